@@ -1,0 +1,278 @@
+"""Contract 2, the run directory: what a run leaves on disk, and how to read and write it. Imports no torch.
+
+    config.json          RunConfig, versions, code revision, manifest digest, decisions digest
+    decisions.parquet    the decisions this run was trained under (a copy; see engine.manifest)
+    status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
+    metrics.jsonl        one line an epoch
+    signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
+    history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
+    embedding.parquet    sample_id, x, y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
+    predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
+    checkpoint/          complete state; the last two are kept
+    log.txt
+    cancel               present once somebody asked the run to stop
+
+Every file but log.txt and metrics.jsonl is written under a temporary name and renamed, so a reader never sees half.
+"""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+
+ROLES = ("train", "validation", "excluded")
+"""Role names; a history record holds the position in this tuple."""
+STATES = ("queued", "running", "done", "failed", "cancelled")
+ENDED = ("done", "failed", "cancelled")
+SIGNAL_COLUMNS = (
+    "sample_id", "role", "p_train", "route_share", "weight", "margin", "heldout_margin", "heldout_epochs", "aum",
+    "label_quality", "suggested_label", "predicted_label", "loss", "forgetting", "why",
+)
+HISTORY_DTYPE = np.dtype([("margin", "<f2"), ("p_train", "<f2"), ("weight", "<f2"), ("role", "u1"), ("routed", "u1")])
+"""One sample in one epoch, 8 bytes. margin in [-1, 1]; p_train in [0, 1], NaN without a splitter; weight >= 0, NaN
+where the sample was not trained on; role: index into ROLES (validation: held out of training); routed: 1 where the
+splitter, the ranking or a pin put it there, 0 where it only rested by rotation."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class RunDirError(ValueError):
+    """A run's name or one of its files breaks the contract. One line, ready to show."""
+
+
+def check_name(name: str) -> str:
+    """The name itself if it can name a run, a view or an export. Raises RunDirError otherwise."""
+    if not _NAME.fullmatch(name) or ".." in name:
+        raise RunDirError("a name must be 1 to 64 letters, digits, '-', '_' or '.', and start with a letter or digit; "
+                          f"got {name!r}")
+    return name
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def process_start(pid: int) -> float | None:
+    """Start time of a live process in seconds since the epoch; None if there is none or it is a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
+
+
+def is_same_process(pid: int | None, started: float | None) -> bool:
+    """True if process `pid` lives and is the one that started at `started` (a pid alone may have been reused)."""
+    if pid is None or started is None:
+        return False
+    now = process_start(int(pid))
+    return now is not None and abs(now - float(started)) < 2.0
+
+
+class RunDir:
+    """One run's folder. Holds a path and nothing else, so it may be made anew at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def of(cls, project: Path, name: str) -> "RunDir":
+        """The run `name` of a project, whether it exists or not. Raises RunDirError for a bad name."""
+        return cls(Path(project) / "runs" / check_name(name))
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def signals_path(self) -> Path:
+        return self.path / "signals.parquet"
+
+    @property
+    def decisions_path(self) -> Path:
+        return self.path / "decisions.parquet"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.path / "checkpoint"
+
+    def exists(self) -> bool:
+        return (self.path / "config.json").exists()
+
+    # -- config.json
+
+    def write_config(self, document: dict[str, Any]) -> None:
+        """document: {"config": RunConfig.to_dict(), "versions", "code_revision", "manifest_digest", ...}."""
+        self._write_json("config.json", document)
+
+    def read_config(self) -> dict[str, Any]:
+        """The document of write_config. Raises RunDirError if there is none or it is not JSON."""
+        document = self._read_json("config.json")
+        if document is None:
+            raise RunDirError(f"a run must have config.json; {self.path} has none; start it with `train`")
+        return document
+
+    # -- status.json
+
+    def write_status(self, **values: Any) -> None:
+        self._write_json("status.json", values)
+
+    def read_status(self) -> dict[str, Any]:
+        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
+        status = self._read_json("status.json") or {"state": "queued"}
+        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
+        return status
+
+    # -- cancel
+
+    def request_cancel(self) -> None:
+        (self.path / "cancel").touch()
+
+    def clear_cancel(self) -> None:
+        (self.path / "cancel").unlink(missing_ok=True)
+
+    def is_cancel_requested(self) -> bool:
+        return (self.path / "cancel").exists()
+
+    # -- metrics.jsonl
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replace all lines; the loop keeps them in its state, so a resumed run repeats none."""
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_atomic(self.path / "metrics.jsonl", lambda p: p.write_text(text))
+
+    def read_metrics(self) -> pd.DataFrame:
+        """One row an epoch, oldest first; empty before the first epoch ends."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return pd.DataFrame()
+        return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])
+
+    # -- signals.parquet and history/
+
+    def write_signals(self, signals: pd.DataFrame) -> None:
+        assert tuple(signals.columns) == SIGNAL_COLUMNS, f"signals have {list(signals.columns)}"
+        write_atomic(self.signals_path, lambda p: signals.to_parquet(p, index=False))
+
+    def read_signals(self) -> pd.DataFrame:
+        """One row a training sample in manifest order, with SIGNAL_COLUMNS. Raises RunDirError before epoch 1 ends."""
+        if not self.signals_path.exists():
+            raise RunDirError(f"run {self.name} has no signals yet; they appear when its first epoch ends")
+        return pd.read_parquet(self.signals_path)
+
+    def write_history(self, epoch: int, records: np.ndarray) -> None:
+        """records: (N,) of HISTORY_DTYPE, in the order of signals.parquet. epoch counts from 1."""
+        assert records.dtype == HISTORY_DTYPE, f"history has dtype {records.dtype}"
+
+        def save(path: Path) -> None:
+            with open(path, "wb") as file:
+                np.save(file, records)
+
+        write_atomic(self.path / "history" / f"{epoch:04d}.npy", save)
+
+    def read_history(self, row_idx: int | np.ndarray) -> pd.DataFrame:
+        """History of one row (or of an array of rows) of signals.parquet: epoch, row_idx and HISTORY_DTYPE's fields.
+
+        Reads those rows alone (8 bytes a row and epoch), never whole files.
+        """
+        rows = np.atleast_1d(np.asarray(row_idx, dtype=np.int64))
+        frames = []
+        for path in sorted((self.path / "history").glob("*.npy")):
+            frame = pd.DataFrame(np.load(path, mmap_mode="r")[rows])
+            frame.insert(0, "epoch", int(path.stem))
+            frame.insert(1, "row_idx", rows)
+            frames.append(frame)
+        if not frames:
+            return pd.DataFrame(columns=["epoch", "row_idx", *(HISTORY_DTYPE.names or ())])
+        history = pd.concat(frames, ignore_index=True)
+        history["role"] = np.asarray(ROLES, dtype=object)[history["role"].to_numpy()]
+        return history
+
+    # -- embedding, neighbours, predictions
+
+    def write_embedding(self, sample_ids: np.ndarray, xy: np.ndarray, indices: np.ndarray, dists: np.ndarray) -> None:
+        """xy: (N, 2) float32; indices: (N, k) rows of the same order, self left out; dists: (N, k) cosine distance."""
+        frame = pd.DataFrame({"sample_id": sample_ids, "x": xy[:, 0], "y": xy[:, 1]})
+
+        def save(path: Path) -> None:
+            with open(path, "wb") as file:
+                np.savez(file, indices=indices.astype(np.int32), distances=dists.astype(np.float16))
+
+        write_atomic(self.path / "neighbours.npz", save)
+        write_atomic(self.path / "embedding.parquet", lambda p: frame.to_parquet(p, index=False))
+
+    def read_embedding(self) -> pd.DataFrame | None:
+        """sample_id, x, y in the order of signals.parquet; None until it is made."""
+        path = self.path / "embedding.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
+    def read_neighbours(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(indices (N, k) int32 into signals.parquet's rows, cosine distances (N, k)); None until they are made."""
+        path = self.path / "neighbours.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["indices"], arrays["distances"]
+
+    def write_predictions(self, predictions: pd.DataFrame) -> None:
+        write_atomic(self.path / "predictions.parquet", lambda p: predictions.to_parquet(p, index=False))
+
+    def read_predictions(self) -> pd.DataFrame | None:
+        """sample_id, split, label, prediction, margin, group of the clean and test splits; None until the end."""
+        path = self.path / "predictions.parquet"
+        return pd.read_parquet(path) if path.exists() else None
+
+    # -- log.txt
+
+    def log(self, line: str) -> None:
+        with open(self.log_path, "a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def log_tail(self, num_lines: int = 20) -> list[str]:
+        """The last lines of log.txt, oldest first; reads at most its last 64 kB."""
+        if not self.log_path.exists():
+            return []
+        with open(self.log_path, "rb") as file:
+            file.seek(max(0, self.log_path.stat().st_size - 65_536))
+            return file.read().decode(errors="replace").splitlines()[-num_lines:]
+
+    # -- JSON files
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        write_atomic(self.path / name, lambda p: p.write_text(json.dumps(values, indent=2)))
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        try:
+            values: dict[str, Any] = json.loads((self.path / name).read_text())
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError as error:
+            raise RunDirError(f"{self.path / name} must be JSON; {error}; it was damaged from outside") from error
+        return values
+
+
+def list_runs(project: Path) -> list[RunDir]:
+    """Every run of a project, newest first by the time it was created."""
+    folder = Path(project) / "runs"
+    runs = [RunDir(p) for p in folder.iterdir() if (p / "config.json").exists()] if folder.is_dir() else []
+    return sorted(runs, key=lambda run: run.read_config().get("created", 0.0), reverse=True)
