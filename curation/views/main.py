@@ -1,0 +1,42 @@
+"""Entry script of the app: page settings, sidebar, navigation. Runs at each interaction; every page is a module."""
+
+import importlib
+from collections.abc import Callable
+
+import streamlit as st
+
+from curation.views import state
+
+PAGES = {
+    "data": ("Data", ":material/database:"),
+    "train": ("Train", ":material/model_training:"),
+    "explore": ("Explore", ":material/scatter_plot:"),
+    "decide": ("Decide", ":material/rule:"),
+    "compare": ("Compare", ":material/compare_arrows:"),
+    "export": ("Export", ":material/ios_share:"),
+}
+"""Modules of this package in the order of the loop a person goes through; each has page()."""
+
+
+def _page_of(name: str) -> Callable[[], None]:
+    """A page's function; its module is imported when the page is first opened, so that the app starts quickly."""
+    def draw() -> None:
+        state.guarded(importlib.import_module(f"curation.views.{name}").page)
+
+    draw.__name__ = name
+    return draw
+
+
+def main() -> None:
+    st.set_page_config(page_title="Whetstone", page_icon=str(state.ASSETS / "icon.svg"), layout="wide")
+    st.html(state.ASSETS / "app.css")
+    st.logo(str(state.ASSETS / "logo.svg"), size="large", icon_image=str(state.ASSETS / "icon.svg"))
+    pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == "data")
+             for name, (title, icon) in PAGES.items()}
+    state.set_pages(pages)
+    chosen = st.navigation(list(pages.values()))
+    state.guarded(state.sidebar)
+    chosen.run()
+
+
+main()

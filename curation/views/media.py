@@ -1,0 +1,242 @@
+"""Thumbnails over HTTP: the route that serves them and the URLs that pages put into their HTML.
+
+Serves pictures that a project's manifest names and nothing else. Knows no widget and no page.
+"""
+
+import hashlib
+import io
+import math
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import anyio.to_thread
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image, ImageDraw
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from curation.project import Project, projects_home
+from engine.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
+from engine.rundir import write_atomic
+
+SIZES = (64, 128, 256, 512)
+"""Sides in pixels of the square that a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""
+ROUTE_PATH = "/api/thumbnail"
+_MAX_INDEXES = 4
+_NEUTRAL = (226, 232, 230)
+
+
+class MediaError(ValueError):
+    """No such picture: an unknown project, sample or size. One line, ready to show."""
+
+
+def thumbnail_url(project: Project, sample_id: str, size: int = 128) -> str:
+    """URL of a sample's thumbnail, `size` one of SIZES. Safe inside an HTML attribute once escaped as any URL is."""
+    if size not in SIZES:
+        raise MediaError(f"a thumbnail's size must be one of {', '.join(map(str, SIZES))}; got {size}")
+    query = {"project": Path(project.path).name, "id": sample_id, "size": size, "v": _stamp(Path(project.path))}
+    return f"{ROUTE_PATH}?{urlencode(query)}"
+
+
+def _stamp(project: Path) -> str:
+    """Changes whenever the manifest is written anew, so a URL never shows the picture of an older import."""
+    return format((project / MANIFEST_NAME).stat().st_mtime_ns // 1_000_000, "x")
+
+
+# -- where a sample's picture is
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Sample ids of one manifest, ready for look-up: 20 bytes a row beside the two string columns."""
+
+    root: Path
+    manifest: Path
+    ids: pa.Array
+    paths: pa.Array | None
+    sorted_hashes: np.ndarray  # (N,) uint64
+    order: np.ndarray  # (N,) int64: row of each sorted hash
+
+    def row_of(self, sample_id: str) -> int:
+        key = _hashes([sample_id])[0]
+        start = int(np.searchsorted(self.sorted_hashes, key, side="left"))
+        stop = int(np.searchsorted(self.sorted_hashes, key, side="right"))
+        for row in self.order[start:stop].tolist():
+            if self.ids[row].as_py() == sample_id:
+                return int(row)
+        raise MediaError("a thumbnail needs a sample of the manifest; this id is none of them")
+
+
+def _hashes(sample_ids: object) -> np.ndarray:
+    return pd.util.hash_array(np.asarray(sample_ids, dtype=object), categorize=False)
+
+
+_indexes: dict[tuple[str, int], _Index] = {}
+_indexes_lock = threading.Lock()
+
+
+def _index_of(project: Path) -> _Index:
+    """The project's index, read once for each version of its manifest."""
+    key = (str(project), (project / MANIFEST_NAME).stat().st_mtime_ns)
+    with _indexes_lock:
+        if key not in _indexes:
+            outdated = [k for k in _indexes if k[0] == key[0]]
+            for old in outdated or list(_indexes)[: max(0, len(_indexes) - _MAX_INDEXES + 1)]:
+                del _indexes[old]
+            _indexes[key] = _read_index(project)
+        return _indexes[key]
+
+
+def _read_index(project: Path) -> _Index:
+    manifest = project / MANIFEST_NAME
+    have = pq.read_schema(manifest).names
+    table = pq.read_table(manifest, columns=[c for c in ("sample_id", "path") if c in have])
+    ids = pc.cast(table["sample_id"], pa.large_string()).combine_chunks()
+    paths = pc.cast(table["path"], pa.large_string()).combine_chunks() if "path" in table.column_names else None
+    hashes = _hashes(ids.to_numpy(zero_copy_only=False))
+    order = np.argsort(hashes, kind="stable")
+    return _Index(root=image_root(project, read_info(project)), manifest=manifest, ids=ids, paths=paths,
+                  sorted_hashes=hashes[order], order=order)
+
+
+def _embedded_image(index: _Index, row: int) -> bytes | None:
+    """Bytes of column `image` in one row; reads the one row group that holds it."""
+    file = pq.ParquetFile(index.manifest)
+    if "image" not in file.schema_arrow.names:
+        return None
+    for group in range(file.num_row_groups):
+        num_rows = file.metadata.row_group(group).num_rows
+        if row < num_rows:
+            value = file.read_row_group(group, columns=["image"])["image"][row].as_py()
+            return (value or {}).get("bytes")
+        row -= num_rows
+    return None
+
+
+# -- making a thumbnail
+
+
+def thumbnail(project: Path, sample_id: str, size: int) -> tuple[bytes, str]:
+    """Encoded thumbnail of a sample and a tag that changes with its content; made once, kept in P/thumbnails.
+
+    Raises MediaError for a sample that the manifest does not have, ManifestError for a path that leaves the root.
+    """
+    index = _index_of(project)
+    row = index.row_of(sample_id)
+    path = index.paths[row].as_py() if index.paths is not None else None
+    file = None if path is None else resolve_image(index.root, path)
+    version = _file_version(file or index.manifest)
+    tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}".encode()).hexdigest()[:32]
+    kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
+    if kept.exists():
+        return kept.read_bytes(), tag
+    encoded = _encode(_embedded_image(index, row) if file is None else file, size)
+    if encoded is None:
+        return _unreadable(size), ""
+    write_atomic(kept, lambda p: p.write_bytes(encoded))
+    return encoded, tag
+
+
+def _file_version(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "missing"
+    return f"{stat.st_mtime_ns}-{stat.st_size}"
+
+
+def _encode(source: Path | bytes | None, size: int) -> bytes | None:
+    """PNG of an enlarged small image, JPEG of a reduced large one; None where it cannot be read."""
+    if source is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            opened.draft("RGB", (size * 2, size * 2))  # lets JPEG decode at a lower resolution
+            image = _to_rgb(opened)
+    except Exception:  # Pillow raises whatever its codecs raise, and a damaged file is normal here
+        return None
+    longest = max(image.size)
+    buffer = io.BytesIO()
+    if longest <= size:
+        factor = size // longest
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+        image.save(buffer, "PNG", compress_level=3)
+    else:
+        image.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB with transparency over a neutral ground and 16-bit greys brought to 8 bit."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = float(values.min()), float(values.max())
+        scaled = (values - low) * (255.0 / (high - low)) if high > 255 and high > low else values
+        return Image.fromarray(scaled.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        pixels = image.convert("RGBA")
+        ground = Image.new("RGBA", pixels.size, (*_NEUTRAL, 255))
+        return Image.alpha_composite(ground, pixels).convert("RGB")
+    return image.convert("RGB")
+
+
+def _unreadable(size: int) -> bytes:
+    """A crossed-out square, so that a damaged file is seen as damaged and not as a gap in the page."""
+    image = Image.new("RGB", (size, size), _NEUTRAL)
+    draw = ImageDraw.Draw(image)
+    inner, width = math.ceil(size * 0.3), max(2, size // 32)
+    draw.line((inner, inner, size - inner, size - inner), fill=(148, 163, 160), width=width)
+    draw.line((inner, size - inner, size - inner, inner), fill=(148, 163, 160), width=width)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# -- HTTP
+
+
+def _project_named(name: str) -> Path:
+    """The project folder of that name inside the projects' home, never outside it, links included."""
+    home = projects_home()
+    path = (home / name).resolve()
+    if not name or path.parent != home or path.name != name or not (path / MANIFEST_NAME).is_file():
+        raise MediaError("a thumbnail needs a project of this app; the name given is none of them")
+    return path
+
+
+def _answer(name: str, sample_id: str, size_text: str, known_tag: str) -> Response:
+    """The response to one request; every refusal is a plain 404, so that nothing can be learned from it."""
+    try:
+        size = int(size_text)
+        if size not in SIZES:
+            raise MediaError(f"a thumbnail's size must be one of {', '.join(map(str, SIZES))}; got {size}")
+        encoded, tag = thumbnail(_project_named(name), sample_id, size)
+    except (ValueError, OSError):
+        return Response("no such picture", status_code=404, media_type="text/plain")
+    kind = "image/png" if encoded.startswith(b"\x89PNG") else "image/jpeg"
+    headers = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+    if not tag:
+        return Response(encoded, media_type=kind, headers={**headers, "Cache-Control": "no-store"})
+    headers |= {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=3600"}
+    if known_tag == f'"{tag}"':
+        return Response(status_code=304, headers=headers)
+    return Response(encoded, media_type=kind, headers=headers)
+
+
+async def serve_thumbnail(request: Request) -> Response:
+    """GET /api/thumbnail?project=NAME&id=SAMPLE_ID&size=128. The disk work happens in a thread."""
+    query = request.query_params
+    return await anyio.to_thread.run_sync(
+        _answer, query.get("project", ""), query.get("id", ""), query.get("size", ""),
+        request.headers.get("if-none-match", ""))
+
+
+ROUTES = [Route(ROUTE_PATH, serve_thumbnail, methods=["GET"])]

@@ -1,0 +1,92 @@
+"""Drives the app's pages in Streamlit's AppTest: start on a projects folder, switch page, inject a selection.
+
+The helpers wrap what AppTest does not offer for pages made of functions and for charts, so that the tests need not
+know. Rerun with `.run()` as usual after acting on a widget.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+MAIN = Path(__file__).parents[1] / "curation" / "views" / "main.py"
+
+
+class PageFailed(AssertionError):
+    """A page met an exception that is none of our named ones."""
+
+
+def start(projects: Path, page: str = "data", *, project: str = "", run: str = "", timeout: float = 20) -> AppTest:
+    """The app on a folder of projects, on one page (a module of curation.views), with project and run picked.
+
+    Sets WHETSTONE_PROJECTS for this process: call it in tests that hold the `projects` fixture or monkeypatch it.
+    """
+    os.environ["WHETSTONE_PROJECTS"] = str(projects)
+    app = AppTest.from_file(str(MAIN), default_timeout=timeout)
+    if project:
+        app.session_state["project"] = project
+    if run:
+        app.session_state["run"] = run
+    rerun(app)
+    return app if page == "data" else go(app, page)
+
+
+def go(app: AppTest, page: str) -> AppTest:
+    """Switch to a page and run it."""
+    hashes = {str(info.get("url_pathname")): key for key, info in app._registered_pages.items()}
+    app._page_hash = hashes["" if page == "data" and "" in hashes else page]
+    return rerun(app)
+
+
+def rerun(app: AppTest) -> AppTest:
+    """app.run(), but an exception that the page turned into a calm notice fails the test with its traceback."""
+    with _failures() as failures:
+        app.run()
+    if failures:
+        raise PageFailed(f"the page failed: {failures[0]!r}") from failures[0]
+    assert not app.exception, f"the page shows {app.exception[0].value}"
+    return app
+
+
+def select(app: AppTest, key: str, **selection: Any) -> AppTest:
+    """Act as if the user had selected in a chart or table, e.g. select(app, "map", lasso=[{"x": [...], "y": [...]}]).
+
+    Undocumented in Streamlit (it takes what session_state holds under the key), so it lives here alone. The page must
+    read the event with item access: event["selection"]["lasso"].
+    """
+    empty = {"points": [], "point_indices": [], "box": [], "lasso": [], "rows": [], "columns": [], "cells": []}
+    app.session_state[key] = {"selection": {**empty, **selection}}
+    return rerun(app)
+
+
+def texts(app: AppTest) -> str:
+    """Everything a page says in words, for `in` checks: headings, markdown, captions, notices, metrics, labels."""
+    found: list[str] = []
+    for kind in ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success", "text",
+                 "code"):
+        found += [str(element.value) for element in getattr(app, kind)]
+    found += [f"{metric.label} {metric.value}" for metric in app.metric]
+    found += [button.label for button in app.button]
+    return "\n".join(found)
+
+
+@contextmanager
+def _failures() -> Iterator[list[BaseException]]:
+    """The exceptions that pages log while this is open."""
+    found: list[BaseException] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1] is not None:
+                found.append(record.exc_info[1])
+
+    handler, logger = Collect(), logging.getLogger("whetstone")
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
