@@ -1,0 +1,140 @@
+"""A project folder: manifest, ledger, runs, thumbnails and exports of one data set. Opens and names; decides nothing.
+
+    project.json           name, source, created (written by import)
+    manifest.parquet       contract 1 (engine.manifest)
+    import_report.parquet  what the import skipped or found odd
+    ledger.sqlite          decisions (curation.ledger); decisions.parquet is their current state
+    runs/NAME/             contract 2 (engine.rundir)
+    cache/  thumbnails/  exports/
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from engine.manifest import (
+    DECISIONS_NAME,
+    MANIFEST_NAME,
+    ManifestError,
+    ManifestInfo,
+    image_root,
+    read_info,
+    read_manifest,
+)
+from engine.rundir import RunDir, RunDirError, list_runs
+
+if TYPE_CHECKING:
+    from curation.ledger import Ledger
+
+PROJECT_NAME = "project.json"
+REPORT_NAME = "import_report.parquet"
+LEDGER_NAME = "ledger.sqlite"
+REPORT_COLUMNS = ("file", "row", "sample_id", "kind", "reason", "action")
+
+
+class ProjectError(ValueError):
+    """A folder is no project, or one of its files cannot be read. One line, ready to show."""
+
+
+class Project:
+    """One opened project. Holds its path and the manifest's metadata; every table is read when asked for."""
+
+    def __init__(self, path: Path, info: ManifestInfo, details: dict[str, Any]) -> None:
+        self.path = path
+        self.info = info
+        self.details = details
+        """project.json as import wrote it: name, source, created (unix seconds) and the source's own entries."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Project":
+        """Open the project in a folder. Raises ProjectError where there is none or it cannot be read."""
+        folder = Path(path).resolve()
+        if not folder.is_dir():
+            raise ProjectError(f"a project is a folder; there is none at {path}; make one with "
+                               "`python -m curation import`")
+        try:
+            return cls(folder, read_info(folder), _read_details(folder / PROJECT_NAME))
+        except ManifestError as error:
+            raise ProjectError(str(error)) from error
+
+    @property
+    def name(self) -> str:
+        """The folder's name: what links, pickers and the command line call the project."""
+        return self.path.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.info.classes
+
+    @property
+    def root(self) -> Path:
+        """Absolute folder that the manifest's image paths lie in."""
+        return image_root(self.path, self.info)
+
+    @property
+    def decisions_path(self) -> Path:
+        return self.path / DECISIONS_NAME
+
+    def manifest(self) -> pd.DataFrame:
+        """Every row of the manifest, all splits, in file order. Raises ProjectError if it breaks the contract."""
+        try:
+            return read_manifest(self.path)
+        except ManifestError as error:
+            raise ProjectError(str(error)) from error
+
+    def import_report(self) -> pd.DataFrame:
+        """What the import found wrong, one row a problem, with REPORT_COLUMNS; no rows where all went well."""
+        path = self.path / REPORT_NAME
+        if not path.exists():
+            return pd.DataFrame({name: pd.Series(dtype="Int64" if name == "row" else str) for name in REPORT_COLUMNS})
+        return pd.read_parquet(path)
+
+    def run(self, name: str) -> RunDir:
+        """The run of that name. Raises ProjectError if there is none."""
+        try:
+            run = RunDir.of(self.path, name)
+        except RunDirError as error:
+            raise ProjectError(str(error)) from error
+        if not run.path.is_dir():
+            names = ", ".join(r.name for r in self.runs()) or "none yet"
+            raise ProjectError(f"a run must be one of this project's ({names}); got {name!r}; list them on the Train "
+                               "page or start one with `python -m engine train`")
+        return run
+
+    def runs(self) -> list[RunDir]:
+        """Every run, newest first."""
+        return list_runs(self.path)
+
+    def ledger(self) -> "Ledger":
+        """The project's decisions; the database is made on first use."""
+        from curation.ledger import Ledger
+
+        return Ledger(self.path / LEDGER_NAME, self.decisions_path)
+
+
+def projects_home() -> Path:
+    """The folder that projects live in: $WHETSTONE_PROJECTS, else ./projects."""
+    return Path(os.environ.get("WHETSTONE_PROJECTS") or "projects").resolve()
+
+
+def list_projects(home: Path) -> list[Path]:
+    """Folders in `home` that hold a manifest, by name."""
+    if not home.is_dir():
+        return []
+    return sorted(p for p in home.iterdir() if (p / MANIFEST_NAME).is_file())
+
+
+def _read_details(path: Path) -> dict[str, Any]:
+    """project.json's object; {} where there is no file, for the manifest alone makes a project."""
+    try:
+        details = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path} must be JSON; {error}; import the data again") from error
+    if not isinstance(details, dict):
+        raise ProjectError(f"{path} must hold a JSON object; got {type(details).__name__}; import the data again")
+    return details
