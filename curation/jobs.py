@@ -1,0 +1,398 @@
+"""Runs in the background: one detached process a run, one run at a time on a device, for all projects of this user.
+
+A submitted run is a row of a small SQLite queue and a process of its own. The process first waits for its turn, then
+turns into the engine (same pid), which reports through the run directory. So a run outlives the app, and whoever looks
+next (app, command line, another waiting process) sees the truth: a process lives if its pid and start time match.
+
+Holds no process handle and plans nothing about training. Runs that were started with `python -m engine train` do not
+queue here, but their status, cancel and resume work the same.
+
+    python -m curation.jobs wait JOB_ID        the detached process (not for people)
+    python -m curation.jobs stop RUN SECONDS   makes sure that a cancelled run ends (not for people)
+"""
+
+import json
+import os
+import platform
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config import RunConfig
+from engine.rundir import ENDED, RunDir, is_same_process, process_start, write_atomic
+
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 20.0
+"""How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
+REQUEST_NAME = "request.json"
+OUTPUT_NAME = "output.txt"
+_CODE_ROOT = Path(__file__).parents[1]
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS job (
+    id INTEGER PRIMARY KEY, project TEXT NOT NULL, run TEXT NOT NULL, device TEXT NOT NULL, state TEXT NOT NULL,
+    command TEXT NOT NULL, submitted REAL NOT NULL, started REAL, heartbeat REAL, pid INTEGER, pid_started REAL);
+CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_run ON job (project, run) WHERE state != 'ended';
+CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_device ON job (device) WHERE state = 'running';
+"""
+
+
+class JobError(ValueError):
+    """A run cannot be started, resumed or cancelled. One line, ready to show."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One row of the queue. state: queued, running or ended (how it ended stands in the run's status)."""
+
+    id: int
+    project: str
+    run: str
+    device: str
+    state: str
+    command: str
+    submitted: float
+    started: float | None
+    heartbeat: float | None
+    pid: int | None
+    pid_started: float | None
+
+    @property
+    def is_alive(self) -> bool:
+        """Its process lives, or was asked for so recently that it has had no time to say so."""
+        if self.pid is None:
+            return time.time() - self.submitted < 30.0
+        return is_same_process(self.pid, self.pid_started)
+
+    @property
+    def run_dir(self) -> RunDir:
+        return RunDir.of(Path(self.project), self.run)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStatus:
+    """What a run is doing now, judged by its files, its process and the queue together."""
+
+    state: str
+    """queued, running, done, failed, cancelled, or interrupted: its process is gone without a word."""
+    num_ahead: int = 0
+    """Runs that go first on the same device, while queued."""
+    device: str = ""
+    error: str = ""
+    """Why it failed, one line."""
+    is_cancelling: bool = False
+    details: dict[str, Any]
+    """status.json as the engine wrote it: stage, message, epoch, num_epochs, step, samples_per_second, eta_seconds."""
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ("queued", "running")
+
+    @property
+    def can_resume(self) -> bool:
+        return self.state in ("failed", "cancelled", "interrupted")
+
+
+# -- starting
+
+
+def submit(project: Path, run_name: str, config: RunConfig, command: list[str] | None = None) -> Job:
+    """Queue a new run of a project and start its process. `command` replaces the engine's (tests).
+
+    Raises JobError if a run of that name exists or is queued, RunDirError for a name that cannot name a run.
+    """
+    project = Path(project).resolve()
+    run = RunDir.of(project, run_name)
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        run.path.mkdir()  # of any number of simultaneous submits, one makes the folder
+    except FileExistsError:
+        raise JobError(f"a run's name must be new in its project; {run_name!r} exists; choose another name or resume "
+                       "that run") from None
+    request = run.path / REQUEST_NAME
+    write_atomic(request, lambda p: p.write_text(config.to_json()))
+    return _enqueue(project, run, config.device, command or _train_command(project, run_name))
+
+
+def resume(project: Path, run_name: str, command: list[str] | None = None) -> Job:
+    """Queue a run that failed, was cancelled or lost its process, from its last checkpoint (else from its start).
+
+    Raises JobError if it is active, done, or no run at all.
+    """
+    project = Path(project).resolve()
+    run = RunDir.of(project, run_name)
+    if not run.path.is_dir():
+        raise JobError(f"a run to resume must exist; {project.name} has no run {run_name!r}; start it instead")
+    status = status_of(run)
+    if not status.can_resume:
+        raise JobError(f"a run can be resumed once it failed, was cancelled or interrupted; {run_name!r} is "
+                       f"{status.state}; start a new run instead")
+    run.clear_cancel()
+    return _enqueue(project, run, _config_of(run).device, command or _train_command(project, run_name))
+
+
+def _train_command(project: Path, run_name: str) -> list[str]:
+    """The engine's command line: resume where there is a checkpoint, else train from the request."""
+    run = RunDir.of(project, run_name)
+    head = [sys.executable, "-m", "engine", "train", str(project)]
+    if run.exists() and run.checkpoint_dir.is_dir() and any(run.checkpoint_dir.iterdir()):
+        return [*head, "--resume", run_name]
+    return [*head, "--config", str(run.path / REQUEST_NAME), "--name", run_name]
+
+
+def _config_of(run: RunDir) -> RunConfig:
+    """The run's settings: of the request that started it, else of its config.json."""
+    request = run.path / REQUEST_NAME
+    if request.exists():
+        return RunConfig.from_dict(json.loads(request.read_text()))
+    return RunConfig.from_dict(run.read_config()["config"])
+
+
+def _enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
+    with _database() as database:
+        _release_dead(database)
+        try:
+            job_id = database.execute(
+                "INSERT INTO job (project, run, device, state, command, submitted) VALUES (?, ?, ?, 'queued', ?, ?)",
+                (str(project), run.name, device_key(device), json.dumps(command), time.time())).lastrowid
+        except sqlite3.IntegrityError:
+            raise JobError(f"a run can be started once at a time; {run.name!r} is queued or running already; wait "
+                           "for it or cancel it") from None
+    assert job_id is not None, "an inserted row has an id"
+    run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
+    pid = _start_detached([sys.executable, "-m", "curation.jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
+    with _database() as database:
+        database.execute("UPDATE job SET pid = ?, pid_started = ? WHERE id = ? AND pid IS NULL",
+                         (pid, process_start(pid), job_id))
+    return _job(job_id)
+
+
+def _start_detached(command: list[str], output: Path | None) -> int:
+    """Start a process in a session of its own, so that neither SIGTERM nor Ctrl-C to the app reaches it; its pid."""
+    with open(output or os.devnull, "wb") as sink:
+        process = subprocess.Popen(command, cwd=_CODE_ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+                                   start_new_session=True)
+    # Reaps it should it end before this process does; an unreaped child would count as alive to other tools.
+    threading.Thread(target=process.wait, daemon=True, name=f"reap-{process.pid}").start()
+    return process.pid
+
+
+def device_key(device: str) -> str:
+    """The queue that a device setting belongs to; "auto" is what the engine will most likely choose here."""
+    if device != "auto":
+        return device
+    if Path("/dev/nvidiactl").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") != "":
+        return "cuda"
+    return "mps" if (platform.system(), platform.machine()) == ("Darwin", "arm64") else "cpu"
+
+
+# -- watching
+
+
+def jobs(project: Path | None = None) -> list[Job]:
+    """Queued and running jobs of a project (of all projects if None), in the order of the queue."""
+    with _database() as database:
+        _release_dead(database)
+        rows = database.execute("SELECT * FROM job WHERE state != 'ended' ORDER BY id").fetchall()
+    found = [Job(**row) for row in rows]
+    return [job for job in found if project is None or job.project == str(Path(project).resolve())]
+
+
+def run_dirs(project: Path) -> list[RunDir]:
+    """Every run of a project, those still waiting to begin included, newest first."""
+    folder = Path(project) / "runs"
+    paths = [p for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
+        if folder.is_dir() else []
+    return sorted((RunDir(p) for p in paths), key=_created, reverse=True)
+
+
+def _created(run: RunDir) -> float:
+    if run.exists():
+        return float(run.read_config().get("created") or 0.0)
+    return (run.path / REQUEST_NAME).stat().st_mtime
+
+
+def status_of(run: RunDir) -> RunStatus:
+    """What the run is doing now. Never raises for a run whose process died: that is `interrupted` or `failed`."""
+    details = run.read_status()
+    state = str(details["state"])
+    is_cancelling = run.is_cancel_requested()
+    if state in ENDED:
+        return RunStatus(state=state, error=str(details.get("error") or ""), details=details,
+                         device=str(details.get("device") or ""))
+    if state == "running" and details["is_alive"]:
+        return RunStatus(state="running", details=details, is_cancelling=is_cancelling,
+                         device=str(details.get("device") or ""))
+    waiting = jobs()
+    job = next((j for j in waiting if j.run_dir.path == run.path.resolve()), None)
+    if job is not None and job.state == "running":
+        return RunStatus(state="running", details={**details, "stage": "starting"}, is_cancelling=is_cancelling,
+                         device=job.device)
+    if job is not None:
+        num_ahead = sum(j.device == job.device and j.id < job.id for j in waiting)
+        return RunStatus(state="queued", num_ahead=num_ahead, details=details, is_cancelling=is_cancelling,
+                         device=job.device)
+    if is_cancelling:
+        return RunStatus(state="cancelled", details=details)
+    reason = _last_words(run) if state == "queued" else ""
+    return RunStatus(state="failed" if reason else "interrupted", error=reason, details=details)
+
+
+def _last_words(run: RunDir) -> str:
+    """The last line a process wrote that ended before the engine had a status: the reason it gives."""
+    path = run.path / OUTPUT_NAME
+    lines = path.read_text(errors="replace").splitlines()[-40:] if path.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def _active_job(run: RunDir) -> Job | None:
+    return next((job for job in jobs() if job.run_dir.path == run.path.resolve()), None)
+
+
+# -- stopping
+
+
+def cancel(project: Path, run_name: str, grace_seconds: float = GRACE_SECONDS) -> None:
+    """Ask a queued or running run to stop; a detached process makes sure that it does within twice the grace period.
+
+    Raises JobError if it is neither.
+    """
+    run = RunDir.of(Path(project).resolve(), run_name)
+    status = status_of(run)
+    if not status.is_active:
+        raise JobError(f"only a queued or running run can be cancelled; {run_name!r} is {status.state}")
+    run.request_cancel()
+    command = [sys.executable, "-m", "curation.jobs", "stop", str(run.path), str(grace_seconds)]
+    _start_detached(command, None)
+
+
+def _stop(run: RunDir, grace_seconds: float) -> None:
+    """Wait for a cancelled run to end by itself; then SIGTERM, then SIGKILL, and write the status it could not."""
+    for number in (None, signal.SIGTERM, signal.SIGKILL):
+        pid, started = _process_of(run)
+        if number is not None and pid is not None and is_same_process(pid, started):
+            os.kill(pid, number)
+        deadline = time.monotonic() + grace_seconds
+        while _is_worked_on(run) and time.monotonic() < deadline:
+            time.sleep(min(0.2, grace_seconds / 10))
+    status = run.read_status()
+    if status["state"] not in ENDED and not _is_worked_on(run):
+        status.pop("is_alive")
+        run.write_status(**{**status, "state": "cancelled", "error": None})
+
+
+def _is_worked_on(run: RunDir) -> bool:
+    job = _active_job(run)
+    return job.is_alive if job is not None else bool(run.read_status()["is_alive"])
+
+
+def _process_of(run: RunDir) -> tuple[int | None, float | None]:
+    """pid and start time of the process that works on a run: from the queue, else from its status."""
+    job = _active_job(run)
+    if job is not None:
+        return job.pid, job.pid_started
+    status = run.read_status()
+    return status.get("pid"), status.get("pid_started")
+
+
+# -- the detached process
+
+
+def _wait(job_id: int) -> None:
+    """Wait for the job's turn on its device, then become the engine. Ends early if the run is cancelled."""
+    job = _job(job_id)
+    run = job.run_dir
+    pid = os.getpid()
+    with _database() as database:
+        database.execute("UPDATE job SET pid = ?, pid_started = ? WHERE id = ?", (pid, process_start(pid), job_id))
+    while not run.is_cancel_requested():
+        if _claim(job_id):
+            command = json.loads(job.command)
+            os.execv(command[0], command)
+        time.sleep(POLL_SECONDS)
+    run.write_status(state="cancelled", message="cancelled while waiting", heartbeat=time.time())
+    with _database() as database:
+        database.execute("UPDATE job SET state = 'ended' WHERE id = ?", (job_id,))
+
+
+def _claim(job_id: int) -> bool:
+    """Take the device if it is free and no living job waits before this one; True when it is ours."""
+    with _database() as database:
+        database.execute("UPDATE job SET heartbeat = ? WHERE id = ?", (time.time(), job_id))
+        _release_dead(database)
+        try:
+            taken = database.execute(
+                "UPDATE job SET state = 'running', started = ? WHERE id = ? AND state = 'queued' AND NOT EXISTS "
+                "(SELECT 1 FROM job AS other WHERE other.device = job.device AND other.id < job.id "
+                "AND other.state = 'queued')", (time.time(), job_id)).rowcount
+        except sqlite3.IntegrityError:  # the device's running row is another's
+            return False
+    return taken == 1
+
+
+# -- the database
+
+
+def home() -> Path:
+    """The folder of this user's queue: $WHETSTONE_HOME, else ~/.local/state/whetstone."""
+    return Path(os.environ.get("WHETSTONE_HOME") or Path.home() / ".local" / "state" / "whetstone")
+
+
+@contextmanager
+def _database() -> Iterator[sqlite3.Connection]:
+    """A connection whose block is one transaction; opened anew each time (0.5 ms), so no handle crosses a thread."""
+    folder = home()
+    folder.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(folder / "jobs.sqlite", timeout=30.0, isolation_level=None)
+    try:
+        connection.row_factory = _as_dict
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.executescript(_SCHEMA)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _job(job_id: int) -> Job:
+    with _database() as database:
+        row = database.execute("SELECT * FROM job WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise JobError(f"a job must be in the queue; number {job_id} is not")
+    return Job(**row)
+
+
+def _release_dead(database: sqlite3.Connection) -> None:
+    """End every active row whose process is gone: the next in the queue may then take its device."""
+    for row in database.execute("SELECT * FROM job WHERE state != 'ended'").fetchall():
+        job = Job(**row)
+        if not job.is_alive:
+            database.execute("UPDATE job SET state = 'ended' WHERE id = ?", (job.id,))
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[0] == "wait":
+        _wait(int(arguments[1]))
+    else:
+        _stop(RunDir(Path(arguments[1])), float(arguments[2]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
