@@ -180,7 +180,8 @@ def test_a_killed_run_is_interrupted_frees_its_device_and_resumes(place):
 
 
 def test_a_run_outlives_the_process_that_started_it(place):
-    code = ("import sys, time\nfrom pathlib import Path\nfrom curation import jobs\nfrom engine.config import RunConfig\n"
+    code = ("import sys, time\nfrom pathlib import Path\nfrom curation import jobs\n"
+            "from engine.config import RunConfig\n"
             "jobs.submit(Path(sys.argv[1]), 'first', RunConfig(device='cpu'), sys.argv[2:])\n"
             "print('started', flush=True)\ntime.sleep(60)\n")
     app = subprocess.Popen([sys.executable, "-c", code, str(place.project), *place.command("first", "polite")],

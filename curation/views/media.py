@@ -27,7 +27,7 @@ from engine.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
 from engine.rundir import write_atomic
 
 SIZES = (64, 128, 256, 512)
-"""Sides in pixels of the square that a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""
+"""Sides in pixels of the square a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""
 ROUTE_PATH = "/api/thumbnail"
 _MAX_INDEXES = 4
 _NEUTRAL = (226, 232, 230)
