@@ -1,0 +1,96 @@
+"""The engine's command line: train, resume, embed. Exit status 0 done, 2 the user's input is wrong, 1 ours."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.config import METHODS, ConfigError, RunConfig
+from engine.manifest import ManifestError
+from engine.rundir import RunDir, RunDirError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+
+Project = Annotated[Path, typer.Argument(help="Project folder, made by `python -m curation import`.")]
+
+
+@app.command()
+def train(
+    project: Project,
+    method: Annotated[str | None, typer.Option(help=f"One of: {', '.join(METHODS)}.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new run.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", help="A setting as name=value, such as epochs=20 or splitter.coverage=0.3. Repeatable.")] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON file of settings; --set goes over it.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
+) -> None:
+    """Train a run in the foreground; the app starts the same command in the background."""
+    from engine.train import resume as resume_run
+    from engine.train import train as train_run
+
+    if resume is not None:
+        _print_end(resume_run(project, resume))
+        return
+    if name is None:
+        raise ConfigError("a new run needs a name; got none; give --name, or --resume NAME")
+    given = _read_json(config) if config else {}
+    given |= {k: v for k, v in (("method", method), ("seed", seed)) if v is not None}
+    _print_end(train_run(RunConfig.from_settings(settings or [], **given), project, name))
+
+
+@app.command()
+def embed(project: Project, run: Annotated[str, typer.Option(help="A finished run.")],
+          method: Annotated[str, typer.Option(help="umap or pca.")] = "umap") -> None:
+    """Make the map and the neighbours of a run anew from its last checkpoint."""
+    from engine.train import embed_again
+
+    embed_again(project, run, method, lambda message: print(message, flush=True))
+
+
+@app.command("settings")
+def show_settings() -> None:
+    """List every setting with its default, range and meaning."""
+    from engine.config import ReweighterConfig, SplitterConfig, settings_of
+
+    for prefix, cls in (("", RunConfig), ("reweighter.", ReweighterConfig), ("splitter.", SplitterConfig)):
+        for s in settings_of(cls):
+            allowed = "|".join(s["choices"]) if s["choices"] else f"[{s['low']}, {s['high']}]" if s["high"] else ""
+            print(f"{prefix}{s['name']} = {s['default']}  {allowed} {s['unit']}\n    {s['help']}")
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ConfigError(f"--config must be a readable JSON file; {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config must hold an object of settings; {path} holds a {type(values).__name__}")
+    return values
+
+
+def _print_end(run: RunDir) -> None:
+    status, metrics = run.read_status(), run.read_metrics()
+    print(f"{run.name}: {status['state']} in {run.path}")
+    if len(metrics):
+        last = metrics.iloc[-1].dropna()
+        shown = {k: last[k] for k in ("clean_accuracy", "test_accuracy", "effective_sample_size", "num_routed",
+                                      "guard_wrong_share", "unguarded_wrong_share", "coverage") if k in last}
+        print("  " + ", ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+
+
+def main() -> None:
+    try:
+        app()
+    except (ConfigError, ManifestError, RunDirError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (RuntimeError, OSError) as error:
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

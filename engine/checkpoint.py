@@ -1,0 +1,48 @@
+"""Checkpoints: complete loop state under checkpoint/, written whole or not at all; the last two are kept.
+
+Tensors and plain values only, read back with weights_only, so that a checkpoint from elsewhere runs no code.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.rundir import write_atomic
+
+KEPT = 2
+_NAME = re.compile(r"state-(\d+)-(\d+)\.pt")
+
+
+class CheckpointError(RuntimeError):
+    """No checkpoint of a run can be read. One line, ready to show."""
+
+
+def save(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> None:
+    """Write the state after `step` steps of `epoch` and drop all but the newest two."""
+    write_atomic(folder / f"state-{epoch:05d}-{step:07d}.pt", lambda path: torch.save(state, path))
+    for old in checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    return sorted(p for p in folder.glob("state-*.pt") if _NAME.fullmatch(p.name)) if folder.is_dir() else []
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The newest readable state; None if there is none at all. Raises CheckpointError if none of several is readable.
+
+    A damaged newest one (a full disk, a power cut) falls back to the one before it.
+    """
+    found, failures = checkpoints(folder), []
+    for path in reversed(found):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            failures.append(f"{path.name}: {str(error).splitlines()[0]}")
+    if failures:
+        raise CheckpointError(f"a checkpoint must be readable; {'; '.join(failures)}; start the run anew")
+    return None

@@ -1,0 +1,275 @@
+"""Manifest -> decoded images and labels. Decodes each image once into a uint8 cache; augments on the device.
+
+Does not decide roles and does not change labels beyond applying the decisions file.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.manifest import (
+    MANIFEST_NAME,
+    ManifestError,
+    file_digest,
+    image_root,
+    read_info,
+    read_manifest,
+    resolve_image,
+)
+
+MAX_NATIVE_SIZE = 224
+CHUNK = 1024
+CHANNEL_MEAN = (0.485, 0.456, 0.406)
+CHANNEL_STD = (0.229, 0.224, 0.225)
+"""ImageNet's, so that pretrained weights see what they were trained on; any constant does for the rest."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """A project's samples in memory. M rows of the manifest, of which N are the train split, in manifest order."""
+
+    classes: tuple[str, ...]
+    images: np.ndarray
+    """(M, 3, S, S) uint8, memory-mapped."""
+    labels: np.ndarray
+    """(M,) int64 labels to train on or score against: given_label under the decisions; -1 where there is none."""
+    clean_labels: np.ndarray
+    """(M,) int64 known truth, -1 where unknown. For scoring alone."""
+    sample_ids: np.ndarray
+    """(M,) object."""
+    train_idx: np.ndarray
+    clean_idx: np.ndarray
+    test_idx: np.ndarray
+    """Rows of each split, int64; clean and test leave unreadable and unlabelled rows out."""
+    pins: np.ndarray
+    """(N,) int8 over train rows: 1 pinned to training, -1 pinned to validation, 0 free."""
+    excluded: np.ndarray
+    """(N,) bool: excluded by a decision, without a label or unreadable."""
+    notes: np.ndarray
+    """(N,) object: why a row is excluded, "" otherwise."""
+    groups: np.ndarray | None
+    """(M,) object of group names, where the manifest has them."""
+
+    @property
+    def num_train(self) -> int:
+        return len(self.train_idx)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        return self.labels[self.train_idx]
+
+
+def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None, progress: Progress) -> Dataset:
+    """Read the manifest, decode (or reopen) the images and apply the decisions.
+
+    decisions: DECISION_COLUMNS. image_size None: the data's own size, at most 224. Raises ManifestError where the
+    manifest breaks the contract, has no training rows, or a decision names an unknown class.
+    """
+    project = Path(project)
+    info = read_info(project)
+    rows = read_manifest(project, columns=["path", "image", "clean_label", "group"])
+    if not (rows["split"] == "train").any():
+        raise ManifestError(f"a project needs samples of split train; {project} has none of {len(rows)}; import again")
+    root = image_root(project, info)
+    size = image_size or native_size(rows, root)
+    images, bad = decode_images(project, rows, root, size, progress)
+    labels = _label_codes(rows["given_label"], info.classes)
+    splits = rows["split"].to_numpy(dtype=object)
+    train_idx = np.flatnonzero(splits == "train")
+    is_usable = labels >= 0
+    is_usable[list(bad)] = False
+    pins, excluded, notes = _apply_decisions(decisions, rows, train_idx, labels, info.classes)
+    for row, note in [(row, "no usable label") for row in np.flatnonzero(labels < 0)] + list(bad.items()):
+        position = int(np.searchsorted(train_idx, row))
+        if position < len(train_idx) and train_idx[position] == row:
+            excluded[position] = True
+            notes[position] = notes[position] or note
+    if excluded.all():
+        raise ManifestError(f"training needs at least one usable sample; all {len(train_idx)} of {project} are "
+                            f"excluded, unlabelled or unreadable (first: {notes[0]}); undo exclusions or import again")
+    return Dataset(
+        classes=info.classes, images=images, labels=labels,
+        clean_labels=_label_codes(rows["clean_label"], info.classes) if "clean_label" in rows else
+        np.full(len(rows), -1, dtype=np.int64),
+        sample_ids=rows["sample_id"].to_numpy(dtype=object), train_idx=train_idx,
+        clean_idx=np.flatnonzero((splits == "clean") & is_usable),
+        test_idx=np.flatnonzero((splits == "test") & is_usable),
+        pins=pins, excluded=excluded, notes=notes,
+        groups=rows["group"].to_numpy(dtype=object) if "group" in rows else None,
+    )
+
+
+def _label_codes(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
+    """Positions in `classes`, -1 for null or unknown names."""
+    codes = pd.Categorical(names.astype(object), categories=list(classes)).codes
+    return codes.astype(np.int64)
+
+
+def _apply_decisions(decisions: pd.DataFrame, rows: pd.DataFrame, train_idx: np.ndarray, labels: np.ndarray,
+                     classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pins, exclusions and notes over train rows; relabels are written into `labels`. Ids not in training are left."""
+    pins = np.zeros(len(train_idx), dtype=np.int8)
+    excluded = np.zeros(len(train_idx), dtype=bool)
+    notes = np.full(len(train_idx), "", dtype=object)
+    position_of = pd.Series(np.arange(len(train_idx)), index=rows["sample_id"].to_numpy()[train_idx])
+    known = decisions[decisions["sample_id"].isin(position_of.index)]
+    at = position_of.loc[known["sample_id"]].to_numpy()
+    pin = known["pin"].to_numpy(dtype=object)
+    pins[at[pin == "train"]] = 1
+    pins[at[pin == "validation"]] = -1
+    is_out = known["excluded"].fillna(False).to_numpy(dtype=bool)
+    excluded[at[is_out]], notes[at[is_out]] = True, "excluded by decision"
+    has_label = known["label"].notna().to_numpy()
+    codes = _label_codes(known["label"][has_label], classes)
+    if (codes < 0).any():
+        name = known["label"][has_label].iloc[int(np.flatnonzero(codes < 0)[0])]
+        raise ManifestError(f"a relabel must name one of the project's classes; got {name!r}; undo that decision")
+    labels[train_idx[at[has_label]]] = codes
+    return pins, excluded, notes
+
+
+def native_size(rows: pd.DataFrame, root: Path) -> int:
+    """The median longer side of up to 64 images spread over the data, at most 224 pixels, at least 8."""
+    sides = []
+    for row in np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int):
+        try:
+            with _open(rows, row, root) as image:
+                sides.append(max(image.size))
+        except (OSError, ManifestError, ValueError):
+            continue
+    if not sides:
+        raise ManifestError(f"images must be readable; none of {min(64, len(rows))} tried under {root} is; check root")
+    return int(np.clip(np.median(sides), 8, MAX_NATIVE_SIZE))
+
+
+def _open(rows: pd.DataFrame, row: int, root: Path) -> Image.Image:
+    """Open (not decode) the image of a manifest row, from its bytes or its path."""
+    if "image" in rows and rows["image"].iloc[row] is not None:
+        value: Any = rows["image"].iloc[row]
+        if value.get("bytes"):
+            return Image.open(BytesIO(value["bytes"]))
+        return Image.open(resolve_image(root, value["path"]))
+    path = rows["path"].iloc[row]
+    if not isinstance(path, str):
+        raise ManifestError("a sample must have a path or an image; got neither")
+    return Image.open(resolve_image(root, path))
+
+
+def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
+                  progress: Progress) -> tuple[np.ndarray, dict[int, str]]:
+    """All images as (M, 3, size, size) uint8, from the project's cache or decoded into it; {row: reason} of bad ones.
+
+    The cache is keyed by the manifest's digest and the size, and appears under its name only once complete.
+    """
+    folder = project / "cache" / f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}"
+    if not (folder / "bad.json").exists():
+        partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        _drop_dead_partials(folder)
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            _decode_into(partial, rows, root, size, progress)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    bad = {int(k): v for k, v in json.loads((folder / "bad.json").read_text()).items()}
+    return np.load(folder / "images.npy", mmap_mode="r"), bad
+
+
+def _drop_dead_partials(folder: Path) -> None:
+    """Remove what killed processes left half decoded."""
+    for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+        pid = re.fullmatch(r"\..*\.(\d+)\.tmp", left.name)
+        if pid and not Path(f"/proc/{pid[1]}").exists() and Path("/proc").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _decode_into(folder: Path, rows: pd.DataFrame, root: Path, size: int, progress: Progress) -> None:
+    shape = (len(rows), 3, size, size)
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    bad: dict[int, str] = {}
+
+    def decode(row: int) -> None:
+        try:
+            with _open(rows, row, root) as image:
+                rgb = image.convert("RGB")
+                if rgb.size != (size, size):
+                    rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
+                images[row] = np.asarray(rgb).transpose(2, 0, 1)
+        except (OSError, UnidentifiedImageError, ManifestError, ValueError, Image.DecompressionBombError) as error:
+            bad[row] = f"unreadable image: {error}".replace("\n", " ")[:200]
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for start in range(0, len(rows), CHUNK):
+            list(pool.map(decode, range(start, min(start + CHUNK, len(rows)))))
+            progress(min(start + CHUNK, len(rows)), len(rows))
+    images.flush()
+    (folder / "bad.json").write_text(json.dumps(bad))
+
+
+class ImageStore:
+    """Batches of a Dataset's images on a device: resident where they fit on it, gathered from the cache otherwise."""
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        self.images, self.device = images, device
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and images.nbytes < 0.5 * torch.cuda.mem_get_info(device)[0]:
+            self.resident = torch.from_numpy(np.array(images)).to(device)
+
+    def batch(self, idx: np.ndarray) -> Tensor:
+        """idx (B,) -> float images (B, 3, S, S), normalised."""
+        if self.resident is not None:
+            return normalize(self.resident[torch.from_numpy(idx).to(self.device)])
+        return normalize(torch.from_numpy(self.images[idx]).to(self.device))
+
+    def batches(self, idx: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """(positions in idx, images) over all of idx, in order."""
+        for start in range(0, len(idx), batch_size):
+            positions = np.arange(start, min(start + batch_size, len(idx)))
+            yield positions, self.batch(idx[positions])
+
+
+def normalize(images: Tensor) -> Tensor:
+    """uint8 (B, 3, S, S) -> float32 with ImageNet's channel mean and deviation taken out."""
+    mean = torch.tensor(CHANNEL_MEAN, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(CHANNEL_STD, device=images.device).view(1, 3, 1, 1)
+    return (images.float() / 255.0 - mean) / std
+
+
+def augment(images: Tensor, how: str, rng: np.random.Generator) -> Tensor:
+    """Random translation by up to an eighth of the side (edges repeated) and, for shift_flip, mirroring; same shape."""
+    if how == "none":
+        return images
+    num, side = len(images), images.shape[-1]
+    reach = max(1, side // 8)
+    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    offsets = rng.integers(0, 2 * reach + 1, size=(2, num))
+    rows = torch.from_numpy(offsets[0][:, None] + np.arange(side)).to(images.device)
+    columns = np.arange(side)[None, :].repeat(num, 0)
+    if how == "shift_flip":
+        columns = np.where(rng.random(num)[:, None] < 0.5, columns[:, ::-1], columns)
+    cols = torch.from_numpy(offsets[1][:, None] + columns).to(images.device)
+    samples = torch.arange(num, device=images.device)[:, None, None]
+    # Advanced indexing around a slice puts the sliced channel last: (B, S, S, 3) back to (B, 3, S, S).
+    return padded[samples, :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,160 @@
+"""Classifiers, reweighter and splitter. Builds networks; does not train them.
+
+Shape suffixes: B batch, C classes, D features, K reweighter inputs.
+"""
+
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.config import ConfigError, ReweighterConfig, SplitterConfig
+
+SMALL_IMAGE_SIZE = 32
+CIFAR_STEM_SIZE = 64
+"""Up to this size an untrained ResNet gets a 3x3 stride-1 stem: ImageNet's would shrink 32 pixels to 8 at once."""
+
+
+class Classifier(nn.Module):
+    """A backbone that gives features and a linear head that gives logits; the split is what last_layer relies on."""
+
+    def __init__(self, backbone: nn.Module, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(num_features, num_classes)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) float -> logits (B, C), features (B, D)."""
+        features_BD = self.backbone(images)
+        return self.head(features_BD), features_BD
+
+
+class SmallBackbone(nn.Module):
+    """Six 3x3 convolutions with batch normalisation for images of 32 pixels and less; D = 4 x width."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in
+                                   zip(channels, channels[1:], strict=False))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for b in channels[1:])
+        self.num_features = channels[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images
+        for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            x = F.relu(norm(conv(x)))
+            if layer in (1, 3) and x.shape[-1] >= 4:
+                x = F.max_pool2d(x, 2)
+        return x.mean((2, 3))
+
+
+def make_classifier(network: str, num_classes: int, image_size: int, weights: str | None = None) -> Classifier:
+    """Build a classifier by name ("auto" picks by image size), with pretrained `weights` if given.
+
+    weights: a torchvision weights name such as "DEFAULT" (downloads them), or a .safetensors file of the whole
+    torchvision network or of a Classifier of ours. Raises ConfigError for a name or file that does not fit.
+    """
+    if network == "auto":
+        network = "small" if image_size <= SMALL_IMAGE_SIZE else "resnet18"
+    if network == "small":
+        if weights is not None:
+            raise ConfigError(f"network small has no pretrained weights; got {weights!r}; choose resnet18 or none")
+        backbone = SmallBackbone()
+        return Classifier(backbone, backbone.num_features, num_classes)
+    is_file = weights is not None and weights.endswith(".safetensors")
+    options = {"image_size": image_size} if network.startswith("vit") else {}
+    try:
+        body = torchvision.models.get_model(network, weights=None if is_file else weights, **options)
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"{network} cannot be built from weights {weights!r} at {image_size} pixels; {error}; choose "
+                          "another size or weights") from error
+    if network.startswith("vit"):
+        num_features, body.heads = body.hidden_dim, nn.Identity()
+    else:
+        num_features, body.fc = body.fc.in_features, nn.Identity()
+        if weights is None and image_size <= CIFAR_STEM_SIZE:
+            body.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+            body.maxpool = nn.Identity()
+    model = Classifier(body, num_features, num_classes)
+    if is_file:
+        _load_backbone(model, Path(str(weights)))
+    return model
+
+
+def _load_backbone(model: Classifier, path: Path) -> None:
+    """Copy a .safetensors state into the backbone; its head is left behind, any other mismatch is refused."""
+    try:
+        state = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ConfigError(f"weights must be a readable .safetensors file; {path}: {error}") from error
+    state = {k.removeprefix("backbone."): v for k, v in state.items() if k.split(".")[0] not in ("fc", "heads", "head")}
+    expected = model.backbone.state_dict()
+    bad = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
+    if bad:
+        raise ConfigError(f"weights must fit the network; {path} lacks or reshapes {bad[0]!r} and {len(bad) - 1} more; "
+                          "choose the network they were made for")
+    model.backbone.load_state_dict({k: state[k] for k in expected})
+
+
+class Reweighter(nn.Module):
+    """A raw sample weight in [low, high] from a sample's inputs; starts constant, so training starts as ERM."""
+
+    def __init__(self, num_inputs: int, hidden: int, low: float, high: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(num_inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        nn.init.zeros_(self.body[2].weight)
+        nn.init.zeros_(self.body[2].bias)
+        self.low, self.high = low, high
+
+    def forward(self, inputs_BK: Tensor) -> Tensor:
+        """Weights (B,) of mean 1. The gradient goes through the normalisation: without that every weight saturates
+        together and learned weights silently become uniform ones."""
+        raw_B = self.low + (self.high - self.low) * torch.sigmoid(self.body(inputs_BK).squeeze(-1))
+        return raw_B / raw_B.mean()
+
+
+def make_reweighter(config: ReweighterConfig, weight_source: str, num_features: int, num_classes: int) -> Reweighter:
+    """The reweighter of a method: features (Jain et al. 2024) or the loss alone (1-100-1, Shu et al. 2019)."""
+    if weight_source == "loss":
+        return Reweighter(1, 100, 0.0, 1.0)
+    extra = num_classes + 1 if config.inputs == "features_label_loss" else 0
+    return Reweighter(num_features + extra, config.hidden, config.min_weight, config.max_weight)
+
+
+def reweighter_inputs(source: str, inputs: str, features_BD: Tensor, labels_B: Tensor, losses_B: Tensor,
+                      num_classes: int) -> Tensor:
+    """What the reweighter sees, detached: (B, 1) loss, (B, D) features, or (B, D + C + 1) features, label and loss."""
+    losses_B1 = losses_B.detach().unsqueeze(1)
+    if source == "loss":
+        return losses_B1
+    features_BD = standardize(features_BD.detach())
+    if inputs == "features":
+        return features_BD
+    return torch.cat([features_BD, F.one_hot(labels_B, num_classes).to(features_BD.dtype), losses_B1.clamp(max=10.0)],
+                     dim=1)
+
+
+def standardize(features_BD: Tensor) -> Tensor:
+    """Each sample's features scaled to mean 0, variance 1 over D, so heads do not chase the backbone's scale."""
+    return F.layer_norm(features_BD, features_BD.shape[-1:])
+
+
+class Splitter(nn.Module):
+    """p(train | x, y) from a sample's features, its predicted probabilities and its label."""
+
+    def __init__(self, config: SplitterConfig, num_features: int, num_classes: int, val_fraction: float) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.body = nn.Sequential(nn.Linear(num_features + 2 * num_classes, config.hidden), nn.ReLU(),
+                                  nn.Linear(config.hidden, 1))
+        nn.init.zeros_(self.body[2].weight)
+        nn.init.constant_(self.body[2].bias, float(torch.logit(torch.tensor(1.0 - val_fraction))))
+
+    def forward(self, features_BD: Tensor, probs_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """Logits (B,) of p(train). probs - one-hot is the final layer's residual: how x and y disagree."""
+        onehot_BC = F.one_hot(labels_B, self.num_classes).to(features_BD.dtype)
+        return self.body(torch.cat([standardize(features_BD), onehot_BC, probs_BC - onehot_BC], dim=1)).squeeze(-1)

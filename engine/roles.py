@@ -1,0 +1,170 @@
+"""Who is in training and who in validation: random, ranked or learned; pins, noise guard, coverage. numpy only.
+
+Decides roles from arrays; trains nothing. N samples of the train split, C classes, D features, k neighbours.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Routing:
+    """Who is routed to validation, and what guard and coverage did. All (N,) bool."""
+
+    routed: np.ndarray
+    unguarded: np.ndarray
+    """Who would have been routed had guard and coverage been off: the lowest scores of each class."""
+    withheld: np.ndarray
+    """Of those, the ones the guard withheld."""
+    kept_by_coverage: np.ndarray
+    """Passed over because too many of their neighbours are in validation."""
+
+
+def rotation_groups(num_samples: int, num_groups: int, rng: np.random.Generator) -> np.ndarray:
+    """A random group 0..num_groups-1 for each sample, (N,) int64; group sizes differ by at most one."""
+    groups = np.empty(num_samples, dtype=np.int64)
+    groups[rng.permutation(num_samples)] = np.arange(num_samples) % num_groups
+    return groups
+
+
+def class_quota(num_members: int, fraction: float) -> int:
+    """How many of a class go to validation: its share rounded, at least one, and never the whole class."""
+    return min(max(1, round(fraction * num_members)), max(num_members - 1, 0))
+
+
+def confident_suggestion(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> np.ndarray:
+    """The other class that a held-out prediction confidently names, (N,) int64; -1 where it names none or is unknown.
+
+    Confident learning's rule (Northcutt et al. 2021, eq. 1-2): sample i counts as class j if p_ij reaches t_j, the
+    mean p_j of the samples labelled j; among several such classes the most probable counts.
+    """
+    num_classes = probs_NC.shape[1]
+    thresholds_C = np.full(num_classes, np.inf)
+    for c in range(num_classes):
+        members = is_known_N & (labels_N == c)
+        if members.any():
+            thresholds_C[c] = probs_NC[members, c].mean()
+    confident_NC = np.where(probs_NC >= thresholds_C, probs_NC, -1.0)
+    best_N = confident_NC.argmax(1)
+    is_suspected_N = is_known_N & (confident_NC.max(1) > 0) & (best_N != labels_N)
+    return np.where(is_suspected_N, best_N, -1)
+
+
+def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_member_N: np.ndarray,
+                          num_neighbors: int) -> np.ndarray:
+    """Rows of each member's nearest same-class members by cosine similarity, (N, k) int64, -1 where there are none.
+
+    Exact; quadratic in the class size, computed in blocks.
+    """
+    neighbours = np.full((len(labels_N), num_neighbors), -1, dtype=np.int64)
+    for c in np.unique(labels_N[is_member_N]):
+        rows = np.flatnonzero(is_member_N & (labels_N == c))
+        k = min(num_neighbors, len(rows) - 1)
+        if k < 1:
+            continue
+        unit = features_ND[rows].astype(np.float32)
+        unit = unit - unit.mean(0)
+        unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+        for start in range(0, len(rows), 2048):
+            block = np.arange(start, min(start + 2048, len(rows)))
+            similarity = unit[block] @ unit.T
+            similarity[np.arange(len(block)), block] = -np.inf
+            nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
+            neighbours[rows[block], :k] = rows[nearest]
+    return neighbours
+
+
+def route(scores_N: np.ndarray, labels_N: np.ndarray, is_active_N: np.ndarray, pins_N: np.ndarray, *,
+          fraction: float, is_eligible_N: np.ndarray | None = None, previous_N: np.ndarray | None = None,
+          hysteresis: float = 0.0, neighbours_Nk: np.ndarray | None = None, coverage: float = 1.0) -> Routing:
+    """Per class, the `fraction` with the lowest score, under pins, guard, hysteresis and coverage.
+
+    scores_N: float, low goes to validation first (p_train, or a margin). is_active_N: not excluded. pins_N: 1 to
+    training, -1 to validation, 0 free. is_eligible_N: passed the guard (pins to validation need not). previous_N: in
+    validation now; these count as `hysteresis` lower. coverage: largest share of a routed sample's neighbours_Nk that
+    may be routed as well; 1 turns it off. Active samples with a non-finite score are never routed.
+    """
+    num = len(scores_N)
+    keys = np.where(previous_N, scores_N - hysteresis, scores_N) if previous_N is not None else scores_N
+    eligible = np.ones(num, dtype=bool) if is_eligible_N is None else is_eligible_N
+    routed = is_active_N & (pins_N == -1)
+    unguarded = routed.copy()
+    kept = np.zeros(num, dtype=bool)
+    cover = _Coverage(neighbours_Nk, routed, coverage) if neighbours_Nk is not None and coverage < 1.0 else None
+    for c in np.unique(labels_N[is_active_N]):
+        members = is_active_N & (labels_N == c)
+        quota = class_quota(int(members.sum()), fraction) - int((members & routed).sum())
+        free = np.flatnonzero(members & (pins_N == 0) & np.isfinite(keys))
+        ordered = free[np.argsort(keys[free], kind="stable")]
+        unguarded[ordered[:max(quota, 0)]] = True
+        for row in ordered[eligible[ordered]]:
+            if quota <= 0:
+                break
+            if cover is not None and not cover.admits(row):
+                kept[row] = True
+                continue
+            if cover is not None:
+                cover.admit(row)
+            routed[row] = True
+            quota -= 1
+    return Routing(routed=routed, unguarded=unguarded, withheld=unguarded & ~eligible & ~routed, kept_by_coverage=kept)
+
+
+class _Coverage:
+    """Counts, for every sample, how many of its neighbours are routed; admits a row only if no routed sample,
+    the row included, would then have more than its allowed share of neighbours routed."""
+
+    def __init__(self, neighbours_Nk: np.ndarray, routed: np.ndarray, share: float) -> None:
+        num, k = neighbours_Nk.shape
+        self.routed = routed.copy()
+        self.limits = np.floor(share * (neighbours_Nk >= 0).sum(1)).astype(np.int64)
+        self.is_alone = (neighbours_Nk < 0).all(1)
+        flat = neighbours_Nk.ravel()
+        order = np.argsort(flat, kind="stable")
+        self.sources = np.repeat(np.arange(num), k)[order]
+        self.starts = np.searchsorted(flat[order], np.arange(num + 1))
+        is_hit = (flat >= 0) & routed[np.maximum(flat, 0)]
+        self.counts = np.bincount(np.repeat(np.arange(num), k)[is_hit], minlength=num)
+
+    def _of(self, row: int) -> np.ndarray:
+        """Samples that have `row` among their neighbours."""
+        return self.sources[self.starts[row]:self.starts[row + 1]]
+
+    def admits(self, row: int) -> bool:
+        if self.is_alone[row] or self.counts[row] > self.limits[row]:
+            return False
+        near = self._of(row)
+        near = near[self.routed[near]]
+        return bool((self.counts[near] + 1 <= self.limits[near]).all())
+
+    def admit(self, row: int) -> None:
+        self.routed[row] = True
+        self.counts[self._of(row)] += 1
+
+
+def covered_share(routed_N: np.ndarray, is_active_N: np.ndarray, neighbours_Nk: np.ndarray) -> float | None:
+    """Share of routed samples with a same-class neighbour (of their k) left in training; None if none is routed."""
+    rows = np.flatnonzero(routed_N)
+    if not len(rows):
+        return None
+    near = neighbours_Nk[rows]
+    in_training = (near >= 0) & (is_active_N & ~routed_N)[np.maximum(near, 0)]
+    return float(in_training.any(1).mean())
+
+
+def stratified_draw(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """`size` of `rows` (all of them if fewer), as evenly over the classes present as their sizes allow.
+
+    labels: of `rows`. Without repetition; the remainder goes to random classes. Shuffled.
+    """
+    if len(rows) <= size:
+        return rng.permutation(rows)
+    shuffled = rng.permutation(len(rows))
+    # Position of each sample within its own class under the shuffle; then take the lowest positions over all classes.
+    within = np.empty(len(rows), dtype=np.int64)
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.bincount(labels)
+    within[by_class] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    order = np.lexsort((rng.random(len(rows)), within))
+    return rows[order[:size]]

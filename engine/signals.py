@@ -1,0 +1,160 @@
+"""The record of every training sample over the epochs, and the one row a sample that comes of it.
+
+Tensors of N samples live on the training device, so that recording never waits for it. N samples, B batch, C classes,
+D features.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from engine.losses import cross_entropy, margins
+from engine.rundir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS
+
+
+class SignalRecord:
+    """Accumulates margins, losses, weights and held-out predictions; every field is part of a checkpoint."""
+
+    def __init__(self, num_samples: int, num_classes: int, num_features: int, device: torch.device) -> None:
+        def floats(value: float) -> Tensor:
+            return torch.full((num_samples,), value, device=device)
+
+        def counts() -> Tensor:
+            return torch.zeros(num_samples, dtype=torch.int32, device=device)
+
+        nan = float("nan")
+        self.tensors: dict[str, Tensor] = {
+            # This epoch's (or the last known) values.
+            "margin": floats(nan), "loss": floats(nan), "weight": floats(nan), "p_train": floats(nan),
+            "prediction": torch.full((num_samples,), -1, dtype=torch.int64, device=device),
+            "features": torch.zeros(num_samples, num_features, dtype=torch.float16, device=device),
+            "has_features": torch.zeros(num_samples, dtype=torch.bool, device=device),
+            # Totals over epochs.
+            "margin_sum": floats(0.0), "train_epochs": counts(),
+            "heldout_margin_sum": floats(0.0), "heldout_epochs": counts(),
+            "heldout_probs": torch.zeros(num_samples, num_classes, device=device),
+            "heldout_weight": floats(0.0),
+            "route_count": counts(), "scored_epochs": counts(),
+            "was_correct": torch.zeros(num_samples, dtype=torch.bool, device=device), "forgetting": counts(),
+            "seen": torch.zeros(num_samples, dtype=torch.bool, device=device),
+        }
+
+    def start_epoch(self) -> None:
+        """Weights and who was seen belong to one epoch; the rest stays as last known."""
+        self.tensors["weight"].fill_(float("nan"))
+        self.tensors["seen"].zero_()
+
+    def observe_training(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
+                         losses_B: Tensor, weights_B: Tensor) -> None:
+        """A training batch as the classifier saw it, before its step. Counts towards aum and forgetting once an epoch
+        a sample, also where the order passes over a sample twice."""
+        t, logits_BC = self.tensors, logits_BC.detach()
+        margins_B = margins(logits_BC, labels_B)
+        correct_B = margins_B > 0
+        first_B = ~t["seen"][rows_B]
+        t["margin_sum"][rows_B] += margins_B * first_B
+        t["train_epochs"][rows_B] += first_B.to(torch.int32)
+        t["forgetting"][rows_B] += (first_B & t["was_correct"][rows_B] & ~correct_B).to(torch.int32)
+        t["was_correct"][rows_B] = torch.where(first_B, correct_B, t["was_correct"][rows_B])
+        t["margin"][rows_B] = margins_B
+        t["loss"][rows_B] = losses_B.detach()
+        t["weight"][rows_B] = weights_B.detach()
+        t["prediction"][rows_B] = logits_BC.argmax(1)
+        t["features"][rows_B] = features_BD.detach().to(torch.float16)
+        t["has_features"][rows_B] = True
+        t["seen"][rows_B] = True
+
+    def observe_heldout(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
+                        epoch: int) -> None:
+        """Predictions for samples out of training in this epoch. Later epochs count more (weight: the epoch's number),
+        since the first predictions of a run know little."""
+        t = self.tensors
+        margins_B = margins(logits_BC, labels_B)
+        t["heldout_margin_sum"][rows_B] += epoch * margins_B
+        t["heldout_probs"][rows_B] += epoch * torch.softmax(logits_BC, dim=1)
+        t["heldout_weight"][rows_B] += float(epoch)
+        t["heldout_epochs"][rows_B] += 1
+        t["margin"][rows_B] = margins_B
+        t["loss"][rows_B] = cross_entropy(logits_BC, labels_B)
+        t["prediction"][rows_B] = logits_BC.argmax(1)
+        t["features"][rows_B] = features_BD.to(torch.float16)
+        t["has_features"][rows_B] = True
+
+    def set_heldout(self, probs_NC: np.ndarray, is_known_N: np.ndarray, labels_N: np.ndarray) -> None:
+        """Start from cross-fitted predictions: they count as one held-out epoch of weight 1."""
+        t = self.tensors
+        device = t["margin"].device
+        rows = torch.from_numpy(np.flatnonzero(is_known_N)).to(device)
+        probs = torch.from_numpy(probs_NC[is_known_N].astype(np.float32)).to(device)
+        labels = torch.from_numpy(labels_N[is_known_N]).to(device)
+        t["heldout_probs"][rows] = probs
+        t["heldout_weight"][rows] = 1.0
+        t["heldout_epochs"][rows] = 1
+        t["heldout_margin_sum"][rows] = margins(torch.log(probs.clamp(min=1e-12)), labels)
+
+    def end_epoch(self, p_train_N: Tensor | None) -> None:
+        """Scale this epoch's weights to mean 1 over the samples trained on, and keep the splitter's probabilities."""
+        weight = self.tensors["weight"]
+        weight /= weight.nanmean().clamp(min=1e-12)
+        if p_train_N is not None:
+            self.tensors["p_train"] = p_train_N
+
+    def count_routes(self, routed_N: Tensor) -> None:
+        """One more scored epoch, in which routed_N were in validation."""
+        self.tensors["route_count"] += routed_N.to(torch.int32)
+        self.tensors["scored_epochs"] += 1
+
+    def heldout_predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean held-out probabilities (N, C) float32 and who has any (N,) bool."""
+        weight = self.tensors["heldout_weight"]
+        probs = self.tensors["heldout_probs"] / weight.clamp(min=1e-12)[:, None]
+        return probs.cpu().numpy(), (weight > 0).cpu().numpy()
+
+    def history(self, roles_N: np.ndarray, routed_N: np.ndarray) -> np.ndarray:
+        """This epoch's record of every sample, (N,) of HISTORY_DTYPE. roles_N: positions in ROLES."""
+        records = np.zeros(len(roles_N), dtype=HISTORY_DTYPE)
+        for name in ("margin", "p_train", "weight"):
+            records[name] = self.tensors[name].cpu().numpy()
+        records["role"], records["routed"] = roles_N, routed_N
+        return records
+
+    def frame(self, sample_ids: np.ndarray, labels_N: np.ndarray, roles_N: np.ndarray, why_N: np.ndarray,
+              suggestions_N: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
+        """signals.parquet: one row a sample with SIGNAL_COLUMNS. Excluded samples have null signals.
+
+        label_quality: mean held-out probability of the label, in [0, 1], 0 bad, null until held out once.
+        suggestions_N: positions in `classes`, -1 for none (engine.roles.confident_suggestion).
+        """
+        t = {k: v.cpu().numpy() for k, v in self.tensors.items() if k not in ("features", "heldout_probs")}
+        probs_NC, is_known_N = self.heldout_predictions()
+        rows = np.arange(len(labels_N))
+        is_out = roles_N == ROLES.index("excluded")
+        names = np.asarray([*classes, None], dtype=object)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = {
+                "p_train": t["p_train"], "route_share": t["route_count"] / t["scored_epochs"],
+                "weight": t["weight"], "margin": t["margin"],
+                "heldout_margin": t["heldout_margin_sum"] / t["heldout_weight"],
+                "aum": t["margin_sum"] / t["train_epochs"],
+                "label_quality": np.where(is_known_N, probs_NC[rows, labels_N], np.nan), "loss": t["loss"],
+            }
+        columns: dict[str, object] = {k: np.where(is_out, np.nan, v).astype(np.float32) for k, v in values.items()}
+        columns |= {
+            "sample_id": sample_ids, "role": np.asarray(ROLES, dtype=object)[roles_N], "why": why_N,
+            "heldout_epochs": t["heldout_epochs"], "forgetting": t["forgetting"],
+            "predicted_label": names[np.where(is_out, -1, t["prediction"])],
+            "suggested_label": names[np.where(is_out, -1, suggestions_N)],
+        }
+        frame = pd.DataFrame({name: columns[name] for name in SIGNAL_COLUMNS})
+        for name in ("sample_id", "role", "why", "predicted_label", "suggested_label"):
+            frame[name] = frame[name].astype("string")
+        return frame
+
+
+def effective_sample_size(weights: np.ndarray) -> float | None:
+    """(sum w)^2 / (n sum w^2) in (0, 1]; 1 where all weights are equal; None without weights (Kish 1965)."""
+    weights = weights[np.isfinite(weights)]
+    if not len(weights) or not (weights > 0).any():
+        return None
+    return float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))

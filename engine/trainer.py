@@ -1,0 +1,387 @@
+"""One trainer; every method is a configuration of it: where validation samples come from x how weights are made.
+
+Knows a Dataset and a RunConfig; writes no files, so the cross-fitted first training of train-twice uses it as well.
+The run directory, checkpoints and reports are engine.train's. N training samples, B train batch, V validation batch,
+C classes, D features.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine import roles
+from engine.config import RunConfig
+from engine.data import Dataset, ImageStore, augment
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, MetaResult, frozen_running_statistics
+from engine.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.networks import Splitter, make_classifier, make_reweighter, reweighter_inputs
+from engine.rundir import ROLES
+from engine.signals import SignalRecord
+from engine.splitter import splitter_loss
+
+EVAL_BATCH = 512
+STREAMS = {name: i for i, name in enumerate(
+    ("init", "rotation", "split", "order", "augment", "validation", "splitter", "folds"))}
+
+OnStep = Callable[[int, int], None]
+"""Called after each step with (steps done, steps in the epoch); raises to stop the training there."""
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient became NaN or infinite; nothing was updated. Names the epoch, the step and the samples."""
+
+
+def stream(seed: int, name: str, *counters: int) -> np.random.Generator:
+    """An independent generator for one purpose at one place of a run: nothing random has hidden state to restore."""
+    return np.random.default_rng([seed, STREAMS[name], *counters])
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for a config's name. Raises RuntimeError if it is named and this machine lacks it."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(d for d in ("cuda", "mps", "cpu") if available[d])
+    if not available[name]:
+        usable = ", ".join(d for d, is_there in available.items() if is_there)
+        raise RuntimeError(f"device must be one this machine has; got {name}; choose auto or one of: {usable}")
+    return torch.device(name)
+
+
+@dataclass(kw_only=True, slots=True)
+class EpochRoles:
+    """Who does what in one epoch; all (N,) over the train split."""
+
+    routed: np.ndarray
+    resting: np.ndarray
+    withheld: np.ndarray
+    kept_by_coverage: np.ndarray
+    unguarded: np.ndarray
+    is_warmup: bool
+    num_new: int
+    coverage: float | None
+
+
+class Trainer:
+    """Networks, optimizers, roles and record of one training; `run_epoch` is the whole method."""
+
+    def __init__(self, config: RunConfig, data: Dataset, *, is_active: np.ndarray | None = None,
+                 ranking: np.ndarray | None = None) -> None:
+        """is_active: (N,) bool, who may be used at all (default: not excluded). ranking: (N,) cross-fitted margins
+        for the sources "easy" and "hard"."""
+        self.config, self.data = config, data
+        self.device = pick_device(config.device)
+        self.active = ~data.excluded if is_active is None else is_active & ~data.excluded
+        self.ranking = ranking
+        self.store = ImageStore(data.images, self.device)
+        self.labels = torch.from_numpy(np.maximum(data.labels, 0)).to(self.device)
+        image_size = data.images.shape[-1]
+        self.augment = {"auto": "shift" if image_size <= 8 else "shift_flip"}.get(config.augment, config.augment)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
+            self.model = make_classifier(config.network, data.num_classes, image_size, config.weights).to(self.device)
+            num_features = self.model.head.in_features
+            self.reweighter = make_reweighter(config.reweighter, config.weight_source, num_features,
+                                              data.num_classes).to(self.device)
+            self.splitter = Splitter(config.splitter, num_features, data.num_classes,
+                                     config.val_fraction).to(self.device)
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.SGD([{"params": decayed}, {"params": plain, "weight_decay": 0.0}], lr=config.lr,
+                                         momentum=config.momentum, weight_decay=config.weight_decay, nesterov=
+                                         config.momentum > 0)
+        self.reweighter_optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.reweighter.lr)
+        self.splitter_optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
+        self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
+        self.groups = roles.rotation_groups(data.num_train, config.rotation_groups or 1,
+                                            stream(config.seed, "rotation"))
+        self.has_splitter = config.validation_source == "learned"
+        self.learns_weights = config.weight_source != "uniform"
+        self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
+        self.roles: EpochRoles | None = None
+        self.totals: dict[str, Tensor] = {}
+
+    # -- one epoch
+
+    def run_epoch(self, epoch: int, on_step: OnStep, first_step: int = 0) -> None:
+        """Epochs count from 1. first_step > 0 goes on within an epoch whose state was restored."""
+        if first_step == 0:
+            self.start_epoch(epoch)
+        order, pool = self._order(epoch), self._validation_pool()
+        for step in range(first_step, self.num_steps):
+            self._step(epoch, step, order, pool)
+            on_step(step + 1, self.num_steps)
+        self._end_epoch(epoch)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Assign the roles of this epoch and clear what belongs to one epoch."""
+        previous = self.roles
+        self.roles = self._assign(epoch, previous)
+        self.record.start_epoch()
+        self.totals = {name: torch.zeros((), device=self.device) for name in
+                       ("loss", "samples", "validation_loss", "validation_rows")}
+
+    @property
+    def epoch_roles(self) -> EpochRoles:
+        assert self.roles is not None, "roles exist once the first epoch has started"
+        return self.roles
+
+    @property
+    def heldout(self) -> np.ndarray:
+        return self.epoch_roles.routed | self.epoch_roles.resting
+
+    @property
+    def role_codes(self) -> np.ndarray:
+        """(N,) positions in ROLES; validation is everybody held out this epoch."""
+        codes = np.where(self.heldout, ROLES.index("validation"), ROLES.index("train"))
+        return np.where(self.active, codes, ROLES.index("excluded"))
+
+    def _assign(self, epoch: int, previous: EpochRoles | None) -> EpochRoles:
+        """Roles of an epoch: routed by the method's source, resting by rotation, under pins, guard and coverage."""
+        config, data, none = self.config, self.data, np.zeros(self.data.num_train, dtype=bool)
+        source, labels = config.validation_source, data.train_labels
+        is_warmup = epoch <= config.warmup_epochs
+        guarded = neighbours = None
+        routing = roles.Routing(routed=self.active & (data.pins == -1), unguarded=none, withheld=none,
+                                kept_by_coverage=none)
+        if source in ("random", "easy", "hard") or (source == "learned" and is_warmup and not config.rotation_groups):
+            is_fixed = source != "learned"
+            if is_fixed and previous is not None:
+                return EpochRoles(**{f: getattr(previous, f) for f in ("routed", "resting", "withheld", "unguarded",
+                                     "kept_by_coverage", "coverage")}, is_warmup=is_warmup, num_new=0)
+            scores = stream(config.seed, "split", 0 if is_fixed else epoch).random(data.num_train)
+            if source in ("easy", "hard"):
+                assert self.ranking is not None, "easy and hard need a ranking"
+                scores = -self.ranking if source == "easy" else self.ranking
+                guarded = self._guard() if source == "hard" else None
+            routing = roles.route(scores, labels, self.active, data.pins, fraction=config.val_fraction,
+                                  is_eligible_N=guarded)
+        elif source == "learned" and not is_warmup:
+            features = self.record.tensors["features"].float().cpu().numpy()
+            has_features = self.record.tensors["has_features"].cpu().numpy()
+            neighbours = roles.same_class_neighbours(features, labels, self.active & has_features,
+                                                     config.splitter.num_neighbors)
+            scores = np.where(has_features, self.score_splitter().cpu().numpy(), np.nan)
+            routing = roles.route(scores, labels, self.active, data.pins, fraction=config.val_fraction,
+                                  is_eligible_N=self._guard(), previous_N=previous.routed if previous else None,
+                                  hysteresis=config.splitter.hysteresis, neighbours_Nk=neighbours,
+                                  coverage=config.splitter.coverage)
+        resting = none
+        if source == "learned" and config.rotation_groups and epoch < config.epochs:
+            # The last epoch rests nobody: its roles are the ones people see and export.
+            resting = (self.groups == epoch % config.rotation_groups) & self.active & ~routing.routed
+            resting &= data.pins != 1
+        num_new = int((routing.routed & ~previous.routed).sum()) if previous else int(routing.routed.sum())
+        coverage = roles.covered_share(routing.routed, self.active, neighbours) if neighbours is not None else None
+        return EpochRoles(routed=routing.routed, resting=resting, withheld=routing.withheld,
+                          kept_by_coverage=routing.kept_by_coverage, unguarded=routing.unguarded,
+                          is_warmup=is_warmup, num_new=num_new, coverage=coverage)
+
+    def _guard(self) -> np.ndarray | None:
+        """(N,) bool, who may be routed: known from held-out predictions and not suspected. None: everybody."""
+        if self.config.guard == "off":
+            return None
+        probs_NC, is_known = self.record.heldout_predictions()
+        return is_known & (roles.confident_suggestion(probs_NC, self.data.train_labels, is_known) < 0)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Training rows of this epoch's steps: whole permutations of who trains, until every step is filled."""
+        rows = np.flatnonzero(self.active & ~self.heldout)
+        if not len(rows):
+            raise RuntimeError("training needs at least one sample; all are in validation; unpin some or lower "
+                               "val_fraction")
+        need, rng = self.num_steps * self.config.batch_size, stream(self.config.seed, "order", epoch)
+        if len(rows) > need - self.config.batch_size:
+            need = min(need, len(rows))  # plain training: the last batch may be short
+        return np.concatenate([rng.permutation(rows) for _ in range(math.ceil(need / len(rows)))])[:need]
+
+    def _validation_pool(self) -> np.ndarray:
+        """Rows of the manifest that validation batches are drawn from. In warm-up a rotating split: who rests now."""
+        current = self.epoch_roles
+        chosen = current.routed | current.resting if current.is_warmup else current.routed
+        pool = self.data.train_idx[chosen]
+        return np.concatenate([pool, self.data.clean_idx]) if self.config.validation_source == "clean" else pool
+
+    def _step(self, epoch: int, step: int, order: np.ndarray, pool: np.ndarray) -> None:
+        """One classifier step; every Q steps also a reweighter and a splitter step."""
+        config, size = self.config, self.config.batch_size
+        rows = order[step * size:(step + 1) * size]
+        idx = self.data.train_idx[rows]
+        lr = self._set_learning_rate(epoch, step)
+        images_B = augment(self.store.batch(idx), self.augment, stream(config.seed, "augment", epoch, step))
+        labels_B, rows_B = self.labels[torch.from_numpy(idx).to(self.device)], torch.from_numpy(rows).to(self.device)
+
+        self.model.train()
+        logits_B, features_B = self.model(images_B)
+        losses_B = cross_entropy(logits_B, labels_B)
+        weights_B, objective = torch.ones_like(losses_B), losses_B.mean()
+        is_weighing = self.learns_weights and not self.epoch_roles.is_warmup
+        is_meta = is_weighing and len(pool) > 0 and step % config.reweighter.every == 0
+        meta: MetaResult | None = None
+        if is_weighing:
+            inputs_BK = reweighter_inputs(config.weight_source, config.reweighter.inputs, features_B, labels_B,
+                                          losses_B, self.data.num_classes)
+            weights_B = self.reweighter(inputs_BK)
+            objective = (weights_B.detach() * losses_B).mean()
+        draw = stream(config.seed, "validation", epoch, step)
+        if is_meta:
+            meta, labels_V = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr, draw)
+            # Scaled to unit size (Adam forgets the scale) and through the normalisation of the weights.
+            pull_B = meta.hypergradient_B / meta.hypergradient_B.square().mean().sqrt().clamp(min=1e-20)
+            objective = objective + (weights_B * pull_B).mean() \
+                + config.reweighter.uniform_pull * (weights_B - 1.0).square().mean()
+        self._classifier_step(objective, losses_B, epoch, step, idx)
+        if is_meta:
+            self.reweighter_optimizer.step()
+            self.reweighter_optimizer.zero_grad()
+        if self.has_splitter and len(pool) > 0 and step % config.splitter.every == 0:
+            if meta is None:
+                logits_V, features_V, labels_V = self._validation_pass(pool, draw)
+            else:
+                logits_V, features_V = meta.logits_V, meta.features_V
+            self._splitter_step(logits_V, features_V, labels_V, stream(config.seed, "splitter", epoch, step))
+        self.record.observe_training(rows_B, logits_B, features_B, labels_B, losses_B, weights_B)
+        self.totals["loss"] += (weights_B.detach() * losses_B.detach()).sum()
+        self.totals["samples"] += len(rows)
+
+    def _set_learning_rate(self, epoch: int, step: int) -> float:
+        """Linear to the peak over the first twentieth of all steps, then a cosine to zero."""
+        done = ((epoch - 1) * self.num_steps + step) / (self.config.epochs * self.num_steps)
+        rise = 0.05
+        share = (done + 1e-3) / rise if done < rise else 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
+        lr = self.config.lr * min(share, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _draw_validation(self, pool: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A fresh class-stratified validation batch: images (V, 3, S, S), labels (V,)."""
+        idx = roles.stratified_draw(pool, self.data.labels[pool], self.config.reweighter.val_batch_size, rng)
+        return self.store.batch(idx), self.labels[torch.from_numpy(idx).to(self.device)]
+
+    def _hypergradient(self, images_B: Tensor, labels_B: Tensor, weights_B: Tensor, logits_B: Tensor,
+                       features_B: Tensor, pool: np.ndarray, lr: float,
+                       rng: np.random.Generator) -> tuple[MetaResult, Tensor]:
+        images_V, labels_V = self._draw_validation(pool, rng)
+        problem = MetaProblem(
+            model=self.model, images_B=images_B, labels_B=labels_B, weights_B=weights_B.detach(), images_V=images_V,
+            labels_V=labels_V, lr=lr, train_loss=cross_entropy,
+            val_loss=LOSS_FUNCTIONS[self.config.reweighter.val_loss],
+            train_pass=(logits_B.detach(), features_B.detach()))
+        return HYPERGRADIENT_FUNCTIONS[self.config.reweighter.hypergradient](problem), labels_V
+
+    def _validation_pass(self, pool: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits and features of a fresh validation batch on batch statistics, running ones untouched; labels."""
+        images_V, labels_V = self._draw_validation(pool, rng)
+        with torch.no_grad(), frozen_running_statistics(self.model):
+            logits_V, features_V = self.model(images_V)
+        return logits_V, features_V, labels_V
+
+    def _classifier_step(self, objective: Tensor, losses_B: Tensor, epoch: int, step: int, idx: np.ndarray) -> None:
+        """One backward for classifier and reweighter together; refuses non-finite values before any update."""
+        self.optimizer.zero_grad()
+        objective.backward()  # type: ignore[no-untyped-call]
+        norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+        if not bool(torch.isfinite(objective.detach() + norm)):
+            self.optimizer.zero_grad()
+            what = "loss" if not bool(torch.isfinite(objective.detach())) else "gradient"
+            is_bad = ~torch.isfinite(losses_B.detach()).cpu().numpy()
+            ids = self.data.sample_ids[idx[is_bad] if is_bad.any() else idx]
+            shown = ", ".join(map(str, ids[:16])) + (f" and {len(ids) - 16} more" if len(ids) > 16 else "")
+            raise NonFiniteError(
+                f"a {what} must be finite; epoch {epoch} step {step + 1} gave {float(objective):g} on samples {shown}; "
+                "nothing was updated: lower lr, or exclude the samples if they are damaged")
+        self.optimizer.step()
+
+    def _splitter_step(self, logits_V: Tensor, features_V: Tensor, labels_V: Tensor, rng: np.random.Generator) -> None:
+        """One step of the splitter on this validation batch and a random batch of all data."""
+        config = self.config
+        rows = np.flatnonzero(self.active & (self.data.pins == 0) & self.record.tensors["has_features"].cpu().numpy())
+        if not len(rows):
+            return
+        rows = rows[rng.integers(0, len(rows), size=min(4 * config.batch_size, len(rows)))]
+        rows_R = torch.from_numpy(rows).to(self.device)
+        labels_R = self.labels[torch.from_numpy(self.data.train_idx[rows]).to(self.device)]
+        features_R = self.record.tensors["features"][rows_R].float()
+        with torch.no_grad():
+            probs_R = torch.softmax(self.model.head(features_R), dim=1)
+        val_loss_V = LOSS_FUNCTIONS[config.reweighter.val_loss](logits_V, labels_V)
+        self.totals["validation_loss"] += cross_entropy(logits_V, labels_V).sum()
+        self.totals["validation_rows"] += len(labels_V)
+        loss = splitter_loss(
+            config.splitter, config.val_fraction, self.data.num_classes,
+            validation_logits_V=self.splitter(features_V, torch.softmax(logits_V, dim=1), labels_V),
+            is_correct_V=logits_V.argmax(1) == labels_V, losses_V=val_loss_V,
+            random_logits_R=self.splitter(features_R, probs_R, labels_R), labels_R=labels_R)
+        self.splitter_optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.splitter_optimizer.step()
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Held-out predictions of everybody out of training, then the splitter's view of all."""
+        rows = np.flatnonzero(self.heldout)
+        if len(rows):
+            logits, features = self.predict(self.data.train_idx[rows])
+            rows_t = torch.from_numpy(rows).to(self.device)
+            labels = self.labels[torch.from_numpy(self.data.train_idx[rows]).to(self.device)]
+            self.record.observe_heldout(rows_t, logits, features, labels, epoch)
+        if not self.epoch_roles.is_warmup:
+            self.record.count_routes(torch.from_numpy(self.epoch_roles.routed).to(self.device))
+        self.record.end_epoch(self.score_splitter() if self.has_splitter else None)
+
+    # -- looking
+
+    @torch.no_grad()
+    def predict(self, idx: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Logits (len(idx), C) and features (len(idx), D) in evaluation mode; consumes no training randomness."""
+        self.model.eval()
+        passes = [self.model(images) for _, images in self.store.batches(idx, EVAL_BATCH)]
+        return torch.cat([p[0] for p in passes]), torch.cat([p[1] for p in passes])
+
+    @torch.no_grad()
+    def score_splitter(self) -> Tensor:
+        """p_train (N,) of every sample whose features are known, NaN for the rest; pins are 0 and 1."""
+        t = self.record.tensors
+        labels = self.labels[torch.from_numpy(self.data.train_idx).to(self.device)]
+        parts = []
+        for start in range(0, self.data.num_train, 65_536):
+            part = slice(start, start + 65_536)
+            features = t["features"][part].float()
+            parts.append(torch.sigmoid(self.splitter(features, torch.softmax(self.model.head(features), 1),
+                                                     labels[part])))
+        p_train = torch.where(t["has_features"], torch.cat(parts), torch.nan)
+        pins = torch.from_numpy(self.data.pins).to(self.device)
+        return torch.where(pins == 0, p_train, (pins == 1).float())
+
+    # -- checkpoint
+
+    @property
+    def _modules(self) -> dict[str, Any]:
+        return {"model": self.model, "reweighter": self.reweighter, "splitter": self.splitter,
+                "optimizer": self.optimizer, "reweighter_optimizer": self.reweighter_optimizer,
+                "splitter_optimizer": self.splitter_optimizer}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, as tensors and plain values."""
+        state: dict[str, Any] = {name: module.state_dict() for name, module in self._modules.items()}
+        state["record"], state["totals"] = self.record.tensors, self.totals
+        if self.roles is not None:
+            state["roles"] = {f: torch.from_numpy(value) if isinstance(value := getattr(self.roles, f), np.ndarray)
+                              else value for f in EpochRoles.__slots__}  # type: ignore[attr-defined]
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, module in self._modules.items():
+            module.load_state_dict(state[name])
+        self.record.tensors = {k: v.to(self.device) for k, v in state["record"].items()}
+        self.totals = {k: v.to(self.device) for k, v in state["totals"].items()}
+        if "roles" in state:
+            self.roles = EpochRoles(**{f: value.numpy() if isinstance(value, Tensor) else value
+                                       for f, value in state["roles"].items()})
+
+
