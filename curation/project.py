@@ -11,10 +11,11 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from curation.ledger import Ledger
 from engine.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -25,9 +26,6 @@ from engine.manifest import (
     read_manifest,
 )
 from engine.rundir import RunDir, RunDirError, list_runs
-
-if TYPE_CHECKING:
-    from curation.ledger import Ledger
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"
@@ -108,11 +106,10 @@ class Project:
         """Every run, newest first."""
         return list_runs(self.path)
 
-    def ledger(self) -> "Ledger":
-        """The project's decisions; the database is made on first use."""
-        from curation.ledger import Ledger
-
-        return Ledger(self.path / LEDGER_NAME, self.decisions_path)
+    def ledger(self) -> Ledger:
+        """The project's decisions: ledger.sqlite, made on first use, or the database whose URL is project.json's
+        `ledger` (one database a project; leave the password to the driver's own files). Raises LedgerError."""
+        return Ledger(self.details.get("ledger") or self.path / LEDGER_NAME, self.decisions_path)
 
 
 def projects_home() -> Path:

@@ -1,0 +1,310 @@
+"""The ledger: every decision on samples, append-only, in SQLite or PostgreSQL. Who, when, why; undo; exact replay.
+
+Undo and redo are batches like any other, so they survive a restart and can themselves be undone. The history is one
+line for all who work on a project: undo takes back the newest decision in force, whoever made it. decisions.parquet,
+what the engine reads, is the state at the newest revision. Does not know what a decision does to a run.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from curation import ledger_tables as tables
+from curation.replay import (
+    COLUMN_OF,
+    EXCLUSIONS,
+    PINS,
+    Timeline,
+    apply_batch,
+    empty_state,
+    replay,
+    timeline,
+    undone_flags,
+)
+from engine.manifest import MANIFEST_NAME, ManifestError, read_info
+from engine.rundir import write_atomic
+
+MAX_TEXT = 2000
+_METADATA_KEY = b"whetstone_ledger"
+
+
+class LedgerError(ValueError):
+    """A decision cannot be taken, or the database does not answer. One line, ready to show."""
+
+
+class Ledger:
+    """The decisions of one project. Holds no state of its own: any number of processes may have it open at once."""
+
+    def __init__(self, database: str | Path, decisions_path: Path) -> None:
+        """database: a file for SQLite, or a SQLAlchemy URL. decisions_path lies in the project folder."""
+        self.decisions_path = Path(decisions_path)
+        self.project = self.decisions_path.parent
+        try:
+            self._engine = tables.engine_of(str(database))
+        except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
+            raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; "
+                              "install the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
+        with self._one_line_errors():
+            tables.create(self._engine)
+        self._write_snapshot()
+
+    # -- decide
+
+    def pin(self, ids: Iterable[str], to: str | None, who: str, why: str = "", view: str = "", run: str = "") -> int:
+        """Hold samples in validation or training; to=None lets go. Returns the batch. Raises LedgerError."""
+        if to not in (*PINS, None):
+            raise LedgerError(f"a pin must be to one of {', '.join(PINS)} or None; got {to!r}")
+        return self._decide("pin", to, ids, who, why, view, run)
+
+    def exclude(self, ids: Iterable[str], is_excluded: bool = True, who: str = "", why: str = "", view: str = "",
+                run: str = "") -> int:
+        """Leave samples out of everything, or take them back. Returns the batch. Raises LedgerError."""
+        return self._decide("exclude", EXCLUSIONS[0] if is_excluded else EXCLUSIONS[1], ids, who, why, view, run)
+
+    def relabel(self, ids: Iterable[str], label: str | None, who: str, why: str = "", view: str = "",
+                run: str = "") -> int:
+        """Give samples another class; None goes back to given_label. Returns the batch. Raises LedgerError."""
+        if label is not None and label not in self.classes:
+            raise LedgerError(f"a label must be one of {', '.join(self.classes)}; got {label!r}; choose one of them")
+        return self._decide("relabel", label, ids, who, why, view, run)
+
+    def undo(self, who: str, why: str = "") -> int | None:
+        """Take back the newest decision in force. Returns its batch; None where there is nothing to undo."""
+        return self._change(who, why, lambda line: ("undo", line.to_undo))
+
+    def redo(self, who: str, why: str = "") -> int | None:
+        """Bring back the decision undone last, unless a new one came since. Returns its batch, or None."""
+        return self._change(who, why, lambda line: ("redo", line.to_redo))
+
+    def undo_batch(self, batch_id: int, who: str, why: str = "") -> int:
+        """Undo one batch wherever it lies in the history: a decision goes out of force, undoing an undo redoes.
+
+        Returns the decision batch touched. Raises LedgerError if there is no such batch or it is undone already.
+        """
+        rows = self._batch_rows().set_index("batch_id")
+        if batch_id not in rows.index:
+            raise LedgerError(f"a batch must be one of the ledger's {len(rows)}; got {batch_id}; see the list")
+        kind, value = rows.loc[batch_id, "kind"], rows.loc[batch_id, "value"]
+
+        def choose(line: Timeline) -> tuple[str, int]:
+            target = int(batch_id) if kind in COLUMN_OF else int(str(value))
+            if not (target in line.active if kind in COLUMN_OF else line.latest_change[target] == batch_id):
+                raise LedgerError(f"a batch can be undone while it is in force; batch {batch_id} is undone already; "
+                                  "redo it or choose another")
+            return ("redo" if kind == "undo" else "undo"), target
+
+        done = self._change(who, why, choose)
+        assert done is not None, "undo_batch always has a target"
+        return done
+
+    # -- look
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names that a relabel may give, as the manifest has them now."""
+        try:
+            return read_info(self.project).classes
+        except ManifestError as error:
+            raise LedgerError(str(error)) from error
+
+    @property
+    def revision(self) -> int:
+        """Number of the newest batch; 0 before the first. It only ever grows."""
+        with self._transaction() as connection:
+            return tables.revision_of(connection)
+
+    def state(self) -> pd.DataFrame:
+        """What is in force: one row a decided sample with DECISION_COLUMNS, and who, at, why of the last decision.
+
+        Comes from decisions.parquet where that is up to date (it is, save between a commit and its rewrite).
+        """
+        state, written = _read_snapshot(self.decisions_path)
+        with self._transaction() as connection:
+            return state if written == self._stamp(connection) else self._replay(connection)
+
+    def batches(self) -> pd.DataFrame:
+        """Every batch, newest first: batch_id, kind, value, num_samples, who, at, why, view, run, is_undone.
+
+        value: what a pin, exclude or relabel set (None: taken back); of an undo or redo, the batch it touched.
+        """
+        rows = self._batch_rows()
+        rows["is_undone"] = undone_flags(rows, timeline(rows))
+        return rows.iloc[::-1].reset_index(drop=True)
+
+    def history_of(self, sample_id: str) -> pd.DataFrame:
+        """The batches that touched one sample, undo and redo of them included, newest first, as batches() has them."""
+        query = sa.select(tables.ENTRIES.c.batch_id).where(tables.ENTRIES.c.sample_id == str(sample_id))
+        with self._transaction() as connection:
+            touched = [int(row[0]) for row in connection.execute(query)]
+        rows = self.batches()
+        is_decision = rows["kind"].isin(list(COLUMN_OF))
+        targets = pd.to_numeric(rows["value"].mask(is_decision), errors="coerce").where(~is_decision, rows["batch_id"])
+        return rows[targets.isin(touched)].reset_index(drop=True)
+
+    # -- move between ledgers
+
+    def journal(self) -> Iterator[tuple[dict[str, Any], list[str]]]:
+        """Every batch, oldest first, with its sample ids: all there is in the ledger."""
+        for batch in self._batch_rows().to_dict("records"):
+            with self._transaction() as connection:
+                entries = sa.select(tables.ENTRIES.c.sample_id).where(tables.ENTRIES.c.batch_id == batch["batch_id"])
+                ids = [str(row[0]) for row in connection.execute(entries.order_by(tables.ENTRIES.c.sample_id))]
+            yield {str(name): value for name, value in batch.items()}, ids
+
+    def restore(self, journal: Iterable[tuple[dict[str, Any], list[str]]]) -> None:
+        """Append a checked journal as it is, in one transaction. Raises LedgerError unless the ledger is empty."""
+        with self._transaction(is_write=True) as connection:
+            num_batches = tables.revision_of(connection)
+            if num_batches:
+                raise LedgerError(f"a journal is replayed onto an empty ledger; this one has {num_batches} batches; "
+                                  "import the data into a new project first")
+            for batch, ids in journal:
+                tables.append(connection, batch, np.asarray(ids, dtype=object))
+        self._write_snapshot()
+
+    # -- how
+
+    def _decide(self, kind: str, value: str | None, ids: Iterable[str], who: str, why: str, view: str,
+                run: str) -> int:
+        """Check the ids, append one batch, bring the snapshot up to date."""
+        sample_ids = self._check_ids(ids)
+        batch = _batch(kind, value, len(sample_ids), who, why, view, run)
+        with self._transaction(is_write=True) as connection:
+            batch["batch_id"] = tables.revision_of(connection) + 1
+            tables.append(connection, batch, sample_ids)
+        self._write_snapshot(batch, sample_ids)
+        return int(batch["batch_id"])
+
+    def _change(self, who: str, why: str, choose: Callable[[Timeline], tuple[str, int | None]]) -> int | None:
+        """Append the undo or redo that `choose` picks from the timeline as it is inside the transaction."""
+        with self._transaction(is_write=True) as connection:
+            rows = tables.batches_of(connection)
+            kind, target = choose(timeline(rows))
+            if target is None:
+                return None
+            num_samples = int(rows.set_index("batch_id")["num_samples"][target])
+            batch = _batch(kind, str(target), num_samples, who, why, "", "")
+            batch["batch_id"] = tables.revision_of(connection) + 1
+            tables.append(connection, batch, np.empty(0, dtype=object))
+        self._write_snapshot()
+        return target
+
+    def _check_ids(self, ids: Iterable[str]) -> np.ndarray:
+        """The distinct ids, sorted. Raises LedgerError for none, or for one that is no training sample."""
+        sample_ids = np.array(sorted({str(i) for i in ([ids] if isinstance(ids, str) else ids)}), dtype=object)
+        if not len(sample_ids):
+            raise LedgerError("a decision needs at least one sample; got none; select some first")
+        assert self.classes, "a manifest without classes cannot be written"  # and reports a missing manifest
+        known = pq.read_table(self.project / MANIFEST_NAME, columns=["sample_id", "split"])
+        training = known.filter(pc.equal(known["split"], "train"))["sample_id"].combine_chunks().cast(pa.string())
+        is_known = pc.is_in(pa.array(sample_ids, pa.string()), value_set=training).to_numpy(zero_copy_only=False)
+        missing = sample_ids[~is_known]
+        if len(missing):
+            is_elsewhere = pc.any(pc.equal(known["sample_id"], missing[0])).as_py()
+            where = "of another split" if is_elsewhere else "not in the manifest"
+            raise LedgerError(f"a decision is about training samples; {len(missing)} of {len(sample_ids)} are none, "
+                              f"first {missing[0]!r} ({where}); check the ids")
+        return sample_ids
+
+    def _batch_rows(self) -> pd.DataFrame:
+        with self._transaction() as connection:
+            return tables.batches_of(connection)
+
+    def _replay(self, connection: sa.Connection) -> pd.DataFrame:
+        """The state from the first batch on."""
+        rows = tables.batches_of(connection)
+        active = timeline(rows).active
+        batch_ids, sample_ids = tables.entries_of(connection, active)
+        return replay(rows[rows["batch_id"].isin(active)], batch_ids, sample_ids, self.classes)
+
+    def _stamp(self, connection: sa.Connection) -> dict[str, Any]:
+        """What decisions.parquet must carry to be up to date."""
+        return {"ledger_id": tables.ledger_id_of(connection), "revision": tables.revision_of(connection),
+                "classes": list(self.classes)}
+
+    def _write_snapshot(self, batch: dict[str, Any] | None = None, sample_ids: np.ndarray | None = None) -> None:
+        """Bring decisions.parquet to the newest revision under the write lock; whoever comes last finds it done.
+
+        The revision is read inside the lock, so an older state can never replace a newer one. Where the file lacks
+        nothing but `batch`, that alone is applied to it; else everything is replayed.
+        """
+        with self._transaction() as connection:
+            if self._is_current(self._stamp(connection)):
+                return
+        with self._transaction(is_write=True) as connection:
+            stamp = self._stamp(connection)
+            if self._is_current(stamp):
+                return
+            state, written = _read_snapshot(self.decisions_path)
+            if self.decisions_path.exists() and (written or {}).get("ledger_id") != stamp["ledger_id"]:
+                raise LedgerError(f"{self.decisions_path} must come from this ledger; it was written by another; bring "
+                                  "that ledger back, or move the file away")
+            before = {**stamp, "revision": stamp["revision"] - 1}
+            is_next = written == before or (written is None and stamp["revision"] == 1)
+            if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
+                state = apply_batch(state, batch, sample_ids, self.classes)
+            else:
+                state = self._replay(connection)
+            table = pa.Table.from_pandas(state, preserve_index=False)
+            metadata = {**(table.schema.metadata or {}), _METADATA_KEY: json.dumps(stamp).encode()}
+            write_atomic(self.decisions_path, lambda p: pq.write_table(table.replace_schema_metadata(metadata), p))
+
+    def _is_current(self, stamp: dict[str, Any]) -> bool:
+        """True if the file says what `stamp` says, or if there is neither a file nor a decision."""
+        if not self.decisions_path.exists():
+            return bool(stamp["revision"] == 0)
+        return _stamp_in(pq.read_schema(self.decisions_path)) == stamp
+
+    @contextmanager
+    def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
+        """One transaction; a write one waits for, and then is, the only writer."""
+        with self._one_line_errors(), tables.transaction(self._engine, is_write) as connection:
+            if is_write:
+                tables.lock(connection)
+            yield connection
+
+    @contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            said = " ".join(str(error.orig).split())
+            raise LedgerError(f"the ledger must be a database that answers; {self._engine.url} said: {said}; check "
+                              "that it exists and can be written") from error
+
+
+def _batch(kind: str, value: str | None, num_samples: int, who: str, why: str, view: str, run: str) -> dict[str, Any]:
+    """A batch's row, its batch_id still to come. Raises LedgerError unless it says who."""
+    texts = {"who": who, "why": why, "view": view, "run": run}
+    for name, text in texts.items():
+        texts[name] = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+        if len(texts[name]) > MAX_TEXT:
+            raise LedgerError(f"{name} may have {MAX_TEXT} characters; got {len(texts[name])}; shorten it")
+    if not texts["who"]:
+        raise LedgerError("a decision must say who made it; got no name; give your name")
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return {"kind": kind, "value": value, "num_samples": num_samples, "at": at, **texts}
+
+
+def _read_snapshot(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+    """decisions.parquet and its stamp, from one open file; no rows and None where there is no file."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        return empty_state(), None
+    return table.to_pandas(), _stamp_in(table.schema)
+
+
+def _stamp_in(schema: pa.Schema) -> dict[str, Any] | None:
+    raw = (schema.metadata or {}).get(_METADATA_KEY)
+    return None if raw is None else dict(json.loads(raw))
