@@ -135,19 +135,19 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
         raise JobError(f"a run can be resumed once it failed, was cancelled or interrupted; {run_name!r} is "
                        f"{status.state}; start a new run instead")
     run.clear_cancel()
-    return _enqueue(project, run, _config_of(run).device, command or _train_command(project, run_name))
+    return _enqueue(project, run, config_of(run).device, command or _train_command(project, run_name))
 
 
 def _train_command(project: Path, run_name: str) -> list[str]:
-    """The engine's command line: resume where there is a checkpoint, else train from the request."""
+    """The engine's command line: resume a run that ever began, else train from the request."""
     run = RunDir.of(project, run_name)
     head = [sys.executable, "-m", "engine", "train", str(project)]
-    if run.exists() and run.checkpoint_dir.is_dir() and any(run.checkpoint_dir.iterdir()):
+    if run.exists():
         return [*head, "--resume", run_name]
     return [*head, "--config", str(run.path / REQUEST_NAME), "--name", run_name]
 
 
-def _config_of(run: RunDir) -> RunConfig:
+def config_of(run: RunDir) -> RunConfig:
     """The run's settings: of the request that started it, else of its config.json."""
     request = run.path / REQUEST_NAME
     if request.exists():
@@ -249,7 +249,7 @@ def _last_words(run: RunDir) -> str:
     """The last line a process wrote that ended before the engine had a status: the reason it gives."""
     path = run.path / OUTPUT_NAME
     lines = path.read_text(errors="replace").splitlines()[-40:] if path.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return next((line.strip().removeprefix("error: ") for line in reversed(lines) if line.strip()), "")
 
 
 def _active_job(run: RunDir) -> Job | None:

@@ -207,14 +207,14 @@ def test_auto_queues_with_a_device_of_this_machine():
     assert jobs.device_key("cuda") == "cuda"
 
 
-def test_the_command_resumes_only_where_there_is_a_checkpoint(place):
-    place.submit("first")
-    run = RunDir.of(place.project, "first")
-    place.wait(run, "done")
-    assert jobs._train_command(place.project, "first")[-4:] == ["--config", str(run.path / "request.json"), "--name",
-                                                                "first"]
-    run.checkpoint_dir.mkdir()
-    (run.checkpoint_dir / "0001.safetensors").touch()
+def test_the_command_resumes_a_run_that_began_and_else_starts_it(place):
+    first = place.submit("first", "polite")
+    place.wait(first, "running")
+    second = place.submit("second")
+    assert jobs._train_command(place.project, "second")[-4:] == ["--config", str(second.path / "request.json"),
+                                                                 "--name", "second"]
+    while not first.exists():
+        time.sleep(0.02)
     assert jobs._train_command(place.project, "first")[-2:] == ["--resume", "first"]
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
+from streamlit.util import calc_hash
 
 MAIN = Path(__file__).parents[1] / "curation" / "views" / "main.py"
+DEFAULT_PAGE = "data"
 
 
 class PageFailed(AssertionError):
@@ -23,7 +25,7 @@ class PageFailed(AssertionError):
 def start(projects: Path, page: str = "data", *, project: str = "", run: str = "", timeout: float = 20) -> AppTest:
     """The app on a folder of projects, on one page (a module of curation.views), with project and run picked.
 
-    Sets WHETSTONE_PROJECTS for this process: call it in tests that hold the `projects` fixture or monkeypatch it.
+    Sets WHETSTONE_PROJECTS for this process: call it in tests that hold monkeypatch of it, or set it in all of them.
     """
     os.environ["WHETSTONE_PROJECTS"] = str(projects)
     app = AppTest.from_file(str(MAIN), default_timeout=timeout)
@@ -31,14 +33,12 @@ def start(projects: Path, page: str = "data", *, project: str = "", run: str = "
         app.session_state["project"] = project
     if run:
         app.session_state["run"] = run
-    rerun(app)
-    return app if page == "data" else go(app, page)
+    return go(app, page)
 
 
 def go(app: AppTest, page: str) -> AppTest:
-    """Switch to a page and run it."""
-    hashes = {str(info.get("url_pathname")): key for key, info in app._registered_pages.items()}
-    app._page_hash = hashes["" if page == "data" and "" in hashes else page]
+    """Switch to a page and run it. AppTest.switch_page knows pages that are files alone; ours are functions."""
+    app._page_hash = calc_hash("" if page == DEFAULT_PAGE else page)
     return rerun(app)
 
 

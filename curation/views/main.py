@@ -7,6 +7,8 @@ import streamlit as st
 
 from curation.views import state
 
+# Modules of this package in the order of the loop a person goes through; each has page(). (A comment, since Streamlit
+# would print a bare string of its main script on the page.)
 PAGES = {
     "data": ("Data", ":material/database:"),
     "train": ("Train", ":material/model_training:"),
@@ -15,7 +17,6 @@ PAGES = {
     "compare": ("Compare", ":material/compare_arrows:"),
     "export": ("Export", ":material/ios_share:"),
 }
-"""Modules of this package in the order of the loop a person goes through; each has page()."""
 
 
 def _page_of(name: str) -> Callable[[], None]:

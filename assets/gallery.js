@@ -1,0 +1,233 @@
+// A grid of samples driven by mouse and keyboard. Data arrives as JSON and is shown through textContent alone: labels
+// and ids come from the user's files and must never be read as HTML.
+//
+// data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, has_previous, has_next}
+// Sends state `marked` {token, ids} and triggers `act` {op, ids, label?} with op one of validation, train, exclude,
+// relabel, undo, next, previous, open. `token` names what is selected: marks die with it.
+
+const HELP = [
+  ["click, Space", "mark or unmark"], ["Shift + click or arrow", "mark a range"], ["arrows, Home, End", "move"],
+  ["a", "mark all on this page"], ["Esc", "unmark all"],
+  ["v", "pin to validation"], ["t", "pin to training"], ["x", "exclude"], ["r", "relabel"], ["u", "undo the last decision"],
+  ["Enter, double click", "open the sample"], ["n, p", "next, previous page"], ["?", "show or hide these keys"],
+];
+const OPS = { v: "validation", t: "train", x: "exclude" };
+
+export default function (component) {
+  const root = component.parentElement.querySelector(".gallery");
+  const view = (root.__view ||= createView(root));
+  view.component = component;
+  view.show(component.data);
+}
+
+function element(kind, className, text) {
+  const node = document.createElement(kind);
+  if (className) node.className = className;
+  if (text !== undefined && text !== null) node.textContent = text;
+  return node;
+}
+
+function createView(root) {
+  const grid = root.querySelector(".grid");
+  const overlay = root.querySelector(".overlay");
+  const view = { component: null, data: null, ids: [], marked: new Set(), cursor: 0, anchor: 0, cards: new Map(), token: null };
+
+  const paint = () => {
+    view.ids.forEach((id, i) => {
+      const card = grid.children[i];
+      card.classList.toggle("marked", view.marked.has(id));
+      card.classList.toggle("cursor", i === view.cursor);
+      card.setAttribute("aria-selected", view.marked.has(id));
+    });
+    const current = grid.children[view.cursor];
+    if (current) grid.setAttribute("aria-activedescendant", current.id);
+  };
+  let timer = 0;
+  const sendMarks = (isNow) => {
+    clearTimeout(timer);
+    const send = () => view.component.setStateValue("marked", { token: view.token, ids: [...view.marked] });
+    if (isNow) send(); else timer = setTimeout(send, 150);
+  };
+  const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
+  const act = (op, extra) => {
+    const ids = targets();
+    if (!ids.length && !["undo", "next", "previous"].includes(op)) return;
+    if (view.marked.size && op !== "open" && op !== "next" && op !== "previous" && op !== "undo") {
+      view.marked.clear();
+      sendMarks(true);
+    } else if (OPS_MOVE.has(op)) {
+      view.cursor = Math.min(view.ids.length - 1, view.cursor + 1);
+    }
+    view.component.setTriggerValue("act", { op, ids, ...extra });
+    paint();
+  };
+  const OPS_MOVE = new Set(["validation", "train", "exclude", "relabel"]);
+
+  const columns = () => {
+    const first = grid.children[0];
+    if (!first) return 1;
+    let n = 0;
+    while (n < grid.children.length && grid.children[n].offsetTop === first.offsetTop) n += 1;
+    return Math.max(1, n);
+  };
+  const moveTo = (index, isRange) => {
+    const target = Math.max(0, Math.min(view.ids.length - 1, index));
+    if (isRange) markRange(view.anchor, target); else view.anchor = target;
+    view.cursor = target;
+    const card = grid.children[target];
+    if (card) card.scrollIntoView({ block: "nearest" });
+    paint();
+  };
+  const markRange = (from, to) => {
+    for (let i = Math.min(from, to); i <= Math.max(from, to); i += 1) view.marked.add(view.ids[i]);
+    sendMarks();
+  };
+  const toggle = (index) => {
+    const id = view.ids[index];
+    if (!view.marked.delete(id)) view.marked.add(id);
+    view.anchor = index;
+    sendMarks();
+  };
+
+  const closeOverlay = () => { overlay.hidden = true; overlay.replaceChildren(); root.focus({ preventScroll: true }); };
+  const openOverlay = (title, ...nodes) => {
+    const box = element("div", "box");
+    box.append(element("div", "title", title), ...nodes);
+    overlay.replaceChildren(box);
+    overlay.hidden = false;
+  };
+  const showHelp = () => {
+    const list = element("dl", "keys");
+    for (const [key, meaning] of HELP) list.append(element("dt", "", key), element("dd", "", meaning));
+    openOverlay("Keys", list);
+  };
+  const showClasses = () => {
+    const ids = targets();
+    if (!ids.length) return;
+    const first = view.data.items.find((item) => item.id === ids[0]);
+    const input = element("input");
+    input.type = "text";
+    input.placeholder = "Type to filter; Enter takes the first";
+    input.setAttribute("aria-label", "Filter the classes");
+    const list = element("div", "classes");
+    const choose = (label) => { closeOverlay(); act("relabel", { label }); };
+    const fill = () => {
+      const wanted = input.value.trim().toLowerCase();
+      const names = view.data.classes.filter((name) => name.toLowerCase().includes(wanted)).slice(0, 300);
+      const suggestion = first && first.suggestion;
+      if (suggestion && names.includes(suggestion)) {
+        names.splice(names.indexOf(suggestion), 1);
+        names.unshift(suggestion);
+      }
+      const buttons = names.map((name) => {
+        const button = element("button", name === suggestion ? "suggested" : "", name);
+        if (name === suggestion) button.append(element("span", "note", " suggested"));
+        button.onclick = () => choose(name);
+        return button;
+      });
+      const back = element("button", "back", "Back to the given label");
+      back.onclick = () => choose(null);
+      list.replaceChildren(...buttons, ...(wanted ? [] : [back]));
+      if (!buttons.length) list.append(element("div", "none", "No class of that name."));
+    };
+    input.oninput = fill;
+    input.onkeydown = (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter") { const button = list.querySelector("button"); if (button) button.click(); }
+      else if (event.key === "Escape") closeOverlay();
+      else return;
+      event.preventDefault();
+    };
+    fill();
+    openOverlay(`Relabel ${ids.length === 1 ? "1 sample" : `${ids.length} samples`} as`, input, list);
+    input.focus();
+  };
+
+  const keys = {
+    ArrowRight: (e) => moveTo(view.cursor + 1, e.shiftKey), ArrowLeft: (e) => moveTo(view.cursor - 1, e.shiftKey),
+    ArrowDown: (e) => moveTo(view.cursor + columns(), e.shiftKey), ArrowUp: (e) => moveTo(view.cursor - columns(), e.shiftKey),
+    Home: (e) => moveTo(0, e.shiftKey), End: (e) => moveTo(view.ids.length - 1, e.shiftKey),
+    " ": () => { if (view.ids.length) toggle(view.cursor); paint(); },
+    a: () => { if (view.ids.length) markRange(0, view.ids.length - 1); paint(); },
+    Escape: () => { if (!overlay.hidden) closeOverlay(); else { view.marked.clear(); sendMarks(); paint(); } },
+    Enter: () => act("open"), u: () => act("undo"), r: showClasses,
+    n: () => { if (view.data.has_next) act("next"); }, p: () => { if (view.data.has_previous) act("previous"); },
+    "?": () => (overlay.hidden ? showHelp() : closeOverlay()),
+  };
+  for (const [key, op] of Object.entries(OPS)) keys[key] = () => act(op);
+
+  root.onkeydown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "INPUT") return;
+    const known = keys[event.key];
+    if (!known || (event.key === "Enter" && event.target.tagName === "BUTTON")) return;
+    event.preventDefault();
+    event.stopPropagation();  // Streamlit has its own meaning for some letters
+    known(event);
+  };
+  overlay.onclick = (event) => { if (event.target === overlay) closeOverlay(); };
+  root.querySelector(".help").onclick = () => { showHelp(); root.focus(); };
+  const indexOf = (event) => { const card = event.target.closest(".card"); return card ? [...grid.children].indexOf(card) : -1; };
+  grid.onmousedown = (event) => { if (event.shiftKey) event.preventDefault(); };  // no text selection
+  grid.onclick = (event) => {
+    const index = indexOf(event);
+    root.focus({ preventScroll: true });
+    if (index < 0) return;
+    if (event.shiftKey) markRange(view.anchor, index); else toggle(index);
+    view.cursor = index;
+    paint();
+  };
+  grid.ondblclick = (event) => {
+    const index = indexOf(event);
+    if (index >= 0) { view.component.setTriggerValue("act", { op: "open", ids: [view.ids[index]] }); }
+  };
+
+  const makeCard = (id) => {
+    const card = element("div", "card");
+    const picture = element("div", "picture");
+    const image = element("img");
+    image.decoding = "async";
+    image.draggable = false;
+    picture.append(image, element("div", "badges"));
+    card.append(picture, element("div", "label"), element("div", "value"));
+    card.setAttribute("role", "option");
+    card.id = `card-${view.cards.size}-${Math.random().toString(36).slice(2, 8)}`;
+    view.cards.set(id, card);
+    return card;
+  };
+  const fillCard = (card, item) => {
+    const [picture, label, value] = card.children;
+    const [image, badges] = picture.children;
+    if (image.getAttribute("src") !== item.src) image.src = item.src;
+    image.alt = `sample ${item.id}, ${item.label}`;
+    card.dataset.role = item.role || "none";
+    card.dataset.id = item.id;
+    card.title = item.tip;
+    label.replaceChildren(element("span", item.suggestion || item.is_relabelled ? "doubted" : "", item.label));
+    if (item.suggestion) label.append(element("span", "suggestion", ` \u2192 ${item.suggestion}`));
+    value.textContent = item.value;
+    badges.replaceChildren(...item.badges.map(([kind, text]) => element("span", `badge ${kind}`, text)));
+  };
+  view.show = (data) => {
+    view.data = data;
+    if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
+    const ids = data.items.map((item) => item.id);
+    if (ids.join("\n") !== view.ids.join("\n")) {
+      const kept = view.ids[view.cursor];
+      view.ids = ids;
+      view.cursor = Math.max(0, ids.indexOf(kept));
+      view.anchor = view.cursor;
+    }
+    const old = view.cards;
+    view.cards = new Map();
+    const cards = data.items.map((item) => {
+      let card = old.get(item.id);
+      if (card) view.cards.set(item.id, card); else card = makeCard(item.id);
+      fillCard(card, item);
+      return card;
+    });
+    if (cards.length !== grid.children.length || cards.some((card, i) => grid.children[i] !== card)) grid.replaceChildren(...cards);
+    grid.style.setProperty("--side", `${data.size}px`);
+    paint();
+  };
+  return view;
+}

@@ -1,0 +1,214 @@
+"""What a run is doing and how it went, for the Train page: live state with its buttons, warnings, curves, log.
+
+Reads the run directory and curation.jobs; asks for cancel and resume. Starts nothing new.
+"""
+
+import time
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from curation import jobs
+from curation.project import Project
+from curation.views.run_table import duration_text, state_text
+from curation.views.state import plain
+from engine.rundir import RunDir
+
+COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
+ADVICE = {
+    "empty validation": "Raise the validation share, or turn the noise guard off if the labels are known to be good.",
+    "one class": "Raise the validation share, or raise the splitter's balance strength.",
+    "churning": "Raise the splitter's hysteresis, so that samples stay in validation longer.",
+    "weights collapse": "Raise the reweighter's uniform pull or its smallest weight.",
+    "weights are constant": "Lower the reweighter's uniform pull, or give it more epochs after warm-up.",
+}
+"""What helps, by how the engine's event begins."""
+_SILENT_SECONDS = 30.0
+
+
+# -- state and buttons
+
+
+def show_state(project: Project, run: RunDir, status: jobs.RunStatus) -> None:
+    """One card: the run's state in words, its progress, and the button that fits (cancel or resume)."""
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            device = f" on {plain(status.device)}" if status.device else ""
+            st.markdown(f"**{plain(run.name)}** &nbsp; {state_text(status)}{device}", width="content")
+            if status.is_active:
+                st.button("Cancel", key=f"cancel.{run.name}", icon=":material/stop:", disabled=status.is_cancelling,
+                          on_click=_act, args=(jobs.cancel, project, run))
+            elif status.can_resume:
+                st.button("Resume", key=f"resume.{run.name}", icon=":material/restart_alt:", on_click=_act,
+                          args=(jobs.resume, project, run))
+        if status.state == "queued":
+            _say_queue(project, status)
+        elif status.state == "running":
+            st.progress(fraction_done(status.details), text=_progress_text(status.details))
+            st.caption(_pace_text(status.details))
+        elif status.state == "failed":
+            st.error(f"It failed: {plain(status.error) or 'no reason given; see the log below.'}",
+                     icon=":material/error:")
+        elif status.state == "interrupted":
+            st.warning("Its process is gone without a word: the machine restarted or something killed it. Resume goes "
+                       "on from its last checkpoint.", icon=":material/warning:")
+
+
+def _act(action: Any, project: Project, run: RunDir) -> None:
+    """Cancel or resume from a button; a refusal is shown by the page's notice on the rerun that follows."""
+    try:
+        action(project.path, run.name)
+    except jobs.JobError as error:  # it ended between the drawing and the click
+        st.toast(plain(error), icon=":material/info:")
+
+
+def _say_queue(project: Project, status: jobs.RunStatus) -> None:
+    waiting = [job for job in jobs.jobs() if job.device == status.device]
+    others = sum(job.project != str(project.path) for job in waiting)
+    text = f"Waits for its turn on {plain(status.device)}: {status.num_ahead} go first." if status.num_ahead else \
+        "Starts in a moment."
+    st.caption(text + (" Another project is using the device." if others and status.num_ahead else ""))
+
+
+def fraction_done(details: dict[str, Any]) -> float:
+    """Share of all epochs' steps that are behind, 0 to 1."""
+    num_epochs, num_steps = details.get("num_epochs") or 0, details.get("num_steps") or 0
+    epoch, step = details.get("epoch") or 0, details.get("step") or 0
+    if details.get("stage") in ("reporting", "embedding"):
+        return 1.0
+    if not num_epochs or not epoch:
+        return 0.0
+    return min(1.0, (epoch - 1 + (step / num_steps if num_steps else 0.0)) / num_epochs)
+
+
+def _progress_text(details: dict[str, Any]) -> str:
+    stage, message = str(details.get("stage") or "starting"), str(details.get("message") or "")
+    if stage == "training" and details.get("epoch"):
+        return (f"Training: epoch {details['epoch']:,} of {details.get('num_epochs') or 0:,}, "
+                f"step {details.get('step') or 0:,} of {details.get('num_steps') or 0:,}")
+    return plain(stage.capitalize()) + (f": {plain(message)}" if message else "")
+
+
+def _pace_text(details: dict[str, Any]) -> str:
+    """Throughput, time left and how long ago the engine was last heard of."""
+    parts, now = [], time.time()
+    if details.get("samples_per_second"):
+        parts.append(f"{details['samples_per_second']:,.0f} samples a second")
+    if details.get("eta_seconds") and details.get("stage") == "training":
+        parts.append(f"about {duration_text(details['eta_seconds'])} of training left")
+    if details.get("started"):
+        parts.append(f"running for {duration_text(now - details['started'])}")
+    silent = now - (details.get("heartbeat") or now)
+    if silent > _SILENT_SECONDS:
+        parts.append(f"no sign of life for {duration_text(silent)}, though its process lives")
+    return ", ".join(parts).capitalize() or "Starting"
+
+
+# -- figures and warnings
+
+
+def show_figures(metrics: pd.DataFrame) -> None:
+    """The last epoch's figures in one row."""
+    last = metrics.iloc[-1]
+    shown = [
+        ("Clean accuracy", "clean_accuracy", "{:.1%}", "On the clean split, which no method trains on unless you told "
+         "it to validate on it."),
+        ("Test accuracy", "test_accuracy", "{:.1%}", "On the test split; read once, after the last epoch."),
+        ("In validation", "num_routed", "{:,.0f}", "Samples in validation by splitter, ranking, random split or pin."),
+        ("Effective sample", "effective_sample_size", "{:.2f}", "Of the weights, as a share of the samples trained on. "
+         "1: all weights alike."),
+        ("Coverage", "coverage", "{:.0%}", "Share of validation samples with a same-class neighbour left in training."),
+        ("Withheld by guard", "num_withheld", "{:,.0f}", "Candidates for validation whose held-out predictions "
+         "confidently name another class."),
+        ("Wrong in validation", "guard_wrong_share", "{:.1%}", "Share of wrong labels among validation samples, where "
+         "the truth is known."),
+        ("Wrong, no guard", "unguarded_wrong_share", "{:.1%}", "What that share would have been without the guard."),
+    ]
+    with st.grid(min_column_width=132, gap="small"):
+        for label, name, form, text in shown:
+            value = last.get(name)
+            if value is not None and pd.notna(value):
+                st.metric(label, form.format(value), help=text)
+
+
+def show_events(metrics: pd.DataFrame) -> None:
+    """The engine's events as warnings: what, in which epochs, and what helps."""
+    if "events" not in metrics:
+        return
+    found: dict[str, tuple[list[int], str]] = {}
+    for epoch, events in zip(metrics["epoch"], metrics["events"], strict=True):
+        for event in events or []:
+            kind = next((begin for begin in ADVICE if str(event).startswith(begin)), str(event).partition(":")[0])
+            epochs = found[kind][0] if kind in found else []
+            found[kind] = ([*epochs, int(epoch)], str(event))
+    for kind, (epochs, text) in found.items():
+        many = "Epoch" if len(epochs) == 1 else "Epochs"
+        advice = f" {ADVICE[kind]}" if kind in ADVICE else ""
+        st.warning(f"{many} {epoch_ranges(epochs)}: {plain(text)}.{advice}", icon=":material/warning:")
+
+
+def epoch_ranges(epochs: list[int]) -> str:
+    """Ascending epochs as ranges: 3-7, 9."""
+    runs = [[pair[1] for pair in group] for _, group in groupby(enumerate(epochs), lambda pair: pair[1] - pair[0])]
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+# -- curves
+
+
+def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int) -> None:
+    """Curves over epochs in a grid, each with what a good one looks like."""
+    charts: list[tuple[str, dict[str, str], str, str]] = [
+        ("Loss", {"train_loss": "training (weighted)", "validation_loss": "validation"}, "",
+         "Training falls and levels off. Validation stays above it (those samples are hard) and should fall too; "
+         "rising while training falls means over-fitting."),
+        ("Accuracy on the clean split", {"clean_accuracy": "clean split"}, ".0%",
+         "Rises, then levels off. Still rising at the end: more epochs help. Falling late: the run learns wrong "
+         "labels."),
+        ("Validation share and churn", {"validation_share": "share in validation", "churn": "churn (new since the "
+         "epoch before)"}, ".0%",
+         "The share stays near the one you set. Churn falls towards 0 as the splitter settles; above 50% it is "
+         "undecided."),
+        ("Effective sample size", {"effective_sample_size": "effective sample size"}, ".2f",
+         "Between 0.3 and 0.99 is healthy. At 1 weights are all alike (plain training); near 0 a few samples carry "
+         "the training."),
+        ("Mean weight by truth", {"weight_mean_right": "right labels", "weight_mean_wrong": "wrong labels"}, ".2f",
+         "Where the truth is known. Wrong labels should drift below right ones."),
+        ("Wrong labels in validation", {"guard_wrong_share": "with the guard", "unguarded_wrong_share": "without it"},
+         ".0%", "Where the truth is known. The lower, the better; the gap is the noise guard's work."),
+    ]
+    with st.grid(3, min_column_width=270, gap="medium") as grid:
+        for title, series, tick, caption in charts:
+            present = {c: label for c, label in series.items() if c in metrics and metrics[c].notna().any()}
+            if present:
+                with grid.cell():
+                    st.markdown(f"**{title}**")
+                    st.plotly_chart(_curve(metrics, present, tick, num_epochs), key=f"curve.{run.name}.{title}",
+                                    config={"displayModeBar": False})
+                    st.caption(caption)
+
+
+def _curve(metrics: pd.DataFrame, series: dict[str, str], tick: str, num_epochs: int) -> go.Figure:
+    figure = go.Figure()
+    has_few = len(metrics) < 40
+    for color, (column, label) in zip(COLORS, series.items(), strict=False):
+        figure.add_scatter(
+            x=metrics["epoch"], y=pd.to_numeric(metrics[column]), name=label, mode="lines+markers" if has_few else
+            "lines", line={"width": 2, "color": color}, marker={"size": 5},
+            hovertemplate="epoch %{x}: %{y" + (f":{tick}" if tick else ":.4g") + "}")
+    figure.update_layout(
+        height=230, margin={"l": 4, "r": 4, "t": 4, "b": 4}, hovermode="x unified", showlegend=len(series) > 1,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "title": None},
+        xaxis={"title": "epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        yaxis={"title": None, "tickformat": tick or None, "rangemode": "tozero"})
+    return figure
+
+
+def show_log(run: RunDir) -> None:
+    """The end of the run's log, folded."""
+    with st.expander("Log"):
+        lines = run.log_tail(30)
+        st.code("\n".join(lines) if lines else "Nothing yet.", language=None)

@@ -1,0 +1,95 @@
+"""The table of a project's runs on the Train page: one row a run, with what it was and how it came out."""
+
+import time
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from curation import jobs
+from engine.config import METHODS
+from engine.rundir import RunDir, RunDirError
+
+COLUMNS = {
+    "name": st.column_config.TextColumn("Run", pinned=True),
+    "state": st.column_config.TextColumn("State"),
+    "method": st.column_config.TextColumn("Method"),
+    "seed": st.column_config.NumberColumn("Seed", format="%d"),
+    "epochs": st.column_config.TextColumn("Epochs", help="Finished, of all."),
+    "clean_accuracy": st.column_config.NumberColumn(
+        "Clean acc.", format="percent", help="Accuracy on the clean split after the last epoch."),
+    "test_accuracy": st.column_config.NumberColumn(
+        "Test acc.", format="percent", help="Accuracy on the test split, read once, after the last epoch."),
+    "effective_sample_size": st.column_config.NumberColumn(
+        "Eff. sample", format="%.3f", help="Effective sample size of the weights as a share of the samples in "
+        "training. 1: all weights alike. Below 0.3: a few samples carry the training."),
+    "coverage": st.column_config.NumberColumn(
+        "Coverage", format="percent", help="Share of validation samples with a same-class neighbour left in training. "
+        "Low: training lacks what it is tested on."),
+    "num_withheld": st.column_config.NumberColumn(
+        "Withheld", format="localized", help="Samples that the noise guard kept out of validation in the last epoch."),
+    "guard_wrong_share": st.column_config.NumberColumn(
+        "Wrong in val.", format="percent", help="Share of wrong labels among the validation samples, where the true "
+        "labels are known."),
+    "unguarded_wrong_share": st.column_config.NumberColumn(
+        "... unguarded", format="percent", help="What that share would have been without the noise guard."),
+    "num_decisions": st.column_config.NumberColumn(
+        "Decisions", format="localized", help="Samples pinned, excluded or relabelled that the run trained under."),
+    "started": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
+    "duration": st.column_config.TextColumn("Duration"),
+}
+_LAST_METRICS = ("clean_accuracy", "test_accuracy", "effective_sample_size", "coverage", "num_withheld",
+                 "guard_wrong_share", "unguarded_wrong_share")
+
+
+def runs_frame(runs: list[RunDir]) -> pd.DataFrame:
+    """One row a run in the given order, with the columns of COLUMNS; None where the run has no such figure yet."""
+    frame = pd.DataFrame([_row(run) for run in runs], columns=list(COLUMNS))
+    for name in (*_LAST_METRICS, "seed", "num_decisions"):
+        frame[name] = pd.to_numeric(frame[name])
+    return frame
+
+
+def _row(run: RunDir) -> dict[str, Any]:
+    status = jobs.status_of(run)
+    try:
+        document = run.read_config() if run.exists() else {"config": jobs.config_of(run).to_dict()}
+    except (RunDirError, ValueError) as error:
+        return {"name": run.name, "state": f"unreadable: {error}"}
+    metrics, config = run.read_metrics(), document["config"]
+    row: dict[str, Any] = {
+        "name": run.name, "state": state_text(status), "seed": config["seed"],
+        "method": METHODS[config["method"]].title if config["method"] in METHODS else config["method"],
+        "epochs": f"{len(metrics)} / {config['epochs']}", "num_decisions": document.get("num_decisions"),
+    }
+    if len(metrics):
+        last = metrics.iloc[-1]
+        row |= {name: last[name] for name in _LAST_METRICS if name in last}
+    started = status.details.get("started") or document.get("created")
+    if started:
+        row["started"] = pd.Timestamp(datetime.fromtimestamp(started))
+        end = time.time() if status.state == "running" else status.details.get("heartbeat")
+        row["duration"] = duration_text(end - started) if end and status.state != "queued" else ""
+    return row
+
+
+def state_text(status: jobs.RunStatus) -> str:
+    """A run's state in a word or two."""
+    if status.is_active and status.is_cancelling:
+        return "stopping"
+    if status.state == "queued" and status.num_ahead:
+        return f"queued, {status.num_ahead} ahead"
+    return status.state
+
+
+def duration_text(seconds: float | None) -> str:
+    """A length of time as a person says it: 42 s, 3 min 5 s, 2 h 10 min."""
+    if seconds is None or seconds < 0:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,120 @@
+"""The Train page: start a run, watch it, and see how every run of the project came out."""
+
+import streamlit as st
+
+from curation import jobs
+from curation.project import Project
+from curation.views import run_progress, state
+from curation.views.run_form import new_run_form
+from curation.views.run_table import COLUMNS, runs_frame
+from engine.rundir import RunDir
+
+FOCUS_KEY = "train.focus"
+TABLE_KEY = "train.runs"
+TICK_SECONDS = 2.0
+
+
+def page() -> None:
+    st.title("Train")
+    project = state.need_project()
+    runs = jobs.run_dirs(project.path)
+    st.caption("Runs train in the background: you may close this page, or the app, and come back.")
+    if runs:
+        _watch(project, runs)
+    st.header("New run")
+    new_run_form(project, _focus)
+    st.header("Runs")
+    if not runs:
+        state.empty_state("No run yet.", "Start one above. The settings shown first are sensible for most data sets.")
+        return
+    _runs_table(runs)
+
+
+def _focus(name: str) -> None:
+    st.session_state[FOCUS_KEY] = name
+
+
+def _focused(project: Project, runs: list[RunDir]) -> RunDir:
+    """The run whose curves are shown: the one started or clicked here last, else the sidebar's, else the newest."""
+    names = {run.name: run for run in runs}
+    current = state.current_run(project)
+    for name in (st.session_state.get(FOCUS_KEY), current.name if current else None):
+        if name in names:
+            return names[name]
+    return runs[0]
+
+
+# -- what is going on
+
+
+def _watch(project: Project, runs: list[RunDir]) -> None:
+    """The live part: redrawn every two seconds while something is active, never when nothing is."""
+    is_active = any(jobs.status_of(run).is_active for run in runs)
+    st.fragment(_live, run_every=TICK_SECONDS if is_active else None)(project, is_active)
+
+
+def _live(project: Project, was_active: bool) -> None:
+    state.guarded(lambda: _draw_live(project, was_active))
+
+
+def _draw_live(project: Project, was_active: bool) -> None:
+    runs = jobs.run_dirs(project.path)
+    statuses = {run.name: jobs.status_of(run) for run in runs}
+    focused = _focused(project, runs)
+    is_active = any(status.is_active for status in statuses.values())
+    if was_active and not is_active:
+        _finish(focused)
+    for run in reversed(runs):
+        status = statuses[run.name]
+        is_in_trouble = run.name == focused.name and status.can_resume
+        if status.is_active or is_in_trouble:
+            run_progress.show_state(project, run, status)
+    _show_run(focused, statuses[focused.name])
+
+
+def _finish(run: RunDir) -> None:
+    """The last active run ended: show the one in focus everywhere, and rerun the app without the ticking."""
+    state.choose(run=run.name if run.signals_path.exists() else None)
+
+
+def _show_run(run: RunDir, status: jobs.RunStatus) -> None:
+    """Figures, warnings, curves and log of one run, or why there are none yet."""
+    metrics = run.read_metrics()
+    st.header(f"Run {state.plain(run.name)}")
+    if metrics.empty:
+        st.caption("Curves appear when the first epoch ends." if status.is_active else
+                   "It ended before its first epoch did, so there are no curves.")
+    else:
+        config = jobs.config_of(run)
+        run_progress.show_figures(metrics)
+        run_progress.show_events(metrics)
+        run_progress.show_curves(run, metrics, config.epochs)
+    run_progress.show_log(run)
+
+
+# -- all runs
+
+
+def _runs_table(runs: list[RunDir]) -> None:
+    frame = runs_frame(runs)
+    shown = [name for name in COLUMNS if frame[name].notna().any()]
+    st.session_state["train.names"] = [run.name for run in runs]
+    st.dataframe(frame, column_config=COLUMNS, column_order=shown, hide_index=True, key=TABLE_KEY,
+                 on_select=_select_run, selection_mode="single-row")
+    st.caption("Select a run to see its curves here and its samples on Explore, Decide and Export. Figures are of its "
+               "last finished epoch. Columns without any figure are left out.")
+
+
+def _select_run() -> None:
+    """Callback of the table: the selected run becomes the current one."""
+    rows = st.session_state[TABLE_KEY]["selection"]["rows"]
+    names = st.session_state.get("train.names", [])
+    if not rows or rows[0] >= len(names):
+        return
+    name = names[rows[0]]
+    _focus(name)
+    project = state.current_project()
+    if project is not None and any(run.name == name for run in project.runs()):
+        st.session_state[state.RUN_KEY] = name
+
+
