@@ -130,7 +130,9 @@ class Ledger:
         """
         state, written = _read_snapshot(self.decisions_path)
         with self._transaction() as connection:
-            return state if written == self._stamp(connection) else self._replay(connection)
+            table = state if written == self._stamp(connection) else self._replay(connection)
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
 
     def batches(self) -> pd.DataFrame:
         """Every batch, newest first: batch_id, kind, value, num_samples, who, at, why, view, run, is_undone.
@@ -220,7 +222,7 @@ class Ledger:
         with self._transaction() as connection:
             return tables.batches_of(connection)
 
-    def _replay(self, connection: sa.Connection) -> pd.DataFrame:
+    def _replay(self, connection: sa.Connection) -> pa.Table:
         """The state from the first batch on."""
         rows = tables.batches_of(connection)
         active = timeline(rows).active
@@ -255,9 +257,8 @@ class Ledger:
                 state = apply_batch(state, batch, sample_ids, self.classes)
             else:
                 state = self._replay(connection)
-            table = pa.Table.from_pandas(state, preserve_index=False)
-            metadata = {**(table.schema.metadata or {}), _METADATA_KEY: json.dumps(stamp).encode()}
-            write_atomic(self.decisions_path, lambda p: pq.write_table(table.replace_schema_metadata(metadata), p))
+            table = state.replace_schema_metadata({_METADATA_KEY: json.dumps(stamp).encode()})
+            write_atomic(self.decisions_path, lambda path: pq.write_table(table, path))
 
     def _is_current(self, stamp: dict[str, Any]) -> bool:
         """True if the file says what `stamp` says, or if there is neither a file nor a decision."""
@@ -296,13 +297,13 @@ def _batch(kind: str, value: str | None, num_samples: int, who: str, why: str, v
     return {"kind": kind, "value": value, "num_samples": num_samples, "at": at, **texts}
 
 
-def _read_snapshot(path: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
+def _read_snapshot(path: Path) -> tuple[pa.Table, dict[str, Any] | None]:
     """decisions.parquet and its stamp, from one open file; no rows and None where there is no file."""
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         return empty_state(), None
-    return table.to_pandas(), _stamp_in(table.schema)
+    return table, _stamp_in(table.schema)
 
 
 def _stamp_in(schema: pa.Schema) -> dict[str, Any] | None:

@@ -115,7 +115,11 @@ def batches_of(connection: sa.Connection) -> pd.DataFrame:
 
 def entries_of(connection: sa.Connection, batch_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """(batch_ids (E,) ascending, sample_ids (E,)) of the batches asked for."""
-    rows = connection.execute(sa.select(ENTRIES).order_by(ENTRIES.c.batch_id, ENTRIES.c.sample_id)).all()
+    query = sa.select(ENTRIES).order_by(ENTRIES.c.batch_id, ENTRIES.c.sample_id)
+    cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy's rows double the time at a million
+    cursor.execute(str(query.compile(dialect=connection.dialect)))
+    rows = cursor.fetchall()
+    cursor.close()
     found = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
     sample_ids = np.fromiter((row[1] for row in rows), dtype=object, count=len(rows))
     is_wanted = np.isin(found, np.asarray(batch_ids, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Batches of decisions -> what is in force: pure functions over frames. Knows no database and no files.
+"""Batches of decisions -> what is in force: pure functions over tables. Knows no database and no files.
 
 A batch is one act on many samples: pin (value "validation", "train" or null), exclude ("excluded", "included"),
 relabel (a class or null), or undo and redo (value: the id of the batch they touch). What is in force is the replay, in
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.manifest import DECISION_COLUMNS
 
@@ -16,7 +18,10 @@ COLUMN_OF = {"pin": "pin", "exclude": "excluded", "relabel": "label"}
 """The column of the state that each kind of decision sets."""
 PINS = ("validation", "train")
 EXCLUSIONS = ("excluded", "included")
-STATE_COLUMNS = (*DECISION_COLUMNS, "who", "at", "why")
+STATE_SCHEMA = pa.schema([
+    (name, pa.bool_() if name == "excluded" else pa.string()) for name in (*DECISION_COLUMNS, "who", "at", "why")
+])
+"""The state: one row a decided sample, by sample_id; who, at and why are those of the last decision in force on it."""
 
 
 @dataclass(slots=True)
@@ -69,8 +74,8 @@ def undone_flags(batches: pd.DataFrame, line: Timeline) -> pd.Series:
 
 
 def replay(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
-           classes: tuple[str, ...]) -> pd.DataFrame:
-    """The state after the decision batches `batches` (in force, ascending batch_id), with STATE_COLUMNS by sample_id.
+           classes: tuple[str, ...]) -> pa.Table:
+    """The state after the decision batches `batches` (in force, ascending batch_id).
 
     batch_ids (E,) ascending and sample_ids (E,): which sample each batch touches. A later batch wins over an earlier
     one, for each column apart. Labels that are no class (any longer) and samples left without any decision drop out.
@@ -80,42 +85,43 @@ def replay(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
     kinds, values = batches["kind"].to_numpy(dtype=object), batches["value"].to_numpy(dtype=object)
     columns: dict[str, np.ndarray] = {"sample_id": np.asarray(unique_ids, dtype=object)}
     for kind, column in COLUMN_OF.items():
-        columns[column] = _take(values, _last(codes, position, len(unique_ids), kinds[position] == kind))
-    last = _last(codes, position, len(unique_ids), np.ones(len(codes), dtype=bool))
+        is_kind = (kinds == kind)[position]
+        columns[column] = _take(values, _last(codes[is_kind], position[is_kind], len(unique_ids)))
+    last = _last(codes, position, len(unique_ids))
     for column in ("who", "at", "why"):
         columns[column] = _take(batches[column].to_numpy(dtype=object), last)
-    columns["excluded"] = columns["excluded"] == "excluded"
-    return _in_force(pd.DataFrame(columns), classes)
+    columns["excluded"] = columns["excluded"] == EXCLUSIONS[0]
+    return _in_force(pa.table(columns, schema=STATE_SCHEMA), classes)
 
 
-def apply_batch(state: pd.DataFrame, batch: dict[str, str | None], sample_ids: np.ndarray,
-                classes: tuple[str, ...]) -> pd.DataFrame:
+def apply_batch(state: pa.Table, batch: dict[str, str | None], sample_ids: np.ndarray,
+                classes: tuple[str, ...]) -> pa.Table:
     """The state after one more decision batch (kind, value, who, at, why): what replay would give, without the past."""
-    before = pd.Index(state["sample_id"].to_numpy(dtype=object), dtype=object)
-    new_ids = pd.Index(sample_ids, dtype=object).difference(before)
-    rows = pd.DataFrame({name: state[name].to_numpy(dtype=object) for name in STATE_COLUMNS})
-    fresh = pd.DataFrame({name: [None] * len(new_ids) for name in STATE_COLUMNS}, dtype=object)
-    fresh["sample_id"], fresh["excluded"] = new_ids.to_numpy(), False
-    rows = pd.concat([rows, fresh], ignore_index=True)
-    is_hit = rows["sample_id"].isin(sample_ids).to_numpy()
+    ids = pa.array(sample_ids, pa.string())
+    is_new = pc.invert(pc.is_in(ids, value_set=state["sample_id"].combine_chunks()))
+    new_ids = ids.filter(is_new)
+    fresh = pa.table({name: new_ids if name == "sample_id" else pa.array([False] * len(new_ids)) if name == "excluded"
+                      else pa.nulls(len(new_ids), pa.string()) for name in STATE_SCHEMA.names}, schema=STATE_SCHEMA)
+    rows = pa.concat_tables([state.select(STATE_SCHEMA.names).cast(STATE_SCHEMA), fresh])
+    is_hit = pc.is_in(rows["sample_id"], value_set=ids)
     column = COLUMN_OF[str(batch["kind"])]
-    value = batch["value"] == "excluded" if column == "excluded" else batch["value"]
+    value = pa.scalar(batch["value"] == EXCLUSIONS[0]) if column == "excluded" else batch["value"]
     for name, now in ((column, value), ("who", batch["who"]), ("at", batch["at"]), ("why", batch["why"])):
-        cells = rows[name].to_numpy(dtype=object, copy=True)
-        cells[is_hit] = now
-        rows[name] = cells
-    return _in_force(rows.sort_values("sample_id", ignore_index=True), classes)
+        cell = now if isinstance(now, pa.Scalar) else pa.scalar(now, pa.string())
+        rows = rows.set_column(rows.column_names.index(name), STATE_SCHEMA.field(name),
+                               pc.if_else(is_hit, cell, rows[name]))
+    return _in_force(rows.sort_by("sample_id") if len(new_ids) else rows, classes)
 
 
-def empty_state() -> pd.DataFrame:
+def empty_state() -> pa.Table:
     """The state before the first decision."""
-    return _in_force(pd.DataFrame({name: [] for name in STATE_COLUMNS}, dtype=object), ())
+    return STATE_SCHEMA.empty_table()
 
 
-def _last(codes: np.ndarray, position: np.ndarray, num_samples: int, mask: np.ndarray) -> np.ndarray:
+def _last(codes: np.ndarray, position: np.ndarray, num_samples: int) -> np.ndarray:
     """Row of the last batch that touches each sample, -1 for none. Of repeated indices numpy keeps the last."""
     last = np.full(num_samples, -1, dtype=np.int64)
-    last[codes[mask]] = position[mask]
+    last[codes] = position
     return last
 
 
@@ -127,14 +133,9 @@ def _take(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return taken
 
 
-def _in_force(rows: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Rows that still decide something, in the dtypes that parquet gives back."""
-    is_class = rows["label"].isin(classes).to_numpy()
-    label = rows["label"].to_numpy(dtype=object, copy=True)
-    label[~is_class] = None
-    excluded = rows["excluded"].to_numpy(dtype=bool)
-    decides = rows["pin"].notna().to_numpy() | excluded | is_class
-    state = {name: pd.array(rows[name].to_numpy(dtype=object)[decides], dtype="str") for name in STATE_COLUMNS
-             if name not in ("excluded", "label")}
-    state["label"] = pd.array(label[decides], dtype="str")
-    return pd.DataFrame({**state, "excluded": excluded[decides]})[list(STATE_COLUMNS)]
+def _in_force(rows: pa.Table, classes: tuple[str, ...]) -> pa.Table:
+    """Rows that still decide something, labels that are no class taken away."""
+    is_class = pc.is_in(rows["label"], value_set=pa.array(classes, pa.string()))
+    label = pc.if_else(is_class, rows["label"], pa.scalar(None, pa.string()))
+    rows = rows.set_column(rows.column_names.index("label"), STATE_SCHEMA.field("label"), label)
+    return rows.filter(pc.or_(pc.or_(pc.is_valid(rows["pin"]), rows["excluded"]), is_class))
