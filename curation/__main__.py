@@ -1,0 +1,102 @@
+"""The command line of curation: `python -m curation COMMAND ...`. Each command is thin; the work is in the modules.
+
+Exit status: 0 done, 2 the user's input is wrong (one line on stderr), 1 ours (a traceback).
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curation.sources import CHECKS, SOURCES, import_project
+from curation.sources.console import ShownProgress, print_summary
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Bring data in, record decisions, score and export. Training itself is `python -m engine`.")
+
+
+@app.callback()
+def _curation() -> None:
+    """Keeps `import` a named command while it is the only one."""
+
+
+def _help(source: str, option: str) -> str:
+    """An option's help as its source words it, so that the form in the app and the command line agree."""
+    found = next(o for o in SOURCES[source].options if o.name == option)
+    default = "" if found.default is None else f" Default: {found.default}."
+    choices = "" if found.choices is None else f" One of {', '.join(found.choices)}."
+    return f"({source}) {found.help}{choices}{default}"
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=" ".join(
+        f"{name}: {source.help}" for name, source in SOURCES.items()))],
+    root: Annotated[str | None, typer.Argument(metavar="ROOT", help=" ".join(
+        f"{name}: {source.root_help}" for name, source in SOURCES.items() if source.needs_root))] = None,
+    *,
+    project: Annotated[Path, typer.Option("--project", "-p", help="Project folder, made if absent. Importing again "
+                                          "keeps its decisions and runs.")],
+    check: Annotated[str, typer.Option(help=f"What to do with each image: {', '.join(CHECKS)}. exists: is it there; "
+                                       "decode: read it whole; auto: decode up to 50,000 images, none above."
+                                       )] = "auto",
+    seed: Annotated[int | None, typer.Option(help=_help("demo", "seed"))] = None,
+    noise: Annotated[float | None, typer.Option(help=_help("demo", "noise"))] = None,
+    layout: Annotated[str | None, typer.Option(help=_help("imagefolder", "layout"))] = None,
+    path_column: Annotated[str | None, typer.Option(help=_help("table", "path_column"))] = None,
+    label_column: Annotated[str | None, typer.Option(help=_help("table", "label_column"))] = None,
+    clean_label_column: Annotated[str | None, typer.Option(help=_help("table", "clean_label_column"))] = None,
+    split_column: Annotated[str | None, typer.Option(help=_help("table", "split_column"))] = None,
+    group_column: Annotated[str | None, typer.Option(help=_help("table", "group_column"))] = None,
+    id_column: Annotated[str | None, typer.Option(help=_help("table", "id_column"))] = None,
+    image_root: Annotated[str | None, typer.Option(help=_help("table", "image_root"))] = None,
+    classes: Annotated[str | None, typer.Option(help=_help("table", "classes"))] = None,
+) -> None:
+    """Bring a data set into a project.
+
+    What is wrong with single samples goes to import_report.parquet in the project and the rest loads. Where nothing
+    can be loaded the project stays as it was and the exit status is 2.
+    """
+    with ShownProgress() as progress:
+        result = import_project(
+            source, project, root=root, progress=progress, check=check, seed=seed, noise=noise, layout=layout,
+            path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
+            split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
+            classes=classes)
+    print_summary(result)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        status = app(arguments or ["--help"], prog_name="python -m curation", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        line = _user_error(error)
+        if line is None:
+            raise
+        if line:
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    return status if isinstance(status, int) else 0
+
+
+def _user_error(error: Exception) -> str | None:
+    """The one line to show if the user's input is to blame; None where we are.
+
+    Our own modules raise ValueError subclasses for it; the parser's errors know how to format themselves.
+    """
+    if hasattr(error, "format_message"):
+        return " ".join(str(error.format_message()).split())
+    if isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in ("engine", "curation"):
+        return " ".join(str(error).split())
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Tables of any of three formats as text columns: CSV (or TSV), Parquet, JSON Lines.
+
+One malformed line costs that line, never the file. Does not know which column means what.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from curation.sources.lines import decode, read_lines
+from curation.sources.report import Problems, Progress, SourceError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
+_BLOCK_BYTES = 4 << 20
+_BATCH_LINES = 20_000
+
+
+def read_frame(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
+    """(columns, row numbers (N,) int64, notes) of a table file.
+
+    Text columns are strings that hold the file's text as it stands (CSV: every column); Parquet keeps numbers and
+    booleans. A CSV's header is row 1; JSON Lines and Parquet count from 1. Raises SourceError if nothing can be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SourceError(f"a table must be one of {', '.join(SUFFIXES)}; got {path.name!r}; convert it")
+    if not path.is_file():
+        raise SourceError(f"a table must be a file; there is none at {path}; check the path")
+    if not path.stat().st_size:
+        raise SourceError(f"a table must hold rows; {path.name} has no bytes; check the file")
+    try:
+        if suffix in (".csv", ".tsv"):
+            frame, rows, notes = _csv(path, "\t" if suffix == ".tsv" else ",", problems, progress)
+        elif suffix in (".parquet", ".pq"):
+            frame, rows, notes = _parquet(path, progress)
+        else:
+            frame, rows, notes = _json_lines(path, problems, progress)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        short = " ".join(str(error).split())[:200]
+        raise SourceError(f"{path.name} must be readable as {suffix[1:]}; {short}; check the file") from error
+    repeated = next((name for name in frame.column_names if frame.column_names.count(name) > 1), None)
+    if repeated is not None:
+        raise SourceError(f"column names must differ; {repeated!r} repeats in {path.name}; rename one")
+    return _as_text(frame, rows, path.name, problems), rows, notes
+
+
+def _csv(path: Path, delimiter: str, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
+    """Every column as text: a type guessed from the first block would fail the file at the first odd value."""
+    malformed: list[Any] = []
+
+    def skip(row: Any) -> str:
+        malformed.append(row)
+        return "skip"
+
+    csv = pyarrow.csv
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False,
+                             invalid_row_handler=skip)
+    read = csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
+    with csv.open_csv(str(path), read_options=read, parse_options=parse,
+                      convert_options=csv.ConvertOptions(check_utf8=False)) as reader:
+        names = reader.schema.names
+    malformed.clear()
+    size, num_bytes, batches = path.stat().st_size, 0, []
+    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False)
+    with csv.open_csv(str(path), read_options=read, parse_options=parse, convert_options=convert) as reader:
+        schema = reader.schema
+        for batch in reader:
+            batches.append(batch)
+            num_bytes += batch.nbytes
+            progress(min(num_bytes, size), size, f"reading {path.name}")
+    table = pa.Table.from_batches(batches, schema)
+    gaps = np.array([bad.number for bad in malformed], dtype=np.int64)
+    ordinals = np.arange(2, table.num_rows + 2)
+    rows = ordinals + np.searchsorted(gaps - np.arange(len(gaps)), ordinals, side="right")
+    for bad in malformed:
+        problems.add("malformed line", f"a row must have {bad.expected_columns} values; got {bad.actual_columns}: "
+                     f"{str(bad.text)[:80]!r}", file=path.name, row=bad.number)
+    is_blank = np.logical_and.reduce([np.asarray(pc.equal(pc.binary_length(c), 0)) for c in table.columns])
+    keep = pa.array(~is_blank)
+    return table.filter(keep), rows[~is_blank], []
+
+
+def _as_text(table: pa.Table, rows: np.ndarray, name: str, problems: Problems) -> pa.Table:
+    """Binary and string columns as strings; a value that is not UTF-8 is reported and becomes null."""
+    for idx, field in enumerate(table.schema):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)):
+            continue
+        column = table.column(idx)
+        if pa.types.is_dictionary(field.type):
+            column = column.cast(kind)
+        text, is_bad = decode(column)
+        for place in np.flatnonzero(is_bad):
+            problems.add("not UTF-8", f"text must be UTF-8; column {field.name!r} is empty here", file=name,
+                         row=int(rows[place]), action="kept")
+        table = table.set_column(idx, field.name, text)
+    return table
+
+
+def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
+    """Columns of plain values; nested and binary ones cannot be filtered or coloured by and are left out."""
+    file = pq.ParquetFile(path)
+    schema = file.schema_arrow
+    plain = [f.name for f in schema if not (pa.types.is_nested(f.type) or _is_binary(f.type))]
+    left_out = [name for name in schema.names if name not in plain]
+    progress(0, 1, f"reading {path.name}")
+    table = pq.read_table(path, columns=plain)
+    progress(1, 1, f"reading {path.name}")
+    notes = [f"columns left out, since they hold no plain values: {', '.join(left_out)}"] if left_out else []
+    return table, np.arange(1, table.num_rows + 1), notes
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _json_lines(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
+    """Each line an object. Lines are parsed one by one, so that a malformed one is reported and the rest loads."""
+    lines = read_lines(path, path.name, problems, progress)
+    parts, rows = [], []
+    for start in range(0, lines.num_rows, _BATCH_LINES):
+        batch = lines.slice(start, _BATCH_LINES)
+        objects = list(_objects(batch, path.name, problems))
+        names = dict.fromkeys(name for _, values in objects for name in values)
+        columns = {name: _column([values.get(name) for _, values in objects]) for name in names}
+        rows += [row for row, _ in objects]
+        parts.append(pa.table(columns))
+        progress(min(start + _BATCH_LINES, lines.num_rows), lines.num_rows, f"parsing {path.name}")
+    parts = [part for part in parts if part.num_columns]
+    return _concatenated(parts), np.array(rows, dtype=np.int64), []
+
+
+def _objects(lines: pa.Table, name: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    for text, row in zip(lines["text"].to_pylist(), lines["row"].to_pylist(), strict=True):
+        try:
+            value = json.loads(text)
+        except (json.JSONDecodeError, RecursionError, ValueError) as error:
+            problems.add("malformed line", f"a line must be a JSON object; {error}", file=name, row=row)
+            continue
+        if isinstance(value, dict) and value:
+            yield row, value
+        else:
+            problems.add("malformed line", f"a line must be a JSON object with values; got {text[:80]!r}", file=name,
+                         row=row)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """One type where all values share it, else the values' JSON as text."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {bool} or kinds <= {int} or kinds <= {int, float} or kinds <= {str}:
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+            pass
+    return pa.array([v if v is None else _json_text(v) for v in values], pa.string())
+
+
+def _json_text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _concatenated(parts: list[pa.Table]) -> pa.Table:
+    """Parts as one table; a column whose parts differ in type becomes text."""
+    if not parts:
+        return pa.table({})
+    fields: dict[str, set[Any]] = {}
+    for part in parts:
+        for field in part.schema:
+            if not pa.types.is_null(field.type):
+                fields.setdefault(field.name, set()).add(field.type)
+    for idx, part in enumerate(parts):
+        for place, field in enumerate(part.schema):
+            if len(fields.get(field.name, ())) > 1:
+                part = part.set_column(place, field.name, part.column(place).cast(pa.string()))
+        parts[idx] = part
+    return pa.concat_tables(parts, promote_options="default")

@@ -1,0 +1,112 @@
+"""Text files read in columns: lists of one value a line, and bytes turned into text that is known to be UTF-8.
+
+Does not know what the lines mean.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from curation.sources.report import Problems, Progress, SourceError
+
+_NEVER_IN_A_LIST = "\x1f"
+_BLOCK_BYTES = 4 << 20
+
+
+def read_lines(path: Path, name: str, problems: Problems, progress: Progress) -> pa.Table:
+    """The lines of a text file, white space at both ends removed, blank ones left out.
+
+    Returns columns text (string), file (`name`, dictionary), row (int64, counted from 1). Reports an empty file and
+    each line that is not UTF-8. Reads block by block, so memory holds the text once. Raises SourceError if the file
+    cannot be read.
+    """
+    size = path.stat().st_size
+    if not size:
+        problems.add("empty list", "the file has no bytes", file=name, action="kept")
+        return located(pa.array([], pa.string()), name, np.empty(0, np.int64))
+    malformed: list[Any] = []
+    parts, num_lines, num_bytes = [], 0, 0
+    try:
+        for batch in _open(path, malformed):
+            block = pa.chunked_array([batch.column(0)])
+            rows = _line_numbers(np.arange(num_lines + 1, num_lines + 1 + len(block)), malformed)
+            num_lines += len(block)
+            num_bytes += block.nbytes
+            text, is_bad = decode(block)
+            for idx in np.flatnonzero(is_bad):
+                problems.add("not UTF-8", f"text must be UTF-8; got {block[int(idx)].as_py()[:80]!r}", file=name,
+                             row=int(rows[idx]))
+            text = pc.utf8_trim_whitespace(text)
+            is_kept = pc.fill_null(pc.greater(pc.utf8_length(text), 0), False)
+            parts.append(located(text.filter(is_kept), name, rows[np.asarray(is_kept)]))
+            progress(min(num_bytes, size), size, f"reading {name}")
+    except (pa.ArrowInvalid, OSError) as error:
+        short = " ".join(str(error).split())[:160]
+        raise SourceError(f"{name} must be a text file of one entry a line; {short}; check the file") from error
+    for bad in malformed:
+        problems.add("malformed line", "a list holds one entry a line; this one has a control character",
+                     file=name, row=bad.number)
+    lines = pa.concat_tables([located(pa.array([], pa.string()), name, np.empty(0, np.int64)), *parts])
+    if not lines.num_rows:
+        problems.add("empty list", "the file has no entry", file=name, action="kept")
+    return lines
+
+
+def decode(values: Any) -> tuple[Any, np.ndarray]:
+    """(text, is_bad): a binary or string column as strings, null where the bytes are not UTF-8, and where that is."""
+    chunks, bad = [], []
+    for chunk in values.chunks if isinstance(values, pa.ChunkedArray) else [values]:
+        raw = chunk.cast(pa.binary())
+        try:
+            chunks.append(raw.cast(pa.string()))
+            bad.append(np.zeros(len(raw), dtype=bool))
+        except pa.ArrowInvalid:
+            items = raw.to_pylist()
+            is_bad = np.array([item is not None and not _is_utf8(item) for item in items], dtype=bool)
+            chunks.append(pa.array([None if b else i for i, b in zip(items, is_bad, strict=True)]).cast(pa.string()))
+            bad.append(is_bad)
+    return pa.chunked_array(chunks, pa.string()), np.concatenate(bad) if bad else np.empty(0, dtype=bool)
+
+
+def located(text: Any, file: str, rows: np.ndarray) -> pa.Table:
+    """Columns text, file, row: values and where they stand, for the report."""
+    return pa.table({"text": text, "file": constant(file, len(rows)), "row": pa.array(rows, pa.int64())})
+
+
+def constant(value: str, num: int) -> pa.Array:
+    """`value` repeated, at one byte a row."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(num, np.int8)), pa.array([value]))
+
+
+def _open(path: Path, malformed: list[Any]) -> Any:
+    """The CSV reader set up for one raw column: no quotes, no escapes, no separator that a list would hold."""
+    def skip(row: Any) -> str:
+        malformed.append(row)
+        return "skip"
+
+    csv = pyarrow.csv
+    return csv.open_csv(
+        str(path),
+        read_options=csv.ReadOptions(column_names=["line"], use_threads=False, block_size=_BLOCK_BYTES),
+        parse_options=csv.ParseOptions(delimiter=_NEVER_IN_A_LIST, quote_char=False, double_quote=False,
+                                       escape_char=False, ignore_empty_lines=False, invalid_row_handler=skip),
+        convert_options=csv.ConvertOptions(column_types={"line": pa.binary()}))
+
+
+def _line_numbers(ordinals: np.ndarray, malformed: list[Any]) -> np.ndarray:
+    """Line numbers of the lines that were parsed, given their ordinals: those the parser refused count as well."""
+    gaps = np.array([bad.number for bad in malformed], dtype=np.int64)
+    return ordinals + np.searchsorted(gaps - np.arange(len(gaps)), ordinals, side="right")
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+

@@ -1,0 +1,91 @@
+"""The import report: every finding about the data, one line each, kept in columns so that a million lines stay cheap.
+
+Knows no source format and opens no image.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+REPORT_SCHEMA = pa.schema([
+    ("file", pa.string()), ("row", pa.int64()), ("sample_id", pa.string()), ("kind", pa.string()),
+    ("reason", pa.string()), ("action", pa.string()),
+])
+"""file: the image or list the finding is about; row: its line, null where a file has none; action: skipped or kept."""
+
+Progress = Callable[[int, int, str], None]
+"""Called as progress(done, total, message); done and total start anew whenever message changes."""
+
+_FLUSH_EVERY = 10_000
+
+
+class SourceError(ValueError):
+    """Nothing can be imported as asked. One line, ready to show."""
+
+
+class Problems:
+    """Collects findings in order."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._pending: list[tuple[str, int | None, str | None, str, str, str]] = []
+        self._num_stored = 0
+
+    def __len__(self) -> int:
+        return self._num_stored + len(self._pending)
+
+    def add(self, kind: str, reason: str, *, file: str, row: int | None = None, sample_id: str | None = None,
+            action: str = "skipped") -> None:
+        """One finding. Text that came from outside may hold anything; it is made one line of valid UTF-8."""
+        self._pending.append((_one_line(file), row, sample_id, kind, _one_line(reason), action))
+        if len(self._pending) >= _FLUSH_EVERY:
+            self._flush()
+
+    def add_rows(self, kind: str, reason: Any, rows: pa.Table, *, action: str = "skipped") -> None:
+        """One finding for each of `rows` (columns file, row, sample_id); reason: one text or a string array."""
+        if not rows.num_rows:
+            return
+        self._flush()
+        num = rows.num_rows
+        reasons = pa.array([reason] * num, pa.string()) if isinstance(reason, str) else reason
+        columns = [rows["file"].cast(pa.string()), rows["row"], rows["sample_id"], pa.array([kind] * num), reasons,
+                   pa.array([action] * num)]
+        self._tables.append(pa.table(columns, schema=REPORT_SCHEMA))
+        self._num_stored += num
+
+    def table(self) -> pa.Table:
+        """All findings, REPORT_SCHEMA, oldest first."""
+        self._flush()
+        return pa.concat_tables(self._tables) if self._tables else REPORT_SCHEMA.empty_table()
+
+    def by_kind(self) -> dict[str, int]:
+        """Number of findings of each kind, most frequent first."""
+        counts = pc.value_counts(self.table()["kind"]).to_pylist()
+        return {c["values"]: c["counts"] for c in sorted(counts, key=lambda c: (-c["counts"], c["values"]))}
+
+    def _flush(self) -> None:
+        if self._pending:
+            columns = zip(*self._pending, strict=True)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, REPORT_SCHEMA, strict=True)]
+            self._tables.append(pa.table(arrays, schema=REPORT_SCHEMA))
+            self._num_stored += len(self._pending)
+            self._pending = []
+
+
+def quoted(values: Any) -> Any:
+    """A string array with each value in quotes and its line breaks and tabs made visible, to stand inside reasons."""
+    for raw, shown in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        values = pc.replace_substring(values, raw, shown)
+    return pc.binary_join_element_wise("'", values, "'", "")
+
+
+def joined(*parts: Any) -> Any:
+    """String arrays, numbers and texts put together element by element."""
+    cast = [part if isinstance(part, str) else part.cast(pa.string()) for part in parts]
+    return pc.binary_join_element_wise(*cast, "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())

@@ -1,0 +1,187 @@
+"""A table of image paths and labels: CSV, TSV, Parquet or JSON Lines, every other column kept.
+
+Paths are relative to the image root (by default the table's folder) or absolute inside it. The sample_id is the named
+id column, else the path below the image root with `.` and `..` resolved, so it stays when table and images move
+together. Without a split column every row is split train. Labels are text: 7 and "7" are one class, 007 another.
+
+Opens no image. Guesses columns by the usual names and says which it took.
+"""
+
+import os
+import posixpath
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.sources.frames import read_frame
+from curation.sources.lines import read_lines
+from curation.sources.report import Problems, Progress, SourceError
+from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
+from engine.manifest import DECISION_COLUMNS
+from engine.rundir import SIGNAL_COLUMNS
+
+USUAL_NAMES = {
+    "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "img_filename", "file",
+             "image", "img"),
+    "given_label": ("given_label", "label", "labels", "class", "class_name", "category", "target", "y", "noisy_label"),
+    "clean_label": ("clean_label", "true_label"),
+    "split": ("split", "set", "subset"),
+    "group": ("group", "domain"),
+    "sample_id": ("sample_id",),
+}
+"""Column names taken for each of ours, whatever their case, the first that the table has."""
+
+RESERVED = frozenset((*MANIFEST_COLUMNS, *SIGNAL_COLUMNS, *DECISION_COLUMNS, "image", "file", "row", "x", "y", "who",
+                      "at", "why", "current_label", "in_validation"))
+"""Names that the product gives a meaning of its own; an extra column of that name becomes source_NAME."""
+
+
+def load(root: Path, project: Path, problems: Problems, progress: Progress, *, path_column: str | None = None,
+         label_column: str | None = None, clean_label_column: str | None = None, split_column: str | None = None,
+         group_column: str | None = None, id_column: str | None = None, image_root: str | None = None,
+         classes: str | None = None) -> Loaded:
+    """Rows of the table file `root`. Raises SourceError for an unreadable table or a column it lacks.
+
+    classes: a text file of one class name a line, in index order; labels may then also be 0-based line numbers.
+    """
+    folder = (root.parent if image_root is None else Path(image_root)).resolve()
+    if not folder.is_dir():
+        raise SourceError(f"the image root must be a folder; there is none at {folder}; check --image-root")
+    named = {"path": path_column, "given_label": label_column, "clean_label": clean_label_column,
+             "split": split_column, "group": group_column, "sample_id": id_column}
+    frame, numbers, notes = read_frame(root, problems, progress)
+    ours = _choose_columns(frame.column_names, named, root.name)
+    columns: dict[str, Any] = {name: _text(frame[column]) for name, column in ours.items()}
+    columns["path"] = _below(columns["path"], folder, Path(image_root) if image_root else root.parent)
+    columns.setdefault("sample_id", columns["path"])
+    if "split" in columns:
+        columns["split"] = _our_splits(columns["split"])
+    names = _class_names(classes, problems, progress)
+    if names is not None:
+        for name in ("given_label", "clean_label"):
+            if name in columns:
+                columns[name] = _named(columns[name], names)
+    extra, renamed = _extra_columns(frame, set(ours.values()))
+    notes.append("columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items()))
+    notes += [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
+    rows = plain_rows({**columns, **extra}, root.name, numbers)
+    return Loaded(rows=rows, root=folder, classes=names, classes_file=os.path.basename(classes or ""), notes=notes)
+
+
+def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -> dict[str, str]:
+    """Our column -> the table's: the one named by the user, else the first usual name that it has."""
+    lower = {name.lower(): name for name in reversed(have)}
+    chosen: dict[str, str] = {}
+    for ours, given in named.items():
+        if given is not None and given not in have:
+            raise SourceError(f"a named column must be in {table}; got {given!r}; it has {_listed(have)}")
+        free = (lower[name] for name in USUAL_NAMES[ours] if name in lower and lower[name] not in chosen.values()
+                and lower[name] not in named.values())
+        column = given if given is not None else next(free, None)
+        if column is not None:
+            chosen[ours] = column
+    for ours, option in (("path", "--path-column"), ("given_label", "--label-column")):
+        if ours not in chosen:
+            raise SourceError(f"a table needs a column for {ours.removeprefix('given_')}; {table} has "
+                              f"{_listed(have)}; name it with {option}")
+    return chosen
+
+
+def _text(column: Any) -> Any:
+    """Any plain column as strings without white space at their ends; null where that leaves nothing."""
+    kind = column.type
+    if pa.types.is_floating(kind):  # whole numbers with gaps come out of pandas as floats: 3.0 is label 3
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        is_whole = pc.all(pc.and_(pc.is_finite(column), pc.equal(pc.floor(column), column))).as_py()
+        column = column.cast(pa.int64()) if is_whole else column
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def _below(paths: Any, folder: Path, as_given: Path) -> Any:
+    """Paths relative to `folder`, resolved by text alone; one that leaves it stays as it is, to be reported.
+
+    as_given: the folder before links were followed: absolute paths may be written either way.
+    """
+    is_odd = pc.fill_null(pc.match_substring_regex(paths, r"(^|/)\.{0,2}(/|$)"), False)
+    if not pc.any(is_odd).as_py():
+        return paths
+    odd = paths.filter(is_odd).to_pylist()
+    prefixes = [str(base).rstrip("/") + "/" for base in (folder, os.path.abspath(as_given))]
+    plain = []
+    for path in odd:
+        path = posixpath.normpath(path)
+        prefix = next((prefix for prefix in prefixes if path.startswith(prefix)), "")
+        plain.append(path.removeprefix(prefix))
+    return pc.replace_with_mask(_whole(paths), _whole(is_odd), pa.array(plain, pa.string()))
+
+
+def _whole(column: Any) -> Any:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _our_splits(splits: Any) -> Any:
+    """Split names as ours; an unknown one stays, to be reported; an empty one becomes ''."""
+    lower = pc.utf8_lower(splits)
+    known = pc.index_in(lower, value_set=pa.array(list(SPLIT_NAMES)))
+    ours = pa.array(list(SPLIT_NAMES.values())).take(_whole(known))
+    return pc.fill_null(pc.coalesce(ours, _whole(splits)), "")
+
+
+def _class_names(path: str | None, problems: Problems, progress: Progress) -> tuple[str, ...] | None:
+    """The declared classes, None where there is no file of them."""
+    if path is None:
+        return None
+    if not os.path.isfile(path):
+        raise SourceError(f"classes must be a text file of one class a line; there is none at {path!r}; check the path")
+    names = read_lines(Path(path), os.path.basename(path), problems, progress)["text"].to_pylist()
+    if len(set(names)) != len(names):
+        raise SourceError(f"class names must differ; a name repeats in {path!r}; rename one")
+    return tuple(names)
+
+
+def _named(labels: Any, classes: tuple[str, ...]) -> Any:
+    """Labels that are no class name but the number of one, as that name."""
+    values = pa.array(classes, pa.string())
+    numbers = pa.array([str(idx) for idx in range(len(classes))])
+    by_number = values.take(_whole(pc.index_in(labels, value_set=numbers)))
+    is_name = _whole(pc.is_in(labels, value_set=values))
+    return pc.if_else(is_name, _whole(labels), pc.coalesce(by_number, _whole(labels)))
+
+
+def _extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """(columns of the table that are none of ours, numbers as numbers; old name -> new name of those renamed)."""
+    extra: dict[str, Any] = {}
+    renamed: dict[str, str] = {}
+    for name in frame.column_names:
+        if name in used:
+            continue
+        new = name or "unnamed"
+        while new in RESERVED or new in extra or (new != name and new in frame.column_names):
+            new = f"source_{new}"
+        if new != name:
+            renamed[name] = new
+        extra[new] = _typed(frame[name])
+    return extra, renamed
+
+
+def _typed(column: Any) -> Any:
+    """Text as numbers where every value reads as one and none has a leading zero, which would be lost."""
+    if not pa.types.is_string(column.type):
+        return column
+    text = _text(column)
+    if text.null_count == len(text) or pc.any(pc.match_substring_regex(text, r"^[+-]?0[0-9]|[^0-9eE.+-]")).as_py():
+        return text
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return text.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return text
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:12])
+    return (shown or "no column") + (f" and {len(names) - 12} more" if len(names) > 12 else "")
