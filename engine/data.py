@@ -251,10 +251,10 @@ class ImageStore:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """uint8 (B, 3, S, S) -> float32 with ImageNet's channel mean and deviation taken out."""
+    """uint8 (B, 3, S, S) -> float32, channels last, with ImageNet's channel mean and deviation taken out."""
     mean = torch.tensor(CHANNEL_MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(CHANNEL_STD, device=images.device).view(1, 3, 1, 1)
-    return (images.float() / 255.0 - mean) / std
+    return ((images.float() / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, how: str, rng: np.random.Generator) -> Tensor:
@@ -271,5 +271,5 @@ def augment(images: Tensor, how: str, rng: np.random.Generator) -> Tensor:
         columns = np.where(rng.random(num)[:, None] < 0.5, columns[:, ::-1], columns)
     cols = torch.from_numpy(offsets[1][:, None] + columns).to(images.device)
     samples = torch.arange(num, device=images.device)[:, None, None]
-    # Advanced indexing around a slice puts the sliced channel last: (B, S, S, 3) back to (B, 3, S, S).
-    return padded[samples, :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    # Advanced indexing around a slice puts the sliced channel last: (B, S, S, 3) seen as (B, 3, S, S), channels last.
+    return padded[samples, :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)

@@ -35,7 +35,7 @@ class Classifier(nn.Module):
 class SmallBackbone(nn.Module):
     """Six 3x3 convolutions with batch normalisation for images of 32 pixels and less; D = 4 x width."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
         channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in
