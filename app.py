@@ -1,15 +1,15 @@
-"""The app: `streamlit run app.py`. Names the script, the picture route and the host check; holds no logic."""
+"""The app: `streamlit run app.py`. Names the script, our routes and the host check; holds no logic."""
 
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from curation.views.media import ROUTES
+from curation.views import media, shell
 from curation.views.state import show_failure
 
 app = st.App(
     "curation/views/main.py",
-    routes=ROUTES,
+    routes=[*media.ROUTES, *shell.ROUTES],
     # server.allowedHosts guards the WebSocket alone; this guards our own routes against DNS rebinding as well.
     middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])],
     on_script_error=show_failure,

@@ -1,7 +1,8 @@
 // A grid of samples driven by mouse and keyboard. Data arrives as JSON and is shown through textContent alone: labels
 // and ids come from the user's files and must never be read as HTML.
 //
-// data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, has_previous, has_next}
+// data: {items: [{id, src, label, suggestion, is_relabelled, value, role, badges, tip}], size, classes, token, colours,
+// has_previous, has_next, is_compact}
 // Sends state `marked` {token, ids} and triggers `act` {op, ids, label?} with op one of validation, train, exclude,
 // relabel, undo, next, previous, open. `token` names what is selected: marks die with it.
 
@@ -12,6 +13,7 @@ const HELP = [
   ["Enter, double click", "open the sample"], ["n, p", "next, previous page"], ["?", "show or hide these keys"],
 ];
 const OPS = { v: "validation", t: "train", x: "exclude" };
+const DECISIONS = new Set(["validation", "train", "exclude", "relabel"]);
 
 export default function (component) {
   const root = component.parentElement.querySelector(".gallery");
@@ -50,18 +52,14 @@ function createView(root) {
   };
   const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
   const act = (op, extra) => {
-    const ids = targets();
-    if (!ids.length && !["undo", "next", "previous"].includes(op)) return;
-    if (view.marked.size && op !== "open" && op !== "next" && op !== "previous" && op !== "undo") {
-      view.marked.clear();
-      sendMarks(true);
-    } else if (OPS_MOVE.has(op)) {
-      view.cursor = Math.min(view.ids.length - 1, view.cursor + 1);
+    const ids = op === "open" ? view.ids.slice(view.cursor, view.cursor + 1) : DECISIONS.has(op) ? targets() : [];
+    if (!ids.length && (op === "open" || DECISIONS.has(op))) return;
+    if (DECISIONS.has(op)) {
+      if (view.marked.size) { view.marked.clear(); sendMarks(true); } else view.cursor = Math.min(view.ids.length - 1, view.cursor + 1);
     }
     view.component.setTriggerValue("act", { op, ids, ...extra });
     paint();
   };
-  const OPS_MOVE = new Set(["validation", "train", "exclude", "relabel"]);
 
   const columns = () => {
     const first = grid.children[0];
@@ -227,6 +225,8 @@ function createView(root) {
     });
     if (cards.length !== grid.children.length || cards.some((card, i) => grid.children[i] !== card)) grid.replaceChildren(...cards);
     grid.style.setProperty("--side", `${data.size}px`);
+    for (const [role, colour] of Object.entries(data.colours)) root.style.setProperty(`--${role}`, colour);
+    root.classList.toggle("compact", data.is_compact);
     paint();
   };
   return view;

@@ -14,8 +14,9 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
+from curation.views.shell import DEFAULT_PAGE
+
 MAIN = Path(__file__).parents[1] / "curation" / "views" / "main.py"
-DEFAULT_PAGE = "data"
 
 
 class PageFailed(AssertionError):

@@ -74,15 +74,14 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
     known = train["clean_label"].notna()
     st.caption(f"Project {state.plain(project.name)}, imported from {state.plain(project.info.source)}; images in "
                f"{state.plain(project.root)}")
-    with st.grid(min_column_width=132, gap="small"):
+    with st.grid(min_column_width=112, gap="small"):
         st.metric("Samples", f"{len(labels):,}")
         st.metric("Classes", f"{len(project.classes):,}")
         for split in SPLITS:
             st.metric(split.capitalize(), f"{int(counts[split]):,}", help=SPLIT_HELP[split])
         if known.any():
             wrong = (train["clean_label"].astype(object) != train["given_label"].astype(object))[known]
-            st.metric("Wrong labels", f"{wrong.mean():.1%}", help=f"Of the {int(known.sum()):,} training samples whose "
-                      "true label is known, the share with another given label. The truth is used for scoring alone.")
+            st.metric("Wrong labels", f"{wrong.mean():.1%}", help=_wrong_help(project, int(known.sum())))
         st.metric("Import findings", f"{len(project.import_report()):,}",
                   help="Files and lines that the import skipped or found odd; listed below.")
     for split in SPLITS:
@@ -92,6 +91,16 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
                 "clean": "Accuracy while training will be missing. You can import a split of that name.",
                 "test": "The final accuracy will be missing. You can import a split of that name."}[split],
                 icon=":material/info:")
+
+
+def _wrong_help(project: Project, num_known: int) -> str:
+    """What the share of wrong labels is of, with its interval where the import worked one out."""
+    text = (f"Of the {num_known:,} training samples whose true label is known, the share with another given label. The "
+            "truth is used for scoring alone.")
+    found = project.details.get("disagreement") or {}
+    if "low" in found and "high" in found:
+        text += f" 95% interval for the whole: {found['low']:.1%} to {found['high']:.1%}."
+    return text
 
 
 def _classes(project: Project, labels: pd.DataFrame) -> None:
@@ -217,6 +226,8 @@ def pick_samples(labels: pd.DataFrame, class_name: str | None, split: str, is_wr
 def _import_report(project: Project) -> None:
     st.header("Import report")
     report = project.import_report()
+    for note in project.details.get("notes") or []:
+        st.markdown(f"- {state.plain(note)}")
     if report.empty:
         st.caption("The import found nothing wrong: every file and line named was usable.")
         return

@@ -1,68 +1,26 @@
 """The form that brings a data set in, on the Data page, and the button that makes the demo project.
 
-Calls curation.sources in this very script run with a progress bar: leaving the page stops the import, which writes its
-manifest last, so that nothing half-made remains visible.
+Calls curation.sources in this very script run with a progress bar: leaving the page stops the import, which writes the
+project's files last, so that nothing half-made remains.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from curation.project import projects_home
-from curation.sources import import_project
+from curation.sources import CHECKS, SOURCES, Option, Source, import_project
 from curation.views import state
 from engine.manifest import MANIFEST_NAME
 from engine.rundir import RunDirError, check_name
 
 DEMO = "demo"
 KEY = "import."
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Form:
-    """What the form asks for one source: its title, what it expects, what `root` is, and its own options."""
-
-    title: str
-    help: str
-    root_label: str = ""
-    root_help: str = ""
-    options: tuple[tuple[str, str, str], ...] = ()
-    """(option of load(), label, help) of text fields; an empty field leaves the option to its default."""
-
-
-FORMS = {
-    "imagefolder": Form(
-        title="Image folders",
-        help="ROOT/CLASS/image, or ROOT/SPLIT/CLASS/image with splits named train, val (or clean) and test.",
-        root_label="Folder", root_help="Absolute path on the machine that runs this app."),
-    "table": Form(
-        title="Table (CSV, TSV, Parquet, JSON Lines)",
-        help="One row an image: a path, a label, and any other columns, which ride along. Usual column names are "
-             "recognised; name the others below.",
-        root_label="Table file", root_help="Absolute path on the machine that runs this app.",
-        options=(("image_root", "Image root", "Folder that the paths are relative to. Empty: the table's folder."),
-                 ("path_column", "Path column", "Empty: recognised by its usual names."),
-                 ("label_column", "Label column", "Empty: recognised by its usual names."),
-                 ("split_column", "Split column", "Holds train, clean (or val) and test. Empty: recognised; without "
-                  "one every row is train."),
-                 ("clean_label_column", "True label column", "Known truth, used for scoring alone. Empty: recognised."),
-                 ("group_column", "Group column", "Domain or subgroup, for worst-group figures. Empty: recognised."),
-                 ("id_column", "Id column", "Stable name of a sample. Empty: its path."))),
-    "clothing1m": Form(
-        title="Clothing1M layout",
-        help="Key lists and label files of text (at the root or under annotations/) beside a tree of images. Images "
-             "with both a noisy and a clean label are joined.",
-        root_label="Folder", root_help="Absolute path on the machine that runs this app."),
-    "demo": Form(
-        title="Demo: handwritten digits",
-        help="scikit-learn's 1,797 real handwritten digits, 8x8 pixels, a tenth of the training labels made wrong "
-             "on purpose. Needs no network."),
-}
-"""The sources that the form offers, in this order; each is a module of curation.sources."""
+CHECK_HELP = ("What is done to the images. decode: each is read to its end; exists: each file is there; none: nothing; "
+              "auto: decode up to 50,000 images, none above (a damaged one is then found when it is first used).")
 
 
 def demo_button() -> None:
@@ -74,59 +32,81 @@ def demo_button() -> None:
 def import_form() -> None:
     """Draw the form; a finished import becomes the current project."""
     with st.container(border=True):
-        source = st.selectbox("Kind of data", list(FORMS), format_func=lambda name: FORMS[name].title,
-                              key=KEY + "source", width=380)
-        form = FORMS[source]
-        st.caption(form.help)
+        sources = sorted(SOURCES, key=lambda name: name == DEMO)
+        name = st.selectbox("Kind of data", sources, format_func=lambda n: SOURCES[n].title, key=KEY + "source",
+                            width=320)
+        source = SOURCES[name]
+        st.caption(state.plain(source.help))
         root = ""
-        with st.grid(2, min_column_width=260):
-            if form.root_label:
-                root = st.text_input(form.root_label, key=KEY + "root", help=form.root_help,
-                                     placeholder="/data/...").strip()
-            name = st.text_input("Name of the project", DEMO if source == DEMO else "", key=f"{KEY}name.{source}",
-                                 max_chars=64, help="Its folder's name. Letters, digits, '-', '_' and '.'.",
-                                 placeholder="letters, digits, - _ .").strip()
-        given = {}
-        if form.options:
-            with st.expander("Columns and image root"), st.grid(min_column_width=200):
-                given = {option: st.text_input(label, key=f"{KEY}{source}.{option}", help=text).strip()
-                         for option, label, text in form.options}
-        may_replace = bool(name) and (projects_home() / Path(name).name / MANIFEST_NAME).exists() and st.checkbox(
+        with st.grid(2, min_column_width=240):
+            if source.needs_root:
+                root = st.text_input(_root_label(source), key=KEY + "root", placeholder="/data/...",
+                                     help=f"{state.plain(source.root_help)} An absolute path on the machine that runs "
+                                     "this app: nothing is uploaded.").strip()
+            project = st.text_input("Name of the project", DEMO if name == DEMO else "", key=f"{KEY}name.{name}",
+                                    max_chars=64, help="Its folder's name. Letters, digits, '-', '_' and '.'.",
+                                    placeholder="letters, digits, - _ .").strip()
+        with st.expander("Options"), st.grid(min_column_width=200):
+            given = {option.name: _option(name, option) for option in source.options}
+            given["check"] = st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check",
+                                          help=CHECK_HELP)
+        may_replace = _exists(project) and st.checkbox(
             "Import again: replace the data of this project. Its decisions and runs stay.", key=KEY + "replace")
         is_pressed = st.button("Import", type="primary", icon=":material/download:", key=KEY + "start")
-        st.caption("The import opens no page of its own: keep this one open until it is done. Leaving it stops the "
-                   "import.")
+        st.caption("Keep this page open until the import is done; leaving it stops the import and changes nothing.")
     if is_pressed:
-        problem = _refusal(form, root, name, may_replace)
+        problem = _refusal(source, root, project, may_replace)
         if problem:
             st.error(state.plain(problem), icon=":material/error:")
             return
-        run_import(source, name, root or None, {k: v for k, v in given.items() if v})
+        run_import(name, project, root or None, given)
 
 
-def _refusal(form: Form, root: str, name: str, may_replace: bool) -> str:
-    """Why the form cannot be carried out, one line; "" if it can."""
-    if form.root_label and not root:
-        return f"An import needs a path in the field {form.root_label}; it is empty; give an absolute path."
-    if form.root_label and not Path(root).expanduser().exists():
-        return (f"The field {form.root_label} must name a path on the machine that runs this app; there is none at "
-                f"{root}; check it.")
+def _root_label(source: Source) -> str:
+    return "Table file" if source.is_root_file else "Folder"
+
+
+def _option(source: str, option: Option) -> Any:
+    """The widget of one option; None leaves it to its default."""
+    key, label = f"{KEY}{source}.{option.name}", option.name.replace("_", " ").capitalize()
+    text = state.plain(option.help)
+    if option.choices:
+        start = option.choices.index(str(option.default)) if option.default in option.choices else 0
+        return st.selectbox(label, option.choices, start, key=key, help=text)
+    if option.kind is int:
+        return st.number_input(label, value=option.default, step=1, key=key, help=text)
+    if option.kind is float:
+        return st.number_input(label, value=option.default, format="%g", step=0.05, key=key, help=text)
+    return st.text_input(label, str(option.default or ""), key=key, help=text, placeholder="default").strip() or None
+
+
+def _exists(project: str) -> bool:
+    return bool(project) and (projects_home() / Path(project).name / MANIFEST_NAME).exists()
+
+
+def _refusal(source: Source, root: str, project: str, may_replace: bool) -> str:
+    """Why the form cannot be carried out, one line; "" if it can. What the data must be, the import says itself."""
+    label = _root_label(source)
+    if source.needs_root and not root:
+        return f"An import needs a path in the field {label}; it is empty; give an absolute path."
+    if source.needs_root and not Path(root).expanduser().exists():
+        return (f"The field {label} must name a path on the machine that runs this app; there is none at {root}; "
+                "check it.")
     try:
-        check_name(name)
+        check_name(project)
     except RunDirError as error:
-        return str(error)
-    if (projects_home() / name / MANIFEST_NAME).exists() and not may_replace:
-        return f"There is a project {name!r} already; choose another name, or tick that its data be replaced."
+        return f"Name of the project: {error}"
+    if _exists(project) and not may_replace:
+        return f"There is a project {project!r} already; choose another name, or tick that its data be replaced."
     return ""
 
 
-def run_import(source: str, name: str, root: str | None, options: dict[str, Any]) -> None:
-    """Import with a progress bar and make the project current. Reruns the app at the end; shows a refusal instead."""
+def run_import(source: str, project: str, root: str | None, given: dict[str, Any]) -> None:
+    """Import with a progress bar, make the project current and rerun the app; a refusal is shown in its place."""
     with st.status("Importing ...", expanded=True) as box:
         bar = st.progress(0.0, text="Starting")
         try:
-            result = import_project(source, projects_home() / name, root=Path(root).expanduser() if root else None,
-                                    progress=_reporter(bar), **options)
+            result = import_project(source, projects_home() / project, root=root, progress=_reporter(bar), **given)
         except ValueError as error:
             if not state.is_ours(error):
                 raise
@@ -134,8 +114,9 @@ def run_import(source: str, name: str, root: str | None, options: dict[str, Any]
             st.error(state.plain(error), icon=":material/error:")
             return
         box.update(label=f"Imported {result.num_loaded:,} samples", state="complete")
-    st.toast(f"Imported {result.num_loaded:,} samples, {result.num_problems:,} findings.", icon=":material/check:")
-    state.choose(project=name)
+    findings = "one finding" if result.num_problems == 1 else f"{result.num_problems:,} findings"
+    st.toast(f"Imported {result.num_loaded:,} samples, {findings} in the report.", icon=":material/check:")
+    state.choose(project=project)
 
 
 def _reporter(bar: Any) -> Callable[[int, int, str], None]:
@@ -149,6 +130,7 @@ def _reporter(bar: Any) -> Callable[[int, int, str], None]:
             return
         last_drawn, last_message = now, message
         share = min(1.0, done / total) if total else 0.0
-        bar.progress(share, text=state.plain(f"{message.capitalize()}: {done:,} of {total:,}"))
+        count = f": {done:,} of {total:,}" if total > 1 else ""
+        bar.progress(share, text=state.plain(message.capitalize() + count))
 
     return report

@@ -6,17 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from curation.views import state
-
-# Modules of this package in the order of the loop a person goes through; each has page(). (A comment, since Streamlit
-# would print a bare string of its main script on the page.)
-PAGES = {
-    "data": ("Data", ":material/database:"),
-    "train": ("Train", ":material/model_training:"),
-    "explore": ("Explore", ":material/scatter_plot:"),
-    "decide": ("Decide", ":material/rule:"),
-    "compare": ("Compare", ":material/compare_arrows:"),
-    "export": ("Export", ":material/ios_share:"),
-}
+from curation.views.shell import DEFAULT_PAGE, PAGES
 
 
 def _page_of(name: str) -> Callable[[], None]:
@@ -32,7 +22,7 @@ def main() -> None:
     st.set_page_config(page_title="Whetstone", page_icon=str(state.ASSETS / "icon.svg"), layout="wide")
     st.html(state.ASSETS / "app.css")
     st.logo(str(state.ASSETS / "logo.svg"), size="large", icon_image=str(state.ASSETS / "icon.svg"))
-    pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == "data")
+    pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == DEFAULT_PAGE)
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)
     chosen = st.navigation(list(pages.values()))

@@ -43,38 +43,35 @@ def _draw(project: Project, on_started: Any) -> None:
 
 
 def _form(project: Project, on_started: Any) -> None:
-    with st.container(border=True):
-        method = _method_picker()
-        source = st.session_state.get(KEY + "validation") or METHODS[method].validation
-        values: dict[str, Any] = {"method": method}
-        by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
-        shown = [name for name in by_name if source in _NEEDS.get(name, (*_SOURCES, "none")) and name != "method"]
-        with st.grid(min_column_width=150):
-            for name in (name for name in MAIN if name in shown):
-                values[name] = _widget(by_name[name])
-            num_repeats = st.number_input(
-                "Repeats", 1, 20, 1, key=KEY + "repeats", persist_state="session",
-                help="Queue this many runs that differ by their seed alone. Compare needs at least 3 for an interval.")
-        with st.expander("More settings"), st.grid(min_column_width=170):
-            rest = [by_name[name] for name in shown if name not in MAIN]
-            for setting in sorted(rest, key=lambda s: bool(s["advanced"])):
-                values[setting["name"]] = _widget(setting)
-        if source != "none" and METHODS[method].weights != "uniform":
-            values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
-        if source == "learned":
-            values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
-        _start_row(project, values, int(num_repeats), on_started)
+    method = _method_picker()
+    source = st.session_state.get(KEY + "validation") or METHODS[method].validation
+    values: dict[str, Any] = {"method": method}
+    by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
+    shown = [name for name in by_name if source in _NEEDS.get(name, (*_SOURCES, "none")) and name != "method"]
+    with st.grid(min_column_width=138):
+        for name in (name for name in MAIN if name in shown):
+            values[name] = _widget(by_name[name])
+        num_repeats = st.number_input(
+            "Repeats", 1, 20, 1, key=KEY + "repeats", persist_state="session",
+            help="Queue this many runs that differ by their seed alone. Compare needs at least 3 for an interval.")
+    with st.expander("More settings"), st.grid(min_column_width=170):
+        rest = [by_name[name] for name in shown if name not in MAIN]
+        for setting in sorted(rest, key=lambda s: bool(s["advanced"])):
+            values[setting["name"]] = _widget(setting)
+    if source != "none" and METHODS[method].weights != "uniform":
+        values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
+    if source == "learned":
+        values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
+    _start_row(project, values, int(num_repeats), on_started)
 
 
 def _method_picker() -> str:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        method = st.selectbox(
-            "Method", list(METHODS), format_func=lambda m: METHODS[m].title, key=KEY + "method", width=280,
-            persist_state="session",
-            help="How training is done. Methods differ by where validation samples come from and how sample weights "
-                 f"are made (one of: {', '.join(WEIGHT_SOURCES)}).")
-        with st.container(width="stretch"):
-            st.caption(METHODS[method].help)
+    method = st.selectbox(
+        "Method", list(METHODS), format_func=lambda m: METHODS[m].title, key=KEY + "method", width=300,
+        persist_state="session",
+        help="How training is done. Methods differ by where validation samples come from and how sample weights are "
+             f"made (one of: {', '.join(WEIGHT_SOURCES)}).")
+    st.caption(METHODS[method].help)
     return str(method)
 
 

@@ -26,6 +26,26 @@ ADVICE = {
     "weights are constant": "Lower the reweighter's uniform pull, or give it more epochs after warm-up.",
 }
 """What helps, by how the engine's event begins."""
+CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
+    ("Loss", "mean loss", ".3~g", {"train_loss": "training (weighted)", "validation_loss": "validation"},
+     "Training falls and levels off. Validation stays above it (those samples are hard) and should fall too; rising "
+     "while training falls means over-fitting."),
+    ("Accuracy on the clean split", "accuracy", ".0%", {"clean_accuracy": "clean split"},
+     "Rises, then levels off. Still rising at the end: more epochs help. Falling late: the run learns wrong labels."),
+    ("Validation share and churn", "share", ".0%", {"validation_share": "in validation", "churn": "churn"},
+     "The share in validation stays near the one you set. Churn, the share of it that is new since the epoch before, "
+     "falls as the splitter settles; above 50% it is undecided."),
+    ("Effective sample size", "share of samples", ".2~f", {"effective_sample_size": "effective sample size"},
+     "Between 0.3 and 0.99 is healthy. At 1 weights are all alike (plain training); near 0 a few samples carry the "
+     "training."),
+    ("Mean weight by truth", "mean weight", ".2~f",
+     {"weight_mean_right": "right labels", "weight_mean_wrong": "wrong labels"},
+     "Where the truth is known. Wrong labels should drift below right ones."),
+    ("Wrong labels in validation", "share wrong", ".0%",
+     {"guard_wrong_share": "with the guard", "unguarded_wrong_share": "without it"},
+     "Where the truth is known. The lower, the better; the gap is the noise guard's work."),
+)
+"""Title, y axis, tick format, metrics with their labels, and what a good curve looks like."""
 _SILENT_SECONDS = 30.0
 
 
@@ -118,16 +138,16 @@ def show_figures(metrics: pd.DataFrame) -> None:
          "it to validate on it."),
         ("Test accuracy", "test_accuracy", "{:.1%}", "On the test split; read once, after the last epoch."),
         ("In validation", "num_routed", "{:,.0f}", "Samples in validation by splitter, ranking, random split or pin."),
-        ("Effective sample", "effective_sample_size", "{:.2f}", "Of the weights, as a share of the samples trained on. "
+        ("Eff. sample", "effective_sample_size", "{:.2f}", "Of the weights, as a share of the samples trained on. "
          "1: all weights alike."),
         ("Coverage", "coverage", "{:.0%}", "Share of validation samples with a same-class neighbour left in training."),
-        ("Withheld by guard", "num_withheld", "{:,.0f}", "Candidates for validation whose held-out predictions "
+        ("Withheld", "num_withheld", "{:,.0f}", "Candidates for validation whose held-out predictions "
          "confidently name another class."),
-        ("Wrong in validation", "guard_wrong_share", "{:.1%}", "Share of wrong labels among validation samples, where "
+        ("Wrong in val.", "guard_wrong_share", "{:.1%}", "Share of wrong labels among validation samples, where "
          "the truth is known."),
-        ("Wrong, no guard", "unguarded_wrong_share", "{:.1%}", "What that share would have been without the guard."),
+        ("Without guard", "unguarded_wrong_share", "{:.1%}", "What that share would have been without the guard."),
     ]
-    with st.grid(min_column_width=132, gap="small"):
+    with st.grid(min_column_width=112, gap="small"):
         for label, name, form, text in shown:
             value = last.get(name)
             if value is not None and pd.notna(value):
@@ -161,49 +181,32 @@ def epoch_ranges(epochs: list[int]) -> str:
 
 def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int) -> None:
     """Curves over epochs in a grid, each with what a good one looks like."""
-    charts: list[tuple[str, dict[str, str], str, str]] = [
-        ("Loss", {"train_loss": "training (weighted)", "validation_loss": "validation"}, "",
-         "Training falls and levels off. Validation stays above it (those samples are hard) and should fall too; "
-         "rising while training falls means over-fitting."),
-        ("Accuracy on the clean split", {"clean_accuracy": "clean split"}, ".0%",
-         "Rises, then levels off. Still rising at the end: more epochs help. Falling late: the run learns wrong "
-         "labels."),
-        ("Validation share and churn", {"validation_share": "share in validation", "churn": "churn (new since the "
-         "epoch before)"}, ".0%",
-         "The share stays near the one you set. Churn falls towards 0 as the splitter settles; above 50% it is "
-         "undecided."),
-        ("Effective sample size", {"effective_sample_size": "effective sample size"}, ".2f",
-         "Between 0.3 and 0.99 is healthy. At 1 weights are all alike (plain training); near 0 a few samples carry "
-         "the training."),
-        ("Mean weight by truth", {"weight_mean_right": "right labels", "weight_mean_wrong": "wrong labels"}, ".2f",
-         "Where the truth is known. Wrong labels should drift below right ones."),
-        ("Wrong labels in validation", {"guard_wrong_share": "with the guard", "unguarded_wrong_share": "without it"},
-         ".0%", "Where the truth is known. The lower, the better; the gap is the noise guard's work."),
-    ]
-    with st.grid(3, min_column_width=270, gap="medium") as grid:
-        for title, series, tick, caption in charts:
+    with st.grid(3, min_column_width=255, gap="medium") as grid:
+        for title, axis, tick, series, caption in CURVES:
             present = {c: label for c, label in series.items() if c in metrics and metrics[c].notna().any()}
             if present:
                 with grid.cell():
                     st.markdown(f"**{title}**")
-                    st.plotly_chart(_curve(metrics, present, tick, num_epochs), key=f"curve.{run.name}.{title}",
+                    st.plotly_chart(_curve(metrics, present, axis, tick, num_epochs), key=f"curve.{run.name}.{title}",
                                     config={"displayModeBar": False})
                     st.caption(caption)
 
 
-def _curve(metrics: pd.DataFrame, series: dict[str, str], tick: str, num_epochs: int) -> go.Figure:
+def _curve(metrics: pd.DataFrame, series: dict[str, str], axis: str, tick: str, num_epochs: int) -> go.Figure:
     figure = go.Figure()
-    has_few = len(metrics) < 40
     for color, (column, label) in zip(COLORS, series.items(), strict=False):
         figure.add_scatter(
-            x=metrics["epoch"], y=pd.to_numeric(metrics[column]), name=label, mode="lines+markers" if has_few else
-            "lines", line={"width": 2, "color": color}, marker={"size": 5},
-            hovertemplate="epoch %{x}: %{y" + (f":{tick}" if tick else ":.4g") + "}")
+            x=metrics["epoch"], y=pd.to_numeric(metrics[column]), name=label, cliponaxis=False,
+            mode="lines+markers" if len(metrics) < 40 else "lines", line={"width": 2, "color": color},
+            marker={"size": 5}, hovertemplate=f"%{{y:{tick}}}")
     figure.update_layout(
-        height=230, margin={"l": 4, "r": 4, "t": 4, "b": 4}, hovermode="x unified", showlegend=len(series) > 1,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "title": None},
-        xaxis={"title": "epoch", "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
-        yaxis={"title": None, "tickformat": tick or None, "rangemode": "tozero"})
+        height=220, margin={"l": 4, "r": 8, "t": 4, "b": 4}, hovermode="x unified", showlegend=len(series) > 1,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left", "title": None},
+        xaxis={"title": {"text": "epoch", "standoff": 4}, "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
+        yaxis={"title": {"text": axis, "standoff": 12}, "tickformat": tick, "nticks": 5, "automargin": True,
+               "rangemode": "normal" if axis == "accuracy" else "tozero"})
+    if axis == "share of samples":
+        figure.update_yaxes(range=[0, 1.02])
     return figure
 
 

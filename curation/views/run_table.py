@@ -14,26 +14,26 @@ from engine.rundir import RunDir, RunDirError
 COLUMNS = {
     "name": st.column_config.TextColumn("Run", pinned=True),
     "state": st.column_config.TextColumn("State"),
-    "method": st.column_config.TextColumn("Method"),
-    "seed": st.column_config.NumberColumn("Seed", format="%d"),
-    "epochs": st.column_config.TextColumn("Epochs", help="Finished, of all."),
+    "method": st.column_config.TextColumn("Method", width=130),
+    "seed": st.column_config.NumberColumn("Seed", format="%d", width=52),
+    "epochs": st.column_config.TextColumn("Epochs", width=66, help="Finished, of all."),
     "clean_accuracy": st.column_config.NumberColumn(
-        "Clean acc.", format="percent", help="Accuracy on the clean split after the last epoch."),
+        "Clean acc.", format="%.1f%%", help="Accuracy on the clean split after the last epoch."),
     "test_accuracy": st.column_config.NumberColumn(
-        "Test acc.", format="percent", help="Accuracy on the test split, read once, after the last epoch."),
+        "Test acc.", format="%.1f%%", help="Accuracy on the test split, read once, after the last epoch."),
     "effective_sample_size": st.column_config.NumberColumn(
-        "Eff. sample", format="%.3f", help="Effective sample size of the weights as a share of the samples in "
+        "Eff. sample", format="%.2f", help="Effective sample size of the weights as a share of the samples in "
         "training. 1: all weights alike. Below 0.3: a few samples carry the training."),
     "coverage": st.column_config.NumberColumn(
-        "Coverage", format="percent", help="Share of validation samples with a same-class neighbour left in training. "
+        "Coverage", format="%.1f%%", help="Share of validation samples with a same-class neighbour left in training. "
         "Low: training lacks what it is tested on."),
     "num_withheld": st.column_config.NumberColumn(
         "Withheld", format="localized", help="Samples that the noise guard kept out of validation in the last epoch."),
     "guard_wrong_share": st.column_config.NumberColumn(
-        "Wrong in val.", format="percent", help="Share of wrong labels among the validation samples, where the true "
+        "Wrong in val.", format="%.1f%%", help="Share of wrong labels among the validation samples, where the true "
         "labels are known."),
     "unguarded_wrong_share": st.column_config.NumberColumn(
-        "... unguarded", format="percent", help="What that share would have been without the noise guard."),
+        "Without guard", format="%.1f%%", help="What that share would have been without the noise guard."),
     "num_decisions": st.column_config.NumberColumn(
         "Decisions", format="localized", help="Samples pinned, excluded or relabelled that the run trained under."),
     "started": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
@@ -41,13 +41,15 @@ COLUMNS = {
 }
 _LAST_METRICS = ("clean_accuracy", "test_accuracy", "effective_sample_size", "coverage", "num_withheld",
                  "guard_wrong_share", "unguarded_wrong_share")
+_SHARES = ("clean_accuracy", "test_accuracy", "coverage", "guard_wrong_share", "unguarded_wrong_share")
 
 
 def runs_frame(runs: list[RunDir]) -> pd.DataFrame:
-    """One row a run in the given order, with the columns of COLUMNS; None where the run has no such figure yet."""
+    """One row a run in the given order, with the COLUMNS (shares in percent); missing where it has none yet."""
     frame = pd.DataFrame([_row(run) for run in runs], columns=list(COLUMNS))
     for name in (*_LAST_METRICS, "seed", "num_decisions"):
         frame[name] = pd.to_numeric(frame[name])
+    frame[list(_SHARES)] *= 100.0
     return frame
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project, list_projects, projects_home
+from curation.selection import sample_table
 from engine.manifest import MANIFEST_NAME
 from engine.rundir import RunDir
 
@@ -167,8 +168,6 @@ def sample_table_cached(project: Project, run: RunDir | None) -> pd.DataFrame:
 @st.cache_resource(max_entries=3, show_spinner="Reading the samples ...")
 def _sample_table(path: str, run_name: str | None, stamps: tuple[int, ...], revision: int, _project: Project,
                   _run: RunDir | None) -> pd.DataFrame:
-    from curation.selection import sample_table
-
     return sample_table(_project, _run)
 
 

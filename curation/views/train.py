@@ -19,14 +19,13 @@ def page() -> None:
     project = state.need_project()
     runs = jobs.run_dirs(project.path)
     st.caption("Runs train in the background: you may close this page, or the app, and come back.")
-    if runs:
-        _watch(project, runs)
-    st.header("New run")
-    new_run_form(project, _focus)
-    st.header("Runs")
+    with st.expander("New run", expanded=not runs, icon=":material/add:", key="train.new"):
+        new_run_form(project, _focus)
     if not runs:
         state.empty_state("No run yet.", "Start one above. The settings shown first are sensible for most data sets.")
         return
+    _watch(project, runs)
+    st.header("All runs")
     _runs_table(runs)
 
 
@@ -100,7 +99,7 @@ def _runs_table(runs: list[RunDir]) -> None:
     shown = [name for name in COLUMNS if frame[name].notna().any()]
     st.session_state["train.names"] = [run.name for run in runs]
     st.dataframe(frame, column_config=COLUMNS, column_order=shown, hide_index=True, key=TABLE_KEY,
-                 on_select=_select_run, selection_mode="single-row")
+                 on_select=_select_run, selection_mode="single-row", placeholder="")
     st.caption("Select a run to see its curves here and its samples on Explore, Decide and Export. Figures are of its "
                "last finished epoch. Columns without any figure are left out.")
 

@@ -1,0 +1,42 @@
+"""The pages' names and the HTML shell served at their addresses.
+
+Streamlit's front end, opened at /train, first asks for its server below /train/, gets a 404 (an error in the browser's
+console), waits half a second and then tries the root. The shell served here is Streamlit's own index.html plus one line
+that names the root, so a link to a page opens at once. Should a later version ignore that line, links work as before.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import streamlit
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+PAGES = {
+    "data": ("Data", ":material/database:"),
+    "train": ("Train", ":material/model_training:"),
+    "explore": ("Explore", ":material/scatter_plot:"),
+    "decide": ("Decide", ":material/rule:"),
+    "compare": ("Compare", ":material/compare_arrows:"),
+    "export": ("Export", ":material/ios_share:"),
+}
+"""Module of this package -> title and icon, in the order of the loop a person goes through. Each module has page()."""
+DEFAULT_PAGE = "data"
+_NAME_THE_ROOT = "<script>window.__streamlit={BACKEND_BASE_URL:window.location.origin}</script>"
+
+
+@cache
+def _shell() -> str:
+    index = Path(streamlit.__file__).parent / "static" / "index.html"
+    return index.read_text(encoding="utf-8").replace("<head>", f"<head>{_NAME_THE_ROOT}", 1)
+
+
+async def serve_shell(request: Request) -> Response:
+    """GET /PAGE. The default page lives at the root alone: at its own name Streamlit would say "page not found"."""
+    if request.url.path == f"/{DEFAULT_PAGE}":
+        return RedirectResponse("/" + (f"?{request.url.query}" if request.url.query else ""))
+    return HTMLResponse(_shell(), headers={"Cache-Control": "no-cache", "X-Frame-Options": "SAMEORIGIN"})
+
+
+ROUTES = [Route(f"/{name}", serve_shell, methods=["GET"]) for name in PAGES]
