@@ -69,7 +69,8 @@ def make_run(project: str | Path, name: str = "first", epochs: int = 4, seed: in
     """A contract-2 directory of synthetic values, trained "under" the project's present decisions.
 
     done has everything; running, failed and cancelled stop half-way, without embedding and predictions; queued has
-    its config and status alone. Pins, exclusions and relabels hold in the signals, as the engine would have it.
+    its config and status alone. As the engine has it: pins, exclusions and relabels hold in the signals; role is
+    validation for all who were held out, routed or resting; signals of excluded samples are null.
     """
     project = Path(getattr(project, "path", project))
     config = RunConfig(method=method, seed=seed, epochs=epochs)
@@ -122,47 +123,65 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
     """signals and history that fit together: hard samples have low margins, wrong labels the lowest."""
     rng = np.random.default_rng(config.seed)
     n = len(rows)
-    label = decided["label"].where(decided["label"].notna(), rows["given_label"]).to_numpy()
-    is_wrong = label != rows["clean_label"].to_numpy()
-    margin = np.clip(rng.normal(0.5, 0.25, n) - 1.0 * is_wrong, -1, 1)
-    excluded = decided["excluded"].to_numpy()
-    routed = np.zeros(n, dtype=bool)
-    if METHODS[config.method].validation != "none":
-        for name in classes:  # the lowest margins of each class, wrong ones withheld as the guard would
+    label = decided["label"].where(decided["label"].notna(), rows["given_label"]).to_numpy(dtype=object)
+    truth = rows["clean_label"].to_numpy(dtype=object)
+    is_wrong, excluded = label != truth, decided["excluded"].to_numpy()
+    values = {"margin": np.clip(rng.normal(0.5, 0.25, n) - 1.0 * is_wrong, -1, 1), "weight": np.ones(n),
+              "p_train": np.full(n, np.nan)}
+    if METHODS[config.method].weights != "uniform":
+        values["weight"] = np.clip(1 + rng.normal(0, 0.2, n) - 0.4 * is_wrong, 0.3, 1.7)
+    if config.method == "molere":
+        values["p_train"] = np.clip(0.5 + 0.4 * values["margin"] + rng.normal(0, 0.05, n), 0, 1)
+    routed = _route(values["margin"], label, is_wrong, decided, config, classes)
+    history = _history(values, routed, excluded, config, num_epochs, rng)
+    is_resting = (history[-1]["role"] == ROLES.index("validation")) & ~routed
+    why = np.select([excluded, (decided["pin"] == "validation").to_numpy(), routed, is_resting, is_wrong],
+                    ["excluded by a decision", "pinned to validation", "routed by the splitter",
+                     "rests this epoch by rotation, to collect a held-out prediction",
+                     "withheld by the guard: held-out predictions confidently say another class"], "")
+    heldout_epochs = (history["role"] == ROLES.index("validation")).sum(axis=0)
+    quality = np.where(heldout_epochs > 0, (values["margin"] + 1) / 2, np.nan)
+    suggested = np.where(excluded, None, np.where(is_wrong, truth, label))
+    numbers = {**values, "route_share": history["routed"].mean(axis=0), "aum": 5 * values["margin"],
+               "heldout_margin": np.where(heldout_epochs > 0, values["margin"] - 0.1, np.nan),
+               "label_quality": quality, "loss": -np.log(np.clip((values["margin"] + 1) / 2, 1e-3, 1))}
+    signals = pd.DataFrame({
+        "sample_id": rows["sample_id"], "role": np.asarray(ROLES, dtype=object)[history[-1]["role"]], "why": why,
+        **{name: np.where(excluded, np.nan, value).astype(np.float32) for name, value in numbers.items()},
+        "heldout_epochs": heldout_epochs, "forgetting": rng.integers(0, 3, n), "suggested_label": suggested,
+        "predicted_label": suggested,
+    })[list(SIGNAL_COLUMNS)]
+    texts = ["sample_id", "role", "why", "suggested_label", "predicted_label"]
+    return {"signals": signals.astype(dict.fromkeys(texts, "string")), "history": history, "is_wrong": is_wrong}
+
+
+def _route(margin: np.ndarray, label: np.ndarray, is_wrong: np.ndarray, decided: pd.DataFrame, config: RunConfig,
+           classes: list[str]) -> np.ndarray:
+    """The lowest margins of each class, wrong labels withheld as a perfect guard would, under the pins."""
+    excluded, pin = decided["excluded"].to_numpy(), decided["pin"].to_numpy(dtype=object)
+    routed = np.zeros(len(margin), dtype=bool)
+    if config.validation_source != "none":
+        for name in classes:
             members = np.flatnonzero((label == name) & ~excluded & ~is_wrong)
             take = max(1, round(config.val_fraction * len(members))) if len(members) else 0
             routed[members[np.argsort(margin[members])[:take]]] = True
-    is_pinned, is_kept = (decided["pin"] == "validation").to_numpy(), (decided["pin"] == "train").to_numpy()
-    routed = (routed | is_pinned) & ~excluded & ~is_kept
-    role = np.where(excluded, "excluded", np.where(routed, "validation", "train"))
-    weight = np.clip(1 + 0.5 * rng.normal(0, 0.4, n) - 0.4 * is_wrong, 0.3, 1.7)
-    weight = weight / weight.mean() if METHODS[config.method].weights != "uniform" else np.ones(n)
-    p_train = np.clip(0.5 + 0.4 * margin + rng.normal(0, 0.05, n), 0, 1)
-    if config.method != "molere":
-        p_train[:] = np.nan
+    is_routed: np.ndarray = (routed | (pin == "validation")) & ~excluded & (pin != "train")
+    return is_routed
+
+
+def _history(values: dict[str, np.ndarray], routed: np.ndarray, excluded: np.ndarray, config: RunConfig,
+             num_epochs: int, rng: np.random.Generator) -> np.ndarray:
+    """(epochs, N) of HISTORY_DTYPE; a random eighth rests each epoch, the last one included."""
+    n = len(routed)
     history = np.zeros((num_epochs, n), dtype=HISTORY_DTYPE)
     for epoch in range(num_epochs):
-        resting = ~excluded & (rng.integers(0, config.rotation_groups or 8, n) == 0)
-        held_out = routed | resting
-        history[epoch]["margin"] = np.clip(margin + rng.normal(0, 0.1, n), -1, 1)
-        history[epoch]["p_train"] = p_train
-        history[epoch]["weight"] = np.where(held_out | excluded, np.nan, weight)
+        held_out = routed | (rng.integers(0, config.rotation_groups or 8, n) == 0)
+        history[epoch]["margin"] = np.clip(values["margin"] + rng.normal(0, 0.1, n), -1, 1)
+        history[epoch]["p_train"] = values["p_train"]
+        history[epoch]["weight"] = np.where(held_out | excluded, np.nan, values["weight"])
         history[epoch]["role"] = np.where(excluded, ROLES.index("excluded"), held_out)
         history[epoch]["routed"] = routed
-    suggested = np.where(is_wrong, rows["clean_label"].to_numpy(), label)
-    why = np.select([excluded, is_pinned, routed, is_wrong],
-                    ["excluded by a decision", "pinned to validation", "among the hardest of its class",
-                     "withheld: held-out predictions name another class"], "")
-    heldout_epochs = (history["role"] == ROLES.index("validation")).sum(axis=0)
-    signals = pd.DataFrame({
-        "sample_id": rows["sample_id"], "role": role, "p_train": p_train, "route_share": history["routed"].mean(axis=0),
-        "weight": weight, "margin": margin, "heldout_margin": np.where(heldout_epochs > 0, margin - 0.1, np.nan),
-        "heldout_epochs": heldout_epochs, "aum": 5 * margin,
-        "label_quality": np.where(heldout_epochs > 0, (margin + 1) / 2, np.nan), "suggested_label": suggested,
-        "predicted_label": suggested, "loss": -np.log(np.clip((margin + 1) / 2, 1e-3, 1)),
-        "forgetting": rng.integers(0, 3, n), "why": why,
-    })[list(SIGNAL_COLUMNS)]
-    return {"signals": signals, "history": history, "is_wrong": is_wrong}
+    return history
 
 
 def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_done: int) -> list[dict[str, Any]]:

@@ -1,0 +1,202 @@
+"""One table a run to look at and choose from, and what chooses: filters, boxes and lassos. Pure functions on frames.
+
+Selections are predicates resolved here on the whole table, so a lasso over a million points costs no transfer. Draws
+nothing and decides nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from curation.project import Project, ProjectError
+from engine.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
+from engine.rundir import SIGNAL_COLUMNS, RunDir
+
+DECISION_FIELDS = {"pin": "pin", "excluded": "excluded", "label": "relabel", "who": "decided_by", "at": "decided_at",
+                   "why": "decided_why"}
+"""Columns of the ledger's state -> their names in the sample table."""
+OWN_COLUMNS = (*REQUIRED_COLUMNS, "path", "clean_label", "group")
+ADDED_COLUMNS = (*SIGNAL_COLUMNS[1:], "signal_row", "is_resting", "x", "y", *DECISION_FIELDS.values(), "current_label",
+                 "in_validation")
+
+
+class SelectionError(ValueError):
+    """A filter names no column of the table, or cannot apply to it. One line, ready to show."""
+
+
+def sample_table(project: Project, run: RunDir | None) -> pd.DataFrame:
+    """One row a training sample in manifest order: manifest, signals, map and present decisions, joined on sample_id.
+
+    Always there: the manifest's columns (but `image`), pin, excluded, relabel, decided_by, decided_at, decided_why,
+    current_label (relabel, else given_label) and in_validation. With signals: SIGNAL_COLUMNS, signal_row (the sample's
+    row in signals.parquet, history and neighbours; -1 where the run did not know it) and is_resting. With a map: x, y.
+    `role` is validation only for samples routed or pinned there; those that merely rested from training in the last
+    epoch, to collect a held-out prediction, have role train and is_resting. in_validation is what an export takes: role
+    validation or pinned to it now, and neither excluded nor pinned to training now. A column of the manifest whose
+    name is taken here gets the suffix _data. Samples that only the run or only the manifest knows have nulls, or drop.
+    """
+    table = _training_rows(project)
+    if run is not None and run.signals_path.exists():
+        table = _with_signals(table, run)
+    _add_decisions(table, project)
+    is_pinned, is_kept = table["pin"].eq("validation"), table["pin"].eq("train")
+    is_routed = table["role"].eq("validation") if "role" in table else pd.Series(False, index=table.index)
+    table["in_validation"] = _as_mask((is_routed | is_pinned) & ~is_kept & ~table["excluded"])
+    return table
+
+
+def matches(frame: pd.DataFrame, filters: dict[str, Any]) -> np.ndarray:
+    """Rows (N,) bool that pass every filter. A filter is by column, and one of:
+
+    a list, tuple or set: the cell is one of these (None stands for null; an empty one lets nothing through);
+    a dict with any of "min", "max" (inclusive; null never passes), "contains" (text, any case), "is_null" (bool);
+    None: no filter; any other value: the cell equals it. Raises SelectionError for an unknown column or key.
+    """
+    mask = np.ones(len(frame), dtype=bool)
+    for name, wanted in filters.items():
+        if name not in frame:
+            raise SelectionError(f"a filter must name a column of the table; got {name!r}; there are "
+                                 f"{', '.join(map(str, frame.columns))}")
+        if wanted is None:
+            continue
+        if isinstance(wanted, dict):
+            mask &= _in_condition(frame[name], wanted)
+        elif isinstance(wanted, (list, tuple, set, frozenset)):
+            is_one = frame[name].isin([w for w in wanted if w is not None])
+            mask &= _as_mask(is_one) | (frame[name].isna().to_numpy() & (None in wanted))
+        else:
+            mask &= _as_mask(frame[name].eq(wanted))
+    return mask
+
+
+def in_box(xy: np.ndarray, x0: float, x1: float, y0: float, y1: float) -> np.ndarray:
+    """(N,) bool: points (N, 2) in the closed box, corners in any order. A point with a NaN is never inside."""
+    x, y = np.asarray(xy)[:, 0], np.asarray(xy)[:, 1]
+    return (x >= min(x0, x1)) & (x <= max(x0, x1)) & (y >= min(y0, y1)) & (y <= max(y0, y1))
+
+
+def in_polygon(xy: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+    """(N,) bool: points (N, 2) inside polygon (M, 2) by the even-odd rule, closed by itself, of either orientation.
+
+    A point with a NaN is never inside, nor is any point of fewer than three corners. Sorts the candidates by y once, so
+    an edge looks only at points between its ends: a million points and 200 corners take about 0.3 s.
+    Raises SelectionError for a corner that is not finite.
+    """
+    points, corners = np.asarray(xy, dtype=np.float64), np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+    if not np.isfinite(corners).all():
+        raise SelectionError(f"a lasso's corners must be finite numbers; got {polygon!r}; draw it again")
+    inside = np.zeros(len(points), dtype=bool)
+    if len(corners) < 3:
+        return inside
+    (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+    candidates = np.flatnonzero(in_box(points, x0, x1, y0, y1))
+    candidates = candidates[np.argsort(points[candidates, 1])]
+    x, y = points[candidates, 0], points[candidates, 1]
+    is_odd = np.zeros(len(candidates), dtype=bool)
+    for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if ay == by:
+            continue
+        low, high = np.searchsorted(y, [min(ay, by), max(ay, by)])
+        is_odd[low:high] ^= x[low:high] < (bx - ax) * (y[low:high] - ay) / (by - ay) + ax
+    inside[candidates] = is_odd
+    return inside
+
+
+def _training_rows(project: Project) -> pd.DataFrame:
+    """The manifest's train rows without image bytes, clashing columns of the data renamed."""
+    try:
+        names = [name for name in pq.read_schema(project.path / MANIFEST_NAME).names if name != "image"]
+        rows = read_manifest(project.path, columns=names)
+    except ManifestError as error:
+        raise ProjectError(str(error)) from error
+    rows = rows[rows["split"] == "train"].reset_index(drop=True)
+    return rows.rename(columns=free_names([n for n in names if n not in OWN_COLUMNS], {*OWN_COLUMNS, *ADDED_COLUMNS}))
+
+
+def free_names(names: list[str], taken: set[str]) -> dict[str, str]:
+    """{name: NAME_data} for those of `names` that are taken, with as many _data as it takes to be free."""
+    new_names: dict[str, str] = {}
+    for name in names:
+        new = name
+        while new in taken or (new != name and (new in names or new in new_names.values())):
+            new += "_data"
+        if new != name:
+            new_names[name] = new
+    return new_names
+
+
+def _with_signals(table: pd.DataFrame, run: RunDir) -> pd.DataFrame:
+    """The table with signals, rows of signals.parquet and map beside it."""
+    signals = run.read_signals()
+    texts = [name for name in signals if pd.api.types.is_string_dtype(signals[name].dtype)]
+    signals = signals.astype(dict.fromkeys(texts, "str"))  # one kind of null, whoever wrote the file
+    signals["is_resting"] = _rest(signals, run)
+    signals.loc[signals["is_resting"], "role"] = "train"
+    embedding = run.read_embedding()
+    if embedding is not None:
+        if not _is_same_order(embedding["sample_id"], signals["sample_id"]):
+            embedding = embedding.set_index("sample_id").reindex(signals["sample_id"]).reset_index()
+        signals = signals.assign(x=embedding["x"].to_numpy(), y=embedding["y"].to_numpy())
+    signals["signal_row"] = np.arange(len(signals))
+    if not _is_same_order(signals["sample_id"], table["sample_id"]):
+        signals = signals.set_index("sample_id").reindex(table["sample_id"]).reset_index()
+        signals["signal_row"] = signals["signal_row"].fillna(-1).astype(np.int64)
+        signals["is_resting"] = signals["is_resting"].eq(True)
+    return pd.concat([table, signals.drop(columns="sample_id")], axis=1)
+
+
+def _rest(signals: pd.DataFrame, run: RunDir) -> np.ndarray:
+    """(N,) bool: held out in the last epoch by rotation alone, as that epoch's history tells."""
+    is_held_out = _as_mask(signals["role"].eq("validation"))
+    epochs = sorted((run.path / "history").glob("*.npy"))
+    if not epochs:
+        return np.zeros(len(signals), dtype=bool)
+    routed = np.load(epochs[-1], mmap_mode="r", allow_pickle=False)["routed"].astype(bool)
+    return is_held_out & ~routed if len(routed) == len(signals) else np.zeros(len(signals), dtype=bool)
+
+
+def _is_same_order(left: pd.Series, right: pd.Series) -> bool:
+    return len(left) == len(right) and bool((left.to_numpy(dtype=object) == right.to_numpy(dtype=object)).all())
+
+
+def _add_decisions(table: pd.DataFrame, project: Project) -> None:
+    """Present decisions as DECISION_FIELDS name them, and current_label, written into the table."""
+    state = project.ledger().state().set_index("sample_id")
+    row_of = pd.Index(table["sample_id"]).get_indexer(state.index)
+    state, row_of = state[row_of >= 0], row_of[row_of >= 0]
+    for column, name in DECISION_FIELDS.items():
+        cells = np.full(len(table), False if column == "excluded" else None, dtype=object)
+        cells[row_of] = state[column].to_numpy(dtype=object)
+        table[name] = pd.array(cells, dtype="bool" if column == "excluded" else "str")
+    table["current_label"] = table["relabel"].where(table["relabel"].notna(), table["given_label"])
+
+
+def _as_mask(column: pd.Series) -> np.ndarray:
+    """A column of booleans, nulls counted as False."""
+    mask: np.ndarray = column.fillna(False).to_numpy(dtype=bool)
+    return mask
+
+
+def _in_condition(column: pd.Series, wanted: dict[str, Any]) -> np.ndarray:
+    """(N,) bool of one dict filter."""
+    unknown = set(wanted) - {"min", "max", "contains", "is_null"}
+    if unknown:
+        raise SelectionError(f"a filter of {column.name} may have min, max, contains and is_null; got "
+                             f"{sorted(unknown)[0]!r}; leave it out")
+    mask = np.ones(len(column), dtype=bool)
+    try:
+        if wanted.get("min") is not None:
+            mask &= _as_mask(column.ge(wanted["min"]))
+        if wanted.get("max") is not None:
+            mask &= _as_mask(column.le(wanted["max"]))
+    except TypeError as error:
+        raise SelectionError(f"a range needs a column of numbers; {column.name} has {column.dtype}; filter it by "
+                             "value") from error
+    if wanted.get("contains"):
+        text = column.astype("str").str.contains(str(wanted["contains"]), case=False, regex=False)
+        mask &= _as_mask(text) & column.notna().to_numpy()
+    if wanted.get("is_null") is not None:
+        mask &= column.isna().to_numpy() == bool(wanted["is_null"])
+    return mask
