@@ -133,11 +133,12 @@ def _with_labels(rows: pa.Table, noisy: pa.Table, clean: pa.Table, problems: Pro
     Rows without a usable given label are reported and left out.
     """
     is_train = pc.equal(rows["split"], "train")
-    for mask, name, labels in ((is_train, NOISY_LABELS, noisy), (pc.invert(is_train), CLEAN_LABELS, clean)):
-        lost = _report_lacking(rows.filter(mask), name, labels, problems, action="skipped")
-        if lost is not None:
-            rows = rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=lost)))
-            is_train = pc.equal(rows["split"], "train")
+    lost = [_report_lacking(rows.filter(mask), name, labels, problems, action="skipped") for mask, name, labels in
+            ((is_train, NOISY_LABELS, noisy), (pc.invert(is_train), CLEAN_LABELS, clean))]
+    for ids in lost:
+        if ids is not None:
+            rows = rows.filter(pc.invert(pc.is_in(rows["sample_id"], value_set=ids)))
+    is_train = pc.equal(rows["split"], "train")
     ids = rows["sample_id"]
     noisy_label = noisy["label"].take(pc.index_in(ids, value_set=noisy["sample_id"]))
     clean_place = pc.index_in(ids, value_set=clean["sample_id"])
