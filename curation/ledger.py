@@ -153,6 +153,12 @@ class Ledger:
         targets = pd.to_numeric(rows["value"].mask(is_decision), errors="coerce").where(~is_decision, rows["batch_id"])
         return rows[targets.isin(touched)].reset_index(drop=True)
 
+    def corrections(self) -> pd.DataFrame:
+        """The relabels in force: sample_id, label, and who, at, why of the relabel itself, whatever came after it."""
+        with self._transaction() as connection:
+            frame: pd.DataFrame = self._replay(connection, kinds=("relabel",)).to_pandas()
+        return frame[["sample_id", "label", "who", "at", "why"]]
+
     # -- move between ledgers
 
     def journal(self) -> Iterator[tuple[dict[str, Any], list[str]]]:
@@ -222,12 +228,12 @@ class Ledger:
         with self._transaction() as connection:
             return tables.batches_of(connection)
 
-    def _replay(self, connection: sa.Connection) -> pa.Table:
-        """The state from the first batch on."""
+    def _replay(self, connection: sa.Connection, kinds: tuple[str, ...] = tuple(COLUMN_OF)) -> pa.Table:
+        """The state from the first batch on, as far as decisions of these kinds make it."""
         rows = tables.batches_of(connection)
-        active = timeline(rows).active
-        batch_ids, sample_ids = tables.entries_of(connection, active)
-        return replay(rows[rows["batch_id"].isin(active)], batch_ids, sample_ids, self.classes)
+        rows = rows[rows["batch_id"].isin(timeline(rows).active) & rows["kind"].isin(kinds)]
+        batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist())
+        return replay(rows, batch_ids, sample_ids, self.classes)
 
     def _stamp(self, connection: sa.Connection) -> dict[str, Any]:
         """What decisions.parquet must carry to be up to date."""
