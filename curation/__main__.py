@@ -1,6 +1,6 @@
 """The command line of curation: `python -m curation COMMAND ...`. Each command is thin; the work is in the modules.
 
-Exit status: 0 done, 2 the user's input is wrong (one line on stderr), 1 ours (a traceback).
+Exit status: 0 done, 2 the user's input is wrong (one line on stderr), 1 ours (a traceback), 130 stopped by Ctrl-C.
 """
 
 import sys
@@ -11,6 +11,8 @@ import typer
 
 from curation.sources import CHECKS, SOURCES, import_project
 from curation.sources.console import ShownProgress, print_summary
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -74,8 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = app(arguments or ["--help"], prog_name="python -m curation", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        print("stopped", file=sys.stderr)
-        return 130
+        status = _INTERRUPTED
     except Exception as error:
         line = _user_error(error)
         if line is None:
@@ -83,6 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         if line:
             print(f"error: {line}", file=sys.stderr)
         return 2
+    if status == _INTERRUPTED:
+        print("stopped", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ODD_NAMES = ("=1+1", "<img src=x onerror=alert(1)>", "*b* $x$ [red]", "a, b", "\u00e9\u4e2d\U0001f642", "@cmd|' /C calc'!A0")
+ODD_NAMES = ("=1+1", "<img src=x onerror=alert(1)>", "*b* $x$ [red]", "a, b",
+             "\u00e9\u4e2d\U0001f642", "@cmd|' /C calc'!A0")
 """Names that are a formula, HTML, markup, comma-laden or not ASCII. Escaped here, so that this file is ASCII."""
 
 

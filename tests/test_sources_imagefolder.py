@@ -39,7 +39,8 @@ def test_class_folders_become_train_rows_whose_ids_are_relative_paths(tmp_path):
     assert result.disagreement is None
 
 
-@pytest.mark.parametrize("names", [("train", "val", "test"), ("Train", "validation", "TEST"), ("training", "clean", "testing")])
+@pytest.mark.parametrize("names", [
+    ("train", "val", "test"), ("Train", "validation", "TEST"), ("training", "clean", "testing")])
 def test_split_folders_become_our_splits_with_train_first(tmp_path, names):
     for split in names:
         write_classes(tmp_path / "data" / split)

@@ -5,6 +5,7 @@ One malformed line costs that line, never the file. Does not know which column m
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,23 @@ _BLOCK_BYTES = 4 << 20
 _BATCH_LINES = 20_000
 
 
-def read_frame(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
-    """(columns, row numbers (N,) int64, notes) of a table file.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """A table as read.
 
-    Text columns are strings that hold the file's text as it stands (CSV: every column); Parquet keeps numbers and
-    booleans. A CSV's header is row 1; JSON Lines and Parquet count from 1. Raises SourceError if nothing can be read.
+    columns: text as strings that hold the file's text as it stands (CSV: every column), in Parquet and JSON Lines
+    numbers and booleans as such. rows: (N,) int64 row numbers; a CSV's header is row 1, the others count from 1.
+    bad_bytes: column -> (N,) bool, where its text was not UTF-8 and is null now; columns without any are left out.
     """
+
+    columns: pa.Table
+    rows: np.ndarray
+    bad_bytes: dict[str, np.ndarray]
+    notes: list[str]
+
+
+def read_frame(path: Path, problems: Problems, progress: Progress) -> Frame:
+    """Read a table file; reports malformed lines. Raises SourceError if nothing can be read."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SourceError(f"a table must be one of {', '.join(SUFFIXES)}; got {path.name!r}; convert it")
@@ -48,7 +60,8 @@ def read_frame(path: Path, problems: Problems, progress: Progress) -> tuple[pa.T
     repeated = next((name for name in frame.column_names if frame.column_names.count(name) > 1), None)
     if repeated is not None:
         raise SourceError(f"column names must differ; {repeated!r} repeats in {path.name}; rename one")
-    return _as_text(frame, rows, path.name, problems), rows, notes
+    columns, bad_bytes = _as_text(frame)
+    return Frame(columns=columns, rows=rows, bad_bytes=bad_bytes, notes=notes)
 
 
 def _csv(path: Path, delimiter: str, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
@@ -87,8 +100,9 @@ def _csv(path: Path, delimiter: str, problems: Problems, progress: Progress) -> 
     return table.filter(keep), rows[~is_blank], []
 
 
-def _as_text(table: pa.Table, rows: np.ndarray, name: str, problems: Problems) -> pa.Table:
-    """Binary and string columns as strings; a value that is not UTF-8 is reported and becomes null."""
+def _as_text(table: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """(binary and string columns as strings, null where the bytes are not UTF-8; where that is, by column)."""
+    bad_bytes = {}
     for idx, field in enumerate(table.schema):
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)):
@@ -97,11 +111,10 @@ def _as_text(table: pa.Table, rows: np.ndarray, name: str, problems: Problems) -
         if pa.types.is_dictionary(field.type):
             column = column.cast(kind)
         text, is_bad = decode(column)
-        for place in np.flatnonzero(is_bad):
-            problems.add("not UTF-8", f"text must be UTF-8; column {field.name!r} is empty here", file=name,
-                         row=int(rows[place]), action="kept")
+        if is_bad.any():
+            bad_bytes[field.name] = is_bad
         table = table.set_column(idx, field.name, text)
-    return table
+    return table, bad_bytes
 
 
 def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:

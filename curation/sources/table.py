@@ -12,10 +12,11 @@ import posixpath
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.sources.frames import read_frame
+from curation.sources.frames import Frame, read_frame
 from curation.sources.lines import read_lines
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
@@ -51,9 +52,10 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
         raise SourceError(f"the image root must be a folder; there is none at {folder}; check --image-root")
     named = {"path": path_column, "given_label": label_column, "clean_label": clean_label_column,
              "split": split_column, "group": group_column, "sample_id": id_column}
-    frame, numbers, notes = read_frame(root, problems, progress)
-    ours = _choose_columns(frame.column_names, named, root.name)
-    columns: dict[str, Any] = {name: _text(frame[column]) for name, column in ours.items()}
+    frame = read_frame(root, problems, progress)
+    ours = _choose_columns(frame.columns.column_names, named, root.name)
+    table, numbers = _readable_rows(frame, ours, root.name, problems)
+    columns: dict[str, Any] = {name: _text(table[column]) for name, column in ours.items()}
     columns["path"] = _below(columns["path"], folder, Path(image_root) if image_root else root.parent)
     columns.setdefault("sample_id", columns["path"])
     if "split" in columns:
@@ -63,7 +65,8 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
         for name in ("given_label", "clean_label"):
             if name in columns:
                 columns[name] = _named(columns[name], names)
-    extra, renamed = _extra_columns(frame, set(ours.values()))
+    extra, renamed = _extra_columns(table, set(ours.values()))
+    notes = list(frame.notes)
     notes.append("columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items()))
     notes += [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
     rows = plain_rows({**columns, **extra}, root.name, numbers)
@@ -87,6 +90,19 @@ def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -
             raise SourceError(f"a table needs a column for {ours.removeprefix('given_')}; {table} has "
                               f"{_listed(have)}; name it with {option}")
     return chosen
+
+
+def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Problems) -> tuple[pa.Table, np.ndarray]:
+    """(rows, row numbers) whose needed columns are text. Each value that is not UTF-8 is reported; others are null."""
+    needed = {column for meaning, column in ours.items() if meaning in ("path", "given_label", "split", "sample_id")}
+    is_lost = np.zeros(len(frame.rows), dtype=bool)
+    for column, is_bad in frame.bad_bytes.items():
+        is_new = is_bad & ~is_lost
+        is_lost |= is_bad if column in needed else False
+        for place in np.flatnonzero(is_new):
+            problems.add("not UTF-8", f"text must be UTF-8; the bytes of column {column!r} are not", file=name,
+                         row=int(frame.rows[place]), action="skipped" if column in needed else "kept")
+    return frame.columns.filter(pa.array(~is_lost)), frame.rows[~is_lost]
 
 
 def _text(column: Any) -> Any:
