@@ -161,3 +161,13 @@ def test_what_cannot_load_is_refused_and_makes_no_project(tmp_path, make, messag
     with pytest.raises(SourceError, match=message):
         import_project("imagefolder", tmp_path / "p", root=tmp_path / "data")
     assert not (tmp_path / "p").exists()
+
+
+def test_a_project_inside_its_own_image_folder_is_not_taken_for_a_class(tmp_path):
+    root = write_classes(tmp_path / "data")
+    for _ in range(2):
+        result, rows, report = import_folder(root, root / "p")
+        write_image(root / "p" / "thumbnails" / "t.png")
+        assert sorted(set(rows["given_label"])) == ["cat", "dog"] and report.empty and result.num_removed == 0
+    with pytest.raises(SourceError, match="must not be the image folder itself"):
+        import_project("imagefolder", root, root=root)

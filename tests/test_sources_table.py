@@ -1,5 +1,6 @@
 """Tables in three formats: columns found, kept, renamed; malformed lines, bad bytes, broken images; ids that stay."""
 
+import datetime
 import json
 import shutil
 from pathlib import Path
@@ -268,3 +269,23 @@ def test_a_large_table_with_one_bad_byte_far_in_loses_one_value(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"path,label\n" + b"\n".join(lines) + b"\n")
     _, rows, report = import_table(tmp_path / "t.csv", tmp_path / "p", check="none")
     assert len(rows) == num - 1 and findings(report) == {("t.csv", 15_002, "not UTF-8")}
+
+
+def test_every_plain_parquet_type_loads_and_reads_back(tmp_path):
+    day = datetime.date(2020, 1, 1)
+    plain = {
+        "large": pa.array(["a", "b", "a"], pa.large_string()), "view": pa.array(["a", "b", "a"], pa.string_view()),
+        "coded": pa.array([1, 2, 1]).dictionary_encode(), "bool": pa.array([True, False, True]),
+        "decimal": pa.array([1, 2, 1]).cast(pa.decimal128(21, 2)), "half": pa.array(np.float16([1, 2, 1])),
+        "infinite": pa.array([1.0, float("inf"), 1.0]), "date": pa.array([day, None, day]),
+        "time": pa.array([datetime.time(1), None, datetime.time(2)]), "null": pa.nulls(3),
+        "stamp": pa.array([datetime.datetime(2020, 1, 1), None, None])}
+    expected = {"large": ["a", "b", "a"], "view": ["a", "b", "a"], "coded": ["1", "2", "1"], "half": ["1", "2", "1"],
+                "bool": ["true", "false", "true"], "decimal": ["1", "2", "1"], "infinite": ["1", "inf", "1"]}
+    for name, labels in expected.items():
+        table = pa.table({"path": ["a.png", "b.png", "c.png"], "label": plain[name], **plain})
+        pq.write_table(table, tmp_path / "t.parquet")
+        _, rows, report = import_table(tmp_path / "t.parquet", tmp_path / "p", check="none")
+        assert report.empty and rows["given_label"].tolist() == labels
+        assert set(plain) <= set(rows.columns) and rows["infinite"].tolist() == [1, float("inf"), 1]
+        assert rows["date"].tolist()[0] == "2020-01-01" and rows["decimal"].tolist() == [1, 2, 1]

@@ -224,7 +224,7 @@ def _checked_root(spec: Source, source: str, root: str | Path | None) -> Path:
 def _refuse_nothing(loaded: Loaded, counted: pd.DataFrame, problems: Problems) -> None:
     """Raise SourceError where what is left cannot be trained on: no training row, or one class alone."""
     first = problems.table().slice(0, 1).to_pylist()
-    hint = "the source has no rows" if not first else (
+    hint = "check the source" if not first else (
         f"{len(problems):,} findings, the first: {first[0]['kind']}: {first[0]['file']}: {first[0]['reason']}")
     if not counted["train"].sum():
         num = loaded.rows.num_rows

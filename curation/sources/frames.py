@@ -104,13 +104,9 @@ def _as_text(table: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
     """(binary and string columns as strings, null where the bytes are not UTF-8; where that is, by column)."""
     bad_bytes = {}
     for idx, field in enumerate(table.schema):
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)):
+        if not (pa.types.is_string(field.type) or pa.types.is_binary(field.type)):
             continue
-        column = table.column(idx)
-        if pa.types.is_dictionary(field.type):
-            column = column.cast(kind)
-        text, is_bad = decode(column)
+        text, is_bad = decode(table.column(idx))
         if is_bad.any():
             bad_bytes[field.name] = is_bad
         table = table.set_column(idx, field.name, text)
@@ -119,19 +115,30 @@ def _as_text(table: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
 
 def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
     """Columns of plain values; nested and binary ones cannot be filtered or coloured by and are left out."""
-    file = pq.ParquetFile(path)
-    schema = file.schema_arrow
-    plain = [f.name for f in schema if not (pa.types.is_nested(f.type) or _is_binary(f.type))]
-    left_out = [name for name in schema.names if name not in plain]
+    schema = pq.read_schema(path)
+    kinds = {field.name: _plain_type(field.type) for field in schema}
+    left_out = [name for name, kind in kinds.items() if kind is None]
     progress(0, 1, f"reading {path.name}")
-    table = pq.read_table(path, columns=plain)
+    table = pq.read_table(path, columns=[name for name in schema.names if name not in left_out])
+    for idx, field in enumerate(table.schema):
+        if field.type != kinds[field.name]:
+            table = table.set_column(idx, field.name, table.column(idx).cast(kinds[field.name]))
     progress(1, 1, f"reading {path.name}")
     notes = [f"columns left out, since they hold no plain values: {', '.join(left_out)}"] if left_out else []
     return table, np.arange(1, table.num_rows + 1), notes
 
 
-def _is_binary(kind: Any) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+def _plain_type(kind: Any) -> Any | None:
+    """The one of few types that stands for a Parquet type here; None for nested and binary ones."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_timestamp(kind):
+        return kind
+    if types.is_floating(kind) or types.is_decimal(kind):
+        return pa.float32() if types.is_float16(kind) or types.is_float32(kind) else pa.float64()
+    is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return pa.string() if is_text or types.is_temporal(kind) or types.is_null(kind) else None
 
 
 def _json_lines(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:

@@ -23,7 +23,10 @@ LAYOUTS = ("auto", "class", "split")
 def load(root: Path, project: Path, problems: Problems, progress: Progress, *, layout: str = "auto") -> Loaded:
     """Rows of every file with an image's suffix. Raises SourceError where ROOT has no class folder."""
     root = root.resolve()
-    walk = _Walk(root, problems)
+    if root == project.resolve():
+        raise SourceError(f"the project folder must not be the image folder itself; both are {root}; choose another "
+                          "--project, which may lie inside")
+    walk = _Walk(root, problems, project.resolve())
     is_split = layout == "split" or (layout == "auto" and _has_train_split(root))
     places = _class_folders(walk, root, is_split)
     if not places:
@@ -72,8 +75,8 @@ def _rows(paths: list[str], split: str, label: str) -> pa.Table:
 class _Walk:
     """Lists folders below a root in name order; reports what is no image and what is reached by a link."""
 
-    def __init__(self, root: Path, problems: Problems) -> None:
-        self.root, self.problems, self.num_hidden = root, problems, 0
+    def __init__(self, root: Path, problems: Problems, project: Path) -> None:
+        self.root, self.problems, self.project, self.num_hidden = root, problems, str(project), 0
 
     def relative(self, path: Path | str) -> str:
         return os.path.relpath(path, self.root).replace(os.sep, "/")
@@ -116,6 +119,8 @@ class _Walk:
             return []
         visible = []
         for entry in found:
+            if entry.path == self.project:
+                continue  # its thumbnails and cache are pictures too
             if entry.name.startswith("."):
                 self.num_hidden += 1
             elif not _is_text(entry.name):

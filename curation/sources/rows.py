@@ -30,21 +30,22 @@ _LEAVES = r"^/|(^|/)\.\.(/|$)|\x00|^[A-Za-z]:[\\/]"
 
 @dataclass(kw_only=True, slots=True)
 class Loaded:
-    """What a source hands over: rows not yet screened.
-
-    rows: MANIFEST_COLUMNS (strings), then extra columns, then file (dictionary) and row (int64, nullable), which say
-    where the row was declared. classes: declared names in index order, or None to take them from the labels;
-    candidates: names to report where none of their samples loads, without keeping them as classes. root: the folder
-    that every path lies in. counts: what the source's own files hold, by name.
-    """
+    """What a source hands over: rows not yet screened."""
 
     rows: pa.Table
+    """MANIFEST_COLUMNS (strings), then extra columns, then file (dictionary) and row (int64, nullable), which say where
+    the row was declared."""
     root: Path
+    """The folder that every path lies in."""
     classes: tuple[str, ...] | None = None
+    """Declared class names in index order; None to take them from the labels."""
     classes_file: str = ""
+    """The file that the classes come from, for the report."""
     candidates: tuple[str, ...] = ()
+    """Names to report where none of their samples loads, without keeping them as classes."""
     notes: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    """What the source's own files hold, by name."""
 
 
 def screen(loaded: Loaded, problems: Problems) -> pa.Table:
@@ -150,7 +151,8 @@ def report_empty_classes(loaded: Loaded, table: pd.DataFrame, problems: Problems
         if not num:
             where = "in no split" if not total else f"only {total} elsewhere"
             problems.add("empty class", f"class {name!r} has no training sample ({where})", action="kept",
-                         file=loaded.classes_file or name, row=idx + 1 if loaded.classes_file else None)
+                         file=loaded.classes_file or name,
+                         row=idx + 1 if loaded.classes_file and loaded.classes is not None else None)
 
 
 def plain_rows(columns: dict[str, Any], file: str, rows: np.ndarray | None) -> pa.Table:

@@ -70,7 +70,8 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     notes.append("columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items()))
     notes += [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
     rows = plain_rows({**columns, **extra}, root.name, numbers)
-    return Loaded(rows=rows, root=folder, classes=names, classes_file=os.path.basename(classes or ""), notes=notes)
+    return Loaded(rows=rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
+                  notes=notes)
 
 
 def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -> dict[str, str]:
