@@ -306,7 +306,7 @@ class Trainer:
             ids = self.data.sample_ids[idx[is_bad] if is_bad.any() else idx]
             shown = ", ".join(map(str, ids[:16])) + (f" and {len(ids) - 16} more" if len(ids) > 16 else "")
             raise NonFiniteError(
-                f"a {what} must be finite; epoch {epoch} step {step + 1} gave {float(objective):g} on samples {shown}; "
+                f"a {what} must be finite; epoch {epoch} step {step + 1} gave {float(objective.detach()):g} on samples {shown}; "
                 "nothing was updated: lower lr, or exclude the samples if they are damaged")
         self.optimizer.step()
 

@@ -1,0 +1,17 @@
+"""Fixtures that more than one room's tests stand on. torch stays on one thread: the nets are tiny."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported: threads only slow nets this small
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real images with real label noise in Clothing1M's layout, unpacked; tests that want them skip without."""
+    folder = os.environ.get("WHETSTONE_DATA")
+    if not folder or not (Path(folder) / "noisy_label_kv.txt").exists():
+        pytest.skip("WHETSTONE_DATA names no folder in Clothing1M's layout")
+    return Path(folder)

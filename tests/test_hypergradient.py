@@ -1,0 +1,137 @@
+"""Hypergradients against central differences of the whole look-ahead, in float64, one weight at a time."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
+from engine.losses import cross_entropy, generalized_cross_entropy
+from engine.networks import Classifier, SmallBackbone
+
+STEP = 1e-5
+
+
+class LinearBackbone(nn.Module):
+    def __init__(self, num_inputs: int, num_features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_inputs, num_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.tanh(self.linear(images.flatten(1)))
+
+
+def make_problem(seed: int, has_norm: bool, val_loss=generalized_cross_entropy) -> MetaProblem:
+    torch.manual_seed(seed)
+    backbone = SmallBackbone(width=2) if has_norm else LinearBackbone(3 * 64, 5)
+    model = Classifier(backbone, backbone.num_features if has_norm else 5, 4).double().train()
+    weights = torch.rand(7, dtype=torch.float64) + 0.5
+    return MetaProblem(
+        model=model, images_B=torch.randn(7, 3, 8, 8, dtype=torch.float64), labels_B=torch.arange(7) % 4,
+        weights_B=weights / weights.mean(), images_V=torch.randn(5, 3, 8, 8, dtype=torch.float64),
+        labels_V=torch.arange(5) % 4, lr=0.3, train_loss=cross_entropy, val_loss=val_loss)
+
+
+def loss_after_step(problem: MetaProblem, weights: Tensor, only_head: bool) -> float:
+    """The naive oracle: copy the network, take one SGD step on it, look at the validation loss."""
+    model = copy.deepcopy(problem.model)
+    logits, _ = model(problem.images_B)
+    (weights * problem.train_loss(logits, problem.labels_B)).mean().backward()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not only_head or name.startswith("head"):
+                parameter -= problem.lr * parameter.grad
+        return float(problem.val_loss(model(problem.images_V)[0], problem.labels_V).mean())
+
+
+def central_differences(problem: MetaProblem, only_head: bool) -> Tensor:
+    found = []
+    for i in range(len(problem.weights_B)):
+        nudge = torch.zeros_like(problem.weights_B)
+        nudge[i] = STEP
+        up = loss_after_step(problem, problem.weights_B + nudge, only_head)
+        down = loss_after_step(problem, problem.weights_B - nudge, only_head)
+        found.append((up - down) / (2 * STEP))
+    return torch.tensor(found, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("has_norm", [False, True])
+@pytest.mark.parametrize("val_loss", [cross_entropy, generalized_cross_entropy])
+@pytest.mark.parametrize("mode", ["jvp", "unroll"])
+def test_exact_modes_equal_central_differences_of_the_look_ahead(mode, val_loss, has_norm):
+    problem = make_problem(0, has_norm, val_loss)
+    found = HYPERGRADIENT_FUNCTIONS[mode](problem).hypergradient_B
+    torch.testing.assert_close(found, central_differences(problem, only_head=False), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("has_norm", [False, True])
+def test_last_layer_equals_central_differences_of_a_head_only_look_ahead(has_norm):
+    problem = make_problem(1, has_norm)
+    found = HYPERGRADIENT_FUNCTIONS["last_layer"](problem).hypergradient_B
+    torch.testing.assert_close(found, central_differences(problem, only_head=True), rtol=1e-5, atol=1e-9)
+
+
+def test_last_layer_may_reuse_the_training_pass():
+    problem = make_problem(2, True)
+    with torch.no_grad(), frozen_running_statistics(problem.model):
+        done = problem.model(problem.images_B)
+    reused = MetaProblem(**{f: getattr(problem, f) for f in MetaProblem.__slots__} | {"train_pass": done})
+    last_layer = HYPERGRADIENT_FUNCTIONS["last_layer"]
+    torch.testing.assert_close(last_layer(reused).hypergradient_B, last_layer(problem).hypergradient_B)
+
+
+@pytest.mark.parametrize(("has_norm", "error"), [(False, 1e-3), (True, 0.3)])
+def test_finite_difference_is_close_to_exact(has_norm, error):
+    """Close on a smooth network; kinks (ReLU, max pooling) within its radius cost it some on the other."""
+    problem = make_problem(3, has_norm)
+    exact = HYPERGRADIENT_FUNCTIONS["jvp"](problem).hypergradient_B
+    near = HYPERGRADIENT_FUNCTIONS["finite_difference"](problem).hypergradient_B
+    assert float((near - exact).norm() / exact.norm()) < error
+
+
+def test_a_sample_like_the_validation_set_gets_a_negative_hypergradient():
+    """More weight on a training sample that is the validation sample must lower the validation loss."""
+    problem = make_problem(4, False)
+    same = MetaProblem(**{f: getattr(problem, f) for f in MetaProblem.__slots__} | {
+        "images_V": problem.images_B[2:3], "labels_V": problem.labels_B[2:3]})
+    for mode, function in HYPERGRADIENT_FUNCTIONS.items():
+        assert float(function(same).hypergradient_B[2]) < 0, mode
+
+
+@pytest.mark.parametrize("mode", HYPERGRADIENT_FUNCTIONS)
+def test_probing_changes_no_parameter_buffer_gradient_or_setting(mode):
+    problem = make_problem(5, True)
+    model = problem.model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    problem.train_loss(model(problem.images_B)[0], problem.labels_B).mean().backward()
+    optimizer.step()
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict(), [p.grad for p in model.parameters()]))
+    flags = [p.requires_grad for p in model.parameters()]
+    HYPERGRADIENT_FUNCTIONS[mode](problem)
+    after = (model.state_dict(), optimizer.state_dict(), [p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(before[0].values(), after[0].values(), strict=True))
+    assert all(torch.equal(before[1]["state"][k]["momentum_buffer"], after[1]["state"][k]["momentum_buffer"])
+               for k in before[1]["state"])
+    assert all(torch.equal(a, b) for a, b in zip(before[2], after[2], strict=True))
+    assert flags == [p.requires_grad for p in model.parameters()] and model.training
+    assert all(n.track_running_stats for n in model.modules() if isinstance(n, nn.BatchNorm2d))
+
+
+def test_running_statistics_come_back_after_an_error():
+    model = Classifier(SmallBackbone(width=2), 8, 3)
+    with pytest.raises(RuntimeError, match="on purpose"), frozen_running_statistics(model):
+        raise RuntimeError("on purpose")
+    assert all(n.track_running_stats for n in model.modules() if isinstance(n, nn.BatchNorm2d))
+
+
+def test_validation_pass_is_reported_at_the_look_ahead():
+    problem = make_problem(6, False)
+    model = copy.deepcopy(problem.model)
+    (problem.weights_B * problem.train_loss(model(problem.images_B)[0], problem.labels_B)).mean().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= problem.lr * parameter.grad
+        expected = model(problem.images_V)[0]
+    for mode in ("jvp", "unroll", "finite_difference"):
+        torch.testing.assert_close(HYPERGRADIENT_FUNCTIONS[mode](problem).logits_V, expected)

@@ -1,0 +1,122 @@
+"""Roles against brute force: quotas, pins, guard, hysteresis, coverage, rotation, stratified draws."""
+
+import numpy as np
+import pytest
+
+from engine import roles
+
+
+def problem(seed=0, num=200, num_classes=4):
+    rng = np.random.default_rng(seed)
+    return rng.random(num), rng.integers(0, num_classes, num), np.ones(num, bool), np.zeros(num, np.int8), rng
+
+
+def test_each_class_sends_its_lowest_share():
+    scores, labels, active, pins, _ = problem()
+    routed = roles.route(scores, labels, active, pins, fraction=0.1).routed
+    for c in range(4):
+        members = np.flatnonzero(labels == c)
+        expected = members[np.argsort(scores[members])][:round(0.1 * len(members))]
+        assert set(np.flatnonzero(routed & (labels == c))) == set(expected)
+
+
+def test_pins_are_constraints_and_excluded_samples_leave_the_counts():
+    scores, labels, active, pins, _ = problem()
+    members = np.flatnonzero(labels == 0)
+    hardest, easiest = members[np.argmin(scores[members])], members[np.argmax(scores[members])]
+    pins[hardest], pins[easiest] = 1, -1
+    out = members[np.argsort(scores[members])[1]]
+    active[out] = False
+    result = roles.route(scores, labels, active, pins, fraction=0.1)
+    assert not result.routed[hardest] and result.routed[easiest] and not result.routed[out]
+    assert (result.routed & (labels == 0)).sum() == round(0.1 * (len(members) - 1)), "a pin takes a place of the quota"
+
+
+def test_a_pin_to_validation_needs_no_guard():
+    scores, labels, active, pins, _ = problem()
+    pins[7] = -1
+    nobody = np.zeros(len(scores), bool)
+    assert set(np.flatnonzero(roles.route(scores, labels, active, pins, fraction=0.1,
+                                          is_eligible_N=nobody).routed)) == {7}
+
+
+def test_guard_withholds_and_the_next_hardest_take_their_places():
+    scores, labels, active, pins, _ = problem()
+    free = roles.route(scores, labels, active, pins, fraction=0.1).routed
+    eligible = np.ones(len(scores), bool)
+    barred = np.flatnonzero(free)[:5]
+    eligible[barred] = False
+    result = roles.route(scores, labels, active, pins, fraction=0.1, is_eligible_N=eligible)
+    assert set(np.flatnonzero(result.withheld)) == set(barred)
+    assert not result.routed[barred].any() and result.routed.sum() == free.sum()
+    assert (result.unguarded == free).all()
+
+
+def test_hysteresis_keeps_a_sample_that_is_only_slightly_passed():
+    scores, labels = np.array([0.10, 0.12, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99]), np.zeros(10, int)
+    previous = np.arange(10) == 1
+    args = (scores, labels, np.ones(10, bool), np.zeros(10, np.int8))
+    assert np.flatnonzero(roles.route(*args, fraction=0.1, previous_N=previous, hysteresis=0.05).routed) == [1]
+    assert np.flatnonzero(roles.route(*args, fraction=0.1, previous_N=previous, hysteresis=0.01).routed) == [0]
+
+
+@pytest.mark.parametrize("num", [1, 2, 3])
+def test_a_class_never_goes_to_validation_whole(num):
+    result = roles.route(np.zeros(num), np.zeros(num, int), np.ones(num, bool), np.zeros(num, np.int8), fraction=0.9)
+    assert result.routed.sum() <= num - 1
+
+
+def test_neighbours_are_the_nearest_of_the_same_class():
+    _, labels, active, _, rng = problem(num=60)
+    features = rng.standard_normal((60, 6))
+    active[5] = False
+    found = roles.same_class_neighbours(features, labels, active, 3)
+    for i in np.flatnonzero(active):
+        same = [j for j in range(60) if active[j] and labels[j] == labels[i]]
+        centre = features[same].mean(0)
+        unit = {j: (features[j] - centre) / np.linalg.norm(features[j] - centre) for j in same}
+        expected = sorted((j for j in same if j != i), key=lambda j: -unit[i] @ unit[j])[:3]
+        assert set(found[i]) == set(expected)
+    assert (found[5] == -1).all() and 5 not in found
+
+
+def test_coverage_leaves_every_routed_sample_its_share_of_neighbours_in_training():
+    rng = np.random.default_rng(1)
+    features = np.concatenate([rng.standard_normal((180, 5)), 6 + 0.1 * rng.standard_normal((20, 5))])
+    labels, active, pins = np.zeros(200, int), np.ones(200, bool), np.zeros(200, np.int8)
+    scores = np.concatenate([0.5 + rng.random(180), rng.random(20) / 10])  # a tight, hard group of 20
+    neighbours = roles.same_class_neighbours(features, labels, active, 6)
+    bare = roles.route(scores, labels, active, pins, fraction=0.1).routed
+    held = roles.route(scores, labels, active, pins, fraction=0.1, neighbours_Nk=neighbours, coverage=0.5)
+    assert bare[180:].all(), "without coverage the whole hard group leaves training"
+    assert held.routed.sum() == bare.sum() and held.kept_by_coverage.any()
+    for i in np.flatnonzero(held.routed):
+        assert held.routed[neighbours[i]].sum() <= 3
+    assert roles.covered_share(held.routed, active, neighbours) == 1.0
+    naive = np.mean([any(not bare[j] for j in neighbours[i]) for i in np.flatnonzero(bare)])
+    assert roles.covered_share(bare, active, neighbours) == pytest.approx(naive) and naive < 0.5
+
+
+def test_suspicion_follows_confident_learning():
+    probs = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.3, 0.7], [0.45, 0.55], [0.1, 0.9]])
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    known = np.ones(6, bool)
+    # Thresholds: class 0 (0.9 + 0.7 + 0.2) / 3 = 0.6; class 1 (0.7 + 0.55 + 0.9) / 3 = 0.717.
+    assert roles.confident_suggestion(probs, labels, known).tolist() == [-1, -1, 1, -1, -1, -1]
+    known[2] = False
+    assert (roles.confident_suggestion(probs, labels, known) == -1).all()
+
+
+def test_rotation_covers_everybody_evenly():
+    groups = roles.rotation_groups(103, 8, np.random.default_rng(0))
+    assert set(np.bincount(groups)) == {12, 13} and len(np.bincount(groups)) == 8
+
+
+def test_stratified_draw_is_even_over_classes_and_without_repetition():
+    rng = np.random.default_rng(0)
+    labels = np.array([0] * 500 + [1] * 50 + [3] * 4)
+    rows = rng.permutation(1000)[:554]
+    drawn = roles.stratified_draw(rows, labels, 34, rng)
+    counts = np.bincount(labels[[np.flatnonzero(rows == r)[0] for r in drawn]], minlength=4)
+    assert len(set(drawn)) == 34 and counts.tolist() == [15, 15, 0, 4]
+    assert set(roles.stratified_draw(rows[:10], labels[:10], 34, rng)) == set(rows[:10])

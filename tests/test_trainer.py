@@ -1,0 +1,236 @@
+"""The trainer on small real images: who enters the gradient, what plain weights reproduce, where it refuses."""
+
+import copy
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from engine.config import METHODS, RunConfig
+from engine.data import Dataset, load_dataset, normalize
+from engine.manifest import read_decisions
+from engine.networks import Reweighter, make_classifier
+from engine.trainer import NonFiniteError, Trainer, stream
+from tests.fakes import make_project
+
+FAST = {"epochs": 4, "batch_size": 16, "augment": "none", "warmup_fraction": 0.5, "rotation_groups": 4, "lr": 0.05,
+        "reweighter": {"every": 2, "val_batch_size": 8}, "splitter": {"every": 2, "num_neighbors": 3}}
+
+
+def config_of(**changes) -> RunConfig:
+    return RunConfig.from_dict({**FAST, **changes})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Dataset:
+    project = make_project(tmp_path_factory.mktemp("p") / "fake", num_train=90, size=8)
+    return load_dataset(project, read_decisions(project / "none"), None, lambda *_: None)
+
+
+def run_epochs(trainer: Trainer, epochs: range) -> Trainer:
+    for epoch in epochs:
+        trainer.run_epoch(epoch, lambda *_: None)
+    return trainer
+
+
+def same_parameters(a: Trainer, b: Trainer) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(),
+                                                 strict=True))
+
+
+def test_plain_training_is_a_naive_loop_of_sgd(data):
+    config = config_of(method="erm", epochs=1)
+    trainer = Trainer(config, data)
+    model = copy.deepcopy(trainer.model).train()
+    optimizer = torch.optim.SGD([{"params": [p for p in model.parameters() if p.ndim > 1]},
+                                 {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0}],
+                                lr=config.lr, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    order = stream(config.seed, "order", 1).permutation(np.arange(data.num_train))
+    steps = math.ceil(data.num_train / 16)
+    for step in range(steps):
+        idx = data.train_idx[order[step * 16:(step + 1) * 16]]
+        done = step / steps
+        share = (done + 1e-3) / 0.05 if done < 0.05 else 0.5 * (1 + math.cos(math.pi * (done - 0.05) / 0.95))
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * min(share, 1.0)
+        optimizer.zero_grad()
+        logits, _ = model(normalize(torch.from_numpy(data.images[idx])))
+        F.cross_entropy(logits, torch.from_numpy(data.labels[idx])).backward()
+        optimizer.step()
+    run_epochs(trainer, range(1, 2))
+    for ours, naive in zip(trainer.model.state_dict().values(), model.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, naive, rtol=1e-4, atol=1e-6)
+
+
+def test_uniform_weights_train_like_no_weights(data):
+    """Weight bounds of [1, 1] leave learned weights nothing to learn: the classifier must not notice them."""
+    fixed = config_of(method="lrw_random", reweighter={**FAST["reweighter"], "min_weight": 1.0, "max_weight": 1.0})
+    learned = run_epochs(Trainer(fixed, data), range(1, 4))
+    plain = Trainer(dataclasses.replace(fixed, warmup_fraction=1.0), data)
+    run_epochs(plain, range(1, 4))
+    assert (learned.epoch_roles.routed == plain.epoch_roles.routed).all()
+    for a, b in zip(learned.model.state_dict().values(), plain.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["lrw_random", "molere"])
+def test_validation_pixels_never_reach_the_classifier_in_warmup(data, method):
+    """Without learned weights the images of validation samples must not change one bit of the classifier."""
+    config = config_of(method=method)
+    first = Trainer(config, data)
+    first.start_epoch(1)
+    scrambled = np.array(data.images)
+    scrambled[data.train_idx[first.heldout]] = 255 - scrambled[data.train_idx[first.heldout]]
+    second = Trainer(config, dataclasses.replace(data, images=scrambled))
+    assert first.heldout.any()
+    assert same_parameters(run_epochs(first, range(1, 2)), run_epochs(second, range(1, 2)))
+    touched = np.array(data.images)
+    touched[data.train_idx[~first.heldout][0]] ^= 255
+    third = Trainer(config, dataclasses.replace(data, images=touched))
+    assert not same_parameters(first, run_epochs(third, range(1, 2))), "a training sample's pixels must matter"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_decisions_hold_in_every_epoch_of_every_method(data, method):
+    pins, excluded = np.zeros(data.num_train, np.int8), np.zeros(data.num_train, bool)
+    pins[[0, 1, 2]], pins[[3, 4, 5]], excluded[[6, 7, 8]] = -1, 1, True
+    decided = dataclasses.replace(data, pins=pins, excluded=excluded)
+    ranking = np.random.default_rng(0).random(data.num_train)
+    trainer = Trainer(config_of(method=method, guard="off"), decided, ranking=ranking)
+    for epoch in range(1, 5):
+        run_epochs(trainer, range(epoch, epoch + 1))
+        roles = np.asarray(["train", "validation", "excluded"])[trainer.role_codes]
+        assert (roles[[0, 1, 2]] == "validation").all() and (roles[[3, 4, 5]] == "train").all()
+        assert (roles[[6, 7, 8]] == "excluded").all()
+        order = trainer._order(epoch)
+        assert not np.isin(order, [0, 1, 2, 6, 7, 8]).any() and np.isin([3, 4, 5], order).all()
+        assert trainer.record.tensors["seen"][[0, 1, 2, 6, 7, 8]].sum() == 0
+
+
+def test_every_sample_is_held_out_by_rotation_and_nobody_rests_at_the_end(data):
+    trainer = run_epochs(Trainer(config_of(epochs=5, warmup_fraction=0.2, guard="off"), data), range(1, 6))
+    assert (trainer.record.tensors["heldout_epochs"] >= 1).all()
+    assert not trainer.epoch_roles.resting.any() and trainer.epoch_roles.routed.sum() == 9
+
+
+def test_every_method_takes_as_many_steps_as_plain_training(data):
+    counts = {}
+    for method in ("erm", "molere", "lrw_random"):
+        steps = []
+        trainer = Trainer(config_of(method=method), data)
+        for epoch in (1, 2, 3):
+            trainer.run_epoch(epoch, lambda step, _, steps=steps: steps.append(step))
+        counts[method] = len(steps)
+    assert len(set(counts.values())) == 1
+
+
+@pytest.mark.parametrize("mode", ["last_layer", "jvp", "unroll", "finite_difference"])
+def test_weights_are_learned_and_of_mean_one_in_every_mode(data, mode):
+    config = config_of(method="lrw_random", reweighter={**FAST["reweighter"], "hypergradient": mode, "lr": 0.05})
+    trainer = run_epochs(Trainer(config, data), range(1, 5))
+    weights = trainer.record.tensors["weight"]
+    weights = weights[torch.isfinite(weights)]
+    assert float(weights.mean()) == pytest.approx(1.0, abs=1e-5) and float(weights.std()) > 1e-3
+    assert weights.min() >= 0.3 / 1.7 - 1e-6
+
+
+def test_a_common_shift_of_the_hypergradient_moves_no_weight():
+    """Through the normalisation only differences count; without it all weights would saturate together."""
+    torch.manual_seed(0)
+    reweighter, inputs = Reweighter(4, 8, 0.3, 1.7), torch.randn(16, 4)
+    torch.nn.init.normal_(reweighter.body[2].weight)
+    pull = torch.randn(16)
+
+    def gradient(shift):
+        reweighter.zero_grad()
+        (reweighter(inputs) * (pull + shift)).mean().backward()
+        return torch.cat([p.grad.flatten() for p in reweighter.parameters()])
+
+    torch.testing.assert_close(gradient(0.0), gradient(100.0), rtol=1e-3, atol=1e-4)
+    assert gradient(0.0).norm() > 1e-3
+
+
+def test_weights_learn_to_favour_samples_that_help_validation(data):
+    """Half of the training labels shuffled, validation clean: after training, right samples must weigh more."""
+    rng = np.random.default_rng(0)
+    labels, wrong = data.clean_labels.copy(), rng.choice(data.num_train, 45, replace=False)
+    labels[data.train_idx[wrong]] = (labels[data.train_idx[wrong]] + 1 + rng.integers(0, 2, 45)) % 3
+    noisy = dataclasses.replace(data, labels=labels)
+    config = config_of(method="lrw_random", validation="clean", epochs=12, warmup_fraction=0.2, rotation_groups=None,
+                       reweighter={"every": 1, "val_batch_size": 12, "lr": 0.02, "inputs": "features_label_loss"})
+    trainer = run_epochs(Trainer(config, noisy), range(1, 13))
+    weights = trainer.record.tensors["weight"].numpy()
+    is_wrong = np.isin(np.arange(data.num_train), wrong)
+    assert np.nanmean(weights[~is_wrong]) > np.nanmean(weights[is_wrong]) + 0.05
+
+
+def test_a_non_finite_loss_stops_before_the_update_and_names_step_and_samples(data):
+    trainer = Trainer(config_of(method="erm"), data)
+    trainer.start_epoch(1)
+    with torch.no_grad():
+        trainer.model.head.bias[0] = float("inf")
+    before = copy.deepcopy(trainer.model.backbone.convs[0].weight)
+    with pytest.raises(NonFiniteError, match=r"epoch 1 step 1 gave nan on samples train-\d{5}"):
+        trainer.run_epoch(1, lambda *_: None)
+    assert torch.equal(before, trainer.model.backbone.convs[0].weight)
+
+
+def test_restored_in_mid_epoch_it_goes_on_bit_for_bit(data):
+    class Stop(Exception):
+        pass
+
+    config = config_of()
+    whole = run_epochs(Trainer(config, data), range(1, 5))
+    cut = run_epochs(Trainer(config, data), range(1, 3))
+
+    def stop(step, _):
+        if step == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        cut.run_epoch(3, stop)
+    restored = Trainer(config, data)
+    restored.load_state_dict(copy.deepcopy(cut.state_dict()))
+    restored.run_epoch(3, lambda *_: None, first_step=3)
+    run_epochs(restored, range(4, 5))
+    assert same_parameters(whole, restored)
+    for name, value in whole.record.tensors.items():
+        assert torch.equal(value.nan_to_num(-9), restored.record.tensors[name].nan_to_num(-9)), name
+
+
+def test_held_out_signals_come_from_held_out_epochs_alone(data):
+    trainer = Trainer(config_of(guard="off"), data)
+    naive_sum, naive_weight = np.zeros(data.num_train), np.zeros(data.num_train)
+    for epoch in range(1, 5):
+        run_epochs(trainer, range(epoch, epoch + 1))
+        rows = np.flatnonzero(trainer.heldout)
+        logits, _ = trainer.predict(data.train_idx[rows])
+        probs = torch.softmax(logits, 1).numpy()
+        naive_sum[rows] += epoch * probs[np.arange(len(rows)), data.train_labels[rows]]
+        naive_weight[rows] += epoch
+    probs, is_known = trainer.record.heldout_predictions()
+    assert (is_known == (naive_weight > 0)).all()
+    quality = probs[np.arange(data.num_train), data.train_labels]
+    np.testing.assert_allclose(quality[is_known], (naive_sum / np.maximum(naive_weight, 1))[is_known], rtol=1e-4)
+
+
+def test_pretrained_weights_from_a_file_must_fit(tmp_path):
+    import safetensors.torch
+    import torchvision
+
+    from engine.config import ConfigError
+
+    file = tmp_path / "w.safetensors"
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    safetensors.torch.save_file(state, file)
+    model = make_classifier("resnet18", 4, 64, str(file))
+    assert torch.equal(model.backbone.conv1.weight, state["conv1.weight"]) and model.head.out_features == 4
+    del state["conv1.weight"]
+    safetensors.torch.save_file(state, file)
+    with pytest.raises(ConfigError, match="lacks or reshapes 'conv1.weight'"):
+        make_classifier("resnet18", 4, 64, str(file))
+    with pytest.raises(ConfigError, match="readable .safetensors"):
+        make_classifier("resnet18", 4, 64, str(tmp_path / "absent.safetensors"))
