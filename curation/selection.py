@@ -127,13 +127,22 @@ def free_names(names: list[str], taken: set[str]) -> dict[str, str]:
     return new_names
 
 
-def _with_signals(table: pd.DataFrame, run: RunDir) -> pd.DataFrame:
-    """The table with signals, rows of signals.parquet and map beside it."""
+def routed_signals(run: RunDir) -> pd.DataFrame:
+    """signals.parquet with is_resting, and role validation only for samples routed or pinned there.
+
+    Raises RunDirError before the first epoch ends.
+    """
     signals = run.read_signals()
     texts = [name for name in signals if pd.api.types.is_string_dtype(signals[name].dtype)]
     signals = signals.astype(dict.fromkeys(texts, "str"))  # one kind of null, whoever wrote the file
     signals["is_resting"] = _rest(signals, run)
     signals.loc[signals["is_resting"], "role"] = "train"
+    return signals
+
+
+def _with_signals(table: pd.DataFrame, run: RunDir) -> pd.DataFrame:
+    """The table with signals, rows of signals.parquet and map beside it."""
+    signals = routed_signals(run)
     embedding = run.read_embedding()
     if embedding is not None:
         if not _is_same_order(embedding["sample_id"], signals["sample_id"]):

@@ -1,0 +1,262 @@
+"""Two runs side by side: what they scored on data nobody curated, and what changed for each sample.
+
+Figures of quality come from predictions.parquet alone: the splits clean and test, less any sample that was trained on
+or decided about, since accuracy on a set that a person or a splitter chose says how it was chosen. Where a run used
+the clean split for validation, that split's figures are marked as seen. Draws nothing.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from curation.selection import routed_signals
+from engine.config import RunConfig
+from engine.manifest import read_decisions
+from engine.rundir import RunDir
+
+SPLITS = ("clean", "test")
+CHANGE_COLUMNS = ("role", "weight", "margin", "heldout_margin", "label_quality", "p_train")
+EPOCH_FIGURES = ("train_loss", "validation_loss", "num_routed", "validation_share", "churn", "effective_sample_size",
+                 "num_withheld", "guard_wrong_share", "unguarded_wrong_share", "coverage")
+NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds")
+"""Settings that may differ between repeats of one experiment."""
+
+
+class CompareError(ValueError):
+    """Two runs cannot be compared. One line, ready to show."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairedDifference:
+    """b minus a over runs paired by seed, with a 95% t interval of the mean."""
+
+    figure: str
+    seeds: tuple[int, ...]
+    values_a: tuple[float, ...]
+    values_b: tuple[float, ...]
+    mean: float | None
+    low: float | None
+    high: float | None
+    """Ends of the interval; None for fewer than two pairs."""
+    note: str
+    """What limits this comparison, in one line; "" where nothing does."""
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.seeds)
+
+
+def scored_predictions(run: RunDir) -> pd.DataFrame:
+    """Predictions that quality may be measured on, with is_right; no rows before the run's end.
+
+    Leaves out every sample that the run trained on or that its decisions are about.
+    """
+    predictions = run.read_predictions()
+    if predictions is None:
+        return pd.DataFrame({name: pd.Series(dtype="str") for name in ("sample_id", "split", "label", "prediction",
+                             "group")} | {"margin": pd.Series(dtype=float), "is_right": pd.Series(dtype=bool)})
+    touched = set(read_decisions(run.decisions_path)["sample_id"])
+    if run.signals_path.exists():
+        touched |= set(run.read_signals()["sample_id"])
+    is_untouched = predictions["split"].isin(SPLITS) & ~predictions["sample_id"].isin(touched)
+    rows = predictions[is_untouched].reset_index(drop=True)
+    return rows.assign(is_right=rows["label"].eq(rows["prediction"]).fillna(False).to_numpy(dtype=bool))
+
+
+def accuracy_table(a: RunDir, b: RunDir, by: str | None = None) -> pd.DataFrame:
+    """Accuracy of both runs on the samples that both predicted, a row a split, or a row a split and class or group.
+
+    by: None, "label" or "group". Columns: split, `by` (where given), num_samples, accuracy_a, accuracy_b, difference
+    (b minus a, in [-1, 1]), is_seen (a run used this split for validation). Rows without a group are left out.
+    """
+    keys = ["split", *([by] if by else [])]
+    pairs = _common(a, b)
+    grouped = pairs.dropna(subset=keys).groupby(keys, sort=True, observed=True)
+    table = grouped.agg(num_samples=("is_right_a", "size"), accuracy_a=("is_right_a", "mean"),
+                        accuracy_b=("is_right_b", "mean")).reset_index()
+    seen = _seen_splits(a) | _seen_splits(b)
+    return table.assign(difference=table["accuracy_b"] - table["accuracy_a"], is_seen=table["split"].isin(seen))
+
+
+def worst_groups(a: RunDir, b: RunDir) -> pd.DataFrame:
+    """Each run's worst group, a row a split: split, group_a, accuracy_a, group_b, accuracy_b, difference, is_seen.
+
+    Groups are those of the data; where it has none, its classes (column kind: group or label). Groups of fewer than
+    five samples are left out, for their accuracy says little.
+    """
+    rows: list[dict[str, Any]] = []
+    for kind in ("group", "label"):
+        table = accuracy_table(a, b, by=kind)
+        table = table[table["num_samples"] >= 5]
+        for split, part in table.groupby("split"):
+            if any(row["split"] == split for row in rows):
+                continue
+            worst_a, worst_b = (part.sort_values(f"accuracy_{side}", kind="stable").iloc[0] for side in "ab")
+            rows.append({"split": split, "kind": kind, "group_a": worst_a[kind], "accuracy_a": worst_a["accuracy_a"],
+                         "group_b": worst_b[kind], "accuracy_b": worst_b["accuracy_b"],
+                         "difference": worst_b["accuracy_b"] - worst_a["accuracy_a"], "is_seen": worst_a["is_seen"]})
+    columns = ["split", "kind", "group_a", "accuracy_a", "group_b", "accuracy_b", "difference", "is_seen"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def epoch_figures(a: RunDir, b: RunDir) -> pd.DataFrame:
+    """Figures of the last epoch that each run finished: figure, a, b, difference; null where one has none."""
+    last = [metrics.iloc[-1] if len(metrics := run.read_metrics()) else pd.Series(dtype=float) for run in (a, b)]
+    values = {side: pd.to_numeric(pd.Series([line.get(name) for name in EPOCH_FIGURES], dtype=object))
+              for side, line in zip("ab", last, strict=True)}
+    table = pd.DataFrame({"figure": EPOCH_FIGURES, **values})
+    return table.assign(difference=table["b"] - table["a"])
+
+
+def sample_changes(a: RunDir, b: RunDir) -> pd.DataFrame:
+    """What changed for each training sample of both runs: sample_id, then NAME_a, NAME_b of CHANGE_COLUMNS, and
+    role_changed, weight_change, margin_change (b minus a). Raises RunDirError where a run has no signals yet.
+
+    role is validation for routed and pinned samples, not for those that rested in the last epoch.
+    """
+    left, right = (routed_signals(run)[["sample_id", *CHANGE_COLUMNS]] for run in (a, b))
+    both = left.merge(right, on="sample_id", how="inner", suffixes=("_a", "_b"), validate="one_to_one")
+    return both.assign(role_changed=both["role_a"].ne(both["role_b"]).to_numpy(dtype=bool),
+                       weight_change=both["weight_b"] - both["weight_a"],
+                       margin_change=both["margin_b"] - both["margin_a"])
+
+
+def role_flow(changes: pd.DataFrame) -> pd.DataFrame:
+    """Samples by role in a (rows) and in b (columns), from sample_changes."""
+    return pd.crosstab(changes["role_a"], changes["role_b"]).rename_axis(index="a", columns="b")
+
+
+def setting_differences(a: RunDir, b: RunDir) -> pd.DataFrame:
+    """Settings that differ: setting, a, b (as text)."""
+    left, right = (_flat(_config(run).to_dict()) for run in (a, b))
+    rows = [(name, str(left[name]), str(right[name])) for name in left if left[name] != right[name]]
+    return pd.DataFrame(rows, columns=["setting", "a", "b"])
+
+
+def decision_differences(a: RunDir, b: RunDir) -> pd.DataFrame:
+    """Samples whose decisions, as each run was trained under, differ: sample_id, pin_a, excluded_a, label_a, pin_b...
+    """
+    both = read_decisions(a.decisions_path).merge(read_decisions(b.decisions_path), on="sample_id", how="outer",
+                                                  suffixes=("_a", "_b"))
+    for side in "ab":
+        both[f"excluded_{side}"] = both[f"excluded_{side}"].eq(True)
+    is_same = np.ones(len(both), dtype=bool)
+    for name in ("pin", "excluded", "label"):
+        left, right = both[f"{name}_a"].astype(object), both[f"{name}_b"].astype(object)
+        is_same &= (left.isna() & right.isna()).to_numpy() | left.eq(right).fillna(False).to_numpy(dtype=bool)
+    return both[~is_same].reset_index(drop=True)
+
+
+def cautions(a: RunDir, b: RunDir) -> list[str]:
+    """What a reader must know before believing the comparison, one line each."""
+    lines = []
+    for run in (a, b):
+        if _seen_splits(run):
+            lines.append(f"{run.name} used the clean split for validation: accuracy on it is no untouched figure.")
+        if run.read_predictions() is None:
+            lines.append(f"{run.name} has no predictions yet; they are written when it ends.")
+    documents = [run.read_config() for run in (a, b)]
+    if documents[0].get("manifest_digest") != documents[1].get("manifest_digest"):
+        lines.append("The runs saw different manifests; only samples that both know are compared.")
+    sets = [set(scored_predictions(run)["sample_id"]) for run in (a, b)]
+    if all(sets) and sets[0] != sets[1]:
+        lines.append(f"{len(sets[0] ^ sets[1])} clean or test samples, predicted by one run alone, are left out.")
+    differing = [name for name in setting_differences(a, b)["setting"] if name != "seed"]
+    if len(differing) > 1 or (differing and len(decision_differences(a, b))):
+        what = [*differing, *(["decisions"] if len(decision_differences(a, b)) else [])]
+        lines.append(f"More than one thing differs ({', '.join(what)}): the difference has no single cause.")
+    if _config(a).seed != _config(b).seed:
+        lines.append("The seeds differ, so part of the difference is chance.")
+    return lines
+
+
+def same_but_seed(run: RunDir, others: Sequence[RunDir]) -> list[RunDir]:
+    """The finished runs among `others` that differ from `run` by seed alone: same settings, manifest and decisions."""
+    key = _experiment(run)
+    return [other for other in others if other.read_predictions() is not None and _experiment(other) == key]
+
+
+def paired_difference(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir], split: str = "test") -> PairedDifference:
+    """Accuracy of b minus a on a split, over pairs of runs with one seed, with a 95% t interval.
+
+    Of several runs of one seed the newest counts. Raises CompareError for a split that is neither clean nor test.
+    """
+    if split not in SPLITS:
+        raise CompareError(f"runs are compared on one of {', '.join(SPLITS)}; got {split!r}; choose one of them")
+    sides, notes = [], []
+    for runs in (runs_a, runs_b):
+        by_seed: dict[int, RunDir] = {}
+        for run in sorted(runs, key=lambda run: float(run.read_config().get("created", 0.0))):
+            by_seed[_config(run).seed] = run
+        if len(by_seed) < len(runs):
+            notes.append("of several runs of one seed the newest counts")
+        sides.append(by_seed)
+    pairs = []
+    for seed in sorted(set(sides[0]) & set(sides[1])):
+        rows = _common(sides[0][seed], sides[1][seed])
+        rows = rows[rows["split"] == split]
+        if len(rows):
+            pairs.append((seed, float(rows["is_right_a"].mean()), float(rows["is_right_b"].mean())))
+    if any(split in _seen_splits(run) for side in sides for run in side.values()):
+        notes.append(f"a run used the {split} split for validation, so this is no untouched figure")
+    return _paired(f"{split} accuracy", pairs, notes)
+
+
+def t_interval(differences: np.ndarray) -> tuple[float, float, float] | None:
+    """(mean, low, high) of the 95% t interval of the mean of paired differences (n,); None for n < 2."""
+    n = len(differences)
+    if n < 2:
+        return None
+    mean = float(np.mean(differences))
+    half = float(stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def _paired(figure: str, pairs: list[tuple[int, float, float]], notes: list[str]) -> PairedDifference:
+    """The difference over (seed, a, b) pairs."""
+    differences = np.array([b - a for _, a, b in pairs])
+    interval = t_interval(differences)
+    if not pairs:
+        notes = ["no seed has a finished run on both sides", *notes]
+    elif interval is None:
+        notes = ["one seed gives no interval; run more seeds of both", *notes]
+    mean, low, high = interval or (float(differences[0]) if pairs else None, None, None)
+    return PairedDifference(figure=figure, seeds=tuple(p[0] for p in pairs), values_a=tuple(p[1] for p in pairs),
+                            values_b=tuple(p[2] for p in pairs), mean=mean, low=low, high=high, note="; ".join(notes))
+
+
+def _common(a: RunDir, b: RunDir) -> pd.DataFrame:
+    """Scored samples of both runs: sample_id, split, label, group, is_right_a, is_right_b. Split and label are b's."""
+    left = scored_predictions(a)[["sample_id", "is_right"]]
+    return left.merge(scored_predictions(b), on="sample_id", how="inner", suffixes=("_a", "_b"), validate="one_to_one")
+
+
+def _config(run: RunDir) -> RunConfig:
+    return RunConfig.from_dict(run.read_config()["config"])
+
+
+def _seen_splits(run: RunDir) -> set[str]:
+    """Splits of the predictions that the run itself learned from."""
+    return {"clean"} if _config(run).validation_source == "clean" else set()
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def _experiment(run: RunDir) -> tuple[Any, ...]:
+    """All that makes two runs repeats of one another."""
+    document = run.read_config()
+    config = {name: value for name, value in _flat(_config(run).to_dict()).items() if name not in NOT_OF_EXPERIMENT}
+    decisions = read_decisions(run.decisions_path).sort_values("sample_id").astype("str")
+    content = pd.util.hash_pandas_object(decisions, index=False).to_numpy().tobytes()
+    return tuple(sorted(config.items())), document.get("manifest_digest"), hashlib.sha256(content).hexdigest()

@@ -1,0 +1,160 @@
+"""How good is a run at finding wrong labels, where the truth is known. For scoring alone: nothing here reaches a run.
+
+The truth is clean_label in the manifest, or a CSV of key,clean_label. A label is wrong where the one that the run was
+trained under (given_label, or the relabel in the run's own decisions) differs from it. Does not estimate anything
+where the truth is unknown: every figure says how many samples it rests on.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from curation.project import Project
+from curation.selection import sample_table
+from engine.manifest import read_decisions
+from engine.rundir import RunDir
+
+KEY_COLUMNS = ("sample_id", "path")
+"""Columns that the keys of an answers file may be; the one that more keys fit is taken."""
+
+WITHHELD = "withheld by the guard"
+"""How the engine's note on such a sample begins (column why)."""
+
+
+class ScoringError(ValueError):
+    """An answers file cannot be read, or a run has nothing to score. One line, ready to show."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """Figures of one run. None: not defined, for want of truth or of wrong or right labels."""
+
+    run: str
+    num_active: int
+    """Training samples that are not excluded."""
+    num_known: int
+    """Of these, with a known truth."""
+    wrong_share: float | None
+    """Share of wrong labels among the known, in [0, 1]: what a random choice would hold."""
+    num_validation: int
+    """Samples routed or pinned to validation in the run's last epoch."""
+    num_validation_known: int
+    validation_wrong_share: float | None
+    """Share of wrong labels in validation, with the guard as the run had it."""
+    unguarded_wrong_share: float | None
+    """What the run itself reported for its last epoch had the guard been off; None with an answers file, which it
+    did not know (score a run with guard=off instead)."""
+    num_withheld_known: int
+    """Samples that the guard withheld in the last epoch, with a known truth."""
+    withheld_wrong_share: float | None
+    """Share of wrong labels among them: how right the guard was."""
+    num_scored: int
+    """Samples with a truth and a label_quality (held out at least once): what the next two rest on."""
+    num_scored_wrong: int
+    auroc: float | None
+    """Of label_quality as a detector of wrong labels (low is bad): 0.5 chance, 1 perfect."""
+    average_precision: float | None
+    """The same ranking's average precision; wrong_share is chance."""
+    coverage: float | None
+    """Share of routed samples with a same-class nearest neighbour left in training, in the last epoch."""
+    num_unmatched: int
+    """Rows of the answers file that fit no training sample; 0 without a file."""
+
+
+def score_run(project: Project, run: RunDir, answers: Path | None = None) -> Score:
+    """Score a run against the truth. Raises ScoringError for a bad answers file, RunDirError without signals."""
+    run.read_signals()
+    table = sample_table(project, run)
+    table = table[table["signal_row"] >= 0]
+    truth, num_unmatched = _truth(project, table, answers)
+    label = _trained_label(table, run)
+    is_active = table["role"].ne("excluded").to_numpy(dtype=bool)
+    is_known = is_active & truth.notna().to_numpy() & label.notna().to_numpy()
+    is_wrong = (label.to_numpy(dtype=object) != truth.to_numpy(dtype=object)) & is_known
+    is_validation = is_active & table["role"].eq("validation").to_numpy(dtype=bool)
+    quality = table["label_quality"].to_numpy(dtype=np.float64)
+    is_scored = is_known & np.isfinite(quality)
+    is_withheld = is_known & table["why"].fillna("").str.startswith(WITHHELD).to_numpy(dtype=bool)
+    auroc, average_precision = detector_figures(quality[is_scored], is_wrong[is_scored])
+    last = _last_epoch(run)
+    return Score(
+        run=run.name, num_active=int(is_active.sum()), num_known=int(is_known.sum()),
+        wrong_share=_share(is_wrong, is_known), num_validation=int(is_validation.sum()),
+        num_validation_known=int((is_validation & is_known).sum()),
+        validation_wrong_share=_share(is_wrong, is_validation & is_known),
+        unguarded_wrong_share=last.get("unguarded_wrong_share") if answers is None else None,
+        num_withheld_known=int(is_withheld.sum()), withheld_wrong_share=_share(is_wrong, is_withheld),
+        num_scored=int(is_scored.sum()), num_scored_wrong=int(is_wrong[is_scored].sum()), auroc=auroc,
+        average_precision=average_precision, coverage=last.get("coverage"), num_unmatched=num_unmatched)
+
+
+def detector_figures(quality: np.ndarray, is_wrong: np.ndarray) -> tuple[float | None, float | None]:
+    """(AUROC, average precision) of low quality (N,) as a sign of a wrong label; None unless both kinds are there."""
+    if not is_wrong.any() or is_wrong.all():
+        return None, None
+    return float(roc_auc_score(is_wrong, -quality)), float(average_precision_score(is_wrong, -quality))
+
+
+def read_answers(path: Path, classes: tuple[str, ...]) -> pd.Series:
+    """Truth by key from a CSV with columns key and clean_label (a class name, or its 0-based position).
+
+    Raises ScoringError for a file that is none, a key twice, or a label that is no class.
+    """
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise ScoringError(f"answers must be a readable CSV; {path}: {' '.join(str(error).split())}; check the "
+                           "file") from error
+    if not {"key", "clean_label"} <= set(rows.columns):
+        raise ScoringError(f"answers must have the columns key and clean_label; {path} has "
+                           f"{', '.join(map(str, rows.columns))}; rename them")
+    repeated = rows["key"][rows["key"].duplicated()]
+    if len(repeated):
+        raise ScoringError(f"a key must stand once in answers; {path} has {repeated.iloc[0]!r} twice; remove one")
+    names = {**{str(i): name for i, name in enumerate(classes)}, **{name: name for name in classes}}
+    labels = rows["clean_label"].map(names)
+    if labels.isna().any():
+        row = int(np.flatnonzero(labels.isna())[0])
+        raise ScoringError(f"clean_label must be a class or its position; {path} row {row + 2} says "
+                           f"{rows['clean_label'].iloc[row]!r}; the classes are {', '.join(classes)}")
+    return pd.Series(labels.to_numpy(dtype=object), index=rows["key"].to_numpy(dtype=object))
+
+
+def _truth(project: Project, table: pd.DataFrame, answers: Path | None) -> tuple[pd.Series, int]:
+    """The true class of each row of the table (null where unknown), and how many answers fit no row."""
+    if answers is None:
+        known = table["clean_label"] if "clean_label" in table else pd.Series(None, index=table.index, dtype=object)
+        return known, 0
+    given = read_answers(answers, project.classes)
+    keys = {name: table[name].map(given) for name in KEY_COLUMNS if name in table}
+    truth = max(keys.values(), key=lambda series: int(series.notna().sum()))
+    num_matched = int(truth.notna().sum())
+    if not num_matched:
+        raise ScoringError(f"the keys of answers must be a training sample's {' or '.join(keys)}; none of {len(given)} "
+                           f"in {answers} is, first {given.index[0]!r}; check that it belongs to this project")
+    return truth, len(given) - num_matched
+
+
+def _trained_label(table: pd.DataFrame, run: RunDir) -> pd.Series:
+    """The label that the run was trained under: its own decisions', else the given one."""
+    decisions = read_decisions(run.decisions_path)
+    relabels = decisions.loc[decisions["label"].notna()].set_index("sample_id")["label"]
+    relabelled = table["sample_id"].map(relabels)
+    return relabelled.where(relabelled.notna(), table["given_label"]).astype(object)
+
+
+def _share(is_wrong: np.ndarray, among: np.ndarray) -> float | None:
+    return float(is_wrong[among].mean()) if among.any() else None
+
+
+def _last_epoch(run: RunDir) -> dict[str, Any]:
+    """The last line of metrics.jsonl, nulls as None."""
+    metrics = run.read_metrics()
+    if metrics.empty:
+        return {}
+    line = metrics.iloc[-1].to_dict()
+    return {str(name): None if pd.api.types.is_scalar(v) and pd.isna(v) else v for name, v in line.items()}
