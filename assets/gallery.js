@@ -1,8 +1,8 @@
 // A grid of samples driven by mouse and keyboard. Data arrives as JSON and is shown through textContent alone: labels
 // and ids come from the user's files and must never be read as HTML.
 //
-// data: {items: [{id, src, label, suggestion, is_relabelled, value, role, badges, tip}], size, classes, token, colours,
-// has_previous, has_next, is_compact}
+// data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
+// has_previous, has_next, focus: [number, id] or null, is_compact}
 // Sends state `marked` {token, ids} and triggers `act` {op, ids, label?} with op one of validation, train, exclude,
 // relabel, undo, next, previous, open. `token` names what is selected: marks die with it.
 
@@ -186,22 +186,22 @@ function createView(root) {
     image.decoding = "async";
     image.draggable = false;
     picture.append(image, element("div", "badges"));
-    card.append(picture, element("div", "label"), element("div", "value"));
+    card.append(picture, element("div", "label"), element("div", "suggestion"), element("div", "value"));
     card.setAttribute("role", "option");
     card.id = `card-${view.cards.size}-${Math.random().toString(36).slice(2, 8)}`;
     view.cards.set(id, card);
     return card;
   };
   const fillCard = (card, item) => {
-    const [picture, label, value] = card.children;
+    const [picture, label, suggestion, value] = card.children;
     const [image, badges] = picture.children;
     if (image.getAttribute("src") !== item.src) image.src = item.src;
     image.alt = `sample ${item.id}, ${item.label}`;
     card.dataset.role = item.role || "none";
     card.dataset.id = item.id;
     card.title = item.tip;
-    label.replaceChildren(element("span", item.suggestion || item.is_relabelled ? "doubted" : "", item.label));
-    if (item.suggestion) label.append(element("span", "suggestion", ` \u2192 ${item.suggestion}`));
+    label.textContent = item.label;
+    suggestion.textContent = item.suggestion ? `\u2192 ${item.suggestion}` : "";
     value.textContent = item.value;
     badges.replaceChildren(...item.badges.map(([kind, text]) => element("span", `badge ${kind}`, text)));
   };
@@ -227,6 +227,11 @@ function createView(root) {
     grid.style.setProperty("--side", `${data.size}px`);
     for (const [role, colour] of Object.entries(data.colours)) root.style.setProperty(`--${role}`, colour);
     root.classList.toggle("compact", data.is_compact);
+    if (data.focus && view.focusNumber !== undefined && data.focus[0] !== view.focusNumber) {
+      view.cursor = Math.max(0, ids.indexOf(data.focus[1]));
+      setTimeout(() => root.focus({ preventScroll: true }), 350);  // after the dialog has given its focus back
+    }
+    view.focusNumber = data.focus ? data.focus[0] : 0;
     paint();
   };
   return view;

@@ -1,0 +1,104 @@
+"""The density raster of all points, and which few real points lie over it. Arrays in, arrays out.
+
+numpy and Pillow alone: knows no figure, no widget and no project.
+"""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+MAX_OVERLAY_POINTS = 5_000
+MAX_SUSPECTED = 1_000
+Extent = tuple[float, float, float, float]
+"""x0, x1, y0, y1 in data coordinates."""
+
+
+def extent_of(xy: np.ndarray) -> Extent:
+    """The box around all finite points with a margin of 4% and no zero side. xy: (N, 2)."""
+    finite = xy[np.isfinite(xy).all(axis=1)]
+    if not len(finite):
+        return (-1.0, 1.0, -1.0, 1.0)
+    (x0, y0), (x1, y1) = finite.min(axis=0).astype(float), finite.max(axis=0).astype(float)
+    pad = 0.04 * max(x1 - x0, y1 - y0) or 1.0
+    return (x0 - pad, x1 + pad, y0 - pad, y1 + pad)
+
+
+def grid_of(extent: Extent, num_points: int) -> tuple[int, int]:
+    """Width and height of a raster with square cells: as fine as the points can fill, at most 900 on a side."""
+    width, height = extent[1] - extent[0], extent[3] - extent[2]
+    side = int(np.clip(2 * np.sqrt(max(num_points, 1)), 240, 900))
+    longest = max(width, height)
+    return max(1, round(side * width / longest)), max(1, round(side * height / longest))
+
+
+def cells_of(xy: np.ndarray, extent: Extent, width: int, height: int) -> np.ndarray:
+    """(N,) int64 cell of each point, row-major from the top left; -1 outside the extent or where not finite."""
+    x0, x1, y0, y1 = extent
+    with np.errstate(invalid="ignore"):
+        col = np.floor((xy[:, 0].astype(np.float64) - x0) * (width / (x1 - x0)))
+        row = np.floor((y1 - xy[:, 1].astype(np.float64)) * (height / (y1 - y0)))
+        # The far edges belong to the last cell, as the extent is closed.
+        col, row = np.where(xy[:, 0] == x1, width - 1, col), np.where(xy[:, 1] == y0, height - 1, row)
+        is_inside = (col >= 0) & (col < width) & (row >= 0) & (row < height)
+    cells = np.where(is_inside, row * width + col, -1)
+    return cells.astype(np.int64)
+
+
+def counts_of(cells: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(height, width) int64: points in each cell; row 0 is the top."""
+    return np.bincount(cells[cells >= 0], minlength=width * height).reshape(height, width)
+
+
+def shade(cells: np.ndarray, colours: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(height, width, 4) uint8: the mean colour of a cell's points, more opaque the more there are.
+
+    colours: (N, 3) in 0..255. Opacity grows with the logarithm, so that single points stay visible beside crowds.
+    """
+    inside = cells >= 0
+    kept, colour = cells[inside], colours[inside]
+    counts = np.bincount(kept, minlength=width * height).astype(np.float64)
+    shares = np.maximum(counts, 1)
+    channels = [np.bincount(kept, weights=colour[:, i], minlength=width * height) / shares for i in range(3)]
+    opacity = np.where(counts > 0, 120 + 135 * np.log1p(counts) / np.log1p(max(counts.max(initial=0), 1)), 0)
+    return np.stack([*channels, opacity], axis=1).round().astype(np.uint8).reshape(height, width, 4)
+
+
+def png_uri(rgba: np.ndarray) -> str:
+    """The image as a data URI that a figure can hold."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgba).save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def most_suspected(label_quality: np.ndarray, num: int = MAX_SUSPECTED) -> np.ndarray:
+    """(N,) bool: the `num` samples with the lowest label quality; those without one are never among them."""
+    num = min(num, int(np.isfinite(label_quality).sum()))
+    chosen = np.zeros(len(label_quality), dtype=bool)
+    if num:
+        ranked = np.where(np.isfinite(label_quality), label_quality, np.inf)
+        chosen[np.argpartition(ranked, num - 1)[:num]] = True
+    return chosen
+
+
+def overlay_rows(groups: list[np.ndarray], limit: int = MAX_OVERLAY_POINTS) -> np.ndarray:
+    """Sorted rows of at most `limit` samples out of masks (each (N,) bool), most important mask first.
+
+    Holds them all if they fit. If not, room is shared: a mask never gets less than an equal part of what is left for
+    it and those after it, and one too large for its room is thinned evenly.
+    """
+    taken = np.zeros(len(groups[0]), dtype=bool)
+    members = []
+    for mask in groups:
+        members.append(np.flatnonzero(mask & ~taken))
+        taken |= mask
+    room = np.zeros(len(groups), dtype=int)
+    left = limit
+    for num_left, i in zip(range(len(groups), 0, -1), np.argsort([len(m) for m in members], kind="stable"),
+                           strict=True):
+        room[i] = min(len(members[i]), left // num_left)
+        left -= room[i]
+    kept = [rows[np.linspace(0, len(rows) - 1, n).astype(np.int64)] if n < len(rows) else rows
+            for rows, n in zip(members, room.tolist(), strict=True)]
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,87 @@
+"""Why a sample is, or is not, in validation: plain sentences from what the run recorded. Strings in, strings out.
+
+Labels appear as they are; whoever shows the sentences escapes them. Draws nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.views.gallery import text_of
+
+WITHHELD = "withheld"
+
+
+def is_withheld(table: pd.DataFrame) -> np.ndarray:
+    """(N,) bool: the guard kept the sample out of validation."""
+    if "why" not in table:
+        return np.zeros(len(table), dtype=bool)
+    return np.asarray(table["why"].astype("string").fillna("").str.startswith(WITHHELD).to_numpy(dtype=bool))
+
+
+def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | None:
+    """(rank, size): place of row `idx` among its class by `column`, 1 the lowest; None without a value."""
+    value = table[column].iloc[idx] if column in table else np.nan
+    if pd.isna(value):
+        return None
+    labels = table["current_label"] if "current_label" in table else table["given_label"]
+    same = table[column].to_numpy(np.float32)[(labels == labels.iloc[idx]).to_numpy(dtype=bool)]
+    same = same[np.isfinite(same)]
+    return int((same < np.float32(value)).sum()) + 1, len(same)
+
+
+def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str, excluded_then: bool) -> list[str]:
+    """Sentences about row `idx`, the decisive one first. config: the run's settings; *_then: its decisions."""
+    row = table.iloc[idx].to_dict()
+    role, why = text_of(row.get("role")), text_of(row.get("why"))
+    found = [_headline(role, why)]
+    rank = class_rank(table, idx, "p_train")
+    if rank is not None:
+        found.append(f"The splitter gives it p_train {row['p_train']:.2f}: place {rank[0]:,} of {rank[1]:,} in its "
+                     "class, counted from the sample it most wants in validation. About "
+                     f"{max(1, round(config.get('val_fraction', 0.1) * rank[1])):,} of the class go there.")
+    share = row.get("route_share")
+    if not pd.isna(share):
+        found.append(f"Over the scored epochs it was routed to validation in {share:.0%}." if share else
+                     "It was never routed to validation in a scored epoch.")
+    quality = row.get("label_quality")
+    if not pd.isna(quality):
+        suggested, current = text_of(row.get("suggested_label")), text_of(row.get("current_label"))
+        doubt = f"; held-out predictions name {suggested} instead" if suggested and suggested != current else ""
+        found.append(f"Label quality {quality:.2f} from {int(row.get('heldout_epochs') or 0)} held-out epochs "
+                     f"(0 bad, 1 good){doubt}.")
+    found += _since(row, role, pin_then, excluded_then)
+    return found
+
+
+def _headline(role: str, why: str) -> str:
+    """The role and the run's own note."""
+    place = {"validation": "In validation", "train": "In training, not in validation",
+             "excluded": "Excluded: in neither training nor validation"}.get(role)
+    if place is None:
+        return "This run says nothing about it yet."
+    if role == "train" and not why:
+        why = "it is not among the samples that its class sends to validation"
+    return f"{place}{': ' + why if why else ''}."
+
+
+def _since(row: dict[Any, Any], role: str, pin_then: str, excluded_then: bool) -> list[str]:
+    """Decisions the run did not know of, and where a pin fights the splitter."""
+    pin, is_excluded, found = text_of(row.get("pin")), bool(row.get("excluded")), []
+    p_train = float(row.get("p_train", np.nan))
+    if pin != pin_then:
+        found.append(f"Since this run a person {f'pinned it to {_side(pin)}' if pin else 'took its pin away'}: "
+                     "that takes effect in the next run.")
+    if is_excluded != excluded_then:
+        found.append(f"Since this run a person {'excluded it' if is_excluded else 'took it back in'}: "
+                     "that takes effect in the next run.")
+    if pin and np.isfinite(p_train):
+        wish = p_train if pin == "validation" else 1 - p_train
+        if wish > 0.5:
+            found.append(f"The splitter disagrees with the pin: left to itself it leans {wish:.0%} the other way.")
+    return found
+
+
+def _side(pin: str) -> str:
+    return "training" if pin == "train" else pin

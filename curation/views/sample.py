@@ -1,0 +1,276 @@
+"""One sample up close, in a dialog: picture, labels, signals, its course over the epochs, neighbours, reasons, history.
+
+Opened from the gallery; decisions go through actions. Reads one row of each file of the run, never whole ones.
+"""
+
+import html
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from curation.project import Project
+from curation.views import actions, state
+from curation.views.gallery import Act, gallery, text_of
+from curation.views.media import thumbnail_url
+from curation.views.palette import ROLE_COLOURS, info_of
+from curation.views.reasons import class_rank, reasons
+from engine.manifest import read_decisions
+from engine.rundir import RunDir
+
+OPEN_KEY = "sample.open"
+ORDER_KEY = "sample.order"
+FOCUS_KEY = "sample.focus"
+LABELS = ("given_label", "current_label", "suggested_label", "predicted_label", "clean_label")
+NUMBERS = ("margin", "heldout_margin", "label_quality", "p_train", "weight", "loss")
+_NEIGHBOURS_KEY = "sample.neighbours"
+
+
+def open_sample(sample_id: str, order: list[str]) -> None:
+    """Have the panel shown on the next run; `order`: the ids that Previous and Next step through."""
+    st.session_state[OPEN_KEY], st.session_state[ORDER_KEY] = sample_id, order
+
+
+def close() -> None:
+    """Shut the panel and give the keyboard back to the gallery, at the sample last seen."""
+    seen = st.session_state.pop(OPEN_KEY, None)
+    st.session_state[FOCUS_KEY] = (st.session_state.get(FOCUS_KEY, (0, None))[0] + 1, seen)
+
+
+def show_if_open(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
+    """Draw the panel if one is open and its sample is in the table."""
+    key = st.session_state.get(OPEN_KEY)
+    if key is None:
+        return
+    if not (table["sample_id"] == key).any():
+        close()
+        return
+    st.dialog("Sample", width="large", icon=":material/image_search:", on_dismiss=close)(_panel)(project, run)
+
+
+def _panel(project: Project, run: RunDir | None) -> None:
+    state.guarded(lambda: _draw(project, run))
+
+
+def _draw(project: Project, run: RunDir | None) -> None:
+    actions.show_notices()
+    table = state.sample_table_cached(project, run)
+    found = np.flatnonzero((table["sample_id"] == st.session_state.get(OPEN_KEY)).to_numpy(dtype=bool))
+    if not len(found):
+        st.caption("This sample is no longer in the project.")
+        return
+    idx = int(found[0])
+    row = table.iloc[idx]
+    left, right = st.columns([5, 7], gap="medium")
+    with left:
+        _picture(project, row)
+        _steps(row["sample_id"])
+        _decisions(project, run, row)
+    with right:
+        _facts(table, idx)
+        _reasons(run, table, idx)
+        if run is not None and "signal_row" in table:
+            _course(run, int(row["signal_row"]))
+    if run is not None:
+        _neighbours(project, run, table, idx)
+    _history(project, row["sample_id"])
+
+
+# -- the sample itself
+
+
+def _picture(project: Project, row: pd.Series) -> None:
+    url, name = thumbnail_url(project, row["sample_id"], 512), str(row["sample_id"])
+    colour = ROLE_COLOURS.get("excluded" if bool(row.get("excluded")) else text_of(row.get("role")), "#C3CAC8")
+    st.html(f'<div style="border:3px solid {colour};border-radius:8px;background:#F1F5F4;aspect-ratio:1;display:flex">'
+            f'<img src="{html.escape(url)}" alt="{html.escape(name)}" style="width:100%;height:100%;'
+            'object-fit:contain"></div><div style="font-size:12px;color:#52625F;margin-top:4px;overflow-wrap:anywhere">'
+            f'{html.escape(name)}</div>')
+
+
+def _steps(sample_id: str) -> None:
+    """Previous and next in the order of the gallery."""
+    order = st.session_state.get(ORDER_KEY) or []
+    place = order.index(sample_id) if sample_id in order else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for label, step, icon, shortcut in (("Previous", -1, ":material/arrow_back:", "Left"),
+                                            ("Next", 1, ":material/arrow_forward:", "Right")):
+            target = order[place + step] if place is not None and 0 <= place + step < len(order) else None
+            st.button(label, key=f"sample.step{step}", icon=icon, shortcut=shortcut, disabled=target is None,
+                      on_click=st.session_state.__setitem__, args=(OPEN_KEY, target))
+        if place is not None:
+            st.caption(f"{place + 1:,} of {len(order):,} on this page", width="content")
+
+
+def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
+    """Buttons for this one sample. A decision in force can be taken back here as well."""
+    ids, name = [row["sample_id"]], run.name if run else ""
+
+    def button(label: str, op: str, shortcut: str | None = None, chosen: str | None = None) -> None:
+        st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=_take, args=(project, op, ids, name, chosen))
+
+    pin, is_excluded = text_of(row.get("pin")), bool(row.get("excluded"))
+    with st.container(horizontal=True, gap="small"):
+        if pin != "validation":
+            button("Pin to validation", "validation", "V")
+        if pin != "train":
+            button("Pin to training", "train", "T")
+        if pin:
+            button("Unpin", "unpin")
+        button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
+        st.button("Undo", key="sample.undo", shortcut="U", on_click=_undo, args=(project,),
+                  help="Takes back the newest decision of this project.")
+    current = text_of(row.get("current_label"))
+    options = list(project.classes)
+    with st.form("sample.relabel", border=False):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            suggested = text_of(row.get("suggested_label"))
+            best = next((name for name in (suggested, current) if name in options), options[0])
+            label = st.selectbox("Class", options, index=options.index(best), key=f"sample.class.{ids[0]}",
+                                 help="Starts at the suggested class where there is one.")
+            if st.form_submit_button("Relabel"):
+                _take(project, "relabel", ids, name, label)
+                st.rerun(scope="fragment")
+
+
+def _take(project: Project, op: str, ids: list[str], run: str, label: str | None) -> None:
+    actions.take(project, op, ids, label=label, view="explore: one sample", run=run)
+
+
+def _undo(project: Project) -> None:
+    actions.undo(project)
+
+
+def _facts(table: pd.DataFrame, idx: int) -> None:
+    """Labels and numbers as two small tables; each number with its place within the class."""
+    row = table.iloc[idx]
+    labels = [(info_of(name).title, text_of(row.get(name))) for name in LABELS if name in table]
+    cells = "".join(f"<tr><td>{html.escape(title)}</td><td><b>{html.escape(value) or '<i>none</i>'}</b></td></tr>"
+                    for title, value in [*labels, ("Role in this run", text_of(row.get("role")))])
+    numbers = ""
+    for name in NUMBERS:
+        if name not in table:
+            continue
+        rank = class_rank(table, idx, name)
+        value = "no value" if rank is None else f"{row[name]:.3f}"
+        place = "" if rank is None else f"{rank[0]:,} of {rank[1]:,}"
+        numbers += (f'<tr title="{html.escape(info_of(name).meaning)}"><td>{html.escape(info_of(name).title)}</td>'
+                    f'<td style="text-align:right"><b>{value}</b></td><td style="text-align:right">{place}</td></tr>')
+    head = '<tr style="color:#52625F"><td></td><td style="text-align:right">value</td>' \
+           '<td style="text-align:right">place in class, lowest first</td></tr>'
+    style = "width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
+    second = f'<table style="{style};margin-top:6px">{head}{numbers}</table>' if numbers else ""
+    st.html(f'<table style="{style}">{cells}</table>{second}')
+
+
+def _reasons(run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
+    st.subheader("Why it is, or is not, in validation")
+    if run is None or "role" not in table:
+        st.caption("No run has looked at it yet.")
+        return
+    then = read_decisions(run.decisions_path)
+    then = then[then["sample_id"] == table["sample_id"].iloc[idx]]
+    pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
+    is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
+    config = run.read_config().get("config", {})
+    for i, sentence in enumerate(reasons(table, idx, config, pin_then, is_out_then)):
+        st.markdown(f"**{state.plain(sentence)}**" if i == 0 else state.plain(sentence))
+
+
+# -- its course over the epochs
+
+
+def _course(run: RunDir, signal_row: int) -> None:
+    st.subheader("Over the epochs")
+    history = run.read_history(signal_row) if signal_row >= 0 else pd.DataFrame()
+    if history.empty:
+        st.caption("No epoch has been recorded of it.")
+        return
+    st.plotly_chart(course_figure(history), key="sample.course", theme=None, config={"displayModeBar": False})
+    st.html('<div style="font-size:12px;color:#52625F">Band: '
+            + " ".join(f'<span style="display:inline-block;width:10px;height:10px;background:{colour};opacity:.35">'
+                       f'</span> {name}&ensp;' for name, colour in ROLE_COLOURS.items())
+            + "A ring marks an epoch in which it was held out of training.</div>")
+
+
+def course_figure(history: pd.DataFrame) -> go.Figure:
+    """Margin and p_train on the left axis, weight on the right; the role as a band behind, rings where held out."""
+    figure = go.Figure()
+    epochs = history["epoch"].to_numpy()
+    for epoch, role in zip(epochs, history["role"], strict=True):
+        figure.add_vrect(x0=epoch - 0.5, x1=epoch + 0.5, fillcolor=ROLE_COLOURS[role], opacity=0.16, line_width=0,
+                         layer="below")
+    looks = (("margin", "margin (low is bad)", "#14201E", "solid", "y"),
+             ("p_train", "p_train (low: wanted in validation)", "#7B3FA0", "dash", "y"),
+             ("weight", "weight (right axis)", "#00796B", "dot", "y2"))
+    for name, title, colour, dash, axis in looks:
+        values = history[name].to_numpy(dtype=np.float32)
+        if np.isfinite(values).any():
+            figure.add_trace(go.Scatter(x=epochs, y=values, name=title, yaxis=axis, mode="lines+markers",
+                                        line={"color": colour, "width": 2, "dash": dash}, marker={"size": 5},
+                                        hovertemplate="epoch %{x}: %{y:.2f}<extra></extra>"))
+    held = history["role"] == "validation"
+    figure.add_trace(go.Scatter(x=epochs[held], y=history["margin"].to_numpy(dtype=np.float32)[held], mode="markers",
+                                marker={"symbol": "circle-open", "size": 11, "color": ROLE_COLOURS["validation"],
+                                        "line": {"width": 2}}, name="held out", hoverinfo="skip"))
+    figure.update_layout(
+        height=280, margin={"l": 52, "r": 48, "t": 4, "b": 40}, plot_bgcolor="#FFFFFF", paper_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
+        xaxis={"title": {"text": "epoch", "font": {"size": 12}}, "dtick": max(1, len(epochs) // 10),
+               "range": [epochs[0] - 0.5, epochs[-1] + 0.5], "showgrid": False},
+        yaxis={"title": {"text": "margin, p_train", "font": {"size": 12}}, "range": [-1.05, 1.05],
+               "gridcolor": "#E3E9E7", "zerolinecolor": "#9AA3A1"},
+        yaxis2={"title": {"text": "weight", "font": {"size": 12}}, "overlaying": "y", "side": "right",
+                "rangemode": "tozero", "showgrid": False})
+    return figure
+
+
+# -- around it
+
+
+def _neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int) -> None:
+    found, signal_row = run.read_neighbours(), int(table["signal_row"].iloc[idx]) if "signal_row" in table else -1
+    st.subheader("Nearest neighbours")
+    if found is None or signal_row < 0:
+        st.caption("They appear with the map, when the run has ended." if found is None else
+                   "The run did not know this sample.")
+        return
+    # Neighbours are rows of the run's signals; the table may have gained or lost samples since.
+    row_of = np.full(len(found[0]) + 1, -1)
+    known = table["signal_row"].to_numpy()
+    row_of[known[known >= 0]] = np.flatnonzero(known >= 0)
+    rows, dists = row_of[found[0][signal_row]], found[1][signal_row].astype(np.float64)
+    rows, dists = rows[rows >= 0], dists[rows >= 0]
+    near = table.iloc[rows].assign(distance=dists)
+    label = text_of(table["current_label"].iloc[idx])
+    same = int((near["current_label"] == label).sum())
+    st.caption(f"Nearest first, in the classifier's features. {same} of {len(near)} carry the same label; "
+               f"{int((near['role'] == 'validation').sum())} are in validation. Enter opens one.")
+
+    def acted(act: Act) -> None:
+        if act.op == "open":
+            st.session_state[OPEN_KEY] = act.ids[0]
+        elif act.op == "undo":
+            actions.undo(project)
+        elif act.op in actions.VERBS:
+            actions.take(project, act.op, act.ids, label=act.label, view="explore: neighbours of one sample",
+                         run=run.name)
+
+    gallery(project, near, acted, key=_NEIGHBOURS_KEY, token=str(table["sample_id"].iloc[idx]), size=92,
+            value_column="distance", is_compact=True)
+
+
+def _history(project: Project, sample_id: str) -> None:
+    st.subheader("Decisions on it")
+    batches = project.ledger().history_of(sample_id)
+    if batches.empty:
+        st.caption("None yet.")
+        return
+    shown = pd.DataFrame({
+        "when": pd.to_datetime(batches["at"]), "who": batches["who"],
+        "what": [actions.batch_words(k, v, n) for k, v, n in
+                 zip(batches["kind"], batches["value"], batches["num_samples"], strict=True)],
+        "why": batches["why"], "in": batches["view"], "run": batches["run"], "undone": batches["is_undone"]})
+    when = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")
+    st.dataframe(shown, hide_index=True, column_config={"when": when})
