@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
-from engine.rundir import ENDED, RunDir, is_same_process, process_start, write_atomic
+from engine.rundir import ENDED, RunDir, RunDirError, is_same_process, process_start, write_atomic
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 20.0
@@ -148,11 +148,10 @@ def _train_command(project: Path, run_name: str) -> list[str]:
 
 
 def config_of(run: RunDir) -> RunConfig:
-    """The run's settings: of the request that started it, else of its config.json."""
-    request = run.path / REQUEST_NAME
-    if request.exists():
-        return RunConfig.from_dict(json.loads(request.read_text()))
-    return RunConfig.from_dict(run.read_config()["config"])
+    """The run's settings: of its config.json, or of the request while it has not begun. Raises ConfigError."""
+    if run.exists():
+        return RunConfig.from_dict(run.read_config().get("config"))
+    return RunConfig.from_dict(json.loads((run.path / REQUEST_NAME).read_text()))
 
 
 def _enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
@@ -214,9 +213,14 @@ def run_dirs(project: Path) -> list[RunDir]:
 
 
 def _created(run: RunDir) -> float:
-    if run.exists():
+    """When the run was asked for: here, or on the command line, where its config is the first sign of it."""
+    request = run.path / REQUEST_NAME
+    if request.exists():
+        return request.stat().st_mtime
+    try:
         return float(run.read_config().get("created") or 0.0)
-    return (run.path / REQUEST_NAME).stat().st_mtime
+    except RunDirError:  # a damaged config.json; whoever opens that run will be told
+        return 0.0
 
 
 def status_of(run: RunDir) -> RunStatus:

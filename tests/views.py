@@ -23,8 +23,11 @@ class PageFailed(AssertionError):
     """A page met an exception that is none of our named ones."""
 
 
-def start(projects: Path, page: str = "data", *, project: str = "", run: str = "", timeout: float = 20) -> AppTest:
+def start(projects: Path, page: str = "data", *, project: str = "", run: str = "", query: dict[str, str] | None = None,
+          timeout: float = 30) -> AppTest:
     """The app on a folder of projects, on one page (a module of curation.views), with project and run picked.
+
+    query: what the link that opened the app has after its question mark.
 
     Sets WHETSTONE_PROJECTS for this process: call it in tests that hold monkeypatch of it, or set it in all of them.
     """
@@ -34,6 +37,8 @@ def start(projects: Path, page: str = "data", *, project: str = "", run: str = "
         app.session_state["project"] = project
     if run:
         app.session_state["run"] = run
+    for name, value in (query or {}).items():
+        app.query_params[name] = value
     return go(app, page)
 
 

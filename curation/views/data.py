@@ -192,7 +192,7 @@ def _draw_pictures(project: Project, labels: pd.DataFrame) -> None:
         st.caption("No sample fits: choose another class, split or kind of label.")
         return
     show_pictures(project, [
-        (row.sample_id, str(row.given_label), f"truth: {row.clean_label}" if is_known_wrong(row) else "")
+        (str(row.sample_id), str(row.given_label), f"truth: {row.clean_label}" if is_known_wrong(row) else "")
         for row in chosen.itertuples()])
     st.caption("Drawn at random, in the order of the classes. Captions give the label in the data, and the true label "
                "where it is known to differ.")
@@ -208,10 +208,10 @@ def pick_samples(labels: pd.DataFrame, class_name: str | None, split: str, is_wr
     """Up to `num` random samples: of one class, or as evenly of all classes as the number allows."""
     mask = (labels["split"] == split).to_numpy()
     if class_name is not None:
-        mask &= (labels["given_label"] == class_name).to_numpy()
+        mask = mask & (labels["given_label"] == class_name).to_numpy()
     if is_wrong_only:
-        mask &= (labels["clean_label"].notna() & (labels["clean_label"].cat.codes != labels["given_label"].cat.codes)
-                 ).to_numpy()
+        is_wrong = labels["clean_label"].notna() & (labels["clean_label"].cat.codes != labels["given_label"].cat.codes)
+        mask = mask & is_wrong.to_numpy()
     found = labels[mask]
     order = np.random.default_rng(seed).permutation(len(found))
     shuffled = found.iloc[order]
@@ -258,4 +258,4 @@ def _csv(report: pd.DataFrame) -> bytes:
         text = safe[name].astype(object)
         is_risky = text.notna() & text.astype(str).str.match(r"[=+\-@\t\r]")
         safe[name] = text.where(~is_risky, "'" + text.astype(str))
-    return safe.to_csv(index=False).encode()
+    return str(safe.to_csv(index=False)).encode()

@@ -32,7 +32,7 @@ def demo_button() -> None:
 def import_form() -> None:
     """Draw the form; a finished import becomes the current project."""
     with st.container(border=True):
-        sources = sorted(SOURCES, key=lambda name: name == DEMO)
+        sources = sorted(SOURCES, key=lambda name: (name == DEMO, name == "clothing1m"))  # the general ones first
         name = st.selectbox("Kind of data", sources, format_func=lambda n: SOURCES[n].title, key=KEY + "source",
                             width=320)
         source = SOURCES[name]
@@ -68,16 +68,17 @@ def _root_label(source: Source) -> str:
 
 def _option(source: str, option: Option) -> Any:
     """The widget of one option; None leaves it to its default."""
+    default: Any = option.default
     key, label = f"{KEY}{source}.{option.name}", option.name.replace("_", " ").capitalize()
     text = state.plain(option.help)
     if option.choices:
-        start = option.choices.index(str(option.default)) if option.default in option.choices else 0
+        start = option.choices.index(default) if default in option.choices else 0
         return st.selectbox(label, option.choices, start, key=key, help=text)
     if option.kind is int:
-        return st.number_input(label, value=option.default, step=1, key=key, help=text)
+        return st.number_input(label, value=default, step=1, key=key, help=text)
     if option.kind is float:
-        return st.number_input(label, value=option.default, format="%g", step=0.05, key=key, help=text)
-    return st.text_input(label, str(option.default or ""), key=key, help=text, placeholder="default").strip() or None
+        return st.number_input(label, value=default, format="%g", step=0.05, key=key, help=text)
+    return st.text_input(label, str(default or ""), key=key, help=text, placeholder="default").strip() or None
 
 
 def _exists(project: str) -> bool:

@@ -75,7 +75,7 @@ class _Index:
 
 
 def _hashes(sample_ids: object) -> np.ndarray:
-    return pd.util.hash_array(np.asarray(sample_ids, dtype=object), categorize=False)
+    return np.asarray(pd.util.hash_array(np.asarray(sample_ids, dtype=object), categorize=False))
 
 
 _indexes: dict[tuple[str, int], _Index] = {}

@@ -31,6 +31,7 @@ _NEEDS = {
 }
 """Where a setting does something only for some sources of validation samples: hidden for the others."""
 KEY = "new_run."
+OWN = "the method's own"
 
 
 def new_run_form(project: Project, on_started: Any) -> None:
@@ -44,11 +45,12 @@ def _draw(project: Project, on_started: Any) -> None:
 
 def _form(project: Project, on_started: Any) -> None:
     method = _method_picker()
-    source = st.session_state.get(KEY + "validation") or METHODS[method].validation
+    override = st.session_state.get(KEY + "validation", OWN)
+    source = METHODS[method].validation if override == OWN else override
     values: dict[str, Any] = {"method": method}
     by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
     shown = [name for name in by_name if source in _NEEDS.get(name, (*_SOURCES, "none")) and name != "method"]
-    with st.grid(min_column_width=138):
+    with st.grid(min_column_width=118):
         for name in (name for name in MAIN if name in shown):
             values[name] = _widget(by_name[name])
         num_repeats = st.number_input(
@@ -83,7 +85,7 @@ def _group(title: str, cls: type, prefix: str) -> dict[str, Any]:
 def _start_row(project: Project, values: dict[str, Any], num_repeats: int, on_started: Any) -> None:
     """Name, decisions in force and the start button; submits when it is pressed."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input("Name of the run", _free_name(project, values["method"]), max_chars=60, width=240,
+        name = st.text_input("Name", _free_name(project, values["method"]), max_chars=60, width=240,
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
                                icon=":material/play_arrow:", key=KEY + "start")
@@ -137,9 +139,10 @@ def _widget(setting: dict[str, Any], prefix: str = "") -> Any:
     is_optional, default = types.NoneType in kinds, setting["default"]
     key, label, text = KEY + prefix + setting["name"], _label(setting), _help(setting, prefix)
     if setting["choices"]:
-        options = [None, *setting["choices"]] if is_optional else list(setting["choices"])
-        return st.selectbox(label, options, options.index(default), key=key, help=text, persist_state="session",
-                            format_func=lambda choice: "the method's own" if choice is None else str(choice))
+        options = [OWN, *setting["choices"]] if is_optional else list(setting["choices"])
+        chosen = st.selectbox(label, options, options.index(OWN if default is None else default), key=key, help=text,
+                              persist_state="session")
+        return None if chosen == OWN else chosen
     if base is bool:
         return st.toggle(label, default, key=key, help=text, persist_state="session")
     if base is str:
@@ -179,7 +182,7 @@ def _step(default: float | None, low: float | None) -> float:
 def _label(setting: dict[str, Any]) -> str:
     label = LABELS.get(setting["name"]) or setting["name"].replace("_", " ").capitalize()
     unit = setting["unit"]
-    return f"{label} ({unit})" if unit and unit not in ("fraction", label.lower()) else label
+    return f"{label} ({unit})" if unit and unit != "fraction" and unit not in label.lower() else label
 
 
 def _help(setting: dict[str, Any], prefix: str) -> str:

@@ -9,11 +9,11 @@ import streamlit as st
 
 from curation import jobs
 from engine.config import METHODS
-from engine.rundir import RunDir, RunDirError
+from engine.rundir import RunDir
 
 COLUMNS = {
-    "name": st.column_config.TextColumn("Run", pinned=True),
-    "state": st.column_config.TextColumn("State"),
+    "name": st.column_config.TextColumn("Run", pinned=True, width=120),
+    "state": st.column_config.TextColumn("State", width=92),
     "method": st.column_config.TextColumn("Method", width=130),
     "seed": st.column_config.NumberColumn("Seed", format="%d", width=52),
     "epochs": st.column_config.TextColumn("Epochs", width=66, help="Finished, of all."),
@@ -56,19 +56,18 @@ def runs_frame(runs: list[RunDir]) -> pd.DataFrame:
 def _row(run: RunDir) -> dict[str, Any]:
     status = jobs.status_of(run)
     try:
-        document = run.read_config() if run.exists() else {"config": jobs.config_of(run).to_dict()}
-    except (RunDirError, ValueError) as error:
+        document: dict[str, Any] = run.read_config() if run.exists() else {}
+        config, metrics = jobs.config_of(run), run.read_metrics()
+    except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
-    metrics, config = run.read_metrics(), document["config"]
     row: dict[str, Any] = {
-        "name": run.name, "state": state_text(status), "seed": config["seed"],
-        "method": METHODS[config["method"]].title if config["method"] in METHODS else config["method"],
-        "epochs": f"{len(metrics)} / {config['epochs']}", "num_decisions": document.get("num_decisions"),
+        "name": run.name, "state": state_text(status), "seed": config.seed, "method": METHODS[config.method].title,
+        "epochs": f"{len(metrics)} / {config.epochs}", "num_decisions": document.get("num_decisions"),
     }
     if len(metrics):
         last = metrics.iloc[-1]
         row |= {name: last[name] for name in _LAST_METRICS if name in last}
-    started = status.details.get("started") or document.get("created")
+    started = float(status.details.get("started") or document.get("created") or 0)
     if started:
         row["started"] = pd.Timestamp(datetime.fromtimestamp(started))
         end = time.time() if status.state == "running" else status.details.get("heartbeat")

@@ -1,5 +1,7 @@
 """The Train page: start a run, watch it, and see how every run of the project came out."""
 
+from typing import Any
+
 import streamlit as st
 
 from curation import jobs
@@ -10,7 +12,10 @@ from curation.views.run_table import COLUMNS, runs_frame
 from engine.rundir import RunDir
 
 FOCUS_KEY = "train.focus"
+FORM_KEY = "train.form"
+STARTED_KEY = "train.started"
 TABLE_KEY = "train.runs"
+SELECTED_KEY = "train.selected"
 TICK_SECONDS = 2.0
 
 
@@ -19,8 +24,12 @@ def page() -> None:
     project = state.need_project()
     runs = jobs.run_dirs(project.path)
     st.caption("Runs train in the background: you may close this page, or the app, and come back.")
-    with st.expander("New run", expanded=not runs, icon=":material/add:", key="train.new"):
-        new_run_form(project, _focus)
+    if st.session_state.pop(STARTED_KEY, False):
+        st.session_state[FORM_KEY] = False  # out of the way: what was started is now the thing to see
+    form = st.expander("New run", expanded=not runs, icon=":material/add:", key=FORM_KEY, on_change="rerun")
+    if form.open:
+        with form:
+            new_run_form(project, _on_started)
     if not runs:
         state.empty_state("No run yet.", "Start one above. The settings shown first are sensible for most data sets.")
         return
@@ -29,8 +38,9 @@ def page() -> None:
     _runs_table(runs)
 
 
-def _focus(name: str) -> None:
+def _on_started(name: str) -> None:
     st.session_state[FOCUS_KEY] = name
+    st.session_state[STARTED_KEY] = True
 
 
 def _focused(project: Project, runs: list[RunDir]) -> RunDir:
@@ -73,7 +83,10 @@ def _draw_live(project: Project, was_active: bool) -> None:
 
 def _finish(run: RunDir) -> None:
     """The last active run ended: show the one in focus everywhere, and rerun the app without the ticking."""
-    state.choose(run=run.name if run.signals_path.exists() else None)
+    has_results = run.signals_path.exists()
+    if not has_results:
+        st.session_state.pop(FOCUS_KEY, None)
+    state.choose(run=run.name if has_results else None)
 
 
 def _show_run(run: RunDir, status: jobs.RunStatus) -> None:
@@ -95,25 +108,19 @@ def _show_run(run: RunDir, status: jobs.RunStatus) -> None:
 
 
 def _runs_table(runs: list[RunDir]) -> None:
+    """The table; a newly selected row becomes the current run."""
     frame = runs_frame(runs)
     shown = [name for name in COLUMNS if frame[name].notna().any()]
-    st.session_state["train.names"] = [run.name for run in runs]
-    st.dataframe(frame, column_config=COLUMNS, column_order=shown, hide_index=True, key=TABLE_KEY,
-                 on_select=_select_run, selection_mode="single-row", placeholder="")
+    event: Any = st.dataframe(frame, column_config=COLUMNS, column_order=shown, hide_index=True,
+                              key=f"{TABLE_KEY}.{len(runs)}",  # a selection is a position: it must not outlive the rows
+                              on_select="rerun", selection_mode="single-row", placeholder="")
     st.caption("Select a run to see its curves here and its samples on Explore, Decide and Export. Figures are of its "
                "last finished epoch. Columns without any figure are left out.")
-
-
-def _select_run() -> None:
-    """Callback of the table: the selected run becomes the current one."""
-    rows = st.session_state[TABLE_KEY]["selection"]["rows"]
-    names = st.session_state.get("train.names", [])
-    if not rows or rows[0] >= len(names):
+    rows = event["selection"]["rows"]
+    name = runs[rows[0]].name if rows and rows[0] < len(runs) else None
+    if name == st.session_state.get(SELECTED_KEY):
         return
-    name = names[rows[0]]
-    _focus(name)
-    project = state.current_project()
-    if project is not None and any(run.name == name for run in project.runs()):
-        st.session_state[state.RUN_KEY] = name
-
-
+    st.session_state[SELECTED_KEY] = name
+    if name is not None:
+        st.session_state[FOCUS_KEY] = name
+        state.choose(run=name if runs[rows[0]].exists() else None)

@@ -1,0 +1,386 @@
+"""The Data and Train pages, the sidebar and the shared helpers, through Streamlit's AppTest on fakes."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from curation import jobs
+from curation.project import Project
+from curation.views import data, import_form, run_form, run_progress, state
+from curation.views.pictures import pictures_html
+from engine.config import METHODS, RunConfig
+from engine.rundir import RunDir
+from tests import views
+from tests.fakes import make_project, make_run
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :smile:", "[a](http://evil)")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of projects, and a queue of its own."""
+    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
+    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    return tmp_path / "projects"
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, RunConfig]]:
+    """What was submitted; nothing is started."""
+    found: list[tuple[str, RunConfig]] = []
+    monkeypatch.setattr(jobs, "submit", lambda project, name, config: found.append((name, config)))
+    return found
+
+
+# -- sidebar and empty states
+
+
+def test_without_any_project_the_app_says_how_to_begin(home):
+    assert "Create the demo project" in views.texts(views.start(home, "data"))
+    assert "There is no project yet." in views.texts(views.start(home, "train"))
+
+
+def test_one_button_makes_the_demo_project_and_shows_it(home):
+    app = views.start(home, "data", timeout=60)
+    app.button(key="import.demo").click()
+    views.rerun(app)
+    assert (home / "demo" / "manifest.parquet").is_file()
+    assert app.selectbox(key="project").value == "demo"
+    assert "Samples 1,797" in views.texts(app)
+    assert "Wrong labels 10.0%" in views.texts(app)
+
+
+def test_the_newest_run_with_results_is_shown_first_and_the_choice_survives_a_page_switch(home):
+    project = make_project(home / "pets")
+    make_run(project, "old")
+    make_run(project, "done")
+    make_run(project, "waiting", state="queued")
+    app = views.start(home, "train")
+    assert app.selectbox(key="run").value == "done"
+    app.selectbox(key="run").set_value("old")
+    views.rerun(app)
+    views.go(app, "data")
+    assert app.selectbox(key="run").value == "old"
+
+
+def test_a_link_opens_its_project_and_run(home):
+    for name in ("birds", "pets"):
+        make_run(make_project(home / name), "first")
+    make_run(home / "pets", "second")
+    app = views.start(home, "data", query={"project": "pets", "run": "first"})
+    assert (app.selectbox(key="project").value, app.selectbox(key="run").value) == ("pets", "first")
+
+
+def test_changing_the_project_changes_the_runs_offered(home):
+    make_run(make_project(home / "birds"), "of-birds")
+    make_run(make_project(home / "pets"), "of-pets")
+    app = views.start(home, "train", project="pets")
+    assert app.selectbox(key="run").options == ["of-pets"]
+    app.selectbox(key="project").set_value("birds")
+    views.rerun(app)
+    assert app.selectbox(key="run").value == "of-birds"
+
+
+def test_a_damaged_project_is_one_line_and_no_traceback(home):
+    project = make_project(home / "pets")
+    (project / "manifest.parquet").write_bytes(b"no parquet")
+    app = views.start(home, "train")
+    assert "must be a Parquet file" in views.texts(app)
+
+
+def test_an_unknown_failure_is_calm_and_goes_to_the_log(home, monkeypatch, caplog):
+    make_project(home / "pets")
+    monkeypatch.setattr(data, "_overview", lambda *_: 1 / 0)
+    with pytest.raises(views.PageFailed, match="ZeroDivisionError"):
+        views.start(home, "data")
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_text_from_data_shows_as_it_is():
+    assert state.plain("*b* <i> $x$ a_b") == r"\*b\* \<i\> \$x\$ a\_b"
+    assert state.plain(":red[x]") == r"\:red\[x\]"
+    assert ":material" not in state.plain(":material/delete:").replace("\\", "")
+    assert state.plain("two\nlines") == "two lines"
+
+
+def test_the_sample_table_is_new_after_a_decision_and_shared_otherwise(home):
+    project = Project.open(make_project(home / "pets"))
+    run = make_run(project.path, "first")
+    before = state.sample_table_cached(project, run)
+    assert state.sample_table_cached(project, run) is before
+    sample_id = before["sample_id"].iloc[0]
+    project.ledger().pin([sample_id], "validation", who="ada")
+    after = state.sample_table_cached(project, run)
+    assert after.loc[after["sample_id"] == sample_id, "pin"].tolist() == ["validation"]
+
+
+# -- Data
+
+
+def test_data_shows_counts_classes_pictures_and_a_clean_report(home):
+    make_project(home / "pets")
+    shown = views.texts(views.start(home, "data"))
+    assert "Samples 84" in shown and "Train 60" in shown and "Wrong labels 10.0%" in shown
+    assert "The import found nothing wrong" in shown
+
+
+def test_class_counts_tell_right_wrong_and_unknown_apart():
+    labels = pd.DataFrame({"given_label": pd.Categorical(["a", "a", "b", "b"], ["a", "b", "c"]),
+                           "clean_label": pd.Categorical(["a", "b", "b", None], ["a", "b", "c"])})
+    counts = data.class_counts(labels)
+    assert counts.loc["a", ["given", "known", "wrong", "true"]].tolist() == [2, 2, 1, 1]
+    assert counts.loc["b", ["given", "known", "wrong", "true"]].tolist() == [2, 1, 0, 2]
+    assert counts.loc["c", "given"] == 0 and pd.isna(counts.loc["c", "wrong_share"])
+
+
+def test_pictures_are_drawn_evenly_of_the_classes_and_the_same_for_the_same_number(home):
+    project = Project.open(make_project(home / "pets", num_train=300))
+    labels = data._labels(project)
+    chosen = data.pick_samples(labels, None, "train", False, seed=1)
+    assert chosen["given_label"].value_counts().tolist() == [10, 10, 10]
+    assert chosen["sample_id"].tolist() == data.pick_samples(labels, None, "train", False, 1)["sample_id"].tolist()
+    wrong = data.pick_samples(labels, "cat", "train", True, seed=1)
+    assert (wrong["given_label"] == "cat").all() and (wrong["clean_label"] != "cat").all() and len(wrong)
+
+
+def test_hostile_class_names_stay_text(home):
+    project = Project.open(make_project(home / "pets", classes=HOSTILE))
+    app = views.start(home, "data")
+    assert "Classes 5" in views.texts(app)
+    shown = pictures_html(project, [("train-00000", name, f"truth: {name}") for name in HOSTILE])
+    assert "<img src=x" not in shown and "&lt;img src=x" in shown
+    assert shown.count("<img ") == len(HOSTILE)
+    for html in app.get("html"):
+        assert "<img src=x" not in html.proto.body
+
+
+def test_the_report_is_counted_filtered_and_downloads_without_formulas(home):
+    project = make_project(home / "pets")
+    report = pd.DataFrame({"file": ["=cmd()", "b.png"], "row": pd.array([1, None], "Int64"),
+                           "sample_id": ["-1", None], "kind": ["missing file", "unknown label"],
+                           "reason": ["the file is not there", "@x is no class"], "action": ["skipped", "kept"]})
+    report.to_parquet(project / "import_report.parquet", index=False)
+    app = views.start(home, "data")
+    assert "2 findings" in views.texts(app)
+    app.selectbox(key="data.kind").set_value("missing file")
+    views.rerun(app)
+    assert app.dataframe[-1].value["kind"].tolist() == ["missing file"]
+    lines = data._csv(report).decode().splitlines()
+    assert lines[1] == "'=cmd(),1,'-1,missing file,the file is not there,skipped"
+    assert lines[2].split(",")[4] == "'@x is no class"
+
+
+def test_the_import_form_refuses_in_one_line_and_imports_image_folders(home, tmp_path):
+    source = tmp_path / "photos"
+    for label in ("cat", "dog"):
+        (source / label).mkdir(parents=True)
+    made = Project.open(make_project(tmp_path / "made", num_train=8))
+    for i, path in enumerate(sorted(made.root.glob("train/*.png"))):
+        path.rename(source / ("cat", "dog")[i % 2] / path.name)
+    app = views.start(home, "data", timeout=60)
+    app.button(key="import.start").click()
+    assert "is empty; give an absolute path" in views.texts(views.rerun(app))
+    app.text_input(key="import.root").set_value(str(source))
+    app.text_input(key="import.name.imagefolder").set_value("../evil")
+    app.button(key="import.start").click()
+    assert "a name must be 1 to 64 letters" in views.texts(views.rerun(app)).replace("\\", "")
+    app.text_input(key="import.name.imagefolder").set_value("photos")
+    app.button(key="import.start").click()
+    views.rerun(app)
+    assert app.selectbox(key="project").value == "photos"
+    assert "Train 8" in views.texts(app)
+
+
+def test_an_existing_project_is_replaced_only_if_that_is_ticked():
+    source = SimpleNamespace(needs_root=False, is_root_file=False)
+    found = import_form._refusal(source, "", "name with spaces", False)  # type: ignore[arg-type]
+    assert found.startswith("Name of the project: a name must be")
+
+
+# -- Train: the form
+
+
+def test_the_default_form_asks_for_the_engine_defaults_of_every_method(home, submitted):
+    make_project(home / "pets")
+    app = views.start(home, "train")
+    for method in METHODS:
+        app.selectbox(key="new_run.method").set_value(method)
+        views.rerun(app)
+        app.button(key="new_run.start").click()
+        views.rerun(app)
+        app.session_state["train.form"] = True  # the form folds itself away once a run has started
+        views.rerun(app)
+    assert [config for _, config in submitted] == [RunConfig(method=method) for method in METHODS]
+
+
+def test_changed_settings_reach_the_engine_and_bad_ones_are_refused(home, submitted):
+    make_project(home / "pets")
+    app = views.start(home, "train")
+    app.number_input(key="new_run.epochs").set_value(3)
+    app.number_input(key="new_run.splitter.coverage").set_value(0.25)
+    app.toggle(key="new_run.splitter.is_soft").set_value(False)
+    app.text_input(key="new_run.rotation_groups").set_value("")
+    app.selectbox(key="new_run.reweighter.hypergradient").set_value("jvp")
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    (_, config), = submitted
+    assert (config.epochs, config.splitter.coverage, config.splitter.is_soft) == (3, 0.25, False)
+    assert (config.rotation_groups, config.reweighter.hypergradient) == (None, "jvp")
+    app.session_state["train.form"] = True
+    views.rerun(app)
+    app.text_input(key="new_run.rotation_groups").set_value("many")
+    app.button(key="new_run.start").click()
+    assert "rotation_groups must be of type int; got 'many'" in views.texts(views.rerun(app)).replace("\\", "")
+    assert len(submitted) == 1
+
+
+def test_settings_that_do_nothing_for_a_method_are_not_shown(home):
+    make_project(home / "pets")
+    app = views.start(home, "train")
+    keys = {widget.key for widget in app.number_input}
+    assert "new_run.val_fraction" in keys and "new_run.splitter.lr" in keys and "new_run.folds" not in keys
+    app.selectbox(key="new_run.method").set_value("erm")
+    keys = {widget.key for widget in views.rerun(app).number_input}
+    assert "new_run.val_fraction" not in keys and "new_run.splitter.lr" not in keys
+
+
+def test_repeats_queue_runs_that_differ_by_seed_alone(home, submitted):
+    make_project(home / "pets")
+    app = views.start(home, "train")
+    app.number_input(key="new_run.repeats").set_value(3)
+    app.number_input(key="new_run.seed").set_value(5)
+    views.rerun(app)
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    assert [name for name, _ in submitted] == ["molere-s5", "molere-s6", "molere-s7"]
+    assert [config for _, config in submitted] == [RunConfig(seed=seed) for seed in (5, 6, 7)]
+
+
+def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
+    project = make_project(home / "pets")
+    make_run(project, "molere")
+    assert run_form._free_name(Project.open(project), "molere") == "molere-2"
+    with pytest.raises(jobs.JobError, match="'molere' exists; choose another name"):
+        run_form.start_runs(Project.open(project), "molere", {"seed": 0})
+
+
+def test_the_form_says_which_decisions_are_in_force(home):
+    project = Project.open(make_project(home / "pets"))
+    assert "No decisions in force yet" in views.texts(views.start(home, "train"))
+    ids = project.manifest()["sample_id"].tolist()
+    project.ledger().pin(ids[:3], "validation", who="ada")
+    project.ledger().exclude(ids[3:5], who="ada")
+    project.ledger().relabel(ids[5:6], "dog", who="ada")
+    shown = views.texts(views.start(home, "train"))
+    assert "3 pinned, 2 excluded, 1 relabelled. The run trains under them." in shown
+
+
+# -- Train: watching
+
+
+def test_a_done_run_shows_its_figures_curves_and_row(home):
+    make_run(make_project(home / "pets"), "first")
+    app = views.start(home, "train")
+    shown = views.texts(app)
+    assert "Test accuracy 85.0%" in shown and "Mean weight by truth" in shown and "Loss" in shown
+    table = app.dataframe[0].value
+    assert table[["name", "state", "epochs"]].iloc[0].tolist() == ["first", "done", "4 / 4"]
+    assert table["test_accuracy"].iloc[0] == pytest.approx(85.0)
+    assert not [button for button in app.button if button.label in ("Cancel", "Resume")]
+
+
+def test_a_run_without_weights_or_validation_leaves_those_curves_out(home):
+    make_run(make_project(home / "pets"), "plain", method="erm")
+    assert "Wrong labels in validation" not in views.texts(views.start(home, "train"))
+
+
+def test_a_running_run_shows_progress_and_can_be_cancelled(home, monkeypatch):
+    project = make_project(home / "pets")
+    run = make_run(project, "first", epochs=4, state="running")
+    status = run.read_status() | {"stage": "training", "epoch": 2, "step": 5, "num_steps": 10, "num_epochs": 4}
+    run.write_status(**status)
+    asked: list[str] = []
+    monkeypatch.setattr(jobs, "cancel", lambda project, name: asked.append(name))
+    app = views.start(home, "train")
+    shown = views.texts(app)
+    assert "about 12 s of training left" in shown and "1,000 samples a second" in shown
+    assert app.get("progress")[0].proto.text == "Training: epoch 2 of 4, step 5 of 10"
+    app.button(key="cancel.first").click()
+    views.rerun(app)
+    assert asked == ["first"]
+
+
+def test_a_failed_run_says_why_and_an_interrupted_one_offers_resume(home, monkeypatch):
+    project = make_project(home / "pets")
+    make_run(project, "broken", state="failed")
+    resumed: list[str] = []
+    monkeypatch.setattr(jobs, "resume", lambda project, name: resumed.append(name))
+    app = views.start(home, "train", run="broken")
+    assert "It failed: training diverged at step 12" in views.texts(app)
+    lost = make_run(project, "lost", state="running")
+    lost.write_status(**lost.read_status() | {"pid": 2**22 + 1, "pid_started": 1.0})
+    app = views.start(home, "train", run="lost")
+    assert "Its process is gone" in views.texts(app)
+    app.button(key="resume.lost").click()
+    views.rerun(app)
+    assert resumed == ["lost"]
+
+
+def test_a_queued_run_says_that_it_waits(home):
+    project = make_project(home / "pets")
+    run = RunDir.of(project, "waiting")
+    run.path.mkdir(parents=True)
+    (run.path / "request.json").write_text(RunConfig(device="cpu").to_json())
+    with jobs._database() as database:
+        for i, name in enumerate(("other", "waiting")):
+            database.execute("INSERT INTO job (id, project, run, device, state, command, submitted) VALUES "
+                             "(?, ?, ?, 'cpu', 'queued', '[]', ?)", (i + 1, str(project), name, time.time()))
+    run.write_status(state="queued")
+    app = views.start(home, "train")
+    assert "Waits for its turn on cpu: 1 go first." in views.texts(app)
+    assert app.dataframe[0].value["state"].tolist() == ["queued, 1 ahead"]
+
+
+def test_selecting_a_row_makes_that_run_the_current_one(home):
+    project = make_project(home / "pets")
+    make_run(project, "old")
+    make_run(project, "new")
+    app = views.start(home, "train")
+    assert "Run new" in views.texts(app)
+    views.select(app, "train.runs.2", rows=[1])
+    assert app.selectbox(key="run").value == "old"
+    assert "Run old" in views.texts(app)
+    app.selectbox(key="run").set_value("new")
+    assert views.rerun(app).selectbox(key="run").value == "new"
+
+
+def test_events_of_the_engine_become_warnings_with_advice(home):
+    run = make_run(make_project(home / "pets"), "first", epochs=8)
+    rows: list[dict[str, Any]] = run.read_metrics().to_dict("records")
+    for row in rows[2:5]:
+        row["events"] = ["churning: 60% of the routed samples are new since the epoch before"]
+    run.write_metrics(rows)
+    app = views.start(home, "train")
+    assert app.warning[0].value.startswith("Epochs 3-5: churning")
+    assert "Raise the splitter's hysteresis" in app.warning[0].value
+
+
+def test_a_damaged_run_does_not_hide_the_others(home):
+    project = make_project(home / "pets")
+    make_run(project, "good")
+    bad = make_run(project, "bad")
+    document = bad.read_config() | {"config": {"method": "alchemy"}}
+    bad.write_config(document)
+    app = views.start(home, "train", run="good")
+    assert "good" in app.dataframe[0].value["name"].tolist()
+
+
+def test_progress_and_times_in_words():
+    assert run_progress.fraction_done({"epoch": 3, "num_epochs": 4, "step": 5, "num_steps": 10}) == 0.625
+    assert run_progress.fraction_done({"stage": "preparing images", "epoch": 0, "num_epochs": 4}) == 0.0
+    assert run_progress.epoch_ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
+    assert run_progress.duration_text(125) == "2 min 5 s"
