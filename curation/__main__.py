@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from curation.commands import register
 from curation.sources import CHECKS, SOURCES, import_project
 from curation.sources.console import ShownProgress, print_summary
 
@@ -17,11 +18,6 @@ _INTERRUPTED = 130
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Bring data in, record decisions, score and export. Training itself is `python -m engine`.")
-
-
-@app.callback()
-def _curation() -> None:
-    """Keeps `import` a named command while it is the only one."""
 
 
 def _help(source: str, option: str) -> str:
@@ -68,6 +64,9 @@ def import_(
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
             classes=classes)
     print_summary(result)
+
+
+register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

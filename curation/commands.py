@@ -1,0 +1,181 @@
+"""The commands decide, export and score: arguments in, one module's work, lines out. curation.__main__ adds them."""
+
+import getpass
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curation.exports import EXPORTS, export
+from curation.journal import replay_journal, write_journal
+from curation.ledger import Ledger
+from curation.project import Project
+from curation.sources.console import ShownProgress, visible
+
+ACTIONS = {
+    "pin": "hold samples in --to validation or train (none: let go)",
+    "exclude": "leave samples out of training and validation", "include": "take excluded samples back",
+    "relabel": "give samples the class --label", "as-given": "put samples back to the label in the data",
+    "undo": "take back the newest decision, or --batch", "redo": "bring back what was undone last",
+    "list": "show all batches, newest first", "dump": "write every decision to the file --journal (JSONL)",
+    "replay": "read the file --journal into a project without decisions",
+}
+_SAMPLE_ACTIONS = ("pin", "exclude", "include", "relabel", "as-given")
+
+
+class CommandError(ValueError):
+    """Options that do not fit together. One line, ready to show."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the three commands."""
+    app.command("decide")(decide)
+    app.command("export")(export_)
+    app.command("score")(score)
+
+
+def decide(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    action: Annotated[str, typer.Argument(help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items()))],
+    *,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="A sample id; may be given often.")] = None,
+    ids_file: Annotated[Path | None, typer.Option(help="File of sample ids, one a line; - is standard input.")] = None,
+    to: Annotated[str | None, typer.Option(help="(pin) validation, train or none.")] = None,
+    label: Annotated[str | None, typer.Option(help="(relabel) The class to give.")] = None,
+    batch: Annotated[int | None, typer.Option(help="(undo) The batch to undo instead of the newest.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who decides. Default: the user of this computer.")] = None,
+    why: Annotated[str, typer.Option(help="The reason, kept with the decision.")] = "",
+    run: Annotated[str, typer.Option(help="The run that the decision was taken on.")] = "",
+    journal: Annotated[Path | None, typer.Option(help="(dump, replay) The file of decisions.")] = None,
+) -> None:
+    """Decide on training samples: pin, exclude, relabel, undo. Nothing is ever lost; see `list`."""
+    if action not in ACTIONS:
+        raise CommandError(f"an action must be one of {', '.join(ACTIONS)}; got {action!r}; choose one of them")
+    ledger, who = Project.open(project).ledger(), by or _user()
+    if action in _SAMPLE_ACTIONS:
+        sample_ids = [*(ids or []), *(_read_ids(ids_file) if ids_file else [])]
+        print(_take(ledger, action, sample_ids, to, label, who=who, why=why, run=run))
+    elif action in ("undo", "redo"):
+        done = ledger.redo(who, why) if action == "redo" else \
+            ledger.undo(who, why) if batch is None else ledger.undo_batch(batch, who, why)
+        print(f"nothing to {action}" if done is None else f"{action}: batch {done}")
+    elif action == "list":
+        _print_batches(ledger)
+    elif journal is None:
+        raise CommandError(f"{action} needs a file; none was given; name one with --journal")
+    elif action == "dump":
+        print(f"{write_journal(ledger, journal):,} batches written to {journal}")
+    else:
+        replayed = replay_journal(ledger, journal)
+        print(f"{replayed.num_batches:,} batches replayed, {replayed.num_decisions:,} decisions on samples")
+        for row in replayed.vanished.to_dict("records"):
+            print(f"without effect: batch {row['batch_id']} {row['kind']} {visible(str(row['sample_id']))}: "
+                  f"{row['reason']} (kept in the ledger)")
+
+
+def export_(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    *,
+    what: Annotated[str, typer.Option(help="; ".join(f"{what} as {form}: {kind.help}"
+                                                     for (what, form), kind in EXPORTS.items()))] = "hard-validation",
+    form: Annotated[str, typer.Option("--format", help="imagefolder or table.")] = "table",
+    run: Annotated[str | None, typer.Option(help="Run to export from.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New or empty folder. Default: a new one in the project's exports.")
+                   ] = None,
+) -> None:
+    """Export the curated hard validation set or the corrected labels."""
+    opened = Project.open(project)
+    with ShownProgress() as progress:
+        result = export(opened, opened.run(run) if run else None, what, form, out,
+                        lambda done, total: progress(done, total, f"exporting {what}"))
+    print(f"{result.num_samples:,} samples exported to {visible(str(result.path))}")
+    for name, count in result.class_counts.items():
+        print(f"{count:>12,}  {visible(name)}")
+    if len(result.problems):
+        print(f"{len(result.problems):,} problems; all of them in problems.csv there")
+        for row in result.problems.head(5).to_dict("records"):
+            print(f"  {visible(row['sample_id'])}: {visible(row['reason'])}")
+
+
+def score(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    *,
+    run: Annotated[str, typer.Option(help="Run to score.")],
+    answers: Annotated[Path | None, typer.Option(help="CSV of key,clean_label: the truth, instead of the manifest's. A "
+                                                 "key is a sample_id or a path.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a run against the truth: wrong labels in validation, and label_quality as their detector."""
+    from curation.scoring import score_run  # scikit-learn takes a second, which no other command should wait
+
+    opened = Project.open(project)
+    figures = score_run(opened, opened.run(run), answers)
+    if as_json:
+        print(json.dumps(asdict(figures), indent=2))
+        return
+    rows = [
+        ("samples in training or validation", None, f"{figures.num_active:,}, {figures.num_known:,} with known truth"),
+        ("wrong labels among all known", figures.wrong_share, f"of {figures.num_known:,}"),
+        ("wrong labels in validation", figures.validation_wrong_share,
+         f"of {figures.num_validation_known:,} known of {figures.num_validation:,}"),
+        ("  had the guard been off", figures.unguarded_wrong_share, "as the run's last epoch reported"),
+        ("wrong labels among the withheld", figures.withheld_wrong_share, f"of {figures.num_withheld_known:,}"),
+        ("label_quality: AUROC", figures.auroc, f"{figures.num_scored:,} held out, {figures.num_scored_wrong:,} wrong"),
+        ("label_quality: average precision", figures.average_precision, "chance is the share of wrong labels"),
+        ("coverage of validation", figures.coverage, "same-class nearest neighbour left in training"),
+    ]
+    for name, value, basis in rows:
+        shown = "" if name.startswith("samples") else "unknown" if value is None else f"{value:.4f}"
+        print(f"{name:<36}{shown:>8}  ({basis})")
+    if figures.num_unmatched:
+        print(f"{figures.num_unmatched:,} answers fit no training sample of the run")
+
+
+def _take(ledger: Ledger, action: str, ids: list[str], to: str | None, label: str | None, *, who: str, why: str,
+          run: str) -> str:
+    """Take one decision; a line that says what was done."""
+    where = {"who": who, "why": why, "view": "command line", "run": run}
+    if action == "pin":
+        if to is None:
+            raise CommandError("pin needs a place; none was given; name it with --to validation, train or none")
+        number = ledger.pin(ids, None if to == "none" else to, **where)
+    elif action in ("relabel", "as-given"):
+        if (label is None) != (action == "as-given"):
+            raise CommandError(f"relabel needs a --label and as-given takes none; got {action} with {label!r}; name a "
+                               "class or leave it out")
+        number = ledger.relabel(ids, label, **where)
+    else:
+        number = ledger.exclude(ids, action == "exclude", **where)
+    what = {"pin": f" to {to}", "relabel": f" as {visible(label or '')}"}.get(action, "")
+    return f"{action}: {len(set(ids)):,} samples{what} (batch {number}, by {who})"
+
+
+def _read_ids(path: Path) -> list[str]:
+    """Sample ids, one a line; blank lines do not count."""
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"a file of ids must be readable text; {path}: {error}; check the path") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _print_batches(ledger: Ledger) -> None:
+    rows = ledger.batches()
+    for row in rows.to_dict("records"):
+        value = "" if row["value"] is None else f" {visible(str(row['value']))}"
+        undone = " (undone)" if row["is_undone"] else ""
+        why = f": {visible(row['why'])}" if row["why"] else ""
+        print(f"{row['batch_id']:>5}  {row['at'][:19]}  {visible(row['who'])}  {row['kind']}{value}  "
+              f"{row['num_samples']:,} samples{undone}{why}")
+    print(f"{len(rows):,} batches, {len(ledger.state()):,} samples decided on")
+
+
+def _user() -> str:
+    """The user of this computer, as the system calls them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        return "unknown"
