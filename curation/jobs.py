@@ -13,21 +13,19 @@ queue here, but their status, cancel and resume work the same.
 
 import json
 import os
-import platform
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation import jobqueue
+from curation.jobqueue import Job, JobError, device_key
 from engine.config import RunConfig
-from engine.rundir import ENDED, RunDir, RunDirError, is_same_process, process_start, write_atomic
+from engine.rundir import ENDED, RunDir, RunDirError, is_same_process, write_atomic
 
 POLL_SECONDS = 0.5
 GRACE_SECONDS = 20.0
@@ -35,45 +33,8 @@ GRACE_SECONDS = 20.0
 REQUEST_NAME = "request.json"
 OUTPUT_NAME = "output.txt"
 _CODE_ROOT = Path(__file__).parents[1]
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS job (
-    id INTEGER PRIMARY KEY, project TEXT NOT NULL, run TEXT NOT NULL, device TEXT NOT NULL, state TEXT NOT NULL,
-    command TEXT NOT NULL, submitted REAL NOT NULL, started REAL, heartbeat REAL, pid INTEGER, pid_started REAL);
-CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_run ON job (project, run) WHERE state != 'ended';
-CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_device ON job (device) WHERE state = 'running';
-"""
-
-
-class JobError(ValueError):
-    """A run cannot be started, resumed or cancelled. One line, ready to show."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """One row of the queue. state: queued, running or ended (how it ended stands in the run's status)."""
-
-    id: int
-    project: str
-    run: str
-    device: str
-    state: str
-    command: str
-    submitted: float
-    started: float | None
-    heartbeat: float | None
-    pid: int | None
-    pid_started: float | None
-
-    @property
-    def is_alive(self) -> bool:
-        """Its process lives, or was asked for so recently that it has had no time to say so."""
-        if self.pid is None:
-            return time.time() - self.submitted < 30.0
-        return is_same_process(self.pid, self.pid_started)
-
-    @property
-    def run_dir(self) -> RunDir:
-        return RunDir.of(Path(self.project), self.run)
+__all__ = ["Job", "JobError", "RunStatus", "cancel", "config_of", "device_key", "jobs", "resume", "run_dirs",
+           "status_of", "submit"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,27 +111,17 @@ def _train_command(project: Path, run_name: str) -> list[str]:
 def config_of(run: RunDir) -> RunConfig:
     """The run's settings: of its config.json, or of the request while it has not begun. Raises ConfigError."""
     if run.exists():
-        return RunConfig.from_dict(run.read_config().get("config"))
+        values: Any = run.read_config().get("config")
+        return RunConfig.from_dict(values)
     return RunConfig.from_dict(json.loads((run.path / REQUEST_NAME).read_text()))
 
 
 def _enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
-    with _database() as database:
-        _release_dead(database)
-        try:
-            job_id = database.execute(
-                "INSERT INTO job (project, run, device, state, command, submitted) VALUES (?, ?, ?, 'queued', ?, ?)",
-                (str(project), run.name, device_key(device), json.dumps(command), time.time())).lastrowid
-        except sqlite3.IntegrityError:
-            raise JobError(f"a run can be started once at a time; {run.name!r} is queued or running already; wait "
-                           "for it or cancel it") from None
-    assert job_id is not None, "an inserted row has an id"
+    job_id = jobqueue.add(project, run.name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
     pid = _start_detached([sys.executable, "-m", "curation.jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
-    with _database() as database:
-        database.execute("UPDATE job SET pid = ?, pid_started = ? WHERE id = ? AND pid IS NULL",
-                         (pid, process_start(pid), job_id))
-    return _job(job_id)
+    jobqueue.set_process(job_id, pid)
+    return jobqueue.get(job_id)
 
 
 def _start_detached(command: list[str], output: Path | None) -> int:
@@ -183,25 +134,12 @@ def _start_detached(command: list[str], output: Path | None) -> int:
     return process.pid
 
 
-def device_key(device: str) -> str:
-    """The queue that a device setting belongs to; "auto" is what the engine will most likely choose here."""
-    if device != "auto":
-        return device
-    if Path("/dev/nvidiactl").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") != "":
-        return "cuda"
-    return "mps" if (platform.system(), platform.machine()) == ("Darwin", "arm64") else "cpu"
-
-
 # -- watching
 
 
 def jobs(project: Path | None = None) -> list[Job]:
     """Queued and running jobs of a project (of all projects if None), in the order of the queue."""
-    with _database() as database:
-        _release_dead(database)
-        rows = database.execute("SELECT * FROM job WHERE state != 'ended' ORDER BY id").fetchall()
-    found = [Job(**row) for row in rows]
-    return [job for job in found if project is None or job.project == str(Path(project).resolve())]
+    return jobqueue.active(project)
 
 
 def run_dirs(project: Path) -> list[RunDir]:
@@ -234,7 +172,7 @@ def status_of(run: RunDir) -> RunStatus:
     if state == "running" and details["is_alive"]:
         return RunStatus(state="running", details=details, is_cancelling=is_cancelling,
                          device=str(details.get("device") or ""))
-    waiting = jobs()
+    waiting = jobqueue.active()
     job = next((j for j in waiting if j.run_dir.path == run.path.resolve()), None)
     if job is not None and job.state == "running":
         return RunStatus(state="running", details={**details, "stage": "starting"}, is_cancelling=is_cancelling,
@@ -243,6 +181,8 @@ def status_of(run: RunDir) -> RunStatus:
         num_ahead = sum(j.device == job.device and j.id < job.id for j in waiting)
         return RunStatus(state="queued", num_ahead=num_ahead, details=details, is_cancelling=is_cancelling,
                          device=job.device)
+    if run.read_status()["state"] != state:  # it began or ended between our two looks
+        return status_of(run)
     if is_cancelling:
         return RunStatus(state="cancelled", details=details)
     reason = _last_words(run) if state == "queued" else ""
@@ -257,7 +197,7 @@ def _last_words(run: RunDir) -> str:
 
 
 def _active_job(run: RunDir) -> Job | None:
-    return next((job for job in jobs() if job.run_dir.path == run.path.resolve()), None)
+    return next((job for job in jobqueue.active() if job.run_dir.path == run.path.resolve()), None)
 
 
 # -- stopping
@@ -311,84 +251,16 @@ def _process_of(run: RunDir) -> tuple[int | None, float | None]:
 
 def _wait(job_id: int) -> None:
     """Wait for the job's turn on its device, then become the engine. Ends early if the run is cancelled."""
-    job = _job(job_id)
+    job = jobqueue.get(job_id)
     run = job.run_dir
-    pid = os.getpid()
-    with _database() as database:
-        database.execute("UPDATE job SET pid = ?, pid_started = ? WHERE id = ?", (pid, process_start(pid), job_id))
+    jobqueue.set_process(job_id, os.getpid())
     while not run.is_cancel_requested():
-        if _claim(job_id):
+        if jobqueue.claim(job_id):
             command = json.loads(job.command)
             os.execv(command[0], command)
         time.sleep(POLL_SECONDS)
     run.write_status(state="cancelled", message="cancelled while waiting", heartbeat=time.time())
-    with _database() as database:
-        database.execute("UPDATE job SET state = 'ended' WHERE id = ?", (job_id,))
-
-
-def _claim(job_id: int) -> bool:
-    """Take the device if it is free and no living job waits before this one; True when it is ours."""
-    with _database() as database:
-        database.execute("UPDATE job SET heartbeat = ? WHERE id = ?", (time.time(), job_id))
-        _release_dead(database)
-        try:
-            taken = database.execute(
-                "UPDATE job SET state = 'running', started = ? WHERE id = ? AND state = 'queued' AND NOT EXISTS "
-                "(SELECT 1 FROM job AS other WHERE other.device = job.device AND other.id < job.id "
-                "AND other.state = 'queued')", (time.time(), job_id)).rowcount
-        except sqlite3.IntegrityError:  # the device's running row is another's
-            return False
-    return taken == 1
-
-
-# -- the database
-
-
-def home() -> Path:
-    """The folder of this user's queue: $WHETSTONE_HOME, else ~/.local/state/whetstone."""
-    return Path(os.environ.get("WHETSTONE_HOME") or Path.home() / ".local" / "state" / "whetstone")
-
-
-@contextmanager
-def _database() -> Iterator[sqlite3.Connection]:
-    """A connection whose block is one transaction; opened anew each time (0.5 ms), so no handle crosses a thread."""
-    folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(folder / "jobs.sqlite", timeout=30.0, isolation_level=None)
-    try:
-        connection.row_factory = _as_dict
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.executescript(_SCHEMA)
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
-    finally:
-        connection.close()
-
-
-def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
-    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
-
-
-def _job(job_id: int) -> Job:
-    with _database() as database:
-        row = database.execute("SELECT * FROM job WHERE id = ?", (job_id,)).fetchone()
-    if row is None:
-        raise JobError(f"a job must be in the queue; number {job_id} is not")
-    return Job(**row)
-
-
-def _release_dead(database: sqlite3.Connection) -> None:
-    """End every active row whose process is gone: the next in the queue may then take its device."""
-    for row in database.execute("SELECT * FROM job WHERE state != 'ended'").fetchall():
-        job = Job(**row)
-        if not job.is_alive:
-            database.execute("UPDATE job SET state = 'ended' WHERE id = ?", (job.id,))
+    jobqueue.end(job_id)
 
 
 def main(arguments: list[str]) -> None:

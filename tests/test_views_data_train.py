@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import jobs
+from curation import jobqueue, jobs
 from curation.project import Project
 from curation.views import data, import_form, run_form, run_progress, state
 from curation.views.pictures import pictures_html
@@ -335,7 +335,7 @@ def test_a_queued_run_says_that_it_waits(home):
     run = RunDir.of(project, "waiting")
     run.path.mkdir(parents=True)
     (run.path / "request.json").write_text(RunConfig(device="cpu").to_json())
-    with jobs._database() as database:
+    with jobqueue.database() as database:
         for i, name in enumerate(("other", "waiting")):
             database.execute("INSERT INTO job (id, project, run, device, state, command, submitted) VALUES "
                              "(?, ?, ?, 'cpu', 'queued', '[]', ?)", (i + 1, str(project), name, time.time()))
