@@ -1,0 +1,157 @@
+"""RunConfig: a JSON round trip, refusals in one line, and settings that describe themselves."""
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+
+from engine.config import (
+    METHODS,
+    VALIDATION_SOURCES,
+    WEIGHT_SOURCES,
+    ConfigError,
+    ReweighterConfig,
+    RunConfig,
+    SplitterConfig,
+    settings_of,
+)
+
+CONFIGS = (RunConfig, ReweighterConfig, SplitterConfig)
+ALL_SETTINGS = [(cls, setting) for cls in CONFIGS for setting in settings_of(cls)]
+IDS = [f"{cls.__name__}.{setting['name']}" for cls, setting in ALL_SETTINGS]
+
+
+def other_value(setting: dict[str, Any]) -> Any:
+    """A legal value that is not the default."""
+    if setting["choices"]:
+        return next(choice for choice in setting["choices"] if choice != setting["default"])
+    if setting["type"] is bool:
+        return not setting["default"]
+    if setting["low"] is None:
+        return "DEFAULT"
+    return setting["low"] if setting["low"] != setting["default"] else setting["high"]
+
+
+def group_of(cls: type) -> str:
+    return {ReweighterConfig: "reweighter", SplitterConfig: "splitter"}[cls]
+
+
+def with_setting(cls: type, name: str, value: Any) -> RunConfig:
+    """A RunConfig with one setting of it, or of a group of it, changed."""
+    return RunConfig(**{name: value}) if cls is RunConfig else RunConfig(**{group_of(cls): cls(**{name: value})})
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_settings_cover_every_field_with_help(cls: type) -> None:
+    settings = settings_of(cls)
+    own = [f.name for f in dataclasses.fields(cls) if f.name not in RunConfig.NESTED]
+    assert [setting["name"] for setting in settings] == own
+    for setting in settings:
+        assert len(setting["help"]) > 10 and setting["help"].endswith("."), setting["name"]
+        assert {"name", "default", "type", "help", "unit", "low", "high", "choices", "advanced"} == set(setting)
+        is_number = setting["type"] in (int, float, int | None, float | None)
+        assert (setting["low"] is not None) == (setting["high"] is not None) == is_number, setting["name"]
+
+
+@pytest.mark.parametrize(("cls", "setting"), ALL_SETTINGS, ids=IDS)
+def test_every_setting_round_trips_through_json(cls: type, setting: dict[str, Any]) -> None:
+    config = with_setting(cls, setting["name"], other_value(setting))
+    again = RunConfig.from_dict(json.loads(config.to_json()))
+    assert again == config != RunConfig()
+
+
+@pytest.mark.parametrize(("cls", "setting"), ALL_SETTINGS, ids=IDS)
+def test_every_setting_refuses_what_it_cannot_be(cls: type, setting: dict[str, Any]) -> None:
+    bad: list[Any] = [["list"], object()]
+    if setting["choices"]:
+        bad.append("no such choice")
+    elif setting["type"] is not bool and setting["low"] is not None:
+        bad += [setting["low"] - 1, setting["high"] * 2 + 1, math.nan, math.inf, True, "text"]
+    elif setting["type"] is bool:
+        bad += [1, "yes"]
+    prefix = "" if cls is RunConfig else f"{group_of(cls)}."
+    for value in bad:
+        with pytest.raises(ConfigError, match=rf"^{prefix}{setting['name']} must .*got ") as caught:
+            with_setting(cls, setting["name"], value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("cls", "setting"), [pair for pair in ALL_SETTINGS if pair[1]["low"] is not None],
+                         ids=lambda value: value["name"] if isinstance(value, dict) else value.__name__)
+def test_the_ends_of_a_range_are_allowed(cls: type, setting: dict[str, Any]) -> None:
+    for value in (setting["low"], setting["high"]):
+        config = with_setting(cls, setting["name"], value)
+        assert config == RunConfig.from_dict(config.to_dict())
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"epoch": 3}, "no setting named epoch; there are augment, batch_size, .*epochs"),
+    ({"splitter": {"rate": 1}}, "no setting named splitter.rate; there are balance_strength, .*lr"),
+    ({"splitter": 3}, "splitter must be an object of settings; got 3"),
+    ({"splitter": {"lr": -1.0}}, r"lr must lie in \[1e-08, 10.0\]; got -1.0"),
+    ({"method": "sgd"}, "method must be one of molere, erm, .*; got 'sgd'"),
+    ({"epochs": 2.5}, "epochs must be of type int; got 2.5"),
+    ([1], r"the configuration must be an object of settings; got \[1\]"),
+])
+def test_wrong_values_are_refused_in_one_line(values: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.from_dict(values)
+
+
+def test_a_config_cannot_be_changed_or_given_by_position() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().epochs = 3  # type: ignore[misc]
+    with pytest.raises(TypeError, match="positional"):
+        RunConfig("molere")  # type: ignore[misc]
+
+
+# -- settings from the command line
+
+
+def test_settings_from_the_command_line() -> None:
+    config = RunConfig.from_settings(
+        ["epochs=3", "splitter.lr=0.01", "splitter.is_soft=False", "rotation_groups=none", "embedding=none",
+         "weights=DEFAULT", "lr=1", "reweighter.every=7"], method="lrw_hard", seed=None)
+    assert (config.method, config.seed, config.epochs, config.lr, config.weights) == ("lrw_hard", 0, 3, 1, "DEFAULT")
+    assert config.splitter == SplitterConfig(lr=0.01, is_soft=False) and config.reweighter.every == 7
+    assert config.rotation_groups is None and config.embedding == "none"
+
+
+@pytest.mark.parametrize(("setting", "message"), [
+    ("epochs", "a setting must read name=value; got 'epochs'"),
+    ("epochs=many", "epochs must be of type int; got 'many'"),
+    ("epochs=none", "epochs must be of type int; got None"),
+    ("nothing=1", "no setting named nothing"),
+    ("splitter.nothing=1", "no setting named splitter.nothing"),
+    ("splitter=1", "splitter must be an object of settings"),
+])
+def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        RunConfig.from_settings([setting])
+
+
+# -- what a method means
+
+
+def test_methods_are_combinations_of_sources() -> None:
+    assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net"}
+    for method in METHODS.values():
+        assert method.validation in VALIDATION_SOURCES and method.weights in WEIGHT_SOURCES
+        assert method.title and method.help.endswith(".")
+    assert len({(m.validation, m.weights) for m in METHODS.values()}) == len(METHODS)
+
+
+def test_validation_can_be_overridden_and_without_it_weights_are_uniform() -> None:
+    assert RunConfig().validation_source == "learned" and RunConfig().weight_source == "features"
+    clean = RunConfig(validation="clean")
+    assert (clean.validation_source, clean.weight_source) == ("clean", "features")
+    assert RunConfig(validation="none").weight_source == "uniform"
+    assert RunConfig(method="erm", validation="random").weight_source == "uniform"
+    assert RunConfig.from_settings(["validation=none"]).validation_source == "none"
+
+
+@pytest.mark.parametrize(("fraction", "epochs", "expected"), [(0.25, 20, 5), (0.25, 2, 1), (0.0, 20, 0), (1.0, 3, 3)])
+def test_warmup_is_rounded_up(fraction: float, epochs: int, expected: int) -> None:
+    assert RunConfig(warmup_fraction=fraction, epochs=epochs).warmup_epochs == expected

@@ -1,0 +1,151 @@
+"""Who may import whom, and nothing that runs what it reads: held by reading the imports of every file.
+
+    app.py -> curation.views -> curation -> engine.config, engine.manifest, engine.rundir
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PICKLERS = ("pickle", "_pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal")
+UNREADABLE = "a module whose name is made at run time"
+ENGINE_CONTRACTS = ("engine.config", "engine.manifest", "engine.rundir")
+
+
+def imported(tree: ast.AST, module: str, is_package: bool = False) -> set[str]:
+    """Dotted names of every module (and name in it) that a file imports, at any depth, `module` being its own name."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module.split(".") if is_package else module.split(".")[:-1]
+                base = ".".join([*package[:len(package) - node.level + 1], *([base] if base else [])])
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__") and node.args:
+            found.add(_text_start(node.args[0]))
+    return found
+
+
+def _text_start(node: ast.expr) -> str:
+    """What can be read of a name made at run time: all of a literal, the package that an f-string starts with."""
+    if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+        return str(node.values[0].value).rpartition(".")[0] or UNREADABLE
+    return str(node.value) if isinstance(node, ast.Constant) else UNREADABLE
+
+
+def broken_rules(source: str, module: str, is_package: bool = False) -> list[str]:
+    """What a file does that it may not, one line each."""
+    tree = ast.parse(source)
+    names = imported(tree, module, is_package)
+
+    def uses(*packages: str) -> list[str]:
+        return sorted(n for n in names if any(n == p or n.startswith(f"{p}.") for p in packages))
+
+    is_view = module == "app" or module == "curation.views" or module.startswith("curation.views.")
+    lines = [f"imports the pickler {name}" for name in uses(*PICKLERS)]
+    lines += [f"imports {UNREADABLE}"] * (UNREADABLE in names) + _unsafe_calls(tree)
+    if module.startswith("engine"):
+        lines += [f"engine imports {name}" for name in uses("curation", "app", "streamlit")]
+    if module.startswith("curation") or module == "app":
+        lines += [f"imports {name}" for name in uses("torch", "torchvision", "umap")]
+        lines += [f"imports {n}" for n in uses("engine") if n != "engine" and not
+                  any(n == c or n.startswith(f"{c}.") for c in ENGINE_CONTRACTS)]
+        if not is_view:
+            lines += [f"{name} belongs to the views" for name in uses("streamlit", "curation.views", "app")]
+    if module == "app":
+        lines += [f"app imports {name}" for name in uses("curation", "engine") if name != "curation"
+                  and name != "curation.views" and not name.startswith("curation.views.")]
+    return lines
+
+
+def _called(node: ast.Call) -> str:
+    """The last part of the called name."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _unsafe_calls(tree: ast.AST) -> list[str]:
+    """Calls that would run what a file holds."""
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        keywords = {k.arg: k.value.value if isinstance(k.value, ast.Constant) else ... for k in node.keywords}
+        if isinstance(node.func, ast.Attribute) and ast.unparse(node.func) == "torch.load" \
+                and keywords.get("weights_only") is not True:
+            lines.append(f"line {node.lineno}: torch.load without weights_only=True")
+        if keywords.get("allow_pickle", False) is not False:
+            lines.append(f"line {node.lineno}: allow_pickle")
+        if _called(node) in ("read_pickle", "to_pickle", "eval", "exec") and not (
+                isinstance(node.func, ast.Attribute) and node.func.attr in ("eval", "exec")):
+            lines.append(f"line {node.lineno}: {_called(node)}")
+    return lines
+
+
+def source_files() -> list[Path]:
+    folders = ("engine", "curation", "benchmarks", "tests")
+    return [ROOT / "app.py", *(path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))]
+
+
+def module_of(path: Path) -> tuple[str, bool]:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    is_package = parts[-1] == "__init__"
+    return ".".join(parts[:-1] if is_package else parts), is_package
+
+
+@pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_keeps_the_rules(path: Path) -> None:
+    assert broken_rules(path.read_text(encoding="utf-8"), *module_of(path)) == []
+
+
+@pytest.mark.parametrize(("module", "source", "rule"), [
+    ("engine.train", "from curation.project import Project", "engine imports curation.project"),
+    ("engine.train", "def f():\n    import streamlit", "engine imports streamlit"),
+    ("curation.ledger", "import torch.nn as nn", "imports torch.nn"),
+    ("curation.ledger", "from engine.train import train", "imports engine.train"),
+    ("curation.ledger", "from engine import trainer", "imports engine.trainer"),
+    ("curation.ledger", "import streamlit as st", "streamlit belongs to the views"),
+    ("curation.ledger", "from .views import state", "curation.views belongs to the views"),
+    ("curation.ledger", "importlib.import_module('torch')", "imports torch"),
+    ("curation.ledger", "importlib.import_module(name)", f"imports {UNREADABLE}"),
+    ("curation.ledger", "importlib.import_module(f'torch.{name}')", "imports torch"),
+    ("curation.views.data", "from torchvision import models", "imports torchvision"),
+    ("curation.views.data", "from engine.roles import rotation_groups", "imports engine.roles"),
+    ("app", "from curation.project import Project", "app imports curation.project"),
+    ("engine.checkpoint", "import torch\ntorch.load(path)", "line 2: torch.load without weights_only=True"),
+    ("engine.checkpoint", "torch.load(path, weights_only=False)", "line 1: torch.load without weights_only=True"),
+    ("engine.data", "np.load(path, allow_pickle=True)", "line 1: allow_pickle"),
+    ("engine.data", "np.load(path, allow_pickle=flag)", "line 1: allow_pickle"),
+    ("benchmarks.speed", "from joblib import load", "imports the pickler joblib"),
+    ("tests.fakes", "pd.read_pickle(path)", "line 1: read_pickle"),
+    ("curation.selection", "eval(text)", "line 1: eval"),
+])
+def test_a_file_that_breaks_a_rule_is_caught(module: str, source: str, rule: str) -> None:
+    assert rule in broken_rules(source, module)
+
+
+@pytest.mark.parametrize(("module", "source"), [
+    ("curation.views.data", "import streamlit as st\nfrom engine.rundir import RunDir"),
+    ("curation.ledger", "from engine.manifest import read_info\nfrom curation import replay"),
+    ("engine.train", "import torch\nfrom engine import roles\ntorch.load(path, weights_only=True)\nmodel.eval()"),
+    ("engine.data", "np.load(path, allow_pickle=False)"),
+    ("curation.views.main", "importlib.import_module(f'curation.views.{name}')"),
+    ("app", "import streamlit as st\nfrom curation.views import main"),
+])
+def test_a_file_that_keeps_them_is_not(module: str, source: str) -> None:
+    assert broken_rules(source, module) == []
+
+
+def test_curation_loads_neither_torch_nor_streamlit_however_deep() -> None:
+    modules = [name for path in sorted((ROOT / "curation").rglob("*.py"))
+               if "views" not in path.parts and (name := module_of(path)[0]) != "curation.__main__"]
+    assert len(modules) > 10
+    program = f"import sys, {', '.join(modules)}\nprint(sorted({{'torch', 'streamlit'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
