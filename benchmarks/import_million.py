@@ -4,6 +4,9 @@
 
 Writes key lists of Clothing1M's proportions into a temporary folder (no image exists), imports them in a process of
 its own and prints what it took. Peak memory is that process's own maximum resident set.
+
+Last results, 2 shared x86-64 cores (load 4), Python 3.11, pyarrow 26: 1,024,000 rows in 5.6 s with start-up (4.0 s
+without), 184,134 rows/s, peak memory 653 MiB; 2,000 keys, so the libraries alone: 1.0 s, 174 MiB. One run each.
 """
 
 import platform
@@ -58,7 +61,7 @@ def main(num_keys: int = 1_000_000) -> None:
         manifest_mb = (project / "manifest.parquet").stat().st_size / 1e6
     peak_mb = int(done.stdout.rsplit("peak_kb", 1)[1]) / 1024
     num_rows = num_keys + 14 * num_keys // 1000 + num_keys // 100
-    print("\n".join(line for line in done.stdout.splitlines()[:7]))
+    print("\n".join(done.stdout.splitlines()[:6]))
     print(f"lists {size_mb:.0f} MB -> manifest {manifest_mb:.0f} MB")
     print(f"{seconds:.1f} s with start-up, {num_rows / seconds:,.0f} rows/s, peak memory {peak_mb:,.0f} MiB")
     print(f"hardware: {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, "

@@ -104,7 +104,7 @@ def test_each_broken_csv_line_is_one_line_with_its_row(tmp_path):
         b"c.png, ,train,,\n"            # 8 no label
         b"../out.png,cat,train,,\n"     # 9 leaves root
         b"/etc/passwd,cat,train,,\n"    # 10 leaves root
-        b"c.png,\xff\xfe,train,,\n"     # 11 bad bytes in the label: no label left
+        b"c.png,\xff\xfe,train,,\xff\n"  # 11 bad bytes in the label: no label left
         b"c.png,cat,future,,\n"         # 12 unknown split
         b"c.png,cat,test,,\"a\nb\"\n"   # 13 good, a line break inside quotes
         b"gone.png,cat,train,,\n")      # 14 missing

@@ -94,11 +94,12 @@ def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -
 
 
 def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Problems) -> tuple[pa.Table, np.ndarray]:
-    """(rows, row numbers) whose needed columns are text. Each value that is not UTF-8 is reported; others are null."""
+    """(rows, row numbers) whose needed columns are text. A row that is not UTF-8 gives one line, however often."""
     needed = {column for meaning, column in ours.items() if meaning in ("path", "given_label", "split", "sample_id")}
-    is_lost = np.zeros(len(frame.rows), dtype=bool)
-    for column, is_bad in frame.bad_bytes.items():
-        is_new = is_bad & ~is_lost
+    is_lost, is_reported = np.zeros((2, len(frame.rows)), dtype=bool)
+    for column, is_bad in sorted(frame.bad_bytes.items(), key=lambda item: item[0] not in needed):
+        is_new = is_bad & ~is_reported
+        is_reported |= is_bad
         is_lost |= is_bad if column in needed else False
         for place in np.flatnonzero(is_new):
             problems.add("not UTF-8", f"text must be UTF-8; the bytes of column {column!r} are not", file=name,
