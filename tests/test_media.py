@@ -12,14 +12,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from curation.project import Project
 from curation.views import media
 from tests.fakes import make_project, write_manifest
 
 
-def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """(status, headers, body) of a GET on an app that has our routes alone."""
+def get(url: str, routes: list[Route] = media.ROUTES, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """(status, headers, body) of a GET on an app that has these routes alone."""
     sent: list[Any] = []
 
     async def call() -> None:
@@ -34,7 +35,7 @@ def get(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
                  "raw_path": parts.path.encode(), "query_string": parts.query.encode(), "root_path": "",
                  "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()],
                  "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 1)}
-        await Starlette(routes=media.ROUTES)(scope, receive, send)
+        await Starlette(routes=routes)(scope, receive, send)
 
     asyncio.run(call())
     found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}

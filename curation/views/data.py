@@ -13,9 +13,9 @@ from curation.views.import_form import demo_button, import_form
 from curation.views.pictures import show_pictures
 from engine.manifest import MANIFEST_NAME, SPLITS
 
-MAX_BARS = 40
+MAX_BARS = 30
 MAX_REPORT_ROWS = 5000
-GIVEN_COLOR, TRUE_COLOR, WRONG_COLOR = "#0F766E", "#94A3A0", "#D97706"
+GIVEN_COLOR, WRONG_COLOR, UNKNOWN_COLOR, TRUE_COLOR = "#0F766E", "#D97706", "#7DA8A2", "#14201E"
 SPLIT_HELP = {"train": "Samples that a run trains on or routes to validation.",
               "clean": "Samples with trusted labels, to watch accuracy on while training.",
               "test": "Samples for the final figure, read once at a run's end."}
@@ -147,25 +147,26 @@ def class_counts(labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def _class_chart(counts: pd.DataFrame) -> go.Figure:
+    """Horizontal bars, so that long class names neither turn nor get cut."""
     # Numbers on the axis, names as its tick texts: two classes may look alike once shortened and must not merge.
-    x = np.arange(len(counts))
-    names = [html.escape(name if len(name) <= 22 else name[:21] + "...", quote=False) for name in counts.index]
+    y = np.arange(len(counts))
+    names = [html.escape(name if len(name) <= 30 else name[:29] + "...", quote=False) for name in counts.index]
     right, unknown = counts["known"] - counts["wrong"], counts["given"] - counts["known"]
     figure = go.Figure()
     for values, name, color in ((right, "given, right", GIVEN_COLOR), (counts["wrong"], "given, wrong", WRONG_COLOR),
-                                (unknown, "given, truth unknown", "#7DA8A2")):
+                                (unknown, "given, truth unknown", UNKNOWN_COLOR)):
         if values.sum():
-            figure.add_bar(x=x, y=values, name=name, marker={"color": color}, customdata=names,
-                           hovertemplate="%{customdata}: %{y:,}")
+            figure.add_bar(y=y, x=values, name=name, marker={"color": color}, customdata=names, orientation="h",
+                           hovertemplate="%{customdata}: %{x:,}")
     if counts["known"].sum():
-        figure.add_scatter(x=x, y=counts["true"], name="true label", mode="markers", customdata=names,
-                           marker={"symbol": "line-ew", "size": 16, "line": {"width": 2.5, "color": "#14201E"}},
-                           hovertemplate="%{customdata}: %{y:,}")
+        figure.add_scatter(y=y, x=counts["true"], name="true label", mode="markers", customdata=names,
+                           marker={"symbol": "line-ns", "size": 15, "line": {"width": 2.5, "color": TRUE_COLOR}},
+                           hovertemplate="%{customdata}: %{x:,}")
     figure.update_layout(
-        barmode="stack", height=300, bargap=0.35, margin={"l": 4, "r": 4, "t": 4, "b": 4},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        xaxis={"tickvals": x, "ticktext": names, "title": "class", "range": [-0.6, max(len(x), 4) - 0.4]},
-        yaxis={"title": "samples", "tickformat": ",", "rangemode": "tozero"})
+        barmode="stack", height=max(180, 100 + 23 * len(y)), bargap=0.3, margin={"l": 4, "r": 12, "t": 4, "b": 4},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        yaxis={"tickvals": y, "ticktext": names, "range": [len(y) - 0.4, -0.6], "automargin": True, "showgrid": False},
+        xaxis={"title": {"text": "samples", "standoff": 6}, "tickformat": ",", "rangemode": "tozero", "showgrid": True})
     return figure
 
 
@@ -244,7 +245,8 @@ def _import_report(project: Project) -> None:
             "kind": "Kind", "action": "What was done",
             "findings": st.column_config.NumberColumn("Findings", format="localized")})
     shown = report if kind is None else report[report["kind"] == kind]
-    st.dataframe(shown.head(MAX_REPORT_ROWS), hide_index=True, height=min(420, 38 + 35 * len(shown)), column_config={
+    height = min(420, 38 + 35 * len(shown))
+    st.dataframe(shown.head(MAX_REPORT_ROWS), hide_index=True, height=height, placeholder="", column_config={
         "file": "File", "row": st.column_config.NumberColumn("Line", format="%d"), "sample_id": "Sample",
         "kind": "Kind", "reason": st.column_config.TextColumn("Reason", width="large"), "action": "What was done"})
     if len(shown) > MAX_REPORT_ROWS:

@@ -48,7 +48,12 @@ def sidebar() -> None:
         if names:
             st.selectbox("Project", names, key=PROJECT_KEY, bind="query-params",
                          help="A data set with its decisions and runs. Add one on the Data page.")
-            _run_picker(Project.open(projects_home() / st.session_state[PROJECT_KEY]))
+            try:
+                _run_picker(Project.open(projects_home() / st.session_state[PROJECT_KEY]))
+            except ValueError as error:  # the page says what is wrong; here is no room for it
+                if not is_ours(error):
+                    raise
+                st.caption("This project cannot be opened.")
         st.text_input("Your name", value=_login_name(), key=USER_KEY, max_chars=60, persist_state="session",
                       help="Written beside every decision you take, so that others can see who decided what.")
 

@@ -1,0 +1,104 @@
+"""The addresses of the pages, and the running server: it opens links at once and answers to its own names alone."""
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curation.views import shell
+from tests.fakes import make_project
+from tests.test_media import get
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", [name for name in shell.PAGES if name != shell.DEFAULT_PAGE])
+def test_a_pages_address_serves_the_front_end_with_its_root_named(name):
+    status, headers, body = get(f"/{name}?project=pets", shell.ROUTES)
+    assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert body.count(shell._NAME_THE_ROOT.encode()) == 1
+    assert b'<div id="root">' in body
+
+
+def test_the_default_page_is_sent_to_the_root_with_its_query():
+    status, headers, _ = get("/data?project=pets&run=first", shell.ROUTES)
+    assert (status, headers["location"]) == (307, "/?project=pets&run=first")
+
+
+def test_every_page_has_a_module_with_a_page():
+    for name in shell.PAGES:
+        assert (ROOT / "curation" / "views" / f"{name}.py").is_file()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The real app, started as the README says, on a free port."""
+    home = tmp_path_factory.mktemp("projects")
+    make_project(home / "pets", num_train=6)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"WHETSTONE_PROJECTS": str(home)},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert ask(port, "/_stcore/health")[0] == 200
+                break
+            except OSError:
+                assert time.monotonic() < deadline and process.poll() is None, "the app did not come up"
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def ask(port: int, path: str, host: str | None = None) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host or f"127.0.0.1:{port}"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_the_server_serves_pages_and_thumbnails_and_no_folder(server):
+    assert ask(server, "/")[0] == 200
+    assert shell._NAME_THE_ROOT.encode() in ask(server, "/train")[1]
+    assert ask(server, "/api/thumbnail?project=pets&id=train-00000&size=64")[1].startswith(b"\x89PNG")
+    assert ask(server, "/api/thumbnail?project=pets&id=../project.json&size=64")[0] == 404
+    assert b"sample_id" not in ask(server, "/app/static/pets/manifest.parquet")[1]
+
+
+@pytest.mark.parametrize("path", ["/", "/train", "/api/thumbnail?project=pets&id=train-00000&size=64"])
+def test_a_foreign_host_name_is_refused(server, path):
+    assert ask(server, path, host="evil.example")[0] == 400
+
+
+def test_the_server_listens_on_this_machine_alone(server):
+    with socket.socket() as other, pytest.raises(OSError, match="refused|timed out"):
+        other.settimeout(2)
+        other.connect((_own_address(), server))
+
+
+def _own_address() -> str:
+    """An address of this machine other than loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; picks the interface
+            address = str(probe.getsockname()[0])
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+    if address.startswith("127."):
+        pytest.skip("this machine has no address but loopback")
+    return address
