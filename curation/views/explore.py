@@ -12,6 +12,7 @@ import streamlit as st
 
 from curation.project import Project
 from curation.views import actions, filters, state
+from curation.views.layout import side_by_side, style
 from curation.views.legend import legend
 from curation.views.map import CONFIG, Map, build, region_mask, region_of, region_words
 from curation.views.palette import ROLE_COLOURS, colour_columns, info_of
@@ -28,7 +29,7 @@ _COUNT_KEY = "explore.count"
 
 def page() -> None:
     st.title("Explore")
-    st.html(state.ASSETS / "explore.css")
+    style()
     project = state.need_project()
     run = state.current_run(project)
     table = state.sample_table_cached(project, run)
@@ -49,8 +50,7 @@ def _draw_body(project: Project, run: RunDir | None) -> None:
     table = state.sample_table_cached(project, run)
     chosen = filters.filter_bar(table, project.classes, "explore")
     mask = filters.apply(table, chosen)
-    with st.container(key="explore_body"):
-        left, right = st.columns([6, 7], gap="medium")
+    left, right = side_by_side("explore", [6, 7])
     with left:
         region = _map_part(project, run, table, mask)
     phrases = filters.words(chosen)

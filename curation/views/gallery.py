@@ -17,6 +17,8 @@ from curation.views import state
 from curation.views.media import SIZES, thumbnail_url
 from curation.views.palette import NO_VALUE_COLOUR, ROLE_COLOURS, info_of
 
+CHANGE_COLUMN = "change"
+"""A column of ready-made words, shown without its name."""
 OPS = ("validation", "train", "exclude", "relabel", "undo", "next", "previous", "open")
 
 
@@ -118,4 +120,6 @@ def value_words(column: str | None, value: Any) -> str:
         return f"no {name}"
     if isinstance(value, float):
         return f"{name} {value:.3g}" if abs(value) >= 10 else f"{name} {value:.2f}"
+    if column == CHANGE_COLUMN:
+        return str(value)
     return f"{name} {value}" if isinstance(value, int) else f"{name}: {value}"

@@ -32,7 +32,7 @@ CONFIG = {"scrollZoom": True, "displaylogo": False, "displayModeBar": True,
 MARKS = (
     ("pinned to validation", "diamond-open", PIN_COLOURS["validation"]),
     ("pinned to training", "square-open", PIN_COLOURS["train"]),
-    ("excluded", "x-thin-open", ROLE_COLOURS["excluded"]),
+    ("excluded by people", "x-thin-open", ROLE_COLOURS["excluded"]),
 )
 """Decisions are marked on the map whatever it is coloured by."""
 
@@ -188,7 +188,7 @@ def _add_marks(figure: go.Figure, table: pd.DataFrame, xy: np.ndarray, drawn: np
     """Symbols around decided samples; counts are of all of them, drawn or not."""
     pins = _column(table, "pin")
     masks = {"pinned to validation": pins == "validation", "pinned to training": pins == "train",
-             "excluded": _flags(table, "excluded")}
+             "excluded by people": _flags(table, "excluded")}
     found = []
     for name, symbol, colour in MARKS:
         marked = drawn[masks[name][drawn]]
