@@ -4,6 +4,7 @@ Tensors and plain values only, read back with weights_only, so that a checkpoint
 """
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     """
     found, failures = checkpoints(folder), []
     for path in reversed(found):
+        if not zipfile.is_zipfile(path):  # torch writes zip archives; a cut one has lost its directory
+            failures.append(f"{path.name}: cut short or not a checkpoint")
+            continue
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             return state

@@ -19,7 +19,7 @@ EMBEDDINGS = ("umap", "pca", "none")
 HYPERGRADIENTS = ("last_layer", "jvp", "unroll", "finite_difference")
 WEIGHT_INPUTS = ("features", "features_label_loss")
 LOSSES = ("cross_entropy", "generalized_cross_entropy")
-GUARDS = ("off", "confident")
+GUARDS = ("off", "confident", "agree")
 VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean")
 WEIGHT_SOURCES = ("uniform", "features", "loss")
 
@@ -149,8 +149,9 @@ class RunConfig:
         8, "Each epoch one of this many random groups rests out of training, so every sample collects held-out "
         "predictions. Methods with a fixed split or none do not rotate. None: off.", unit="groups", low=2, high=1000)
     guard: str = _setting(
-        "confident", "Noise guard of hard validation samples: withhold those whose held-out predictions confidently "
-        "name another class. Hard is not wrong.", choices=GUARDS)
+        "agree", "Noise guard of hard validation samples: hard is not wrong. agree: admit a sample only if its "
+        "held-out predictions support its label; disputed ones wait for people. confident: withhold only those that "
+        "they confidently dispute. off: admit all.", choices=GUARDS)
     network: str = _setting(
         "auto", "Classifier. auto: small up to 32 pixels, resnet18 above.", choices=NETWORKS)
     weights: str | None = _setting(

@@ -121,8 +121,7 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
 
 def _label_codes(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
     """Positions in `classes`, -1 for null or unknown names."""
-    codes = pd.Categorical(names.astype(object), categories=list(classes)).codes
-    return codes.astype(np.int64)
+    return pd.Index(list(classes), dtype=object).get_indexer(pd.Index(names, dtype=object)).astype(np.int64)
 
 
 def _apply_decisions(decisions: pd.DataFrame, rows: pd.DataFrame, train_idx: np.ndarray, labels: np.ndarray,

@@ -51,6 +51,15 @@ def confident_suggestion(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N:
     return np.where(is_suspected_N, best_N, -1)
 
 
+def guarded(kind: str, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> np.ndarray:
+    """Who may be routed, (N,) bool: known from held-out predictions, and not disputed by them.
+
+    "confident": they do not confidently name another class. "agree": moreover their most probable class is the label.
+    """
+    passed = is_known_N & (confident_suggestion(probs_NC, labels_N, is_known_N) < 0)
+    return passed & (probs_NC.argmax(1) == labels_N) if kind == "agree" else passed
+
+
 def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_member_N: np.ndarray,
                           num_neighbors: int) -> np.ndarray:
     """Rows of each member's nearest same-class members by cosine similarity, (N, k) int64, -1 where there are none.

@@ -258,10 +258,10 @@ def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
     probs_NC, is_known = trainer.record.heldout_predictions()
     suggestions = roles.confident_suggestion(probs_NC, data.train_labels, is_known)
     run.write_signals(trainer.record.frame(data.sample_ids[data.train_idx], data.train_labels, trainer.role_codes,
-                                           _why(trainer, suggestions), suggestions, data.classes))
+                                           _why(trainer, suggestions, is_known), suggestions, data.classes))
 
 
-def _why(trainer: Trainer, suggestions: np.ndarray) -> np.ndarray:
+def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     """One note a sample on its role: decision, guard, coverage, rotation or routing."""
     data, current = trainer.data, trainer.epoch_roles
     source = trainer.config.validation_source
@@ -272,7 +272,7 @@ def _why(trainer: Trainer, suggestions: np.ndarray) -> np.ndarray:
     why[current.kept_by_coverage] = "kept in training by coverage: too many of its neighbours are in validation"
     for row in np.flatnonzero(current.withheld):
         says = f"held-out predictions confidently say {data.classes[suggestions[row]]}" if suggestions[row] >= 0 else \
-            "it has no held-out prediction yet"
+            "held-out predictions do not support its label" if is_known[row] else "it has no held-out prediction yet"
         why[row] = f"withheld by the guard: {says}"
     why[current.resting] = "rests this epoch by rotation, to collect a held-out prediction"
     why[current.routed] = routed.get(source, "routed by a random split")

@@ -17,7 +17,7 @@ from torch import Tensor
 from engine import roles
 from engine.config import RunConfig
 from engine.data import Dataset, ImageStore, augment
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, MetaResult, frozen_running_statistics
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, MetaResult
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.networks import Splitter, make_classifier, make_reweighter, reweighter_inputs
 from engine.rundir import ROLES
@@ -106,6 +106,7 @@ class Trainer:
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
         self.roles: EpochRoles | None = None
         self.totals: dict[str, Tensor] = {}
+        self.held: dict[str, Tensor] = {}
 
     # -- one epoch
 
@@ -124,8 +125,7 @@ class Trainer:
         previous = self.roles
         self.roles = self._assign(epoch, previous)
         self.record.start_epoch()
-        self.totals = {name: torch.zeros((), device=self.device) for name in
-                       ("loss", "samples", "validation_loss", "validation_rows")}
+        self.totals = {name: torch.zeros((), device=self.device) for name in ("loss", "samples")}
 
     @property
     def epoch_roles(self) -> EpochRoles:
@@ -147,7 +147,7 @@ class Trainer:
         config, data, none = self.config, self.data, np.zeros(self.data.num_train, dtype=bool)
         source, labels = config.validation_source, data.train_labels
         is_warmup = epoch <= config.warmup_epochs
-        guarded = neighbours = None
+        eligible = neighbours = None
         routing = roles.Routing(routed=self.active & (data.pins == -1), unguarded=none, withheld=none,
                                 kept_by_coverage=none)
         if source in ("random", "easy", "hard") or (source == "learned" and is_warmup and not config.rotation_groups):
@@ -159,9 +159,9 @@ class Trainer:
             if source in ("easy", "hard"):
                 assert self.ranking is not None, "easy and hard need a ranking"
                 scores = -self.ranking if source == "easy" else self.ranking
-                guarded = self._guard() if source == "hard" else None
+                eligible = self._guard() if source == "hard" else None
             routing = roles.route(scores, labels, self.active, data.pins, fraction=config.val_fraction,
-                                  is_eligible_N=guarded)
+                                  is_eligible_N=eligible)
         elif source == "learned" and not is_warmup:
             features = self.record.tensors["features"].float().cpu().numpy()
             has_features = self.record.tensors["has_features"].cpu().numpy()
@@ -184,11 +184,11 @@ class Trainer:
                           is_warmup=is_warmup, num_new=num_new, coverage=coverage)
 
     def _guard(self) -> np.ndarray | None:
-        """(N,) bool, who may be routed: known from held-out predictions and not suspected. None: everybody."""
+        """(N,) bool, who may be routed under the noise guard; None: everybody."""
         if self.config.guard == "off":
             return None
         probs_NC, is_known = self.record.heldout_predictions()
-        return is_known & (roles.confident_suggestion(probs_NC, self.data.train_labels, is_known) < 0)
+        return roles.guarded(self.config.guard, probs_NC, self.data.train_labels, is_known)
 
     def _order(self, epoch: int) -> np.ndarray:
         """Training rows of this epoch's steps: whole permutations of who trains, until every step is filled."""
@@ -223,15 +223,14 @@ class Trainer:
         weights_B, objective = torch.ones_like(losses_B), losses_B.mean()
         is_weighing = self.learns_weights and not self.epoch_roles.is_warmup
         is_meta = is_weighing and len(pool) > 0 and step % config.reweighter.every == 0
-        meta: MetaResult | None = None
         if is_weighing:
             inputs_BK = reweighter_inputs(config.weight_source, config.reweighter.inputs, features_B, labels_B,
                                           losses_B, self.data.num_classes)
             weights_B = self.reweighter(inputs_BK)
             objective = (weights_B.detach() * losses_B).mean()
-        draw = stream(config.seed, "validation", epoch, step)
         if is_meta:
-            meta, labels_V = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr, draw)
+            meta = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr,
+                                       stream(config.seed, "validation", epoch, step))
             # Scaled to unit size (Adam forgets the scale) and through the normalisation of the weights.
             pull_B = meta.hypergradient_B / meta.hypergradient_B.square().mean().sqrt().clamp(min=1e-20)
             objective = objective + (weights_B * pull_B).mean() \
@@ -240,12 +239,8 @@ class Trainer:
         if is_meta:
             self.reweighter_optimizer.step()
             self.reweighter_optimizer.zero_grad()
-        if self.has_splitter and len(pool) > 0 and step % config.splitter.every == 0:
-            if meta is None:
-                logits_V, features_V, labels_V = self._validation_pass(pool, draw)
-            else:
-                logits_V, features_V = meta.logits_V, meta.features_V
-            self._splitter_step(logits_V, features_V, labels_V, stream(config.seed, "splitter", epoch, step))
+        if self.has_splitter and step % config.splitter.every == 0:
+            self._splitter_step(stream(config.seed, "splitter", epoch, step))
         self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B)
         self.totals["loss"] += (weights_B.detach() * losses_B.detach()).sum()
         self.totals["samples"] += len(rows)
@@ -270,28 +265,16 @@ class Trainer:
             group["lr"] = lr
         return lr
 
-    def _draw_validation(self, pool: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """A fresh class-stratified validation batch: images (V, 3, S, S), labels (V,)."""
-        idx = roles.stratified_draw(pool, self.data.labels[pool], self.config.reweighter.val_batch_size, rng)
-        return self.store.batch(idx), self.labels[torch.from_numpy(idx).to(self.device)]
-
     def _hypergradient(self, images_B: Tensor, labels_B: Tensor, weights_B: Tensor, logits_B: Tensor,
-                       features_B: Tensor, pool: np.ndarray, lr: float,
-                       rng: np.random.Generator) -> tuple[MetaResult, Tensor]:
-        images_V, labels_V = self._draw_validation(pool, rng)
+                       features_B: Tensor, pool: np.ndarray, lr: float, rng: np.random.Generator) -> MetaResult:
+        """The hypergradient on a fresh, class-stratified validation batch: a gradient some steps old is not safe."""
+        idx = roles.stratified_draw(pool, self.data.labels[pool], self.config.reweighter.val_batch_size, rng)
         problem = MetaProblem(
-            model=self.model, images_B=images_B, labels_B=labels_B, weights_B=weights_B.detach(), images_V=images_V,
-            labels_V=labels_V, lr=lr, train_loss=cross_entropy,
-            val_loss=LOSS_FUNCTIONS[self.config.reweighter.val_loss],
+            model=self.model, images_B=images_B, labels_B=labels_B, weights_B=weights_B.detach(),
+            images_V=self.store.batch(idx), labels_V=self.labels[torch.from_numpy(idx).to(self.device)], lr=lr,
+            train_loss=cross_entropy, val_loss=LOSS_FUNCTIONS[self.config.reweighter.val_loss],
             train_pass=(logits_B.detach(), features_B.detach()))
-        return HYPERGRADIENT_FUNCTIONS[self.config.reweighter.hypergradient](problem), labels_V
-
-    def _validation_pass(self, pool: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits and features of a fresh validation batch on batch statistics, running ones untouched; labels."""
-        images_V, labels_V = self._draw_validation(pool, rng)
-        with torch.no_grad(), frozen_running_statistics(self.model):
-            logits_V, features_V = self.model(images_V)
-        return logits_V, features_V, labels_V
+        return HYPERGRADIENT_FUNCTIONS[self.config.reweighter.hypergradient](problem)
 
     def _classifier_step(self, objective: Tensor, losses_B: Tensor, epoch: int, step: int, idx: np.ndarray) -> None:
         """One backward for classifier and reweighter together; refuses non-finite values before any update."""
@@ -306,29 +289,35 @@ class Trainer:
             ids = self.data.sample_ids[idx[is_bad] if is_bad.any() else idx]
             shown = ", ".join(map(str, ids[:16])) + (f" and {len(ids) - 16} more" if len(ids) > 16 else "")
             raise NonFiniteError(
-                f"a {what} must be finite; epoch {epoch} step {step + 1} gave {float(objective.detach()):g} on samples {shown}; "
-                "nothing was updated: lower lr, or exclude the samples if they are damaged")
+                f"a {what} must be finite; epoch {epoch} step {step + 1} gave {float(objective.detach()):g} on samples "
+                f"{shown}; nothing was updated: lower lr, or exclude the samples if they are damaged")
         self.optimizer.step()
 
-    def _splitter_step(self, logits_V: Tensor, features_V: Tensor, labels_V: Tensor, rng: np.random.Generator) -> None:
-        """One step of the splitter on this validation batch and a random batch of all data."""
-        config = self.config
+    def _splitter_step(self, rng: np.random.Generator) -> None:
+        """One step of the splitter, on samples held out in the epoch before and on a random batch of all data.
+
+        Held out means routed or resting: the resting ones are a random sample, without which the splitter would only
+        ever learn about those it chose itself (and the guard let through). Their predictions were made at the end of
+        that epoch, so they cost nothing more, and they are never read back after training on the sample.
+        """
+        config, held = self.config, self.held
         rows = np.flatnonzero(self.active & (self.data.pins == 0) & self.record.tensors["has_features"].cpu().numpy())
-        if not len(rows):
+        if not held or not len(rows):
             return
+        val = torch.from_numpy(rng.integers(0, len(held["labels"]), size=config.reweighter.val_batch_size)).to(
+            self.device)
+        features_V, logits_V, labels_V = held["features"][val].float(), held["logits"][val], held["labels"][val]
         rows = rows[rng.integers(0, len(rows), size=min(4 * config.batch_size, len(rows)))]
         rows_R = torch.from_numpy(rows).to(self.device)
         labels_R = self.labels[torch.from_numpy(self.data.train_idx[rows]).to(self.device)]
         features_R = self.record.tensors["features"][rows_R].float()
         with torch.no_grad():
             probs_R = torch.softmax(self.model.head(features_R), dim=1)
-        val_loss_V = LOSS_FUNCTIONS[config.reweighter.val_loss](logits_V, labels_V)
-        self.totals["validation_loss"] += cross_entropy(logits_V, labels_V).sum()
-        self.totals["validation_rows"] += len(labels_V)
         loss = splitter_loss(
             config.splitter, config.val_fraction, self.data.num_classes,
             validation_logits_V=self.splitter(features_V, torch.softmax(logits_V, dim=1), labels_V),
-            is_correct_V=logits_V.argmax(1) == labels_V, losses_V=val_loss_V,
+            is_correct_V=logits_V.argmax(1) == labels_V,
+            losses_V=LOSS_FUNCTIONS[config.reweighter.val_loss](logits_V, labels_V),
             random_logits_R=self.splitter(features_R, probs_R, labels_R), labels_R=labels_R)
         self.splitter_optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -342,6 +331,8 @@ class Trainer:
             rows_t = torch.from_numpy(rows).to(self.device)
             labels = self.labels[torch.from_numpy(self.data.train_idx[rows]).to(self.device)]
             self.record.observe_heldout(rows_t, logits, features, labels, epoch)
+            if self.has_splitter:
+                self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels}
         if not self.epoch_roles.is_warmup:
             self.record.count_routes(torch.from_numpy(self.epoch_roles.routed).to(self.device))
         self.record.end_epoch(self.score_splitter() if self.has_splitter else None)
@@ -381,7 +372,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""
         state: dict[str, Any] = {name: module.state_dict() for name, module in self._modules.items()}
-        state["record"], state["totals"] = self.record.tensors, self.totals
+        state["record"], state["totals"], state["held"] = self.record.tensors, self.totals, self.held
         if self.roles is not None:
             state["roles"] = {f: torch.from_numpy(value) if isinstance(value := getattr(self.roles, f), np.ndarray)
                               else value for f in EpochRoles.__slots__}  # type: ignore[attr-defined]
@@ -392,6 +383,7 @@ class Trainer:
             module.load_state_dict(state[name])
         self.record.tensors = {k: v.to(self.device) for k, v in state["record"].items()}
         self.totals = {k: v.to(self.device) for k, v in state["totals"].items()}
+        self.held = {k: v.to(self.device) for k, v in state["held"].items()}
         if "roles" in state:
             self.roles = EpochRoles(**{f: value.numpy() if isinstance(value, Tensor) else value
                                        for f, value in state["roles"].items()})

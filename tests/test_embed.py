@@ -1,0 +1,69 @@
+"""Neighbours against brute force; maps are deterministic and place like by like."""
+
+import numpy as np
+import pytest
+
+from engine import embed
+
+
+def clusters(num=120, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((3, 8)) * 4
+    labels = np.arange(num) % 3
+    return (centres[labels] + rng.standard_normal((num, 8))).astype(np.float32), labels
+
+
+def test_neighbours_are_the_nearest_others_by_cosine():
+    features, _ = clusters()
+    indices, distances = embed.nearest_neighbours(features, 5)
+    unit = features.astype(np.float64) / np.linalg.norm(features, axis=1, keepdims=True)
+    for i in range(len(features)):
+        cosine = 1 - unit @ unit[i]
+        cosine[i] = np.inf
+        expected = np.argsort(cosine)[:5]
+        np.testing.assert_allclose(np.sort(distances[i]), np.sort(cosine[expected]), atol=1e-5)
+        assert set(indices[i]) == set(expected)
+
+
+def test_pca_keeps_the_two_directions_of_largest_variance():
+    from sklearn.decomposition import PCA
+
+    features, _ = clusters()
+    found, used = embed.project(features, "pca", 0)
+    expected = PCA(2).fit_transform(features)
+    assert used == "pca"
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_umap_keeps_neighbours_and_repeats_under_a_seed():
+    features, labels = clusters()
+    first, used = embed.project(features, "umap", 7)
+    second, _ = embed.project(features, "umap", 7)
+    assert used == "umap" and (first == second).all()
+    from sklearn.manifold import trustworthiness
+
+    assert trustworthiness(features, first, n_neighbors=5, metric="cosine") > 0.8
+    assert first.shape == (120, 2) and len(labels) == 120
+
+
+def test_samples_beyond_the_fitted_ones_lie_beside_their_neighbours(monkeypatch):
+    features, labels = clusters(300)
+    monkeypatch.setattr(embed, "MAX_FITTED", 150)
+
+    class FakeUmap:
+        class UMAP:
+            def __init__(self, **_):
+                pass
+
+            def fit_transform(self, rows):
+                return rows[:, :2]
+
+    xy = embed._umap(FakeUmap, features, 0)
+    centres = np.stack([xy[labels == c].mean(0) for c in range(3)])
+    nearest = np.argmin(((xy[:, None] - centres) ** 2).sum(2), 1)
+    assert (nearest == labels).mean() > 0.7 and np.isfinite(xy).all()
+
+
+def test_too_few_samples_for_umap_fall_back_to_pca():
+    assert embed.project(np.eye(5, dtype=np.float32), "umap", 0)[1] == "pca"

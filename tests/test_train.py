@@ -1,0 +1,250 @@
+"""Whole runs: the run directory is contract 2, cancel and kill resume to the same end, bad input is one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine import checkpoint
+from engine.config import RunConfig
+from engine.manifest import DECISIONS_NAME, ManifestError
+from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
+from engine.train import embed_again, resume, train
+from engine.trainer import NonFiniteError, Trainer
+from tests.fakes import make_project
+
+FAST = {"epochs": 4, "batch_size": 16, "augment": "shift", "warmup_fraction": 0.3, "rotation_groups": 3,
+        "embedding": "pca", "num_threads": 1, "reweighter": {"every": 1, "val_batch_size": 8},
+        "splitter": {"every": 1, "num_neighbors": 3}}
+
+
+def config_of(**changes) -> RunConfig:
+    return RunConfig.from_dict({**FAST, **changes})
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    return make_project(tmp_path / "fake", num_train=60, size=8)
+
+
+def decide(project: Path, **columns) -> None:
+    pd.DataFrame(columns).to_parquet(project / DECISIONS_NAME, index=False)
+
+
+@pytest.mark.parametrize("method", ["molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net"])
+def test_every_method_leaves_a_complete_run_directory(project, method):
+    run = train(config_of(method=method, folds=2), project, "first")
+    status, metrics, signals = run.read_status(), run.read_metrics(), run.read_signals()
+    assert status["state"] == "done" and status["error"] is None and status["epoch"] == 4
+    assert tuple(signals.columns) == SIGNAL_COLUMNS and len(signals) == 60
+    assert metrics["epoch"].tolist() == [1, 2, 3, 4] and metrics["clean_accuracy"].notna().all()
+    assert metrics["test_accuracy"].isna().tolist() == [True, True, True, False], "test is read once, at the end"
+    predictions = run.read_predictions()
+    assert predictions["split"].value_counts().to_dict() == {"clean": 12, "test": 12}
+    right = (predictions["label"] == predictions["prediction"])[predictions["split"] == "test"]
+    assert right.mean() == pytest.approx(metrics["test_accuracy"].iloc[-1])
+    embedding, neighbours = run.read_embedding(), run.read_neighbours()
+    assert embedding["sample_id"].tolist() == signals["sample_id"].tolist()
+    assert neighbours[0].shape == (60, 15) and (neighbours[0] != np.arange(60)[:, None]).all()
+    history = run.read_history(5)
+    assert len(history) == 4 and history["margin"].iloc[-1] == pytest.approx(signals["margin"].iloc[5], abs=2e-3)
+    assert history["role"].iloc[-1] == signals["role"].iloc[5]
+    assert signals["margin"].between(-1, 1).all()
+    if method != "erm":
+        in_training = signals["role"] == "train"
+        assert signals.loc[in_training, "weight"].mean() == pytest.approx(1, abs=0.02)
+        assert (signals["role"] == "validation").sum() == 6 == metrics["num_routed"].iloc[-1]
+    document = run.read_config()
+    assert RunConfig.from_dict(document["config"]) == config_of(method=method, folds=2)
+    assert document["manifest_digest"] and document["versions"]["torch"]
+    assert len(checkpoint.checkpoints(run.checkpoint_dir)) == 2
+
+
+def test_decisions_reach_the_run_and_later_ones_do_not(project):
+    decide(project, sample_id=["train-00000", "train-00001", "train-00002", "train-00003", "gone"],
+           pin=["validation", "train", None, None, "train"], excluded=[False, False, True, False, False],
+           label=[None, None, None, "bird", None])
+    run = train(config_of(), project, "first")
+    decide(project, sample_id=["train-00005"], pin=[None], excluded=[True], label=[None])
+    signals = run.read_signals().set_index("sample_id")
+    assert signals.loc["train-00000", "role"] == "validation" and signals.loc["train-00000", "why"] == \
+        "pinned to validation"
+    assert signals.loc["train-00001", "role"] == "train"
+    assert signals.loc["train-00002", "role"] == "excluded" and np.isnan(signals.loc["train-00002", "margin"])
+    assert signals.loc["train-00005", "role"] != "excluded"
+    assert run.read_config()["num_decisions"] == 5
+
+
+def test_a_relabel_to_an_unknown_class_fails_with_one_line(project):
+    decide(project, sample_id=["train-00000"], pin=[None], excluded=[False], label=["cow"])
+    with pytest.raises(ManifestError, match="a relabel must name one of the project's classes; got 'cow'"):
+        train(config_of(), project, "first")
+    status = RunDir.of(project, "first").read_status()
+    assert status["state"] == "failed" and "cow" in status["error"]
+
+
+def cancel_in_epoch(monkeypatch, epoch: int, step: int) -> None:
+    """Ask for a cancel as a person would, with the file, at a chosen step; look for it at every step."""
+    before = Trainer._step
+
+    def asking(self, at_epoch, at_step, *rest):
+        before(self, at_epoch, at_step, *rest)
+        if (at_epoch, at_step) == (epoch, step):
+            asking.run.request_cancel()
+            time.sleep(0.15)
+
+    monkeypatch.setattr(Trainer, "_step", asking)
+    return asking
+
+
+def equal_runs(a: RunDir, b: RunDir) -> None:
+    pd.testing.assert_frame_equal(a.read_signals(), b.read_signals(), check_exact=True)
+    drop = {"seconds"}
+    for x, y in zip(a.read_metrics().to_dict("records"), b.read_metrics().to_dict("records"), strict=True):
+        assert json.dumps({k: v for k, v in x.items() if k not in drop}) == \
+            json.dumps({k: v for k, v in y.items() if k not in drop})
+    for file in sorted((a.path / "history").iterdir()):
+        assert file.read_bytes() == (b.path / "history" / file.name).read_bytes()
+    pd.testing.assert_frame_equal(a.read_embedding(), b.read_embedding(), check_exact=True)
+
+
+def test_cancelled_in_mid_epoch_and_resumed_equals_uninterrupted(project, monkeypatch):
+    whole = train(config_of(), project, "whole")
+    asking = cancel_in_epoch(monkeypatch, epoch=3, step=1)
+    asking.run = RunDir.of(project, "cut")
+    cut = train(config_of(), project, "cut")
+    assert cut.read_status()["state"] == "cancelled" and len(cut.read_metrics()) == 2
+    assert checkpoint.checkpoints(cut.checkpoint_dir)[-1].name == "state-00003-0000002.pt"
+    monkeypatch.undo()
+    assert resume(project, "cut").read_status()["state"] == "done"
+    equal_runs(whole, cut)
+
+
+def test_a_run_cancelled_while_ranking_keeps_its_folds(project, monkeypatch):
+    config = config_of(method="lrw_hard", folds=3)
+    whole = train(config, project, "whole")
+    asking, calls = cancel_in_epoch(monkeypatch, epoch=2, step=0), []
+    asking.run = RunDir.of(project, "cut")
+    first_init = Trainer.__init__
+
+    def counting(self, *args, **kwargs):
+        calls.append(kwargs)
+        if len(calls) == 1:
+            asking.run = RunDir.of(project, "elsewhere")  # let the first fold pass
+            asking.run.path.mkdir(parents=True)
+        else:
+            asking.run = RunDir.of(project, "cut")
+        first_init(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "__init__", counting)
+    cut = train(config, project, "cut")
+    assert cut.read_status()["state"] == "cancelled" and (cut.checkpoint_dir / "fold-0.npy").exists()
+    monkeypatch.undo()
+    resume(project, "cut")
+    equal_runs(whole, cut)
+
+
+@pytest.mark.slow
+def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(project):
+    settings = ["--set", "epochs=16", "--set", "batch_size=8", "--set", "embedding=pca", "--set", "num_threads=1",
+                "--set", "checkpoint_seconds=0.2", "--set", "rotation_groups=4"]
+    command = [sys.executable, "-m", "engine", "train", str(project)]
+    root = Path(__file__).parent.parent
+    subprocess.run([*command, "--name", "whole", *settings], cwd=root, check=True, capture_output=True)
+    process = subprocess.Popen([*command, "--name", "cut", *settings], cwd=root, stdout=subprocess.DEVNULL)
+    cut = RunDir.of(project, "cut")
+    deadline = time.monotonic() + 60
+    while len(cut.read_metrics()) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert cut.read_status()["state"] == "running" and not cut.read_status()["is_alive"]
+    assert 5 <= len(cut.read_metrics()) < 16, "it must have been killed while it trained"
+    subprocess.run([*command, "--resume", "cut"], cwd=root, check=True, capture_output=True)
+    equal_runs(RunDir.of(project, "whole"), cut)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(project, monkeypatch):
+    whole = train(config_of(), project, "whole")
+    asking = cancel_in_epoch(monkeypatch, epoch=4, step=1)
+    asking.run = RunDir.of(project, "cut")
+    cut = train(config_of(), project, "cut")
+    monkeypatch.undo()
+    newest = checkpoint.checkpoints(cut.checkpoint_dir)[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    resume(project, "cut")
+    equal_runs(whole, cut)
+    for path in checkpoint.checkpoints(cut.checkpoint_dir):
+        path.write_bytes(b"junk")
+    with pytest.raises(checkpoint.CheckpointError, match="a checkpoint must be readable; state-"):
+        checkpoint.load_newest(cut.checkpoint_dir)
+
+
+def test_a_non_finite_loss_ends_in_a_failed_status_with_the_reason(project):
+    with pytest.raises(NonFiniteError, match="epoch 1 step"):
+        train(config_of(method="erm", lr=100.0, momentum=0.99, epochs=1, batch_size=2, weight_decay=1.0), project,
+              "wild")
+    status = RunDir.of(project, "wild").read_status()
+    assert status["state"] == "failed" and "on samples train-" in status["error"]
+
+
+def test_names_are_taken_once_and_changed_data_is_not_resumed(project):
+    train(config_of(epochs=1, method="erm"), project, "first")
+    with pytest.raises(RunDirError, match="'first' exists; choose another or --resume first"):
+        train(config_of(epochs=1), project, "first")
+    with pytest.raises(RunDirError, match="a name must be 1 to 64 letters"):
+        train(config_of(epochs=1), project, "../outside")
+    run = RunDir.of(project, "first")
+    run.write_status(**run.read_status() | {"state": "cancelled"})
+    run.write_config(run.read_config() | {"manifest_digest": "0"})
+    with pytest.raises(RunDirError, match="the manifest changed since 'first' began"):
+        resume(project, "first")
+
+
+def test_an_unreadable_image_is_left_out_and_says_so(project):
+    (project / "images" / "train" / "00004.png").write_bytes(b"no image")
+    run = train(config_of(), project, "first")
+    row = run.read_signals().set_index("sample_id").loc["train-00004"]
+    assert row["role"] == "excluded" and row["why"].startswith("unreadable image: cannot identify image file")
+
+
+def test_a_status_is_never_half_written_and_beats_while_it_trains(project):
+    seen, stop, run = [], threading.Event(), RunDir.of(project, "first")
+
+    def watch():
+        while not stop.is_set():
+            if run.exists():
+                seen.append(run.read_status()["state"])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    train(config_of(), project, "first")
+    stop.set()
+    watcher.join()
+    assert set(seen) <= {"queued", "running", "done"} and "running" in seen
+
+
+def test_the_map_can_be_made_again(project):
+    run = train(config_of(embedding="none"), project, "first")
+    assert run.read_embedding() is None
+    embed_again(project, "first", "pca", lambda _: None)
+    assert len(run.read_embedding()) == 60
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line(project):
+    def engine(*args):
+        return subprocess.run([sys.executable, "-m", "engine", *args], cwd=Path(__file__).parent.parent,
+                              capture_output=True, text=True)
+
+    wrong = engine("train", str(project), "--name", "x", "--set", "epochs=0")
+    assert wrong.returncode == 2 and wrong.stderr.strip() == "error: epochs must lie in [1, 100000]; got 0"
+    none = engine("train", str(project / "nowhere"), "--name", "x")
+    assert none.returncode == 2 and "a project needs manifest.parquet" in none.stderr
