@@ -27,7 +27,7 @@ from curation.jobqueue import Job, JobError, device_key
 from engine.config import RunConfig
 from engine.rundir import ENDED, RunDir, RunDirError, is_same_process, write_atomic
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
 """How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
 REQUEST_NAME = "request.json"

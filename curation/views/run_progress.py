@@ -138,7 +138,7 @@ def show_figures(metrics: pd.DataFrame) -> None:
          "it to validate on it."),
         ("Test accuracy", "test_accuracy", "{:.1%}", "On the test split; read once, after the last epoch."),
         ("In validation", "num_routed", "{:,.0f}", "Samples in validation by splitter, ranking, random split or pin."),
-        ("Eff. sample", "effective_sample_size", "{:.2f}", "Of the weights, as a share of the samples trained on. "
+        ("Eff. sample", "effective_sample_size", "{:.3f}", "Of the weights, as a share of the samples trained on. "
          "1: all weights alike."),
         ("Coverage", "coverage", "{:.0%}", "Share of validation samples with a same-class neighbour left in training."),
         ("Withheld", "num_withheld", "{:,.0f}", "Candidates for validation whose held-out predictions "
@@ -204,9 +204,12 @@ def _curve(metrics: pd.DataFrame, series: dict[str, str], axis: str, tick: str, 
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left", "title": None},
         xaxis={"title": {"text": "epoch", "standoff": 4}, "range": [0.5, max(num_epochs, 2) + 0.5], "tickformat": "d"},
         yaxis={"title": {"text": axis, "standoff": 12}, "tickformat": tick, "nticks": 5, "automargin": True,
-               "rangemode": "normal" if axis == "accuracy" else "tozero"})
+               "rangemode": "tozero"})
     if axis == "share of samples":
         figure.update_yaxes(range=[0, 1.02])
+    elif axis == "accuracy":  # from zero, the part that matters would be a flat line
+        values = metrics[list(series)].astype(float)
+        figure.update_yaxes(range=[max(0.0, values.min().min() - 0.05), min(1.0, values.max().max() + 0.05)])
     return figure
 
 

@@ -22,7 +22,7 @@ COLUMNS = {
     "test_accuracy": st.column_config.NumberColumn(
         "Test acc.", format="%.1f%%", help="Accuracy on the test split, read once, after the last epoch."),
     "effective_sample_size": st.column_config.NumberColumn(
-        "Eff. sample", format="%.2f", help="Effective sample size of the weights as a share of the samples in "
+        "Eff. sample", format="%.3f", help="Effective sample size of the weights as a share of the samples in "
         "training. 1: all weights alike. Below 0.3: a few samples carry the training."),
     "coverage": st.column_config.NumberColumn(
         "Coverage", format="%.1f%%", help="Share of validation samples with a same-class neighbour left in training. "

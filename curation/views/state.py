@@ -63,11 +63,18 @@ def _run_picker(project: Project) -> None:
     if not runs:
         st.caption("No run yet. Start one on the Train page.")
         return
-    finished = [i for i, name in enumerate(runs) if project.run(name).signals_path.exists()]
     if st.session_state.get(RUN_KEY) not in runs:
         st.session_state.pop(RUN_KEY, None)
-    st.selectbox("Run", runs, index=finished[0] if finished else 0, key=RUN_KEY, bind="query-params",
+    st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY, bind="query-params",
                  help="The trained run that Explore, Decide and Export show. New ones appear on the Train page.")
+
+
+def _best_run(project: Project, names: list[str]) -> int:
+    """Position of the newest done run; without one, of the newest that has results; else 0."""
+    runs = [project.run(name) for name in names]
+    is_done = [run.read_status()["state"] == "done" for run in runs]
+    has_results = [run.signals_path.exists() for run in runs]
+    return next((choices.index(True) for choices in (is_done, has_results) if any(choices)), 0)
 
 
 def _login_name() -> str:
