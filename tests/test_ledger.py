@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -169,6 +170,12 @@ def test_undoing_an_undo_is_redo_and_a_batch_is_undone_once(ledger: Ledger) -> N
     assert list(ledger.batches()["kind"]) == ["redo", "undo", "exclude", "pin"]
 
 
+def test_undo_takes_the_newest_decision_even_after_an_older_one_came_back(ledger: Ledger) -> None:
+    first, second = ledger.pin(IDS[:1], "train", "ada"), ledger.pin(IDS[1:2], "train", "ada")
+    assert ledger.undo_batch(first, "ada") == first and ledger.redo("ada") == first
+    assert ledger.undo("ada") == second and ledger.undo("ada") == first
+
+
 def random_decision(rng: np.random.Generator, step: int) -> tuple[str, str | None, list[str], str, str]:
     kind = str(rng.choice(["pin", "exclude", "relabel"]))
     values: list[str | None] = {"pin": ["validation", "train", None], "exclude": ["excluded", "included"],
@@ -273,6 +280,8 @@ def test_an_older_state_never_replaces_a_newer_snapshot(project: Project, monkey
     monkeypatch.setattr(ledger_module.Ledger, "_write_snapshot", late)
     slow.pin(IDS[:1], "validation", "slow")
     assert list(read_decisions(project.decisions_path)["sample_id"]) == IDS[:2]
+    stamp = json.loads(pq.read_schema(project.decisions_path).metadata[b"whetstone_ledger"])
+    assert stamp["revision"] == slow.revision == 2, "the file says which revision it is"
     assert set(as_records(slow.state())) == set(IDS[:2])
 
 
