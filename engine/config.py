@@ -106,8 +106,8 @@ class ReweighterConfig:
 class SplitterConfig:
     """How the splitter learns who is hard (Jain et al. 2024; regularisers of Bao & Barzilay 2022, eq. 2-3)."""
 
-    every: int = _setting(4, "Classifier steps between two updates of the splitter.", unit="steps", low=1, high=1000)
-    lr: float = _setting(1e-3, "Learning rate of the splitter (Adam).", low=1e-8, high=10.0)
+    every: int = _setting(1, "Classifier steps between two updates of the splitter.", unit="steps", low=1, high=1000)
+    lr: float = _setting(3e-3, "Learning rate of the splitter (Adam).", low=1e-8, high=10.0)
     hidden: int = _setting(64, "Hidden units of the splitter head.", unit="units", low=1, high=8192)
     gap_strength: float = _setting(
         1.0, "Strength of the term that asks for a high validation loss (soft assignment).", low=0.0, high=100.0)

@@ -76,7 +76,8 @@ class Dataset:
 
     @property
     def train_labels(self) -> np.ndarray:
-        return self.labels[self.train_idx]
+        labels: np.ndarray = self.labels[self.train_idx]
+        return labels
 
 
 def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None, progress: Progress) -> Dataset:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from engine.rundir import RunDir
-from engine.trainer import Trainer, stream
+from engine.streams import stream
+from engine.trainer import Trainer
 
 NUM_NEIGHBOURS = 15
 MAX_EXACT = 40_000

@@ -94,7 +94,8 @@ def exact_jvp(problem: MetaProblem) -> MetaResult:
     params = _parameters(problem.model)
     with frozen_running_statistics(problem.model):
         v, logits_V, features_V = _validation_gradient(problem, params)
-        _, tangents_B = jvp(lambda p: _train_losses(problem, p), (params,), (v,))
+        _, tangents_B = jvp(  # type: ignore[misc]
+            lambda p: _train_losses(problem, p), (params,), (v,))
     return _result(problem, tangents_B, logits_V, features_V)
 
 

@@ -105,9 +105,10 @@ class Reweighter(nn.Module):
 
     def __init__(self, num_inputs: int, hidden: int, low: float, high: float) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(num_inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        nn.init.zeros_(self.body[2].weight)
-        nn.init.zeros_(self.body[2].bias)
+        last = nn.Linear(hidden, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.body = nn.Sequential(nn.Linear(num_inputs, hidden), nn.ReLU(), last)
         self.low, self.high = low, high
 
     def forward(self, inputs_BK: Tensor) -> Tensor:
@@ -149,12 +150,16 @@ class Splitter(nn.Module):
     def __init__(self, config: SplitterConfig, num_features: int, num_classes: int, val_fraction: float) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self.body = nn.Sequential(nn.Linear(num_features + 2 * num_classes, config.hidden), nn.ReLU(),
-                                  nn.Linear(config.hidden, 1))
-        nn.init.zeros_(self.body[2].weight)
-        nn.init.constant_(self.body[2].bias, float(torch.logit(torch.tensor(1.0 - val_fraction))))
+        last = nn.Linear(config.hidden, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, float(torch.logit(torch.tensor(1.0 - val_fraction))))
+        self.body = nn.Sequential(nn.Linear(num_features + 2 * num_classes + 1, config.hidden), nn.ReLU(), last)
 
     def forward(self, features_BD: Tensor, probs_BC: Tensor, labels_B: Tensor) -> Tensor:
-        """Logits (B,) of p(train). probs - one-hot is the final layer's residual: how x and y disagree."""
+        """Logits (B,) of p(train). The label's own margin says how x and y disagree; from probabilities and one-hot
+        alone the head would spend its few steps on learning to look that up."""
         onehot_BC = F.one_hot(labels_B, self.num_classes).to(features_BD.dtype)
-        return self.body(torch.cat([standardize(features_BD), onehot_BC, probs_BC - onehot_BC], dim=1)).squeeze(-1)
+        own_B1 = (probs_BC * onehot_BC).sum(1, keepdim=True)
+        margin_B1 = own_B1 - (probs_BC - onehot_BC).amax(1, keepdim=True)
+        logits_B1: Tensor = self.body(torch.cat([standardize(features_BD), onehot_BC, probs_BC, margin_B1], dim=1))
+        return logits_B1.squeeze(-1)

@@ -133,7 +133,7 @@ class _Coverage:
         order = np.argsort(flat, kind="stable")
         self.sources = np.repeat(np.arange(num), k)[order]
         self.starts = np.searchsorted(flat[order], np.arange(num + 1))
-        is_hit = (flat >= 0) & routed[np.maximum(flat, 0)]
+        is_hit: np.ndarray = np.logical_and(flat >= 0, routed[np.maximum(flat, 0)])
         self.counts = np.bincount(np.repeat(np.arange(num), k)[is_hit], minlength=num)
 
     def _of(self, row: int) -> np.ndarray:

@@ -7,7 +7,6 @@ C classes, D features.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine import roles
+from engine.assignment import EpochRoles, assign
 from engine.config import RunConfig
 from engine.data import Dataset, ImageStore, augment
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, MetaResult
@@ -23,22 +23,15 @@ from engine.networks import Splitter, make_classifier, make_reweighter, reweight
 from engine.rundir import ROLES
 from engine.signals import SignalRecord
 from engine.splitter import splitter_loss
+from engine.streams import stream
 
 EVAL_BATCH = 512
-STREAMS = {name: i for i, name in enumerate(
-    ("init", "rotation", "split", "order", "augment", "validation", "splitter", "folds"))}
-
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in the epoch); raises to stop the training there."""
 
 
 class NonFiniteError(RuntimeError):
     """A loss or gradient became NaN or infinite; nothing was updated. Names the epoch, the step and the samples."""
-
-
-def stream(seed: int, name: str, *counters: int) -> np.random.Generator:
-    """An independent generator for one purpose at one place of a run: nothing random has hidden state to restore."""
-    return np.random.default_rng([seed, STREAMS[name], *counters])
 
 
 def pick_device(name: str) -> torch.device:
@@ -50,20 +43,6 @@ def pick_device(name: str) -> torch.device:
         usable = ", ".join(d for d, is_there in available.items() if is_there)
         raise RuntimeError(f"device must be one this machine has; got {name}; choose auto or one of: {usable}")
     return torch.device(name)
-
-
-@dataclass(kw_only=True, slots=True)
-class EpochRoles:
-    """Who does what in one epoch; all (N,) over the train split."""
-
-    routed: np.ndarray
-    resting: np.ndarray
-    withheld: np.ndarray
-    kept_by_coverage: np.ndarray
-    unguarded: np.ndarray
-    is_warmup: bool
-    num_new: int
-    coverage: float | None
 
 
 class Trainer:
@@ -84,8 +63,8 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
             # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
-            self.model = make_classifier(config.network, data.num_classes, image_size, config.weights).to(
-                self.device, memory_format=torch.channels_last)
+            self.model = make_classifier(config.network, data.num_classes, image_size, config.weights)
+            self.model.to(self.device).to(memory_format=torch.channels_last)
             num_features = self.model.head.in_features
             self.reweighter = make_reweighter(config.reweighter, config.weight_source, num_features,
                                               data.num_classes).to(self.device)
@@ -93,9 +72,9 @@ class Trainer:
                                      config.val_fraction).to(self.device)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.SGD([{"params": decayed}, {"params": plain, "weight_decay": 0.0}], lr=config.lr,
-                                         momentum=config.momentum, weight_decay=config.weight_decay, nesterov=
-                                         config.momentum > 0)
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum,
+                                         weight_decay=config.weight_decay, nesterov=config.momentum > 0)
         self.reweighter_optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.reweighter.lr)
         self.splitter_optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
         self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
@@ -123,7 +102,9 @@ class Trainer:
     def start_epoch(self, epoch: int) -> None:
         """Assign the roles of this epoch and clear what belongs to one epoch."""
         previous = self.roles
-        self.roles = self._assign(epoch, previous)
+        self.roles = assign(
+            epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
+            record=self.record, score=lambda: self.score_splitter().cpu().numpy())
         self.record.start_epoch()
         self.totals = {name: torch.zeros((), device=self.device) for name in ("loss", "samples")}
 
@@ -134,61 +115,15 @@ class Trainer:
 
     @property
     def heldout(self) -> np.ndarray:
-        return self.epoch_roles.routed | self.epoch_roles.resting
+        heldout: np.ndarray = self.epoch_roles.routed | self.epoch_roles.resting
+        return heldout
 
     @property
     def role_codes(self) -> np.ndarray:
         """(N,) positions in ROLES; validation is everybody held out this epoch."""
-        codes = np.where(self.heldout, ROLES.index("validation"), ROLES.index("train"))
-        return np.where(self.active, codes, ROLES.index("excluded"))
-
-    def _assign(self, epoch: int, previous: EpochRoles | None) -> EpochRoles:
-        """Roles of an epoch: routed by the method's source, resting by rotation, under pins, guard and coverage."""
-        config, data, none = self.config, self.data, np.zeros(self.data.num_train, dtype=bool)
-        source, labels = config.validation_source, data.train_labels
-        is_warmup = epoch <= config.warmup_epochs
-        eligible = neighbours = None
-        routing = roles.Routing(routed=self.active & (data.pins == -1), unguarded=none, withheld=none,
-                                kept_by_coverage=none)
-        if source in ("random", "easy", "hard") or (source == "learned" and is_warmup and not config.rotation_groups):
-            is_fixed = source != "learned"
-            if is_fixed and previous is not None:
-                return EpochRoles(**{f: getattr(previous, f) for f in ("routed", "resting", "withheld", "unguarded",
-                                     "kept_by_coverage", "coverage")}, is_warmup=is_warmup, num_new=0)
-            scores = stream(config.seed, "split", 0 if is_fixed else epoch).random(data.num_train)
-            if source in ("easy", "hard"):
-                assert self.ranking is not None, "easy and hard need a ranking"
-                scores = -self.ranking if source == "easy" else self.ranking
-                eligible = self._guard() if source == "hard" else None
-            routing = roles.route(scores, labels, self.active, data.pins, fraction=config.val_fraction,
-                                  is_eligible_N=eligible)
-        elif source == "learned" and not is_warmup:
-            features = self.record.tensors["features"].float().cpu().numpy()
-            has_features = self.record.tensors["has_features"].cpu().numpy()
-            neighbours = roles.same_class_neighbours(features, labels, self.active & has_features,
-                                                     config.splitter.num_neighbors)
-            scores = np.where(has_features, self.score_splitter().cpu().numpy(), np.nan)
-            routing = roles.route(scores, labels, self.active, data.pins, fraction=config.val_fraction,
-                                  is_eligible_N=self._guard(), previous_N=previous.routed if previous else None,
-                                  hysteresis=config.splitter.hysteresis, neighbours_Nk=neighbours,
-                                  coverage=config.splitter.coverage)
-        resting = none
-        if source == "learned" and config.rotation_groups and epoch < config.epochs:
-            # The last epoch rests nobody: its roles are the ones people see and export.
-            resting = (self.groups == epoch % config.rotation_groups) & self.active & ~routing.routed
-            resting &= data.pins != 1
-        num_new = int((routing.routed & ~previous.routed).sum()) if previous else int(routing.routed.sum())
-        coverage = roles.covered_share(routing.routed, self.active, neighbours) if neighbours is not None else None
-        return EpochRoles(routed=routing.routed, resting=resting, withheld=routing.withheld,
-                          kept_by_coverage=routing.kept_by_coverage, unguarded=routing.unguarded,
-                          is_warmup=is_warmup, num_new=num_new, coverage=coverage)
-
-    def _guard(self) -> np.ndarray | None:
-        """(N,) bool, who may be routed under the noise guard; None: everybody."""
-        if self.config.guard == "off":
-            return None
-        probs_NC, is_known = self.record.heldout_predictions()
-        return roles.guarded(self.config.guard, probs_NC, self.data.train_labels, is_known)
+        codes: np.ndarray = np.where(self.heldout, ROLES.index("validation"), ROLES.index("train"))
+        everybody: np.ndarray = np.where(self.active, codes, ROLES.index("excluded"))
+        return everybody
 
     def _order(self, epoch: int) -> np.ndarray:
         """Training rows of this epoch's steps: whole permutations of who trains, until every step is filled."""
@@ -385,7 +320,8 @@ class Trainer:
         self.totals = {k: v.to(self.device) for k, v in state["totals"].items()}
         self.held = {k: v.to(self.device) for k, v in state["held"].items()}
         if "roles" in state:
-            self.roles = EpochRoles(**{f: value.numpy() if isinstance(value, Tensor) else value
-                                       for f, value in state["roles"].items()})
+            fields: dict[str, Any] = {f: value.numpy() if isinstance(value, Tensor) else value
+                                      for f, value in state["roles"].items()}
+            self.roles = EpochRoles(**fields)
 
 

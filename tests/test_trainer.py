@@ -13,7 +13,8 @@ from engine.config import METHODS, RunConfig
 from engine.data import Dataset, load_dataset, normalize
 from engine.manifest import read_decisions
 from engine.networks import Reweighter, make_classifier
-from engine.trainer import NonFiniteError, Trainer, stream
+from engine.streams import stream
+from engine.trainer import NonFiniteError, Trainer
 from tests.fakes import make_project
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "none", "warmup_fraction": 0.5, "rotation_groups": 4, "lr": 0.05,

@@ -1,0 +1,91 @@
+"""The roles of one epoch: what the method's source asks for, under pins, guard, coverage, hysteresis and rotation.
+
+Decides from the record and the splitter's scores; changes neither. N samples of the train split.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from engine import roles
+from engine.config import RunConfig
+from engine.data import Dataset
+from engine.signals import SignalRecord
+from engine.streams import stream
+
+
+@dataclass(kw_only=True, slots=True)
+class EpochRoles:
+    """Who does what in one epoch; all (N,) over the train split."""
+
+    routed: np.ndarray
+    resting: np.ndarray
+    withheld: np.ndarray
+    kept_by_coverage: np.ndarray
+    unguarded: np.ndarray
+    is_warmup: bool
+    num_new: int
+    coverage: float | None
+
+
+def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, previous: EpochRoles | None, *,
+           ranking: np.ndarray | None, groups: np.ndarray, record: SignalRecord,
+           score: Callable[[], np.ndarray]) -> EpochRoles:
+    """Roles of an epoch (counted from 1).
+
+    active: (N,) bool. ranking: (N,) cross-fitted margins for the sources easy and hard. groups: (N,) rotation groups.
+    score: gives (N,) p_train, and is called only once the splitter decides.
+    """
+    source, is_warmup = config.validation_source, epoch <= config.warmup_epochs
+    is_random = source == "random" or (source == "learned" and is_warmup and not config.rotation_groups)
+    if source in ("random", "easy", "hard") and previous is not None:
+        return replace(previous, is_warmup=is_warmup, num_new=0)  # a fixed split is drawn once
+    neighbours = None
+    if is_random:
+        scores = stream(config.seed, "split", epoch).random(data.num_train)
+        routing = _route(config, data, active, scores)
+    elif source in ("easy", "hard"):
+        assert ranking is not None, "easy and hard need a ranking"
+        is_hard = source == "hard"
+        routing = _route(config, data, active, ranking if is_hard else -ranking,
+                         eligible=_eligible(config, data, record) if is_hard else None)
+    elif source == "learned" and not is_warmup:
+        has_features = record.tensors["has_features"].cpu().numpy()
+        neighbours = roles.same_class_neighbours(record.tensors["features"].float().cpu().numpy(), data.train_labels,
+                                                 active & has_features, config.splitter.num_neighbors)
+        routing = roles.route(
+            np.where(has_features, score(), np.nan), data.train_labels, active, data.pins,
+            fraction=config.val_fraction, is_eligible_N=_eligible(config, data, record),
+            previous_N=previous.routed if previous else None, hysteresis=config.splitter.hysteresis,
+            neighbours_Nk=neighbours, coverage=config.splitter.coverage)
+    else:
+        routing = _pinned_only(data, active)
+    resting = np.zeros(data.num_train, dtype=bool)
+    if source == "learned" and config.rotation_groups and epoch < config.epochs:
+        # The last epoch rests nobody: its roles are the ones people see and export.
+        resting = (groups == epoch % config.rotation_groups) & active & ~routing.routed & (data.pins != 1)
+    is_new = routing.routed & ~previous.routed if previous else routing.routed
+    return EpochRoles(
+        routed=routing.routed, resting=resting, withheld=routing.withheld, kept_by_coverage=routing.kept_by_coverage,
+        unguarded=routing.unguarded, is_warmup=is_warmup, num_new=int(is_new.sum()),
+        coverage=roles.covered_share(routing.routed, active, neighbours) if neighbours is not None else None)
+
+
+def _route(config: RunConfig, data: Dataset, active: np.ndarray, scores: np.ndarray,
+           eligible: np.ndarray | None = None) -> roles.Routing:
+    return roles.route(scores, data.train_labels, active, data.pins, fraction=config.val_fraction,
+                       is_eligible_N=eligible)
+
+
+def _pinned_only(data: Dataset, active: np.ndarray) -> roles.Routing:
+    none = np.zeros(data.num_train, dtype=bool)
+    return roles.Routing(routed=active & (data.pins == -1), unguarded=none, withheld=none, kept_by_coverage=none)
+
+
+def _eligible(config: RunConfig, data: Dataset, record: SignalRecord) -> np.ndarray | None:
+    """(N,) bool, who may be routed under the noise guard; None: everybody."""
+    if config.guard == "off":
+        return None
+    probs_NC, is_known = record.heldout_predictions()
+    return roles.guarded(config.guard, probs_NC, data.train_labels, is_known)

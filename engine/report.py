@@ -1,0 +1,126 @@
+"""What a run tells of itself: metrics.jsonl's line, signals.parquet, history/ and predictions.parquet."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from engine import roles
+from engine.losses import margins
+from engine.rundir import RunDir
+from engine.signals import effective_sample_size
+from engine.trainer import Trainer
+
+
+def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
+    """history/ and signals.parquet of the epoch that just ended."""
+    data, current = trainer.data, trainer.epoch_roles
+    run.write_history(epoch, trainer.record.history(trainer.role_codes, current.routed))
+    probs_NC, is_known = trainer.record.heldout_predictions()
+    suggestions = roles.confident_suggestion(probs_NC, data.train_labels, is_known)
+    run.write_signals(trainer.record.frame(data.sample_ids[data.train_idx], data.train_labels, trainer.role_codes,
+                                           _why(trainer, suggestions, is_known), suggestions, data.classes))
+
+
+def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.ndarray:
+    """One note a sample on its role: decision, guard, coverage, rotation or routing."""
+    data, current = trainer.data, trainer.epoch_roles
+    source = trainer.config.validation_source
+    routed = {"learned": "routed by the splitter: among the lowest p_train of its class",
+              "hard": "routed by rank: among the lowest cross-fitted margins of its class",
+              "easy": "routed by rank: among the highest cross-fitted margins of its class"}
+    why = np.full(data.num_train, "", dtype=object)
+    why[current.kept_by_coverage] = "kept in training by coverage: too many of its neighbours are in validation"
+    for row in np.flatnonzero(current.withheld):
+        says = f"held-out predictions confidently say {data.classes[suggestions[row]]}" if suggestions[row] >= 0 else \
+            "held-out predictions do not support its label" if is_known[row] else "it has no held-out prediction yet"
+        why[row] = f"withheld by the guard: {says}"
+    why[current.resting] = "rests this epoch by rotation, to collect a held-out prediction"
+    why[current.routed] = routed.get(source, "routed by a random split")
+    why[data.pins == -1] = "pinned to validation"
+    why[data.pins == 1] = "pinned to training"
+    why[~trainer.active] = data.notes[~trainer.active]
+    return why
+
+
+def measure(trainer: Trainer, epoch: int) -> dict[str, Any]:
+    """One line of metrics.jsonl. The test split is read in the last epoch alone."""
+    config, data, current = trainer.config, trainer.data, trainer.epoch_roles
+    t, totals = trainer.record.tensors, trainer.totals
+    weights = t["weight"].cpu().numpy()
+    truth = data.clean_labels[data.train_idx]
+    is_wrong, is_scored = (truth != data.train_labels) & (truth >= 0), truth >= 0
+    num_active, num_routed = int(trainer.active.sum()), int(current.routed.sum())
+    is_weighed = np.isfinite(weights)
+    heldout_loss = t["loss"].cpu().numpy()[current.routed]
+    ess = effective_sample_size(weights) if trainer.learns_weights else None
+    line: dict[str, Any] = {
+        "epoch": epoch, "seconds": None, "lr": trainer.optimizer.param_groups[0]["lr"],
+        "train_loss": float(totals["loss"] / totals["samples"].clamp(min=1)),
+        "validation_loss": float(heldout_loss.mean()) if num_routed else None,
+        "clean_accuracy": accuracy(trainer, data.clean_idx),
+        "test_accuracy": accuracy(trainer, data.test_idx) if epoch == config.epochs else None,
+        "num_train": int((trainer.active & ~trainer.heldout).sum()), "num_validation": int(trainer.heldout.sum()),
+        "num_routed": num_routed, "validation_share": num_routed / max(num_active, 1),
+        "churn": current.num_new / num_routed if num_routed and not current.is_warmup else None,
+        "effective_sample_size": ess,
+        "weight_min": float(weights[is_weighed].min()) if trainer.learns_weights and is_weighed.any() else None,
+        "weight_max": float(weights[is_weighed].max()) if trainer.learns_weights and is_weighed.any() else None,
+        "weight_mean_wrong": _mean(weights, is_weighed & is_wrong), "num_withheld": int(current.withheld.sum()),
+        "weight_mean_right": _mean(weights, is_weighed & is_scored & ~is_wrong),
+        "guard_wrong_share": _mean(is_wrong, current.routed & is_scored),
+        "unguarded_wrong_share": _mean(is_wrong, current.unguarded & is_scored), "coverage": current.coverage,
+    }
+    line["events"] = _events(trainer, line)
+    return line
+
+
+def _mean(values: np.ndarray, mask: np.ndarray) -> float | None:
+    return float(values[mask].mean()) if mask.any() else None
+
+
+def _events(trainer: Trainer, line: dict[str, Any]) -> list[str]:
+    """What a user should know of this epoch's split and weights."""
+    events, current = [], trainer.epoch_roles
+    needs_validation = trainer.config.validation_source not in ("none", "clean")
+    if needs_validation and not current.is_warmup:
+        if not line["num_routed"]:
+            events.append("empty validation: no sample was routed, so weights were not updated")
+        elif len(np.unique(trainer.data.train_labels[current.routed])) == 1 < trainer.data.num_classes:
+            events.append("one class: all validation samples are of one class")
+        if line["churn"] is not None and line["churn"] > 0.5 and current.num_new < line["num_routed"]:
+            events.append(f"churning: {line['churn']:.0%} of the routed samples are new since the epoch before")
+    ess = line["effective_sample_size"]
+    if ess is not None and not current.is_warmup and ess < 0.3:
+        events.append(f"weights collapse onto a few samples: effective sample size {ess:.2f}")
+    if ess is not None and not current.is_warmup and ess > 0.9999:
+        events.append("weights are constant: training is plain training")
+    return events
+
+
+def accuracy(trainer: Trainer, idx: np.ndarray) -> float | None:
+    """Share of right predictions on these manifest rows; None without rows."""
+    if not len(idx):
+        return None
+    logits, _ = trainer.predict(idx)
+    return float((logits.argmax(1).cpu().numpy() == trainer.data.labels[idx]).mean())
+
+
+def write_predictions(trainer: Trainer, run: RunDir) -> None:
+    """predictions.parquet of the clean and test splits."""
+    data, frames = trainer.data, []
+    for split, idx in (("clean", data.clean_idx), ("test", data.test_idx)):
+        if not len(idx):
+            continue
+        logits, _ = trainer.predict(idx)
+        labels = torch.from_numpy(data.labels[idx]).to(logits.device)
+        names = np.asarray(data.classes, dtype=object)
+        frames.append(pd.DataFrame({
+            "sample_id": data.sample_ids[idx], "split": split, "label": names[data.labels[idx]],
+            "prediction": names[logits.argmax(1).cpu().numpy()], "margin": margins(logits, labels).cpu().numpy(),
+            "group": data.groups[idx] if data.groups is not None else None}))
+    columns = {"sample_id": "string", "split": "string", "label": "string", "prediction": "string",
+               "margin": "float32", "group": "string"}
+    everything = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
+    run.write_predictions(everything.astype(columns))

@@ -1,0 +1,83 @@
+"""status.json while a run lives: kept by the loop and a heartbeat thread; cancel requests are seen here."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+
+from engine.config import RunConfig
+from engine.rundir import RunDir
+
+STATUS_SECONDS = 1.0
+CANCEL_SECONDS = 0.1
+
+
+class Cancelled(Exception):
+    """Somebody asked the run to stop; raised between two steps."""
+
+
+class Status:
+    """The run's current values; `update` writes them at once, `tick` leaves that to the heartbeat."""
+
+    def __init__(self, run: RunDir, config: RunConfig) -> None:
+        now = time.time()
+        self.run, self.last_check = run, 0.0
+        self.lock = threading.Lock()
+        self.values: dict[str, Any] = {
+            "state": "running", "stage": "starting", "message": "", "epoch": 0, "num_epochs": config.epochs, "step": 0,
+            "num_steps": None, "samples_per_second": None, "eta_seconds": None, "started": now, "heartbeat": now,
+            "pid": os.getpid(), "pid_started": psutil.Process().create_time(), "device": None, "error": None}
+        self.update()
+
+    def update(self, **values: Any) -> None:
+        with self.lock:
+            self.values |= {**values, "heartbeat": time.time()}
+            self.run.write_status(**self.values)
+
+    def tick(self, **values: Any) -> None:
+        """Between two steps: keep the values; once a second look for a cancel request. Raises Cancelled."""
+        self.values |= values
+        now = time.monotonic()
+        if now - self.last_check > CANCEL_SECONDS:
+            self.last_check = now
+            if self.run.is_cancel_requested():
+                raise Cancelled
+
+    def progress(self, done: int, total: int, stage: str) -> None:
+        """A stage that counts up, such as decoding images."""
+        self.tick(stage=stage, message=f"{done:,} of {total:,}")
+
+    @contextlib.contextmanager
+    def heartbeat(self) -> Iterator[None]:
+        """Rewrite status.json once a second, so that long stages without steps show as alive."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(STATUS_SECONDS):
+                self.update()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+@contextlib.contextmanager
+def stop_on_sigterm(run: RunDir) -> Iterator[None]:
+    """SIGTERM asks for a cancel at the step's end. Only the main thread can listen; a test's thread does without."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: run.request_cancel())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
