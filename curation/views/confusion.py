@@ -24,8 +24,8 @@ def confusion_counts(a: RunDir, b: RunDir, split: str, classes: tuple[str, ...])
     counts = []
     for frame in frames:
         kept = frame[frame["sample_id"].isin(common)]
-        label = pd.Categorical(kept["label"], categories=classes).codes.astype(np.int64)
-        prediction = pd.Categorical(kept["prediction"], categories=classes).codes.astype(np.int64)
+        label, prediction = (pd.Index(classes).get_indexer(pd.Index(kept[name].astype(object)))
+                             for name in ("label", "prediction"))
         is_known = (label >= 0) & (prediction >= 0)
         flat = label[is_known] * len(classes) + prediction[is_known]
         counts.append(np.bincount(flat, minlength=len(classes) ** 2).reshape(len(classes), len(classes)))

@@ -53,14 +53,14 @@ def page() -> None:
 
 def _preview(project: Project, run: RunDir | None, what: str) -> int:
     """Counts and first rows of what would be written; how many samples that is."""
-    st.header("Preview")
     if what == "corrected-labels":
-        rows = project.ledger().corrections()
-        labels = rows["label"]
+        rows = _corrections(project)
+        labels = rows["corrected_label"]
     else:
         assert run is not None, "a curated set needs a run"
         curated = curated_validation(project, run)
         rows, labels = curated.frame, curated.frame["current_label"]
+    st.header("Preview")
     counts = labels.value_counts().reindex(list(project.classes), fill_value=0)
     left, right = side_by_side("export", [1, 3])
     with left:
@@ -77,6 +77,17 @@ def _preview(project: Project, run: RunDir | None, what: str) -> int:
             with st.expander("What is in this set"):
                 st.markdown(DEFINITION.strip())
     return len(rows)
+
+
+def _corrections(project: Project) -> pd.DataFrame:
+    """Labels in force that differ from the given ones. Raises ExportError where there is none."""
+    given = state.sample_table_cached(project, None)[["sample_id", "given_label"]]
+    rows = given.merge(project.ledger().corrections(), on="sample_id", validate="one_to_one")
+    rows = rows.rename(columns={"label": "corrected_label"})
+    rows = rows[rows["given_label"].ne(rows["corrected_label"])]
+    if rows.empty:
+        raise ExportError("corrected labels are those relabelled to another class; there are none; relabel some first")
+    return rows
 
 
 def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: Export) -> None:

@@ -154,6 +154,8 @@ def _add_points(figure: go.Figure, table: pd.DataFrame, xy: np.ndarray, rows: np
     unselected = {"marker": {"opacity": 0.18}}
 
     def add(part: np.ndarray, look: dict[str, Any]) -> None:
+        if not len(part):
+            return
         text = {"hovertext": _hover(table, part), "hoverinfo": "text"} if has_text else {"hoverinfo": "skip"}
         figure.add_trace(kind(x=xy[part, 0], y=xy[part, 1], mode="markers", marker={**marker, **look},
                               unselected=unselected, **text))

@@ -148,7 +148,7 @@ def _categories(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...], tuple[s
         names = order if len(order) <= MAX_CATEGORIES else order[:MAX_CATEGORIES - 1]
         names = sorted(names, key=_natural)
         colours = [(*CATEGORIES, OTHER_COLOUR)[i] for i in range(len(names))]
-    codes = pd.Categorical(text, categories=names).codes.astype(np.int16)
+    codes = pd.Index(names, dtype="string").get_indexer(pd.Index(text)).astype(np.int16)
     shown = list(names)
     is_other = (codes < 0) & text.notna().to_numpy()
     for mask, name, colour in ((is_other, f"{len(counts) - len(names)} other", OTHER_COLOUR),

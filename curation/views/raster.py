@@ -83,22 +83,19 @@ def most_suspected(label_quality: np.ndarray, num: int = MAX_SUSPECTED) -> np.nd
 
 
 def overlay_rows(groups: list[np.ndarray], limit: int = MAX_OVERLAY_POINTS) -> np.ndarray:
-    """Sorted rows of at most `limit` samples out of masks (each (N,) bool), most important mask first.
+    """Sorted rows of at most `limit` samples out of masks, each (N,) bool.
 
-    Holds them all if they fit. If not, room is shared: a mask never gets less than an equal part of what is left for
-    it and those after it, and one too large for its room is thinned evenly.
+    Holds them all if they fit. If not, the smallest masks come first and are held completely as long as they take no
+    more than an equal share of the room left; a larger one is thinned evenly. So few pins survive beside a vast lasso.
     """
     taken = np.zeros(len(groups[0]), dtype=bool)
-    members = []
-    for mask in groups:
-        members.append(np.flatnonzero(mask & ~taken))
+    kept, left = [], limit
+    for num_left, mask in zip(range(len(groups), 0, -1), sorted(groups, key=np.count_nonzero), strict=True):
+        rows = np.flatnonzero(mask & ~taken)
         taken |= mask
-    room = np.zeros(len(groups), dtype=int)
-    left = limit
-    for num_left, i in zip(range(len(groups), 0, -1), np.argsort([len(m) for m in members], kind="stable"),
-                           strict=True):
-        room[i] = min(len(members[i]), left // num_left)
-        left -= room[i]
-    kept = [rows[np.linspace(0, len(rows) - 1, n).astype(np.int64)] if n < len(rows) else rows
-            for rows, n in zip(members, room.tolist(), strict=True)]
+        room = min(len(rows), left // num_left)
+        if room < len(rows):
+            rows = rows[np.linspace(0, len(rows) - 1, room).astype(np.int64)]
+        left -= room
+        kept.append(rows)
     return np.sort(np.concatenate(kept))

@@ -1,0 +1,255 @@
+"""The Compare and Export pages through AppTest on fakes, and the figures behind them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation import compare as comparison
+from curation.project import Project
+from curation.views import compare, confusion, export
+from tests import views
+from tests.fakes import make_project, make_run
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :smile:")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
+    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    return tmp_path / "projects"
+
+
+@pytest.fixture
+def pets(home: Path) -> Project:
+    """Two finished runs of one setting; between them two pins and an exclusion."""
+    path = make_project(home / "pets")
+    make_run(path, "first")
+    project = Project.open(path)
+    project.ledger().pin(["train-00001", "train-00002"], to="validation", who="ada")
+    project.ledger().exclude(["train-00003"], who="ada")
+    make_run(path, "second")
+    return project
+
+
+def table_of(app: Any, *columns: str) -> pd.DataFrame:
+    """The table on the page that has these columns."""
+    for element in app.dataframe:
+        if set(columns) <= set(element.value.columns):
+            frame: pd.DataFrame = element.value
+            return frame
+    raise AssertionError(f"no table with {columns}; there are {[list(e.value.columns) for e in app.dataframe]}")
+
+
+def press(app: Any, key: str) -> Any:
+    app.button(key=key).click()
+    return views.rerun(app)
+
+
+# -- compare
+
+
+def test_the_newest_run_is_compared_with_the_one_it_came_from(home, pets):
+    make_run(pets.path, "other", method="erm")
+    make_run(pets.path, "third")
+    app = views.start(home, "compare")
+    assert (app.selectbox(key="compare.a").value, app.selectbox(key="compare.b").value) == ("second", "third")
+    make_run(pets.path, "lonely", method="meta_weight_net")
+    runs = pets.runs()
+    assert compare.parent_of(runs[0], runs[1:]).name == "third", "without a twin: the one before"
+
+
+def test_the_headline_has_both_accuracies_their_difference_and_the_number_of_samples(home, pets):
+    app = views.start(home, "compare")
+    table = comparison.accuracy_table(pets.run("first"), pets.run("second")).set_index("split")
+    metric = app.metric[0]
+    assert metric.label == "Test accuracy, A to B, on 12 samples"
+    row = table.loc["test"]
+    assert metric.value == f"{row['accuracy_a']:.1%} \u2192 {row['accuracy_b']:.1%}"
+    assert metric.delta == f"{row['difference'] * 100:+.1f} points"
+
+
+def test_one_run_a_side_is_called_no_evidence(home, pets):
+    assert "One run a side is no evidence" in views.texts(views.start(home, "compare"))
+
+
+def test_several_seeds_a_side_give_a_paired_interval(home):
+    path = make_project(home / "pets", num_test=200)
+    for seed in range(3):
+        for method in ("erm", "molere"):
+            make_run(path, f"{method}-{seed}", seed=seed, method=method)
+    project = Project.open(path)
+    lines = compare.evidence(project, project.run("erm-0"), project.run("molere-0"))
+    assert lines[0].startswith("Over 3 pairs of runs with the same seed, test accuracy differs by")
+    assert "95% interval" in lines[0]
+    assert not any("no evidence" in line for line in lines)
+
+
+def test_a_split_used_for_validation_is_set_apart_and_no_figure(home, pets):
+    run = pets.run("second")
+    document = run.read_config()
+    document["config"]["validation"] = "clean"
+    run.write_config(document)
+    app = views.start(home, "compare", run="first")
+    assert [metric.label.split(",")[0] for metric in app.metric] == ["Test accuracy"]
+    assert any("Clean accuracy is no figure of quality" in warning.value for warning in app.warning)
+
+
+def test_settings_decisions_and_roles_that_differ_are_listed(home, pets):
+    app = views.start(home, "compare")
+    assert "All settings are the same." in views.texts(app)
+    decisions = table_of(app, "sample", "A", "B").set_index("sample")
+    assert decisions.loc["train-00001"].tolist() == ["none", "pinned to validation"]
+    assert decisions.loc["train-00003", "B"] == "excluded"
+    flow = table_of(app, "A / B").set_index("A / B")
+    changes = comparison.sample_changes(pets.run("first"), pets.run("second"))
+    assert flow.to_numpy().sum() == len(changes) == 60
+    app.selectbox(key="compare.a").set_value("second")
+    app.selectbox(key="compare.b").set_value("second")
+    views.rerun(app)
+    assert any("the same run" in info.value for info in app.info)
+
+
+def test_samples_that_changed_most_come_first_with_the_change_in_words():
+    changes = pd.DataFrame({
+        "sample_id": ["a", "b", "c"], "role_a": ["train", "train", "validation"],
+        "role_b": ["train", "validation", "train"], "role_changed": [False, True, True],
+        "margin_a": [0.1, 0.2, 0.9], "margin_b": [0.1, -0.2, 0.0], "margin_change": [0.0, -0.4, -0.9],
+        "weight_a": [1.0, 1.0, np.nan], "weight_b": [1.5, 1.1, 1.0], "weight_change": [0.5, 0.1, np.nan]})
+    by_role = compare.ranked_changes(changes, "role changed")
+    assert by_role["sample_id"].tolist() == ["c", "b"]
+    assert by_role["told"].tolist() == ["validation \u2192 train", "train \u2192 validation"]
+    by_weight = compare.ranked_changes(changes, "weight changed most")
+    assert by_weight["told"].tolist() == ["weight 1.00 \u2192 1.50", "weight 1.00 \u2192 1.10"]
+    assert compare.ranked_changes(changes, "margin changed most")["sample_id"].tolist() == ["c", "b"]
+
+
+def test_confusions_count_what_both_runs_predicted(home, pets):
+    a, b = pets.run("first"), pets.run("second")
+    predictions = b.read_predictions()
+    b.write_predictions(predictions.drop(index=predictions.index[predictions["split"] == "test"][0]))
+    before, after = confusion.confusion_counts(a, b, "test", pets.classes)
+    assert before.sum() == after.sum() == 11
+    naive = np.zeros((3, 3), dtype=int)
+    for row in comparison.scored_predictions(b).query("split == 'test'").itertuples():
+        naive[pets.classes.index(row.label), pets.classes.index(row.prediction)] += 1
+    assert (after == naive).all()
+
+
+def test_of_very_many_classes_the_most_changed_and_confused_are_shown():
+    rng = np.random.default_rng(0)
+    before = np.diag(rng.integers(5, 9, 100))
+    after = before.copy()
+    after[[7, 60], [60, 7]] += 3
+    kept = confusion.shown_classes(before, after)
+    assert len(kept) == confusion.MAX_CLASSES and {7, 60} <= set(kept) and (np.diff(kept) > 0).all()
+    figure = confusion.heat_map((after - before)[kept][:, kept], tuple(HOSTILE * 8)[:30], True)
+    assert (figure.data[0].zmin, figure.data[0].zmax) == (-3, 3), "no change is white"
+    assert "<img" not in figure.to_json()
+
+
+def test_fewer_than_two_runs_say_what_to_do(home):
+    path = make_project(home / "pets")
+    assert "this project has 0" in views.texts(views.start(home, "compare"))
+    make_run(path, "first")
+    assert "this project has 1" in views.texts(views.start(home, "compare"))
+
+
+def test_runs_that_have_not_ended_are_compared_as_far_as_they_are(home):
+    path = make_project(home / "pets")
+    make_run(path, "first", state="running")
+    make_run(path, "second", state="failed")
+    said = views.texts(views.start(home, "compare"))
+    assert "No figure of quality yet" in said and "They appear when both runs have ended." in said
+
+
+def test_class_names_stay_text_on_both_pages(home):
+    path = make_project(home / "odd", classes=HOSTILE)
+    make_run(path, "first")
+    Project.open(path).ledger().relabel(["train-00001"], HOSTILE[0], who="ada")
+    make_run(path, "second")
+    for page in ("compare", "export"):
+        app = views.start(home, page)
+        said = "\n".join(str(m.value) for m in [*app.markdown, *app.caption, *app.info, *app.warning])
+        assert not any(name in said for name in HOSTILE)
+        assert not any("<img" in element.proto.body for element in app.get("html"))
+
+
+# -- export
+
+
+@pytest.mark.parametrize(("chosen", "files"), [
+    (("hard-validation", "imagefolder"), {"README.txt", "classes.csv", "validation/metadata.csv"}),
+    (("hard-validation", "table"), {"README.txt", "hard_validation.csv", "hard_validation.parquet"}),
+])
+def test_the_curated_set_is_exported_and_its_files_are_listed(home, pets, chosen, files):
+    app = views.start(home, "export")
+    app.radio(key="export.what").set_value(chosen)
+    views.rerun(app)
+    num = int(app.metric[0].value)
+    press(app, "export.write")
+    folder = pets.path / "exports" / f"second-{'-'.join(chosen)}"
+    assert files <= set(export.files_of(folder)["file"])
+    assert f"{num} samples in second" in views.texts(app).replace("\\", "")
+    assert str(folder) in [code.value for code in app.code]
+    listed = table_of(app, "file", "bytes")
+    assert set(listed["file"]) == files and (listed["bytes"] > 0).all()
+    assert {button.label for button in app.get("download_button")} == {
+        f"Download {name.rpartition('/')[2]}" for name in files if not name.endswith("txt")}
+    assert not any(path.name.endswith(".tmp") for path in (pets.path / "exports").iterdir())
+
+
+def test_the_preview_is_what_will_be_written(home, pets):
+    app = views.start(home, "export")
+    preview = table_of(app, "sample_id", "current_label", "why")
+    assert list(preview["sample_id"][:2]) == ["train-00001", "train-00002"], "the pinned ones"
+    assert "train-00003" not in set(preview["sample_id"]), "the excluded one"
+    counts = table_of(app, "class", "samples")
+    assert counts["samples"].sum() == int(app.metric[0].value)
+
+
+def test_corrected_labels_need_a_relabel_and_no_run(home):
+    project = Project.open(make_project(home / "pets"))
+    app = views.start(home, "export")
+    assert "This export needs a run with results." in views.texts(app)
+    app.radio(key="export.what").set_value(("corrected-labels", "table"))
+    views.rerun(app)
+    assert "export.write" not in [button.key for button in app.button] and "Nothing to export yet" in views.texts(app)
+    project.ledger().relabel(["train-00000"], "bird", who="ada", why="a beak")
+    press(views.rerun(app), "export.write")
+    written = pd.read_csv(project.path / "exports" / "corrected-labels-table" / "corrected_labels.csv")
+    assert written[["sample_id", "corrected_label", "why"]].iloc[0].tolist() == ["train-00000", "bird", "a beak"]
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "", ".hidden", "a b"])
+def test_an_export_never_leaves_its_folder(home, pets, name):
+    app = views.start(home, "export")
+    next(field for field in app.text_input if field.label == "Folder").set_value(name)
+    press(app, "export.write")
+    assert any("a name must be" in error.value for error in app.error)
+    assert not (pets.path / "exports").exists() and not (pets.path.parent / "out").exists()
+
+
+def test_a_folder_that_is_taken_is_refused_and_a_free_one_is_suggested(home, pets):
+    app = press(views.start(home, "export"), "export.write")
+    field = next(field for field in app.text_input if field.label == "Folder")
+    assert field.value == "second-hard-validation-imagefolder-2"
+    field.set_value("second-hard-validation-imagefolder")
+    press(app, "export.write")
+    assert any("new or empty folder" in error.value for error in app.error)
+
+
+def test_a_run_that_routes_nothing_has_nothing_to_export(home):
+    path = make_project(home / "pets")
+    make_run(path, "plain", method="erm")
+    assert "is empty" in views.texts(views.start(home, "export")).replace("\\", "")
+
+
+def test_files_are_listed_relative_to_the_export_without_links(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c.txt").write_text("four")
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "b" / "c.txt")
+    assert export.files_of(tmp_path).to_dict("list") == {"file": ["a/b/c.txt"], "bytes": [4]}

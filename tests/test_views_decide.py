@@ -1,0 +1,241 @@
+"""The Decide page through AppTest on fakes: what is in force, the list, undo and redo, decisions by id, retraining."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from curation import jobs
+from curation.project import Project
+from curation.views import decide, retrain
+from engine.config import RunConfig
+from tests import views
+from tests.fakes import make_project, make_run
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :smile:")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
+    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    return tmp_path / "projects"
+
+
+@pytest.fixture
+def pets(home: Path) -> Project:
+    """A project with one finished run; then three pins, two exclusions and a relabel by two people."""
+    path = make_project(home / "pets")
+    make_run(path, "first")
+    project = Project.open(path)
+    ledger = project.ledger()
+    ledger.pin(["train-00001", "train-00002", "train-00003"], to="validation", who="ada", why="night *shots*",
+               view="explore: inside the lasso", run="first")
+    ledger.exclude(["train-00004", "train-00005"], who="bob")
+    ledger.relabel(["train-00007"], "bird", who="ada")
+    return project
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, str, RunConfig]]:
+    found: list[tuple[Path, str, RunConfig]] = []
+    monkeypatch.setattr(jobs, "submit", lambda project, name, config: found.append((project, name, config)))
+    return found
+
+
+def press(app: Any, key: str) -> Any:
+    app.button(key=key).click()
+    return views.rerun(app)
+
+
+def listed(app: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = app.dataframe[0].value
+    return frame
+
+
+def in_gallery(app: Any) -> set[str]:
+    return {item["id"] for item in json.loads(app.get("bidi_component")[0].proto.json)["items"]}
+
+
+# -- the list
+
+
+def test_every_decision_is_listed_with_who_what_why_and_view(home, pets):
+    rows = listed(views.start(home, "decide"))
+    assert rows["what"].tolist() == ["relabel 1 sample to bird", "exclude 2 samples", "pin 3 samples to validation"]
+    assert rows["who"].tolist() == ["ada", "bob", "ada"]
+    last = rows.iloc[-1]
+    assert (last["why"], last["view"], last["run"]) == ("night *shots*", "explore: inside the lasso", "first")
+    assert rows["when"].notna().all() and not rows["undone"].any()
+
+
+def test_undo_and_redo_walk_the_history_and_are_listed_themselves(home, pets):
+    app = press(views.start(home, "decide"), "decide.undo")
+    assert pets.ledger().state()["label"].isna().all()
+    assert listed(app)["what"].iloc[0] == "undo decision 3 (1 sample)"
+    assert any("relabel 1 sample to bird" in toast.value for toast in app.toast)
+    press(app, "decide.redo")
+    assert pets.ledger().state()["label"].dropna().tolist() == ["bird"]
+    press(app, "decide.redo")
+    assert any("nothing to redo" in toast.value for toast in app.toast)
+
+
+def test_one_decision_is_undone_alone_wherever_it_lies(home, pets):
+    app = views.select(views.start(home, "decide"), decide.BATCHES_KEY, rows=[2])
+    press(app, "decide.undo_batch")
+    state = pets.ledger().state()
+    assert state["pin"].isna().all() and state["excluded"].sum() == 2 and state["label"].notna().sum() == 1
+    views.select(app, decide.BATCHES_KEY, rows=[3])
+    assert app.button(key="decide.undo_batch").disabled, "it is undone already"
+
+
+def test_the_list_is_filtered_by_kind_person_and_words(pets):
+    batches = pets.ledger().batches()
+
+    def kinds(*args: Any) -> list[str]:
+        return list(decide.filtered(batches, *args)["kind"])
+
+    assert kinds([], [], "") == ["relabel", "exclude", "pin"]
+    assert kinds(["pin", "exclude"], [], "") == ["exclude", "pin"]
+    assert kinds([], ["bob"], "") == ["exclude"]
+    assert kinds([], [], "NIGHT *") == ["pin"]
+    assert kinds(["exclude"], ["ada"], "") == []
+
+
+# -- in force
+
+
+def test_what_is_in_force_is_shown_kind_by_kind(home, pets):
+    app = views.start(home, "decide")
+    assert in_gallery(app) == {"train-00001", "train-00002", "train-00003"}
+    app.button_group[0].set_value("excluded")
+    views.rerun(app)
+    assert in_gallery(app) == {"train-00004", "train-00005"}
+
+
+@pytest.mark.parametrize(("kind", "column"), [("pinned to validation", "pin"), ("excluded", "excluded"),
+                                              ("relabelled", "label")])
+def test_a_kind_can_be_taken_back_as_a_whole(home, pets, kind, column):
+    app = views.start(home, "decide")
+    app.button_group[0].set_value(kind)
+    press(views.rerun(app), "decide.take_back")
+    state = pets.ledger().state()
+    assert not state[column].eq(True).any() if column == "excluded" else state[column].isna().all()
+    assert len(state) in (3, 4, 5), "the other kinds stay"
+
+
+def test_without_decisions_the_page_says_where_to_take_them(home):
+    make_project(home / "pets")
+    said = views.texts(views.start(home, "decide"))
+    assert "No decision is in force." in said and "None yet." in said and "there is none yet" in said
+
+
+# -- by id
+
+
+def test_ids_are_decided_from_a_list(home, pets):
+    app = views.start(home, "decide")
+    app.text_area(key="decide.ids").set_value("train-00010, train-00011\ntrain-00012\n")
+    app.selectbox(key="decide.op").set_value("Pin to training")
+    app.text_input(key="decide.why").set_value("from the audit")
+    app.button(key="FormSubmitter:decide.by_id-Decide").click()
+    views.rerun(app)
+    state = pets.ledger().state().set_index("sample_id")
+    assert set(state.index[state["pin"] == "train"]) == {"train-00010", "train-00011", "train-00012"}
+    assert listed(app)["view"].iloc[0] == "decide: by id list" and listed(app)["why"].iloc[0] == "from the audit"
+
+
+def test_an_unknown_id_is_named_and_nothing_is_decided(home, pets):
+    before = pets.ledger().revision
+    app = views.start(home, "decide")
+    app.text_area(key="decide.ids").set_value("train-00010 nobody")
+    app.button(key="FormSubmitter:decide.by_id-Decide").click()
+    views.rerun(app)
+    assert any("nobody" in toast.value for toast in app.toast)
+    assert pets.ledger().revision == before
+
+
+def test_an_id_may_hold_commas_and_spaces():
+    known = {"0/00/1,2.jpg", "my cat.png", "a", "b"}
+    assert decide.split_ids("0/00/1,2.jpg\nmy cat.png\na, b a\n\n", known) == ["0/00/1,2.jpg", "my cat.png", "a", "b"]
+
+
+# -- retrain
+
+
+def test_retrain_says_what_changed_and_starts_the_same_settings_under_a_new_name(home, pets, submitted):
+    app = views.start(home, "decide")
+    said = views.texts(app)
+    assert "- 3 more pinned to validation\n- 2 more excluded\n- 1 more relabelled" in said
+    press(app, "decide.retrain")
+    (project, name, config), = submitted
+    assert (project, name) == (pets.path, "first-r2")
+    assert config == RunConfig.from_dict(pets.run("first").read_config()["config"])
+    assert app.session_state[retrain.TRAIN_FOCUS_KEY] == "first-r2"
+
+
+def test_a_retrain_that_started_is_linked(home, pets):
+    make_run(pets.path, "first-r2", state="queued")
+    app = views.start(home, "decide", run="first")
+    app.session_state["decide.started"] = (str(pets.path), "first-r2")
+    assert "Started **first\\-r2**" in views.texts(views.rerun(app))
+
+
+def test_a_name_that_is_taken_is_refused_in_one_line(home, pets):
+    app = views.start(home, "decide")
+    field = next(t for t in app.text_input if t.label == "Name of the new run")
+    field.set_value("first")
+    press(views.rerun(app), "decide.retrain")
+    assert any("must be new" in error.value for error in app.error)
+
+
+def test_without_changes_retraining_is_said_to_repeat(home):
+    make_run(make_project(home / "pets"), "first")
+    assert "no decision has changed" in views.texts(views.start(home, "decide"))
+
+
+def decisions(**rows: tuple[str | None, bool, str | None]) -> pd.DataFrame:
+    """decisions.parquet of keyword rows: id=(pin, excluded, label)."""
+    cells = [(key, *values) for key, values in rows.items()]
+    frame = pd.DataFrame(cells, columns=["sample_id", "pin", "excluded", "label"])
+    return frame.astype({"sample_id": "str", "pin": "str", "excluded": "bool", "label": "str"})
+
+
+def test_changes_count_both_ways():
+    then = decisions(a=("validation", False, None), b=(None, True, None), c=(None, False, "x"))
+    now = decisions(a=("train", False, None), b=(None, True, None), c=(None, False, "y"), d=(None, True, None))
+    assert retrain.changes(then, now) == [
+        "1 no longer pinned to validation", "1 more pinned to training", "1 more excluded",
+        "1 relabelled to another class than before"]
+    assert retrain.changes(now, now) == []
+    assert retrain.changes(decisions(), decisions()) == []
+
+
+def test_names_count_on(home):
+    project = Project.open(make_project(home / "pets"))
+    assert retrain.free_name(project, "first") == "first-r2"
+    for name in ("first-r2", "first-r3"):
+        make_run(project.path, name, state="queued")
+    assert retrain.free_name(project, "first") == "first-r4"
+    assert retrain.free_name(project, "first-r2") == "first-r4"
+    assert retrain.free_name(project, "x-red") == "x-red-r2"
+    assert len(retrain.free_name(project, "n" * 64)) <= 64
+
+
+# -- names that look like markup
+
+
+def test_labels_names_and_reasons_stay_text(home):
+    path = make_project(home / "odd", classes=HOSTILE)
+    make_run(path, "first")
+    ledger = Project.open(path).ledger()
+    ledger.relabel(["train-00001"], HOSTILE[0], who="<b>eve</b>", why="$y$", run="first")
+    ledger.relabel(["train-00002"], HOSTILE[3], who="*bob*")
+    app = views.start(home, "decide")
+    assert HOSTILE[0] in listed(app)["what"].iloc[1], "a table cell interprets nothing"
+    said = "\n".join(str(m.value) for m in [*app.markdown, *app.caption, *app.success, *app.error])
+    assert not any(name in said for name in (*HOSTILE, "<b>eve</b>", "*bob*"))
+    press(app, "decide.undo")
+    assert all(HOSTILE[3] not in toast.value for toast in app.toast)

@@ -1,0 +1,438 @@
+"""The Explore page through AppTest on fakes: lasso and filters, decisions on what is selected, the sample panel."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation.project import Project
+from curation.selection import in_polygon, sample_table
+from curation.views import actions, filters, gallery, reasons, results, sample
+from tests import views
+from tests.fakes import make_project, make_run
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :smile:", "[a](http://evil)")
+LASSO = {"xref": "x", "yref": "y", "x": [0.0, 9.0, 9.0, 0.0], "y": [-9.0, -9.0, 9.0, 9.0]}
+"""The right half of a fake's map."""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
+    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    return tmp_path / "projects"
+
+
+@pytest.fixture
+def pets(home: Path) -> Project:
+    """60 training samples in three classes, one finished run called first."""
+    path = make_project(home / "pets")
+    make_run(path, "first")
+    return Project.open(path)
+
+
+def explore(home: Path, **options: Any) -> Any:
+    return views.start(home, "explore", **options)
+
+
+def lasso(app: Any, **selection: Any) -> Any:
+    return views.select(app, "explore.map", **(selection or {"lasso": [LASSO]}))
+
+
+def press(app: Any, key: str) -> Any:
+    app.button(key=key).click()
+    return views.rerun(app)
+
+
+def mark(app: Any, ids: list[str]) -> Any:
+    """As if these had been marked in the gallery."""
+    token = shown(app)["token"]
+    app.session_state[results.GALLERY_KEY] = {"marked": {"token": token, "ids": ids}}
+    return views.rerun(app)
+
+
+def shown(app: Any) -> dict[str, Any]:
+    """What the gallery was given to draw."""
+    data: dict[str, Any] = json.loads(app.get("bidi_component")[0].proto.json)
+    return data
+
+
+def selected_ids(project: Project) -> list[str]:
+    """Ids inside LASSO, found directly."""
+    table = sample_table(project, project.run("first"))
+    corners = np.stack([LASSO["x"], LASSO["y"]], axis=1)
+    return list(table["sample_id"][in_polygon(table[["x", "y"]].to_numpy(), corners)])
+
+
+def page_html(app: Any) -> str:
+    return "".join(element.proto.body for element in app.get("html"))
+
+
+# -- what is selected
+
+
+def test_without_a_selection_all_samples_are_shown_and_summed_up(home, pets):
+    app = explore(home)
+    assert "**60 of 60 samples**: all samples." in views.texts(app)
+    assert "<b>60</b>training samples" in page_html(app)
+    assert "<b>6</b>in validation" in page_html(app)
+    data = shown(app)
+    assert len(data["items"]) == 60 and data["items"][0]["src"].startswith("/api/thumbnail?")
+    values = [float(item["value"].split()[1]) for item in data["items"]]
+    assert values == sorted(values), "lowest margin first"
+
+
+def test_a_lasso_selects_by_its_coordinates_over_the_whole_table(home, pets):
+    ids = selected_ids(pets)
+    app = lasso(explore(home), lasso=[LASSO], points=[{"x": 0, "y": 0}], point_indices=[1])
+    assert f"**{len(ids)} of 60 samples**: inside the lasso." in views.texts(app)
+    assert {item["id"] for item in shown(app)["items"]} == set(ids)
+
+
+def test_a_box_selects_too(home, pets):
+    table = sample_table(pets, pets.run("first"))
+    num = int((table["x"].between(-1, 3) & table["y"].between(-2, 2)).sum())
+    app = lasso(explore(home), box=[{"x": [-1.0, 3.0], "y": [2.0, -2.0]}])
+    assert f"**{num} of 60 samples**: inside the box." in views.texts(app)
+
+
+def test_filters_and_lasso_both_hold_and_are_said_in_words(home, pets):
+    app = lasso(explore(home))
+    app.multiselect(key="explore.classes").set_value(["cat"])
+    views.rerun(app)
+    table = sample_table(pets, None).set_index("sample_id")
+    num = int((table.loc[selected_ids(pets), "given_label"] == "cat").sum())
+    assert f"**{num} of 60 samples**: inside the lasso, and class cat." in views.texts(app)
+    app.text_input(key="explore.search").set_value("no such id")
+    views.rerun(app)
+    assert "**0 of 60 samples**" in views.texts(app) and "No sample passes" in views.texts(app)
+    press(app, "explore.clear")
+    assert "samples**: inside the lasso." in views.texts(app), "clearing the filters leaves the lasso"
+
+
+def test_every_filter_passes_what_it_says(home, pets):
+    ids = list(pets.manifest()["sample_id"][:9])
+    ledger = pets.ledger()
+    ledger.pin(ids[:2], to="validation", who="ada")
+    ledger.pin(ids[2:4], to="train", who="ada")
+    ledger.exclude(ids[4:5], who="ada")
+    ledger.relabel(ids[5:6], "dog", who="ada")
+    table = sample_table(pets, pets.run("first"))
+
+    def found(**chosen: Any) -> set[str]:
+        return set(table["sample_id"][filters.apply(table, chosen)])
+
+    assert found(decisions=["pinned to validation", "excluded"]) == {*ids[:2], ids[4]}
+    assert found(decisions=["relabelled"]) == {ids[5]}
+    assert found(decisions=["undecided"]) == set(table["sample_id"]) - set(ids[:6])
+    assert found(roles=["validation"]) == set(table["sample_id"][table["role"] == "validation"])
+    assert found(flags=["withheld by the guard"]) == set(table["sample_id"][table["why"].str.startswith("withheld")])
+    assert found(flags=["in the hard validation set"]) == set(table["sample_id"][table["in_validation"]])
+    assert found(ranges={"margin": (-1.0, 0.0)}) == set(table["sample_id"][table["margin"] <= 0])
+    assert found(search="00007") == {"train-00007"}
+    assert found() == set(table["sample_id"])
+    doubted = table["suggested_label"].notna() & (table["suggested_label"] != table["current_label"])
+    assert found(flags=["label in doubt"]) == set(table["sample_id"][doubted]) != set()
+
+
+def test_a_range_filter_is_drawn_and_said_with_its_numbers(home, pets):
+    app = explore(home)
+    slider = next(s for s in app.slider if s.label == "Margin")
+    slider.set_value((-1.0, 0.25))
+    views.rerun(app)
+    assert "margin -1.00 to 0.25" in views.texts(app).replace("\\", "")
+
+
+# -- the region over time
+
+
+def test_a_new_colouring_draws_a_new_figure_and_keeps_the_selection(home, pets):
+    app = lasso(explore(home))
+    figure = app.session_state["explore.drawn"][2].figure
+    app.selectbox(key="explore.colour").set_value("margin")
+    app.session_state["explore.map"] = {"selection": {"lasso": [], "box": []}}  # a new figure starts empty
+    views.rerun(app)
+    assert app.session_state["explore.drawn"][2].figure is not figure
+    assert "inside the lasso" in views.texts(app)
+
+
+def test_a_lasso_let_go_on_the_same_figure_is_gone(home, pets):
+    app = lasso(explore(home))
+    lasso(app, lasso=[])
+    assert "**60 of 60 samples**" in views.texts(app)
+
+
+def test_the_button_lets_go_of_the_lasso(home, pets):
+    app = press(lasso(explore(home)), "explore.clear_region")
+    assert "**60 of 60 samples**" in views.texts(app)
+
+
+def test_another_run_has_another_map_so_the_lasso_goes(home, pets):
+    make_run(pets.path, "second", seed=1)
+    app = lasso(explore(home, run="first"))
+    app.selectbox(key="run").set_value("second")
+    app.session_state["explore.map"] = {"selection": {"lasso": [], "box": []}}
+    views.rerun(app)
+    assert "**60 of 60 samples**" in views.texts(app)
+
+
+def test_the_figure_is_left_alone_by_filters_and_decisions_until_redrawn(home, pets):
+    app = lasso(explore(home))
+    figure = app.session_state["explore.drawn"][2].figure
+    app.multiselect(key="explore.classes").set_value(["cat"])
+    press(views.rerun(app), "explore.do.exclude")
+    assert app.session_state["explore.drawn"][2].figure is figure
+    press(app, "explore.redraw")
+    redrawn = app.session_state["explore.drawn"][2]
+    assert redrawn.figure is not figure
+    assert [name for name, _, _ in redrawn.marks] == ["excluded by people"]
+
+
+def test_filtered_only_draws_what_the_filters_leave(home, pets):
+    app = explore(home)
+    app.multiselect(key="explore.classes").set_value(["cat"])
+    app.toggle(key="explore.filtered").set_value(True)
+    views.rerun(app)
+    assert app.session_state["explore.drawn"][2].num_points == (pets.manifest().query("split == 'train'")
+                                                                ["given_label"] == "cat").sum()
+
+
+# -- decisions
+
+
+def test_the_whole_selection_is_decided_with_who_view_and_run_and_stays_selected(home, pets):
+    ids = selected_ids(pets)
+    app = lasso(explore(home))
+    app.text_input(key="person").set_value("ada")
+    views.rerun(app)
+    assert f"Pin all {len(ids)} selected to validation" in views.texts(app)
+    press(app, "explore.do.validation")
+    decided = pets.ledger().state()
+    assert set(decided["sample_id"]) == set(ids) and set(decided["pin"]) == {"validation"}
+    batch = pets.ledger().batches().iloc[0]
+    assert (batch["who"], batch["view"], batch["run"]) == ("ada", "explore: inside the lasso", "first")
+    assert f"<b>{len(ids)}</b>pinned to validation" in page_html(app)
+    assert f"**{len(ids)} of 60 samples**: inside the lasso." in views.texts(app)
+    assert all(["validation", "pinned: val"] in item["badges"] for item in shown(app)["items"])
+
+
+def test_marked_samples_are_decided_alone(home, pets):
+    app = mark(lasso(explore(home)), selected_ids(pets)[:2])
+    assert "Exclude 2 marked" in views.texts(app)
+    press(app, "explore.do.exclude")
+    assert set(pets.ledger().state()["sample_id"]) == set(selected_ids(pets)[:2])
+
+
+def test_marks_of_another_selection_do_not_count(home, pets):
+    app = mark(explore(home), ["train-00001"])
+    assert "Exclude 1 marked" in views.texts(app)
+    lasso(app)
+    assert "1 marked" not in views.texts(app)
+
+
+def test_nothing_can_be_decided_on_everything_at_once_by_accident(home, pets):
+    app = explore(home)
+    assert app.button(key="explore.do.exclude").disabled
+    assert "Mark pictures to decide on them" in views.texts(app)
+
+
+def test_relabel_back_and_undo(home, pets):
+    app = mark(explore(home), ["train-00000"])
+    app.selectbox(key="explore.relabel.class").set_value("bird")
+    press(views.rerun(app), "explore.do.relabel")
+    assert pets.ledger().state().set_index("sample_id")["label"].to_dict() == {"train-00000": "bird"}
+    assert ["relabelled", "now bird"] in next(i for i in shown(app)["items"] if i["id"] == "train-00000")["badges"]
+    press(app, "explore.undo")
+    assert pets.ledger().state().empty
+
+
+def test_above_the_limit_a_decision_asks_first(home, pets, monkeypatch):
+    monkeypatch.setattr(actions, "CONFIRM_ABOVE", 5)
+    app = press(lasso(explore(home)), "explore.do.exclude")
+    assert pets.ledger().state().empty
+    assert f"**Exclude {len(selected_ids(pets))} samples?**" in views.texts(app)
+    press(app, "explore.cancel")
+    assert "explore.confirm" not in [b.key for b in app.button]
+    press(press(app, "explore.do.exclude"), "explore.confirm")
+    assert len(pets.ledger().state()) == len(selected_ids(pets))
+
+
+def test_a_refused_decision_is_a_notice_and_changes_nothing(home, pets):
+    app = mark(explore(home), ["no-such-sample"])
+    press(app, "explore.do.exclude")
+    assert any("training samples" in toast.value for toast in app.toast)
+    assert pets.ledger().state().empty
+
+
+# -- the gallery
+
+
+def test_order_keeps_samples_without_a_value_last():
+    values = pd.Series([0.5, np.nan, -1.0, 2.0, np.nan])
+    assert results.sort_order(values, False).tolist() == [2, 0, 3, 1, 4]
+    assert results.sort_order(values, True).tolist() == [3, 0, 2, 1, 4]
+
+
+def test_pages_turn_and_start_over_with_a_new_selection(home):
+    path = make_project(home / "pets", num_train=130)
+    make_run(path, "first")
+    app = explore(home)
+    first = [item["id"] for item in shown(app)["items"]]
+    assert len(first) == 60 and shown(app)["has_next"] and not shown(app)["has_previous"]
+    app.session_state["explore.page"] = 3
+    views.rerun(app)
+    assert len(shown(app)["items"]) == 10 and not shown(app)["has_next"]
+    app.multiselect(key="explore.roles").set_value(["train"])
+    views.rerun(app)
+    assert not shown(app)["has_previous"]
+
+
+@pytest.mark.parametrize("value", [None, "x", {"op": "drop", "ids": ["a"]}, {"op": "train", "ids": "a"}, {"ids": []}])
+def test_what_the_browser_should_not_send_is_no_act(value):
+    assert gallery.act_of(value) is None
+
+
+def test_an_act_has_its_ids_and_class_as_text():
+    assert gallery.act_of({"op": "relabel", "ids": [1, "b"], "label": 7}) == gallery.Act("relabel", ("1", "b"), "7")
+    assert gallery.act_of({"op": "undo", "ids": []}) == gallery.Act("undo", ())
+
+
+def test_pictures_are_large_enough_and_of_a_size_that_is_served():
+    assert [gallery.picture_size(side) for side in (64, 96, 160, 256, 600)] == [128, 128, 256, 512, 512]
+
+
+def test_values_in_a_few_words():
+    assert gallery.value_words("margin", -0.4249) == "margin -0.42"
+    assert gallery.value_words("weight", float("nan")) == "no weight"
+    assert gallery.value_words("group", "night") == "group: night"
+    assert gallery.value_words("forgetting", 3) == "forgetting 3"
+    assert gallery.value_words(None, 1) == ""
+
+
+# -- one sample
+
+
+def test_the_panel_shows_labels_course_neighbours_reasons_and_history(home, pets):
+    pets.ledger().pin(["train-00007"], to="validation", who="ada", why="odd *one*", run="first")
+    app = explore(home)
+    app.session_state[sample.OPEN_KEY] = "train-00007"
+    app.session_state[sample.ORDER_KEY] = ["train-00003", "train-00007"]
+    views.rerun(app)
+    said = views.texts(app)
+    assert "Nearest neighbours" in said and "10 of" not in said.split("Nearest first")[0]
+    assert "Since this run a person pinned it to validation" in said.replace("\\", "")
+    table = app.dataframe[0].value
+    assert table["why"].tolist() == ["odd *one*"] and table["what"].tolist() == ["pin 1 sample to validation"]
+    assert "Held-out margin" in page_html(app) and "/api/thumbnail?" in page_html(app)
+    assert app.button(key="sample.step1").disabled and not app.button(key="sample.step-1").disabled
+    press(app, "sample.step-1")
+    assert app.session_state[sample.OPEN_KEY] == "train-00003"
+
+
+def test_the_panel_decides_on_its_sample(home, pets, monkeypatch):
+    monkeypatch.setattr(actions, "show_notices", lambda: None)  # AppTest cannot read a toast beside a dialog
+    app = explore(home)
+    app.session_state[sample.OPEN_KEY] = "train-00004"
+    press(views.rerun(app), "sample.exclude")
+    assert pets.ledger().state().set_index("sample_id")["excluded"].to_dict() == {"train-00004": True}
+    press(app, "sample.include")
+    assert pets.ledger().state().empty
+
+
+def test_neighbours_are_found_by_the_runs_rows_when_the_manifest_has_changed(home, pets):
+    manifest = pets.manifest()
+    run = pets.run("first")
+    signals = run.read_signals()
+    run.write_signals(signals.iloc[::-1].reset_index(drop=True))  # the run knew another order
+    embedding, (indices, dists) = run.read_embedding(), run.read_neighbours()
+    last = len(signals) - 1
+    run.write_embedding(embedding["sample_id"].to_numpy()[::-1], embedding[["x", "y"]].to_numpy()[::-1],
+                        last - indices[::-1], dists[::-1])
+    app = explore(home)
+    app.session_state[sample.OPEN_KEY] = "train-00005"
+    views.rerun(app)
+    near = [json.loads(c.proto.json) for c in app.get("bidi_component")][1]["items"]
+    expected = manifest["sample_id"].iloc[indices[5]].tolist()
+    assert [item["id"] for item in near] == expected
+
+
+def test_a_sample_that_is_gone_closes_the_panel(home, pets):
+    app = explore(home)
+    app.session_state[sample.OPEN_KEY] = "gone"
+    views.rerun(app)
+    assert sample.OPEN_KEY not in app.session_state
+
+
+def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
+    table = pd.DataFrame({
+        "sample_id": ["a", "b", "c"], "current_label": ["x", "x", "y"], "given_label": ["x", "x", "y"],
+        "p_train": [0.9, 0.2, 0.5], "role": ["validation", "train", "train"],
+        "why": ["pinned to validation", "withheld by the guard: held-out predictions confidently say y", ""],
+        "route_share": [1.0, 0.0, np.nan], "label_quality": [0.8, 0.1, np.nan], "heldout_epochs": [3, 4, 0],
+        "suggested_label": [None, "y", None], "pin": ["validation", None, None], "excluded": [False, False, True]})
+    config = {"val_fraction": 0.1}
+    pinned = reasons.reasons(table, 0, config, "validation", False)
+    assert pinned[0] == "In validation: pinned to validation."
+    assert "place 2 of 2 in its class" in pinned[1]
+    assert pinned[-1] == "The splitter disagrees with the pin: left to itself it leans 90% the other way."
+    withheld = reasons.reasons(table, 1, config, "", False)
+    assert withheld[0].startswith("In training, not in validation: withheld by the guard")
+    assert "held-out predictions name y instead" in " ".join(withheld)
+    out = reasons.reasons(table, 2, config, "", False)
+    assert out[-1] == "Since this run a person excluded it: that takes effect in the next run."
+    assert "label quality" not in " ".join(out).lower()
+
+
+# -- names that look like markup
+
+
+def test_class_names_stay_text_everywhere(home):
+    path = make_project(home / "odd", classes=HOSTILE)
+    make_run(path, "first")
+    app = explore(home)
+    app.selectbox(key="explore.colour").set_value("current_label")
+    app.multiselect(key="explore.classes").set_value([HOSTILE[0], HOSTILE[3]])
+    views.rerun(app)
+    app.session_state[sample.OPEN_KEY] = shown(app)["items"][0]["id"]
+    views.rerun(app)
+    html = page_html(app)
+    assert "<img src=x" not in html and "&lt;img src=x onerror=alert(1)&gt;" in html
+    said = "\n".join(str(m.value) for m in [*app.markdown, *app.caption])
+    for name in (HOSTILE[0], HOSTILE[3]):
+        assert name not in said, "markdown would interpret it"
+    assert "\\$x\\$ \\:red\\[y\\]" in said
+    assert {item["label"] for item in shown(app)["items"]} <= set(HOSTILE), "the component gets text as it is"
+
+
+def test_the_component_never_makes_html_of_data():
+    code = (Path(__file__).parents[1] / "assets" / "gallery.js").read_text()
+    for word in ("innerHTML", "insertAdjacentHTML", "outerHTML", "document.write", "eval("):
+        assert word not in code
+
+
+# -- nothing to show yet
+
+
+def test_without_a_run_labels_and_decisions_can_be_worked_on(home):
+    project = Project.open(make_project(home / "pets"))
+    app = explore(home)
+    said = views.texts(app)
+    assert "This project has no run yet" in said and "No map here." in said
+    assert "**60 of 60 samples**" in said
+    press(mark(app, ["train-00001"]), "explore.do.validation")
+    assert list(project.ledger().state()["sample_id"]) == ["train-00001"]
+
+
+@pytest.mark.parametrize(("state", "says"), [("queued", "has no results yet"), ("running", "has no map (yet)"),
+                                             ("failed", "has no map (yet)")])
+def test_a_run_that_has_not_ended_says_what_is_missing(home, state, says):
+    make_run(make_project(home / "pets"), "first", state=state)
+    assert says in views.texts(explore(home))
+
+
+def test_without_training_samples_the_page_says_so(home):
+    make_project(home / "pets", num_train=0)
+    assert "no training samples" in views.texts(explore(home))
