@@ -1,5 +1,6 @@
 """What leaves a project: the right samples, readable by those who read it, nothing that runs, nothing by halves."""
 
+import doctest
 import io
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from curation.exports import EXPORTS, ExportError, default_target, export
+from curation.exports import EXPORTS, ExportError, cells, default_target, export
 from curation.exports.cells import SafeNames, neutral, write_csv
 from curation.exports.curated import PROVENANCE
 from curation.exports.staging import staged
@@ -229,6 +230,10 @@ def test_every_formula_lead_is_neutralised_wherever_it_stands(tmp_path: Path, le
 def test_texts_that_no_spreadsheet_runs_stay_as_they_are() -> None:
     for cell in ("cat", "a=b", "'quoted", "", 1, -1.5, None, True):
         assert neutral(cell) is cell
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    assert doctest.testmod(cells).attempted == 3 and doctest.testmod(cells).failed == 0
 
 
 def test_safe_names_are_short_unique_and_never_empty() -> None:
