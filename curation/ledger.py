@@ -5,7 +5,6 @@ line for all who work on a project: undo takes back the newest decision in force
 what the engine reads, is the state at the newest revision. Does not know what a decision does to a run.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,16 +25,14 @@ from curation.replay import (
     PINS,
     Timeline,
     apply_batch,
-    empty_state,
     replay,
     timeline,
     undone_flags,
 )
+from curation.snapshot import read_snapshot, read_stamp, write_snapshot
 from engine.manifest import MANIFEST_NAME, ManifestError, read_info
-from engine.rundir import write_atomic
 
 MAX_TEXT = 2000
-_METADATA_KEY = b"whetstone_ledger"
 
 
 class LedgerError(ValueError):
@@ -128,7 +125,7 @@ class Ledger:
 
         Comes from decisions.parquet where that is up to date (it is, save between a commit and its rewrite).
         """
-        state, written = _read_snapshot(self.decisions_path)
+        state, written = read_snapshot(self.decisions_path)
         with self._transaction() as connection:
             table = state if written == self._stamp(connection) else self._replay(connection)
         frame: pd.DataFrame = table.to_pandas()
@@ -253,7 +250,7 @@ class Ledger:
             stamp = self._stamp(connection)
             if self._is_current(stamp):
                 return
-            state, written = _read_snapshot(self.decisions_path)
+            state, written = read_snapshot(self.decisions_path)
             if self.decisions_path.exists() and (written or {}).get("ledger_id") != stamp["ledger_id"]:
                 raise LedgerError(f"{self.decisions_path} must come from this ledger; it was written by another; bring "
                                   "that ledger back, or move the file away")
@@ -263,14 +260,13 @@ class Ledger:
                 state = apply_batch(state, batch, sample_ids, self.classes)
             else:
                 state = self._replay(connection)
-            table = state.replace_schema_metadata({_METADATA_KEY: json.dumps(stamp).encode()})
-            write_atomic(self.decisions_path, lambda path: pq.write_table(table, path))
+            write_snapshot(self.decisions_path, state, stamp)
 
     def _is_current(self, stamp: dict[str, Any]) -> bool:
         """True if the file says what `stamp` says, or if there is neither a file nor a decision."""
         if not self.decisions_path.exists():
             return bool(stamp["revision"] == 0)
-        return _stamp_in(pq.read_schema(self.decisions_path)) == stamp
+        return read_stamp(self.decisions_path) == stamp
 
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
@@ -301,17 +297,3 @@ def _batch(kind: str, value: str | None, num_samples: int, who: str, why: str, v
         raise LedgerError("a decision must say who made it; got no name; give your name")
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     return {"kind": kind, "value": value, "num_samples": num_samples, "at": at, **texts}
-
-
-def _read_snapshot(path: Path) -> tuple[pa.Table, dict[str, Any] | None]:
-    """decisions.parquet and its stamp, from one open file; no rows and None where there is no file."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        return empty_state(), None
-    return table, _stamp_in(table.schema)
-
-
-def _stamp_in(schema: pa.Schema) -> dict[str, Any] | None:
-    raw = (schema.metadata or {}).get(_METADATA_KEY)
-    return None if raw is None else dict(json.loads(raw))

@@ -1,0 +1,41 @@
+"""decisions.parquet: the ledger's state as a file, stamped with the ledger, revision and classes that it is of.
+
+The engine reads the file's DECISION_COLUMNS; who, at and why ride along. Does not know when a state is due.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.replay import empty_state
+from engine.rundir import write_atomic
+
+_METADATA_KEY = b"whetstone_ledger"
+
+
+def read_snapshot(path: Path) -> tuple[pa.Table, dict[str, Any] | None]:
+    """State and stamp, from one open file; the empty state and None where there is no file."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        return empty_state(), None
+    return table, _stamp_in(table.schema)
+
+
+def read_stamp(path: Path) -> dict[str, Any] | None:
+    """The stamp alone; None where the file has none."""
+    return _stamp_in(pq.read_schema(path))
+
+
+def write_snapshot(path: Path, state: pa.Table, stamp: dict[str, Any]) -> None:
+    """Replace the file."""
+    table = state.replace_schema_metadata({_METADATA_KEY: json.dumps(stamp).encode()})
+    write_atomic(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def _stamp_in(schema: pa.Schema) -> dict[str, Any] | None:
+    raw = (schema.metadata or {}).get(_METADATA_KEY)
+    return None if raw is None else dict(json.loads(raw))
