@@ -95,7 +95,7 @@ class ReweighterConfig:
         "labels in validation cannot steer every weight.", choices=LOSSES)
     min_weight: float = _setting(0.3, "Smallest weight before normalisation.", low=0.0, high=1.0)
     max_weight: float = _setting(1.7, "Largest weight before normalisation.", low=1.0, high=100.0)
-    lr: float = _setting(1e-3, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
+    lr: float = _setting(3e-3, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
     hidden: int = _setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
     uniform_pull: float = _setting(
         0.01, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the normalised hypergradient.",
