@@ -202,7 +202,7 @@ def test_random_histories_undo_exactly(tmp_path: Path, seed: int) -> None:
     undone: list[tuple[int, tuple]] = []
     states = [as_records(ledger.state())]  # states[i]: after the first i of `done`
     redo_states: list[dict] = []
-    for step in range(36):
+    for step in range(30):
         choice = rng.random()
         if choice < 0.42:
             decision = random_decision(rng, step)
@@ -223,12 +223,11 @@ def test_random_histories_undo_exactly(tmp_path: Path, seed: int) -> None:
         assert without_time(ledger.state()) == naive_state([decision for _, decision in done]), f"step {step}"
         if step % 10 == 0:
             ledger = project.ledger()
-    assert ledger.revision >= 18
+    assert ledger.revision >= 15
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_undoing_any_batch_equals_a_naive_replay_without_it(tmp_path: Path, seed: int) -> None:
-    rng = np.random.default_rng(100 + seed)
+def test_undoing_any_batch_equals_a_naive_replay_without_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(100)
     ledger = Project.open(make_project(tmp_path / "p", num_train=12, num_clean=0, num_test=0, size=2)).ledger()
     taken: dict[int, tuple] = {}
     in_force: set[int] = set()

@@ -112,8 +112,7 @@ def test_plain_training_has_no_validation_to_score(project: Project) -> None:
 # -- answers
 
 
-@pytest.mark.parametrize("key", ["sample_id", "path"])
-@pytest.mark.parametrize("by_position", [True, False])
+@pytest.mark.parametrize(("key", "by_position"), [("sample_id", True), ("path", False)])
 def test_answers_stand_in_for_the_manifest(project: Project, tmp_path: Path, key: str, by_position: bool) -> None:
     rows = read_manifest(project.path).query("split == 'train'")
     run = make_run(project)
