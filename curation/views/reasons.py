@@ -38,9 +38,13 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
     found = [_headline(role, why)]
     rank = class_rank(table, idx, "p_train")
     if rank is not None:
+        quota = max(1, round(config.get("val_fraction", 0.1) * rank[1]))
         found.append(f"The splitter gives it p_train {row['p_train']:.2f}: place {rank[0]:,} of {rank[1]:,} in its "
-                     "class, counted from the sample it most wants in validation. About "
-                     f"{max(1, round(config.get('val_fraction', 0.1) * rank[1])):,} of the class go there.")
+                     f"class, counted from the sample it most wants in validation. About {quota:,} of the class go "
+                     "there.")
+        if role == "train" and not why and rank[0] <= quota:
+            found.append("Roles are set before an epoch and this probability is from after it: the next epoch would "
+                         "have considered the sample, unless the guard doubts its label.")
     share = row.get("route_share")
     if not pd.isna(share):
         found.append(f"Over the scored epochs it was routed to validation in {share:.0%}." if share else

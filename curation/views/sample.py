@@ -222,7 +222,7 @@ def course_figure(history: pd.DataFrame) -> go.Figure:
         yaxis={"title": {"text": "margin, p_train", "font": {"size": 12}}, "range": [-1.05, 1.05],
                "gridcolor": "#E3E9E7", "zerolinecolor": "#9AA3A1"},
         yaxis2={"title": {"text": "weight", "font": {"size": 12}}, "overlaying": "y", "side": "right",
-                "rangemode": "tozero", "showgrid": False})
+                "rangemode": "tozero", "showgrid": False, "tickmode": "auto", "nticks": 5})
     return figure
 
 
