@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.project import Project, ProjectError
@@ -37,9 +39,18 @@ def sample_table(project: Project, run: RunDir | None) -> pd.DataFrame:
     validation or pinned to it now, and neither excluded nor pinned to training now. A column of the manifest whose
     name is taken here gets the suffix _data. Samples that only the run or only the manifest knows have nulls, or drop.
     """
+    return with_decisions(run_table(project, run), project)
+
+
+def run_table(project: Project, run: RunDir | None) -> pd.DataFrame:
+    """sample_table without decisions: the slow part, which no decision changes."""
     table = _training_rows(project)
-    if run is not None and run.signals_path.exists():
-        table = _with_signals(table, run)
+    return _with_signals(table, run) if run is not None and run.signals_path.exists() else table
+
+
+def with_decisions(table: pd.DataFrame, project: Project) -> pd.DataFrame:
+    """run_table with the decisions in force; a new frame that shares the other one's cells."""
+    table = table.copy(deep=False)
     _add_decisions(table, project)
     is_pinned, is_kept = table["pin"].eq("validation"), table["pin"].eq("train")
     is_routed = table["role"].eq("validation") if "role" in table else pd.Series(False, index=table.index)
@@ -172,13 +183,16 @@ def _is_same_order(left: pd.Series, right: pd.Series) -> bool:
 
 def _add_decisions(table: pd.DataFrame, project: Project) -> None:
     """Present decisions as DECISION_FIELDS name them, and current_label, written into the table."""
-    state = project.ledger().state().set_index("sample_id")
-    row_of = pd.Index(table["sample_id"]).get_indexer(state.index)
-    state, row_of = state[row_of >= 0], row_of[row_of >= 0]
+    state = project.ledger().state()
+    ids = pa.array(table["sample_id"], pa.large_string())
+    decided = pc.index_in(ids, value_set=pa.array(state["sample_id"], pa.large_string()))  # null: undecided
     for column, name in DECISION_FIELDS.items():
-        cells = np.full(len(table), False if column == "excluded" else None, dtype=object)
-        cells[row_of] = state[column].to_numpy(dtype=object)
-        table[name] = pd.array(cells, dtype="bool" if column == "excluded" else "str")
+        if column == "excluded":
+            cells = pa.array(state[column], pa.bool_()).take(decided)
+            table[name] = cells.fill_null(False).to_numpy(zero_copy_only=False)
+        else:
+            cells = pa.array(state[column], pa.large_string(), from_pandas=True).take(decided)
+            table[name] = pd.array(cells, dtype="str")
     table["current_label"] = table["relabel"].where(table["relabel"].notna(), table["given_label"])
 
 

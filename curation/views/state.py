@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project, list_projects, projects_home
-from curation.selection import sample_table
+from curation.selection import run_table, with_decisions
 from engine.manifest import MANIFEST_NAME
 from engine.rundir import RunDir
 
@@ -177,10 +177,17 @@ def sample_table_cached(project: Project, run: RunDir | None) -> pd.DataFrame:
     return _sample_table(str(project.path), run.name if run else None, stamps, project.ledger().revision, project, run)
 
 
-@st.cache_resource(max_entries=3, show_spinner="Reading the samples ...")
+@st.cache_resource(max_entries=3, show_spinner=False)
 def _sample_table(path: str, run_name: str | None, stamps: tuple[int, ...], revision: int, _project: Project,
                   _run: RunDir | None) -> pd.DataFrame:
-    return sample_table(_project, _run)
+    return with_decisions(_run_table(path, run_name, stamps, _project, _run), _project)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the samples ...")
+def _run_table(path: str, run_name: str | None, stamps: tuple[int, ...], _project: Project,
+               _run: RunDir | None) -> pd.DataFrame:
+    """What no decision changes: at a million samples four seconds, against a tenth for the decisions."""
+    return run_table(_project, _run)
 
 
 # -- errors
