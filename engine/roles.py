@@ -128,11 +128,11 @@ class _Coverage:
         num, k = neighbours_Nk.shape
         self.routed = routed.copy()
         self.limits = np.floor(share * (neighbours_Nk >= 0).sum(1)).astype(np.int64)
-        self.is_alone = (neighbours_Nk < 0).all(1)
+        self.is_alone: np.ndarray = np.all(neighbours_Nk < 0, axis=1)
         flat = neighbours_Nk.ravel()
         order = np.argsort(flat, kind="stable")
         self.sources = np.repeat(np.arange(num), k)[order]
-        self.starts = np.searchsorted(flat[order], np.arange(num + 1))
+        self.starts: np.ndarray = np.searchsorted(flat[order], np.arange(num + 1))
         is_hit: np.ndarray = np.logical_and(flat >= 0, routed[np.maximum(flat, 0)])
         self.counts = np.bincount(np.repeat(np.arange(num), k)[is_hit], minlength=num)
 
@@ -145,7 +145,7 @@ class _Coverage:
             return False
         near = self._of(row)
         near = near[self.routed[near]]
-        return bool((self.counts[near] + 1 <= self.limits[near]).all())
+        return bool(np.all(self.counts[near] + 1 <= self.limits[near]))
 
     def admit(self, row: int) -> None:
         self.routed[row] = True

@@ -1,6 +1,8 @@
 """The Compare page: two runs side by side, what changed and what that rests on. Figures come from curation.compare."""
 
+from collections.abc import Hashable
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -105,7 +107,7 @@ def evidence(project: Project, a: RunDir, b: RunDir) -> list[str]:
     return lines + compare.cautions(a, b)
 
 
-def _worst_words(row: dict[str, object]) -> str:
+def _worst_words(row: dict[Hashable, Any]) -> str:
     kind = "class" if row["kind"] == "label" else "group"
     return (f"Worst {kind} on {row['split']}: A {row['group_a']} {row['accuracy_a']:.1%}, B {row['group_b']} "
             f"{row['accuracy_b']:.1%}.")

@@ -70,7 +70,7 @@ def info_of(column: str) -> ColumnInfo:
 def colour_columns(frame: pd.DataFrame) -> list[str]:
     """Columns worth colouring by, ours first in COLUMNS' order, then the data's own; empty ones left out."""
     ours = [name for name in COLUMNS if name in frame]
-    others = [name for name in frame if name not in COLUMNS and name not in _HIDDEN]
+    others = [str(name) for name in frame if name not in COLUMNS and name not in _HIDDEN]
     return [name for name in [*ours, *others] if frame[name].notna().any() and _is_plain(frame[name])]
 
 
