@@ -224,12 +224,12 @@ def test_corrected_labels_need_a_relabel_and_no_run(home):
     assert written[["sample_id", "corrected_label", "why"]].iloc[0].tolist() == ["train-00000", "bird", "a beak"]
 
 
-@pytest.mark.parametrize("name", ["../out", "a/b", "", ".hidden", "a b"])
-def test_an_export_never_leaves_its_folder(home, pets, name):
+def test_an_export_never_leaves_its_folder(home, pets):
     app = views.start(home, "export")
-    next(field for field in app.text_input if field.label == "Folder").set_value(name)
-    press(app, "export.write")
-    assert any("a name must be" in error.value for error in app.error)
+    for name in ("../out", "a/b", "", ".hidden", "a b"):
+        next(field for field in app.text_input if field.label == "Folder").set_value(name)
+        press(app, "export.write")
+        assert any("a name must be" in error.value for error in app.error), name
     assert not (pets.path / "exports").exists() and not (pets.path.parent / "out").exists()
 
 

@@ -90,12 +90,9 @@ def test_a_lasso_selects_by_its_coordinates_over_the_whole_table(home, pets):
     app = lasso(explore(home), lasso=[LASSO], points=[{"x": 0, "y": 0}], point_indices=[1])
     assert f"**{len(ids)} of 60 samples**: inside the lasso." in views.texts(app)
     assert {item["id"] for item in shown(app)["items"]} == set(ids)
-
-
-def test_a_box_selects_too(home, pets):
     table = sample_table(pets, pets.run("first"))
     num = int((table["x"].between(-1, 3) & table["y"].between(-2, 2)).sum())
-    app = lasso(explore(home), box=[{"x": [-1.0, 3.0], "y": [2.0, -2.0]}])
+    lasso(app, box=[{"x": [-1.0, 3.0], "y": [2.0, -2.0]}])
     assert f"**{num} of 60 samples**: inside the box." in views.texts(app)
 
 
@@ -163,10 +160,7 @@ def test_a_lasso_let_go_on_the_same_figure_is_gone(home, pets):
     app = lasso(explore(home))
     lasso(app, lasso=[])
     assert "**60 of 60 samples**" in views.texts(app)
-
-
-def test_the_button_lets_go_of_the_lasso(home, pets):
-    app = press(lasso(explore(home)), "explore.clear_region")
+    press(lasso(app), "explore.clear_region")
     assert "**60 of 60 samples**" in views.texts(app)
 
 
@@ -227,16 +221,13 @@ def test_marked_samples_are_decided_alone(home, pets):
 
 
 def test_marks_of_another_selection_do_not_count(home, pets):
-    app = mark(explore(home), ["train-00001"])
+    app = explore(home)
+    assert app.button(key="explore.do.exclude").disabled, "nothing is decided on everything by accident"
+    assert "Mark pictures to decide on them" in views.texts(app)
+    mark(app, ["train-00001"])
     assert "Exclude 1 marked" in views.texts(app)
     lasso(app)
     assert "1 marked" not in views.texts(app)
-
-
-def test_nothing_can_be_decided_on_everything_at_once_by_accident(home, pets):
-    app = explore(home)
-    assert app.button(key="explore.do.exclude").disabled
-    assert "Mark pictures to decide on them" in views.texts(app)
 
 
 def test_relabel_back_and_undo(home, pets):
@@ -428,8 +419,7 @@ def test_without_a_run_labels_and_decisions_can_be_worked_on(home):
     assert list(project.ledger().state()["sample_id"]) == ["train-00001"]
 
 
-@pytest.mark.parametrize(("state", "says"), [("queued", "has no results yet"), ("running", "has no map (yet)"),
-                                             ("failed", "has no map (yet)")])
+@pytest.mark.parametrize(("state", "says"), [("queued", "has no results yet"), ("running", "has no map (yet)")])
 def test_a_run_that_has_not_ended_says_what_is_missing(home, state, says):
     make_run(make_project(home / "pets"), "first", state=state)
     assert says in views.texts(explore(home))
