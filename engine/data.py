@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,6 +36,8 @@ CHUNK = 1024
 CHANNEL_MEAN = (0.485, 0.456, 0.406)
 CHANNEL_STD = (0.229, 0.224, 0.225)
 """ImageNet's, so that pretrained weights see what they were trained on; any constant does for the rest."""
+GROUND = (226, 232, 230)
+"""What shows through transparency: the ground on which thumbnails show it to people."""
 
 Progress = Callable[[int, int], None]
 
@@ -84,7 +86,7 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
     """Read the manifest, decode (or reopen) the images and apply the decisions.
 
     decisions: DECISION_COLUMNS. image_size None: the data's own size, at most 224. Raises ManifestError where the
-    manifest breaks the contract, has no training rows, or a decision names an unknown class.
+    manifest breaks the contract, nothing is left to train on, or a decision names an unknown class.
     """
     project = Path(project)
     info = read_info(project)
@@ -108,6 +110,9 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
     if excluded.all():
         raise ManifestError(f"training needs at least one usable sample; all {len(train_idx)} of {project} are "
                             f"excluded, unlabelled or unreadable (first: {notes[0]}); undo exclusions or import again")
+    if (excluded | (pins == -1)).all():
+        raise ManifestError(f"training needs at least one usable sample outside validation; all {(~excluded).sum()} of "
+                            f"{project} are pinned to validation; unpin some")
     return Dataset(
         classes=info.classes, images=images, labels=labels,
         clean_labels=_label_codes(rows["clean_label"], info.classes) if "clean_label" in rows else
@@ -155,7 +160,7 @@ def native_size(rows: pd.DataFrame, root: Path) -> int:
         try:
             with _open(rows, row, root) as image:
                 sides.append(max(image.size))
-        except (OSError, ManifestError, ValueError):
+        except Exception:  # decoding says which and why; one picture must not end the run
             continue
     if not sides:
         raise ManifestError(f"images must be readable; none of {min(64, len(rows))} tried under {root} is; check root")
@@ -188,9 +193,9 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
         partial.mkdir(parents=True, exist_ok=True)
         try:
             _decode_into(partial, rows, root, size, progress)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
+            if not (folder / "bad.json").exists():  # another run may have decoded the same meanwhile
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     bad = {int(k): v for k, v in json.loads((folder / "bad.json").read_text()).items()}
@@ -213,11 +218,11 @@ def _decode_into(folder: Path, rows: pd.DataFrame, root: Path, size: int, progre
     def decode(row: int) -> None:
         try:
             with _open(rows, row, root) as image:
-                rgb = image.convert("RGB")
+                rgb = _to_rgb(image)
                 if rgb.size != (size, size):
                     rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
                 images[row] = np.asarray(rgb).transpose(2, 0, 1)
-        except (OSError, UnidentifiedImageError, ManifestError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
             bad[row] = f"unreadable image: {error}".replace("\n", " ")[:200]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -226,6 +231,21 @@ def _decode_into(folder: Path, rows: pd.DataFrame, root: Path, size: int, progre
             progress(min(start + CHUNK, len(rows)), len(rows))
     images.flush()
     (folder / "bad.json").write_text(json.dumps(bad))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB as thumbnails show it to people: deep greys stretched to 8 bits, where a plain conversion would clip them to
+    white, and transparency over GROUND, where it would show whatever colour lies under it."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = float(values.min()), float(values.max())
+        if high > 255 and high > low:
+            values = (values - low) * (255.0 / (high - low))
+        return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        pixels = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", pixels.size, (*GROUND, 255)), pixels).convert("RGB")
+    return image.convert("RGB")
 
 
 class ImageStore:

@@ -115,3 +115,91 @@ def test_decoding_reports_its_progress(tmp_path):
     root = image_root(project, read_info(project))
     decode_images(project, read_manifest(project), root, 8, lambda done, total: seen.append((done, total)))
     assert seen == [(25, 25)]
+
+
+def pictures_project(tmp_path, images: dict[str, Image.Image], **options):
+    """A project whose first training samples are these images; their rows in the order given."""
+    project = make_project(tmp_path / "p", num_train=20, size=16)
+    rows = read_manifest(project)
+    for row, (name, image) in enumerate(images.items()):
+        image.save(project / "images" / name, **options)
+        rows.loc[row, "path"] = name
+    write_manifest(project, rows, read_info(project).classes, root="images")
+    return project
+
+
+def test_every_mode_is_brought_to_eight_bit_colour(tmp_path):
+    """A plain conversion clips deep greys to white: a run would train on blank squares and never say so."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    deep = ramp.astype(np.uint16) * 257
+    colour = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    data = load(pictures_project(tmp_path, {
+        "grey.png": Image.fromarray(ramp), "deep.png": Image.fromarray(deep), "deep.tif": Image.fromarray(deep),
+        "int.tif": Image.fromarray(deep.astype(np.int32)), "float.tif": Image.fromarray(deep.astype(np.float32)),
+        "cmyk.tif": colour.convert("CMYK"), "palette.png": colour.quantize(256), "bits.png": colour.convert("1")}))
+    for row in range(5):
+        assert np.abs(data.images[row].astype(int) - ramp).max() <= 1, row
+    assert not data.excluded.any()
+    for row in (5, 6):
+        assert np.abs(data.images[row].astype(int) - np.asarray(colour).transpose(2, 0, 1)).mean() < 30
+    assert set(np.unique(data.images[7])) == {0, 255}
+
+
+def test_transparency_shows_the_ground_and_an_animation_its_first_picture(tmp_path):
+    pixels = np.zeros((16, 16, 4), dtype=np.uint8)
+    pixels[:8] = [200, 10, 10, 255]
+    project = pictures_project(tmp_path, {"clear.png": Image.fromarray(pixels)})
+    frames = [Image.new("L", (16, 16), shade) for shade in (50, 200)]
+    frames[0].save(project / "images" / "train" / "00001.png", "GIF", save_all=True, append_images=frames[1:])
+    data = load(project)
+    assert (data.images[0][:, 0, 0] == [200, 10, 10]).all() and (data.images[0][:, 15, 0] == module.GROUND).all()
+    assert (data.images[1] == 50).all()
+
+
+def test_a_picture_too_large_to_open_is_left_out_like_any_broken_one(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p", num_train=20, size=16)
+    Image.new("1", (64, 64)).save(project / "images" / "train" / "00000.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    data = load(project)
+    assert data.images.shape[-1] == 16 and np.flatnonzero(data.excluded).tolist() == [0]
+    assert "decompression bomb" in data.notes[0]
+
+
+def test_two_runs_that_decode_at_once_share_whichever_is_done_first(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p", num_train=20, size=16)
+    decode, calls = module._decode_into, []
+
+    def other_first(folder, *rest):
+        decode(folder, *rest)
+        if not calls:
+            calls.append(folder)
+            monkeypatch.setattr(module.os, "getpid", lambda: 1)  # another process decodes the same meanwhile
+            calls.append(load(project).images[0].copy())
+            monkeypatch.undo()
+
+    monkeypatch.setattr(module, "_decode_into", other_first)
+    images = load(project).images
+    assert (images[0] == calls[1]).all()
+    assert len(list((project / "cache").iterdir())) == 1, "no half decoded folder is left"
+
+
+def test_everything_pinned_to_validation_is_one_clear_line(tmp_path):
+    project = make_project(tmp_path / "p", num_train=10)
+    ids = read_manifest(project)["sample_id"][:10]
+    pd.DataFrame({"sample_id": ids, "pin": "validation", "excluded": [True] + [False] * 9, "label": None}).to_parquet(
+        project / "decisions.parquet")
+    with pytest.raises(ManifestError, match="outside validation; all 9 of .* are pinned to validation; unpin some"):
+        load(project)
+
+
+def test_a_label_by_decision_makes_an_unlabelled_sample_usable(tmp_path):
+    project = make_project(tmp_path / "p", num_train=10)
+    rows = read_manifest(project)
+    rows.loc[:2, "given_label"] = None
+    write_manifest(project, rows, read_info(project).classes, root="images")
+    pd.DataFrame({"sample_id": rows["sample_id"][:2], "pin": ["validation", None], "excluded": [False, True],
+                  "label": ["bird", "dog"]}).to_parquet(project / "decisions.parquet")
+    data = load(project)
+    assert np.flatnonzero(data.excluded).tolist() == [1, 2]
+    assert data.notes[1] == "excluded by decision" and data.notes[2] == "no usable label"
+    assert data.classes[data.train_labels[0]] == "bird" and data.pins[0] == -1
