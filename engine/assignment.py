@@ -65,6 +65,8 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
     if source == "learned" and config.rotation_groups and epoch < config.epochs:
         # The last epoch rests nobody: its roles are the ones people see and export.
         resting = (groups == epoch % config.rotation_groups) & active & ~routing.routed & (data.pins != 1)
+        if not (active & ~routing.routed & ~resting).any():
+            resting[:] = False  # so few samples that their rest would leave nobody to train on
     is_new = routing.routed & ~previous.routed if previous else routing.routed
     return EpochRoles(
         routed=routing.routed, resting=resting, withheld=routing.withheld, kept_by_coverage=routing.kept_by_coverage,

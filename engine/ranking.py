@@ -9,6 +9,7 @@ from engine import roles
 from engine.config import RunConfig
 from engine.data import Dataset
 from engine.losses import margins
+from engine.manifest import ManifestError
 from engine.rundir import RunDir, write_atomic
 from engine.status import Status
 from engine.streams import stream
@@ -19,7 +20,8 @@ def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) 
     """Cross-fitted margins (N,) and probabilities (N, C) from plain training on all other folds; NaN where excluded.
 
     Train-twice (Jain et al. 2024, section 3), cross-fitted: a sample's own training would inflate its margin. Each
-    finished fold is kept beside the checkpoints, so a killed run repeats at most one.
+    finished fold is kept beside the checkpoints, so a killed run repeats at most one. Raises ManifestError where a fold
+    leaves nobody to train on.
     """
     plain = RunConfig.from_dict(config.to_dict() | {"method": "erm", "validation": None})
     rng = stream(config.seed, "folds")
@@ -28,6 +30,12 @@ def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) 
     for fold in range(config.folds):
         path = run.checkpoint_dir / f"fold-{fold}.npy"
         rows = np.flatnonzero((folds == fold) & ~data.excluded)
+        if not len(rows):
+            continue
+        if (data.excluded | (data.pins == -1) | (folds == fold)).all():
+            raise ManifestError(f"a ranking needs samples to train on outside each fold; fold {fold + 1} of "
+                                f"{config.folds} leaves none of {int((~data.excluded).sum())} usable samples; unpin "
+                                "some, or choose a method that does not rank")
         if not path.exists():
             trainer = Trainer(plain, data, is_active=folds != fold)
             for epoch in range(1, plain.epochs + 1):

@@ -26,7 +26,7 @@ def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
 def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     """One note a sample on its role: decision, guard, coverage, rotation or routing."""
     data, current = trainer.data, trainer.epoch_roles
-    source = trainer.config.validation_source
+    source = "random" if current.is_warmup and trainer.has_splitter else trainer.config.validation_source
     routed = {"learned": "routed by the splitter: among the lowest p_train of its class",
               "hard": "routed by rank: among the lowest cross-fitted margins of its class",
               "easy": "routed by rank: among the highest cross-fitted margins of its class"}
@@ -92,6 +92,8 @@ def _events(trainer: Trainer, line: dict[str, Any]) -> list[str]:
         if line["churn"] is not None and line["churn"] > 0.5 and current.num_new < line["num_routed"]:
             events.append(f"churning: {line['churn']:.0%} of the routed samples are new since the epoch before")
     ess = line["effective_sample_size"]
+    if trainer.learns_weights and current.is_warmup and line["epoch"] == trainer.config.epochs:
+        events.append("never left warm-up: every weight stayed 1; raise epochs or lower warmup_fraction")
     if ess is not None and not current.is_warmup and ess < 0.3:
         events.append(f"weights collapse onto a few samples: effective sample size {ess:.2f}")
     if ess is not None and not current.is_warmup and ess > 0.9999:

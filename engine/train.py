@@ -4,12 +4,14 @@ Read `train` top to bottom; the method itself is engine.trainer. Whatever happen
 and a killed process leaves a checkpoint from which `resume` reaches the same end.
 """
 
+import contextlib
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,14 +40,15 @@ def train(config: RunConfig, project: Path, name: str) -> RunDir:
     written then beyond a failed status). Returns the run, whose status says done or cancelled.
     """
     run = RunDir.of(project, name)
-    if run.exists():
-        raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
     run.path.mkdir(parents=True, exist_ok=True)
-    decisions = Path(project) / DECISIONS_NAME
-    if decisions.exists():
-        write_atomic(run.decisions_path, lambda p: shutil.copyfile(decisions, p))
-    run.write_config(describe(config, project, run))
-    return _carry_out(config, Path(project), run)
+    with _alone(run):
+        if run.exists():
+            raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
+        decisions = Path(project) / DECISIONS_NAME
+        if decisions.exists():
+            write_atomic(run.decisions_path, lambda p: shutil.copyfile(decisions, p))
+        run.write_config(describe(config, project, run))
+        return _carry_out(config, Path(project), run)
 
 
 def resume(project: Path, name: str) -> RunDir:
@@ -59,12 +62,32 @@ def resume(project: Path, name: str) -> RunDir:
         return run
     if status["state"] == "running" and status["is_alive"] and status["pid"] != os.getpid():
         raise RunDirError(f"one process trains a run; {name!r} is running as pid {status['pid']}; cancel it first")
+    _refuse_changed_data(project, name, document)
+    with _alone(run):
+        run.clear_cancel()
+        run.log("resumed")
+        return _carry_out(RunConfig.from_dict(document["config"]), Path(project), run)
+
+
+@contextlib.contextmanager
+def _alone(run: RunDir) -> Iterator[None]:
+    """Lock the run's folder, so that of processes that start at once only one trains; a killed one lets go of it."""
+    folder = os.open(run.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunDirError(f"one process trains a run; {run.name!r} is being trained by another; cancel it "
+                              "first") from None
+        yield
+    finally:
+        os.close(folder)
+
+
+def _refuse_changed_data(project: Path, name: str, document: dict[str, Any]) -> None:
     if document["manifest_digest"] != file_digest(Path(project) / MANIFEST_NAME):
-        raise RunDirError(f"a run resumes on the data it began with; the manifest changed since {name!r} began; "
+        raise RunDirError(f"a run goes on with the data it began with; the manifest changed since {name!r} began; "
                           "start a new run")
-    run.clear_cancel()
-    run.log("resumed")
-    return _carry_out(RunConfig.from_dict(document["config"]), Path(project), run)
 
 
 def describe(config: RunConfig, project: Path, run: RunDir) -> dict[str, Any]:
@@ -142,6 +165,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status) -> None:
     if state:
         trainer.load_state_dict(state["trainer"])
         metrics, epoch, step = state["metrics"], state["epoch"], state["step"]
+        status.update(epoch=epoch - 1)
         run.log(f"going on at epoch {epoch}, step {step}")
     while epoch <= config.epochs:
         metrics.append(_train_epoch(trainer, run, status, metrics, epoch, step))
@@ -189,9 +213,11 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status, metrics: list[di
 
 
 def embed_again(project: Path, name: str, method: str, on_message: Callable[[str], None]) -> None:
-    """Remake a run's map from its last checkpoint. Raises RunDirError if it has no finished epoch."""
+    """Remake a run's map from its last checkpoint. Raises RunDirError if it has none or the manifest changed since."""
     run = RunDir.of(project, name)
-    config = RunConfig.from_dict(run.read_config()["config"] | {"embedding": method})
+    document = run.read_config()
+    _refuse_changed_data(project, name, document)
+    config = RunConfig.from_dict(document["config"] | {"embedding": method})
     state = checkpoint.load_newest(run.checkpoint_dir)
     if state is None:
         raise RunDirError(f"a map needs a trained classifier; {name!r} has no checkpoint; resume it first")

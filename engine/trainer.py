@@ -31,7 +31,7 @@ OnStep = Callable[[int, int], None]
 
 
 class NonFiniteError(RuntimeError):
-    """A loss or gradient became NaN or infinite; nothing was updated. Names the epoch, the step and the samples."""
+    """A loss, gradient or prediction became NaN or infinite. Names the samples; nothing was updated or recorded."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -133,14 +133,13 @@ class Trainer:
                                "val_fraction")
         need, rng = self.num_steps * self.config.batch_size, stream(self.config.seed, "order", epoch)
         if len(rows) > need - self.config.batch_size:
-            need = min(need, len(rows))  # plain training: the last batch may be short
+            # Plain training: the last batch may be short, but one sample alone has no batch statistics.
+            need = need if len(rows) % self.config.batch_size == 1 else min(need, len(rows))
         return np.concatenate([rng.permutation(rows) for _ in range(math.ceil(need / len(rows)))])[:need]
 
     def _validation_pool(self) -> np.ndarray:
-        """Rows of the manifest that validation batches are drawn from. In warm-up a rotating split: who rests now."""
-        current = self.epoch_roles
-        chosen = current.routed | current.resting if current.is_warmup else current.routed
-        pool = self.data.train_idx[chosen]
+        """Rows of the manifest that validation batches are drawn from: the routed, never those who only rest."""
+        pool = self.data.train_idx[self.epoch_roles.routed]
         return np.concatenate([pool, self.data.clean_idx]) if self.config.validation_source == "clean" else pool
 
     def _step(self, epoch: int, step: int, order: np.ndarray, pool: np.ndarray) -> None:
@@ -204,6 +203,7 @@ class Trainer:
                        features_B: Tensor, pool: np.ndarray, lr: float, rng: np.random.Generator) -> MetaResult:
         """The hypergradient on a fresh, class-stratified validation batch: a gradient some steps old is not safe."""
         idx = roles.stratified_draw(pool, self.data.labels[pool], self.config.reweighter.val_batch_size, rng)
+        idx = np.repeat(idx, 2) if len(idx) == 1 else idx  # one sample alone has no batch statistics
         problem = MetaProblem(
             model=self.model, images_B=images_B, labels_B=labels_B, weights_B=weights_B.detach(),
             images_V=self.store.batch(idx), labels_V=self.labels[torch.from_numpy(idx).to(self.device)], lr=lr,
@@ -276,10 +276,19 @@ class Trainer:
 
     @torch.no_grad()
     def predict(self, idx: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Logits (len(idx), C) and features (len(idx), D) in evaluation mode; consumes no training randomness."""
+        """Logits (len(idx), C) and features (len(idx), D) in evaluation mode; consumes no training randomness.
+
+        Raises NonFiniteError where a logit is not finite: the last step's update is seen by no loss of training.
+        """
         self.model.eval()
         passes = [self.model(images) for _, images in self.store.batches(idx, EVAL_BATCH)]
-        return torch.cat([p[0] for p in passes]), torch.cat([p[1] for p in passes])
+        logits, features = torch.cat([p[0] for p in passes]), torch.cat([p[1] for p in passes])
+        is_bad = ~torch.isfinite(logits).all(1).cpu().numpy()
+        if is_bad.any():
+            raise NonFiniteError(
+                f"a prediction must be finite; the classifier gives NaN or infinity on {is_bad.sum()} of {len(idx)} "
+                f"samples, first {self.data.sample_ids[idx[is_bad]][0]}; lower lr")
+        return logits, features
 
     @torch.no_grad()
     def score_splitter(self) -> Tensor:

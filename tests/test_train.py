@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 
 from engine import checkpoint
+from engine import train as engine_train
 from engine.config import RunConfig
-from engine.manifest import DECISIONS_NAME, ManifestError
+from engine.manifest import DECISIONS_NAME, ManifestError, read_info, read_manifest
 from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.train import embed_again, resume, train
 from engine.trainer import NonFiniteError, Trainer
-from tests.fakes import make_project
+from tests.fakes import make_project, write_manifest
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "shift", "warmup_fraction": 0.3, "rotation_groups": 3,
         "embedding": "pca", "num_threads": 1, "reweighter": {"every": 1, "val_batch_size": 8},
@@ -123,6 +124,7 @@ def test_cancelled_in_mid_epoch_and_resumed_equals_uninterrupted(project, monkey
     cut = train(config_of(), project, "cut")
     assert cut.read_status()["state"] == "cancelled" and len(cut.read_metrics()) == 2
     assert checkpoint.checkpoints(cut.checkpoint_dir)[-1].name == "state-00003-0000002.pt"
+    assert checkpoint.load_newest(cut.checkpoint_dir)["step"] == 2
     monkeypatch.undo()
     assert resume(project, "cut").read_status()["state"] == "done"
     equal_runs(whole, cut)
@@ -150,6 +152,81 @@ def test_a_run_cancelled_while_ranking_keeps_its_folds(project, monkeypatch):
     monkeypatch.undo()
     resume(project, "cut")
     equal_runs(whole, cut)
+
+
+@pytest.mark.parametrize("stage", ["write_predictions", "embed.embed_run"])
+def test_stopped_after_training_and_resumed_finishes_and_says_all_epochs_are_done(project, monkeypatch, stage):
+    whole = train(config_of(), project, "whole")
+
+    def broken(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(f"engine.train.{stage}", broken)
+    with pytest.raises(OSError, match="disk full"):
+        train(config_of(), project, "cut")
+    monkeypatch.undo()
+    cut = resume(project, "cut")
+    assert cut.read_status()["state"] == "done" and cut.read_status()["epoch"] == 4
+    equal_runs(whole, cut)
+    pd.testing.assert_frame_equal(whole.read_predictions(), cut.read_predictions(), check_exact=True)
+
+
+def test_of_two_that_resume_at_once_one_is_refused(project, monkeypatch):
+    run, refused = RunDir.of(project, "first"), []
+    train_epoch = engine_train._train_epoch
+
+    def second_comes(*args):
+        if not refused:
+            # It read the status before this process wrote its own, so the lock alone can tell.
+            monkeypatch.setattr(RunDir, "read_status", lambda self: {"state": "cancelled"})
+            with pytest.raises(RunDirError, match="'first' is being trained by another; cancel it first"):
+                resume(project, "first")
+            refused.append(True)
+            monkeypatch.undo()
+        return train_epoch(*args)
+
+    monkeypatch.setattr(engine_train, "_train_epoch", second_comes)
+    assert train(config_of(epochs=1), project, "first").read_status()["state"] == "done" and refused
+    run.write_status(**run.read_status() | {"state": "cancelled"})
+    assert resume(project, "first").read_status()["state"] == "done", "the lock goes with its process"
+
+
+def test_results_do_not_depend_on_where_the_splits_lie_in_the_manifest(project, tmp_path):
+    other = make_project(tmp_path / "other", num_train=60, size=8)
+    rows = read_manifest(other)
+    is_training = rows["split"] == "train"
+    halves = [rows[is_training][:20], rows[~is_training], rows[is_training][20:]]
+    write_manifest(other, pd.concat(halves, ignore_index=True), read_info(other).classes, root="images")
+    decisions = {"sample_id": ["train-00000", "train-00031"], "pin": ["validation", None], "excluded": [False, True],
+                 "label": [None, None]}
+    decide(project, **decisions)
+    decide(other, **decisions)
+    a, b = train(config_of(guard="off"), project, "first"), train(config_of(guard="off"), other, "first")
+    pd.testing.assert_frame_equal(a.read_signals(), b.read_signals(), check_exact=True)
+    pd.testing.assert_frame_equal(a.read_predictions(), b.read_predictions(), check_exact=True)
+
+
+def test_a_run_that_never_leaves_warmup_says_so(project):
+    metrics = train(config_of(epochs=1), project, "short").read_metrics()
+    assert metrics["events"].iloc[0] == ["never left warm-up: every weight stayed 1; raise epochs or lower "
+                                         "warmup_fraction"]
+    run = train(config_of(epochs=2, warmup_fraction=1.0, rotation_groups=None), project, "random")
+    signals = run.read_signals()
+    assert (signals.loc[signals["role"] == "validation", "why"] == "routed by a random split").all()
+    assert (signals["role"] == "validation").sum() == 6
+
+
+@pytest.mark.parametrize("method", ["molere", "lrw_random", "lrw_hard"])
+def test_two_samples_are_enough_for_every_method_and_one_is_not_for_ranking(tmp_path, method):
+    pair = make_project(tmp_path / "pair", num_train=2, num_clean=0, num_test=0, size=8)
+    run = train(config_of(method=method, epochs=2), pair, "first")
+    assert run.read_status()["state"] == "done" and len(run.read_embedding()) == 2 and run.read_predictions().empty
+    decide(pair, sample_id=["train-00000"], pin=[None], excluded=[True], label=[None])
+    if method == "lrw_hard":
+        with pytest.raises(ManifestError, match="leaves none of 1 usable samples"):
+            train(config_of(method=method, epochs=2), pair, "second")
+    else:
+        train(config_of(method=method, epochs=2), pair, "second")
 
 
 @pytest.mark.slow
@@ -237,6 +314,10 @@ def test_the_map_can_be_made_again(project):
     assert run.read_embedding() is None
     embed_again(project, "first", "pca", lambda _: None)
     assert len(run.read_embedding()) == 60
+    rows = read_manifest(project)
+    write_manifest(project, rows.iloc[::-1].reset_index(drop=True), read_info(project).classes, root="images")
+    with pytest.raises(RunDirError, match="the manifest changed since 'first' began; start a new run"):
+        embed_again(project, "first", "pca", lambda _: None)
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(project):
