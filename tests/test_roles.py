@@ -107,6 +107,29 @@ def test_suspicion_follows_confident_learning():
     assert (roles.confident_suggestion(probs, labels, known) == -1).all()
 
 
+def test_agree_asks_for_support_where_confident_asks_only_for_no_dispute():
+    probs = np.array([[0.9, 0.1], [0.45, 0.55], [0.15, 0.85], [0.9, 0.1], [0.1, 0.9], [0.3, 0.7]])
+    labels, known = np.array([0, 0, 0, 0, 1, 1]), np.arange(6) != 3
+    # Thresholds: class 0 (0.9 + 0.45 + 0.15) / 3 = 0.5; class 1 (0.9 + 0.7) / 2 = 0.8. Sample 3 was never held out.
+    assert roles.guarded("confident", probs, labels, known).tolist() == [True, True, False, False, True, True]
+    assert roles.guarded("agree", probs, labels, known).tolist() == [True, False, False, False, True, True]
+
+
+def test_coverage_admits_up_to_its_share_of_neighbours_and_no_more():
+    neighbours = np.array([[1, 2], [5, 6], [5, 6], [6, 7], [6, 7], [6, 7], [7, 8], [8, 9], [9, 7], [8, 7]])
+    args = (np.arange(10.0)[[1, 0, *range(2, 10)]], np.zeros(10, int), np.ones(10, bool), np.zeros(10, np.int8))
+    half = roles.route(*args, fraction=0.3, neighbours_Nk=neighbours, coverage=0.5)
+    assert np.flatnonzero(half.routed).tolist() == [0, 1, 3], "2 would be the second of sample 0's two neighbours"
+    none = roles.route(*args, fraction=0.3, neighbours_Nk=neighbours, coverage=0.0)
+    assert np.flatnonzero(none.routed).tolist() == [1, 2, 3] and none.kept_by_coverage[0]
+
+
+def test_a_sample_without_a_score_is_not_routed_even_to_fill_the_quota():
+    scores = np.array([np.nan, np.nan, np.nan, 0.5])
+    result = roles.route(scores, np.zeros(4, int), np.ones(4, bool), np.zeros(4, np.int8), fraction=0.5)
+    assert np.flatnonzero(result.routed).tolist() == [3] and not result.unguarded[:3].any()
+
+
 def test_rotation_covers_everybody_evenly():
     groups = roles.rotation_groups(103, 8, np.random.default_rng(0))
     assert set(np.bincount(groups)) == {12, 13} and len(np.bincount(groups)) == 8

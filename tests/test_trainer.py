@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from engine import roles
 from engine.config import METHODS, RunConfig
 from engine.data import Dataset, load_dataset, normalize
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaResult
 from engine.manifest import read_decisions
-from engine.networks import Reweighter, make_classifier
+from engine.networks import Reweighter, make_classifier, reweighter_inputs
 from engine.streams import stream
 from engine.trainer import NonFiniteError, Trainer
 from tests.fakes import make_project
@@ -103,9 +105,9 @@ def test_decisions_hold_in_every_epoch_of_every_method(data, method):
     trainer = Trainer(config_of(method=method, guard="off"), decided, ranking=ranking)
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
-        roles = np.asarray(["train", "validation", "excluded"])[trainer.role_codes]
-        assert (roles[[0, 1, 2]] == "validation").all() and (roles[[3, 4, 5]] == "train").all()
-        assert (roles[[6, 7, 8]] == "excluded").all()
+        names = np.asarray(["train", "validation", "excluded"])[trainer.role_codes]
+        assert (names[[0, 1, 2]] == "validation").all() and (names[[3, 4, 5]] == "train").all()
+        assert (names[[6, 7, 8]] == "excluded").all()
         order = trainer._order(epoch)
         assert not np.isin(order, [0, 1, 2, 6, 7, 8]).any() and np.isin([3, 4, 5], order).all()
         assert trainer.record.tensors["seen"][[0, 1, 2, 6, 7, 8]].sum() == 0
@@ -179,6 +181,14 @@ def test_a_non_finite_loss_stops_before_the_update_and_names_step_and_samples(da
     assert torch.equal(before, trainer.model.backbone.convs[0].weight)
 
 
+def test_a_non_finite_prediction_is_refused_before_it_is_recorded(data):
+    trainer = Trainer(config_of(method="erm"), data)
+    with torch.no_grad():
+        trainer.model.head.weight[0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match="NaN or infinity on 12 of 12 samples, first test-00000; lower lr"):
+        trainer.predict(data.test_idx)
+
+
 def test_restored_in_mid_epoch_it_goes_on_bit_for_bit(data):
     class Stop(Exception):
         pass
@@ -235,3 +245,123 @@ def test_pretrained_weights_from_a_file_must_fit(tmp_path):
         make_classifier("resnet18", 4, 64, str(file))
     with pytest.raises(ConfigError, match="readable .safetensors"):
         make_classifier("resnet18", 4, 64, str(tmp_path / "absent.safetensors"))
+
+
+# -- single steps against values worked out beside them
+
+
+def weighing(data, **changes) -> tuple[Trainer, np.ndarray, np.ndarray]:
+    """A trainer at the start of an epoch whose reweighter already tells samples apart; order and validation pool."""
+    trainer = Trainer(config_of(method="lrw_random", warmup_fraction=0.0, **changes), data)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(trainer.reweighter.body[2].weight, std=0.5)
+    trainer.start_epoch(1)
+    return trainer, trainer._order(1), trainer._validation_pool()
+
+
+def weights_of(trainer: Trainer, model, idx: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weights, losses) of a batch by the networks as they are now."""
+    logits, features = model(normalize(torch.from_numpy(trainer.data.images[idx])))
+    labels = torch.from_numpy(trainer.data.labels[idx])
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    inputs = reweighter_inputs("features", trainer.config.reweighter.inputs, features, labels, losses, 3)
+    return trainer.reweighter(inputs), losses
+
+
+def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(data):
+    trainer, order, pool = weighing(data)
+    model = copy.deepcopy(trainer.model).train()
+    weights, losses = weights_of(trainer, model, data.train_idx[order[16:32]])
+    assert float(weights.detach().std()) > 0.05
+    (weights.detach() * losses).mean().backward()
+    trainer._step(1, 1, order, pool)
+    for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
+    assert all(p.grad is None for p in trainer.reweighter.parameters()), "it learns from validation alone"
+
+
+def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, monkeypatch):
+    trainer, order, pool = weighing(data, reweighter={"every": 2, "val_batch_size": 8, "uniform_pull": 0.5})
+    hypergradient, seen = 1e-4 * torch.linspace(-1, 3, 16), []
+    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer", lambda problem: MetaResult(
+        hypergradient_B=hypergradient, logits_V=torch.empty(0), features_V=torch.empty(0)))
+    monkeypatch.setattr(trainer.reweighter_optimizer, "step",
+                        lambda: seen.append([p.grad.clone() for p in trainer.reweighter.parameters()]))
+    for step in range(3):
+        weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(),
+                                data.train_idx[order[step * 16:(step + 1) * 16]])
+        pull = hypergradient / hypergradient.square().mean().sqrt()
+        loss = (weights * pull).mean() + 0.5 * (weights - 1).square().mean()
+        expected = torch.autograd.grad(loss, list(trainer.reweighter.parameters()))
+        before = len(seen)
+        trainer._step(1, step, order, pool)
+        assert len(seen) - before == (step % 2 == 0)
+        for ours, naive in zip(seen[-1] if step % 2 == 0 else [], expected, strict=False):
+            torch.testing.assert_close(ours, naive, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("source", "expected"), [("random", "routed"), ("clean", "clean"), ("learned", "routed")])
+def test_validation_batches_hold_the_routed_or_the_clean_alone(data, monkeypatch, source, expected):
+    config = config_of(method="lrw_random", validation=source, guard="off", warmup_fraction=0.25)
+    trainer, drawn = Trainer(config, data), []
+    draw = roles.stratified_draw
+
+    def watching(rows, *rest):
+        drawn.extend(draw(rows, *rest))
+        return draw(rows, *rest)
+
+    monkeypatch.setattr(roles, "stratified_draw", watching)
+    for epoch in (1, 2, 3):
+        drawn.clear()
+        run_epochs(trainer, range(epoch, epoch + 1))
+        if epoch == 1:
+            assert not drawn, "in warm-up no weight is learned"
+            continue
+        allowed = data.clean_idx if expected == "clean" else data.train_idx[trainer.epoch_roles.routed]
+        assert drawn and set(drawn) <= set(allowed)
+
+
+def test_the_splitter_learns_who_the_classifier_gets_wrong(data):
+    splitter = {"gap_strength": 0.0, "ratio_strength": 0.0, "balance_strength": 0.0, "lr": 0.01}
+    trainer = run_epochs(Trainer(config_of(splitter=splitter, guard="off"), data), range(1, 3))
+    labels = trainer.labels[torch.from_numpy(data.train_idx)]
+    is_wrong = torch.arange(data.num_train) % 2 == 0
+    shown = torch.where(is_wrong, (labels + 1) % 3, labels)
+    logits, features = 4.0 * F.one_hot(shown, 3).float(), trainer.record.tensors["features"]
+    trainer.held = {"features": features, "logits": logits, "labels": labels}
+    for step in range(150):
+        trainer._splitter_step(stream(0, "splitter", 9, step))
+    with torch.no_grad():
+        p_train = torch.sigmoid(trainer.splitter(features.float(), torch.softmax(logits, 1), labels))
+    assert float(p_train[is_wrong].mean()) < 0.3 < 0.7 < float(p_train[~is_wrong].mean())
+
+
+def test_pins_are_certain_and_scored_epochs_leave_warmup_out(data):
+    pins = np.zeros(data.num_train, np.int8)
+    pins[:2] = [1, -1]
+    trainer = run_epochs(Trainer(config_of(guard="off"), dataclasses.replace(data, pins=pins)), range(1, 5))
+    assert trainer.score_splitter()[:2].tolist() == [1.0, 0.0]
+    assert trainer.record.tensors["scored_epochs"].unique().tolist() == [2], "two of four epochs were warm-up"
+    assert trainer.record.tensors["route_count"][:2].tolist() == [0, 2]
+
+
+def test_a_prediction_does_not_depend_on_who_else_is_predicted_and_leaves_the_classifier_alone(data):
+    trainer = run_epochs(Trainer(config_of(method="erm"), data), range(1, 3))
+    before = copy.deepcopy(trainer.model.state_dict())
+    everybody, _ = trainer.predict(data.train_idx)
+    alone, _ = trainer.predict(data.train_idx[:1])
+    torch.testing.assert_close(everybody[:1], alone, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), trainer.model.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["last_layer", "jvp"])
+def test_one_sample_left_over_for_a_batch_does_not_stop_training(data, mode):
+    """At 8 pixels a ResNet ends in one position a channel, where one sample has no batch statistics."""
+    few, pins = ~(np.arange(data.num_train) < 18), np.zeros(data.num_train, np.int8)
+    pins[0], pins[1:18] = -1, 1  # one sample in validation, and of 17 in training one is left over
+    config = config_of(method="lrw_random", epochs=1, warmup_fraction=0.0, network="resnet18",
+                       reweighter={"every": 1, "hypergradient": mode})
+    trainer = run_epochs(Trainer(config, dataclasses.replace(data, pins=pins, excluded=few)), range(1, 2))
+    order = trainer._order(1)
+    assert len(order) == 32 and set(order) == set(range(1, 18))
+    assert trainer.record.tensors["seen"].sum() == 17

@@ -1,0 +1,114 @@
+"""Roles of an epoch from a record and scores made by hand: what each source asks for and what each setting changes."""
+
+import numpy as np
+import pytest
+import torch
+
+from engine.assignment import EpochRoles, assign
+from engine.config import RunConfig
+from engine.data import Dataset
+from engine.signals import SignalRecord
+
+NUM = 40
+SCORES = np.linspace(0.1, 0.9, NUM)
+
+
+def make_data(**changes) -> Dataset:
+    """NUM training samples of one class: the lowest scores are the first rows."""
+    fields = {"pins": np.zeros(NUM, np.int8), "excluded": np.zeros(NUM, bool), **changes}
+    return Dataset(
+        classes=("a", "b"), images=np.zeros((NUM, 3, 8, 8), np.uint8), labels=np.zeros(NUM, np.int64),
+        clean_labels=np.full(NUM, -1), sample_ids=np.arange(NUM).astype(object), train_idx=np.arange(NUM),
+        clean_idx=np.arange(0), test_idx=np.arange(0), notes=np.full(NUM, "", dtype=object), groups=None, **fields)
+
+
+def make_record(known=range(NUM), featured=range(NUM)) -> SignalRecord:
+    """Features along a circle, so that neighbours are the rows beside; held-out predictions support every label."""
+    record = SignalRecord(NUM, 2, 2, torch.device("cpu"))
+    angle = torch.arange(NUM) * 2 * torch.pi / NUM
+    record.tensors["features"] = torch.stack([angle.cos(), angle.sin()], dim=1).half()
+    record.tensors["has_features"][list(featured)] = True
+    record.tensors["heldout_probs"][list(known), 0] = 1.0
+    record.tensors["heldout_weight"][list(known)] = 1.0
+    return record
+
+
+def roles_of(epoch=3, data=None, record=None, previous=None, ranking=None, groups=None, scores=SCORES, splitter=None,
+             **settings) -> EpochRoles:
+    bare = {"guard": "off", "rotation_groups": None, "epochs": 10, "warmup_fraction": 0.2}
+    config = RunConfig.from_dict({**bare, **settings, "splitter": {"coverage": 1.0, **(splitter or {})}})
+    data = data or make_data()
+    return assign(epoch, config, data, ~data.excluded, previous, ranking=ranking,
+                  groups=np.arange(NUM) % 4 if groups is None else groups, record=record or make_record(),
+                  score=lambda: scores)
+
+
+def rows(mask: np.ndarray) -> list[int]:
+    return np.flatnonzero(mask).tolist()
+
+
+def test_the_splitter_decides_from_the_first_epoch_after_warmup():
+    assert roles_of(epoch=2).is_warmup and not roles_of(epoch=3).is_warmup
+    assert rows(roles_of(epoch=3).routed) == [0, 1, 2, 3]
+    assert rows(roles_of(epoch=2).routed) != [0, 1, 2, 3] and roles_of(epoch=2).routed.sum() == 4
+
+
+def test_the_guard_admits_only_samples_with_held_out_support():
+    record = make_record(known=range(2, NUM))
+    for guard in ("agree", "confident"):
+        current = roles_of(record=record, guard=guard)
+        assert rows(current.routed) == [2, 3, 4, 5] and rows(current.withheld) == [0, 1]
+    ranking = -SCORES
+    hard = roles_of(record=make_record(known=range(30)), ranking=ranking, method="lrw_hard", guard="agree")
+    assert rows(hard.routed) == [26, 27, 28, 29]
+
+
+def test_hard_takes_the_lowest_and_easy_the_highest_margins():
+    assert rows(roles_of(method="lrw_hard", ranking=SCORES).routed) == [0, 1, 2, 3]
+    assert rows(roles_of(method="lrw_easy", ranking=SCORES).routed) == [36, 37, 38, 39]
+
+
+def test_a_fixed_split_outlives_warmup_unchanged():
+    first = roles_of(epoch=1, method="lrw_random")
+    later = roles_of(epoch=3, method="lrw_random", previous=first)
+    assert first.is_warmup and not later.is_warmup and later.num_new == 0
+    assert rows(later.routed) == rows(first.routed)
+
+
+def test_hysteresis_lets_those_in_validation_stay():
+    previous = roles_of(scores=np.roll(SCORES, 1))  # rows 1 to 4
+    assert rows(roles_of(previous=previous, splitter={"hysteresis": 0.0}).routed) == [0, 1, 2, 3]
+    stayed = roles_of(previous=previous, splitter={"hysteresis": 0.5})
+    assert rows(stayed.routed) == [1, 2, 3, 4] and stayed.num_new == 0
+
+
+def test_coverage_leaves_neighbours_in_training():
+    current = roles_of(splitter={"coverage": 0.0, "num_neighbors": 2})
+    assert rows(current.routed) == [0, 2, 4, 6] and rows(current.kept_by_coverage) == [1, 3, 5]
+    assert current.coverage == 1.0
+
+
+def test_samples_without_features_are_not_routed():
+    assert rows(roles_of(record=make_record(featured=range(3, NUM))).routed) == [3, 4, 5, 6]
+    assert rows(roles_of(record=make_record(featured=(20, 30))).routed) == [20, 30], "not even to fill the quota"
+
+
+def test_rotation_turns_and_rests_neither_the_routed_nor_pinned_nor_excluded_nor_anybody_at_the_end():
+    pins, excluded = np.zeros(NUM, np.int8), np.zeros(NUM, bool)
+    pins[[7, 8]], excluded[11] = [1, -1], True
+    data = make_data(pins=pins, excluded=excluded)
+    seen = []
+    for epoch in (3, 4, 5, 6):
+        current = roles_of(epoch=epoch, data=data, rotation_groups=4)
+        assert not (current.resting & current.routed).any()
+        seen += rows(current.resting)
+    expected = set(range(NUM)) - set(rows(current.routed)) - {7, 8, 11}
+    assert sorted(seen) == sorted(expected), "each of the rest once in four epochs"
+    assert not roles_of(epoch=10, rotation_groups=4).resting.any()
+
+
+@pytest.mark.parametrize("num_free", [1, 2])
+def test_nobody_rests_where_that_would_leave_nobody_to_train_on(num_free):
+    excluded = np.arange(NUM) >= num_free
+    current = roles_of(data=make_data(excluded=excluded), rotation_groups=4, groups=np.full(NUM, 3))
+    assert not current.resting.any()

@@ -1,0 +1,100 @@
+"""The record of samples over epochs against values worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from engine.losses import margins
+from engine.rundir import ROLES
+from engine.signals import SignalRecord, effective_sample_size
+
+CLASSES = ("a", "b")
+LABELS = torch.tensor([0, 0, 1, 1])
+
+
+def logits_of(*own: float) -> torch.Tensor:
+    """Logits under which sample i gives its label the probability own[i]."""
+    probs = torch.tensor([[p, 1 - p] if y == 0 else [1 - p, p] for p, y in zip(own, LABELS.tolist(), strict=False)])
+    return torch.log(probs)
+
+
+def new_record() -> SignalRecord:
+    return SignalRecord(4, 2, 3, torch.device("cpu"))
+
+
+def observe(record: SignalRecord, *own: float, weights=(1.0, 1.0, 1.0, 1.0)) -> None:
+    num = len(own)
+    record.observe_training(torch.arange(num), logits_of(*own), torch.ones(num, 3), LABELS[:num], torch.ones(num),
+                            torch.tensor(weights[:num]))
+
+
+def frame_of(record: SignalRecord, roles=(0, 0, 0, 0), suggestions=(-1, -1, -1, -1)):
+    none = np.full(4, "", dtype=object)
+    return record.frame(np.array(["s0", "s1", "s2", "s3"], dtype=object), LABELS.numpy(), np.array(roles), none,
+                        np.array(suggestions), CLASSES)
+
+
+def test_later_held_out_epochs_count_more_in_quality_and_margin():
+    record, rows = new_record(), torch.tensor([1])
+    for epoch, own in ((1, 0.2), (3, 0.8)):
+        record.observe_heldout(rows, logits_of(own, own)[1:], torch.ones(1, 3), LABELS[1:2], epoch)
+    signals = frame_of(record)
+    assert signals["label_quality"][1] == pytest.approx((1 * 0.2 + 3 * 0.8) / 4)
+    assert signals["heldout_margin"][1] == pytest.approx((1 * -0.6 + 3 * 0.6) / 4, abs=1e-6)
+    assert signals["heldout_epochs"].tolist() == [0, 2, 0, 0] and signals["label_quality"].isna().sum() == 3
+
+
+def test_a_sample_seen_twice_in_an_epoch_counts_once_and_forgetting_needs_having_known():
+    record = new_record()
+    for epoch_values in ([(0.9, 0.2), (0.9, 0.9)], [(0.3, 0.4)], [(0.8, 0.8)], [(0.1, 0.9)]):
+        record.start_epoch()
+        for own in epoch_values:
+            observe(record, *own)
+    signals = frame_of(record)
+    assert signals["forgetting"].tolist() == [2, 0, 0, 0], "sample 1 was wrong twice, but never right before"
+    assert signals["aum"][0] == pytest.approx(np.mean([0.8, -0.4, 0.6, -0.8]), abs=1e-6)
+    assert signals["aum"][1] == pytest.approx(np.mean([-0.6, -0.2, 0.6, 0.8]), abs=1e-6)
+
+
+def test_weights_are_of_mean_one_over_this_epochs_samples_alone():
+    record = new_record()
+    record.start_epoch()
+    observe(record, 0.5, 0.5, 0.5, 0.5, weights=(9.0, 9.0, 9.0, 9.0))
+    record.start_epoch()
+    observe(record, 0.5, 0.5, weights=(1.0, 3.0))
+    record.end_epoch(None)
+    np.testing.assert_allclose(frame_of(record)["weight"], [0.5, 1.5, np.nan, np.nan], rtol=1e-6)
+
+
+def test_route_share_is_of_the_scored_epochs():
+    record = new_record()
+    for routed in ([True, False, False, False], [True, True, False, False]):
+        record.count_routes(torch.tensor(routed))
+    assert frame_of(record)["route_share"].tolist() == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_excluded_samples_have_no_signals_and_suggestions_are_names():
+    record = new_record()
+    record.start_epoch()
+    observe(record, 0.9, 0.9, 0.9, 0.9)
+    signals = frame_of(record, roles=(0, ROLES.index("excluded"), 0, 0), suggestions=(1, 1, -1, 0))
+    numbers = ["p_train", "weight", "margin", "heldout_margin", "aum", "label_quality", "loss", "route_share"]
+    assert signals.loc[1, numbers].isna().all() and signals.loc[0, ["weight", "margin", "aum"]].notna().all()
+    assert signals["suggested_label"].fillna("-").tolist() == ["b", "-", "-", "a"]
+    assert signals["predicted_label"].fillna("-").tolist() == ["a", "-", "b", "b"]
+
+
+def test_cross_fitted_predictions_count_as_one_held_out_epoch():
+    record, probs = new_record(), np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9], [np.nan, np.nan]], dtype=np.float32)
+    record.set_heldout(probs, np.array([True, True, True, False]), LABELS.numpy())
+    signals = frame_of(record)
+    np.testing.assert_allclose(signals["label_quality"], [0.7, 0.4, 0.9, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(signals["heldout_margin"], [0.4, -0.2, 0.8, np.nan], rtol=1e-5)
+    assert signals["heldout_epochs"].tolist() == [1, 1, 1, 0]
+
+
+def test_effective_sample_size_is_kishs():
+    assert effective_sample_size(np.array([2.0, 2.0, np.nan])) == pytest.approx(1.0)
+    assert effective_sample_size(np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
+    assert effective_sample_size(np.array([np.nan])) is None
+    assert float(margins(logits_of(0.6), LABELS[:1])) == pytest.approx(0.2, abs=1e-6)
