@@ -254,6 +254,12 @@ def test_only_shown_rows_are_drawn_and_the_extent_stays():
     assert one.figure.layout.xaxis.range == other.figure.layout.xaxis.range
 
 
+def test_nothing_to_draw_is_an_empty_map():
+    for column in ("role", "margin"):
+        built = map_view.build(table(30), column, np.zeros(30, dtype=bool))
+        assert built.num_points == 0 and not traces(built.figure) and not built.is_raster
+
+
 def test_samples_without_a_place_are_left_out():
     frame = table(50)
     frame.loc[::5, "x"] = np.nan
