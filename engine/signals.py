@@ -123,7 +123,9 @@ class SignalRecord:
               suggestions_N: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
         """signals.parquet: one row a sample with SIGNAL_COLUMNS. Excluded samples have null signals.
 
-        label_quality: mean held-out probability of the label, in [0, 1], 0 bad, null until held out once.
+        label_quality: mean held-out probability of the label, later epochs counting more, in [0, 1], 0 bad, null until
+        held out once. Held out of that epoch: the classifier did train on most samples in others, so this knows a label
+        better than cross-fitting would (cross-fitted for lrw_easy and lrw_hard alone).
         suggestions_N: positions in `classes`, -1 for none (engine.roles.confident_suggestion).
         """
         t = {k: v.cpu().numpy() for k, v in self.tensors.items() if k not in ("features", "heldout_probs")}

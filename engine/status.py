@@ -40,7 +40,7 @@ class Status:
             self.run.write_status(**self.values)
 
     def tick(self, **values: Any) -> None:
-        """Between two steps: keep the values; once a second look for a cancel request. Raises Cancelled."""
+        """Between two steps: keep the values and, ten times a second at most, look for a cancel (raises Cancelled)."""
         self.values |= values
         now = time.monotonic()
         if now - self.last_check > CANCEL_SECONDS:

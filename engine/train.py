@@ -36,8 +36,8 @@ TINY_IMAGE_SIZE = 16
 def train(config: RunConfig, project: Path, name: str) -> RunDir:
     """Start a new run under the project's current decisions and see it to its end.
 
-    Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (nothing is
-    written then beyond a failed status). Returns the run, whose status says done or cancelled.
+    Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
+    failed and why). Returns the run, whose status says done or cancelled.
     """
     run = RunDir.of(project, name)
     run.path.mkdir(parents=True, exist_ok=True)
