@@ -78,8 +78,9 @@ def main() -> None:
         walls = [a[0] / b[0] for a, b in zip(times[name], times["erm"], strict=True)]
         cpus = [a[1] / b[1] for a, b in zip(times[name], times["erm"], strict=True)]
         rows.append({"method": name, "wall_seconds": statistics.median(t[0] for t in times[name]),
-                     "wall_ratio": statistics.median(walls), "wall_ratio_low": min(walls), "wall_ratio_high": max(walls),
-                     "cpu_ratio": statistics.median(cpus), "cpu_ratio_low": min(cpus), "cpu_ratio_high": max(cpus)})
+                     "wall_ratio": statistics.median(walls), "wall_ratio_low": min(walls),
+                     "wall_ratio_high": max(walls), "cpu_ratio": statistics.median(cpus),
+                     "cpu_ratio_low": min(cpus), "cpu_ratio_high": max(cpus)})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{hardware}; {data.num_train} samples of {data.images.shape[-1]} pixels, {args.pairs} interleaved epochs, "
           f"peak memory of all together {peak:.1f} GiB")
