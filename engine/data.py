@@ -30,6 +30,7 @@ from engine.manifest import (
     read_manifest,
     resolve_image,
 )
+from engine.rundir import write_atomic
 
 MAX_NATIVE_SIZE = 224
 CHUNK = 1024
@@ -199,6 +200,13 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     bad = {int(k): v for k, v in json.loads((folder / "bad.json").read_text()).items()}
+    if bad:  # files may have been mended since
+        images = np.load(folder / "images.npy", mmap_mode="r+")
+        still = {row: reason for row in bad if (reason := _decode_row(images, row, rows, root))}
+        if still != bad:
+            images.flush()
+            text, bad = json.dumps(still), still
+            write_atomic(folder / "bad.json", lambda path: path.write_text(text))
     return np.load(folder / "images.npy", mmap_mode="r"), bad
 
 
@@ -216,14 +224,8 @@ def _decode_into(folder: Path, rows: pd.DataFrame, root: Path, size: int, progre
     bad: dict[int, str] = {}
 
     def decode(row: int) -> None:
-        try:
-            with _open(rows, row, root) as image:
-                rgb = _to_rgb(image)
-                if rgb.size != (size, size):
-                    rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
-                images[row] = np.asarray(rgb).transpose(2, 0, 1)
-        except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
-            bad[row] = f"unreadable image: {error}".replace("\n", " ")[:200]
+        if reason := _decode_row(images, row, rows, root):
+            bad[row] = reason
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for start in range(0, len(rows), CHUNK):
@@ -231,6 +233,20 @@ def _decode_into(folder: Path, rows: pd.DataFrame, root: Path, size: int, progre
             progress(min(start + CHUNK, len(rows)), len(rows))
     images.flush()
     (folder / "bad.json").write_text(json.dumps(bad))
+
+
+def _decode_row(images: np.ndarray, row: int, rows: pd.DataFrame, root: Path) -> str:
+    """Decode one image into its place; the reason why it cannot be read, "" if it can."""
+    size = images.shape[-1]
+    try:
+        with _open(rows, row, root) as image:
+            rgb = _to_rgb(image)
+            if rgb.size != (size, size):
+                rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
+            images[row] = np.asarray(rgb).transpose(2, 0, 1)
+    except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
+        return f"unreadable image: {error}".replace("\n", " ")[:200]
+    return ""
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -38,8 +38,13 @@ def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.
         why[row] = f"withheld by the guard: {says}"
     why[current.resting] = "rests this epoch by rotation, to collect a held-out prediction"
     why[current.routed] = routed.get(source, "routed by a random split")
-    why[data.pins == -1] = "pinned to validation"
-    why[data.pins == 1] = "pinned to training"
+    alone: np.ndarray = np.full(data.num_train, np.nan)
+    if trainer.has_splitter:
+        alone = trainer.score_splitter(with_pins=False).cpu().numpy()
+    for pin, words in ((-1, "pinned to validation"), (1, "pinned to training")):
+        for row in np.flatnonzero(data.pins == pin):
+            says = f"; the splitter alone gives it p_train {alone[row]:.2f}" if np.isfinite(alone[row]) else ""
+            why[row] = words + says
     why[~trainer.active] = data.notes[~trainer.active]
     return why
 

@@ -26,6 +26,8 @@ from engine.splitter import splitter_loss
 from engine.streams import stream
 
 EVAL_BATCH = 512
+CERTAIN_LOGIT = 15.0
+"""A pin's logit: p = 1 - 3e-7, as near to certain as float32 keeps apart from 1."""
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in the epoch); raises to stop the training there."""
 
@@ -77,6 +79,7 @@ class Trainer:
                                          weight_decay=config.weight_decay, nesterov=config.momentum > 0)
         self.reweighter_optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.reweighter.lr)
         self.splitter_optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
+        self.pins = torch.from_numpy(data.pins).to(self.device)
         self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
         self.groups = roles.rotation_groups(data.num_train, config.rotation_groups or 1,
                                             stream(config.seed, "rotation"))
@@ -236,7 +239,7 @@ class Trainer:
         that epoch, so they cost nothing more, and they are never read back after training on the sample.
         """
         config, held = self.config, self.held
-        rows = np.flatnonzero(self.active & (self.data.pins == 0) & self.record.tensors["has_features"].cpu().numpy())
+        rows = np.flatnonzero(self.active & self.record.tensors["has_features"].cpu().numpy())
         if not held or not len(rows):
             return
         val = torch.from_numpy(rng.integers(0, len(held["labels"]), size=config.reweighter.val_batch_size)).to(
@@ -253,10 +256,15 @@ class Trainer:
             validation_logits_V=self.splitter(features_V, torch.softmax(logits_V, dim=1), labels_V),
             is_correct_V=logits_V.argmax(1) == labels_V,
             losses_V=LOSS_FUNCTIONS[config.reweighter.val_loss](logits_V, labels_V),
-            random_logits_R=self.splitter(features_R, probs_R, labels_R), labels_R=labels_R)
+            random_logits_R=self._pinned(self.splitter(features_R, probs_R, labels_R), rows_R), labels_R=labels_R)
         self.splitter_optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.splitter_optimizer.step()
+
+    def _pinned(self, logits_R: Tensor, rows_R: Tensor) -> Tensor:
+        """Pins are constraints: they count in the sums with p = 0 or 1 and pass no gradient to the splitter."""
+        pins_R = self.pins[rows_R]
+        return torch.where(pins_R == 0, logits_R, pins_R * CERTAIN_LOGIT)
 
     def _end_epoch(self, epoch: int) -> None:
         """Held-out predictions of everybody out of training, then the splitter's view of all."""
@@ -291,8 +299,9 @@ class Trainer:
         return logits, features
 
     @torch.no_grad()
-    def score_splitter(self) -> Tensor:
-        """p_train (N,) of every sample whose features are known, NaN for the rest; pins are 0 and 1."""
+    def score_splitter(self, with_pins: bool = True) -> Tensor:
+        """p_train (N,) of every sample whose features are known, NaN for the rest. Pins are 0 and 1, unless one wants
+        to know what the splitter alone would say of them."""
         t = self.record.tensors
         labels = self.labels[torch.from_numpy(self.data.train_idx).to(self.device)]
         parts = []
@@ -302,8 +311,7 @@ class Trainer:
             parts.append(torch.sigmoid(self.splitter(features, torch.softmax(self.model.head(features), 1),
                                                      labels[part])))
         p_train = torch.where(t["has_features"], torch.cat(parts), torch.nan)
-        pins = torch.from_numpy(self.data.pins).to(self.device)
-        return torch.where(pins == 0, p_train, (pins == 1).float())
+        return torch.where(self.pins == 0, p_train, (self.pins == 1).float()) if with_pins else p_train
 
     # -- checkpoint
 

@@ -72,6 +72,18 @@ def test_images_outside_the_root_and_broken_ones_are_bad_and_the_rest_loads(tmp_
     assert "must lie inside" in data.notes[3] and "No such file" in data.notes[4] and data.notes[5]
 
 
+def test_a_mended_file_is_read_the_next_time(tmp_path):
+    project = make_project(tmp_path / "p", num_train=20)
+    file = project / "images" / read_manifest(project)["path"][5]
+    whole = file.read_bytes()
+    file.write_bytes(b"")
+    assert np.flatnonzero(load(project).excluded).tolist() == [5]
+    file.write_bytes(whole)
+    data = load(project)
+    assert not data.excluded.any() and (data.images[5] == np.asarray(Image.open(file)).transpose(2, 0, 1)).all()
+    assert not load(project).excluded.any()
+
+
 def test_embedded_image_bytes_are_read(tmp_path):
     project = make_project(tmp_path / "p", num_train=20)
     rows = read_manifest(project)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,8 +77,9 @@ def test_decisions_reach_the_run_and_later_ones_do_not(project):
     run = train(config_of(), project, "first")
     decide(project, sample_id=["train-00005"], pin=[None], excluded=[True], label=[None])
     signals = run.read_signals().set_index("sample_id")
-    assert signals.loc["train-00000", "role"] == "validation" and signals.loc["train-00000", "why"] == \
-        "pinned to validation"
+    pinned = signals.loc["train-00000"]
+    assert pinned["role"] == "validation" and pinned["p_train"] == 0
+    assert re.fullmatch(r"pinned to validation; the splitter alone gives it p_train 0\.\d\d", pinned["why"])
     assert signals.loc["train-00001", "role"] == "train"
     assert signals.loc["train-00002", "role"] == "excluded" and np.isnan(signals.loc["train-00002", "margin"])
     assert signals.loc["train-00005", "role"] != "excluded"

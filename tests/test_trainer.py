@@ -113,6 +113,17 @@ def test_decisions_hold_in_every_epoch_of_every_method(data, method):
         assert trainer.record.tensors["seen"][[0, 1, 2, 6, 7, 8]].sum() == 0
 
 
+def test_pins_count_as_certain_in_the_splitters_sums_and_teach_it_nothing(data):
+    pins = np.zeros(data.num_train, np.int8)
+    pins[0], pins[1] = -1, 1
+    trainer = Trainer(config_of(), dataclasses.replace(data, pins=pins))
+    logits = torch.zeros(3, requires_grad=True)
+    shown = trainer._pinned(logits, torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(torch.sigmoid(shown), torch.tensor([0.0, 1.0, 0.5]), atol=1e-6, rtol=0)
+    shown.sum().backward()
+    assert logits.grad.tolist() == [0, 0, 1]
+
+
 def test_every_sample_is_held_out_by_rotation_and_nobody_rests_at_the_end(data):
     trainer = run_epochs(Trainer(config_of(epochs=5, warmup_fraction=0.2, guard="off"), data), range(1, 6))
     assert (trainer.record.tensors["heldout_epochs"] >= 1).all()
