@@ -27,9 +27,10 @@ def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.
     """One note a sample on its role: decision, guard, coverage, rotation or routing."""
     data, current = trainer.data, trainer.epoch_roles
     source = "random" if current.is_warmup and trainer.has_splitter else trainer.config.validation_source
-    routed = {"learned": "routed by the splitter: among the lowest p_train of its class",
-              "hard": "routed by rank: among the lowest cross-fitted margins of its class",
-              "easy": "routed by rank: among the highest cross-fitted margins of its class"}
+    among = "its class" if trainer.config.guard == "off" else "those of its class that the guard lets pass"
+    routed = {"learned": f"routed by the splitter: among the lowest p_train of {among}",
+              "hard": f"routed by rank: among the lowest cross-fitted margins of {among}",
+              "easy": f"routed by rank: among the highest cross-fitted margins of {among}"}
     why = np.full(data.num_train, "", dtype=object)
     why[current.kept_by_coverage] = "kept in training by coverage: too many of its neighbours are in validation"
     for row in np.flatnonzero(current.withheld):

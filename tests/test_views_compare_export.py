@@ -62,6 +62,14 @@ def test_the_newest_run_is_compared_with_the_one_it_came_from(home, pets):
     assert compare.parent_of(runs[0], runs[1:]).name == "third", "without a twin: the one before"
 
 
+def test_a_run_that_has_not_ended_is_no_side_at_first_and_its_export_is_warned_of(home, pets):
+    make_run(pets.path, "going", state="failed")
+    app = views.start(home, "compare")
+    assert (app.selectbox(key="compare.a").value, app.selectbox(key="compare.b").value) == ("first", "second")
+    assert "has not ended" in views.texts(views.start(home, "export", run="going"))
+    assert "has not ended" not in views.texts(views.start(home, "export", run="second"))
+
+
 def test_the_headline_has_both_accuracies_their_difference_and_the_number_of_samples(home, pets):
     app = views.start(home, "compare")
     table = comparison.accuracy_table(pets.run("first"), pets.run("second")).set_index("split")

@@ -220,6 +220,16 @@ def test_marked_samples_are_decided_alone(home, pets):
     assert set(pets.ledger().state()["sample_id"]) == set(selected_ids(pets)[:2])
 
 
+def test_a_button_lets_go_of_the_marks_as_a_key_does(home, pets):
+    app = mark(explore(home), ["train-00001", "train-00002"])
+    press(app, "explore.do.exclude")
+    assert app.button(key="explore.do.exclude").disabled, "the next decision must not fall on these samples again"
+    mark(app, ["train-00003"])
+    press(app, "explore.do.validation")
+    state = pets.ledger().state().set_index("sample_id")
+    assert list(state.index[state["pin"].eq("validation")]) == ["train-00003"]
+
+
 def test_marks_of_another_selection_do_not_count(home, pets):
     app = explore(home)
     assert app.button(key="explore.do.exclude").disabled, "nothing is decided on everything by accident"
@@ -297,6 +307,7 @@ def test_pictures_are_large_enough_and_of_a_size_that_is_served():
 
 def test_values_in_a_few_words():
     assert gallery.value_words("margin", -0.4249) == "margin -0.42"
+    assert gallery.value_words("label_quality", 0.004) == "quality 0.00"
     assert gallery.value_words("weight", float("nan")) == "no weight"
     assert gallery.value_words("group", "night") == "group: night"
     assert gallery.value_words("forgetting", 3) == "forgetting 3"
@@ -377,6 +388,16 @@ def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
     out = reasons.reasons(table, 2, config, "", False)
     assert out[-1] == "Since this run a person excluded it: that takes effect in the next run."
     assert "label quality" not in " ".join(out).lower()
+
+
+def test_a_routed_sample_far_down_the_splitters_list_is_explained():
+    size = 20
+    table = pd.DataFrame({
+        "sample_id": [f"s{i}" for i in range(size)], "current_label": "x", "given_label": "x",
+        "p_train": np.linspace(0.1, 0.9, size), "role": "validation", "why": "routed by the splitter: as usual"})
+    passed_over = "Many that the splitter wants more were passed over"
+    assert passed_over in " ".join(reasons.reasons(table, 15, {"val_fraction": 0.1}, "", False))
+    assert passed_over not in " ".join(reasons.reasons(table, 1, {"val_fraction": 0.1}, "", False))
 
 
 # -- names that look like markup

@@ -25,6 +25,7 @@ SPLIT_WORDS = {"test": "Test accuracy", "clean": "Clean accuracy"}
 def page() -> None:
     st.title("Compare")
     style()
+    st.caption("Two runs side by side: did B do better than A, what differs between them, and which samples changed?")
     project = state.need_project()
     runs = [run for run in project.runs() if run.signals_path.exists()]
     if len(runs) < 2:
@@ -39,19 +40,20 @@ def page() -> None:
     actions.take_changed()
     actions.show_notices()
     _headline(project, a, b)
-    for title, part in (("Classes", _classes), ("Samples that changed", _samples), ("Differences", _differences)):
+    for title, part in (("Classes", _classes), ("What differs", _differences), ("Samples that changed", _samples)):
         st.header(title)
         state.guarded(partial(part, project, a, b))
 
 
 def _choose(runs: list[RunDir]) -> tuple[RunDir, RunDir]:
-    """Widgets for both sides; at first the newest run and the one it most likely came from."""
+    """Widgets for both sides; at first the newest run that has ended and the one it most likely came from."""
     names = {run.name: run for run in runs}
-    newest = runs[0]
+    ended = [run for run in runs if run.read_status()["state"] == "done"]
+    newest, *earlier = ended if len(ended) > 1 else runs
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        before = st.selectbox("A, before", list(names), index=list(names).index(parent_of(newest, runs[1:]).name),
+        before = st.selectbox("A, before", list(names), index=list(names).index(parent_of(newest, earlier).name),
                               key="compare.a", width=260, help="Differences below are B minus A.")
-        after = st.selectbox("B, after", list(names), index=0, key="compare.b", width=260)
+        after = st.selectbox("B, after", list(names), index=list(names).index(newest.name), key="compare.b", width=260)
     return names[str(before)], names[str(after)]
 
 

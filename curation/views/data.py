@@ -73,7 +73,8 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
     train = labels[labels["split"] == "train"]
     known = train["clean_label"].notna()
     st.caption(f"Project {state.plain(project.name)}, imported from {state.plain(project.info.source)}; images in "
-               f"{state.plain(project.root)}")
+               f"{state.plain(project.root)}. Whetstone finds the hard samples and the probably mislabeled ones among "
+               "these: Train a run, Explore what it found, Decide, train again, Compare, Export.")
     with st.grid(min_column_width=112, gap="small"):
         st.metric("Samples", f"{len(labels):,}")
         st.metric("Classes", f"{len(project.classes):,}")

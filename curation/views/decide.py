@@ -15,6 +15,7 @@ from engine.rundir import RunDir
 
 PAGE_SIZE = 60
 BATCHES_KEY = "decide.batches"
+_NUM_DECIDED_KEY = "decide.num_decided"
 TAKE_BACK = {"pinned to validation": "unpin", "pinned to training": "unpin", "excluded": "include",
              "relabelled": "relabel"}
 BY_ID = {"Pin to validation": "validation", "Pin to training": "train", "Unpin": "unpin", "Exclude": "exclude",
@@ -24,6 +25,8 @@ BY_ID = {"Pin to validation": "validation", "Pin to training": "train", "Unpin":
 def page() -> None:
     st.title("Decide")
     style()
+    st.caption("What people decided about samples. Decisions change no file of yours and can all be undone; a run "
+               "trains under those in force when it starts.")
     project = state.need_project()
     run = state.current_run(project)
     actions.take_changed()  # this page redraws as a whole anyway
@@ -58,7 +61,8 @@ def _in_force(project: Project, run: RunDir | None) -> None:
     shown = rows.head(PAGE_SIZE)
 
     def decide(op: str, ids: list[str], label: str | None = None) -> None:
-        actions.take(project, op, ids, label=label, view=f"decide: {kind}", run=run.name if run else "")
+        if actions.take(project, op, ids, label=label, view=f"decide: {kind}", run=run.name if run else ""):
+            st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
     def acted(act: Act) -> None:
         if act.op == "open":
@@ -69,14 +73,14 @@ def _in_force(project: Project, run: RunDir | None) -> None:
             decide(act.op, list(act.ids), act.label)
 
     bar = st.container(horizontal=True, vertical_alignment="center")
-    marked = gallery(project, shown, acted, key="decide.gallery", token=f"{project.name}/{kind}", size=88,
+    token = f"{project.name}/{kind}/{st.session_state.get(_NUM_DECIDED_KEY, 0)}"  # a decision lets go of the marks
+    marked = gallery(project, shown, acted, key="decide.gallery", token=token, size=88,
                      value_column="margin" if "margin" in table else None, focus=st.session_state.get(sample.FOCUS_KEY))
     with bar:
         ids = marked or list(rows["sample_id"])
         what = f"{len(marked):,} marked" if marked else f"all {len(ids):,}"
-        verb = "Back to the given label:" if kind == "relabelled" else actions.VERBS[TAKE_BACK[kind]].format("").strip()
-        st.button(f"Take back in {what}" if kind == "excluded" else f"{verb} {what}", key="decide.take_back",
-                  on_click=decide, args=(TAKE_BACK[kind], ids))
+        text = "Back to the given label: {}" if kind == "relabelled" else actions.VERBS[TAKE_BACK[kind]]
+        st.button(text.format(what), key="decide.take_back", on_click=decide, args=(TAKE_BACK[kind], ids))
         if len(rows) > len(shown):
             st.caption(f"The first {PAGE_SIZE} of {len(rows):,}; all of them in Explore, filter Decision.")
     sample.show_if_open(project, run, table)

@@ -30,6 +30,8 @@ _COUNT_KEY = "explore.count"
 def page() -> None:
     st.title("Explore")
     style()
+    st.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably mislabeled. In "
+               "validation with a low margin: hard, and probably right.")
     project = state.need_project()
     run = state.current_run(project)
     table = state.sample_table_cached(project, run)
@@ -117,7 +119,7 @@ def _map_part(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
     columns = colour_columns(table)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         column = st.selectbox("Colour by", columns, format_func=lambda name: info_of(name).title, key="explore.colour",
-                              width=200, persist_state="session")
+                              width=170, persist_state="session")
         is_filtered = st.toggle("Filtered only", key="explore.filtered", persist_state="session",
                                 help="Draw only the samples that the filters leave. Off: the map stays as it is while "
                                      "you filter.")

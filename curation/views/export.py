@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from curation import jobs
 from curation.exports import EXPORTS, Export, ExportError, ExportResult, default_target, export
 from curation.exports.curated import DEFINITION, curated_validation
 from curation.project import Project
@@ -25,6 +26,7 @@ _FIRST_COLUMNS = ("sample_id", "current_label", "given_label", "pin", "margin", 
 def page() -> None:
     st.title("Export")
     style()
+    st.caption("What leaves the project: a new folder, for other tools and for training elsewhere.")
     project = state.need_project()
     run = state.current_run(project)
     kinds = list(EXPORTS)
@@ -67,9 +69,13 @@ def _preview(project: Project, run: RunDir | None, what: str) -> int:
         st.metric("Samples", f"{len(rows):,}")
         st.dataframe(counts.rename_axis("class").rename("samples").reset_index(), hide_index=True,
                      height=table_height(len(counts)))
+    if what != "corrected-labels" and run is not None and jobs.status_of(run).state != "done":
+        st.warning(f"The run {state.plain(run.name)} has not ended: this is its state after the last epoch that did, "
+                   "and another epoch changes it.", icon=":material/warning:")
     with right:
         first = [name for name in _FIRST_COLUMNS if name in rows]
-        st.dataframe(rows[[*first, *(name for name in rows if name not in first)]].head(PREVIEW_ROWS), hide_index=True)
+        st.dataframe(rows[[*first, *(name for name in rows if name not in first)]].head(PREVIEW_ROWS), hide_index=True,
+                     placeholder="")
         st.caption(f"The first {min(PREVIEW_ROWS, len(rows))} of {len(rows):,} rows." + (
             f" From run {state.plain(run.name)} under the decisions in force now." if what != "corrected-labels"
             and run is not None else " Every label that a person changed, with who, when and why."))

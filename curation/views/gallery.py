@@ -19,6 +19,8 @@ from curation.views.palette import NO_VALUE_COLOUR, ROLE_COLOURS, info_of
 
 CHANGE_COLUMN = "change"
 """A column of ready-made words, shown without its name."""
+SHORT_NAMES = {"label_quality": "quality", "heldout_margin": "held-out"}
+"""Names that would push the number out of a card of the usual size."""
 OPS = ("validation", "train", "exclude", "relabel", "undo", "next", "previous", "open")
 
 
@@ -115,7 +117,7 @@ def value_words(column: str | None, value: Any) -> str:
     """'margin -0.42', 'no weight', 'group: night'."""
     if column is None:
         return ""
-    name = column.replace("_", " ")
+    name = SHORT_NAMES.get(column, column.replace("_", " "))
     if text_of(value) == "":
         return f"no {name}"
     if isinstance(value, float):

@@ -26,7 +26,7 @@ from curation.views.palette import (
 
 MAX_SVG_POINTS = 5_000
 MAX_RAW_POINTS = 20_000
-HEIGHT = 520
+HEIGHT = 540
 CONFIG = {"scrollZoom": True, "displaylogo": False, "displayModeBar": True,
           "modeBarButtonsToRemove": ["autoScale2d", "hoverClosestCartesian", "hoverCompareCartesian"]}
 MARKS = (
@@ -122,7 +122,7 @@ def _empty_figure(extent: raster.Extent, revision: str, is_pickable: bool) -> go
     x, y = {**axis, "range": [extent[0], extent[1]]}, {**axis, "range": [extent[2], extent[3]]}
     figure = go.Figure()
     figure.update_layout(
-        height=HEIGHT, margin={"l": 4, "r": 4, "t": 4, "b": 4}, dragmode="lasso", uirevision=revision or "map",
+        height=HEIGHT, margin={"l": 4, "r": 4, "t": 30, "b": 4}, dragmode="lasso", uirevision=revision or "map",
         showlegend=False, modebar={"bgcolor": "rgba(255,255,255,0.85)", "color": "#52625F", "activecolor": "#0F766E"},
         plot_bgcolor="rgba(0,0,0,0)", paper_bgcolor="#FAFBFB", hovermode="closest",
         xaxis=x, yaxis={**y, "scaleanchor": "x", "scaleratio": 1},

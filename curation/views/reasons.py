@@ -11,6 +11,7 @@ import pandas as pd
 from curation.views.gallery import text_of
 
 WITHHELD = "withheld"
+ROUTED = "routed by the splitter"
 
 
 def is_withheld(table: pd.DataFrame) -> np.ndarray:
@@ -42,6 +43,10 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
         found.append(f"The splitter gives it p_train {row['p_train']:.2f}: place {rank[0]:,} of {rank[1]:,} in its "
                      f"class, counted from the sample it most wants in validation. About {quota:,} of the class go "
                      "there.")
+        if role == "validation" and why.startswith(ROUTED) and rank[0] > quota:
+            found.append("Many that the splitter wants more were passed over: the guard withholds every sample whose "
+                         "label held-out predictions do not support, and coverage keeps some of each neighbourhood in "
+                         "training. This probability is also from after the epoch, roles are from before it.")
         if role == "train" and not why and rank[0] <= quota:
             found.append("Roles are set before an epoch and this probability is from after it: the next epoch would "
                          "have considered the sample, unless the guard doubts its label.")

@@ -23,6 +23,7 @@ _PAGE_KEY = "explore.page"
 _PAGE_OF_KEY = "explore.page_of"
 _ORDER_KEY = "explore.order"
 _PENDING_KEY = "explore.pending"
+_NUM_DECIDED_KEY = "explore.num_decided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Selection:
     words: tuple[str, ...]
     """Phrases joined by "and"; none where everything is selected."""
     token: str
-    """Changes with what is selected, not with decisions on it: marks and page number live as long."""
+    """Changes with what is selected, not with decisions on it: the page number lives as long."""
 
     @property
     def is_narrowed(self) -> bool:
@@ -54,8 +55,9 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
 
     def decide(op: str, ids: Iterable[str], label: str | None = None) -> None:
         st.session_state.pop(_PENDING_KEY, None)
-        actions.take(project, op, ids, label=label, view=view, run=run.name if run else "",
-                     why=str(st.session_state.get("explore.why") or ""))
+        if actions.take(project, op, ids, label=label, view=view, run=run.name if run else "",
+                        why=str(st.session_state.get("explore.why") or "")):
+            st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
     def acted(act: Act) -> None:
         if act.op == "open":
@@ -72,10 +74,12 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     if not len(selection.rows):
         st.info("No sample passes. Widen a filter, or draw the lasso elsewhere.", icon=":material/filter_alt_off:")
         return
-    bar = st.container()
+    bar = st.container(key="explore_bar")
     column, is_descending, size = _sorting(table)
     shown = _page(table, selection, column, is_descending)
-    marked = gallery(project, shown.rows, acted, key=GALLERY_KEY, token=selection.token, size=size,
+    # A decision lets go of the marks, from a button as from a key: the next one must not fall on these samples again.
+    marks_token = f"{selection.token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}"
+    marked = gallery(project, shown.rows, acted, key=GALLERY_KEY, token=marks_token, size=size,
                      value_column=column, focus=st.session_state.get(sample.FOCUS_KEY),
                      has_previous=shown.number > 1, has_next=shown.number < shown.num_pages)
     if shown.num_pages > 1:

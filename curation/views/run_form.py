@@ -50,7 +50,7 @@ def _form(project: Project, on_started: Any) -> None:
     values: dict[str, Any] = {"method": method}
     by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
     shown = [name for name in by_name if source in _NEEDS.get(name, (*_SOURCES, "none")) and name != "method"]
-    with st.grid(min_column_width=118):
+    with st.grid(min_column_width=136):
         for name in (name for name in MAIN if name in shown):
             values[name] = _widget(by_name[name])
         num_repeats = st.number_input(

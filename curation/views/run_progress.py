@@ -57,7 +57,7 @@ def show_state(project: Project, run: RunDir, status: jobs.RunStatus) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             device = f" on {plain(status.device)}" if status.device else ""
-            st.markdown(f"**{plain(run.name)}** &nbsp; {state_text(status)}{device}", width="content")
+            st.markdown(f"**{plain(run.name)}** &nbsp; {state_text(status)}{device}{_where(status)}", width="content")
             if status.is_active:
                 st.button("Cancel", key=f"cancel.{run.name}", icon=":material/stop:", disabled=status.is_cancelling,
                           on_click=_act, args=(jobs.cancel, project, run))
@@ -75,6 +75,12 @@ def show_state(project: Project, run: RunDir, status: jobs.RunStatus) -> None:
         elif status.state == "interrupted":
             st.warning("Its process is gone without a word: the machine restarted or something killed it. Resume goes "
                        "on from its last checkpoint.", icon=":material/warning:")
+
+
+def _where(status: jobs.RunStatus) -> str:
+    """How far a run came that has stopped; nothing of one that goes on, whose progress is shown, or never began."""
+    epoch, num_epochs = status.details.get("epoch"), status.details.get("num_epochs")
+    return f", in epoch {epoch:,} of {num_epochs:,}" if epoch and num_epochs and not status.is_active else ""
 
 
 def _act(action: Any, project: Project, run: RunDir) -> None:

@@ -8,7 +8,8 @@ from curation import jobs
 from curation.project import Project
 from curation.views import run_progress, state
 from curation.views.run_form import new_run_form
-from curation.views.run_table import COLUMNS, runs_frame
+from curation.views.run_table import COLUMNS, runs_frame, state_text
+from engine.config import METHODS
 from engine.rundir import RunDir
 
 FOCUS_KEY = "train.focus"
@@ -98,6 +99,10 @@ def _show_run(run: RunDir, status: jobs.RunStatus) -> None:
                    "It ended before its first epoch did, so there are no curves.")
     else:
         config = jobs.config_of(run)
+        is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
+        note = " Warm-up: nothing is routed to validation yet." if is_early else ""
+        st.caption(f"{METHODS[config.method].title}, {state_text(status)}, {len(metrics):,} of {config.epochs:,} "
+                   f"epochs, seed {config.seed}.{note}")
         run_progress.show_figures(metrics)
         run_progress.show_events(metrics)
         run_progress.show_curves(run, metrics, config.epochs)
