@@ -121,6 +121,12 @@ def test_settings_decisions_and_roles_that_differ_are_listed(home, pets):
     assert any("the same run" in info.value for info in app.info)
 
 
+def test_figures_of_the_last_epoch_go_by_what_they_mean(home, pets):
+    figures = list(table_of(views.start(home, "compare"), "figure", "A", "B")["figure"])
+    assert {"in validation", "withheld by the guard", "train loss"} <= set(figures)
+    assert not any("_" in name or "num " in name for name in figures)
+
+
 def test_samples_that_changed_most_come_first_with_the_change_in_words():
     changes = pd.DataFrame({
         "sample_id": ["a", "b", "c"], "role_a": ["train", "train", "validation"],

@@ -19,6 +19,8 @@ CHANGES = {"role changed": "role_changed", "weight changed most": "weight_change
            "margin changed most": "margin_change"}
 MAX_PICTURES = 60
 MAX_ROWS = 1_000
+FIGURE_WORDS = {"num_routed": "in validation", "num_withheld": "withheld by the guard",
+                "guard_wrong_share": "wrong labels in validation", "unguarded_wrong_share": "that without the guard"}
 SPLIT_WORDS = {"test": "Test accuracy", "clean": "Clean accuracy"}
 
 
@@ -226,7 +228,8 @@ def _differences(project: Project, a: RunDir, b: RunDir) -> None:
             st.caption(f"The first {MAX_ROWS:,} of {len(words):,}.")
     with right:
         st.subheader("Last epoch")
-        figures = figures.assign(figure=figures["figure"].str.replace("_", " ")).round(4)
+        names = [FIGURE_WORDS.get(name, name.replace("_", " ")) for name in figures["figure"]]
+        figures = figures.assign(figure=names).round(4)
         _table(figures.rename(columns={"a": "A", "b": "B"}), "No epoch has ended yet.")
 
 

@@ -127,7 +127,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             suggested = text_of(row.get("suggested_label"))
             best = next((name for name in (suggested, current) if name in options), options[0])
-            label = st.selectbox("Class", options, index=options.index(best), key=f"sample.class.{ids[0]}",
+            label = st.selectbox("New class", options, index=options.index(best), key=f"sample.class.{ids[0]}",
                                  help="Starts at the suggested class where there is one.")
             if st.form_submit_button("Relabel"):
                 _take(project, "relabel", ids, name, label)
