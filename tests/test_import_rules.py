@@ -149,3 +149,24 @@ def test_curation_loads_neither_torch_nor_streamlit_however_deep() -> None:
     program = f"import sys, {', '.join(modules)}\nprint(sorted({{'torch', 'streamlit'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_every_third_party_import_is_a_requirement() -> None:
+    """A package that only happens to be installed here is missing on a new machine."""
+    root = Path(__file__).parent.parent
+    required = {re.split(r"[<>=\[ ]", line)[0].lower() for line in (root / "requirements.txt").read_text().splitlines()
+                if line and not line.startswith(("#", "-"))}
+    modules = {"sklearn": "scikit-learn", "PIL": "pillow", "umap": "umap-learn"}
+    brought = {"starlette": "streamlit", "anyio": "streamlit", "scipy": "scikit-learn", "pynndescent": "umap-learn",
+               "torchvision": "torchvision", "uvicorn": "streamlit"}
+    missing = set()
+    for file in [root / "app.py", *(root / "engine").rglob("*.py"), *(root / "curation").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else \
+                [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            for name in (n.split(".")[0] for n in names):
+                package = brought.get(name, modules.get(name, name)).lower()
+                if name not in sys.stdlib_module_names and name not in ("engine", "curation") and \
+                        package not in required:
+                    missing.add(f"{file.relative_to(root)}: {name}")
+    assert not missing
