@@ -11,6 +11,7 @@
     checkpoint/          complete state; the last two are kept
     log.txt
     cancel               present once somebody asked the run to stop
+    request.json         what the app asked for, and output.txt: the process's own output; only for runs it started
 
 Every file but log.txt and metrics.jsonl is written under a temporary name and renamed, so a reader never sees half.
 """
