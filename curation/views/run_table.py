@@ -12,9 +12,9 @@ from engine.config import METHODS
 from engine.rundir import RunDir
 
 COLUMNS = {
-    "name": st.column_config.TextColumn("Run", pinned=True, width=120),
+    "name": st.column_config.TextColumn("Run", pinned=True, width=150),
     "state": st.column_config.TextColumn("State", width=92),
-    "method": st.column_config.TextColumn("Method", width=130),
+    "method": st.column_config.TextColumn("Method", width=150),
     "seed": st.column_config.NumberColumn("Seed", format="%d", width=52),
     "epochs": st.column_config.TextColumn("Epochs", width=66, help="Finished, of all."),
     "clean_accuracy": st.column_config.NumberColumn(
