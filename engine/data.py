@@ -1,4 +1,4 @@
-"""Manifest -> decoded images and labels. Decodes each image once into a uint8 cache; augments on the device.
+"""Manifest -> decoded images and labels. Decodes each image once into a uint8 cache.
 
 Does not decide roles and does not change labels beyond applying the decisions file.
 """
@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,10 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
-from torch.nn import functional as F
 
 from engine.manifest import (
     MANIFEST_NAME,
@@ -34,9 +31,6 @@ from engine.rundir import write_atomic
 
 MAX_NATIVE_SIZE = 224
 CHUNK = 1024
-CHANNEL_MEAN = (0.485, 0.456, 0.406)
-CHANNEL_STD = (0.229, 0.224, 0.225)
-"""ImageNet's, so that pretrained weights see what they were trained on; any constant does for the rest."""
 GROUND = (226, 232, 230)
 """What shows through transparency: the ground on which thumbnails show it to people."""
 
@@ -262,50 +256,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         pixels = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", pixels.size, (*GROUND, 255)), pixels).convert("RGB")
     return image.convert("RGB")
-
-
-class ImageStore:
-    """Batches of a Dataset's images on a device: resident where they fit on it, gathered from the cache otherwise."""
-
-    def __init__(self, images: np.ndarray, device: torch.device) -> None:
-        self.images, self.device = images, device
-        self.resident: Tensor | None = None
-        if device.type == "cuda" and images.nbytes < 0.5 * torch.cuda.mem_get_info(device)[0]:
-            self.resident = torch.from_numpy(np.array(images)).to(device)
-
-    def batch(self, idx: np.ndarray) -> Tensor:
-        """idx (B,) -> float images (B, 3, S, S), normalised."""
-        if self.resident is not None:
-            return normalize(self.resident[torch.from_numpy(idx).to(self.device)])
-        return normalize(torch.from_numpy(self.images[idx]).to(self.device))
-
-    def batches(self, idx: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """(positions in idx, images) over all of idx, in order."""
-        for start in range(0, len(idx), batch_size):
-            positions = np.arange(start, min(start + batch_size, len(idx)))
-            yield positions, self.batch(idx[positions])
-
-
-def normalize(images: Tensor) -> Tensor:
-    """uint8 (B, 3, S, S) -> float32, channels last, with ImageNet's channel mean and deviation taken out."""
-    mean = torch.tensor(CHANNEL_MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(CHANNEL_STD, device=images.device).view(1, 3, 1, 1)
-    return ((images.float() / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def augment(images: Tensor, how: str, rng: np.random.Generator) -> Tensor:
-    """Random translation by up to an eighth of the side (edges repeated) and, for shift_flip, mirroring; same shape."""
-    if how == "none":
-        return images
-    num, side = len(images), images.shape[-1]
-    reach = max(1, side // 8)
-    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
-    offsets = rng.integers(0, 2 * reach + 1, size=(2, num))
-    rows = torch.from_numpy(offsets[0][:, None] + np.arange(side)).to(images.device)
-    columns = np.arange(side)[None, :].repeat(num, 0)
-    if how == "shift_flip":
-        columns = np.where(rng.random(num)[:, None] < 0.5, columns[:, ::-1], columns)
-    cols = torch.from_numpy(offsets[1][:, None] + columns).to(images.device)
-    samples = torch.arange(num, device=images.device)[:, None, None]
-    # Advanced indexing around a slice puts the sliced channel last: (B, S, S, 3) seen as (B, 3, S, S), channels last.
-    return padded[samples, :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)

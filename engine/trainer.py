@@ -15,8 +15,9 @@ from torch import Tensor
 
 from engine import roles
 from engine.assignment import EpochRoles, assign
+from engine.batches import ImageStore, augment
 from engine.config import RunConfig
-from engine.data import Dataset, ImageStore, augment
+from engine.data import Dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, MetaResult
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.networks import Splitter, make_classifier, make_reweighter, reweighter_inputs

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from engine import data as module
-from engine.data import augment, decode_images, load_dataset, normalize
+from engine.batches import augment, normalize
+from engine.data import decode_images, load_dataset
 from engine.manifest import ManifestError, image_root, read_decisions, read_info, read_manifest
 from tests.fakes import make_project, write_manifest
 

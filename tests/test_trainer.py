@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from engine import roles
+from engine.batches import normalize
 from engine.config import METHODS, RunConfig
-from engine.data import Dataset, load_dataset, normalize
+from engine.data import Dataset, load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaResult
 from engine.manifest import read_decisions
 from engine.networks import Reweighter, make_classifier, reweighter_inputs

@@ -178,7 +178,7 @@ def _column(values: list[Any]) -> pa.Array:
         try:
             return pa.array(values)
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-            pass
+            pass  # too large or undecodable for that type: kept as text below
     return pa.array([v if v is None else _json_text(v) for v in values], pa.string())
 
 
