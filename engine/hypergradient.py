@@ -5,7 +5,7 @@
 
 Nothing here changes a parameter, a buffer, a gradient or an optimizer: batch normalisation runs in training mode on
 batch statistics, its running statistics out of reach. Shape suffixes: B train batch, V validation batch, C classes,
-D features.
+D features. Each function returns dF/dw, (B,), detached.
 """
 
 import contextlib
@@ -41,15 +41,6 @@ class MetaProblem:
     """Logits (B, C) and features (B, D) of the training batch at theta, where the step has them already."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MetaResult:
-    """hypergradient_B = dF/dw (B,); the validation pass it rests on, detached: logits (V, C), features (V, D)."""
-
-    hypergradient_B: Tensor
-    logits_V: Tensor
-    features_V: Tensor
-
-
 @contextlib.contextmanager
 def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
     """Batch normalisation normalises by the batch but neither reads nor writes running statistics.
@@ -68,7 +59,7 @@ def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
-def last_layer(problem: MetaProblem) -> MetaResult:
+def last_layer(problem: MetaProblem) -> Tensor:
     """Closed form over the head's parameters alone: -(lr / B) <g_i, G h_i + g_bias> with g_i = dl_i/dlogits_i.
 
     G = mean_j g_j h_j^T over validation, a C x D matrix (for cross-entropy g = p - y). Exact for a look-ahead that
@@ -85,34 +76,34 @@ def last_layer(problem: MetaProblem) -> MetaResult:
         bias_hat = model.head.bias - problem.lr * weighted_B.sum(0)
         logits_V = features_V @ weight_hat.T + bias_hat
         grads_V = _logit_gradients(logits_V, problem.labels_V, problem.val_loss) / len(problem.labels_V)
-        pull_B = ((features_B @ (grads_V.T @ features_V).T + grads_V.sum(0)) * grads_B).sum(1)
-    return MetaResult(hypergradient_B=-problem.lr / num_train * pull_B, logits_V=logits_V, features_V=features_V)
+        pull_B: Tensor = ((features_B @ (grads_V.T @ features_V).T + grads_V.sum(0)) * grads_B).sum(1)
+    return -problem.lr / num_train * pull_B
 
 
-def exact_jvp(problem: MetaProblem) -> MetaResult:
+def exact_jvp(problem: MetaProblem) -> Tensor:
     """Exact without double backward: one backward for v = grad l_val(theta_hat), one forward-mode product with v."""
     params = _parameters(problem.model)
     with frozen_running_statistics(problem.model):
-        v, logits_V, features_V = _validation_gradient(problem, params)
+        v = _validation_gradient(problem, params)
         _, tangents_B = jvp(  # type: ignore[misc]
             lambda p: _train_losses(problem, p), (params,), (v,))
-    return _result(problem, tangents_B, logits_V, features_V)
+    return _scaled(problem, tangents_B)
 
 
-def finite_difference(problem: MetaProblem) -> MetaResult:
+def finite_difference(problem: MetaProblem) -> Tensor:
     """exact_jvp's directional derivative by a central difference, where an operator has no forward-mode rule."""
     params = _parameters(problem.model)
     with frozen_running_statistics(problem.model):
-        v, logits_V, features_V = _validation_gradient(problem, params)
+        v = _validation_gradient(problem, params)
         norm = torch.sqrt(sum((g.double() ** 2).sum() for g in v.values()))  # type: ignore[arg-type]
         epsilon = FINITE_DIFFERENCE_RADIUS / float(norm.clamp(min=1e-12))
         with torch.no_grad():
             plus_B = _train_losses(problem, {k: p + epsilon * v[k] for k, p in params.items()})
             minus_B = _train_losses(problem, {k: p - epsilon * v[k] for k, p in params.items()})
-    return _result(problem, (plus_B - minus_B) / (2 * epsilon), logits_V, features_V)
+    return _scaled(problem, (plus_B - minus_B) / (2 * epsilon))
 
 
-def unroll(problem: MetaProblem) -> MetaResult:
+def unroll(problem: MetaProblem) -> Tensor:
     """The oracle: differentiate through the look-ahead step with a double backward (Ren et al. 2018, algorithm 1)."""
     params = {k: p.requires_grad_() for k, p in _parameters(problem.model).items()}
     weights_B = problem.weights_B.detach().clone().requires_grad_()
@@ -120,13 +111,13 @@ def unroll(problem: MetaProblem) -> MetaResult:
         loss = (weights_B * _train_losses(problem, params)).mean()
         grads = torch.autograd.grad(loss, list(params.values()), create_graph=True)
         params_hat = {k: p - problem.lr * g for (k, p), g in zip(params.items(), grads, strict=True)}
-        logits_V, features_V = functional_call(problem.model, params_hat, (problem.images_V,))
+        logits_V, _ = functional_call(problem.model, params_hat, (problem.images_V,))
         val_loss = problem.val_loss(logits_V, problem.labels_V).mean()
         (hypergradient_B,) = torch.autograd.grad(val_loss, weights_B)
-    return MetaResult(hypergradient_B=hypergradient_B, logits_V=logits_V.detach(), features_V=features_V.detach())
+    return hypergradient_B
 
 
-HYPERGRADIENT_FUNCTIONS: dict[str, Callable[[MetaProblem], MetaResult]] = {
+HYPERGRADIENT_FUNCTIONS: dict[str, Callable[[MetaProblem], Tensor]] = {
     "last_layer": last_layer,
     "jvp": exact_jvp,
     "unroll": unroll,
@@ -144,17 +135,17 @@ def _train_losses(problem: MetaProblem, params: dict[str, Tensor]) -> Tensor:
     return problem.train_loss(logits_B, problem.labels_B)
 
 
-def _validation_gradient(problem: MetaProblem, params: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """v = grad l_val(theta_hat) by name, and the validation pass at theta_hat."""
+def _validation_gradient(problem: MetaProblem, params: dict[str, Tensor]) -> dict[str, Tensor]:
+    """v = grad l_val(theta_hat) by name."""
     names = list(params)
     leaves = [params[k].clone().requires_grad_() for k in names]
     with torch.enable_grad():
         loss = (problem.weights_B.detach() * _train_losses(problem, dict(zip(names, leaves, strict=True)))).mean()
         grads = torch.autograd.grad(loss, leaves)
         hats = [(p - problem.lr * g).detach().requires_grad_() for p, g in zip(leaves, grads, strict=True)]
-        logits_V, features_V = functional_call(problem.model, dict(zip(names, hats, strict=True)), (problem.images_V,))
+        logits_V, _ = functional_call(problem.model, dict(zip(names, hats, strict=True)), (problem.images_V,))
         v = torch.autograd.grad(problem.val_loss(logits_V, problem.labels_V).mean(), hats)
-    return dict(zip(names, v, strict=True)), logits_V.detach(), features_V.detach()
+    return dict(zip(names, v, strict=True))
 
 
 def _logit_gradients(logits: Tensor, labels: Tensor, loss: PerSampleLoss) -> Tensor:
@@ -165,6 +156,6 @@ def _logit_gradients(logits: Tensor, labels: Tensor, loss: PerSampleLoss) -> Ten
     return grads
 
 
-def _result(problem: MetaProblem, tangents_B: Tensor, logits_V: Tensor, features_V: Tensor) -> MetaResult:
-    scaled_B = -problem.lr / len(problem.labels_B) * tangents_B.detach()
-    return MetaResult(hypergradient_B=scaled_B, logits_V=logits_V, features_V=features_V)
+def _scaled(problem: MetaProblem, tangents_B: Tensor) -> Tensor:
+    """dF/dw from the directional derivatives of the losses along v."""
+    return -problem.lr / len(problem.labels_B) * tangents_B.detach()

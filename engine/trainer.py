@@ -18,7 +18,7 @@ from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment
 from engine.config import RunConfig
 from engine.data import Dataset
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, MetaResult
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.networks import Splitter, make_classifier, make_reweighter, reweighter_inputs
 from engine.rundir import ROLES
@@ -167,10 +167,10 @@ class Trainer:
             weights_B = self.reweighter(inputs_BK)
             objective = (weights_B.detach() * losses_B).mean()
         if is_meta:
-            meta = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr,
+            pull_B = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr,
                                        stream(config.seed, "validation", epoch, step))
             # Scaled to unit size (Adam forgets the scale) and through the normalisation of the weights.
-            pull_B = meta.hypergradient_B / meta.hypergradient_B.square().mean().sqrt().clamp(min=1e-20)
+            pull_B = pull_B / pull_B.square().mean().sqrt().clamp(min=1e-20)
             objective = objective + (weights_B * pull_B).mean() \
                 + config.reweighter.uniform_pull * (weights_B - 1.0).square().mean()
         self._classifier_step(objective, losses_B, epoch, step, idx)
@@ -204,7 +204,7 @@ class Trainer:
         return lr
 
     def _hypergradient(self, images_B: Tensor, labels_B: Tensor, weights_B: Tensor, logits_B: Tensor,
-                       features_B: Tensor, pool: np.ndarray, lr: float, rng: np.random.Generator) -> MetaResult:
+                       features_B: Tensor, pool: np.ndarray, lr: float, rng: np.random.Generator) -> Tensor:
         """The hypergradient on a fresh, class-stratified validation batch: a gradient some steps old is not safe."""
         idx = roles.stratified_draw(pool, self.data.labels[pool], self.config.reweighter.val_batch_size, rng)
         idx = np.repeat(idx, 2) if len(idx) == 1 else idx  # one sample alone has no batch statistics

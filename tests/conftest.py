@@ -15,3 +15,11 @@ def real_data() -> Path:
     if not folder or not (Path(folder) / "noisy_label_kv.txt").exists():
         pytest.skip("WHETSTONE_DATA names no folder in Clothing1M's layout")
     return Path(folder)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty projects folder and a queue of its own for the app under test."""
+    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
+    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    return tmp_path / "projects"

@@ -61,14 +61,14 @@ def central_differences(problem: MetaProblem, only_head: bool) -> Tensor:
 @pytest.mark.parametrize("mode", ["jvp", "unroll"])
 def test_exact_modes_equal_central_differences_of_the_look_ahead(mode, val_loss, has_norm):
     problem = make_problem(0, has_norm, val_loss)
-    found = HYPERGRADIENT_FUNCTIONS[mode](problem).hypergradient_B
+    found = HYPERGRADIENT_FUNCTIONS[mode](problem)
     torch.testing.assert_close(found, central_differences(problem, only_head=False), rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("has_norm", [False, True])
 def test_last_layer_equals_central_differences_of_a_head_only_look_ahead(has_norm):
     problem = make_problem(1, has_norm)
-    found = HYPERGRADIENT_FUNCTIONS["last_layer"](problem).hypergradient_B
+    found = HYPERGRADIENT_FUNCTIONS["last_layer"](problem)
     torch.testing.assert_close(found, central_differences(problem, only_head=True), rtol=1e-5, atol=1e-9)
 
 
@@ -78,15 +78,15 @@ def test_last_layer_may_reuse_the_training_pass():
         done = problem.model(problem.images_B)
     reused = MetaProblem(**{f: getattr(problem, f) for f in MetaProblem.__slots__} | {"train_pass": done})
     last_layer = HYPERGRADIENT_FUNCTIONS["last_layer"]
-    torch.testing.assert_close(last_layer(reused).hypergradient_B, last_layer(problem).hypergradient_B)
+    torch.testing.assert_close(last_layer(reused), last_layer(problem))
 
 
 @pytest.mark.parametrize(("has_norm", "error"), [(False, 1e-3), (True, 0.3)])
 def test_finite_difference_is_close_to_exact(has_norm, error):
     """Close on a smooth network; kinks (ReLU, max pooling) within its radius cost it some on the other."""
     problem = make_problem(3, has_norm)
-    exact = HYPERGRADIENT_FUNCTIONS["jvp"](problem).hypergradient_B
-    near = HYPERGRADIENT_FUNCTIONS["finite_difference"](problem).hypergradient_B
+    exact = HYPERGRADIENT_FUNCTIONS["jvp"](problem)
+    near = HYPERGRADIENT_FUNCTIONS["finite_difference"](problem)
     assert float((near - exact).norm() / exact.norm()) < error
 
 
@@ -96,7 +96,7 @@ def test_a_sample_like_the_validation_set_gets_a_negative_hypergradient():
     same = MetaProblem(**{f: getattr(problem, f) for f in MetaProblem.__slots__} | {
         "images_V": problem.images_B[2:3], "labels_V": problem.labels_B[2:3]})
     for mode, function in HYPERGRADIENT_FUNCTIONS.items():
-        assert float(function(same).hypergradient_B[2]) < 0, mode
+        assert float(function(same)[2]) < 0, mode
 
 
 @pytest.mark.parametrize("mode", HYPERGRADIENT_FUNCTIONS)
@@ -123,15 +123,3 @@ def test_running_statistics_come_back_after_an_error():
     with pytest.raises(RuntimeError, match="on purpose"), frozen_running_statistics(model):
         raise RuntimeError("on purpose")
     assert all(n.track_running_stats for n in model.modules() if isinstance(n, nn.BatchNorm2d))
-
-
-def test_validation_pass_is_reported_at_the_look_ahead():
-    problem = make_problem(6, False)
-    model = copy.deepcopy(problem.model)
-    (problem.weights_B * problem.train_loss(model(problem.images_B)[0], problem.labels_B)).mean().backward()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter -= problem.lr * parameter.grad
-        expected = model(problem.images_V)[0]
-    for mode in ("jvp", "unroll", "finite_difference"):
-        torch.testing.assert_close(HYPERGRADIENT_FUNCTIONS[mode](problem).logits_V, expected)

@@ -13,7 +13,7 @@ from engine import roles
 from engine.batches import normalize
 from engine.config import METHODS, RunConfig
 from engine.data import Dataset, load_dataset
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaResult
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.manifest import read_decisions
 from engine.networks import Reweighter, make_classifier, reweighter_inputs
 from engine.streams import stream
@@ -295,8 +295,7 @@ def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(da
 def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, monkeypatch):
     trainer, order, pool = weighing(data, reweighter={"every": 2, "val_batch_size": 8, "uniform_pull": 0.5})
     hypergradient, seen = 1e-4 * torch.linspace(-1, 3, 16), []
-    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer", lambda problem: MetaResult(
-        hypergradient_B=hypergradient, logits_V=torch.empty(0), features_V=torch.empty(0)))
+    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer", lambda problem: hypergradient)
     monkeypatch.setattr(trainer.reweighter_optimizer, "step",
                         lambda: seen.append([p.grad.clone() for p in trainer.reweighter.parameters()]))
     for step in range(3):

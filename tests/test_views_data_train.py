@@ -1,7 +1,6 @@
 """The Data and Train pages, the sidebar and the shared helpers, through Streamlit's AppTest on fakes."""
 
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,14 +17,6 @@ from tests import views
 from tests.fakes import make_project, make_run
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :smile:", "[a](http://evil)")
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of projects, and a queue of its own."""
-    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
-    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
-    return tmp_path / "projects"
 
 
 @pytest.fixture

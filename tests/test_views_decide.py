@@ -18,13 +18,6 @@ HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
-    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
-    return tmp_path / "projects"
-
-
-@pytest.fixture
 def pets(home: Path) -> Project:
     """A project with one finished run; then three pins, two exclusions and a relabel by two people."""
     path = make_project(home / "pets")

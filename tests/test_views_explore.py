@@ -20,13 +20,6 @@ LASSO = {"xref": "x", "yref": "y", "x": [0.0, 9.0, 9.0, 0.0], "y": [-9.0, -9.0, 
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
-    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
-    return tmp_path / "projects"
-
-
-@pytest.fixture
 def pets(home: Path) -> Project:
     """60 training samples in three classes, one finished run called first."""
     path = make_project(home / "pets")

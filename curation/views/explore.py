@@ -31,7 +31,7 @@ def page() -> None:
     st.title("Explore")
     style()
     st.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably mislabeled. In "
-               "validation with a low margin: hard, and probably right.")
+               "validation: the hardest that the run's noise guard let through.")
     project = state.need_project()
     run = state.current_run(project)
     table = state.sample_table_cached(project, run)

@@ -33,7 +33,8 @@ COLUMNS = {
         "Wrong in val.", format="%.1f%%", help="Share of wrong labels among the validation samples, where the true "
         "labels are known."),
     "unguarded_wrong_share": st.column_config.NumberColumn(
-        "Without guard", format="%.1f%%", help="What that share would have been without the noise guard."),
+        "Unguarded", format="%.1f%%",
+        help="That share had the lowest scores of each class gone in: no guard, no coverage, no hysteresis."),
     "num_decisions": st.column_config.NumberColumn(
         "Decisions", format="localized", help="Samples pinned, excluded or relabelled that the run trained under."),
     "started": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
