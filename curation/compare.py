@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from curation.selection import routed_signals
 from engine.config import RunConfig
+from engine.intervals import paired_interval
+from engine.intervals import t_interval as t_interval
 from engine.manifest import read_decisions
 from engine.rundir import RunDir
 
@@ -207,27 +208,16 @@ def paired_difference(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir], split:
     return _paired(f"{split} accuracy", pairs, notes)
 
 
-def t_interval(differences: np.ndarray) -> tuple[float, float, float] | None:
-    """(mean, low, high) of the 95% t interval of the mean of paired differences (n,); None for n < 2."""
-    n = len(differences)
-    if n < 2:
-        return None
-    mean = float(np.mean(differences))
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n))
-    return mean, mean - half, mean + half
-
-
 def _paired(figure: str, pairs: list[tuple[int, float, float]], notes: list[str]) -> PairedDifference:
     """The difference over (seed, a, b) pairs."""
-    differences = np.array([b - a for _, a, b in pairs])
-    interval = t_interval(differences)
+    found = paired_interval([p[1] for p in pairs], [p[2] for p in pairs])
     if not pairs:
         notes = ["no seed has a finished run on both sides", *notes]
-    elif interval is None:
+    elif found.low is None:
         notes = ["one seed gives no interval; run more seeds of both", *notes]
-    mean, low, high = interval or (float(differences[0]) if pairs else None, None, None)
     return PairedDifference(figure=figure, seeds=tuple(p[0] for p in pairs), values_a=tuple(p[1] for p in pairs),
-                            values_b=tuple(p[2] for p in pairs), mean=mean, low=low, high=high, note="; ".join(notes))
+                            values_b=tuple(p[2] for p in pairs), mean=found.mean, low=found.low, high=found.high,
+                            note="; ".join(notes))
 
 
 def _common(a: RunDir, b: RunDir) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The engine's command line: train, resume, embed. Exit status 0 done, 2 the user's input is wrong, 1 ours."""
+"""The engine's command line: train, resume, embed, study. Exit status 0 done, 2 the user's input is wrong, 1 ours."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import typer
 from engine.config import METHODS, ConfigError, RunConfig
 from engine.manifest import ManifestError
 from engine.rundir import RunDir, RunDirError
+from engine.study_dir import Arm, StudyDir, StudyError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -50,6 +51,44 @@ def embed(project: Project, run: Annotated[str, typer.Option(help="A finished ru
     embed_again(project, run, method, lambda message: print(message, flush=True))
 
 
+@app.command()
+def study(
+    project: Project,
+    name: Annotated[str, typer.Option(help="Name of the study; one that exists goes on.")],
+    methods: Annotated[str | None, typer.Option(help="Arms that are a method each, such as erm,molere.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(
+        help="An arm as 'NAME: method=molere guard=off'; also decisions=FILE|none and epochs_factor=1.2. Repeatable.",
+    )] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many (5: seeds 0 to 4), or a list such as 0,3,7.")] = None,
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", help="A setting common to all arms, as name=value. Repeatable.")] = None,
+    plan: Annotated[Path | None, typer.Option(
+        help='JSON file {"arms": {NAME: {setting: value}}, "seeds": [0, 1], "settings": {}}; options go over it.',
+    )] = None,
+    workers: Annotated[int, typer.Option(help="Runs at once, each a process with one CPU thread.")] = 1,
+    reference: Annotated[str | None, typer.Option(help="The arm to compare with; default the first.")] = None,
+    tuned_here: Annotated[bool | None, typer.Option(
+        "--tuned-here/--not-tuned-here", help="Whether settings were chosen on this project, for the report.")] = None,
+    report: Annotated[bool, typer.Option(
+        "--report", help="Only make the report anew, from the runs that are there.")] = False,
+) -> None:
+    """Train methods x seeds x settings side by side, then compare them. Finished runs are never repeated."""
+    from engine.study_plan import parse_arm, parse_seeds, parse_settings, read_plan_file
+
+    given = read_plan_file(plan) if plan else {"arms": [], "seeds": []}
+    arms = [*given["arms"], *(Arm(name=m, settings={"method": m}) for m in (methods or "").split(",") if m),
+            *map(parse_arm, arm or [])]
+    chosen = parse_seeds(seeds) if seeds else given["seeds"]
+    common = {**given.get("settings", {}), **parse_settings(settings or [])}
+    found = StudyDir.of(project, name)
+    if not (report and not arms and not chosen and not common):
+        from engine.study import run_study
+
+        run_study(project, name, arms, chosen, common, workers, reference or given.get("reference"),
+                  is_tuned_here=tuned_here, say=lambda line: print(line, flush=True))
+    _print_study(found)
+
+
 @app.command("settings")
 def show_settings() -> None:
     """List every setting with its default, range and meaning."""
@@ -81,10 +120,18 @@ def _print_end(run: RunDir) -> None:
         print("  " + ", ".join(f"{k} {v:.4g}" for k, v in shown.items()))
 
 
+def _print_study(study: StudyDir) -> None:
+    """The table of differences and where the whole report is."""
+    from engine.study_report import plain_table, write_report
+
+    path = write_report(study)
+    print(f"{study.name}: {study.read_status()['state']}\n{plain_table(study)}\nreport: {path}")
+
+
 def main() -> None:
     try:
         app()
-    except (ConfigError, ManifestError, RunDirError) as error:
+    except (ConfigError, ManifestError, RunDirError, StudyError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, OSError) as error:

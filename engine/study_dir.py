@@ -1,0 +1,214 @@
+"""Contract 3, the study directory: arms x seeds on one project, one row a run. Imports no torch.
+
+    study.json              the plan: arms, seeds, reference, common settings, versions, code revision, manifest digest,
+                            hardware, what was not controlled
+    rows/ARM-sSEED.json     a finished or failed run: its figures, its curve by epoch, and all that it depends on;
+                            rows/replaced/ keeps those that a changed plan made obsolete
+    margins/ARM-sSEED.npy   (T,) float16 margins in [-1, 1] of the test split, in manifest order
+    rankings/KEY.npz        cross-fitted predictions that the arms of one seed share
+    decisions/DIGEST.parquet  the decisions that arms were trained under (copies)
+    status.json             state, done, total, running, ETA, pid and its start time, heartbeat, error
+    report.json, report.html
+    cancel                  present once somebody asked the study to stop
+
+Every file is written under a temporary name and renamed, so a reader never sees half.
+"""
+
+import builtins
+import contextlib
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.rundir import RunDirError, check_name, is_same_process, write_atomic
+
+CURRENT_DECISIONS, NO_DECISIONS = None, "none"
+
+
+class StudyError(ValueError):
+    """A study's plan or one of its files is wrong. One line, ready to show."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One way to train, repeated over the seeds of a study."""
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings by dotted name, such as {"method": "molere", "reweighter.every": 4}; they go over the common ones."""
+    decisions: str | None = CURRENT_DECISIONS
+    """A file of DECISION_COLUMNS to train under. None: the project's current decisions; "none": no decisions."""
+    epochs_factor: float = 1.0
+    """Multiplies epochs, so that a cheaper method may have equal compute."""
+
+    def __post_init__(self) -> None:
+        try:
+            check_name(self.name)
+        except RunDirError as error:
+            raise StudyError(f"an arm's name: {error}") from error
+        if isinstance(self.epochs_factor, bool) or not isinstance(self.epochs_factor, (int, float)) \
+                or not 0 < self.epochs_factor <= 1000:
+            raise StudyError(f"epochs_factor must lie in (0, 1000]; arm {self.name} has {self.epochs_factor!r}")
+        if not isinstance(self.settings, dict) or not (self.decisions is None or isinstance(self.decisions, str)):
+            raise StudyError(f"an arm has settings (an object) and decisions (a path, none or null); arm {self.name} "
+                             f"has {self.settings!r} and {self.decisions!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def without_nan(value: Any) -> Any:
+    """The same JSON value with null for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class StudyDir:
+    """One study's folder. Holds a path and nothing else, so it may be made anew at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def of(cls, project: Path, name: str) -> "StudyDir":
+        """The study `name` of a project, whether it exists or not. Raises RunDirError for a bad name."""
+        return cls(Path(project) / "studies" / check_name(name))
+
+    @classmethod
+    def list(cls, project: Path) -> "builtins.list[StudyDir]":
+        """Every study of a project, newest plan first."""
+        plans = [p for p in (Path(project) / "studies").glob("*/study.json") if not p.parent.name.startswith(".")]
+        return [cls(p.parent) for p in sorted(plans, key=lambda p: p.stat().st_mtime, reverse=True)]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    def exists(self) -> bool:
+        return (self.path / "study.json").exists()
+
+    # -- study.json
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        self._write_json(self.path / "study.json", plan)
+
+    def read_plan(self) -> dict[str, Any]:
+        """arms (dicts of Arm), seeds, reference, settings, versions, ... Raises StudyError if there is none."""
+        plan = self._read_json(self.path / "study.json")
+        if plan is None:
+            raise StudyError(f"a study needs study.json; {self.path} has none; start it with `python -m engine study`")
+        return plan
+
+    # -- status.json and cancel
+
+    def write_status(self, **values: Any) -> None:
+        self._write_json(self.path / "status.json", values)
+
+    def read_status(self) -> dict[str, Any]:
+        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
+        status = self._read_json(self.path / "status.json") or {"state": "queued"}
+        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
+        return status
+
+    def request_cancel(self) -> None:
+        (self.path / "cancel").touch()
+
+    def clear_cancel(self) -> None:
+        (self.path / "cancel").unlink(missing_ok=True)
+
+    def is_cancel_requested(self) -> bool:
+        return (self.path / "cancel").exists()
+
+    # -- rows/ and margins/
+
+    def _file(self, folder: str, arm: str, seed: int, ending: str) -> Path:
+        return self.path / folder / f"{check_name(arm)}-s{int(seed)}.{ending}"
+
+    def write_row(self, row: dict[str, Any], margins: np.ndarray | None = None) -> None:
+        """A run's row, after its margins (T,): a row that is there has its margins."""
+        arm, seed = row["arm"], row["seed"]
+        if margins is not None:
+            def save(path: Path) -> None:
+                with open(path, "wb") as file:
+                    np.save(file, margins.astype(np.float16))
+
+            write_atomic(self._file("margins", arm, seed, "npy"), save)
+        self._write_json(self._file("rows", arm, seed, "json"), row)
+
+    def set_aside(self, arm: str, seed: int) -> None:
+        """Move a row that no longer stands for the plan to rows/replaced/: hours of training are not deleted."""
+        path = self._file("rows", arm, seed, "json")
+        aside = path.parent / "replaced" / f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(aside)
+
+    def read_row(self, arm: str, seed: int) -> dict[str, Any] | None:
+        """The row as it was written; None where that run never ended."""
+        return self._read_json(self._file("rows", arm, seed, "json"))
+
+    def read_rows(self) -> pd.DataFrame:
+        """One row a run of the plan that ended, in the plan's order of arms, then by seed; figures as flat columns.
+
+        group_accuracies, class_accuracies, curve and settings hold dicts. Rows of arms and seeds that the plan does
+        not name are left out. Empty, with arm, seed and state, before the first run ends.
+        """
+        plan = self.read_plan()
+        rows = [row for arm in plan["arms"] for seed in sorted(plan["seeds"])
+                if (row := self.read_row(arm["name"], seed)) is not None]
+        return pd.DataFrame(rows) if rows else pd.DataFrame({"arm": [], "seed": [], "state": []}, dtype=object)
+
+    def read_margins(self, arm: str, seed: int) -> np.ndarray | None:
+        """(T,) float16 margins of the test split in manifest order; None where that run has none."""
+        path = self._file("margins", arm, seed, "npy")
+        if not path.exists():
+            return None
+        margins: np.ndarray = np.load(path, allow_pickle=False)
+        return margins
+
+    # -- one process a study
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process runs a study; a killed one lets go of it. Raises StudyError if another does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StudyError(f"one process runs a study; {self.name!r} is being run by another; cancel it "
+                                 "first") from None
+            yield
+        finally:
+            os.close(folder)
+
+    # -- JSON files
+
+    def _write_json(self, path: Path, values: dict[str, Any]) -> None:
+        text = json.dumps(without_nan(values), indent=2, allow_nan=False)
+        write_atomic(path, lambda p: p.write_text(text))
+
+    def _read_json(self, path: Path) -> dict[str, Any] | None:
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError as error:
+            raise StudyError(f"{path} must be JSON; {error}; it was damaged from outside") from error
+        return values

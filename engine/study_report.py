@@ -1,0 +1,102 @@
+"""What a study's rows say: means, paired differences with 95% t intervals over seeds, and how far to trust them.
+
+Reads the study directory alone; imports no torch.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.intervals import mean_interval, paired_interval
+from engine.rundir import write_atomic
+from engine.study_dir import StudyDir, without_nan
+
+FIGURES = ("test_accuracy", "balanced_accuracy", "worst_class_accuracy", "worst_group_accuracy")
+MEANS = ("effective_sample_size", "weight_right", "weight_wrong", "guard_wrong_share", "unguarded_wrong_share",
+         "coverage", "churn_late", "rest_loss", "routed_loss_then", "label_quality_auroc",
+         "label_quality_average_precision", "aum_auroc", "p_train_auroc")
+"""Figures of a row whose mean over seeds stands beside the differences."""
+
+
+def finished(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs that are done."""
+    return rows[rows["state"] == "done"]
+
+
+def values_by_seed(rows: pd.DataFrame, arm: str, figure: str) -> dict[int, float]:
+    """The figure of an arm's finished runs by seed; runs without it are left out."""
+    if figure not in rows:
+        return {}
+    own = finished(rows)
+    values = pd.to_numeric(own.loc[own["arm"] == arm].set_index("seed")[figure]).dropna()
+    return {int(seed): float(value) for seed, value in zip(values.index.to_numpy(), values, strict=True)}
+
+
+def paired(rows: pd.DataFrame, reference: str, arm: str, figure: str) -> list[tuple[int, float, float]]:
+    """(seed, reference's figure, arm's figure) of every seed that both have, in order."""
+    left, right = values_by_seed(rows, reference, figure), values_by_seed(rows, arm, figure)
+    return [(seed, left[seed], right[seed]) for seed in sorted(set(left) & set(right))]
+
+
+def summary(rows: pd.DataFrame, reference: str, figure: str = "test_accuracy") -> pd.DataFrame:
+    """One row an arm, in the rows' order: arm, n, mean, sd, num_pairs, difference, low, high, verdict, MEANS and
+    relative_seconds.
+
+    difference: arm minus reference, mean over the seeds that both have; low, high: its 95% t interval, null below two
+    pairs. sd has n - 1 below the line. relative_seconds: training with ranking, ratio of sums over common seeds.
+    """
+    lines = []
+    for arm in rows["arm"].unique():
+        values = list(values_by_seed(rows, arm, figure).values())
+        pairs = paired(rows, reference, arm, figure)
+        is_reference = arm == reference
+        found = paired_interval([p[1] for p in pairs], [p[2] for p in pairs])
+        line: dict[str, Any] = {
+            "arm": arm, "n": len(values), "mean": mean_interval(values).mean,
+            "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None, "num_pairs": len(pairs),
+            **{k: None if is_reference else v for k, v in (("difference", found.mean), ("low", found.low),
+                                                           ("high", found.high))},
+            "verdict": "reference" if is_reference else verdict(found.num, found.low, found.high)}
+        line |= {name: mean_interval(list(values_by_seed(rows, arm, name).values())).mean for name in MEANS}
+        seconds = paired(_with_total(rows), reference, arm, "total_seconds")
+        line["relative_seconds"] = sum(s[2] for s in seconds) / sum(s[1] for s in seconds) if seconds else None
+        lines.append(line)
+    columns = ["arm", "n", "mean", "sd", "num_pairs", "difference", "low", "high", "verdict", *MEANS,
+               "relative_seconds"]
+    table = pd.DataFrame(lines, columns=columns)
+    return table.astype({c: float for c in columns if c not in ("arm", "n", "num_pairs", "verdict")})
+
+
+def _with_total(rows: pd.DataFrame) -> pd.DataFrame:
+    if "seconds" not in rows:
+        return rows
+    ranking = pd.to_numeric(rows["ranking_seconds"]).fillna(0.0) if "ranking_seconds" in rows else 0.0
+    return rows.assign(total_seconds=pd.to_numeric(rows["seconds"]) + ranking)
+
+
+def verdict(num_pairs: int, low: float | None, high: float | None) -> str:
+    """In plain words what the interval of a difference says."""
+    if num_pairs == 0:
+        return "no pairs"
+    if low is None or high is None:
+        return "one seed"
+    return "ahead" if low > 0 else "behind" if high < 0 else "tie"
+
+
+def plain_table(study: StudyDir) -> str:
+    """The summary of test accuracy as text of fixed width."""
+    table = summary(study.read_rows(), study.read_plan()["reference"])
+    columns = ["arm", "n", "mean", "sd", "difference", "low", "high", "verdict", "relative_seconds"]
+    return str(table[columns].to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"))
+
+
+def write_report(study: StudyDir) -> Path:
+    """report.json of every table."""
+    rows, reference = study.read_rows(), study.read_plan()["reference"]
+    tables = {figure: summary(rows, reference, figure).to_dict("records") for figure in FIGURES}
+    path = study.path / "report.json"
+    write_atomic(path, lambda p: p.write_text(json.dumps(without_nan(tables), indent=2)))
+    return path

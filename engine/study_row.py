@@ -1,0 +1,124 @@
+"""One run of a study, in process and without a run directory: train, and measure all that a row holds.
+
+N training samples, T test samples, C classes.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from engine.config import RunConfig
+from engine.data import Dataset
+from engine.losses import margins
+from engine.report import measure
+from engine.trainer import Trainer
+
+SMALLEST_GROUP = 5
+CURVE = ("train_loss", "churn", "validation_loss", "rest_loss", "effective_sample_size", "guard_wrong_share",
+         "clean_accuracy")
+OnTick = Callable[[int, int, int], None]
+"""Called after each step with (epoch, steps done, steps in the epoch); raises to stop the training there."""
+
+
+def train_and_measure(config: RunConfig, data: Dataset, ranking: tuple[np.ndarray, np.ndarray] | None,
+                      on_tick: OnTick) -> tuple[dict[str, Any], np.ndarray]:
+    """(figures of a row, test margins (T,)). ranking: (margins (N,), probabilities (N, C)) for easy and hard.
+
+    seconds and cpu_seconds are of the training alone, without measuring.
+    """
+    trainer = Trainer(config, data, ranking=ranking[0] if ranking else None)
+    if ranking:
+        trainer.record.set_heldout(ranking[1], np.isfinite(ranking[0]), data.train_labels)
+    lines: list[dict[str, Any]] = []
+    wall = cpu = 0.0
+    for epoch in range(1, config.epochs + 1):
+        wall_before, cpu_before = time.monotonic(), time.process_time()
+        trainer.run_epoch(epoch, lambda step, total, epoch=epoch: on_tick(epoch, step, total))  # type: ignore[misc]
+        if trainer.device.type == "cuda":
+            torch.cuda.synchronize()
+        wall, cpu = wall + time.monotonic() - wall_before, cpu + time.process_time() - cpu_before
+        lines.append({**measure(trainer, epoch), "rest_loss": _rest_loss(trainer)})
+    test, test_margins = _test_figures(trainer)
+    row = {"method": config.method, **_last_figures(lines), **test, **label_figures(trainer), "seconds": wall,
+           "cpu_seconds": cpu, "num_steps": config.epochs * trainer.num_steps, "epochs": config.epochs,
+           "device": str(trainer.device), "curve": {name: [line[name] for line in lines] for name in CURVE}}
+    return row, test_margins
+
+
+def _rest_loss(trainer: Trainer) -> float | None:
+    """Mean held-out loss of who rested in this epoch by rotation alone; None where nobody did."""
+    resting = trainer.epoch_roles.resting
+    return float(trainer.record.tensors["loss"].cpu().numpy()[resting].mean()) if resting.any() else None
+
+
+def _last_figures(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of the last epoch. rest_loss is of the last epoch in which anybody rested, and routed_loss_then of the
+    routed in that same epoch: two held-out losses under one classifier."""
+    last = lines[-1]
+    late = [line["churn"] for line in lines[-max(1, len(lines) // 3):] if line["churn"] is not None]
+    rested = next((line for line in reversed(lines) if line["rest_loss"] is not None), None)
+    same = ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_size", "guard_wrong_share",
+            "unguarded_wrong_share", "coverage", "churn", "num_routed", "validation_loss")
+    return {**{name: last[name] for name in same}, "weight_right": last["weight_mean_right"],
+            "weight_wrong": last["weight_mean_wrong"], "churn_late": float(np.mean(late)) if late else None,
+            "rest_loss": rested["rest_loss"] if rested else None,
+            "routed_loss_then": rested["validation_loss"] if rested else None}
+
+
+def _test_figures(trainer: Trainer) -> tuple[dict[str, Any], np.ndarray]:
+    """Accuracies of the test split by class and group, and its margins (T,)."""
+    data, idx = trainer.data, trainer.data.test_idx
+    if not len(idx):
+        return group_figures(np.zeros(0, dtype=bool), np.zeros(0, dtype=object), None), np.zeros(0)
+    logits, _ = trainer.predict(idx)
+    labels = data.labels[idx]
+    is_right = logits.argmax(1).cpu().numpy() == labels
+    names = np.asarray(data.classes, dtype=object)[labels]
+    test_margins = margins(logits, torch.from_numpy(labels).to(logits.device)).cpu().numpy()
+    return group_figures(is_right, names, data.groups[idx] if data.groups is not None else None), test_margins
+
+
+def group_figures(is_right: np.ndarray, classes: np.ndarray, groups: np.ndarray | None) -> dict[str, Any]:
+    """Accuracy by class and by group, their mean and worst. All (T,); groups may hold nulls, whose rows are left out.
+
+    balanced_accuracy: mean of the recalls of the classes present. Groups of fewer than SMALLEST_GROUP samples are left
+    out: their accuracy says little.
+    """
+    by_class = {str(c): float(is_right[classes == c].mean()) for c in sorted(set(classes))}
+    by_group: dict[str, float] = {}
+    if groups is not None:
+        known = [g for g in groups if isinstance(g, str)]
+        by_group = {g: float(is_right[groups == g].mean()) for g in sorted(set(known))
+                    if known.count(g) >= SMALLEST_GROUP}
+    worst = min(by_group, key=lambda g: by_group[g]) if by_group else None
+    return {"balanced_accuracy": float(np.mean(list(by_class.values()))) if by_class else None,
+            "worst_class_accuracy": min(by_class.values()) if by_class else None,
+            "worst_group_accuracy": by_group[worst] if worst is not None else None, "worst_group": worst,
+            "class_accuracies": by_class, "group_accuracies": by_group}
+
+
+def label_figures(trainer: Trainer) -> dict[str, float | None]:
+    """How well label_quality, aum and p_train tell wrong labels (low is wrong), where the truth is known."""
+    data = trainer.data
+    truth = data.clean_labels[data.train_idx]
+    t = {name: trainer.record.tensors[name].cpu().numpy() for name in ("margin_sum", "train_epochs", "p_train")}
+    probs_NC, is_known = trainer.record.heldout_predictions()
+    quality = np.where(is_known, probs_NC[np.arange(len(truth)), np.maximum(data.train_labels, 0)], np.nan)
+    aum = np.where(t["train_epochs"] > 0, t["margin_sum"] / np.maximum(t["train_epochs"], 1), np.nan)
+    found: dict[str, float | None] = {}
+    for name, values in (("label_quality", quality), ("aum", aum), ("p_train", t["p_train"])):
+        rows = trainer.active & (truth >= 0) & np.isfinite(values)
+        found |= {f"{name}_{k}": v for k, v in detection(values[rows], (truth != data.train_labels)[rows]).items()}
+    return found
+
+
+def detection(quality: np.ndarray, is_wrong: np.ndarray) -> dict[str, float | None]:
+    """AUROC and average precision of low `quality` as a sign of a wrong label; None without both kinds. Both (n,)."""
+    if is_wrong.all() or not is_wrong.any():
+        return {"auroc": None, "average_precision": None}
+    return {"auroc": float(roc_auc_score(is_wrong, -quality)),
+            "average_precision": float(average_precision_score(is_wrong, -quality))}
