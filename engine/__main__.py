@@ -122,7 +122,8 @@ def _print_end(run: RunDir) -> None:
 
 def _print_study(study: StudyDir) -> None:
     """The table of differences and where the whole report is."""
-    from engine.study_report import plain_table, write_report
+    from engine.study_page import write_report
+    from engine.study_report import plain_table
 
     path = write_report(study)
     print(f"{study.name}: {study.read_status()['state']}\n{plain_table(study)}\nreport: {path}")

@@ -120,7 +120,7 @@ def is_current(study: StudyDir, task: Task) -> bool:
         row_config = RunConfig.from_dict(row["config"]).to_dict()
     except ConfigError:
         return False
-    return {**task.depends_on, "config": row_config} == task.depends_on
+    return {name: row[name] for name in task.depends_on} | {"config": row_config} == task.depends_on
 
 
 def _document(project: Path, study: StudyDir, plan: dict[str, Any], is_tuned_here: bool | None) -> dict[str, Any]:

@@ -3,16 +3,14 @@
 Reads the study directory alone; imports no torch.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from engine.intervals import mean_interval, paired_interval
-from engine.rundir import write_atomic
 from engine.study_dir import StudyDir, without_nan
+from engine.study_margins import margin_bins, read_all_margins
 
 FIGURES = ("test_accuracy", "balanced_accuracy", "worst_class_accuracy", "worst_group_accuracy")
 MEANS = ("effective_sample_size", "weight_right", "weight_wrong", "guard_wrong_share", "unguarded_wrong_share",
@@ -93,10 +91,55 @@ def plain_table(study: StudyDir) -> str:
     return str(table[columns].to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"))
 
 
-def write_report(study: StudyDir) -> Path:
-    """report.json of every table."""
-    rows, reference = study.read_rows(), study.read_plan()["reference"]
-    tables = {figure: summary(rows, reference, figure).to_dict("records") for figure in FIGURES}
-    path = study.path / "report.json"
-    write_atomic(path, lambda p: p.write_text(json.dumps(without_nan(tables), indent=2)))
-    return path
+def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Figures by epoch: arm, figure, epoch (from 1), mean over seeds, num_seeds; epochs without a value left out."""
+    lines = [{"arm": row["arm"], "figure": figure, "epoch": epoch, "value": value}
+             for row in finished(rows).to_dict("records") for figure, values in row["curve"].items()
+             for epoch, value in enumerate(values, start=1) if value is not None]
+    table = pd.DataFrame(lines, columns=["arm", "figure", "epoch", "value"])
+    grouped = table.groupby(["arm", "figure", "epoch"], sort=False)["value"]
+    return grouped.agg(mean="mean", num_seeds="size").reset_index()
+
+
+def group_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy by class and by group: arm, kind (class or group), name, mean over seeds, sd, num_seeds."""
+    lines = [{"arm": row["arm"], "kind": kind, "name": name, "value": value}
+             for row in finished(rows).to_dict("records") for kind in ("group", "class")
+             for name, value in row[f"{kind}_accuracies"].items()]
+    table = pd.DataFrame(lines, columns=["arm", "kind", "name", "value"])
+    grouped = table.groupby(["arm", "kind", "name"], sort=False)["value"]
+    return grouped.agg(mean="mean", sd="std", num_seeds="size").reset_index()
+
+
+def cautions(plan: dict[str, Any], rows: pd.DataFrame) -> list[str]:
+    """What was not controlled, and what these rows themselves leave open."""
+    lines = list(plan["not_controlled"])
+    num_planned = len(plan["arms"]) * len(plan["seeds"])
+    done = finished(rows)
+    if len(done) < num_planned:
+        lines.append(f"{num_planned - len(done)} of {num_planned} planned runs failed or have not ended; pairs without "
+                     "both runs are left out.")
+    for column, what in (("code_revision", "code revisions"), ("device", "devices")):
+        kinds = sorted(set(done[column].dropna())) if column in done else []
+        if len(kinds) > 1:
+            lines.append(f"The runs were trained at several {what}: {', '.join(kinds)}.")
+    if any(str(revision).endswith("-dirty") for revision in done.get("code_revision", [])):
+        lines.append("Some runs were trained by code with changes that no revision holds.")
+    if "config" in done and any(c.get("validation") == "clean" for c in done["config"]):
+        lines.append("An arm learned from the clean split: its clean accuracy is no untouched figure.")
+    return lines
+
+
+def report_tables(study: StudyDir) -> dict[str, Any]:
+    """All that the report says, as plain JSON values."""
+    plan, rows = study.read_plan(), study.read_rows()
+    reference = plan["reference"]
+    failed = rows[rows["state"] == "failed"]
+    tables: dict[str, Any] = without_nan({
+        "plan": plan, "reference": reference, "cautions": cautions(plan, rows),
+        "summary": {figure: summary(rows, reference, figure).to_dict("records") for figure in FIGURES},
+        "margin_bins": margin_bins(read_all_margins(study, rows), reference).to_dict("records"),
+        "curves": curve_table(rows).to_dict("records"), "groups": group_table(rows).to_dict("records"),
+        "failed": failed[["arm", "seed", "error"]].to_dict("records") if len(failed) else [],
+    })
+    return tables

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from engine.config import RunConfig
 from engine.data import Dataset
@@ -118,6 +117,8 @@ def label_figures(trainer: Trainer) -> dict[str, float | None]:
 
 def detection(quality: np.ndarray, is_wrong: np.ndarray) -> dict[str, float | None]:
     """AUROC and average precision of low `quality` as a sign of a wrong label; None without both kinds. Both (n,)."""
+    from sklearn.metrics import average_precision_score, roc_auc_score  # slow to import, and workers wait for it
+
     if is_wrong.all() or not is_wrong.any():
         return {"auroc": None, "average_precision": None}
     return {"auroc": float(roc_auc_score(is_wrong, -quality)),
