@@ -1,5 +1,6 @@
 """The engine's command line: train, resume, embed, study. Exit status 0 done, 2 the user's input is wrong, 1 ours."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -82,10 +83,16 @@ def study(
     common = {**given.get("settings", {}), **parse_settings(settings or [])}
     found = StudyDir.of(project, name)
     if not (report and not arms and not chosen and not common):
+        from rich.console import Console
+        from rich.markup import escape
+
         from engine.study import run_study
 
-        run_study(project, name, arms, chosen, common, workers, reference or given.get("reference"),
-                  is_tuned_here=tuned_here, say=lambda line: print(line, flush=True))
+        console = Console(highlight=False, markup=False, soft_wrap=True)
+        with console.status("starting") if console.is_terminal else contextlib.nullcontext() as shown:
+            run_study(project, name, arms, chosen, common, workers, reference or given.get("reference"),
+                      is_tuned_here=tuned_here, say=console.print,
+                      show=lambda text: shown.update(escape(text)) if shown else None)
     _print_study(found)
 
 

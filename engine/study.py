@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from engine.rundir import RunDir, process_start, write_atomic
 from engine.status import Cancelled
 from engine.study_dir import NO_DECISIONS, Arm, StudyDir
 from engine.study_plan import config_of, merged, not_controlled
-from engine.study_worker import Pool, Task, Worker
+from engine.study_worker import Pool, Say, Task, Worker
 from engine.train import describe
 
 STATUS_SECONDS = 1.0
@@ -27,13 +27,14 @@ STATUS_SECONDS = 1.0
 
 def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequence[int] = (),
               settings: dict[str, Any] | None = None, num_workers: int = 1, reference: str | None = None, *,
-              is_tuned_here: bool | None = None, say: Callable[[str], None] = lambda _: None) -> StudyDir:
+              is_tuned_here: bool | None = None, say: Say = lambda _: None, show: Say = lambda _: None) -> StudyDir:
     """Train what is missing of a study: seed by seed, every arm. An existing study goes on, with these added to it.
 
     settings: common to all arms, by dotted name. reference: the arm that others are compared to; default the first.
     is_tuned_here: whether settings were chosen on this project, for the report. num_workers: 1 trains in this process.
-    say: gets one line for each finished run. Returns the study, whose status says done or cancelled. Raises
-    ConfigError, StudyError, RunDirError or ManifestError for bad input before anything is trained.
+    say: gets one line for each finished run; show: every second what is going on now. Returns the study, whose status
+    says done or cancelled. Raises ConfigError, StudyError, RunDirError or ManifestError for bad input before anything
+    is trained.
     """
     project, study = Path(project), StudyDir.of(project, name)
     read_info(project)
@@ -45,13 +46,13 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
     with study.lock():
         study.clear_cancel()
         document = _document(project, study, plan, is_tuned_here)
+        tasks = plan_tasks(project, study, plan, document)  # refuses bad decisions, so before the plan is written
         study.write_plan(document)
-        tasks = plan_tasks(project, study, plan, document)
         left = [task for task in tasks if not is_current(study, task)]
         for task in left:
             if (study.read_row(task.arm, task.seed) or {}).get("state") == "done":
                 study.set_aside(task.arm, task.seed)
-        board = Board(study, num_total=len(tasks), num_left=len(left), num_workers=num_workers, say=say)
+        board = Board(study, num_total=len(tasks), num_left=len(left), say=say, show=show)
         with _stop_on_signals(study):
             try:
                 is_done = _train(project, study, left, num_workers, board)
@@ -140,9 +141,8 @@ def _document(project: Path, study: StudyDir, plan: dict[str, Any], is_tuned_her
 class Board:
     """status.json and the lines that people see."""
 
-    def __init__(self, study: StudyDir, *, num_total: int, num_left: int, num_workers: int,
-                 say: Callable[[str], None]) -> None:
-        self.study, self.num_workers, self.say = study, num_workers, say
+    def __init__(self, study: StudyDir, *, num_total: int, num_left: int, say: Say, show: Say) -> None:
+        self.study, self.say, self.show = study, say, show
         self.num_left, self.began, self.written = num_left, time.monotonic(), 0.0
         self.running: dict[tuple[str, int], str] = {}
         self.num_ended = 0
@@ -163,6 +163,7 @@ class Board:
     def write_seldom(self) -> None:
         if time.monotonic() - self.written > STATUS_SECONDS:
             self.write()
+            self.show("; ".join(f"{arm} seed {seed}: {message}" for (arm, seed), message in self.running.items()))
 
     def hear(self, task: Task, message: str) -> None:
         self.running[task.arm, task.seed] = message

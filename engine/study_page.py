@@ -41,7 +41,6 @@ def write_report(study: StudyDir) -> Path:
 def report_page(study: StudyDir, tables: dict[str, Any]) -> str:
     """The whole page, plotly.js in it once."""
     plan = tables["plan"]
-    drawn = list(report_figures(study).values())
     parts = [f"<h1>Study {_text(plan['name'])}</h1>",
              f"<p>Project {_text(plan['project'])}; {len(plan['arms'])} arms, seeds "
              f"{_text(', '.join(map(str, plan['seeds'])))}; reference {_text(plan['reference'])}.</p>",
@@ -58,9 +57,8 @@ def report_page(study: StudyDir, tables: dict[str, Any]) -> str:
         parts += ["<h2>Failed runs</h2>", html_table(pd.DataFrame(tables["failed"]))]
     parts += ["<h2>What was not controlled</h2>",
               "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in tables["cautions"]) + "</ul>",
-              "<h2>Figures</h2>", *_figure_parts(drawn), f"<p class='note'>{_text(MARGIN_NOTE)}</p>",
-              f"<p class='note'>{_text(SPLITTER_NOTE)}</p>", "<h2>Plan</h2>", html_table(_arms_frame(plan)),
-              html_table(_provenance(plan))]
+              "<h2>Figures</h2>", *_figure_parts(report_figures(study)),
+              "<h2>Plan</h2>", html_table(_arms_frame(plan)), html_table(_provenance(plan))]
     return (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Study {_text(plan['name'])}</title>"
             f"<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>")
 
@@ -90,12 +88,14 @@ def report_figures(study: StudyDir) -> dict[str, Any]:
     return found
 
 
-def _figure_parts(drawn: list[Any]) -> list[str]:
-    """A div a figure; the first brings plotly.js."""
+def _figure_parts(drawn: dict[str, Any]) -> list[str]:
+    """A div a figure with its note; the first brings plotly.js."""
     from plotly.io import to_html
 
-    return [str(to_html(figure, full_html=False, include_plotlyjs=i == 0, div_id=f"figure-{i}",
-                        config={"displaylogo": False})) for i, figure in enumerate(drawn)]
+    notes = {"margin_bins": MARGIN_NOTE, "splitter": SPLITTER_NOTE}
+    return [str(to_html(figure, full_html=False, include_plotlyjs=i == 0, div_id=name, config={"displaylogo": False}))
+            + (f"<p class='note'>{_text(notes[name])}</p>" if name in notes else "")
+            for i, (name, figure) in enumerate(drawn.items())]
 
 
 def html_table(frame: pd.DataFrame) -> str:

@@ -87,6 +87,8 @@ def verdict(num_pairs: int, low: float | None, high: float | None) -> str:
 def plain_table(study: StudyDir) -> str:
     """The summary of test accuracy as text of fixed width."""
     table = summary(study.read_rows(), study.read_plan()["reference"])
+    if table.empty:
+        return "no run has ended yet"
     columns = ["arm", "n", "mean", "sd", "difference", "low", "high", "verdict", "relative_seconds"]
     return str(table[columns].to_string(index=False, na_rep="", float_format=lambda v: f"{v:.4f}"))
 

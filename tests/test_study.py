@@ -150,6 +150,7 @@ def test_new_decisions_are_a_reason_to_train_again_but_not_for_an_arm_without(pr
     assert (study.path / "decisions" / f"{study.read_row('molere', 0)['decisions_digest'][:16]}.parquet").exists()
     with pytest.raises(ManifestError, match="decisions must be a Parquet file, or none; arm lost names"):
         run_study(project, "s", [Arm(name="lost", decisions="nowhere.parquet")])
+    assert [arm["name"] for arm in study.read_plan()["arms"]] == ["molere", "bare"], "a refused arm is no part of it"
 
 
 def test_decisions_of_an_arm_reach_its_training(project):
