@@ -21,6 +21,8 @@ WEIGHT_INPUTS = ("features", "features_label_loss")
 LOSSES = ("cross_entropy", "generalized_cross_entropy")
 GUARDS = ("off", "confident", "agree")
 VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean")
+HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
+"""The sources whose validation samples leave training."""
 WEIGHT_SOURCES = ("uniform", "features", "loss")
 
 
@@ -142,6 +144,9 @@ class RunConfig:
     validation: str | None = _setting(
         None, "Where validation samples come from, instead of the method's own way. clean: the project's clean "
         "samples (then accuracy on them is no longer an untouched figure).", choices=VALIDATION_SOURCES, advanced=True)
+    select_best: bool = _setting(
+        False, "Early stopping: after the last epoch, go back to the classifier of the epoch with the best accuracy on "
+        "the validation samples, by their given labels. Wants a source that holds samples out of training.")
     warmup_fraction: float = _setting(
         0.25, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
         high=1.0)
@@ -179,6 +184,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, value, spec, kind in _leaves(self):
             _check(name, value, spec, kind)
+        if self.select_best and self.validation_source not in HELDOUT_SOURCES:
+            raise ConfigError(f"select_best needs validation samples held out of training; got validation source "
+                              f"{self.validation_source}; choose validation from {', '.join(HELDOUT_SOURCES)}")
 
     @property
     def validation_source(self) -> str:

@@ -23,7 +23,7 @@ def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) 
     finished fold is kept beside the checkpoints, so a killed run repeats at most one. Raises ManifestError where a fold
     leaves nobody to train on.
     """
-    plain = RunConfig.from_dict(config.to_dict() | {"method": "erm", "validation": None})
+    plain = RunConfig.from_dict(config.to_dict() | {"method": "erm", "validation": None, "select_best": False})
     rng = stream(config.seed, "folds")
     folds = roles.rotation_groups(data.num_train, config.folds, rng)
     probs_NC = np.full((data.num_train, data.num_classes), np.nan, dtype=np.float32)

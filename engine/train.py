@@ -23,7 +23,14 @@ import torch
 from engine import checkpoint, embed
 from engine.config import RunConfig
 from engine.data import load_dataset
-from engine.manifest import DECISIONS_NAME, MANIFEST_NAME, ManifestError, file_digest, read_decisions
+from engine.manifest import (
+    DECISIONS_NAME,
+    MANIFEST_NAME,
+    ManifestError,
+    check_decisions,
+    file_digest,
+    read_decisions,
+)
 from engine.ranking import rank_samples
 from engine.report import measure, write_epoch, write_predictions
 from engine.rundir import RunDir, RunDirError, write_atomic
@@ -33,20 +40,22 @@ from engine.trainer import Trainer, pick_device
 TINY_IMAGE_SIZE = 16
 
 
-def train(config: RunConfig, project: Path, name: str) -> RunDir:
-    """Start a new run under the project's current decisions and see it to its end.
+def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None) -> RunDir:
+    """Start a new run and see it to its end. decisions: a file of DECISION_COLUMNS to train under; None: the project's.
 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
     """
     run = RunDir.of(project, name)
+    if decisions is not None:
+        check_decisions(decisions)
+    source = decisions or Path(project) / DECISIONS_NAME
     run.path.mkdir(parents=True, exist_ok=True)
     with _alone(run):
         if run.exists():
             raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
-        decisions = Path(project) / DECISIONS_NAME
-        if decisions.exists():
-            write_atomic(run.decisions_path, lambda p: shutil.copyfile(decisions, p))
+        if source.exists():
+            write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
         run.write_config(describe(config, project, run))
         return _carry_out(config, Path(project), run)
 

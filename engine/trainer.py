@@ -16,6 +16,7 @@ from torch import Tensor
 from engine import roles
 from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment
+from engine.best import BestEpoch
 from engine.config import RunConfig
 from engine.data import Dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
@@ -87,6 +88,7 @@ class Trainer:
         self.has_splitter = config.validation_source == "learned"
         self.learns_weights = config.weight_source != "uniform"
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
+        self.best = BestEpoch() if config.select_best else None
         self.roles: EpochRoles | None = None
         self.totals: dict[str, Tensor] = {}
         self.held: dict[str, Tensor] = {}
@@ -275,11 +277,17 @@ class Trainer:
             rows_t = torch.from_numpy(rows).to(self.device)
             labels = self.labels[torch.from_numpy(self.data.train_idx[rows]).to(self.device)]
             self.record.observe_heldout(rows_t, logits, features, labels, epoch)
+            if self.best and self.epoch_roles.routed.any():
+                is_right = (logits.argmax(1) == labels).cpu().numpy()
+                self.best.consider(epoch, float(is_right[self.epoch_roles.routed[rows]].mean()), self.model)
             if self.has_splitter:
                 self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels}
         if not self.epoch_roles.is_warmup:
             self.record.count_routes(torch.from_numpy(self.epoch_roles.routed).to(self.device))
         self.record.end_epoch(self.score_splitter() if self.has_splitter else None)
+        if self.best and epoch == self.config.epochs:
+            # Last, since the signals of an epoch are those of its own classifier.
+            self.best.restore(self.model)
 
     # -- looking
 
@@ -318,9 +326,10 @@ class Trainer:
 
     @property
     def _modules(self) -> dict[str, Any]:
-        return {"model": self.model, "reweighter": self.reweighter, "splitter": self.splitter,
-                "optimizer": self.optimizer, "reweighter_optimizer": self.reweighter_optimizer,
-                "splitter_optimizer": self.splitter_optimizer}
+        own = {"model": self.model, "reweighter": self.reweighter, "splitter": self.splitter,
+               "optimizer": self.optimizer, "reweighter_optimizer": self.reweighter_optimizer,
+               "splitter_optimizer": self.splitter_optimizer}
+        return own | {name: part for name, part in (("best", self.best),) if part is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""

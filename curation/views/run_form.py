@@ -13,7 +13,15 @@ import streamlit as st
 from curation import jobs
 from curation.project import Project
 from curation.views import state
-from engine.config import METHODS, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig, settings_of
+from engine.config import (
+    HELDOUT_SOURCES,
+    METHODS,
+    WEIGHT_SOURCES,
+    ReweighterConfig,
+    RunConfig,
+    SplitterConfig,
+    settings_of,
+)
 from engine.rundir import RunDir
 
 MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
@@ -22,12 +30,12 @@ LABELS = {
     "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
     "validation": "Validation source", "num_threads": "CPU threads", "warmup_fraction": "Warm-up share",
     "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch size",
-    "is_soft": "Soft assignment", "num_neighbors": "Neighbors",
+    "is_soft": "Soft assignment", "select_best": "Early stopping", "num_neighbors": "Neighbors",
 }
 _SOURCES = ("random", "easy", "hard", "learned", "clean")
 _NEEDS = {
     "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"), "folds": ("easy", "hard"),
-    "rotation_groups": ("learned",), "warmup_fraction": ("learned",),
+    "rotation_groups": ("learned",), "warmup_fraction": ("learned",), "select_best": HELDOUT_SOURCES,
 }
 """Where a setting does something only for some sources of validation samples: hidden for the others."""
 KEY = "new_run."
