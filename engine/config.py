@@ -23,7 +23,7 @@ GUARDS = ("off", "confident", "agree")
 VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean")
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
-WEIGHT_SOURCES = ("uniform", "features", "loss")
+WEIGHT_SOURCES = ("uniform", "features", "loss", "rho")
 
 
 class ConfigError(ValueError):
@@ -67,6 +67,11 @@ METHODS: dict[str, Method] = {
     "meta_weight_net": Method(
         validation="random", weights="loss", title="Meta-Weight-Net",
         help="A weight from the loss value alone (1-100-1 network, Shu et al. 2019) against a random split.",
+    ),
+    "rho": Method(
+        validation="none", weights="rho", title="RHO-loss",
+        help="First plain training on each half gives every sample the loss of a model that has not seen it; then each "
+             "step trains on those of a large batch whose loss exceeds it most (Mindermann et al. 2022).",
     ),
 }
 
@@ -170,7 +175,12 @@ class RunConfig:
     lr: float = _setting(0.05, "Peak learning rate of the classifier (SGD, cosine to 0).", low=1e-8, high=100.0)
     momentum: float = _setting(0.9, "Momentum of the classifier's SGD.", low=0.0, high=0.9999)
     weight_decay: float = _setting(5e-4, "Weight decay of the classifier.", low=0.0, high=1.0)
-    folds: int = _setting(3, "Folds of the cross-fitted first training of lrw_easy and lrw_hard.", low=2, high=20)
+    folds: int | None = _setting(
+        None, "Folds of the cross-fitted first training of lrw_easy, lrw_hard and rho. None: 3, for rho 2.", low=2,
+        high=20)
+    rho_fraction: float = _setting(
+        0.1, "RHO-loss: share of a step's candidates that it trains on; the candidates are batch_size / rho_fraction.",
+        unit="fraction", low=0.001, high=1.0)
     device: str = _setting("auto", "Where to train. auto: cuda, then mps, then cpu.", choices=DEVICES)
     num_threads: int | None = _setting(
         None, "CPU threads of torch. None: torch's own choice.", unit="threads", low=1, high=1024, advanced=True)
@@ -196,7 +206,13 @@ class RunConfig:
     @property
     def weight_source(self) -> str:
         """How weights are made. Without validation samples there is nothing to learn them from: uniform."""
-        return "uniform" if self.validation_source == "none" else METHODS[self.method].weights
+        own = METHODS[self.method].weights
+        return "uniform" if self.validation_source == "none" and own != "rho" else own
+
+    @property
+    def num_folds(self) -> int:
+        """Folds of cross-fitting: two halves for rho, as its authors have it, and three for rankings."""
+        return self.folds or (2 if self.weight_source == "rho" else 3)
 
     @property
     def warmup_epochs(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import roles
+from engine import rho, roles
 from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment
 from engine.best import BestEpoch
@@ -53,9 +53,9 @@ class Trainer:
     """Networks, optimizers, roles and record of one training; `run_epoch` is the whole method."""
 
     def __init__(self, config: RunConfig, data: Dataset, *, is_active: np.ndarray | None = None,
-                 ranking: np.ndarray | None = None) -> None:
+                 ranking: np.ndarray | None = None, irreducible: np.ndarray | None = None) -> None:
         """is_active: (N,) bool, who may be used at all (default: not excluded). ranking: (N,) cross-fitted margins
-        for the sources "easy" and "hard"."""
+        for the sources "easy" and "hard". irreducible: (N,) cross-fitted losses for rho."""
         self.config, self.data = config, data
         self.device = pick_device(config.device)
         self.active = ~data.excluded if is_active is None else is_active & ~data.excluded
@@ -86,8 +86,12 @@ class Trainer:
         self.groups = roles.rotation_groups(data.num_train, config.rotation_groups or 1,
                                             stream(config.seed, "rotation"))
         self.has_splitter = config.validation_source == "learned"
-        self.learns_weights = config.weight_source != "uniform"
+        self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
+        self.irreducible = None if irreducible is None else torch.from_numpy(irreducible).to(self.device)
+        self.is_choosing = config.weight_source == "rho"
+        self.draw_size = config.batch_size if not self.is_choosing else rho.num_candidates(
+            config.batch_size, config.rho_fraction, int(self.active.sum()))
         self.best = BestEpoch() if config.select_best else None
         self.roles: EpochRoles | None = None
         self.totals: dict[str, Tensor] = {}
@@ -137,10 +141,10 @@ class Trainer:
         if not len(rows):
             raise RuntimeError("training needs at least one sample; all are in validation; unpin some or lower "
                                "val_fraction")
-        need, rng = self.num_steps * self.config.batch_size, stream(self.config.seed, "order", epoch)
-        if len(rows) > need - self.config.batch_size:
+        need, rng = self.num_steps * self.draw_size, stream(self.config.seed, "order", epoch)
+        if len(rows) > need - self.draw_size:
             # Plain training: the last batch may be short, but one sample alone has no batch statistics.
-            need = need if len(rows) % self.config.batch_size == 1 else min(need, len(rows))
+            need = need if len(rows) % self.draw_size == 1 else min(need, len(rows))
         return np.concatenate([rng.permutation(rows) for _ in range(math.ceil(need / len(rows)))])[:need]
 
     def _validation_pool(self) -> np.ndarray:
@@ -150,7 +154,7 @@ class Trainer:
 
     def _step(self, epoch: int, step: int, order: np.ndarray, pool: np.ndarray) -> None:
         """One classifier step; every Q steps also a reweighter and a splitter step."""
-        config, size = self.config, self.config.batch_size
+        config, size = self.config, self.draw_size
         rows = order[step * size:(step + 1) * size]
         idx = self.data.train_idx[rows]
         lr = self._set_learning_rate(epoch, step)
@@ -158,6 +162,10 @@ class Trainer:
         labels_B = self.labels[torch.from_numpy(idx).to(self.device)]
 
         self.model.train()
+        if self.is_choosing:
+            assert self.irreducible is not None, "rho needs irreducible losses"
+            chosen = rho.choose(self.model, images_B, labels_B, rows, self.irreducible, config.batch_size, self.record)
+            rows, idx, images_B, labels_B = rows[chosen], idx[chosen], images_B[chosen], labels_B[chosen]
         logits_B, features_B = self.model(images_B)
         losses_B = cross_entropy(logits_B, labels_B)
         weights_B, objective = torch.ones_like(losses_B), losses_B.mean()

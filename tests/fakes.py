@@ -128,7 +128,7 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
     is_wrong, excluded = label != truth, decided["excluded"].to_numpy()
     values = {"margin": np.clip(rng.normal(0.5, 0.25, n) - 1.0 * is_wrong, -1, 1), "weight": np.ones(n),
               "p_train": np.full(n, np.nan)}
-    if METHODS[config.method].weights != "uniform":
+    if METHODS[config.method].weights not in ("uniform", "rho"):
         values["weight"] = np.clip(1 + rng.normal(0, 0.2, n) - 0.4 * is_wrong, 0.3, 1.7)
     if config.method == "molere":
         values["p_train"] = np.clip(0.5 + 0.4 * values["margin"] + rng.normal(0, 0.05, n), 0, 1)

@@ -2,22 +2,30 @@
 
 import copy
 import dataclasses
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional as F
 from typer.testing import CliRunner
 
+from engine import rho
+from engine import train as engine_train
 from engine.__main__ import app
+from engine.batches import augment, normalize
 from engine.best import BestEpoch
 from engine.config import ConfigError, RunConfig
 from engine.data import Dataset, load_dataset
 from engine.manifest import DECISIONS_NAME, ManifestError, read_decisions
+from engine.ranking import cross_fitted_probabilities, irreducible_losses
 from engine.rundir import RunDir
-from engine.train import train
+from engine.streams import stream
+from engine.train import resume, train
 from engine.trainer import Trainer
 from tests.fakes import make_project
+from tests.test_train import cancel_in_epoch, equal_runs
 from tests.test_trainer import config_of, run_epochs, same_parameters
 
 NOISY = {"method": "erm", "validation": "random", "val_fraction": 0.3, "select_best": True, "epochs": 5, "lr": 0.3}
@@ -171,3 +179,154 @@ def test_the_command_line_takes_decisions_for_a_new_run_alone(tmp_path):
     assert done.exit_code == 0 and RunDir.of(project, "first").decisions_path.read_bytes() == file.read_bytes()
     refused = CliRunner().invoke(app, ["train", str(project), "--resume", "first", "--decisions", str(file)])
     assert str(refused.exception) == "a resumed run keeps the decisions it began with; got --decisions; leave it out"
+
+
+# -- RHO-loss
+
+
+def rho_trainer(data, irreducible=None, **changes) -> Trainer:
+    values = np.random.default_rng(1).random(data.num_train) * 2 if irreducible is None else irreducible
+    return Trainer(config_of(method="rho", **{"rho_fraction": 0.25, **changes}), data, irreducible=values)
+
+
+def test_each_step_trains_on_the_highest_reducible_losses_of_its_candidates(data):
+    """A naive loop over the candidates with a copy of the classifier; irreducible losses that overrule the losses."""
+    irreducible = np.random.default_rng(1).normal(0, 2, data.num_train)
+    trainer = rho_trainer(data, irreducible, augment="shift_flip", batch_size=8)
+    trainer.start_epoch(1)
+    order = trainer._order(1)
+    assert trainer.draw_size == 32 and len(order) == 12 * 32
+    for step in range(3):
+        rows, model = order[step * 32:(step + 1) * 32], copy.deepcopy(trainer.model).train()
+        naive = copy.deepcopy(model)
+        images = augment(normalize(torch.from_numpy(data.images[data.train_idx[rows]])), "shift_flip",
+                         stream(0, "augment", 1, step))
+        losses = F.cross_entropy(model(images)[0], torch.from_numpy(data.train_labels[rows]), reduction="none")
+        scores = {int(row): loss - irreducible[row] for row, loss in
+                  reversed(list(zip(rows, losses.tolist(), strict=True)))}  # of two occurrences the first counts
+        expected = sorted(scores, key=lambda row: scores[row], reverse=True)[:8]
+        trainer.record.start_epoch()
+        trainer._step(1, step, order, trainer._validation_pool())
+        assert set(np.flatnonzero(trainer.record.tensors["seen"].numpy())) == set(expected)
+        assert (trainer.record.tensors["weight"].numpy()[expected] == 1).all()
+        naive(images[sorted(rows.tolist().index(row) for row in expected)])
+        for ours, own in zip(trainer.model.buffers(), naive.buffers(), strict=True):
+            torch.testing.assert_close(ours, own, rtol=1e-4, atol=1e-6, msg="running statistics of the chosen alone")
+    assert trainer.totals["samples"] == 3 * 8
+
+
+def test_choosing_leaves_no_trace_but_last_known_values(data):
+    trainer = rho_trainer(data)
+    trainer.start_epoch(1)
+    before, rows = copy.deepcopy(trainer.model.state_dict()), np.arange(40)
+    images, labels = normalize(torch.from_numpy(data.images[data.train_idx[rows]])), torch.from_numpy(
+        data.train_labels[rows])
+    trainer.model.train()
+    chosen = rho.choose(trainer.model, images, labels, rows, trainer.irreducible, 16, trainer.record)
+    t = trainer.record.tensors
+    assert len(chosen) == 16 and (np.diff(chosen) > 0).all() and equal_states(before, trainer.model.state_dict())
+    assert t["train_epochs"].sum() == 0 and not t["seen"].any() and t["weight"].isnan().all()
+    assert t["has_features"].nonzero().flatten().tolist() == rows.tolist() and t["margin"][:40].isfinite().all()
+
+
+def test_nobody_is_chosen_twice_where_the_order_starts_over(data):
+    trainer, rows = rho_trainer(data), np.array([5, 3, 5, 3, 7, 9])
+    images, labels = normalize(torch.from_numpy(data.images[data.train_idx[rows]])), torch.from_numpy(
+        data.train_labels[rows])
+    trainer.model.train()
+    values = torch.zeros(data.num_train)
+    chosen = rho.choose(trainer.model, images, labels, rows, values, 4, trainer.record)
+    assert sorted(rows[chosen]) == [3, 5, 7, 9]
+    assert len(rho.choose(trainer.model, images, labels, rows, values, 6, trainer.record)) == 6
+
+
+def test_training_on_every_candidate_is_plain_training_bit_for_bit(data):
+    plain = run_epochs(Trainer(config_of(method="erm"), data), range(1, 4))
+    assert same_parameters(plain, run_epochs(rho_trainer(data, rho_fraction=1.0), range(1, 4)))
+    assert not same_parameters(plain, run_epochs(rho_trainer(data), range(1, 4)))
+
+
+def test_rho_takes_the_steps_of_plain_training_and_candidates_that_may_train(data):
+    pins, excluded = np.zeros(data.num_train, np.int8), np.zeros(data.num_train, bool)
+    pins[:3], excluded[3:6] = -1, True
+    trainer, steps = rho_trainer(dataclasses.replace(data, pins=pins, excluded=excluded)), []
+    trainer.run_epoch(1, lambda step, _: steps.append(step))
+    order = trainer._order(1)
+    assert steps == list(range(1, 7)) and len(order) == 6 * 64, "84 active samples, 16 a step, 64 candidates"
+    assert sorted(order[:84]) == list(range(6, 90)), "nobody comes again before all have come"
+    assert not trainer.record.tensors["has_features"][3:6].any() and not trainer.record.tensors["seen"][:6].any()
+
+
+@pytest.mark.parametrize(("batch_size", "fraction", "num", "expected"),
+                         [(32, 0.1, 5000, 320), (32, 0.1, 100, 100), (32, 1.0, 5000, 32), (32, 0.1, 8, 32)])
+def test_candidates_are_a_batch_over_the_fraction_as_far_as_there_are_samples(batch_size, fraction, num, expected):
+    assert rho.num_candidates(batch_size, fraction, num) == expected
+
+
+def test_irreducible_losses_come_from_a_model_that_trained_on_the_other_half(data, tmp_path):
+    excluded = np.zeros(data.num_train, bool)
+    excluded[:4] = True
+    some, said = dataclasses.replace(data, excluded=excluded), []
+    config = config_of(method="rho", epochs=2)
+    probs = cross_fitted_probabilities(config, some, lambda *words: said.append(words), keep=tmp_path)
+    losses = irreducible_losses(probs, some)
+    own = probs[np.arange(4, 90), data.train_labels[4:]]
+    np.testing.assert_allclose(losses[4:], -np.log(own), rtol=1e-4, atol=1e-6)
+    assert np.isnan(losses[:4]).all() and np.isnan(probs[:4]).all()
+    np.testing.assert_allclose(probs[4:].sum(1), 1, rtol=1e-5)
+    halves = [np.load(tmp_path / f"fold-{fold}.npy") for fold in (0, 1)]
+    assert sum(map(len, halves)) == 86 and {words for words, _ in said} == {
+        f"fold {fold} of 2, epoch {epoch} of 2" for fold in (1, 2) for epoch in (1, 2)}
+    # A sample's own pixels and label train the other half's model alone.
+    labels = data.labels.copy()
+    labels[data.train_idx[10]] = (labels[data.train_idx[10]] + 1) % 3
+    changed = cross_fitted_probabilities(config, dataclasses.replace(some, labels=labels), lambda *_: None)
+    is_same = (changed == probs).all(1)
+    assert is_same[10] and 30 < is_same[4:].sum() < 60
+    said.clear()
+    np.testing.assert_array_equal(cross_fitted_probabilities(config, some, lambda *w: said.append(w), tmp_path), probs)
+    assert not said, "finished folds are read, not trained"
+
+
+# -- every one of them goes on where it was stopped
+
+
+@pytest.mark.parametrize("values", [NOISY, {"method": "rho", "rho_fraction": 0.25}])
+def test_restored_in_mid_epoch_a_baseline_goes_on_bit_for_bit(data, values):
+    class Stop(Exception):
+        pass
+
+    def stop(step, _):
+        if step == 3:
+            raise Stop
+
+    config, irreducible = config_of(**values), np.random.default_rng(1).random(data.num_train)
+    whole, cut, restored = (Trainer(config, data, irreducible=irreducible) for _ in range(3))
+    run_epochs(whole, range(1, config.epochs + 1))
+    with pytest.raises(Stop):
+        run_epochs(cut, range(1, 3)).run_epoch(3, stop)
+    buffer = io.BytesIO()
+    torch.save(cut.state_dict(), buffer)
+    buffer.seek(0)
+    restored.load_state_dict(torch.load(buffer, weights_only=True))
+    restored.run_epoch(3, lambda *_: None, first_step=3)
+    run_epochs(restored, range(4, config.epochs + 1))
+    assert same_parameters(whole, restored)
+    for name, value in whole.record.tensors.items():
+        assert torch.equal(value.nan_to_num(-9), restored.record.tensors[name].nan_to_num(-9)), name
+
+
+@pytest.mark.parametrize("method", ["rho"])
+def test_a_cancelled_run_of_a_baseline_resumes_to_the_same_end(tmp_path, monkeypatch, method):
+    project = make_project(tmp_path / "fake", num_train=60, size=8)
+    config = config_of(method=method, embedding="pca", epochs=3)
+    whole = train(config, project, "whole")
+    asking = cancel_in_epoch(monkeypatch, epoch=3, step=1)
+    asking.run = RunDir.of(tmp_path, "elsewhere")  # let the first training on folds pass
+    asking.run.path.mkdir(parents=True)
+    monkeypatch.setattr("engine.train._train_epoch", lambda *args, before=engine_train._train_epoch: (
+        setattr(asking, "run", RunDir.of(project, "cut")), before(*args))[1])
+    assert train(config, project, "cut").read_status()["state"] == "cancelled"
+    monkeypatch.undo()
+    assert resume(project, "cut").read_status()["state"] == "done"
+    equal_runs(whole, RunDir.of(project, "cut"))

@@ -16,7 +16,7 @@ import pytest
 
 from engine import checkpoint
 from engine import train as engine_train
-from engine.config import RunConfig
+from engine.config import METHODS, RunConfig
 from engine.manifest import DECISIONS_NAME, ManifestError, read_info, read_manifest
 from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.train import embed_again, resume, train
@@ -41,7 +41,7 @@ def decide(project: Path, **columns) -> None:
     pd.DataFrame(columns).to_parquet(project / DECISIONS_NAME, index=False)
 
 
-@pytest.mark.parametrize("method", ["molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_leaves_a_complete_run_directory(project, method):
     run = train(config_of(method=method, folds=2), project, "first")
     status, metrics, signals = run.read_status(), run.read_metrics(), run.read_signals()
@@ -60,7 +60,7 @@ def test_every_method_leaves_a_complete_run_directory(project, method):
     assert len(history) == 4 and history["margin"].iloc[-1] == pytest.approx(signals["margin"].iloc[5], abs=2e-3)
     assert history["role"].iloc[-1] == signals["role"].iloc[5]
     assert signals["margin"].between(-1, 1).all()
-    if method != "erm":
+    if METHODS[method].validation != "none":
         in_training = signals["role"] == "train"
         assert signals.loc[in_training, "weight"].mean() == pytest.approx(1, abs=0.02)
         assert (signals["role"] == "validation").sum() == 6 == metrics["num_routed"].iloc[-1]
