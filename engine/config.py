@@ -20,10 +20,11 @@ HYPERGRADIENTS = ("last_layer", "jvp", "unroll", "finite_difference")
 WEIGHT_INPUTS = ("features", "features_label_loss")
 LOSSES = ("cross_entropy", "generalized_cross_entropy")
 GUARDS = ("off", "confident", "agree")
-VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean")
+VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
-WEIGHT_SOURCES = ("uniform", "features", "loss", "rho")
+WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
+PROXY_VALUES = ("meta_margin", "confidence")
 
 
 class ConfigError(ValueError):
@@ -66,12 +67,20 @@ METHODS: dict[str, Method] = {
     ),
     "meta_weight_net": Method(
         validation="random", weights="loss", title="Meta-Weight-Net",
-        help="A weight from the loss value alone (1-100-1 network, Shu et al. 2019) against a random split.",
+        help="A weight from the loss value alone (1-100-1 network, no lower bound, Shu et al. 2019) against a random "
+             "split, by the reweighter settings below. The paper's: val_loss=cross_entropy, every=1, uniform_pull=0, "
+             "hypergradient=jvp.",
     ),
     "rho": Method(
         validation="none", weights="rho", title="RHO-loss",
         help="First plain training on each half gives every sample the loss of a model that has not seen it; then each "
              "step trains on those of a large batch whose loss exceeds it most (Mindermann et al. 2022).",
+    ),
+    "fsr": Method(
+        validation="proxy", weights="online", title="Fast Sample Reweighting",
+        help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
+             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021; theirs uses "
+             "reweighter.val_loss=cross_entropy).",
     ),
 }
 
@@ -148,7 +157,8 @@ class RunConfig:
         0.1, "Share of each class in validation (delta).", unit="fraction", low=0.001, high=0.9)
     validation: str | None = _setting(
         None, "Where validation samples come from, instead of the method's own way. clean: the project's clean "
-        "samples (then accuracy on them is no longer an untouched figure).", choices=VALIDATION_SOURCES, advanced=True)
+        "samples (then accuracy on them is no longer an untouched figure). proxy: a buffer of samples that train as "
+        "well.", choices=VALIDATION_SOURCES, advanced=True)
     select_best: bool = _setting(
         False, "Early stopping: after the last epoch, go back to the classifier of the epoch with the best accuracy on "
         "the validation samples, by their given labels. Wants a source that holds samples out of training.")
@@ -181,6 +191,13 @@ class RunConfig:
     rho_fraction: float = _setting(
         0.1, "RHO-loss: share of a step's candidates that it trains on; the candidates are batch_size / rho_fraction.",
         unit="fraction", low=0.001, high=1.0)
+    proxy_fraction: float = _setting(
+        0.04, "Size of the proxy buffer of FSR as a share of the training samples, the same number of each class.",
+        unit="fraction", low=0.001, high=1.0)
+    proxy_value: str = _setting(
+        "meta_margin", "What the proxy buffer of FSR asks of a sample, as a moving average. meta_margin: that a step "
+        "on its batch lowers its loss, as in the paper's code. confidence: a high probability of its own label.",
+        choices=PROXY_VALUES)
     device: str = _setting("auto", "Where to train. auto: cuda, then mps, then cpu.", choices=DEVICES)
     num_threads: int | None = _setting(
         None, "CPU threads of torch. None: torch's own choice.", unit="threads", low=1, high=1024, advanced=True)

@@ -89,7 +89,7 @@ def _mean(values: np.ndarray, mask: np.ndarray) -> float | None:
 def _events(trainer: Trainer, line: dict[str, Any]) -> list[str]:
     """What a user should know of this epoch's split and weights."""
     events, current = [], trainer.epoch_roles
-    needs_validation = trainer.config.validation_source not in ("none", "clean")
+    needs_validation = trainer.config.validation_source not in ("none", "clean", "proxy")
     if needs_validation and not current.is_warmup:
         if not line["num_routed"]:
             events.append("empty validation: no sample was routed, so weights were not updated")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import rho, roles
+from engine import fsr, rho, roles
 from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment
 from engine.best import BestEpoch
@@ -89,6 +89,8 @@ class Trainer:
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
         self.irreducible = None if irreducible is None else torch.from_numpy(irreducible).to(self.device)
+        self.has_reweighter = config.weight_source in ("features", "loss")
+        self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.is_choosing = config.weight_source == "rho"
         self.draw_size = config.batch_size if not self.is_choosing else rho.num_candidates(
             config.batch_size, config.rho_fraction, int(self.active.sum()))
@@ -115,6 +117,9 @@ class Trainer:
         self.roles = assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
             record=self.record, score=lambda: self.score_splitter().cpu().numpy())
+        if self.proxy:
+            self.proxy.refill(self.data.train_labels, self.active & ~self.roles.routed, self.config.proxy_fraction,
+                              self.data.num_classes, stream(self.config.seed, "proxy", epoch))
         self.record.start_epoch()
         self.totals = {name: torch.zeros((), device=self.device) for name in ("loss", "samples")}
 
@@ -148,8 +153,10 @@ class Trainer:
         return np.concatenate([rng.permutation(rows) for _ in range(math.ceil(need / len(rows)))])[:need]
 
     def _validation_pool(self) -> np.ndarray:
-        """Rows of the manifest that validation batches are drawn from: the routed, never those who only rest."""
-        pool = self.data.train_idx[self.epoch_roles.routed]
+        """Rows of the manifest that validation batches are drawn from: the routed, never those who only rest, and who
+        is in the proxy buffer."""
+        routed = self.epoch_roles.routed
+        pool = self.data.train_idx[routed | self.proxy.members if self.proxy else routed]
         return np.concatenate([pool, self.data.clean_idx]) if self.config.validation_source == "clean" else pool
 
     def _step(self, epoch: int, step: int, order: np.ndarray, pool: np.ndarray) -> None:
@@ -169,7 +176,7 @@ class Trainer:
         logits_B, features_B = self.model(images_B)
         losses_B = cross_entropy(logits_B, labels_B)
         weights_B, objective = torch.ones_like(losses_B), losses_B.mean()
-        is_weighing = self.learns_weights and not self.epoch_roles.is_warmup
+        is_weighing = self.has_reweighter and not self.epoch_roles.is_warmup
         is_meta = is_weighing and len(pool) > 0 and step % config.reweighter.every == 0
         if is_weighing:
             inputs_BK = reweighter_inputs(config.weight_source, config.reweighter.inputs, features_B, labels_B,
@@ -183,6 +190,11 @@ class Trainer:
             pull_B = pull_B / pull_B.square().mean().sqrt().clamp(min=1e-20)
             objective = objective + (weights_B * pull_B).mean() \
                 + config.reweighter.uniform_pull * (weights_B - 1.0).square().mean()
+        if config.weight_source == "online" and not self.epoch_roles.is_warmup and len(pool):
+            weights_B = fsr.online_weights(self._hypergradient(
+                images_B, labels_B, weights_B, logits_B, features_B, pool, config.lr,
+                stream(config.seed, "validation", epoch, step)))
+            objective = (weights_B * losses_B).mean()
         self._classifier_step(objective, losses_B, epoch, step, idx)
         if is_meta:
             self.reweighter_optimizer.step()
@@ -202,6 +214,10 @@ class Trainer:
         self.record.observe_training(torch.from_numpy(unique).to(self.device), logits_B.detach()[keep],
                                      features_B.detach()[keep], labels_B[keep], losses_B.detach()[keep],
                                      weights_B.detach()[keep])
+        if self.proxy:
+            values_B = fsr.confidences(logits_B.detach(), labels_B) if self.config.proxy_value == "confidence" else \
+                fsr.meta_margins(logits_B.detach(), features_B.detach(), labels_B, self.config.lr)
+            self.proxy.observe(torch.from_numpy(unique).to(self.device), values_B[keep])
 
     def _set_learning_rate(self, epoch: int, step: int) -> float:
         """Linear to the peak over the first twentieth of all steps, then a cosine to zero."""
@@ -337,7 +353,7 @@ class Trainer:
         own = {"model": self.model, "reweighter": self.reweighter, "splitter": self.splitter,
                "optimizer": self.optimizer, "reweighter_optimizer": self.reweighter_optimizer,
                "splitter_optimizer": self.splitter_optimizer}
-        return own | {name: part for name, part in (("best", self.best),) if part is not None}
+        return own | {name: part for name, part in (("best", self.best), ("proxy", self.proxy)) if part is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from engine import rho
+from engine import fsr, rho
 from engine import train as engine_train
 from engine.__main__ import app
 from engine.batches import augment, normalize
@@ -288,10 +288,161 @@ def test_irreducible_losses_come_from_a_model_that_trained_on_the_other_half(dat
     assert not said, "finished folds are read, not trained"
 
 
+# -- Fast Sample Reweighting
+
+
+def head_step(weight, bias, features, labels, weights, lr):
+    """float64: the head after one step on mean(w l), sample by sample."""
+    w, b = weight.copy(), bias.copy()
+    for h, y, share in zip(features, labels, weights, strict=True):
+        z = weight @ h + bias
+        p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+        p[y] -= 1
+        w -= lr * share / len(labels) * np.outer(p, h)
+        b -= lr * share / len(labels) * p
+    return w, b
+
+
+def mean_loss(weight, bias, features, labels):
+    z = features @ weight.T + bias
+    return np.log(np.exp(z).sum(1)) - z[np.arange(len(labels)), labels]
+
+
+def test_the_buffer_holds_as_many_of_each_class_and_the_highest_values():
+    labels = np.repeat([0, 1, 2], [30, 12, 3])
+    values, rng = np.random.default_rng(0).random(45), np.random.default_rng(1)
+    buffer, may_enter = fsr.ProxyBuffer(45, torch.device("cpu")), np.ones(45, bool)
+    may_enter[[values[:30].argmax(), 44]] = False
+    buffer.observe(torch.arange(45), torch.from_numpy(values).float())
+    buffer.refill(labels, may_enter, 0.35, 3, rng)
+    for c, num in ((0, 5), (1, 5), (2, 2)):  # round(0.35 x 43 / 3) of each class, or what there is
+        rows = np.flatnonzero((labels == c) & may_enter)
+        assert set(np.flatnonzero(buffer.members & (labels == c))) == set(rows[np.argsort(-values[rows])[:num]])
+
+
+def test_the_first_buffer_is_random_and_the_unknown_come_last():
+    labels, everybody = np.arange(60) % 3, np.ones(60, bool)
+    buffer, drawn = fsr.ProxyBuffer(60, torch.device("cpu")), []
+    for seed in (0, 0, 1):
+        buffer.refill(labels, everybody, 0.2, 3, np.random.default_rng(seed))
+        drawn.append(buffer.members)
+        assert np.bincount(labels[buffer.members]).tolist() == [4, 4, 4]
+    assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
+    buffer.observe(torch.tensor([3, 6]), torch.tensor([-1.0, -2.0]))
+    buffer.refill(labels, everybody, 0.05, 3, np.random.default_rng(0))
+    assert np.flatnonzero(buffer.members & (labels == 0)).tolist() == [3], "a bad value is more than none"
+
+
+def test_values_are_a_moving_average():
+    buffer = fsr.ProxyBuffer(3, torch.device("cpu"))
+    for value in (1.0, 0.0, 2.0):
+        buffer.observe(torch.tensor([1]), torch.tensor([value]))
+    assert buffer.values.tolist() == pytest.approx([0, 0.1 * 0.81 + 0.2, 0])
+    assert buffer.is_known.tolist() == [False, True, False]
+
+
+def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_weight(data):
+    """float64 and central differences over the head's step, which knows nothing of the closed form."""
+    trainer = Trainer(config_of(method="fsr", warmup_fraction=0.0, reweighter={"val_batch_size": 500}), data)
+    trainer.start_epoch(1)
+    torch.nn.init.normal_(trainer.model.head.weight, std=0.3)
+    order, pool = trainer._order(1), trainer._validation_pool()
+    assert set(pool) == set(data.train_idx[trainer.proxy.members]) and len(pool) == 3
+    model, idx = copy.deepcopy(trainer.model).train(), data.train_idx[order[:16]]
+    with torch.no_grad():
+        features = model(normalize(torch.from_numpy(data.images[idx])))[1].double().numpy()
+        features_V = model(normalize(torch.from_numpy(data.images[pool])))[1].double().numpy()
+    weight, bias = (p.detach().double().numpy() for p in (model.head.weight, model.head.bias))
+
+    def loss_after(weights):
+        own = -mean_loss(*head_step(weight, bias, features, data.labels[idx], weights, trainer.config.lr), features_V,
+                         data.labels[pool])
+        return ((1 - np.exp(0.7 * own)) / 0.7).mean()
+
+    slopes = np.array([(loss_after(1 + 1e-4 * unit) - loss_after(1 - 1e-4 * unit)) / 2e-4 for unit in np.eye(16)])
+    expected = np.maximum(0, -slopes)
+    assert 0 < (expected == 0).sum() < 16
+    trainer._step(1, 0, order, pool)
+    weights = trainer.record.tensors["weight"][torch.from_numpy(order[:16])].double().numpy()
+    np.testing.assert_allclose(weights, expected / expected.mean(), rtol=1e-2, atol=1e-3)
+    # The step descends that weighted loss.
+    losses = F.cross_entropy(model(normalize(torch.from_numpy(data.images[idx])))[0],
+                             torch.from_numpy(data.labels[idx]), reduction="none")
+    (torch.from_numpy(weights).float() * losses).mean().backward()
+    for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-2, atol=1e-4)
+
+
+def test_weights_are_zero_where_nobody_helps_and_of_mean_one_elsewhere():
+    assert fsr.online_weights(torch.tensor([0.5, 0.0, 2.0])).tolist() == [0, 0, 0]
+    assert fsr.online_weights(1e-9 * torch.tensor([-3.0, 1.0, -1.0, 0.0])).tolist() == pytest.approx([3, 0, 1, 0])
+
+
+def test_a_meta_margin_is_the_fall_of_the_loss_in_a_naive_step_of_the_head():
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(7, 5)), rng.integers(0, 3, 7)
+    weight, bias = rng.normal(size=(3, 5)), rng.normal(size=3)
+    before = mean_loss(weight, bias, features, labels)
+    after = mean_loss(*head_step(weight, bias, features, labels, np.ones(7), 0.3), features, labels)
+    logits = torch.from_numpy(features @ weight.T + bias)
+    shown = fsr.meta_margins(logits, torch.from_numpy(features), torch.from_numpy(labels), 0.3)
+    np.testing.assert_allclose(shown.numpy(), before - after, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", ["confidence", "meta_margin"])
+def test_each_epoch_the_buffer_is_filled_by_what_training_has_seen(data, monkeypatch, value):
+    pins, excluded = np.zeros(data.num_train, np.int8), np.zeros(data.num_train, bool)
+    pins[:2], excluded[2:4] = -1, True
+    some = dataclasses.replace(data, pins=pins, excluded=excluded)
+    trainer = Trainer(config_of(method="fsr", proxy_value=value, proxy_fraction=0.2), some)
+    naive, before, labels = np.zeros(data.num_train), fsr.ProxyBuffer.observe, data.train_labels
+    observe = trainer.record.observe_training
+
+    def watching(rows, logits, features, labels_B, losses, weights):
+        if value == "confidence":
+            own = torch.softmax(logits, 1)[torch.arange(len(rows)), labels_B].numpy()
+            naive[rows.numpy()] = 0.9 * naive[rows.numpy()] + 0.1 * own
+        observe(rows, logits, features, labels_B, losses, weights)
+
+    def noting(self, rows, values):
+        if value == "meta_margin":
+            naive[rows.numpy()] = 0.9 * naive[rows.numpy()] + 0.1 * values.numpy()
+        before(self, rows, values)
+
+    trainer.record.observe_training = watching
+    monkeypatch.setattr(fsr.ProxyBuffer, "observe", noting)
+    for epoch in (1, 2, 3):
+        run_epochs(trainer, range(epoch, epoch + 1))
+        assert np.bincount(labels[trainer.proxy.members]).tolist() == [6, 6, 6]
+        assert trainer.proxy.members[:4].sum() == 0 and trainer.heldout.nonzero()[0].tolist() == [0, 1]
+        assert set(np.flatnonzero(trainer.proxy.members)) <= set(trainer._order(epoch)), "they train as well"
+        assert set(trainer._validation_pool()) == set(data.train_idx[trainer.proxy.members]) | set(data.train_idx[:2])
+    trainer.start_epoch(4)
+    for c in range(3):
+        rows = np.flatnonzero((labels == c) & (np.arange(90) >= 4))
+        assert set(np.flatnonzero(trainer.proxy.members & (labels == c))) == set(rows[np.argsort(-naive[rows])[:6]])
+
+
+def test_in_warmup_fast_sample_reweighting_is_plain_training(data):
+    plain, fast = Trainer(config_of(method="erm"), data), Trainer(config_of(method="fsr"), data)
+    assert same_parameters(run_epochs(plain, range(1, 3)), run_epochs(fast, range(1, 3)))
+    assert not same_parameters(run_epochs(plain, range(3, 4)), run_epochs(fast, range(3, 4)))
+    weights = fast.record.tensors["weight"]
+    assert (weights >= 0).all() and (weights == 0).any() and float(weights.mean()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_weight_network_of_meta_weight_net_is_that_of_its_paper(data):
+    trainer = Trainer(config_of(method="meta_weight_net"), data)
+    assert [tuple(p.shape) for p in trainer.reweighter.parameters()] == [(100, 1), (100,), (1, 100), (1,)]
+    torch.nn.init.constant_(trainer.reweighter.body[2].weight, -1.0)
+    weights = trainer.reweighter(torch.tensor([[0.0], [50.0]]))
+    assert float(weights.detach().mean()) == pytest.approx(1) and weights.detach().min() < 1e-3, "no lower bound"
+
+
 # -- every one of them goes on where it was stopped
 
 
-@pytest.mark.parametrize("values", [NOISY, {"method": "rho", "rho_fraction": 0.25}])
+@pytest.mark.parametrize("values", [NOISY, {"method": "rho", "rho_fraction": 0.25}, {"method": "fsr"}])
 def test_restored_in_mid_epoch_a_baseline_goes_on_bit_for_bit(data, values):
     class Stop(Exception):
         pass
@@ -316,7 +467,7 @@ def test_restored_in_mid_epoch_a_baseline_goes_on_bit_for_bit(data, values):
         assert torch.equal(value.nan_to_num(-9), restored.record.tensors[name].nan_to_num(-9)), name
 
 
-@pytest.mark.parametrize("method", ["rho"])
+@pytest.mark.parametrize("method", ["rho", "fsr"])
 def test_a_cancelled_run_of_a_baseline_resumes_to_the_same_end(tmp_path, monkeypatch, method):
     project = make_project(tmp_path / "fake", num_train=60, size=8)
     config = config_of(method=method, embedding="pca", epochs=3)

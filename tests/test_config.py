@@ -136,7 +136,7 @@ def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
 
 
 def test_methods_are_combinations_of_sources() -> None:
-    assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho"}
+    assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho", "fsr"}
     for method in METHODS.values():
         assert method.validation in VALIDATION_SOURCES and method.weights in WEIGHT_SOURCES
         assert method.title and method.help.endswith(".")

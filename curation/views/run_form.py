@@ -35,8 +35,9 @@ LABELS = {
 }
 _NEEDS = {
     "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
-    "folds": ("easy", "hard", "rho"), "rotation_groups": ("learned",), "warmup_fraction": ("learned",),
+    "folds": ("easy", "hard", "rho"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
     "select_best": HELDOUT_SOURCES, "rho_fraction": ("rho",),
+    "proxy_fraction": ("proxy",), "proxy_value": ("proxy",),
 }
 """Where a setting does something only for some sources of validation samples or of weights: hidden for the others."""
 KEY = "new_run."
