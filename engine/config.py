@@ -24,7 +24,7 @@ VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "pro
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
 WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
-PROXY_VALUES = ("meta_margin", "confidence")
+PROXY_VALUES = ("confidence", "meta_margin")
 
 
 class ConfigError(ValueError):
@@ -195,9 +195,9 @@ class RunConfig:
         0.04, "Size of the proxy buffer of FSR as a share of the training samples, the same number of each class.",
         unit="fraction", low=0.001, high=1.0)
     proxy_value: str = _setting(
-        "meta_margin", "What the proxy buffer of FSR asks of a sample, as a moving average. meta_margin: that a step "
-        "on its batch lowers its loss, as in the paper's code. confidence: a high probability of its own label.",
-        choices=PROXY_VALUES)
+        "confidence", "What the proxy buffer of FSR asks of a sample, as a moving average over epochs. confidence: a "
+        "high probability of its own label. meta_margin: that its loss falls in a look-ahead step, as in the paper's "
+        "code, which trains with mixup and pseudo-labels besides.", choices=PROXY_VALUES)
     device: str = _setting("auto", "Where to train. auto: cuda, then mps, then cpu.", choices=DEVICES)
     num_threads: int | None = _setting(
         None, "CPU threads of torch. None: torch's own choice.", unit="threads", low=1, high=1024, advanced=True)

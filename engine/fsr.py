@@ -2,13 +2,16 @@
 
 Zhang & Pfister 2021, "Learning Fast Sample Re-weighting Without Reward Data", ICCV; what the paper leaves open is read
 off its published code (google-research/ieg, models/fsr.py). As there: the buffer holds as many of each class, those of
-the highest value; value is a moving average (0.9) of the meta-margin, by how much the sample's loss falls in the
-look-ahead step; it is filled anew after each epoch; the look-ahead step moves the head alone (shared features), has the
-peak learning rate throughout and starts from uniform weights; w = max(0, -dF/dw), normalised.
-Left out: mixup, label smoothing, the pseudo-label loss on moving averages of logits and the momentum of the look-ahead
-step. They are no part of the weights, and no other method here has them. Moreover ours: a fresh class-stratified batch
-of the buffer at each step is not augmented, and its loss is the setting reweighter.val_loss (theirs: cross_entropy).
-N samples, B batch, C classes, D features.
+the highest value by a moving average (0.9); it is filled anew after each epoch, also in warm-up; the look-ahead step
+moves the head alone (shared features), has the peak learning rate throughout and starts from uniform weights;
+w = max(0, -dF/dw), normalised in the batch, at every step.
+
+Ours, and why. The value is the predicted probability of a sample's own label; theirs, the setting meta_margin, is by
+how much its loss falls in the look-ahead step. Theirs needs what else their code does against memorising (mixup, label
+smoothing, a pseudo-label loss), which no method here has: without it, on small noisy images with 40% wrong labels, the
+buffer became 65% wrong by meta_margin and 0% wrong by confidence (1200 images, 16 epochs, one seed). The look-ahead of
+the weights has no momentum. Buffer images are not augmented and their loss is reweighter.val_loss (theirs:
+cross_entropy). N samples, B batch, C classes, D features.
 """
 
 import numpy as np
@@ -64,16 +67,24 @@ def online_weights(hypergradient_B: Tensor) -> Tensor:
     return raw_B / raw_B.mean().clamp(min=1e-20)
 
 
-def meta_margins(logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor, lr: float) -> Tensor:
-    """By how much each sample's cross-entropy falls, (B,), if the head takes one plain SGD step on the batch's mean."""
+def meta_margins(logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor, lr: float,
+                 velocity: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """By how much each sample's cross-entropy falls, (B,), if the head takes one SGD step on the batch's mean.
+
+    velocity: momentum times the head's past gradients, (C, D) and (C,). It matters: a plain step is to a large part
+    the sample's own gradient, and a wrong label's is the largest.
+    """
     num, rows = len(labels_B), torch.arange(len(labels_B), device=labels_B.device)
     grads_BC = torch.softmax(logits_BC, dim=1)
     grads_BC[rows, labels_B] -= 1.0
     grads_BC /= num
-    moved_BC = logits_BC - lr * (features_BD @ (grads_BC.T @ features_BD).T + grads_BC.sum(0))
+    step_CD, step_C = grads_BC.T @ features_BD, grads_BC.sum(0)
+    if velocity:
+        step_CD, step_C = step_CD + velocity[0], step_C + velocity[1]
+    moved_BC = logits_BC - lr * (features_BD @ step_CD.T + step_C)
     return cross_entropy(logits_BC, labels_B) - cross_entropy(moved_BC, labels_B)
 
 
 def confidences(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """Predicted probability of each sample's own label, (B,) in [0, 1]: the plainer value."""
+    """Predicted probability of each sample's own label, (B,) in [0, 1]."""
     return torch.softmax(logits_BC, dim=1).gather(1, labels_B[:, None]).squeeze(1)

@@ -195,18 +195,19 @@ class Trainer:
                 images_B, labels_B, weights_B, logits_B, features_B, pool, config.lr,
                 stream(config.seed, "validation", epoch, step)))
             objective = (weights_B * losses_B).mean()
+        values_B = self._proxy_values(logits_B.detach(), features_B.detach(), labels_B) if self.proxy else None
         self._classifier_step(objective, losses_B, epoch, step, idx)
         if is_meta:
             self.reweighter_optimizer.step()
             self.reweighter_optimizer.zero_grad()
         if self.has_splitter and step % config.splitter.every == 0:
             self._splitter_step(stream(config.seed, "splitter", epoch, step))
-        self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B)
+        self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B, values_B)
         self.totals["loss"] += (weights_B.detach() * losses_B.detach()).sum()
         self.totals["samples"] += len(rows)
 
     def _observe(self, rows: np.ndarray, logits_B: Tensor, features_B: Tensor, labels_B: Tensor, losses_B: Tensor,
-                 weights_B: Tensor) -> None:
+                 weights_B: Tensor, values_B: Tensor | None) -> None:
         """Record the batch. Where the order starts over within it a sample may occur twice: writing both to one place
         is a race between threads, and the run would not repeat bit for bit."""
         unique, first = np.unique(rows, return_index=True)
@@ -214,10 +215,16 @@ class Trainer:
         self.record.observe_training(torch.from_numpy(unique).to(self.device), logits_B.detach()[keep],
                                      features_B.detach()[keep], labels_B[keep], losses_B.detach()[keep],
                                      weights_B.detach()[keep])
-        if self.proxy:
-            values_B = fsr.confidences(logits_B.detach(), labels_B) if self.config.proxy_value == "confidence" else \
-                fsr.meta_margins(logits_B.detach(), features_B.detach(), labels_B, self.config.lr)
+        if self.proxy and values_B is not None:
             self.proxy.observe(torch.from_numpy(unique).to(self.device), values_B[keep])
+
+    def _proxy_values(self, logits_B: Tensor, features_B: Tensor, labels_B: Tensor) -> Tensor:
+        """What each sample is worth to the proxy buffer, before the step that trains on it."""
+        if self.config.proxy_value == "confidence":
+            return fsr.confidences(logits_B, labels_B)
+        past = [self.optimizer.state[p].get("momentum_buffer") for p in self.model.head.parameters()]
+        velocity = None if past[0] is None else (self.config.momentum * past[0], self.config.momentum * past[1])
+        return fsr.meta_margins(logits_B, features_B, labels_B, self.config.lr, velocity)
 
     def _set_learning_rate(self, epoch: int, step: int) -> float:
         """Linear to the peak over the first twentieth of all steps, then a cosine to zero."""

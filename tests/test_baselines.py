@@ -389,6 +389,27 @@ def test_a_meta_margin_is_the_fall_of_the_loss_in_a_naive_step_of_the_head():
     np.testing.assert_allclose(shown.numpy(), before - after, rtol=1e-9)
 
 
+def test_a_meta_margin_looks_ahead_of_the_step_with_its_momentum(data, monkeypatch):
+    trainer, seen = Trainer(config_of(method="fsr", proxy_value="meta_margin"), data), []
+    trainer.start_epoch(1)
+    order, pool = trainer._order(1), trainer._validation_pool()
+    trainer._step(1, 0, order, pool)
+    model, idx = copy.deepcopy(trainer.model).train(), data.train_idx[order[16:32]]
+    past = [trainer.optimizer.state[p]["momentum_buffer"].double().numpy().copy() for p in
+            trainer.model.head.parameters()]
+    with torch.no_grad():
+        features = model(normalize(torch.from_numpy(data.images[idx])))[1].double().numpy()
+    weight, bias = (p.detach().double().numpy() for p in (model.head.weight, model.head.bias))
+    w, b = head_step(weight, bias, features, data.labels[idx], np.ones(16), trainer.config.lr)
+    after = mean_loss(w - 0.9 * trainer.config.lr * past[0], b - 0.9 * trainer.config.lr * past[1], features,
+                      data.labels[idx])
+    monkeypatch.setattr(fsr.ProxyBuffer, "observe", lambda self, rows, values: seen.append((rows, values)))
+    trainer._step(1, 1, order, pool)
+    (rows, values), = seen
+    expected = dict(zip(order[16:32], mean_loss(weight, bias, features, data.labels[idx]) - after, strict=True))
+    np.testing.assert_allclose(values.numpy(), [expected[int(row)] for row in rows], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("value", ["confidence", "meta_margin"])
 def test_each_epoch_the_buffer_is_filled_by_what_training_has_seen(data, monkeypatch, value):
     pins, excluded = np.zeros(data.num_train, np.int8), np.zeros(data.num_train, bool)

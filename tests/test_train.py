@@ -219,13 +219,13 @@ def test_a_run_that_never_leaves_warmup_says_so(project):
     assert (signals["role"] == "validation").sum() == 6
 
 
-@pytest.mark.parametrize("method", ["molere", "lrw_random", "lrw_hard"])
+@pytest.mark.parametrize("method", ["molere", "lrw_random", "lrw_hard", "rho", "fsr"])
 def test_two_samples_are_enough_for_every_method_and_one_is_not_for_ranking(tmp_path, method):
     pair = make_project(tmp_path / "pair", num_train=2, num_clean=0, num_test=0, size=8)
     run = train(config_of(method=method, epochs=2), pair, "first")
     assert run.read_status()["state"] == "done" and len(run.read_embedding()) == 2 and run.read_predictions().empty
     decide(pair, sample_id=["train-00000"], pin=[None], excluded=[True], label=[None])
-    if method == "lrw_hard":
+    if method in ("lrw_hard", "rho"):
         with pytest.raises(ManifestError, match="leaves none of 1 usable samples"):
             train(config_of(method=method, epochs=2), pair, "second")
     else:
