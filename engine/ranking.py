@@ -23,13 +23,14 @@ OnFoldStep = Callable[[str, int], None]
 """Called after each step with (fold and epoch in words, steps done in the epoch); raises to stop the training there."""
 
 
-def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) -> np.ndarray:
-    """cross_fitted_probabilities (N, C) with the run's status, its cancel and its log; folds beside its checkpoints."""
+def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) -> tuple[np.ndarray, np.ndarray]:
+    """Cross-fitted margins (N,) and probabilities (N, C), with the run's status, its cancel and its log; the folds are
+    kept beside its checkpoints. NaN where excluded."""
     probs_NC = cross_fitted_probabilities(
         config, data, lambda message, step: status.tick(stage="ranking samples", message=message, step=step),
         run.checkpoint_dir)
     run.log(f"ranked {int(np.isfinite(probs_NC[:, 0]).sum())} samples by {config.num_folds}-fold cross-fitted training")
-    return probs_NC
+    return cross_fitted_margins(probs_NC, data), probs_NC
 
 
 def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFoldStep,

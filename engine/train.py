@@ -31,7 +31,7 @@ from engine.manifest import (
     file_digest,
     read_decisions,
 )
-from engine.ranking import cross_fitted_margins, irreducible_losses, rank_samples
+from engine.ranking import irreducible_losses, rank_samples
 from engine.report import measure, write_epoch, write_predictions
 from engine.rundir import RunDir, RunDirError, write_atomic
 from engine.status import Cancelled, Status, stop_on_sigterm
@@ -165,10 +165,9 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status) -> None:
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
     if config.validation_source in ("easy", "hard") or config.weight_source == "rho":
-        probs_NC = rank_samples(config, data, run, status)
-        trainer = Trainer(config, data, ranking=cross_fitted_margins(probs_NC, data),
-                          irreducible=irreducible_losses(probs_NC, data))
-        trainer.record.set_heldout(probs_NC, np.isfinite(probs_NC[:, 0]), data.train_labels)
+        margins_N, probs_NC = rank_samples(config, data, run, status)
+        trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
+        trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
     else:
         trainer = Trainer(config, data)
     state = checkpoint.load_newest(run.checkpoint_dir)
