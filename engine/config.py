@@ -20,8 +20,11 @@ HYPERGRADIENTS = ("last_layer", "jvp", "unroll", "finite_difference")
 WEIGHT_INPUTS = ("features", "features_label_loss")
 LOSSES = ("cross_entropy", "generalized_cross_entropy")
 GUARDS = ("off", "confident", "agree")
-VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean")
-WEIGHT_SOURCES = ("uniform", "features", "loss")
+VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
+HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
+"""The sources whose validation samples leave training."""
+WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
+PROXY_VALUES = ("confidence", "meta_margin")
 
 
 class ConfigError(ValueError):
@@ -64,7 +67,20 @@ METHODS: dict[str, Method] = {
     ),
     "meta_weight_net": Method(
         validation="random", weights="loss", title="Meta-Weight-Net",
-        help="A weight from the loss value alone (1-100-1 network, Shu et al. 2019) against a random split.",
+        help="A weight from the loss value alone (1-100-1 network, no lower bound, Shu et al. 2019) against a random "
+             "split, by the reweighter settings below. The paper's: val_loss=cross_entropy, every=1, uniform_pull=0, "
+             "hypergradient=jvp.",
+    ),
+    "rho": Method(
+        validation="none", weights="rho", title="RHO-loss",
+        help="First plain training on each half gives every sample the loss of a model that has not seen it; then each "
+             "step trains on those of a large batch whose loss exceeds it most (Mindermann et al. 2022).",
+    ),
+    "fsr": Method(
+        validation="proxy", weights="online", title="Fast Sample Reweighting",
+        help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
+             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021; theirs uses "
+             "reweighter.val_loss=cross_entropy).",
     ),
 }
 
@@ -141,7 +157,11 @@ class RunConfig:
         0.1, "Share of each class in validation (delta).", unit="fraction", low=0.001, high=0.9)
     validation: str | None = _setting(
         None, "Where validation samples come from, instead of the method's own way. clean: the project's clean "
-        "samples (then accuracy on them is no longer an untouched figure).", choices=VALIDATION_SOURCES, advanced=True)
+        "samples (then accuracy on them is no longer an untouched figure). proxy: a buffer of samples that train as "
+        "well.", choices=VALIDATION_SOURCES, advanced=True)
+    select_best: bool = _setting(
+        False, "Early stopping: after the last epoch, go back to the classifier of the epoch with the best accuracy on "
+        "the validation samples, by their given labels. Wants a source that holds samples out of training.")
     warmup_fraction: float = _setting(
         0.25, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
         high=1.0)
@@ -165,7 +185,19 @@ class RunConfig:
     lr: float = _setting(0.05, "Peak learning rate of the classifier (SGD, cosine to 0).", low=1e-8, high=100.0)
     momentum: float = _setting(0.9, "Momentum of the classifier's SGD.", low=0.0, high=0.9999)
     weight_decay: float = _setting(5e-4, "Weight decay of the classifier.", low=0.0, high=1.0)
-    folds: int = _setting(3, "Folds of the cross-fitted first training of lrw_easy and lrw_hard.", low=2, high=20)
+    folds: int | None = _setting(
+        None, "Folds of the cross-fitted first training of lrw_easy, lrw_hard and rho. None: 3, for rho 2.", low=2,
+        high=20)
+    rho_fraction: float = _setting(
+        0.1, "RHO-loss: share of a step's candidates that it trains on; the candidates are batch_size / rho_fraction.",
+        unit="fraction", low=0.001, high=1.0)
+    proxy_fraction: float = _setting(
+        0.04, "Size of the proxy buffer of FSR as a share of the training samples, the same number of each class.",
+        unit="fraction", low=0.001, high=1.0)
+    proxy_value: str = _setting(
+        "confidence", "What the proxy buffer of FSR asks of a sample, as a moving average over epochs. confidence: a "
+        "high probability of its own label. meta_margin: that its loss falls in a look-ahead step, as in the paper's "
+        "code, which trains with mixup and pseudo-labels besides.", choices=PROXY_VALUES)
     device: str = _setting("auto", "Where to train. auto: cuda, then mps, then cpu.", choices=DEVICES)
     num_threads: int | None = _setting(
         None, "CPU threads of torch. None: torch's own choice.", unit="threads", low=1, high=1024, advanced=True)
@@ -179,6 +211,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, value, spec, kind in _leaves(self):
             _check(name, value, spec, kind)
+        if self.select_best and self.validation_source not in HELDOUT_SOURCES:
+            raise ConfigError(f"select_best needs validation samples held out of training; got validation source "
+                              f"{self.validation_source}; choose validation from {', '.join(HELDOUT_SOURCES)}")
 
     @property
     def validation_source(self) -> str:
@@ -188,7 +223,13 @@ class RunConfig:
     @property
     def weight_source(self) -> str:
         """How weights are made. Without validation samples there is nothing to learn them from: uniform."""
-        return "uniform" if self.validation_source == "none" else METHODS[self.method].weights
+        own = METHODS[self.method].weights
+        return "uniform" if self.validation_source == "none" and own != "rho" else own
+
+    @property
+    def num_folds(self) -> int:
+        """Folds of cross-fitting: two halves for rho, as its authors have it, and three for rankings."""
+        return self.folds or (2 if self.weight_source == "rho" else 3)
 
     @property
     def warmup_epochs(self) -> int:

@@ -109,6 +109,28 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_decisions(path: Path) -> None:
+    """Raise ManifestError unless `path` is a file of decisions: its columns, their values, one row a sample.
+
+    Sample ids and class names are not looked up here: what names no sample of the project decides nothing.
+    """
+    rule = f"decisions must be a Parquet file with the columns {', '.join(DECISION_COLUMNS)}"
+    try:
+        rows = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise ManifestError(f"{rule}; {path}: {str(error).splitlines()[0]}") from error
+    missing = [c for c in DECISION_COLUMNS if c not in rows]
+    if missing:
+        raise ManifestError(f"{rule}; {path} lacks {missing[0]}; it has {', '.join(map(str, rows.columns))}")
+    for column, is_bad, wanted in (
+            ("sample_id", rows["sample_id"].isna() | rows["sample_id"].duplicated(), "be there and unique"),
+            ("pin", rows["pin"].notna() & ~rows["pin"].isin(["train", "validation"]), "be train, validation or null"),
+            ("excluded", ~rows["excluded"].isin([True, False]), "be true or false")):
+        if is_bad.any():
+            raise ManifestError(f"{column} must {wanted} in every row of {path}; row {int(is_bad.argmax()) + 1} has "
+                                f"{rows[column][is_bad].iloc[0]!r}; mend the file")
+
+
 def read_decisions(path: Path) -> pd.DataFrame:
     """decisions.parquet with DECISION_COLUMNS; no rows where there is no file."""
     if not Path(path).exists():

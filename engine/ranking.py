@@ -1,5 +1,9 @@
-"""Train-twice, first part: cross-fitted margins that rank the samples of lrw_easy and lrw_hard."""
+"""Cross-fitted predictions from plain training: the margins that rank lrw_easy and lrw_hard, rho's irreducible losses.
 
+Writes no file of a run; what a caller wants kept goes where it says.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,47 +12,78 @@ import torch
 from engine import roles
 from engine.config import RunConfig
 from engine.data import Dataset
-from engine.losses import margins
+from engine.losses import cross_entropy, margins
 from engine.manifest import ManifestError
 from engine.rundir import RunDir, write_atomic
 from engine.status import Status
 from engine.streams import stream
 from engine.trainer import Trainer
 
+OnFoldStep = Callable[[str, int], None]
+"""Called after each step with (fold and epoch in words, steps done in the epoch); raises to stop the training there."""
+
 
 def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-fitted margins (N,) and probabilities (N, C) from plain training on all other folds; NaN where excluded.
+    """Cross-fitted margins (N,) and probabilities (N, C), with the run's status, its cancel and its log; the folds are
+    kept beside its checkpoints. NaN where excluded."""
+    probs_NC = cross_fitted_probabilities(
+        config, data, lambda message, step: status.tick(stage="ranking samples", message=message, step=step),
+        run.checkpoint_dir)
+    run.log(f"ranked {int(np.isfinite(probs_NC[:, 0]).sum())} samples by {config.num_folds}-fold cross-fitted training")
+    return cross_fitted_margins(probs_NC, data), probs_NC
 
-    Train-twice (Jain et al. 2024, section 3), cross-fitted: a sample's own training would inflate its margin. Each
-    finished fold is kept beside the checkpoints, so a killed run repeats at most one. Raises ManifestError where a fold
-    leaves nobody to train on.
+
+def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFoldStep,
+                               keep: Path | None = None) -> np.ndarray:
+    """Probabilities (N, C) float32 from plain training on all other folds; NaN where excluded.
+
+    Train-twice (Jain et al. 2024, section 3), cross-fitted: a sample's own training would inflate its margin. With two
+    folds it is RHO-loss without holdout data (Mindermann et al. 2022). keep: a folder for finished folds,
+    so that a killed process repeats at most one. Raises ManifestError where a fold leaves nobody to train on.
     """
-    plain = RunConfig.from_dict(config.to_dict() | {"method": "erm", "validation": None})
-    rng = stream(config.seed, "folds")
-    folds = roles.rotation_groups(data.num_train, config.folds, rng)
+    plain = RunConfig.from_dict(config.to_dict() | {"method": "erm", "validation": None, "select_best": False})
+    folds = roles.rotation_groups(data.num_train, config.num_folds, stream(config.seed, "folds"))
     probs_NC = np.full((data.num_train, data.num_classes), np.nan, dtype=np.float32)
-    for fold in range(config.folds):
-        path = run.checkpoint_dir / f"fold-{fold}.npy"
+    for fold in range(config.num_folds):
         rows = np.flatnonzero((folds == fold) & ~data.excluded)
         if not len(rows):
             continue
         if (data.excluded | (data.pins == -1) | (folds == fold)).all():
             raise ManifestError(f"a ranking needs samples to train on outside each fold; fold {fold + 1} of "
-                                f"{config.folds} leaves none of {int((~data.excluded).sum())} usable samples; unpin "
-                                "some, or choose a method that does not rank")
-        if not path.exists():
-            trainer = Trainer(plain, data, is_active=folds != fold)
-            for epoch in range(1, plain.epochs + 1):
-                message = f"fold {fold + 1} of {config.folds}, epoch {epoch} of {plain.epochs}"
-                trainer.run_epoch(epoch, lambda step, _, message=message: status.tick(  # type: ignore[misc]
-                    stage="ranking samples", message=message, step=step))
-            logits, _ = trainer.predict(data.train_idx[rows])
-            probs = torch.softmax(logits, 1).cpu().numpy()
-            write_atomic(path, lambda p, probs=probs: _save_array(p, probs))  # type: ignore[misc]
-        probs_NC[rows] = np.load(path, allow_pickle=False)
-    run.log(f"ranked {int(np.isfinite(probs_NC[:, 0]).sum())} samples by {config.folds}-fold cross-fitted margin")
-    logits = torch.log(torch.from_numpy(probs_NC).clamp(min=1e-12))
-    return margins(logits, torch.from_numpy(np.maximum(data.train_labels, 0))).numpy(), probs_NC
+                                f"{config.num_folds} leaves none of {int((~data.excluded).sum())} usable samples; "
+                                "unpin some, or choose a method that does not rank")
+        path = keep / f"fold-{fold}.npy" if keep else None
+        if path and path.exists():
+            probs_NC[rows] = np.load(path, allow_pickle=False)
+            continue
+        trainer = Trainer(plain, data, is_active=folds != fold)
+        for epoch in range(1, plain.epochs + 1):
+            message = f"fold {fold + 1} of {config.num_folds}, epoch {epoch} of {plain.epochs}"
+            trainer.run_epoch(epoch, lambda step, _, message=message: on_step(message, step))  # type: ignore[misc]
+        logits, _ = trainer.predict(data.train_idx[rows])
+        probs_NC[rows] = torch.softmax(logits, 1).cpu().numpy()
+        if path:
+            write_atomic(path, lambda p, probs=probs_NC[rows]: _save_array(p, probs))  # type: ignore[misc]
+    return probs_NC
+
+
+def cross_fitted_margins(probs_NC: np.ndarray, data: Dataset) -> np.ndarray:
+    """Probabilistic margins (N,) in [-1, 1] of cross-fitted probabilities, low is hard; NaN where excluded."""
+    return margins(_logits(probs_NC), _labels(data)).numpy()
+
+
+def irreducible_losses(probs_NC: np.ndarray, data: Dataset) -> np.ndarray:
+    """Cross-entropy (N,) of cross-fitted probabilities, in [0, 27.7]: what training on others does not bring down; NaN
+    where excluded."""
+    return cross_entropy(_logits(probs_NC), _labels(data)).numpy()
+
+
+def _logits(probs_NC: np.ndarray) -> torch.Tensor:
+    return torch.log(torch.from_numpy(probs_NC).clamp(min=1e-12))
+
+
+def _labels(data: Dataset) -> torch.Tensor:
+    return torch.from_numpy(np.maximum(data.train_labels, 0))
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:

@@ -89,7 +89,7 @@ def _mean(values: np.ndarray, mask: np.ndarray) -> float | None:
 def _events(trainer: Trainer, line: dict[str, Any]) -> list[str]:
     """What a user should know of this epoch's split and weights."""
     events, current = [], trainer.epoch_roles
-    needs_validation = trainer.config.validation_source not in ("none", "clean")
+    needs_validation = trainer.config.validation_source not in ("none", "clean", "proxy")
     if needs_validation and not current.is_warmup:
         if not line["num_routed"]:
             events.append("empty validation: no sample was routed, so weights were not updated")
@@ -97,6 +97,9 @@ def _events(trainer: Trainer, line: dict[str, Any]) -> list[str]:
             events.append("one class: all validation samples are of one class")
         if line["churn"] is not None and line["churn"] > 0.5 and current.num_new < line["num_routed"]:
             events.append(f"churning: {line['churn']:.0%} of the routed samples are new since the epoch before")
+    if trainer.best and trainer.best.epoch and line["epoch"] == trainer.config.epochs:
+        events.append(f"early stopping: went back to the classifier of epoch {trainer.best.epoch}, validation accuracy "
+                      f"{trainer.best.accuracy:.3f}")
     ess = line["effective_sample_size"]
     if trainer.learns_weights and current.is_warmup and line["epoch"] == trainer.config.epochs:
         events.append("never left warm-up: every weight stayed 1; raise epochs or lower warmup_fraction")

@@ -65,6 +65,16 @@ class SignalRecord:
         t["has_features"][rows_B] = True
         t["seen"][rows_B] = True
 
+    def observe_candidates(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
+                           losses_B: Tensor) -> None:
+        """Samples looked at but perhaps not trained on: last known values alone, no totals. No row twice."""
+        t = self.tensors
+        t["margin"][rows_B] = margins(logits_BC, labels_B)
+        t["loss"][rows_B] = losses_B
+        t["prediction"][rows_B] = logits_BC.argmax(1)
+        t["features"][rows_B] = features_BD.to(torch.float16)
+        t["has_features"][rows_B] = True
+
     def observe_heldout(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
                         epoch: int) -> None:
         """Predictions for samples out of training in this epoch. Later epochs count more (weight: the epoch's number),

@@ -23,8 +23,15 @@ import torch
 from engine import checkpoint, embed
 from engine.config import RunConfig
 from engine.data import load_dataset
-from engine.manifest import DECISIONS_NAME, MANIFEST_NAME, ManifestError, file_digest, read_decisions
-from engine.ranking import rank_samples
+from engine.manifest import (
+    DECISIONS_NAME,
+    MANIFEST_NAME,
+    ManifestError,
+    check_decisions,
+    file_digest,
+    read_decisions,
+)
+from engine.ranking import irreducible_losses, rank_samples
 from engine.report import measure, write_epoch, write_predictions
 from engine.rundir import RunDir, RunDirError, write_atomic
 from engine.status import Cancelled, Status, stop_on_sigterm
@@ -33,20 +40,22 @@ from engine.trainer import Trainer, pick_device
 TINY_IMAGE_SIZE = 16
 
 
-def train(config: RunConfig, project: Path, name: str) -> RunDir:
-    """Start a new run under the project's current decisions and see it to its end.
+def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None) -> RunDir:
+    """Start a new run and see it to its end. decisions: a file of DECISION_COLUMNS to train under; None: the project's.
 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
     """
     run = RunDir.of(project, name)
+    if decisions is not None:
+        check_decisions(decisions)
+    source = decisions or Path(project) / DECISIONS_NAME
     run.path.mkdir(parents=True, exist_ok=True)
     with _alone(run):
         if run.exists():
             raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
-        decisions = Path(project) / DECISIONS_NAME
-        if decisions.exists():
-            write_atomic(run.decisions_path, lambda p: shutil.copyfile(decisions, p))
+        if source.exists():
+            write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
         run.write_config(describe(config, project, run))
         return _carry_out(config, Path(project), run)
 
@@ -155,10 +164,12 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status) -> None:
     run.log(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
-    ranking = rank_samples(config, data, run, status) if config.validation_source in ("easy", "hard") else None
-    trainer = Trainer(config, data, ranking=ranking[0] if ranking else None)
-    if ranking:
-        trainer.record.set_heldout(ranking[1], np.isfinite(ranking[0]), data.train_labels)
+    if config.validation_source in ("easy", "hard") or config.weight_source == "rho":
+        margins_N, probs_NC = rank_samples(config, data, run, status)
+        trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
+        trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
+    else:
+        trainer = Trainer(config, data)
     state = checkpoint.load_newest(run.checkpoint_dir)
     metrics: list[dict[str, Any]] = []
     epoch, step = 1, 0

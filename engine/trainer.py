@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import roles
+from engine import fsr, rho, roles
 from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment
+from engine.best import BestEpoch
 from engine.config import RunConfig
 from engine.data import Dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
@@ -52,9 +53,9 @@ class Trainer:
     """Networks, optimizers, roles and record of one training; `run_epoch` is the whole method."""
 
     def __init__(self, config: RunConfig, data: Dataset, *, is_active: np.ndarray | None = None,
-                 ranking: np.ndarray | None = None) -> None:
+                 ranking: np.ndarray | None = None, irreducible: np.ndarray | None = None) -> None:
         """is_active: (N,) bool, who may be used at all (default: not excluded). ranking: (N,) cross-fitted margins
-        for the sources "easy" and "hard"."""
+        for the sources "easy" and "hard". irreducible: (N,) cross-fitted losses for rho."""
         self.config, self.data = config, data
         self.device = pick_device(config.device)
         self.active = ~data.excluded if is_active is None else is_active & ~data.excluded
@@ -85,8 +86,15 @@ class Trainer:
         self.groups = roles.rotation_groups(data.num_train, config.rotation_groups or 1,
                                             stream(config.seed, "rotation"))
         self.has_splitter = config.validation_source == "learned"
-        self.learns_weights = config.weight_source != "uniform"
+        self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
+        self.irreducible = None if irreducible is None else torch.from_numpy(irreducible).to(self.device)
+        self.has_reweighter = config.weight_source in ("features", "loss")
+        self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
+        self.is_choosing = config.weight_source == "rho"
+        self.draw_size = config.batch_size if not self.is_choosing else rho.num_candidates(
+            config.batch_size, config.rho_fraction, int(self.active.sum()))
+        self.best = BestEpoch() if config.select_best else None
         self.roles: EpochRoles | None = None
         self.totals: dict[str, Tensor] = {}
         self.held: dict[str, Tensor] = {}
@@ -109,6 +117,9 @@ class Trainer:
         self.roles = assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
             record=self.record, score=lambda: self.score_splitter().cpu().numpy())
+        if self.proxy:
+            self.proxy.refill(self.data.train_labels, self.active & ~self.roles.routed, self.config.proxy_fraction,
+                              self.data.num_classes, stream(self.config.seed, "proxy", epoch))
         self.record.start_epoch()
         self.totals = {name: torch.zeros((), device=self.device) for name in ("loss", "samples")}
 
@@ -135,20 +146,22 @@ class Trainer:
         if not len(rows):
             raise RuntimeError("training needs at least one sample; all are in validation; unpin some or lower "
                                "val_fraction")
-        need, rng = self.num_steps * self.config.batch_size, stream(self.config.seed, "order", epoch)
-        if len(rows) > need - self.config.batch_size:
+        need, rng = self.num_steps * self.draw_size, stream(self.config.seed, "order", epoch)
+        if len(rows) > need - self.draw_size:
             # Plain training: the last batch may be short, but one sample alone has no batch statistics.
-            need = need if len(rows) % self.config.batch_size == 1 else min(need, len(rows))
+            need = need if len(rows) % self.draw_size == 1 else min(need, len(rows))
         return np.concatenate([rng.permutation(rows) for _ in range(math.ceil(need / len(rows)))])[:need]
 
     def _validation_pool(self) -> np.ndarray:
-        """Rows of the manifest that validation batches are drawn from: the routed, never those who only rest."""
-        pool = self.data.train_idx[self.epoch_roles.routed]
+        """Rows of the manifest that validation batches are drawn from: the routed, never those who only rest, and who
+        is in the proxy buffer."""
+        routed = self.epoch_roles.routed
+        pool = self.data.train_idx[routed | self.proxy.members if self.proxy else routed]
         return np.concatenate([pool, self.data.clean_idx]) if self.config.validation_source == "clean" else pool
 
     def _step(self, epoch: int, step: int, order: np.ndarray, pool: np.ndarray) -> None:
         """One classifier step; every Q steps also a reweighter and a splitter step."""
-        config, size = self.config, self.config.batch_size
+        config, size = self.config, self.draw_size
         rows = order[step * size:(step + 1) * size]
         idx = self.data.train_idx[rows]
         lr = self._set_learning_rate(epoch, step)
@@ -156,10 +169,14 @@ class Trainer:
         labels_B = self.labels[torch.from_numpy(idx).to(self.device)]
 
         self.model.train()
+        if self.is_choosing:
+            assert self.irreducible is not None, "rho needs irreducible losses"
+            chosen = rho.choose(self.model, images_B, labels_B, rows, self.irreducible, config.batch_size, self.record)
+            rows, idx, images_B, labels_B = rows[chosen], idx[chosen], images_B[chosen], labels_B[chosen]
         logits_B, features_B = self.model(images_B)
         losses_B = cross_entropy(logits_B, labels_B)
         weights_B, objective = torch.ones_like(losses_B), losses_B.mean()
-        is_weighing = self.learns_weights and not self.epoch_roles.is_warmup
+        is_weighing = self.has_reweighter and not self.epoch_roles.is_warmup
         is_meta = is_weighing and len(pool) > 0 and step % config.reweighter.every == 0
         if is_weighing:
             inputs_BK = reweighter_inputs(config.weight_source, config.reweighter.inputs, features_B, labels_B,
@@ -173,18 +190,24 @@ class Trainer:
             pull_B = pull_B / pull_B.square().mean().sqrt().clamp(min=1e-20)
             objective = objective + (weights_B * pull_B).mean() \
                 + config.reweighter.uniform_pull * (weights_B - 1.0).square().mean()
+        if config.weight_source == "online" and not self.epoch_roles.is_warmup and len(pool):
+            weights_B = fsr.online_weights(self._hypergradient(
+                images_B, labels_B, weights_B, logits_B, features_B, pool, config.lr,
+                stream(config.seed, "validation", epoch, step)))
+            objective = (weights_B * losses_B).mean()
+        values_B = self._proxy_values(logits_B.detach(), features_B.detach(), labels_B) if self.proxy else None
         self._classifier_step(objective, losses_B, epoch, step, idx)
         if is_meta:
             self.reweighter_optimizer.step()
             self.reweighter_optimizer.zero_grad()
         if self.has_splitter and step % config.splitter.every == 0:
             self._splitter_step(stream(config.seed, "splitter", epoch, step))
-        self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B)
+        self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B, values_B)
         self.totals["loss"] += (weights_B.detach() * losses_B.detach()).sum()
         self.totals["samples"] += len(rows)
 
     def _observe(self, rows: np.ndarray, logits_B: Tensor, features_B: Tensor, labels_B: Tensor, losses_B: Tensor,
-                 weights_B: Tensor) -> None:
+                 weights_B: Tensor, values_B: Tensor | None) -> None:
         """Record the batch. Where the order starts over within it a sample may occur twice: writing both to one place
         is a race between threads, and the run would not repeat bit for bit."""
         unique, first = np.unique(rows, return_index=True)
@@ -192,6 +215,16 @@ class Trainer:
         self.record.observe_training(torch.from_numpy(unique).to(self.device), logits_B.detach()[keep],
                                      features_B.detach()[keep], labels_B[keep], losses_B.detach()[keep],
                                      weights_B.detach()[keep])
+        if self.proxy and values_B is not None:
+            self.proxy.observe(torch.from_numpy(unique).to(self.device), values_B[keep])
+
+    def _proxy_values(self, logits_B: Tensor, features_B: Tensor, labels_B: Tensor) -> Tensor:
+        """What each sample is worth to the proxy buffer, before the step that trains on it."""
+        if self.config.proxy_value == "confidence":
+            return fsr.confidences(logits_B, labels_B)
+        past = [self.optimizer.state[p].get("momentum_buffer") for p in self.model.head.parameters()]
+        velocity = None if past[0] is None else (self.config.momentum * past[0], self.config.momentum * past[1])
+        return fsr.meta_margins(logits_B, features_B, labels_B, self.config.lr, velocity)
 
     def _set_learning_rate(self, epoch: int, step: int) -> float:
         """Linear to the peak over the first twentieth of all steps, then a cosine to zero."""
@@ -275,11 +308,17 @@ class Trainer:
             rows_t = torch.from_numpy(rows).to(self.device)
             labels = self.labels[torch.from_numpy(self.data.train_idx[rows]).to(self.device)]
             self.record.observe_heldout(rows_t, logits, features, labels, epoch)
+            if self.best and self.epoch_roles.routed.any():
+                is_right = (logits.argmax(1) == labels).cpu().numpy()
+                self.best.consider(epoch, float(is_right[self.epoch_roles.routed[rows]].mean()), self.model)
             if self.has_splitter:
                 self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels}
         if not self.epoch_roles.is_warmup:
             self.record.count_routes(torch.from_numpy(self.epoch_roles.routed).to(self.device))
         self.record.end_epoch(self.score_splitter() if self.has_splitter else None)
+        if self.best and epoch == self.config.epochs:
+            # Last, since the signals of an epoch are those of its own classifier.
+            self.best.restore(self.model)
 
     # -- looking
 
@@ -318,9 +357,10 @@ class Trainer:
 
     @property
     def _modules(self) -> dict[str, Any]:
-        return {"model": self.model, "reweighter": self.reweighter, "splitter": self.splitter,
-                "optimizer": self.optimizer, "reweighter_optimizer": self.reweighter_optimizer,
-                "splitter_optimizer": self.splitter_optimizer}
+        own = {"model": self.model, "reweighter": self.reweighter, "splitter": self.splitter,
+               "optimizer": self.optimizer, "reweighter_optimizer": self.reweighter_optimizer,
+               "splitter_optimizer": self.splitter_optimizer}
+        return own | {name: part for name, part in (("best", self.best), ("proxy", self.proxy)) if part is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""

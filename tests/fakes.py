@@ -128,7 +128,7 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
     is_wrong, excluded = label != truth, decided["excluded"].to_numpy()
     values = {"margin": np.clip(rng.normal(0.5, 0.25, n) - 1.0 * is_wrong, -1, 1), "weight": np.ones(n),
               "p_train": np.full(n, np.nan)}
-    if METHODS[config.method].weights != "uniform":
+    if METHODS[config.method].weights not in ("uniform", "rho"):
         values["weight"] = np.clip(1 + rng.normal(0, 0.2, n) - 0.4 * is_wrong, 0.3, 1.7)
     if config.method == "molere":
         values["p_train"] = np.clip(0.5 + 0.4 * values["margin"] + rng.normal(0, 0.05, n), 0, 1)
@@ -160,7 +160,7 @@ def _route(margin: np.ndarray, label: np.ndarray, is_wrong: np.ndarray, decided:
     """The lowest margins of each class, wrong labels withheld as a perfect guard would, under the pins."""
     excluded, pin = decided["excluded"].to_numpy(), decided["pin"].to_numpy(dtype=object)
     routed = np.zeros(len(margin), dtype=bool)
-    if config.validation_source != "none":
+    if config.validation_source not in ("none", "proxy"):
         for name in classes:
             members = np.flatnonzero((label == name) & ~excluded & ~is_wrong)
             take = max(1, round(config.val_fraction * len(members))) if len(members) else 0
@@ -209,7 +209,7 @@ def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_
             "num_withheld": int(wrong.sum()),
             "guard_wrong_share": float(wrong[routed].mean()) if routed.any() else None,
             "unguarded_wrong_share": 0.6 if routed.any() else None, "coverage": 1.0 if routed.any() else None,
-            "events": [] if routed.any() or METHODS[config.method].validation == "none" else ["empty validation"],
+            "events": [] if routed.any() or config.validation_source in ("none", "proxy") else ["empty validation"],
         })
     return lines
 

@@ -136,7 +136,7 @@ def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
 
 
 def test_methods_are_combinations_of_sources() -> None:
-    assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net"}
+    assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho", "fsr"}
     for method in METHODS.values():
         assert method.validation in VALIDATION_SOURCES and method.weights in WEIGHT_SOURCES
         assert method.title and method.help.endswith(".")
@@ -150,6 +150,12 @@ def test_validation_can_be_overridden_and_without_it_weights_are_uniform() -> No
     assert RunConfig(validation="none").weight_source == "uniform"
     assert RunConfig(method="erm", validation="random").weight_source == "uniform"
     assert RunConfig.from_settings(["validation=none"]).validation_source == "none"
+    assert RunConfig(method="rho").weight_source == RunConfig(method="rho", validation="random").weight_source == "rho"
+
+
+def test_rho_cross_fits_on_halves_unless_told_otherwise() -> None:
+    assert [RunConfig(method=m).num_folds for m in ("rho", "lrw_easy", "lrw_hard")] == [2, 3, 3]
+    assert RunConfig(method="rho", folds=5).num_folds == 5
 
 
 @pytest.mark.parametrize(("fraction", "epochs", "expected"), [(0.25, 20, 5), (0.25, 2, 1), (0.0, 20, 0), (1.0, 3, 3)])

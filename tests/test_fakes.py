@@ -51,7 +51,7 @@ def test_a_done_run_is_a_whole_run_directory(path: Path, method: str) -> None:
     config = RunConfig.from_dict(run.read_config()["config"])
     assert (config.method, config.seed, config.epochs) == (method, 2, 3)
     assert run.read_config()["manifest_digest"] == file_digest(path / "manifest.parquet")
-    is_routing = METHODS[method].validation != "none"
+    is_routing = METHODS[method].validation not in ("none", "proxy")
     history = run.read_history(np.arange(60))
     assert history["routed"].any() == is_routing == bool(metrics["num_routed"].gt(0).all())
     assert history["p_train"].notna().any() == (method == "molere")

@@ -16,7 +16,7 @@ import pytest
 
 from engine import checkpoint
 from engine import train as engine_train
-from engine.config import RunConfig
+from engine.config import METHODS, RunConfig
 from engine.manifest import DECISIONS_NAME, ManifestError, read_info, read_manifest
 from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.train import embed_again, resume, train
@@ -41,7 +41,7 @@ def decide(project: Path, **columns) -> None:
     pd.DataFrame(columns).to_parquet(project / DECISIONS_NAME, index=False)
 
 
-@pytest.mark.parametrize("method", ["molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_leaves_a_complete_run_directory(project, method):
     run = train(config_of(method=method, folds=2), project, "first")
     status, metrics, signals = run.read_status(), run.read_metrics(), run.read_signals()
@@ -60,10 +60,11 @@ def test_every_method_leaves_a_complete_run_directory(project, method):
     assert len(history) == 4 and history["margin"].iloc[-1] == pytest.approx(signals["margin"].iloc[5], abs=2e-3)
     assert history["role"].iloc[-1] == signals["role"].iloc[5]
     assert signals["margin"].between(-1, 1).all()
-    if method != "erm":
+    if METHODS[method].validation != "none":
         in_training = signals["role"] == "train"
         assert signals.loc[in_training, "weight"].mean() == pytest.approx(1, abs=0.02)
-        assert (signals["role"] == "validation").sum() == 6 == metrics["num_routed"].iloc[-1]
+        num_routed = 0 if METHODS[method].validation == "proxy" else 6
+        assert (signals["role"] == "validation").sum() == num_routed == metrics["num_routed"].iloc[-1]
     document = run.read_config()
     assert RunConfig.from_dict(document["config"]) == config_of(method=method, folds=2)
     assert document["manifest_digest"] and document["versions"]["torch"]
@@ -218,13 +219,13 @@ def test_a_run_that_never_leaves_warmup_says_so(project):
     assert (signals["role"] == "validation").sum() == 6
 
 
-@pytest.mark.parametrize("method", ["molere", "lrw_random", "lrw_hard"])
+@pytest.mark.parametrize("method", ["molere", "lrw_random", "lrw_hard", "rho", "fsr"])
 def test_two_samples_are_enough_for_every_method_and_one_is_not_for_ranking(tmp_path, method):
     pair = make_project(tmp_path / "pair", num_train=2, num_clean=0, num_test=0, size=8)
     run = train(config_of(method=method, epochs=2), pair, "first")
     assert run.read_status()["state"] == "done" and len(run.read_embedding()) == 2 and run.read_predictions().empty
     decide(pair, sample_id=["train-00000"], pin=[None], excluded=[True], label=[None])
-    if method == "lrw_hard":
+    if method in ("lrw_hard", "rho"):
         with pytest.raises(ManifestError, match="leaves none of 1 usable samples"):
             train(config_of(method=method, epochs=2), pair, "second")
     else:

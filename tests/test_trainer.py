@@ -103,7 +103,7 @@ def test_decisions_hold_in_every_epoch_of_every_method(data, method):
     pins[[0, 1, 2]], pins[[3, 4, 5]], excluded[[6, 7, 8]] = -1, 1, True
     decided = dataclasses.replace(data, pins=pins, excluded=excluded)
     ranking = np.random.default_rng(0).random(data.num_train)
-    trainer = Trainer(config_of(method=method, guard="off"), decided, ranking=ranking)
+    trainer = Trainer(config_of(method=method, guard="off"), decided, ranking=ranking, irreducible=ranking)
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
         names = np.asarray(["train", "validation", "excluded"])[trainer.role_codes]

@@ -13,7 +13,15 @@ import streamlit as st
 from curation import jobs
 from curation.project import Project
 from curation.views import state
-from engine.config import METHODS, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig, settings_of
+from engine.config import (
+    HELDOUT_SOURCES,
+    METHODS,
+    WEIGHT_SOURCES,
+    ReweighterConfig,
+    RunConfig,
+    SplitterConfig,
+    settings_of,
+)
 from engine.rundir import RunDir
 
 MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
@@ -22,14 +30,16 @@ LABELS = {
     "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
     "validation": "Validation source", "num_threads": "CPU threads", "warmup_fraction": "Warm-up share",
     "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch size",
-    "is_soft": "Soft assignment", "num_neighbors": "Neighbors",
+    "is_soft": "Soft assignment", "select_best": "Early stopping", "num_neighbors": "Neighbors",
+    "rho_fraction": "RHO-loss share",
 }
-_SOURCES = ("random", "easy", "hard", "learned", "clean")
 _NEEDS = {
-    "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"), "folds": ("easy", "hard"),
-    "rotation_groups": ("learned",), "warmup_fraction": ("learned",),
+    "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
+    "folds": ("easy", "hard", "rho"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
+    "select_best": HELDOUT_SOURCES, "rho_fraction": ("rho",),
+    "proxy_fraction": ("proxy",), "proxy_value": ("proxy",),
 }
-"""Where a setting does something only for some sources of validation samples: hidden for the others."""
+"""Where a setting does something only for some sources of validation samples or of weights: hidden for the others."""
 KEY = "new_run."
 OWN = "the method's own"
 
@@ -49,7 +59,8 @@ def _form(project: Project, on_started: Any) -> None:
     source = METHODS[method].validation if override == OWN else override
     values: dict[str, Any] = {"method": method}
     by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
-    shown = [name for name in by_name if source in _NEEDS.get(name, (*_SOURCES, "none")) and name != "method"]
+    sources = {source, METHODS[method].weights}
+    shown = [name for name in by_name if name != "method" and (name not in _NEEDS or sources & set(_NEEDS[name]))]
     with st.grid(min_column_width=136):
         for name in (name for name in MAIN if name in shown):
             values[name] = _widget(by_name[name])
@@ -60,7 +71,7 @@ def _form(project: Project, on_started: Any) -> None:
         rest = [by_name[name] for name in shown if name not in MAIN]
         for setting in sorted(rest, key=lambda s: bool(s["advanced"])):
             values[setting["name"]] = _widget(setting)
-    if source != "none" and METHODS[method].weights != "uniform":
+    if source != "none" and METHODS[method].weights not in ("uniform", "rho"):
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
         values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
