@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
@@ -106,6 +108,15 @@ def test_a_row_says_what_a_run_of_the_same_config_says(project):
     assert row["routed_loss_then"] == row["curve"]["validation_loss"][1]
 
 
+def test_the_random_resting_loss_is_of_the_resting_alone():
+    def resting(mask):
+        return SimpleNamespace(epoch_roles=SimpleNamespace(resting=np.array(mask)), record=SimpleNamespace(
+            tensors={"loss": torch.tensor([1.0, 2.0, 6.0])}))
+
+    assert study_row._rest_loss(resting([True, False, True])) == 3.5
+    assert study_row._rest_loss(resting([False] * 3)) is None
+
+
 def test_recalls_groups_and_detection_by_hand():
     right = np.array([1, 1, 0, 1, 1, 0, 0, 1, 0, 0, 0], dtype=bool)
     classes = np.array(["a"] * 4 + ["b"] * 7, dtype=object)
@@ -185,14 +196,18 @@ def test_a_failed_run_leaves_the_others_and_is_tried_again(project, trained, mon
 
 def test_a_cancel_stops_within_a_run_and_keeps_the_rows_before_it(project, monkeypatch):
     monkeypatch.setattr(study_worker, "TICK_SECONDS", 0.0)
-    study = StudyDir.of(project, "s")
+    study, real = StudyDir.of(project, "s"), study_worker.train_and_measure
 
-    def cancel(line: str) -> None:
-        study.request_cancel()
+    def cancelling(config, *rest):
+        if config.method == "molere":
+            study.request_cancel()
+        return real(config, *rest)
 
-    run_study(project, "s", [ERM, MOLERE], [0, 1], FAST, say=cancel)
+    monkeypatch.setattr(study_worker, "train_and_measure", cancelling)
+    run_study(project, "s", [ERM, MOLERE], [0, 1], FAST)
     assert study.read_status()["state"] == "cancelled" and study.read_rows()[["arm", "seed"]].values.tolist() == [
         ["erm", 0]]
+    monkeypatch.setattr(study_worker, "train_and_measure", real)
     run_study(project, "s")
     assert study.read_status()["state"] == "done" and len(study.read_rows()) == 4
 
@@ -208,8 +223,12 @@ def test_arms_of_one_seed_share_their_ranking(project, monkeypatch):
     assert rows["ranking_seconds"].nunique() == 1 and rows["ranking_seconds"].iloc[0] > 0
     easy = run_study(project, "t", arms[:1], [0], FAST)
     assert easy.read_margins("lrw_easy", 0).tolist() == study.read_margins("lrw_easy", 0).tolist()
-    run = train(config_of(arms[0], FAST, 0), project, "same")
-    assert rows.loc["lrw_easy", "train_loss"] == pytest.approx(run.read_metrics()["train_loss"].iloc[-1])
+    run = train(config_of(arms[1], FAST, 0), project, "same")
+    last, signals = run.read_metrics().iloc[-1], run.read_signals()
+    assert rows.loc["lrw_hard", "train_loss"] == pytest.approx(last["train_loss"])
+    assert rows.loc["lrw_hard", "num_routed"] == last["num_routed"] > 0
+    assert rows.loc["lrw_hard", "label_quality_auroc"] == pytest.approx(
+        roc_auc_score(np.arange(60) % 10 != 7, signals["label_quality"]), abs=1e-6)
 
 
 @pytest.mark.slow
