@@ -13,6 +13,7 @@ import torch
 from engine.config import RunConfig
 from engine.data import Dataset
 from engine.losses import margins
+from engine.ranking import cross_fitted_margins, irreducible_losses
 from engine.report import measure
 from engine.trainer import Trainer
 
@@ -23,15 +24,18 @@ OnTick = Callable[[int, int, int], None]
 """Called after each step with (epoch, steps done, steps in the epoch); raises to stop the training there."""
 
 
-def train_and_measure(config: RunConfig, data: Dataset, ranking: tuple[np.ndarray, np.ndarray] | None,
+def train_and_measure(config: RunConfig, data: Dataset, probs_NC: np.ndarray | None,
                       on_tick: OnTick) -> tuple[dict[str, Any], np.ndarray]:
-    """(figures of a row, test margins (T,)). ranking: (margins (N,), probabilities (N, C)) for easy and hard.
+    """(figures of a row, test margins (T,)). probs_NC: cross-fitted probabilities, for methods that train twice.
 
     seconds and cpu_seconds are of the training alone, without measuring.
     """
-    trainer = Trainer(config, data, ranking=ranking[0] if ranking else None)
-    if ranking:
-        trainer.record.set_heldout(ranking[1], np.isfinite(ranking[0]), data.train_labels)
+    if probs_NC is None:
+        trainer = Trainer(config, data)
+    else:
+        margins_N = cross_fitted_margins(probs_NC, data)
+        trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
+        trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
     lines: list[dict[str, Any]] = []
     wall = cpu = 0.0
     for epoch in range(1, config.epochs + 1):
@@ -55,17 +59,23 @@ def _rest_loss(trainer: Trainer) -> float | None:
 
 
 def _last_figures(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """Figures of the last epoch. rest_loss is of the last epoch in which anybody rested, and routed_loss_then of the
-    routed in that same epoch: two held-out losses under one classifier."""
+    """Figures of the last epoch; churn and validation_loss of the last one that has them, since a run may end by
+    training on all.
+
+    churn_late: mean over the last third of the epochs that have churn. rest_loss is of the last epoch in which anybody
+    rested, and routed_loss_then of the routed in that same epoch: two held-out losses under one classifier.
+    """
     last = lines[-1]
-    late = [line["churn"] for line in lines[-max(1, len(lines) // 3):] if line["churn"] is not None]
-    rested = next((line for line in reversed(lines) if line["rest_loss"] is not None), None)
+    known = {name: [line for line in lines if line[name] is not None]
+             for name in ("churn", "validation_loss", "rest_loss")}
+    late = known["churn"][-max(1, len(known["churn"]) // 3):]
     same = ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_size", "guard_wrong_share",
-            "unguarded_wrong_share", "coverage", "churn", "num_routed", "validation_loss")
-    return {**{name: last[name] for name in same}, "weight_right": last["weight_mean_right"],
-            "weight_wrong": last["weight_mean_wrong"], "churn_late": float(np.mean(late)) if late else None,
-            "rest_loss": rested["rest_loss"] if rested else None,
-            "routed_loss_then": rested["validation_loss"] if rested else None}
+            "unguarded_wrong_share", "coverage", "num_routed")
+    return {**{name: last[name] for name in same},
+            **{name: found[-1][name] if found else None for name, found in known.items()},
+            "weight_right": last["weight_mean_right"], "weight_wrong": last["weight_mean_wrong"],
+            "churn_late": float(np.mean([line["churn"] for line in late])) if late else None,
+            "routed_loss_then": known["rest_loss"][-1]["validation_loss"] if known["rest_loss"] else None}
 
 
 def _test_figures(trainer: Trainer) -> tuple[dict[str, Any], np.ndarray]:

@@ -12,21 +12,20 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from engine.config import ReweighterConfig, RunConfig, SplitterConfig
+from engine.config import RunConfig
 from engine.data import Dataset, load_dataset
 from engine.manifest import read_decisions
-from engine.ranking import rank_samples
-from engine.rundir import RunDir, write_atomic
-from engine.status import Cancelled, Status
+from engine.ranking import cross_fitted_probabilities
+from engine.rundir import write_atomic
+from engine.status import Cancelled
 from engine.study_dir import StudyDir
 from engine.study_row import train_and_measure
 from engine.trainer import pick_device
@@ -34,6 +33,10 @@ from engine.trainer import pick_device
 TICK_SECONDS = 0.2
 STOP_SECONDS = 30.0
 """How long a worker may take to see that it is to stop, before it is killed."""
+NOT_OF_PLAIN_TRAINING = ("method", "validation", "select_best", "guard", "val_fraction", "warmup_fraction",
+                         "finish_fraction", "rotation_groups", "folds", "rho_fraction", "proxy_fraction", "proxy_value",
+                         "reweighter", "splitter", "checkpoint_seconds", "embedding")
+"""Settings that plain training ignores (folds counts by its own number): arms that differ there share a ranking."""
 Say = Callable[[str], None]
 
 
@@ -89,8 +92,8 @@ class Worker:
                 # One thread each, however many workers: the same bits on every call, and no two fight for a core.
                 torch.set_num_threads(config.num_threads or 1)
             data = self._dataset(task, config, tick)
-            ranking, ranking_seconds = self._ranking(task, config, data, tick)
-            figures, margins = train_and_measure(config, data, ranking, lambda epoch, step, total: tick(
+            probs, ranking_seconds = self._probabilities(task, config, data, tick)
+            figures, margins = train_and_measure(config, data, probs, lambda epoch, step, total: tick(
                 f"epoch {epoch} of {config.epochs}, step {step} of {total}"))
             row = task.row("done", None, {**figures, "ranking_seconds": ranking_seconds})
             self.study.write_row(row, margins)
@@ -111,44 +114,34 @@ class Worker:
                 lambda done, total: tick(f"preparing images, {done:,} of {total:,}"))
         return self.datasets[key]
 
-    def _ranking(self, task: Task, config: RunConfig, data: Dataset,
-                 tick: Say) -> tuple[tuple[np.ndarray, np.ndarray] | None, float]:
-        """((margins (N,), probabilities (N, C)), seconds it took whoever made it); (None, 0) for methods without."""
-        if config.validation_source not in ("easy", "hard"):
+    def _probabilities(self, task: Task, config: RunConfig, data: Dataset,
+                       tick: Say) -> tuple[np.ndarray | None, float]:
+        """(cross-fitted probabilities (N, C), seconds that they took whoever made them); (None, 0) where not needed."""
+        if config.validation_source not in ("easy", "hard") and config.weight_source != "rho":
             return None, 0.0
         path = self.study.path / "rankings" / f"{ranking_key(task, config)}.npz"
         with _turn(path.with_suffix(".lock"), tick):
             if not path.exists():
-                began = time.monotonic()
-                margins, probs = _rank(config, data, path.with_suffix(""), tick)
+                folds, began = path.with_suffix(""), time.monotonic()
+                probs = cross_fitted_probabilities(
+                    config, data, lambda words, _: tick(f"ranking samples, {words}"), keep=folds)
                 seconds = time.monotonic() - began
 
                 def save(temporary: Path) -> None:
                     with open(temporary, "wb") as file:
-                        np.savez(file, margins=margins, probs=probs, seconds=seconds)
+                        np.savez(file, probs=probs, seconds=seconds)
 
                 write_atomic(path, save)
+                shutil.rmtree(folds, ignore_errors=True)
         with np.load(path, allow_pickle=False) as arrays:
-            return (arrays["margins"], arrays["probs"]), float(arrays["seconds"])
+            return arrays["probs"], float(arrays["seconds"])
 
 
 def ranking_key(task: Task, config: RunConfig) -> str:
-    """Digest of all that a cross-fitted ranking depends on: what plain training ignores is left out."""
-    ignored = {"method": "erm", "validation": None, "guard": "off", "embedding": "none", "rotation_groups": None,
-               "val_fraction": 0.1, "warmup_fraction": 0.0, "checkpoint_seconds": 0.0,
-               "reweighter": asdict(ReweighterConfig()), "splitter": asdict(SplitterConfig())}
-    text = json.dumps([config.to_dict() | ignored, task.decisions_digest, task.manifest_digest], sort_keys=True)
+    """Digest of all that cross-fitted plain training depends on."""
+    matters = {name: value for name, value in config.to_dict().items() if name not in NOT_OF_PLAIN_TRAINING}
+    text = json.dumps([matters, config.num_folds, task.decisions_digest, task.manifest_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _rank(config: RunConfig, data: Dataset, folder: Path, tick: Say) -> tuple[np.ndarray, np.ndarray]:
-    """rank_samples with its fold files in a folder of their own, so that a killed study repeats at most one fold."""
-    run = RunDir(folder)
-    run.path.mkdir(parents=True, exist_ok=True)
-    status = SimpleNamespace(tick=lambda **values: tick(f"ranking samples, {values.get('message', '')}"))
-    found = rank_samples(config, data, run, cast(Status, status))
-    shutil.rmtree(run.path)
-    return found
 
 
 @contextlib.contextmanager

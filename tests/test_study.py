@@ -82,8 +82,10 @@ def test_a_row_says_what_a_run_of_the_same_config_says(project):
     run = train(config_of(MOLERE, FAST, 3), project, "same")
     last, signals = run.read_metrics().iloc[-1], run.read_signals()
     for name in ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_size", "guard_wrong_share",
-                 "coverage", "num_routed", "validation_loss"):
+                 "coverage", "num_routed"):
         assert row[name] == pytest.approx(last[name]), name
+    for name in ("validation_loss", "churn"):
+        assert row[name] == pytest.approx(run.read_metrics()[name].dropna().iloc[-1]), name
     assert row["weight_wrong"] == pytest.approx(last["weight_mean_wrong"])
     assert row["curve"]["churn"] == run.read_metrics()["churn"].astype(object).where(lambda c: c.notna(), None).tolist()
     predictions = run.read_predictions().query("split == 'test'")
@@ -214,9 +216,9 @@ def test_a_cancel_stops_within_a_run_and_keeps_the_rows_before_it(project, monke
 
 def test_arms_of_one_seed_share_their_ranking(project, monkeypatch):
     ranked = []
-    real = study_worker._rank
-    monkeypatch.setattr(study_worker, "_rank", lambda *a: ranked.append(1) or real(*a))
-    arms = [Arm(name=n, settings={"method": n}) for n in ("lrw_easy", "lrw_hard")]
+    real = study_worker.cross_fitted_probabilities
+    monkeypatch.setattr(study_worker, "cross_fitted_probabilities", lambda *a, **k: ranked.append(1) or real(*a, **k))
+    arms = [Arm(name=n, settings={"method": n}) for n in ("lrw_easy", "lrw_hard", "rho")]  # rho has two folds, as FAST
     study = run_study(project, "s", arms, [0], FAST)
     rows = study.read_rows().set_index("arm")
     assert len(ranked) == 1 and (rows["state"] == "done").all()
