@@ -25,6 +25,8 @@ class EpochRoles:
     kept_by_coverage: np.ndarray
     unguarded: np.ndarray
     is_warmup: bool
+    is_finish: bool
+    """The end of the run: the routed keep their mark and train like everybody."""
     num_new: int
     coverage: float | None
 
@@ -38,6 +40,8 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
     score: gives (N,) p_train, and is called only once the splitter decides.
     """
     source, is_warmup = config.validation_source, epoch <= config.warmup_epochs
+    if epoch >= config.first_finish_epoch and previous is not None:
+        return replace(previous, is_warmup=is_warmup, is_finish=True, num_new=0, resting=np.zeros_like(active))
     is_random = source == "random" or (source == "learned" and is_warmup and not config.rotation_groups)
     if source in ("random", "easy", "hard") and previous is not None:
         return replace(previous, is_warmup=is_warmup, num_new=0)  # a fixed split is drawn once
@@ -49,14 +53,14 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
         assert ranking is not None, "easy and hard need a ranking"
         is_hard = source == "hard"
         routing = _route(config, data, active, ranking if is_hard else -ranking,
-                         eligible=_eligible(config, data, record) if is_hard else None)
+                         eligible=_eligible(config, data, active, record) if is_hard else None)
     elif source == "learned" and not is_warmup:
         has_features = record.tensors["has_features"].cpu().numpy()
         neighbours = roles.same_class_neighbours(record.tensors["features"].float().cpu().numpy(), data.train_labels,
                                                  active & has_features, config.splitter.num_neighbors)
         routing = roles.route(
             np.where(has_features, score(), np.nan), data.train_labels, active, data.pins,
-            fraction=config.val_fraction, is_eligible_N=_eligible(config, data, record),
+            fraction=config.val_fraction, is_eligible_N=_eligible(config, data, active, record),
             previous_N=previous.routed if previous else None, hysteresis=config.splitter.hysteresis,
             neighbours_Nk=neighbours, coverage=config.splitter.coverage)
     else:
@@ -70,7 +74,7 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
     is_new = routing.routed & ~previous.routed if previous else routing.routed
     return EpochRoles(
         routed=routing.routed, resting=resting, withheld=routing.withheld, kept_by_coverage=routing.kept_by_coverage,
-        unguarded=routing.unguarded, is_warmup=is_warmup, num_new=int(is_new.sum()),
+        unguarded=routing.unguarded, is_warmup=is_warmup, is_finish=False, num_new=int(is_new.sum()),
         coverage=roles.covered_share(routing.routed, active, neighbours) if neighbours is not None else None)
 
 
@@ -85,9 +89,9 @@ def _pinned_only(data: Dataset, active: np.ndarray) -> roles.Routing:
     return roles.Routing(routed=active & (data.pins == -1), unguarded=none, withheld=none, kept_by_coverage=none)
 
 
-def _eligible(config: RunConfig, data: Dataset, record: SignalRecord) -> np.ndarray | None:
+def _eligible(config: RunConfig, data: Dataset, active: np.ndarray, record: SignalRecord) -> np.ndarray | None:
     """(N,) bool, who may be routed under the noise guard; None: everybody."""
     if config.guard == "off":
         return None
     probs_NC, is_known = record.heldout_predictions()
-    return roles.guarded(config.guard, probs_NC, data.train_labels, is_known)
+    return roles.guarded(config.guard, probs_NC, data.train_labels, is_known & active, config.val_fraction)

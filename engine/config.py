@@ -12,12 +12,14 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from engine.methods import METHODS as METHODS
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
-NETWORKS = ("auto", "small", "resnet18", "resnet50", "vit_b_16")
+NETWORKS = ("auto", "tiny", "small", "resnet18", "resnet50", "vit_b_16")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
 HYPERGRADIENTS = ("last_layer", "jvp", "unroll", "finite_difference")
-WEIGHT_INPUTS = ("features", "features_label_loss")
+WEIGHT_INPUTS = ("features", "features_label_loss", "record", "all")
 LOSSES = ("cross_entropy", "generalized_cross_entropy")
 GUARDS = ("off", "confident", "agree")
 VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
@@ -29,60 +31,6 @@ PROXY_VALUES = ("confidence", "meta_margin")
 
 class ConfigError(ValueError):
     """A setting the user gave is unknown, of the wrong type or out of range. One line, ready to show."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Method:
-    """Where validation samples come from x how weights are made: all that tells the methods apart."""
-
-    validation: str
-    weights: str
-    title: str
-    help: str
-
-
-METHODS: dict[str, Method] = {
-    "molere": Method(
-        validation="learned", weights="features", title="MOLERE",
-        help="A splitter routes the hardest samples of each class to validation; a reweighter learns a weight for "
-             "each training sample so that the classifier does better on them.",
-    ),
-    "erm": Method(
-        validation="none", weights="uniform", title="ERM (plain training)",
-        help="Every sample in training, every weight 1. The baseline to beat.",
-    ),
-    "lrw_random": Method(
-        validation="random", weights="features", title="LRW-Random",
-        help="Learned weights against a fixed random validation split. The control for where validation comes from.",
-    ),
-    "lrw_easy": Method(
-        validation="easy", weights="features", title="LRW-Easy (train twice)",
-        help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
-             "easiest of each class.",
-    ),
-    "lrw_hard": Method(
-        validation="hard", weights="features", title="LRW-Hard (train twice)",
-        help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
-             "hardest of each class. Under label noise the hardest are mostly mislabeled: keep the guard on.",
-    ),
-    "meta_weight_net": Method(
-        validation="random", weights="loss", title="Meta-Weight-Net",
-        help="A weight from the loss value alone (1-100-1 network, no lower bound, Shu et al. 2019) against a random "
-             "split, by the reweighter settings below. The paper's: val_loss=cross_entropy, every=1, uniform_pull=0, "
-             "hypergradient=jvp.",
-    ),
-    "rho": Method(
-        validation="none", weights="rho", title="RHO-loss",
-        help="First plain training on each half gives every sample the loss of a model that has not seen it; then each "
-             "step trains on those of a large batch whose loss exceeds it most (Mindermann et al. 2022).",
-    ),
-    "fsr": Method(
-        validation="proxy", weights="online", title="Fast Sample Reweighting",
-        help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
-             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021; theirs uses "
-             "reweighter.val_loss=cross_entropy).",
-    ),
-}
 
 
 def _setting(default: Any, help: str, *, unit: str = "", low: float | None = None, high: float | None = None,
@@ -104,17 +52,19 @@ class ReweighterConfig:
     val_batch_size: int = _setting(
         128, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=2, high=8192)
     inputs: str = _setting(
-        "features_label_loss", "What the reweighter sees of a sample. The paper's sees the image alone (features); "
-        "label and loss tell wrong labels better.", choices=WEIGHT_INPUTS)
+        "all", "What the reweighter sees of a sample. The paper's sees the image alone (features). record: label, loss "
+        "and what earlier epochs said of it, held out and in training; all: the record and the features.",
+        choices=WEIGHT_INPUTS)
     val_loss: str = _setting(
-        "generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded, so a few wrong "
-        "labels in validation cannot steer every weight.", choices=LOSSES)
-    min_weight: float = _setting(0.3, "Smallest weight before normalisation.", low=0.0, high=1.0)
-    max_weight: float = _setting(1.7, "Largest weight before normalisation.", low=1.0, high=100.0)
-    lr: float = _setting(3e-3, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
+        "cross_entropy", "Loss on validation samples. The generalized one is bounded, so that a few wrong labels in "
+        "validation cannot steer every weight; but it gives up a class that is predicted badly, and its weights fall "
+        "until the class is lost.", choices=LOSSES)
+    min_weight: float = _setting(0.05, "Smallest weight before normalisation.", low=0.0, high=1.0)
+    max_weight: float = _setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
+    lr: float = _setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
     hidden: int = _setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
     uniform_pull: float = _setting(
-        0.01, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the normalised hypergradient.",
+        0.02, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
         low=0.0, high=100.0)
 
 
@@ -165,6 +115,10 @@ class RunConfig:
     warmup_fraction: float = _setting(
         0.25, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
         high=1.0)
+    finish_fraction: float = _setting(
+        0.2, "Share of the epochs at the end in which the validation samples train as well, under weights that are no "
+        "longer updated: nothing is kept from the final classifier. Their held-out record ends there.", unit="fraction",
+        low=0.0, high=1.0)
     rotation_groups: int | None = _setting(
         8, "Each epoch one of this many random groups rests out of training, so every sample collects held-out "
         "predictions. Methods with a fixed split or none do not rotate. None: off.", unit="groups", low=2, high=1000)
@@ -230,6 +184,17 @@ class RunConfig:
     def num_folds(self) -> int:
         """Folds of cross-fitting: two halves for rho, as its authors have it, and three for rankings."""
         return self.folds or (2 if self.weight_source == "rho" else 3)
+
+    @property
+    def first_finish_epoch(self) -> int:
+        """The first epoch, counted from 1, in which nobody is held out any more; past the end where there is none.
+
+        Only a method that learns weights finishes so: the controls with fixed weights keep what they hold out, and
+        user-supplied validation holds nobody of the train split out.
+        """
+        is_finishing = self.weight_source in ("features", "loss") and self.validation_source in HELDOUT_SOURCES
+        num = round(self.finish_fraction * self.epochs) if is_finishing else 0
+        return max(self.epochs - num, self.warmup_epochs) + 1
 
     @property
     def warmup_epochs(self) -> int:

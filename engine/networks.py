@@ -11,9 +11,11 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.config import ConfigError, ReweighterConfig, SplitterConfig
+from engine.config import ConfigError, SplitterConfig
 
 SMALL_IMAGE_SIZE = 32
+SMALL_WIDTHS = {"tiny": 12, "small": 24}
+"""Channels of the first convolution by network name."""
 CIFAR_STEM_SIZE = 64
 """Up to this size an untrained ResNet gets a 3x3 stride-1 stem: ImageNet's would shrink 32 pixels to 8 at once."""
 
@@ -35,7 +37,7 @@ class Classifier(nn.Module):
 class SmallBackbone(nn.Module):
     """Six 3x3 convolutions with batch normalisation for images of 32 pixels and less; D = 4 x width."""
 
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         channels = [3, width, width, 2 * width, 2 * width, 4 * width, 4 * width]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in
@@ -60,10 +62,10 @@ def make_classifier(network: str, num_classes: int, image_size: int, weights: st
     """
     if network == "auto":
         network = "small" if image_size <= SMALL_IMAGE_SIZE else "resnet18"
-    if network == "small":
+    if network in SMALL_WIDTHS:
         if weights is not None:
-            raise ConfigError(f"network small has no pretrained weights; got {weights!r}; choose resnet18 or none")
-        backbone = SmallBackbone()
+            raise ConfigError(f"network {network} has no pretrained weights; got {weights!r}; choose resnet18 or none")
+        backbone = SmallBackbone(SMALL_WIDTHS[network])
         return Classifier(backbone, backbone.num_features, num_classes)
     is_file = weights is not None and weights.endswith(".safetensors")
     options = {"image_size": image_size} if network.startswith("vit") else {}
@@ -116,27 +118,6 @@ class Reweighter(nn.Module):
         together and learned weights silently become uniform ones."""
         raw_B = self.low + (self.high - self.low) * torch.sigmoid(self.body(inputs_BK).squeeze(-1))
         return raw_B / raw_B.mean()
-
-
-def make_reweighter(config: ReweighterConfig, weight_source: str, num_features: int, num_classes: int) -> Reweighter:
-    """The reweighter of a method: features (Jain et al. 2024) or the loss alone (1-100-1, Shu et al. 2019)."""
-    if weight_source == "loss":
-        return Reweighter(1, 100, 0.0, 1.0)
-    extra = num_classes + 1 if config.inputs == "features_label_loss" else 0
-    return Reweighter(num_features + extra, config.hidden, config.min_weight, config.max_weight)
-
-
-def reweighter_inputs(source: str, inputs: str, features_BD: Tensor, labels_B: Tensor, losses_B: Tensor,
-                      num_classes: int) -> Tensor:
-    """What the reweighter sees, detached: (B, 1) loss, (B, D) features, or (B, D + C + 1) features, label and loss."""
-    losses_B1 = losses_B.detach().unsqueeze(1)
-    if source == "loss":
-        return losses_B1
-    features_BD = standardize(features_BD.detach())
-    if inputs == "features":
-        return features_BD
-    return torch.cat([features_BD, F.one_hot(labels_B, num_classes).to(features_BD.dtype), losses_B1.clamp(max=10.0)],
-                     dim=1)
 
 
 def standardize(features_BD: Tensor) -> Tensor:

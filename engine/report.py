@@ -16,10 +16,11 @@ from engine.trainer import Trainer
 def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
     """history/ and signals.parquet of the epoch that just ended."""
     data, current = trainer.data, trainer.epoch_roles
-    run.write_history(epoch, trainer.record.history(trainer.role_codes, current.routed))
+    run.write_history(epoch, trainer.record.history(trainer.role_codes(trainer.heldout), current.routed))
     probs_NC, is_known = trainer.record.heldout_predictions()
     suggestions = roles.confident_suggestion(probs_NC, data.train_labels, is_known)
-    run.write_signals(trainer.record.frame(data.sample_ids[data.train_idx], data.train_labels, trainer.role_codes,
+    run.write_signals(trainer.record.frame(data.sample_ids[data.train_idx], data.train_labels,
+                                           trainer.role_codes(trainer.heldout | current.routed),
                                            _why(trainer, suggestions, is_known), suggestions, data.classes))
 
 
@@ -39,6 +40,8 @@ def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.
         why[row] = f"withheld by the guard: {says}"
     why[current.resting] = "rests this epoch by rotation, to collect a held-out prediction"
     why[current.routed] = routed.get(source, "routed by a random split")
+    if current.is_finish:
+        why[current.routed & ~trainer.heldout] += f"; trained on since epoch {trainer.config.first_finish_epoch}"
     alone: np.ndarray = np.full(data.num_train, np.nan)
     if trainer.has_splitter:
         alone = trainer.score_splitter(with_pins=False).cpu().numpy()
@@ -59,17 +62,18 @@ def measure(trainer: Trainer, epoch: int) -> dict[str, Any]:
     is_wrong, is_scored = (truth != data.train_labels) & (truth >= 0), truth >= 0
     num_active, num_routed = int(trainer.active.sum()), int(current.routed.sum())
     is_weighed = np.isfinite(weights)
+    is_splitting = not current.is_warmup and not current.is_finish
     heldout_loss = t["loss"].cpu().numpy()[current.routed]
     ess = effective_sample_size(weights) if trainer.learns_weights else None
     line: dict[str, Any] = {
         "epoch": epoch, "seconds": None, "lr": trainer.optimizer.param_groups[0]["lr"],
         "train_loss": float(totals["loss"] / totals["samples"].clamp(min=1)),
-        "validation_loss": float(heldout_loss.mean()) if num_routed else None,
+        "validation_loss": float(heldout_loss.mean()) if num_routed and not current.is_finish else None,
         "clean_accuracy": accuracy(trainer, data.clean_idx),
         "test_accuracy": accuracy(trainer, data.test_idx) if epoch == config.epochs else None,
         "num_train": int((trainer.active & ~trainer.heldout).sum()), "num_validation": int(trainer.heldout.sum()),
         "num_routed": num_routed, "validation_share": num_routed / max(num_active, 1),
-        "churn": current.num_new / num_routed if num_routed and not current.is_warmup else None,
+        "churn": current.num_new / num_routed if num_routed and is_splitting else None,
         "effective_sample_size": ess,
         "weight_min": float(weights[is_weighed].min()) if trainer.learns_weights and is_weighed.any() else None,
         "weight_max": float(weights[is_weighed].max()) if trainer.learns_weights and is_weighed.any() else None,

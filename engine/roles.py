@@ -3,6 +3,7 @@
 Decides roles from arrays; trains nothing. N samples of the train split, C classes, D features, k neighbours.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +52,38 @@ def confident_suggestion(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N:
     return np.where(is_suspected_N, best_N, -1)
 
 
-def guarded(kind: str, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> np.ndarray:
+GUARD_ROOM = 1.5
+"""A class has at least so many times its quota of validation to choose from, whatever the guard says of it."""
+
+
+def guarded(kind: str, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray,
+            fraction: float) -> np.ndarray:
     """Who may be routed, (N,) bool: known from held-out predictions, and not disputed by them.
 
     "confident": they do not confidently name another class. "agree": moreover their most probable class is the label.
+    A class of which too few pass to fill its `fraction` lets the least disputed of the rest pass: without them a class
+    that the classifier cannot predict yet has no voice in validation, its weights fall, and it is never learned
+    (benchmarks/LOG.md).
     """
     passed = is_known_N & (confident_suggestion(probs_NC, labels_N, is_known_N) < 0)
-    return passed & (probs_NC.argmax(1) == labels_N) if kind == "agree" else passed
+    if kind == "agree":
+        passed &= probs_NC.argmax(1) == labels_N
+    margins_N = label_margins(probs_NC, labels_N)
+    for c in np.unique(labels_N[is_known_N]):
+        members = np.flatnonzero(is_known_N & (labels_N == c))
+        num_missing = math.ceil(GUARD_ROOM * fraction * len(members)) - int(passed[members].sum())
+        disputed = members[~passed[members]]
+        passed[disputed[np.argsort(-margins_N[disputed], kind="stable")[:max(num_missing, 0)]]] = True
+    return passed
+
+
+def label_margins(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+    """p_y - max_{j != y} p_j, (N,) in [-1, 1]; high is good."""
+    rows = np.arange(len(labels_N))
+    others_NC = probs_NC.copy()
+    others_NC[rows, labels_N] = -1.0
+    margins_N: np.ndarray = probs_NC[rows, labels_N] - others_NC.max(1)
+    return margins_N
 
 
 def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_member_N: np.ndarray,

@@ -35,6 +35,7 @@ class SignalRecord:
             "heldout_margin_sum": floats(0.0), "heldout_epochs": counts(),
             "heldout_probs": torch.zeros(num_samples, num_classes, device=device),
             "heldout_weight": floats(0.0),
+            "weight_average": floats(nan),
             "route_count": counts(), "scored_epochs": counts(),
             "was_correct": torch.zeros(num_samples, dtype=torch.bool, device=device), "forgetting": counts(),
             "seen": torch.zeros(num_samples, dtype=torch.bool, device=device),
@@ -102,6 +103,12 @@ class SignalRecord:
         t["heldout_weight"][rows] = 1.0
         t["heldout_epochs"][rows] = 1
         t["heldout_margin_sum"][rows] = margins(torch.log(probs.clamp(min=1e-12)), labels)
+
+    def average_weights(self, decay: float) -> None:
+        """Take this epoch's weights into their moving average; who was not weighed keeps what it had."""
+        weight, average = self.tensors["weight"], self.tensors["weight_average"]
+        mixed = torch.where(average.isnan(), weight, decay * average + (1.0 - decay) * weight)
+        self.tensors["weight_average"] = torch.where(weight.isnan(), average, mixed)
 
     def end_epoch(self, p_train_N: Tensor | None) -> None:
         """Scale this epoch's weights to mean 1 over the samples trained on, and keep the splitter's probabilities."""

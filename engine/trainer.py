@@ -21,11 +21,12 @@ from engine.config import RunConfig
 from engine.data import Dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
-from engine.networks import Splitter, make_classifier, make_reweighter, reweighter_inputs
+from engine.networks import Splitter, make_classifier
 from engine.rundir import ROLES
 from engine.signals import SignalRecord
 from engine.splitter import splitter_loss
 from engine.streams import stream
+from engine.weighting import AVERAGE_DECAY, Weighting, record_inputs
 
 EVAL_BATCH = 512
 CERTAIN_LOGIT = 15.0
@@ -70,8 +71,8 @@ class Trainer:
             self.model = make_classifier(config.network, data.num_classes, image_size, config.weights)
             self.model.to(self.device).to(memory_format=torch.channels_last)
             num_features = self.model.head.in_features
-            self.reweighter = make_reweighter(config.reweighter, config.weight_source, num_features,
-                                              data.num_classes).to(self.device)
+            self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
+                                       self.device) if config.weight_source in ("features", "loss") else None
             self.splitter = Splitter(config.splitter, num_features, data.num_classes,
                                      config.val_fraction).to(self.device)
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -79,7 +80,6 @@ class Trainer:
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum,
                                          weight_decay=config.weight_decay, nesterov=config.momentum > 0)
-        self.reweighter_optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.reweighter.lr)
         self.splitter_optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
         self.pins = torch.from_numpy(data.pins).to(self.device)
         self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
@@ -89,7 +89,6 @@ class Trainer:
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
         self.irreducible = None if irreducible is None else torch.from_numpy(irreducible).to(self.device)
-        self.has_reweighter = config.weight_source in ("features", "loss")
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.is_choosing = config.weight_source == "rho"
         self.draw_size = config.batch_size if not self.is_choosing else rho.num_candidates(
@@ -117,11 +116,21 @@ class Trainer:
         self.roles = assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
             record=self.record, score=lambda: self.score_splitter().cpu().numpy())
+        if self.weighting and not self.roles.is_warmup:
+            self.weighting.set_floor(self._disputed_share())
         if self.proxy:
             self.proxy.refill(self.data.train_labels, self.active & ~self.roles.routed, self.config.proxy_fraction,
                               self.data.num_classes, stream(self.config.seed, "proxy", epoch))
         self.record.start_epoch()
         self.totals = {name: torch.zeros((), device=self.device) for name in ("loss", "samples")}
+
+    def _disputed_share(self) -> float:
+        """Share of the active samples with held-out predictions whose label those confidently dispute; 1 if none has
+        any, since then nothing vouches for a label."""
+        probs_NC, is_known = self.record.heldout_predictions()
+        rows = is_known & self.active
+        disputed = roles.confident_suggestion(probs_NC, self.data.train_labels, rows) >= 0
+        return float(disputed[rows].mean()) if rows.any() else 1.0
 
     @property
     def epoch_roles(self) -> EpochRoles:
@@ -130,13 +139,14 @@ class Trainer:
 
     @property
     def heldout(self) -> np.ndarray:
-        heldout: np.ndarray = self.epoch_roles.routed | self.epoch_roles.resting
-        return heldout
+        """(N,) bool: out of training in this epoch. While the run finishes, that is who people pinned there."""
+        current = self.epoch_roles
+        heldout: np.ndarray = current.routed | current.resting
+        return heldout & (self.data.pins == -1) if current.is_finish else heldout
 
-    @property
-    def role_codes(self) -> np.ndarray:
-        """(N,) positions in ROLES; validation is everybody held out this epoch."""
-        codes: np.ndarray = np.where(self.heldout, ROLES.index("validation"), ROLES.index("train"))
+    def role_codes(self, is_in_validation: np.ndarray) -> np.ndarray:
+        """(N,) positions in ROLES of who is in validation by (N,) bool, in training, or excluded."""
+        codes: np.ndarray = np.where(is_in_validation, ROLES.index("validation"), ROLES.index("train"))
         everybody: np.ndarray = np.where(self.active, codes, ROLES.index("excluded"))
         return everybody
 
@@ -176,20 +186,20 @@ class Trainer:
         logits_B, features_B = self.model(images_B)
         losses_B = cross_entropy(logits_B, labels_B)
         weights_B, objective = torch.ones_like(losses_B), losses_B.mean()
-        is_weighing = self.has_reweighter and not self.epoch_roles.is_warmup
-        is_meta = is_weighing and len(pool) > 0 and step % config.reweighter.every == 0
-        if is_weighing:
-            inputs_BK = reweighter_inputs(config.weight_source, config.reweighter.inputs, features_B, labels_B,
-                                          losses_B, self.data.num_classes)
-            weights_B = self.reweighter(inputs_BK)
+        is_meta = False
+        if self.weighting and not self.epoch_roles.is_warmup:
+            rows_B = torch.from_numpy(rows).to(self.device)
+            if self.epoch_roles.is_finish:
+                weights_B = self.weighting.settled(self.record.tensors["weight_average"][rows_B])
+            else:
+                weights_B = self.weighting.weigh(features_B, labels_B, losses_B,
+                                                 record_inputs(self.record, rows_B, labels_B))
             objective = (weights_B.detach() * losses_B).mean()
-        if is_meta:
-            pull_B = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr,
-                                       stream(config.seed, "validation", epoch, step))
-            # Scaled to unit size (Adam forgets the scale) and through the normalisation of the weights.
-            pull_B = pull_B / pull_B.square().mean().sqrt().clamp(min=1e-20)
-            objective = objective + (weights_B * pull_B).mean() \
-                + config.reweighter.uniform_pull * (weights_B - 1.0).square().mean()
+            is_meta = len(pool) > 0 and step % config.reweighter.every == 0 and not self.epoch_roles.is_finish
+            if is_meta:
+                slopes_B = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr,
+                                               stream(config.seed, "validation", epoch, step))
+                objective = objective + self.weighting.objective(weights_B, slopes_B / lr)
         if config.weight_source == "online" and not self.epoch_roles.is_warmup and len(pool):
             weights_B = fsr.online_weights(self._hypergradient(
                 images_B, labels_B, weights_B, logits_B, features_B, pool, config.lr,
@@ -197,10 +207,9 @@ class Trainer:
             objective = (weights_B * losses_B).mean()
         values_B = self._proxy_values(logits_B.detach(), features_B.detach(), labels_B) if self.proxy else None
         self._classifier_step(objective, losses_B, epoch, step, idx)
-        if is_meta:
-            self.reweighter_optimizer.step()
-            self.reweighter_optimizer.zero_grad()
-        if self.has_splitter and step % config.splitter.every == 0:
+        if is_meta and self.weighting:
+            self.weighting.step()
+        if self.has_splitter and step % config.splitter.every == 0 and not self.epoch_roles.is_finish:
             self._splitter_step(stream(config.seed, "splitter", epoch, step))
         self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B, values_B)
         self.totals["loss"] += (weights_B.detach() * losses_B.detach()).sum()
@@ -311,11 +320,15 @@ class Trainer:
             if self.best and self.epoch_roles.routed.any():
                 is_right = (logits.argmax(1) == labels).cpu().numpy()
                 self.best.consider(epoch, float(is_right[self.epoch_roles.routed[rows]].mean()), self.model)
-            if self.has_splitter:
+            if self.has_splitter and not self.epoch_roles.is_finish:
                 self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels}
-        if not self.epoch_roles.is_warmup:
+        if not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
             self.record.count_routes(torch.from_numpy(self.epoch_roles.routed).to(self.device))
-        self.record.end_epoch(self.score_splitter() if self.has_splitter else None)
+        # While the run finishes the splitter's last word stands: it would now judge features of samples trained on.
+        is_scoring = self.has_splitter and not self.epoch_roles.is_finish
+        self.record.end_epoch(self.score_splitter() if is_scoring else None)
+        if self.weighting and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
+            self.record.average_weights(AVERAGE_DECAY)
         if self.best and epoch == self.config.epochs:
             # Last, since the signals of an epoch are those of its own classifier.
             self.best.restore(self.model)
@@ -357,10 +370,10 @@ class Trainer:
 
     @property
     def _modules(self) -> dict[str, Any]:
-        own = {"model": self.model, "reweighter": self.reweighter, "splitter": self.splitter,
-               "optimizer": self.optimizer, "reweighter_optimizer": self.reweighter_optimizer,
-               "splitter_optimizer": self.splitter_optimizer}
-        return own | {name: part for name, part in (("best", self.best), ("proxy", self.proxy)) if part is not None}
+        parts = {"model": self.model, "optimizer": self.optimizer, "splitter": self.splitter,
+                 "splitter_optimizer": self.splitter_optimizer, "weighting": self.weighting, "best": self.best,
+                 "proxy": self.proxy}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""

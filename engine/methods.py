@@ -1,0 +1,57 @@
+"""The methods: where validation samples come from x how weights are made; imports no torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """Where validation samples come from x how weights are made: all that tells the methods apart."""
+
+    validation: str
+    weights: str
+    title: str
+    help: str
+
+
+METHODS: dict[str, Method] = {
+    "molere": Method(
+        validation="learned", weights="features", title="MOLERE",
+        help="A splitter routes the hardest samples of each class to validation; a reweighter learns a weight for "
+             "each training sample so that the classifier does better on them.",
+    ),
+    "erm": Method(
+        validation="none", weights="uniform", title="ERM (plain training)",
+        help="Every sample in training, every weight 1. The baseline to beat.",
+    ),
+    "lrw_random": Method(
+        validation="random", weights="features", title="LRW-Random",
+        help="Learned weights against a fixed random validation split. The control for where validation comes from.",
+    ),
+    "lrw_easy": Method(
+        validation="easy", weights="features", title="LRW-Easy (train twice)",
+        help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
+             "easiest of each class.",
+    ),
+    "lrw_hard": Method(
+        validation="hard", weights="features", title="LRW-Hard (train twice)",
+        help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
+             "hardest of each class. Under label noise the hardest are mostly mislabeled: keep the guard on.",
+    ),
+    "meta_weight_net": Method(
+        validation="random", weights="loss", title="Meta-Weight-Net",
+        help="A weight from the loss value alone (1-100-1 network, no lower bound, Shu et al. 2019) against a random "
+             "split, by the reweighter settings below. The paper's: val_loss=cross_entropy, every=1, uniform_pull=0, "
+             "hypergradient=jvp.",
+    ),
+    "rho": Method(
+        validation="none", weights="rho", title="RHO-loss",
+        help="First plain training on each half gives every sample the loss of a model that has not seen it; then each "
+             "step trains on those of a large batch whose loss exceeds it most (Mindermann et al. 2022).",
+    ),
+    "fsr": Method(
+        validation="proxy", weights="online", title="Fast Sample Reweighting",
+        help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
+             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021; theirs uses "
+             "reweighter.val_loss=cross_entropy).",
+    ),
+}

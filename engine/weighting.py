@@ -1,0 +1,128 @@
+"""Sample weights while training: the reweighter, what it sees, and the steps it takes on the hypergradient.
+
+Computes no hypergradient and touches no classifier. B train batch, C classes, D features.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.config import ReweighterConfig
+from engine.networks import Reweighter, standardize
+from engine.signals import SignalRecord
+
+NUM_RECORD_INPUTS = 5
+PEAK_DECAY = 0.99
+"""A step's hypergradient is measured against the largest of late; the past fades by this share each update."""
+LARGEST_LOSS = 10.0
+CAUTIOUS_FLOOR = 0.5
+NOISY_SHARE = 0.25
+"""Where nobody's label is disputed no raw weight falls below the cautious floor; where this share is, min_weight alone
+holds. A low weight is for wrong labels; among right ones it silences whom the classifier does not understand yet."""
+AVERAGE_DECAY = 0.7
+"""Of the moving average of a sample's weights over epochs, under which a run finishes."""
+FEATURE_NORM = 2.0
+"""Length of the feature part of the inputs. At its natural length, the root of D, it drowned the record: digits with
+40% symmetric noise, weights of right over wrong labels 1.2 / 0.7 against 1.5 / 0.2 (benchmarks/LOG.md)."""
+
+
+class Weighting:
+    """The reweighter of a training with its optimizer and the scale of its hypergradients; part of a checkpoint."""
+
+    def __init__(self, config: ReweighterConfig, source: str, num_features: int, num_classes: int,
+                 device: torch.device) -> None:
+        """source: "features" (Jain et al. 2024, by config.inputs) or "loss" (1-100-1, Shu et al. 2019)."""
+        self.config, self.source, self.num_classes = config, source, num_classes
+        if source == "loss":
+            self.reweighter = Reweighter(1, 100, 0.0, 1.0)
+        else:
+            self.reweighter = Reweighter(num_inputs(config.inputs, num_features, num_classes), config.hidden,
+                                         config.min_weight, config.max_weight)
+        self.reweighter.to(device)
+        self.optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.lr)
+        self.peak = torch.zeros((), device=device)
+
+    def weigh(self, features_BD: Tensor, labels_B: Tensor, losses_B: Tensor, record_BK: Tensor) -> Tensor:
+        """Weights (B,) of mean 1, with a gradient to the reweighter alone. record_BK: record_inputs of the batch."""
+        losses_B1 = losses_B.detach().unsqueeze(1)
+        if self.source == "loss":
+            weights_B: Tensor = self.reweighter(losses_B1)
+            return weights_B
+        parts: list[Tensor] = []
+        if self.config.inputs in ("features", "features_label_loss"):
+            parts.append(standardize(features_BD.detach()))
+        if self.config.inputs == "all":
+            parts.append(F.normalize(standardize(features_BD.detach()), dim=1) * FEATURE_NORM)
+        if self.config.inputs != "features":
+            parts += [F.one_hot(labels_B, self.num_classes).to(losses_B1.dtype), losses_B1.clamp(max=LARGEST_LOSS)]
+        if self.config.inputs in ("all", "record"):
+            parts.append(record_BK)
+        weights_B = self.reweighter(torch.cat(parts, dim=1))
+        return weights_B
+
+    def set_floor(self, disputed_frac: float) -> None:
+        """How low a raw weight may fall, by the share of samples whose label their held-out predictions confidently
+        dispute (engine.roles.confident_suggestion), in [0, 1]. Meta-Weight-Net's weights have no floor."""
+        if self.source != "loss":
+            caution = max(0.0, 1.0 - disputed_frac / NOISY_SHARE)
+            self.reweighter.low = self.config.min_weight + max(0.0, CAUTIOUS_FLOOR - self.config.min_weight) * caution
+
+    def settled(self, averages_B: Tensor) -> Tensor:
+        """Weights (B,) of mean 1 from the moving averages of the epochs before, NaN where a sample has none.
+
+        Reweighter and classifier answer each other and circle; what one epoch ends on is a matter of chance, the
+        average over epochs is not.
+        """
+        weights_B = torch.nan_to_num(averages_B, nan=1.0)
+        return weights_B / weights_B.mean()
+
+    def objective(self, weights_B: Tensor, slopes_B: Tensor) -> Tensor:
+        """Scalar whose gradient moves the weights against the slopes dF/dw (B,) of the validation loss.
+
+        The slopes are scaled by their largest root mean square of late, not by their own: once the classifier fits its
+        data they are small and mostly noise, and scaled to unit size each step they drove the weights to their bounds
+        (digits with a spurious colour). Then the pull towards 1 takes over.
+        """
+        self.peak = torch.maximum(PEAK_DECAY * self.peak, slopes_B.square().mean().sqrt()).clamp(min=1e-20)
+        return (weights_B * (slopes_B / self.peak)).mean() \
+            + self.config.uniform_pull * (weights_B - 1.0).square().mean()
+
+    def step(self) -> None:
+        """Apply and clear the gradient that a backward of the objective left."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"reweighter": self.reweighter.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "peak": self.peak, "low": self.reweighter.low}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.reweighter.load_state_dict(state["reweighter"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.peak = state["peak"].to(self.peak.device)
+        self.reweighter.low = state["low"]
+
+
+def num_inputs(inputs: str, num_features: int, num_classes: int) -> int:
+    """Length K of what a reweighter with these config.inputs sees of a sample."""
+    label_and_loss = num_classes + 1
+    return {"features": num_features, "features_label_loss": num_features + label_and_loss,
+            "record": label_and_loss + NUM_RECORD_INPUTS,
+            "all": num_features + label_and_loss + NUM_RECORD_INPUTS}[inputs]
+
+
+def record_inputs(record: SignalRecord, rows_B: Tensor, labels_B: Tensor) -> Tensor:
+    """What is known of each sample from the epochs before, (B, 5): its label's mean held-out probability and margin,
+    whether it has any, its mean margin in training, and whether it was trained on. What a sample's record lacks is 0.
+
+    The paper's reweighter sees the image alone; what tells wrong labels from hard ones is what predictions made without
+    the sample, and early in training, said of it.
+    """
+    t = record.tensors
+    held_B, trained_B = t["heldout_weight"][rows_B], t["train_epochs"][rows_B]
+    quality_B = t["heldout_probs"][rows_B, labels_B] / held_B.clamp(min=1e-12)
+    margin_B = t["heldout_margin_sum"][rows_B] / held_B.clamp(min=1e-12)
+    aum_B = t["margin_sum"][rows_B] / trained_B.clamp(min=1)
+    return torch.stack([2.0 * quality_B, margin_B, (held_B > 0).float(), aum_B, (trained_B > 0).float()], dim=1)
