@@ -16,7 +16,7 @@ from engine import train as engine_train
 from engine.__main__ import app
 from engine.batches import augment, normalize
 from engine.best import BestEpoch
-from engine.config import ConfigError, RunConfig
+from engine.config import LOSSES, ConfigError, RunConfig
 from engine.data import Dataset, load_dataset
 from engine.manifest import DECISIONS_NAME, ManifestError, read_decisions
 from engine.ranking import cross_fitted_probabilities, irreducible_losses
@@ -341,9 +341,11 @@ def test_values_are_a_moving_average():
     assert buffer.is_known.tolist() == [False, True, False]
 
 
-def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_weight(data):
+@pytest.mark.parametrize("val_loss", LOSSES)
+def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_weight(data, val_loss):
     """float64 and central differences over the head's step, which knows nothing of the closed form."""
-    trainer = Trainer(config_of(method="fsr", warmup_fraction=0.0, reweighter={"val_batch_size": 500}), data)
+    trainer = Trainer(config_of(method="fsr", warmup_fraction=0.0,
+                                reweighter={"val_batch_size": 500, "val_loss": val_loss}), data)
     trainer.start_epoch(1)
     torch.nn.init.normal_(trainer.model.head.weight, std=0.3)
     order, pool = trainer._order(1), trainer._validation_pool()
@@ -357,7 +359,7 @@ def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_wei
     def loss_after(weights):
         own = -mean_loss(*head_step(weight, bias, features, data.labels[idx], weights, trainer.config.lr), features_V,
                          data.labels[pool])
-        return ((1 - np.exp(0.7 * own)) / 0.7).mean()
+        return (-own if val_loss == "cross_entropy" else (1 - np.exp(0.7 * own)) / 0.7).mean()
 
     slopes = np.array([(loss_after(1 + 1e-4 * unit) - loss_after(1 - 1e-4 * unit)) / 2e-4 for unit in np.eye(16)])
     expected = np.maximum(0, -slopes)
@@ -454,9 +456,9 @@ def test_in_warmup_fast_sample_reweighting_is_plain_training(data):
 
 def test_the_weight_network_of_meta_weight_net_is_that_of_its_paper(data):
     trainer = Trainer(config_of(method="meta_weight_net"), data)
-    assert [tuple(p.shape) for p in trainer.reweighter.parameters()] == [(100, 1), (100,), (1, 100), (1,)]
-    torch.nn.init.constant_(trainer.reweighter.body[2].weight, -1.0)
-    weights = trainer.reweighter(torch.tensor([[0.0], [50.0]]))
+    assert [tuple(p.shape) for p in trainer.weighting.reweighter.parameters()] == [(100, 1), (100,), (1, 100), (1,)]
+    torch.nn.init.constant_(trainer.weighting.reweighter.body[2].weight, -1.0)
+    weights = trainer.weighting.reweighter(torch.tensor([[0.0], [50.0]]))
     assert float(weights.detach().mean()) == pytest.approx(1) and weights.detach().min() < 1e-3, "no lower bound"
 
 

@@ -15,9 +15,10 @@ from engine.config import METHODS, RunConfig
 from engine.data import Dataset, load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.manifest import read_decisions
-from engine.networks import Reweighter, make_classifier, reweighter_inputs
+from engine.networks import Reweighter, make_classifier
 from engine.streams import stream
 from engine.trainer import NonFiniteError, Trainer
+from engine.weighting import record_inputs
 from tests.fakes import make_project
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "none", "warmup_fraction": 0.5, "rotation_groups": 4, "lr": 0.05,
@@ -106,7 +107,7 @@ def test_decisions_hold_in_every_epoch_of_every_method(data, method):
     trainer = Trainer(config_of(method=method, guard="off"), decided, ranking=ranking, irreducible=ranking)
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
-        names = np.asarray(["train", "validation", "excluded"])[trainer.role_codes]
+        names = np.asarray(["train", "validation", "excluded"])[trainer.role_codes(trainer.heldout)]
         assert (names[[0, 1, 2]] == "validation").all() and (names[[3, 4, 5]] == "train").all()
         assert (names[[6, 7, 8]] == "excluded").all()
         order = trainer._order(epoch)
@@ -225,7 +226,7 @@ def test_restored_in_mid_epoch_it_goes_on_bit_for_bit(data):
 
 
 def test_held_out_signals_come_from_held_out_epochs_alone(data):
-    trainer = Trainer(config_of(guard="off"), data)
+    trainer = Trainer(config_of(guard="off", finish_fraction=0.0), data)
     naive_sum, naive_weight = np.zeros(data.num_train), np.zeros(data.num_train)
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
@@ -266,44 +267,46 @@ def weighing(data, **changes) -> tuple[Trainer, np.ndarray, np.ndarray]:
     """A trainer at the start of an epoch whose reweighter already tells samples apart; order and validation pool."""
     trainer = Trainer(config_of(method="lrw_random", warmup_fraction=0.0, **changes), data)
     torch.manual_seed(0)
-    torch.nn.init.normal_(trainer.reweighter.body[2].weight, std=0.5)
+    torch.nn.init.normal_(trainer.weighting.reweighter.body[2].weight, std=0.5)
     trainer.start_epoch(1)
     return trainer, trainer._order(1), trainer._validation_pool()
 
 
-def weights_of(trainer: Trainer, model, idx: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weights, losses) of a batch by the networks as they are now."""
+def weights_of(trainer: Trainer, model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weights, losses) of a batch of training rows by the networks as they are now."""
+    idx = trainer.data.train_idx[rows]
     logits, features = model(normalize(torch.from_numpy(trainer.data.images[idx])))
     labels = torch.from_numpy(trainer.data.labels[idx])
     losses = F.cross_entropy(logits, labels, reduction="none")
-    inputs = reweighter_inputs("features", trainer.config.reweighter.inputs, features, labels, losses, 3)
-    return trainer.reweighter(inputs), losses
+    known = record_inputs(trainer.record, torch.from_numpy(rows), labels)
+    return trainer.weighting.weigh(features, labels, losses, known), losses
 
 
 def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(data):
     trainer, order, pool = weighing(data)
     model = copy.deepcopy(trainer.model).train()
-    weights, losses = weights_of(trainer, model, data.train_idx[order[16:32]])
+    weights, losses = weights_of(trainer, model, order[16:32])
     assert float(weights.detach().std()) > 0.05
     (weights.detach() * losses).mean().backward()
     trainer._step(1, 1, order, pool)
     for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
-    assert all(p.grad is None for p in trainer.reweighter.parameters()), "it learns from validation alone"
+    assert all(p.grad is None for p in trainer.weighting.reweighter.parameters()), "it learns from validation alone"
 
 
 def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, monkeypatch):
     trainer, order, pool = weighing(data, reweighter={"every": 2, "val_batch_size": 8, "uniform_pull": 0.5})
-    hypergradient, seen = 1e-4 * torch.linspace(-1, 3, 16), []
+    hypergradient, seen, peak = 1e-4 * torch.linspace(-1, 3, 16), [], 0.0
     monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer", lambda problem: hypergradient)
-    monkeypatch.setattr(trainer.reweighter_optimizer, "step",
-                        lambda: seen.append([p.grad.clone() for p in trainer.reweighter.parameters()]))
+    monkeypatch.setattr(trainer.weighting.optimizer, "step",
+                        lambda: seen.append([p.grad.clone() for p in trainer.weighting.reweighter.parameters()]))
     for step in range(3):
-        weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(),
-                                data.train_idx[order[step * 16:(step + 1) * 16]])
-        pull = hypergradient / hypergradient.square().mean().sqrt()
-        loss = (weights * pull).mean() + 0.5 * (weights - 1).square().mean()
-        expected = torch.autograd.grad(loss, list(trainer.reweighter.parameters()))
+        weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), order[step * 16:(step + 1) * 16])
+        slopes = hypergradient / trainer._set_learning_rate(1, step)
+        if step % 2 == 0:
+            peak = max(0.99 * peak, float(slopes.square().mean().sqrt()))
+        loss = (weights * slopes / peak).mean() + 0.5 * (weights - 1).square().mean()
+        expected = torch.autograd.grad(loss, list(trainer.weighting.reweighter.parameters()))
         before = len(seen)
         trainer._step(1, step, order, pool)
         assert len(seen) - before == (step % 2 == 0)
@@ -352,8 +355,8 @@ def test_pins_are_certain_and_scored_epochs_leave_warmup_out(data):
     pins[:2] = [1, -1]
     trainer = run_epochs(Trainer(config_of(guard="off"), dataclasses.replace(data, pins=pins)), range(1, 5))
     assert trainer.score_splitter()[:2].tolist() == [1.0, 0.0]
-    assert trainer.record.tensors["scored_epochs"].unique().tolist() == [2], "two of four epochs were warm-up"
-    assert trainer.record.tensors["route_count"][:2].tolist() == [0, 2]
+    assert trainer.record.tensors["scored_epochs"].unique().tolist() == [1], "two of four were warm-up, one the finish"
+    assert trainer.record.tensors["route_count"][:2].tolist() == [0, 1]
 
 
 def test_a_prediction_does_not_depend_on_who_else_is_predicted_and_leaves_the_classifier_alone(data):
