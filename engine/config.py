@@ -190,11 +190,13 @@ class RunConfig:
         """The first epoch, counted from 1, in which nobody is held out any more; past the end where there is none.
 
         Only a method that learns weights finishes so: the controls with fixed weights keep what they hold out, and
-        user-supplied validation holds nobody of the train split out.
+        user-supplied validation holds nobody of the train split out. Nor does early stopping: it would go back to an
+        epoch before, for it judges by samples held out. The first epoch never finishes: it draws the roles.
         """
-        is_finishing = self.weight_source in ("features", "loss") and self.validation_source in HELDOUT_SOURCES
+        is_finishing = self.weight_source in ("features", "loss") and self.validation_source in HELDOUT_SOURCES \
+            and not self.select_best
         num = round(self.finish_fraction * self.epochs) if is_finishing else 0
-        return max(self.epochs - num, self.warmup_epochs) + 1
+        return max(self.epochs - num, self.warmup_epochs, 1) + 1
 
     @property
     def warmup_epochs(self) -> int:
