@@ -161,3 +161,13 @@ def test_rho_cross_fits_on_halves_unless_told_otherwise() -> None:
 @pytest.mark.parametrize(("fraction", "epochs", "expected"), [(0.25, 20, 5), (0.25, 2, 1), (0.0, 20, 0), (1.0, 3, 3)])
 def test_warmup_is_rounded_up(fraction: float, epochs: int, expected: int) -> None:
     assert RunConfig(warmup_fraction=fraction, epochs=epochs).warmup_epochs == expected
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    ({}, 17), ({"epochs": 4}, 4), ({"epochs": 2}, 3), ({"finish_fraction": 0.0}, 21), ({"finish_fraction": 0.9}, 6),
+    ({"finish_fraction": 1.0, "warmup_fraction": 0.0}, 2), ({"warmup_fraction": 1.0}, 21), ({"epochs": 1}, 2),
+    ({"method": "lrw_random"}, 17), ({"method": "lrw_easy"}, 17), ({"method": "lrw_hard"}, 17),
+    ({"method": "meta_weight_net"}, 17), ({"method": "erm", "validation": "random"}, 21), ({"method": "rho"}, 21),
+    ({"method": "fsr"}, 21), ({"validation": "clean"}, 21), ({"validation": "none"}, 21), ({"select_best": True}, 21)])
+def test_the_finish_is_of_those_who_learn_weights_and_after_warmup(values: dict[str, Any], expected: int) -> None:
+    assert RunConfig(**values).first_finish_epoch == expected
