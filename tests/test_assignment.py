@@ -112,3 +112,33 @@ def test_nobody_rests_where_that_would_leave_nobody_to_train_on(num_free):
     excluded = np.arange(NUM) >= num_free
     current = roles_of(data=make_data(excluded=excluded), rotation_groups=4, groups=np.full(NUM, 3))
     assert not current.resting.any()
+
+
+def disputing(**own) -> SignalRecord:
+    """Held-out predictions give row i its label with probability i / 100: nobody is supported."""
+    record = make_record(**own)
+    record.tensors["heldout_probs"][:, 0] = torch.arange(NUM) / 100
+    record.tensors["heldout_probs"][:, 1] = 1 - torch.arange(NUM) / 100
+    return record
+
+
+def test_a_class_that_is_disputed_whole_sends_the_least_disputed_of_its_active():
+    excluded = np.arange(NUM) >= 36
+    current = roles_of(data=make_data(excluded=excluded), record=disputing(), guard="agree", val_fraction=0.125)
+    # ceil(1.5 * 0.125 * 36) = 7 may go: rows 29 to 35; of these the quota, round(4.5) = 4, of the lowest scores.
+    assert rows(current.routed) == [29, 30, 31, 32] and rows(current.withheld) == [0, 1, 2, 3]
+
+
+def test_the_finish_keeps_the_last_split_rests_nobody_and_asks_the_splitter_nothing():
+    settings = {"finish_fraction": 0.2, "rotation_groups": 4}
+    last = roles_of(epoch=8, **settings)
+    assert last.resting.any() and not last.is_finish and last.num_new == 4
+    for epoch in (9, 10):
+        current = roles_of(epoch=epoch, previous=last, scores=None, **settings)
+        assert current.is_finish and not current.is_warmup and not current.resting.any() and current.num_new == 0
+        for name in ("routed", "withheld", "kept_by_coverage", "unguarded"):
+            assert (getattr(current, name) == getattr(last, name)).all(), name
+    assert last.resting.any(), "the roles of the epoch before stay as they were"
+    fixed = roles_of(epoch=1, method="lrw_random", **settings)
+    assert [roles_of(epoch=epoch, method="lrw_random", previous=fixed, **settings).is_finish
+            for epoch in (3, 8, 9, 10)] == [False, False, True, True]
