@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config import ConfigError, RunConfig
-from engine.manifest import DECISIONS_NAME, MANIFEST_NAME, ManifestError, file_digest, read_decisions, read_info
+from engine.manifest import DECISIONS_NAME, MANIFEST_NAME, ManifestError, check_decisions, file_digest, read_info
 from engine.rundir import RunDir, process_start, write_atomic
 from engine.status import Cancelled
 from engine.study_dir import NO_DECISIONS, Arm, StudyDir
@@ -100,11 +100,7 @@ def _keep_decisions(project: Path, study: StudyDir, arm: Arm) -> tuple[Path, str
     digest = file_digest(source)
     copy = study.path / "decisions" / f"{digest[:16] or 'none'}.parquet"
     if digest and not copy.exists():
-        try:
-            read_decisions(source)
-        except (OSError, ValueError, KeyError) as error:
-            raise ManifestError(f"decisions must be a Parquet file of sample_id, pin, excluded, label; {source}: "
-                                f"{str(error).splitlines()[0]}") from error
+        check_decisions(source)
         write_atomic(copy, lambda p: shutil.copyfile(source, p))
     return copy, digest
 
