@@ -211,6 +211,10 @@ class Pool:
         except (EOFError, ConnectionError):
             process.join()
             del self.busy[pipe]
+            row = self.study.read_row(task.arm, task.seed)
+            if row is not None and row["state"] == "done" and \
+                    {name: row[name] for name in task.depends_on} == task.depends_on:  # it died after its work
+                return row
             if self.study.is_cancel_requested():
                 return None
             row = task.row("failed", f"its process ended with status {process.exitcode}; out of memory?", {
