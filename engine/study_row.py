@@ -4,6 +4,7 @@ N training samples, T test samples, C classes.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -100,9 +101,8 @@ def group_figures(is_right: np.ndarray, classes: np.ndarray, groups: np.ndarray 
     by_class = {str(c): float(is_right[classes == c].mean()) for c in sorted(set(classes))}
     by_group: dict[str, float] = {}
     if groups is not None:
-        known = [g for g in groups if isinstance(g, str)]
-        by_group = {g: float(is_right[groups == g].mean()) for g in sorted(set(known))
-                    if known.count(g) >= SMALLEST_GROUP}
+        sizes = Counter(g for g in groups if isinstance(g, str))
+        by_group = {g: float(is_right[groups == g].mean()) for g in sorted(sizes) if sizes[g] >= SMALLEST_GROUP}
     worst = min(by_group, key=lambda g: by_group[g]) if by_group else None
     return {"balanced_accuracy": float(np.mean(list(by_class.values()))) if by_class else None,
             "worst_class_accuracy": min(by_class.values()) if by_class else None,
