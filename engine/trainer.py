@@ -17,6 +17,7 @@ from engine import fsr, rho, roles
 from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment
 from engine.best import BestEpoch
+from engine.checkpoint import CheckpointError
 from engine.config import RunConfig
 from engine.data import Dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
@@ -385,6 +386,12 @@ class Trainer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises CheckpointError for a state that other code wrote."""
+        lacking = [n for n in self._modules if n not in state] + [n for n in self.record.tensors
+                                                                   if n not in state["record"]]
+        if lacking:
+            raise CheckpointError(f"a checkpoint must be of this version of the program; it lacks {lacking[0]}; "
+                                  "start the run anew")
         for name, module in self._modules.items():
             module.load_state_dict(state[name])
         self.record.tensors = {k: v.to(self.device) for k, v in state["record"].items()}
