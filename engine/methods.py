@@ -40,8 +40,8 @@ METHODS: dict[str, Method] = {
     "meta_weight_net": Method(
         validation="random", weights="loss", title="Meta-Weight-Net",
         help="A weight from the loss value alone (1-100-1 network, no lower bound, Shu et al. 2019) against a random "
-             "split, by the reweighter settings below. The paper's: val_loss=cross_entropy, every=1, uniform_pull=0, "
-             "hypergradient=jvp.",
+             "split, by the reweighter settings below. The paper's: every=1, lr=0.001, uniform_pull=0, "
+             "hypergradient=jvp, and neither warm-up nor finish.",
     ),
     "rho": Method(
         validation="none", weights="rho", title="RHO-loss",
@@ -51,7 +51,6 @@ METHODS: dict[str, Method] = {
     "fsr": Method(
         validation="proxy", weights="online", title="Fast Sample Reweighting",
         help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
-             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021; theirs uses "
-             "reweighter.val_loss=cross_entropy).",
+             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021).",
     ),
 }
