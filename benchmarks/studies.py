@@ -22,7 +22,7 @@ import pandas as pd
 
 from benchmarks.problems import PROBLEMS
 from engine.study import run_study
-from engine.study_dir import Arm, StudyDir
+from engine.study_dir import Arm, StudyDir, without_nan
 from engine.study_plan import parse_arm, parse_settings
 from engine.study_report import summary
 
@@ -134,11 +134,12 @@ def main() -> None:
                 continue
             for figure in figures_of(problem):
                 found = table_of(study, problem, name, figure)
-                show(found)
+                if found:  # empty where no run has this figure
+                    show(found)
                 rows += found
     hardware = f"{platform.machine()}, {os.cpu_count()} cores, no GPU used"
-    args.out.write_text(json.dumps({"hardware": hardware, "rows": pd.DataFrame(rows).round(4).to_dict("records")},
-                                   indent=1, default=str))
+    figures = without_nan(pd.DataFrame(rows).round(4).to_dict("records"))
+    args.out.write_text(json.dumps({"hardware": hardware, "rows": figures}, indent=1, default=str))
 
 
 if __name__ == "__main__":
