@@ -57,7 +57,8 @@ class Job:
 
     @property
     def run_dir(self) -> RunDir:
-        return RunDir.of(Path(self.project), self.run)
+        """The folder it works in; a study's (run is then "studies/NAME") has the status and cancel files of a run's."""
+        return RunDir(Path(self.project) / self.run) if "/" in self.run else RunDir.of(Path(self.project), self.run)
 
 
 # -- acting on the queue

@@ -33,8 +33,8 @@ GRACE_SECONDS = 20.0
 REQUEST_NAME = "request.json"
 OUTPUT_NAME = "output.txt"
 _CODE_ROOT = Path(__file__).parents[1]
-__all__ = ["Job", "JobError", "RunStatus", "cancel", "config_of", "device_key", "jobs", "resume", "run_dirs",
-           "status_of", "submit"]
+__all__ = ["Job", "JobError", "RunStatus", "cancel", "cancel_in", "config_of", "device_key", "enqueue", "jobs",
+           "resume", "run_dirs", "status_of", "submit"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ def submit(project: Path, run_name: str, config: RunConfig, command: list[str] |
                        "that run") from None
     request = run.path / REQUEST_NAME
     write_atomic(request, lambda p: p.write_text(config.to_json()))
-    return _enqueue(project, run, config.device, command or _train_command(project, run_name))
+    return enqueue(project, run, config.device, command or _train_command(project, run_name))
 
 
 def resume(project: Path, run_name: str, command: list[str] | None = None) -> Job:
@@ -96,7 +96,7 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
         raise JobError(f"a run can be resumed once it failed, was cancelled or interrupted; {run_name!r} is "
                        f"{status.state}; start a new run instead")
     run.clear_cancel()
-    return _enqueue(project, run, config_of(run).device, command or _train_command(project, run_name))
+    return enqueue(project, run, config_of(run).device, command or _train_command(project, run_name))
 
 
 def _train_command(project: Path, run_name: str) -> list[str]:
@@ -116,8 +116,11 @@ def config_of(run: RunDir) -> RunConfig:
     return RunConfig.from_dict(json.loads((run.path / REQUEST_NAME).read_text()))
 
 
-def _enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
-    job_id = jobqueue.add(project, run.name, device_key(device), command)
+def enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
+    """Queue a command for a run's folder, or for a study's, and start the process that waits for its turn."""
+    folder = run.path.parent.name
+    name = run.name if folder == "runs" else f"{folder}/{run.name}"
+    job_id = jobqueue.add(project, name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
     pid = _start_detached([sys.executable, "-m", "curation.jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
     jobqueue.set_process(job_id, pid)
@@ -208,10 +211,14 @@ def cancel(project: Path, run_name: str, grace_seconds: float = GRACE_SECONDS) -
 
     Raises JobError if it is neither.
     """
-    run = RunDir.of(Path(project).resolve(), run_name)
+    cancel_in(RunDir.of(Path(project).resolve(), run_name), grace_seconds)
+
+
+def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
+    """cancel() of whatever works in this folder, a run or a study."""
     status = status_of(run)
     if not status.is_active:
-        raise JobError(f"only a queued or running run can be cancelled; {run_name!r} is {status.state}")
+        raise JobError(f"only a queued or running run can be cancelled; {run.name!r} is {status.state}")
     run.request_cancel()
     command = [sys.executable, "-m", "curation.jobs", "stop", str(run.path), str(grace_seconds)]
     _start_detached(command, None)

@@ -5,6 +5,7 @@
     import_report.parquet  what the import skipped or found odd
     ledger.sqlite          decisions (curation.ledger); decisions.parquet is their current state
     runs/NAME/             contract 2 (engine.rundir)
+    studies/NAME/          contract 3 (engine.study_dir)
     cache/  thumbnails/  exports/
 """
 

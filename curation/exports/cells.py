@@ -3,6 +3,7 @@
 import csv
 import unicodedata
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 
@@ -21,14 +22,14 @@ def neutral(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_LEADS) else cell
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
+def write_csv(frame: pd.DataFrame, target: Path | TextIO) -> None:
     """The frame as UTF-8 CSV, texts and headings neutralised and quoted (a `;` would part cells in some countries)."""
     safe = frame.rename(columns=lambda name: str(neutral(str(name))))
     for name in safe:
         if not (pd.api.types.is_numeric_dtype(safe[name].dtype) or pd.api.types.is_bool_dtype(safe[name].dtype)):
             safe[name] = safe[name].astype(object).map(lambda cell: neutral(cell if pd.api.types.is_scalar(cell) else
                                                                             str(cell)))
-    safe.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    safe.to_csv(target, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
 class SafeNames:

@@ -65,7 +65,7 @@ def show_state(project: Project, run: RunDir, status: jobs.RunStatus) -> None:
                 st.button("Resume", key=f"resume.{run.name}", icon=":material/restart_alt:", on_click=_act,
                           args=(jobs.resume, project, run))
         if status.state == "queued":
-            _say_queue(project, status)
+            say_queue(project, status)
         elif status.state == "running":
             st.progress(fraction_done(status.details), text=_progress_text(status.details))
             st.caption(_pace_text(status.details))
@@ -91,7 +91,8 @@ def _act(action: Any, project: Project, run: RunDir) -> None:
         st.toast(plain(error), icon=":material/info:")
 
 
-def _say_queue(project: Project, status: jobs.RunStatus) -> None:
+def say_queue(project: Project, status: jobs.RunStatus) -> None:
+    """How many go first on the device that a run or study waits for."""
     waiting = [job for job in jobs.jobs() if job.device == status.device]
     others = sum(job.project != str(project.path) for job in waiting)
     text = f"Waits for its turn on {plain(status.device)}: {status.num_ahead} go first." if status.num_ahead else \

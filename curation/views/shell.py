@@ -19,6 +19,7 @@ PAGES = {
     "explore": ("Explore", ":material/scatter_plot:"),
     "decide": ("Decide", ":material/rule:"),
     "compare": ("Compare", ":material/compare_arrows:"),
+    "study": ("Study", ":material/science:"),
     "export": ("Export", ":material/ios_share:"),
 }
 """Module of this package -> title and icon, in the order of the loop a person goes through. Each module has page()."""

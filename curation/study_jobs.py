@@ -1,0 +1,204 @@
+"""Studies in the background: planned here, queued with the runs, trained by `python -m engine study`.
+
+A study's folder has the status and cancel files of a run's, so curation.jobs starts, watches and stops it, and at most
+one of them all works on a device at a time.
+
+    request.json   the plan that was asked for, as the engine's --plan reads it
+    launch.json    how to start it: workers, is_tuned_here
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curation import jobs
+from curation.jobs import REQUEST_NAME, Job, JobError, RunStatus
+from engine.config import ConfigError, RunConfig
+from engine.rundir import RunDir, check_name, write_atomic
+from engine.study_dir import Arm, StudyDir
+from engine.study_plan import config_of, merged, parse_arm, parse_settings, read_plan_file
+
+LAUNCH_NAME = "launch.json"
+OF_THEIR_OWN = ("method", "seed", "epochs")
+"""Settings that a study is asked for by other means than its lines of settings."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyPlan:
+    """A study that could be started: every arm's settings are valid."""
+
+    name: str
+    arms: list[Arm]
+    seeds: list[int]
+    reference: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    num_workers: int = 1
+    is_tuned_here: bool | None = None
+
+    @property
+    def num_runs(self) -> int:
+        return len(self.arms) * len(self.seeds)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The plan as `--plan` reads it."""
+        arms = {a.name: {**a.settings, "decisions": a.decisions, "epochs_factor": a.epochs_factor} for a in self.arms}
+        return {"arms": arms, "seeds": self.seeds, "settings": self.settings, "reference": self.reference}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What a plan will take, judged by what was trained on the project before."""
+
+    num_runs: int
+    seconds: float | None
+    """Of all runs, on as many workers as planned; None where nothing has been measured."""
+    num_measured: int
+    """Finished runs that this rests on."""
+
+
+# -- planning: starts nothing
+
+
+def plan_study(name: str, methods: Sequence[str], num_seeds: int, epochs: int, *, arm_lines: str = "",
+               setting_lines: str = "", reference: str | None = None, num_workers: int = 1,
+               is_tuned_here: bool | None = None) -> StudyPlan:
+    """A plan from what a person picked and typed. Raises ConfigError, StudyError or RunDirError in one line.
+
+    arm_lines: more arms, one a line, as the command line's --arm has them; setting_lines: name=value, one a line.
+    """
+    settings = parse_settings([line.strip() for line in setting_lines.splitlines() if line.strip()])
+    taken = [key for key in settings if key in OF_THEIR_OWN]
+    if taken:
+        raise ConfigError(f"a study's {', '.join(OF_THEIR_OWN)} stand in fields of their own; got {taken[0]} among the "
+                          "settings; remove that line")
+    arms = [*(Arm(name=method, settings={"method": method}) for method in methods),
+            *(parse_arm(line) for line in arm_lines.splitlines() if line.strip())]
+    found = merged(None, arms, range(num_seeds), {"epochs": epochs, **settings}, reference)
+    for arm in arms:
+        config_of(arm, found["settings"], 0)
+    return StudyPlan(name=check_name(name), arms=arms, seeds=found["seeds"], reference=found["reference"],
+                     settings=found["settings"], num_workers=num_workers, is_tuned_here=is_tuned_here)
+
+
+def epoch_seconds(project: Path) -> dict[str, list[float]]:
+    """method -> seconds that an epoch took in each finished run of the project, those of studies included."""
+    found: dict[str, list[float]] = {}
+    for run in jobs.run_dirs(project):
+        if run.exists() and run.read_status()["state"] == "done":
+            metrics = run.read_metrics()
+            if len(metrics):
+                found.setdefault(str(run.read_config()["method"]), []).append(float(metrics["seconds"].mean()))
+    for study in StudyDir.list(project):
+        rows = study.read_rows()
+        for row in rows[rows["state"] == "done"].to_dict("records"):
+            seconds = (row["seconds"] + row["ranking_seconds"]) / row["epochs"]
+            found.setdefault(str(row["method"]), []).append(float(seconds))
+    return found
+
+
+def cost_of(plan: StudyPlan, measured: dict[str, list[float]]) -> Cost:
+    """Runs and seconds of a plan. measured: epoch_seconds; a method without any takes the mean of all runs."""
+    every = [seconds for values in measured.values() for seconds in values]
+    if not every:
+        return Cost(num_runs=plan.num_runs, seconds=None, num_measured=0)
+    total = 0.0
+    for arm in plan.arms:
+        config: RunConfig = config_of(arm, plan.settings, 0)
+        own = measured.get(config.method) or every
+        total += config.epochs * sum(own) / len(own)
+    at_once = min(plan.num_workers, plan.num_runs)
+    return Cost(num_runs=plan.num_runs, seconds=total * len(plan.seeds) / at_once, num_measured=len(every))
+
+
+def command_of(project: Path, study: StudyDir) -> list[str]:
+    """The engine's command line: a study that ever began goes on under its plan, else it is planned as asked for."""
+    launch = _read(study.path / LAUNCH_NAME) or {}
+    command = [sys.executable, "-m", "engine", "study", str(project), "--name", study.name,
+               "--workers", str(launch.get("workers", 1))]
+    if launch.get("is_tuned_here") is not None:
+        command.append("--tuned-here" if launch["is_tuned_here"] else "--not-tuned-here")
+    return command if study.exists() else [*command, "--plan", str(study.path / REQUEST_NAME)]
+
+
+# -- looking
+
+
+def studies(project: Path) -> list[StudyDir]:
+    """Every study of a project, those still waiting to begin included, the one worked on last first."""
+    folder = Path(project) / "studies"
+    stamps = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        files = [p for p in (path / "study.json", path / REQUEST_NAME) if p.exists()]
+        if files and not path.name.startswith("."):
+            stamps[path] = max(p.stat().st_mtime for p in files)
+    return [StudyDir(path) for path in sorted(stamps, key=lambda p: stamps[p], reverse=True)]
+
+
+def status_of(study: StudyDir) -> RunStatus:
+    """What the study is doing now, in a run's words; details is status.json as engine.study writes it."""
+    return jobs.status_of(RunDir(study.path))
+
+
+def asked_plan(study: StudyDir) -> dict[str, Any]:
+    """arms (dicts of Arm), seeds, settings and reference: of study.json, else of the request. Raises StudyError."""
+    request = study.path / REQUEST_NAME
+    if study.exists() or not request.exists():
+        return study.read_plan()
+    asked = read_plan_file(request)
+    return {**asked, "arms": [arm.to_dict() for arm in asked["arms"]]}
+
+
+# -- acting
+
+
+def submit(project: Path, plan: StudyPlan, command: list[str] | None = None) -> Job:
+    """Queue a new study and start its process. `command` replaces the engine's (tests). Raises JobError."""
+    project = Path(project).resolve()
+    study = StudyDir.of(project, plan.name)
+    study.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        study.path.mkdir()  # of any number of simultaneous submits, one makes the folder
+    except FileExistsError:
+        raise JobError(f"a study's name must be new in its project; {plan.name!r} exists; choose another "
+                       "name") from None
+    launch = {"workers": plan.num_workers, "is_tuned_here": plan.is_tuned_here}
+    for name, values in ((LAUNCH_NAME, launch), (REQUEST_NAME, plan.document)):
+        write_atomic(study.path / name, lambda p, values=values: p.write_text(json.dumps(values, indent=2)))  # type: ignore[misc]
+    return _start(project, study, command)
+
+
+def resume(project: Path, name: str, command: list[str] | None = None) -> Job:
+    """Queue a study again: what is done stays, what is missing or failed is trained. Raises JobError if active."""
+    project = Path(project).resolve()
+    study = StudyDir.of(project, name)
+    if not study.path.is_dir():
+        raise JobError(f"a study to resume must exist; {project.name} has no study {name!r}; start it instead")
+    status = status_of(study)
+    if status.is_active:
+        raise JobError(f"a study can be resumed once it has stopped; {name!r} is {status.state}; wait or cancel it")
+    study.clear_cancel()
+    return _start(project, study, command)
+
+
+def cancel(project: Path, name: str) -> None:
+    """Ask a queued or running study to stop between two steps; finished runs stay. Raises JobError if it is neither."""
+    jobs.cancel_in(RunDir(StudyDir.of(Path(project).resolve(), name).path))
+
+
+def _start(project: Path, study: StudyDir, command: list[str] | None) -> Job:
+    device = str(asked_plan(study).get("settings", {}).get("device", RunConfig().device))
+    return jobs.enqueue(project, RunDir(study.path), device, command or command_of(project, study))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise JobError(f"{path} must be JSON; {error}; it was damaged from outside") from error
+    return values

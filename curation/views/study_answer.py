@@ -1,0 +1,153 @@
+"""What a study found, in sentences and tables for the Study page. Figures come from engine.study_report.
+
+Draws nothing.
+"""
+
+import io
+import json
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from curation.exports.cells import write_csv
+from engine.config import METHODS
+from engine.study_report import FIGURES
+
+FIGURE_WORDS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy",
+                "worst_class_accuracy": "worst class", "worst_group_accuracy": "worst group"}
+FIGURE_HELP = {
+    "test_accuracy": "Share of test samples predicted right.",
+    "balanced_accuracy": "Mean of the classes' recalls: small classes count as much as large ones.",
+    "worst_class_accuracy": "Accuracy on the class that the run does worst on.",
+    "worst_group_accuracy": "Accuracy on the group that the run does worst on, of those with five test samples or "
+                            "more.",
+}
+_number = st.column_config.NumberColumn
+SUMMARY_COLUMNS = {
+    "arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
+    "runs": _number("Runs", format="%d", width=56, help="Finished runs, one a seed."),
+    "mean": _number("Mean", format="%.1f%%", width=72),
+    "sd": _number("SD", format="%.1f", width=56, help="Standard deviation over seeds, in points."),
+    "difference": _number("Diff.", format="%+.1f", width=64,
+                          help="Arm minus reference in points, mean over the seeds that both have."),
+    "interval": st.column_config.TextColumn(
+        "95% interval", width=110,
+        help="Of that difference: paired t interval over seeds. Not corrected for the number of arms."),
+    "verdict": st.column_config.TextColumn(
+        "Verdict", width=84, help="ahead, behind: the interval lies on one side of 0. tie: it holds 0."),
+    "time": _number("Time", format="%.2f\u00d7", width=64, help="Training time against the reference's, over the seeds "
+                    "that both have; training twice counts."),
+    "sample": _number("Eff. sample", format="%.2f", width=88,
+                      help="Effective sample size of the weights as a share of the samples in training."),
+    "wrong": _number("Wrong in val.", format="%.0f%%", width=98,
+                     help="Share of wrong labels among the routed, where the truth is known."),
+    "right_weight": _number("W. right", format="%.2f", width=76,
+                            help="Mean weight of right labels, where the truth is known."),
+    "wrong_weight": _number("W. wrong", format="%.2f", width=80,
+                            help="Mean weight of wrong labels, where the truth is known."),
+    "auroc": _number("AUROC", format="%.2f", width=72, help="How well label_quality tells wrong labels from right "
+                     "ones: 0.5 is chance, 1 perfect."),
+}
+ROW_COLUMNS: dict[str, Any] = {
+    "arm": st.column_config.TextColumn("arm", pinned=True),
+    **{name: _number(words, format="%.1f%%") for name, words in FIGURE_WORDS.items()},
+    "worst_group": "name of the worst group", "seconds": _number("seconds", format="%.1f"),
+    "ranking_seconds": _number("ranking (s)", format="%.1f"), "code_revision": "code",
+}
+FAILED_COLUMNS = {"arm": st.column_config.TextColumn(width="small"), "seed": _number(format="%d", width="small"),
+                  "error": st.column_config.TextColumn(width="large")}
+assert set(FIGURE_WORDS) == set(FIGURES) == set(FIGURE_HELP), "words for every figure"
+
+
+def arm_titles(plan: dict[str, Any]) -> dict[str, str]:
+    """arm -> what the page calls it: the method's own short title where the arm is that method and nothing else."""
+    titles = {}
+    for arm in plan["arms"]:
+        name, method = str(arm["name"]), arm["settings"].get("method")
+        is_plain = name == method and len(arm["settings"]) == 1 and method in METHODS
+        titles[name] = METHODS[name].title.partition(" (")[0] if is_plain else name
+    values = list(titles.values())
+    return {name: title if values.count(title) == 1 else name for name, title in titles.items()}
+
+
+# -- sentences
+
+
+def answers(table: pd.DataFrame, reference: str) -> list[tuple[str, str]]:
+    """(what is found, how sure it is) for each arm but the reference, in plain text.
+
+    table: engine.study_report.summary, arms by the names to be shown.
+    """
+    return [_answer(line, reference) for line in table.to_dict("records") if line["arm"] != reference]
+
+
+def _answer(line: dict[Hashable, Any], reference: str) -> tuple[str, str]:
+    arm, verdict, seeds = line["arm"], line["verdict"], f"{line['num_pairs']} seeds"
+    if verdict == "no pairs":
+        return f"{arm} cannot be compared with {reference} yet:", "no seed has a finished run of both."
+    points, low, high = (100 * line[name] for name in ("difference", "low", "high"))
+    if verdict == "one seed":
+        where = "above" if points > 0 else "below" if points < 0 else "from"
+        return (f"{arm} is {abs(points):.1f} points {where} {reference} on one seed,",
+                "which is no evidence: it has no interval, and another seed alone can move it by a point or more.")
+    if verdict == "tie":
+        return (f"{arm} and {reference} cannot be told apart:", f"{points:+.1f} points (95% interval {low:+.1f} to "
+                f"{high:+.1f}, {seeds}); chance alone may explain it.")
+    small, large = sorted((abs(low), abs(high)))
+    which = "ahead of" if verdict == "ahead" else "behind"
+    return (f"{arm} is {which} {reference} by {abs(points):.1f} points",
+            f"(95% interval {small:.1f} to {large:.1f}, {seeds}).")
+
+
+# -- tables
+
+
+def summary_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """The summary for the page: shares in percent, differences in points, the interval as text; columns without any
+    figure left out."""
+    interval = [f"{100 * low:+.1f} to {100 * high:+.1f}" if pd.notna(low) and pd.notna(high) else None
+                for low, high in zip(table["low"], table["high"], strict=True)]
+    frame = pd.DataFrame({
+        "arm": table["arm"], "runs": table["n"], "mean": 100 * table["mean"], "sd": 100 * table["sd"],
+        "difference": 100 * table["difference"], "interval": interval, "verdict": table["verdict"],
+        "time": table["relative_seconds"], "sample": table["effective_sample_size"],
+        "wrong": 100 * table["guard_wrong_share"], "right_weight": table["weight_right"],
+        "wrong_weight": table["weight_wrong"], "auroc": table["label_quality_auroc"]})
+    return frame.dropna(axis=1, how="all")
+
+
+def rows_frame(rows: pd.DataFrame, common: dict[str, Any]) -> pd.DataFrame:
+    """One line a run: its figures in percent, its time and the settings that are not the defaults.
+
+    common: the plan's settings for all arms; a row's own go over them.
+    """
+    found = pd.DataFrame({name: rows[name] for name in ("arm", "seed", "state")})
+    for name in FIGURES:
+        if name in rows:
+            found[name] = 100 * pd.to_numeric(rows[name])
+    for name in ("worst_group", "epochs", "seconds", "ranking_seconds", "device", "code_revision"):
+        if name in rows:
+            found[name] = rows[name]
+    found["settings"] = [settings_text({**common, **_own(arm)}) for arm in rows["settings"]]
+    found["decisions"] = [arm.get("decisions") or "the project's" for arm in rows["settings"]]
+    return found.dropna(axis=1, how="all")
+
+
+def _own(arm: dict[str, Any]) -> dict[str, Any]:
+    factor = arm.get("epochs_factor", 1.0)
+    return {**arm.get("settings", {}), **({} if factor == 1.0 else {"epochs_factor": factor})}
+
+
+def settings_text(settings: dict[str, Any]) -> str:
+    """Settings as the command line takes them: name=value, in one line."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def rows_csv(rows: pd.DataFrame) -> bytes:
+    """Every row with all that it holds, objects as JSON, as CSV that a spreadsheet cannot run."""
+    text = rows.map(lambda value: json.dumps(value) if isinstance(value, (dict, list)) else value)
+    target = io.StringIO()
+    write_csv(text, target)
+    return target.getvalue().encode("utf-8")

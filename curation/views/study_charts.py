@@ -1,0 +1,134 @@
+"""A study as the Study page shows it: its tables and figures, made once for as long as no file of it changes.
+
+Figures are engine.study_figures', in the page's own dress. Starts nothing and draws nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from curation.views.study_answer import FIGURE_WORDS, arm_titles
+from engine import study_figures as figures
+from engine.study_dir import StudyDir
+from engine.study_margins import margin_bins, margin_changes, read_all_margins
+from engine.study_report import FIGURES, cautions, curve_table, finished, group_table, paired, summary
+
+MAX_BARS = 20
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """All that the page shows of a study. Shared by all sessions: read-only."""
+
+    plan: dict[str, Any]
+    rows: pd.DataFrame
+    """StudyDir.read_rows."""
+    reference: str
+    """By its title, as in `charts`."""
+    titles: dict[str, str]
+    figures: list[str]
+    """Those of engine.study_report.FIGURES that any finished run has."""
+    charts: dict[str, go.Figure]
+    """margin_bins, margin_histogram, splitter, group and class, as far as the rows give them."""
+    num_names: dict[str, int]
+    """Groups and classes there are; charts of more than MAX_BARS show those with the lowest accuracy."""
+    cautions: list[str]
+
+
+def stamp_of(study: StudyDir) -> Stamp:
+    """Name, time and size of every file that the page's tables come from."""
+    files = [study.path / "study.json", *sorted((study.path / "rows").glob("*.json"))]
+    return tuple((p.name, (found := p.stat()).st_mtime_ns, found.st_size) for p in files if p.exists())
+
+
+def shown(study: StudyDir, stamp: Stamp) -> Shown:
+    """The study as of `stamp`. Raises StudyError if one of its files is damaged."""
+    return _shown(str(study.path), stamp, study)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the study ...")
+def _shown(path: str, stamp: Stamp, _study: StudyDir) -> Shown:
+    plan, own_rows = _study.read_plan(), _study.read_rows()
+    titles = arm_titles(plan)
+    rows, reference = own_rows.assign(arm=own_rows["arm"].map(titles)), titles[plan["reference"]]
+    done = finished(rows)
+    charts: dict[str, go.Figure] = {}
+    margins = {titles[arm]: by_seed for arm, by_seed in read_all_margins(_study, own_rows).items()}
+    changes = margin_changes(margins, reference)
+    if changes:
+        charts["margin_bins"] = _dress(figures.margin_bins_figure(margin_bins(margins, reference), reference))
+        charts["margin_histogram"] = _dress(figures.change_histogram(changes, reference)).update_xaxes(range=[-1, 1])
+    curves = curve_table(done) if len(done) else pd.DataFrame({"figure": [], "mean": []})
+    if (curves.loc[curves["figure"] == "churn", "mean"] > 0).any():
+        moving = _of_splitters(curves)
+        charts["splitter"] = _dress(figures.splitter_figure(moving, reference), height=420).update_xaxes(
+            dtick=max(1, round(moving["epoch"].max() / 12))).update_yaxes(rangemode="tozero")
+    num_names = {}
+    groups = group_table(done) if len(done) else pd.DataFrame({"kind": []})
+    for kind in ("group", "class"):
+        part = groups[groups["kind"] == kind]
+        if len(part):
+            num_names[kind] = part["name"].nunique()
+            charts[kind] = _dress(figures.groups_figure(_worst(part), kind, reference), height=300).update_yaxes(
+                tickformat=".0%", hoverformat=".1%").update_layout(bargap=0.25)
+    return Shown(plan=plan, rows=own_rows, reference=reference, titles=titles, charts=charts, num_names=num_names,
+                 figures=[f for f in FIGURES if f in done and done[f].notna().any()],
+                 cautions=cautions(plan, own_rows))
+
+
+def answer(study: StudyDir, stamp: Stamp, figure: str) -> tuple[pd.DataFrame, go.Figure | None]:
+    """engine.study_report.summary by titles, and its chart in points; None where no difference is known. Read-only."""
+    return _answer(str(study.path), stamp, figure, study)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _answer(path: str, stamp: Stamp, figure: str, _study: StudyDir) -> tuple[pd.DataFrame, go.Figure | None]:
+    all_shown = shown(_study, stamp)
+    columns = [c for c in all_shown.rows if c not in ("config", "settings", "curve")]
+    rows = all_shown.rows[columns].assign(arm=all_shown.rows["arm"].map(all_shown.titles))
+    table = summary(rows, all_shown.reference, figure)
+    drawn = _differences(rows, table, all_shown.reference, figure) if table["difference"].notna().any() else None
+    return table, drawn
+
+
+def _differences(rows: pd.DataFrame, table: pd.DataFrame, reference: str, figure: str) -> go.Figure:
+    """Paired differences in points."""
+    pairs = {arm: [(seed, 100 * a, 100 * b) for seed, a, b in paired(rows, reference, arm, figure)]
+             for arm in table["arm"]}
+    points = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
+    drawn = figures.differences_figure(points, pairs, reference, figure)
+    num_arms = int(points["difference"].notna().sum())
+    for trace in drawn.data:
+        trace.hovertemplate = str(trace.hovertemplate).replace(":.4f", ":+.2f points")
+        if trace.error_x.array is None and trace.text is not None:  # single seeds lie on their interval's line
+            trace.marker.update(size=9, opacity=0.85, line={"color": "#FFFFFF", "width": 1.5})
+    title = f"{FIGURE_WORDS[figure]}, points ahead of {reference}"
+    return _dress(drawn, height=90 + 44 * num_arms).update_xaxes(
+        title_text=title, tickformat="+~g", zeroline=False).update_yaxes(
+        ticks="outside", ticklen=8, tickcolor="rgba(0,0,0,0)")
+
+
+def _of_splitters(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves of arms whose validation samples change: a fixed split neither learns nor settles."""
+    moving = curves[(curves["figure"] == "churn") & (curves["mean"] > 0)]["arm"].unique()
+    return curves[curves["arm"].isin(moving)]
+
+
+def _worst(part: pd.DataFrame) -> pd.DataFrame:
+    """The MAX_BARS names with the lowest mean accuracy over all arms, in their own order."""
+    lowest = part.groupby("name")["mean"].mean().nsmallest(MAX_BARS, keep="first").index
+    return part[part["name"].isin(lowest)]
+
+
+def _dress(figure: go.Figure, height: int = 340) -> go.Figure:
+    """No title of its own (the page has one) and the legend above."""
+    figure.update_layout(
+        title=None, height=height, showlegend=True, margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left", "title": None})
+    figure.update_xaxes(automargin=True)
+    figure.update_yaxes(automargin=True)
+    return figure
