@@ -59,7 +59,9 @@ class ReweighterConfig:
         "cross_entropy", "Loss on validation samples. The generalized one is bounded, so that a few wrong labels in "
         "validation cannot steer every weight; but it gives up a class that is predicted badly, and its weights fall "
         "until the class is lost.", choices=LOSSES)
-    min_weight: float = _setting(0.05, "Smallest weight before normalisation.", low=0.0, high=1.0)
+    min_weight: float = _setting(
+        0.05, "Smallest weight before normalisation where a quarter of the labels or more are disputed; the fewer are, "
+        "the nearer to 0.5 the smallest weight is.", low=0.0, high=1.0)
     max_weight: float = _setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
     lr: float = _setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
     hidden: int = _setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
@@ -125,7 +127,7 @@ class RunConfig:
     guard: str = _setting(
         "agree", "Noise guard of hard validation samples: hard is not wrong. agree: admit a sample only if its "
         "held-out predictions support its label; disputed ones wait for people. confident: withhold only those that "
-        "they confidently dispute. off: admit all.", choices=GUARDS)
+        "they confidently dispute. A class short of others passes its least disputed. off: admit all.", choices=GUARDS)
     network: str = _setting(
         "auto", "Classifier. auto: small up to 32 pixels, resnet18 above.", choices=NETWORKS)
     weights: str | None = _setting(
