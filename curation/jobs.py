@@ -7,8 +7,8 @@ next (app, command line, another waiting process) sees the truth: a process live
 Holds no process handle and plans nothing about training. Runs that were started with `python -m engine train` do not
 queue here, but their status, cancel and resume work the same.
 
-    python -m curation.jobs wait JOB_ID        the detached process (not for people)
-    python -m curation.jobs stop RUN SECONDS   makes sure that a cancelled run ends (not for people)
+    python -m curation.jobs wait JOB_ID                      the detached process (not for people)
+    python -m curation.jobs stop RUN SECONDS [PID STARTED]   makes sure that a cancelled run ends (not for people)
 """
 
 import json
@@ -219,20 +219,28 @@ def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
     status = status_of(run)
     if not status.is_active:
         raise JobError(f"only a queued or running run can be cancelled; {run.name!r} is {status.state}")
+    pid, started = _process_of(run)
     run.request_cancel()
-    command = [sys.executable, "-m", "curation.jobs", "stop", str(run.path), str(grace_seconds)]
-    _start_detached(command, None)
+    process = [str(pid), str(started)] if pid is not None and started is not None else []
+    _start_detached([sys.executable, "-m", "curation.jobs", "stop", str(run.path), str(grace_seconds), *process], None)
 
 
-def _stop(run: RunDir, grace_seconds: float) -> None:
-    """Wait for a cancelled run to end by itself; then SIGTERM, then SIGKILL, and write the status it could not."""
+def _stop(run: RunDir, grace_seconds: float, process: tuple[int | None, float | None]) -> None:
+    """Wait for a cancelled run to end by itself; then SIGTERM, then SIGKILL, and write the status it could not.
+
+    process: pid and start time of who was cancelled; None if it had none yet. Who resumes the run meanwhile is another,
+    which is to be left alone.
+    """
+    pause = min(0.2, grace_seconds / 10)
+    while process[0] is None and _is_worked_on(run):
+        time.sleep(pause)
+        process = _process_of(run)
     for number in (None, signal.SIGTERM, signal.SIGKILL):
-        pid, started = _process_of(run)
-        if number is not None and pid is not None and is_same_process(pid, started):
-            os.kill(pid, number)
+        if number is not None and process[0] is not None and is_same_process(*process):
+            os.kill(process[0], number)
         deadline = time.monotonic() + grace_seconds
-        while _is_worked_on(run) and time.monotonic() < deadline:
-            time.sleep(min(0.2, grace_seconds / 10))
+        while is_same_process(*process) and time.monotonic() < deadline:
+            time.sleep(pause)
     status = run.read_status()
     if status["state"] not in ENDED and not _is_worked_on(run):
         status.pop("is_alive")
@@ -274,7 +282,8 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "wait":
         _wait(int(arguments[1]))
     else:
-        _stop(RunDir(Path(arguments[1])), float(arguments[2]))
+        process = (int(arguments[3]), float(arguments[4])) if len(arguments) > 3 else (None, None)
+        _stop(RunDir(Path(arguments[1])), float(arguments[2]), process)
 
 
 if __name__ == "__main__":

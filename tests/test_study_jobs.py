@@ -172,6 +172,17 @@ def test_a_running_study_is_cancelled_and_resumed(place):
     place.wait(study, "done")
 
 
+def test_a_study_resumed_at_once_outlives_the_end_of_its_cancel(place):
+    study = place.submit("first", "polite")
+    place.wait(study, "running")
+    jobs.cancel_in(RunDir(study.path), grace_seconds=1.0)
+    _until_free(place)
+    study_jobs.resume(place.project, "first", place.command(study.path, "polite"))
+    place.wait(study, "running")
+    time.sleep(1.5)  # whoever saw to the cancel would have sent SIGTERM by now
+    assert study_jobs.status_of(study).state == "running"
+
+
 def test_a_killed_study_is_interrupted(place):
     study = place.submit("first", "polite")
     while not study.read_status()["is_alive"]:
