@@ -23,7 +23,7 @@ import pandas as pd
 from benchmarks.problems import PROBLEMS
 from engine.study import run_study
 from engine.study_dir import Arm, StudyDir, without_nan
-from engine.study_plan import parse_arm, parse_settings
+from engine.study_plan import parse_arm, parse_seeds, parse_settings
 from engine.study_report import summary
 
 COMMON = "network=tiny batch_size=32 reweighter.val_batch_size=64 embedding=none"
@@ -32,19 +32,21 @@ REGIMES = {
     ("photos", "memorise"): "augment=none epochs=15 image_size=16",
     ("photos", "early"): "augment=shift_flip epochs=10 image_size=16",
 }
-KEY = ("erm: method=erm", "molere: method=molere", "no-guard: method=molere guard=off", "mwn: method=meta_weight_net",
-       "erm-early: method=erm validation=random select_best=true", "lrw-random: method=lrw_random")
-FULL = (*KEY, "lrw-hard: method=lrw_hard", "lrw-easy: method=lrw_easy", "fsr: method=fsr",
+KEY = ("erm: method=erm", "molere: method=molere", "mwn: method=meta_weight_net",
+       "erm-early: method=erm validation=random select_best=true", "no-guard: method=molere guard=off")
+FULL = (*KEY, "lrw-random: method=lrw_random",
+        "unit-weights: method=molere reweighter.min_weight=1 reweighter.max_weight=1", "lrw-hard: method=lrw_hard", "lrw-easy: method=lrw_easy", "fsr: method=fsr",
         "no-coverage: method=molere splitter.coverage=1", "erm-part: method=erm validation=random",
         "erm-compute: method=erm epochs_factor=1.3", "rho: method=rho")
 PAPER_MWN = ("mwn-paper: method=meta_weight_net reweighter.every=1 reweighter.lr=0.001 reweighter.uniform_pull=0 "
-             "reweighter.hypergradient=jvp")
+             "reweighter.hypergradient=jvp reweighter.val_loss=cross_entropy warmup_fraction=0 finish_fraction=0")
 ABLATIONS = (
     "molere: method=molere", "inputs-features: method=molere reweighter.inputs=features",
     "inputs-loss-label: method=molere reweighter.inputs=features_label_loss",
     "inputs-record: method=molere reweighter.inputs=record",
     "narrow: method=molere reweighter.min_weight=0.3 reweighter.max_weight=1.7",
-    "gce: method=molere reweighter.val_loss=generalized_cross_entropy", "no-finish: method=molere finish_fraction=0",
+    "gce: method=molere reweighter.val_loss=generalized_cross_entropy",
+    "cross-entropy: method=molere reweighter.val_loss=cross_entropy", "no-finish: method=molere finish_fraction=0",
     "guard-confident: method=molere guard=confident", "no-rotation: method=molere rotation_groups=null",
     "delta-05: method=molere val_fraction=0.05", "delta-30: method=molere val_fraction=0.3",
     "fd: method=molere reweighter.hypergradient=finite_difference", "pull-0: method=molere reweighter.uniform_pull=0",
@@ -117,7 +119,7 @@ def main() -> None:
     parser.add_argument("problems", type=Path)
     parser.add_argument("--only", default=",".join(RUN))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="10,11,12", help="a count or a list; settings were chosen on 0 to 2")
     parser.add_argument("--summary", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("studies.json"))
     args = parser.parse_args()
@@ -127,7 +129,7 @@ def main() -> None:
         for name, (regime, arms) in studies(problem).items():
             if not args.summary:
                 settings = parse_settings(f"{COMMON} {REGIMES[PROBLEMS[problem][0], regime]}".split())
-                run_study(project, name, [arm_at(project, a) for a in arms], list(range(args.seeds)), settings,
+                run_study(project, name, [arm_at(project, a) for a in arms], parse_seeds(args.seeds), settings,
                           args.workers, is_tuned_here=True, say=print)
             study = StudyDir.of(project, name)
             if not study.exists() or study.read_rows().empty:

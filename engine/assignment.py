@@ -66,9 +66,9 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
     else:
         routing = _pinned_only(data, active)
     resting = np.zeros(data.num_train, dtype=bool)
-    if source == "learned" and config.rotation_groups and epoch < config.epochs:
+    if source == "learned" and config.num_rotation_groups and epoch < config.epochs:
         # The last epoch rests nobody: its roles are the ones people see and export.
-        resting = (groups == epoch % config.rotation_groups) & active & ~routing.routed & (data.pins != 1)
+        resting = (groups == epoch % config.num_rotation_groups) & active & ~routing.routed & (data.pins != 1)
         if not (active & ~routing.routed & ~resting).any():
             resting[:] = False  # so few samples that their rest would leave nobody to train on
     is_new = routing.routed & ~previous.routed if previous else routing.routed

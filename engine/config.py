@@ -20,7 +20,7 @@ AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
 HYPERGRADIENTS = ("last_layer", "jvp", "unroll", "finite_difference")
 WEIGHT_INPUTS = ("features", "features_label_loss", "record", "all")
-LOSSES = ("cross_entropy", "generalized_cross_entropy")
+LOSSES = ("cross_entropy", "generalized_cross_entropy", "balanced_generalized_cross_entropy")
 GUARDS = ("off", "confident", "agree")
 VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
@@ -56,9 +56,9 @@ class ReweighterConfig:
         "and what earlier epochs said of it, held out and in training; all: the record and the features.",
         choices=WEIGHT_INPUTS)
     val_loss: str = _setting(
-        "cross_entropy", "Loss on validation samples. The generalized one is bounded, so that a few wrong labels in "
-        "validation cannot steer every weight; but it gives up a class that is predicted badly, and its weights fall "
-        "until the class is lost.", choices=LOSSES)
+        "balanced_generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded: wrong labels "
+        "in validation pull little, but a class that is predicted badly pulls little as well and may be given up; "
+        "balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
     min_weight: float = _setting(
         0.05, "Smallest weight before normalisation where a quarter of the labels or more are disputed; the fewer are, "
         "the nearer to 0.5 the smallest weight is.", low=0.0, high=1.0)
@@ -199,6 +199,11 @@ class RunConfig:
             and not self.select_best
         num = round(self.finish_fraction * self.epochs) if is_finishing else 0
         return max(self.epochs - num, self.warmup_epochs, 1) + 1
+
+    @property
+    def num_rotation_groups(self) -> int | None:
+        """rotation_groups, but no more than there are epochs to rest in, so that everybody is held out once."""
+        return self.rotation_groups and min(self.rotation_groups, max(self.first_finish_epoch - 1, 2))
 
     @property
     def warmup_epochs(self) -> int:

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 PerSampleLoss = Callable[[Tensor, Tensor], Tensor]
 GCE_POWER = 0.7
 """q of the generalized cross-entropy; 0.7 as in Zhang & Sabuncu 2018, section 4."""
+LARGEST_BALANCE = 10.0
+"""Bounds what a class counts in the balanced loss, however badly it is predicted."""
 
 
 def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
@@ -22,9 +24,27 @@ def generalized_cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     return (1.0 - torch.exp(GCE_POWER * log_p_B)) / GCE_POWER
 
 
+def balanced_generalized_cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """generalized_cross_entropy times a constant of the label's class, so that every class pulls alike.
+
+    A sample pulls with force p_y^q, so a class that the classifier cannot predict yet would hardly pull at all, and
+    weights learned against this loss would give it up. The constant is the batch's mean force over that of the class,
+    in [1/LARGEST_BALANCE, LARGEST_BALANCE], without a gradient: within a class wrong labels still pull little.
+    """
+    losses_B = generalized_cross_entropy(logits_BC, labels_B)
+    with torch.no_grad():
+        forces_B = 1.0 - GCE_POWER * losses_B
+        num_classes = logits_BC.shape[1]
+        sums_C = forces_B.new_zeros(num_classes).index_add_(0, labels_B, forces_B)
+        means_C = sums_C / torch.bincount(labels_B, minlength=num_classes).clamp(min=1)
+        constants_C = (forces_B.mean() / means_C.clamp(min=1e-6)).clamp(1.0 / LARGEST_BALANCE, LARGEST_BALANCE)
+    return constants_C[labels_B] * losses_B
+
+
 LOSS_FUNCTIONS: dict[str, PerSampleLoss] = {
     "cross_entropy": cross_entropy,
     "generalized_cross_entropy": generalized_cross_entropy,
+    "balanced_generalized_cross_entropy": balanced_generalized_cross_entropy,
 }
 
 

@@ -84,7 +84,7 @@ class Trainer:
         self.splitter_optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
         self.pins = torch.from_numpy(data.pins).to(self.device)
         self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
-        self.groups = roles.rotation_groups(data.num_train, config.rotation_groups or 1,
+        self.groups = roles.rotation_groups(data.num_train, config.num_rotation_groups or 1,
                                             stream(config.seed, "rotation"))
         self.has_splitter = config.validation_source == "learned"
         self.learns_weights = config.weight_source not in ("uniform", "rho")
@@ -190,17 +190,16 @@ class Trainer:
         is_meta = False
         if self.weighting and not self.epoch_roles.is_warmup:
             rows_B = torch.from_numpy(rows).to(self.device)
+            weights_B = self.weighting.weigh(features_B, labels_B, losses_B,
+                                             record_inputs(self.record, rows_B, labels_B))
             if self.epoch_roles.is_finish:
-                weights_B = self.weighting.settled(self.record.tensors["weight_average"][rows_B])
-            else:
-                weights_B = self.weighting.weigh(features_B, labels_B, losses_B,
-                                                 record_inputs(self.record, rows_B, labels_B))
+                weights_B = self.weighting.settled(self.record.tensors["weight_average"][rows_B], weights_B)
             objective = (weights_B.detach() * losses_B).mean()
             is_meta = len(pool) > 0 and step % config.reweighter.every == 0 and not self.epoch_roles.is_finish
             if is_meta:
                 slopes_B = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr,
                                                stream(config.seed, "validation", epoch, step))
-                objective = objective + self.weighting.objective(weights_B, slopes_B / lr)
+                objective = objective + self.weighting.objective(weights_B, slopes_B * (len(rows) / lr))
         if config.weight_source == "online" and not self.epoch_roles.is_warmup and len(pool):
             weights_B = fsr.online_weights(self._hypergradient(
                 images_B, labels_B, weights_B, logits_B, features_B, pool, config.lr,

@@ -69,14 +69,15 @@ class Weighting:
             caution = max(0.0, 1.0 - disputed_frac / NOISY_SHARE)
             self.reweighter.low = self.config.min_weight + max(0.0, CAUTIOUS_FLOOR - self.config.min_weight) * caution
 
-    def settled(self, averages_B: Tensor) -> Tensor:
-        """Weights (B,) of mean 1 from the moving averages of the epochs before, NaN where a sample has none.
+    def settled(self, averages_B: Tensor, weights_B: Tensor) -> Tensor:
+        """Weights (B,) of mean 1 from the moving averages of the epochs before; where a sample has none (NaN), since it
+        was never trained on, what the reweighter says of it now.
 
         Reweighter and classifier answer each other and circle; what one epoch ends on is a matter of chance, the
         average over epochs is not.
         """
-        weights_B = torch.nan_to_num(averages_B, nan=1.0)
-        return weights_B / weights_B.mean()
+        settled_B = torch.where(averages_B.isnan(), weights_B.detach(), averages_B)
+        return settled_B / settled_B.mean()
 
     def objective(self, weights_B: Tensor, slopes_B: Tensor) -> Tensor:
         """Scalar whose gradient moves the weights against the slopes dF/dw (B,) of the validation loss.
