@@ -35,7 +35,8 @@ REGIMES = {
 KEY = ("erm: method=erm", "molere: method=molere", "mwn: method=meta_weight_net",
        "erm-early: method=erm validation=random select_best=true", "no-guard: method=molere guard=off")
 FULL = (*KEY, "lrw-random: method=lrw_random",
-        "unit-weights: method=molere reweighter.min_weight=1 reweighter.max_weight=1", "lrw-hard: method=lrw_hard", "lrw-easy: method=lrw_easy", "fsr: method=fsr",
+        "unit-weights: method=molere reweighter.min_weight=1 reweighter.max_weight=1", "lrw-hard: method=lrw_hard",
+        "lrw-easy: method=lrw_easy", "fsr: method=fsr",
         "no-coverage: method=molere splitter.coverage=1", "erm-part: method=erm validation=random",
         "erm-compute: method=erm epochs_factor=1.3", "rho: method=rho")
 PAPER_MWN = ("mwn-paper: method=meta_weight_net reweighter.every=1 reweighter.lr=0.001 reweighter.uniform_pull=0 "

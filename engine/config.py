@@ -56,9 +56,9 @@ class ReweighterConfig:
         "and what earlier epochs said of it, held out and in training; all: the record and the features.",
         choices=WEIGHT_INPUTS)
     val_loss: str = _setting(
-        "balanced_generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded: wrong labels "
-        "in validation pull little, but a class that is predicted badly pulls little as well and may be given up; "
-        "balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
+        "balanced_generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded: wrong "
+        "labels in validation pull little, but a class that is predicted badly pulls little as well and may be given "
+        "up; balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
     min_weight: float = _setting(
         0.05, "Smallest weight before normalisation where a quarter of the labels or more are disputed; the fewer are, "
         "the nearer to 0.5 the smallest weight is.", low=0.0, high=1.0)
