@@ -356,10 +356,17 @@ def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_wei
         features_V = model(normalize(torch.from_numpy(data.images[pool])))[1].double().numpy()
     weight, bias = (p.detach().double().numpy() for p in (model.head.weight, model.head.bias))
 
+    counts = np.ones(3)  # what each of the buffer, one of a class, counts: constant, by the head after a step on weights 1
+    if val_loss.startswith("balanced"):
+        stepped = head_step(weight, bias, features, data.labels[idx], np.ones(16), trainer.config.lr)
+        forces = np.exp(-0.7 * mean_loss(*stepped, features_V, data.labels[pool]))
+        counts = forces.mean() / forces
+        assert counts.min() > 0.1 and counts.max() < 10 and counts.std() > 0.1, "none at a bound, nor all alike"
+
     def loss_after(weights):
         own = -mean_loss(*head_step(weight, bias, features, data.labels[idx], weights, trainer.config.lr), features_V,
                          data.labels[pool])
-        return (-own if val_loss == "cross_entropy" else (1 - np.exp(0.7 * own)) / 0.7).mean()
+        return (counts * (-own if val_loss == "cross_entropy" else (1 - np.exp(0.7 * own)) / 0.7)).mean()
 
     slopes = np.array([(loss_after(1 + 1e-4 * unit) - loss_after(1 - 1e-4 * unit)) / 2e-4 for unit in np.eye(16)])
     expected = np.maximum(0, -slopes)

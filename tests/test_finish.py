@@ -8,17 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch.nn import functional as F
 
 from engine import roles
-from engine.batches import normalize
 from engine.data import Dataset, load_dataset
 from engine.manifest import DECISIONS_NAME, read_decisions
 from engine.signals import SignalRecord
 from engine.train import train
 from engine.trainer import Trainer
 from tests.fakes import make_project
-from tests.test_trainer import config_of, run_epochs, same_parameters
+from tests.test_trainer import config_of, run_epochs, same_parameters, weights_of
 
 LEARNERS = ("molere", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net")
 THIRDS = {"epochs": 6, "warmup_fraction": 1 / 3, "finish_fraction": 1 / 3, "val_fraction": 0.2, "guard": "off"}
@@ -89,7 +87,7 @@ def same(a, b) -> bool:
 
 
 @pytest.mark.parametrize("method", ["molere", "meta_weight_net"])
-def test_the_weights_of_the_end_are_the_averages_of_the_epochs_before(data, method):
+def test_the_weights_of_the_end_are_the_averages_of_the_epochs_before_and_else_the_reweighters(data, method):
     trainer = trainer_of(data, method=method, reweighter={"every": 1, "val_batch_size": 8})
     naive = np.full(data.num_train, np.nan)
     for epoch in range(1, 5):
@@ -100,18 +98,19 @@ def test_the_weights_of_the_end_are_the_averages_of_the_epochs_before(data, meth
     assert np.nanstd(naive) > 0.01 and np.isnan(naive[PINNED_OUT]).all()
     trainer.start_epoch(5)
     order, pool, expected = trainer._order(5), trainer._validation_pool(), np.full(data.num_train, np.nan)
-    known = np.where(np.isnan(naive), 1.0, naive)
+    now_of_unknown: list[float] = []
     for step in range(trainer.num_steps):
         rows = order[step * 16:(step + 1) * 16]
-        weights = known[rows] / known[rows].mean()
-        expected[rows] = weights
-        model, idx = copy.deepcopy(trainer.model).train(), data.train_idx[rows]
-        losses = F.cross_entropy(model(normalize(torch.from_numpy(data.images[idx])))[0],
-                                 torch.from_numpy(data.labels[idx]), reduction="none")
+        model = copy.deepcopy(trainer.model).train()
+        now, losses = weights_of(trainer, model, rows)
+        weights = np.where(np.isnan(naive[rows]), now.detach().numpy(), naive[rows])
+        weights = expected[rows] = weights / weights.mean()
+        now_of_unknown += now[torch.from_numpy(np.isnan(naive[rows]))].tolist()
         (torch.from_numpy(weights).float() * losses).mean().backward()
         trainer._step(5, step, order, pool)
         for ours, own in zip(trainer.model.parameters(), model.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, own.grad, rtol=1e-3, atol=1e-5)
+    assert len(now_of_unknown) > 5 and max(abs(weight - 1) for weight in now_of_unknown) > 0.01
     trainer._end_epoch(5)
     np.testing.assert_allclose(trainer.record.tensors["weight"].numpy(), expected / np.nanmean(expected), rtol=1e-4)
 

@@ -302,7 +302,7 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, 
                         lambda: seen.append([p.grad.clone() for p in trainer.weighting.reweighter.parameters()]))
     for step in range(3):
         weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), order[step * 16:(step + 1) * 16])
-        slopes = hypergradient / trainer._set_learning_rate(1, step)
+        slopes = hypergradient * 16 / trainer._set_learning_rate(1, step)
         if step % 2 == 0:
             peak = max(0.99 * peak, float(slopes.square().mean().sqrt()))
         loss = (weights * slopes / peak).mean() + 0.5 * (weights - 1).square().mean()

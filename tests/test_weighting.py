@@ -241,10 +241,12 @@ def test_the_floor_of_an_epoch_is_by_the_share_disputed_among_the_active_known(d
     assert trainer.weighting.reweighter.low == pytest.approx(0.05 + 0.45 * (1 - (2 / 30) / 0.25))
 
 
-def test_settled_weights_are_the_averages_of_mean_one_and_neutral_where_there_is_none():
-    nan = float("nan")
-    assert make_weighting().settled(torch.tensor([0.5, nan, 2.5])).tolist() == pytest.approx([0.375, 0.75, 1.875])
-    assert make_weighting().settled(torch.tensor([nan, nan])).tolist() == [1, 1]
+def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_none_of_mean_one():
+    nan, now = float("nan"), torch.tensor([3.0, 0.5, 9.0, 0.1], requires_grad=True)
+    settled = make_weighting().settled(torch.tensor([0.5, nan, 2.5, 1.0]), now)
+    assert settled.tolist() == pytest.approx([4 * share / 4.5 for share in (0.5, 0.5, 2.5, 1.0)])
+    assert not settled.requires_grad
+    assert make_weighting().settled(torch.tensor([nan, nan]), torch.tensor([1.5, 4.5])).tolist() == [0.5, 1.5]
 
 
 def test_a_checkpoint_restores_all_that_the_next_step_depends_on():
