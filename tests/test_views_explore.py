@@ -377,7 +377,7 @@ def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
     assert withheld[0].startswith("In training, not in validation: withheld by the guard")
     assert "held-out predictions name y instead" in " ".join(withheld)
     later = " ".join(reasons.reasons(table.assign(why=""), 1, config, "", False))
-    assert "the next epoch would have considered" in later
+    assert "the next split would have considered" in later
     out = reasons.reasons(table, 2, config, "", False)
     assert out[-1] == "Since this run a person excluded it: that takes effect in the next run."
     assert "label quality" not in " ".join(out).lower()

@@ -44,11 +44,11 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
                      f"class, counted from the sample it most wants in validation. About {quota:,} of the class go "
                      "there.")
         if role == "validation" and why.startswith(ROUTED) and rank[0] > quota:
-            found.append("Many that the splitter wants more were passed over: the guard withholds every sample whose "
+            found.append("Many that the splitter wants more were passed over: the guard withholds samples whose "
                          "label held-out predictions do not support, and coverage keeps some of each neighbourhood in "
                          "training. This probability is also from after the epoch, roles are from before it.")
         if role == "train" and not why and rank[0] <= quota:
-            found.append("Roles are set before an epoch and this probability is from after it: the next epoch would "
+            found.append("Roles are set before an epoch and this probability is from after it: the next split would "
                          "have considered the sample, unless the guard doubts its label.")
     share = row.get("route_share")
     if not pd.isna(share):
