@@ -1,0 +1,87 @@
+"""What every config class is made of: fields that carry help, unit and range, and their reading and checking.
+
+Imports no torch, as engine.config does not.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import field
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting the user gave is unknown, of the wrong type or out of range. One line, ready to show."""
+
+
+def setting(default: Any, help: str, *, unit: str = "", low: float | None = None, high: float | None = None,
+            choices: tuple[str, ...] | None = None, advanced: bool = False) -> Any:
+    """A dataclass field that carries its help, unit, inclusive range or choices."""
+    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "advanced": advanced}
+    return field(default=default, metadata=metadata)
+
+
+def settings_of(cls: type) -> list[dict[str, Any]]:
+    """Every setting of a config class in order: name, default, type, help, unit, low, high, choices, advanced."""
+    hints = typing.get_type_hints(cls)
+    return [{"name": f.name, "default": f.default, "type": hints[f.name], **f.metadata}
+            for f in dataclasses.fields(cls) if f.metadata]
+
+
+def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any, Any, Any]]:
+    """(dotted name, value, metadata, type) of every setting, nested ones included."""
+    hints = typing.get_type_hints(type(config))
+    found = []
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            found += leaves(value, f"{prefix}{f.name}.")
+        else:
+            found.append((prefix + f.name, value, f.metadata, hints[f.name]))
+    return found
+
+
+def check(name: str, value: Any, spec: Any, kind: Any) -> None:
+    """Raise ConfigError unless value has the field's type and lies in its range or choices."""
+    allowed = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if value is None and type(None) in allowed:
+        return
+    base = next(t for t in allowed if t is not type(None))
+    fits = isinstance(value, (int, float)) if base is float else isinstance(value, base)
+    if not fits or (isinstance(value, bool) and base is not bool):
+        raise ConfigError(f"{name} must be of type {base.__name__}; got {value!r}")
+    if spec.get("choices") and value not in spec["choices"]:
+        raise ConfigError(f"{name} must be one of {', '.join(spec['choices'])}; got {value!r}")
+    if base in (int, float):
+        low, high = spec["low"], spec["high"]
+        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+            raise ConfigError(f"{name} must lie in [{low}, {high}]; got {value!r}")
+
+
+def build(cls: type, values: Any, prefix: str) -> Any:
+    """Instantiate a (possibly nested) config class from plain values, refusing unknown keys."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{prefix.rstrip('.') or 'the configuration'} must be an object of settings; got {values!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = [k for k in values if k not in fields]
+    if unknown:
+        raise ConfigError(f"no setting named {prefix}{unknown[0]}; there are {', '.join(sorted(fields))}")
+    hints = typing.get_type_hints(cls)
+    built = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]) and not dataclasses.is_dataclass(value):
+            value = build(typing.cast(type, hints[name]), value, f"{prefix}{name}.")
+        elif value == "none" and "none" not in (fields[name].metadata.get("choices") or ()):
+            value = None  # "none" on the command line means off, unless it is one of the choices
+        built[name] = value
+    return cls(**built)
+
+
+def parse(text: str) -> Any:
+    """A command-line value: JSON where it parses (numbers, true, null), else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return {"True": True, "False": False}.get(text, text)
