@@ -7,6 +7,7 @@ import torch
 from engine.assignment import EpochRoles, assign
 from engine.config import RunConfig
 from engine.data import Dataset
+from engine.roles import rotation_groups
 from engine.signals import SignalRecord
 
 NUM = 40
@@ -105,6 +106,18 @@ def test_rotation_turns_and_rests_neither_the_routed_nor_pinned_nor_excluded_nor
     expected = set(range(NUM)) - set(rows(current.routed)) - {7, 8, 11}
     assert sorted(seen) == sorted(expected), "each of the rest once in four epochs"
     assert not roles_of(epoch=10, rotation_groups=4).resting.any()
+
+
+def test_in_few_epochs_everybody_is_held_out_at_least_once_all_the_same():
+    config = RunConfig(epochs=8, rotation_groups=8)
+    groups = rotation_groups(NUM, config.num_rotation_groups, np.random.default_rng(0))
+    heldout, current = np.zeros(NUM, int), None
+    for epoch in range(1, 9):
+        current = roles_of(epoch=epoch, previous=current, groups=groups, epochs=8, rotation_groups=8)
+        if not current.is_finish:
+            heldout += current.routed | current.resting
+    assert current.is_finish and heldout.min() == 1 and current.routed.sum() == 4
+    assert (heldout[~current.routed] == 1).all(), "and who is not in validation no more than once in six epochs"
 
 
 @pytest.mark.parametrize("num_free", [1, 2])

@@ -164,6 +164,13 @@ def test_warmup_is_rounded_up(fraction: float, epochs: int, expected: int) -> No
 
 
 @pytest.mark.parametrize(("values", "expected"), [
+    ({}, 8), ({"epochs": 10}, 8), ({"epochs": 8}, 6), ({"epochs": 4}, 3), ({"epochs": 2}, 2), ({"epochs": 1}, 2),
+    ({"rotation_groups": 3}, 3), ({"rotation_groups": 30}, 16), ({"epochs": 8, "rotation_groups": None}, None)])
+def test_there_are_no_more_groups_than_epochs_before_the_finish(values: dict[str, Any], expected: int | None) -> None:
+    assert RunConfig(**values).num_rotation_groups == expected
+
+
+@pytest.mark.parametrize(("values", "expected"), [
     ({}, 17), ({"epochs": 4}, 4), ({"epochs": 2}, 3), ({"finish_fraction": 0.0}, 21), ({"finish_fraction": 0.9}, 6),
     ({"finish_fraction": 1.0, "warmup_fraction": 0.0}, 2), ({"warmup_fraction": 1.0}, 21), ({"epochs": 1}, 2),
     ({"method": "lrw_random"}, 17), ({"method": "lrw_easy"}, 17), ({"method": "lrw_hard"}, 17),
