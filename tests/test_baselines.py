@@ -356,7 +356,7 @@ def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_wei
         features_V = model(normalize(torch.from_numpy(data.images[pool])))[1].double().numpy()
     weight, bias = (p.detach().double().numpy() for p in (model.head.weight, model.head.bias))
 
-    counts = np.ones(3)  # what each of the buffer, one of a class, counts: constant, by the head after a step on weights 1
+    counts = np.ones(3)  # what each of the buffer, one of a class, counts: fixed, by the head after a step on weights 1
     if val_loss.startswith("balanced"):
         stepped = head_step(weight, bias, features, data.labels[idx], np.ones(16), trainer.config.lr)
         forces = np.exp(-0.7 * mean_loss(*stepped, features_V, data.labels[pool]))
