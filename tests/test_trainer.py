@@ -170,17 +170,17 @@ def test_a_common_shift_of_the_hypergradient_moves_no_weight():
 
 
 def test_weights_learn_to_favour_samples_that_help_validation(data):
-    """Half of the training labels shuffled, validation clean: after training, right samples must weigh more."""
+    """Three in ten training labels wrong, validation clean: after training, right samples must weigh more."""
     rng = np.random.default_rng(0)
-    labels, wrong = data.clean_labels.copy(), rng.choice(data.num_train, 45, replace=False)
-    labels[data.train_idx[wrong]] = (labels[data.train_idx[wrong]] + 1 + rng.integers(0, 2, 45)) % 3
+    labels, wrong = data.clean_labels.copy(), rng.choice(data.num_train, 27, replace=False)
+    labels[data.train_idx[wrong]] = (labels[data.train_idx[wrong]] + 1 + rng.integers(0, 2, 27)) % 3
     noisy = dataclasses.replace(data, labels=labels)
     config = config_of(method="lrw_random", validation="clean", epochs=12, warmup_fraction=0.2, rotation_groups=None,
-                       reweighter={"every": 1, "val_batch_size": 12, "lr": 0.02, "inputs": "features_label_loss"})
+                       reweighter={"every": 1, "val_batch_size": 12, "lr": 0.02})
     trainer = run_epochs(Trainer(config, noisy), range(1, 13))
     weights = trainer.record.tensors["weight"].numpy()
     is_wrong = np.isin(np.arange(data.num_train), wrong)
-    assert np.nanmean(weights[~is_wrong]) > np.nanmean(weights[is_wrong]) + 0.05
+    assert np.nanmean(weights[~is_wrong]) > np.nanmean(weights[is_wrong]) + 0.4
 
 
 def test_a_non_finite_loss_stops_before_the_update_and_names_step_and_samples(data):
