@@ -312,6 +312,7 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, 
         assert len(seen) - before == (step % 2 == 0)
         for ours, naive in zip(seen[-1] if step % 2 == 0 else [], expected, strict=False):
             torch.testing.assert_close(ours, naive, rtol=1e-3, atol=1e-6)
+    assert float(trainer.weighting.peak) == pytest.approx(peak), "by sample, whatever the size of the batch"
 
 
 @pytest.mark.parametrize(("source", "expected"), [("random", "routed"), ("clean", "clean"), ("learned", "routed")])
