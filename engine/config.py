@@ -194,7 +194,7 @@ class RunConfig:
     @property
     def num_rotation_groups(self) -> int | None:
         """rotation_groups, but no more than there are epochs to rest in, so that everybody is held out once."""
-        return self.rotation_groups and min(self.rotation_groups, max(self.first_finish_epoch - 1, 2))
+        return self.rotation_groups and min(self.rotation_groups, max(min(self.first_finish_epoch, self.epochs) - 1, 2))
 
     @property
     def warmup_epochs(self) -> int:

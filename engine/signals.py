@@ -47,9 +47,10 @@ class SignalRecord:
         self.tensors["seen"].zero_()
 
     def observe_training(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
-                         losses_B: Tensor, weights_B: Tensor) -> None:
+                         losses_B: Tensor, weights_B: Tensor, is_judged_B: Tensor) -> None:
         """A training batch as the classifier saw it, before its step. Counts towards aum and forgetting once an epoch
-        a sample, also where the order passes over a sample twice."""
+        a sample, also where the order passes over a sample twice. is_judged_B: bool, whose margin, loss and prediction
+        stay as they were last held out: the routed, when they train at the end of a run."""
         t, logits_BC = self.tensors, logits_BC.detach()
         margins_B = margins(logits_BC, labels_B)
         correct_B = margins_B > 0
@@ -58,10 +59,10 @@ class SignalRecord:
         t["train_epochs"][rows_B] += first_B.to(torch.int32)
         t["forgetting"][rows_B] += (first_B & t["was_correct"][rows_B] & ~correct_B).to(torch.int32)
         t["was_correct"][rows_B] = torch.where(first_B, correct_B, t["was_correct"][rows_B])
-        t["margin"][rows_B] = margins_B
-        t["loss"][rows_B] = losses_B.detach()
+        for name, values_B in (("margin", margins_B), ("loss", losses_B.detach()),
+                               ("prediction", logits_BC.argmax(1))):
+            t[name][rows_B] = torch.where(is_judged_B, t[name][rows_B], values_B)
         t["weight"][rows_B] = weights_B.detach()
-        t["prediction"][rows_B] = logits_BC.argmax(1)
         t["features"][rows_B] = features_BD.detach().to(torch.float16)
         t["has_features"][rows_B] = True
         t["seen"][rows_B] = True

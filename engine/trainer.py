@@ -221,9 +221,10 @@ class Trainer:
         is a race between threads, and the run would not repeat bit for bit."""
         unique, first = np.unique(rows, return_index=True)
         keep = torch.from_numpy(first).to(self.device)
+        is_judged = self.epoch_roles.routed[unique] & self.epoch_roles.is_finish
         self.record.observe_training(torch.from_numpy(unique).to(self.device), logits_B.detach()[keep],
                                      features_B.detach()[keep], labels_B[keep], losses_B.detach()[keep],
-                                     weights_B.detach()[keep])
+                                     weights_B.detach()[keep], torch.from_numpy(is_judged).to(self.device))
         if self.proxy and values_B is not None:
             self.proxy.observe(torch.from_numpy(unique).to(self.device), values_B[keep])
 

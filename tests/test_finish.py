@@ -73,6 +73,11 @@ def test_at_the_end_only_the_classifier_learns_and_the_record_of_holding_out_sta
     assert not same(before["model"], after["model"])
     for name in ("p_train", "route_count", "scored_epochs", "weight_average"):
         assert same(before["record"][name], after["record"][name]), name
+    judged = torch.from_numpy(trainer.epoch_roles.routed & (data.pins == 0))
+    for name in ("margin", "loss", "prediction"):
+        assert same(before["record"][name][judged], after["record"][name][judged]), f"{name} of the routed is held out"
+    free = torch.from_numpy(~trainer.epoch_roles.routed & trainer.active)
+    assert not same(before["record"]["margin"][free], after["record"]["margin"][free])
     assert before["record"]["route_count"].sum() > 0 and before["record"]["weight_average"].isfinite().any()
     more = after["record"]["heldout_epochs"] - before["record"]["heldout_epochs"]
     assert more.nonzero().flatten().tolist() == PINNED_OUT and more[PINNED_OUT].tolist() == [2, 2]

@@ -25,7 +25,7 @@ def new_record() -> SignalRecord:
 def observe(record: SignalRecord, *own: float, weights=(1.0, 1.0, 1.0, 1.0)) -> None:
     num = len(own)
     record.observe_training(torch.arange(num), logits_of(*own), torch.ones(num, 3), LABELS[:num], torch.ones(num),
-                            torch.tensor(weights[:num]))
+                            torch.tensor(weights[:num]), torch.zeros(num, dtype=torch.bool))
 
 
 def frame_of(record: SignalRecord, roles=(0, 0, 0, 0), suggestions=(-1, -1, -1, -1)):

@@ -58,7 +58,8 @@ def test_a_record_as_input_is_what_earlier_epochs_said():
             if told is heldout:
                 record.observe_heldout(*args, epoch)
             else:
-                record.observe_training(*args, torch.ones(len(rows)), torch.ones(len(rows)))
+                ones = torch.ones(len(rows))
+                record.observe_training(*args, ones, ones, torch.zeros(len(rows), dtype=torch.bool))
             for row, own in zip(rows, logits, strict=True):
                 y = int(labels[row])
                 probs = torch.softmax(own, 0).tolist()
