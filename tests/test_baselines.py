@@ -428,11 +428,11 @@ def test_each_epoch_the_buffer_is_filled_by_what_training_has_seen(data, monkeyp
     naive, before, labels = np.zeros(data.num_train), fsr.ProxyBuffer.observe, data.train_labels
     observe = trainer.record.observe_training
 
-    def watching(rows, logits, features, labels_B, losses, weights):
+    def watching(rows, logits, features, labels_B, losses, weights, is_judged):
         if value == "confidence":
             own = torch.softmax(logits, 1)[torch.arange(len(rows)), labels_B].numpy()
             naive[rows.numpy()] = 0.9 * naive[rows.numpy()] + 0.1 * own
-        observe(rows, logits, features, labels_B, losses, weights)
+        observe(rows, logits, features, labels_B, losses, weights, is_judged)
 
     def noting(self, rows, values):
         if value == "meta_margin":
