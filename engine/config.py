@@ -43,8 +43,9 @@ class ReweighterConfig:
     val_batch_size: int = setting(
         128, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=2, high=8192)
     inputs: str = setting(
-        "all", "What the reweighter sees of a sample. The paper's sees the image alone (features). record: label, loss "
-        "and what earlier epochs said of it, held out and in training; all: the record and the features.",
+        "all", "What the reweighter sees of a sample. The paper's sees the image alone (features). record: label, "
+        "loss, what earlier epochs said of it, held out and in training, and how its gradient agrees with that of "
+        "validation; all: the record and the features.",
         choices=WEIGHT_INPUTS)
     val_loss: str = setting(
         "balanced_generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded: wrong "
@@ -52,12 +53,13 @@ class ReweighterConfig:
         "up; balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
     min_weight: float = setting(
         0.05, "Smallest weight before normalisation where a quarter of the labels or more are disputed; the fewer are, "
-        "the nearer to 0.5 the smallest weight is.", low=0.0, high=1.0)
+        "the nearer to 1 the smallest weight is (before normalisation they start halfway between the bounds).",
+        low=0.0, high=1.0)
     max_weight: float = setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
     lr: float = setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
     hidden: int = setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
     uniform_pull: float = setting(
-        0.02, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
+        0.05, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
         low=0.0, high=100.0)
 
 

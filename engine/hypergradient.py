@@ -39,6 +39,8 @@ class MetaProblem:
     val_loss: PerSampleLoss
     train_pass: tuple[Tensor, Tensor] | None = None
     """Logits (B, C) and features (B, D) of the training batch at theta, where the step has them already."""
+    val_pass: tuple[Tensor, Tensor] | None = None
+    """The same of the validation batch."""
 
 
 @contextlib.contextmanager
@@ -68,7 +70,7 @@ def last_layer(problem: MetaProblem) -> Tensor:
     model, num_train = problem.model, len(problem.labels_B)
     with frozen_running_statistics(model), torch.no_grad():
         logits_B, features_B = problem.train_pass or model(problem.images_B)
-        _, features_V = model(problem.images_V)
+        _, features_V = problem.val_pass or model(problem.images_V)
         features_B = features_B.detach()
         grads_B = _logit_gradients(logits_B, problem.labels_B, problem.train_loss)
         weighted_B = grads_B * (problem.weights_B / num_train)[:, None]
@@ -146,6 +148,26 @@ def _validation_gradient(problem: MetaProblem, params: dict[str, Tensor]) -> dic
         logits_V, _ = functional_call(problem.model, dict(zip(names, hats, strict=True)), (problem.images_V,))
         v = torch.autograd.grad(problem.val_loss(logits_V, problem.labels_V).mean(), hats)
     return dict(zip(names, v, strict=True))
+
+
+def head_gradient(logits_VC: Tensor, features_VD: Tensor, labels_V: Tensor, loss: PerSampleLoss) -> Tensor:
+    """Gradient of the mean loss by the head's weight and, in the last column, its bias: (C, D + 1)."""
+    grads_VC = _logit_gradients(logits_VC, labels_V, loss) / len(labels_V)
+    return torch.cat([grads_VC.T @ features_VD, grads_VC.sum(0)[:, None]], dim=1)
+
+
+def head_agreement(gradient_CE: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
+                   loss: PerSampleLoss) -> Tensor:
+    """Cosine in [-1, 1] of each sample's own head gradient with gradient_CE (C, D + 1) of head_gradient, (B,).
+
+    Above 0: a step on this sample alone would lower the loss that gradient_CE is of. 0 where either vanishes.
+    """
+    grads_BC = _logit_gradients(logits_BC, labels_B, loss)
+    features_BE = torch.cat([features_BD, torch.ones_like(features_BD[:, :1])], dim=1)
+    # Each sample's gradient is the outer product of these two, so its length is the product of theirs.
+    lengths_B = grads_BC.norm(dim=1) * features_BE.norm(dim=1) * gradient_CE.norm()
+    cosines_B: Tensor = (features_BE @ gradient_CE.T * grads_BC).sum(1) / lengths_B.clamp(min=1e-20)
+    return cosines_B
 
 
 def _logit_gradients(logits: Tensor, labels: Tensor, loss: PerSampleLoss) -> Tensor:

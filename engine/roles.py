@@ -52,6 +52,12 @@ def confident_suggestion(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N:
     return np.where(is_suspected_N, best_N, -1)
 
 
+NOISY_SHARE = 0.25
+"""Share of all labels disputed at which guard and weights take the data for noisy; below it they are more careful the
+nearer to 0 it is, since a classifier's own errors look the same."""
+STRICTNESS = 2.0
+"""In noisy data so many times as many of a class wait as are disputed: a classifier that trains on wrong labels agrees
+with some of them, and the splitter finds just those."""
 GUARD_ROOM = 1.5
 """A class has at least so many times its quota of validation to choose from, whatever the guard says of it."""
 
@@ -60,17 +66,23 @@ def guarded(kind: str, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: n
             fraction: float) -> np.ndarray:
     """Who may be routed, (N,) bool: known from held-out predictions, and not disputed by them.
 
-    "confident": they do not confidently name another class. "agree": moreover their most probable class is the label.
+    "confident": they do not confidently name another class. "agree": moreover their most probable class is the label,
+    and where many labels are disputed those of the class with the lowest margins wait as well.
     A class of which too few pass to fill its `fraction` lets the least disputed of the rest pass: without them a class
     that the classifier cannot predict yet has no voice in validation, its weights fall, and it is never learned
     (benchmarks/LOG.md).
     """
-    passed = is_known_N & (confident_suggestion(probs_NC, labels_N, is_known_N) < 0)
+    disputed_N = confident_suggestion(probs_NC, labels_N, is_known_N) >= 0
+    passed = is_known_N & ~disputed_N
     if kind == "agree":
         passed &= probs_NC.argmax(1) == labels_N
     margins_N = label_margins(probs_NC, labels_N)
+    strictness = STRICTNESS * min(float(disputed_N[is_known_N].mean()) / NOISY_SHARE, 1.0) if is_known_N.any() else 0.0
     for c in np.unique(labels_N[is_known_N]):
         members = np.flatnonzero(is_known_N & (labels_N == c))
+        if kind == "agree":
+            num_waiting = round(strictness * int(disputed_N[members].sum()))
+            passed[members[np.argsort(margins_N[members], kind="stable")[:num_waiting]]] = False
         num_missing = math.ceil(GUARD_ROOM * fraction * len(members)) - int(passed[members].sum())
         disputed = members[~passed[members]]
         passed[disputed[np.argsort(-margins_N[disputed], kind="stable")[:max(num_missing, 0)]]] = True

@@ -7,7 +7,7 @@ C classes, D features.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from engine.best import BestEpoch
 from engine.checkpoint import CheckpointError
 from engine.config import RunConfig
 from engine.data import Dataset
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
-from engine.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics, head_gradient
+from engine.losses import LOSS_FUNCTIONS, cross_entropy, generalized_cross_entropy
 from engine.networks import Splitter, make_classifier
 from engine.rundir import ROLES
 from engine.signals import SignalRecord
@@ -34,6 +34,17 @@ CERTAIN_LOGIT = 15.0
 """A pin's logit: p = 1 - 3e-7, as near to certain as float32 keeps apart from 1."""
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in the epoch); raises to stop the training there."""
+
+
+class ValidationBatch(NamedTuple):
+    """Validation samples of one meta step, under the classifier as it is; V samples, C classes, D features."""
+
+    images_V: Tensor
+    labels_V: Tensor
+    forward_pass: tuple[Tensor, Tensor]
+    """Logits (V, C) and features (V, D)."""
+    head_gradient: Tensor
+    """(C, D + 1)."""
 
 
 class NonFiniteError(RuntimeError):
@@ -187,23 +198,26 @@ class Trainer:
         logits_B, features_B = self.model(images_B)
         losses_B = cross_entropy(logits_B, labels_B)
         weights_B, objective = torch.ones_like(losses_B), losses_B.mean()
-        is_meta = False
+        is_due = len(pool) > 0 and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish
+        is_meta = self.weighting is not None and is_due and step % config.reweighter.every == 0
         if self.weighting and not self.epoch_roles.is_warmup:
+            if is_meta:
+                validation = self._validation_batch(pool, stream(config.seed, "validation", epoch, step))
+                self.weighting.observe_validation(validation.head_gradient)
             rows_B = torch.from_numpy(rows).to(self.device)
             weights_B = self.weighting.weigh(features_B, labels_B, losses_B,
-                                             record_inputs(self.record, rows_B, labels_B))
+                                             record_inputs(self.record, rows_B, labels_B, self.weighting.agreement(
+                                                 logits_B, features_B, labels_B)))
             if self.epoch_roles.is_finish:
                 weights_B = self.weighting.settled(self.record.tensors["weight_average"][rows_B], weights_B)
             objective = (weights_B.detach() * losses_B).mean()
-            is_meta = len(pool) > 0 and step % config.reweighter.every == 0 and not self.epoch_roles.is_finish
             if is_meta:
-                slopes_B = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, pool, lr,
-                                               stream(config.seed, "validation", epoch, step))
+                slopes_B = self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B, validation, lr)
                 objective = objective + self.weighting.objective(weights_B, slopes_B * (len(rows) / lr))
-        if config.weight_source == "online" and not self.epoch_roles.is_warmup and len(pool):
-            weights_B = fsr.online_weights(self._hypergradient(
-                images_B, labels_B, weights_B, logits_B, features_B, pool, config.lr,
-                stream(config.seed, "validation", epoch, step)))
+        if config.weight_source == "online" and is_due:
+            validation = self._validation_batch(pool, stream(config.seed, "validation", epoch, step))
+            weights_B = fsr.online_weights(self._hypergradient(images_B, labels_B, weights_B, logits_B, features_B,
+                                                               validation, config.lr))
             objective = (weights_B * losses_B).mean()
         values_B = self._proxy_values(logits_B.detach(), features_B.detach(), labels_B) if self.proxy else None
         self._classifier_step(objective, losses_B, epoch, step, idx)
@@ -246,16 +260,24 @@ class Trainer:
             group["lr"] = lr
         return lr
 
-    def _hypergradient(self, images_B: Tensor, labels_B: Tensor, weights_B: Tensor, logits_B: Tensor,
-                       features_B: Tensor, pool: np.ndarray, lr: float, rng: np.random.Generator) -> Tensor:
-        """The hypergradient on a fresh, class-stratified validation batch: a gradient some steps old is not safe."""
+    def _validation_batch(self, pool: np.ndarray, rng: np.random.Generator) -> ValidationBatch:
+        """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
         idx = roles.stratified_draw(pool, self.data.labels[pool], self.config.reweighter.val_batch_size, rng)
         idx = np.repeat(idx, 2) if len(idx) == 1 else idx  # one sample alone has no batch statistics
+        images_V, labels_V = self.store.batch(idx), self.labels[torch.from_numpy(idx).to(self.device)]
+        val_loss = LOSS_FUNCTIONS[self.config.reweighter.val_loss]
+        with torch.no_grad(), frozen_running_statistics(self.model):
+            logits_V, features_V = self.model(images_V)
+        return ValidationBatch(images_V, labels_V, (logits_V, features_V),
+                               head_gradient(logits_V, features_V, labels_V, val_loss))
+
+    def _hypergradient(self, images_B: Tensor, labels_B: Tensor, weights_B: Tensor, logits_B: Tensor,
+                       features_B: Tensor, validation: ValidationBatch, lr: float) -> Tensor:
         problem = MetaProblem(
             model=self.model, images_B=images_B, labels_B=labels_B, weights_B=weights_B.detach(),
-            images_V=self.store.batch(idx), labels_V=self.labels[torch.from_numpy(idx).to(self.device)], lr=lr,
-            train_loss=cross_entropy, val_loss=LOSS_FUNCTIONS[self.config.reweighter.val_loss],
-            train_pass=(logits_B.detach(), features_B.detach()))
+            images_V=validation.images_V, labels_V=validation.labels_V, lr=lr, train_loss=cross_entropy,
+            val_loss=LOSS_FUNCTIONS[self.config.reweighter.val_loss],
+            train_pass=(logits_B.detach(), features_B.detach()), val_pass=validation.forward_pass)
         return HYPERGRADIENT_FUNCTIONS[self.config.reweighter.hypergradient](problem)
 
     def _classifier_step(self, objective: Tensor, losses_B: Tensor, epoch: int, step: int, idx: np.ndarray) -> None:
@@ -299,7 +321,7 @@ class Trainer:
             config.splitter, config.val_fraction, self.data.num_classes,
             validation_logits_V=self.splitter(features_V, torch.softmax(logits_V, dim=1), labels_V),
             is_correct_V=logits_V.argmax(1) == labels_V,
-            losses_V=LOSS_FUNCTIONS[config.reweighter.val_loss](logits_V, labels_V),
+            losses_V=generalized_cross_entropy(logits_V, labels_V),
             random_logits_R=self._pinned(self.splitter(features_R, probs_R, labels_R), rows_R), labels_R=labels_R)
         self.splitter_optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

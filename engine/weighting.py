@@ -1,6 +1,6 @@
 """Sample weights while training: the reweighter, what it sees, and the steps it takes on the hypergradient.
 
-Computes no hypergradient and touches no classifier. B train batch, C classes, D features.
+Computes no hypergradient and touches no classifier. B train batch, C classes, D features, E = D + 1.
 """
 
 from typing import Any
@@ -10,17 +10,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.config import ReweighterConfig
+from engine.hypergradient import head_agreement
+from engine.losses import cross_entropy
 from engine.networks import Reweighter, standardize
+from engine.roles import NOISY_SHARE
 from engine.signals import SignalRecord
 
-NUM_RECORD_INPUTS = 5
+NUM_RECORD_INPUTS = 6
 PEAK_DECAY = 0.99
 """A step's hypergradient is measured against the largest of late; the past fades by this share each update."""
 LARGEST_LOSS = 10.0
-CAUTIOUS_FLOOR = 0.5
-NOISY_SHARE = 0.25
-"""Where nobody's label is disputed no raw weight falls below the cautious floor; where this share is, min_weight alone
-holds. A low weight is for wrong labels; among right ones it silences whom the classifier does not understand yet."""
+CAUTIOUS_FLOOR = 1.0
+"""Where nobody's label is disputed no raw weight falls below this; from NOISY_SHARE on min_weight alone holds. A low
+weight is for wrong labels; among right ones it silences whom the classifier does not understand yet. Raw weights start
+halfway between their bounds, so this is about 0.4 of the mean."""
+VALIDATION_DECAY = 0.5
+"""Of the moving average of the validation gradient, over meta steps: one batch's is half sampling noise."""
+LARGEST_AGREEMENT = 3.0
 AVERAGE_DECAY = 0.7
 """Of the moving average of a sample's weights over epochs, under which a run finishes."""
 FEATURE_NORM = 2.0
@@ -43,6 +49,7 @@ class Weighting:
         self.reweighter.to(device)
         self.optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.lr)
         self.peak = torch.zeros((), device=device)
+        self.val_gradient = torch.zeros(num_classes, num_features + 1, device=device)
 
     def weigh(self, features_BD: Tensor, labels_B: Tensor, losses_B: Tensor, record_BK: Tensor) -> Tensor:
         """Weights (B,) of mean 1, with a gradient to the reweighter alone. record_BK: record_inputs of the batch."""
@@ -61,6 +68,24 @@ class Weighting:
             parts.append(record_BK)
         weights_B = self.reweighter(torch.cat(parts, dim=1))
         return weights_B
+
+    def agreement(self, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """How each sample's own gradient agrees with that of the validation batches so far, (B,) in units of the root
+        mean square over the batch; above 0 it would help them now. 0 for all before the first of them.
+
+        It tells the reweighter at every step what it could not learn by heart in its few updates: whom the classifier
+        is about to learn against its validation samples. The latest batch counts half, the one whose hypergradient the
+        weights then answer; without it the gain under noise was half as large. A direction, since the length is the
+        loss's: weights that follow the length as well fall for whoever is fitted (benchmarks/LOG.md).
+        """
+        cosines_B = head_agreement(self.val_gradient, logits_BC.detach(), features_BD.detach(), labels_B, cross_entropy)
+        scaled_B = cosines_B / cosines_B.square().mean().sqrt().clamp(min=1e-6)
+        return scaled_B.clamp(-LARGEST_AGREEMENT, LARGEST_AGREEMENT)
+
+    def observe_validation(self, gradient_CE: Tensor) -> None:
+        """Take the head gradient of a validation batch (engine.hypergradient.head_gradient) into the average. Its
+        length, too small at first, does not matter: agreement is about its direction."""
+        self.val_gradient = VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CE
 
     def set_floor(self, disputed_frac: float) -> None:
         """How low a raw weight may fall, by the share of samples whose label their held-out predictions confidently
@@ -97,12 +122,13 @@ class Weighting:
 
     def state_dict(self) -> dict[str, Any]:
         return {"reweighter": self.reweighter.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "peak": self.peak, "low": self.reweighter.low}
+                "peak": self.peak, "low": self.reweighter.low, "val_gradient": self.val_gradient}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reweighter.load_state_dict(state["reweighter"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.peak = state["peak"].to(self.peak.device)
+        self.val_gradient = state["val_gradient"].to(self.peak.device)
         self.reweighter.low = state["low"]
 
 
@@ -114,9 +140,10 @@ def num_inputs(inputs: str, num_features: int, num_classes: int) -> int:
             "all": num_features + label_and_loss + NUM_RECORD_INPUTS}[inputs]
 
 
-def record_inputs(record: SignalRecord, rows_B: Tensor, labels_B: Tensor) -> Tensor:
-    """What is known of each sample from the epochs before, (B, 5): its label's mean held-out probability and margin,
-    whether it has any, its mean margin in training, and whether it was trained on. What a sample's record lacks is 0.
+def record_inputs(record: SignalRecord, rows_B: Tensor, labels_B: Tensor, agreement_B: Tensor) -> Tensor:
+    """What is known of each sample, (B, 6). From the epochs before: its label's mean held-out probability and margin,
+    whether it has any, its mean margin in training, and whether it was trained on; what a sample's record lacks is 0.
+    From the steps before: agreement_B of Weighting.agreement.
 
     The paper's reweighter sees the image alone; what tells wrong labels from hard ones is what predictions made without
     the sample, and early in training, said of it.
@@ -126,4 +153,5 @@ def record_inputs(record: SignalRecord, rows_B: Tensor, labels_B: Tensor) -> Ten
     quality_B = t["heldout_probs"][rows_B, labels_B] / held_B.clamp(min=1e-12)
     margin_B = t["heldout_margin_sum"][rows_B] / held_B.clamp(min=1e-12)
     aum_B = t["margin_sum"][rows_B] / trained_B.clamp(min=1)
-    return torch.stack([2.0 * quality_B, margin_B, (held_B > 0).float(), aum_B, (trained_B > 0).float()], dim=1)
+    return torch.stack([2.0 * quality_B, margin_B, (held_B > 0).float(), aum_B, (trained_B > 0).float(),
+                        agreement_B], dim=1)

@@ -347,6 +347,7 @@ def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_wei
     trainer = Trainer(config_of(method="fsr", warmup_fraction=0.0,
                                 reweighter={"val_batch_size": 500, "val_loss": val_loss}), data)
     trainer.start_epoch(1)
+    torch.manual_seed(0)
     torch.nn.init.normal_(trainer.model.head.weight, std=0.3)
     order, pool = trainer._order(1), trainer._validation_pool()
     assert set(pool) == set(data.train_idx[trainer.proxy.members]) and len(pool) == 3

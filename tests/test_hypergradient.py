@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
+from engine.hypergradient import (
+    HYPERGRADIENT_FUNCTIONS,
+    MetaProblem,
+    frozen_running_statistics,
+    head_agreement,
+    head_gradient,
+)
 from engine.losses import cross_entropy, generalized_cross_entropy
 from engine.networks import Classifier, SmallBackbone
 
@@ -72,11 +78,14 @@ def test_last_layer_equals_central_differences_of_a_head_only_look_ahead(has_nor
     torch.testing.assert_close(found, central_differences(problem, only_head=True), rtol=1e-5, atol=1e-9)
 
 
-def test_last_layer_may_reuse_the_training_pass():
+@pytest.mark.parametrize(("name", "images"), [("train_pass", "images_B"), ("val_pass", "images_V")])
+def test_last_layer_may_reuse_a_pass(name, images):
     problem = make_problem(2, True)
     with torch.no_grad(), frozen_running_statistics(problem.model):
-        done = problem.model(problem.images_B)
-    reused = MetaProblem(**{f: getattr(problem, f) for f in MetaProblem.__slots__} | {"train_pass": done})
+        done = problem.model(getattr(problem, images))
+    # Other images beside the pass: what is reused must not be computed again.
+    reused = MetaProblem(**{f: getattr(problem, f) for f in MetaProblem.__slots__} | {
+        name: done, images: torch.zeros_like(getattr(problem, images))})
     last_layer = HYPERGRADIENT_FUNCTIONS["last_layer"]
     torch.testing.assert_close(last_layer(reused), last_layer(problem))
 
@@ -88,6 +97,31 @@ def test_finite_difference_is_close_to_exact(has_norm, error):
     exact = HYPERGRADIENT_FUNCTIONS["jvp"](problem)
     near = HYPERGRADIENT_FUNCTIONS["finite_difference"](problem)
     assert float((near - exact).norm() / exact.norm()) < error
+
+
+def head_gradients(model: Classifier, logits: Tensor, labels: Tensor, loss) -> Tensor:
+    """Autograd's gradient by the head's weight and bias of each sample's loss, one at a time, (n, C, D + 1)."""
+    rows = []
+    for i in range(len(labels)):
+        weight, bias = torch.autograd.grad(loss(logits[i:i + 1], labels[i:i + 1]).sum(),
+                                           [model.head.weight, model.head.bias], retain_graph=True)
+        rows.append(torch.cat([weight, bias[:, None]], dim=1))
+    return torch.stack(rows)
+
+
+def test_head_gradient_and_agreement_are_those_of_autograd_sample_by_sample():
+    problem = make_problem(6, False)
+    logits_B, features_B = problem.model(problem.images_B)
+    logits_V, features_V = problem.model(problem.images_V)
+    naive = head_gradients(problem.model, logits_V, problem.labels_V, generalized_cross_entropy).mean(0)
+    found = head_gradient(logits_V.detach(), features_V.detach(), problem.labels_V, generalized_cross_entropy)
+    torch.testing.assert_close(found, naive)
+    own = head_gradients(problem.model, logits_B, problem.labels_B, cross_entropy).flatten(1)
+    cosines = own @ naive.flatten() / own.norm(dim=1) / naive.norm()
+    args = (logits_B.detach(), features_B.detach(), problem.labels_B, cross_entropy)
+    torch.testing.assert_close(head_agreement(naive, *args), cosines)
+    assert cosines.min() < -0.1 and cosines.max() > 0.1
+    assert (head_agreement(torch.zeros_like(naive), *args) == 0).all()
 
 
 def test_a_sample_like_the_validation_set_gets_a_negative_hypergradient():

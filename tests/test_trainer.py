@@ -278,7 +278,8 @@ def weights_of(trainer: Trainer, model, rows: np.ndarray) -> tuple[torch.Tensor,
     logits, features = model(normalize(torch.from_numpy(trainer.data.images[idx])))
     labels = torch.from_numpy(trainer.data.labels[idx])
     losses = F.cross_entropy(logits, labels, reduction="none")
-    known = record_inputs(trainer.record, torch.from_numpy(rows), labels)
+    known = record_inputs(trainer.record, torch.from_numpy(rows), labels,
+                          trainer.weighting.agreement(logits, features, labels))
     return trainer.weighting.weigh(features, labels, losses, known), losses
 
 
@@ -301,7 +302,12 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, 
     monkeypatch.setattr(trainer.weighting.optimizer, "step",
                         lambda: seen.append([p.grad.clone() for p in trainer.weighting.reweighter.parameters()]))
     for step in range(3):
+        before_step = trainer.weighting.val_gradient
+        if step % 2 == 0:  # the batch whose hypergradient they answer is the latest they agree with
+            fresh = trainer._validation_batch(pool, stream(0, "validation", 1, step))
+            trainer.weighting.observe_validation(fresh.head_gradient)
         weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), order[step * 16:(step + 1) * 16])
+        trainer.weighting.val_gradient = before_step
         slopes = hypergradient * 16 / trainer._set_learning_rate(1, step)
         if step % 2 == 0:
             peak = max(0.99 * peak, float(slopes.square().mean().sqrt()))

@@ -71,10 +71,10 @@ def test_a_record_as_input_is_what_earlier_epochs_said():
         naive.append([2 * sum(e * p for e, p, _ in heldout[row]) / weight if weight else 0.0,
                       sum(e * m for e, _, m in heldout[row]) / weight if weight else 0.0, float(weight > 0),
                       sum(m for _, _, m in trained[row]) / len(trained[row]) if trained[row] else 0.0,
-                      float(bool(trained[row]))])
-    found = record_inputs(record, rows, labels[rows])
+                      float(bool(trained[row])), float(row) - 1.5])
+    found = record_inputs(record, rows, labels[rows], rows.float() - 1.5)
     np.testing.assert_allclose(found.numpy(), naive, rtol=1e-4, atol=1e-6)
-    assert found[0].tolist() == [0, 0, 0, 0, 0] and found[1, 4] == 0 and found[2, 2] == found[2, 4] == 1
+    assert found[0].tolist() == [0, 0, 0, 0, 0, 1.5] and found[1, 4] == 0 and found[2, 2] == found[2, 4] == 1
 
 
 @pytest.mark.parametrize("inputs", WEIGHT_INPUTS)
@@ -115,6 +115,22 @@ def test_weighing_passes_no_gradient_to_the_classifier(source):
     weighting.weigh(features, labels, losses, known).square().sum().backward()
     assert features.grad is None and losses.grad is None
     assert weighting.reweighter.body[0].weight.grad.abs().max() > 0
+
+
+def test_agreement_is_the_cosine_with_the_average_validation_gradient_in_units_of_the_batch():
+    weighting, rng = make_weighting(), torch.Generator().manual_seed(1)
+    logits, features = torch.randn(B, C, generator=rng), torch.randn(B, D, generator=rng)
+    labels, gradients = torch.arange(B) % C, torch.randn(3, C, D + 1, generator=rng)
+    assert (weighting.agreement(logits, features, labels) == 0).all(), "no validation batch was seen yet"
+    for gradient in gradients:
+        weighting.observe_validation(gradient)
+    average = 0.25 * gradients[0] + 0.5 * gradients[1] + gradients[2]  # each counts half of the next
+    own = (torch.softmax(logits, 1) - F.one_hot(labels, C))[:, :, None] * torch.cat(
+        [features, torch.ones(B, 1)], dim=1)[:, None, :]
+    cosines = (own * average).sum((1, 2)) / own.norm(dim=(1, 2)) / average.norm()
+    scaled = cosines / cosines.square().mean().sqrt()
+    found = weighting.agreement(logits, features, labels)
+    torch.testing.assert_close(found, scaled.clamp(-3, 3), rtol=1e-4, atol=1e-5)
 
 
 # -- its steps
@@ -183,7 +199,7 @@ def test_who_harms_loses_weight():
 
 def test_once_the_slopes_are_noise_beside_their_peak_all_weights_return_to_one():
     weighting, args, rng = make_weighting(), batch(), torch.Generator().manual_seed(0)
-    torch.nn.init.normal_(weighting.reweighter.body[2].weight, std=0.5)
+    torch.nn.init.normal_(weighting.reweighter.body[2].weight, std=0.8)
     weighting.objective(weighting.weigh(*args), torch.linspace(-1.7, 1.7, B))
     assert effective_sample_size(weighting.weigh(*args).detach().numpy()) < 0.9
     weights = teach(weighting, args, lambda: 1e-4 * torch.randn(B, generator=rng), 100)
@@ -205,7 +221,7 @@ def test_a_step_applies_the_gradient_once():
 # -- floor, settled weights, checkpoint
 
 
-@pytest.mark.parametrize(("disputed", "low"), [(0.0, 0.5), (0.125, 0.275), (0.25, 0.05), (0.4, 0.05), (1.0, 0.05)])
+@pytest.mark.parametrize(("disputed", "low"), [(0.0, 1.0), (0.125, 0.525), (0.25, 0.05), (0.4, 0.05), (1.0, 0.05)])
 def test_the_fewer_labels_are_disputed_the_higher_is_the_floor(disputed, low):
     weighting = make_weighting()
     weighting.set_floor(disputed)
@@ -215,9 +231,9 @@ def test_the_fewer_labels_are_disputed_the_higher_is_the_floor(disputed, low):
         weighting.reweighter.body[2].weight[0, 0] = -100.0  # raw weights at the floor where that unit is on
     weights = weighting.weigh(*batch()).detach()
     assert float(weights.min() / weights.max()) == pytest.approx(low / (low + (4 - low) / 2), rel=1e-3)
-    cautious, loss = make_weighting(min_weight=0.8), make_weighting("loss")
+    cautious, loss = make_weighting(min_weight=1.0), make_weighting("loss")
     cautious.set_floor(disputed), loss.set_floor(disputed)
-    assert cautious.reweighter.low == 0.8 and loss.reweighter.low == 0.0
+    assert cautious.reweighter.low == 1.0 and loss.reweighter.low == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +255,7 @@ def test_the_floor_of_an_epoch_is_by_the_share_disputed_among_the_active_known(d
     t["heldout_weight"][known] = 3.0
     assert trainer._disputed_share() == pytest.approx(2 / 30), "two of the thirty that are known and active"
     trainer.start_epoch(2)
-    assert trainer.weighting.reweighter.low == pytest.approx(0.05 + 0.45 * (1 - (2 / 30) / 0.25))
+    assert trainer.weighting.reweighter.low == pytest.approx(0.05 + 0.95 * (1 - (2 / 30) / 0.25))
 
 
 def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_none_of_mean_one():
@@ -253,13 +269,15 @@ def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_non
 def test_a_checkpoint_restores_all_that_the_next_step_depends_on():
     first, args = make_weighting(), batch()
     first.set_floor(0.1)
+    first.observe_validation(torch.randn(C, D + 1))
     teach(first, args, lambda: torch.linspace(-2, 1, B), 5)
     buffer = io.BytesIO()
     torch.save(first.state_dict(), buffer)
     buffer.seek(0)
     second = make_weighting()
     second.load_state_dict(torch.load(buffer, weights_only=True))
-    assert second.reweighter.low == first.reweighter.low == pytest.approx(0.32)
+    assert second.reweighter.low == first.reweighter.low == pytest.approx(0.62)
+    assert torch.equal(second.val_gradient, first.val_gradient) and second.val_gradient.norm() > 0.1
     assert float(second.peak) == float(first.peak) > 1
     ours, theirs = (teach(w, args, lambda: 0.1 * torch.linspace(1, -2, B), 5) for w in (first, second))
     assert (ours == theirs).all() and ours.std() > 0.01
