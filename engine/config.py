@@ -59,7 +59,7 @@ class ReweighterConfig:
     lr: float = setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
     hidden: int = setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
     uniform_pull: float = setting(
-        0.05, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
+        0.1, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
         low=0.0, high=100.0)
 
 
