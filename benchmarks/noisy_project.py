@@ -1,6 +1,7 @@
 """MOLERE, with the noise guard and without, against plain training on a noisily labelled project.
 
-    python benchmarks/noisy_project.py PROJECT [--seeds 3] [--epochs 12] [--answers audit_answers.csv]
+    python benchmarks/noisy_project.py PROJECT [--seeds 3] [--first-seed 40] [--epochs 12] [--plans erm,molere]
+        [--answers audit_answers.csv]
 
 Trains every method on every seed with the same network, epochs and classifier steps (finished runs are kept), then
 prints mean and standard deviation over seeds, the paired difference to plain training with its 95% t interval, and
@@ -54,6 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=40, help="settings were chosen on seed 0")
+    parser.add_argument("--plans", default=",".join(PLANS))
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--answers", type=Path, help="CSV of key,clean_label that scores every sample")
     parser.add_argument("--set", action="append", default=["embedding=none"], dest="settings")
@@ -61,11 +64,10 @@ def main() -> None:
     args = parser.parse_args()
 
     project = Project.open(args.project)
-    runs: dict[str, list[RunDir]] = {plan: [] for plan in PLANS}
-    for seed in range(args.seeds):
-        for plan, settings in PLANS.items():
-            runs[plan].append(finished(args.project, f"{plan}-s{seed}", seed, args.epochs,
-                                       [*args.settings, *settings]))
+    runs: dict[str, list[RunDir]] = {plan: [] for plan in args.plans.split(",")}
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for plan, group in runs.items():
+            group.append(finished(args.project, f"{plan}-s{seed}", seed, args.epochs, [*args.settings, *PLANS[plan]]))
     rows: list[dict[str, Any]] = []
     for plan, group in runs.items():
         last = [run.read_metrics().iloc[-1] for run in group]

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +33,7 @@ RARE_SHARE = 0.05
 COLOUR_AGREES = 0.95
 
 
-class Pool:
+class Pool(ABC):
     """The images and labels that problems are cut from: rows with key and truth (a position in `classes`) by split."""
 
     classes: tuple[str, ...]
@@ -40,8 +41,9 @@ class Pool:
     clean: pd.DataFrame
     test: pd.DataFrame
 
+    @abstractmethod
     def encoded(self, keys: pd.Series) -> list[bytes]:
-        raise NotImplementedError
+        """Each image as the file it lies in or would lie in."""
 
     def pixels(self, keys: pd.Series) -> np.ndarray:
         """(n, H, W, 3) uint8."""

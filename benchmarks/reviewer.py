@@ -97,7 +97,7 @@ def main() -> None:
     data = load_dataset(args.project, read_decisions(args.project / "none.parquet"), config.image_size, lambda *_: None)
     if (data.clean_labels[data.train_idx] < 0).any():
         sys.exit("error: the reviewer must know the truth of every training sample; this project lacks some")
-    arms = [Arm(name=name, settings=TRAININGS[name], decisions="none") for name in ("erm", "molere")]
+    arms = [Arm(name=name, settings=TRAININGS[name], decisions="none") for name in TRAININGS]
     reviews: list[dict[str, Any]] = []
     for order, rows in orders(config, data).items():
         for share in map(float, args.shares.split(",")):
@@ -108,23 +108,27 @@ def main() -> None:
                 found = write_decisions(path, data, rows[:num], is_pinned)
                 arms.append(Arm(name=name, settings=TRAININGS[training], decisions=str(path)))
                 reviews.append({"arm": name, "training": name.rsplit("-", 2)[0], "order": order, "num_reviews": num,
-                                "num_wrong": found, "reference": "molere" if training == "molere" else "erm"})
+                                "num_wrong": found, "reference": training})
     study = run_study(args.project, STUDY, arms, list(range(args.seeds)), settings, args.workers, "erm",
                       is_tuned_here=True, say=print)
     if study.read_status()["state"] != "done":
         sys.exit("stopped before the last run; the same command goes on")
-    table = [review | gain(study.read_rows(), review) for review in reviews]
+    rows = study.read_rows()
+    table = [review | gain(rows, review) for review in reviews]
+    without = {name: float(pd.Series(values_by_seed(rows, name, "test_accuracy")).mean()) for name in TRAININGS}
+    print("without decisions: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in without.items()))
     print(f"{'training':15s} {'order':9s} reviews wrong  gain (95% interval)          gain per 100 reviews")
     for row in table:
         low, high = (float("nan") if row[k] is None else 100 * row[k] for k in ("low", "high"))
         print(f"{row['training']:15s} {row['order']:9s} {row['num_reviews']:7d} {row['num_wrong']:5d}  "
               f"{100 * row['gain']:+6.2f} ({low:+.2f} to {high:+.2f}) points   {100 * row['per_100_reviews']:+7.2f}")
     args.out.write_text(json.dumps({"project": args.project.name, "seeds": args.seeds, "settings": settings,
-                                    "num_train": data.num_train, "rows": table}, indent=2))
+                                    "num_train": data.num_train, "without_decisions": without,
+                                    "rows": table}, indent=2))
 
 
 def gain(rows: pd.DataFrame, review: dict[str, Any]) -> dict[str, Any]:
-    """Test accuracy gained over the same method without decisions (lrw: over plain training), paired by seed."""
+    """Test accuracy gained over the same method without decisions, paired by seed."""
     before = values_by_seed(rows, review["reference"], "test_accuracy")
     after = values_by_seed(rows, review["arm"], "test_accuracy")
     seeds = sorted(before.keys() & after.keys())

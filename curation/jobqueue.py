@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.rundir import RunDir, is_same_process, process_start
+from engine.processes import is_same_process, process_start
+from engine.rundir import RunDir
 
 NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: whoever queued it is about to start one."""

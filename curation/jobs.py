@@ -25,7 +25,8 @@ from typing import Any
 from curation import jobqueue
 from curation.jobqueue import Job, JobError, device_key
 from engine.config import RunConfig
-from engine.rundir import ENDED, RunDir, RunDirError, is_same_process, write_atomic
+from engine.processes import is_same_process
+from engine.rundir import ENDED, RunDir, RunDirError, write_atomic
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
@@ -33,7 +34,7 @@ GRACE_SECONDS = 20.0
 REQUEST_NAME = "request.json"
 OUTPUT_NAME = "output.txt"
 _CODE_ROOT = Path(__file__).parents[1]
-__all__ = ["Job", "JobError", "RunStatus", "cancel", "cancel_in", "config_of", "device_key", "enqueue", "jobs",
+__all__ = ["Job", "JobError", "RunStatus", "cancel", "cancel_in", "claim", "config_of", "device_key", "enqueue", "jobs",
            "resume", "run_dirs", "status_of", "submit"]
 
 
@@ -71,15 +72,20 @@ def submit(project: Path, run_name: str, config: RunConfig, command: list[str] |
     """
     project = Path(project).resolve()
     run = RunDir.of(project, run_name)
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        run.path.mkdir()  # of any number of simultaneous submits, one makes the folder
-    except FileExistsError:
-        raise JobError(f"a run's name must be new in its project; {run_name!r} exists; choose another name or resume "
-                       "that run") from None
+    claim(run.path, "run")
     request = run.path / REQUEST_NAME
     write_atomic(request, lambda p: p.write_text(config.to_json()))
     return enqueue(project, run, config.device, command or _train_command(project, run_name))
+
+
+def claim(path: Path, what: str) -> None:
+    """Make a new run's or study's folder; of any number of simultaneous submits, one does. Raises JobError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        raise JobError(f"a {what}'s name must be new in its project; {path.name!r} exists; choose another name or "
+                       f"resume that {what}") from None
 
 
 def resume(project: Path, run_name: str, command: list[str] | None = None) -> Job:

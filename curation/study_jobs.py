@@ -116,7 +116,7 @@ def cost_of(plan: StudyPlan, measured: dict[str, list[float]]) -> Cost:
 
 def command_of(project: Path, study: StudyDir) -> list[str]:
     """The engine's command line: a study that ever began goes on under its plan, else it is planned as asked for."""
-    launch = _read(study.path / LAUNCH_NAME) or {}
+    launch = study.read_json(study.path / LAUNCH_NAME) or {}
     command = [sys.executable, "-m", "engine", "study", str(project), "--name", study.name,
                "--workers", str(launch.get("workers", 1))]
     if launch.get("is_tuned_here") is not None:
@@ -159,12 +159,7 @@ def submit(project: Path, plan: StudyPlan, command: list[str] | None = None) -> 
     """Queue a new study and start its process. `command` replaces the engine's (tests). Raises JobError."""
     project = Path(project).resolve()
     study = StudyDir.of(project, plan.name)
-    study.path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        study.path.mkdir()  # of any number of simultaneous submits, one makes the folder
-    except FileExistsError:
-        raise JobError(f"a study's name must be new in its project; {plan.name!r} exists; choose another "
-                       "name") from None
+    jobs.claim(study.path, "study")
     launch = {"workers": plan.num_workers, "is_tuned_here": plan.is_tuned_here}
     for name, values in ((LAUNCH_NAME, launch), (REQUEST_NAME, plan.document)):
         write_atomic(study.path / name, lambda p, values=values: p.write_text(json.dumps(values, indent=2)))  # type: ignore[misc]
@@ -192,13 +187,3 @@ def cancel(project: Path, name: str) -> None:
 def _start(project: Path, study: StudyDir, command: list[str] | None) -> Job:
     device = str(asked_plan(study).get("settings", {}).get("device", RunConfig().device))
     return jobs.enqueue(project, RunDir(study.path), device, command or command_of(project, study))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except json.JSONDecodeError as error:
-        raise JobError(f"{path} must be JSON; {error}; it was damaged from outside") from error
-    return values

@@ -98,6 +98,10 @@ def study(
                       is_tuned_here=tuned_here, say=console.print,
                       show=lambda text: shown.update(escape(text)) if shown else None)
     _print_study(found)
+    failed = found.read_rows().query("state == 'failed'")
+    if len(failed):
+        raise RuntimeError(f"{len(failed)} of the study's runs failed, first {failed['arm'].iloc[0]} seed "
+                           f"{failed['seed'].iloc[0]}: {failed['error'].iloc[0]}; the same command tries them again")
 
 
 @app.command("settings")

@@ -4,7 +4,8 @@ Decides from the record and the splitter's scores; changes neither. N samples of
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,10 @@ class EpochRoles:
     """The end of the run: the routed keep their mark and train like everybody."""
     num_new: int
     coverage: float | None
+
+    def values(self) -> dict[str, Any]:
+        """Every field by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, previous: EpochRoles | None, *,

@@ -57,3 +57,13 @@ def augment(images: Tensor, how: str, rng: np.random.Generator) -> Tensor:
     samples = torch.arange(num, device=images.device)[:, None, None]
     # Advanced indexing around a slice puts the sliced channel last: (B, S, S, 3) seen as (B, 3, S, S), channels last.
     return padded[samples, :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
+
+
+def epoch_order(rows: np.ndarray, num_steps: int, draw_size: int, rng: np.random.Generator) -> np.ndarray:
+    """rows (M,), M > 0, in the order an epoch's steps take them, draw_size each: whole permutations of all of them,
+    until every step is filled."""
+    need = num_steps * draw_size
+    if len(rows) > need - draw_size:
+        # Plain training: the last batch may be short, but one sample alone has no batch statistics.
+        need = need if len(rows) % draw_size == 1 else min(need, len(rows))
+    return np.concatenate([rng.permutation(rows) for _ in range(-(-need // len(rows)))])[:need]

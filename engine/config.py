@@ -53,14 +53,17 @@ class ReweighterConfig:
         "up; balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
     min_weight: float = setting(
         0.05, "Smallest weight before normalisation where a quarter of the labels or more are disputed; the fewer are, "
-        "the nearer to 1 the smallest weight is (before normalisation they start halfway between the bounds).",
+        "the nearer the smallest is to halfway between the bounds.",
         low=0.0, high=1.0)
     max_weight: float = setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
     lr: float = setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
     hidden: int = setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
     uniform_pull: float = setting(
-        0.1, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
+        0.02, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
         low=0.0, high=100.0)
+    heavy_weight: float = setting(
+        3.0, "Weight, after normalisation, above which a sample is pulled back strongly, so that weights do not gather "
+        "on a few. 100: hardly ever.", low=1.0, high=100.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

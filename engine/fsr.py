@@ -16,8 +16,9 @@ cross_entropy). N samples, B batch, C classes, D features.
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from engine.config import RunConfig
 from engine.losses import cross_entropy
 
 HISTORY_DECAY = 0.9
@@ -56,6 +57,16 @@ class ProxyBuffer:
         device = self.values.device
         self.values, self.is_known = state["values"].to(device), state["is_known"].to(device)
         self.members = state["members"].cpu().numpy()
+
+
+def values(config: RunConfig, head: nn.Linear, optimizer: torch.optim.Optimizer, logits_BC: Tensor, features_BD: Tensor,
+           labels_B: Tensor) -> Tensor:
+    """What each sample is worth to the buffer by config.proxy_value, (B,), before the step that trains on it."""
+    if config.proxy_value == "confidence":
+        return confidences(logits_BC, labels_B)
+    past = [optimizer.state[p].get("momentum_buffer") for p in head.parameters()]
+    velocity = None if past[0] is None else (config.momentum * past[0], config.momentum * past[1])
+    return meta_margins(logits_BC, features_BD, labels_B, config.lr, velocity)
 
 
 def online_weights(hypergradient_B: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ METHODS: dict[str, Method] = {
         validation="random", weights="loss", title="Meta-Weight-Net",
         help="A weight from the loss value alone (1-100-1 network, no lower bound, Shu et al. 2019) against a random "
              "split, by the reweighter settings below. The paper's: every=1, lr=0.001, uniform_pull=0, "
-             "hypergradient=jvp, and neither warm-up nor finish.",
+             "heavy_weight=100, val_loss=cross_entropy, hypergradient=jvp, and neither warm-up nor finish.",
     ),
     "rho": Method(
         validation="none", weights="rho", title="RHO-loss",

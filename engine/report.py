@@ -27,7 +27,7 @@ def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
 def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.ndarray:
     """One note a sample on its role: decision, guard, coverage, rotation or routing."""
     data, current = trainer.data, trainer.epoch_roles
-    source = "random" if current.is_warmup and trainer.has_splitter else trainer.config.validation_source
+    source = "random" if current.is_warmup and trainer.splitting else trainer.config.validation_source
     among = "its class" if trainer.config.guard == "off" else "those of its class that the guard lets pass"
     routed = {"learned": f"routed by the splitter: among the lowest p_train of {among}",
               "hard": f"routed by rank: among the lowest cross-fitted margins of {among}",
@@ -43,8 +43,8 @@ def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.
     if current.is_finish:
         why[current.routed & ~trainer.heldout] += f"; trained on since epoch {trainer.config.first_finish_epoch}"
     alone: np.ndarray = np.full(data.num_train, np.nan)
-    if trainer.has_splitter:
-        alone = trainer.score_splitter(with_pins=False).cpu().numpy()
+    if trainer.splitting:
+        alone = trainer.splitting.score(trainer.model.head, trainer.record, with_pins=False).cpu().numpy()
     for pin, words in ((-1, "pinned to validation"), (1, "pinned to training")):
         for row in np.flatnonzero(data.pins == pin):
             says = f"; the splitter alone gives it p_train {alone[row]:.2f}" if np.isfinite(alone[row]) else ""

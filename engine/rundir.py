@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
+
+from engine.processes import is_same_process
 
 ROLES = ("train", "validation", "excluded")
 """Role names; a history record holds the position in this tuple."""
@@ -67,23 +68,6 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def process_start(pid: int) -> float | None:
-    """Start time of a live process in seconds since the epoch; None if there is none or it is a zombie."""
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return None
-
-
-def is_same_process(pid: int | None, started: float | None) -> bool:
-    """True if process `pid` lives and is the one that started at `started` (a pid alone may have been reused)."""
-    if pid is None or started is None:
-        return False
-    now = process_start(int(pid))
-    return now is not None and abs(now - float(started)) < 2.0
 
 
 class RunDir:

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psutil
@@ -71,13 +71,14 @@ class Status:
 
 
 @contextlib.contextmanager
-def stop_on_sigterm(run: RunDir) -> Iterator[None]:
-    """SIGTERM asks for a cancel at the step's end. Only the main thread can listen; a test's thread does without."""
+def cancel_on_signals(request_cancel: Callable[[], None], *numbers: signal.Signals) -> Iterator[None]:
+    """These signals ask for a cancel between two steps. Only the main thread can listen; a test's does without."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: run.request_cancel())
+    before = {n: signal.signal(n, lambda *_: request_cancel()) for n in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

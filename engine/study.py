@@ -3,20 +3,19 @@
 A run whose row stands for the same config, decisions and manifest is not repeated; a failed one is tried again.
 """
 
-import contextlib
 import os
 import shutil
 import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.config import ConfigError, RunConfig
 from engine.manifest import DECISIONS_NAME, MANIFEST_NAME, ManifestError, check_decisions, file_digest, read_info
-from engine.rundir import RunDir, process_start, write_atomic
-from engine.status import Cancelled
+from engine.processes import drop_old_cancel, process_start
+from engine.rundir import RunDir, write_atomic
+from engine.status import Cancelled, cancel_on_signals
 from engine.study_dir import NO_DECISIONS, Arm, StudyDir
 from engine.study_plan import config_of, merged, not_controlled
 from engine.study_worker import Pool, Say, Task, Worker
@@ -44,7 +43,7 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
     for arm in plan["arms"]:
         config_of(arm, plan["settings"], plan["seeds"][0])
     with study.lock():
-        study.clear_cancel()
+        drop_old_cancel(study.path)
         document = _document(project, study, plan, is_tuned_here)
         tasks = plan_tasks(project, study, plan, document)  # refuses bad decisions, so before the plan is written
         study.write_plan(document)
@@ -53,13 +52,14 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
             if (study.read_row(task.arm, task.seed) or {}).get("state") == "done":
                 study.set_aside(task.arm, task.seed)
         board = Board(study, num_total=len(tasks), num_left=len(left), say=say, show=show)
-        with _stop_on_signals(study):
+        with cancel_on_signals(study.request_cancel, signal.SIGTERM, signal.SIGINT):
             try:
                 is_done = _train(project, study, left, num_workers, board)
             except BaseException as error:
                 board.write(state="failed", running=[], error=f"{type(error).__name__}: {error}")
                 raise
         board.write(state="done" if is_done else "cancelled", running=[], eta_seconds=0.0 if is_done else None)
+        study.clear_cancel()
     return study
 
 
@@ -184,18 +184,3 @@ class Board:
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else \
         f"{seconds / 3600:.1f} h"
-
-
-@contextlib.contextmanager
-def _stop_on_signals(study: StudyDir) -> Iterator[None]:
-    """SIGTERM and Ctrl-C ask for a cancel between two steps. Only the main thread can listen."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {n: signal.signal(n, lambda *_: study.request_cancel()) for n in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -16,12 +16,9 @@ Every file is written under a temporary name and renamed, so a reader never sees
 
 import builtins
 import contextlib
-import fcntl
 import json
 import math
-import os
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +26,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.rundir import RunDirError, check_name, is_same_process, write_atomic
+from engine.processes import alone_in, is_same_process
+from engine.rundir import RunDirError, check_name, write_atomic
 
 CURRENT_DECISIONS, NO_DECISIONS = None, "none"
 
@@ -110,7 +108,7 @@ class StudyDir:
 
     def read_plan(self) -> dict[str, Any]:
         """arms (dicts of Arm), seeds, reference, settings, versions, ... Raises StudyError if there is none."""
-        plan = self._read_json(self.path / "study.json")
+        plan = self.read_json(self.path / "study.json")
         if plan is None:
             raise StudyError(f"a study needs study.json; {self.path} has none; start it with `python -m engine study`")
         return plan
@@ -122,7 +120,7 @@ class StudyDir:
 
     def read_status(self) -> dict[str, Any]:
         """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
-        status = self._read_json(self.path / "status.json") or {"state": "queued"}
+        status = self.read_json(self.path / "status.json") or {"state": "queued"}
         status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
         return status
 
@@ -160,7 +158,7 @@ class StudyDir:
 
     def read_row(self, arm: str, seed: int) -> dict[str, Any] | None:
         """The row as it was written; None where that run never ended."""
-        return self._read_json(self._file("rows", arm, seed, "json"))
+        return self.read_json(self._file("rows", arm, seed, "json"))
 
     def read_rows(self) -> pd.DataFrame:
         """One row a run of the plan that ended, in the plan's order of arms, then by seed; figures as flat columns.
@@ -183,20 +181,11 @@ class StudyDir:
 
     # -- one process a study
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """Only one process runs a study; a killed one lets go of it. Raises StudyError if another does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StudyError(f"one process runs a study; {self.name!r} is being run by another; cancel it "
-                                 "first") from None
-            yield
-        finally:
-            os.close(folder)
+        return alone_in(self.path, StudyError(f"one process runs a study; {self.name!r} is being run by another; "
+                                              "cancel it first"))
 
     # -- JSON files
 
@@ -204,7 +193,8 @@ class StudyDir:
         text = json.dumps(without_nan(values), indent=2, allow_nan=False)
         write_atomic(path, lambda p: p.write_text(text))
 
-    def _read_json(self, path: Path) -> dict[str, Any] | None:
+    def read_json(self, path: Path) -> dict[str, Any] | None:
+        """A JSON file's object, None where there is no such file. Raises StudyError if it is damaged."""
         try:
             values: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:

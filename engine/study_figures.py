@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-COLORS = ("#0F766E", "#D97706", "#4338CA", "#BE185D", "#4D7C0F", "#0369A1", "#7C2D12", "#6D28D9")
+COLORS = ("#0F766E", "#D97706", "#4338CA", "#BE185D", "#65A30D", "#0284C7", "#7C2D12", "#A855F7", "#111827", "#DC2626",
+          "#22D3EE", "#CA8A04")
 REFERENCE_COLOR = "#64748B"
-HISTOGRAM_EDGES = np.linspace(-1.0, 1.0, 81)
+HISTOGRAM_EDGES = np.linspace(-2.0, 2.0, 81)
+"""A margin lies in [-1, 1], so its change in [-2, 2]."""
 
 
 def arm_colors(arms: list[str], reference: str) -> dict[str, str]:
-    """One colour an arm, the reference grey."""
-    others = [arm for arm in arms if arm != reference]
-    return {reference: REFERENCE_COLOR, **{arm: COLORS[i % len(COLORS)] for i, arm in enumerate(others)}}
+    """One colour an arm by its place among `arms`, the reference grey. Every figure takes those of all arms of a study,
+    so that an arm keeps its colour whoever else is shown."""
+    return {**{arm: COLORS[i % len(COLORS)] for i, arm in enumerate(arms)}, reference: REFERENCE_COLOR}
 
 
 def _figure(title: str, x: str, y: str, height: int = 380) -> Any:
@@ -32,7 +34,7 @@ def _figure(title: str, x: str, y: str, height: int = 380) -> Any:
 
 
 def differences_figure(table: pd.DataFrame, pairs: dict[str, list[tuple[int, float, float]]], reference: str,
-                       figure: str) -> Any:
+                       figure: str, colors: dict[str, str]) -> Any:
     """Paired difference with its interval for each arm, and a dot for each seed.
 
     table: engine.study_report.summary. pairs: arm -> (seed, reference's figure, arm's figure).
@@ -40,7 +42,6 @@ def differences_figure(table: pd.DataFrame, pairs: dict[str, list[tuple[int, flo
     import plotly.graph_objects as go
 
     lines = table[(table["arm"] != reference) & table["difference"].notna()]
-    colors = arm_colors(list(table["arm"]), reference)
     drawn = _figure(f"{figure}: difference to {reference}, 95% t interval over seeds", "arm minus reference", "",
                     140 + 46 * len(lines))
     for line in lines.to_dict("records"):
@@ -60,29 +61,27 @@ def differences_figure(table: pd.DataFrame, pairs: dict[str, list[tuple[int, flo
     return drawn
 
 
-def change_histogram(changes: dict[str, np.ndarray], reference: str) -> Any:
+def change_histogram(changes: dict[str, np.ndarray], reference: str, colors: dict[str, str]) -> Any:
     """Distribution over test samples of the change in margin; changes: arm -> (T,)."""
     import plotly.graph_objects as go
 
     drawn = _figure(f"Change of each test sample's margin against {reference}, mean over seeds", "change of margin",
                     "share of test samples")
-    colors = arm_colors(list(changes), reference)
     centres = (HISTOGRAM_EDGES[1:] + HISTOGRAM_EDGES[:-1]) / 2
     for arm, values in changes.items():
-        counts = np.histogram(np.clip(values, -1, 1), bins=HISTOGRAM_EDGES)[0] / len(values)
+        counts = np.histogram(values, bins=HISTOGRAM_EDGES)[0] / len(values)
         drawn.add_trace(go.Scatter(x=centres.tolist(), y=counts.tolist(), name=arm, mode="lines", line={
             "shape": "hvh", "color": colors[arm], "width": 2}))
     drawn.add_vline(x=0, line_color=REFERENCE_COLOR, line_dash="dot")
     return drawn
 
 
-def margin_bins_figure(bins: pd.DataFrame, reference: str) -> Any:
+def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str]) -> Any:
     """Mean change of margin by bin of the reference's margin; bins: engine.study_margins.margin_bins."""
     import plotly.graph_objects as go
 
     drawn = _figure(f"Change of margin by the margin under {reference}, 95% t interval over seeds",
                     f"margin under {reference} (low is hard)", "mean change of margin")
-    colors = arm_colors(list(bins["arm"].unique()), reference)
     for i, (arm, part) in enumerate(bins.groupby("arm", sort=False)):
         centre = (part["bin_low"] + part["bin_high"]) / 2 + 0.012 * i
         known = part["low"].notna().all()
@@ -96,7 +95,7 @@ def margin_bins_figure(bins: pd.DataFrame, reference: str) -> Any:
     return drawn
 
 
-def splitter_figure(curves: pd.DataFrame, reference: str) -> Any:
+def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> Any:
     """Above: held-out loss of the routed (line) and of a random sample (dashed); below: churn. By epoch, mean of seeds.
 
     curves: engine.study_report.curve_table.
@@ -105,7 +104,6 @@ def splitter_figure(curves: pd.DataFrame, reference: str) -> Any:
     from plotly.subplots import make_subplots
 
     drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
-    colors = arm_colors(list(curves["arm"].unique()), reference)
     shown: set[str] = set()
     for figure, row, dash in (("validation_loss", 1, "solid"), ("rest_loss", 1, "dash"), ("churn", 2, "solid")):
         for arm, part in curves[curves["figure"] == figure].groupby("arm", sort=False):
@@ -124,13 +122,12 @@ def splitter_figure(curves: pd.DataFrame, reference: str) -> Any:
     return drawn
 
 
-def groups_figure(table: pd.DataFrame, kind: str, reference: str) -> Any:
+def groups_figure(table: pd.DataFrame, kind: str, colors: dict[str, str]) -> Any:
     """Test accuracy by class or group, a bar an arm; table: engine.study_report.group_table."""
     import plotly.graph_objects as go
 
     drawn = _figure(f"Test accuracy by {kind}, mean over seeds", kind, "test accuracy")
     part = table[table["kind"] == kind]
-    colors = arm_colors(list(table["arm"].unique()), reference)
     for arm, own in part.groupby("arm", sort=False):
         drawn.add_trace(go.Bar(x=[html.escape(str(name)) for name in own["name"]], y=own["mean"].tolist(),
                                name=str(arm), marker={"color": colors[str(arm)]}))

@@ -21,9 +21,9 @@ th, td { border-bottom: 1px solid #d5dfdc; padding: .25rem .7rem; text-align: ri
 th { background: #eef3f2 } td:first-child, th:first-child { text-align: left }
 .wide { overflow-x: auto } .note { color: #475652 }
 """
-SPLITTER_NOTE = "Routed samples should have a higher held-out loss than those who rest by chance, under the same " \
-    "classifier. With the guard on this is a strict test: it keeps disputed samples out of the routed; those who " \
-    "rest by chance hold their full share of them."
+SPLITTER_NOTE = "With the guard off, routed samples should have a higher held-out loss than samples resting by " \
+    "chance, under the same classifier. With the guard on and noisy labels they have a lower one: it keeps disputed " \
+    "samples out of the routed, while those at rest hold their full share of wrong labels."
 MARGIN_NOTE = "Margin: probability of the label minus the highest other one. A sample's bin comes from the " \
     "reference's other seeds where there are any; with one seed, from the same run, and then low bins rise by chance."
 
@@ -66,25 +66,26 @@ def report_page(study: StudyDir, tables: dict[str, Any]) -> str:
 def report_figures(study: StudyDir) -> dict[str, Any]:
     """Plotly figures by name, those that the rows give: difference_FIGURE, margin_histogram, margin_bins, splitter,
     groups and classes."""
-    rows, reference = study.read_rows(), study.read_plan()["reference"]
-    found: dict[str, Any] = {}
+    rows, plan = study.read_rows(), study.read_plan()
+    reference, found = plan["reference"], dict[str, Any]()
+    colors = figures.arm_colors([arm["name"] for arm in plan["arms"]], reference)
     for figure in FIGURES:
         table = summary(rows, reference, figure)
         if table.loc[table["arm"] != reference, "difference"].notna().any():
             pairs = {arm: paired(rows, reference, arm, figure) for arm in table["arm"]}
-            found[f"difference_{figure}"] = figures.differences_figure(table, pairs, reference, figure)
+            found[f"difference_{figure}"] = figures.differences_figure(table, pairs, reference, figure, colors)
     margins = read_all_margins(study, rows)
     changes = margin_changes(margins, reference)
     if changes:
-        found["margin_histogram"] = figures.change_histogram(changes, reference)
-        found["margin_bins"] = figures.margin_bins_figure(margin_bins(margins, reference), reference)
+        found["margin_histogram"] = figures.change_histogram(changes, reference, colors)
+        found["margin_bins"] = figures.margin_bins_figure(margin_bins(margins, reference), reference, colors)
     curves = curve_table(rows)
     if (curves["figure"] == "churn").any():
-        found["splitter"] = figures.splitter_figure(curves, reference)
+        found["splitter"] = figures.splitter_figure(curves, colors)
     groups = group_table(rows)
     for kind, name in (("group", "groups"), ("class", "classes")):
         if (groups["kind"] == kind).any():
-            found[name] = figures.groups_figure(groups, kind, reference)
+            found[name] = figures.groups_figure(groups, kind, colors)
     return found
 
 

@@ -126,8 +126,7 @@ def not_controlled(plan: dict[str, Any]) -> list[str]:
         f"{len(seeds)} seed{'s' * (len(seeds) != 1)}: a seed draws the initial network, data order, augmentation and "
         "random splits together; intervals are over seeds, on one training set and one test set.",
         f"Networks: {', '.join(sorted(networks))}. Others may order the arms otherwise.",
-        f"{max(len(arms) - 1, 0)} arms are compared to {plan['reference']} on several figures; intervals are not "
-        "corrected for that number.",
+        f"{len(arms)} arms are compared on several figures; intervals are not corrected for that number.",
         "Equal numbers of classifier steps are not equal time: see relative seconds, which hold for this machine "
         f"({plan.get('hardware', 'unknown hardware')}) and for the runs that shared it.",
     ]

@@ -23,12 +23,12 @@ import torch
 from engine.config import RunConfig
 from engine.data import Dataset, load_dataset
 from engine.manifest import read_decisions
+from engine.prediction import pick_device
 from engine.ranking import cross_fitted_probabilities
 from engine.rundir import write_atomic
 from engine.status import Cancelled
 from engine.study_dir import StudyDir
 from engine.study_row import train_and_measure
-from engine.trainer import pick_device
 
 TICK_SECONDS = 0.2
 STOP_SECONDS = 30.0

@@ -5,13 +5,13 @@ and a killed process leaves a checkpoint from which `resume` reaches the same en
 """
 
 import contextlib
-import fcntl
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ from engine.manifest import (
     file_digest,
     read_decisions,
 )
+from engine.prediction import pick_device
+from engine.processes import alone_in, drop_old_cancel
 from engine.ranking import irreducible_losses, rank_samples
 from engine.report import measure, write_epoch, write_predictions
 from engine.rundir import RunDir, RunDirError, write_atomic
-from engine.status import Cancelled, Status, stop_on_sigterm
-from engine.trainer import Trainer, pick_device
+from engine.status import Cancelled, Status, cancel_on_signals
+from engine.trainer import Trainer
 
 TINY_IMAGE_SIZE = 16
 
@@ -73,24 +75,14 @@ def resume(project: Path, name: str) -> RunDir:
         raise RunDirError(f"one process trains a run; {name!r} is running as pid {status['pid']}; cancel it first")
     _refuse_changed_data(project, name, document)
     with _alone(run):
-        run.clear_cancel()
+        drop_old_cancel(run.path)
         run.log("resumed")
         return _carry_out(RunConfig.from_dict(document["config"]), Path(project), run)
 
 
-@contextlib.contextmanager
-def _alone(run: RunDir) -> Iterator[None]:
-    """Lock the run's folder, so that of processes that start at once only one trains; a killed one lets go of it."""
-    folder = os.open(run.path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunDirError(f"one process trains a run; {run.name!r} is being trained by another; cancel it "
-                              "first") from None
-        yield
-    finally:
-        os.close(folder)
+def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
+    return alone_in(run.path, RunDirError(f"one process trains a run; {run.name!r} is being trained by another; cancel "
+                                          "it first"))
 
 
 def _refuse_changed_data(project: Path, name: str, document: dict[str, Any]) -> None:
@@ -131,12 +123,13 @@ def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     """Train with a status that always ends: done, cancelled or failed with one line."""
     status = Status(run, config)
     run.log(f"{config.method} on {project.name}, seed {config.seed}, {config.epochs} epochs, pid {os.getpid()}")
-    with stop_on_sigterm(run), status.heartbeat():
+    with cancel_on_signals(run.request_cancel, signal.SIGTERM), status.heartbeat():
         try:
             status.update(device=str(pick_device(config.device)))
             _run(config, project, run, status)
         except Cancelled:
             status.update(state="cancelled", message="cancelled; resume goes on from its last checkpoint")
+            run.clear_cancel()
         except BaseException as error:
             status.update(state="failed", error=f"{error}" or type(error).__name__)
             run.log(f"failed: {type(error).__name__}: {error}")

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.config import ReweighterConfig
-from engine.hypergradient import head_agreement
-from engine.losses import cross_entropy
+from engine.hypergradient import head_agreement, head_gradient
+from engine.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.meta_step import ValidationBatch
 from engine.networks import Reweighter, standardize
 from engine.roles import NOISY_SHARE
 from engine.signals import SignalRecord
@@ -20,13 +21,11 @@ NUM_RECORD_INPUTS = 6
 PEAK_DECAY = 0.99
 """A step's hypergradient is measured against the largest of late; the past fades by this share each update."""
 LARGEST_LOSS = 10.0
-CAUTIOUS_FLOOR = 1.0
-"""Where nobody's label is disputed no raw weight falls below this; from NOISY_SHARE on min_weight alone holds. A low
-weight is for wrong labels; among right ones it silences whom the classifier does not understand yet. Raw weights start
-halfway between their bounds, so this is about 0.4 of the mean."""
 VALIDATION_DECAY = 0.5
 """Of the moving average of the validation gradient, over meta steps: one batch's is half sampling noise."""
 LARGEST_AGREEMENT = 3.0
+HEAVY_PULL = 0.5
+"""Strength of the pull on weights above heavy_weight, on uniform_pull's scale but whatever that is set to."""
 AVERAGE_DECAY = 0.7
 """Of the moving average of a sample's weights over epochs, under which a run finishes."""
 FEATURE_NORM = 2.0
@@ -51,6 +50,11 @@ class Weighting:
         self.peak = torch.zeros((), device=device)
         self.val_gradient = torch.zeros(num_classes, num_features + 1, device=device)
 
+    @property
+    def sees_record(self) -> bool:
+        """Whether the reweighter is shown record_inputs, agreement with validation among them."""
+        return self.source == "features" and self.config.inputs in ("all", "record")
+
     def weigh(self, features_BD: Tensor, labels_B: Tensor, losses_B: Tensor, record_BK: Tensor) -> Tensor:
         """Weights (B,) of mean 1, with a gradient to the reweighter alone. record_BK: record_inputs of the batch."""
         losses_B1 = losses_B.detach().unsqueeze(1)
@@ -64,35 +68,62 @@ class Weighting:
             parts.append(F.normalize(standardize(features_BD.detach()), dim=1) * FEATURE_NORM)
         if self.config.inputs != "features":
             parts += [F.one_hot(labels_B, self.num_classes).to(losses_B1.dtype), losses_B1.clamp(max=LARGEST_LOSS)]
-        if self.config.inputs in ("all", "record"):
+        if self.sees_record:
             parts.append(record_BK)
         weights_B = self.reweighter(torch.cat(parts, dim=1))
         return weights_B
 
-    def agreement(self, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor) -> Tensor:
-        """How each sample's own gradient agrees with that of the validation batches so far, (B,) in units of the root
-        mean square over the batch; above 0 it would help them now. 0 for all before the first of them.
+    def agreement(self, gradient_CE: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """How each sample's own gradient agrees with gradient_CE of the validation batches so far, (B,) in units of the
+        root mean square over the batch; above 0 it would help them now. 0 for all before the first of them.
 
         It tells the reweighter at every step what it could not learn by heart in its few updates: whom the classifier
-        is about to learn against its validation samples. The latest batch counts half, the one whose hypergradient the
-        weights then answer; without it the gain under noise was half as large. A direction, since the length is the
-        loss's: weights that follow the length as well fall for whoever is fitted (benchmarks/LOG.md).
+        is about to learn against its validation samples. A direction, since the length is the loss's: weights that
+        follow the length as well fall for whoever is fitted (benchmarks/LOG.md).
         """
-        cosines_B = head_agreement(self.val_gradient, logits_BC.detach(), features_BD.detach(), labels_B, cross_entropy)
+        if not self.sees_record:
+            return torch.zeros_like(labels_B, dtype=features_BD.dtype)
+        cosines_B = head_agreement(gradient_CE, logits_BC.detach(), features_BD.detach(), labels_B, cross_entropy)
         scaled_B = cosines_B / cosines_B.square().mean().sqrt().clamp(min=1e-6)
         return scaled_B.clamp(-LARGEST_AGREEMENT, LARGEST_AGREEMENT)
 
-    def observe_validation(self, gradient_CE: Tensor) -> None:
-        """Take the head gradient of a validation batch (engine.hypergradient.head_gradient) into the average. Its
-        length, too small at first, does not matter: agreement is about its direction."""
-        self.val_gradient = VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CE
+    def views(self, validation: ValidationBatch) -> list[tuple[Tensor, ValidationBatch]]:
+        """Pairs of the validation gradient (C, D + 1) that the reweighter is shown and the samples it is judged by.
+
+        Agreeing with the very batch that the slopes come from always pays, noise of the draw and all, and a reweighter
+        learned to follow that noise. So each half of the batch is shown and the other one judges. Not independent all
+        the same where the pool is hardly larger than a batch: the average holds earlier draws of it. Takes the batch
+        into the moving average.
+        """
+        if not self.sees_record:
+            return [(self.val_gradient, validation)]
+        loss, halves = LOSS_FUNCTIONS[self.config.val_loss], validation.halves()
+        gradients = []
+        for half in halves:
+            assert half.forward_pass is not None, "a reweighter that sees validation needs its forward pass"
+            gradients.append(head_gradient(*half.forward_pass, half.labels_V, loss))
+        views = [(self._averaged(gradient), judge)
+                 for gradient, judge in zip(gradients, reversed(halves), strict=True)]
+        self.val_gradient = self._averaged(torch.stack(gradients).mean(0))
+        return views
+
+    def _averaged(self, gradient_CE: Tensor) -> Tensor:
+        """The moving average with the head gradient of one more validation batch (engine.hypergradient.head_gradient).
+        Its length, too small at first, does not matter: agreement is about its direction."""
+        return VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CE
 
     def set_floor(self, disputed_frac: float) -> None:
         """How low a raw weight may fall, by the share of samples whose label their held-out predictions confidently
-        dispute (engine.roles.confident_suggestion), in [0, 1]. Meta-Weight-Net's weights have no floor."""
+        dispute (engine.roles.confident_suggestion), in [0, 1]: halfway between the bounds where nobody's is, min_weight
+        from NOISY_SHARE on. Meta-Weight-Net's weights have no floor.
+
+        A low weight is for wrong labels; among right ones it silences whom the classifier does not understand yet: with
+        a rare subgroup of digits its worst group gained less the lower weights could fall (benchmarks/LOG.md).
+        """
         if self.source != "loss":
             caution = max(0.0, 1.0 - disputed_frac / NOISY_SHARE)
-            self.reweighter.low = self.config.min_weight + max(0.0, CAUTIOUS_FLOOR - self.config.min_weight) * caution
+            low, high = self.config.min_weight, self.config.max_weight
+            self.reweighter.low = low + caution * (high - low) / 2
 
     def settled(self, averages_B: Tensor, weights_B: Tensor) -> Tensor:
         """Weights (B,) of mean 1 from the moving averages of the epochs before; where a sample has none (NaN), since it
@@ -109,11 +140,14 @@ class Weighting:
 
         The slopes are scaled by their largest root mean square of late, not by their own: once the classifier fits its
         data they are small and mostly noise, and scaled to unit size each step they drove the weights to their bounds
-        (digits with a spurious colour). Then the pull towards 1 takes over.
+        (digits with a spurious colour). Then the pull towards 1 takes over. Weights above heavy_weight are pulled back
+        as well: those of wrong labels need to fall, nobody's needs to rise far, and weights that gather on a few
+        samples are how they collapse (12,000 photos: effective sample size 0.24 without).
         """
         self.peak = torch.maximum(PEAK_DECAY * self.peak, slopes_B.square().mean().sqrt()).clamp(min=1e-20)
         return (weights_B * (slopes_B / self.peak)).mean() \
-            + self.config.uniform_pull * (weights_B - 1.0).square().mean()
+            + self.config.uniform_pull * (weights_B - 1.0).square().mean() \
+            + HEAVY_PULL * (weights_B - self.config.heavy_weight).clamp(min=0.0).square().mean()
 
     def step(self) -> None:
         """Apply and clear the gradient that a backward of the objective left."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.config import METHODS
 from engine.manifest import read_info
-from engine.rundir import process_start
+from engine.processes import process_start
 from engine.study_dir import Arm, StudyDir
 from engine.study_plan import config_of, not_controlled
 from tests.fakes import GROUPS

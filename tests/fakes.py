@@ -27,7 +27,8 @@ from engine.manifest import (
     read_info,
     read_manifest,
 )
-from engine.rundir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir, process_start
+from engine.processes import process_start
+from engine.rundir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir
 
 GROUPS = ("day", "night")
 

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PICKLERS = ("pickle", "_pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal")
 UNREADABLE = "a module whose name is made at run time"
-ENGINE_CONTRACTS = ("engine.config", "engine.manifest", "engine.rundir", "engine.intervals", "engine.study_dir",
-                    "engine.study_plan", "engine.study_report", "engine.study_margins", "engine.study_figures",
-                    "engine.study_page")
+ENGINE_CONTRACTS = ("engine.config", "engine.manifest", "engine.rundir", "engine.processes", "engine.intervals",
+                    "engine.study_dir", "engine.study_plan", "engine.study_report", "engine.study_margins",
+                    "engine.study_figures", "engine.study_page")
 
 
 def imported(tree: ast.AST, module: str, is_package: bool = False) -> set[str]:

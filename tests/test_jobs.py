@@ -14,7 +14,8 @@ import pytest
 from curation import jobs
 from curation.jobs import JobError
 from engine.config import RunConfig
-from engine.rundir import RunDir, is_same_process, process_start
+from engine.processes import is_same_process, process_start
+from engine.rundir import RunDir
 
 FAKE_ENGINE = """
 import json, os, pathlib, signal, sys, time
@@ -183,7 +184,9 @@ def test_a_killed_run_is_interrupted_frees_its_device_and_resumes(place):
 
 
 def test_a_run_outlives_the_process_that_started_it(place):
-    code = ("import sys, time\nfrom pathlib import Path\nfrom curation import jobs\n"
+    # Started from a shell's background it would inherit an ignored SIGINT.
+    code = ("import signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            "from pathlib import Path\nfrom curation import jobs\n"
             "from engine.config import RunConfig\n"
             "jobs.submit(Path(sys.argv[1]), 'first', RunConfig(device='cpu'), sys.argv[2:])\n"
             "print('started', flush=True)\ntime.sleep(60)\n")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from engine.processes import is_same_process, process_start
 from engine.rundir import (
     HISTORY_DTYPE,
     ROLES,
@@ -19,9 +20,7 @@ from engine.rundir import (
     RunDir,
     RunDirError,
     check_name,
-    is_same_process,
     list_runs,
-    process_start,
     write_atomic,
 )
 

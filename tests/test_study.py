@@ -1,6 +1,7 @@
 """Studies: every run once, again only if what it depends on changed; failures and cancels leave the rest standing."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,12 +16,13 @@ from engine import study_row, study_worker
 from engine.__main__ import app
 from engine.config import ConfigError, RunConfig
 from engine.manifest import DECISIONS_NAME, ManifestError
+from engine.prediction import NonFiniteError
 from engine.rundir import RunDirError
 from engine.study import run_study
 from engine.study_dir import Arm, StudyDir, StudyError
 from engine.study_plan import config_of, merged, parse_arm, parse_seeds, parse_settings, read_plan_file
 from engine.train import train
-from engine.trainer import NonFiniteError, Trainer
+from engine.trainer import Trainer
 from tests.fakes import make_project
 
 FAST = {"epochs": 3, "batch_size": 16, "augment": "shift", "rotation_groups": 3, "num_threads": 1, "folds": 2,
@@ -190,10 +192,26 @@ def test_a_failed_run_leaves_the_others_and_is_tried_again(project, trained, mon
     assert rows["state"].to_dict() == {"molere": "failed", "erm": "done"}
     assert rows.loc["molere", "error"] == "NonFiniteError: a loss must be finite"
     assert study.read_status()["state"] == "done" and study.read_status()["failed"] == 1
+    result = CliRunner().invoke(app, ["study", str(project), "--name", "s", "--report"])
+    assert result.exit_code != 0 and "1 of the study's runs failed, first molere seed 0" in str(result.exception)
     monkeypatch.setattr(Trainer, "run_epoch", real)
     run_study(project, "s")
     assert trained == [("molere", 0), ("erm", 0), ("molere", 0)], "the failed one alone"
     assert (study.read_rows()["state"] == "done").all()
+    assert CliRunner().invoke(app, ["study", str(project), "--name", "s", "--report"]).exit_code == 0
+
+
+def test_a_cancel_made_while_a_study_starts_holds_and_one_of_before_does_not(project):
+    study = StudyDir.of(project, "s")
+    study.path.mkdir(parents=True)
+    study.request_cancel()
+    run_study(project, "s", [ERM], [0], FAST)
+    assert study.read_status()["state"] == "cancelled" and study.read_rows().empty
+    assert not study.is_cancel_requested(), "once it has been obeyed it is done with"
+    study.request_cancel()
+    os.utime(study.path / "cancel", (1e9, 1e9))
+    run_study(project, "s")
+    assert study.read_status()["state"] == "done" and len(study.read_rows()) == 1
 
 
 def test_a_cancel_stops_within_a_run_and_keeps_the_rows_before_it(project, monkeypatch):

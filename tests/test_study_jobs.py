@@ -13,7 +13,8 @@ from curation import jobs, study_jobs
 from curation.jobs import JobError
 from curation.study_jobs import cost_of, plan_study
 from engine.config import ConfigError, RunConfig
-from engine.rundir import RunDir, is_same_process
+from engine.processes import is_same_process
+from engine.rundir import RunDir
 from engine.study_dir import StudyDir, StudyError
 from engine.study_plan import read_plan_file
 from tests.fake_studies import make_study

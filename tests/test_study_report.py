@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from engine import study_figures as figures
 from engine.intervals import mean_interval, paired_interval, t_interval
 from engine.study_dir import Arm, StudyDir
 from engine.study_margins import margin_bins, margin_changes
@@ -170,3 +171,10 @@ def test_what_was_not_controlled_is_told(study, rows):
 def test_a_table_escapes_heads_and_cells():
     text = html_table(pd.DataFrame({"<b>": ["<i>", None], "n": [0.5, np.nan]}))
     assert "&lt;b&gt;" in text and "&lt;i&gt;" in text and "<td></td><td></td>" in text and "0.5000" in text
+
+
+def test_the_histogram_puts_every_change_where_it_is():
+    values = np.asarray([-1.99, -0.01, 0.01, 1.51, 1.99])
+    (line,) = figures.change_histogram({"a": values}, "erm", {"a": "#000000"}).data
+    found = {round(x, 3): y for x, y in zip(line.x, line.y, strict=True) if y}
+    assert found == {-1.975: 0.2, -0.025: 0.2, 0.025: 0.2, 1.525: 0.2, 1.975: 0.2}, "a margin may change by up to 2"

@@ -18,9 +18,10 @@ from engine import checkpoint
 from engine import train as engine_train
 from engine.config import METHODS, RunConfig
 from engine.manifest import DECISIONS_NAME, ManifestError, read_info, read_manifest
+from engine.prediction import NonFiniteError
 from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.train import embed_again, resume, train
-from engine.trainer import NonFiniteError, Trainer
+from engine.trainer import Trainer
 from tests.fakes import make_project, write_manifest
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "shift", "warmup_fraction": 0.3, "rotation_groups": 3,
@@ -131,6 +132,21 @@ def test_cancelled_in_mid_epoch_and_resumed_equals_uninterrupted(project, monkey
     monkeypatch.undo()
     assert resume(project, "cut").read_status()["state"] == "done"
     equal_runs(whole, cut)
+
+
+def test_sigterm_asks_for_a_cancel_and_the_handler_of_before_is_back(project, monkeypatch):
+    real, before = Trainer.run_epoch, signal.getsignal(signal.SIGTERM)
+
+    def killed(self, epoch, *rest):
+        if epoch == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)  # a cancel is looked for ten times a second
+        real(self, epoch, *rest)
+
+    monkeypatch.setattr(Trainer, "run_epoch", killed)
+    run = train(config_of(method="erm"), project, "terminated")
+    assert run.read_status()["state"] == "cancelled" and not run.is_cancel_requested()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_run_cancelled_while_ranking_keeps_its_folds(project, monkeypatch):

@@ -16,8 +16,10 @@ from engine.data import Dataset, load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.manifest import read_decisions
 from engine.networks import Reweighter, make_classifier
+from engine.prediction import NonFiniteError
+from engine.splitter import splitter_loss
 from engine.streams import stream
-from engine.trainer import NonFiniteError, Trainer
+from engine.trainer import Trainer
 from engine.weighting import record_inputs
 from tests.fakes import make_project
 
@@ -120,7 +122,7 @@ def test_pins_count_as_certain_in_the_splitters_sums_and_teach_it_nothing(data):
     pins[0], pins[1] = -1, 1
     trainer = Trainer(config_of(), dataclasses.replace(data, pins=pins))
     logits = torch.zeros(3, requires_grad=True)
-    shown = trainer._pinned(logits, torch.tensor([0, 1, 2]))
+    shown = trainer.splitting.pinned(logits, torch.tensor([0, 1, 2]))
     torch.testing.assert_close(torch.sigmoid(shown), torch.tensor([0.0, 1.0, 0.5]), atol=1e-6, rtol=0)
     shown.sum().backward()
     assert logits.grad.tolist() == [0, 0, 1]
@@ -272,21 +274,22 @@ def weighing(data, **changes) -> tuple[Trainer, np.ndarray, np.ndarray]:
     return trainer, trainer._order(1), trainer._validation_pool()
 
 
-def weights_of(trainer: Trainer, model, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """(weights, losses) of a batch of training rows by the networks as they are now."""
+def weights_of(trainer: Trainer, model, rows: np.ndarray, shown: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weights, losses) of a batch of training rows by the networks as they are now and a validation gradient."""
     idx = trainer.data.train_idx[rows]
     logits, features = model(normalize(torch.from_numpy(trainer.data.images[idx])))
     labels = torch.from_numpy(trainer.data.labels[idx])
     losses = F.cross_entropy(logits, labels, reduction="none")
     known = record_inputs(trainer.record, torch.from_numpy(rows), labels,
-                          trainer.weighting.agreement(logits, features, labels))
+                          trainer.weighting.agreement(shown, logits, features, labels))
     return trainer.weighting.weigh(features, labels, losses, known), losses
 
 
 def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(data):
     trainer, order, pool = weighing(data)
     model = copy.deepcopy(trainer.model).train()
-    weights, losses = weights_of(trainer, model, order[16:32])
+    trainer.weighting.val_gradient = torch.randn_like(trainer.weighting.val_gradient)
+    weights, losses = weights_of(trainer, model, order[16:32], trainer.weighting.val_gradient)
     assert float(weights.detach().std()) > 0.05
     (weights.detach() * losses).mean().backward()
     trainer._step(1, 1, order, pool)
@@ -295,24 +298,43 @@ def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(da
     assert all(p.grad is None for p in trainer.weighting.reweighter.parameters()), "it learns from validation alone"
 
 
-def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, monkeypatch):
-    trainer, order, pool = weighing(data, reweighter={"every": 2, "val_batch_size": 8, "uniform_pull": 0.5})
-    hypergradient, seen, peak = 1e-4 * torch.linspace(-1, 3, 16), [], 0.0
-    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer", lambda problem: hypergradient)
+def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_halves_alone(data, monkeypatch):
+    settings = {"every": 2, "val_batch_size": 8, "uniform_pull": 0.5, "heavy_weight": 1.3, "val_loss": "cross_entropy"}
+    trainer, order, pool = weighing(data, reweighter=settings)
+
+    def hypergradient_of(images, weights, lr):  # tells by which samples it judges, after which step
+        return lr * (1e-2 * torch.linspace(-1, 3, 16) + 1e-3 * images.mean() * torch.arange(16).cos()
+                     + 1e-2 * weights.detach())
+
+    seen, peak, average = [], 0.0, torch.zeros_like(trainer.weighting.val_gradient)
+    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer",
+                        lambda problem: hypergradient_of(problem.images_V, problem.weights_B, problem.lr))
     monkeypatch.setattr(trainer.weighting.optimizer, "step",
                         lambda: seen.append([p.grad.clone() for p in trainer.weighting.reweighter.parameters()]))
     for step in range(3):
-        before_step = trainer.weighting.val_gradient
-        if step % 2 == 0:  # the batch whose hypergradient they answer is the latest they agree with
-            fresh = trainer._validation_batch(pool, stream(0, "validation", 1, step))
-            trainer.weighting.observe_validation(fresh.head_gradient)
-        weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), order[step * 16:(step + 1) * 16])
-        trainer.weighting.val_gradient = before_step
-        slopes = hypergradient * 16 / trainer._set_learning_rate(1, step)
+        lr, loss = trainer._set_learning_rate(1, step), 0.0
         if step % 2 == 0:
-            peak = max(0.99 * peak, float(slopes.square().mean().sqrt()))
-        loss = (weights * slopes / peak).mean() + 0.5 * (weights - 1).square().mean()
-        expected = torch.autograd.grad(loss, list(trainer.weighting.reweighter.parameters()))
+            rows = order[step * 16:(step + 1) * 16]
+            idx = roles.stratified_halves(pool, data.labels[pool], 8, stream(0, "validation", 1, step))
+            images, labels = normalize(torch.from_numpy(data.images[idx])), torch.from_numpy(data.labels[idx])
+            model = copy.deepcopy(trainer.model).train()
+            features = model.backbone(images).detach()
+            gradients = []
+            for half in (slice(0, 4), slice(4, 8)):
+                mean_loss = F.cross_entropy(model.head(features[half]), labels[half])
+                by_weight, by_bias = torch.autograd.grad(mean_loss, list(model.head.parameters()))
+                gradients.append(torch.cat([by_weight, by_bias[:, None]], dim=1))
+            fresh = 0.5 * average + 0.25 * gradients[0] + 0.25 * gradients[1]
+            taken, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), rows, fresh)
+            for gradient, judges in zip(gradients, (images[4:], images[:4]), strict=True):
+                weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), rows,
+                                        0.5 * average + 0.5 * gradient)
+                slopes = hypergradient_of(judges, taken, lr) * 16 / lr
+                peak = max(0.99 * peak, float(slopes.square().mean().sqrt()))
+                loss = loss + (weights * slopes / peak).mean() / 2 + 0.5 * (weights - 1).square().mean() / 2 \
+                    + 0.5 * (weights - 1.3).clamp(min=0).square().mean() / 2
+            expected = torch.autograd.grad(loss, list(trainer.weighting.reweighter.parameters()))
+            average = fresh
         before = len(seen)
         trainer._step(1, step, order, pool)
         assert len(seen) - before == (step % 2 == 0)
@@ -321,17 +343,39 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradient_alone(data, 
     assert float(trainer.weighting.peak) == pytest.approx(peak), "by sample, whatever the size of the batch"
 
 
+@pytest.mark.parametrize(("method", "mode", "num_passes"), [
+    ("meta_weight_net", "jvp", 1), ("meta_weight_net", "last_layer", 2), ("lrw_random", "jvp", 2), ("erm", "jvp", 1)])
+def test_validation_passes_the_classifier_only_where_somebody_looks(data, monkeypatch, method, mode, num_passes):
+    """Beside the passes of the hypergradient itself, which a stand-in does without."""
+    config = config_of(method=method, warmup_fraction=0.0, reweighter={"every": 1, "hypergradient": mode})
+    trainer, passes = Trainer(config, data), []
+    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, mode, lambda problem: torch.zeros(len(problem.labels_B)))
+    trainer.start_epoch(1)
+    order, pool = trainer._order(1), trainer._validation_pool()
+    trainer.model.register_forward_hook(lambda *_: passes.append(1))
+    trainer._step(1, 0, order, pool)
+    assert len(passes) == num_passes
+
+
+def test_scores_do_not_depend_on_how_many_are_scored_at_once(data, monkeypatch):
+    trainer = run_epochs(Trainer(config_of(guard="off"), data), range(1, 4))
+    whole = trainer._score()
+    monkeypatch.setattr("engine.splitter_training.SCORE_ROWS", 7)
+    torch.testing.assert_close(trainer._score(), whole, equal_nan=True)
+    assert whole.unique().numel() > 7
+
+
 @pytest.mark.parametrize(("source", "expected"), [("random", "routed"), ("clean", "clean"), ("learned", "routed")])
 def test_validation_batches_hold_the_routed_or_the_clean_alone(data, monkeypatch, source, expected):
     config = config_of(method="lrw_random", validation=source, guard="off", warmup_fraction=0.25)
     trainer, drawn = Trainer(config, data), []
-    draw = roles.stratified_draw
+    draw = roles.stratified_halves
 
     def watching(rows, *rest):
         drawn.extend(draw(rows, *rest))
         return draw(rows, *rest)
 
-    monkeypatch.setattr(roles, "stratified_draw", watching)
+    monkeypatch.setattr(roles, "stratified_halves", watching)
     for epoch in (1, 2, 3):
         drawn.clear()
         run_epochs(trainer, range(epoch, epoch + 1))
@@ -349,19 +393,35 @@ def test_the_splitter_learns_who_the_classifier_gets_wrong(data):
     is_wrong = torch.arange(data.num_train) % 2 == 0
     shown = torch.where(is_wrong, (labels + 1) % 3, labels)
     logits, features = 4.0 * F.one_hot(shown, 3).float(), trainer.record.tensors["features"]
-    trainer.held = {"features": features, "logits": logits, "labels": labels}
+    trainer.splitting.held = {"features": features, "logits": logits, "labels": labels}
     for step in range(150):
-        trainer._splitter_step(stream(0, "splitter", 9, step))
+        trainer.splitting.step(trainer.model.head, trainer.record, trainer.active, stream(0, "splitter", 9, step))
     with torch.no_grad():
-        p_train = torch.sigmoid(trainer.splitter(features.float(), torch.softmax(logits, 1), labels))
+        p_train = torch.sigmoid(trainer.splitting.splitter(features.float(), torch.softmax(logits, 1), labels))
     assert float(p_train[is_wrong].mean()) < 0.3 < 0.7 < float(p_train[~is_wrong].mean())
+
+
+@pytest.mark.parametrize("val_loss", ["cross_entropy", "balanced_generalized_cross_entropy"])
+def test_the_splitters_losses_are_bounded_whatever_the_weights_learn_from(data, monkeypatch, val_loss):
+    trainer = run_epochs(Trainer(config_of(guard="off", reweighter={"val_loss": val_loss}), data), range(1, 3))
+    seen = []
+    monkeypatch.setattr("engine.splitter_training.splitter_loss",
+                        lambda *args, **terms: seen.append(terms) or splitter_loss(*args, **terms))
+    logits = torch.tensor([[3.0, 0, -1], [0, -2, 1]]).repeat(data.num_train // 2, 1)
+    labels = torch.arange(len(logits)) % 3
+    features = trainer.record.tensors["features"][:len(logits)]
+    trainer.splitting.observe_heldout(logits, features, labels)
+    trainer.splitting.step(trainer.model.head, trainer.record, trainer.active, np.random.default_rng(0))
+    drawn = np.random.default_rng(0).integers(0, len(logits), size=len(seen[0]["losses_V"]))
+    own = torch.softmax(logits.double(), 1)[drawn, labels[drawn]]
+    torch.testing.assert_close(seen[0]["losses_V"].double(), (1 - own ** 0.7) / 0.7, rtol=1e-5, atol=1e-6)
 
 
 def test_pins_are_certain_and_scored_epochs_leave_warmup_out(data):
     pins = np.zeros(data.num_train, np.int8)
     pins[:2] = [1, -1]
     trainer = run_epochs(Trainer(config_of(guard="off"), dataclasses.replace(data, pins=pins)), range(1, 5))
-    assert trainer.score_splitter()[:2].tolist() == [1.0, 0.0]
+    assert trainer._score()[:2].tolist() == [1.0, 0.0]
     assert trainer.record.tensors["scored_epochs"].unique().tolist() == [1], "two of four were warm-up, one the finish"
     assert trainer.record.tensors["route_count"][:2].tolist() == [0, 1]
 

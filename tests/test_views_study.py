@@ -112,7 +112,8 @@ def test_figures_can_be_chosen_and_the_chart_is_in_points(home, made):
     drawn = charts_of(app)["test_accuracy"]
     diamonds = [trace for trace in drawn["data"] if trace["marker"].get("symbol") == "diamond"]
     expected = summary(study.read_rows(), "erm").set_index("arm").loc["molere", "difference"]
-    assert diamonds[0]["y"] == ["MOLERE"] and diamonds[0]["x"] == pytest.approx([100 * expected])
+    assert {d["y"][0]: d["x"][0] for d in diamonds}["MOLERE"] == pytest.approx(100 * expected)
+    assert [d["x"][0] for d in diamonds] == sorted((d["x"][0] for d in diamonds), reverse=True), "the best first"
     control.set_value("worst_group_accuracy")
     views.rerun(app)
     assert table_of(app, "arm", "verdict")["mean"].iloc[0] == pytest.approx(71.0, abs=0.2)
@@ -143,7 +144,7 @@ def test_a_study_without_groups_offers_none(home, pets):
 
 def test_a_study_of_one_arm_has_nothing_to_compare_with(home, pets):
     make_study(pets, arms=("erm",))
-    assert "there is nothing to compare it with" in views.texts(views.start(home, "study"))
+    assert "Nothing to compare: the study has one arm" in views.texts(views.start(home, "study"))
 
 
 def test_runs_that_failed_are_listed_with_their_one_line(home, pets):
@@ -171,18 +172,55 @@ def test_all_runs_stand_with_their_settings(page):
 def test_classes_beyond_the_limit_show_the_lowest(home, pets, monkeypatch):
     monkeypatch.setattr(study_charts, "MAX_BARS", 2)
     study = make_study(pets, "many")
-    drawn = study_charts.shown(study, study_charts.stamp_of(study)).charts["class"]
+    drawn = shown_of(study).charts["class"]
     assert list(drawn.data[0].x) == ["dog", "bird"], "make_study's classes get worse from first to last"
 
 
 def test_a_new_row_is_read_and_an_unchanged_study_is_not_read_again(home, pets):
     study = make_study(pets)
-    first = study_charts.shown(study, study_charts.stamp_of(study))
-    assert study_charts.shown(study, study_charts.stamp_of(study)) is first
+    first = shown_of(study)
+    assert shown_of(study) is first
     row = study.read_row("molere", 0)
     assert row is not None
     study.write_row({**row, "test_accuracy": 0.1})
-    assert study_charts.shown(study, study_charts.stamp_of(study)) is not first
+    assert shown_of(study) is not first
+
+
+def shown_of(study: StudyDir) -> study_charts.Shown:
+    arms = tuple(a["name"] for a in study.read_plan()["arms"])
+    return study_charts.shown(study, study_charts.stamp_of(study), arms, arms[0])
+
+
+def test_the_arms_are_compared_with_any_of_them(home, pets):
+    make_study(pets)
+    app = views.start(home, "study")
+    before = table_of(app, "arm", "verdict").set_index("arm")
+    assert before.loc["ERM", "verdict"] == "reference"
+    app.selectbox(key="study.methods.reference").set_value("molere").run()
+    after = table_of(app, "arm", "verdict").set_index("arm")
+    assert after.loc["MOLERE", "verdict"] == "reference" and "MOLERE" in views.texts(app)
+    assert after.loc["ERM", "difference"] == pytest.approx(-before.loc["MOLERE", "difference"])
+
+
+def test_charts_with_a_line_an_arm_have_few_of_them(home, pets, monkeypatch):
+    monkeypatch.setattr(study_charts, "MAX_LINES", 1)
+    study = make_study(pets)
+    assert len(shown_of(study).charts["class"].data) == 2 and shown_of(study).num_hidden == 1
+    assert len(table_of(views.start(home, "study"), "arm", "verdict")) == 3, "the table has all"
+
+
+def test_of_many_arms_the_first_are_shown_and_others_on_demand(home, pets, monkeypatch):
+    monkeypatch.setattr("curation.views.study.MAX_ARMS", 2)
+    monkeypatch.setattr("curation.views.study_progress.MAX_NAMED", 2)
+    study = make_study(pets)
+    app = views.start(home, "study")
+    names = [a["name"] for a in study.read_plan()["arms"]]
+    assert len(table_of(app, "arm", "verdict")) == 2 < len(names) == 3
+    assert "and 1 more" in views.texts(app)
+    assert len(table_of(app, "arm", "seed", "settings")) == 9, "every run is listed"
+    app.multiselect(key="study.methods.arms").set_value(names[2:]).run()
+    assert len(table_of(app, "arm", "verdict")) == 2, "the reference stays"
+    assert not app.exception
 
 
 # -- what is going on
@@ -229,7 +267,7 @@ def test_a_study_that_waits_has_no_results_yet(home, pets):
     plan = study_jobs.plan_study("asked", ["erm", "molere"], 2, 3)
     (study.path / "request.json").write_text(json.dumps(plan.document))
     app = views.start(home, "study")
-    assert "0 of 4 runs: ERM, MOLERE; seeds 0, 1; compared with ERM." in unescaped(app) and not charts_of(app)
+    assert "0 of 4 runs: ERM, MOLERE; seeds 0, 1." in unescaped(app) and not charts_of(app)
 
 
 def test_the_link_names_the_study(home, pets):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from engine.config import WEIGHT_INPUTS, ReweighterConfig
 from engine.data import Dataset, load_dataset
 from engine.manifest import read_decisions
+from engine.meta_step import ValidationBatch
 from engine.signals import SignalRecord, effective_sample_size
 from engine.trainer import Trainer
 from engine.weighting import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
@@ -117,20 +118,53 @@ def test_weighing_passes_no_gradient_to_the_classifier(source):
     assert weighting.reweighter.body[0].weight.grad.abs().max() > 0
 
 
-def test_agreement_is_the_cosine_with_the_average_validation_gradient_in_units_of_the_batch():
+def val_batch(logits: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> ValidationBatch:
+    return ValidationBatch(torch.arange(float(len(labels))), labels, (logits, features))
+
+
+def outer_gradients(logits, features, labels) -> torch.Tensor:
+    """Each sample's gradient of the cross-entropy by the head's weight and bias, (B, C, D + 1)."""
+    return (torch.softmax(logits, 1) - F.one_hot(labels, C))[:, :, None] * torch.cat(
+        [features, torch.ones(len(labels), 1)], dim=1)[:, None, :]
+
+
+def test_agreement_is_the_cosine_with_a_validation_gradient_in_units_of_the_batch():
     weighting, rng = make_weighting(), torch.Generator().manual_seed(1)
     logits, features = torch.randn(B, C, generator=rng), torch.randn(B, D, generator=rng)
-    labels, gradients = torch.arange(B) % C, torch.randn(3, C, D + 1, generator=rng)
-    assert (weighting.agreement(logits, features, labels) == 0).all(), "no validation batch was seen yet"
-    for gradient in gradients:
-        weighting.observe_validation(gradient)
-    average = 0.25 * gradients[0] + 0.5 * gradients[1] + gradients[2]  # each counts half of the next
-    own = (torch.softmax(logits, 1) - F.one_hot(labels, C))[:, :, None] * torch.cat(
-        [features, torch.ones(B, 1)], dim=1)[:, None, :]
-    cosines = (own * average).sum((1, 2)) / own.norm(dim=(1, 2)) / average.norm()
+    labels, gradient = torch.arange(B) % C, torch.randn(C, D + 1, generator=rng)
+    assert (weighting.agreement(weighting.val_gradient, logits, features, labels) == 0).all(), "none was seen yet"
+    own = outer_gradients(logits, features, labels)
+    cosines = (own * gradient).sum((1, 2)) / own.norm(dim=(1, 2)) / gradient.norm()
     scaled = cosines / cosines.square().mean().sqrt()
-    found = weighting.agreement(logits, features, labels)
+    found = weighting.agreement(gradient, logits, features, labels)
     torch.testing.assert_close(found, scaled.clamp(-3, 3), rtol=1e-4, atol=1e-5)
+    blind = make_weighting(inputs="features_label_loss")
+    assert (blind.agreement(gradient, logits, features, labels) == 0).all(), "nothing is computed that nobody sees"
+
+
+def test_each_half_of_a_validation_batch_is_shown_with_the_past_and_the_other_half_judges():
+    """A reweighter shown the very samples it is judged by learns to follow the noise of their draw."""
+    weighting, rng, average = make_weighting(val_loss="cross_entropy"), torch.Generator().manual_seed(2), 0.0
+    for num in (6, 8):
+        parts = (torch.randn(num, C, generator=rng), torch.randn(num, D, generator=rng), torch.arange(num) % C)
+        views = weighting.views(val_batch(*parts))
+        halves = [[part[:num // 2] for part in parts], [part[num // 2:] for part in parts]]
+        naive = [outer_gradients(*half).mean(0) for half in halves]
+        assert len(views) == 2
+        for (shown, judge), gradient, other in zip(views, naive, reversed(halves), strict=True):
+            torch.testing.assert_close(shown, 0.5 * average + 0.5 * gradient, rtol=1e-4, atol=1e-6)
+            assert torch.equal(judge.labels_V, other[2]) and torch.equal(judge.forward_pass[0], other[0])
+            assert torch.equal(judge.forward_pass[1], other[1])
+        assert [judge.images_V.tolist() for _, judge in views] == [list(range(num // 2, num)), list(range(num // 2))]
+        average = 0.5 * average + 0.5 * (naive[0] + naive[1]) / 2
+        torch.testing.assert_close(weighting.val_gradient, average, rtol=1e-4, atol=1e-6)
+
+
+def test_a_reweighter_that_does_not_see_validation_is_judged_by_all_of_it():
+    for weighting in (make_weighting("loss"), make_weighting(inputs="features")):
+        batch_V = val_batch(torch.randn(6, C), torch.randn(6, D), torch.arange(6) % C)
+        (_, judge), = weighting.views(batch_V)
+        assert judge is batch_V and (weighting.val_gradient == 0).all()
 
 
 # -- its steps
@@ -138,7 +172,7 @@ def test_agreement_is_the_cosine_with_the_average_validation_gradient_in_units_o
 
 def test_the_objective_and_its_gradient_are_those_of_a_naive_one_through_the_normalisation():
     """numpy in float64 with central differences by each parameter; a peak left by an earlier, larger step."""
-    weighting = make_weighting(uniform_pull=0.3, hidden=4)
+    weighting = make_weighting(uniform_pull=0.3, heavy_weight=1.2, hidden=4)
     weighting.reweighter.double()
     torch.nn.init.normal_(weighting.reweighter.body[2].weight, std=0.7)
     args, slopes = batch(dtype=torch.float64), torch.linspace(-3, 1, B, dtype=torch.float64) * 1e-3
@@ -152,7 +186,8 @@ def test_the_objective_and_its_gradient_are_those_of_a_naive_one_through_the_nor
         hidden = np.maximum(shown @ first.reshape(4, -1).T + bias, 0)
         raw = 0.05 + 3.95 / (1 + np.exp(-(hidden @ last + shift)))
         weights = raw / raw.mean()
-        return np.mean(weights * slopes.numpy()) / (0.99 * 8e-3) + 0.3 * np.mean((weights - 1) ** 2)
+        return np.mean(weights * slopes.numpy()) / (0.99 * 8e-3) + 0.3 * np.mean((weights - 1) ** 2) \
+            + 0.5 * np.mean(np.maximum(weights - 1.2, 0) ** 2)
 
     found = weighting.objective(weighting.weigh(*args), slopes)
     assert float(found.detach()) == pytest.approx(naive(start), rel=1e-9)
@@ -175,8 +210,10 @@ def test_the_peak_is_the_largest_of_late_and_fades():
 
 
 def test_without_any_slope_yet_the_objective_is_the_pull_alone():
-    weighting = make_weighting(uniform_pull=0.5)
-    assert float(weighting.objective(torch.tensor([0.5, 1.5]), torch.zeros(2))) == pytest.approx(0.5 * 0.25)
+    weighting = make_weighting(uniform_pull=0.5, heavy_weight=1.2)
+    assert float(weighting.objective(torch.tensor([0.9, 1.1]), torch.zeros(2))) == pytest.approx(0.5 * 0.01)
+    assert float(weighting.objective(torch.tensor([0.5, 1.5]), torch.zeros(2))) == pytest.approx(
+        0.5 * 0.25 + 0.5 * 0.3 ** 2 / 2), "who is heavy is pulled back as well, who is light is not"
 
 
 def teach(weighting: Weighting, args, slopes_of, steps: int) -> np.ndarray:
@@ -221,7 +258,7 @@ def test_a_step_applies_the_gradient_once():
 # -- floor, settled weights, checkpoint
 
 
-@pytest.mark.parametrize(("disputed", "low"), [(0.0, 1.0), (0.125, 0.525), (0.25, 0.05), (0.4, 0.05), (1.0, 0.05)])
+@pytest.mark.parametrize(("disputed", "low"), [(0.0, 2.025), (0.125, 1.0375), (0.25, 0.05), (0.4, 0.05), (1.0, 0.05)])
 def test_the_fewer_labels_are_disputed_the_higher_is_the_floor(disputed, low):
     weighting = make_weighting()
     weighting.set_floor(disputed)
@@ -231,9 +268,9 @@ def test_the_fewer_labels_are_disputed_the_higher_is_the_floor(disputed, low):
         weighting.reweighter.body[2].weight[0, 0] = -100.0  # raw weights at the floor where that unit is on
     weights = weighting.weigh(*batch()).detach()
     assert float(weights.min() / weights.max()) == pytest.approx(low / (low + (4 - low) / 2), rel=1e-3)
-    cautious, loss = make_weighting(min_weight=1.0), make_weighting("loss")
-    cautious.set_floor(disputed), loss.set_floor(disputed)
-    assert cautious.reweighter.low == 1.0 and loss.reweighter.low == 0.0
+    narrow, loss = make_weighting(min_weight=0.5, max_weight=1.0), make_weighting("loss")
+    narrow.set_floor(disputed), loss.set_floor(disputed)
+    assert narrow.reweighter.low == pytest.approx(0.5 + (low - 0.05) / 1.975 * 0.25) and loss.reweighter.low == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +292,7 @@ def test_the_floor_of_an_epoch_is_by_the_share_disputed_among_the_active_known(d
     t["heldout_weight"][known] = 3.0
     assert trainer._disputed_share() == pytest.approx(2 / 30), "two of the thirty that are known and active"
     trainer.start_epoch(2)
-    assert trainer.weighting.reweighter.low == pytest.approx(0.05 + 0.95 * (1 - (2 / 30) / 0.25))
+    assert trainer.weighting.reweighter.low == pytest.approx(0.05 + 1.975 * (1 - (2 / 30) / 0.25))
 
 
 def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_none_of_mean_one():
@@ -269,14 +306,14 @@ def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_non
 def test_a_checkpoint_restores_all_that_the_next_step_depends_on():
     first, args = make_weighting(), batch()
     first.set_floor(0.1)
-    first.observe_validation(torch.randn(C, D + 1))
+    first.views(val_batch(torch.randn(4, C), torch.randn(4, D), torch.arange(4) % C))
     teach(first, args, lambda: torch.linspace(-2, 1, B), 5)
     buffer = io.BytesIO()
     torch.save(first.state_dict(), buffer)
     buffer.seek(0)
     second = make_weighting()
     second.load_state_dict(torch.load(buffer, weights_only=True))
-    assert second.reweighter.low == first.reweighter.low == pytest.approx(0.62)
+    assert second.reweighter.low == first.reweighter.low == pytest.approx(1.235)
     assert torch.equal(second.val_gradient, first.val_gradient) and second.val_gradient.norm() > 0.1
     assert float(second.peak) == float(first.peak) > 1
     ours, theirs = (teach(w, args, lambda: 0.1 * torch.linspace(1, -2, B), 5) for w in (first, second))

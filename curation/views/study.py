@@ -14,7 +14,7 @@ from curation.project import Project
 from curation.views import state, study_answer, study_charts
 from curation.views.layout import side_by_side, style, table_height
 from curation.views.study_answer import FAILED_COLUMNS, FIGURE_HELP, FIGURE_WORDS, ROW_COLUMNS, SUMMARY_COLUMNS
-from curation.views.study_charts import MAX_BARS, Shown
+from curation.views.study_charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
 from curation.views.study_form import new_study_form
 from curation.views.study_progress import watch
 from engine.study_dir import StudyDir
@@ -48,15 +48,37 @@ def page() -> None:
     watch(project, study, stamp)
     if not study.exists():
         return
-    shown = study_charts.shown(study, stamp)
-    if shown.rows.empty:
+    if study_charts.rows_of(study, stamp).empty:
         st.caption("Figures appear when the first run ends.")
         return
+    arms, reference = _choose_arms(study)
+    shown = study_charts.shown(study, stamp, arms, reference)
+    if shown.num_hidden:
+        st.caption(f"The charts below the table have {MAX_LINES} arms beside the reference: the first of those shown.")
     parts = [("Answer", _answer), ("Margins of the test samples", _margins), ("The splitter", _splitter),
              ("Groups and classes", _groups), ("What was not controlled", _cautions), ("Runs", _runs)]
     for title, part in parts:
         st.header(title)
         state.guarded(partial(part, study, shown))
+
+
+def _choose_arms(study: StudyDir) -> tuple[tuple[str, ...], str]:
+    """The arms to show and the one that they are compared with, by their names."""
+    plan = study.read_plan()
+    titles = study_answer.arm_titles(plan)
+    names = list(titles)
+    with st.container(horizontal=True):
+        reference = str(st.selectbox(
+            "Compared with", names, index=names.index(plan["reference"]), format_func=titles.__getitem__, width=220,
+            key=f"study.{study.name}.reference", persist_state="session",
+            help="Differences, intervals and margins are against this arm, paired by seed."))
+        if len(names) <= MAX_ARMS:
+            return tuple(names), reference
+        chosen = st.multiselect(
+            f"Arms shown, of {len(names)}", names, default=names[:MAX_ARMS], format_func=titles.__getitem__,
+            key=f"study.{study.name}.arms", persist_state="session", placeholder="The reference alone",
+            help=f"The first {MAX_ARMS} of {len(names)} unless you choose others. The report holds all of them.")
+    return tuple(chosen), reference
 
 
 def _take_started() -> None:
@@ -97,17 +119,17 @@ def _answer(study: StudyDir, shown: Shown) -> None:
                                       format_func=_capital_words, key="study.figure", persist_state="session",
                                       label_visibility="collapsed"))
     figure = figure if figure in shown.figures else shown.figures[0]
-    table, chart = study_charts.answer(study, study_charts.stamp_of(study), figure)
+    table, chart = study_charts.answer(study, study_charts.stamp_of(study), shown.arms, shown.reference_name, figure)
     st.caption(FIGURE_HELP[figure] + " On the test split, after the last epoch.")
     said = study_answer.answers(table, shown.reference)
     st.markdown("\n".join(f"- **{state.plain(what)}** {state.plain(how_sure)}" for what, how_sure in said)
-                or "One arm alone: there is nothing to compare it with.")
+                or "Nothing to compare: the study has one arm, or no other is chosen above.")
     if chart is not None:
         st.plotly_chart(chart, theme=None, key=f"study.{study.name}.difference.{figure}", config=CHART)
         st.caption("Diamond: mean difference with its 95% interval over seeds. Small dots: single seeds. Right of the "
                    "dotted line is better than the reference.")
     frame = study_answer.summary_frame(table)
-    st.dataframe(frame, hide_index=True, column_config=SUMMARY_COLUMNS, placeholder="", height=table_height(len(frame)))
+    st.dataframe(frame, hide_index=True, column_config=SUMMARY_COLUMNS, placeholder="", height="content")
 
 
 def _capital_words(figure: str) -> str:
@@ -117,7 +139,7 @@ def _capital_words(figure: str) -> str:
 def _margins(study: StudyDir, shown: Shown) -> None:
     """Whom an arm helps: the hard test samples or the easy ones."""
     if "margin_bins" not in shown.charts:
-        st.caption("They appear when the reference and another arm have finished the same seed.")
+        st.caption("They appear when the reference and another arm that is shown have finished the same seed.")
         return
     left, right = side_by_side("study_margins", [1, 1])
     with left:

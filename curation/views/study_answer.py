@@ -26,14 +26,14 @@ FIGURE_HELP = {
 }
 _number = st.column_config.NumberColumn
 SUMMARY_COLUMNS = {
-    "arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
+    "arm": st.column_config.TextColumn("Arm", pinned=True, width=176),
     "runs": _number("Runs", format="%d", width=56, help="Finished runs, one a seed."),
     "mean": _number("Mean", format="%.1f%%", width=72),
     "sd": _number("SD", format="%.1f", width=56, help="Standard deviation over seeds, in points."),
     "difference": _number("Diff.", format="%+.1f", width=64,
                           help="Arm minus reference in points, mean over the seeds that both have."),
     "interval": st.column_config.TextColumn(
-        "95% interval", width=110,
+        "95% interval", width=120,
         help="Of that difference: paired t interval over seeds. Not corrected for the number of arms."),
     "verdict": st.column_config.TextColumn(
         "Verdict", width=84, help="ahead, behind: the interval lies on one side of 0. tie: it holds 0."),

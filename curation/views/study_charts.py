@@ -17,6 +17,10 @@ from engine.study_margins import margin_bins, margin_changes, read_all_margins
 from engine.study_report import FIGURES, cautions, curve_table, finished, group_table, paired, summary
 
 MAX_BARS = 20
+MAX_ARMS = 12
+"""So many arms are shown unless one asks for others: more make no readable chart."""
+MAX_LINES = 5
+"""So many arms beside the reference stand in charts with a line or a bar each; the first of those shown."""
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -26,9 +30,13 @@ class Shown:
 
     plan: dict[str, Any]
     rows: pd.DataFrame
-    """StudyDir.read_rows."""
+    """StudyDir.read_rows: of every arm, shown or not."""
+    arms: tuple[str, ...]
+    """Names of those shown."""
+    reference_name: str
+    """The plan's unless another was asked for."""
     reference: str
-    """By its title, as in `charts`."""
+    """The same by its title, as in `charts`."""
     titles: dict[str, str]
     figures: list[str]
     """Those of engine.study_report.FIGURES that any finished run has."""
@@ -37,6 +45,8 @@ class Shown:
     num_names: dict[str, int]
     """Groups and classes there are; charts of more than MAX_BARS show those with the lowest accuracy."""
     cautions: list[str]
+    num_hidden: int
+    """Arms shown that `charts` leave out, having MAX_LINES without them."""
 
 
 def stamp_of(study: StudyDir) -> Stamp:
@@ -45,27 +55,44 @@ def stamp_of(study: StudyDir) -> Stamp:
     return tuple((p.name, (found := p.stat()).st_mtime_ns, found.st_size) for p in files if p.exists())
 
 
-def shown(study: StudyDir, stamp: Stamp) -> Shown:
-    """The study as of `stamp`. Raises StudyError if one of its files is damaged."""
-    return _shown(str(study.path), stamp, study)
+def rows_of(study: StudyDir, stamp: Stamp) -> pd.DataFrame:
+    """StudyDir.read_rows as of `stamp`. Read-only. Raises StudyError if a file is damaged."""
+    return _rows(str(study.path), stamp, study)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the study ...")
-def _shown(path: str, stamp: Stamp, _study: StudyDir) -> Shown:
-    plan, own_rows = _study.read_plan(), _study.read_rows()
+def _rows(path: str, stamp: Stamp, _study: StudyDir) -> pd.DataFrame:
+    return _study.read_rows()
+
+
+def shown(study: StudyDir, stamp: Stamp, arms: tuple[str, ...], reference: str) -> Shown:
+    """The study as of `stamp`: these arms beside `reference`, all by their names. Raises StudyError if one of its files
+    is damaged."""
+    return _shown(str(study.path), stamp, arms, reference, study)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the study ...")
+def _shown(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, _study: StudyDir) -> Shown:
+    plan, all_rows = _study.read_plan(), rows_of(_study, stamp)
     titles = arm_titles(plan)
-    rows, reference = own_rows.assign(arm=own_rows["arm"].map(titles)), titles[plan["reference"]]
+    own_rows = all_rows[all_rows["arm"].isin({*arms, reference})]
+    rows, name, reference = own_rows.assign(arm=own_rows["arm"].map(titles)), reference, titles[reference]
+    colors = figures.arm_colors(list(titles.values()), reference)
     done = finished(rows)
+    drawn = {reference, *[titles[arm] for arm in arms if titles[arm] != reference][:MAX_LINES]}
     charts: dict[str, go.Figure] = {}
-    margins = {titles[arm]: by_seed for arm, by_seed in read_all_margins(_study, own_rows).items()}
+    margins = {titles[arm]: by_seed
+               for arm, by_seed in read_all_margins(_study, own_rows[rows["arm"].isin(drawn)]).items()}
     changes = margin_changes(margins, reference)
     if changes:
-        charts["margin_bins"] = _dress(figures.margin_bins_figure(margin_bins(margins, reference), reference))
-        charts["margin_histogram"] = _dress(figures.change_histogram(changes, reference)).update_xaxes(range=[-1, 1])
+        charts["margin_bins"] = _dress(figures.margin_bins_figure(margin_bins(margins, reference), reference, colors))
+        charts["margin_histogram"] = _dress(figures.change_histogram(changes, reference, colors)).update_xaxes(
+            range=[-2, 2])
+    done = done[done["arm"].isin(drawn)]
     curves = curve_table(done) if len(done) else pd.DataFrame({"figure": [], "mean": []})
     if (curves.loc[curves["figure"] == "churn", "mean"] > 0).any():
         moving = _of_splitters(curves)
-        charts["splitter"] = _dress(figures.splitter_figure(moving, reference), height=420).update_xaxes(
+        charts["splitter"] = _dress(figures.splitter_figure(moving, colors), height=420).update_xaxes(
             dtick=max(1, round(moving["epoch"].max() / 12))).update_yaxes(rangemode="tozero")
     num_names = {}
     groups = group_table(done) if len(done) else pd.DataFrame({"kind": []})
@@ -73,34 +100,41 @@ def _shown(path: str, stamp: Stamp, _study: StudyDir) -> Shown:
         part = groups[groups["kind"] == kind]
         if len(part):
             num_names[kind] = part["name"].nunique()
-            charts[kind] = _dress(figures.groups_figure(_worst(part), kind, reference), height=300).update_yaxes(
+            charts[kind] = _dress(figures.groups_figure(_worst(part), kind, colors), height=300).update_yaxes(
                 tickformat=".0%", hoverformat=".1%").update_layout(bargap=0.25)
-    return Shown(plan=plan, rows=own_rows, reference=reference, titles=titles, charts=charts, num_names=num_names,
-                 figures=[f for f in FIGURES if f in done and done[f].notna().any()],
-                 cautions=cautions(plan, own_rows))
+    return Shown(plan=plan, rows=all_rows, arms=arms, reference_name=name, reference=reference, titles=titles,
+                 charts=charts, num_names=num_names, cautions=cautions(plan, all_rows),
+                 figures=[f for f in FIGURES if f in rows and finished(rows)[f].notna().any()],
+                 num_hidden=len({*rows["arm"]} - drawn))
 
 
-def answer(study: StudyDir, stamp: Stamp, figure: str) -> tuple[pd.DataFrame, go.Figure | None]:
+def answer(study: StudyDir, stamp: Stamp, arms: tuple[str, ...], reference: str,
+           figure: str) -> tuple[pd.DataFrame, go.Figure | None]:
     """engine.study_report.summary by titles, and its chart in points; None where no difference is known. Read-only."""
-    return _answer(str(study.path), stamp, figure, study)
+    return _answer(str(study.path), stamp, arms, reference, figure, study)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _answer(path: str, stamp: Stamp, figure: str, _study: StudyDir) -> tuple[pd.DataFrame, go.Figure | None]:
-    all_shown = shown(_study, stamp)
+def _answer(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, figure: str,
+            _study: StudyDir) -> tuple[pd.DataFrame, go.Figure | None]:
+    all_shown = shown(_study, stamp, arms, reference)
     columns = [c for c in all_shown.rows if c not in ("config", "settings", "curve")]
-    rows = all_shown.rows[columns].assign(arm=all_shown.rows["arm"].map(all_shown.titles))
-    table = summary(rows, all_shown.reference, figure)
-    drawn = _differences(rows, table, all_shown.reference, figure) if table["difference"].notna().any() else None
+    own = all_shown.rows[all_shown.rows["arm"].isin({*arms, reference})]
+    rows = own[columns].assign(arm=own["arm"].map(all_shown.titles))
+    table = summary(rows, all_shown.reference, figure).sort_values("difference", ascending=False, kind="stable",
+                                                                   na_position="first")
+    drawn = _differences(rows, table, all_shown, figure) if table["difference"].notna().any() else None
     return table, drawn
 
 
-def _differences(rows: pd.DataFrame, table: pd.DataFrame, reference: str, figure: str) -> go.Figure:
+def _differences(rows: pd.DataFrame, table: pd.DataFrame, all_shown: Shown, figure: str) -> go.Figure:
     """Paired differences in points."""
+    reference = all_shown.reference
     pairs = {arm: [(seed, 100 * a, 100 * b) for seed, a, b in paired(rows, reference, arm, figure)]
              for arm in table["arm"]}
     points = table.assign(**{name: 100 * table[name] for name in ("difference", "low", "high")})
-    drawn = figures.differences_figure(points, pairs, reference, figure)
+    drawn = figures.differences_figure(points, pairs, reference, figure,
+                                        figures.arm_colors(list(all_shown.titles.values()), reference))
     num_arms = int(points["difference"].notna().sum())
     for trace in drawn.data:
         trace.hovertemplate = str(trace.hovertemplate).replace(":.4f", ":+.2f points")

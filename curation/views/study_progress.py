@@ -16,6 +16,7 @@ from curation.views.study_charts import Stamp
 from engine.study_dir import StudyDir
 
 TICK_SECONDS = 2.0
+MAX_NAMED = 8
 
 
 def watch(project: Project, study: StudyDir, stamp: Stamp) -> None:
@@ -45,8 +46,7 @@ def _state_line(project: Project, study: StudyDir, status: RunStatus) -> None:
     titles = study_answer.arm_titles(plan)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         words = (f"**{state.plain(study.name)}** &nbsp; {state_text(status)}, {num_done:,} of {num_planned:,} runs: "
-                 f"{state.plain(', '.join(titles.values()))}; {_seeds_text(plan['seeds'])}; compared with "
-                 f"{state.plain(titles.get(plan['reference'], plan['reference']))}.")
+                 f"{state.plain(_arms_text(list(titles.values())))}; {_seeds_text(plan['seeds'])}.")
         st.markdown(words, width="stretch")
         if status.is_active:
             st.button("Cancel", key="study.cancel", icon=":material/stop:", disabled=status.is_cancelling,
@@ -61,7 +61,12 @@ def _state_line(project: Project, study: StudyDir, status: RunStatus) -> None:
 def _num_done(study: StudyDir) -> int:
     if not study.exists():
         return 0
-    return int((study_charts.shown(study, study_charts.stamp_of(study)).rows["state"] == "done").sum())
+    return int((study_charts.rows_of(study, study_charts.stamp_of(study))["state"] == "done").sum())
+
+
+def _arms_text(titles: list[str]) -> str:
+    num_more = len(titles) - MAX_NAMED
+    return ", ".join(titles[:MAX_NAMED]) + (f" and {num_more:,} more" if num_more > 0 else "")
 
 
 def _seeds_text(seeds: list[int]) -> str:

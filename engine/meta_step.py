@@ -1,0 +1,63 @@
+"""What one meta step works on: the training batch, the validation batch, and the hypergradient between them.
+
+Learns nothing and draws nothing at random. B train batch, V validation batch, C classes, D features.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.config import ReweighterConfig
+from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
+from engine.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.networks import Classifier
+
+
+class TrainBatch(NamedTuple):
+    """The training samples of a step and what the classifier says of them."""
+
+    rows_B: Tensor
+    """Rows of the train split."""
+    images_B: Tensor
+    labels_B: Tensor
+    logits_BC: Tensor
+    features_BD: Tensor
+    losses_B: Tensor
+
+
+class ValidationBatch(NamedTuple):
+    """Validation samples of one meta step, under the classifier as it is."""
+
+    images_V: Tensor
+    labels_V: Tensor
+    forward_pass: tuple[Tensor, Tensor] | None
+    """Logits (V, C) and features (V, D), where anybody asks for them."""
+
+    def halves(self) -> tuple["ValidationBatch", "ValidationBatch"]:
+        """The two draws that roles.stratified_halves put one behind the other."""
+        middle = len(self.labels_V) // 2
+        first, second = (ValidationBatch(
+            self.images_V[half], self.labels_V[half],
+            self.forward_pass and (self.forward_pass[0][half], self.forward_pass[1][half]))
+            for half in (slice(None, middle), slice(middle, None)))
+        return first, second
+
+
+def validation_batch(model: Classifier, images_V: Tensor, labels_V: Tensor, needs_pass: bool) -> ValidationBatch:
+    """The batch with its forward pass, in training mode and out of reach of running statistics, where one is needed."""
+    if not needs_pass:
+        return ValidationBatch(images_V, labels_V, None)
+    with torch.no_grad(), frozen_running_statistics(model):
+        return ValidationBatch(images_V, labels_V, model(images_V))
+
+
+def hypergradient(config: ReweighterConfig, model: Classifier, batch: TrainBatch, weights_B: Tensor,
+                  validation: ValidationBatch, lr: float) -> Tensor:
+    """dF/dw (B,) of the validation loss after a step at lr under weights_B, as the config says; see
+    engine.hypergradient."""
+    return HYPERGRADIENT_FUNCTIONS[config.hypergradient](MetaProblem(
+        model=model, images_B=batch.images_B, labels_B=batch.labels_B, weights_B=weights_B.detach(),
+        images_V=validation.images_V, labels_V=validation.labels_V, lr=lr, train_loss=cross_entropy,
+        val_loss=LOSS_FUNCTIONS[config.val_loss], train_pass=(batch.logits_BC.detach(), batch.features_BD.detach()),
+        val_pass=validation.forward_pass))

@@ -1,0 +1,56 @@
+"""Predictions without training: which device, logits and features of any samples, and what is not finite.
+
+Changes no weight of the classifier, which it leaves in evaluation mode; draws nothing at random. C classes, D features.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.batches import ImageStore
+from engine.networks import Classifier
+
+EVAL_BATCH = 512
+
+
+class NonFiniteError(RuntimeError):
+    """A loss, gradient or prediction became NaN or infinite. Names the samples; nothing was updated or recorded."""
+
+
+def pick_device(name: str) -> torch.device:
+    """The device for a config's name. Raises RuntimeError if it is named and this machine lacks it."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(d for d in ("cuda", "mps", "cpu") if available[d])
+    if not available[name]:
+        usable = ", ".join(d for d, is_there in available.items() if is_there)
+        raise RuntimeError(f"device must be one this machine has; got {name}; choose auto or one of: {usable}")
+    return torch.device(name)
+
+
+@torch.no_grad()
+def predict(model: Classifier, store: ImageStore, idx: np.ndarray, sample_ids: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Logits (len(idx), C) and features (len(idx), D) in evaluation mode, of rows idx of the store.
+
+    Raises NonFiniteError where a logit is not finite: the last step's update is seen by no loss of training.
+    """
+    model.eval()
+    passes = [model(images) for _, images in store.batches(idx, EVAL_BATCH)]
+    logits, features = torch.cat([p[0] for p in passes]), torch.cat([p[1] for p in passes])
+    is_bad = ~torch.isfinite(logits).all(1).cpu().numpy()
+    if is_bad.any():
+        raise NonFiniteError(
+            f"a prediction must be finite; the classifier gives NaN or infinity on {is_bad.sum()} of {len(idx)} "
+            f"samples, first {sample_ids[idx[is_bad]][0]}; lower lr")
+    return logits, features
+
+
+def non_finite_step(objective: Tensor, losses_B: Tensor, ids_B: np.ndarray, epoch: int, step: int) -> NonFiniteError:
+    """The error for a step whose objective, or else its gradient, is not finite; names the samples at fault."""
+    what = "gradient" if bool(torch.isfinite(objective)) else "loss"
+    is_bad = ~torch.isfinite(losses_B).cpu().numpy()
+    ids = ids_B[is_bad] if is_bad.any() else ids_B
+    shown = ", ".join(map(str, ids[:16])) + (f" and {len(ids) - 16} more" if len(ids) > 16 else "")
+    return NonFiniteError(
+        f"a {what} must be finite; epoch {epoch} step {step} gave {float(objective):g} on samples {shown}; nothing was "
+        "updated: lower lr, or exclude the samples if they are damaged")

@@ -1,0 +1,92 @@
+"""The splitter of a training: its steps on what was held out, and its scores of everybody. Part of a checkpoint.
+
+Decides no roles (engine.assignment) and never trains the classifier. N samples of the train split, V validation batch,
+R random batch of all data, C classes, D features.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.config import RunConfig
+from engine.data import Dataset
+from engine.losses import generalized_cross_entropy
+from engine.networks import Splitter
+from engine.signals import SignalRecord
+from engine.splitter import splitter_loss
+
+CERTAIN_LOGIT = 15.0
+"""A pin's logit: p = 1 - 3e-7, as near to certain as float32 keeps apart from 1."""
+SCORE_ROWS = 65_536
+
+
+class SplitterTraining:
+    """The splitter with its optimizer, and the predictions held out in the epoch before."""
+
+    def __init__(self, config: RunConfig, num_features: int, data: Dataset, device: torch.device) -> None:
+        self.config, self.num_classes, self.device = config, data.num_classes, device
+        self.splitter = Splitter(config.splitter, num_features, data.num_classes, config.val_fraction).to(device)
+        self.optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
+        self.labels = torch.from_numpy(np.maximum(data.train_labels, 0)).to(device)
+        self.pins = torch.from_numpy(data.pins).to(device)
+        self.held: dict[str, Tensor] = {}
+
+    def observe_heldout(self, logits: Tensor, features: Tensor, labels: Tensor) -> None:
+        """Predictions (H, C), features (H, D) and labels (H,) of the H samples held out of the epoch that ends.
+
+        Held out means routed or resting: the resting ones are a random sample, without which the splitter would only
+        ever learn about those it chose itself (and the guard let through). They are never read back after training on
+        the sample, and cost nothing more.
+        """
+        self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels}
+
+    def step(self, head: nn.Linear, record: SignalRecord, active_N: np.ndarray, rng: np.random.Generator) -> None:
+        """One step, on samples held out in the epoch before and on a random batch of all active ones (N,) bool."""
+        config, held = self.config, self.held
+        rows = np.flatnonzero(active_N & record.tensors["has_features"].cpu().numpy())
+        if not held or not len(rows):
+            return
+        val = torch.from_numpy(rng.integers(0, len(held["labels"]), size=config.reweighter.val_batch_size)).to(
+            self.device)
+        features_V, logits_V, labels_V = held["features"][val].float(), held["logits"][val], held["labels"][val]
+        rows = rows[rng.integers(0, len(rows), size=min(4 * config.batch_size, len(rows)))]
+        rows_R = torch.from_numpy(rows).to(self.device)
+        labels_R, features_R = self.labels[rows_R], record.tensors["features"][rows_R].float()
+        with torch.no_grad():
+            probs_R = torch.softmax(head(features_R), dim=1)
+        loss = splitter_loss(
+            config.splitter, config.val_fraction, self.num_classes,
+            validation_logits_V=self.splitter(features_V, torch.softmax(logits_V, dim=1), labels_V),
+            is_correct_V=logits_V.argmax(1) == labels_V,
+            losses_V=generalized_cross_entropy(logits_V, labels_V),
+            random_logits_R=self.pinned(self.splitter(features_R, probs_R, labels_R), rows_R), labels_R=labels_R)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    def pinned(self, logits_R: Tensor, rows_R: Tensor) -> Tensor:
+        """Pins are constraints: they count in the sums with p = 0 or 1 and pass no gradient to the splitter."""
+        pins_R = self.pins[rows_R]
+        return torch.where(pins_R == 0, logits_R, pins_R * CERTAIN_LOGIT)
+
+    @torch.no_grad()
+    def score(self, head: nn.Linear, record: SignalRecord, with_pins: bool = True) -> Tensor:
+        """p_train (N,) of every sample whose features are known, NaN for the rest. Pins are 0 and 1, unless one wants
+        to know what the splitter alone would say of them."""
+        parts = []
+        for start in range(0, len(self.labels), SCORE_ROWS):
+            part = slice(start, start + SCORE_ROWS)
+            features = record.tensors["features"][part].float()
+            parts.append(torch.sigmoid(self.splitter(features, torch.softmax(head(features), 1), self.labels[part])))
+        p_train = torch.where(record.tensors["has_features"], torch.cat(parts), torch.nan)
+        return torch.where(self.pins == 0, p_train, (self.pins == 1).float()) if with_pins else p_train
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"splitter": self.splitter.state_dict(), "optimizer": self.optimizer.state_dict(), "held": self.held}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.splitter.load_state_dict(state["splitter"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.held = {k: v.to(self.device) for k, v in state["held"].items()}
