@@ -215,3 +215,20 @@ def stratified_draw(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.ran
     within[by_class] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     order = np.lexsort((rng.random(len(rows)), within))
     return rows[order[:size]]
+
+
+def stratified_halves(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Two stratified draws of size // 2 without a common sample, one behind the other; of fewer than `size` rows, two
+    halves of them; of fewer than 4, all of them twice and none alone, since one sample has no batch statistics.
+
+    Two draws rather than every other sample of one: there a class with more in one half has fewer in the other, so
+    that what one half says of the classes is the opposite of what the other does (benchmarks/LOG.md). labels: of rows.
+    """
+    if len(rows) < 4:
+        return np.tile(rows, 4 if len(rows) == 1 else 2)
+    half = min(size, len(rows)) // 2
+    positions = np.arange(len(rows))
+    first = stratified_draw(positions, labels, half, rng)
+    left = np.delete(positions, first)
+    drawn: np.ndarray = rows[np.concatenate([first, stratified_draw(left, labels[left], half, rng)])]
+    return drawn

@@ -211,3 +211,30 @@ def test_stratified_draw_is_even_over_classes_and_without_repetition():
     counts = np.bincount(labels[[np.flatnonzero(rows == r)[0] for r in drawn]], minlength=4)
     assert len(set(drawn)) == 34 and counts.tolist() == [15, 15, 0, 4]
     assert set(roles.stratified_draw(rows[:10], labels[:10], 34, rng)) == set(rows[:10])
+
+
+def test_halves_are_disjoint_and_even_over_classes_each():
+    rows, labels = np.arange(100, 200), np.arange(100) % 5
+    drawn = roles.stratified_halves(rows, labels, 41, np.random.default_rng(0))
+    assert len(drawn) == 40 == len(set(drawn)) and set(drawn) <= set(rows)
+    for half in (drawn[:20], drawn[20:]):
+        assert np.bincount(labels[half - 100]).tolist() == [4] * 5
+    few = roles.stratified_halves(rows[:7], labels[:7], 41, np.random.default_rng(0))
+    assert len(few) == 6 == len(set(few)), "two halves of what there is"
+
+
+@pytest.mark.parametrize("num", [1, 2, 3])
+def test_halves_of_very_few_are_the_same_and_never_one_alone(num):
+    drawn = roles.stratified_halves(np.arange(num), np.zeros(num, dtype=int), 8, np.random.default_rng(0))
+    first, second = drawn[:len(drawn) // 2], drawn[len(drawn) // 2:]
+    assert len(first) >= 2 and set(first) == set(second) == set(range(num))
+
+
+def test_what_one_half_says_of_the_classes_is_not_what_the_other_denies():
+    """With room for 7 of 10 classes a half. Every other sample of one draw gives a correlation near -1 here."""
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(10), 50)
+    counts = []
+    for _ in range(400):
+        drawn = roles.stratified_halves(np.arange(500), labels, 14, rng)
+        counts.append([np.bincount(labels[half], minlength=10)[0] for half in (drawn[:7], drawn[7:])])
+    assert abs(np.corrcoef(np.array(counts).T)[0, 1]) < 0.15
