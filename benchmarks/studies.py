@@ -1,7 +1,7 @@
 """Every study that the defaults and the README's claims rest on, on the problems of benchmarks/problems.py.
 
     python benchmarks/problems.py PROBLEMS --data DATA
-    python benchmarks/studies.py PROBLEMS [--only digits_rare_subgroup,...] [--workers 2] [--seeds 3] [--summary]
+    python benchmarks/studies.py PROBLEMS [--only digits_rare_subgroup,...] [--workers 2] [--first-seed 70] [--summary]
 
 Each study lies in its problem's folder (studies/NAME) and goes on where it was stopped; --summary only reads what is
 there. Prints one table a study and writes the figures to --out. Hyperparameters of MOLERE were chosen on some of these
@@ -23,7 +23,7 @@ import pandas as pd
 from benchmarks.problems import PROBLEMS
 from engine.study import run_study
 from engine.study_dir import Arm, StudyDir, without_nan
-from engine.study_plan import parse_arm, parse_seeds, parse_settings
+from engine.study_plan import parse_arm, parse_settings
 from engine.study_report import summary
 
 COMMON = "network=tiny batch_size=32 reweighter.val_batch_size=64 embedding=none"
@@ -32,11 +32,12 @@ REGIMES = {
     ("photos", "memorise"): "augment=none epochs=15 image_size=16",
     ("photos", "early"): "augment=shift_flip epochs=10 image_size=16",
 }
+FSR = "fsr: method=fsr reweighter.hypergradient=last_layer"
 KEY = ("erm: method=erm", "molere: method=molere", "mwn: method=meta_weight_net",
        "erm-early: method=erm validation=random select_best=true", "no-guard: method=molere guard=off")
 UNGUIDED = ("lrw-random: method=lrw_random",
             "unit-weights: method=molere reweighter.min_weight=1 reweighter.max_weight=1")
-FULL = (*KEY, *UNGUIDED, "lrw-hard: method=lrw_hard", "lrw-easy: method=lrw_easy", "fsr: method=fsr",
+FULL = (*KEY, *UNGUIDED, "lrw-hard: method=lrw_hard", "lrw-easy: method=lrw_easy", FSR,
         "no-coverage: method=molere splitter.coverage=1", "erm-part: method=erm validation=random",
         "erm-compute: method=erm epochs_factor=1.3", "rho: method=rho")
 PAPER_MWN = ("mwn-paper: method=meta_weight_net reweighter.every=1 reweighter.lr=0.001 reweighter.uniform_pull=0 "
@@ -49,6 +50,7 @@ ABLATIONS = (
     "narrow: method=molere reweighter.min_weight=0.3 reweighter.max_weight=1.7",
     "gce: method=molere reweighter.val_loss=generalized_cross_entropy",
     "cross-entropy: method=molere reweighter.val_loss=cross_entropy", "no-finish: method=molere finish_fraction=0",
+    "uncentred: method=molere reweighter.hypergradient=last_layer",
     "guard-confident: method=molere guard=confident", "no-rotation: method=molere rotation_groups=null",
     "delta-05: method=molere val_fraction=0.05", "delta-30: method=molere val_fraction=0.3",
     "fd: method=molere reweighter.hypergradient=finite_difference", "pull-0: method=molere reweighter.uniform_pull=0",
@@ -59,29 +61,31 @@ ABLATIONS = (
 def studies(problem: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """{study: (regime, arms)} of a problem."""
     is_noisy, is_full = problem.endswith("_noise"), problem in FULL_TABLE
-    arms = FULL if is_full else (*KEY, "fsr: method=fsr")
+    arms = FULL if is_full else (*KEY, FSR)
     if is_full and is_noisy:
         arms += tuple(f"oracle-{kind}: method=erm decisions=oracle_{kind}.parquet"
                       for kind in ("relabelled", "excluded"))
         arms += (PAPER_MWN, "clean-split: method=molere validation=clean")
-    if problem in ("digits_spurious_colour", "digits_rare_subgroup"):
-        arms += (PAPER_MWN, "natural-hard: method=molere validation=clean")
+    if is_full and not is_noisy:
+        arms += (PAPER_MWN,)
+    if problem in ("digits_spurious_colour", "digits_rare_subgroup", "photos_rare_subgroup"):
+        arms += ("natural-hard: method=molere validation=clean",)
     found = {"memorise": ("memorise", arms)}
     if problem in EARLY:
-        found["early"] = ("early", (*KEY, "fsr: method=fsr"))
+        found["early"] = ("early", (*KEY, FSR, *UNGUIDED))
     if problem in ("digits_instance_noise", "digits_rare_subgroup"):
         found["ablations"] = ("memorise", ABLATIONS)
-    if problem in WIDE:
-        found["ten-seeds"] = ("memorise", (*KEY[:3], *UNGUIDED, PAPER_MWN, "erm-part: method=erm validation=random"))
     return found
 
 
 FULL_TABLE = ("digits_symmetric_noise", "digits_rare_subgroup", "digits_instance_noise", "digits_clean_labels",
               "digits_spurious_colour", "digits_imbalance_10", "digits_pair_noise", "digits_imbalance_50",
               "photos_human_noise", "photos_clean_labels", "photos_imbalance_50", "photos_rare_subgroup")
-WIDE = ("digits_rare_subgroup", "digits_imbalance_50", "digits_spurious_colour")
-"""Where seeds differ so much that three tell nothing: a study of ten."""
-EARLY = ("digits_symmetric_noise", "digits_instance_noise", "digits_clean_labels", "digits_rare_subgroup")
+NUM_SEEDS = {"digits_rare_subgroup": 10, "digits_imbalance_50": 10, "digits_spurious_colour": 10,
+             "photos_human_noise": 6}
+"""Where seeds differ so much, or arms so little, that three tell nothing."""
+EARLY = ("digits_symmetric_noise", "digits_instance_noise", "digits_clean_labels", "digits_rare_subgroup",
+         "photos_human_noise", "photos_clean_labels")
 RUN = (*FULL_TABLE, "digits_imbalance_200")
 FIGURES = {"rare_subgroup": "worst_group_accuracy", "spurious_colour": "worst_group_accuracy"}
 
@@ -125,7 +129,7 @@ def main() -> None:
     parser.add_argument("problems", type=Path)
     parser.add_argument("--only", default=",".join(RUN))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seeds", default="40,41,42", help="a count or a list; settings were chosen on 0 to 3")
+    parser.add_argument("--first-seed", type=int, default=70, help="settings were chosen on seeds below 70")
     parser.add_argument("--summary", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("studies.json"))
     args = parser.parse_args()
@@ -135,9 +139,8 @@ def main() -> None:
         for name, (regime, arms) in studies(problem).items():
             if not args.summary:
                 settings = parse_settings(f"{COMMON} {REGIMES[PROBLEMS[problem][0], regime]}".split())
-                seeds = parse_seeds(args.seeds)
-                if name == "ten-seeds":
-                    seeds = list(range(seeds[0], seeds[0] + 10))
+                num = NUM_SEEDS.get(problem, 3) if name == "memorise" else 3
+                seeds = list(range(args.first_seed, args.first_seed + num))
                 run_study(project, name, [arm_at(project, a) for a in arms], seeds, settings, args.workers,
                           is_tuned_here=True, say=print)
             study = StudyDir.of(project, name)

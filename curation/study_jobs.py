@@ -167,7 +167,8 @@ def submit(project: Path, plan: StudyPlan, command: list[str] | None = None) -> 
 
 
 def resume(project: Path, name: str, command: list[str] | None = None) -> Job:
-    """Queue a study again: what is done stays, what is missing or failed is trained. Raises JobError if active."""
+    """Queue a study again: what is done stays, what is missing or failed is trained. Raises JobError if active and
+    StudyError for damaged files."""
     project = Path(project).resolve()
     study = StudyDir.of(project, name)
     if not study.path.is_dir():

@@ -86,7 +86,8 @@ def study(
     chosen = parse_seeds(seeds) if seeds else given["seeds"]
     common = {**given.get("settings", {}), **parse_settings(settings or [])}
     found = StudyDir.of(project, name)
-    if not (report and not arms and not chosen and not common):
+    is_training = not report or bool(arms or chosen or common)
+    if is_training:
         from rich.console import Console
         from rich.markup import escape
 
@@ -99,7 +100,7 @@ def study(
                       show=lambda text: shown.update(escape(text)) if shown else None)
     _print_study(found)
     failed = found.read_rows().query("state == 'failed'")
-    if len(failed):
+    if len(failed) and is_training:
         raise RuntimeError(f"{len(failed)} of the study's runs failed, first {failed['arm'].iloc[0]} seed "
                            f"{failed['seed'].iloc[0]}: {failed['error'].iloc[0]}; the same command tries them again")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from engine import roles
 from engine.config import RunConfig
@@ -31,9 +32,16 @@ class EpochRoles:
     num_new: int
     coverage: float | None
 
-    def values(self) -> dict[str, Any]:
-        """Every field by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+    def state_dict(self) -> dict[str, Any]:
+        """Every field by name, arrays as tensors: part of a checkpoint."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in values.items()}
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> "EpochRoles":
+        """What state_dict gave."""
+        values: dict[str, Any] = {n: v.numpy() if isinstance(v, torch.Tensor) else v for n, v in state.items()}
+        return cls(**values)
 
 
 def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, previous: EpochRoles | None, *,

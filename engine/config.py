@@ -20,7 +20,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 NETWORKS = ("auto", "tiny", "small", "resnet18", "resnet50", "vit_b_16")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
-HYPERGRADIENTS = ("last_layer", "jvp", "unroll", "finite_difference")
+HYPERGRADIENTS = ("last_layer_centred", "last_layer", "jvp", "unroll", "finite_difference")
 WEIGHT_INPUTS = ("features", "features_label_loss", "record", "all")
 LOSSES = ("cross_entropy", "generalized_cross_entropy", "balanced_generalized_cross_entropy")
 GUARDS = ("off", "confident", "agree")
@@ -36,12 +36,12 @@ class ReweighterConfig:
     """How sample weights are learned (method.md: updates, weights; Jain et al. 2024, eq. 3)."""
 
     hypergradient: str = setting(
-        "last_layer", "How the effect of a weight on the validation loss is computed. last_layer: closed form on the "
-        "final layer, nearly free. jvp: exact for one SGD step. finite_difference: close to exact. unroll: the slow "
-        "reference.", choices=HYPERGRADIENTS)
+        "last_layer_centred", "How the effect of a weight on the validation loss is computed. last_layer: closed form "
+        "on the final layer, nearly free; centred: without what all features of a batch share. jvp: exact for one SGD "
+        "step. finite_difference: close to exact. unroll: the slow reference.", choices=HYPERGRADIENTS)
     every: int = setting(4, "Classifier steps between two updates of the weights (Q).", unit="steps", low=1, high=1000)
     val_batch_size: int = setting(
-        128, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=2, high=8192)
+        128, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=4, high=8192)
     inputs: str = setting(
         "all", "What the reweighter sees of a sample. The paper's sees the image alone (features). record: label, "
         "loss, what earlier epochs said of it, held out and in training, and how its gradient agrees with that of "
@@ -52,8 +52,8 @@ class ReweighterConfig:
         "labels in validation pull little, but a class that is predicted badly pulls little as well and may be given "
         "up; balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
     min_weight: float = setting(
-        0.05, "Smallest weight before normalisation where a quarter of the labels or more are disputed; the fewer are, "
-        "the nearer the smallest is to halfway between the bounds.",
+        0.05, "Smallest weight before normalisation where the data look noisy: a quarter of the labels or more are "
+        "disputed, and margins lie in two heaps. The less so, the nearer it is to halfway between the bounds.",
         low=0.0, high=1.0)
     max_weight: float = setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
     lr: float = setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)

@@ -177,7 +177,7 @@ class Pool:
 
         Returns False if the study was cancelled before all were done.
         """
-        waiting = list(tasks)
+        waiting, num_ended = list(tasks), 0
         try:
             while (waiting or self.busy) and not self.study.is_cancel_requested():
                 while waiting and len(self.busy) < self.num_workers:
@@ -185,9 +185,10 @@ class Pool:
                 for pipe in wait(list(self.busy), timeout=TICK_SECONDS):
                     row = self._hear(cast(Connection, pipe), on_message)
                     if row is not None:
+                        num_ended += 1
                         on_row(row)
                 on_wait()
-            return not waiting and not self.busy
+            return num_ended == len(tasks)
         finally:
             self._stop()
 

@@ -54,6 +54,7 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
     source = decisions or Path(project) / DECISIONS_NAME
     run.path.mkdir(parents=True, exist_ok=True)
     with _alone(run):
+        drop_old_cancel(run.path)
         if run.exists():
             raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
         if source.exists():

@@ -26,7 +26,7 @@ from engine.networks import make_classifier
 from engine.prediction import non_finite_step, pick_device, predict
 from engine.rundir import ROLES
 from engine.schedule import learning_rate
-from engine.signals import SignalRecord
+from engine.signals import SignalRecord, bimodality
 from engine.splitter_training import SplitterTraining
 from engine.streams import stream
 from engine.weighting import AVERAGE_DECAY, Weighting, record_inputs
@@ -98,7 +98,8 @@ class Trainer:
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
             record=self.record, score=lambda: self._score().cpu().numpy())
         if self.weighting and not self.roles.is_warmup:
-            self.weighting.set_floor(self._disputed_share())
+            self.weighting.set_floor(self._disputed_share(), bimodality(
+                self.record.tensors["margin"].cpu().numpy()[self.active]))
         if self.proxy:
             self.proxy.refill(self.data.train_labels, self.active & ~self.roles.routed, self.config.proxy_fraction,
                               self.data.num_classes, stream(self.config.seed, "proxy", epoch))
@@ -178,10 +179,12 @@ class Trainer:
             if self.epoch_roles.is_finish:
                 weights_B = self.weighting.settled(self.record.tensors["weight_average"][batch.rows_B], weights_B)
             objective = (weights_B * losses_B).mean()
-            for shown_CE, validation in views:
-                slopes_B = hypergradient(config.reweighter, self.model, batch, weights_B, validation, lr)
+            if views:
+                slopes = [hypergradient(config.reweighter, self.model, batch, weights_B, judge, lr) * (len(rows) / lr)
+                          for _, judge in views]
                 objective = objective + self.weighting.objective(
-                    self._weigh(batch, shown_CE), slopes_B * (len(rows) / lr)) / len(views)
+                    [(self._weigh(batch, shown_CD), slopes_B)
+                     for (shown_CD, _), slopes_B in zip(views, slopes, strict=True)])
         values_B = fsr.values(config, self.model.head, self.optimizer, logits_B.detach(), features_B.detach(),
                               labels_B) if self.proxy else None  # before the step that trains on them
         self._classifier_step(objective, losses_B, epoch, step, idx)
@@ -216,14 +219,14 @@ class Trainer:
         """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
         idx = roles.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
-        needs_pass = config.hypergradient == "last_layer" or (self.weighting is not None and self.weighting.sees_record)
+        needs_pass = self.weighting is not None and self.weighting.sees_record
         return validation_batch(self.model, self.store.batch(idx), self.labels[torch.from_numpy(idx).to(self.device)],
-                                needs_pass)
+                                needs_pass or config.hypergradient in ("last_layer", "last_layer_centred"))
 
-    def _weigh(self, batch: TrainBatch, shown_CE: Tensor) -> Tensor:
-        """Weights (B,) with a gradient to the reweighter, which is shown the validation gradient shown_CE."""
+    def _weigh(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:
+        """Weights (B,) with a gradient to the reweighter, which is shown the validation gradient shown_CD."""
         assert self.weighting is not None, "only learned weights are asked for"
-        agreement_B = self.weighting.agreement(shown_CE, batch.logits_BC, batch.features_BD, batch.labels_B)
+        agreement_B = self.weighting.agreement(shown_CD, batch.logits_BC, batch.features_BD, batch.labels_B)
         return self.weighting.weigh(batch.features_BD, batch.labels_B, batch.losses_B,
                                     record_inputs(self.record, batch.rows_B, batch.labels_B, agreement_B))
 
@@ -282,8 +285,7 @@ class Trainer:
         state: dict[str, Any] = {name: module.state_dict() for name, module in self._modules.items()}
         state["record"], state["totals"] = self.record.tensors, self.totals
         if self.roles is not None:
-            state["roles"] = {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-                              for name, value in self.roles.values().items()}
+            state["roles"] = self.roles.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -298,8 +300,6 @@ class Trainer:
         self.record.tensors = {k: v.to(self.device) for k, v in state["record"].items()}
         self.totals = {k: v.to(self.device) for k, v in state["totals"].items()}
         if "roles" in state:
-            fields: dict[str, Any] = {f: value.numpy() if isinstance(value, Tensor) else value
-                                      for f, value in state["roles"].items()}
-            self.roles = EpochRoles(**fields)
+            self.roles = EpochRoles.of_state(state["roles"])
 
 

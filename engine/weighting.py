@@ -1,8 +1,9 @@
 """Sample weights while training: the reweighter, what it sees, and the steps it takes on the hypergradient.
 
-Computes no hypergradient and touches no classifier. B train batch, C classes, D features, E = D + 1.
+Computes no hypergradient and touches no classifier. B train batch, C classes, D features.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from engine.signals import SignalRecord
 NUM_RECORD_INPUTS = 6
 PEAK_DECAY = 0.99
 """A step's hypergradient is measured against the largest of late; the past fades by this share each update."""
+LUMPS = (0.45, 0.52)
+"""Bimodality of margins below which their heaps are one and above which they are two; 5/9 is that of a flat histogram.
+"""
 LARGEST_LOSS = 10.0
 VALIDATION_DECAY = 0.5
 """Of the moving average of the validation gradient, over meta steps: one batch's is half sampling noise."""
@@ -48,7 +52,7 @@ class Weighting:
         self.reweighter.to(device)
         self.optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.lr)
         self.peak = torch.zeros((), device=device)
-        self.val_gradient = torch.zeros(num_classes, num_features + 1, device=device)
+        self.val_gradient = torch.zeros(num_classes, num_features, device=device)
 
     @property
     def sees_record(self) -> bool:
@@ -73,8 +77,8 @@ class Weighting:
         weights_B = self.reweighter(torch.cat(parts, dim=1))
         return weights_B
 
-    def agreement(self, gradient_CE: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor) -> Tensor:
-        """How each sample's own gradient agrees with gradient_CE of the validation batches so far, (B,) in units of the
+    def agreement(self, gradient_CD: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """How each sample's own gradient agrees with gradient_CD of the validation batches so far, (B,) in units of the
         root mean square over the batch; above 0 it would help them now. 0 for all before the first of them.
 
         It tells the reweighter at every step what it could not learn by heart in its few updates: whom the classifier
@@ -83,12 +87,12 @@ class Weighting:
         """
         if not self.sees_record:
             return torch.zeros_like(labels_B, dtype=features_BD.dtype)
-        cosines_B = head_agreement(gradient_CE, logits_BC.detach(), features_BD.detach(), labels_B, cross_entropy)
+        cosines_B = head_agreement(gradient_CD, logits_BC.detach(), features_BD.detach(), labels_B, cross_entropy)
         scaled_B = cosines_B / cosines_B.square().mean().sqrt().clamp(min=1e-6)
         return scaled_B.clamp(-LARGEST_AGREEMENT, LARGEST_AGREEMENT)
 
     def views(self, validation: ValidationBatch) -> list[tuple[Tensor, ValidationBatch]]:
-        """Pairs of the validation gradient (C, D + 1) that the reweighter is shown and the samples it is judged by.
+        """Pairs of the validation gradient (C, D) that the reweighter is shown and the samples it is judged by.
 
         Agreeing with the very batch that the slopes come from always pays, noise of the draw and all, and a reweighter
         learned to follow that noise. So each half of the batch is shown and the other one judges. Not independent all
@@ -107,23 +111,28 @@ class Weighting:
         self.val_gradient = self._averaged(torch.stack(gradients).mean(0))
         return views
 
-    def _averaged(self, gradient_CE: Tensor) -> Tensor:
+    def _averaged(self, gradient_CD: Tensor) -> Tensor:
         """The moving average with the head gradient of one more validation batch (engine.hypergradient.head_gradient).
         Its length, too small at first, does not matter: agreement is about its direction."""
-        return VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CE
+        return VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CD
 
-    def set_floor(self, disputed_frac: float) -> None:
-        """How low a raw weight may fall, by the share of samples whose label their held-out predictions confidently
-        dispute (engine.roles.confident_suggestion), in [0, 1]: halfway between the bounds where nobody's is, min_weight
-        from NOISY_SHARE on. Meta-Weight-Net's weights have no floor.
+    def set_floor(self, disputed_frac: float, bimodality: float) -> None:
+        """How low a raw weight may fall: min_weight where the data look noisy, halfway between the bounds where they do
+        not. Meta-Weight-Net's weights have no floor.
 
-        A low weight is for wrong labels; among right ones it silences whom the classifier does not understand yet: with
-        a rare subgroup of digits its worst group gained less the lower weights could fall (benchmarks/LOG.md).
+        disputed_frac: share in [0, 1] of the samples whose label their held-out predictions confidently dispute
+        (engine.roles.confident_suggestion); from NOISY_SHARE on the data look noisy. A low weight is for wrong labels;
+        among right ones it silences whom the classifier does not understand yet: with a rare subgroup of digits its
+        worst group gained less the lower weights could fall.
+        bimodality: of the samples' margins, in (0, 1] (engine.signals.bimodality). A classifier that knows little
+        disputes as many labels as wrong ones would make it, but its margins lie in one heap around 0; wrong labels
+        make a heap of their own. From LUMPS[0] to LUMPS[1] the data look ever noisier: on photos half learned, free
+        weights cost 5 points (benchmarks/LOG.md).
         """
         if self.source != "loss":
-            caution = max(0.0, 1.0 - disputed_frac / NOISY_SHARE)
             low, high = self.config.min_weight, self.config.max_weight
-            self.reweighter.low = low + caution * (high - low) / 2
+            freedom = min(disputed_frac / NOISY_SHARE, (bimodality - LUMPS[0]) / (LUMPS[1] - LUMPS[0]), 1.0)
+            self.reweighter.low = low + (1.0 - max(freedom, 0.0)) * (high - low) / 2
 
     def settled(self, averages_B: Tensor, weights_B: Tensor) -> Tensor:
         """Weights (B,) of mean 1 from the moving averages of the epochs before; where a sample has none (NaN), since it
@@ -135,8 +144,9 @@ class Weighting:
         settled_B = torch.where(averages_B.isnan(), weights_B.detach(), averages_B)
         return settled_B / settled_B.mean()
 
-    def objective(self, weights_B: Tensor, slopes_B: Tensor) -> Tensor:
-        """Scalar whose gradient moves the weights against the slopes dF/dw (B,) of the validation loss.
+    def objective(self, judged: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Scalar whose gradient moves weights (B,) against their slopes dF/dw (B,) of the validation loss; the mean
+        over such pairs.
 
         The slopes are scaled by their largest root mean square of late, not by their own: once the classifier fits its
         data they are small and mostly noise, and scaled to unit size each step they drove the weights to their bounds
@@ -144,10 +154,13 @@ class Weighting:
         as well: those of wrong labels need to fall, nobody's needs to rise far, and weights that gather on a few
         samples are how they collapse (12,000 photos: effective sample size 0.24 without).
         """
-        self.peak = torch.maximum(PEAK_DECAY * self.peak, slopes_B.square().mean().sqrt()).clamp(min=1e-20)
-        return (weights_B * (slopes_B / self.peak)).mean() \
-            + self.config.uniform_pull * (weights_B - 1.0).square().mean() \
+        size = torch.stack([slopes_B.square().mean().sqrt() for _, slopes_B in judged]).amax()
+        self.peak = torch.maximum(PEAK_DECAY * self.peak, size).clamp(min=1e-20)
+        return torch.stack([
+            (weights_B * (slopes_B / self.peak)).mean()
+            + self.config.uniform_pull * (weights_B - 1.0).square().mean()
             + HEAVY_PULL * (weights_B - self.config.heavy_weight).clamp(min=0.0).square().mean()
+            for weights_B, slopes_B in judged]).mean()
 
     def step(self) -> None:
         """Apply and clear the gradient that a backward of the objective left."""

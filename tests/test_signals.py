@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kurtosis, skew
 
 from engine.losses import margins
 from engine.rundir import ROLES
-from engine.signals import SignalRecord, effective_sample_size
+from engine.signals import SignalRecord, bimodality, effective_sample_size
 
 CLASSES = ("a", "b")
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -98,3 +99,18 @@ def test_effective_sample_size_is_kishs():
     assert effective_sample_size(np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
     assert effective_sample_size(np.array([np.nan])) is None
     assert float(margins(logits_of(0.6), LABELS[:1])) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_bimodality_is_sarles_coefficient():
+    rng = np.random.default_rng(0)
+    skewed = rng.gamma(2.0, size=500)
+    expected = (skew(skewed) ** 2 + 1) / kurtosis(skewed, fisher=False)
+    assert bimodality(np.concatenate([skewed, [np.nan, np.inf]])) == pytest.approx(expected)
+    assert bimodality(rng.normal(size=20_000)) == pytest.approx(1 / 3, abs=0.02)
+    assert bimodality(rng.uniform(size=20_000)) == pytest.approx(5 / 9, abs=0.01)
+    assert bimodality(np.repeat([-0.7, 0.7], 9)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [0.3], [0.3] * 9])
+def test_values_that_do_not_differ_have_no_heaps(values):
+    assert bimodality(np.array(values)) == 0.0

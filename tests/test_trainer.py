@@ -145,7 +145,7 @@ def test_every_method_takes_as_many_steps_as_plain_training(data):
     assert len(set(counts.values())) == 1
 
 
-@pytest.mark.parametrize("mode", ["last_layer", "jvp", "unroll", "finite_difference"])
+@pytest.mark.parametrize("mode", ["last_layer_centred", "last_layer", "jvp", "unroll", "finite_difference"])
 def test_weights_are_learned_and_of_mean_one_in_every_mode(data, mode):
     config = config_of(method="lrw_random", reweighter={**FAST["reweighter"], "hypergradient": mode, "lr": 0.05})
     trainer = run_epochs(Trainer(config, data), range(1, 5))
@@ -307,7 +307,7 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_hal
                      + 1e-2 * weights.detach())
 
     seen, peak, average = [], 0.0, torch.zeros_like(trainer.weighting.val_gradient)
-    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer",
+    monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, "last_layer_centred",
                         lambda problem: hypergradient_of(problem.images_V, problem.weights_B, problem.lr))
     monkeypatch.setattr(trainer.weighting.optimizer, "step",
                         lambda: seen.append([p.grad.clone() for p in trainer.weighting.reweighter.parameters()]))
@@ -321,16 +321,16 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_hal
             features = model.backbone(images).detach()
             gradients = []
             for half in (slice(0, 4), slice(4, 8)):
-                mean_loss = F.cross_entropy(model.head(features[half]), labels[half])
-                by_weight, by_bias = torch.autograd.grad(mean_loss, list(model.head.parameters()))
-                gradients.append(torch.cat([by_weight, by_bias[:, None]], dim=1))
+                apart = features[half] - features[half].mean(0)
+                logits = apart @ model.head.weight.T + model.head(features[half].mean(0)).detach()
+                gradients += torch.autograd.grad(F.cross_entropy(logits, labels[half]), model.head.weight)
             fresh = 0.5 * average + 0.25 * gradients[0] + 0.25 * gradients[1]
             taken, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), rows, fresh)
-            for gradient, judges in zip(gradients, (images[4:], images[:4]), strict=True):
+            slopes_of = [hypergradient_of(judges, taken, lr) * 16 / lr for judges in (images[4:], images[:4])]
+            peak = max(0.99 * peak, *(float(slopes.square().mean().sqrt()) for slopes in slopes_of))
+            for gradient, slopes in zip(gradients, slopes_of, strict=True):
                 weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), rows,
                                         0.5 * average + 0.5 * gradient)
-                slopes = hypergradient_of(judges, taken, lr) * 16 / lr
-                peak = max(0.99 * peak, float(slopes.square().mean().sqrt()))
                 loss = loss + (weights * slopes / peak).mean() / 2 + 0.5 * (weights - 1).square().mean() / 2 \
                     + 0.5 * (weights - 1.3).clamp(min=0).square().mean() / 2
             expected = torch.autograd.grad(loss, list(trainer.weighting.reweighter.parameters()))

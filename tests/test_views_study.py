@@ -160,7 +160,7 @@ def test_runs_that_failed_are_listed_with_their_one_line(home, pets):
 def test_a_study_whose_runs_all_failed_has_no_figures_and_says_so(home, pets):
     make_study(pets, arms=("erm",), num_seeds=1, failed=("erm",))
     app = views.start(home, "study")
-    assert any("no run has finished" in info.value for info in app.info) and not charts_of(app)
+    assert any("no run of the arms chosen above has finished" in info.value for info in app.info) and not charts_of(app)
 
 
 def test_all_runs_stand_with_their_settings(page):

@@ -111,9 +111,9 @@ def _choose(found: list[StudyDir]) -> StudyDir:
 def _answer(study: StudyDir, shown: Shown) -> None:
     """One sentence an arm, then the differences as dots, then the table."""
     if not shown.figures:
-        num_failed = int((shown.rows["state"] == "failed").sum())
-        st.info("No figures: " + ("no run has finished." if num_failed == len(shown.rows) else
-                                  "the project has no test split."), icon=":material/info:")
+        states = shown.rows.loc[shown.rows["arm"].isin([*shown.arms, shown.reference_name]), "state"]
+        st.info("No figures: " + ("the project has no test split." if (states == "done").any() else
+                                  "no run of the arms chosen above has finished."), icon=":material/info:")
         return
     figure = str(st.segmented_control("Figure", shown.figures, default=shown.figures[0], required=True,
                                       format_func=_capital_words, key="study.figure", persist_state="session",
@@ -123,7 +123,8 @@ def _answer(study: StudyDir, shown: Shown) -> None:
     st.caption(FIGURE_HELP[figure] + " On the test split, after the last epoch.")
     said = study_answer.answers(table, shown.reference)
     st.markdown("\n".join(f"- **{state.plain(what)}** {state.plain(how_sure)}" for what, how_sure in said)
-                or "Nothing to compare: the study has one arm, or no other is chosen above.")
+                or ("Nothing to compare: the study has one arm." if len(shown.plan["arms"]) == 1 else
+                    "Nothing to compare yet: no other arm that is chosen above has finished a run."))
     if chart is not None:
         st.plotly_chart(chart, theme=None, key=f"study.{study.name}.difference.{figure}", config=CHART)
         st.caption("Diamond: mean difference with its 95% interval over seeds. Small dots: single seeds. Right of the "

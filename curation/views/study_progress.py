@@ -13,7 +13,7 @@ from curation.project import Project
 from curation.views import run_progress, state, study_answer, study_charts
 from curation.views.run_table import duration_text, state_text
 from curation.views.study_charts import Stamp
-from engine.study_dir import StudyDir
+from engine.study_dir import StudyDir, StudyError
 
 TICK_SECONDS = 2.0
 MAX_NAMED = 8
@@ -103,5 +103,5 @@ def _act(action: Any, project: Project, study: StudyDir) -> None:
     """Cancel or resume from a button."""
     try:
         action(project.path, study.name)
-    except JobError as error:  # it ended between the drawing and the click
+    except (JobError, StudyError) as error:  # it ended between the drawing and the click, or its files are damaged
         st.toast(state.plain(error), icon=":material/info:")
