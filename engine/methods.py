@@ -51,6 +51,7 @@ METHODS: dict[str, Method] = {
     "fsr": Method(
         validation="proxy", weights="online", title="Fast Sample Reweighting",
         help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
-             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021).",
+             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021). The "
+             "paper's: hypergradient=last_layer, val_loss=cross_entropy.",
     ),
 }

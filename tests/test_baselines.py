@@ -344,8 +344,8 @@ def test_values_are_a_moving_average():
 @pytest.mark.parametrize("val_loss", LOSSES)
 def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_weight(data, val_loss):
     """float64 and central differences over the head's step, which knows nothing of the closed form."""
-    trainer = Trainer(config_of(method="fsr", warmup_fraction=0.0,
-                                reweighter={"val_batch_size": 500, "val_loss": val_loss}), data)
+    settings = {"val_batch_size": 500, "val_loss": val_loss, "hypergradient": "last_layer"}
+    trainer = Trainer(config_of(method="fsr", warmup_fraction=0.0, reweighter=settings), data)
     trainer.start_epoch(1)
     torch.manual_seed(0)
     torch.nn.init.normal_(trainer.model.head.weight, std=0.3)
