@@ -17,12 +17,13 @@ Every file but log.txt and metrics.jsonl is written under a temporary name and r
 """
 
 import json
+import math
 import os
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -70,20 +71,71 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-class RunDir:
-    """One run's folder. Holds a path and nothing else, so it may be made anew at any time."""
+def without_nan(value: Any) -> Any:
+    """The same JSON value with null for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class WorkDir:
+    """The folder of a run or a study: status.json, a request to cancel, JSON files. Holds a path and nothing else, so
+    it may be made anew at any time."""
+
+    error: ClassVar[type[ValueError]]
+    """What reading a damaged file raises."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def write_status(self, **values: Any) -> None:
+        self.write_json(self.path / "status.json", values)
+
+    def read_status(self) -> dict[str, Any]:
+        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
+        status = self.read_json(self.path / "status.json") or {"state": "queued"}
+        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
+        return status
+
+    def request_cancel(self) -> None:
+        (self.path / "cancel").touch()
+
+    def clear_cancel(self) -> None:
+        (self.path / "cancel").unlink(missing_ok=True)
+
+    def is_cancel_requested(self) -> bool:
+        return (self.path / "cancel").exists()
+
+    def write_json(self, path: Path, values: dict[str, Any]) -> None:
+        text = json.dumps(without_nan(values), indent=2, allow_nan=False)
+        write_atomic(path, lambda p: p.write_text(text))
+
+    def read_json(self, path: Path) -> dict[str, Any] | None:
+        """A JSON file's object, None where there is no such file. Raises self.error if it is damaged."""
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError as error:
+            raise self.error(f"{path} must be JSON; {error}; it was damaged from outside") from error
+        return values
+
+
+class RunDir(WorkDir):
+    """One run's folder."""
+
+    error = RunDirError
 
     @classmethod
     def of(cls, project: Path, name: str) -> "RunDir":
         """The run `name` of a project, whether it exists or not. Raises RunDirError for a bad name."""
         return cls(Path(project) / "runs" / check_name(name))
-
-    @property
-    def name(self) -> str:
-        return self.path.name
 
     @property
     def signals_path(self) -> Path:
@@ -108,36 +160,14 @@ class RunDir:
 
     def write_config(self, document: dict[str, Any]) -> None:
         """document: {"config": RunConfig.to_dict(), "versions", "code_revision", "manifest_digest", ...}."""
-        self._write_json("config.json", document)
+        self.write_json(self.path / "config.json", document)
 
     def read_config(self) -> dict[str, Any]:
         """The document of write_config. Raises RunDirError if there is none or it is not JSON."""
-        document = self._read_json("config.json")
+        document = self.read_json(self.path / "config.json")
         if document is None:
             raise RunDirError(f"a run must have config.json; {self.path} has none; start it with `train`")
         return document
-
-    # -- status.json
-
-    def write_status(self, **values: Any) -> None:
-        self._write_json("status.json", values)
-
-    def read_status(self) -> dict[str, Any]:
-        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
-        status = self._read_json("status.json") or {"state": "queued"}
-        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
-        return status
-
-    # -- cancel
-
-    def request_cancel(self) -> None:
-        (self.path / "cancel").touch()
-
-    def clear_cancel(self) -> None:
-        (self.path / "cancel").unlink(missing_ok=True)
-
-    def is_cancel_requested(self) -> bool:
-        return (self.path / "cancel").exists()
 
     # -- metrics.jsonl
 
@@ -240,20 +270,6 @@ class RunDir:
         with open(self.log_path, "rb") as file:
             file.seek(max(0, self.log_path.stat().st_size - 65_536))
             return file.read().decode(errors="replace").splitlines()[-num_lines:]
-
-    # -- JSON files
-
-    def _write_json(self, name: str, values: dict[str, Any]) -> None:
-        write_atomic(self.path / name, lambda p: p.write_text(json.dumps(values, indent=2)))
-
-    def _read_json(self, name: str) -> dict[str, Any] | None:
-        try:
-            values: dict[str, Any] = json.loads((self.path / name).read_text())
-        except FileNotFoundError:
-            return None
-        except json.JSONDecodeError as error:
-            raise RunDirError(f"{self.path / name} must be JSON; {error}; it was damaged from outside") from error
-        return values
 
 
 def list_runs(project: Path) -> list[RunDir]:

@@ -16,8 +16,6 @@ Every file is written under a temporary name and renamed, so a reader never sees
 
 import builtins
 import contextlib
-import json
-import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,8 +24,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.processes import alone_in, is_same_process
-from engine.rundir import RunDirError, check_name, write_atomic
+from engine.processes import alone_in
+from engine.rundir import RunDirError, WorkDir, check_name, write_atomic
 
 CURRENT_DECISIONS, NO_DECISIONS = None, "none"
 
@@ -64,20 +62,10 @@ class Arm:
         return asdict(self)
 
 
-def without_nan(value: Any) -> Any:
-    """The same JSON value with null for every number that is not finite."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+class StudyDir(WorkDir):
+    """One study's folder."""
 
-
-class StudyDir:
-    """One study's folder. Holds a path and nothing else, so it may be made anew at any time."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    error = StudyError
 
     @classmethod
     def of(cls, project: Path, name: str) -> "StudyDir":
@@ -91,10 +79,6 @@ class StudyDir:
         return [cls(p.parent) for p in sorted(plans, key=lambda p: p.stat().st_mtime, reverse=True)]
 
     @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
     def report_path(self) -> Path:
         return self.path / "report.html"
 
@@ -104,7 +88,7 @@ class StudyDir:
     # -- study.json
 
     def write_plan(self, plan: dict[str, Any]) -> None:
-        self._write_json(self.path / "study.json", plan)
+        self.write_json(self.path / "study.json", plan)
 
     def read_plan(self) -> dict[str, Any]:
         """arms (dicts of Arm), seeds, reference, settings, versions, ... Raises StudyError if there is none."""
@@ -112,26 +96,6 @@ class StudyDir:
         if plan is None:
             raise StudyError(f"a study needs study.json; {self.path} has none; start it with `python -m engine study`")
         return plan
-
-    # -- status.json and cancel
-
-    def write_status(self, **values: Any) -> None:
-        self._write_json(self.path / "status.json", values)
-
-    def read_status(self) -> dict[str, Any]:
-        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
-        status = self.read_json(self.path / "status.json") or {"state": "queued"}
-        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
-        return status
-
-    def request_cancel(self) -> None:
-        (self.path / "cancel").touch()
-
-    def clear_cancel(self) -> None:
-        (self.path / "cancel").unlink(missing_ok=True)
-
-    def is_cancel_requested(self) -> bool:
-        return (self.path / "cancel").exists()
 
     # -- rows/ and margins/
 
@@ -147,7 +111,7 @@ class StudyDir:
                     np.save(file, margins.astype(np.float16))
 
             write_atomic(self._file("margins", arm, seed, "npy"), save)
-        self._write_json(self._file("rows", arm, seed, "json"), row)
+        self.write_json(self._file("rows", arm, seed, "json"), row)
 
     def set_aside(self, arm: str, seed: int) -> None:
         """Move a row that no longer stands for the plan to rows/replaced/: hours of training are not deleted."""
@@ -186,19 +150,3 @@ class StudyDir:
         self.path.mkdir(parents=True, exist_ok=True)
         return alone_in(self.path, StudyError(f"one process runs a study; {self.name!r} is being run by another; "
                                               "cancel it first"))
-
-    # -- JSON files
-
-    def _write_json(self, path: Path, values: dict[str, Any]) -> None:
-        text = json.dumps(without_nan(values), indent=2, allow_nan=False)
-        write_atomic(path, lambda p: p.write_text(text))
-
-    def read_json(self, path: Path) -> dict[str, Any] | None:
-        """A JSON file's object, None where there is no such file. Raises StudyError if it is damaged."""
-        try:
-            values: dict[str, Any] = json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        except json.JSONDecodeError as error:
-            raise StudyError(f"{path} must be JSON; {error}; it was damaged from outside") from error
-        return values

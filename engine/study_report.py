@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from engine.intervals import mean_interval, paired_interval
-from engine.study_dir import StudyDir, without_nan
+from engine.rundir import without_nan
+from engine.study_dir import StudyDir
 from engine.study_margins import margin_bins, read_all_margins
 
 FIGURES = ("test_accuracy", "balanced_accuracy", "worst_class_accuracy", "worst_group_accuracy")
