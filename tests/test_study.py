@@ -203,6 +203,17 @@ def test_a_failed_run_leaves_the_others_and_is_tried_again(project, trained, mon
     assert CliRunner().invoke(app, ["study", str(project), "--name", "s", "--report"]).exit_code == 0
 
 
+def test_a_worker_that_ended_for_a_cancel_leaves_its_study_unfinished(project, monkeypatch):
+    """The worker saw the cancel, its pool not yet: no run is left to wait for, and one has no row."""
+    pool = study_worker.Pool(project, StudyDir.of(project, "s"), 1)
+    monkeypatch.setattr(pool, "_give", lambda task: pool.busy.update({"pipe": (None, task)}))
+    monkeypatch.setattr(study_worker, "wait", lambda pipes, timeout: pipes)
+    monkeypatch.setattr(pool, "_stop", lambda: None)
+    for row in (None, {"state": "done"}):
+        monkeypatch.setattr(pool, "_hear", lambda pipe, on_message, row=row: pool.busy.pop(pipe) and row)
+        assert pool.run(["task"], print, lambda row: None, lambda: None) == (row is not None)
+
+
 def test_a_cancel_made_while_a_study_starts_holds_and_one_of_before_does_not(project):
     study = StudyDir.of(project, "s")
     study.path.mkdir(parents=True)

@@ -149,6 +149,14 @@ def test_sigterm_asks_for_a_cancel_and_the_handler_of_before_is_back(project, mo
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_cancel_that_was_left_by_another_of_that_name_does_not_stop_a_new_run(project):
+    run = RunDir.of(project, "again")
+    run.path.mkdir(parents=True)
+    run.request_cancel()
+    os.utime(run.path / "cancel", (1e9, 1e9))
+    assert train(config_of(method="erm", epochs=1), project, "again").read_status()["state"] == "done"
+
+
 def test_a_run_cancelled_while_ranking_keeps_its_folds(project, monkeypatch):
     config = config_of(method="lrw_hard", folds=3)
     whole = train(config, project, "whole")
