@@ -1,6 +1,7 @@
 """What a scripted reviewer who knows the truth is worth: accuracy gained per 100 reviews, by the order of review.
 
-    python benchmarks/reviewer.py PROJECT [--shares 0.01,0.05,0.1] [--seeds 3] [--first-seed 70] [--workers 2] [--set epochs=20]...
+    python benchmarks/reviewer.py PROJECT [--shares 0.01,0.05,0.1] [--seeds 3] [--first-seed 70] [--workers 2]
+        [--set epochs=20]...
 
 The project must know the truth of every training sample (benchmarks/problems.py makes such). One MOLERE run and one
 3-fold cross-fitted plain training, of a seed that is not used again, put the samples in four orders:
@@ -110,8 +111,8 @@ def main() -> None:
                 arms.append(Arm(name=name, settings=TRAININGS[training], decisions=str(path)))
                 reviews.append({"arm": name, "training": name.rsplit("-", 2)[0], "order": order, "num_reviews": num,
                                 "num_wrong": found, "reference": training})
-    study = run_study(args.project, STUDY, arms, [args.first_seed + i for i in range(args.seeds)], settings, args.workers, "erm",
-                      is_tuned_here=True, say=print)
+    seeds = [args.first_seed + i for i in range(args.seeds)]
+    study = run_study(args.project, STUDY, arms, seeds, settings, args.workers, "erm", is_tuned_here=True, say=print)
     if study.read_status()["state"] != "done":
         sys.exit("stopped before the last run; the same command goes on")
     rows = study.read_rows()
@@ -123,7 +124,7 @@ def main() -> None:
         low, high = (float("nan") if row[k] is None else 100 * row[k] for k in ("low", "high"))
         print(f"{row['training']:15s} {row['order']:9s} {row['num_reviews']:7d} {row['num_wrong']:5d}  "
               f"{100 * row['gain']:+6.2f} ({low:+.2f} to {high:+.2f}) points   {100 * row['per_100_reviews']:+7.2f}")
-    args.out.write_text(json.dumps({"project": args.project.name, "seeds": args.seeds, "first_seed": args.first_seed, "settings": settings,
+    args.out.write_text(json.dumps({"project": args.project.name, "seeds": seeds, "settings": settings,
                                     "num_train": data.num_train, "without_decisions": without,
                                     "rows": table}, indent=2))
 
