@@ -9,8 +9,9 @@ import torch
 from engine import roles
 from engine.losses import margins
 from engine.rundir import RunDir
-from engine.signals import effective_sample_size
+from engine.signals import bimodality, effective_sample_size
 from engine.trainer import Trainer
+from engine.weighting import LUMPS
 
 
 def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
@@ -75,6 +76,8 @@ def measure(trainer: Trainer, epoch: int) -> dict[str, Any]:
         "num_routed": num_routed, "validation_share": num_routed / max(num_active, 1),
         "churn": current.num_new / num_routed if num_routed and is_splitting else None,
         "effective_sample_size": ess,
+        "margin_bimodality": bimodality(t["margin"].cpu().numpy()[trainer.active]),
+        "weight_freedom": trainer.weighting.freedom if trainer.weighting and not current.is_warmup else None,
         "weight_min": float(weights[is_weighed].min()) if trainer.learns_weights and is_weighed.any() else None,
         "weight_max": float(weights[is_weighed].max()) if trainer.learns_weights and is_weighed.any() else None,
         "weight_mean_wrong": _mean(weights, is_weighed & is_wrong), "num_withheld": int(current.withheld.sum()),
@@ -107,6 +110,10 @@ def _events(trainer: Trainer, line: dict[str, Any]) -> list[str]:
     ess = line["effective_sample_size"]
     if trainer.learns_weights and current.is_warmup and line["epoch"] == trainer.config.epochs:
         events.append("never left warm-up: every weight stayed 1; raise epochs or lower warmup_fraction")
+    is_held = line["weight_freedom"] is not None and line["weight_freedom"] < 1e-6
+    if is_held and line["margin_bimodality"] < LUMPS[0] and line["epoch"] == trainer.config.epochs:
+        events.append(f"weights were held near 1: margins lie in one heap (bimodality {line['margin_bimodality']:.2f}, "
+                      f"below {LUMPS[0]}), so the classifier cannot tell wrong labels from hard ones yet")
     if ess is not None and not current.is_warmup and ess < 0.3:
         events.append(f"weights collapse onto a few samples: effective sample size {ess:.2f}")
     if ess is not None and not current.is_warmup and ess > 0.9999:

@@ -134,6 +134,12 @@ class Weighting:
             freedom = min(disputed_frac / NOISY_SHARE, (bimodality - LUMPS[0]) / (LUMPS[1] - LUMPS[0]), 1.0)
             self.reweighter.low = low + (1.0 - max(freedom, 0.0)) * (high - low) / 2
 
+    @property
+    def freedom(self) -> float | None:
+        """How far the floor is down, in [0, 1]: 1 at min_weight, 0 halfway between the bounds. None without a floor."""
+        low, high = self.config.min_weight, self.config.max_weight
+        return None if self.source == "loss" or low == high else 1.0 - 2.0 * (self.reweighter.low - low) / (high - low)
+
     def settled(self, averages_B: Tensor, weights_B: Tensor) -> Tensor:
         """Weights (B,) of mean 1 from the moving averages of the epochs before; where a sample has none (NaN), since it
         was never trained on, what the reweighter says of it now.

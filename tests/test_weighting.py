@@ -13,7 +13,8 @@ from engine.config import WEIGHT_INPUTS, ReweighterConfig
 from engine.data import Dataset, load_dataset
 from engine.manifest import read_decisions
 from engine.meta_step import ValidationBatch
-from engine.signals import SignalRecord, effective_sample_size
+from engine.report import measure
+from engine.signals import SignalRecord, bimodality, effective_sample_size
 from engine.trainer import Trainer
 from engine.weighting import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
 from tests.fakes import make_project
@@ -319,6 +320,21 @@ def test_the_floor_of_an_epoch_is_by_the_share_disputed_among_the_active_known(d
     t["margin"][10:50] = 0.0
     trainer.start_epoch(2)
     assert trainer.weighting.reweighter.low == 2.025, "margins in one heap; those of the excluded do not count"
+
+
+@pytest.mark.parametrize(("margins", "is_said"), [("one heap", True), ("two heaps", False), ("all right", False)])
+def test_weights_that_margins_in_one_heap_held_near_one_are_spoken_of(data, margins, is_said):
+    """Not where nothing is disputed: there the weights are held as well, and for another reason."""
+    trainer, num = Trainer(config_of(epochs=1, warmup_fraction=0.0, finish_fraction=0.0), data), data.num_train
+    trainer.start_epoch(1)
+    spread = np.linspace(-0.99, 0.99, num)
+    values = {"one heap": spread**3, "two heaps": np.sign(spread), "all right": 1 - 0.1 * (spread + 1) ** 4}[margins]
+    trainer.record.tensors["margin"][:] = torch.from_numpy(values)
+    trainer.weighting.set_floor(0.0 if margins == "all right" else 0.5, bimodality(values))
+    line = measure(trainer, 1)
+    assert line["margin_bimodality"] == pytest.approx(bimodality(values), abs=1e-4)
+    assert line["weight_freedom"] == pytest.approx(1.0 if margins == "two heaps" else 0.0)
+    assert any(e.startswith("weights were held near 1") for e in line["events"]) == is_said
 
 
 def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_none_of_mean_one():

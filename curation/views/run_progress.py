@@ -19,6 +19,8 @@ from engine.rundir import RunDir
 
 COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
 ADVICE = {
+    "weights were held near 1": "More epochs or a larger network may change that; until then it trains much like plain "
+                                "training does.",
     "empty validation": "Raise the validation share, or turn the noise guard off if the labels are known to be good.",
     "one class": "Raise the validation share, or raise the splitter's balance strength.",
     "churning": "Raise the splitter's hysteresis, so that samples stay in validation longer.",
