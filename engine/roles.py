@@ -218,8 +218,9 @@ def stratified_draw(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.ran
 
 
 def stratified_halves(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Two stratified draws of size // 2 without a common sample, one behind the other; of fewer than `size` rows, two
-    halves of them; of fewer than 4, all of them twice and none alone, since one sample has no batch statistics.
+    """Two stratified draws of size // 2, one behind the other, without a common sample but of classes that have one
+    alone; of fewer than `size` rows, two halves of them; of fewer than 4, all of them twice and none alone, since one
+    sample has no batch statistics.
 
     Two draws rather than every other sample of one: there a class with more in one half has fewer in the other, so
     that what one half says of the classes is the opposite of what the other does (benchmarks/LOG.md). labels: of rows.
@@ -229,6 +230,8 @@ def stratified_halves(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.r
     half = min(size, len(rows)) // 2
     positions = np.arange(len(rows))
     first = stratified_draw(positions, labels, half, rng)
-    left = np.delete(positions, first)
+    is_left = np.bincount(labels)[labels] == 1
+    is_left |= ~np.isin(positions, first)
+    left = positions[is_left]
     drawn: np.ndarray = rows[np.concatenate([first, stratified_draw(left, labels[left], half, rng)])]
     return drawn

@@ -230,6 +230,15 @@ def test_halves_of_very_few_are_the_same_and_never_one_alone(num):
     assert len(first) >= 2 and set(first) == set(second) == set(range(num))
 
 
+def test_a_class_of_one_sample_is_in_both_halves():
+    """In one alone it would be shown and never judge, or judge and never be shown."""
+    labels = np.array([0] * 10 + [1] * 6 + [2])
+    drawn = roles.stratified_halves(np.arange(17), labels, 64, np.random.default_rng(0))
+    first, second = drawn[:8], drawn[8:]
+    assert len(second) == 8 and 16 in first and 16 in second
+    assert set(first) & set(second) == {16} and len(set(first)) == len(set(second)) == 8
+
+
 def test_what_one_half_says_of_the_classes_is_not_what_the_other_denies():
     """With room for 7 of 10 classes a half. Every other sample of one draw gives a correlation near -1 here."""
     rng, labels = np.random.default_rng(0), np.repeat(np.arange(10), 50)
