@@ -111,8 +111,8 @@ def test_the_highest_is_named_and_stands_against_the_next_not_the_reference_alon
     line = summary(rows, second).set_index("arm").loc[first]
     titles = {"molere": "MOLERE", "lrw_random": "LRW-Random"}
     said = unescaped(page)
-    assert f"**{titles[first]} has the highest test accuracy, {100 * means.iloc[0]:.1f}%, of the 3 arms shown that " \
-        "have 3 runs.** Against the next: " in said
+    assert f"**No arm is clearly the best.** {titles[first]} has the highest test accuracy, " \
+        f"{100 * means.iloc[0]:.1f}%, of the 3 arms shown that have 3 runs. Against the next: " in said
     assert f"{100 * line['difference']:+.1f} points" in said and f"{titles[first]} and {titles[second]} cannot" in said
     assert "These are 2 comparisons and their intervals are not corrected" in said
 
@@ -124,6 +124,10 @@ def test_of_arms_with_fewer_runs_none_is_called_the_highest():
     against = study_charts.against_next(rows, summary(rows, "a"), "test_accuracy")
     assert against["arm"].tolist() == ["c", "b"]
     assert against.iloc[0]["difference"] == pytest.approx(0.05) and pd.isna(against.iloc[1]["difference"])
+    assert study_answer.leader(summary(rows, "a"), against, "a", "test_accuracy")[0] == "No arm is clearly the best."
+    clear = against.assign(verdict=["ahead", "reference"])
+    assert study_answer.leader(summary(rows, "a"), clear, "b", "test_accuracy") == (
+        "c has the highest test accuracy, 75.0%, of the 3 arms shown that have 2 runs.", "b is next, see below.")
     two = rows[rows["arm"].isin(("a", "b"))]
     assert study_charts.against_next(two, summary(two, "a"), "test_accuracy").empty, "the differences say it all"
 
@@ -248,6 +252,16 @@ def test_the_arms_are_compared_with_any_of_them(home, pets):
     assert after.loc["ERM", "difference"] == pytest.approx(-before.loc["MOLERE", "difference"])
 
 
+def test_who_has_more_arms_than_lines_can_choose_which_are_drawn(home, pets, monkeypatch):
+    monkeypatch.setattr("curation.views.study.MAX_LINES", 1)
+    make_study(pets)
+    app = views.start(home, "study")
+    assert app.multiselect(key="study.methods.arms").value == ["erm", "molere", "lrw_random"], "all at first"
+    control = app.segmented_control(key="study.figure")
+    control.set_value("worst_class_accuracy")
+    assert "has the highest worst class accuracy" in unescaped(views.rerun(app))
+
+
 def test_charts_with_a_line_an_arm_have_few_of_them_the_highest(home, pets, monkeypatch):
     monkeypatch.setattr(study_charts, "MAX_LINES", 1)
     study = make_study(pets)
@@ -352,8 +366,8 @@ def test_a_study_is_planned_and_started_from_the_form(home, pets, monkeypatch):
     app.text_area(key="new_study.settings").set_value("lr=0.02")
     views.rerun(app)
     # Epochs took 2 s in erm's runs of the fake study; rho takes the mean of all six, 14 / 6 s.
-    assert "4 runs: 2 arms, 2 seeds. About 1 min 44 s by what an epoch took in this project's 6 finished runs" in \
-        unescaped(app)
+    assert "4 runs: 2 arms, 2 seeds. About 1 min 44 s of training by what an epoch took in this project's 6 " \
+        "finished runs" in unescaped(app)
     press(app, "new_study.start")
     assert [(p.name, p.num_runs, p.settings, p.reference) for p in plans] == [
         ("study", 4, {"epochs": 12, "lr": 0.02}, "erm")]

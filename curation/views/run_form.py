@@ -29,9 +29,9 @@ MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
 LABELS = {
     "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
     "validation": "Validation source", "num_threads": "CPU threads", "warmup_fraction": "Warm-up share",
-    "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch size",
+    "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch",
     "is_soft": "Soft assignment", "select_best": "Early stopping", "num_neighbors": "Neighbors",
-    "rho_fraction": "RHO-loss share", "finish_fraction": "Finish share", "checkpoint_seconds": "Checkpoint every",
+    "rho_fraction": "RHO-loss share", "finish_fraction": "Finish share", "checkpoint_seconds": "Checkpoints",
     "embedding": "Map of samples", "hypergradient": "Effect of a weight", "inputs": "Seen of a sample",
     "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
     "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",

@@ -79,12 +79,12 @@ def _choose_arms(study: StudyDir) -> tuple[tuple[str, ...], str]:
             "Compared with", names, index=names.index(plan["reference"]), format_func=titles.__getitem__, width=220,
             key=f"study.{study.name}.reference", persist_state="session",
             help="Differences, intervals and margins are against this arm, paired by seed."))
-        if len(names) <= MAX_ARMS:
+        if len(names) <= min(MAX_ARMS, MAX_LINES + 1):
             return tuple(names), reference
         chosen = st.multiselect(
             f"Arms shown, of {len(names)}", names, default=names[:MAX_ARMS], format_func=titles.__getitem__,
             key=f"study.{study.name}.arms", persist_state="session", placeholder="The reference alone",
-            help=f"The first {MAX_ARMS} of {len(names)} unless you choose others. The report holds all of them.")
+            help=f"At first {min(MAX_ARMS, len(names))}, in the plan's order. The report holds all of them.")
     return tuple(chosen), reference
 
 
@@ -179,7 +179,7 @@ def _margins(study: StudyDir, shown: Shown) -> None:
     st.caption("On the left stand the samples that are hard for the reference; above the line an arm does better on "
                f"them. {MARGIN_NOTE}")
     st.markdown("**In two figures**: mean change of margin of the hard samples, which the reference predicts wrong "
-                "(margin below 0), and of the easy ones, with 95% intervals over seeds")
+                "(margin below 0), and of the easy ones, which have less room to rise; with 95% intervals over seeds")
     st.dataframe(study_answer.margin_frame(shown.margins), hide_index=True, column_config=MARGIN_COLUMNS,
                  placeholder="", height="content", width="content")
 

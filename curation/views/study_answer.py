@@ -27,12 +27,12 @@ FIGURE_HELP = {
 }
 _number = st.column_config.NumberColumn
 SUMMARY_COLUMNS = {
-    "arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
+    "arm": st.column_config.TextColumn("Arm", pinned=True, width=140),
     "mean": _number("Mean", format="%.1f%%", width=72),
     "difference": _number("Diff.", format="%+.1f", width=64,
                           help="Arm minus reference in points, mean over the seeds that both have."),
     "interval": st.column_config.TextColumn(
-        "95% interval", width=120,
+        "95% interval", width=130,
         help="Of that difference: paired t interval over seeds. Not corrected for the number of arms."),
     "verdict": st.column_config.TextColumn(
         "Verdict", width=84, help="ahead, behind: the interval lies on one side of 0. unclear: it holds 0, "
@@ -112,8 +112,8 @@ def _answer(line: dict[Hashable, Any], reference: str) -> tuple[str, str]:
 
 
 def leader(table: pd.DataFrame, against_next: pd.DataFrame, reference: str, figure: str) -> tuple[str, str] | None:
-    """(which arm is highest, how it stands against the next), in plain text; None for fewer than three arms, of which
-    `answers` says it all.
+    """(which arm is the best, if one is clear of the next, and how sure that is), in plain text; None for fewer than
+    three arms, of which `answers` says it all.
 
     table: as for `answers`; against_next: study_charts.against_next of it.
     """
@@ -121,12 +121,15 @@ def leader(table: pd.DataFrame, against_next: pd.DataFrame, reference: str, figu
         return None
     first, num_runs = against_next.iloc[0], int(table["n"].max())
     num_arms = int((table["n"] == num_runs).sum())
-    what = (f"{first['arm']} has the highest {FIGURE_WORDS[figure]}, {100 * first['mean']:.1f}%, of the {num_arms} "
-            f"arms shown that have {num_runs} run{'s' * (num_runs != 1)}.")
+    words = FIGURE_WORDS[figure] + " accuracy" * ("accuracy" not in FIGURE_WORDS[figure])
+    highest = (f"{first['arm']} has the highest {words}, {100 * first['mean']:.1f}%, of the {num_arms} "
+               f"arms shown that have {num_runs} run{'s' * (num_runs != 1)}.")
     following = str(against_next.iloc[1]["arm"])
-    if reference in (first["arm"], following):
-        return what, f"{following} is next; see below." if reference == first["arm"] else "The reference is next."
-    return what, f"Against the next: {' '.join(_answer(first.to_dict(), following))}"
+    next_to_it = f"{following} is next, see below." if reference in (first["arm"], following) else \
+        f"Against the next: {' '.join(_answer(first.to_dict(), following))}"
+    if first["verdict"] == "ahead":
+        return highest, next_to_it
+    return "No arm is clearly the best.", f"{highest} {next_to_it}"
 
 
 def warnings(table: pd.DataFrame, plan: dict[str, Any]) -> str:
