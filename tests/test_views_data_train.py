@@ -9,7 +9,7 @@ import pytest
 
 from curation import jobqueue, jobs
 from curation.project import Project
-from curation.views import data, import_form, run_form, run_progress, state
+from curation.views import data, import_form, run_form, run_progress, state, train
 from curation.views.pictures import pictures_html
 from engine.config import METHODS, RunConfig
 from engine.rundir import RunDir
@@ -303,6 +303,14 @@ def test_a_running_run_shows_progress_and_can_be_cancelled(home, monkeypatch):
     app.button(key="cancel.first").click()
     views.rerun(app)
     assert asked == ["first"]
+
+
+def test_a_resumed_run_is_drawn_anew_so_that_the_page_ticks(home, monkeypatch):
+    project = Project.open(make_project(home / "pets"))
+    make_run(project.path, "again", state="running")
+    monkeypatch.setattr("streamlit.rerun", lambda: pytest.fail("drawn anew"))
+    with pytest.raises(pytest.fail.Exception, match="drawn anew"):
+        train._draw_live(project, was_active=False)
 
 
 def test_a_failed_run_says_why_and_an_interrupted_one_offers_resume(home, monkeypatch):

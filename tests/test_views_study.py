@@ -12,8 +12,9 @@ import pytest
 
 from curation import study_jobs
 from curation.project import Project
-from curation.views import study_answer, study_charts
+from curation.views import study_answer, study_charts, study_progress
 from curation.views.study import _report_json
+from engine.config import METHODS
 from engine.study_dir import StudyDir
 from engine.study_report import summary
 from tests import views
@@ -103,6 +104,49 @@ def test_sentences_turn_with_the_sign():
     assert study_answer.answers(ahead, "a")[0][0] == "b is ahead of a by 3.1 points"
 
 
+def test_the_highest_is_named_and_stands_against_the_next_not_the_reference_alone(made, page):
+    rows = made[1].read_rows()
+    means = summary(rows, "erm").set_index("arm")["mean"].sort_values(ascending=False)
+    first, second = means.index[:2]
+    line = summary(rows, second).set_index("arm").loc[first]
+    titles = {"molere": "MOLERE", "lrw_random": "LRW-Random"}
+    said = unescaped(page)
+    assert f"**No arm is clearly the best.** {titles[first]} has the highest test accuracy, " \
+        f"{100 * means.iloc[0]:.1f}%, of the 3 arms shown that have 3 runs. Against the next: " in said
+    assert f"{100 * line['difference']:+.1f} points" in said and f"{titles[first]} and {titles[second]} cannot" in said
+    assert "These are 2 comparisons and their intervals are not corrected" in said
+
+
+def test_of_arms_with_fewer_runs_none_is_called_the_highest():
+    rows = pd.DataFrame([{"arm": arm, "seed": seed, "state": "done", "test_accuracy": value}
+                         for arm, values in {"a": (0.5, 0.6), "b": (0.6, 0.8), "c": (0.7, 0.8), "lucky": (0.9,)}.items()
+                         for seed, value in enumerate(values)])
+    against = study_charts.against_next(rows, summary(rows, "a"), "test_accuracy")
+    assert against["arm"].tolist() == ["c", "b"]
+    assert against.iloc[0]["difference"] == pytest.approx(0.05) and pd.isna(against.iloc[1]["difference"])
+    assert study_answer.leader(summary(rows, "a"), against, "a", "test_accuracy")[0] == "No arm is clearly the best."
+    clear = against.assign(verdict=["ahead", "reference"])
+    assert study_answer.leader(summary(rows, "a"), clear, "b", "test_accuracy") == (
+        "c has the highest test accuracy, 75.0%, of the 3 arms shown that have 2 runs.", "b is next, see below.")
+    two = rows[rows["arm"].isin(("a", "b"))]
+    assert study_charts.against_next(two, summary(two, "a"), "test_accuracy").empty, "the differences say it all"
+
+
+def test_settings_chosen_here_are_held_against_the_figures():
+    table = pd.DataFrame({"arm": ["a", "b"], "difference": [None, 0.1]})
+    assert study_answer.warnings(table, {"is_tuned_here": None}) == ""
+    assert "chosen on this project" in study_answer.warnings(table, {"is_tuned_here": True})
+
+
+def test_arms_are_explained_by_method_and_settings():
+    arms = [{"name": "erm", "settings": {"method": "erm"}, "decisions": None, "epochs_factor": 1.0},
+            {"name": "odd", "settings": {"method": "molere", "guard": "off"}, "decisions": "/x/oracle.parquet",
+             "epochs_factor": 1.2}]
+    assert study_answer.arms_frame({"arms": arms}).fillna("").to_numpy().tolist() == [
+        ["ERM", METHODS["erm"].title, "", ""],
+        ["odd", METHODS["molere"].title, "guard=off epochs_factor=1.2", "oracle.parquet"]]
+
+
 def test_figures_can_be_chosen_and_the_chart_is_in_points(home, made):
     projects, study = made
     app = views.start(projects, "study")
@@ -125,6 +169,12 @@ def test_every_section_has_its_charts_and_the_cautions(page):
     arms = {trace["name"] for trace in charts_of(app)["splitter"]["data"]}
     assert arms == {"MOLERE"}, "an arm whose split never moves neither learns nor settles"
     assert "Nobody said whether settings were chosen on this project." in unescaped(app)
+
+
+def test_hard_and_easy_samples_are_told_apart_by_what_the_reference_gets_right(page):
+    frame = table_of(page, "arm", "hard", "easy")
+    assert frame["arm"].tolist() == ["MOLERE", "LRW-Random"], "the reference changes by nothing"
+    assert frame["hard"].str.fullmatch(r"\+0\.0\d \([+-]0\.\d\d to \+0\.\d\d\)").all()
 
 
 def test_one_seed_has_no_interval_and_is_no_evidence(home, pets):
@@ -202,9 +252,22 @@ def test_the_arms_are_compared_with_any_of_them(home, pets):
     assert after.loc["ERM", "difference"] == pytest.approx(-before.loc["MOLERE", "difference"])
 
 
-def test_charts_with_a_line_an_arm_have_few_of_them(home, pets, monkeypatch):
+def test_who_has_more_arms_than_lines_can_choose_which_are_drawn(home, pets, monkeypatch):
+    monkeypatch.setattr("curation.views.study.MAX_LINES", 1)
+    make_study(pets)
+    app = views.start(home, "study")
+    assert app.multiselect(key="study.methods.arms").value == ["erm", "molere", "lrw_random"], "all at first"
+    control = app.segmented_control(key="study.figure")
+    control.set_value("worst_class_accuracy")
+    assert "has the highest worst class accuracy" in unescaped(views.rerun(app))
+
+
+def test_charts_with_a_line_an_arm_have_few_of_them_the_highest(home, pets, monkeypatch):
     monkeypatch.setattr(study_charts, "MAX_LINES", 1)
     study = make_study(pets)
+    highest = summary(study.read_rows(), "erm").set_index("arm")["mean"].idxmax()
+    assert [t.name for t in shown_of(study).charts["margin_bins"].data] == [
+        {"molere": "MOLERE", "lrw_random": "LRW-Random"}[str(highest)]]
     assert len(shown_of(study).charts["class"].data) == 2 and shown_of(study).num_hidden == 1
     assert len(table_of(views.start(home, "study"), "arm", "verdict")) == 3, "the table has all"
 
@@ -252,6 +315,14 @@ def test_a_study_that_stopped_can_be_resumed(home, pets, monkeypatch, state, wor
     assert asked == ["methods"]
 
 
+@pytest.mark.parametrize(("is_active", "was_active"), [(True, False), (False, True)])
+def test_the_page_is_drawn_anew_once_a_study_is_resumed_or_ends(pets, monkeypatch, is_active, was_active):
+    study = make_study(pets, state="running" if is_active else "done")
+    monkeypatch.setattr("streamlit.rerun", lambda: pytest.fail("drawn anew"))
+    with pytest.raises(pytest.fail.Exception, match="drawn anew"):
+        study_progress._draw_live(pets, study, was_active, study_charts.stamp_of(study))
+
+
 def test_a_refused_cancel_is_a_short_notice(home, pets):
     make_study(pets, state="running", num_seeds=1)
     app = views.start(home, "study")
@@ -295,8 +366,8 @@ def test_a_study_is_planned_and_started_from_the_form(home, pets, monkeypatch):
     app.text_area(key="new_study.settings").set_value("lr=0.02")
     views.rerun(app)
     # Epochs took 2 s in erm's runs of the fake study; rho takes the mean of all six, 14 / 6 s.
-    assert "4 runs: 2 arms, 2 seeds. About 1 min 44 s by what an epoch took in this project's 6 finished runs" in \
-        unescaped(app)
+    assert "4 runs: 2 arms, 2 seeds. About 1 min 44 s of training by what an epoch took in this project's 6 " \
+        "finished runs" in unescaped(app)
     press(app, "new_study.start")
     assert [(p.name, p.num_runs, p.settings, p.reference) for p in plans] == [
         ("study", 4, {"epochs": 12, "lr": 0.02}, "erm")]

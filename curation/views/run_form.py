@@ -29,10 +29,16 @@ MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
 LABELS = {
     "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
     "validation": "Validation source", "num_threads": "CPU threads", "warmup_fraction": "Warm-up share",
-    "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch size",
+    "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch",
     "is_soft": "Soft assignment", "select_best": "Early stopping", "num_neighbors": "Neighbors",
-    "rho_fraction": "RHO-loss share",
+    "rho_fraction": "RHO-loss share", "finish_fraction": "Finish share", "checkpoint_seconds": "Checkpoints",
+    "embedding": "Map of samples", "hypergradient": "Effect of a weight", "inputs": "Seen of a sample",
+    "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
+    "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
+    "ratio_strength": "Share strength", "coverage": "Coverage limit",
 }
+OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cross_entropy": "balanced"}
+"""Options too long for their widget, in the words of their setting's help."""
 _NEEDS = {
     "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
     "folds": ("easy", "hard", "rho"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
@@ -152,7 +158,7 @@ def _widget(setting: dict[str, Any], prefix: str = "") -> Any:
     if setting["choices"]:
         options = [OWN, *setting["choices"]] if is_optional else list(setting["choices"])
         chosen = st.selectbox(label, options, options.index(OWN if default is None else default), key=key, help=text,
-                              persist_state="session")
+                              persist_state="session", format_func=lambda option: OPTIONS.get(option, option))
         return None if chosen == OWN else chosen
     if base is bool:
         return st.toggle(label, default, key=key, help=text, persist_state="session")

@@ -30,8 +30,9 @@ ADVICE = {
 """What helps, by how the engine's event begins."""
 CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
     ("Loss", "mean loss", ".3~g", {"train_loss": "training (weighted)", "validation_loss": "validation"},
-     "Training falls and levels off. Validation stays above it (those samples are hard) and should fall too; rising "
-     "while training falls means over-fitting."),
+     "Training falls and levels off. Validation should fall too; rising while training falls means over-fitting. It "
+     "lies above training where its samples are hard, below where the noise guard keeps wrong labels out of it. It "
+     "ends where its samples join training for the last epochs."),
     ("Accuracy on the clean split", "accuracy", ".0%", {"clean_accuracy": "clean split"},
      "Rises, then levels off. Still rising at the end: more epochs help. Falling late: the run learns wrong labels."),
     ("Validation share and churn", "share", ".0%", {"validation_share": "in validation", "churn": "churn"},
@@ -44,8 +45,9 @@ CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
      {"weight_mean_right": "right labels", "weight_mean_wrong": "wrong labels"},
      "Where the truth is known. Wrong labels should drift below right ones."),
     ("Wrong labels in validation", "share wrong", ".0%",
-     {"guard_wrong_share": "as routed", "unguarded_wrong_share": "by lowest p alone"},
-     "Where the truth is known. The lower, the better; the gap is the noise guard's work."),
+     {"guard_wrong_share": "as routed", "unguarded_wrong_share": "by lowest score alone"},
+     "Where the truth is known. The lower, the better; the gap is the work of guard, coverage and hysteresis: without "
+     "them the lowest scores of each class would go in."),
 )
 """Title, y axis, tick format, metrics with their labels, and what a good curve looks like."""
 _SILENT_SECONDS = 30.0
@@ -154,7 +156,7 @@ def show_figures(metrics: pd.DataFrame) -> None:
          "confidently name another class."),
         ("Wrong in val.", "guard_wrong_share", "{:.1%}", "Share of wrong labels among validation samples, where "
          "the truth is known."),
-        ("Unguarded", "unguarded_wrong_share", "{:.1%}",
+        ("If unguarded", "unguarded_wrong_share", "{:.1%}",
          "That share had the lowest scores of each class gone in: no guard, no coverage, no hysteresis."),
     ]
     with st.grid(min_column_width=112, gap="small"):

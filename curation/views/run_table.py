@@ -33,7 +33,7 @@ COLUMNS = {
         "Wrong in val.", format="%.1f%%", help="Share of wrong labels among the validation samples, where the true "
         "labels are known."),
     "unguarded_wrong_share": st.column_config.NumberColumn(
-        "Unguarded", format="%.1f%%",
+        "If unguarded", format="%.1f%%",
         help="That share had the lowest scores of each class gone in: no guard, no coverage, no hysteresis."),
     "num_decisions": st.column_config.NumberColumn(
         "Decisions", format="localized", help="Samples pinned, excluded or relabelled that the run trained under."),

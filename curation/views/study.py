@@ -13,7 +13,15 @@ from curation import study_jobs
 from curation.project import Project
 from curation.views import state, study_answer, study_charts
 from curation.views.layout import side_by_side, style, table_height
-from curation.views.study_answer import FAILED_COLUMNS, FIGURE_HELP, FIGURE_WORDS, ROW_COLUMNS, SUMMARY_COLUMNS
+from curation.views.study_answer import (
+    ARMS_COLUMNS,
+    FAILED_COLUMNS,
+    FIGURE_HELP,
+    FIGURE_WORDS,
+    MARGIN_COLUMNS,
+    ROW_COLUMNS,
+    SUMMARY_COLUMNS,
+)
 from curation.views.study_charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
 from curation.views.study_form import new_study_form
 from curation.views.study_progress import watch
@@ -32,7 +40,7 @@ def page() -> None:
     st.title("Study")
     style()
     st.caption("Ways to train, side by side over several seeds: which is better on this data, by how much, and how "
-               "sure is that?")
+               "sure is that? An arm is one such way: a method with its settings.")
     project = state.need_project()
     found = study_jobs.studies(project.path)
     _take_started()
@@ -52,9 +60,8 @@ def page() -> None:
         st.caption("Figures appear when the first run ends.")
         return
     arms, reference = _choose_arms(study)
+    _arms(study)
     shown = study_charts.shown(study, stamp, arms, reference)
-    if shown.num_hidden:
-        st.caption(f"The charts below the table have {MAX_LINES} arms beside the reference: the first of those shown.")
     parts = [("Answer", _answer), ("Margins of the test samples", _margins), ("The splitter", _splitter),
              ("Groups and classes", _groups), ("What was not controlled", _cautions), ("Runs", _runs)]
     for title, part in parts:
@@ -72,13 +79,24 @@ def _choose_arms(study: StudyDir) -> tuple[tuple[str, ...], str]:
             "Compared with", names, index=names.index(plan["reference"]), format_func=titles.__getitem__, width=220,
             key=f"study.{study.name}.reference", persist_state="session",
             help="Differences, intervals and margins are against this arm, paired by seed."))
-        if len(names) <= MAX_ARMS:
+        if len(names) <= min(MAX_ARMS, MAX_LINES + 1):
             return tuple(names), reference
         chosen = st.multiselect(
             f"Arms shown, of {len(names)}", names, default=names[:MAX_ARMS], format_func=titles.__getitem__,
             key=f"study.{study.name}.arms", persist_state="session", placeholder="The reference alone",
-            help=f"The first {MAX_ARMS} of {len(names)} unless you choose others. The report holds all of them.")
+            help=f"At first {min(MAX_ARMS, len(names))}, in the plan's order. The report holds all of them.")
     return tuple(chosen), reference
+
+
+def _arms(study: StudyDir) -> None:
+    """What the arms' names stand for, folded."""
+    plan = study.read_plan()
+    with st.expander("What the arms are"):
+        frame = study_answer.arms_frame(plan)
+        st.dataframe(frame, hide_index=True, column_config=ARMS_COLUMNS, placeholder="",
+                     height=table_height(len(frame)))
+        if plan["settings"]:
+            st.caption(state.plain(f"All arms beside that: {study_answer.settings_text(plan['settings'])}"))
 
 
 def _take_started() -> None:
@@ -109,7 +127,7 @@ def _choose(found: list[StudyDir]) -> StudyDir:
 
 
 def _answer(study: StudyDir, shown: Shown) -> None:
-    """One sentence an arm, then the differences as dots, then the table."""
+    """The highest, one sentence an arm, then the differences as dots, then the table."""
     if not shown.figures:
         states = shown.rows.loc[shown.rows["arm"].isin([*shown.arms, shown.reference_name]), "state"]
         st.info("No figures: " + ("the project has no test split." if (states == "done").any() else
@@ -119,16 +137,22 @@ def _answer(study: StudyDir, shown: Shown) -> None:
                                       format_func=_capital_words, key="study.figure", persist_state="session",
                                       label_visibility="collapsed"))
     figure = figure if figure in shown.figures else shown.figures[0]
-    table, chart = study_charts.answer(study, study_charts.stamp_of(study), shown.arms, shown.reference_name, figure)
+    table, against_next, chart = study_charts.answer(study, study_charts.stamp_of(study), shown.arms,
+                                                     shown.reference_name, figure)
     st.caption(FIGURE_HELP[figure] + " On the test split, after the last epoch.")
+    best = study_answer.leader(table, against_next, shown.reference, figure)
+    if best is not None:
+        st.markdown(f"**{state.plain(best[0])}** {state.plain(best[1])}")
     said = study_answer.answers(table, shown.reference)
     st.markdown("\n".join(f"- **{state.plain(what)}** {state.plain(how_sure)}" for what, how_sure in said)
                 or ("Nothing to compare: the study has one arm." if len(shown.plan["arms"]) == 1 else
                     "Nothing to compare yet: no other arm that is chosen above has finished a run."))
+    if warnings := study_answer.warnings(table, shown.plan):
+        st.caption(warnings)
     if chart is not None:
         st.plotly_chart(chart, theme=None, key=f"study.{study.name}.difference.{figure}", config=CHART)
-        st.caption("Diamond: mean difference with its 95% interval over seeds. Small dots: single seeds. Right of the "
-                   "dotted line is better than the reference.")
+        st.caption("Diamond: mean difference with its 95% interval over seeds. Small dots: single seeds. An arm "
+                   "whose interval lies right of the dotted line is better than the reference.")
     frame = study_answer.summary_frame(table)
     st.dataframe(frame, hide_index=True, column_config=SUMMARY_COLUMNS, placeholder="", height="content")
 
@@ -142,6 +166,9 @@ def _margins(study: StudyDir, shown: Shown) -> None:
     if "margin_bins" not in shown.charts:
         st.caption("They appear when the reference and another arm that is shown have finished the same seed.")
         return
+    if shown.num_hidden:
+        st.caption(f"The charts from here on have {MAX_LINES} arms beside the reference: those of the highest test "
+                   "accuracy. Choose fewer arms above to see others.")
     left, right = side_by_side("study_margins", [1, 1])
     with left:
         st.markdown("**Whom it helps**: change of margin by how hard samples are for the reference")
@@ -151,14 +178,19 @@ def _margins(study: StudyDir, shown: Shown) -> None:
         _chart(study, shown, "margin_histogram")
     st.caption("On the left stand the samples that are hard for the reference; above the line an arm does better on "
                f"them. {MARGIN_NOTE}")
+    st.markdown("**In two figures**: mean change of margin of the hard samples, which the reference predicts wrong "
+                "(margin below 0), and of the easy ones, which have less room to rise; with 95% intervals over seeds")
+    st.dataframe(study_answer.margin_frame(shown.margins), hide_index=True, column_config=MARGIN_COLUMNS,
+                 placeholder="", height="content", width="content")
 
 
 def _splitter(study: StudyDir, shown: Shown) -> None:
     if "splitter" not in shown.charts:
         st.caption("No finished arm has a splitter that moved samples.")
         return
-    st.markdown("**Does it learn, does it settle?** Above: held-out loss of the routed (line) and of samples that rest "
-                "by chance (dashed). Below: churn, the share of the routed that is new since the epoch before.")
+    st.markdown("**Does it learn, does it settle?** Above: held-out loss of the routed, which the splitter moved to "
+                "validation (line), and of samples that chance keeps out of training for an epoch (dashed). Below: "
+                "churn, the share of the routed that is new since the epoch before.")
     _chart(study, shown, "splitter")
     st.caption(f"{SPLITTER_NOTE} Churn should fall.")
 

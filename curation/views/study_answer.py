@@ -6,13 +6,14 @@ Draws nothing.
 import io
 import json
 from collections.abc import Hashable
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from curation.exports.cells import write_csv
-from engine.config import METHODS
+from engine.config import METHODS, RunConfig
 from engine.study_report import FIGURES
 
 FIGURE_WORDS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy",
@@ -26,17 +27,18 @@ FIGURE_HELP = {
 }
 _number = st.column_config.NumberColumn
 SUMMARY_COLUMNS = {
-    "arm": st.column_config.TextColumn("Arm", pinned=True, width=176),
-    "runs": _number("Runs", format="%d", width=56, help="Finished runs, one a seed."),
+    "arm": st.column_config.TextColumn("Arm", pinned=True, width=140),
     "mean": _number("Mean", format="%.1f%%", width=72),
-    "sd": _number("SD", format="%.1f", width=56, help="Standard deviation over seeds, in points."),
     "difference": _number("Diff.", format="%+.1f", width=64,
                           help="Arm minus reference in points, mean over the seeds that both have."),
     "interval": st.column_config.TextColumn(
-        "95% interval", width=120,
+        "95% interval", width=130,
         help="Of that difference: paired t interval over seeds. Not corrected for the number of arms."),
     "verdict": st.column_config.TextColumn(
-        "Verdict", width=84, help="ahead, behind: the interval lies on one side of 0. tie: it holds 0."),
+        "Verdict", width=84, help="ahead, behind: the interval lies on one side of 0. unclear: it holds 0, "
+                            "so the two may be alike or too few seeds were trained to tell."),
+    "runs": _number("Runs", format="%d", width=56, help="Finished runs, one a seed."),
+    "sd": _number("SD", format="%.1f", width=56, help="Standard deviation over seeds, in points."),
     "time": _number("Time", format="%.2f\u00d7", width=64, help="Training time against the reference's, over the seeds "
                     "that both have; training twice counts."),
     "sample": _number("Eff. sample", format="%.2f", width=88,
@@ -58,6 +60,13 @@ ROW_COLUMNS: dict[str, Any] = {
 }
 FAILED_COLUMNS = {"arm": st.column_config.TextColumn(width="small"), "seed": _number(format="%d", width="small"),
                   "error": st.column_config.TextColumn(width="large")}
+ARMS_COLUMNS = {"arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
+                "method": st.column_config.TextColumn("Method", width=180),
+                "own_settings": st.column_config.TextColumn("Settings beside the method's own", width=480),
+                "decisions": st.column_config.TextColumn("Decisions", help="In place of the project's.")}
+MARGIN_COLUMNS = {"arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
+                  "hard": st.column_config.TextColumn("Hard samples", width=180),
+                  "easy": st.column_config.TextColumn("Easy samples", width=180)}
 assert set(FIGURE_WORDS) == set(FIGURES) == set(FIGURE_HELP), "words for every figure"
 
 
@@ -94,14 +103,71 @@ def _answer(line: dict[Hashable, Any], reference: str) -> tuple[str, str]:
                 "which is no evidence: it has no interval, and another seed alone can move it by a point or more.")
     if verdict == "tie":
         return (f"{arm} and {reference} cannot be told apart:", f"{points:+.1f} points (95% interval {low:+.1f} to "
-                f"{high:+.1f}, {seeds}); chance alone may explain it.")
+                f"{high:+.1f}, {seeds}); "
+                + ("two seeds are too few to tell." if line["num_pairs"] == 2 else "chance alone may explain it."))
     small, large = sorted((abs(low), abs(high)))
     which = "ahead of" if verdict == "ahead" else "behind"
     return (f"{arm} is {which} {reference} by {abs(points):.1f} points",
             f"(95% interval {small:.1f} to {large:.1f}, {seeds}).")
 
 
+def leader(table: pd.DataFrame, against_next: pd.DataFrame, reference: str, figure: str) -> tuple[str, str] | None:
+    """(which arm is the best, if one is clear of the next, and how sure that is), in plain text; None for fewer than
+    three arms, of which `answers` says it all.
+
+    table: as for `answers`; against_next: study_charts.against_next of it.
+    """
+    if against_next.empty:
+        return None
+    first, num_runs = against_next.iloc[0], int(table["n"].max())
+    num_arms = int((table["n"] == num_runs).sum())
+    words = FIGURE_WORDS[figure] + " accuracy" * ("accuracy" not in FIGURE_WORDS[figure])
+    highest = (f"{first['arm']} has the highest {words}, {100 * first['mean']:.1f}%, of the {num_arms} "
+               f"arms shown that have {num_runs} run{'s' * (num_runs != 1)}.")
+    following = str(against_next.iloc[1]["arm"])
+    next_to_it = f"{following} is next, see below." if reference in (first["arm"], following) else \
+        f"Against the next: {' '.join(_answer(first.to_dict(), following))}"
+    if first["verdict"] == "ahead":
+        return highest, next_to_it
+    return "No arm is clearly the best.", f"{highest} {next_to_it}"
+
+
+def warnings(table: pd.DataFrame, plan: dict[str, Any]) -> str:
+    """What to hold against the sentences of `leader` and `answers`; "" where nothing is."""
+    num = int(table["difference"].notna().sum())
+    lines = []
+    if num > 1:
+        lines.append(f"These are {num} comparisons and their intervals are not corrected for that: some may look clear "
+                     "by chance, and the highest of many is flattered by it.")
+    if plan.get("is_tuned_here"):
+        lines.append("Settings were chosen on this project, which flatters the arm they were chosen for.")
+    return " ".join(lines)
+
+
 # -- tables
+
+
+def arms_frame(plan: dict[str, Any]) -> pd.DataFrame:
+    """What each arm is: its method and what it sets beside that; columns that say nothing left out."""
+    titles = arm_titles(plan)
+    lines = []
+    for arm in plan["arms"]:
+        own = {name: value for name, value in _own(arm).items() if name != "method"}
+        method = str(arm["settings"].get("method", RunConfig().method))
+        lines.append({"arm": titles[str(arm["name"])], "method": METHODS[method].title if method in METHODS else method,
+                      "own_settings": settings_text(own) or None,
+                      "decisions": PurePath(arm["decisions"]).name if arm.get("decisions") else None})
+    return pd.DataFrame(lines).dropna(axis=1, how="all")
+
+
+def margin_frame(bins: pd.DataFrame) -> pd.DataFrame:
+    """Mean change of margin with its interval, of samples hard and easy for the reference; bins: margin_bins by
+    HARD_EDGES."""
+    text = [f"{mean:+.2f}" + (f" ({low:+.2f} to {high:+.2f})" if pd.notna(low) else "")
+            for mean, low, high in bins[["mean", "low", "high"]].itertuples(index=False)]
+    side = bins["bin_low"].map(lambda low: "hard" if low < 0 else "easy")
+    frame = bins.assign(text=text, side=side).pivot(index="arm", columns="side", values="text")
+    return frame.reindex(index=bins["arm"].unique(), columns=["hard", "easy"]).rename_axis(columns=None).reset_index()
 
 
 def summary_frame(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,9 +176,9 @@ def summary_frame(table: pd.DataFrame) -> pd.DataFrame:
     interval = [f"{100 * low:+.1f} to {100 * high:+.1f}" if pd.notna(low) and pd.notna(high) else None
                 for low, high in zip(table["low"], table["high"], strict=True)]
     frame = pd.DataFrame({
-        "arm": table["arm"], "runs": table["n"], "mean": 100 * table["mean"], "sd": 100 * table["sd"],
-        "difference": 100 * table["difference"], "interval": interval, "verdict": table["verdict"],
-        "time": table["relative_seconds"], "sample": table["effective_sample_size"],
+        "arm": table["arm"], "mean": 100 * table["mean"], "difference": 100 * table["difference"],
+        "interval": interval, "verdict": table["verdict"].replace("tie", "unclear"), "runs": table["n"],
+        "sd": 100 * table["sd"], "time": table["relative_seconds"], "sample": table["effective_sample_size"],
         "wrong": 100 * table["guard_wrong_share"], "right_weight": table["weight_right"],
         "wrong_weight": table["weight_wrong"], "auroc": table["label_quality_auroc"]})
     return frame.dropna(axis=1, how="all")

@@ -6,6 +6,7 @@ Figures are engine.study_figures', in the page's own dress. Starts nothing and d
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -14,13 +15,15 @@ from curation.views.study_answer import FIGURE_WORDS, arm_titles
 from engine import study_figures as figures
 from engine.study_dir import StudyDir
 from engine.study_margins import margin_bins, margin_changes, read_all_margins
-from engine.study_report import FIGURES, cautions, curve_table, finished, group_table, paired, summary
+from engine.study_report import FIGURES, cautions, curve_table, finished, group_table, paired, summary, values_by_seed
 
 MAX_BARS = 20
 MAX_ARMS = 12
 """So many arms are shown unless one asks for others: more make no readable chart."""
 MAX_LINES = 5
-"""So many arms beside the reference stand in charts with a line or a bar each; the first of those shown."""
+"""So many arms beside the reference stand in charts with a line or a bar each: those of the highest test accuracy."""
+HARD_EDGES = np.array([-1.0, 0.0, 1.0])
+"""Margins of samples that the reference predicts wrong, and right."""
 Stamp = tuple[tuple[str, int, int], ...]
 
 
@@ -42,6 +45,8 @@ class Shown:
     """Those of engine.study_report.FIGURES that any finished run has."""
     charts: dict[str, go.Figure]
     """margin_bins, margin_histogram, splitter, group and class, as far as the rows give them."""
+    margins: pd.DataFrame
+    """study_margins.margin_bins by HARD_EDGES, of the arms in `charts`."""
     num_names: dict[str, int]
     """Groups and classes there are; charts of more than MAX_BARS show those with the lowest accuracy."""
     cautions: list[str]
@@ -79,13 +84,15 @@ def _shown(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, _stud
     rows, name, reference = own_rows.assign(arm=own_rows["arm"].map(titles)), reference, titles[reference]
     colors = figures.arm_colors(list(titles.values()), reference)
     done = finished(rows)
-    drawn = {reference, *[titles[arm] for arm in arms if titles[arm] != reference][:MAX_LINES]}
+    drawn = {reference, *_highest(rows, [titles[arm] for arm in arms if titles[arm] != reference])}
     charts: dict[str, go.Figure] = {}
     margins = {titles[arm]: by_seed
                for arm, by_seed in read_all_margins(_study, own_rows[rows["arm"].isin(drawn)]).items()}
     changes = margin_changes(margins, reference)
     if changes:
-        charts["margin_bins"] = _dress(figures.margin_bins_figure(margin_bins(margins, reference), reference, colors))
+        charts["margin_bins"] = _dress(
+            figures.margin_bins_figure(margin_bins(margins, reference), reference, colors)).update_yaxes(
+            minallowed=-2, maxallowed=2)  # no margin changes by more; intervals over two seeds reach far beyond
         charts["margin_histogram"] = _dress(figures.change_histogram(changes, reference, colors)).update_xaxes(
             range=[-2, 2])
     done = done[done["arm"].isin(drawn)]
@@ -103,20 +110,28 @@ def _shown(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, _stud
             charts[kind] = _dress(figures.groups_figure(_worst(part), kind, colors), height=300).update_yaxes(
                 tickformat=".0%", hoverformat=".1%").update_layout(bargap=0.25)
     return Shown(plan=plan, rows=all_rows, arms=arms, reference_name=name, reference=reference, titles=titles,
-                 charts=charts, num_names=num_names, cautions=cautions(plan, all_rows),
+                 charts=charts, margins=margin_bins(margins, reference, HARD_EDGES), num_names=num_names,
+                 cautions=cautions(plan, all_rows),
                  figures=[f for f in FIGURES if f in rows and finished(rows)[f].notna().any()],
                  num_hidden=len({*rows["arm"]} - drawn))
 
 
+def _highest(rows: pd.DataFrame, arms: list[str]) -> list[str]:
+    """The MAX_LINES of these arms with the highest mean test accuracy."""
+    means = {arm: np.mean(list(values_by_seed(rows, arm, FIGURES[0]).values()) or [-1.0]) for arm in arms}
+    return sorted(arms, key=lambda arm: -means[arm])[:MAX_LINES]
+
+
 def answer(study: StudyDir, stamp: Stamp, arms: tuple[str, ...], reference: str,
-           figure: str) -> tuple[pd.DataFrame, go.Figure | None]:
-    """engine.study_report.summary by titles, and its chart in points; None where no difference is known. Read-only."""
+           figure: str) -> tuple[pd.DataFrame, pd.DataFrame, go.Figure | None]:
+    """engine.study_report.summary by titles, `against_next` of it, and its chart in points; None where no difference
+    is known. Read-only."""
     return _answer(str(study.path), stamp, arms, reference, figure, study)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _answer(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, figure: str,
-            _study: StudyDir) -> tuple[pd.DataFrame, go.Figure | None]:
+            _study: StudyDir) -> tuple[pd.DataFrame, pd.DataFrame, go.Figure | None]:
     all_shown = shown(_study, stamp, arms, reference)
     columns = [c for c in all_shown.rows if c not in ("config", "settings", "curve")]
     own = all_shown.rows[all_shown.rows["arm"].isin({*arms, reference})]
@@ -124,7 +139,20 @@ def _answer(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, figu
     table = summary(rows, all_shown.reference, figure).sort_values("difference", ascending=False, kind="stable",
                                                                    na_position="first")
     drawn = _differences(rows, table, all_shown, figure) if table["difference"].notna().any() else None
-    return table, drawn
+    return table, against_next(rows, table, figure), drawn
+
+
+def against_next(rows: pd.DataFrame, table: pd.DataFrame, figure: str) -> pd.DataFrame:
+    """The summary of the highest arm against the second highest, in this order; empty for fewer than three arms.
+
+    Of the arms with as many finished runs as any: a mean over fewer seeds is of other seeds.
+    """
+    complete = table[(table["n"] == table["n"].max()) & table["mean"].notna()]
+    names = complete.sort_values("mean", ascending=False, kind="stable")["arm"].head(2).tolist()
+    if len(complete) < 3:
+        return table.iloc[:0]
+    table = summary(rows[rows["arm"].isin(names)], names[1], figure)
+    return table.sort_values("arm", key=lambda arms: arms.map(names.index))
 
 
 def _differences(rows: pd.DataFrame, table: pd.DataFrame, all_shown: Shown, figure: str) -> go.Figure:
@@ -142,7 +170,7 @@ def _differences(rows: pd.DataFrame, table: pd.DataFrame, all_shown: Shown, figu
             trace.marker.update(size=9, opacity=0.85, line={"color": "#FFFFFF", "width": 1.5})
     title = f"{FIGURE_WORDS[figure]}, points ahead of {reference}"
     return _dress(drawn, height=90 + 44 * num_arms).update_xaxes(
-        title_text=title, tickformat="+~g", zeroline=False).update_yaxes(
+        title_text=title, tickformat="+~g", zeroline=False, minallowed=-100, maxallowed=100).update_yaxes(
         ticks="outside", ticklen=8, tickcolor="rgba(0,0,0,0)")
 
 

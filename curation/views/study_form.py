@@ -97,8 +97,8 @@ def cost_text(plan: StudyPlan, cost: Cost) -> str:
     if cost.seconds is None:
         return f"{size} How long they take is not known: no run of this project has finished yet."
     runs = f"{cost.num_measured:,} finished run{'s' * (cost.num_measured != 1)}"
-    return (f"{size} About {duration_text(cost.seconds)} by what an epoch took in this project's {runs}; another "
-            "network, image size or device changes that.")
+    return (f"{size} About {duration_text(cost.seconds)} of training by what an epoch took in this project's {runs}; "
+            "another network, image size or device changes that.")
 
 
 def _short_title(method: str) -> str:

@@ -31,8 +31,8 @@ def _live(project: Project, study: StudyDir, was_active: bool, stamp: Stamp) -> 
 
 def _draw_live(project: Project, study: StudyDir, was_active: bool, stamp: Stamp) -> None:
     status = study_jobs.status_of(study)
-    if was_active and (not status.is_active or study_charts.stamp_of(study) != stamp):
-        st.rerun()  # it ended, or another run of it did: the rest of the page is to be drawn anew
+    if status.is_active != was_active or was_active and study_charts.stamp_of(study) != stamp:
+        st.rerun()  # it was resumed and is to tick from now on, or it ended, or another run of it did
     with st.container(border=True):
         _state_line(project, study, status)
         _progress(project, study, status)

@@ -74,6 +74,8 @@ def _draw_live(project: Project, was_active: bool) -> None:
     is_active = any(status.is_active for status in statuses.values())
     if was_active and not is_active:
         _finish(focused)
+    if is_active and not was_active:
+        st.rerun()  # resumed from this fragment, which does not tick: draw it anew as one that does
     for run in reversed(runs):
         status = statuses[run.name]
         is_in_trouble = run.name == focused.name and status.can_resume
