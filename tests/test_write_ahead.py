@@ -1,0 +1,37 @@
+"""The write-ahead log where processes open a new database at once."""
+
+import sqlite3
+
+import pytest
+
+from curation.write_ahead import use_write_ahead_log
+
+
+class Contended:
+    """A connection whose first switches to WAL fail as SQLite's do while another process makes the same switch."""
+
+    def __init__(self, num_failures: int) -> None:
+        self.num_failures, self.said = num_failures, []
+
+    def execute(self, statement: str) -> None:
+        self.said.append(statement)
+        if "WAL" in statement and len(self.said) <= self.num_failures:
+            raise sqlite3.OperationalError("database is locked")
+
+
+def test_a_new_database_uses_the_log(tmp_path):
+    connection = sqlite3.connect(tmp_path / "new.sqlite")
+    use_write_ahead_log(connection, 1.0)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+def test_a_switch_that_another_process_makes_is_waited_for():
+    connection = Contended(3)
+    use_write_ahead_log(connection, 5.0)
+    assert connection.said == ["PRAGMA journal_mode = WAL"] * 4 + ["PRAGMA synchronous = NORMAL"]
+
+
+def test_a_database_that_stays_locked_is_reported():
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        use_write_ahead_log(Contended(10_000), 0.1)
