@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("project", type=Path)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--methods", default="molere,lrw_random,meta_weight_net")
-    parser.add_argument("--modes", default="last_layer", help="hypergradients to time, for molere")
+    parser.add_argument("--modes", default="last_layer_centred", help="hypergradients to time, for molere")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("epoch_cost.json"))
     args = parser.parse_args()
@@ -61,7 +61,7 @@ def main() -> None:
     data = load_dataset(args.project, read_decisions(args.project / DECISIONS_NAME), None, lambda *_: None)
     plans = {"erm": ["method=erm"]}
     for method in args.methods.split(","):
-        for mode in args.modes.split(",") if method == "molere" else ["last_layer"]:
+        for mode in args.modes.split(",") if method == "molere" else ["last_layer_centred"]:
             plans[f"{method} {mode}"] = [f"method={method}", f"reweighter.hypergradient={mode}"]
     trainers = {}
     for name, settings in plans.items():
