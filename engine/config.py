@@ -28,6 +28,8 @@ VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "pro
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
 WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
+DEFAULT_CLASS_BALANCE = 0.5
+"""Of the methods that learn weights on class-stratified validation (benchmarks/LOG.md)."""
 PROXY_VALUES = ("confidence", "meta_margin")
 
 
@@ -120,6 +122,10 @@ class RunConfig:
     rotation_groups: int | None = setting(
         8, "Each epoch one of this many random groups rests out of training, so every sample collects held-out "
         "predictions. Methods with a fixed split or none do not rotate. None: off.", unit="groups", low=2, high=1000)
+    class_balance: float | None = setting(
+        None, "Exponent b of a class's own weight, size ** -b scaled to mean 1 over the samples, in force from the "
+        "first step and multiplied by learned weights. 0: off. None: 0.5 for methods that learn weights on validation, "
+        "where every class counts alike, and 0 for the others.", low=0.0, high=1.0)
     guard: str = setting(
         "agree", "Noise guard of hard validation samples: hard is not wrong. agree: admit a sample only if its "
         "held-out predictions support its label; disputed ones wait for people. confident: withhold only those that "
@@ -166,6 +172,9 @@ class RunConfig:
         if self.select_best and self.validation_source not in HELDOUT_SOURCES:
             raise ConfigError(f"select_best needs validation samples held out of training; got validation source "
                               f"{self.validation_source}; choose validation from {', '.join(HELDOUT_SOURCES)}")
+        if self.class_balance and self.weight_source in ("rho", "online"):
+            raise ConfigError(f"class_balance needs a method whose weights it can multiply; got {self.method} with "
+                              f"class_balance {self.class_balance}; leave it at none")
 
     @property
     def validation_source(self) -> str:
@@ -177,6 +186,13 @@ class RunConfig:
         """How weights are made. Without validation samples there is nothing to learn them from: uniform."""
         own = METHODS[self.method].weights
         return "uniform" if self.validation_source == "none" and own != "rho" else own
+
+    @property
+    def class_exponent(self) -> float:
+        """class_balance, or what the method takes where that is None."""
+        if self.class_balance is not None:
+            return self.class_balance
+        return DEFAULT_CLASS_BALANCE if self.weight_source in ("features", "loss") else 0.0
 
     @property
     def num_folds(self) -> int:

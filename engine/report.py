@@ -107,18 +107,24 @@ def _events(trainer: Trainer, line: dict[str, Any]) -> list[str]:
     if trainer.best and trainer.best.epoch and line["epoch"] == trainer.config.epochs:
         events.append(f"early stopping: went back to the classifier of epoch {trainer.best.epoch}, validation accuracy "
                       f"{trainer.best.accuracy:.3f}")
-    ess = line["effective_sample_size"]
     if trainer.learns_weights and current.is_warmup and line["epoch"] == trainer.config.epochs:
-        events.append("never left warm-up: every weight stayed 1; raise epochs or lower warmup_fraction")
+        events.append("never left warm-up: no weight was ever learned; raise epochs or lower warmup_fraction")
     is_held = line["weight_freedom"] is not None and line["weight_freedom"] < 1e-6
     if is_held and line["margin_bimodality"] < LUMPS[0] and line["epoch"] == trainer.config.epochs:
         events.append(f"weights were held near 1: margins lie in one heap (bimodality {line['margin_bimodality']:.2f}, "
                       f"below {LUMPS[0]}), so the classifier cannot tell wrong labels from hard ones yet")
-    if ess is not None and not current.is_warmup and ess < 0.3:
-        events.append(f"weights collapse onto a few samples: effective sample size {ess:.2f}")
-    if ess is not None and not current.is_warmup and ess > 0.9999:
-        events.append("weights are constant: training is plain training")
+    ess = _learned_sample_size(trainer) if trainer.learns_weights and not current.is_warmup else None
+    if ess is not None and ess < 0.3:
+        events.append(f"weights collapse onto a few samples: effective sample size {ess:.2f} apart from class sizes")
+    if ess is not None and ess > 0.9999:
+        events.append("learned weights are constant: they change nothing")
     return events
+
+
+def _learned_sample_size(trainer: Trainer) -> float | None:
+    """Effective sample size of what was learned: weights without the classes' own."""
+    own_N = trainer.class_weights.cpu().numpy()[trainer.data.train_labels]
+    return effective_sample_size(trainer.record.tensors["weight"].cpu().numpy() / own_N)
 
 
 def accuracy(trainer: Trainer, idx: np.ndarray) -> float | None:

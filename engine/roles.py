@@ -52,6 +52,17 @@ def confident_suggestion(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N:
     return np.where(is_suspected_N, best_N, -1)
 
 
+def class_weights(labels: np.ndarray, num_classes: int, exponent: float) -> np.ndarray:
+    """Weight of each class, (C,) float32: its size ** -exponent, scaled to mean 1 over the samples; 1 of empty classes.
+
+    exponent 0 weighs samples alike, 1 classes alike, 0.5 in between.
+    """
+    sizes_C = np.bincount(labels, minlength=num_classes).astype(np.float64)
+    raw_C = np.maximum(sizes_C, 1.0) ** -exponent
+    scaled_C = raw_C * max(sizes_C.sum(), 1.0) / max((raw_C * sizes_C).sum(), 1e-12)
+    return np.where(sizes_C > 0, scaled_C, 1.0).astype(np.float32)
+
+
 NOISY_SHARE = 0.25
 """Share of all labels disputed at which guard and weights take the data for noisy; below it they are more careful the
 nearer to 0 it is, since a classifier's own errors look the same."""

@@ -68,6 +68,8 @@ class Trainer:
         self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
         self.groups = roles.rotation_groups(data.num_train, config.num_rotation_groups or 1,
                                             stream(config.seed, "rotation"))
+        self.class_weights = torch.from_numpy(roles.class_weights(
+            data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
         self.irreducible = None if irreducible is None else torch.from_numpy(irreducible).to(self.device)
@@ -165,7 +167,8 @@ class Trainer:
         batch = TrainBatch(torch.from_numpy(rows).to(self.device), images_B, labels_B, logits_B, features_B,
                            cross_entropy(logits_B, labels_B))
         losses_B = batch.losses_B
-        weights_B, objective = torch.ones_like(losses_B), losses_B.mean()
+        priors_B = self.class_weights[labels_B]
+        weights_B, objective = priors_B, (priors_B * losses_B).mean()
         is_due = len(pool) > 0 and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish
         is_meta = self.weighting is not None and is_due and step % config.reweighter.every == 0
         if config.weight_source == "online" and is_due:
@@ -175,13 +178,13 @@ class Trainer:
         elif self.weighting and not self.epoch_roles.is_warmup:
             views = self.weighting.views(self._validation_batch(pool, epoch, step)) if is_meta else []
             with torch.no_grad():
-                weights_B = self._weigh(batch, self.weighting.val_gradient)
+                weights_B = priors_B * self._weigh(batch, self.weighting.val_gradient)
             if self.epoch_roles.is_finish:
                 weights_B = self.weighting.settled(self.record.tensors["weight_average"][batch.rows_B], weights_B)
             objective = (weights_B * losses_B).mean()
             if views:
-                slopes = [hypergradient(config.reweighter, self.model, batch, weights_B, judge, lr) * (len(rows) / lr)
-                          for _, judge in views]
+                slopes = [hypergradient(config.reweighter, self.model, batch, weights_B, judge, lr)
+                          * priors_B * (len(rows) / lr) for _, judge in views]
                 objective = objective + self.weighting.objective(
                     [(self._weigh(batch, shown_CD), slopes_B)
                      for (shown_CD, _), slopes_B in zip(views, slopes, strict=True)])

@@ -178,3 +178,17 @@ def test_there_are_no_more_groups_than_epochs_before_the_finish(values: dict[str
     ({"method": "fsr"}, 21), ({"validation": "clean"}, 21), ({"validation": "none"}, 21), ({"select_best": True}, 21)])
 def test_the_finish_is_of_those_who_learn_weights_and_after_warmup(values: dict[str, Any], expected: int) -> None:
     assert RunConfig(**values).first_finish_epoch == expected
+
+
+@pytest.mark.parametrize(("given", "exponent"), [
+    ({}, 0.5), ({"method": "lrw_hard"}, 0.5), ({"method": "meta_weight_net"}, 0.5), ({"method": "erm"}, 0.0),
+    ({"method": "fsr"}, 0.0), ({"validation": "none"}, 0.0), ({"class_balance": 0.0}, 0.0),
+    ({"method": "erm", "class_balance": 1.0}, 1.0)])
+def test_classes_weigh_by_their_size_where_validation_asks_for_each_alike(given, exponent):
+    assert RunConfig.from_dict(given).class_exponent == exponent
+
+
+@pytest.mark.parametrize("method", ["rho", "fsr"])
+def test_class_balance_is_refused_where_weights_leave_it_no_place(method):
+    with pytest.raises(ConfigError, match="class_balance"):
+        RunConfig.from_dict({"method": method, "class_balance": 0.5})

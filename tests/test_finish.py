@@ -16,7 +16,7 @@ from engine.signals import SignalRecord
 from engine.train import train
 from engine.trainer import Trainer
 from tests.fakes import make_project
-from tests.test_trainer import config_of, run_epochs, same_parameters, weights_of
+from tests.test_trainer import config_of, priors_of, run_epochs, same_parameters, weights_of
 
 LEARNERS = ("molere", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net")
 THIRDS = {"epochs": 6, "warmup_fraction": 1 / 3, "finish_fraction": 1 / 3, "val_fraction": 0.2, "guard": "off"}
@@ -107,6 +107,7 @@ def test_the_weights_of_the_end_are_the_averages_of_the_epochs_before_and_else_t
         rows = order[step * 16:(step + 1) * 16]
         model = copy.deepcopy(trainer.model).train()
         now, losses = weights_of(trainer, model, rows, trainer.weighting.val_gradient)
+        now = priors_of(trainer, rows) * now
         weights = np.where(np.isnan(naive[rows]), now.detach().numpy(), naive[rows])
         weights = expected[rows] = weights / weights.mean()
         now_of_unknown += now[torch.from_numpy(np.isnan(naive[rows]))].tolist()
@@ -154,7 +155,7 @@ def test_restored_in_the_middle_of_the_end_it_goes_on_bit_for_bit(data):
 
 @pytest.mark.parametrize(("warmup", "finish", "first"), [(0.75, 0.8, 4), (0.5, 1.0, 3), (0.0, 1.0, 2), (1.0, 0.5, 5)])
 def test_the_end_comes_after_warmup_and_after_a_first_epoch(data, warmup, finish, first):
-    trainer = trainer_of(data, epochs=4, warmup_fraction=warmup, finish_fraction=finish)
+    trainer = trainer_of(data, epochs=4, warmup_fraction=warmup, finish_fraction=finish, class_balance=0.0)
     assert trainer.config.first_finish_epoch == first
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))

@@ -13,6 +13,14 @@ def problem(seed=0, num=200, num_classes=4):
     return rng.random(num), rng.integers(0, num_classes, num), np.ones(num, bool), np.zeros(num, np.int8), rng
 
 
+@pytest.mark.parametrize(("exponent", "expected"), [
+    (0.0, [1, 1, 1, 1]), (1.0, [0.5, 2.0, 1, 2.0]), (0.5, [0.75, 1.5, 1, 1.5])])
+def test_class_weights_by_hand(exponent, expected):
+    """Sizes 4, 1, 0 and 1: six samples whose weights sum to six."""
+    labels = np.array([0, 0, 3, 0, 1, 0])
+    np.testing.assert_allclose(roles.class_weights(labels, 4, exponent), expected, rtol=1e-6)
+
+
 def test_each_class_sends_its_lowest_share():
     scores, labels, active, pins, _ = problem()
     routed = roles.route(scores, labels, active, pins, fraction=0.1).routed

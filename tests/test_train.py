@@ -235,7 +235,7 @@ def test_results_do_not_depend_on_where_the_splits_lie_in_the_manifest(project, 
 
 def test_a_run_that_never_leaves_warmup_says_so(project):
     metrics = train(config_of(epochs=1), project, "short").read_metrics()
-    assert metrics["events"].iloc[0] == ["never left warm-up: every weight stayed 1; raise epochs or lower "
+    assert metrics["events"].iloc[0] == ["never left warm-up: no weight was ever learned; raise epochs or lower "
                                          "warmup_fraction"]
     run = train(config_of(epochs=2, warmup_fraction=1.0, rotation_groups=None), project, "random")
     signals = run.read_signals()

@@ -17,6 +17,7 @@ from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.manifest import read_decisions
 from engine.networks import Reweighter, make_classifier
 from engine.prediction import NonFiniteError
+from engine.report import measure
 from engine.splitter import splitter_loss
 from engine.streams import stream
 from engine.trainer import Trainer
@@ -265,6 +266,51 @@ def test_pretrained_weights_from_a_file_must_fit(tmp_path):
 # -- single steps against values worked out beside them
 
 
+@pytest.fixture(scope="module")
+def lopsided(data) -> Dataset:
+    """Classes of different sizes among the active."""
+    excluded = data.excluded.copy()
+    excluded[np.flatnonzero(data.train_labels == 0)[:20]] = True
+    return dataclasses.replace(data, excluded=excluded)
+
+
+def priors_of(trainer: Trainer, rows: np.ndarray) -> torch.Tensor:
+    """Naively: one over the root of the size of each row's class, mean 1 over the active."""
+    labels = trainer.data.train_labels
+    raw = [sum(trainer.active & (labels == label)) ** -0.5 for label in labels]
+    mean = sum(r for r, is_active in zip(raw, trainer.active, strict=True) if is_active) / trainer.active.sum()
+    return torch.tensor([raw[row] / mean for row in rows], dtype=torch.float32)
+
+
+def test_class_weights_are_those_of_torchs_weighted_cross_entropy(lopsided):
+    trainer = Trainer(config_of(method="erm", class_balance=1.0), lopsided)
+    trainer.start_epoch(1)
+    order, model = trainer._order(1), copy.deepcopy(trainer.model).train()
+    idx = lopsided.train_idx[order[:16]]
+    sizes = torch.bincount(torch.from_numpy(lopsided.train_labels[trainer.active]))
+    assert len(set(sizes.tolist())) > 1
+    logits, _ = model(normalize(torch.from_numpy(lopsided.images[idx])))
+    F.cross_entropy(logits, torch.from_numpy(lopsided.labels[idx]), weight=sizes.sum() / len(sizes) / sizes,
+                    reduction="none").mean().backward()
+    trainer._step(1, 0, order, np.empty(0, np.int64))
+    for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
+    recorded = trainer.record.tensors["weight"].numpy()[order[:16]]
+    expected = (sizes.sum() / len(sizes) / sizes)[lopsided.train_labels[order[:16]]]
+    np.testing.assert_allclose(recorded, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["molere", "lrw_random", "meta_weight_net"])
+def test_who_learns_weights_on_validation_warms_up_under_the_classes_own(lopsided, method):
+    trainer = Trainer(config_of(method=method), lopsided)
+    run_epochs(trainer, range(1, 2))
+    weight = trainer.record.tensors["weight"].numpy()
+    rows = np.flatnonzero(np.isfinite(weight))
+    expected = priors_of(trainer, rows).numpy()
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(weight[rows], expected / expected.mean(), rtol=1e-5)
+
+
 def weighing(data, **changes) -> tuple[Trainer, np.ndarray, np.ndarray]:
     """A trainer at the start of an epoch whose reweighter already tells samples apart; order and validation pool."""
     trainer = Trainer(config_of(method="lrw_random", warmup_fraction=0.0, **changes), data)
@@ -285,22 +331,23 @@ def weights_of(trainer: Trainer, model, rows: np.ndarray, shown: torch.Tensor) -
     return trainer.weighting.weigh(features, labels, losses, known), losses
 
 
-def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(data):
-    trainer, order, pool = weighing(data)
+def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(lopsided):
+    trainer, order, pool = weighing(lopsided)
     model = copy.deepcopy(trainer.model).train()
     trainer.weighting.val_gradient = torch.randn_like(trainer.weighting.val_gradient)
     weights, losses = weights_of(trainer, model, order[16:32], trainer.weighting.val_gradient)
     assert float(weights.detach().std()) > 0.05
-    (weights.detach() * losses).mean().backward()
+    (priors_of(trainer, order[16:32]) * weights.detach() * losses).mean().backward()
     trainer._step(1, 1, order, pool)
     for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
     assert all(p.grad is None for p in trainer.weighting.reweighter.parameters()), "it learns from validation alone"
 
 
-def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_halves_alone(data, monkeypatch):
+def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_halves_alone(lopsided, monkeypatch):
     settings = {"every": 2, "val_batch_size": 8, "uniform_pull": 0.5, "heavy_weight": 1.3, "val_loss": "cross_entropy"}
-    trainer, order, pool = weighing(data, reweighter=settings)
+    data = lopsided
+    trainer, order, pool = weighing(data, reweighter=settings, val_fraction=0.2)
 
     def hypergradient_of(images, weights, lr):  # tells by which samples it judges, after which step
         return lr * (1e-2 * torch.linspace(-1, 3, 16) + 1e-3 * images.mean() * torch.arange(16).cos()
@@ -326,7 +373,9 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_hal
                 gradients += torch.autograd.grad(F.cross_entropy(logits, labels[half]), model.head.weight)
             fresh = 0.5 * average + 0.25 * gradients[0] + 0.25 * gradients[1]
             taken, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), rows, fresh)
-            slopes_of = [hypergradient_of(judges, taken, lr) * 16 / lr for judges in (images[4:], images[:4])]
+            priors = priors_of(trainer, rows)
+            slopes_of = [hypergradient_of(judges, priors * taken, lr) * priors * 16 / lr
+                         for judges in (images[4:], images[:4])]
             peak = max(0.99 * peak, *(float(slopes.square().mean().sqrt()) for slopes in slopes_of))
             for gradient, slopes in zip(gradients, slopes_of, strict=True):
                 weights, _ = weights_of(trainer, copy.deepcopy(trainer.model).train(), rows,
@@ -446,3 +495,17 @@ def test_one_sample_left_over_for_a_batch_does_not_stop_training(data, mode):
     order = trainer._order(1)
     assert len(order) == 32 and set(order) == set(range(1, 18))
     assert trainer.record.tensors["seen"].sum() == 17
+
+
+def test_class_sizes_are_no_collapse_and_do_not_hide_that_nothing_was_learned(lopsided):
+    fixed = {**FAST["reweighter"], "min_weight": 1.0, "max_weight": 1.0}
+    few = dataclasses.replace(lopsided, excluded=lopsided.excluded | (np.arange(90) % 30 > 0) & (
+        lopsided.train_labels == 0))
+    trainer = Trainer(config_of(method="lrw_random", warmup_fraction=0.0, class_balance=1.0, reweighter=fixed), few)
+    run_epochs(trainer, range(1, 2))
+    line = measure(trainer, 1)
+    assert line["effective_sample_size"] < 0.7 and line["weight_max"] > 3
+    assert [event for event in line["events"] if "weights" in event] == [
+        "learned weights are constant: they change nothing"]
+    trainer.record.tensors["weight"][trainer._order(1)[3:]] *= 1e-3
+    assert any(event.startswith("weights collapse") for event in measure(trainer, 1)["events"])

@@ -35,7 +35,7 @@ LABELS = {
     "embedding": "Map of samples", "hypergradient": "Effect of a weight", "inputs": "Seen of a sample",
     "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
     "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
-    "ratio_strength": "Share strength", "coverage": "Coverage limit",
+    "class_balance": "Class balance", "ratio_strength": "Share strength", "coverage": "Coverage limit",
 }
 OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cross_entropy": "balanced"}
 """Options too long for their widget, in the words of their setting's help."""
@@ -43,7 +43,7 @@ _NEEDS = {
     "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
     "folds": ("easy", "hard", "rho"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
     "select_best": HELDOUT_SOURCES, "rho_fraction": ("rho",),
-    "proxy_fraction": ("proxy",), "proxy_value": ("proxy",),
+    "class_balance": ("uniform", "features", "loss"), "proxy_fraction": ("proxy",), "proxy_value": ("proxy",),
 }
 """Where a setting does something only for some sources of validation samples or of weights: hidden for the others."""
 KEY = "new_run."

@@ -25,7 +25,7 @@ ADVICE = {
     "one class": "Raise the validation share, or raise the splitter's balance strength.",
     "churning": "Raise the splitter's hysteresis, so that samples stay in validation longer.",
     "weights collapse": "Raise the reweighter's uniform pull or its smallest weight.",
-    "weights are constant": "Lower the reweighter's uniform pull, or give it more epochs after warm-up.",
+    "learned weights are constant": "Lower the reweighter's uniform pull, or give it more epochs after warm-up.",
 }
 """What helps, by how the engine's event begins."""
 CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
