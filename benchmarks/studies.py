@@ -27,7 +27,7 @@ from engine.study_dir import Arm, StudyDir
 from engine.study_plan import parse_arm, parse_settings
 from engine.study_report import summary
 
-COMMON = "network=tiny batch_size=32 reweighter.val_batch_size=64 embedding=none"
+COMMON = "network=tiny batch_size=32 embedding=none"
 REGIMES = {
     ("digits", "memorise"): "augment=none epochs=20", ("digits", "early"): "augment=shift epochs=8",
     ("photos", "memorise"): "augment=none epochs=15 image_size=16",
@@ -58,7 +58,10 @@ ABLATIONS = (
     "delta-05: method=molere val_fraction=0.05", "delta-30: method=molere val_fraction=0.3",
     "fd: method=molere reweighter.hypergradient=finite_difference", "pull-0: method=molere reweighter.uniform_pull=0",
     "pull-10: method=molere reweighter.uniform_pull=0.1", "heavy-100: method=molere reweighter.heavy_weight=100",
-    "heavy-2: method=molere reweighter.heavy_weight=2", "val-16: method=molere reweighter.val_batch_size=16")
+    "heavy-2: method=molere reweighter.heavy_weight=2", "val-16: method=molere reweighter.val_batch_size=16",
+    "val-128: method=molere reweighter.val_batch_size=128", "every-2: method=molere reweighter.every=2",
+    "splitter-1: method=molere splitter.every=1", "warmup-25: method=molere warmup_fraction=0.25",
+    "warmup-05: method=molere warmup_fraction=0.05")
 
 
 def studies(problem: str) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -80,7 +83,7 @@ def studies(problem: str) -> dict[str, tuple[str, tuple[str, ...]]]:
         found["early"] = ("early", (*KEY, FSR, *UNGUIDED))
     if problem == "photos_human_noise":
         found["ten-seeds"] = ("memorise", KEY[:2])
-    if problem in ("digits_instance_noise", "digits_rare_subgroup"):
+    if problem == "digits_instance_noise":
         found["ablations"] = ("memorise", ABLATIONS)
     return found
 

@@ -69,13 +69,16 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
                          eligible=_eligible(config, data, active, record) if is_hard else None)
     elif source == "learned" and not is_warmup:
         has_features = record.tensors["has_features"].cpu().numpy()
-        neighbours = roles.same_class_neighbours(record.tensors["features"].float().cpu().numpy(), data.train_labels,
-                                                 active & has_features, config.splitter.num_neighbors)
-        routing = roles.route(
-            np.where(has_features, score(), np.nan), data.train_labels, active, data.pins,
-            fraction=config.val_fraction, is_eligible_N=_eligible(config, data, active, record),
-            previous_N=previous.routed if previous else None, hysteresis=config.splitter.hysteresis,
-            neighbours_Nk=neighbours, coverage=config.splitter.coverage)
+        keys = np.where(has_features, score(), np.nan)
+        eligible = _eligible(config, data, active, record)
+        is_free = (data.pins == 0) & (True if eligible is None else eligible)
+        if previous:
+            keys = np.where(previous.routed, keys - config.splitter.hysteresis, keys)
+        asked = roles.candidates(keys, data.train_labels, active, is_free, config.val_fraction) | (data.pins == -1)
+        neighbours = roles.same_class_neighbours(record.tensors["features"].cpu().numpy(), data.train_labels,
+                                                 active & has_features, config.splitter.num_neighbors, asked)
+        routing = roles.route(keys, data.train_labels, active, data.pins, fraction=config.val_fraction,
+                              is_eligible_N=eligible, neighbours_Nk=neighbours, coverage=config.splitter.coverage)
     else:
         routing = _pinned_only(data, active)
     resting = np.zeros(data.num_train, dtype=bool)

@@ -24,14 +24,20 @@ class ImageStore:
     def batch(self, idx: np.ndarray) -> Tensor:
         """idx (B,) -> float images (B, 3, S, S), normalised."""
         if self.resident is not None:
-            return normalize(self.resident[torch.from_numpy(idx).to(self.device)])
-        return normalize(torch.from_numpy(self.images[idx]).to(self.device))
+            return normalize(self.resident[to_device(idx, self.device)])
+        return normalize(to_device(self.images[idx], self.device))
 
     def batches(self, idx: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
         """(positions in idx, images) over all of idx, in order."""
         for start in range(0, len(idx), batch_size):
             positions = np.arange(start, min(start + batch_size, len(idx)))
             yield positions, self.batch(idx[positions])
+
+
+def to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a tensor on the device, without waiting for a GPU."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def normalize(images: Tensor) -> Tensor:
@@ -49,11 +55,11 @@ def augment(images: Tensor, how: str, rng: np.random.Generator) -> Tensor:
     reach = max(1, side // 8)
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
     offsets = rng.integers(0, 2 * reach + 1, size=(2, num))
-    rows = torch.from_numpy(offsets[0][:, None] + np.arange(side)).to(images.device)
+    rows = to_device(offsets[0][:, None] + np.arange(side), images.device)
     columns = np.arange(side)[None, :].repeat(num, 0)
     if how == "shift_flip":
         columns = np.where(rng.random(num)[:, None] < 0.5, columns[:, ::-1], columns)
-    cols = torch.from_numpy(offsets[1][:, None] + columns).to(images.device)
+    cols = to_device(offsets[1][:, None] + columns, images.device)
     samples = torch.arange(num, device=images.device)[:, None, None]
     # Advanced indexing around a slice puts the sliced channel last: (B, S, S, 3) seen as (B, 3, S, S), channels last.
     return padded[samples, :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)

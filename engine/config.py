@@ -41,9 +41,9 @@ class ReweighterConfig:
         "last_layer_centred", "How the effect of a weight on the validation loss is computed. last_layer: closed form "
         "on the final layer, nearly free; centred: without what all features of a batch share. jvp: exact for one SGD "
         "step. finite_difference: close to exact. unroll: the slow reference.", choices=HYPERGRADIENTS)
-    every: int = setting(4, "Classifier steps between two updates of the weights (Q).", unit="steps", low=1, high=1000)
+    every: int = setting(6, "Classifier steps between two updates of the weights (Q).", unit="steps", low=1, high=1000)
     val_batch_size: int = setting(
-        128, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=4, high=8192)
+        64, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=4, high=8192)
     inputs: str = setting(
         "all", "What the reweighter sees of a sample. The paper's sees the image alone (features). record: label, "
         "loss, what earlier epochs said of it, held out and in training, and how its gradient agrees with that of "
@@ -72,7 +72,7 @@ class ReweighterConfig:
 class SplitterConfig:
     """How the splitter learns who is hard (Jain et al. 2024; regularisers of Bao & Barzilay 2022, eq. 2-3)."""
 
-    every: int = setting(1, "Classifier steps between two updates of the splitter.", unit="steps", low=1, high=1000)
+    every: int = setting(4, "Classifier steps between two updates of the splitter.", unit="steps", low=1, high=1000)
     lr: float = setting(3e-3, "Learning rate of the splitter (Adam).", low=1e-8, high=10.0)
     hidden: int = setting(64, "Hidden units of the splitter head.", unit="units", low=1, high=8192)
     gap_strength: float = setting(
@@ -113,7 +113,7 @@ class RunConfig:
         False, "Early stopping: after the last epoch, go back to the classifier of the epoch with the best accuracy on "
         "the validation samples, by their given labels. Wants a source that holds samples out of training.")
     warmup_fraction: float = setting(
-        0.25, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
+        0.15, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
         high=1.0)
     finish_fraction: float = setting(
         0.2, "Share of the epochs at the end in which the validation samples train as well, under weights that are no "

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from engine.losses import PerSampleLoss
+from engine.losses import PerSampleLoss, cross_entropy
 from engine.networks import Classifier
 
 FINITE_DIFFERENCE_RADIUS = 0.01
@@ -189,6 +190,8 @@ def head_agreement(gradient_CD: Tensor, logits_BC: Tensor, features_BD: Tensor, 
 
 def _logit_gradients(logits: Tensor, labels: Tensor, loss: PerSampleLoss) -> Tensor:
     """dl_i/dlogits_i, one row a sample."""
+    if loss is cross_entropy:
+        return torch.softmax(logits.detach(), dim=1) - F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
         (grads,) = torch.autograd.grad(loss(leaf, labels).sum(), leaf)

@@ -109,42 +109,68 @@ def label_margins(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
     return margins_N
 
 
-def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_member_N: np.ndarray,
-                          num_neighbors: int) -> np.ndarray:
-    """Rows of each member's nearest same-class members by cosine similarity, (N, k) int64, -1 where there are none.
+CANDIDATES = 4
+"""Times its quota: so many of the hardest of a class are looked at by coverage; further down it never had to look."""
+MAX_COMPARED = 20_000
+"""Members of a class, evenly drawn, among which neighbours are looked for."""
 
-    Exact; quadratic in the class size, computed in blocks.
+
+def candidates(keys_N: np.ndarray, labels_N: np.ndarray, is_active_N: np.ndarray, is_free_N: np.ndarray,
+               fraction: float) -> np.ndarray:
+    """Who may come to be routed, (N,) bool: of the free of each class those with the lowest keys, CANDIDATES times the
+    class's quota. Not the samples without a finite key."""
+    found = np.zeros(len(keys_N), dtype=bool)
+    for c in np.unique(labels_N[is_active_N]):
+        members = is_active_N & (labels_N == c)
+        rows = np.flatnonzero(members & is_free_N & np.isfinite(keys_N))
+        num = CANDIDATES * class_quota(int(members.sum()), fraction)
+        found[rows[np.argsort(keys_N[rows], kind="stable")[:num]]] = True
+    return found
+
+
+def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_member_N: np.ndarray,
+                          num_neighbors: int, is_asked_N: np.ndarray | None = None) -> np.ndarray:
+    """Rows of the nearest same-class members by cosine similarity, (N, k) int64, -1 where there are none, of each
+    member asked for (default: all).
+
+    In blocks. Exact up to MAX_COMPARED members a class; above that among so many of them.
     """
     neighbours = np.full((len(labels_N), num_neighbors), -1, dtype=np.int64)
-    for c in np.unique(labels_N[is_member_N]):
+    is_asked_N = is_member_N if is_asked_N is None else is_asked_N & is_member_N
+    for c in np.unique(labels_N[is_asked_N]):
         rows = np.flatnonzero(is_member_N & (labels_N == c))
+        rows = rows[::-(-len(rows) // MAX_COMPARED)]
+        asked = np.flatnonzero(is_asked_N & (labels_N == c))
         k = min(num_neighbors, len(rows) - 1)
         if k < 1:
             continue
-        unit = features_ND[rows].astype(np.float32)
-        unit = unit - unit.mean(0)
-        unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-        for start in range(0, len(rows), 2048):
-            block = np.arange(start, min(start + 2048, len(rows)))
-            similarity = unit[block] @ unit.T
-            similarity[np.arange(len(block)), block] = -np.inf
-            nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-            neighbours[rows[block], :k] = rows[nearest]
+        centre = features_ND[rows].astype(np.float32).mean(0)
+        unit = _directions(features_ND[rows], centre)
+        for start in range(0, len(asked), 1024):
+            block = asked[start:start + 1024]
+            similarity = _directions(features_ND[block], centre) @ unit.T
+            similarity[block[:, None] == rows[None, :]] = -np.inf
+            neighbours[block, :k] = rows[np.argpartition(-similarity, k - 1, axis=1)[:, :k]]
     return neighbours
 
 
+def _directions(features_MD: np.ndarray, centre_D: np.ndarray) -> np.ndarray:
+    apart: np.ndarray = features_MD.astype(np.float32) - centre_D
+    apart /= np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-12)
+    return apart
+
+
 def route(scores_N: np.ndarray, labels_N: np.ndarray, is_active_N: np.ndarray, pins_N: np.ndarray, *,
-          fraction: float, is_eligible_N: np.ndarray | None = None, previous_N: np.ndarray | None = None,
-          hysteresis: float = 0.0, neighbours_Nk: np.ndarray | None = None, coverage: float = 1.0) -> Routing:
-    """Per class, the `fraction` with the lowest score, under pins, guard, hysteresis and coverage.
+          fraction: float, is_eligible_N: np.ndarray | None = None, neighbours_Nk: np.ndarray | None = None,
+          coverage: float = 1.0) -> Routing:
+    """Per class, the `fraction` with the lowest score, under pins, guard and coverage.
 
     scores_N: float, low goes to validation first (p_train, or a margin). is_active_N: not excluded. pins_N: 1 to
-    training, -1 to validation, 0 free. is_eligible_N: passed the guard (pins to validation need not). previous_N: in
-    validation now; these count as `hysteresis` lower. coverage: largest share of a routed sample's neighbours_Nk that
-    may be routed as well; 1 turns it off. Active samples with a non-finite score are never routed.
+    training, -1 to validation, 0 free. is_eligible_N: passed the guard (pins to validation need not).
+    coverage: largest share of a routed sample's neighbours_Nk that may be routed as well; 1 turns it off; without
+    neighbours it admits nobody. Active samples with a non-finite score are never routed.
     """
     num = len(scores_N)
-    keys = np.where(previous_N, scores_N - hysteresis, scores_N) if previous_N is not None else scores_N
     eligible = np.ones(num, dtype=bool) if is_eligible_N is None else is_eligible_N
     routed = is_active_N & (pins_N == -1)
     unguarded = routed.copy()
@@ -153,8 +179,8 @@ def route(scores_N: np.ndarray, labels_N: np.ndarray, is_active_N: np.ndarray, p
     for c in np.unique(labels_N[is_active_N]):
         members = is_active_N & (labels_N == c)
         quota = class_quota(int(members.sum()), fraction) - int((members & routed).sum())
-        free = np.flatnonzero(members & (pins_N == 0) & np.isfinite(keys))
-        ordered = free[np.argsort(keys[free], kind="stable")]
+        free = np.flatnonzero(members & (pins_N == 0) & np.isfinite(scores_N))
+        ordered = free[np.argsort(scores_N[free], kind="stable")]
         unguarded[ordered[:max(quota, 0)]] = True
         for row in ordered[eligible[ordered]]:
             if quota <= 0:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.batches import to_device
 from engine.config import RunConfig
 from engine.data import Dataset
 from engine.losses import generalized_cross_entropy
@@ -33,26 +34,26 @@ class SplitterTraining:
         self.pins = torch.from_numpy(data.pins).to(device)
         self.held: dict[str, Tensor] = {}
 
-    def observe_heldout(self, logits: Tensor, features: Tensor, labels: Tensor) -> None:
-        """Predictions (H, C), features (H, D) and labels (H,) of the H samples held out of the epoch that ends.
+    def observe_heldout(self, logits: Tensor, features: Tensor, labels: Tensor, rows: Tensor) -> None:
+        """Predictions (H, C), features (H, D) and labels (H,) of the H samples held out of the epoch that ends, and the
+        rows of all active samples whose features are known: what the steps of the next epoch draw from.
 
         Held out means routed or resting: the resting ones are a random sample, without which the splitter would only
         ever learn about those it chose itself (and the guard let through). They are never read back after training on
         the sample, and cost nothing more.
         """
-        self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels}
+        self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels,
+                     "rows": rows}
 
-    def step(self, head: nn.Linear, record: SignalRecord, active_N: np.ndarray, rng: np.random.Generator) -> None:
-        """One step, on samples held out in the epoch before and on a random batch of all active ones (N,) bool."""
+    def step(self, head: nn.Linear, record: SignalRecord, rng: np.random.Generator) -> None:
+        """One step, on samples held out in the epoch before and on a random batch of all active ones."""
         config, held = self.config, self.held
-        rows = np.flatnonzero(active_N & record.tensors["has_features"].cpu().numpy())
-        if not held or not len(rows):
+        if not held:
             return
-        val = torch.from_numpy(rng.integers(0, len(held["labels"]), size=config.reweighter.val_batch_size)).to(
-            self.device)
+        val = to_device(rng.integers(0, len(held["labels"]), size=config.reweighter.val_batch_size), self.device)
         features_V, logits_V, labels_V = held["features"][val].float(), held["logits"][val], held["labels"][val]
-        rows = rows[rng.integers(0, len(rows), size=min(4 * config.batch_size, len(rows)))]
-        rows_R = torch.from_numpy(rows).to(self.device)
+        num = len(held["rows"])
+        rows_R = held["rows"][to_device(rng.integers(0, num, size=min(4 * config.batch_size, num)), self.device)]
         labels_R, features_R = self.labels[rows_R], record.tensors["features"][rows_R].float()
         with torch.no_grad():
             probs_R = torch.softmax(head(features_R), dim=1)

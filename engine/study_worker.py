@@ -23,6 +23,7 @@ import torch
 from engine.config import RunConfig
 from engine.data import Dataset, load_dataset
 from engine.manifest import read_decisions
+from engine.memory import keep_freed_memory
 from engine.prediction import pick_device
 from engine.ranking import cross_fitted_probabilities
 from engine.rundir import write_atomic
@@ -91,6 +92,7 @@ class Worker:
             if pick_device(config.device).type == "cpu":
                 # One thread each, however many workers: the same bits on every call, and no two fight for a core.
                 torch.set_num_threads(config.num_threads or 1)
+                keep_freed_memory()
             data = self._dataset(task, config, tick)
             probs, ranking_seconds = self._probabilities(task, config, data, tick)
             figures, margins = train_and_measure(config, data, probs, lambda epoch, step, total: tick(

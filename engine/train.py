@@ -31,6 +31,7 @@ from engine.manifest import (
     file_digest,
     read_decisions,
 )
+from engine.memory import keep_freed_memory
 from engine.prediction import pick_device
 from engine.processes import alone_in, drop_old_cancel
 from engine.ranking import irreducible_losses, rank_samples
@@ -158,6 +159,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status) -> None:
     run.log(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
+    keep_freed_memory()
     if config.validation_source in ("easy", "hard") or config.weight_source == "rho":
         margins_N, probs_NC = rank_samples(config, data, run, status)
         trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine import fsr, rho, roles
 from engine.assignment import EpochRoles, assign
-from engine.batches import ImageStore, augment, epoch_order
+from engine.batches import ImageStore, augment, epoch_order, to_device
 from engine.best import BestEpoch
 from engine.checkpoint import CheckpointError
 from engine.config import RunConfig
@@ -72,7 +72,7 @@ class Trainer:
             data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
-        self.irreducible = None if irreducible is None else torch.from_numpy(irreducible).to(self.device)
+        self.irreducible = None if irreducible is None else to_device(irreducible, self.device)
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.is_choosing = config.weight_source == "rho"
         self.draw_size = config.batch_size if not self.is_choosing else rho.num_candidates(
@@ -156,7 +156,7 @@ class Trainer:
         idx = self.data.train_idx[rows]
         lr = self._set_learning_rate(epoch, step)
         images_B = augment(self.store.batch(idx), self.augment, stream(config.seed, "augment", epoch, step))
-        labels_B = self.labels[torch.from_numpy(idx).to(self.device)]
+        labels_B = self.labels[to_device(idx, self.device)]
 
         self.model.train()
         if self.is_choosing:
@@ -164,7 +164,7 @@ class Trainer:
             chosen = rho.choose(self.model, images_B, labels_B, rows, self.irreducible, config.batch_size, self.record)
             rows, idx, images_B, labels_B = rows[chosen], idx[chosen], images_B[chosen], labels_B[chosen]
         logits_B, features_B = self.model(images_B)
-        batch = TrainBatch(torch.from_numpy(rows).to(self.device), images_B, labels_B, logits_B, features_B,
+        batch = TrainBatch(to_device(rows, self.device), images_B, labels_B, logits_B, features_B,
                            cross_entropy(logits_B, labels_B))
         losses_B = batch.losses_B
         priors_B = self.class_weights[labels_B]
@@ -194,7 +194,7 @@ class Trainer:
         if is_meta and self.weighting:
             self.weighting.step()
         if self.splitting and step % config.splitter.every == 0 and not self.epoch_roles.is_finish:
-            self.splitting.step(self.model.head, self.record, self.active, stream(config.seed, "splitter", epoch, step))
+            self.splitting.step(self.model.head, self.record, stream(config.seed, "splitter", epoch, step))
         self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B, values_B)
         self.totals["loss"] += (weights_B.detach() * losses_B.detach()).sum()
         self.totals["samples"] += len(rows)
@@ -204,13 +204,13 @@ class Trainer:
         """Record the batch. Where the order starts over within it a sample may occur twice: writing both to one place
         is a race between threads, and the run would not repeat bit for bit."""
         unique, first = np.unique(rows, return_index=True)
-        keep = torch.from_numpy(first).to(self.device)
+        keep = to_device(first, self.device)
         is_judged = self.epoch_roles.routed[unique] & self.epoch_roles.is_finish
-        self.record.observe_training(torch.from_numpy(unique).to(self.device), logits_B.detach()[keep],
+        self.record.observe_training(to_device(unique, self.device), logits_B.detach()[keep],
                                      features_B.detach()[keep], labels_B[keep], losses_B.detach()[keep],
-                                     weights_B.detach()[keep], torch.from_numpy(is_judged).to(self.device))
+                                     weights_B.detach()[keep], to_device(is_judged, self.device))
         if self.proxy and values_B is not None:
-            self.proxy.observe(torch.from_numpy(unique).to(self.device), values_B[keep])
+            self.proxy.observe(to_device(unique, self.device), values_B[keep])
 
     def _set_learning_rate(self, epoch: int, step: int) -> float:
         lr = learning_rate(self.config, ((epoch - 1) * self.num_steps + step) / (self.config.epochs * self.num_steps))
@@ -223,7 +223,7 @@ class Trainer:
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
         idx = roles.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
         needs_pass = self.weighting is not None and self.weighting.sees_record
-        return validation_batch(self.model, self.store.batch(idx), self.labels[torch.from_numpy(idx).to(self.device)],
+        return validation_batch(self.model, self.store.batch(idx), self.labels[to_device(idx, self.device)],
                                 needs_pass or config.hypergradient in ("last_layer", "last_layer_centred"))
 
     def _weigh(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:
@@ -249,16 +249,17 @@ class Trainer:
         rows = np.flatnonzero(self.heldout)
         if len(rows):
             logits, features = self.predict(self.data.train_idx[rows])
-            rows_t = torch.from_numpy(rows).to(self.device)
-            labels = self.labels[torch.from_numpy(self.data.train_idx[rows]).to(self.device)]
+            rows_t = to_device(rows, self.device)
+            labels = self.labels[to_device(self.data.train_idx[rows], self.device)]
             self.record.observe_heldout(rows_t, logits, features, labels, epoch)
             if self.best and self.epoch_roles.routed.any():
                 is_right = (logits.argmax(1) == labels).cpu().numpy()
                 self.best.consider(epoch, float(is_right[self.epoch_roles.routed[rows]].mean()), self.model)
             if self.splitting and not self.epoch_roles.is_finish:
-                self.splitting.observe_heldout(logits, features, labels)
+                known = self.record.tensors["has_features"] & to_device(self.active, self.device)
+                self.splitting.observe_heldout(logits, features, labels, known.nonzero().squeeze(1))
         if not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
-            self.record.count_routes(torch.from_numpy(self.epoch_roles.routed).to(self.device))
+            self.record.count_routes(to_device(self.epoch_roles.routed, self.device))
         # While the run finishes the splitter's last word stands: it would now judge features of samples trained on.
         self.record.end_epoch(self._score() if self.splitting and not self.epoch_roles.is_finish else None)
         if self.weighting and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:

@@ -171,7 +171,7 @@ def test_there_are_no_more_groups_than_epochs_before_the_finish(values: dict[str
 
 
 @pytest.mark.parametrize(("values", "expected"), [
-    ({}, 17), ({"epochs": 4}, 4), ({"epochs": 2}, 3), ({"finish_fraction": 0.0}, 21), ({"finish_fraction": 0.9}, 6),
+    ({}, 17), ({"epochs": 4}, 4), ({"epochs": 2}, 3), ({"finish_fraction": 0.0}, 21), ({"finish_fraction": 0.9}, 4),
     ({"finish_fraction": 1.0, "warmup_fraction": 0.0}, 2), ({"warmup_fraction": 1.0}, 21), ({"epochs": 1}, 2),
     ({"method": "lrw_random"}, 17), ({"method": "lrw_easy"}, 17), ({"method": "lrw_hard"}, 17),
     ({"method": "meta_weight_net"}, 17), ({"method": "erm", "validation": "random"}, 21), ({"method": "rho"}, 21),

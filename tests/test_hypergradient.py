@@ -5,10 +5,12 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from engine.hypergradient import (
     HYPERGRADIENT_FUNCTIONS,
     MetaProblem,
+    _logit_gradients,
     frozen_running_statistics,
     head_agreement,
     head_gradient,
@@ -178,3 +180,9 @@ def test_running_statistics_come_back_after_an_error():
     with pytest.raises(RuntimeError, match="on purpose"), frozen_running_statistics(model):
         raise RuntimeError("on purpose")
     assert all(n.track_running_stats for n in model.modules() if isinstance(n, nn.BatchNorm2d))
+
+
+def test_the_closed_form_of_cross_entropys_gradient_is_autograds():
+    logits, labels = torch.randn(5, 4, dtype=torch.float64, requires_grad=True), torch.tensor([0, 3, 1, 1, 2])
+    (expected,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), logits)
+    torch.testing.assert_close(_logit_gradients(logits, labels, cross_entropy), expected)

@@ -1,4 +1,4 @@
-"""Roles against brute force: quotas, pins, guard, hysteresis, coverage, rotation, stratified draws."""
+"""Roles against brute force: quotas, pins, guard, coverage, rotation, stratified draws."""
 
 import math
 
@@ -62,14 +62,6 @@ def test_guard_withholds_and_the_next_hardest_take_their_places():
     assert (result.unguarded == free).all()
 
 
-def test_hysteresis_keeps_a_sample_that_is_only_slightly_passed():
-    scores, labels = np.array([0.10, 0.12, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99]), np.zeros(10, int)
-    previous = np.arange(10) == 1
-    args = (scores, labels, np.ones(10, bool), np.zeros(10, np.int8))
-    assert np.flatnonzero(roles.route(*args, fraction=0.1, previous_N=previous, hysteresis=0.05).routed) == [1]
-    assert np.flatnonzero(roles.route(*args, fraction=0.1, previous_N=previous, hysteresis=0.01).routed) == [0]
-
-
 @pytest.mark.parametrize("num", [1, 2, 3])
 def test_a_class_never_goes_to_validation_whole(num):
     result = roles.route(np.zeros(num), np.zeros(num, int), np.ones(num, bool), np.zeros(num, np.int8), fraction=0.9)
@@ -88,6 +80,29 @@ def test_neighbours_are_the_nearest_of_the_same_class():
         expected = sorted((j for j in same if j != i), key=lambda j: -unit[i] @ unit[j])[:3]
         assert set(found[i]) == set(expected)
     assert (found[5] == -1).all() and 5 not in found
+    asked = rng.random(60) < 0.3
+    some = roles.same_class_neighbours(features, labels, active, 3, asked)
+    assert [set(row) for row in some] == [set(row) if is_asked else {-1} for row, is_asked in
+                                          zip(found, asked & active, strict=True)]
+
+
+def test_neighbours_in_a_large_class_are_looked_for_among_an_even_part_of_it(monkeypatch):
+    monkeypatch.setattr(roles, "MAX_COMPARED", 10)
+    features = np.random.default_rng(0).standard_normal((25, 4))
+    found = roles.same_class_neighbours(features, np.zeros(25, int), np.ones(25, bool), 8)
+    assert set(found.ravel()) == set(range(0, 25, 3)) and not (found == np.arange(25)[:, None]).any()
+
+
+def test_candidates_are_the_hardest_free_of_each_class():
+    scores, labels, active, pins, rng = problem()
+    scores[3], active[7] = np.nan, False
+    is_free = rng.random(len(scores)) < 0.9
+    found = roles.candidates(scores, labels, active, is_free, 0.1)
+    for c in range(4):
+        members = active & (labels == c)
+        rows = [i for i in np.flatnonzero(members & is_free) if not np.isnan(scores[i])]
+        assert set(np.flatnonzero(found & (labels == c))) == set(
+            sorted(rows, key=lambda i: scores[i])[:4 * round(0.1 * members.sum())])
 
 
 def test_coverage_leaves_every_routed_sample_its_share_of_neighbours_in_training():

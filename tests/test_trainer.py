@@ -442,9 +442,9 @@ def test_the_splitter_learns_who_the_classifier_gets_wrong(data):
     is_wrong = torch.arange(data.num_train) % 2 == 0
     shown = torch.where(is_wrong, (labels + 1) % 3, labels)
     logits, features = 4.0 * F.one_hot(shown, 3).float(), trainer.record.tensors["features"]
-    trainer.splitting.held = {"features": features, "logits": logits, "labels": labels}
+    trainer.splitting.observe_heldout(logits, features, labels, torch.arange(data.num_train))
     for step in range(150):
-        trainer.splitting.step(trainer.model.head, trainer.record, trainer.active, stream(0, "splitter", 9, step))
+        trainer.splitting.step(trainer.model.head, trainer.record, stream(0, "splitter", 9, step))
     with torch.no_grad():
         p_train = torch.sigmoid(trainer.splitting.splitter(features.float(), torch.softmax(logits, 1), labels))
     assert float(p_train[is_wrong].mean()) < 0.3 < 0.7 < float(p_train[~is_wrong].mean())
@@ -459,8 +459,8 @@ def test_the_splitters_losses_are_bounded_whatever_the_weights_learn_from(data, 
     logits = torch.tensor([[3.0, 0, -1], [0, -2, 1]]).repeat(data.num_train // 2, 1)
     labels = torch.arange(len(logits)) % 3
     features = trainer.record.tensors["features"][:len(logits)]
-    trainer.splitting.observe_heldout(logits, features, labels)
-    trainer.splitting.step(trainer.model.head, trainer.record, trainer.active, np.random.default_rng(0))
+    trainer.splitting.observe_heldout(logits, features, labels, torch.arange(len(logits)))
+    trainer.splitting.step(trainer.model.head, trainer.record, np.random.default_rng(0))
     drawn = np.random.default_rng(0).integers(0, len(logits), size=len(seen[0]["losses_V"]))
     own = torch.softmax(logits.double(), 1)[drawn, labels[drawn]]
     torch.testing.assert_close(seen[0]["losses_V"].double(), (1 - own ** 0.7) / 0.7, rtol=1e-5, atol=1e-6)
@@ -509,3 +509,13 @@ def test_class_sizes_are_no_collapse_and_do_not_hide_that_nothing_was_learned(lo
         "learned weights are constant: they change nothing"]
     trainer.record.tensors["weight"][trainer._order(1)[3:]] *= 1e-3
     assert any(event.startswith("weights collapse") for event in measure(trainer, 1)["events"])
+
+
+def test_the_splitter_balances_over_the_active_whose_features_are_known_alone(lopsided, monkeypatch):
+    trainer, seen = Trainer(config_of(guard="off", warmup_fraction=1.0), lopsided), set()
+    run_epochs(trainer, range(1, 2))
+    pinned = trainer.splitting.pinned
+    monkeypatch.setattr(trainer.splitting, "pinned", lambda logits, rows: seen.update(rows.tolist()) or pinned(
+        logits, rows))
+    run_epochs(trainer, range(2, 4))
+    assert seen == set(np.flatnonzero(trainer.active))
