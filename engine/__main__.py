@@ -127,6 +127,10 @@ def _read_json(path: Path) -> dict[str, object]:
 
 
 def _print_end(run: RunDir) -> None:
+    from engine import ranks
+
+    if not ranks.is_first():
+        return
     status, metrics = run.read_status(), run.read_metrics()
     print(f"{run.name}: {status['state']} in {run.path}")
     if len(metrics):

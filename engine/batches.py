@@ -47,20 +47,24 @@ def normalize(images: Tensor) -> Tensor:
     return ((images.float() / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def augment(images: Tensor, how: str, rng: np.random.Generator) -> Tensor:
-    """Random translation by up to an eighth of the side (edges repeated) and, for shift_flip, mirroring; same shape."""
+def augment(images: Tensor, how: str, rng: np.random.Generator, num: int | None = None,
+            part: slice = slice(None)) -> Tensor:
+    """Random translation by up to an eighth of the side (edges repeated) and, for shift_flip, mirroring; same shape.
+
+    images: rows `part` of a batch of num (default: all of it), whose draws do not depend on how the batch is parted.
+    """
     if how == "none":
         return images
-    num, side = len(images), images.shape[-1]
+    num, side = num or len(images), images.shape[-1]
     reach = max(1, side // 8)
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
     offsets = rng.integers(0, 2 * reach + 1, size=(2, num))
-    rows = to_device(offsets[0][:, None] + np.arange(side), images.device)
+    rows = to_device((offsets[0][:, None] + np.arange(side))[part], images.device)
     columns = np.arange(side)[None, :].repeat(num, 0)
     if how == "shift_flip":
         columns = np.where(rng.random(num)[:, None] < 0.5, columns[:, ::-1], columns)
-    cols = to_device(offsets[1][:, None] + columns, images.device)
-    samples = torch.arange(num, device=images.device)[:, None, None]
+    cols = to_device((offsets[1][:, None] + columns)[part], images.device)
+    samples = torch.arange(len(images), device=images.device)[:, None, None]
     # Advanced indexing around a slice puts the sliced channel last: (B, S, S, 3) seen as (B, 3, S, S), channels last.
     return padded[samples, :, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from engine import ranks
 from engine.rundir import RunDir
 from engine.streams import stream
 from engine.trainer import Trainer
@@ -26,6 +27,8 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Callable[[str], None]) 
         return
     on_message("features")
     _, features = trainer.predict(data.train_idx)
+    if not ranks.is_first():
+        return
     features_ND = features.float().cpu().numpy()
     on_message("nearest neighbours")
     indices, distances = nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from engine import ranks
 from engine.config import ReweighterConfig
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
@@ -44,12 +45,14 @@ class ValidationBatch(NamedTuple):
         return first, second
 
 
-def validation_batch(model: Classifier, images_V: Tensor, labels_V: Tensor, needs_pass: bool) -> ValidationBatch:
-    """The batch with its forward pass, in training mode and out of reach of running statistics, where one is needed."""
+def validation_batch(model: Classifier, images: Tensor, labels_V: Tensor, needs_pass: bool) -> ValidationBatch:
+    """The batch with its forward pass, in training mode and out of reach of running statistics, where one is needed.
+    images: this rank's part of the batch."""
     if not needs_pass:
-        return ValidationBatch(images_V, labels_V, None)
+        return ValidationBatch(images, labels_V, None)
     with torch.no_grad(), frozen_running_statistics(model):
-        return ValidationBatch(images_V, labels_V, model(images_V))
+        logits_VC, features_VD = (ranks.whole(values, len(labels_V)) for values in model(images))
+        return ValidationBatch(images, labels_V, (logits_VC, features_VD))
 
 
 def hypergradient(config: ReweighterConfig, model: Classifier, batch: TrainBatch, weights_B: Tensor,

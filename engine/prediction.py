@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine import ranks
 from engine.batches import ImageStore
 from engine.networks import Classifier
 
@@ -38,8 +39,9 @@ def predict(model: Classifier, store: ImageStore, idx: np.ndarray, sample_ids: n
     """
     model.eval()
     size = CPU_EVAL_BATCH if store.device.type == "cpu" else EVAL_BATCH
-    passes = [model(images) for _, images in store.batches(idx, size)]
-    logits, features = torch.cat([p[0] for p in passes]), torch.cat([p[1] for p in passes])
+    mine = idx[ranks.part(len(idx))]
+    passes = [model(images) for _, images in store.batches(mine, size)] or [model(store.batch(mine))]
+    logits, features = (ranks.whole(torch.cat(parts), len(idx)) for parts in zip(*passes, strict=True))
     is_bad = ~torch.isfinite(logits).all(1).cpu().numpy()
     if is_bad.any():
         raise NonFiniteError(
@@ -48,12 +50,15 @@ def predict(model: Classifier, store: ImageStore, idx: np.ndarray, sample_ids: n
     return logits, features
 
 
-def non_finite_step(objective: Tensor, losses_B: Tensor, ids_B: np.ndarray, epoch: int, step: int) -> NonFiniteError:
-    """The error for a step whose objective, or else its gradient, is not finite; names the samples at fault."""
-    what = "gradient" if bool(torch.isfinite(objective)) else "loss"
-    is_bad = ~torch.isfinite(losses_B).cpu().numpy()
+def non_finite_step(objective: Tensor | None, losses_B: Tensor | None, ids_B: np.ndarray, epoch: int,
+                    step: int) -> NonFiniteError:
+    """The error for a step whose objective, or else its gradient, is not finite; names the samples at fault, or all of
+    the step. Without objective and losses: it was seen too late to tell them apart and to keep the update back."""
+    what = "loss or gradient" if objective is None else "gradient" if bool(torch.isfinite(objective)) else "loss"
+    got = "NaN or infinity" if objective is None else f"{float(objective):g}"
+    is_bad = ~torch.isfinite(losses_B).cpu().numpy() if losses_B is not None else np.zeros(len(ids_B), dtype=bool)
     ids = ids_B[is_bad] if is_bad.any() else ids_B
     shown = ", ".join(map(str, ids[:16])) + (f" and {len(ids) - 16} more" if len(ids) > 16 else "")
-    return NonFiniteError(
-        f"a {what} must be finite; epoch {epoch} step {step} gave {float(objective):g} on samples {shown}; nothing was "
-        "updated: lower lr, or exclude the samples if they are damaged")
+    kept = "the last checkpoint is from before" if objective is None else "nothing was updated"
+    return NonFiniteError(f"a {what} must be finite; epoch {epoch} step {step} gave {got} on samples {shown}; {kept}: "
+                          "lower lr, or exclude the samples if they are damaged")

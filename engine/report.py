@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from engine import roles
+from engine import ranks, roles
 from engine.losses import margins
 from engine.rundir import RunDir
 from engine.signals import bimodality, effective_sample_size
@@ -67,7 +67,7 @@ def measure(trainer: Trainer, epoch: int) -> dict[str, Any]:
     heldout_loss = t["loss"].cpu().numpy()[current.routed]
     ess = effective_sample_size(weights) if trainer.learns_weights else None
     line: dict[str, Any] = {
-        "epoch": epoch, "seconds": None, "lr": trainer.optimizer.param_groups[0]["lr"],
+        "epoch": epoch, "seconds": None, "lr": trainer.classifier.optimizer.param_groups[0]["lr"],
         "train_loss": float(totals["loss"] / totals["samples"].clamp(min=1)),
         "validation_loss": float(heldout_loss.mean()) if num_routed and not current.is_finish else None,
         "clean_accuracy": accuracy(trainer, data.clean_idx),
@@ -151,4 +151,5 @@ def write_predictions(trainer: Trainer, run: RunDir) -> None:
     columns = {"sample_id": "string", "split": "string", "label": "string", "prediction": "string",
                "margin": "float32", "group": "string"}
     everything = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
-    run.write_predictions(everything.astype(columns))
+    if ranks.is_first():
+        run.write_predictions(everything.astype(columns))

@@ -70,6 +70,19 @@ class Status:
             thread.join()
 
 
+class Follower:
+    """The status of a rank that writes nothing."""
+
+    def update(self, **values: Any) -> None:
+        pass
+
+    def tick(self, **values: Any) -> None:
+        pass
+
+    def progress(self, done: int, total: int, stage: str) -> None:
+        pass
+
+
 @contextlib.contextmanager
 def cancel_on_signals(request_cancel: Callable[[], None], *numbers: signal.Signals) -> Iterator[None]:
     """These signals ask for a cancel between two steps. Only the main thread can listen; a test's does without."""

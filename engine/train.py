@@ -20,8 +20,8 @@ import numpy as np
 import psutil
 import torch
 
-from engine import checkpoint, embed
-from engine.config import RunConfig
+from engine import checkpoint, embed, ranks
+from engine.config import ConfigError, RunConfig
 from engine.data import load_dataset
 from engine.manifest import (
     DECISIONS_NAME,
@@ -37,10 +37,11 @@ from engine.processes import alone_in, drop_old_cancel
 from engine.ranking import irreducible_losses, rank_samples
 from engine.report import measure, write_epoch, write_predictions
 from engine.rundir import RunDir, RunDirError, write_atomic
-from engine.status import Cancelled, Status, cancel_on_signals
+from engine.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.trainer import Trainer
 
 TINY_IMAGE_SIZE = 16
+CLOSED_FORMS = ("last_layer_centred", "last_layer")
 
 
 def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None) -> RunDir:
@@ -49,19 +50,22 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
     """
-    run = RunDir.of(project, name)
-    if decisions is not None:
-        check_decisions(decisions)
-    source = decisions or Path(project) / DECISIONS_NAME
-    run.path.mkdir(parents=True, exist_ok=True)
-    with _alone(run):
-        drop_old_cancel(run.path)
-        if run.exists():
-            raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
-        if source.exists():
-            write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
-        run.write_config(describe(config, project, run))
-        return _carry_out(config, Path(project), run)
+    with ranks.joined(config.device):
+        run, source = RunDir.of(project, name), decisions or Path(project) / DECISIONS_NAME
+        if ranks.is_restart() and run.exists() and run.read_config().get("launch") == ranks.launch():
+            return _together(run, lambda: _go_on(Path(project), run), project)
+
+        def begin() -> None:
+            drop_old_cancel(run.path)
+            if run.exists():
+                raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
+            if source.exists():
+                write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
+            run.write_config(describe(config, project, run))
+
+        if decisions is not None:
+            check_decisions(decisions)
+        return _together(run, begin, project)
 
 
 def resume(project: Path, name: str) -> RunDir:
@@ -70,16 +74,34 @@ def resume(project: Path, name: str) -> RunDir:
     Raises RunDirError if there is no such run, it is running, or the manifest changed since.
     """
     run = RunDir.of(project, name)
-    document, status = run.read_config(), run.read_status()
-    if status["state"] == "done":
+    if run.read_config() and run.read_status()["state"] == "done":
         return run
+    with ranks.joined(RunConfig.from_dict(run.read_config()["config"]).device):
+        return _together(run, lambda: _go_on(Path(project), run), project)
+
+
+def _go_on(project: Path, run: RunDir) -> None:
+    """Check that a run that has begun may be gone on with."""
+    document, status = run.read_config(), run.read_status()
     if status["state"] == "running" and status["is_alive"] and status["pid"] != os.getpid():
-        raise RunDirError(f"one process trains a run; {name!r} is running as pid {status['pid']}; cancel it first")
-    _refuse_changed_data(project, name, document)
-    with _alone(run):
-        drop_old_cancel(run.path)
-        run.log("resumed")
-        return _carry_out(RunConfig.from_dict(document["config"]), Path(project), run)
+        raise RunDirError(f"one process trains a run; {run.name!r} is running as pid {status['pid']}; cancel it first")
+    _refuse_changed_data(project, run.name, document)
+    if ranks.is_restart():
+        run.clear_cancel()  # torchrun's own signal to the processes it stopped, not a person's
+    drop_old_cancel(run.path)
+    run.log("resumed")
+
+
+def _together(run: RunDir, begin: Callable[[], None], project: Path) -> RunDir:
+    """Begin a run (the first rank alone does, under the run's lock) and see it to its end, all ranks together."""
+    with contextlib.ExitStack() as stack:
+        def begin_alone() -> None:
+            run.path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_alone(run))
+            begin()
+
+        ranks.first(begin_alone)
+        return _carry_out(RunConfig.from_dict(run.read_config()["config"]), Path(project), run)
 
 
 def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
@@ -102,7 +124,7 @@ def describe(config: RunConfig, project: Path, run: RunDir) -> dict[str, Any]:
                      **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},
         "code_revision": _code_revision(), "manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
         "decisions_digest": file_digest(run.decisions_path), "num_decisions": len(read_decisions(run.decisions_path)),
-        "hardware": _hardware(),
+        "hardware": _hardware(), "num_processes": ranks.size(), "launch": ranks.launch(),
     }
 
 
@@ -123,6 +145,8 @@ def _hardware() -> str:
 
 def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     """Train with a status that always ends: done, cancelled or failed with one line."""
+    if not ranks.is_first():
+        return _follow(config, project, run)
     status = Status(run, config)
     run.log(f"{config.method} on {project.name}, seed {config.seed}, {config.epochs} epochs, pid {os.getpid()}")
     with cancel_on_signals(run.request_cancel, signal.SIGTERM), status.heartbeat():
@@ -142,6 +166,31 @@ def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     return run
 
 
+def _follow(config: RunConfig, project: Path, run: RunDir) -> RunDir:
+    """Train as a rank that writes nothing; what the first rank was asked or failed at ends this one as well."""
+    try:
+        _run(config, project, run, Follower())
+    except Cancelled:
+        pass
+    except ranks.FirstFailed as failure:
+        if failure.kind != Cancelled.__name__:
+            raise
+    return run
+
+
+def _refuse_ranks(config: RunConfig) -> None:
+    """Raise ConfigError for what several processes cannot do together."""
+    if ranks.size() == 1:
+        return
+    if config.validation_source in ("easy", "hard", "proxy") or config.weight_source in ("rho", "online"):
+        raise ConfigError(f"several processes train methods of one training and no proxy buffer; got {config.method}; "
+                          "start it without torchrun")
+    if config.weight_source in ("features", "loss") and config.reweighter.hypergradient not in CLOSED_FORMS:
+        raise ConfigError(f"several processes need a hypergradient of {' or '.join(CLOSED_FORMS)}, since the others go "
+                          f"through the whole network; got {config.reweighter.hypergradient}; start it without "
+                          "torchrun")
+
+
 def _set_threads(config: RunConfig, image_size: int) -> None:
     """Threads of torch on CPU. Steps on images of 16 pixels and less are too short to share: measured on a busy
     machine of two cores, the digits took 131 s with two threads and 37 s with one."""
@@ -149,18 +198,21 @@ def _set_threads(config: RunConfig, image_size: int) -> None:
         torch.set_num_threads(config.num_threads or 1)
 
 
-def _run(config: RunConfig, project: Path, run: RunDir, status: Status) -> None:
+def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Follower) -> None:
     """Load, rank if the method ranks, train epoch by epoch, report, embed."""
+    _refuse_ranks(config)
     status.update(stage="preparing images")
-    data = load_dataset(project, read_decisions(run.decisions_path), config.image_size,
-                        lambda done, total: status.progress(done, total, "preparing images"))
+    data = ranks.in_turn(lambda: load_dataset(project, read_decisions(run.decisions_path), config.image_size,
+                                              lambda done, total: status.progress(done, total, "preparing images")))
     if config.validation_source == "clean" and not len(data.clean_idx):
         raise ManifestError("validation=clean needs samples of split clean; this project has none; choose another")
-    run.log(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
+    say = run.log if ranks.is_first() else _silent
+    say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
     keep_freed_memory()
     if config.validation_source in ("easy", "hard") or config.weight_source == "rho":
+        assert isinstance(status, Status), "methods that train twice do not run on several ranks"
         margins_N, probs_NC = rank_samples(config, data, run, status)
         trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
         trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
@@ -173,45 +225,56 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status) -> None:
         trainer.load_state_dict(state["trainer"])
         metrics, epoch, step = state["metrics"], state["epoch"], state["step"]
         status.update(epoch=epoch - 1)
-        run.log(f"going on at epoch {epoch}, step {step}")
+        say(f"going on at epoch {epoch}, step {step}")
     while epoch <= config.epochs:
         metrics.append(_train_epoch(trainer, run, status, metrics, epoch, step))
-        run.write_metrics(metrics)
         epoch, step = epoch + 1, 0
-        checkpoint.save(run.checkpoint_dir, epoch, 0, {"trainer": trainer.state_dict(), "metrics": metrics,
-                                                       "epoch": epoch, "step": 0})
+        if ranks.is_first():
+            run.write_metrics(metrics)
+            _save(trainer, run, metrics, epoch, 0)
     status.update(stage="reporting")
     write_predictions(trainer, run)
     status.update(stage="embedding", message="")
     embed.embed_run(trainer, run, lambda message: status.tick(message=message))
 
 
-def _train_epoch(trainer: Trainer, run: RunDir, status: Status, metrics: list[dict[str, Any]], epoch: int,
+def _silent(*_: Any) -> None:
+    """What a rank that writes nothing has to say."""
+
+
+def _save(trainer: Trainer, run: RunDir, metrics: list[dict[str, Any]], epoch: int, step: int) -> None:
+    checkpoint.save(run.checkpoint_dir, epoch, step, {"trainer": trainer.state_dict(), "metrics": metrics,
+                                                      "epoch": epoch, "step": step})
+
+
+def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metrics: list[dict[str, Any]], epoch: int,
                  first_step: int) -> dict[str, Any]:
     """One epoch with status, checkpoints by the clock and the epoch's files; returns its line of metrics."""
     config, started, saved = trainer.config, time.monotonic(), time.monotonic()
     status.update(stage="training", epoch=epoch, num_steps=trainer.num_steps, message="")
 
-    def save_at(step: int) -> None:
-        checkpoint.save(run.checkpoint_dir, epoch, step, {"trainer": trainer.state_dict(), "metrics": metrics,
-                                                          "epoch": epoch, "step": step})
-
     def on_step(step: int, num_steps: int) -> None:
         nonlocal saved
         rate = (step - first_step) / max(time.monotonic() - started, 1e-9)
-        left = (config.epochs - epoch + 1) * num_steps - step
+        left, is_cancelled = (config.epochs - epoch + 1) * num_steps - step, False
         try:
             status.tick(step=step, samples_per_second=rate * config.batch_size, eta_seconds=left / max(rate, 1e-9))
         except Cancelled:
-            save_at(step)
-            raise
-        if step < num_steps and time.monotonic() - saved > config.checkpoint_seconds:
-            save_at(step)
+            is_cancelled = True
+        is_cancelled = ranks.is_asked(is_cancelled)
+        is_late = step < num_steps and time.monotonic() - saved > config.checkpoint_seconds
+        if ranks.is_first() and (is_cancelled or is_late):
+            trainer.check(epoch)
+            _save(trainer, run, metrics, epoch, step)
             saved = time.monotonic()
+        if is_cancelled:
+            raise Cancelled
 
     trainer.run_epoch(epoch, on_step, first_step)
     line = measure(trainer, epoch)
     line["seconds"] = time.monotonic() - started
+    if not ranks.is_first():
+        return line
     write_epoch(trainer, run, epoch)
     run.log(f"epoch {epoch}/{config.epochs}: " + ", ".join(
         f"{k} {line[k]:.4g}" for k in ("train_loss", "clean_accuracy", "num_routed", "effective_sample_size")

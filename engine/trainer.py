@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import fsr, rho, roles
+from engine import fsr, ranks, rho, roles
 from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment, epoch_order, to_device
 from engine.best import BestEpoch
 from engine.checkpoint import CheckpointError
+from engine.classifier_training import STEPS_UNSEEN, ClassifierTraining
 from engine.config import RunConfig
 from engine.data import Dataset
 from engine.losses import cross_entropy
 from engine.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
-from engine.networks import make_classifier
+from engine.networks import Classifier
 from engine.prediction import non_finite_step, pick_device, predict
 from engine.rundir import ROLES
-from engine.schedule import learning_rate
 from engine.signals import SignalRecord, bimodality
 from engine.splitter_training import SplitterTraining
 from engine.streams import stream
@@ -52,19 +52,12 @@ class Trainer:
         self.augment = {"auto": "shift" if image_size <= 8 else "shift_flip"}.get(config.augment, config.augment)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
-            # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
-            self.model = make_classifier(config.network, data.num_classes, image_size, config.weights)
-            self.model.to(self.device).to(memory_format=torch.channels_last)
+            self.classifier = ClassifierTraining(config, data.num_classes, image_size, self.device)
             num_features = self.model.head.in_features
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
                                        self.device) if config.weight_source in ("features", "loss") else None
             self.splitting = SplitterTraining(config, num_features, data, self.device) \
                 if config.validation_source == "learned" else None
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum,
-                                         weight_decay=config.weight_decay, nesterov=config.momentum > 0)
         self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
         self.groups = roles.rotation_groups(data.num_train, config.num_rotation_groups or 1,
                                             stream(config.seed, "rotation"))
@@ -88,17 +81,30 @@ class Trainer:
         if first_step == 0:
             self.start_epoch(epoch)
         order, pool = self._order(epoch), self._validation_pool()
+
         for step in range(first_step, self.num_steps):
             self._step(epoch, step, order, pool)
+            if (step + 1) % STEPS_UNSEEN == 0:
+                self.check(epoch)
             on_step(step + 1, self.num_steps)
+        self.check(epoch)
         self._end_epoch(epoch)
+
+    def check(self, epoch: int) -> None:
+        """Raise NonFiniteError where a step of this epoch was not finite and that has not been looked at yet."""
+        step = self.classifier.first_bad_step()
+        if step is not None:
+            rows = self._order(epoch)[step * self.draw_size:(step + 1) * self.draw_size]
+            raise non_finite_step(None, None, self.data.sample_ids[self.data.train_idx[rows]], epoch, step + 1)
 
     def start_epoch(self, epoch: int) -> None:
         """Assign the roles of this epoch and clear what belongs to one epoch."""
         previous = self.roles
-        self.roles = assign(
+        for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter):
+            ranks.agree_on(part.parameters() if part else iter(()))
+        self.roles = ranks.agreed(assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
-            record=self.record, score=lambda: self._score().cpu().numpy())
+            record=self.record, score=lambda: self._score().cpu().numpy()))
         if self.weighting and not self.roles.is_warmup:
             self.weighting.set_floor(self._disputed_share(), bimodality(
                 self.record.tensors["margin"].cpu().numpy()[self.active]))
@@ -154,8 +160,10 @@ class Trainer:
         config, size = self.config, self.draw_size
         rows = order[step * size:(step + 1) * size]
         idx = self.data.train_idx[rows]
-        lr = self._set_learning_rate(epoch, step)
-        images_B = augment(self.store.batch(idx), self.augment, stream(config.seed, "augment", epoch, step))
+        lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
+        mine = ranks.part(len(rows))  # of the batch, what goes through the classifier here
+        images_B = augment(self.store.batch(idx[mine]), self.augment, stream(config.seed, "augment", epoch, step),
+                           len(rows), mine)
         labels_B = self.labels[to_device(idx, self.device)]
 
         self.model.train()
@@ -163,67 +171,60 @@ class Trainer:
             assert self.irreducible is not None, "rho needs irreducible losses"
             chosen = rho.choose(self.model, images_B, labels_B, rows, self.irreducible, config.batch_size, self.record)
             rows, idx, images_B, labels_B = rows[chosen], idx[chosen], images_B[chosen], labels_B[chosen]
-        logits_B, features_B = self.model(images_B)
-        batch = TrainBatch(to_device(rows, self.device), images_B, labels_B, logits_B, features_B,
-                           cross_entropy(logits_B, labels_B))
-        losses_B = batch.losses_B
-        priors_B = self.class_weights[labels_B]
-        weights_B, objective = priors_B, (priors_B * losses_B).mean()
+        logits, features = self.classifier.forward(images_B)
+        losses = cross_entropy(logits, labels_B[mine])
+        batch = TrainBatch(to_device(rows, self.device), images_B, labels_B,
+                           *(ranks.whole(values, len(rows)) for values in (logits, features, losses)))
+        weights_B = priors_B = self.class_weights[labels_B]
+        learning: Tensor | float = 0.0
         is_due = len(pool) > 0 and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish
         is_meta = self.weighting is not None and is_due and step % config.reweighter.every == 0
         if config.weight_source == "online" and is_due:
             weights_B = fsr.online_weights(hypergradient(
                 config.reweighter, self.model, batch, weights_B, self._validation_batch(pool, epoch, step), config.lr))
-            objective = (weights_B * losses_B).mean()
         elif self.weighting and not self.epoch_roles.is_warmup:
             views = self.weighting.views(self._validation_batch(pool, epoch, step)) if is_meta else []
             with torch.no_grad():
                 weights_B = priors_B * self._weigh(batch, self.weighting.val_gradient)
             if self.epoch_roles.is_finish:
                 weights_B = self.weighting.settled(self.record.tensors["weight_average"][batch.rows_B], weights_B)
-            objective = (weights_B * losses_B).mean()
             if views:
                 slopes = [hypergradient(config.reweighter, self.model, batch, weights_B, judge, lr)
                           * priors_B * (len(rows) / lr) for _, judge in views]
-                objective = objective + self.weighting.objective(
+                learning = self.weighting.objective(
                     [(self._weigh(batch, shown_CD), slopes_B)
                      for (shown_CD, _), slopes_B in zip(views, slopes, strict=True)])
-        values_B = fsr.values(config, self.model.head, self.optimizer, logits_B.detach(), features_B.detach(),
+        values_B = fsr.values(config, self.model.head, self.classifier.optimizer, batch.logits_BC, batch.features_BD,
                               labels_B) if self.proxy else None  # before the step that trains on them
-        self._classifier_step(objective, losses_B, epoch, step, idx)
+        self.classifier.step(ranks.mean(weights_B[mine] * losses, len(rows)) + learning, batch.losses_B,
+                             self.data.sample_ids[idx], epoch, step)
         if is_meta and self.weighting:
             self.weighting.step()
         if self.splitting and step % config.splitter.every == 0 and not self.epoch_roles.is_finish:
             self.splitting.step(self.model.head, self.record, stream(config.seed, "splitter", epoch, step))
-        self._observe(rows, logits_B, features_B, labels_B, losses_B, weights_B, values_B)
-        self.totals["loss"] += (weights_B.detach() * losses_B.detach()).sum()
+        self._observe(rows, batch, weights_B, values_B)
+        self.totals["loss"] += (weights_B * batch.losses_B).sum()
         self.totals["samples"] += len(rows)
 
-    def _observe(self, rows: np.ndarray, logits_B: Tensor, features_B: Tensor, labels_B: Tensor, losses_B: Tensor,
-                 weights_B: Tensor, values_B: Tensor | None) -> None:
+    def _observe(self, rows: np.ndarray, batch: TrainBatch, weights_B: Tensor, values_B: Tensor | None) -> None:
         """Record the batch. Where the order starts over within it a sample may occur twice: writing both to one place
         is a race between threads, and the run would not repeat bit for bit."""
         unique, first = np.unique(rows, return_index=True)
         keep = to_device(first, self.device)
         is_judged = self.epoch_roles.routed[unique] & self.epoch_roles.is_finish
-        self.record.observe_training(to_device(unique, self.device), logits_B.detach()[keep],
-                                     features_B.detach()[keep], labels_B[keep], losses_B.detach()[keep],
-                                     weights_B.detach()[keep], to_device(is_judged, self.device))
+        self.record.observe_training(
+            to_device(unique, self.device), batch.logits_BC[keep], batch.features_BD[keep], batch.labels_B[keep],
+            batch.losses_B[keep], weights_B[keep], to_device(is_judged, self.device))
         if self.proxy and values_B is not None:
             self.proxy.observe(to_device(unique, self.device), values_B[keep])
-
-    def _set_learning_rate(self, epoch: int, step: int) -> float:
-        lr = learning_rate(self.config, ((epoch - 1) * self.num_steps + step) / (self.config.epochs * self.num_steps))
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
 
     def _validation_batch(self, pool: np.ndarray, epoch: int, step: int) -> ValidationBatch:
         """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
         idx = roles.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
         needs_pass = self.weighting is not None and self.weighting.sees_record
-        return validation_batch(self.model, self.store.batch(idx), self.labels[to_device(idx, self.device)],
+        images = self.store.batch(idx[ranks.part(len(idx))])
+        return validation_batch(self.model, images, self.labels[to_device(idx, self.device)],
                                 needs_pass or config.hypergradient in ("last_layer", "last_layer_centred"))
 
     def _weigh(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:
@@ -232,17 +233,6 @@ class Trainer:
         agreement_B = self.weighting.agreement(shown_CD, batch.logits_BC, batch.features_BD, batch.labels_B)
         return self.weighting.weigh(batch.features_BD, batch.labels_B, batch.losses_B,
                                     record_inputs(self.record, batch.rows_B, batch.labels_B, agreement_B))
-
-    def _classifier_step(self, objective: Tensor, losses_B: Tensor, epoch: int, step: int, idx: np.ndarray) -> None:
-        """One backward for classifier and reweighter together; refuses non-finite values before any update."""
-        self.optimizer.zero_grad()
-        objective.backward()  # type: ignore[no-untyped-call]
-        norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        norm = torch.linalg.vector_norm(torch.stack(norms))
-        if not bool(torch.isfinite(objective.detach() + norm)):
-            self.optimizer.zero_grad()
-            raise non_finite_step(objective.detach(), losses_B.detach(), self.data.sample_ids[idx], epoch, step + 1)
-        self.optimizer.step()
 
     def _end_epoch(self, epoch: int) -> None:
         """Held-out predictions of everybody out of training, then the splitter's view of all."""
@@ -268,6 +258,10 @@ class Trainer:
             # Last, since the signals of an epoch are those of its own classifier.
             self.best.restore(self.model)
 
+    @property
+    def model(self) -> Classifier:
+        return self.classifier.model
+
     def _score(self) -> Tensor:
         assert self.splitting is not None, "only a learned split has scores"
         return self.splitting.score(self.model.head, self.record)
@@ -280,7 +274,7 @@ class Trainer:
 
     @property
     def _modules(self) -> dict[str, Any]:
-        parts = {"model": self.model, "optimizer": self.optimizer, "splitting": self.splitting,
+        parts = {"classifier": self.classifier, "splitting": self.splitting,
                  "weighting": self.weighting, "best": self.best, "proxy": self.proxy}
         return {name: part for name, part in parts.items() if part is not None}
 

@@ -405,7 +405,7 @@ def test_a_meta_margin_looks_ahead_of_the_step_with_its_momentum(data, monkeypat
     order, pool = trainer._order(1), trainer._validation_pool()
     trainer._step(1, 0, order, pool)
     model, idx = copy.deepcopy(trainer.model).train(), data.train_idx[order[16:32]]
-    past = [trainer.optimizer.state[p]["momentum_buffer"].double().numpy().copy() for p in
+    past = [trainer.classifier.optimizer.state[p]["momentum_buffer"].double().numpy().copy() for p in
             trainer.model.head.parameters()]
     with torch.no_grad():
         features = model(normalize(torch.from_numpy(data.images[idx])))[1].double().numpy()

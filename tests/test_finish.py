@@ -69,7 +69,7 @@ def test_at_the_end_only_the_classifier_learns_and_the_record_of_holding_out_sta
     assert ("splitting" in before) == (method == "molere") and same(before.get("splitting"), after.get("splitting"))
     for name in ("reweighter", "optimizer", "peak"):
         assert same(before["weighting"][name], after["weighting"][name]), name
-    assert not same(before["model"], after["model"])
+    assert not same(before["classifier"], after["classifier"])
     for name in ("p_train", "route_count", "scored_epochs", "weight_average"):
         assert same(before["record"][name], after["record"][name]), name
     judged = torch.from_numpy(trainer.epoch_roles.routed & (data.pins == 0))

@@ -359,7 +359,7 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_hal
     monkeypatch.setattr(trainer.weighting.optimizer, "step",
                         lambda: seen.append([p.grad.clone() for p in trainer.weighting.reweighter.parameters()]))
     for step in range(3):
-        lr, loss = trainer._set_learning_rate(1, step), 0.0
+        lr, loss = trainer.classifier.set_learning_rate(step / (trainer.config.epochs * trainer.num_steps)), 0.0
         if step % 2 == 0:
             rows = order[step * 16:(step + 1) * 16]
             idx = roles.stratified_halves(pool, data.labels[pool], 8, stream(0, "validation", 1, step))

@@ -1,0 +1,75 @@
+"""The classifier of a training: its optimizer, its step over all ranks, and the refusal of values that are not finite.
+
+Knows no roles and no weights' source. B rows of a batch, of which each rank passes its part forward.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine import ranks
+from engine.config import RunConfig
+from engine.networks import Classifier, make_classifier
+from engine.prediction import non_finite_step
+from engine.schedule import learning_rate
+
+STEPS_UNSEEN = 50
+"""Steps on a GPU between two looks at whether all was finite; asking at each would make it wait."""
+
+
+class ClassifierTraining:
+    """Network and SGD; `step` is the only place where the classifier changes. Part of a checkpoint."""
+
+    def __init__(self, config: RunConfig, num_classes: int, image_size: int, device: torch.device) -> None:
+        """Draws the initial weights from torch's generator."""
+        self.config, self.device = config, device
+        model = make_classifier(config.network, num_classes, image_size, config.weights)
+        # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
+        self.model: Classifier = ranks.synchronized(model, device).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.forward = ranks.wrapped(self.model, device)
+        """Images (B, 3, S, S) of this rank's part -> logits (B, C), features (B, D), with gradients over all ranks."""
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.SGD(
+            groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay,
+            nesterov=config.momentum > 0, fused=device.type == "cuda" or None)
+        self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+
+    def set_learning_rate(self, done: float) -> float:
+        """done: share of all steps done, in [0, 1)."""
+        lr = learning_rate(self.config, done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def step(self, objective: Tensor, losses_B: Tensor, ids_B: np.ndarray, epoch: int, step: int) -> None:
+        """One backward for classifier and whatever else the objective depends on, and an SGD step.
+
+        Raises NonFiniteError before any update where objective or gradient is not finite; on a GPU
+        first_bad_step tells later.
+        """
+        self.optimizer.zero_grad()
+        objective.backward()  # type: ignore[no-untyped-call]
+        norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        is_finite = torch.isfinite(objective.detach() + torch.linalg.vector_norm(torch.stack(norms)))
+        if self.device.type == "cuda":
+            self.first_bad = torch.where(is_finite | (self.first_bad >= 0), self.first_bad, step)
+        elif not bool(is_finite):
+            self.optimizer.zero_grad()
+            raise non_finite_step(objective.detach(), losses_B.detach(), ids_B, epoch, step + 1)
+        self.optimizer.step()
+
+    def first_bad_step(self) -> int | None:
+        """The first step since the start whose values were not finite; waits for a GPU."""
+        bad = int(self.first_bad) if self.device.type == "cuda" else -1
+        return None if bad < 0 else bad
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])

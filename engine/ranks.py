@@ -1,0 +1,206 @@
+"""Several processes, one training: torchrun starts them, each takes its part of every batch, all decide alike.
+
+What is large goes through the classifier in parts; what comes out (logits, features, losses of a batch) is put together
+again on every rank, so that reweighter, splitter, roles and record see the whole batch, as in one process. Without
+torchrun there is one rank, and everything here is the identity. B rows of a batch.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psutil
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[None]:
+    """The process group that torchrun's environment asks for; none without it. device: of the config; with GPUs each
+    process of a machine takes its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    is_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
+    if is_cuda:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), num_ranks,
+                          is_master=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
+    # The store outlives a restart, and with it the addresses of the processes that are gone.
+    attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+    own = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
+    dist.init_process_group("cpu:gloo,cuda:nccl" if is_cuda else "gloo", store=own, rank=rank, world_size=num_ranks)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and talks to people."""
+    return int(os.environ.get("RANK", "0")) == 0 or int(os.environ.get("WORLD_SIZE", "1")) < 2
+
+
+def is_restart() -> bool:
+    """Whether torchrun started this process anew after one of its kind failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def launch() -> str | None:
+    """What tells one call of torchrun, its restarts included, from the next; None without it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    name, agent = os.environ["TORCHELASTIC_RUN_ID"], psutil.Process(os.getppid())
+    return name if name != "none" else f"{agent.pid} since {agent.create_time():.0f}"
+
+
+def part(num: int) -> slice:
+    """This rank's rows of a batch of num: contiguous, of sizes that differ by one at most."""
+    rank = dist.get_rank() if size() > 1 else 0
+    return slice(num * rank // size(), num * (rank + 1) // size())
+
+
+def whole(part_rows: Tensor, num: int) -> Tensor:
+    """All rows (num, ...) of a batch on every rank, in order, detached; part_rows: those of part(num)."""
+    if size() == 1:
+        return part_rows.detach()
+    rows = part_rows.new_zeros(num, *part_rows.shape[1:])
+    rows[part(num)] = part_rows.detach()
+    dist.all_reduce(rows)  # every row is one rank's and 0 elsewhere: exact
+    return rows
+
+
+def mean(part_values: Tensor, num: int) -> Tensor:
+    """This rank's share of the mean over a batch of num, such that the mean of the ranks' gradients is its gradient."""
+    return part_values.mean() if size() == 1 else part_values.sum() * (size() / num)
+
+
+def agreed(value: Value) -> Value:
+    """The first rank's value, on every rank."""
+    if size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]
+
+
+class FirstFailed(RuntimeError):
+    """What the others raise where the first rank failed; kind: the name of its exception's class."""
+
+    def __init__(self, kind: str, words: str) -> None:
+        super().__init__(f"the first process failed: {words}")
+        self.kind = kind
+
+
+def first(work: Callable[[], Value]) -> Value | None:
+    """The work's result on the first rank, None on the others, once it is done. Raises FirstFailed on the others where
+    the first raised."""
+    result, failure = None, None
+    if is_first():
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+    kind, words = agreed((type(failure).__name__, f"{failure}") if failure else ("", ""))
+    if failure is not None:
+        raise failure
+    if kind:
+        raise FirstFailed(kind, words)
+    return result
+
+
+def in_turn(work: Callable[[], Value]) -> Value:
+    """The work's result on every rank: the others begin once the first is done, and find the files it made."""
+    result = first(work)
+    return work() if result is None else result
+
+
+def agree_on(tensors: Iterator[Tensor]) -> None:
+    """Overwrite tensors with the first rank's: GPUs add up in no fixed order, so copies drift apart by rounding."""
+    if size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor.detach(), src=0)
+
+
+def is_asked(flag: bool) -> bool:
+    """The first rank's flag, over the CPU: no GPU waits for it."""
+    if size() == 1:
+        return flag
+    value = torch.tensor(flag)
+    dist.broadcast(value, src=0)
+    return bool(value)
+
+
+class GlobalBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation by the whole batch over all ranks, where torch's SyncBatchNorm refuses: on CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        num = _sum(x.new_tensor([float(x.numel() // x.shape[1])]))
+        mean = _sum(x.sum((0, 2, 3))) / num
+        apart = x - mean[:, None, None]
+        variance = _sum(apart.square().sum((0, 2, 3))) / num
+        if self.track_running_stats:
+            assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+            assert self.num_batches_tracked is not None
+            with torch.no_grad():
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * num / (num - 1.0), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return apart * scale[:, None, None] + self.bias[:, None, None]
+
+
+class _Sum(torch.autograd.Function):
+    """Over ranks. Each rank's result depends on every rank's input alike, so gradients are summed over ranks too."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return _added(values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return _added(grads[0])
+
+
+def _added(values: Tensor) -> Tensor:
+    total = values.contiguous().clone()
+    dist.all_reduce(total)
+    return total
+
+
+def _sum(values: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(values)
+    return total
+
+
+def synchronized(model: Model, device: torch.device) -> Model:
+    """The model with batch statistics over all ranks; as it is where there is one."""
+    if size() == 1:
+        return model
+    if device.type == "cuda":
+        converted: Model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = GlobalBatchNorm
+    return model
+
+
+def wrapped(model: nn.Module, device: torch.device) -> Any:
+    """What a training forward goes through, so that gradients are means over ranks: the model itself where one is."""
+    if size() == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(
+        model, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None)

@@ -1,0 +1,148 @@
+"""Several processes train as one does: two over gloo against one, and what a killed one leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+from PIL import Image
+
+from engine import ranks
+from engine.batches import augment
+from engine.rundir import RunDir
+from tests.fakes import make_project
+
+SETTINGS = ("epochs=6", "batch_size=33", "warmup_fraction=0.3", "network=tiny", "embedding=none", "num_threads=1",
+            "reweighter.every=2", "device=cpu", "augment=shift")
+"""Batches of an odd size: the two parts differ."""
+ROOT = Path(__file__).parent.parent
+
+
+def command(project: Path, name: str, *extra: str, num_ranks: int = 1, method: str = "molere") -> list[str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "--max-restarts",
+                "1", "--monitor-interval", "0.2"] if num_ranks > 1 else []
+    settings = [part for s in (*SETTINGS, *extra) for part in ("--set", s)]
+    return [sys.executable, *torchrun, "-m", "engine", "train", str(project), "--name", name, "--method", method,
+            *settings]
+
+
+def run(*args: str, **kwargs) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*args, **kwargs), cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                          capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    path, rng = make_project(tmp_path_factory.mktemp("p") / "fake", num_train=200, size=8), np.random.default_rng(0)
+    for file in sorted((path / "images").glob("*/*.png")):  # flat colours have no variance to normalise by
+        pixels = np.asarray(Image.open(file)) * 0.3 + rng.integers(0, 180, (8, 8, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(file)
+    for method in ("molere", "erm"):
+        for name, num_ranks in (("one", 1), ("two", 2)):
+            done = run(path, f"{method}-{name}", num_ranks=num_ranks, method=method)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.count(": done in") == 1, "one of them talks"
+    return path
+
+
+@pytest.mark.parametrize("method", ["molere", "erm"])
+def test_two_processes_train_as_one_does(project, method):
+    one, two = (RunDir.of(project, f"{method}-{name}") for name in ("one", "two"))
+    a, b = one.read_metrics(), two.read_metrics()
+    assert len(a) == 6 and (method == "erm" or a["num_routed"].iloc[-1] > 10)
+    for figure in ("train_loss", "validation_loss", "effective_sample_size", "weight_min", "weight_max", "num_routed",
+                   "clean_accuracy", "test_accuracy", "churn"):
+        np.testing.assert_allclose(a[figure].astype(float), b[figure].astype(float), rtol=1e-4, atol=1e-6,
+                                   err_msg=figure)
+    left, right = one.read_signals().set_index("sample_id"), two.read_signals().set_index("sample_id")
+    assert (left["role"] == right["role"]).all()
+    for column in ("weight", "margin", "loss", "p_train", "aum"):
+        np.testing.assert_allclose(left[column].astype(float), right[column].astype(float), rtol=1e-3, atol=1e-4,
+                                   err_msg=column)
+    assert (one.read_predictions()["prediction"] == two.read_predictions()["prediction"]).all()
+
+
+def test_a_killed_process_is_started_anew_and_the_run_ends_as_if_nothing_had_been(project):
+    settings = ("epochs=12", "checkpoint_seconds=0")
+    whole = run(project, "whole", *settings, num_ranks=2)
+    assert whole.returncode == 0, whole.stderr
+    cut = RunDir.of(project, "cut")
+    process = subprocess.Popen(command(project, "cut", *settings, num_ranks=2), cwd=ROOT,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    victim = None
+    deadline = time.monotonic() + 60
+    while victim is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+        if (cut.path / "metrics.jsonl").exists() and len(cut.read_metrics()) >= 3:
+            victim = next((p for p in psutil.Process(process.pid).children() if p.environ().get("RANK") == "1"), None)
+    assert victim is not None, "no second process was seen while it trained"
+    victim.send_signal(signal.SIGKILL)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    log = (cut.path / "log.txt").read_text()
+    assert "resumed" in log and "going on at epoch" in log
+    assert cut.read_status()["state"] == "done"
+    dull = ["seconds"]
+    pd.testing.assert_frame_equal(cut.read_metrics().drop(columns=dull),
+                                  RunDir.of(project, "whole").read_metrics().drop(columns=dull), check_exact=True)
+    pd.testing.assert_frame_equal(cut.read_signals(), RunDir.of(project, "whole").read_signals(), check_exact=True)
+
+
+@pytest.mark.parametrize(("method", "extra", "words"), [
+    ("rho", (), "several processes train methods of one training"),
+    ("molere", ("reweighter.hypergradient=jvp",), "several processes need a hypergradient of last_layer_centred")])
+def test_what_processes_cannot_do_together_is_said_in_a_line(project, method, extra, words):
+    done = run(project, f"refused-{method}", *extra, num_ranks=2, method=method)
+    assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr.split("torch/")[0]
+
+
+def test_a_taken_name_is_refused_by_all(project):
+    done = run(project, "erm-two", num_ranks=2, method="erm")
+    assert done.returncode != 0 and "a new run needs a free name" in done.stderr
+
+
+def test_alone_everything_is_the_identity():
+    values = torch.arange(6.0).reshape(3, 2)
+    assert ranks.size() == 1 and ranks.is_first() and ranks.part(7) == slice(0, 7)
+    assert torch.equal(ranks.whole(values, 3), values) and ranks.agreed("x") == "x" and ranks.is_asked(True)
+    assert ranks.in_turn(lambda: 3) == 3 and float(ranks.mean(values, 6)) == 2.5
+
+
+def test_parts_cover_a_batch_and_are_augmented_as_the_whole_is(monkeypatch):
+    images = torch.rand(7, 3, 8, 8)
+    expected = augment(images, "shift_flip", np.random.default_rng(3))
+    monkeypatch.setattr(ranks, "size", lambda: 3)
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(ranks.dist, "get_rank", lambda rank=rank: rank)
+        parts.append(ranks.part(7))
+    assert [list(range(7))[p] for p in parts] == [[0, 1], [2, 3], [4, 5, 6]]
+    found = [augment(images[p], "shift_flip", np.random.default_rng(3), 7, p) for p in parts]
+    assert torch.equal(torch.cat(found), expected)
+
+
+def test_global_normalisation_is_torchs_where_one_rank_has_the_whole_batch(monkeypatch):
+    monkeypatch.setattr(ranks, "_added", lambda values: values.clone())
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.BatchNorm2d(4).double(), torch.nn.BatchNorm2d(4).double()
+    torch.nn.init.normal_(theirs.weight)
+    torch.nn.init.normal_(theirs.bias)
+    ours.load_state_dict(theirs.state_dict())
+    ours.__class__ = ranks.GlobalBatchNorm
+    images = torch.randn(5, 4, 3, 3, dtype=torch.float64)
+    grads = []
+    for norm in (ours, theirs):
+        x = images.clone().requires_grad_()
+        (norm(x) ** 3).sum().backward()
+        grads.append([x.grad, norm.weight.grad, norm.bias.grad])
+    torch.testing.assert_close(grads[0], grads[1])
+    torch.testing.assert_close(dict(ours.state_dict()), dict(theirs.state_dict()))
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
