@@ -28,7 +28,9 @@ class ClassifierTraining:
         model = make_classifier(config.network, num_classes, image_size, config.weights)
         # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
         self.model: Classifier = ranks.synchronized(model, device).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward = ranks.wrapped(self.model, device)
+        self.model.is_mixed = {"auto": device.type == "cuda"}.get(config.precision, config.precision == "bfloat16")
+        self.forward = torch.compile(self.model, fullgraph=True) if config.is_compiled else ranks.wrapped(
+            self.model, device)
         """Images (B, 3, S, S) of this rank's part -> logits (B, C), features (B, D), with gradients over all ranks."""
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]

@@ -18,6 +18,7 @@ from engine.settings import settings_of as settings_of
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 NETWORKS = ("auto", "tiny", "small", "resnet18", "resnet50", "vit_b_16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
 HYPERGRADIENTS = ("last_layer_centred", "last_layer", "jvp", "unroll", "finite_difference")
@@ -157,6 +158,12 @@ class RunConfig:
         "high probability of its own label. meta_margin: that its loss falls in a look-ahead step, as in the paper's "
         "code, which trains with mixup and pseudo-labels besides.", choices=PROXY_VALUES)
     device: str = setting("auto", "Where to train. auto: cuda, then mps, then cpu.", choices=DEVICES)
+    precision: str = setting(
+        "auto", "Arithmetic of the classifier's backbone. bfloat16: mixed (autocast), master weights, head, losses and "
+        "hypergradients in float32. auto: bfloat16 on CUDA, float32 elsewhere.", choices=PRECISIONS, advanced=True)
+    is_compiled: bool = setting(
+        False, "Compile the classifier's training forward and backward with torch.compile, as one graph. Takes a while "
+        "first, needs a C++ compiler or Triton, and goes without torchrun.", advanced=True)
     num_threads: int | None = setting(
         None, "CPU threads of torch. None: torch's own choice.", unit="threads", low=1, high=1024, advanced=True)
     checkpoint_seconds: float = setting(

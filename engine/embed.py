@@ -1,10 +1,16 @@
 """Features of the classifier -> map coordinates (UMAP or PCA) and the k-nearest-neighbour graph.
 
-UMAP is imported only where it is used: a machine without it gets PCA, and the log says so.
+UMAP is imported only where it is used: a machine without it gets PCA, and the log says so. Above MAX_FITTED samples it
+places that many of them, sparse regions more densely than crowded ones, and the rest is put among its nearest placed
+neighbours. N samples, D features, k neighbours.
 """
 
+import importlib.util
+import threading
+import time
 import warnings
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,13 +20,19 @@ from engine.rundir import RunDir
 from engine.streams import stream
 from engine.trainer import Trainer
 
+Result = TypeVar("Result")
+Say = Callable[[str], None]
+"""Shown to people while they wait; may raise to give up."""
+
 NUM_NEIGHBOURS = 15
 MAX_EXACT = 40_000
 MAX_FITTED = 50_000
-"""Samples that UMAP itself places; the rest is put at the mean of its nearest placed neighbours."""
+NUM_ANCHORS = 5
+"""Placed neighbours among which a sample is put that UMAP did not place itself."""
+PLACED_AT_ONCE = 20_000
 
 
-def embed_run(trainer: Trainer, run: RunDir, on_message: Callable[[str], None]) -> None:
+def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     """Write embedding.parquet and neighbours.npz of all training samples, excluded ones too. on_message may raise."""
     data, method = trainer.data, trainer.config.embedding
     if method == "none":
@@ -30,12 +42,14 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Callable[[str], None]) 
     if not ranks.is_first():
         return
     features_ND = features.float().cpu().numpy()
-    on_message("nearest neighbours")
-    indices, distances = nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1))
-    on_message("UMAP" if method == "umap" else "PCA")
-    xy, used = project(features_ND, method, int(stream(trainer.config.seed, "init").integers(2**31)))
+    indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),
+                                 "nearest neighbours", on_message)
+    seed = int(stream(trainer.config.seed, "init").integers(2**31))
+    xy, used = project(features_ND, method, seed, distances, on_message)
     if used != method:
         run.log(f"map made by {used}: {method} is not installed or the data is too small for it")
+    elif method == "umap" and len(features_ND) > MAX_FITTED:
+        run.log(f"map: UMAP placed {MAX_FITTED:,} of {len(features_ND):,} samples, the rest lies among its neighbours")
     run.write_embedding(data.sample_ids[data.train_idx], xy.astype(np.float32), indices, distances)
 
 
@@ -63,39 +77,88 @@ def nearest_neighbours(features_ND: np.ndarray, k: int) -> tuple[np.ndarray, np.
     return torch.cat(indices).numpy(), (1.0 - torch.cat(similarities)).clamp(min=0.0).numpy()
 
 
-def project(features_ND: np.ndarray, method: str, seed: int) -> tuple[np.ndarray, str]:
+def project(features_ND: np.ndarray, method: str, seed: int, distances_Nk: np.ndarray,
+            on_message: Say) -> tuple[np.ndarray, str]:
     """Coordinates (N, 2) float32 and the method that made them ("umap" falls back to "pca" where it cannot run).
 
-    Deterministic under the seed, which costs UMAP its parallelism.
+    distances_Nk: to the nearest neighbours. Deterministic under the seed, which costs UMAP its parallelism.
     """
-    if method == "umap" and len(features_ND) > NUM_NEIGHBOURS + 2:
-        try:
-            import umap
-        except ImportError:
-            method = "pca"
-        else:
-            return _umap(umap, features_ND, seed), "umap"
+    if method == "umap" and len(features_ND) > NUM_NEIGHBOURS + 2 and importlib.util.find_spec("umap"):
+        return _umap(features_ND, seed, distances_Nk, on_message), "umap"
+    on_message("PCA")
     centred = torch.from_numpy(features_ND - features_ND.mean(0))
     _, _, components = torch.linalg.svd(centred[:: max(1, len(centred) // 20_000)], full_matrices=False)
     flat = (centred @ components[:2].T).numpy()
     return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))), "pca"
 
 
-def _umap(umap: object, features_ND: np.ndarray, seed: int) -> np.ndarray:
-    num, rng = len(features_ND), np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(num, MAX_FITTED, replace=False)) if num > MAX_FITTED else np.arange(num)
+def _umap(features_ND: np.ndarray, seed: int, distances_Nk: np.ndarray, on_message: Say) -> np.ndarray:
+    num, is_on_gpu = len(features_ND), torch.cuda.is_available() and importlib.util.find_spec("cuml") is not None
+    if num <= MAX_FITTED or is_on_gpu:
+        return _waited(lambda: _fitted(features_ND, seed, is_on_gpu), "UMAP", on_message)
+    chosen = spread(distances_Nk[:, -1], MAX_FITTED, np.random.default_rng(seed))
+    placed = _waited(lambda: _fitted(features_ND[chosen], seed, False),
+                     f"UMAP of {MAX_FITTED:,} of {num:,} samples", on_message)
+    xy = np.empty((num, 2), dtype=np.float32)
+    xy[chosen] = placed
+    rest = np.setdiff1d(np.arange(num), chosen, assume_unique=True)
+    xy[rest] = _placed_among(features_ND, rest, chosen, placed, on_message)
+    return xy
+
+
+def _fitted(features_MD: np.ndarray, seed: int, is_on_gpu: bool) -> np.ndarray:
+    module = importlib.import_module("cuml" if is_on_gpu else "umap")
     with warnings.catch_warnings():
         # UMAP warns that a seed makes it single-threaded, which is the price we chose.
         warnings.simplefilter("ignore")
-        fitted = umap.UMAP(n_neighbors=NUM_NEIGHBOURS, metric="cosine", random_state=seed).fit_transform(  # type: ignore[attr-defined]
-            features_ND[chosen])
-    if num <= MAX_FITTED:
-        return np.asarray(fitted, dtype=np.float32)
-    placed = torch.nn.functional.normalize(torch.from_numpy(features_ND[chosen]), dim=1)
-    xy = np.empty((num, 2), dtype=np.float32)
-    for start in range(0, num, 2048):
-        block = torch.nn.functional.normalize(torch.from_numpy(features_ND[start:start + 2048]), dim=1)
-        top = (block @ placed.T).topk(5, dim=1)
-        xy[start:start + 2048] = fitted[top.indices.numpy()].mean(1)
-    xy[chosen] = fitted
-    return xy
+        return np.asarray(module.UMAP(n_neighbors=NUM_NEIGHBOURS, metric="cosine", random_state=seed).fit_transform(
+            features_MD), dtype=np.float32)
+
+
+def spread(distances_N: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+    """num rows, ascending, drawn without repetition with chances as distances_N (N,), those to a far neighbour: a small
+    or sparse group would else have too few in the draw to be seen (Efraimidis & Spirakis 2006, algorithm A)."""
+    chances = np.maximum(distances_N.astype(np.float64), 1e-6)
+    keys = np.log(1.0 - rng.random(len(chances))) / chances
+    return np.sort(np.argpartition(-keys, num - 1)[:num])
+
+
+def _placed_among(features_ND: np.ndarray, rest: np.ndarray, chosen: np.ndarray, placed: np.ndarray,
+                  on_message: Say) -> np.ndarray:
+    """Coordinates of the rows `rest`: means over their nearest of the chosen, the nearer the heavier."""
+    from pynndescent import NNDescent
+
+    index = _waited(lambda: NNDescent(features_ND[chosen], metric="cosine", random_state=0), "index", on_message)
+    index.prepare()
+    parts, began = [], time.monotonic()
+    for start in range(0, len(rest), PLACED_AT_ONCE):
+        if start:
+            left = (time.monotonic() - began) * (len(rest) - start) / start
+            on_message(f"placing the rest, {start:,} of {len(rest):,}, about {left:.0f} s left")
+        rows, distances = index.query(features_ND[rest[start:start + PLACED_AT_ONCE]], k=NUM_ANCHORS)
+        nearness = 1.0 / (distances + 1e-3)
+        parts.append((placed[rows] * nearness[..., None]).sum(1) / nearness.sum(1, keepdims=True))
+    return np.concatenate(parts)
+
+
+def _waited(work: Callable[[], Result], stage: str, on_message: Say) -> Result:
+    """work()'s result; meanwhile on_message hears once a second how long it has taken. If that raises, the work is left
+    to end with the process."""
+    results: list[Result] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            failures.append(error)
+
+    thread, began = threading.Thread(target=run, daemon=True), time.monotonic()
+    on_message(stage)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=1.0)
+        on_message(f"{stage}, {time.monotonic() - began:.0f} s")
+    if failures:
+        raise failures[0]
+    return results[0]

@@ -62,6 +62,17 @@ def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
+@contextlib.contextmanager
+def _exactly(model: Classifier) -> Iterator[None]:
+    """frozen_running_statistics, and in full precision: differences of nearby losses drown in bfloat16."""
+    is_mixed, model.is_mixed = model.is_mixed, False
+    try:
+        with frozen_running_statistics(model):
+            yield
+    finally:
+        model.is_mixed = is_mixed
+
+
 def last_layer(problem: MetaProblem, is_centred: bool = False) -> Tensor:
     """Closed form over the head's parameters alone: -(lr / B) <g_i, G h_i + g_bias> with g_i = dl_i/dlogits_i.
 
@@ -102,7 +113,7 @@ def _centred(features: Tensor) -> Tensor:
 def exact_jvp(problem: MetaProblem) -> Tensor:
     """Exact without double backward: one backward for v = grad l_val(theta_hat), one forward-mode product with v."""
     params = _parameters(problem.model)
-    with frozen_running_statistics(problem.model):
+    with _exactly(problem.model):
         v = _validation_gradient(problem, params)
         _, tangents_B = jvp(  # type: ignore[misc]
             lambda p: _train_losses(problem, p), (params,), (v,))
@@ -112,7 +123,7 @@ def exact_jvp(problem: MetaProblem) -> Tensor:
 def finite_difference(problem: MetaProblem) -> Tensor:
     """exact_jvp's directional derivative by a central difference, where an operator has no forward-mode rule."""
     params = _parameters(problem.model)
-    with frozen_running_statistics(problem.model):
+    with _exactly(problem.model):
         v = _validation_gradient(problem, params)
         norm = torch.sqrt(sum((g.double() ** 2).sum() for g in v.values()))  # type: ignore[arg-type]
         epsilon = FINITE_DIFFERENCE_RADIUS / float(norm.clamp(min=1e-12))
@@ -126,7 +137,7 @@ def unroll(problem: MetaProblem) -> Tensor:
     """The oracle: differentiate through the look-ahead step with a double backward (Ren et al. 2018, algorithm 1)."""
     params = {k: p.requires_grad_() for k, p in _parameters(problem.model).items()}
     weights_B = problem.weights_B.detach().clone().requires_grad_()
-    with frozen_running_statistics(problem.model), torch.enable_grad():
+    with _exactly(problem.model), torch.enable_grad():
         loss = (weights_B * _train_losses(problem, params)).mean()
         grads = torch.autograd.grad(loss, list(params.values()), create_graph=True)
         params_hat = {k: p - problem.lr * g for (k, p), g in zip(params.items(), grads, strict=True)}

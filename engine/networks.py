@@ -29,10 +29,17 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(num_features, num_classes)
+        self.is_mixed = False
+        """Whether the backbone computes in bfloat16 where autocast finds that safe. Head and losses never do."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, H, W) float -> logits (B, C), features (B, D)."""
-        features_BD = self.backbone(images)
+        """images (B, 3, H, W) float -> logits (B, C), features (B, D), in the images' dtype."""
+        if not self.is_mixed:
+            features_BD = self.backbone(images)
+        else:
+            with torch.autocast(images.device.type, torch.bfloat16):
+                features_BD = self.backbone(images)
+            features_BD = features_BD.to(images.dtype)
         return self.head(features_BD), features_BD
 
 

@@ -30,8 +30,9 @@ def joined(device: str) -> Iterator[None]:
     if is_cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), num_ranks,
-                          is_master=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), num_ranks,
+        is_master=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
     # The store outlives a restart, and with it the addresses of the processes that are gone.
     attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
     own = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]

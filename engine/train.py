@@ -185,6 +185,8 @@ def _refuse_ranks(config: RunConfig) -> None:
     if config.validation_source in ("easy", "hard", "proxy") or config.weight_source in ("rho", "online"):
         raise ConfigError(f"several processes train methods of one training and no proxy buffer; got {config.method}; "
                           "start it without torchrun")
+    if config.is_compiled:
+        raise ConfigError("several processes do not compile yet; got is_compiled=true; leave it out, or torchrun")
     if config.weight_source in ("features", "loss") and config.reweighter.hypergradient not in CLOSED_FORMS:
         raise ConfigError(f"several processes need a hypergradient of {' or '.join(CLOSED_FORMS)}, since the others go "
                           f"through the whole network; got {config.reweighter.hypergradient}; start it without "

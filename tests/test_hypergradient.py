@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import VisionTransformer
 
 from engine.hypergradient import (
     HYPERGRADIENT_FUNCTIONS,
@@ -186,3 +187,32 @@ def test_the_closed_form_of_cross_entropys_gradient_is_autograds():
     logits, labels = torch.randn(5, 4, dtype=torch.float64, requires_grad=True), torch.tensor([0, 3, 1, 1, 2])
     (expected,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), logits)
     torch.testing.assert_close(_logit_gradients(logits, labels, cross_entropy), expected)
+
+
+def vision_transformer() -> Classifier:
+    """torchvision's, small, as make_classifier takes it apart."""
+    torch.manual_seed(0)
+    body = VisionTransformer(image_size=16, patch_size=8, num_layers=2, num_heads=2, hidden_dim=12, mlp_dim=24)
+    body.heads = nn.Identity()
+    return Classifier(body, 12, 3).double().train()
+
+
+@pytest.mark.parametrize(("mode", "nearness"), [
+    ("jvp", 1.0 - 1e-9), ("finite_difference", 0.999), ("last_layer", 0.3), ("last_layer_centred", -1.0)])
+def test_every_mode_goes_through_a_vision_transformer(mode, nearness):
+    problem = MetaProblem(
+        model=vision_transformer(), images_B=torch.randn(6, 3, 16, 16, dtype=torch.float64),
+        labels_B=torch.arange(6) % 3, weights_B=torch.ones(6, dtype=torch.float64),
+        images_V=torch.randn(5, 3, 16, 16, dtype=torch.float64), labels_V=torch.arange(5) % 3, lr=0.1,
+        train_loss=cross_entropy, val_loss=cross_entropy)
+    exact = HYPERGRADIENT_FUNCTIONS["unroll"](problem)
+    found = HYPERGRADIENT_FUNCTIONS[mode](problem)
+    assert float(torch.nn.functional.cosine_similarity(found, exact, dim=0)) > nearness
+
+
+@pytest.mark.parametrize("mode", ["jvp", "finite_difference", "unroll"])
+def test_exact_modes_compute_in_full_precision_and_leave_mixed_as_it_was(mode):
+    problem = make_problem(0, has_norm=True)
+    expected = HYPERGRADIENT_FUNCTIONS[mode](problem)
+    problem.model.is_mixed = True
+    assert torch.equal(HYPERGRADIENT_FUNCTIONS[mode](problem), expected) and problem.model.is_mixed

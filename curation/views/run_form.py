@@ -35,7 +35,8 @@ LABELS = {
     "embedding": "Map of samples", "hypergradient": "Effect of a weight", "inputs": "Seen of a sample",
     "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
     "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
-    "class_balance": "Class balance", "ratio_strength": "Share strength", "coverage": "Coverage limit",
+    "class_balance": "Class balance", "is_compiled": "Compile", "ratio_strength": "Share strength",
+    "coverage": "Coverage limit",
 }
 OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cross_entropy": "balanced"}
 """Options too long for their widget, in the words of their setting's help."""
