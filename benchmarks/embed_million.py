@@ -52,9 +52,9 @@ def main() -> None:
         print(f"\r{message:70s}", end="", file=sys.stderr, flush=True)
 
     began = time.monotonic()
-    _, distances = embed._waited(lambda: embed.nearest_neighbours(features, embed.NUM_NEIGHBOURS), "neighbours", say)
+    embed._waited(lambda: embed.nearest_neighbours(features, embed.NUM_NEIGHBOURS), "neighbours", say)
     neighbours = time.monotonic() - began
-    xy, _ = embed.project(features, "umap", 0, distances, say)
+    xy, _ = embed.project(features, "umap", 0, say)
     seconds, peak = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     rng = np.random.default_rng(1)

@@ -1,8 +1,8 @@
 """Features of the classifier -> map coordinates (UMAP or PCA) and the k-nearest-neighbour graph.
 
 UMAP is imported only where it is used: a machine without it gets PCA, and the log says so. Above MAX_FITTED samples it
-places that many of them, sparse regions more densely than crowded ones, and the rest is put among its nearest placed
-neighbours. N samples, D features, k neighbours.
+places that many of them, drawn evenly, and the rest is put among its nearest placed neighbours. Drawing sparse regions
+more often made maps far less true (benchmarks/LOG.md). N samples, D features, k neighbours.
 """
 
 import importlib.util
@@ -45,7 +45,7 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),
                                  "nearest neighbours", on_message)
     seed = int(stream(trainer.config.seed, "init").integers(2**31))
-    xy, used = project(features_ND, method, seed, distances, on_message)
+    xy, used = project(features_ND, method, seed, on_message)
     if used != method:
         run.log(f"map made by {used}: {method} is not installed or the data is too small for it")
     elif method == "umap" and len(features_ND) > MAX_FITTED:
@@ -77,14 +77,13 @@ def nearest_neighbours(features_ND: np.ndarray, k: int) -> tuple[np.ndarray, np.
     return torch.cat(indices).numpy(), (1.0 - torch.cat(similarities)).clamp(min=0.0).numpy()
 
 
-def project(features_ND: np.ndarray, method: str, seed: int, distances_Nk: np.ndarray,
-            on_message: Say) -> tuple[np.ndarray, str]:
+def project(features_ND: np.ndarray, method: str, seed: int, on_message: Say) -> tuple[np.ndarray, str]:
     """Coordinates (N, 2) float32 and the method that made them ("umap" falls back to "pca" where it cannot run).
 
-    distances_Nk: to the nearest neighbours. Deterministic under the seed, which costs UMAP its parallelism.
+    Deterministic under the seed, which costs UMAP its parallelism.
     """
     if method == "umap" and len(features_ND) > NUM_NEIGHBOURS + 2 and importlib.util.find_spec("umap"):
-        return _umap(features_ND, seed, distances_Nk, on_message), "umap"
+        return _umap(features_ND, seed, on_message), "umap"
     on_message("PCA")
     centred = torch.from_numpy(features_ND - features_ND.mean(0))
     _, _, components = torch.linalg.svd(centred[:: max(1, len(centred) // 20_000)], full_matrices=False)
@@ -92,11 +91,11 @@ def project(features_ND: np.ndarray, method: str, seed: int, distances_Nk: np.nd
     return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))), "pca"
 
 
-def _umap(features_ND: np.ndarray, seed: int, distances_Nk: np.ndarray, on_message: Say) -> np.ndarray:
+def _umap(features_ND: np.ndarray, seed: int, on_message: Say) -> np.ndarray:
     num, is_on_gpu = len(features_ND), torch.cuda.is_available() and importlib.util.find_spec("cuml") is not None
     if num <= MAX_FITTED or is_on_gpu:
         return _waited(lambda: _fitted(features_ND, seed, is_on_gpu), "UMAP", on_message)
-    chosen = spread(distances_Nk[:, -1], MAX_FITTED, np.random.default_rng(seed))
+    chosen = np.sort(np.random.default_rng(seed).choice(num, MAX_FITTED, replace=False))
     placed = _waited(lambda: _fitted(features_ND[chosen], seed, False),
                      f"UMAP of {MAX_FITTED:,} of {num:,} samples", on_message)
     xy = np.empty((num, 2), dtype=np.float32)
@@ -113,14 +112,6 @@ def _fitted(features_MD: np.ndarray, seed: int, is_on_gpu: bool) -> np.ndarray:
         warnings.simplefilter("ignore")
         return np.asarray(module.UMAP(n_neighbors=NUM_NEIGHBOURS, metric="cosine", random_state=seed).fit_transform(
             features_MD), dtype=np.float32)
-
-
-def spread(distances_N: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
-    """num rows, ascending, drawn without repetition with chances as distances_N (N,), those to a far neighbour: a small
-    or sparse group would else have too few in the draw to be seen (Efraimidis & Spirakis 2006, algorithm A)."""
-    chances = np.maximum(distances_N.astype(np.float64), 1e-6)
-    keys = np.log(1.0 - rng.random(len(chances))) / chances
-    return np.sort(np.argpartition(-keys, num - 1)[:num])
 
 
 def _placed_among(features_ND: np.ndarray, rest: np.ndarray, chosen: np.ndarray, placed: np.ndarray,

@@ -5,9 +5,6 @@ import pytest
 
 from engine import embed
 
-NOBODY = np.empty((0, 1))
-"""Distances where nobody asks for them."""
-
 
 def clusters(num=120, seed=0):
     rng = np.random.default_rng(seed)
@@ -32,7 +29,7 @@ def test_pca_keeps_the_two_directions_of_largest_variance():
     from sklearn.decomposition import PCA
 
     features, _ = clusters()
-    found, used = embed.project(features, "pca", 0, NOBODY, print)
+    found, used = embed.project(features, "pca", 0, print)
     expected = PCA(2).fit_transform(features)
     assert used == "pca"
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
@@ -41,8 +38,8 @@ def test_pca_keeps_the_two_directions_of_largest_variance():
 @pytest.mark.slow
 def test_umap_keeps_neighbours_and_repeats_under_a_seed():
     features, labels = clusters()
-    first, used = embed.project(features, "umap", 7, NOBODY, print)
-    second, _ = embed.project(features, "umap", 7, NOBODY, print)
+    first, used = embed.project(features, "umap", 7, print)
+    second, _ = embed.project(features, "umap", 7, print)
     assert used == "umap" and (first == second).all()
     from sklearn.manifold import trustworthiness
 
@@ -56,24 +53,14 @@ def test_samples_beyond_the_fitted_ones_lie_beside_their_neighbours(monkeypatch)
     monkeypatch.setattr(embed, "PLACED_AT_ONCE", 60)
     monkeypatch.setattr(embed, "_fitted", lambda rows, seed, is_on_gpu: rows[:, :2])
     said = []
-    xy = embed._umap(features, 0, embed.nearest_neighbours(features, 5)[1], said.append)
+    xy = embed._umap(features, 0, said.append)
     centres = np.stack([xy[labels == c].mean(0) for c in range(3)])
     nearest = np.argmin(((xy[:, None] - centres) ** 2).sum(2), 1)
     assert (nearest == labels).mean() > 0.7 and np.isfinite(xy).all()
     assert (xy == features[:, :2]).all(1).sum() == 150, "who was fitted lies where UMAP put it"
     assert "UMAP of 150 of 300 samples" in said and any("placing the rest, 120 of 150, about" in s for s in said)
-    again = embed._umap(features, 0, embed.nearest_neighbours(features, 5)[1], said.append)
+    again = embed._umap(features, 0, said.append)
     assert (xy == again).all()
-
-
-def test_sparse_regions_are_drawn_more_often():
-    distances = np.where(np.arange(1000) < 100, 0.9, 0.1)
-    drawn = embed.spread(distances, 300, np.random.default_rng(0))
-    assert len(np.unique(drawn)) == 300 and (np.diff(drawn) > 0).all()
-    share = (drawn < 100).mean()
-    assert share > 0.2, "a tenth of the samples, nine times the chance"
-    even = embed.spread(np.ones(1000), 300, np.random.default_rng(0))
-    assert 0.05 < (even < 100).mean() < 0.15
 
 
 def test_who_waits_may_give_up_and_hears_of_failures():
@@ -88,4 +75,4 @@ def test_who_waits_may_give_up_and_hears_of_failures():
 
 
 def test_too_few_samples_for_umap_fall_back_to_pca():
-    assert embed.project(np.eye(5, dtype=np.float32), "umap", 0, NOBODY, print)[1] == "pca"
+    assert embed.project(np.eye(5, dtype=np.float32), "umap", 0, print)[1] == "pca"
