@@ -7,10 +7,14 @@ D features.
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.losses import cross_entropy, margins
 from engine.rundir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS
+
+MAX_KEPT = 128
+"""Numbers kept of a sample's features. Of wider ones a random projection (Johnson-Lindenstrauss: cosines to about
+1 / sqrt(MAX_KEPT)): 2,048 of a million samples are 4 GB, in memory and again in each checkpoint."""
 
 
 class SignalRecord:
@@ -23,12 +27,16 @@ class SignalRecord:
         def counts() -> Tensor:
             return torch.zeros(num_samples, dtype=torch.int32, device=device)
 
-        nan = float("nan")
+        nan, num_kept = float("nan"), min(num_features, MAX_KEPT)
+        self.projection: Tensor | None = None
+        if num_kept < num_features:
+            draw = torch.randn(num_features, num_kept, generator=torch.Generator().manual_seed(0))
+            self.projection = (draw / num_kept**0.5).to(device)
         self.tensors: dict[str, Tensor] = {
             # This epoch's (or the last known) values.
             "margin": floats(nan), "loss": floats(nan), "weight": floats(nan), "p_train": floats(nan),
             "prediction": torch.full((num_samples,), -1, dtype=torch.int64, device=device),
-            "features": torch.zeros(num_samples, num_features, dtype=torch.float16, device=device),
+            "features": torch.zeros(num_samples, num_kept, dtype=torch.float16, device=device),
             "has_features": torch.zeros(num_samples, dtype=torch.bool, device=device),
             # Totals over epochs.
             "margin_sum": floats(0.0), "train_epochs": counts(),
@@ -40,6 +48,31 @@ class SignalRecord:
             "was_correct": torch.zeros(num_samples, dtype=torch.bool, device=device), "forgetting": counts(),
             "seen": torch.zeros(num_samples, dtype=torch.bool, device=device),
         }
+        if self.projection is not None:  # the classifier's head cannot read what is kept
+            self.tensors["logits"] = torch.zeros(num_samples, num_classes, dtype=torch.float16, device=device)
+
+    @property
+    def num_kept(self) -> int:
+        """Numbers kept of a sample's features, K <= D."""
+        return self.tensors["features"].shape[1]
+
+    def kept(self, features_BD: Tensor) -> Tensor:
+        """What is kept of features: themselves, or their projection, (B, K) float16."""
+        features_BD = features_BD.detach()
+        return (features_BD if self.projection is None else features_BD @ self.projection).to(torch.float16)
+
+    def probabilities(self, head: nn.Linear, rows: Tensor | slice) -> Tensor:
+        """The classifier's last known predictions of rows, (R, C) float32: by its head as it is now, or where features
+        were projected by its head as it was when they were kept."""
+        logits = self.tensors["logits"][rows].float() if self.projection is not None else head(
+            self.tensors["features"][rows].float())
+        return torch.softmax(logits, dim=1)
+
+    def _keep(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor) -> None:
+        self.tensors["features"][rows_B] = self.kept(features_BD)
+        self.tensors["has_features"][rows_B] = True
+        if self.projection is not None:
+            self.tensors["logits"][rows_B] = logits_BC.detach().to(torch.float16)
 
     def start_epoch(self) -> None:
         """Weights and who was seen belong to one epoch; the rest stays as last known."""
@@ -63,8 +96,7 @@ class SignalRecord:
                                ("prediction", logits_BC.argmax(1))):
             t[name][rows_B] = torch.where(is_judged_B, t[name][rows_B], values_B)
         t["weight"][rows_B] = weights_B.detach()
-        t["features"][rows_B] = features_BD.detach().to(torch.float16)
-        t["has_features"][rows_B] = True
+        self._keep(rows_B, logits_BC, features_BD)
         t["seen"][rows_B] = True
 
     def observe_candidates(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
@@ -74,8 +106,7 @@ class SignalRecord:
         t["margin"][rows_B] = margins(logits_BC, labels_B)
         t["loss"][rows_B] = losses_B
         t["prediction"][rows_B] = logits_BC.argmax(1)
-        t["features"][rows_B] = features_BD.to(torch.float16)
-        t["has_features"][rows_B] = True
+        self._keep(rows_B, logits_BC, features_BD)
 
     def observe_heldout(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
                         epoch: int) -> None:
@@ -90,8 +121,7 @@ class SignalRecord:
         t["margin"][rows_B] = margins_B
         t["loss"][rows_B] = cross_entropy(logits_BC, labels_B)
         t["prediction"][rows_B] = logits_BC.argmax(1)
-        t["features"][rows_B] = features_BD.to(torch.float16)
-        t["has_features"][rows_B] = True
+        self._keep(rows_B, logits_BC, features_BD)
 
     def set_heldout(self, probs_NC: np.ndarray, is_known_N: np.ndarray, labels_N: np.ndarray) -> None:
         """Start from cross-fitted predictions: they count as one held-out epoch of weight 1."""
@@ -146,7 +176,7 @@ class SignalRecord:
         better than cross-fitting would (cross-fitted for lrw_easy, lrw_hard and rho alone).
         suggestions_N: positions in `classes`, -1 for none (engine.roles.confident_suggestion).
         """
-        t = {k: v.cpu().numpy() for k, v in self.tensors.items() if k not in ("features", "heldout_probs")}
+        t = {k: v.cpu().numpy() for k, v in self.tensors.items() if k not in ("features", "logits", "heldout_probs")}
         probs_NC, is_known_N = self.heldout_predictions()
         rows = np.arange(len(labels_N))
         is_out = roles_N == ROLES.index("excluded")

@@ -35,14 +35,14 @@ class SplitterTraining:
         self.held: dict[str, Tensor] = {}
 
     def observe_heldout(self, logits: Tensor, features: Tensor, labels: Tensor, rows: Tensor) -> None:
-        """Predictions (H, C), features (H, D) and labels (H,) of the H samples held out of the epoch that ends, and the
-        rows of all active samples whose features are known: what the steps of the next epoch draw from.
+        """Predictions (H, C), features (H, K) as the record keeps them and labels (H,) of the H samples held out of the
+        epoch that ends, and the rows of all active samples whose features are known: what the next steps draw from.
 
         Held out means routed or resting: the resting ones are a random sample, without which the splitter would only
         ever learn about those it chose itself (and the guard let through). They are never read back after training on
         the sample, and cost nothing more.
         """
-        self.held = {"features": features.to(torch.float16), "logits": logits, "labels": labels,
+        self.held = {"features": features, "logits": logits, "labels": labels,
                      "rows": rows}
 
     def step(self, head: nn.Linear, record: SignalRecord, rng: np.random.Generator) -> None:
@@ -56,7 +56,7 @@ class SplitterTraining:
         rows_R = held["rows"][to_device(rng.integers(0, num, size=min(4 * config.batch_size, num)), self.device)]
         labels_R, features_R = self.labels[rows_R], record.tensors["features"][rows_R].float()
         with torch.no_grad():
-            probs_R = torch.softmax(head(features_R), dim=1)
+            probs_R = record.probabilities(head, rows_R)
         loss = splitter_loss(
             config.splitter, config.val_fraction, self.num_classes,
             validation_logits_V=self.splitter(features_V, torch.softmax(logits_V, dim=1), labels_V),
@@ -80,7 +80,7 @@ class SplitterTraining:
         for start in range(0, len(self.labels), SCORE_ROWS):
             part = slice(start, start + SCORE_ROWS)
             features = record.tensors["features"][part].float()
-            parts.append(torch.sigmoid(self.splitter(features, torch.softmax(head(features), 1), self.labels[part])))
+            parts.append(torch.sigmoid(self.splitter(features, record.probabilities(head, part), self.labels[part])))
         p_train = torch.where(record.tensors["has_features"], torch.cat(parts), torch.nan)
         return torch.where(self.pins == 0, p_train, (self.pins == 1).float()) if with_pins else p_train
 

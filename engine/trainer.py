@@ -54,11 +54,11 @@ class Trainer:
             torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
             self.classifier = ClassifierTraining(config, data.num_classes, image_size, self.device)
             num_features = self.model.head.in_features
+            self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
                                        self.device) if config.weight_source in ("features", "loss") else None
-            self.splitting = SplitterTraining(config, num_features, data, self.device) \
+            self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device) \
                 if config.validation_source == "learned" else None
-        self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
         self.groups = roles.rotation_groups(data.num_train, config.num_rotation_groups or 1,
                                             stream(config.seed, "rotation"))
         self.class_weights = torch.from_numpy(roles.class_weights(
@@ -247,7 +247,7 @@ class Trainer:
                 self.best.consider(epoch, float(is_right[self.epoch_roles.routed[rows]].mean()), self.model)
             if self.splitting and not self.epoch_roles.is_finish:
                 known = self.record.tensors["has_features"] & to_device(self.active, self.device)
-                self.splitting.observe_heldout(logits, features, labels, known.nonzero().squeeze(1))
+                self.splitting.observe_heldout(logits, self.record.kept(features), labels, known.nonzero().squeeze(1))
         if not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
             self.record.count_routes(to_device(self.epoch_roles.routed, self.device))
         # While the run finishes the splitter's last word stands: it would now judge features of samples trained on.

@@ -114,3 +114,35 @@ def test_bimodality_is_sarles_coefficient():
 @pytest.mark.parametrize("values", [[], [np.nan], [0.3], [0.3] * 9])
 def test_values_that_do_not_differ_have_no_heaps(values):
     assert bimodality(np.array(values)) == 0.0
+
+
+def test_wide_features_are_kept_as_a_projection_that_keeps_their_angles_and_with_their_predictions():
+    num, wide = 60, 700
+    record = SignalRecord(num, 3, wide, torch.device("cpu"))
+    assert record.num_kept == 128 and record.tensors["features"].shape == (num, 128)
+    generator = torch.Generator().manual_seed(1)
+    centres = torch.randn(6, wide, generator=generator)
+    features = centres.repeat(10, 1) + 0.7 * torch.randn(num, wide, generator=generator)
+    logits, labels = torch.randn(num, 3, generator=generator), torch.arange(num) % 3
+    record.observe_training(torch.arange(num), logits, features, labels, torch.zeros(num), torch.ones(num),
+                            torch.zeros(num, dtype=torch.bool))
+    unit = torch.nn.functional.normalize
+    exact, kept = unit(features) @ unit(features).T, unit(record.tensors["features"].float())
+    assert float((exact - kept @ kept.T).abs().mean()) < 0.1
+    head = torch.nn.Linear(wide, 3)
+    torch.testing.assert_close(record.probabilities(head, torch.tensor([5, 2])), torch.softmax(logits[[5, 2]], 1),
+                               rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(record.kept(features), record.tensors["features"])
+    record.observe_heldout(torch.tensor([4]), logits[[7]], features[[7]], labels[[7]], 1)
+    assert torch.equal(record.tensors["logits"][4], record.tensors["logits"][7])
+    again = SignalRecord(num, 3, wide, torch.device("cpu"))
+    assert torch.equal(again.projection, record.projection), "a resumed run projects alike"
+
+
+def test_features_that_are_not_wide_are_kept_and_read_by_the_head_as_it_is_now():
+    record, head = SignalRecord(4, 2, 3, torch.device("cpu")), torch.nn.Linear(3, 2)
+    features = torch.randn(4, 3)
+    record.observe_heldout(torch.arange(4), torch.zeros(4, 2), features, torch.zeros(4, dtype=torch.int64), 1)
+    assert record.projection is None and "logits" not in record.tensors
+    torch.testing.assert_close(record.probabilities(head, slice(1, 3)), torch.softmax(head(features[1:3]), 1),
+                               rtol=1e-2, atol=1e-2)

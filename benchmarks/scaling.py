@@ -1,0 +1,81 @@
+"""What MOLERE costs over plain training as samples, batches and classes grow; and the size of what is kept a sample.
+
+    python benchmarks/scaling.py [--pairs 3] [--set name=value]
+
+Random pixels of 16 pixels' side and the network tiny, so that what is not the classifier weighs most: the ratios are
+worse than those of epoch_cost.py by design. One table: samples (at batches of 128, 10 classes), batch sizes, classes.
+Then bytes of the record in memory and of an epoch's history on disk for a million samples, by formula and by making
+them. Prints tables and writes JSON to --out.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from benchmarks.epoch_cost import prepared, synthetic, timed
+from engine.config import RunConfig
+from engine.memory import keep_freed_memory
+from engine.networks import make_classifier
+from engine.rundir import HISTORY_DTYPE
+from engine.signals import SignalRecord
+
+CASES = ([(num, 128, 10) for num in (1_000, 4_000, 16_000, 64_000)]
+         + [(8_000, size, 10) for size in (32, 512)] + [(8_000, 128, classes) for classes in (2, 100, 1_000)])
+MILLION = 1_000_000
+
+
+def ratio(num: int, batch_size: int, num_classes: int, pairs: int, settings: list[str]) -> dict[str, float]:
+    data = synthetic(num, 16, num_classes)
+    base = {"epochs": pairs + 4, "warmup_fraction": 1 / (pairs + 4), "finish_fraction": 0.0, "embedding": "none",
+            "network": "tiny", "batch_size": batch_size}
+    (erm, first), (molere, _) = (prepared(RunConfig.from_settings([f"method={m}", *settings], **base), data)
+                                 for m in ("erm", "molere"))
+    found = [[timed(lambda t=t, e=first + pair: t.run_epoch(e, lambda *_: None), erm.device)[0] for t in (erm, molere)]
+             for pair in range(pairs)]
+    ratios = [b / a for a, b in found]
+    return {"samples": num, "batch_size": batch_size, "classes": num_classes, "ratio": statistics.median(ratios),
+            "low": min(ratios), "high": max(ratios), "erm_seconds": statistics.median(a for a, _ in found)}
+
+
+def kept(network: str, side: int, num_classes: int) -> dict[str, float]:
+    """MiB that a record of a million samples takes in memory, and 50 epochs of history on disk."""
+    num_features = make_classifier(network, num_classes, side).head.in_features
+    record = SignalRecord(MILLION, num_classes, num_features, torch.device("cpu"))
+    size = sum(t.numel() * t.element_size() for t in record.tensors.values())
+    return {"network": network, "features": num_features, "record_mib": size / 2**20,
+            "history_mib": 50 * MILLION * HISTORY_DTYPE.itemsize / 2**20}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("scaling.json"))
+    args = parser.parse_args()
+    keep_freed_memory()
+    hardware = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    print(f"{hardware}; random 16-pixel images, network tiny, {args.pairs} interleaved epochs")
+    rows, sizes = [], []
+    for case in CASES:
+        rows.append(ratio(*case, args.pairs, args.settings))
+        r = rows[-1]
+        print(f"{r['samples']:7,} samples, batches of {r['batch_size']:4.0f}, {r['classes']:5,} classes: ratio "
+              f"{r['ratio']:.2f} ({r['low']:.2f} to {r['high']:.2f}), plain epoch {r['erm_seconds']:.2f} s", flush=True)
+    for network, side in (("small", 32), ("resnet18", 224), ("resnet50", 224)):
+        sizes.append(kept(network, side, 14))
+        s = sizes[-1]
+        print(f"a million samples, {network} ({s['features']:.0f} features), 14 classes: record {s['record_mib']:.0f} "
+              f"MiB in memory, history of 50 epochs {s['history_mib']:.0f} MiB on disk")
+    args.out.write_text(json.dumps({"hardware": hardware, "rows": rows, "kept": sizes}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
