@@ -21,7 +21,7 @@ import psutil
 import torch
 
 from engine import checkpoint, embed, ranks
-from engine.config import ConfigError, RunConfig
+from engine.config import CLOSED_FORMS, ConfigError, RunConfig
 from engine.data import load_dataset
 from engine.manifest import (
     DECISIONS_NAME,
@@ -41,7 +41,6 @@ from engine.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.trainer import Trainer
 
 TINY_IMAGE_SIZE = 16
-CLOSED_FORMS = ("last_layer_centred", "last_layer")
 
 
 def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None) -> RunDir:

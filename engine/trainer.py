@@ -19,7 +19,7 @@ from engine.batches import ImageStore, augment, epoch_order, to_device
 from engine.best import BestEpoch
 from engine.checkpoint import CheckpointError
 from engine.classifier_training import STEPS_UNSEEN, ClassifierTraining
-from engine.config import RunConfig
+from engine.config import CLOSED_FORMS, RunConfig
 from engine.data import Dataset
 from engine.losses import cross_entropy
 from engine.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
@@ -81,7 +81,6 @@ class Trainer:
         if first_step == 0:
             self.start_epoch(epoch)
         order, pool = self._order(epoch), self._validation_pool()
-
         for step in range(first_step, self.num_steps):
             self._step(epoch, step, order, pool)
             if (step + 1) % STEPS_UNSEEN == 0:
@@ -222,10 +221,9 @@ class Trainer:
         """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
         idx = roles.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
-        needs_pass = self.weighting is not None and self.weighting.sees_record
+        needs_pass = config.hypergradient in CLOSED_FORMS or (self.weighting is not None and self.weighting.sees_record)
         images = self.store.batch(idx[ranks.part(len(idx))])
-        return validation_batch(self.model, images, self.labels[to_device(idx, self.device)],
-                                needs_pass or config.hypergradient in ("last_layer", "last_layer_centred"))
+        return validation_batch(self.model, images, self.labels[to_device(idx, self.device)], needs_pass)
 
     def _weigh(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:
         """Weights (B,) with a gradient to the reweighter, which is shown the validation gradient shown_CD."""
@@ -255,8 +253,7 @@ class Trainer:
         if self.weighting and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
             self.record.average_weights(AVERAGE_DECAY)
         if self.best and epoch == self.config.epochs:
-            # Last, since the signals of an epoch are those of its own classifier.
-            self.best.restore(self.model)
+            self.best.restore(self.model)  # last: the signals of an epoch are those of its own classifier
 
     @property
     def model(self) -> Classifier:
