@@ -59,7 +59,7 @@ class SignalRecord:
     def kept(self, features_BD: Tensor) -> Tensor:
         """What is kept of features: themselves, or their projection, (B, K) float16."""
         features_BD = features_BD.detach()
-        return (features_BD if self.projection is None else features_BD @ self.projection).to(torch.float16)
+        return _half(features_BD if self.projection is None else features_BD @ self.projection)
 
     def probabilities(self, head: nn.Linear, rows: Tensor | slice) -> Tensor:
         """The classifier's last known predictions of rows, (R, C) float32: by its head as it is now, or where features
@@ -72,7 +72,7 @@ class SignalRecord:
         self.tensors["features"][rows_B] = self.kept(features_BD)
         self.tensors["has_features"][rows_B] = True
         if self.projection is not None:
-            self.tensors["logits"][rows_B] = logits_BC.detach().to(torch.float16)
+            self.tensors["logits"][rows_B] = _half(logits_BC.detach())
 
     def start_epoch(self) -> None:
         """Weights and who was seen belong to one epoch; the rest stays as last known."""
@@ -200,6 +200,13 @@ class SignalRecord:
         for name in ("sample_id", "role", "why", "predicted_label", "suggested_label"):
             frame[name] = frame[name].astype("string")
         return frame
+
+
+def _half(values: Tensor) -> Tensor:
+    """float16, at most its largest: a classifier of few steps may give thousands in evaluation mode, and infinite
+    features have neither neighbours nor a score."""
+    largest = torch.finfo(torch.float16).max
+    return values.clamp(-largest, largest).to(torch.float16)
 
 
 def effective_sample_size(weights: np.ndarray) -> float | None:

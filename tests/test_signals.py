@@ -146,3 +146,10 @@ def test_features_that_are_not_wide_are_kept_and_read_by_the_head_as_it_is_now()
     assert record.projection is None and "logits" not in record.tensors
     torch.testing.assert_close(record.probabilities(head, slice(1, 3)), torch.softmax(head(features[1:3]), 1),
                                rtol=1e-2, atol=1e-2)
+
+
+def test_what_is_kept_is_finite_however_large_features_are():
+    record, rows = SignalRecord(2, 3, 300, torch.device("cpu")), torch.arange(2)
+    record.observe_heldout(rows, torch.full((2, 3), 1e6), torch.full((2, 300), 1e6), torch.zeros(2, dtype=torch.int64),
+                           1)
+    assert record.tensors["features"].isfinite().all() and record.tensors["logits"].isfinite().all()
