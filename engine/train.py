@@ -168,7 +168,9 @@ def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
 def _follow(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     """Train as a rank that writes nothing; what the first rank was asked or failed at ends this one as well."""
     try:
-        _run(config, project, run, Follower())
+        # torchrun sends its signal to all; the first rank's cancel then reaches this one between two steps.
+        with cancel_on_signals(lambda: None, signal.SIGTERM):
+            _run(config, project, run, Follower())
     except Cancelled:
         pass
     except ranks.FirstFailed as failure:

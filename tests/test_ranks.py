@@ -96,6 +96,31 @@ def test_a_killed_process_is_started_anew_and_the_run_ends_as_if_nothing_had_bee
     pd.testing.assert_frame_equal(cut.read_signals(), RunDir.of(project, "whole").read_signals(), check_exact=True)
 
 
+@pytest.mark.parametrize("how", ["cancel", "signal"])
+def test_a_cancel_ends_all_processes_and_one_alone_may_go_on(project, how):
+    asked = RunDir.of(project, f"asked-{how}")
+    process = subprocess.Popen(command(project, asked.name, "epochs=500", num_ranks=2, method="erm"), cwd=ROOT,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while not ((asked.path / "metrics.jsonl").exists() and len(asked.read_metrics()) >= 2):
+        assert time.monotonic() < deadline, "it never trained"
+        time.sleep(0.05)
+    asked.request_cancel() if how == "cancel" else process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert asked.read_status()["state"] == "cancelled", said
+    assert how == "signal" or process.returncode == 0, said
+    num = len(asked.read_metrics())
+    assert 2 <= num < 500
+    again = subprocess.Popen([sys.executable, "-m", "engine", "train", str(project), "--resume", asked.name], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while len(asked.read_metrics()) < num + 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    again.terminate()
+    again.wait(timeout=60)
+    assert len(asked.read_metrics()) >= num + 3 and asked.read_status()["state"] == "cancelled"
+
+
 @pytest.mark.parametrize(("method", "extra", "words"), [
     ("rho", (), "several processes train methods of one training"),
     ("molere", ("reweighter.hypergradient=jvp",), "several processes need a hypergradient of last_layer_centred")])
