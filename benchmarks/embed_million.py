@@ -60,7 +60,7 @@ def main() -> None:
     rng = np.random.default_rng(1)
     compared = np.sort(rng.choice(args.num, min(args.compared, args.num), replace=False))
     began = time.monotonic()
-    full = embed._fitted(features[compared], 0, False)
+    full = embed._fitted(features[compared], 0)
     full_seconds = time.monotonic() - began
     at = rng.choice(len(compared), min(args.sampled, len(compared)), replace=False)
     rows = compared[at]

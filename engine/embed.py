@@ -92,11 +92,11 @@ def project(features_ND: np.ndarray, method: str, seed: int, on_message: Say) ->
 
 
 def _umap(features_ND: np.ndarray, seed: int, on_message: Say) -> np.ndarray:
-    num, is_on_gpu = len(features_ND), torch.cuda.is_available() and importlib.util.find_spec("cuml") is not None
-    if num <= MAX_FITTED or is_on_gpu:
-        return _waited(lambda: _fitted(features_ND, seed, is_on_gpu), "UMAP", on_message)
+    num = len(features_ND)
+    if num <= MAX_FITTED:
+        return _waited(lambda: _fitted(features_ND, seed), "UMAP", on_message)
     chosen = np.sort(np.random.default_rng(seed).choice(num, MAX_FITTED, replace=False))
-    placed = _waited(lambda: _fitted(features_ND[chosen], seed, False),
+    placed = _waited(lambda: _fitted(features_ND[chosen], seed),
                      f"UMAP of {MAX_FITTED:,} of {num:,} samples", on_message)
     xy = np.empty((num, 2), dtype=np.float32)
     xy[chosen] = placed
@@ -105,12 +105,13 @@ def _umap(features_ND: np.ndarray, seed: int, on_message: Say) -> np.ndarray:
     return xy
 
 
-def _fitted(features_MD: np.ndarray, seed: int, is_on_gpu: bool) -> np.ndarray:
-    module = importlib.import_module("cuml" if is_on_gpu else "umap")
+def _fitted(features_MD: np.ndarray, seed: int) -> np.ndarray:
+    from umap import UMAP
+
     with warnings.catch_warnings():
         # UMAP warns that a seed makes it single-threaded, which is the price we chose.
         warnings.simplefilter("ignore")
-        return np.asarray(module.UMAP(n_neighbors=NUM_NEIGHBOURS, metric="cosine", random_state=seed).fit_transform(
+        return np.asarray(UMAP(n_neighbors=NUM_NEIGHBOURS, metric="cosine", random_state=seed).fit_transform(
             features_MD), dtype=np.float32)
 
 
