@@ -227,7 +227,7 @@ def _common(a: RunDir, b: RunDir) -> pd.DataFrame:
 
 
 def _config(run: RunDir) -> RunConfig:
-    return RunConfig.from_dict(run.read_config()["config"])
+    return RunConfig.of_run(run.read_config()["config"])
 
 
 def _seen_splits(run: RunDir) -> set[str]:

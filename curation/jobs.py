@@ -118,7 +118,7 @@ def config_of(run: RunDir) -> RunConfig:
     """The run's settings: of its config.json, or of the request while it has not begun. Raises ConfigError."""
     if run.exists():
         values: Any = run.read_config().get("config")
-        return RunConfig.from_dict(values)
+        return RunConfig.of_run(values)
     return RunConfig.from_dict(json.loads((run.path / REQUEST_NAME).read_text()))
 
 

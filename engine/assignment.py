@@ -74,11 +74,17 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
         is_free = (data.pins == 0) & (True if eligible is None else eligible)
         if previous:
             keys = np.where(previous.routed, keys - config.splitter.hysteresis, keys)
-        asked = roles.candidates(keys, data.train_labels, active, is_free, config.val_fraction) | (data.pins == -1)
-        neighbours = roles.same_class_neighbours(record.tensors["features"].cpu().numpy(), data.train_labels,
-                                                 active & has_features, config.splitter.num_neighbors, asked)
-        routing = roles.route(keys, data.train_labels, active, data.pins, fraction=config.val_fraction,
-                              is_eligible_N=eligible, neighbours_Nk=neighbours, coverage=config.splitter.coverage)
+        features, times = record.tensors["features"].cpu().numpy(), roles.CANDIDATES
+        while True:
+            asked = roles.candidates(keys, data.train_labels, active, is_free, config.val_fraction, times)
+            asked |= data.pins == -1
+            neighbours = roles.same_class_neighbours(features, data.train_labels, active & has_features,
+                                                     config.splitter.num_neighbors, asked)
+            routing = roles.route(keys, data.train_labels, active, data.pins, fraction=config.val_fraction,
+                                  is_eligible_N=eligible, neighbours_Nk=neighbours, coverage=config.splitter.coverage)
+            if not (routing.kept_by_coverage & ~asked).any():
+                break
+            times *= 4  # coverage passed over so many that it came to samples whose neighbours it does not know
     else:
         routing = _pinned_only(data, active)
     resting = np.zeros(data.num_train, dtype=bool)

@@ -1,5 +1,6 @@
 """Batches of decoded images on the training device: gathered, normalised, augmented. Decodes nothing."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,10 +41,16 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
+@functools.cache
+def _channel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, (1, 3, 1, 1), made once a device: to make them at each batch is to wait for a GPU there."""
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (CHANNEL_MEAN, CHANNEL_STD))
+    return mean, std
+
+
 def normalize(images: Tensor) -> Tensor:
     """uint8 (B, 3, S, S) -> float32, channels last, with ImageNet's channel mean and deviation taken out."""
-    mean = torch.tensor(CHANNEL_MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(CHANNEL_STD, device=images.device).view(1, 3, 1, 1)
+    mean, std = _channel_statistics(images.device)
     return ((images.float() / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

@@ -28,7 +28,8 @@ class ClassifierTraining:
         model = make_classifier(config.network, num_classes, image_size, config.weights)
         # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
         self.model: Classifier = ranks.synchronized(model, device).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model.is_mixed = {"auto": device.type == "cuda"}.get(config.precision, config.precision == "bfloat16")
+        is_native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        self.model.is_mixed = config.precision == "bfloat16" or (config.precision == "auto" and is_native)
         self.forward = torch.compile(self.model, fullgraph=True) if config.is_compiled else ranks.wrapped(
             self.model, device)
         """Images (B, 3, S, S) of this rank's part -> logits (B, C), features (B, D), with gradients over all ranks."""

@@ -30,6 +30,8 @@ VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "pro
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
 WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
+BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32"}
+"""What runs did by settings that came later."""
 DEFAULT_CLASS_BALANCE = 0.5
 """Of the methods that learn weights on class-stratified validation (benchmarks/LOG.md)."""
 PROXY_VALUES = ("confidence", "meta_margin")
@@ -161,7 +163,8 @@ class RunConfig:
     device: str = setting("auto", "Where to train. auto: cuda, then mps, then cpu.", choices=DEVICES)
     precision: str = setting(
         "auto", "Arithmetic of the classifier's backbone. bfloat16: mixed (autocast), master weights, head, losses and "
-        "hypergradients in float32. auto: bfloat16 on CUDA, float32 elsewhere.", choices=PRECISIONS, advanced=True)
+        "hypergradients in float32. auto: bfloat16 on GPUs that have it, float32 elsewhere.", choices=PRECISIONS,
+        advanced=True)
     is_compiled: bool = setting(
         False, "Compile the classifier's training forward and backward with torch.compile, as one graph. Takes a while "
         "first, needs a C++ compiler or Triton, and goes without torchrun.", advanced=True)
@@ -241,6 +244,12 @@ class RunConfig:
     def from_dict(cls, values: dict[str, Any]) -> "RunConfig":
         """Build from a dict as to_dict gives it. Raises ConfigError for an unknown key or a bad value."""
         return typing.cast(RunConfig, build(cls, values, ""))
+
+    @classmethod
+    def of_run(cls, values: dict[str, Any]) -> "RunConfig":
+        """The config that a run or a row of a study was written with, perhaps by older code: settings that it lacks
+        are what that code did, not today's defaults. Raises ConfigError as from_dict does."""
+        return cls.from_dict(BEFORE_THERE_WERE | values if isinstance(values, dict) else values)
 
     @classmethod
     def from_settings(cls, settings: list[str], **given: Any) -> "RunConfig":

@@ -37,8 +37,7 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     data, method = trainer.data, trainer.config.embedding
     if method == "none":
         return
-    on_message("features")
-    _, features = trainer.predict(data.train_idx)
+    _, features = trainer.predict(data.train_idx)  # every rank its part, before anybody may give up
     if not ranks.is_first():
         return
     features_ND = features.float().cpu().numpy()

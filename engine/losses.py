@@ -36,7 +36,9 @@ def balanced_generalized_cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> T
         forces_B = 1.0 - GCE_POWER * losses_B
         num_classes = logits_BC.shape[1]
         sums_C = forces_B.new_zeros(num_classes).index_add_(0, labels_B, forces_B)
-        means_C = sums_C / torch.bincount(labels_B, minlength=num_classes).clamp(min=1)
+        # Not bincount, which waits for a GPU to tell how long its result is.
+        sizes_C = torch.zeros_like(sums_C).index_add_(0, labels_B, torch.ones_like(forces_B))
+        means_C = sums_C / sizes_C.clamp(min=1.0)
         constants_C = (forces_B.mean() / means_C.clamp(min=1e-6)).clamp(1.0 / LARGEST_BALANCE, LARGEST_BALANCE)
     return constants_C[labels_B] * losses_B
 

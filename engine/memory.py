@@ -6,6 +6,8 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """mallopt's parameters (malloc.h)."""
 LARGEST = 2**31 - 1
+OLD_LARGEST = 32 * 2**20
+"""What older versions of glibc accept as the threshold above which memory is mapped, and so given back."""
 
 
 def keep_freed_memory() -> None:
@@ -16,6 +18,6 @@ def keep_freed_memory() -> None:
     """
     if sys.platform.startswith("linux"):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(M_MMAP_THRESHOLD, LARGEST)
+        # Where none is accepted the other must not be set: it would freeze the threshold at 128 KiB.
+        if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, size) for size in (LARGEST, OLD_LARGEST)):
             mallopt(M_TRIM_THRESHOLD, LARGEST)

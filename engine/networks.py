@@ -57,8 +57,9 @@ class SmallBackbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = images
         for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            is_folding = not self.training and not torch.is_grad_enabled()  # the fold passes no gradient on
             # In place: normalisation's backward needs its input, not its output.
-            x = F.relu(norm(conv(x)) if self.training else _folded(conv, norm, x), inplace=True)
+            x = F.relu(_folded(conv, norm, x) if is_folding else norm(conv(x)), inplace=True)
             if layer in (1, 3) and x.shape[-1] >= 4:
                 x = F.max_pool2d(x, 2)
         return x.mean((2, 3))

@@ -8,6 +8,7 @@ torchrun there is one rank, and everything here is the identity. B rows of a bat
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psutil
@@ -15,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+LONGEST_WAIT = timedelta(hours=12)
+"""Of the others while the first rank decodes a project's images; torch's own, 30 minutes, ends that."""
 Value = TypeVar("Value")
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -36,7 +39,8 @@ def joined(device: str) -> Iterator[None]:
     # The store outlives a restart, and with it the addresses of the processes that are gone.
     attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
     own = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
-    dist.init_process_group("cpu:gloo,cuda:nccl" if is_cuda else "gloo", store=own, rank=rank, world_size=num_ranks)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if is_cuda else "gloo", store=own, rank=rank, world_size=num_ranks,
+                            timeout=LONGEST_WAIT)
     try:
         yield
     finally:

@@ -110,20 +110,20 @@ def label_margins(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
 
 
 CANDIDATES = 4
-"""Times its quota: so many of the hardest of a class are looked at by coverage; further down it never had to look."""
+"""Times its quota: so many of the hardest of a class are looked at by coverage first."""
 MAX_COMPARED = 20_000
 """Members of a class, evenly drawn, among which neighbours are looked for."""
 
 
 def candidates(keys_N: np.ndarray, labels_N: np.ndarray, is_active_N: np.ndarray, is_free_N: np.ndarray,
-               fraction: float) -> np.ndarray:
-    """Who may come to be routed, (N,) bool: of the free of each class those with the lowest keys, CANDIDATES times the
-    class's quota. Not the samples without a finite key."""
+               fraction: float, times: int) -> np.ndarray:
+    """Who may come to be routed, (N,) bool: of the free of each class those with the lowest keys, `times` the class's
+    quota. Not the samples without a finite key."""
     found = np.zeros(len(keys_N), dtype=bool)
     for c in np.unique(labels_N[is_active_N]):
         members = is_active_N & (labels_N == c)
         rows = np.flatnonzero(members & is_free_N & np.isfinite(keys_N))
-        num = CANDIDATES * class_quota(int(members.sum()), fraction)
+        num = times * class_quota(int(members.sum()), fraction)
         found[rows[np.argsort(keys_N[rows], kind="stable")[:num]]] = True
     return found
 

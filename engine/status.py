@@ -26,7 +26,7 @@ class Status:
 
     def __init__(self, run: RunDir, config: RunConfig) -> None:
         now = time.time()
-        self.run, self.last_check = run, 0.0
+        self.run, self.last_check, self.is_signalled = run, 0.0, False
         self.lock = threading.Lock()
         self.values: dict[str, Any] = {
             "state": "running", "stage": "starting", "message": "", "epoch": 0, "num_epochs": config.epochs, "step": 0,
@@ -42,11 +42,17 @@ class Status:
     def tick(self, **values: Any) -> None:
         """Between two steps: keep the values and, ten times a second at most, look for a cancel (raises Cancelled)."""
         self.values |= values
+        if self.is_signalled:
+            raise Cancelled
         now = time.monotonic()
         if now - self.last_check > CANCEL_SECONDS:
             self.last_check = now
             if self.run.is_cancel_requested():
                 raise Cancelled
+
+    def signal(self) -> None:
+        """The next tick raises Cancelled. Unlike a request in the run's folder it ends with this process."""
+        self.is_signalled = True
 
     def progress(self, done: int, total: int, stage: str) -> None:
         """A stage that counts up, such as decoding images."""

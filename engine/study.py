@@ -108,13 +108,13 @@ def _keep_decisions(project: Path, study: StudyDir, arm: Arm) -> tuple[Path, str
 def is_current(study: StudyDir, task: Task) -> bool:
     """True if the row on disk is of a finished run under the task's config, decisions and manifest.
 
-    Configs are compared as configs: a setting that is new since the row was written had its default then.
+    Configs are compared as configs: what a setting that is new since did then, RunConfig.of_run says.
     """
     row = study.read_row(task.arm, task.seed)
     if row is None or row["state"] != "done":
         return False
     try:
-        row_config = RunConfig.from_dict(row["config"]).to_dict()
+        row_config = RunConfig.of_run(row["config"]).to_dict()
     except ConfigError:
         return False
     return {name: row[name] for name in task.depends_on} | {"config": row_config} == task.depends_on

@@ -75,7 +75,7 @@ def resume(project: Path, name: str) -> RunDir:
     run = RunDir.of(project, name)
     if run.read_config() and run.read_status()["state"] == "done":
         return run
-    with ranks.joined(RunConfig.from_dict(run.read_config()["config"]).device):
+    with ranks.joined(RunConfig.of_run(run.read_config()["config"]).device):
         return _together(run, lambda: _go_on(Path(project), run), project)
 
 
@@ -85,9 +85,8 @@ def _go_on(project: Path, run: RunDir) -> None:
     if status["state"] == "running" and status["is_alive"] and status["pid"] != os.getpid():
         raise RunDirError(f"one process trains a run; {run.name!r} is running as pid {status['pid']}; cancel it first")
     _refuse_changed_data(project, run.name, document)
-    if ranks.is_restart():
-        run.clear_cancel()  # torchrun's own signal to the processes it stopped, not a person's
-    drop_old_cancel(run.path)
+    if not ranks.is_restart():  # a request that a restart finds was made while it trained, and holds
+        drop_old_cancel(run.path)
     run.log("resumed")
 
 
@@ -100,7 +99,7 @@ def _together(run: RunDir, begin: Callable[[], None], project: Path) -> RunDir:
             begin()
 
         ranks.first(begin_alone)
-        return _carry_out(RunConfig.from_dict(run.read_config()["config"]), Path(project), run)
+        return _carry_out(RunConfig.of_run(run.read_config()["config"]), Path(project), run)
 
 
 def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
@@ -148,7 +147,7 @@ def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
         return _follow(config, project, run)
     status = Status(run, config)
     run.log(f"{config.method} on {project.name}, seed {config.seed}, {config.epochs} epochs, pid {os.getpid()}")
-    with cancel_on_signals(run.request_cancel, signal.SIGTERM), status.heartbeat():
+    with cancel_on_signals(status.signal, signal.SIGTERM), status.heartbeat():
         try:
             status.update(device=str(pick_device(config.device)))
             _run(config, project, run, status)
@@ -167,15 +166,13 @@ def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
 
 def _follow(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     """Train as a rank that writes nothing; what the first rank was asked or failed at ends this one as well."""
-    try:
-        # torchrun sends its signal to all; the first rank's cancel then reaches this one between two steps.
-        with cancel_on_signals(lambda: None, signal.SIGTERM):
+    # torchrun sends its signal to all; the first rank's cancel then reaches this one between two steps.
+    with cancel_on_signals(lambda: None, signal.SIGTERM), contextlib.suppress(Cancelled):
+        try:
             _run(config, project, run, Follower())
-    except Cancelled:
-        pass
-    except ranks.FirstFailed as failure:
-        if failure.kind != Cancelled.__name__:
-            raise
+        except ranks.FirstFailed as failure:
+            if failure.kind != Cancelled.__name__:
+                raise
     return run
 
 
@@ -290,7 +287,7 @@ def embed_again(project: Path, name: str, method: str, on_message: Callable[[str
     run = RunDir.of(project, name)
     document = run.read_config()
     _refuse_changed_data(project, name, document)
-    config = RunConfig.from_dict(document["config"] | {"embedding": method})
+    config = RunConfig.of_run(document["config"] | {"embedding": method})
     state = checkpoint.load_newest(run.checkpoint_dir)
     if state is None:
         raise RunDirError(f"a map needs a trained classifier; {name!r} has no checkpoint; resume it first")

@@ -89,6 +89,13 @@ def test_coverage_leaves_neighbours_in_training():
     assert current.coverage == 1.0
 
 
+def test_coverage_looks_as_far_down_as_it_must():
+    """Beyond the first 4 x quota: each routed sample forbids the five on both sides of it."""
+    current = roles_of(splitter={"coverage": 0.0, "num_neighbors": 10})
+    assert rows(current.routed) == [0, 6, 12, 18]
+    assert rows(current.kept_by_coverage) == [r for r in range(18) if r % 6]
+
+
 def test_samples_without_features_are_not_routed():
     assert rows(roles_of(record=make_record(featured=range(3, NUM))).routed) == [3, 4, 5, 6]
     assert rows(roles_of(record=make_record(featured=(20, 30))).routed) == [20, 30], "not even to fill the quota"

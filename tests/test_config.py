@@ -192,3 +192,14 @@ def test_classes_weigh_by_their_size_where_validation_asks_for_each_alike(given,
 def test_class_balance_is_refused_where_weights_leave_it_no_place(method):
     with pytest.raises(ConfigError, match="class_balance"):
         RunConfig.from_dict({"method": method, "class_balance": 0.5})
+
+
+def test_what_a_run_of_older_code_lacks_is_what_that_code_did():
+    document = RunConfig(method="molere").to_dict()
+    assert RunConfig.of_run(document) == RunConfig(method="molere")
+    for name in ("class_balance", "precision"):
+        del document[name]
+    old = RunConfig.of_run(document)
+    assert old.class_exponent == 0.0 and old.precision == "float32" and old != RunConfig(method="molere")
+    with pytest.raises(ConfigError):
+        RunConfig.of_run(None)  # type: ignore[arg-type]

@@ -1,7 +1,10 @@
 """Neighbours against brute force; maps are deterministic and place like by like."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from engine import embed
 
@@ -76,3 +79,22 @@ def test_who_waits_may_give_up_and_hears_of_failures():
 
 def test_too_few_samples_for_umap_fall_back_to_pca():
     assert embed.project(np.eye(5, dtype=np.float32), "umap", 0, print)[1] == "pca"
+
+
+def test_a_cancel_while_a_run_reports_leaves_no_rank_alone_in_a_prediction():
+    """Every rank predicts its part; one that gives up before leaves the others waiting."""
+    seen = []
+
+    class Trainer:
+        config, data = SimpleNamespace(embedding="umap", seed=0), SimpleNamespace(train_idx=np.arange(30))
+
+        def predict(self, idx):
+            seen.append(len(idx))
+            return None, torch.randn(30, 4)
+
+    def give_up(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed.embed_run(Trainer(), None, give_up)
+    assert seen == [30]

@@ -198,8 +198,8 @@ def vision_transformer() -> Classifier:
 
 
 @pytest.mark.parametrize(("mode", "nearness"), [
-    ("jvp", 1.0 - 1e-9), ("finite_difference", 0.999), ("last_layer", 0.3), ("last_layer_centred", -1.0)])
-def test_every_mode_goes_through_a_vision_transformer(mode, nearness):
+    ("jvp", 1.0 - 1e-9), ("finite_difference", 0.999), ("last_layer", 0.3)])
+def test_a_vision_transformer_goes_through_each_mode_nearly_as_exactly(mode, nearness):
     problem = MetaProblem(
         model=vision_transformer(), images_B=torch.randn(6, 3, 16, 16, dtype=torch.float64),
         labels_B=torch.arange(6) % 3, weights_B=torch.ones(6, dtype=torch.float64),

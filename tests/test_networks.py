@@ -21,7 +21,10 @@ def test_evaluation_folds_normalisation_into_convolutions_and_changes_nothing():
     for layer, (conv, norm) in enumerate(zip(backbone.convs, backbone.norms, strict=True)):
         x = F.relu(norm(conv(x)))
         x = F.max_pool2d(x, 2) if layer in (1, 3) else x
-    torch.testing.assert_close(backbone(images), x.mean((2, 3)))
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(images), x.mean((2, 3)))
+    backbone(images).sum().backward()
+    assert all(p.grad is not None for p in backbone.parameters()), "nobody is cut off where a gradient is asked for"
 
 
 def test_mixed_precision_computes_the_backbone_in_bfloat16_and_returns_what_came_in():

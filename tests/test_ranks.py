@@ -17,6 +17,7 @@ from PIL import Image
 from engine import ranks
 from engine.batches import augment
 from engine.rundir import RunDir
+from engine.train import _go_on
 from tests.fakes import make_project
 
 SETTINGS = ("epochs=6", "batch_size=33", "warmup_fraction=0.3", "network=tiny", "embedding=none", "num_threads=1",
@@ -126,12 +127,23 @@ def test_a_cancel_ends_all_processes_and_one_alone_may_go_on(project, how):
     ("molere", ("reweighter.hypergradient=jvp",), "several processes need a hypergradient of last_layer_centred")])
 def test_what_processes_cannot_do_together_is_said_in_a_line(project, method, extra, words):
     done = run(project, f"refused-{method}", *extra, num_ranks=2, method=method)
-    assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr.split("torch/")[0]
+    assert done.returncode != 0 and any(line.startswith(f"error: {words}") for line in done.stderr.splitlines())
 
 
 def test_a_taken_name_is_refused_by_all(project):
     done = run(project, "erm-two", num_ranks=2, method="erm")
     assert done.returncode != 0 and "a new run needs a free name" in done.stderr
+
+
+@pytest.mark.parametrize("is_restart", [False, True])
+def test_a_cancel_holds_over_torchruns_restart_and_not_over_a_persons_resume(project, monkeypatch, is_restart):
+    asked = RunDir.of(project, "erm-one")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(int(is_restart)))
+    asked.request_cancel()
+    os.utime(asked.path / "cancel", (1, 1))
+    _go_on(project, asked)
+    assert asked.is_cancel_requested() == is_restart
+    asked.clear_cancel()
 
 
 def test_alone_everything_is_the_identity():

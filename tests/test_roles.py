@@ -97,7 +97,7 @@ def test_candidates_are_the_hardest_free_of_each_class():
     scores, labels, active, pins, rng = problem()
     scores[3], active[7] = np.nan, False
     is_free = rng.random(len(scores)) < 0.9
-    found = roles.candidates(scores, labels, active, is_free, 0.1)
+    found = roles.candidates(scores, labels, active, is_free, 0.1, 4)
     for c in range(4):
         members = active & (labels == c)
         rows = [i for i in np.flatnonzero(members & is_free) if not np.isnan(scores[i])]

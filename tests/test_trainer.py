@@ -519,3 +519,16 @@ def test_the_splitter_balances_over_the_active_whose_features_are_known_alone(lo
         logits, rows))
     run_epochs(trainer, range(2, 4))
     assert seen == set(np.flatnonzero(trainer.active))
+
+
+def test_precision_is_the_backbones_and_a_compiled_step_trains_alike(data, monkeypatch):
+    """A stand-in compiler that takes the graph apart and runs it as it is: what is tested is the wiring."""
+    compiled, real = [], torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **options: compiled.append(options) or real(
+        model, backend="eager", **options))
+    trainers = [run_epochs(Trainer(config_of(is_compiled=c, precision=p), data), range(1, 4))
+                for c, p in ((False, "auto"), (True, "float32"), (False, "bfloat16"))]
+    plain, fast, mixed = trainers
+    assert compiled == [{"fullgraph": True}] and [t.model.is_mixed for t in trainers] == [False, False, True]
+    torch.testing.assert_close(dict(fast.model.state_dict()), dict(plain.model.state_dict()), rtol=1e-3, atol=1e-4)
+    assert not same_parameters(mixed, plain)

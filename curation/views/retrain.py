@@ -59,7 +59,7 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
                     "The run has not started yet; retrain once it has.")
         state.link_to("train", "Go to Train")
         return
-    config = RunConfig.from_dict(run.read_config()["config"])
+    config = RunConfig.of_run(run.read_config()["config"])
     found = changes(read_decisions(run.decisions_path), project.ledger().state())
     st.markdown(f"A new run with the settings of **{state.plain(run.name)}** ({METHODS[config.method].title}, "
                 f"{config.epochs} epochs, seed {config.seed}), on the decisions in force now. Compared with what "
