@@ -9,8 +9,6 @@ evenly, on the same samples. Prints a table and writes JSON to --out.
 
 import argparse
 import json
-import os
-import platform
 import resource
 import sys
 import time
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 from sklearn.manifold import trustworthiness
 
+from benchmarks.epoch_cost import hardware
 from engine import embed
 
 
@@ -66,15 +65,15 @@ def main() -> None:
     rows = compared[at]
     ours = trustworthiness(features[rows], xy[rows], n_neighbors=15, metric="cosine")
     theirs = trustworthiness(features[rows], full[at], n_neighbors=15, metric="cosine")
-    hardware = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    about = hardware(torch.device("cpu"))
     longest = max(b[1] - a[1] for a, b in zip(stages, stages[1:], strict=False))
-    print(f"\n{hardware}; {args.num:,} x {args.dims}, {len(np.unique(cluster))} clusters")
+    print(f"\n{about}; {args.num:,} x {args.dims}, {len(np.unique(cluster))} clusters")
     print(f"neighbours {neighbours:.0f} s, map {seconds - neighbours:.0f} s, together {seconds / 60:.1f} min; peak "
           f"memory {peak:.1f} GiB, of which features {features.nbytes / 2**30:.2f}; longest silence {longest:.1f} s")
     print(f"trustworthiness on {len(rows):,}: {ours:.3f}; full UMAP of {len(compared):,} ({full_seconds:.0f} s): "
           f"{theirs:.3f}")
     args.out.write_text(json.dumps({
-        "hardware": hardware, "num": args.num, "dims": args.dims, "neighbours_seconds": neighbours,
+        "hardware": about, "num": args.num, "dims": args.dims, "neighbours_seconds": neighbours,
         "seconds": seconds, "peak_gib": peak, "longest_silence_seconds": longest, "trustworthiness": ours,
         "full_umap": {"num": len(compared), "seconds": full_seconds, "trustworthiness": theirs}}, indent=1))
 

@@ -141,70 +141,80 @@ def memory_of(plan: str, config: RunConfig, data: Dataset) -> int:
     return peak_bytes(device) - before
 
 
+def hardware(device: torch.device) -> str:
+    """One line: on what a figure was taken."""
+    shown = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
+    return f"{platform.machine()}, {shown}, {torch.get_num_threads()} threads, torch {torch.__version__}, {device}"
+
+
+def interleaved(configs: dict[str, RunConfig], data: Dataset, pairs: int) -> dict[str, list[tuple[float, float]]]:
+    """Wall and CPU seconds of an epoch, `pairs` of each plan, all plans in turn."""
+    trainers = {name: prepared(config, data) for name, config in configs.items() if name != REFERENCE}
+    reference = UnrolledMetaWeightNet(configs[REFERENCE], data) if REFERENCE in configs else None
+    erm = trainers["erm"][0]
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in configs}
+    for pair in range(pairs):
+        for name, (trainer, first) in trainers.items():
+            times[name].append(timed(lambda t=trainer, e=first + pair: t.run_epoch(e, lambda *_: None), erm.device))
+        if reference:
+            wall, cpu = timed(lambda: [reference.step() for _ in range(REFERENCE_STEPS)], erm.device)
+            scale = erm.num_steps / REFERENCE_STEPS
+            times[REFERENCE].append((wall * scale, cpu * scale))
+        print(f"pair {pair + 1} of {pairs}", file=sys.stderr, flush=True)
+    return times
+
+
+def row(plan: str, times: dict[str, list[tuple[float, float]]], memory: dict[str, int]) -> dict[str, object]:
+    ratios = [[a[i] / b[i] for a, b in zip(times[plan], times["erm"], strict=True)] for i in (0, 1)]
+    figures = {f"{name}_ratio{end}": of(values) for name, values in zip(("wall", "cpu"), ratios, strict=True)
+               for end, of in (("", statistics.median), ("_low", min), ("_high", max))}
+    return {"plan": plan, "wall_seconds": statistics.median(t[0] for t in times[plan]), **figures,
+            "memory_bytes": memory.get(plan), "memory_ratio": memory[plan] / memory["erm"] if memory else None}
+
+
+def show(rows: list[dict[str, object]]) -> None:
+    print(f"{'plan':36s} {'median s':>9s} {'wall ratio':>11s} {'(range)':>14s} {'CPU ratio':>10s} {'(range)':>14s} "
+          f"{'memory':>8s} {'ratio':>6s}")
+    for r in rows:
+        used = "" if r["memory_bytes"] is None else f"{r['memory_bytes'] / 2**20:5.0f}MiB {r['memory_ratio']:6.2f}"
+        print(f"{r['plan']:36s} {r['wall_seconds']:9.2f} {r['wall_ratio']:11.3f} "
+              f"({r['wall_ratio_low']:.2f} to {r['wall_ratio_high']:.2f}) {r['cpu_ratio']:9.3f} "
+              f"({r['cpu_ratio_low']:.2f} to {r['cpu_ratio_high']:.2f}) {used}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path, nargs="?")
     parser.add_argument("--synthetic", help="samples, side, classes; instead of a project")
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--plans", default="molere,molere jvp every 16,molere jvp,molere unroll,lrw_random,"
-                        "meta_weight_net,reference", help="any of " + ", ".join(PLANS) + ", reference")
+    parser.add_argument("--plans", default="molere,molere jvp,molere unroll,reference",
+                        help="any of " + ", ".join(PLANS) + ", reference")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("epoch_cost.json"))
     args = parser.parse_args()
     keep_freed_memory()
-
-    names = ["erm", *(n for n in args.plans.split(",") if n not in ("erm", "reference"))]
-    has_reference = "reference" in args.plans.split(",")
     base = {"epochs": args.pairs + 4, "warmup_fraction": 1 / (args.pairs + 4), "finish_fraction": 0.0,
             "embedding": "none"}
+    plans = [REFERENCE if name == "reference" else name for name in args.plans.split(",") if name != "erm"]
+    configs = {plan: RunConfig.from_settings([*PLANS.get(plan, "method=erm").split(), *args.settings], **base)
+               for plan in ("erm", *plans)}
     data = synthetic(*map(int, args.synthetic.split(","))) if args.synthetic else load_dataset(
         args.project, read_decisions(args.project / DECISIONS_NAME), None, lambda *_: None)
-
-    def config_of(plan: str) -> RunConfig:
-        return RunConfig.from_settings([*PLANS.get(plan, "method=erm").split(), *args.settings], **base)
-
     if args.memory_of:
-        print(memory_of(args.memory_of, config_of(args.memory_of), data))
+        print(memory_of(args.memory_of, configs[args.memory_of], data))
         return
-    plans = [*names, *([REFERENCE] if has_reference else [])]
     memory = {} if args.no_memory else {plan: int(subprocess.run(
         [sys.executable, *sys.argv, "--memory-of", plan], check=True, capture_output=True, text=True).stdout)
-        for plan in plans}
-    trainers = {name: prepared(config_of(name), data) for name in names}
-    reference = UnrolledMetaWeightNet(config_of(REFERENCE), data) if has_reference else None
-    device = trainers["erm"][0].device
-    times: dict[str, list[tuple[float, float]]] = {plan: [] for plan in plans}
-    for pair in range(args.pairs):
-        for name, (trainer, first) in trainers.items():
-            times[name].append(timed(lambda t=trainer, e=first + pair: t.run_epoch(e, lambda *_: None), device))
-        if reference:
-            wall, cpu = timed(lambda: [reference.step() for _ in range(REFERENCE_STEPS)], device)
-            scale = trainers["erm"][0].num_steps / REFERENCE_STEPS
-            times[REFERENCE].append((wall * scale, cpu * scale))
-        print(f"pair {pair + 1} of {args.pairs}", file=sys.stderr, flush=True)
-    shown = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
-    hardware = f"{platform.machine()}, {shown}, {torch.get_num_threads()} threads, torch {torch.__version__}, {device}"
-    rows = []
-    for plan in plans:
-        ratios = [[a[i] / b[i] for a, b in zip(times[plan], times["erm"], strict=True)] for i in (0, 1)]
-        rows.append({
-            "plan": plan, "wall_seconds": statistics.median(t[0] for t in times[plan]),
-            **{f"{name}_ratio{end}": of(values) for name, values in zip(("wall", "cpu"), ratios, strict=True)
-               for end, of in (("", statistics.median), ("_low", min), ("_high", max))},
-            "memory_bytes": memory.get(plan), "memory_ratio": memory[plan] / memory["erm"] if memory else None})
-    setting = f"{data.num_train} samples of {data.images.shape[-1]} pixels, network {trainers['erm'][0].config.network}"
-    print(f"{hardware}; {setting}, {args.pairs} interleaved epochs each; images a second of erm "
-          f"{data.num_train / rows[0]['wall_seconds']:.0f}")
-    print(f"{'plan':36s} {'median s':>9s} {'wall ratio':>11s} {'(range)':>14s} {'CPU ratio':>10s} {'(range)':>14s} "
-          f"{'memory':>8s} {'ratio':>6s}")
-    for r in rows:
-        used = f"{r['memory_bytes'] / 2**20:5.0f}MiB {r['memory_ratio']:6.2f}" if memory else ""
-        print(f"{r['plan']:36s} {r['wall_seconds']:9.2f} {r['wall_ratio']:11.3f} "
-              f"({r['wall_ratio_low']:.2f} to {r['wall_ratio_high']:.2f}) {r['cpu_ratio']:9.3f} "
-              f"({r['cpu_ratio_low']:.2f} to {r['cpu_ratio_high']:.2f}) {used}")
-    args.out.write_text(json.dumps({"hardware": hardware, "setting": setting, "settings": args.settings,
+        for plan in configs}
+    times = interleaved(configs, data, args.pairs)
+    rows = [row(plan, times, memory) for plan in configs]
+    about = hardware(pick_device(configs["erm"].device))
+    setting = f"{data.num_train} samples of {data.images.shape[-1]} pixels, network {configs['erm'].network}"
+    print(f"{about}; {setting}, {args.pairs} interleaved epochs each")
+    show(rows)
+    args.out.write_text(json.dumps({"hardware": about, "setting": setting, "settings": args.settings,
                                     "pairs": args.pairs, "rows": rows}, indent=2))
 
 

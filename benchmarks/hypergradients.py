@@ -13,8 +13,6 @@ and writes JSON to --out.
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -25,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
+from benchmarks.epoch_cost import hardware
 from engine import roles
 from engine.config import HYPERGRADIENTS, RunConfig
 from engine.data import load_dataset
@@ -94,15 +93,14 @@ def main() -> None:
         trainer.run_epoch(epoch, lambda *_: None)
         if epoch in (first, (first + last) // 2, last):
             rows += measure(trainer, epoch, args.batches)
-    hardware = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch " \
-               f"{torch.__version__}"
-    print(f"{hardware}; {args.project.name}, network {config.network}, batches of {config.batch_size}, "
+    about = hardware(trainer.device)
+    print(f"{about}; {args.project.name}, network {config.network}, batches of {config.batch_size}, "
           f"{config.reweighter.val_batch_size} validation samples; {args.batches} batches at each epoch")
     print(f"{'epoch':>5s} {'mode':20s} {'cosine with unroll':>22s} {'with unroll of the pool':>25s} {'ms':>8s}")
     for r in rows:
         print(f"{r['epoch']:5d} {r['mode']:20s} {r['cosine']:14.3f} +- {r['cosine_sd']:.3f} "
               f"{r['cosine_to_pool']:17.3f} +- {r['cosine_to_pool_sd']:.3f} {1000 * float(str(r['seconds'])):8.1f}")
-    args.out.write_text(json.dumps({"hardware": hardware, "project": args.project.name, "settings": args.settings,
+    args.out.write_text(json.dumps({"hardware": about, "project": args.project.name, "settings": args.settings,
                                     "batches": args.batches, "rows": rows}, indent=1))
 
 

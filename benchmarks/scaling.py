@@ -10,8 +10,6 @@ them. Prints tables and writes JSON to --out.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 from pathlib import Path
@@ -20,10 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from benchmarks.epoch_cost import prepared, synthetic, timed
+from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
 from engine.config import RunConfig
 from engine.memory import keep_freed_memory
 from engine.networks import make_classifier
+from engine.prediction import pick_device
 from engine.rundir import HISTORY_DTYPE
 from engine.signals import SignalRecord
 
@@ -61,8 +60,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("scaling.json"))
     args = parser.parse_args()
     keep_freed_memory()
-    hardware = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    print(f"{hardware}; random 16-pixel images, network tiny, {args.pairs} interleaved epochs")
+    about = hardware(pick_device("auto"))
+    print(f"{about}; random 16-pixel images, network tiny, {args.pairs} interleaved epochs")
     rows, sizes = [], []
     for case in CASES:
         rows.append(ratio(*case, args.pairs, args.settings))
@@ -74,7 +73,7 @@ def main() -> None:
         s = sizes[-1]
         print(f"a million samples, {network} ({s['features']:.0f} features), 14 classes: record {s['record_mib']:.0f} "
               f"MiB in memory, history of 50 epochs {s['history_mib']:.0f} MiB on disk")
-    args.out.write_text(json.dumps({"hardware": hardware, "rows": rows, "kept": sizes}, indent=1))
+    args.out.write_text(json.dumps({"hardware": about, "rows": rows, "kept": sizes}, indent=1))
 
 
 if __name__ == "__main__":

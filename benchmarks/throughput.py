@@ -11,8 +11,6 @@ Prints a table and writes JSON to --out.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 from pathlib import Path
@@ -21,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from benchmarks.epoch_cost import prepared, synthetic, timed
+from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
 from engine.config import RunConfig
 from engine.losses import cross_entropy
 from engine.memory import keep_freed_memory
@@ -77,9 +75,8 @@ def main() -> None:
             rates[name].append(data.num_train / timed(lambda t=t, e=first + pair: t.run_epoch(e, lambda *_: None),
                                                       device)[0])
     waits = waits_in_steps(trainers["molere"][0], trainers["molere"][1] + args.pairs) if device.type == "cuda" else None
-    shown = torch.cuda.get_device_name() if device.type == "cuda" else f"{os.cpu_count()} cores"
-    hardware = f"{platform.machine()}, {shown}, torch {torch.__version__}, {device}"
-    print(f"{hardware}; {args.network}, {args.synthetic}, batches of {trainer.config.batch_size}, {args.pairs} pairs")
+    about = hardware(device)
+    print(f"{about}; {args.network}, {args.synthetic}, batches of {trainer.config.batch_size}, {args.pairs} pairs")
     rows = []
     for name, found in rates.items():
         shares = [r / c for r, c in zip(found, rates["ceiling"], strict=True)]
@@ -88,7 +85,7 @@ def main() -> None:
         print(f"{name:8s} {rows[-1]['images_per_second']:10.0f} images/s  {rows[-1]['share']:.3f} of the ceiling "
               f"({min(shares):.2f} to {max(shares):.2f})")
     print("waits in ten steps:", waits if waits is not None else "no GPU to count them on")
-    args.out.write_text(json.dumps({"hardware": hardware, "network": args.network, "data": args.synthetic,
+    args.out.write_text(json.dumps({"hardware": about, "network": args.network, "data": args.synthetic,
                                     "settings": args.settings, "rows": rows, "waits": waits}, indent=1))
 
 
