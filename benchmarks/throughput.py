@@ -47,8 +47,7 @@ def waits_in_steps(trainer: Trainer, epoch: int, num_steps: int = 10) -> dict[st
     order, pool = trainer._order(epoch), trainer._validation_pool()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
-        for step in range(num_steps):
-            trainer._step(epoch, step, order, pool)
+        list(trainer._steps(epoch, order, pool, range(num_steps)))
     return {event.key: event.count for event in profile.key_averages() if event.key in WAITS}
 
 

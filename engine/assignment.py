@@ -74,7 +74,7 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
         is_free = (data.pins == 0) & (True if eligible is None else eligible)
         if previous:
             keys = np.where(previous.routed, keys - config.splitter.hysteresis, keys)
-        features, times = record.tensors["features"].cpu().numpy(), roles.CANDIDATES
+        features, times = record.features(slice(None)).cpu().numpy(), roles.CANDIDATES
         while True:
             asked = roles.candidates(keys, data.train_labels, active, is_free, config.val_fraction, times)
             asked |= data.pins == -1

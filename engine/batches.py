@@ -1,7 +1,9 @@
 """Batches of decoded images on the training device: gathered, normalised, augmented. Decodes nothing."""
 
 import functools
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -11,6 +13,10 @@ from torch.nn import functional as F
 CHANNEL_MEAN = (0.485, 0.456, 0.406)
 CHANNEL_STD = (0.229, 0.224, 0.225)
 """ImageNet's, so that pretrained weights see what they were trained on; any constant does for the rest."""
+
+
+AHEAD = 2
+"""Batches gathered while the device works on one."""
 
 
 class ImageStore:
@@ -28,11 +34,38 @@ class ImageStore:
             return normalize(self.resident[to_device(idx, self.device)])
         return normalize(to_device(self.images[idx], self.device))
 
-    def batches(self, idx: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """(positions in idx, images) over all of idx, in order."""
-        for start in range(0, len(idx), batch_size):
-            positions = np.arange(start, min(start + batch_size, len(idx)))
-            yield positions, self.batch(idx[positions])
+    def ahead(self, batches: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        """`batch` of each, in order. Images that are not resident are read, and copied to the device, by a thread that
+        is up to AHEAD batches before."""
+        if self.resident is not None:
+            yield from map(self.batch, batches)
+            return
+        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+        def gathered(idx: np.ndarray) -> tuple[Tensor, torch.cuda.Event | None]:
+            with torch.cuda.stream(stream):  # no effect without a stream
+                return to_device(self.images[idx], self.device), stream.record_event() if stream else None
+
+        def taken(future: Future[tuple[Tensor, torch.cuda.Event | None]]) -> Tensor:
+            images, is_there = future.result()
+            if is_there:
+                current = torch.cuda.current_stream(self.device)
+                current.wait_event(is_there)
+                images.record_stream(current)
+            return normalize(images)
+
+        waiting: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for idx in batches:
+                waiting.append(pool.submit(gathered, idx))
+                if len(waiting) > AHEAD:
+                    yield taken(waiting.popleft())
+            while waiting:
+                yield taken(waiting.popleft())
+
+    def batches(self, idx: np.ndarray, batch_size: int) -> Iterator[Tensor]:
+        """Images over all of idx, in order."""
+        return self.ahead(idx[start:start + batch_size] for start in range(0, len(idx), batch_size))
 
 
 def to_device(array: np.ndarray, device: torch.device) -> Tensor:

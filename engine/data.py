@@ -1,40 +1,16 @@
-"""Manifest -> decoded images and labels. Decodes each image once into a uint8 cache.
+"""Manifest -> decoded images and labels.
 
 Does not decide roles and does not change labels beyond applying the decisions file.
 """
 
-import json
-import os
-import re
-import shutil
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 
-from engine.manifest import (
-    MANIFEST_NAME,
-    ManifestError,
-    file_digest,
-    image_root,
-    read_info,
-    read_manifest,
-    resolve_image,
-)
-from engine.rundir import write_atomic
-
-MAX_NATIVE_SIZE = 224
-CHUNK = 1024
-GROUND = (226, 232, 230)
-"""What shows through transparency: the ground on which thumbnails show it to people."""
-
-Progress = Callable[[int, int], None]
+from engine.image_cache import Progress, decode_images, native_size
+from engine.manifest import ManifestError, image_root, read_info, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,113 +122,3 @@ def _apply_decisions(decisions: pd.DataFrame, rows: pd.DataFrame, train_idx: np.
         raise ManifestError(f"a relabel must name one of the project's classes; got {name!r}; undo that decision")
     labels[train_idx[at[has_label]]] = codes
     return pins, excluded, notes
-
-
-def native_size(rows: pd.DataFrame, root: Path) -> int:
-    """The median longer side of up to 64 images spread over the data, at most 224 pixels, at least 8."""
-    sides = []
-    for row in np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int):
-        try:
-            with _open(rows, row, root) as image:
-                sides.append(max(image.size))
-        except Exception:  # decoding says which and why; one picture must not end the run
-            continue
-    if not sides:
-        raise ManifestError(f"images must be readable; none of {min(64, len(rows))} tried under {root} is; check root")
-    return int(np.clip(np.median(sides), 8, MAX_NATIVE_SIZE))
-
-
-def _open(rows: pd.DataFrame, row: int, root: Path) -> Image.Image:
-    """Open (not decode) the image of a manifest row, from its bytes or its path."""
-    if "image" in rows and rows["image"].iloc[row] is not None:
-        value: Any = rows["image"].iloc[row]
-        if value.get("bytes"):
-            return Image.open(BytesIO(value["bytes"]))
-        return Image.open(resolve_image(root, value["path"]))
-    path = rows["path"].iloc[row]
-    if not isinstance(path, str):
-        raise ManifestError("a sample must have a path or an image; got neither")
-    return Image.open(resolve_image(root, path))
-
-
-def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
-                  progress: Progress) -> tuple[np.ndarray, dict[int, str]]:
-    """All images as (M, 3, size, size) uint8, from the project's cache or decoded into it; {row: reason} of bad ones.
-
-    The cache is keyed by the manifest's digest and the size, and appears under its name only once complete.
-    """
-    folder = project / "cache" / f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}"
-    if not (folder / "bad.json").exists():
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        _drop_dead_partials(folder)
-        partial.mkdir(parents=True, exist_ok=True)
-        try:
-            _decode_into(partial, rows, root, size, progress)
-            if not (folder / "bad.json").exists():  # another run may have decoded the same meanwhile
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    bad = {int(k): v for k, v in json.loads((folder / "bad.json").read_text()).items()}
-    if bad:  # files may have been mended since
-        images = np.load(folder / "images.npy", mmap_mode="r+")
-        still = {row: reason for row in bad if (reason := _decode_row(images, row, rows, root))}
-        if still != bad:
-            images.flush()
-            text, bad = json.dumps(still), still
-            write_atomic(folder / "bad.json", lambda path: path.write_text(text))
-    return np.load(folder / "images.npy", mmap_mode="r"), bad
-
-
-def _drop_dead_partials(folder: Path) -> None:
-    """Remove what killed processes left half decoded."""
-    for left in folder.parent.glob(f".{folder.name}.*.tmp"):
-        pid = re.fullmatch(r"\..*\.(\d+)\.tmp", left.name)
-        if pid and not Path(f"/proc/{pid[1]}").exists() and Path("/proc").exists():
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _decode_into(folder: Path, rows: pd.DataFrame, root: Path, size: int, progress: Progress) -> None:
-    shape = (len(rows), 3, size, size)
-    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    bad: dict[int, str] = {}
-
-    def decode(row: int) -> None:
-        if reason := _decode_row(images, row, rows, root):
-            bad[row] = reason
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for start in range(0, len(rows), CHUNK):
-            list(pool.map(decode, range(start, min(start + CHUNK, len(rows)))))
-            progress(min(start + CHUNK, len(rows)), len(rows))
-    images.flush()
-    (folder / "bad.json").write_text(json.dumps(bad))
-
-
-def _decode_row(images: np.ndarray, row: int, rows: pd.DataFrame, root: Path) -> str:
-    """Decode one image into its place; the reason why it cannot be read, "" if it can."""
-    size = images.shape[-1]
-    try:
-        with _open(rows, row, root) as image:
-            rgb = _to_rgb(image)
-            if rgb.size != (size, size):
-                rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
-            images[row] = np.asarray(rgb).transpose(2, 0, 1)
-    except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
-        return f"unreadable image: {error}".replace("\n", " ")[:200]
-    return ""
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB as thumbnails show it to people: deep greys stretched to 8 bits, where a plain conversion would clip them to
-    white, and transparency over GROUND, where it would show whatever colour lies under it."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        low, high = float(values.min()), float(values.max())
-        if high > 255 and high > low:
-            values = (values - low) * (255.0 / (high - low))
-        return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        pixels = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", pixels.size, (*GROUND, 255)), pixels).convert("RGB")
-    return image.convert("RGB")

@@ -40,7 +40,7 @@ def predict(model: Classifier, store: ImageStore, idx: np.ndarray, sample_ids: n
     model.eval()
     size = CPU_EVAL_BATCH if store.device.type == "cpu" else EVAL_BATCH
     mine = idx[ranks.part(len(idx))]
-    passes = [model(images) for _, images in store.batches(mine, size)] or [model(store.batch(mine))]
+    passes = [model(images) for images in store.batches(mine, size)] or [model(store.batch(mine))]
     logits, features = (ranks.whole(torch.cat(parts), len(idx)) for parts in zip(*passes, strict=True))
     is_bad = ~torch.isfinite(logits).all(1).cpu().numpy()
     if is_bad.any():

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from engine.losses import cross_entropy, margins
 from engine.rundir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS
 
-MAX_KEPT = 128
+MAX_KEPT = 96
 """Numbers kept of a sample's features. Of wider ones a random projection (Johnson-Lindenstrauss: cosines to about
 1 / sqrt(MAX_KEPT)): 2,048 of a million samples are 4 GB, in memory and again in each checkpoint."""
+LEVELS = 127
+"""Each kept number is a whole one up to this, times its sample's own scale: a byte, at an error of at most 1/254 of the
+sample's largest."""
 
 
 class SignalRecord:
@@ -36,7 +39,8 @@ class SignalRecord:
             # This epoch's (or the last known) values.
             "margin": floats(nan), "loss": floats(nan), "weight": floats(nan), "p_train": floats(nan),
             "prediction": torch.full((num_samples,), -1, dtype=torch.int64, device=device),
-            "features": torch.zeros(num_samples, num_kept, dtype=torch.float16, device=device),
+            "features": torch.zeros(num_samples, num_kept, dtype=torch.int8, device=device),
+            "feature_scale": torch.zeros(num_samples, device=device),
             "has_features": torch.zeros(num_samples, dtype=torch.bool, device=device),
             # Totals over epochs.
             "margin_sum": floats(0.0), "train_epochs": counts(),
@@ -56,20 +60,25 @@ class SignalRecord:
         """Numbers kept of a sample's features, K <= D."""
         return self.tensors["features"].shape[1]
 
-    def kept(self, features_BD: Tensor) -> Tensor:
-        """What is kept of features: themselves, or their projection, (B, K) float16."""
-        features_BD = features_BD.detach()
-        return _half(features_BD if self.projection is None else features_BD @ self.projection)
+    def kept(self, features_BD: Tensor) -> tuple[Tensor, Tensor]:
+        """What is kept of features, themselves or their projection: (B, K) int8 and the scale (B,) float32 of each."""
+        features_BD = features_BD.detach().float()
+        values_BK = features_BD if self.projection is None else features_BD @ self.projection
+        scale_B = values_BK.abs().amax(1) / LEVELS
+        return (values_BK / scale_B.clamp(min=1e-30)[:, None]).round().to(torch.int8), scale_B
+
+    def features(self, rows: Tensor | slice) -> Tensor:
+        """The features that are kept of rows, (R, K) float32."""
+        return self.tensors["features"][rows] * self.tensors["feature_scale"][rows, None]
 
     def probabilities(self, head: nn.Linear, rows: Tensor | slice) -> Tensor:
         """The classifier's last known predictions of rows, (R, C) float32: by its head as it is now, or where features
         were projected by its head as it was when they were kept."""
-        logits = self.tensors["logits"][rows].float() if self.projection is not None else head(
-            self.tensors["features"][rows].float())
+        logits = self.tensors["logits"][rows].float() if self.projection is not None else head(self.features(rows))
         return torch.softmax(logits, dim=1)
 
     def _keep(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor) -> None:
-        self.tensors["features"][rows_B] = self.kept(features_BD)
+        self.tensors["features"][rows_B], self.tensors["feature_scale"][rows_B] = self.kept(features_BD)
         self.tensors["has_features"][rows_B] = True
         if self.projection is not None:
             self.tensors["logits"][rows_B] = _half(logits_BC.detach())
@@ -203,8 +212,7 @@ class SignalRecord:
 
 
 def _half(values: Tensor) -> Tensor:
-    """float16, at most its largest: a classifier of few steps may give thousands in evaluation mode, and infinite
-    features have neither neighbours nor a score."""
+    """float16, at most its largest: a classifier of few steps may give thousands in evaluation mode."""
     largest = torch.finfo(torch.float16).max
     return values.clamp(-largest, largest).to(torch.float16)
 

@@ -34,16 +34,16 @@ class SplitterTraining:
         self.pins = torch.from_numpy(data.pins).to(device)
         self.held: dict[str, Tensor] = {}
 
-    def observe_heldout(self, logits: Tensor, features: Tensor, labels: Tensor, rows: Tensor) -> None:
-        """Predictions (H, C), features (H, K) as the record keeps them and labels (H,) of the H samples held out of the
-        epoch that ends, and the rows of all active samples whose features are known: what the next steps draw from.
+    def observe_heldout(self, logits: Tensor, kept: tuple[Tensor, Tensor], labels: Tensor, rows: Tensor) -> None:
+        """Predictions (H, C), features as the record keeps them and labels (H,) of the H samples held out of the epoch
+        that ends, and the rows of all active samples whose features are known: what the next steps draw from.
 
         Held out means routed or resting: the resting ones are a random sample, without which the splitter would only
         ever learn about those it chose itself (and the guard let through). They are never read back after training on
         the sample, and cost nothing more.
         """
-        self.held = {"features": features, "logits": logits, "labels": labels,
-                     "rows": rows}
+        features, scale = kept
+        self.held = {"features": features, "scale": scale, "logits": logits, "labels": labels, "rows": rows}
 
     def step(self, head: nn.Linear, record: SignalRecord, rng: np.random.Generator) -> None:
         """One step, on samples held out in the epoch before and on a random batch of all active ones."""
@@ -51,10 +51,11 @@ class SplitterTraining:
         if not held:
             return
         val = to_device(rng.integers(0, len(held["labels"]), size=config.reweighter.val_batch_size), self.device)
-        features_V, logits_V, labels_V = held["features"][val].float(), held["logits"][val], held["labels"][val]
+        features_V = held["features"][val] * held["scale"][val, None]
+        logits_V, labels_V = held["logits"][val], held["labels"][val]
         num = len(held["rows"])
         rows_R = held["rows"][to_device(rng.integers(0, num, size=min(4 * config.batch_size, num)), self.device)]
-        labels_R, features_R = self.labels[rows_R], record.tensors["features"][rows_R].float()
+        labels_R, features_R = self.labels[rows_R], record.features(rows_R)
         with torch.no_grad():
             probs_R = record.probabilities(head, rows_R)
         loss = splitter_loss(
@@ -79,8 +80,8 @@ class SplitterTraining:
         parts = []
         for start in range(0, len(self.labels), SCORE_ROWS):
             part = slice(start, start + SCORE_ROWS)
-            features = record.tensors["features"][part].float()
-            parts.append(torch.sigmoid(self.splitter(features, record.probabilities(head, part), self.labels[part])))
+            probs = record.probabilities(head, part)
+            parts.append(torch.sigmoid(self.splitter(record.features(part), probs, self.labels[part])))
         p_train = torch.where(record.tensors["has_features"], torch.cat(parts), torch.nan)
         return torch.where(self.pins == 0, p_train, (self.pins == 1).float()) if with_pins else p_train
 

@@ -6,7 +6,7 @@ C classes, D features.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,8 +81,7 @@ class Trainer:
         if first_step == 0:
             self.start_epoch(epoch)
         order, pool = self._order(epoch), self._validation_pool()
-        for step in range(first_step, self.num_steps):
-            self._step(epoch, step, order, pool)
+        for step in self._steps(epoch, order, pool, range(first_step, self.num_steps)):
             if (step + 1) % STEPS_UNSEEN == 0:
                 self.check(epoch)
             on_step(step + 1, self.num_steps)
@@ -135,9 +134,8 @@ class Trainer:
 
     def role_codes(self, is_in_validation: np.ndarray) -> np.ndarray:
         """(N,) positions in ROLES of who is in validation by (N,) bool, in training, or excluded."""
-        codes: np.ndarray = np.where(is_in_validation, ROLES.index("validation"), ROLES.index("train"))
-        everybody: np.ndarray = np.where(self.active, codes, ROLES.index("excluded"))
-        return everybody
+        codes = np.where(is_in_validation, ROLES.index("validation"), ROLES.index("train"))
+        return np.asarray(np.where(self.active, codes, ROLES.index("excluded")))
 
     def _order(self, epoch: int) -> np.ndarray:
         """Training rows of this epoch's steps."""
@@ -154,15 +152,20 @@ class Trainer:
         pool = self.data.train_idx[routed | self.proxy.members if self.proxy else routed]
         return np.concatenate([pool, self.data.clean_idx]) if self.config.validation_source == "clean" else pool
 
-    def _step(self, epoch: int, step: int, order: np.ndarray, pool: np.ndarray) -> None:
-        """One classifier step; every Q steps also a reweighter and a splitter step."""
-        config, size = self.config, self.draw_size
-        rows = order[step * size:(step + 1) * size]
-        idx = self.data.train_idx[rows]
+    def _steps(self, epoch: int, order: np.ndarray, pool: np.ndarray, steps: Sequence[int]) -> Iterator[int]:
+        """Each step's number once it is done, while the images of the next are on their way."""
+        rows = [order[step * self.draw_size:(step + 1) * self.draw_size] for step in steps]
+        images = self.store.ahead(self.data.train_idx[rows_B[ranks.part(len(rows_B))]] for rows_B in rows)
+        for step, rows_B, images_B in zip(steps, rows, images, strict=True):
+            self._step(epoch, step, rows_B, images_B, pool)
+            yield step
+
+    def _step(self, epoch: int, step: int, rows: np.ndarray, images_B: Tensor, pool: np.ndarray) -> None:
+        """One classifier step; every Q steps also a reweighter and a splitter step. images_B: of this rank's part."""
+        config, idx = self.config, self.data.train_idx[rows]
         lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
         mine = ranks.part(len(rows))  # of the batch, what goes through the classifier here
-        images_B = augment(self.store.batch(idx[mine]), self.augment, stream(config.seed, "augment", epoch, step),
-                           len(rows), mine)
+        images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows), mine)
         labels_B = self.labels[to_device(idx, self.device)]
 
         self.model.train()
@@ -278,10 +281,8 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""
         state: dict[str, Any] = {name: module.state_dict() for name, module in self._modules.items()}
-        state["record"], state["totals"] = self.record.tensors, self.totals
-        if self.roles is not None:
-            state["roles"] = self.roles.state_dict()
-        return state
+        state |= {"record": self.record.tensors, "totals": self.totals}
+        return state | ({"roles": self.roles.state_dict()} if self.roles is not None else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises CheckpointError for a state that other code wrote."""
@@ -296,5 +297,3 @@ class Trainer:
         self.totals = {k: v.to(self.device) for k, v in state["totals"].items()}
         if "roles" in state:
             self.roles = EpochRoles.of_state(state["roles"])
-
-

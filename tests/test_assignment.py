@@ -27,7 +27,8 @@ def make_record(known=range(NUM), featured=range(NUM)) -> SignalRecord:
     """Features along a circle, so that neighbours are the rows beside; held-out predictions support every label."""
     record = SignalRecord(NUM, 2, 2, torch.device("cpu"))
     angle = torch.arange(NUM) * 2 * torch.pi / NUM
-    record.tensors["features"] = torch.stack([angle.cos(), angle.sin()], dim=1).half()
+    record.tensors["features"] = (127 * torch.stack([angle.cos(), angle.sin()], dim=1)).round().to(torch.int8)
+    record.tensors["feature_scale"].fill_(1 / 127)
     record.tensors["has_features"][list(featured)] = True
     record.tensors["heldout_probs"][list(known), 0] = 1.0
     record.tensors["heldout_weight"][list(known)] = 1.0

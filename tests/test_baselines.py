@@ -206,7 +206,7 @@ def test_each_step_trains_on_the_highest_reducible_losses_of_its_candidates(data
                   reversed(list(zip(rows, losses.tolist(), strict=True)))}  # of two occurrences the first counts
         expected = sorted(scores, key=lambda row: scores[row], reverse=True)[:8]
         trainer.record.start_epoch()
-        trainer._step(1, step, order, trainer._validation_pool())
+        list(trainer._steps(1, order, trainer._validation_pool(), [step]))
         assert set(np.flatnonzero(trainer.record.tensors["seen"].numpy())) == set(expected)
         assert (trainer.record.tensors["weight"].numpy()[expected] == 1).all()
         naive(images[sorted(rows.tolist().index(row) for row in expected)])
@@ -372,7 +372,7 @@ def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_wei
     slopes = np.array([(loss_after(1 + 1e-4 * unit) - loss_after(1 - 1e-4 * unit)) / 2e-4 for unit in np.eye(16)])
     expected = np.maximum(0, -slopes)
     assert 0 < (expected == 0).sum() < 16
-    trainer._step(1, 0, order, pool)
+    list(trainer._steps(1, order, pool, [0]))
     weights = trainer.record.tensors["weight"][torch.from_numpy(order[:16])].double().numpy()
     np.testing.assert_allclose(weights, expected / expected.mean(), rtol=1e-2, atol=1e-3)
     # The step descends that weighted loss.
@@ -403,7 +403,7 @@ def test_a_meta_margin_looks_ahead_of_the_step_with_its_momentum(data, monkeypat
     trainer, seen = Trainer(config_of(method="fsr", proxy_value="meta_margin"), data), []
     trainer.start_epoch(1)
     order, pool = trainer._order(1), trainer._validation_pool()
-    trainer._step(1, 0, order, pool)
+    list(trainer._steps(1, order, pool, [0]))
     model, idx = copy.deepcopy(trainer.model).train(), data.train_idx[order[16:32]]
     past = [trainer.classifier.optimizer.state[p]["momentum_buffer"].double().numpy().copy() for p in
             trainer.model.head.parameters()]
@@ -414,7 +414,7 @@ def test_a_meta_margin_looks_ahead_of_the_step_with_its_momentum(data, monkeypat
     after = mean_loss(w - 0.9 * trainer.config.lr * past[0], b - 0.9 * trainer.config.lr * past[1], features,
                       data.labels[idx])
     monkeypatch.setattr(fsr.ProxyBuffer, "observe", lambda self, rows, values: seen.append((rows, values)))
-    trainer._step(1, 1, order, pool)
+    list(trainer._steps(1, order, pool, [1]))
     (rows, values), = seen
     expected = dict(zip(order[16:32], mean_loss(weight, bias, features, data.labels[idx]) - after, strict=True))
     np.testing.assert_allclose(values.numpy(), [expected[int(row)] for row in rows], rtol=1e-3, atol=1e-5)

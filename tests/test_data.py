@@ -1,14 +1,20 @@
 """Decoding, the image cache, augmentation and decisions on small files."""
 
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
-from engine import data as module
-from engine.batches import augment, normalize
-from engine.data import decode_images, load_dataset
+from engine import image_cache as module
+from engine.batches import AHEAD, ImageStore, augment, normalize
+from engine.data import load_dataset
+from engine.image_cache import decode_images
 from engine.manifest import ManifestError, image_root, read_decisions, read_info, read_manifest
 from tests.fakes import make_project, write_manifest
 
@@ -28,7 +34,7 @@ def test_images_are_decoded_once_and_exactly(tmp_path, monkeypatch):
     for i in (0, 7, len(rows) - 1):
         expected = np.asarray(Image.open(project / "images" / rows["path"][i]).convert("RGB")).transpose(2, 0, 1)
         assert (first.images[i] == expected).all()
-    monkeypatch.setattr(module, "_decode_into", None)
+    monkeypatch.setattr(module, "_decode_row", None)
     assert (load(project).images == first.images).all(), "the second time comes from the cache"
 
 
@@ -48,16 +54,103 @@ def test_another_size_is_cropped_square_and_cached_apart(tmp_path):
     assert len(list((project / "cache").iterdir())) == 2
 
 
-def test_an_interrupted_decoding_leaves_no_cache_behind(tmp_path):
+def decoded_rows(monkeypatch) -> list[int]:
+    """The rows that are decoded from now on."""
+    decode, seen = module._decode_row, []
+    monkeypatch.setattr(module, "_decode_row", lambda images, row, *rest: seen.append(row) or decode(images, row,
+                                                                                                     *rest))
+    return seen
+
+
+def cached(project) -> Path:
+    (folder,) = (project / "cache").iterdir()
+    return folder
+
+
+def test_an_interrupted_decoding_goes_on_where_it_was(tmp_path, monkeypatch):
     project = make_project(tmp_path / "p", num_train=20)
+    monkeypatch.setattr(module, "CHUNK", 8)
+    seen = decoded_rows(monkeypatch)
 
     def stop(done, total):
-        raise KeyboardInterrupt
+        if done >= 16:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         load_dataset(project, read_decisions(project / "none"), None, stop)
-    assert list((project / "cache").iterdir()) == []
-    assert load(project).num_train == 20
+    assert sorted(seen) == list(range(16))
+    with open(cached(project) / "journal.jsonl", "a") as file:
+        file.write('{"start": 16, "dig')  # killed in the middle of a line
+    seen.clear()
+    images = load(project).images.copy()
+    assert sorted(seen) == list(range(16, len(images)))
+    shutil.rmtree(project / "cache")
+    assert (load(project).images == images).all()
+
+
+def test_a_damaged_cache_is_found_by_its_digest_and_that_part_decoded_again(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p", num_train=20)
+    monkeypatch.setattr(module, "CHUNK", 8)
+    before = load(project).images.copy()
+    path = cached(project) / "images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    seen = decoded_rows(monkeypatch)
+    assert (load(project).images == before).all() and set(seen) == set(range(len(before) // 8 * 8, len(before)))
+    seen.clear()
+    path.write_bytes(content[:-5])
+    assert (load(project).images == before).all() and set(seen) == set(range(len(before) // 8 * 8, len(before)))
+    seen.clear()
+    path.write_bytes(content[3:])
+    assert (load(project).images == before).all() and sorted(seen) == list(range(len(before))), "no array: all anew"
+    seen.clear()
+    load(project)
+    assert seen == []
+
+
+def test_of_a_large_cache_chunks_all_over_it_are_verified(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p", num_train=20, size=16)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    load(project)
+    monkeypatch.setattr(module, "VERIFIED_BYTES", 3 * 2 * 3 * 16 * 16)  # three chunks' worth
+    digest, looked = module._digest, []
+    monkeypatch.setattr(module, "_digest", lambda images, start: looked.append(start) or digest(images, start))
+    num = len(load(project).images)
+    assert 2 <= len(looked) <= 3 and looked[0] == 0 and looked[-1] >= num // 2
+
+
+def test_a_second_process_waits_for_the_first_and_reports_its_progress(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p", num_train=20, size=16)
+    monkeypatch.setattr(module, "CHUNK", 8)
+    expected = load(project).images.copy()
+    journal = cached(project) / "journal.jsonl"
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:2]))
+    holder, waited = os.open(cached(project), os.O_RDONLY), []
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    seen = decoded_rows(monkeypatch)
+
+    def progress(done, total):
+        waited.append((done, len(seen)))
+        if len(waited) == 2:
+            fcntl.flock(holder, fcntl.LOCK_UN)
+
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    images = load_dataset(project, read_decisions(project / "none"), None, progress).images
+    os.close(holder)
+    assert waited[:2] == [(16, 0), (16, 0)] and (images == expected).all() and min(seen) == 16
+
+
+def test_a_large_jpeg_is_decoded_to_what_shrinking_the_whole_gives(tmp_path):
+    y, x = np.mgrid[:640, :640] / 640.0
+    pixels = np.stack([x, y, (np.sin(6 * x) + np.cos(9 * y)) / 4 + 0.5], 2)
+    whole = Image.fromarray((255 * pixels).astype(np.uint8))
+    project = pictures_project(tmp_path, {"large.jpg": whole, "grey.jpg": whole.convert("L")}, quality=95)
+    images = load(project).images
+    assert images.shape[-1] == 16
+    for row, mode in enumerate(("RGB", "L")):
+        small = whole.convert(mode).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC)
+        assert np.abs(images[row].astype(int) - np.asarray(small).transpose(2, 0, 1)).max() <= 6
 
 
 def test_images_outside_the_root_and_broken_ones_are_bad_and_the_rest_loads(tmp_path):
@@ -178,24 +271,6 @@ def test_a_picture_too_large_to_open_is_left_out_like_any_broken_one(tmp_path, m
     assert "decompression bomb" in data.notes[0]
 
 
-def test_two_runs_that_decode_at_once_share_whichever_is_done_first(tmp_path, monkeypatch):
-    project = make_project(tmp_path / "p", num_train=20, size=16)
-    decode, calls = module._decode_into, []
-
-    def other_first(folder, *rest):
-        decode(folder, *rest)
-        if not calls:
-            calls.append(folder)
-            monkeypatch.setattr(module.os, "getpid", lambda: 1)  # another process decodes the same meanwhile
-            calls.append(load(project).images[0].copy())
-            monkeypatch.undo()
-
-    monkeypatch.setattr(module, "_decode_into", other_first)
-    images = load(project).images
-    assert (images[0] == calls[1]).all()
-    assert len(list((project / "cache").iterdir())) == 1, "no half decoded folder is left"
-
-
 def test_everything_pinned_to_validation_is_one_clear_line(tmp_path):
     project = make_project(tmp_path / "p", num_train=10)
     ids = read_manifest(project)["sample_id"][:10]
@@ -216,3 +291,24 @@ def test_a_label_by_decision_makes_an_unlabelled_sample_usable(tmp_path):
     assert np.flatnonzero(data.excluded).tolist() == [1, 2]
     assert data.notes[1] == "excluded by decision" and data.notes[2] == "no usable label"
     assert data.classes[data.train_labels[0]] == "bird" and data.pins[0] == -1
+
+
+def test_batches_come_in_order_while_the_next_two_are_gathered():
+    images = np.random.default_rng(0).integers(0, 256, (40, 3, 4, 4), dtype=np.uint8)
+    store, asked = ImageStore(images, torch.device("cpu")), []
+
+    def wanted():
+        for start in range(0, 40, 7):
+            asked.append(start)
+            yield np.arange(start, min(start + 7, 40))
+
+    for number, batch in enumerate(store.ahead(wanted())):
+        assert torch.equal(batch, store.batch(np.arange(7 * number, min(7 * number + 7, 40))))
+        assert len(asked) == min(number + 1 + AHEAD, 6)
+    assert number == 5
+
+
+def test_a_batch_that_cannot_be_gathered_ends_the_epoch_with_its_own_error():
+    store = ImageStore(np.zeros((4, 3, 4, 4), np.uint8), torch.device("cpu"))
+    with pytest.raises(IndexError, match="out of bounds"):
+        list(store.ahead([np.arange(2), np.arange(9)]))

@@ -119,7 +119,7 @@ def test_values_that_do_not_differ_have_no_heaps(values):
 def test_wide_features_are_kept_as_a_projection_that_keeps_their_angles_and_with_their_predictions():
     num, wide = 60, 700
     record = SignalRecord(num, 3, wide, torch.device("cpu"))
-    assert record.num_kept == 128 and record.tensors["features"].shape == (num, 128)
+    assert record.num_kept == 96 and record.tensors["features"].shape == (num, 96)
     generator = torch.Generator().manual_seed(1)
     centres = torch.randn(6, wide, generator=generator)
     features = centres.repeat(10, 1) + 0.7 * torch.randn(num, wide, generator=generator)
@@ -127,12 +127,13 @@ def test_wide_features_are_kept_as_a_projection_that_keeps_their_angles_and_with
     record.observe_training(torch.arange(num), logits, features, labels, torch.zeros(num), torch.ones(num),
                             torch.zeros(num, dtype=torch.bool))
     unit = torch.nn.functional.normalize
-    exact, kept = unit(features) @ unit(features).T, unit(record.tensors["features"].float())
+    exact, kept = unit(features) @ unit(features).T, unit(record.features(slice(None)))
     assert float((exact - kept @ kept.T).abs().mean()) < 0.1
     head = torch.nn.Linear(wide, 3)
     torch.testing.assert_close(record.probabilities(head, torch.tensor([5, 2])), torch.softmax(logits[[5, 2]], 1),
                                rtol=1e-2, atol=1e-3)
-    torch.testing.assert_close(record.kept(features), record.tensors["features"])
+    codes, scale = record.kept(features)
+    assert torch.equal(codes, record.tensors["features"]) and torch.equal(scale, record.tensors["feature_scale"])
     record.observe_heldout(torch.tensor([4]), logits[[7]], features[[7]], labels[[7]], 1)
     assert torch.equal(record.tensors["logits"][4], record.tensors["logits"][7])
     again = SignalRecord(num, 3, wide, torch.device("cpu"))
@@ -152,4 +153,16 @@ def test_what_is_kept_is_finite_however_large_features_are():
     record, rows = SignalRecord(2, 3, 300, torch.device("cpu")), torch.arange(2)
     record.observe_heldout(rows, torch.full((2, 3), 1e6), torch.full((2, 300), 1e6), torch.zeros(2, dtype=torch.int64),
                            1)
-    assert record.tensors["features"].isfinite().all() and record.tensors["logits"].isfinite().all()
+    assert record.features(rows).isfinite().all() and record.tensors["logits"].isfinite().all()
+    torch.testing.assert_close(record.features(rows), (torch.full((2, 300), 1e6) @ record.projection),
+                               rtol=0, atol=float((torch.full((300,), 1e6) @ record.projection).abs().max()) / 250)
+
+
+def test_kept_features_are_off_by_half_a_level_at_most_and_zeros_stay_zeros():
+    record = SignalRecord(5, 2, 7, torch.device("cpu"))
+    features = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 5, 5)[:, None]
+    features[2] = 0.0
+    record.observe_heldout(torch.arange(5), torch.zeros(5, 2), features, torch.zeros(5, dtype=torch.int64), 1)
+    off = (record.features(slice(None)) - features).abs()
+    assert (off <= features.abs().amax(1, keepdim=True) / 254 * 1.001).all() and (off[[0, 1, 3, 4]] > 0).any(1).all()
+    assert (record.features(torch.tensor([2])) == 0).all()

@@ -292,7 +292,7 @@ def test_class_weights_are_those_of_torchs_weighted_cross_entropy(lopsided):
     logits, _ = model(normalize(torch.from_numpy(lopsided.images[idx])))
     F.cross_entropy(logits, torch.from_numpy(lopsided.labels[idx]), weight=sizes.sum() / len(sizes) / sizes,
                     reduction="none").mean().backward()
-    trainer._step(1, 0, order, np.empty(0, np.int64))
+    list(trainer._steps(1, order, np.empty(0, np.int64), [0]))
     for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
     recorded = trainer.record.tensors["weight"].numpy()[order[:16]]
@@ -338,7 +338,7 @@ def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(lo
     weights, losses = weights_of(trainer, model, order[16:32], trainer.weighting.val_gradient)
     assert float(weights.detach().std()) > 0.05
     (priors_of(trainer, order[16:32]) * weights.detach() * losses).mean().backward()
-    trainer._step(1, 1, order, pool)
+    list(trainer._steps(1, order, pool, [1]))
     for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
     assert all(p.grad is None for p in trainer.weighting.reweighter.parameters()), "it learns from validation alone"
@@ -385,7 +385,7 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_hal
             expected = torch.autograd.grad(loss, list(trainer.weighting.reweighter.parameters()))
             average = fresh
         before = len(seen)
-        trainer._step(1, step, order, pool)
+        list(trainer._steps(1, order, pool, [step]))
         assert len(seen) - before == (step % 2 == 0)
         for ours, naive in zip(seen[-1] if step % 2 == 0 else [], expected, strict=False):
             torch.testing.assert_close(ours, naive, rtol=1e-3, atol=1e-6)
@@ -402,7 +402,7 @@ def test_validation_passes_the_classifier_only_where_somebody_looks(data, monkey
     trainer.start_epoch(1)
     order, pool = trainer._order(1), trainer._validation_pool()
     trainer.model.register_forward_hook(lambda *_: passes.append(1))
-    trainer._step(1, 0, order, pool)
+    list(trainer._steps(1, order, pool, [0]))
     assert len(passes) == num_passes
 
 
@@ -441,12 +441,12 @@ def test_the_splitter_learns_who_the_classifier_gets_wrong(data):
     labels = trainer.labels[torch.from_numpy(data.train_idx)]
     is_wrong = torch.arange(data.num_train) % 2 == 0
     shown = torch.where(is_wrong, (labels + 1) % 3, labels)
-    logits, features = 4.0 * F.one_hot(shown, 3).float(), trainer.record.tensors["features"]
-    trainer.splitting.observe_heldout(logits, features, labels, torch.arange(data.num_train))
+    logits, features = 4.0 * F.one_hot(shown, 3).float(), trainer.record.features(slice(None))
+    trainer.splitting.observe_heldout(logits, trainer.record.kept(features), labels, torch.arange(data.num_train))
     for step in range(150):
         trainer.splitting.step(trainer.model.head, trainer.record, stream(0, "splitter", 9, step))
     with torch.no_grad():
-        p_train = torch.sigmoid(trainer.splitting.splitter(features.float(), torch.softmax(logits, 1), labels))
+        p_train = torch.sigmoid(trainer.splitting.splitter(features, torch.softmax(logits, 1), labels))
     assert float(p_train[is_wrong].mean()) < 0.3 < 0.7 < float(p_train[~is_wrong].mean())
 
 
@@ -458,8 +458,8 @@ def test_the_splitters_losses_are_bounded_whatever_the_weights_learn_from(data, 
                         lambda *args, **terms: seen.append(terms) or splitter_loss(*args, **terms))
     logits = torch.tensor([[3.0, 0, -1], [0, -2, 1]]).repeat(data.num_train // 2, 1)
     labels = torch.arange(len(logits)) % 3
-    features = trainer.record.tensors["features"][:len(logits)]
-    trainer.splitting.observe_heldout(logits, features, labels, torch.arange(len(logits)))
+    features = trainer.record.features(slice(len(logits)))
+    trainer.splitting.observe_heldout(logits, trainer.record.kept(features), labels, torch.arange(len(logits)))
     trainer.splitting.step(trainer.model.head, trainer.record, np.random.default_rng(0))
     drawn = np.random.default_rng(0).integers(0, len(logits), size=len(seen[0]["losses_V"]))
     own = torch.softmax(logits.double(), 1)[drawn, labels[drawn]]

@@ -1,0 +1,183 @@
+"""Images as one uint8 array on disk: each is decoded once, in threads, and a killed decoding goes on where it was.
+
+Knows files and pixels, no labels and no roles. M rows of the manifest, S the side.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageOps
+
+from engine.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
+from engine.processes import alone_in
+from engine.rundir import write_atomic
+
+MAX_NATIVE_SIZE = 224
+CHUNK = 1024
+VERIFIED_BYTES = 2**30
+"""How much of an array is read again to verify it as it is opened: all of it up to here, about a second's work; of a
+larger one chunks spread evenly."""
+GROUND = (226, 232, 230)
+"""What shows through transparency: the ground on which thumbnails show it to people."""
+
+Progress = Callable[[int, int], None]
+
+
+def native_size(rows: pd.DataFrame, root: Path) -> int:
+    """The median longer side of up to 64 images spread over the data, at most 224 pixels, at least 8."""
+    sides = []
+    for row in np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int):
+        try:
+            with _open(rows, row, root) as image:
+                sides.append(max(image.size))
+        except Exception:  # decoding says which and why; one picture must not end the run
+            continue
+    if not sides:
+        raise ManifestError(f"images must be readable; none of {min(64, len(rows))} tried under {root} is; check root")
+    return int(np.clip(np.median(sides), 8, MAX_NATIVE_SIZE))
+
+
+def _open(rows: pd.DataFrame, row: int, root: Path) -> Image.Image:
+    """Open (not decode) the image of a manifest row, from its bytes or its path."""
+    if "image" in rows and rows["image"].iloc[row] is not None:
+        value: Any = rows["image"].iloc[row]
+        if value.get("bytes"):
+            return Image.open(BytesIO(value["bytes"]))
+        return Image.open(resolve_image(root, value["path"]))
+    path = rows["path"].iloc[row]
+    if not isinstance(path, str):
+        raise ManifestError("a sample must have a path or an image; got neither")
+    return Image.open(resolve_image(root, path))
+
+
+def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
+                  progress: Progress) -> tuple[np.ndarray, dict[int, str]]:
+    """All images as (M, 3, size, size) uint8, memory-mapped, from the project's cache or decoded into it; {row: reason}
+    of those that cannot be read.
+
+    The cache is keyed by the manifest's digest and the size. Chunks of CHUNK rows are decoded by all cores; a journal
+    holds each finished chunk's digest, so that whoever comes after a killed process decodes what is missing or does not
+    match its digest. One process decodes at a time; others wait and report its progress. Rows that were unreadable are
+    tried again, for files may have been mended since.
+    """
+    folder = project / "cache" / f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}px"
+    folder.mkdir(parents=True, exist_ok=True)
+    path, num = folder / "images.npy", len(rows)
+    starts = range(0, num, CHUNK)
+    with _alone(folder, lambda: progress(min(num, CHUNK * len(_read_journal(folder))), num)):
+        journal = _read_journal(folder)
+        images = _opened(path, (num, 3, size, size)) if journal else None
+        if images is None:
+            journal, images = {}, np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num, 3, size, size))
+        checked = max(1, VERIFIED_BYTES // images[:CHUNK].nbytes)
+        for start in sorted(journal)[::max(1, -(-len(journal) // checked))]:
+            if _digest(images, start) != journal[start]["digest"]:
+                del journal[start]
+        again = [int(row) for entry in journal.values() for row in entry["bad"]]
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            def decode(numbers: list[int] | range) -> dict[str, str]:
+                reasons = pool.map(lambda row: _decode_row(images, row, rows, root), numbers)
+                return {str(row): reason for row, reason in zip(numbers, reasons, strict=True) if reason}
+
+            with open(folder / "journal.jsonl", "a") as file:
+                for start in starts:
+                    if start not in journal:
+                        bad = decode(range(start, min(start + CHUNK, num)))
+                        journal[start] = {"start": start, "digest": _digest(images, start), "bad": bad}
+                        file.write(json.dumps(journal[start]) + "\n")
+                        file.flush()
+                        progress(min(start + CHUNK, num), num)
+            if again:
+                still = decode(again)
+                for start in {CHUNK * (row // CHUNK) for row in again}:
+                    bad = {row: reason for row, reason in still.items() if start <= int(row) < start + CHUNK}
+                    journal[start] = {"start": start, "digest": _digest(images, start), "bad": bad}
+                lines = "".join(json.dumps(journal[start]) + "\n" for start in starts)
+                write_atomic(folder / "journal.jsonl", lambda to: to.write_text(lines))
+        images.flush()
+    return np.load(path, mmap_mode="r"), {int(row): reason for start in starts
+                                          for row, reason in journal[start]["bad"].items()}
+
+
+@contextmanager
+def _alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """The folder locked; `waiting` is called every second until it is free, and may raise to give up."""
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(alone_in(folder, BlockingIOError()))
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(1.0)
+        yield
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
+    """The array to write in; None where it is gone, cut short or another one."""
+    try:
+        images: np.memmap = np.load(path, mmap_mode="r+")
+    except (OSError, ValueError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _read_journal(folder: Path) -> dict[int, dict[str, Any]]:
+    """{first row: {"start", "digest", "bad": {row: reason}}} of finished chunks, the last word on each; a line
+    cut short counts as not written."""
+    entries: dict[int, dict[str, Any]] = {}
+    try:
+        lines = (folder / "journal.jsonl").read_text().splitlines()
+    except FileNotFoundError:
+        return entries
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            entries[entry["start"]] = entry
+        except (json.JSONDecodeError, KeyError):
+            continue
+    return entries
+
+
+def _digest(images: np.ndarray, start: int) -> str:
+    return hashlib.blake2b(images[start:start + CHUNK].tobytes(), digest_size=16).hexdigest()
+
+
+def _decode_row(images: np.ndarray, row: int, rows: pd.DataFrame, root: Path) -> str:
+    """Decode one image into its place; the reason why it cannot be read, "" if it can."""
+    size = images.shape[-1]
+    try:
+        with _open(rows, row, root) as image:
+            image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG no more than twice the side is decoded
+            rgb = _to_rgb(image)
+            if rgb.size != (size, size):
+                rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
+            images[row] = np.asarray(rgb).transpose(2, 0, 1)
+    except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
+        return f"unreadable image: {error}".replace("\n", " ")[:200]
+    return ""
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """RGB as thumbnails show it to people: deep greys stretched to 8 bits, where a plain conversion would clip them to
+    white, and transparency over GROUND, where it would show whatever colour lies under it."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = float(values.min()), float(values.max())
+        if high > 255 and high > low:
+            values = (values - low) * (255.0 / (high - low))
+        return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        pixels = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", pixels.size, (*GROUND, 255)), pixels).convert("RGB")
+    return image.convert("RGB")
