@@ -4,18 +4,20 @@
 
 Random pixels of 16 pixels' side and the network tiny, so that what is not the classifier weighs most: the ratios are
 worse than those of epoch_cost.py by design. One table: samples (at batches of 128, 10 classes), batch sizes, classes.
-Then bytes of the record in memory and of an epoch's history on disk for a million samples, by formula and by making
-them. Prints tables and writes JSON to --out.
+Then what is kept of a million samples, in memory and on disk after 50 epochs, by making it. Prints tables and writes
+JSON to --out.
 """
 
 import argparse
 import json
 import statistics
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 import torch
 
 from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
@@ -45,17 +47,33 @@ def ratio(num: int, batch_size: int, num_classes: int, pairs: int, settings: lis
 
 
 def kept(network: str, side: int, num_classes: int) -> dict[str, float]:
-    """MiB that a record of a million samples takes in memory, and 50 epochs of history on disk."""
+    """MB that a record of a million samples takes in memory, 50 epochs of history, and all of a run's folder that
+    grows with samples: that history, both checkpoints' records and held-out predictions, signals.parquet."""
+    config = RunConfig()
     num_features = make_classifier(network, num_classes, side).head.in_features
     record = SignalRecord(MILLION, num_classes, num_features, torch.device("cpu"))
-    size = sum(t.numel() * t.element_size() for t in record.tensors.values())
-    return {"network": network, "features": num_features, "record_mib": size / 2**20,
-            "history_mib": 50 * MILLION * HISTORY_DTYPE.itemsize / 2**20}
+    for name, values in record.tensors.items():  # files of zeros would be smaller than those of a run
+        values.copy_(torch.rand(values.shape) * (1 if values.is_floating_point() or name == "prediction" else 100))
+    rows = torch.arange(int(MILLION * (config.val_fraction + 1 / config.num_rotation_groups)))
+    held = {"features": record.tensors["features"][rows], "scale": record.tensors["feature_scale"][rows],
+            "logits": torch.zeros(len(rows), num_classes), "labels": torch.zeros_like(rows),
+            "rows": torch.arange(MILLION)}
+    ids = np.asarray([f"images/{i % 10}/{i % 100:02d}/{i},{i * 7}.jpg" for i in range(MILLION)], dtype=object)
+    codes = np.arange(MILLION) % num_classes
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save({"record": record.tensors, "held": held}, Path(folder) / "state.pt")
+        record.frame(ids, codes, codes % 2, np.full(MILLION, "", dtype=object), codes,
+                     tuple(map(str, range(num_classes)))).to_parquet(Path(folder) / "signals.parquet", index=False)
+        state, signals = (sum(p.stat().st_size for p in Path(folder).glob(name)) for name in ("*.pt", "*.parquet"))
+    history = 50 * MILLION * HISTORY_DTYPE.itemsize
+    return {"network": network, "features": num_features, "history_mb": history / 1e6,
+            "record_mb": sum(t.numel() * t.element_size() for t in record.tensors.values()) / 1e6,
+            "disk_mb": (2 * state + signals + history) / 1e6}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=3, help="0: what is kept alone")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("scaling.json"))
     args = parser.parse_args()
@@ -63,7 +81,7 @@ def main() -> None:
     about = hardware(pick_device("auto"))
     print(f"{about}; random 16-pixel images, network tiny, {args.pairs} interleaved epochs")
     rows, sizes = [], []
-    for case in CASES:
+    for case in CASES if args.pairs else ():
         rows.append(ratio(*case, args.pairs, args.settings))
         r = rows[-1]
         print(f"{r['samples']:7,} samples, batches of {r['batch_size']:4.0f}, {r['classes']:5,} classes: ratio "
@@ -71,8 +89,8 @@ def main() -> None:
     for network, side in (("small", 32), ("resnet18", 224), ("resnet50", 224)):
         sizes.append(kept(network, side, 14))
         s = sizes[-1]
-        print(f"a million samples, {network} ({s['features']:.0f} features), 14 classes: record {s['record_mib']:.0f} "
-              f"MiB in memory, history of 50 epochs {s['history_mib']:.0f} MiB on disk")
+        print(f"a million samples, {network} ({s['features']:.0f} features), 14 classes: {s['record_mb']:.0f} MB in "
+              f"memory; on disk {s['disk_mb']:.0f} MB, of which history of 50 epochs {s['history_mb']:.0f}")
     args.out.write_text(json.dumps({"hardware": about, "rows": rows, "kept": sizes}, indent=1))
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from engine.losses import cross_entropy, margins
 from engine.rundir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS
 
-MAX_KEPT = 96
-"""Numbers kept of a sample's features. Of wider ones a random projection (Johnson-Lindenstrauss: cosines to about
-1 / sqrt(MAX_KEPT)): 2,048 of a million samples are 4 GB, in memory and again in each checkpoint."""
+MAX_KEPT, NUM_PROJECTED = 96, 64
+"""Features up to MAX_KEPT wide are kept; of wider ones NUM_PROJECTED numbers, a random projection
+(Johnson-Lindenstrauss: cosines to about 1 / sqrt(NUM_PROJECTED)), and the logits, since the classifier's head cannot
+read those: 2,048 of a million samples are 4 GB, in memory and again in each checkpoint."""
 LEVELS = 127
 """Each kept number is a whole one up to this, times its sample's own scale: a byte, at an error of at most 1/254 of the
 sample's largest."""
@@ -30,7 +31,7 @@ class SignalRecord:
         def counts() -> Tensor:
             return torch.zeros(num_samples, dtype=torch.int32, device=device)
 
-        nan, num_kept = float("nan"), min(num_features, MAX_KEPT)
+        nan, num_kept = float("nan"), num_features if num_features <= MAX_KEPT else NUM_PROJECTED
         self.projection: Tensor | None = None
         if num_kept < num_features:
             draw = torch.randn(num_features, num_kept, generator=torch.Generator().manual_seed(0))

@@ -119,7 +119,7 @@ def test_values_that_do_not_differ_have_no_heaps(values):
 def test_wide_features_are_kept_as_a_projection_that_keeps_their_angles_and_with_their_predictions():
     num, wide = 60, 700
     record = SignalRecord(num, 3, wide, torch.device("cpu"))
-    assert record.num_kept == 96 and record.tensors["features"].shape == (num, 96)
+    assert record.num_kept == 64 and record.tensors["features"].shape == (num, 64)
     generator = torch.Generator().manual_seed(1)
     centres = torch.randn(6, wide, generator=generator)
     features = centres.repeat(10, 1) + 0.7 * torch.randn(num, wide, generator=generator)
