@@ -6,7 +6,8 @@ Every method takes as many classifier steps an epoch as plain training (ERM) doe
 the price of splitter, reweighter, held-out predictions and role assignment. The epochs timed come after warm-up, where
 all of that runs. The reference is Meta-Weight-Net as published (Shu et al. 2019): unrolled through the whole network at
 each step; it is timed over a few steps. CPU time is the process's own, so a busy machine disturbs it less than the wall
-clock. Peak memory is of one process a plan (--no-memory leaves it out), beyond what it holds before its first epoch.
+clock. Peak memory is the median of --memory-runs processes a plan (one varies by a fifth on a CPU; 0 leaves it out),
+beyond what each holds before its first epoch.
 Instead of a project, --synthetic N,SIDE,CLASSES times random pixels. Prints a table and writes JSON to --out.
 """
 
@@ -164,7 +165,7 @@ def interleaved(configs: dict[str, RunConfig], data: Dataset, pairs: int) -> dic
     return times
 
 
-def row(plan: str, times: dict[str, list[tuple[float, float]]], memory: dict[str, int]) -> dict[str, object]:
+def row(plan: str, times: dict[str, list[tuple[float, float]]], memory: dict[str, float]) -> dict[str, object]:
     ratios = [[a[i] / b[i] for a, b in zip(times[plan], times["erm"], strict=True)] for i in (0, 1)]
     figures = {f"{name}_ratio{end}": of(values) for name, values in zip(("wall", "cpu"), ratios, strict=True)
                for end, of in (("", statistics.median), ("_low", min), ("_high", max))}
@@ -190,7 +191,7 @@ def main() -> None:
     parser.add_argument("--plans", default="molere,molere jvp,molere unroll,reference",
                         help="any of " + ", ".join(PLANS) + ", reference")
     parser.add_argument("--set", action="append", default=[], dest="settings")
-    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--memory-runs", type=int, default=5)
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("epoch_cost.json"))
     args = parser.parse_args()
@@ -205,9 +206,9 @@ def main() -> None:
     if args.memory_of:
         print(memory_of(args.memory_of, configs[args.memory_of], data))
         return
-    memory = {} if args.no_memory else {plan: int(subprocess.run(
+    memory = {plan: statistics.median(int(subprocess.run(
         [sys.executable, *sys.argv, "--memory-of", plan], check=True, capture_output=True, text=True).stdout)
-        for plan in configs}
+        for _ in range(args.memory_runs)) for plan in configs if args.memory_runs}
     times = interleaved(configs, data, args.pairs)
     rows = [row(plan, times, memory) for plan in configs]
     about = hardware(pick_device(configs["erm"].device))
