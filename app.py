@@ -4,12 +4,12 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from curation.views import media, shell
+from curation.views import map_layer, media, shell
 from curation.views.state import show_failure
 
 app = st.App(
     "curation/views/main.py",
-    routes=[*media.ROUTES, *shell.ROUTES],
+    routes=[*map_layer.ROUTES, *media.ROUTES, *shell.ROUTES],
     # server.allowedHosts guards the WebSocket alone; this guards our own routes against DNS rebinding as well.
     middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])],
     on_script_error=show_failure,

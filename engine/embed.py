@@ -49,7 +49,8 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
         run.log(f"map made by {used}: {method} is not installed or the data is too small for it")
     elif method == "umap" and len(features_ND) > MAX_FITTED:
         run.log(f"map: UMAP placed {MAX_FITTED:,} of {len(features_ND):,} samples, the rest lies among its neighbours")
-    run.write_embedding(data.sample_ids[data.train_idx], xy.astype(np.float32), indices, distances)
+    run.write_embedding(data.sample_ids[data.train_idx], xy.astype(np.float32), indices, distances,
+                        principal_components(features_ND))
 
 
 def nearest_neighbours(features_ND: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -84,10 +85,15 @@ def project(features_ND: np.ndarray, method: str, seed: int, on_message: Say) ->
     if method == "umap" and len(features_ND) > NUM_NEIGHBOURS + 2 and importlib.util.find_spec("umap"):
         return _umap(features_ND, seed, on_message), "umap"
     on_message("PCA")
+    return principal_components(features_ND), "pca"
+
+
+def principal_components(features_ND: np.ndarray) -> np.ndarray:
+    """The first two, (N, 2) float32; of more than 20,000 samples their directions come from an even draw."""
     centred = torch.from_numpy(features_ND - features_ND.mean(0))
     _, _, components = torch.linalg.svd(centred[:: max(1, len(centred) // 20_000)], full_matrices=False)
-    flat = (centred @ components[:2].T).numpy()
-    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1]))), "pca"
+    flat = (centred @ components[:2].T).numpy().astype(np.float32)
+    return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
 
 
 def _umap(features_ND: np.ndarray, seed: int, on_message: Say) -> np.ndarray:

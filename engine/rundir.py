@@ -6,7 +6,7 @@
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
-    embedding.parquet    sample_id, x, y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
+    embedding.parquet    sample_id, x, y, pca_x, pca_y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
     checkpoint/          complete state; the last two are kept
     log.txt
@@ -39,7 +39,8 @@ SIGNAL_COLUMNS = (
     "label_quality", "suggested_label", "predicted_label", "loss", "forgetting", "why",
 )
 HISTORY_DTYPE = np.dtype([("margin", "<f2"), ("p_train", "<f2"), ("weight", "<f2"), ("role", "u1"), ("routed", "u1")])
-"""One sample in one epoch, 8 bytes. margin in [-1, 1]; p_train in [0, 1], NaN without a splitter; weight >= 0, NaN
+"""One sample in one epoch, 8 bytes. margin in [-1, 1]; p_train in [0, 1], NaN without a splitter, of pinned
+samples as the splitter alone has it (runs of older code: 0 or 1; NaN while a run finishes); weight >= 0, NaN
 where the sample was not trained on; role: index into ROLES (validation: held out of training); routed: 1 where the
 splitter, the ranking or a pin put it there, 0 where it only rested by rotation."""
 
@@ -225,9 +226,13 @@ class RunDir(WorkDir):
 
     # -- embedding, neighbours, predictions
 
-    def write_embedding(self, sample_ids: np.ndarray, xy: np.ndarray, indices: np.ndarray, dists: np.ndarray) -> None:
-        """xy: (N, 2) float32; indices: (N, k) rows of the same order, self left out; dists: (N, k) cosine distance."""
+    def write_embedding(self, sample_ids: np.ndarray, xy: np.ndarray, indices: np.ndarray, dists: np.ndarray,
+                        pca_xy: np.ndarray | None = None) -> None:
+        """xy: (N, 2) float32; indices: (N, k) rows of the same order, self left out; dists: (N, k) cosine distance.
+        pca_xy: (N, 2) float32, the features' first two principal components."""
         frame = pd.DataFrame({"sample_id": sample_ids, "x": xy[:, 0], "y": xy[:, 1]})
+        if pca_xy is not None:
+            frame["pca_x"], frame["pca_y"] = pca_xy[:, 0], pca_xy[:, 1]
 
         def save(path: Path) -> None:
             with open(path, "wb") as file:
@@ -237,7 +242,7 @@ class RunDir(WorkDir):
         write_atomic(self.path / "embedding.parquet", lambda p: frame.to_parquet(p, index=False))
 
     def read_embedding(self) -> pd.DataFrame | None:
-        """sample_id, x, y in the order of signals.parquet; None until it is made."""
+        """sample_id, x, y, pca_x, pca_y in the order of signals.parquet; None until it is made."""
         path = self.path / "embedding.parquet"
         return pd.read_parquet(path) if path.exists() else None
 

@@ -98,3 +98,12 @@ def test_a_cancel_while_a_run_reports_leaves_no_rank_alone_in_a_prediction():
     with pytest.raises(KeyboardInterrupt):
         embed.embed_run(Trainer(), None, give_up)
     assert seen == [30]
+
+
+def test_principal_components_are_those_of_the_covariance():
+    features = (np.random.default_rng(0).normal(size=(60, 5)) * [5, 3, 1, 1, 1]).astype(np.float32)
+    found = embed.principal_components(features)
+    values, vectors = np.linalg.eigh(np.cov(features.astype(np.float64).T))
+    expected = (features - features.mean(0)) @ vectors[:, ::-1][:, :2]
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-4)
+    np.testing.assert_allclose(found.var(0, ddof=1), values[::-1][:2], rtol=1e-4)

@@ -1,18 +1,21 @@
-"""The map as data: raster, overlay, colours, regions and figures against naive loops. No page is drawn."""
+"""The map as data: raster, overlay, colours, layers and regions against naive loops. No page is drawn."""
 
-import base64
 import io
 import json
+import struct
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from curation.views import map as map_view
-from curation.views import palette, raster
+from curation.project import Project
+from curation.views import map_layer, palette, raster
+from curation.views import region as region_view
+from tests.fakes import make_project
 
 EXTENT = (-1.0, 3.0, 0.0, 2.0)
 HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_", "$x$ :red[y]", "[a](http://evil)")
@@ -35,11 +38,6 @@ def table(num: int, classes: tuple[str, ...] = ("cat", "dog"), seed: int = 0) ->
         "excluded": rng.random(num) < 0.02, "role": np.where(rng.random(num) < 0.05, "validation", "train"),
         "label_quality": rng.random(num).astype(np.float32), "margin": rng.uniform(-1, 1, num).astype(np.float32),
     }).assign(current_label=lambda frame: frame["given_label"])
-
-
-def traces(figure: go.Figure) -> list[Any]:
-    """The traces that hold points."""
-    return [trace for trace in figure.data if trace.x is not None and len(trace.x) and trace.x[0] is not None]
 
 
 # -- raster
@@ -74,9 +72,7 @@ def test_a_cell_has_the_mean_colour_of_its_points_and_grows_opaque_with_their_nu
 
 def test_the_raster_image_survives_its_encoding():
     image = raster.shade(np.array([0, 3]), np.full((2, 3), 200, dtype=np.float32), 2, 2)
-    uri = raster.png_uri(image)
-    assert uri.startswith("data:image/png;base64,")
-    assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))) == image).all()
+    assert (np.asarray(Image.open(io.BytesIO(raster.png(image)))) == image).all()
 
 
 def test_the_extent_holds_every_finite_point_and_is_never_flat():
@@ -186,29 +182,29 @@ def test_columns_to_colour_by_leave_out_ids_and_what_is_empty_and_keep_the_users
     assert not {"sample_id", "path", "x", "y", "clean_label", "boxes"} & set(found)
 
 
-# -- figures
+# -- layers
 
 
-def test_few_samples_are_svg_points_with_class_and_id_escaped():
-    built = map_view.build(table(300, HOSTILE), "current_label")
-    assert not built.is_raster and built.num_drawn == 300
-    kinds = {trace.type for trace in traces(built.figure)}
-    assert kinds == {"scatter"}
-    text = "".join(line for trace in traces(built.figure) if trace.hovertext is not None for line in trace.hovertext)
-    assert "&lt;img src=x" in text and "<img" not in text and "s000000" in text
-    assert built.figure.layout.yaxis.scaleanchor == "x", "axes of equal scale"
-    assert built.figure.layout.xaxis.visible is False and built.figure.layout.uirevision
+def layer_of(frame: pd.DataFrame, column: str = "role", **changes: Any) -> map_layer.Layer:
+    xy = frame[["x", "y"]].to_numpy(np.float32)
+    layer = map_layer.make_layer(Project.__new__(Project), frame, xy, palette.colouring(frame[column]))
+    return replace(layer, **changes)
 
 
-def test_up_to_twenty_thousand_are_raw_points_that_a_lasso_never_sends_back():
-    built = map_view.build(table(6000), "role")
-    assert not built.is_raster
-    points_of = [trace for trace in traces(built.figure) if trace.type == "scattergl"]
-    assert sum(len(trace.x) for trace in points_of) == 6000
-    assert all(trace.hovertext is None and trace.customdata is None for trace in points_of)
-    # The drag belongs to an empty plot on axes of its own, which follow the others.
-    assert built.figure.layout.xaxis2.matches == "x" and built.figure.layout.yaxis2.matches == "y"
-    assert not any(trace.xaxis == "x2" for trace in traces(built.figure))
+def read(content: bytes) -> tuple[np.ndarray | None, pd.DataFrame]:
+    """Raster and points of a picture, read as its docstring says."""
+    num, size = struct.unpack_from("<II", content)
+    png, rest = content[8:8 + size], content[8 + size:]
+    x, y, rows = (np.frombuffer(rest, kind, num, 4 * num * i) for i, kind in enumerate(("<f4", "<f4", "<u4")))
+    colours = np.frombuffer(rest, np.uint8, 3 * num, 12 * num).reshape(-1, 3)
+    marks = np.frombuffer(rest, np.uint8, num, 15 * num)
+    assert len(rest) == 16 * num
+    found = pd.DataFrame({"x": x, "y": y, "row": rows, "marks": marks, "rgb": [tuple(map(int, c)) for c in colours]})
+    return np.asarray(Image.open(io.BytesIO(png))) if size else None, found
+
+
+def draw(layer: map_layer.Layer, view: raster.Extent | None = None) -> tuple[np.ndarray | None, pd.DataFrame]:
+    return read(map_layer.picture(layer, view or layer.extent, 640, 540))
 
 
 @pytest.fixture(scope="module")
@@ -216,75 +212,151 @@ def large() -> pd.DataFrame:
     return table(30_000)
 
 
-def test_above_twenty_thousand_a_raster_stands_under_the_important_points(large):
+def test_few_samples_are_all_points_with_place_row_and_colour_and_no_raster():
+    frame = table(300)
+    image, found = draw(layer_of(frame))
+    assert image is None and sorted(found["row"]) == list(range(300))
+    assert (frame.loc[found["row"], ["x", "y"]].to_numpy(np.float32) == found[["x", "y"]].to_numpy()).all()
+    expected = {"train": (59, 117, 175), "validation": (224, 123, 0)}  # ROLE_COLOURS in decimal
+    assert [expected[role] for role in frame.loc[found["row"], "role"]] == list(found["rgb"])
+
+
+def test_of_many_samples_the_important_are_points_over_a_raster_of_all(large):
     region = {"lasso": [], "box": [[0.0, 0.5, 0.0, 0.5]]}
-    built = map_view.build(large, "role", region=region)
-    assert built.is_raster and built.num_drawn <= raster.MAX_OVERLAY_POINTS and built.num_points == 30_000
-    assert len(built.figure.layout.images) == 1
-    drawn = {(float(x), float(y)) for trace in traces(built.figure) for x, y in zip(trace.x, trace.y, strict=True)}
-    selected = map_view.region_mask(large[["x", "y"]].to_numpy(), region)
-    must = (large["pin"].notna() | large["excluded"] | (large["role"] == "validation") | selected
+    inside = region_view.region_mask(large[["x", "y"]].to_numpy(), region)
+    image, found = draw(layer_of(large, inside=inside))
+    must = (large["pin"].notna() | large["excluded"] | (large["role"] == "validation") | inside
             | raster.most_suspected(large["label_quality"].to_numpy())).to_numpy(dtype=bool)
     assert must.sum() < raster.MAX_OVERLAY_POINTS, "the case must fit to be a fair test"
-    assert {(float(x), float(y)) for x, y in large.loc[must, ["x", "y"]].to_numpy()} == drawn
+    assert set(np.flatnonzero(must)) <= set(found["row"]) and len(found) == raster.MAX_OVERLAY_POINTS
+    assert image is not None and image.shape[2] == 4 and max(image.shape) <= 640
+    cells = raster.cells_of(large[["x", "y"]].to_numpy(np.float32), raster.extent_of(large[["x", "y"]].to_numpy()),
+                            image.shape[1], image.shape[0])
+    assert ((image[..., 3] > 0).ravel()[cells]).all() and (image[..., 3] > 0).sum() == len(np.unique(cells))
 
 
-@pytest.mark.parametrize("column", ["role", "current_label", "margin"])
-def test_a_figure_is_small_and_of_typed_arrays(large, column):
-    built = map_view.build(large, column)
-    text = built.figure.to_json()
-    assert len(text) < 900_000
-    for trace in json.loads(text)["data"]:
-        if trace["type"].startswith("scatter") and trace.get("xaxis") != "x2":
-            assert trace["x"]["dtype"] == trace["y"]["dtype"] == "f4", "float32 travels as bytes, not as a list"
+def test_zooming_turns_density_into_points_and_takes_none_away(large):
+    layer = layer_of(large)
+    x0, x1, y0, y1 = layer.extent
+    middle = (x0 + 0.4 * (x1 - x0), x0 + 0.6 * (x1 - x0), y0 + 0.4 * (y1 - y0), y0 + 0.6 * (y1 - y0))
+    _, whole = draw(layer)
+    image, near = draw(layer, middle)
+    before = whole[whole["x"].between(*middle[:2]) & whole["y"].between(*middle[2:])]
+    assert image is not None and len(near) > 2 * len(before) and set(before["row"]) <= set(near["row"])
+    tiny = (middle[0], middle[0] + 0.02 * (x1 - x0), middle[2], middle[2] + 0.02 * (y1 - y0))
+    image, found = draw(layer, tiny)
+    expected = large["x"].astype(np.float32).between(*tiny[:2]) & large["y"].astype(np.float32).between(*tiny[2:])
+    assert image is None and sorted(found["row"]) == list(np.flatnonzero(expected)) and len(found) > 0
+
+
+def test_what_filters_leave_out_is_pale_or_not_drawn_at_all(large):
+    selected = (large["current_label"] == "cat").to_numpy()
+    image, found = draw(layer_of(large, "current_label", selected=selected))
+    assert ((found["marks"] & map_layer.FADED) > 0).to_numpy().tolist() == (~selected[found["row"]]).tolist()
+    is_faded = (found["marks"] & map_layer.FADED).to_numpy() > 0
+    assert (np.diff(is_faded.astype(int)) <= 0).all(), "what is selected is drawn last, on top"
+    only_cats = layer_of(large, "current_label", selected=selected, is_selected_only=True)
+    cats, found = draw(only_cats)
+    assert selected[found["row"]].all()
+    assert only_cats.extent == layer_of(large).extent, "hiding the rest does not move the map"
+    assert (cats[..., 3] > 0).sum() < (image[..., 3] > 0).sum()
 
 
 def test_decisions_are_marked_under_any_colouring(large):
     for column in ("role", "margin"):
-        marks = {name: count for name, _, count in map_view.build(large, column).marks}
-        assert marks == {"pinned to validation": int(large["pin"].notna().sum()),
-                         "excluded by people": int(large["excluded"].sum())}
+        _, found = draw(layer_of(large, column))
+        marked = {bit: set(found["row"][(found["marks"] & bit) > 0]) for bit in (1, 2, 4)}
+        assert marked == {1: set(np.flatnonzero(large["pin"].notna())), 2: set(),
+                          4: set(np.flatnonzero(large["excluded"]))}
 
 
-def test_only_shown_rows_are_drawn_and_the_extent_stays():
-    frame = table(500)
-    shown = (frame["current_label"] == "cat").to_numpy()
-    one, other = map_view.build(frame, "role", shown), map_view.build(frame, "role")
-    assert one.num_points == shown.sum()
-    assert one.figure.layout.xaxis.range == other.figure.layout.xaxis.range
+def test_bad_values_and_rare_categories_are_drawn_on_top():
+    frame = table(400)
+    frame.loc[::9, "margin"] = np.nan
+    order = frame["margin"].to_numpy()[draw(layer_of(frame, "margin"))[1]["row"]]
+    assert np.isnan(order[:45]).all() and (np.diff(order[45:]) <= 0).all(), "the lowest margins last"
+    roles = frame["role"].to_numpy()[draw(layer_of(frame, "role"))[1]["row"]]
+    assert set(roles[-(frame["role"] == "validation").sum():]) == {"validation"}
 
 
-def test_nothing_to_draw_is_an_empty_map():
-    for column in ("role", "margin"):
-        built = map_view.build(table(30), column, np.zeros(30, dtype=bool))
-        assert built.num_points == 0 and not traces(built.figure) and not built.is_raster
-
-
-def test_samples_without_a_place_are_left_out():
+def test_samples_without_a_place_are_left_out_and_nothing_is_an_empty_picture():
     frame = table(50)
     frame.loc[::5, "x"] = np.nan
-    assert map_view.build(frame, "margin").num_points == 40
+    assert len(draw(layer_of(frame, "margin"))[1]) == 40
+    image, found = draw(layer_of(frame, selected=np.zeros(50, dtype=bool), is_selected_only=True))
+    assert image is None and found.empty
+    bare = frame[["sample_id", "given_label", "x", "y", "current_label"]]
+    assert len(draw(layer_of(bare, "given_label"))[1]) == 40, "a table without signals"
 
 
-def test_a_table_without_signals_can_be_drawn():
-    frame = table(40)[["sample_id", "given_label", "x", "y"]]
-    assert map_view.build(frame, "given_label").num_points == 40
+def test_a_picture_stays_small(large):
+    for column in ("role", "current_label", "margin"):
+        assert len(map_layer.picture(layer_of(large, column), layer_of(large).extent, 640, 540)) < 600_000
+
+
+# -- what the browser asks for
+
+
+@pytest.fixture
+def kept_layer(tmp_path: Path) -> tuple[str, map_layer.Layer]:
+    project = Project.open(make_project(tmp_path / "p"))
+    frame = table(40, HOSTILE)
+    layer = map_layer.make_layer(project, frame, frame[["x", "y"]].to_numpy(), palette.colouring(frame["margin"]))
+    token = map_layer.token_of(f"{tmp_path}")
+    map_layer.keep(token, layer)
+    return token, layer
+
+
+def ask(**query: Any) -> Any:
+    return map_layer._answer({name: str(value) for name, value in query.items()})
+
+
+VIEW = {"x0": -9, "x1": 9, "y0": -9, "y1": 9, "w": 640, "h": 540}
+
+
+def test_a_view_and_a_point_are_answered_as_data(kept_layer):
+    token, layer = kept_layer
+    answer = ask(layer=token, **VIEW)
+    assert answer.status_code == 200 and answer.body == map_layer.picture(layer, (-9, 9, -9, 9), 640, 540)
+    answer = ask(layer=token, row=3)
+    said = json.loads(answer.body)
+    assert answer.media_type == "application/json" and answer.headers["x-content-type-options"] == "nosniff"
+    assert said["id"] == layer.ids[3] and said["label"] == layer.labels[3] and said["label"] in HOSTILE
+    assert said["value"] == f"Margin: {layer.colours.values[3]:.3g}" and said["src"].startswith("/api/thumbnail?")
+
+
+@pytest.mark.parametrize("change", [{"x0": "nan"}, {"x1": "inf"}, {"x0": 9}, {"w": 0}, {"h": 5000}, {"w": "many"},
+                                    {"row": -1}, {"row": 40}, {"row": "1e99"}])
+def test_a_view_that_makes_no_sense_is_refused(kept_layer, change):
+    assert ask(**{"layer": kept_layer[0], **VIEW, **change}).status_code == 404
+
+
+def test_only_layers_that_a_page_keeps_are_answered_and_the_oldest_go(kept_layer, monkeypatch):
+    assert ask(layer="made up", **VIEW).status_code == 410 and ask(**VIEW).status_code == 410
+    monkeypatch.setattr(map_layer, "MAX_LAYERS", 2)
+    token, layer = kept_layer
+    map_layer.keep("a", layer)
+    assert ask(layer=token, **VIEW).status_code == 200, "asked for, so it stays"
+    map_layer.keep("b", layer)
+    assert ask(layer="a", **VIEW).status_code == 410 and ask(layer=token, **VIEW).status_code == 200
+    assert map_layer.token_of("x") == map_layer.token_of("x") != map_layer.token_of("y")
 
 
 # -- regions
 
 
-def event(**selection: Any) -> dict[str, Any]:
-    return {"selection": {"points": [{"x": 9.0, "y": 9.0}], "point_indices": [4], "box": [], "lasso": [], **selection}}
-
-
 def test_a_region_is_made_of_coordinates_alone():
-    assert map_view.region_of(event()) is None, "lists of points are no region"
-    assert map_view.region_of(None) is None and map_view.region_of({"selection": {}}) is None
-    lasso = {"xref": "x2", "x": [0, 1, 1], "y": [0, 0, 1]}
-    found = map_view.region_of(event(lasso=[lasso], box=[{"x": [3, 2], "y": [5, 4]}]))
+    sent = {"owner": "x", "lasso": [[[0, 0], [1, 0], [1, 1]], [[0, 0], [1, 1]]], "box": [[3, 2, 5, 4]]}
+    found = region_view.region_of(sent)
     assert found == {"lasso": [[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]], "box": [[2.0, 3.0, 4.0, 5.0]]}
     assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize("sent", [None, {}, "lasso", {"lasso": [], "box": []}, {"lasso": [[["a", 1]] * 3], "box": []},
+                                  {"lasso": 3, "box": []}, {"lasso": [], "box": [[0, 1, float("nan"), 2]]},
+                                  {"lasso": [[[0, 0]] * 3000], "box": []}, {"lasso": [], "box": [[1, 2, 3]]}])
+def test_what_is_no_region_is_none(sent):
+    assert region_view.region_of(sent) is None
 
 
 def test_a_region_is_the_union_of_its_parts_over_the_whole_table():
@@ -293,17 +365,9 @@ def test_a_region_is_the_union_of_its_parts_over_the_whole_table():
     region = {"lasso": [[[0, 0], [2, 0], [0, 2]]], "box": [[4.0, 5.0, 1.0, 3.0]]}
     in_triangle = xy.sum(axis=1) < 2
     in_box = (xy[:, 0] >= 4) & (xy[:, 0] <= 5) & (xy[:, 1] >= 1) & (xy[:, 1] <= 3)
-    assert (map_view.region_mask(xy, region) == (in_triangle | in_box)).all()
+    assert (region_view.region_mask(xy, region) == (in_triangle | in_box)).all()
 
 
 def test_a_region_in_words():
-    assert map_view.region_words({"lasso": [[]], "box": []}) == "inside the lasso"
-    assert map_view.region_words({"lasso": [[], []], "box": [[]]}) == "inside 2 lassos or the box"
-
-
-@pytest.mark.parametrize(("num", "axis"), [(100, "x"), (6000, "x2")])
-def test_a_new_figure_carries_the_region_where_the_next_lasso_will_be_drawn(num, axis):
-    region = {"lasso": [[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]], "box": [[1.0, 2.0, 1.0, 2.0]]}
-    selections = map_view.build(table(num), "role", region=region).figure.layout.selections
-    assert [s.type for s in selections] == ["path", "rect"]
-    assert {s.xref for s in selections} == {axis}
+    assert region_view.region_words({"lasso": [[]], "box": []}) == "inside the lasso"
+    assert region_view.region_words({"lasso": [[], []], "box": [[]]}) == "inside 2 lassos or the box"

@@ -1,6 +1,7 @@
 """The Explore page through AppTest on fakes: lasso and filters, decisions on what is selected, the sample panel."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from curation.project import Project
 from curation.selection import in_polygon, sample_table
-from curation.views import actions, filters, gallery, reasons, results, sample
+from curation.views import actions, filters, gallery, map_layer, reasons, results, sample
+from curation.views.map_panel import REGION_KEY
 from tests import views
 from tests.fakes import make_project, make_run
 
@@ -31,8 +33,13 @@ def explore(home: Path, **options: Any) -> Any:
     return views.start(home, "explore", **options)
 
 
-def lasso(app: Any, **selection: Any) -> Any:
-    return views.select(app, "explore.map", **(selection or {"lasso": [LASSO]}))
+def lasso(app: Any, box: list[list[float]] | None = None) -> Any:
+    """As if the user had drawn LASSO, or this box, on the map of the run `first`."""
+    corners = [list(corner) for corner in zip(LASSO["x"], LASSO["y"], strict=True)]
+    region = {"lasso": [] if box else [corners], "box": box or [], "map": "own"}
+    path = str(Path(os.environ["WHETSTONE_PROJECTS"]) / app.session_state["project"])
+    app.session_state[REGION_KEY] = {"owner": (path, app.session_state["run"]), "region": region}
+    return views.rerun(app)
 
 
 def press(app: Any, key: str) -> Any:
@@ -49,8 +56,13 @@ def mark(app: Any, ids: list[str]) -> Any:
 
 def shown(app: Any) -> dict[str, Any]:
     """What the gallery was given to draw."""
-    data: dict[str, Any] = json.loads(app.get("bidi_component")[0].proto.json)
-    return data
+    return galleries(app)[0]
+
+
+def galleries(app: Any) -> list[dict[str, Any]]:
+    """What each gallery was given, the page's own first."""
+    found = [json.loads(component.proto.json) for component in app.get("bidi_component")]
+    return [data for data in found if "items" in data]
 
 
 def selected_ids(project: Project) -> list[str]:
@@ -80,12 +92,12 @@ def test_without_a_selection_all_samples_are_shown_and_summed_up(home, pets):
 
 def test_a_lasso_selects_by_its_coordinates_over_the_whole_table(home, pets):
     ids = selected_ids(pets)
-    app = lasso(explore(home), lasso=[LASSO], points=[{"x": 0, "y": 0}], point_indices=[1])
+    app = lasso(explore(home))
     assert f"**{len(ids)} of 60 samples**: inside the lasso." in views.texts(app)
     assert {item["id"] for item in shown(app)["items"]} == set(ids)
     table = sample_table(pets, pets.run("first"))
     num = int((table["x"].between(-1, 3) & table["y"].between(-2, 2)).sum())
-    lasso(app, box=[{"x": [-1.0, 3.0], "y": [2.0, -2.0]}])
+    lasso(app, box=[[-1.0, 3.0, -2.0, 2.0]])
     assert f"**{num} of 60 samples**: inside the box." in views.texts(app)
 
 
@@ -139,52 +151,67 @@ def test_a_range_filter_is_drawn_and_said_with_its_numbers(home, pets):
 # -- the region over time
 
 
-def test_a_new_colouring_draws_a_new_figure_and_keeps_the_selection(home, pets):
+def drawn_map(app: Any) -> dict[str, Any]:
+    """What the map was given to draw."""
+    found: dict[str, Any] = json.loads(app.get("bidi_component")[0].proto.json)
+    return found
+
+
+def test_a_new_colouring_is_a_new_layer_of_the_same_map_and_keeps_the_selection(home, pets):
     app = lasso(explore(home))
-    figure = app.session_state["explore.drawn"][2].figure
+    before = drawn_map(app)
+    assert before["region"]["lasso"], "the page says what is selected, the map draws it"
     app.selectbox(key="explore.colour").set_value("margin")
-    app.session_state["explore.map"] = {"selection": {"lasso": [], "box": []}}  # a new figure starts empty
-    views.rerun(app)
-    assert app.session_state["explore.drawn"][2].figure is not figure
-    assert "inside the lasso" in views.texts(app)
+    after = drawn_map(views.rerun(app))
+    assert after["layer"] != before["layer"] and after["owner"] == before["owner"], "so the zoom stays"
+    assert after["region"] == before["region"] and "inside the lasso" in views.texts(app)
 
 
-def test_a_lasso_let_go_on_the_same_figure_is_gone(home, pets):
-    app = lasso(explore(home))
-    lasso(app, lasso=[])
-    assert "**60 of 60 samples**" in views.texts(app)
-    press(lasso(app), "explore.clear_region")
-    assert "**60 of 60 samples**" in views.texts(app)
+def test_a_lasso_can_be_cleared(home, pets):
+    app = press(lasso(explore(home)), "explore.clear_region")
+    assert "**60 of 60 samples**" in views.texts(app) and drawn_map(app)["region"] is None
 
 
 def test_another_run_has_another_map_so_the_lasso_goes(home, pets):
     make_run(pets.path, "second", seed=1)
     app = lasso(explore(home, run="first"))
     app.selectbox(key="run").set_value("second")
-    app.session_state["explore.map"] = {"selection": {"lasso": [], "box": []}}
     views.rerun(app)
-    assert "**60 of 60 samples**" in views.texts(app)
+    assert "**60 of 60 samples**" in views.texts(app) and drawn_map(app)["region"] is None
 
 
-def test_the_figure_is_left_alone_by_filters_and_decisions_until_redrawn(home, pets):
-    app = lasso(explore(home))
-    figure = app.session_state["explore.drawn"][2].figure
-    app.multiselect(key="explore.classes").set_value(["cat"])
-    press(views.rerun(app), "explore.do.exclude")
-    assert app.session_state["explore.drawn"][2].figure is figure
-    press(app, "explore.redraw")
-    redrawn = app.session_state["explore.drawn"][2]
-    assert redrawn.figure is not figure
-    assert [name for name, _, _ in redrawn.marks] == ["excluded by people"]
-
-
-def test_filtered_only_draws_what_the_filters_leave(home, pets):
+def test_filters_fade_the_others_or_hide_them_and_the_legend_counts_what_is_left(home, pets):
     app = explore(home)
     app.multiselect(key="explore.classes").set_value(["cat"])
+    layer = map_layer.kept(drawn_map(views.rerun(app))["layer"])
+    is_cat = (sample_table(pets, None)["given_label"] == "cat").to_numpy()
+    assert (layer.selected == is_cat).all() and not layer.is_selected_only
+    assert sum(entry["count"] for entry in drawn_map(app)["legend"]["entries"]) == is_cat.sum()
     app.toggle(key="explore.filtered").set_value(True)
-    views.rerun(app)
-    assert app.session_state["explore.drawn"][2].num_points == (pets.manifest().query("split == 'train'")
-                                                                ["given_label"] == "cat").sum()
+    assert map_layer.kept(drawn_map(views.rerun(app))["layer"]).is_selected_only
+
+
+def test_a_decision_is_marked_on_the_map_at_once(home, pets):
+    app = lasso(explore(home))
+    before = drawn_map(app)["layer"]
+    press(app, "explore.do.exclude")
+    layer = map_layer.kept(drawn_map(app)["layer"])
+    assert drawn_map(app)["layer"] != before
+    assert set(np.asarray(layer.ids)[layer.marks == map_layer.EXCLUDED]) == set(selected_ids(pets))
+
+
+def test_the_map_can_be_another_run_principal_components_or_two_columns(home, pets):
+    run = make_run(pets.path, "second", seed=1)
+    app = explore(home, run="first")
+    app.selectbox(key="explore.map_of").set_value("run:second")
+    layer = map_layer.kept(drawn_map(views.rerun(app))["layer"])
+    embedding = run.read_embedding().set_index("sample_id").loc[np.asarray(layer.ids)]
+    np.testing.assert_allclose(layer.xy, embedding[["x", "y"]].to_numpy(), rtol=1e-6)
+    app.selectbox(key="explore.map_of").set_value("columns")
+    layer = map_layer.kept(drawn_map(views.rerun(app))["layer"])
+    margin = sample_table(pets, pets.run("first"))["margin"].to_numpy()
+    assert np.corrcoef(layer.xy[:, 0], margin)[0, 1] > 0.999 and layer.xy.min() == 0 and layer.xy.max() == 1
+    assert "Each axis runs from" in views.texts(app)
 
 
 # -- decisions
@@ -349,7 +376,7 @@ def test_neighbours_are_found_by_the_runs_rows_when_the_manifest_has_changed(hom
     app = explore(home)
     app.session_state[sample.OPEN_KEY] = "train-00005"
     views.rerun(app)
-    near = [json.loads(c.proto.json) for c in app.get("bidi_component")][1]["items"]
+    near = galleries(app)[1]["items"]
     expected = manifest["sample_id"].iloc[indices[5]].tolist()
     assert [item["id"] for item in near] == expected
 
@@ -406,7 +433,8 @@ def test_class_names_stay_text_everywhere(home):
     app.session_state[sample.OPEN_KEY] = shown(app)["items"][0]["id"]
     views.rerun(app)
     html = page_html(app)
-    assert "<img src=x" not in html and "&lt;img src=x onerror=alert(1)&gt;" in html
+    assert "<img src=x" not in html
+    assert {entry["name"] for entry in drawn_map(app)["legend"]["entries"]} == set(HOSTILE), "text, as it is"
     said = "\n".join(str(m.value) for m in [*app.markdown, *app.caption])
     for name in (HOSTILE[0], HOSTILE[3]):
         assert name not in said, "markdown would interpret it"

@@ -12,10 +12,10 @@ import streamlit as st
 from curation.project import Project
 from curation.views import actions, filters, state
 from curation.views.layout import side_by_side, style
-from curation.views.map import region_mask, region_words
-from curation.views.map_panel import map_panel
+from curation.views.map_panel import map_panel, region_rows
 from curation.views.palette import ROLE_COLOURS
 from curation.views.reasons import is_withheld
+from curation.views.region import region_words
 from curation.views.results import Selection, results
 from engine.rundir import RunDir
 
@@ -50,7 +50,8 @@ def _draw_body(project: Project, run: RunDir | None) -> None:
         region = map_panel(project, run, table, mask)
     phrases = filters.words(chosen)
     if region is not None:
-        mask &= region_mask(table[["x", "y"]].to_numpy(dtype=np.float64), region)
+        assert run is not None, "a region is of a run's map"
+        mask &= region_rows(project, run, table, region)
         phrases = [region_words(region), *phrases]
     token = hashlib.sha256(repr((project.name, run and run.name, region, chosen)).encode()).hexdigest()[:16]
     selection = Selection(rows=np.flatnonzero(mask), num_all=len(table), words=tuple(phrases), token=token)

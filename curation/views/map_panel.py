@@ -1,9 +1,13 @@
-"""The map beside its controls: what it is coloured by, what is drawn, the region selected on it and how that is kept.
+"""The map beside its controls: which map, what it is coloured by, the region selected on it and how that is kept.
 
-Draws on the page; figures come from curation.views.map. Knows nothing of filters and gallery.
+The map is a component of our own (assets/map.js), which fetches what it draws (curation.views.map_layer) and keeps its
+zoom. Knows nothing of gallery and decisions.
 """
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,106 +15,196 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project
-from curation.views import state
-from curation.views.legend import legend
-from curation.views.map import CONFIG, Map, build, region_of
-from curation.views.palette import colour_columns, info_of
+from curation.views import places, sample, state
+from curation.views.map_layer import MARK_COLOURS, Layer, keep, make_layer, token_of
+from curation.views.palette import Colouring, colour_columns, colouring, info_of
+from curation.views.region import region_mask, region_of
 from engine.rundir import RunDir
 
 MAP_KEY = "explore.map"
-_REGION_KEY = "explore.region"
-_SEEN_KEY = "explore.seen"
-_DRAWN_KEY = "explore.drawn"
-_COUNT_KEY = "explore.count"
+REGION_KEY = "explore.region"
+HEIGHT = 540
+_MAP_OF_KEY = "explore.map_of"
+_NEXT_MAP_KEY = "explore.next_map"
+AXES = ("Across", "Up")
+_INSIDE_KEY = "explore.inside"
+Region = dict[str, Any]
+"""{"lasso", "box", "map"}: corners (curation.views.region) and which of a run's maps they are of."""
+Pick = Callable[[str, str], None]
+"""Called with a column and a category's name where somebody clicks on it in the legend."""
 
 
-def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: np.ndarray) -> dict[str, Any] | None:
-    """The map with its controls; the region selected on it, or None."""
-    owner = (str(project.path), run.name if run else "")
-    if run is None or "x" not in table or not table["x"].notna().any():
+@cache
+def _component() -> Any:
+    return st.components.v2.component(
+        "whetstone_map", html=(state.ASSETS / "map.html").read_text(), css=(state.ASSETS / "map.css").read_text(),
+        js=(state.ASSETS / "map.js").read_text())
+
+
+# -- the region, kept here for whoever sets it: a lasso, a saved view, undo
+
+
+def owner_of(project: Project, run: RunDir | None) -> tuple[str, str]:
+    """A region belongs to one run's map: another run's has other coordinates."""
+    return str(project.path), run.name if run else ""
+
+
+def set_region(owner: tuple[str, str], region: Region | None) -> None:
+    """Put this region in force, with the map that it is of."""
+    st.session_state[REGION_KEY] = {"owner": owner, "region": region}
+    if region and region.get("map"):
+        st.session_state[_NEXT_MAP_KEY] = region["map"]
+
+
+def current_region(project: Project, run: RunDir | None) -> Region | None:
+    """The region in force on this run's map; one of another run's is let go."""
+    held = st.session_state.get(REGION_KEY, {})
+    if held.get("owner") != owner_of(project, run):
+        st.session_state.pop(REGION_KEY, None)
+        return None
+    region: Region | None = held["region"]
+    return region
+
+
+def region_rows(project: Project, run: RunDir, table: pd.DataFrame, region: Region) -> np.ndarray:
+    """(N,) bool: samples inside the region, on whichever map it was drawn. Read-only: the last one is kept."""
+    wanted, kept = (_stamps(project, run), len(table), region), st.session_state.get(_INSIDE_KEY)
+    if kept is None or kept[0] != wanted:
+        mask = region_mask(places.places(project, run, table, region.get("map") or places.OWN), region)
+        mask.flags.writeable = False
+        kept = st.session_state[_INSIDE_KEY] = (wanted, mask)
+    return np.asarray(kept[1])
+
+
+# -- on the page
+
+
+def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: np.ndarray,
+              on_pick: Pick | None = None) -> Region | None:
+    """Draw the map with its controls; the region selected on it, or None. mask: (N,) bool, what the filters leave."""
+    if run is None or not places.choices(project, run) or "role" not in table:
         state.empty_state("No map here.", "The map of the classifier's features appears when a run has ended.",
                           link=("train", "Go to Train"))
         return None
-    columns = colour_columns(table)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        column = st.selectbox("Colour by", columns, format_func=lambda name: info_of(name).title, key="explore.colour",
-                              width=170, persist_state="session")
-        is_filtered = st.toggle("Filtered only", key="explore.filtered", persist_state="session",
-                                help="Draw only the samples that the filters leave. Off: the map stays as it is while "
-                                     "you filter.")
-        redraw = st.empty()
-    _forget_foreign_region(owner)
-    drawn = _drawn_map(project, run, table, str(column), mask if is_filtered else None)
-    event = st.plotly_chart(drawn.figure, key=MAP_KEY, on_select="rerun", selection_mode=("box", "lasso"), theme=None,
-                            config=CONFIG, alt="Map of the samples: near each other means alike to the classifier")
-    region = _take_region(event, owner)
-    _beside_map(project, drawn, region, redraw)
-    return region
+    choice, column, is_filtered = _controls(project, run, table)
+    region = current_region(project, run)
+    shown = region if region and (region.get("map") or places.OWN) == choice else None
+    base = _base_layer(project, run, table, choice, column)
+    if not np.isfinite(base.xy).all(axis=1).any():
+        st.info("This map has no samples. Choose another.", icon=":material/info:")
+        return region
+    is_narrowed = not mask.all()
+    layer = replace(base, selected=mask, is_selected_only=is_filtered) if is_narrowed else base
+    if region:
+        layer = replace(layer, inside=region_rows(project, run, table, region))
+    name = repr((_stamps(project, run), project.ledger().revision, choice, column, region,
+                 (is_filtered, hashlib.blake2b(np.packbits(mask).tobytes()).hexdigest()) if is_narrowed else ""))
+    token = token_of(name)
+    keep(token, layer)
 
+    def acted() -> None:
+        events = st.session_state[MAP_KEY]
+        if (value := events.get("region")) is not None:
+            found = region_of(value)
+            set_region(owner_of(project, run), found and {**found, "map": choice})
+        if (value := events.get("open")) is not None:
+            sample.open_sample(str(value.get("id")), [])
+        if on_pick and (value := events.get("pick")) is not None:
+            on_pick(column, str(value.get("name")))
 
-def _drawn_map(project: Project, run: RunDir, table: pd.DataFrame, column: str, shown: np.ndarray | None) -> Map:
-    """The figure as last drawn, unless what it shows changed. Decisions alone do not redraw it: a new figure would lose
-    the zoom in the middle of the work, so their marks wait for the button, or for the next change of colour."""
-    stamps = tuple(p.stat().st_mtime_ns for p in (run.signals_path, run.path / "embedding.parquet"))
-    digest = "" if shown is None else hashlib.sha256(np.packbits(shown).tobytes()).hexdigest()
-    wanted = (str(project.path), run.name, stamps, column, digest)
-    kept = st.session_state.get(_DRAWN_KEY)
-    if kept is None or kept[0] != wanted:
-        region = st.session_state.get(_REGION_KEY, {}).get("region")
-        # The number makes each figure a new one: an equal one would come back with the lasso it had.
-        number = st.session_state[_COUNT_KEY] = st.session_state.get(_COUNT_KEY, 0) + 1
-        built = build(table, column, shown, region, revision=f"{project.path}/{run.name}/{number}")
-        kept = (wanted, project.ledger().revision, built)
-        st.session_state[_DRAWN_KEY] = kept
-    drawn: Map = kept[2]
-    return drawn
-
-
-def _beside_map(project: Project, drawn: Map, region: dict[str, Any] | None, redraw: Any) -> None:
-    """Legend, how much is drawn, and buttons to redraw and to let go of the region."""
-    legend(drawn)
-    num_newer = project.ledger().revision - st.session_state[_DRAWN_KEY][1]
-    redraw.button(f"Redraw ({num_newer:,})" if num_newer else "Redraw", key="explore.redraw", disabled=not num_newer,
-                  on_click=st.session_state.pop, args=(_DRAWN_KEY, None), icon=":material/refresh:",
-                  help="Mark decisions that are newer than the drawing. Zoom starts over; the selection stays.")
+    _component()(key=MAP_KEY, on_region_change=acted, on_open_change=acted, on_pick_change=acted,
+                 on_lost_change=lambda: None, data={
+                     "layer": token, "owner": f"{project.path}/{run.name}/{choice}", "extent": list(layer.extent),
+                     "region": shown, "height": HEIGHT, "legend": _legend(layer, mask, on_pick is not None),
+                     "mark_colours": {bit: colour for _, bit, colour in MARK_COLOURS}})
     with st.container(horizontal=True, vertical_alignment="center"):
-        if drawn.is_raster:
-            st.caption(f"{drawn.num_points:,} samples as density (stronger: more), {drawn.num_drawn:,} of them as "
-                       "points: pinned, excluded, selected, most suspected and routed ones. A lasso selects among all.",
-                       width="content")
-        else:
-            st.caption(f"{drawn.num_points:,} samples. Near each other means alike to the classifier; the axes have no "
-                       "unit. Draw a lasso, or a box from the tool bar; scroll to zoom.", width="content")
+        st.caption("Near each other means alike to the classifier; the axes have no unit. Zoom in and more of the "
+                   "density becomes points. Click a point to open it." if not choice.startswith(places.COLUMNS) else
+                   "Each axis runs from its lowest to its highest value. Click a point to open it.", width="stretch")
         if region is not None:
-            st.button("Clear lasso", key="explore.clear_region", on_click=_clear_region)
-
-
-# -- the region
-
-
-def _forget_foreign_region(owner: tuple[str, str]) -> None:
-    """A region belongs to one run's map: another map has other coordinates."""
-    if st.session_state.get(_REGION_KEY, {}).get("owner", owner) != owner:
-        st.session_state.pop(_REGION_KEY)
-        st.session_state.pop(_SEEN_KEY, None)
-
-
-def _take_region(event: Any, owner: tuple[str, str]) -> dict[str, Any] | None:
-    """The region in force. A new figure starts with an empty event, which must not clear what was selected before it;
-    an event emptied on the same figure (double click) does."""
-    figure_id = st.session_state[_COUNT_KEY]
-    now = region_of(event)
-    seen_figure, seen = st.session_state.get(_SEEN_KEY, (None, None))
-    if now is not None and now != seen:
-        st.session_state[_REGION_KEY] = {"owner": owner, "region": now}
-    elif now is None and seen is not None and seen_figure == figure_id:
-        st.session_state.pop(_REGION_KEY, None)
-    st.session_state[_SEEN_KEY] = (figure_id, now)
-    region: dict[str, Any] | None = st.session_state.get(_REGION_KEY, {}).get("region")
+            st.button("Clear lasso", key="explore.clear_region", on_click=set_region,
+                      args=(owner_of(project, run), None))
     return region
 
 
-def _clear_region() -> None:
-    """Let go of the region; the figure is drawn anew, since a page cannot clear Plotly's lasso."""
-    for key in (_REGION_KEY, _DRAWN_KEY):
-        st.session_state.pop(key, None)
+def _controls(project: Project, run: RunDir, table: pd.DataFrame) -> tuple[str, str, bool]:
+    """Widgets; the map's choice (curation.views.places), the column of its colours, whether the rest is hidden."""
+    maps, columns = places.choices(project, run), colour_columns(table)
+    _take_next_map(maps, places.number_columns(table))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        choice = str(st.selectbox("Map", list(maps), format_func=maps.__getitem__, key=_MAP_OF_KEY, width=150,
+                                  persist_state="session",
+                                  help="Where the samples lie. Colours, filters and decisions stay the same."))
+        if choice == places.COLUMNS:
+            choice = _two_columns(table)
+        column = st.selectbox("Colour by", columns, format_func=lambda name: info_of(name).title,
+                              key="explore.colour", width=150, persist_state="session")
+        is_filtered = st.toggle("Filtered only", key="explore.filtered", persist_state="session",
+                                help="Draw only the samples that the filters leave. Off: the others stay, pale.")
+    return choice, str(column), bool(is_filtered)
+
+
+def _take_next_map(maps: dict[str, str], numbers: list[str]) -> None:
+    """Turn to the map of a region that code put in force: a widget's value may change only before it is drawn."""
+    choice = str(st.session_state.pop(_NEXT_MAP_KEY, ""))
+    axes = places.axes_of(choice)
+    if axes and set(axes) <= set(numbers):
+        st.session_state[_MAP_OF_KEY] = places.COLUMNS
+        st.session_state.update(zip(map(_axis_key, AXES), axes, strict=True))
+    elif choice in maps:
+        st.session_state[_MAP_OF_KEY] = choice
+    elif st.session_state.get(_MAP_OF_KEY) not in maps:
+        st.session_state.pop(_MAP_OF_KEY, None)
+
+
+def _axis_key(word: str) -> str:
+    return f"explore.axis.{word}"
+
+
+def _two_columns(table: pd.DataFrame) -> str:
+    numbers = places.number_columns(table)
+    first = [numbers.index(name) if name in numbers else i for i, name in enumerate(("margin", "weight"))]
+    x, y = (str(st.selectbox(word, numbers, index=min(at, len(numbers) - 1), width=140, key=_axis_key(word),
+                             format_func=lambda name: info_of(name).title, persist_state="session"))
+            for word, at in zip(AXES, first, strict=True))
+    return places.of_columns(x, y)
+
+
+def _stamps(project: Project, run: RunDir) -> tuple[Any, ...]:
+    paths = (run.signals_path, run.path / "embedding.parquet", project.path / "manifest.parquet")
+    return (str(project.path), run.name, *(p.stat().st_mtime_ns if p.exists() else 0 for p in paths))
+
+
+def _base_layer(project: Project, run: RunDir, table: pd.DataFrame, choice: str, column: str) -> Layer:
+    return _layer(_stamps(project, run), project.ledger().revision, choice, column, project, run, table)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _layer(stamps: tuple[Any, ...], revision: int, choice: str, column: str, _project: Project, _run: RunDir,
+           _table: pd.DataFrame) -> Layer:
+    """What no filter changes."""
+    return make_layer(_project, _table, places.places(_project, _run, _table, choice), colouring(_table[column]))
+
+
+def _legend(layer: Layer, mask: np.ndarray, can_pick: bool) -> dict[str, Any]:
+    """Title, categories with how many of them the filters leave, or the scale; and the marks of decisions."""
+    colours = layer.colours
+    entries = [{"name": name, "count": int(((layer.marks & bit) > 0).sum()), "colour": colour,
+                "symbol": {1: "diamond", 2: "square", 4: "cross"}[bit], "is_on": False, "can_pick": False}
+               for name, bit, colour in MARK_COLOURS if ((layer.marks & bit) > 0).any()]
+    return {"title": colours.title, "scale": _scale(colours), "entries": [*_categories(colours, mask, can_pick),
+                                                                          *entries]}
+
+
+def _categories(colours: Colouring, mask: np.ndarray, can_pick: bool) -> list[dict[str, Any]]:
+    if colours.codes is None:
+        return []
+    counts = np.bincount(colours.codes[mask], minlength=len(colours.names))
+    return [{"name": name, "count": int(count), "colour": colour, "symbol": None, "is_on": False, "can_pick": can_pick}
+            for name, colour, count in zip(colours.names, colours.colours, counts, strict=True)]
+
+
+def _scale(colours: Colouring) -> dict[str, Any] | None:
+    if not colours.is_numeric:
+        return None
+    return {"low": f"{colours.low:.3g}", "high": f"{colours.high:.3g}", "stops": list(colours.scale)}

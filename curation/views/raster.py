@@ -3,7 +3,6 @@
 numpy and Pillow alone: knows no figure, no widget and no project.
 """
 
-import base64
 import io
 
 import numpy as np
@@ -25,10 +24,10 @@ def extent_of(xy: np.ndarray) -> Extent:
     return (x0 - pad, x1 + pad, y0 - pad, y1 + pad)
 
 
-def grid_of(extent: Extent, num_points: int) -> tuple[int, int]:
-    """Width and height of a raster with square cells: as fine as the points can fill, at most 900 on a side."""
+def grid_of(extent: Extent, num_points: int, most: int = 900) -> tuple[int, int]:
+    """Width and height of a raster with square cells: as fine as the points can fill, at most `most` on a side."""
     width, height = extent[1] - extent[0], extent[3] - extent[2]
-    side = int(np.clip(2 * np.sqrt(max(num_points, 1)), 240, 900))
+    side = int(min(np.clip(2 * np.sqrt(max(num_points, 1)), 240, 900), most))
     longest = max(width, height)
     return max(1, round(side * width / longest)), max(1, round(side * height / longest))
 
@@ -65,11 +64,11 @@ def shade(cells: np.ndarray, colours: np.ndarray, width: int, height: int) -> np
     return np.stack([*channels, opacity], axis=1).round().astype(np.uint8).reshape(height, width, 4)
 
 
-def png_uri(rgba: np.ndarray) -> str:
-    """The image as a data URI that a figure can hold."""
+def png(rgba: np.ndarray) -> bytes:
+    """The image (h, w, 4) uint8, encoded."""
     buffer = io.BytesIO()
     Image.fromarray(rgba).save(buffer, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def most_suspected(label_quality: np.ndarray, num: int = MAX_SUSPECTED) -> np.ndarray:

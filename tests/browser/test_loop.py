@@ -3,167 +3,19 @@
 Waits for what the app shows or writes, never for a length of time alone; what must be true is read from disk.
 """
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from curation.project import Project
 from curation.selection import in_polygon, sample_table
-from engine.rundir import ENDED, RunDir
+from engine.rundir import RunDir
+from tests.browser.driver import Browser, wait_for, wait_until_done
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-ROOT = Path(__file__).parents[2]
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
-IDLE = """() => {
-  const app = document.querySelector('[data-testid="stApp"]');
-  return app && app.getAttribute('data-test-connection-state') === 'CONNECTED'
-    && app.getAttribute('data-test-script-state') === 'notRunning'
-    && !document.querySelector('[data-testid="stSkeleton"]') && !document.querySelector('[data-stale="true"]');
-}"""
-ACTION_MILLISECONDS = 30_000
-TRAIN_SECONDS = 150
-
-
-def chromium() -> str | None:
-    """A Chromium to drive: the system's, else the one Playwright downloaded."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    downloads = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
-    return next((str(path) for path in sorted(downloads.glob("chromium-*/*/chrome"))), None)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The real app on an empty projects folder: its address and that folder. Leaves no run behind."""
-    home = tmp_path / "projects"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"WHETSTONE_PROJECTS": str(home), "WHETSTONE_HOME": str(tmp_path / "home")}
-    with open(tmp_path / "server.log", "wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-                                   cwd=ROOT, env=environment, stdout=log, stderr=log)
-        try:
-            wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 60, "the app does not answer")
-            yield f"http://127.0.0.1:{port}", home
-        finally:
-            for run in home.glob("*/runs/*"):
-                if RunDir(run).read_status()["state"] not in ENDED:
-                    RunDir(run).request_cancel()
-            process.terminate()
-            process.wait(20)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-def wait_for(is_so: Callable[[], bool], seconds: float, complaint: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"{complaint} within {seconds:g} s"
-        time.sleep(0.2)
-
-
-class Browser:
-    """One tab of the app, with the waiting that Streamlit needs."""
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page, self.url = page, url
-        self.errors: list[str] = []
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def settle(self) -> None:
-        """Wait until the script has run. The first wait lets the browser's message reach the server: without it, 22
-        of 25 reads were stale."""
-        self.page.wait_for_timeout(160)
-        self.page.wait_for_function(IDLE, timeout=ACTION_MILLISECONDS)
-
-    def open(self, path: str) -> None:
-        self.page.goto(f"{self.url}/{path}")
-        self.page.wait_for_selector('[data-testid="stApp"]', timeout=60_000)
-        self.settle()
-
-    def see(self, text: str | re.Pattern[str], within: str = '[data-testid="stMain"]') -> None:
-        """Wait until this is on the page."""
-        from playwright.sync_api import expect
-
-        expect(self.page.locator(within).first).to_contain_text(text, timeout=ACTION_MILLISECONDS)
-
-    def press(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).click()
-        self.settle()
-
-    def lasso(self, corners: list[tuple[float, float]]) -> None:
-        """Draw a lasso; corners are fractions of the map's width and height."""
-        self.page.wait_for_selector(".js-plotly-plot .draglayer", state="attached")
-        self.settle()
-        box = self.page.locator(".js-plotly-plot").first.bounding_box()
-        spots = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
-        self.page.mouse.move(*spots[0])
-        self.page.mouse.down()
-        for spot in spots[1:]:
-            self.page.mouse.move(*spot, steps=8)
-        self.page.mouse.up()
-        self.see("inside the lasso")
-        self.settle()
-
-    def drawn_polygon(self) -> np.ndarray:
-        """(M, 2) corners of the lasso in data coordinates, as Plotly has them."""
-        path = self.page.evaluate("() => document.querySelector('.js-plotly-plot')._fullLayout.selections[0].path")
-        return np.array([[float(v) for v in corner.split(",")] for corner in re.findall(r"[-\d.e]+,[-\d.e]+", path)])
-
-    def mark(self, first: int, last: int) -> list[str]:
-        """Mark a range of pictures in the gallery with click and shift-click; their sample ids."""
-        cards = self.page.locator(".gallery .card")
-        cards.nth(first).click()
-        cards.nth(last).click(modifiers=["Shift"])
-        self.settle()
-        return [cards.nth(i).get_attribute("data-id") for i in range(first, last + 1)]
-
-
-@pytest.fixture
-def browser(server: tuple[str, Path]) -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium on this machine; install the package chromium")
-    with playwright.sync_playwright() as driver:
-        app = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        page = app.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(ACTION_MILLISECONDS)
-        yield Browser(page, server[0])
-        app.close()
-
-
-def wait_until_done(run: RunDir) -> None:
-    """Wait for a run's end as its status says; a failure is told in its own words."""
-    def has_ended() -> bool:
-        return run.path.is_dir() and run.read_status()["state"] in ENDED
-
-    wait_for(has_ended, TRAIN_SECONDS, f"run {run.name} did not end")
-    status = run.read_status()
-    assert status["state"] == "done", f"{status.get('error')}: {run.log_tail()}"
 
 
 @pytest.mark.timeout(420)

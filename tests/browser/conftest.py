@@ -1,0 +1,57 @@
+"""Fixtures of the browser tests: the app on an empty projects folder, and a tab of Chromium."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.rundir import ENDED, RunDir
+from tests.browser.driver import (
+    ACTION_MILLISECONDS,
+    ARGUMENTS,
+    ROOT,
+    Browser,
+    answers,
+    chromium,
+    wait_for,
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The real app on an empty projects folder: its address and that folder. Leaves no run behind."""
+    home = tmp_path / "projects"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"WHETSTONE_PROJECTS": str(home), "WHETSTONE_HOME": str(tmp_path / "home")}
+    with open(tmp_path / "server.log", "wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+                                   cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 60, "the app does not answer")
+            yield f"http://127.0.0.1:{port}", home
+        finally:
+            for run in home.glob("*/runs/*"):
+                if RunDir(run).read_status()["state"] not in ENDED:
+                    RunDir(run).request_cancel()
+            process.terminate()
+            process.wait(20)
+
+
+@pytest.fixture
+def browser(server: tuple[str, Path]) -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = chromium()
+    if executable is None:
+        pytest.skip("no Chromium on this machine; install the package chromium")
+    with playwright.sync_playwright() as driver:
+        app = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        page = app.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(ACTION_MILLISECONDS)
+        yield Browser(page, server[0])
+        app.close()

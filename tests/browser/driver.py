@@ -1,0 +1,129 @@
+"""The real app in a real Chromium: a server of its own, a tab, and the waiting that both need.
+
+Waits for what the app shows or writes, never for a length of time alone.
+"""
+
+import os
+import re
+import shutil
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.rundir import ENDED, RunDir
+
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync"]
+IDLE = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  return app && app.getAttribute('data-test-connection-state') === 'CONNECTED'
+    && app.getAttribute('data-test-script-state') === 'notRunning'
+    && !document.querySelector('[data-testid="stSkeleton"]') && !document.querySelector('[data-stale="true"]');
+}"""
+ACTION_MILLISECONDS = 30_000
+TRAIN_SECONDS = 150
+
+
+def chromium() -> str | None:
+    """A Chromium to drive: the system's, else the one Playwright downloaded."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    downloads = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
+    return next((str(path) for path in sorted(downloads.glob("chromium-*/*/chrome"))), None)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float, complaint: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"{complaint} within {seconds:g} s"
+        time.sleep(0.2)
+
+
+class Browser:
+    """One tab of the app, with the waiting that Streamlit needs."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page, self.url = page, url
+        self.errors: list[str] = []
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def settle(self) -> None:
+        """Wait until the script has run. The first wait lets the browser's message reach the server: without it, 22
+        of 25 reads were stale."""
+        self.page.wait_for_timeout(160)
+        self.page.wait_for_function(IDLE, timeout=ACTION_MILLISECONDS)
+
+    def open(self, path: str) -> None:
+        self.page.goto(f"{self.url}/{path}")
+        self.page.wait_for_selector('[data-testid="stApp"]', timeout=60_000)
+        self.settle()
+
+    def see(self, text: str | re.Pattern[str], within: str = '[data-testid="stMain"]') -> None:
+        """Wait until this is on the page."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(within).first).to_contain_text(text, timeout=ACTION_MILLISECONDS)
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+        self.settle()
+
+    def map(self) -> Any:
+        """The map once it has been drawn; a layer that is newer than what is seen has not been."""
+        found = self.page.locator(".map")
+        self.page.wait_for_function("""() => {
+          const walk = (root) => root.querySelector('.map') || [...root.querySelectorAll('*')]
+            .filter((node) => node.shadowRoot).map((node) => walk(node.shadowRoot)).find(Boolean);
+          const map = walk(document);
+          return map && map.__view && map.__view.data && map.dataset.drawn === map.__view.data.layer;
+        }""", timeout=ACTION_MILLISECONDS)
+        return found
+
+    def lasso(self, corners: list[tuple[float, float]]) -> None:
+        """Draw a lasso; corners are fractions of the map's width and height."""
+        box = self.map().locator("canvas").bounding_box()
+        spots = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+        self.page.mouse.move(*spots[0])
+        self.page.mouse.down()
+        for spot in spots[1:]:
+            self.page.mouse.move(*spot, steps=8)
+        self.page.mouse.up()
+        self.see("inside the lasso")
+        self.settle()
+
+    def drawn_polygon(self) -> np.ndarray:
+        """(M, 2) corners of the lasso in data coordinates, as the map has them."""
+        return np.asarray(self.map().evaluate("map => map.__view.data.region.lasso[0]"))
+
+    def mark(self, first: int, last: int) -> list[str]:
+        """Mark a range of pictures in the gallery with click and shift-click; their sample ids."""
+        cards = self.page.locator(".gallery .card")
+        cards.nth(first).click()
+        cards.nth(last).click(modifiers=["Shift"])
+        self.settle()
+        return [cards.nth(i).get_attribute("data-id") for i in range(first, last + 1)]
+
+
+def wait_until_done(run: RunDir) -> None:
+    """Wait for a run's end as its status says; a failure is told in its own words."""
+    def has_ended() -> bool:
+        return run.path.is_dir() and run.read_status()["state"] in ENDED
+
+    wait_for(has_ended, TRAIN_SECONDS, f"run {run.name} did not end")
+    status = run.read_status()
+    assert status["state"] == "done", f"{status.get('error')}: {run.log_tail()}"
