@@ -7,7 +7,6 @@ what the engine reads, is the state at the newest revision. Does not know what a
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,9 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from curation import ledger_tables as tables
+from curation.batch import LedgerError as LedgerError
+from curation.batch import batch_row
+from curation.conflicts import conflicts
 from curation.replay import (
     COLUMN_OF,
     EXCLUSIONS,
@@ -31,12 +33,6 @@ from curation.replay import (
 )
 from curation.snapshot import read_snapshot, read_stamp, write_snapshot
 from engine.manifest import MANIFEST_NAME, ManifestError, read_info
-
-MAX_TEXT = 2000
-
-
-class LedgerError(ValueError):
-    """A decision cannot be taken, or the database does not answer. One line, ready to show."""
 
 
 class Ledger:
@@ -150,6 +146,17 @@ class Ledger:
         targets = pd.to_numeric(rows["value"].mask(is_decision), errors="coerce").where(~is_decision, rows["batch_id"])
         return rows[targets.isin(touched)].reset_index(drop=True)
 
+    def conflicts(self, sample_id: str | None = None) -> pd.DataFrame:
+        """Where two people decided differently and nobody settled it, as curation.conflicts has it: one row a sample
+        and kind, of one sample or of all."""
+        with self._transaction() as connection:
+            rows = tables.batches_of(connection)
+            rows = rows[rows["batch_id"].isin(timeline(rows).active)].reset_index(drop=True)
+            if rows["who"].nunique() < 2:  # nobody to disagree with: spare reading the entries
+                rows = rows.iloc[:0]
+            batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist(), sample_id)
+        return conflicts(rows, batch_ids, sample_ids)
+
     def corrections(self) -> pd.DataFrame:
         """The relabels in force: sample_id, label, and who, at, why of the relabel itself, whatever came after it."""
         with self._transaction() as connection:
@@ -183,7 +190,7 @@ class Ledger:
                 run: str) -> int:
         """Check the ids, append one batch, bring the snapshot up to date."""
         sample_ids = self._check_ids(ids)
-        batch = _batch(kind, value, len(sample_ids), who, why, view, run)
+        batch = batch_row(kind, value, len(sample_ids), who, why, view, run)
         with self._transaction(is_write=True) as connection:
             batch["batch_id"] = tables.revision_of(connection) + 1
             tables.append(connection, batch, sample_ids)
@@ -198,7 +205,7 @@ class Ledger:
             if target is None:
                 return None
             num_samples = int(rows.set_index("batch_id")["num_samples"][target])
-            batch = _batch(kind, str(target), num_samples, who, why, "", "")
+            batch = batch_row(kind, str(target), num_samples, who, why, "", "")
             batch["batch_id"] = tables.revision_of(connection) + 1
             tables.append(connection, batch, np.empty(0, dtype=object))
         self._write_snapshot()
@@ -284,16 +291,3 @@ class Ledger:
             said = " ".join(str(error.orig).split())
             raise LedgerError(f"the ledger must be a database that answers; {self._engine.url} said: {said}; check "
                               "that it exists and can be written") from error
-
-
-def _batch(kind: str, value: str | None, num_samples: int, who: str, why: str, view: str, run: str) -> dict[str, Any]:
-    """A batch's row, its batch_id still to come. Raises LedgerError unless it says who."""
-    texts = {"who": who, "why": why, "view": view, "run": run}
-    for name, text in texts.items():
-        texts[name] = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-        if len(texts[name]) > MAX_TEXT:
-            raise LedgerError(f"{name} may have {MAX_TEXT} characters; got {len(texts[name])}; shorten it")
-    if not texts["who"]:
-        raise LedgerError("a decision must say who made it; got no name; give your name")
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return {"kind": kind, "value": value, "num_samples": num_samples, "at": at, **texts}

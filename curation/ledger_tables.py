@@ -117,13 +117,19 @@ def batches_of(connection: sa.Connection) -> pd.DataFrame:
     return frame.astype({"batch_id": "int64", "num_samples": "int64"})
 
 
-def entries_of(connection: sa.Connection, batch_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(batch_ids (E,) ascending, sample_ids (E,)) of the batches asked for."""
+def entries_of(connection: sa.Connection, batch_ids: list[int],
+               sample_id: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(batch_ids (E,) ascending, sample_ids (E,)) of the batches asked for, of one sample or of all."""
+    if not batch_ids:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=object)
     query = sa.select(ENTRIES).order_by(ENTRIES.c.batch_id, ENTRIES.c.sample_id)
-    cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy's rows double the time at a million
-    cursor.execute(str(query.compile(dialect=connection.dialect)))
-    rows = cursor.fetchall()
-    cursor.close()
+    if sample_id is not None:
+        rows = connection.execute(query.where(ENTRIES.c.sample_id == sample_id)).all()
+    else:
+        cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy's rows double the time at a million
+        cursor.execute(str(query.compile(dialect=connection.dialect)))
+        rows = cursor.fetchall()
+        cursor.close()
     found = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
     sample_ids = np.fromiter((row[1] for row in rows), dtype=object, count=len(rows))
     is_wanted = np.isin(found, np.asarray(batch_ids, dtype=np.int64))

@@ -1,0 +1,99 @@
+"""Where two people decided differently about one sample: a pure function over the ledger's batches and entries.
+
+What counts is where people stand: the last decision in force of each person on a sample, a kind at a time. Two stands
+that differ are a conflict, whoever came last and won; so are a pin of one person and an exclusion of another. It ends
+when a person takes over the other's decision, when one of the two is undone, or when somebody settles it: a decision
+taken in SETTLING_VIEW makes all earlier ones on that sample and kind history. Knows no database.
+"""
+
+import numpy as np
+import pandas as pd
+
+from curation.replay import COLUMN_OF, EXCLUSIONS
+
+SETTLING_VIEW = "decide: conflicts"
+"""The view of a decision that settles; what follows it is judged anew."""
+PIN_OR_EXCLUDE = "pin or exclude"
+KINDS = (*COLUMN_OF, PIN_OR_EXCLUDE)
+CONFLICT_COLUMNS = ("sample_id", "kind", "first_who", "first_value", "first_at", "first_batch", "second_who",
+                    "second_value", "second_at", "second_batch", "in_force")
+
+
+def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray) -> pd.DataFrame:
+    """One row a sample and kind that people disagree on: CONFLICT_COLUMNS, the newest second decision first.
+
+    batches: decision batches in force (batch_id, kind, value, who, at, view), ascending batch_id. batch_ids (E,)
+    ascending and sample_ids (E,): which sample each touches. second: the decision that holds now; first: the newest of
+    another person that it differs from. Values are a pin's side, excluded or included, a class, or None: taken back.
+    in_force: what holds; of a pin and an exclusion the exclusion, whichever came last.
+    """
+    codes, ids = pd.factorize(sample_ids)
+    position = np.searchsorted(batches["batch_id"].to_numpy(), batch_ids)
+    kinds = batches["kind"].to_numpy(dtype=object)
+    people = pd.factorize(batches["who"])[0]
+    values = pd.factorize(batches["value"].fillna("").astype(str))[0]  # no pin, exclusion or class is ""
+    settles = batches["view"].eq(SETTLING_VIEW).to_numpy(dtype=bool)
+    found = []
+    for kind in COLUMN_OF:
+        is_kind = (kinds == kind)[position]
+        found.append((kind, *_differing(codes[is_kind], position[is_kind], people, values, settles, len(ids))))
+    found.append((PIN_OR_EXCLUDE, *_pin_and_exclusion(codes, position, batches, people, settles, len(ids))))
+    parts = [_frame(kind, samples, first, second, ids, batches) for kind, samples, first, second in found]
+    rows = pd.concat(parts, ignore_index=True)
+    return rows.sort_values(["second_batch", "sample_id"], ascending=[False, True], kind="stable", ignore_index=True)
+
+
+def _differing(codes: np.ndarray, position: np.ndarray, people: np.ndarray, values: np.ndarray, settles: np.ndarray,
+               num_samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(samples (M,), first (M,), second (M,)) of one kind: codes of the samples in conflict and rows of the batches.
+
+    codes, position (E,) of the entries of that kind, ascending by position.
+    """
+    settled = np.full(num_samples, -1)
+    is_settling = settles[position]
+    settled[codes[is_settling]] = position[is_settling]
+    is_open = position >= settled[codes]
+    codes, position = codes[is_open], position[is_open]
+    # Where people stand: each person's last decision on each sample. Of repeated keys the last is kept.
+    stand = ~pd.Series(codes * (int(people.max(initial=0)) + 1) + people[position]).duplicated(keep="last").to_numpy()
+    codes, position = codes[stand], position[stand]
+    second = np.full(num_samples, -1)
+    second[codes] = position
+    differs = values[position] != values[second[codes]]
+    first = np.full(num_samples, -1)
+    first[codes[differs]] = position[differs]
+    samples = np.flatnonzero(first >= 0)
+    return samples, first[samples], second[samples]
+
+
+def _pin_and_exclusion(codes: np.ndarray, position: np.ndarray, batches: pd.DataFrame, people: np.ndarray,
+                       settles: np.ndarray, num_samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same of samples that one person has pinned and another has excluded, both of it holding now.
+
+    Whoever settles takes one of the two back, or excludes in SETTLING_VIEW: then the pin rests knowingly.
+    """
+    kinds, values = batches["kind"].to_numpy(dtype=object), batches["value"].to_numpy(dtype=object)
+    last = {}
+    for kind in ("pin", "exclude"):
+        is_kind = (kinds == kind)[position]
+        last[kind] = np.full(num_samples, -1)
+        last[kind][codes[is_kind]] = position[is_kind]
+    samples = np.flatnonzero((last["pin"] >= 0) & (last["exclude"] >= 0))
+    pin, exclude = last["pin"][samples], last["exclude"][samples]
+    is_pinned = ~pd.isna(values[pin])
+    is_excluded = values[exclude] == EXCLUSIONS[0]
+    newer = np.maximum(pin, exclude)
+    is_conflict = is_pinned & is_excluded & (people[pin] != people[exclude]) & ~settles[newer]
+    return samples[is_conflict], np.minimum(pin, exclude)[is_conflict], newer[is_conflict]
+
+
+def _frame(kind: str, samples: np.ndarray, first: np.ndarray, second: np.ndarray, ids: np.ndarray,
+           batches: pd.DataFrame) -> pd.DataFrame:
+    columns = {"sample_id": np.asarray(ids, dtype=object)[samples], "kind": np.full(len(samples), kind, dtype=object)}
+    for side, rows in (("first", first), ("second", second)):
+        for column, name in (("who", "who"), ("value", "value"), ("at", "at"), ("batch_id", "batch")):
+            columns[f"{side}_{name}"] = batches[column].to_numpy(dtype=None if name == "batch" else object)[rows]
+    is_exclusion = kind == PIN_OR_EXCLUDE
+    columns["in_force"] = np.full(len(samples), EXCLUSIONS[0], dtype=object) if is_exclusion else columns["second_value"]
+    return pd.DataFrame({name: pd.Series(columns[name], dtype="int64" if name.endswith("_batch") else object)
+                         for name in CONFLICT_COLUMNS})
