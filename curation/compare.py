@@ -2,7 +2,8 @@
 
 Figures of quality come from predictions.parquet alone: the splits clean and test, less any sample that was trained on
 or decided about, since accuracy on a set that a person or a splitter chose says how it was chosen. Where a run used
-the clean split for validation, that split's figures are marked as seen. Draws nothing.
+the clean split for validation, that split's figures are marked as seen. A preview (a short training that began with
+another run's classifier) never stands in a paired difference. Draws nothing; curation.effects has figures over seeds.
 """
 
 import hashlib
@@ -12,12 +13,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from curation.launch import warm_start_of
 from curation.selection import routed_signals
 from engine.config import RunConfig
 from engine.intervals import paired_interval
 from engine.intervals import t_interval as t_interval
-from engine.manifest import read_decisions
+from engine.manifest import DECISION_COLUMNS, read_decisions
 from engine.rundir import RunDir
 
 SPLITS = ("clean", "test")
@@ -62,8 +67,10 @@ def scored_predictions(run: RunDir) -> pd.DataFrame:
         return pd.DataFrame({name: pd.Series(dtype="str") for name in ("sample_id", "split", "label", "prediction",
                              "group")} | {"margin": pd.Series(dtype=float), "is_right": pd.Series(dtype=bool)})
     touched = set(read_decisions(run.decisions_path)["sample_id"])
-    if run.signals_path.exists():
-        touched |= set(run.read_signals()["sample_id"])
+    if run.signals_path.exists():  # of a million trained samples those alone that were predicted as well: none or few
+        trained = pq.read_table(run.signals_path, columns=["sample_id"])["sample_id"].cast(pa.string())
+        both = pc.is_in(trained, value_set=pa.array(predictions["sample_id"], pa.string()))
+        touched |= set(trained.filter(both).to_pylist())
     is_untouched = predictions["split"].isin(SPLITS) & ~predictions["sample_id"].isin(touched)
     rows = predictions[is_untouched].reset_index(drop=True)
     return rows.assign(is_right=rows["label"].eq(rows["prediction"]).fillna(False).to_numpy(dtype=bool))
@@ -76,11 +83,11 @@ def accuracy_table(a: RunDir, b: RunDir, by: str | None = None) -> pd.DataFrame:
     (b minus a, in [-1, 1]), is_seen (a run used this split for validation). Rows without a group are left out.
     """
     keys = ["split", *([by] if by else [])]
-    pairs = _common(a, b)
+    pairs = common_predictions(a, b)
     grouped = pairs.dropna(subset=keys).groupby(keys, sort=True, observed=True)
     table = grouped.agg(num_samples=("is_right_a", "size"), accuracy_a=("is_right_a", "mean"),
                         accuracy_b=("is_right_b", "mean")).reset_index()
-    seen = _seen_splits(a) | _seen_splits(b)
+    seen = seen_splits(a) | seen_splits(b)
     return table.assign(difference=table["accuracy_b"] - table["accuracy_a"], is_seen=table["split"].isin(seen))
 
 
@@ -155,9 +162,10 @@ def decision_differences(a: RunDir, b: RunDir) -> pd.DataFrame:
 
 def cautions(a: RunDir, b: RunDir) -> list[str]:
     """What a reader must know before believing the comparison, one line each."""
-    lines = []
+    lines = [f"{run.name} is a preview: a short training that began with the classifier of {source}. It is no measure "
+             "of an effect and counts in no interval." for run in (a, b) if (source := warm_start_of(run))]
     for run in (a, b):
-        if _seen_splits(run):
+        if seen_splits(run):
             lines.append(f"{run.name} used the clean split for validation: accuracy on it is no untouched figure.")
         if run.read_predictions() is None:
             lines.append(f"{run.name} has no predictions yet; they are written when it ends.")
@@ -177,9 +185,21 @@ def cautions(a: RunDir, b: RunDir) -> list[str]:
 
 
 def same_but_seed(run: RunDir, others: Sequence[RunDir]) -> list[RunDir]:
-    """The finished runs among `others` that differ from `run` by seed alone: same settings, manifest and decisions."""
-    key = _experiment(run)
-    return [other for other in others if other.read_predictions() is not None and _experiment(other) == key]
+    """The finished runs among `others` that differ from `run` by seed alone: same settings, manifest and decisions.
+
+    A preview has no repeats and is none.
+    """
+    key = experiment_key(run)
+    return [other for other in others if key is not None and (other.path / "predictions.parquet").exists()
+            and experiment_key(other) == key]
+
+
+def pairs_by_seed(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir]) -> list[tuple[int, RunDir, RunDir]]:
+    """(seed, a, b) of every seed that both sides have, ascending. Of several runs of one seed the newest counts;
+    previews are left out."""
+    sides = [{_config(run).seed: run for run in sorted(runs, key=_created) if warm_start_of(run) is None}
+             for runs in (runs_a, runs_b)]
+    return [(seed, sides[0][seed], sides[1][seed]) for seed in sorted(sides[0].keys() & sides[1].keys())]
 
 
 def paired_difference(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir], split: str = "test") -> PairedDifference:
@@ -189,21 +209,19 @@ def paired_difference(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir], split:
     """
     if split not in SPLITS:
         raise CompareError(f"runs are compared on one of {', '.join(SPLITS)}; got {split!r}; choose one of them")
-    sides, notes = [], []
+    notes = []
     for runs in (runs_a, runs_b):
-        by_seed: dict[int, RunDir] = {}
-        for run in sorted(runs, key=lambda run: float(run.read_config().get("created", 0.0))):
-            by_seed[_config(run).seed] = run
-        if len(by_seed) < len(runs):
+        if len({_config(run).seed for run in runs}) < len(runs):
             notes.append("of several runs of one seed the newest counts")
-        sides.append(by_seed)
+    if any(warm_start_of(run) for run in (*runs_a, *runs_b)):
+        notes.append("previews are left out")
     pairs = []
-    for seed in sorted(set(sides[0]) & set(sides[1])):
-        rows = _common(sides[0][seed], sides[1][seed])
+    for seed, a, b in pairs_by_seed(runs_a, runs_b):
+        rows = common_predictions(a, b)
         rows = rows[rows["split"] == split]
         if len(rows):
             pairs.append((seed, float(rows["is_right_a"].mean()), float(rows["is_right_b"].mean())))
-    if any(split in _seen_splits(run) for side in sides for run in side.values()):
+    if any(split in seen_splits(run) for run in (*runs_a, *runs_b)):
         notes.append(f"a run used the {split} split for validation, so this is no untouched figure")
     return _paired(f"{split} accuracy", pairs, notes)
 
@@ -220,7 +238,7 @@ def _paired(figure: str, pairs: list[tuple[int, float, float]], notes: list[str]
                             note="; ".join(notes))
 
 
-def _common(a: RunDir, b: RunDir) -> pd.DataFrame:
+def common_predictions(a: RunDir, b: RunDir) -> pd.DataFrame:
     """Scored samples of both runs: sample_id, split, label, group, is_right_a, is_right_b. Split and label are b's."""
     left = scored_predictions(a)[["sample_id", "is_right"]]
     return left.merge(scored_predictions(b), on="sample_id", how="inner", suffixes=("_a", "_b"), validate="one_to_one")
@@ -230,7 +248,7 @@ def _config(run: RunDir) -> RunConfig:
     return RunConfig.of_run(run.read_config()["config"])
 
 
-def _seen_splits(run: RunDir) -> set[str]:
+def seen_splits(run: RunDir) -> set[str]:
     """Splits of the predictions that the run itself learned from."""
     return {"clean"} if _config(run).validation_source == "clean" else set()
 
@@ -243,10 +261,21 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _experiment(run: RunDir) -> tuple[Any, ...]:
-    """All that makes two runs repeats of one another."""
+def _created(run: RunDir) -> float:
+    return float(run.read_config().get("created") or 0.0)
+
+
+def experiment_key(run: RunDir) -> tuple[Any, ...] | None:
+    """All that makes two runs repeats of one another; None for a preview, which repeats nothing."""
+    if warm_start_of(run) is not None:
+        return None
     document = run.read_config()
-    config = {name: value for name, value in _flat(_config(run).to_dict()).items() if name not in NOT_OF_EXPERIMENT}
-    decisions = read_decisions(run.decisions_path).sort_values("sample_id").astype("str")
-    content = pd.util.hash_pandas_object(decisions, index=False).to_numpy().tobytes()
-    return tuple(sorted(config.items())), document.get("manifest_digest"), hashlib.sha256(content).hexdigest()
+    return key_of(_config(run), document.get("manifest_digest"), read_decisions(run.decisions_path))
+
+
+def key_of(config: RunConfig, manifest_digest: str | None, decisions: pd.DataFrame) -> tuple[Any, ...]:
+    """experiment_key of a run of this config on this manifest under these decisions (DECISION_COLUMNS)."""
+    settings = {name: value for name, value in _flat(config.to_dict()).items() if name not in NOT_OF_EXPERIMENT}
+    rows = decisions[list(DECISION_COLUMNS)].sort_values("sample_id").astype("str")
+    content = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
+    return tuple(sorted(settings.items())), manifest_digest, hashlib.sha256(content).hexdigest()

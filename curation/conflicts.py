@@ -93,7 +93,7 @@ def _frame(kind: str, samples: np.ndarray, first: np.ndarray, second: np.ndarray
     for side, rows in (("first", first), ("second", second)):
         for column, name in (("who", "who"), ("value", "value"), ("at", "at"), ("batch_id", "batch")):
             columns[f"{side}_{name}"] = batches[column].to_numpy(dtype=None if name == "batch" else object)[rows]
-    is_exclusion = kind == PIN_OR_EXCLUDE
-    columns["in_force"] = np.full(len(samples), EXCLUSIONS[0], dtype=object) if is_exclusion else columns["second_value"]
+    out = np.full(len(samples), EXCLUSIONS[0], dtype=object)
+    columns["in_force"] = out if kind == PIN_OR_EXCLUDE else columns["second_value"]
     return pd.DataFrame({name: pd.Series(columns[name], dtype="int64" if name.endswith("_batch") else object)
                          for name in CONFLICT_COLUMNS})

@@ -22,20 +22,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from curation import jobqueue
 from curation.jobqueue import Job, JobError, device_key
+from curation.launch import REQUEST_NAME, config_of, train_command, write_request
 from engine.config import RunConfig
 from engine.processes import is_same_process
-from engine.rundir import ENDED, RunDir, RunDirError, write_atomic
+from engine.rundir import ENDED, RunDir, RunDirError
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
 """How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
-REQUEST_NAME = "request.json"
 OUTPUT_NAME = "output.txt"
 _CODE_ROOT = Path(__file__).parents[1]
-__all__ = ["Job", "JobError", "RunStatus", "cancel", "cancel_in", "claim", "config_of", "device_key", "enqueue", "jobs",
-           "resume", "run_dirs", "status_of", "submit"]
+__all__ = ["REQUEST_NAME", "Job", "JobError", "RunStatus", "cancel", "cancel_in", "claim", "config_of", "device_key",
+           "enqueue", "jobs", "resume", "run_dirs", "status_of", "submit"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,17 +67,18 @@ class RunStatus:
 # -- starting
 
 
-def submit(project: Path, run_name: str, config: RunConfig, command: list[str] | None = None) -> Job:
+def submit(project: Path, run_name: str, config: RunConfig, command: list[str] | None = None, *,
+           decisions: pd.DataFrame | None = None, warm_start: str | None = None) -> Job:
     """Queue a new run of a project and start its process. `command` replaces the engine's (tests).
 
+    decisions and warm_start as launch.write_request has them.
     Raises JobError if a run of that name exists or is queued, RunDirError for a name that cannot name a run.
     """
     project = Path(project).resolve()
     run = RunDir.of(project, run_name)
     claim(run.path, "run")
-    request = run.path / REQUEST_NAME
-    write_atomic(request, lambda p: p.write_text(config.to_json()))
-    return enqueue(project, run, config.device, command or _train_command(project, run_name))
+    write_request(run, config, decisions, warm_start)
+    return enqueue(project, run, config.device, command or train_command(project, run_name))
 
 
 def claim(path: Path, what: str) -> None:
@@ -102,24 +105,7 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
         raise JobError(f"a run can be resumed once it failed, was cancelled or interrupted; {run_name!r} is "
                        f"{status.state}; start a new run instead")
     run.clear_cancel()
-    return enqueue(project, run, config_of(run).device, command or _train_command(project, run_name))
-
-
-def _train_command(project: Path, run_name: str) -> list[str]:
-    """The engine's command line: resume a run that ever began, else train from the request."""
-    run = RunDir.of(project, run_name)
-    head = [sys.executable, "-m", "engine", "train", str(project)]
-    if run.exists():
-        return [*head, "--resume", run_name]
-    return [*head, "--config", str(run.path / REQUEST_NAME), "--name", run_name]
-
-
-def config_of(run: RunDir) -> RunConfig:
-    """The run's settings: of its config.json, or of the request while it has not begun. Raises ConfigError."""
-    if run.exists():
-        values: Any = run.read_config().get("config")
-        return RunConfig.of_run(values)
-    return RunConfig.from_dict(json.loads((run.path / REQUEST_NAME).read_text()))
+    return enqueue(project, run, config_of(run).device, command or train_command(project, run_name))
 
 
 def enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:

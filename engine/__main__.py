@@ -30,21 +30,24 @@ def train(
     resume: Annotated[str | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
     decisions: Annotated[Path | None, typer.Option(
         help="Train under the decisions of this Parquet file instead of the project's own.")] = None,
+    warm_start: Annotated[str | None, typer.Option(
+        help="Begin with the classifier of this run's last checkpoint: a quick preview, marked as one.")] = None,
 ) -> None:
     """Train a run in the foreground; the app starts the same command in the background."""
     from engine.train import resume as resume_run
     from engine.train import train as train_run
 
     if resume is not None:
-        if decisions is not None:
-            raise ConfigError("a resumed run keeps the decisions it began with; got --decisions; leave it out")
+        if decisions is not None or warm_start is not None:
+            option = "--decisions" if decisions is not None else "--warm-start"
+            raise ConfigError(f"a resumed run keeps what it began with; got {option}; leave it out")
         _print_end(resume_run(project, resume))
         return
     if name is None:
         raise ConfigError("a new run needs a name; got none; give --name, or --resume NAME")
     given = _read_json(config) if config else {}
     given |= {k: v for k, v in (("method", method), ("seed", seed)) if v is not None}
-    _print_end(train_run(RunConfig.from_settings(settings or [], **given), project, name, decisions))
+    _print_end(train_run(RunConfig.from_settings(settings or [], **given), project, name, decisions, warm_start))
 
 
 @app.command()

@@ -17,15 +17,26 @@ from engine.weighting import LUMPS
 def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
     """history/ and signals.parquet of the epoch that just ended."""
     data, current = trainer.data, trainer.epoch_roles
-    run.write_history(epoch, trainer.record.history(trainer.role_codes(trainer.heldout), current.routed))
+    history, alone = trainer.record.history(trainer.role_codes(trainer.heldout), current.routed), _alone(trainer)
+    # Of the pinned: what the splitter alone would have said. While a run finishes it is not asked any more.
+    is_pinned = data.pins != 0
+    history["p_train"][is_pinned] = np.nan if current.is_finish else alone[is_pinned]
+    run.write_history(epoch, history)
     probs_NC, is_known = trainer.record.heldout_predictions()
     suggestions = roles.confident_suggestion(probs_NC, data.train_labels, is_known)
     run.write_signals(trainer.record.frame(data.sample_ids[data.train_idx], data.train_labels,
                                            trainer.role_codes(trainer.heldout | current.routed),
-                                           _why(trainer, suggestions, is_known), suggestions, data.classes))
+                                           _why(trainer, suggestions, is_known, alone), suggestions, data.classes))
 
 
-def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.ndarray:
+def _alone(trainer: Trainer) -> np.ndarray:
+    """p_train (N,) as the splitter has it without pins; NaN where there is no splitter."""
+    if trainer.splitting is None:
+        return np.full(trainer.data.num_train, np.nan)
+    return trainer.splitting.score(trainer.model.head, trainer.record, with_pins=False).cpu().numpy()
+
+
+def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray, alone: np.ndarray) -> np.ndarray:
     """One note a sample on its role: decision, guard, coverage, rotation or routing."""
     data, current = trainer.data, trainer.epoch_roles
     source = "random" if current.is_warmup and trainer.splitting else trainer.config.validation_source
@@ -43,9 +54,6 @@ def _why(trainer: Trainer, suggestions: np.ndarray, is_known: np.ndarray) -> np.
     why[current.routed] = routed.get(source, "routed by a random split")
     if current.is_finish:
         why[current.routed & ~trainer.heldout] += f"; trained on since epoch {trainer.config.first_finish_epoch}"
-    alone: np.ndarray = np.full(data.num_train, np.nan)
-    if trainer.splitting:
-        alone = trainer.splitting.score(trainer.model.head, trainer.record, with_pins=False).cpu().numpy()
     for pin, words in ((-1, "pinned to validation"), (1, "pinned to training")):
         for row in np.flatnonzero(data.pins == pin):
             says = f"; the splitter alone gives it p_train {alone[row]:.2f}" if np.isfinite(alone[row]) else ""

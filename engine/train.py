@@ -39,12 +39,15 @@ from engine.report import measure, write_epoch, write_predictions
 from engine.rundir import RunDir, RunDirError, write_atomic
 from engine.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.trainer import Trainer
+from engine.warm_start import source_of, warm_start
 
 TINY_IMAGE_SIZE = 16
 
 
-def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None) -> RunDir:
+def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None,
+          preview_of: str | None = None) -> RunDir:
     """Start a new run and see it to its end. decisions: a file of DECISION_COLUMNS to train under; None: the project's.
+    preview_of: the run whose classifier it begins with (engine.warm_start).
 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
@@ -60,7 +63,7 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
                 raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
             if source.exists():
                 write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
-            run.write_config(describe(config, project, run))
+            run.write_config(describe(config, project, run) | source_of(project, preview_of))
 
         if decisions is not None:
             check_decisions(decisions)
@@ -206,7 +209,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
                                               lambda done, total: status.progress(done, total, "preparing images")))
     if config.validation_source == "clean" and not len(data.clean_idx):
         raise ManifestError("validation=clean needs samples of split clean; this project has none; choose another")
-    say = run.log if ranks.is_first() else _silent
+    say = run.log if ranks.is_first() else lambda *_: None
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
@@ -221,6 +224,8 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     state = checkpoint.load_newest(run.checkpoint_dir)
     metrics: list[dict[str, Any]] = []
     epoch, step = 1, 0
+    if not state and (begins := warm_start(trainer.model, project, run.read_config())):
+        say(begins)
     if state:
         trainer.load_state_dict(state["trainer"])
         metrics, epoch, step = state["metrics"], state["epoch"], state["step"]
@@ -236,10 +241,6 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     write_predictions(trainer, run)
     status.update(stage="embedding", message="")
     embed.embed_run(trainer, run, lambda message: status.tick(message=message))
-
-
-def _silent(*_: Any) -> None:
-    """What a rank that writes nothing has to say."""
 
 
 def _save(trainer: Trainer, run: RunDir, metrics: list[dict[str, Any]], epoch: int, step: int) -> None:

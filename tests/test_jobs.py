@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from curation import jobs
+from curation import jobs, launch
 from curation.jobs import JobError
 from engine.config import RunConfig
 from engine.processes import is_same_process, process_start
@@ -217,11 +217,11 @@ def test_the_command_resumes_a_run_that_began_and_else_starts_it(place):
     first = place.submit("first", "polite")
     place.wait(first, "running")
     second = place.submit("second")
-    assert jobs._train_command(place.project, "second")[-4:] == ["--config", str(second.path / "request.json"),
+    assert launch.train_command(place.project, "second")[-4:] == ["--config", str(second.path / "request.json"),
                                                                  "--name", "second"]
     while not first.exists():
         time.sleep(0.02)
-    assert jobs._train_command(place.project, "first")[-2:] == ["--resume", "first"]
+    assert launch.train_command(place.project, "first")[-2:] == ["--resume", "first"]
 
 
 def test_runs_that_wait_are_listed_with_the_others(place):

@@ -16,7 +16,7 @@ import pytest
 
 from engine import checkpoint
 from engine import train as engine_train
-from engine.config import METHODS, RunConfig
+from engine.config import METHODS, ConfigError, RunConfig
 from engine.manifest import DECISIONS_NAME, ManifestError, read_info, read_manifest
 from engine.prediction import NonFiniteError
 from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
@@ -82,6 +82,9 @@ def test_decisions_reach_the_run_and_later_ones_do_not(project):
     pinned = signals.loc["train-00000"]
     assert pinned["role"] == "validation" and pinned["p_train"] == 0
     assert re.fullmatch(r"pinned to validation; the splitter alone gives it p_train 0\.\d\d", pinned["why"])
+    wishes = run.read_history(0)["p_train"]
+    assert wishes.iloc[:-1].between(0.001, 0.999).all(), "the history has the splitter's own wish in every epoch"
+    assert np.isnan(wishes.iloc[-1]), "but for the epochs in which a run finishes: it is not asked then"
     assert signals.loc["train-00001", "role"] == "train"
     assert signals.loc["train-00002", "role"] == "excluded" and np.isnan(signals.loc["train-00002", "margin"])
     assert signals.loc["train-00005", "role"] != "excluded"
@@ -356,3 +359,28 @@ def test_the_command_line_says_what_is_wrong_in_one_line(project):
     assert wrong.returncode == 2 and wrong.stderr.strip() == "error: epochs must lie in [1, 100000]; got 0"
     none = engine("train", str(project / "nowhere"), "--name", "x")
     assert none.returncode == 2 and "a project needs manifest.parquet" in none.stderr
+
+
+def test_a_preview_begins_with_the_classifier_of_another_run_and_says_so(project):
+    first = train(config_of(), project, "first")
+    weights = checkpoint.load_newest(first.checkpoint_dir)["trainer"]["classifier"]["model"]
+    still = config_of(epochs=1, lr=1e-8, weight_decay=0.0, seed=5)
+    cold, warm = train(still, project, "cold"), train(still, project, "warm", None, "first")
+
+    def moved(run: RunDir) -> float:
+        now = checkpoint.load_newest(run.checkpoint_dir)["trainer"]["classifier"]["model"]
+        return max(float((now[name] - weights[name]).abs().max()) for name in weights if name.endswith("weight"))
+
+    assert moved(warm) < 1e-5 < 1e-2 < moved(cold)
+    source = warm.read_config()["warm_start"]
+    assert source == {"run": "first", "checkpoint": checkpoint.checkpoints(first.checkpoint_dir)[-1].name}
+    assert "warm_start" not in cold.read_config() and any("a preview: begins" in line for line in warm.log_tail(50))
+
+
+def test_a_preview_needs_a_checkpoint_that_fits(project):
+    with pytest.raises(ConfigError, match="'first' has none; choose another run"):
+        train(config_of(), project, "look", None, "first")
+    train(config_of(epochs=1), project, "first")
+    with pytest.raises(ConfigError, match="same network and classes; that of 'first' does not fit"):
+        train(config_of(epochs=1, network="tiny"), project, "other", None, "first")
+    assert RunDir.of(project, "other").read_status()["state"] == "failed"

@@ -1,0 +1,43 @@
+"""A preview of a run: a short training that begins with the classifier of another run's newest checkpoint.
+
+Takes the classifier's weights alone: splitter, reweighter, optimizer and record begin anew, under the preview's own
+decisions. config.json says so ("warm_start"), so that nobody takes a preview for a training from the start.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from engine import checkpoint
+from engine.config import ConfigError
+from engine.networks import Classifier
+from engine.rundir import RunDir
+
+
+def source_of(project: Path, name: str | None) -> dict[str, Any]:
+    """What config.json keeps of a warm start from the run `name`: {} for None. Raises ConfigError unless that run has
+    a checkpoint."""
+    if name is None:
+        return {}
+    found = checkpoint.checkpoints(RunDir.of(project, name).checkpoint_dir)
+    if not found:
+        raise ConfigError(f"a warm start needs a run with a checkpoint; {name!r} has none; choose another run")
+    return {"warm_start": {"run": name, "checkpoint": found[-1].name}}
+
+
+def warm_start(model: Classifier, project: Path, document: dict[str, Any]) -> str:
+    """Give the classifier the weights that config.json names, if it names any; a line for the log, "" for none.
+
+    Raises ConfigError where the checkpoint is gone or of another network.
+    """
+    if not document.get("warm_start"):
+        return ""
+    name = document["warm_start"]["run"]
+    state = checkpoint.load_newest(RunDir.of(project, name).checkpoint_dir)
+    try:
+        if state is None:
+            raise KeyError("no checkpoint")
+        model.load_state_dict(state["trainer"]["classifier"]["model"])
+    except (KeyError, RuntimeError) as error:
+        raise ConfigError(f"a warm start needs a checkpoint of the same network and classes; that of {name!r} does not "
+                          f"fit: {str(error).splitlines()[0]}; choose another run") from error
+    return f"a preview: begins with the classifier of {name}, {document['warm_start']['checkpoint']}"

@@ -1,0 +1,123 @@
+"""Planning a retraining with and without decisions: which runs it takes, what is reused, what it costs."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from curation import experiment, jobs, launch
+from curation.experiment import ExperimentError, plan_experiment
+from curation.project import Project
+from engine.config import RunConfig
+from engine.manifest import MANIFEST_NAME, file_digest, read_decisions
+from engine.rundir import RunDir
+from tests.fakes import make_project, make_run
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    project = Project.open(make_project(tmp_path / "p", size=2))
+    make_run(project, "first")
+    project.ledger().relabel(["train-00007"], "cat", "ada")
+    return project
+
+
+def plan(project: Project, num_seeds: int = 2, base: str = "first") -> experiment.ExperimentPlan:
+    return plan_experiment(project.path, project.run(base), num_seeds, project.ledger().state(),
+                           file_digest(project.path / MANIFEST_NAME))
+
+
+def test_every_seed_is_paired_and_what_is_there_is_taken(project: Project) -> None:
+    found = plan(project)
+    assert [(run.name, run.seed, run.side, run.state) for run in found.runs] == [
+        ("first", 0, "without", "done"), ("first-e1-s0-with", 0, "with", "new"),
+        ("first-e1-s1-without", 1, "without", "new"), ("first-e1-s1-with", 1, "with", "new")]
+    assert found.seconds == pytest.approx(10, abs=1), "wall clock of the run, longer than its four epochs of 1.5 s"
+    make_run(project, "again")
+    assert plan(project).runs[1].name == "again", "under the decisions in force"
+    make_run(project, "other-epochs", epochs=5, seed=1)
+    make_run(project, "broken", seed=1, state="failed")
+    assert len(plan(project).new) == 2
+
+
+def test_a_preview_other_data_and_other_decisions_are_not_taken(project: Project) -> None:
+    run = make_run(project, "again")
+    document = run.read_config()
+    run.write_config(document | {"warm_start": {"run": "first", "checkpoint": "x"}})
+    assert plan(project).runs[1].state == "new"
+    run.write_config(document | {"manifest_digest": "another"})
+    assert plan(project).runs[1].state == "new"
+    run.write_config(document)
+    project.ledger().relabel(["train-00007"], "bird", "ada")
+    assert plan(project).runs[1].state == "new"
+
+
+def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under_them(
+        project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(jobs, "enqueue", lambda project, run, device, command: asked.append((run.name, command)))
+    found, decisions = plan(project), project.ledger().state()
+    assert experiment.start(project.path, found, decisions) == [run.name for run in found.new]
+    project.ledger().relabel(["train-00008"], "bird", "ada")
+    for name, command in asked:
+        run = RunDir.of(project.path, name)
+        path = command[command.index("--decisions") + 1]
+        frozen = read_decisions(Path(path))
+        assert frozen["sample_id"].tolist() == (["train-00007"] if name.endswith("-with") else [])
+        assert "--warm-start" not in command
+        assert launch.config_of(run) == RunConfig.from_dict({**found.config.to_dict(), "seed": int(name[-6]) if
+                                                             name.endswith("-with") else int(name[-9])})
+
+
+def test_names_count_on_and_do_not_grow(project: Project) -> None:
+    make_run(project, "first-e1-s0-with", seed=3)
+    assert experiment.free_stem(project.path, "first") == "first-e2"
+    assert experiment.free_stem(project.path, "first-e1-s0-with") == "first-e2"
+    stem = experiment.free_stem(project.path, "n" * 64)
+    assert RunDir.of(project.path, f"{stem}-s2147483647-without")
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(0, "1 to 10 seeds; got 0"), (11, "1 to 10 seeds; got 11")])
+def test_too_few_or_many_seeds_are_refused(project: Project, seeds: int, said: str) -> None:
+    with pytest.raises(ExperimentError, match=said):
+        plan(project, seeds)
+
+
+def test_without_decisions_there_is_nothing_to_measure(project: Project) -> None:
+    project.ledger().undo("ada")
+    with pytest.raises(ExperimentError, match="none is in force"):
+        plan(project)
+
+
+def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(jobs, "enqueue", lambda project, run, device, command: asked.append(command))
+    config = experiment.preview_config(launch.config_of(project.run("first")))
+    assert config.epochs == 3 and config.lr == pytest.approx(0.01) and config.embedding == "none"
+    assert experiment.preview_config(RunConfig(epochs=2)).epochs == 2
+    jobs.submit(project.path, "look", config, warm_start="first", decisions=project.ledger().state())
+    assert asked[0][-2:] == ["--warm-start", "first"]
+    assert launch.warm_start_of(RunDir.of(project.path, "look")) == "first"
+    assert launch.warm_start_of(project.run("first")) is None
+
+
+def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project) -> None:
+    from engine.manifest import check_decisions
+
+    run = RunDir.of(project.path, "none")
+    empty: pd.DataFrame = project.ledger().state().iloc[:0]
+    launch.write_request(run, RunConfig(), empty)
+    check_decisions(run.path / launch.DECISIONS_NAME)
+    decided = launch.decisions_of(run)
+    assert decided is not None and decided.empty and launch.decisions_of(RunDir.of(project.path, "gone")) is None
+
+
+def test_a_run_of_an_experiment_is_found_again_by_what_it_trained_under(project: Project) -> None:
+    for side, rows in (("with", project.ledger().state()), ("without", project.ledger().state().iloc[:0])):
+        run = make_run(project, f"first-e1-s1-{side}", seed=1)
+        launch.write_request(run, RunConfig(), rows)
+        (run.path / launch.DECISIONS_NAME).replace(run.decisions_path)
+    assert [(run.name, run.state) for run in plan(project).runs if run.seed == 1] == [
+        ("first-e1-s1-without", "done"), ("first-e1-s1-with", "done")]
