@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from curation.views import state
+from curation.views import others, state
 from curation.views.shell import DEFAULT_PAGE, PAGES
+
+SHOW_DECISIONS = ("explore", "triage", "decide", "export")
 
 
 def _page_of(name: str) -> Callable[[], None]:
@@ -27,6 +29,8 @@ def main() -> None:
     state.set_pages(pages)
     chosen = st.navigation(list(pages.values()))
     state.guarded(state.sidebar)
+    if chosen.url_path in SHOW_DECISIONS:
+        state.guarded(others.watch)
     chosen.run()
 
 

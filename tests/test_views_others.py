@@ -1,0 +1,51 @@
+"""What others decide meanwhile, in words and on a page that is open."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from curation.project import Project
+from curation.views import others
+from tests import views
+from tests.fakes import make_project, make_run
+
+
+@pytest.fixture
+def pets(home: Path) -> Project:
+    path = make_project(home / "pets")
+    make_run(path, "first")
+    return Project.open(path)
+
+
+def batches(*rows: tuple[int, str, str, str | None, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["batch_id", "who", "kind", "value", "num_samples"]).iloc[::-1]
+
+
+def test_the_news_are_what_others_did_since_a_sentence_each():
+    done = batches((1, "bob", "pin", "train", 9), (2, "ada", "pin", "validation", 5),
+                   (3, "bob", "exclude", "excluded", 1), (4, "me", "pin", "train", 2),
+                   (5, "bob", "relabel", "*cat*", 3), (6, "bob", "undo", "5", 3))
+    assert others.news(done, 1, "me") == ["ada decided: pin 5 samples to validation.",
+                                          "bob decided: undo decision 5 (3 samples), and 2 decisions before."]
+    assert others.news(done, 6, "me") == [] and others.news(done.query("who == 'me'"), 0, "me") == []
+
+
+def test_a_page_that_is_open_hears_of_it(home, pets, monkeypatch):
+    """AppTest has no clock: the watcher's look is taken here as the browser's timer would take it."""
+    looks: list[Any] = []
+    monkeypatch.setattr(others, "look", looks.append)
+    app = views.start(home, "explore", project="pets", run="first")
+    assert looks and app.session_state["_seen_revision"] == (str(pets.path), 0)
+    pets.ledger().pin(["train-00001"], "validation", who="bob")
+    rerun: list[bool] = []
+    monkeypatch.undo()
+    monkeypatch.setattr(others.st, "session_state", {"_seen_revision": (str(pets.path), 0)})
+    monkeypatch.setattr(others.st, "rerun", lambda: rerun.append(True))
+    others.look(pets)
+    assert rerun == [True]
+    assert others.st.session_state["_notices"] == [("bob decided: pin 1 sample to validation.", False)]
+    others.st.session_state["_seen_revision"] = (str(pets.path), 1)
+    others.look(pets)
+    assert rerun == [True], "nothing new, nothing redrawn"
