@@ -74,6 +74,7 @@ def test_the_headline_has_both_accuracies_their_difference_and_the_number_of_sam
 
 
 def test_one_run_a_side_is_called_no_evidence(home, pets):
+    make_run(pets.path, "third", method="erm")
     assert "One run a side is no evidence" in views.texts(views.start(home, "compare"))
 
 
@@ -260,3 +261,73 @@ def test_files_are_listed_relative_to_the_export_without_links(tmp_path):
     (tmp_path / "a" / "b" / "c.txt").write_text("four")
     (tmp_path / "link").symlink_to(tmp_path / "a" / "b" / "c.txt")
     assert export.files_of(tmp_path).to_dict("list") == {"file": ["a/b/c.txt"], "bytes": [4]}
+
+
+# -- an experiment
+
+
+def right(run: Any, share: float, seed: int) -> None:
+    """Make a share of the run's predictions right."""
+    rows, rng = run.read_predictions(), np.random.default_rng(seed)
+    rows["prediction"] = np.where(rng.random(len(rows)) < share, rows["label"], "none of them")
+    run.write_predictions(rows)
+
+
+def experiment(home: Path, num_seeds: int, after: float = 0.9) -> Project:
+    """num_seeds pairs of runs, without decisions and with a pin."""
+    path = make_project(home / "pets", num_test=200)
+    project = Project.open(path)
+    for seed in range(num_seeds):
+        right(make_run(path, f"without-{seed}", seed=seed), 0.5, seed)
+    project.ledger().pin(["train-00001"], "validation", "ada")
+    for seed in range(num_seeds):
+        right(make_run(path, f"with-{seed}", seed=seed), after, 10 + seed)
+    return project
+
+
+def test_an_experiment_says_its_effect_in_words_first_and_with_its_interval(home):
+    project = experiment(home, 3)
+    app = views.start(home, "compare")
+    assert (app.selectbox(key="compare.a").value, app.selectbox(key="compare.b").value) == ("without-2", "with-2")
+    paired = comparison.paired_difference([project.run(f"without-{s}") for s in range(3)],
+                                          [project.run(f"with-{s}") for s in range(3)])
+    first = app.markdown[0].value.replace("\\", "")
+    assert first.startswith("#### Training under the decisions on 1 sample, rather than under none, changes test "
+                            f"accuracy by {paired.mean * 100:+.1f} points")
+    assert (f"95% interval {paired.low * 100:+.1f} to {paired.high * 100:+.1f} over 3 seeds: more than chance "
+            "explains." in first)
+    said = views.texts(app).replace("\\", "")
+    assert "The worst group on test changes by" in said and "seeds 0, 1, 2" in said
+    assert "One run a side is no evidence" not in said
+    table = table_of(app, "kind", "low", "high")
+    assert {"accuracy", "worst", "class", "group"} <= set(table["kind"]) and (table["num_pairs"] == 3).all()
+
+
+def test_an_experiment_of_one_seed_has_no_interval_and_says_so(home):
+    experiment(home, 1)
+    first = views.start(home, "compare").markdown[0].value.replace("\\", "")
+    assert "One seed: no interval." in first and "95%" not in first
+
+
+def test_an_effect_that_chance_may_explain_says_so(home):
+    experiment(home, 3, after=0.5)
+    assert "chance alone may explain it" in views.start(home, "compare").markdown[0].value
+
+
+def test_chosen_sets_stand_apart_with_a_warning(home, pets):
+    app = views.start(home, "compare")
+    assert any("chosen by people or by the splitter" in warning.value for warning in app.warning)
+    table = table_of(app, "name", "share_a", "share_b").set_index("name")
+    assert table.loc["Pinned to validation by people", "num_b"] == 2
+    assert not any("pinned" in metric.label.lower() for metric in app.metric)
+
+
+def test_a_preview_is_no_default_side_and_is_called_one(home, pets):
+    run = make_run(pets.path, "preview-second")
+    run.write_config(run.read_config() | {"warm_start": {"run": "second", "checkpoint": "x"}})
+    app = views.start(home, "compare")
+    assert app.selectbox(key="compare.b").value == "second"
+    assert "preview-second (preview of second)" in app.selectbox(key="compare.b").options
+    app.selectbox(key="compare.b").set_value("preview-second")
+    said = views.texts(views.rerun(app)).replace("\\", "")
+    assert "preview-second is a preview" in said and "Training under" not in said

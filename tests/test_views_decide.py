@@ -9,7 +9,7 @@ import pytest
 
 from curation import jobs
 from curation.project import Project
-from curation.views import decide, retrain
+from curation.views import conflicts, decide, retrain
 from engine.config import RunConfig
 from tests import views
 from tests.fakes import make_project, make_run
@@ -43,8 +43,14 @@ def press(app: Any, key: str) -> Any:
     return views.rerun(app)
 
 
+def one_run(app: Any) -> Any:
+    app.button_group(key=retrain.MODE_KEY).set_value("One run")
+    return views.rerun(app)
+
+
 def listed(app: Any) -> pd.DataFrame:
-    frame: pd.DataFrame = app.dataframe[0].value
+    """The list of all decisions: the last table of the page."""
+    frame: pd.DataFrame = app.dataframe[-1].value
     return frame
 
 
@@ -123,6 +129,66 @@ def test_without_decisions_the_page_says_where_to_take_them(home):
     assert "No decision is in force." in said and "None yet." in said and "there is none yet" in said
 
 
+# -- conflicts
+
+
+@pytest.fixture
+def dispute(pets: Project) -> Project:
+    """Two samples that eve labels otherwise than ada, and one of ada's pins that she excludes."""
+    ledger = pets.ledger()
+    ledger.relabel(["train-00008"], "bird", who="ada")
+    ledger.relabel(["train-00007", "train-00008"], "cat", who="eve")
+    ledger.exclude(["train-00001"], who="eve")
+    return pets
+
+
+def conflict_rows(app: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = next(t.value for t in app.dataframe if "1st: who" in t.value)
+    return frame.set_index("sample")
+
+
+def test_people_who_agree_have_no_conflicts(home, pets):
+    assert "nobody decided otherwise" in views.texts(views.start(home, "decide"))
+
+
+def test_a_conflict_shows_who_said_what_and_what_is_in_force(home, dispute):
+    app = views.start(home, "decide")
+    assert any("On 3 samples two people decided differently" in warning.value for warning in app.warning)
+    rows = conflict_rows(app)
+    assert rows.loc["train-00007", ["1st: who", "1st: said", "2nd: who", "2nd: said", "in force"]].tolist() == [
+        "ada", "relabel to bird", "eve", "relabel to cat", "relabel to cat"]
+    assert rows.loc["train-00001", ["1st: said", "2nd: said", "in force"]].tolist() == [
+        "pin to validation", "exclude", "exclude"]
+
+
+def test_all_conflicts_are_settled_at_once_for_the_later_or_the_earlier(home, dispute):
+    app = press(views.start(home, "decide"), "decide.settle.first")
+    state = dispute.ledger().state().set_index("sample_id")
+    assert state.loc[["train-00007", "train-00008"], "label"].tolist() == ["bird", "bird"]
+    assert not state.loc["train-00001", "excluded"] and state.loc["train-00001", "pin"] == "validation"
+    assert dispute.ledger().conflicts().empty and "nobody decided otherwise" in views.texts(app)
+    assert set(dispute.ledger().batches()["view"].head(2)) == {"decide: conflicts"}
+
+
+def test_one_selected_conflict_is_kept_or_undone_alone(home, dispute):
+    app = views.start(home, "decide")
+    at = conflict_rows(app).index.get_loc("train-00008")
+    key = f"{conflicts.TABLE_KEY}.0"
+    press(views.select(app, key, rows=[at]), "decide.settle.second")
+    assert set(dispute.ledger().conflicts()["sample_id"]) == {"train-00001", "train-00007"}
+    assert dispute.ledger().state().set_index("sample_id").loc["train-00008", "label"] == "cat"
+    at = conflict_rows(app).index.get_loc("train-00001")
+    press(views.select(app, f"{conflicts.TABLE_KEY}.1", rows=[at]), "decide.settle.undo.second")
+    assert set(dispute.ledger().conflicts()["sample_id"]) == {"train-00007"}
+    assert not dispute.ledger().state().set_index("sample_id").loc["train-00001", "excluded"]
+
+
+def test_what_each_side_said_goes_by_plain_words():
+    assert [conflicts.words_of(*pair) for pair in (
+        ("pin", "train"), ("pin", None), ("exclude", "included"), ("relabel", None), ("relabel", "excluded"))] == [
+        "pin to training", "unpin", "take back in", "back to the given label", "relabel to excluded"]
+
+
 # -- by id
 
 
@@ -160,7 +226,7 @@ def test_retrain_says_what_changed_and_starts_the_same_settings_under_a_new_name
     app = views.start(home, "decide")
     said = views.texts(app)
     assert "- 3 more pinned to validation\n- 2 more excluded\n- 1 more relabelled" in said
-    press(app, "decide.retrain")
+    press(one_run(app), "decide.retrain")
     (project, name, config), = submitted
     assert (project, name) == (pets.path, "first-r2")
     assert config == RunConfig.from_dict(pets.run("first").read_config()["config"])
@@ -175,7 +241,7 @@ def test_a_retrain_that_started_is_linked(home, pets):
 
 
 def test_a_name_that_is_taken_is_refused_in_one_line(home, pets):
-    app = views.start(home, "decide")
+    app = one_run(views.start(home, "decide"))
     field = next(t for t in app.text_input if t.label == "Name of the new run")
     field.set_value("first")
     press(views.rerun(app), "decide.retrain")
@@ -185,6 +251,44 @@ def test_a_name_that_is_taken_is_refused_in_one_line(home, pets):
 def test_without_changes_retraining_is_said_to_repeat(home):
     make_run(make_project(home / "pets"), "first")
     assert "no decision has changed" in views.texts(views.start(home, "decide"))
+
+
+def test_an_experiment_says_its_cost_and_starts_what_is_missing(home, pets, monkeypatch):
+    asked: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(jobs, "submit", lambda project, name, config, decisions: asked.append(
+        (name, config.seed, len(decisions))))
+    app = views.start(home, "decide")
+    said = views.texts(app)
+    assert "5 new runs, about" in said and "each by the run before" in said
+    assert "1 of 6 is there already" in said and "without, seed 0" in said
+    app.number_input(key="decide.seeds").set_value(1)
+    views.rerun(app)
+    assert app.button(key="decide.experiment").label == "Start 1 run"
+    press(app, "decide.experiment")
+    assert asked == [("first-e1-s0-with", 0, 6)], "under the six decided samples"
+
+
+def test_an_experiment_that_is_complete_leads_to_its_effect(home, pets):
+    make_run(pets.path, "second")
+    app = views.start(home, "decide", run="first")
+    app.number_input(key="decide.seeds").set_value(1)
+    said = views.texts(views.rerun(app))
+    assert "No new run; 2 of 2 are there already" in said and "Show the effect on Compare" in said
+
+
+def test_a_preview_starts_short_and_is_called_one(home, pets, monkeypatch):
+    asked: list[tuple[str, int, str]] = []
+    monkeypatch.setattr(jobs, "submit", lambda project, name, config, warm_start: asked.append(
+        (name, config.epochs, warm_start)))
+    app = views.start(home, "decide")
+    app.button_group(key=retrain.MODE_KEY).set_value("Quick preview")
+    assert "Not possible: this run has no checkpoint." in views.texts(views.rerun(app))
+    folder = pets.run("first").checkpoint_dir
+    folder.mkdir()
+    (folder / "state-00005-0000000.pt").touch()
+    assert "counts in no effect and no interval" in views.texts(views.rerun(app))
+    press(app, "decide.preview")
+    assert asked == [("preview-first", 3, "first")]
 
 
 def decisions(**rows: tuple[str | None, bool, str | None]) -> pd.DataFrame:

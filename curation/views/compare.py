@@ -8,9 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from curation import compare
+from curation.launch import warm_start_of
 from curation.project import Project
 from curation.views import actions, sample, state
 from curation.views.confusion import confusion_counts, heat_map, shown_classes
+from curation.views.effect import show_curated, show_effect, title_of
 from curation.views.gallery import Act, gallery
 from curation.views.layout import side_by_side, style, table_height
 from engine.rundir import RunDir
@@ -41,8 +43,10 @@ def page() -> None:
         return
     actions.take_changed()
     actions.show_notices()
-    _headline(project, a, b)
-    for title, part in (("Classes", _classes), ("What differs", _differences), ("Samples that changed", _samples)):
+    is_experiment = show_effect(project, a, b)
+    _headline(project, a, b, is_experiment)
+    for title, part in (("Classes", _classes), ("What differs", _differences), ("Samples that changed", _samples),
+                        ("Sets that were chosen, no measure of quality", _curated)):
         st.header(title)
         state.guarded(partial(part, project, a, b))
 
@@ -50,12 +54,18 @@ def page() -> None:
 def _choose(runs: list[RunDir]) -> tuple[RunDir, RunDir]:
     """Widgets for both sides; at first the newest run that has ended and the one it most likely came from."""
     names = {run.name: run for run in runs}
-    ended = [run for run in runs if run.read_status()["state"] == "done"]
+    whole = [run for run in runs if warm_start_of(run) is None]  # a preview is compared when asked for
+    ended = [run for run in whole if run.read_status()["state"] == "done"]
     newest, *earlier = ended if len(ended) > 1 else runs
+    for key in ("compare.a", "compare.b"):
+        if st.session_state.get(key) not in names:
+            st.session_state.pop(key, None)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         before = st.selectbox("A, before", list(names), index=list(names).index(parent_of(newest, earlier).name),
-                              key="compare.a", width=260, help="Differences below are B minus A.")
-        after = st.selectbox("B, after", list(names), index=list(names).index(newest.name), key="compare.b", width=260)
+                              key="compare.a", width=300, help="Differences below are B minus A.",
+                              format_func=lambda name: title_of(names[name]))
+        after = st.selectbox("B, after", list(names), index=list(names).index(newest.name), key="compare.b", width=300,
+                             format_func=lambda name: title_of(names[name]))
     return names[str(before)], names[str(after)]
 
 
@@ -67,8 +77,8 @@ def parent_of(run: RunDir, earlier: list[RunDir]) -> RunDir:
 # -- figures
 
 
-def _headline(project: Project, a: RunDir, b: RunDir) -> None:
-    """Accuracy of both on what nobody curated, with its size and its limits."""
+def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> None:
+    """Accuracy of both on what nobody curated, with its size and its limits. An experiment has said its interval."""
     table = compare.accuracy_table(a, b)
     if table.empty:
         st.info("No figure of quality yet: predictions of the clean and test splits are written when a run ends, and "
@@ -86,8 +96,9 @@ def _headline(project: Project, a: RunDir, b: RunDir) -> None:
         st.warning(f"{SPLIT_WORDS[row['split']]} is no figure of quality here, since a run used that split for "
                    f"validation: A {row['accuracy_a']:.1%}, B {row['accuracy_b']:.1%} on {row['num_samples']:,} "
                    "samples.", icon=":material/warning:")
-    if not table.empty:
-        st.markdown("\n".join(f"- {state.plain(line)}" for line in evidence(project, a, b)))
+    lines = compare.cautions(a, b) if is_experiment else evidence(project, a, b)
+    if not table.empty and lines:
+        st.markdown("\n".join(f"- {state.plain(line)}" for line in lines))
     worst = compare.worst_groups(a, b)
     if len(worst):
         st.markdown("\n".join(f"- {state.plain(_worst_words(row))}" for row in worst.to_dict("records")))
@@ -231,6 +242,10 @@ def _differences(project: Project, a: RunDir, b: RunDir) -> None:
         names = [FIGURE_WORDS.get(name, name.replace("_", " ")) for name in figures["figure"]]
         figures = figures.assign(figure=names).round(4)
         _table(figures.rename(columns={"a": "A", "b": "B"}), "No epoch has ended yet.")
+
+
+def _curated(project: Project, a: RunDir, b: RunDir) -> None:
+    show_curated(a, b)
 
 
 def _decision_words(decisions: pd.DataFrame, side: str) -> list[str]:

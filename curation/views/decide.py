@@ -8,6 +8,7 @@ import streamlit as st
 
 from curation.project import Project
 from curation.views import actions, sample, state
+from curation.views.conflicts import conflicts_section
 from curation.views.gallery import Act, gallery
 from curation.views.layout import side_by_side, style, table_height
 from curation.views.retrain import KINDS, retrain_box
@@ -36,6 +37,7 @@ def page() -> None:
         state.guarded(lambda: retrain_box(project, run))
     with left:
         _in_force(project, run)
+    conflicts_section(project, run, sample.open_sample)
     _by_id(project, run)
     _batches(project)
 

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from curation import jobs
+from curation.launch import warm_start_of
 from engine.config import METHODS
 from engine.rundir import RunDir
 
@@ -62,7 +63,8 @@ def _row(run: RunDir) -> dict[str, Any]:
     except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
     row: dict[str, Any] = {
-        "name": run.name, "state": state_text(status), "seed": config.seed, "method": METHODS[config.method].title,
+        "name": run.name, "state": state_text(status), "seed": config.seed,
+        "method": f"{'Preview: ' if warm_start_of(run) else ''}{METHODS[config.method].title}",
         "epochs": f"{len(metrics)} / {config.epochs}", "num_decisions": document.get("num_decisions"),
     }
     if len(metrics):

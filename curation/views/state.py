@@ -161,6 +161,11 @@ def link_to(page: str, label: str) -> None:
     st.page_link(st.session_state[_PAGES_KEY][page], label=label, icon=":material/arrow_forward:")
 
 
+def go_to(page: str) -> None:
+    """Show another page now, named as its module is. Never returns."""
+    st.switch_page(st.session_state[_PAGES_KEY][page])
+
+
 # -- tables
 
 

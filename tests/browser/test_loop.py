@@ -91,6 +91,7 @@ def retrain(browser: Browser, project: Project, first: RunDir) -> RunDir:
     browser.see("5 more pinned to validation")
     browser.see("5 more excluded")
     browser.settle()
+    browser.press("One run")
     browser.press("Retrain")
     browser.see(f"Started {first.name}-r2")
     again = project.run(f"{first.name}-r2")
