@@ -1,4 +1,5 @@
-"""The commands decide, export and score: arguments in, one module's work, lines out. curation.__main__ adds them."""
+"""The commands decide, export, score and triage: arguments in, one module's work, lines out. Added by
+curation.__main__."""
 
 import getpass
 import json
@@ -7,13 +8,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pandas as pd
 import typer
 
 from curation.exports import EXPORTS, export
+from curation.exports.cells import write_csv
 from curation.journal import replay_journal, write_journal
 from curation.ledger import Ledger
 from curation.project import Project
+from curation.selection import sample_table
 from curation.sources.console import ShownProgress, visible
+from curation.triage import (
+    DECIDED,
+    LANES,
+    REST,
+    UNJUDGED,
+    Rule,
+    gather,
+    lane_frame,
+    lanes_of,
+    wrong_share,
+)
+from engine.rundir import write_atomic
 
 ACTIONS = {
     "pin": "hold samples in --to validation or train (none: let go)",
@@ -31,10 +48,11 @@ class CommandError(ValueError):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the three commands."""
+    """Add the four commands."""
     app.command("decide")(decide)
     app.command("export")(export_)
     app.command("score")(score)
+    app.command("triage")(triage)
 
 
 def decide(
@@ -132,6 +150,45 @@ def score(
         print(f"{name:<36}{shown:>8}  ({basis})")
     if figures.num_unmatched:
         print(f"{figures.num_unmatched:,} answers fit no training sample of the run")
+
+
+def triage(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    *,
+    run: Annotated[str, typer.Option(help="Run whose held-out predictions and neighbours to judge by.")],
+    lane: Annotated[str | None, typer.Option(help=f"One lane alone: {', '.join(LANES)}.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write the queue to, most certain first.")] = None,
+) -> None:
+    """Sort undecided samples into lanes: probably mislabeled, ambiguous, out of place, hard but right."""
+    if lane is not None and lane not in LANES:
+        raise CommandError(f"a lane must be one of {', '.join(LANES)}; got {lane!r}; choose one of them")
+    opened = Project.open(project)
+    run_dir = opened.run(run)
+    run_dir.read_signals()  # says so where there are none yet
+    neighbours = run_dir.read_neighbours()
+    if neighbours is None:
+        raise CommandError(f"triage needs a run's neighbours; {run} has none; let it end with the setting embedding on")
+    table = sample_table(opened, run_dir)
+    evidence = gather(table, neighbours)
+    lanes, priority = lanes_of(evidence, Rule())
+    wanted = range(len(LANES)) if lane is None else [LANES.index(lane)]
+    for which in wanted:
+        _print_lane(LANES[which], table, np.flatnonzero(lanes == which))
+    _print_lane("all samples", table, np.arange(len(table)))
+    print(f"not queued: {(lanes == REST).sum():,} fit no lane, {(lanes == DECIDED).sum():,} decided, "
+          f"{(lanes == UNJUDGED).sum():,} without held-out prediction or neighbours")
+    if out is not None:
+        frame = pd.concat([lane_frame(table, evidence, lanes, priority, i) for i in wanted], ignore_index=True)
+        write_atomic(out, lambda path: write_csv(frame, path))
+        print(f"{len(frame):,} samples written to {visible(str(out))}")
+
+
+def _print_lane(name: str, table: pd.DataFrame, rows: np.ndarray) -> None:
+    """A lane's size and, where it is known, its share of wrong labels."""
+    wrong = wrong_share(table, rows)
+    known = "" if wrong is None else (f"  {wrong.share:.1%} wrong labels ({wrong.low:.1%} to {wrong.high:.1%}), "
+                                      f"known for {wrong.known:,}")
+    print(f"{name:<16}{len(rows):>10,}{known}")
 
 
 def _take(ledger: Ledger, action: str, ids: list[str], to: str | None, label: str | None, *, who: str, why: str,

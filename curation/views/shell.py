@@ -17,6 +17,7 @@ PAGES = {
     "data": ("Data", ":material/database:"),
     "train": ("Train", ":material/model_training:"),
     "explore": ("Explore", ":material/scatter_plot:"),
+    "triage": ("Triage", ":material/low_priority:"),
     "decide": ("Decide", ":material/rule:"),
     "compare": ("Compare", ":material/compare_arrows:"),
     "study": ("Study", ":material/science:"),
