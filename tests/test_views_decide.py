@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -127,6 +128,24 @@ def test_without_decisions_the_page_says_where_to_take_them(home):
     make_project(home / "pets")
     said = views.texts(views.start(home, "decide"))
     assert "No decision is in force." in said and "None yet." in said and "there is none yet" in said
+
+
+def test_pins_that_the_splitter_disputes_come_first_with_how_often(home, pets):
+    assert "is not known yet" in views.texts(views.start(home, "decide")), "the run trained before these pins"
+    run = make_run(pets.path, "second")
+    for epoch in range(1, 5):
+        records = np.load(run.path / "history" / f"{epoch:04d}.npy")
+        records["p_train"] = 0.7
+        records["p_train"][30:33] = 0.5
+        records["p_train"][[1, 2, 3]] = [0.1, 0.9, 0.9 if epoch < 4 else 0.2]
+        run.write_history(epoch, records)
+    app = views.start(home, "decide", run="second")
+    said = views.texts(app).replace("\\", "")
+    assert ("In second the splitter alone wanted 2 of these 3 (67%) in training in most epochs; the average sample in "
+            "58% of the epochs.") in said
+    items = json.loads(app.get("bidi_component")[0].proto.json)["items"]
+    assert [(item["id"], item["value"]) for item in items] == [
+        ("train-00002", "against it 100%"), ("train-00003", "against it 75%"), ("train-00001", "against it 0%")]
 
 
 # -- conflicts

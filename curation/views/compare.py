@@ -84,6 +84,8 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
         st.info("No figure of quality yet: predictions of the clean and test splits are written when a run ends, and "
                 "both runs need some in common.", icon=":material/info:")
     seen = table[table["is_seen"].astype(bool)]
+    if is_experiment:
+        st.caption("The two runs chosen above by themselves, one pair of several or the only one:")
     with st.container(horizontal=True, gap="medium"):
         for row in table[~table["is_seen"].astype(bool)].sort_values("split", ascending=False).to_dict("records"):
             st.metric(f"{SPLIT_WORDS[row['split']]}, A to B, on {row['num_samples']:,} samples",

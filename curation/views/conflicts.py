@@ -42,12 +42,12 @@ def words_of(kind: str, value: object) -> str:
 
 def listed(rows: pd.DataFrame) -> pd.DataFrame:
     """Conflicts as people read them; text stays text, a table cell interprets nothing."""
-    columns: dict[str, Any] = {"sample": rows["sample_id"]}
+    columns: dict[str, Any] = {"sample": rows["sample_id"], "in force": _words(rows, "in_force")}
     for side, number in (("first", "1st"), ("second", "2nd")):
         columns |= {f"{number}: who": rows[f"{side}_who"],
                     f"{number}: said": _words(rows, f"{side}_value"),
                     f"{number}: when": pd.to_datetime(rows[f"{side}_at"], utc=True, format="ISO8601")}
-    return pd.DataFrame({**columns, "in force": _words(rows, "in_force")})
+    return pd.DataFrame(columns)
 
 
 def _words(rows: pd.DataFrame, column: str) -> list[str]:

@@ -9,8 +9,9 @@ import streamlit as st
 from curation.project import Project
 from curation.views import actions, sample, state
 from curation.views.conflicts import conflicts_section
-from curation.views.gallery import Act, gallery
+from curation.views.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.layout import side_by_side, style, table_height
+from curation.views.pins import PIN_OF, tension_cached, tension_words, with_tension
 from curation.views.retrain import KINDS, retrain_box
 from engine.rundir import RunDir
 
@@ -59,7 +60,12 @@ def _in_force(project: Project, run: RunDir | None) -> None:
     kind = str(st.segmented_control("Show", kinds, default=kinds[0], required=True, wrap=True,
                                     label_visibility="collapsed", key=f"decide.kind.{'.'.join(kinds)}",
                                     format_func=lambda name: f"{name} {int(masks[name].sum()):,}"))
-    rows = table[masks[kind]]
+    rows, value_column = table[masks[kind]], "margin" if "margin" in table else None
+    if kind in PIN_OF and run is not None and run.exists():
+        tension = tension_cached(project, run)
+        st.caption(state.plain(tension_words(kind, rows["sample_id"], tension, run.name)))
+        rows = with_tension(rows, kind, tension)
+        value_column = CHANGE_COLUMN if CHANGE_COLUMN in rows else value_column
     shown = rows.head(PAGE_SIZE)
 
     def decide(op: str, ids: list[str], label: str | None = None) -> None:
@@ -77,7 +83,7 @@ def _in_force(project: Project, run: RunDir | None) -> None:
     bar = st.container(horizontal=True, vertical_alignment="center")
     token = f"{project.name}/{kind}/{st.session_state.get(_NUM_DECIDED_KEY, 0)}"  # a decision lets go of the marks
     marked = gallery(project, shown, acted, key="decide.gallery", token=token, size=88,
-                     value_column="margin" if "margin" in table else None, focus=st.session_state.get(sample.FOCUS_KEY))
+                     value_column=value_column, focus=st.session_state.get(sample.FOCUS_KEY))
     with bar:
         ids = marked or list(rows["sample_id"])
         what = f"{len(marked):,} marked" if marked else f"all {len(ids):,}"

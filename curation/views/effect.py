@@ -62,12 +62,13 @@ def answers(experiment: Experiment, table: pd.DataFrame) -> list[tuple[str, str]
     if table.empty:
         return [("No effect can be told yet.", "Both runs of a pair must have ended on a project with samples of the "
                  "test or clean split that none of them was trained or validated on.")]
-    found = []
+    found: list[tuple[str, str]] = []
     for split in (name for name in SPLITS if name in set(table["split"])):
         rows = table[table["split"] == split]
         for row in rows[rows["kind"] == "all"].to_dict("records"):
-            found.append((f"{sides} changes {SPLITS[split]} by {points(row['difference'])} points: "
-                          f"{row['mean_a']:.1%} to {row['mean_b']:.1%}.", how_sure(row)))
+            subject = f"{sides} changes {SPLITS[split]}" if not found else f"{SPLITS[split].capitalize()} changes"
+            found.append((f"{subject} by {points(row['difference'])} points: {row['mean_a']:.1%} to "
+                          f"{row['mean_b']:.1%}.", how_sure(row)))
         for row in rows[rows["kind"] == "worst"].to_dict("records"):
             what = KINDS[str(row["name"])]
             found.append((f"The worst {what} on {split} changes by {points(row['difference'])} points: "

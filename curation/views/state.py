@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from curation.launch import warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.selection import run_table, with_decisions
 from engine.manifest import MANIFEST_NAME
@@ -70,9 +71,9 @@ def _run_picker(project: Project) -> None:
 
 
 def _best_run(project: Project, names: list[str]) -> int:
-    """Position of the newest done run; without one, of the newest that has results; else 0."""
+    """Position of the newest done run that is no preview; without one, of the newest that has results; else 0."""
     runs = [project.run(name) for name in names]
-    is_done = [run.read_status()["state"] == "done" for run in runs]
+    is_done = [run.read_status()["state"] == "done" and warm_start_of(run) is None for run in runs]
     has_results = [run.signals_path.exists() for run in runs]
     return next((choices.index(True) for choices in (is_done, has_results) if any(choices)), 0)
 

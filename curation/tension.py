@@ -1,0 +1,106 @@
+"""Pins against the splitter: how often it alone would have put a pinned sample on the other side, in a finished run.
+
+From the run's history, which has the splitter's own p_train of pinned samples; runs of older code recorded the pin
+there, and say what the splitter wanted in the last epoch alone (column why). It wants a sample in validation where its
+p_train is among the lowest of its class, as many as val_fraction sends there; guard and coverage are left aside. Where
+that line lies is read from at most MAX_SAMPLED samples, so that a million are as quick as a few.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curation.replay import PINS
+from engine.manifest import read_decisions
+from engine.rundir import ROLES, RunDir
+
+MAX_SAMPLED = 50_000
+_WISH = r"gives it p_train (?P<wish>[0-9.]+)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tension:
+    """The pinned samples of a run with what the splitter wanted."""
+
+    rows: pd.DataFrame
+    """sample_id, pin, num_epochs (int, in which the splitter's wish is known), share_against (of these, in [0, 1]; NaN
+    where there is none) and wish (the last known p_train without the pin), the most disputed first."""
+    is_last_only: bool
+    """The run recorded the last epoch's wish alone."""
+
+
+def pin_tension(run: RunDir, table: pd.DataFrame) -> Tension:
+    """What the splitter wanted of the samples that were pinned in this run; without a splitter nothing is known of
+    them. table: sample table of that run (sample_id, current_label, signal_row). Raises RunDirError for no config."""
+    decisions = read_decisions(run.decisions_path)
+    pinned = decisions[decisions["pin"].isin(PINS)]
+    row_of = table["signal_row"].to_numpy() if "signal_row" in table else np.full(len(table), -1)
+    places = pc.index_in(pa.array(pinned["sample_id"], pa.large_string()),
+                         value_set=pa.array(table["sample_id"], pa.large_string())).fill_null(-1).to_numpy(False)
+    is_known = (places >= 0) & (row_of[places] >= 0) if len(table) else np.zeros(len(pinned), dtype=bool)
+    pinned, places = pinned[is_known], places[is_known]
+    if pinned.empty:
+        return Tension(rows=_frame(pinned, *(np.empty(0),) * 3), is_last_only=False)
+    others = np.flatnonzero(row_of >= 0)
+    both = np.concatenate([places, others[::-(-len(others) // MAX_SAMPLED)]])
+    classes = pd.factorize(table["current_label"].iloc[both])[0]
+    to_validation = pinned["pin"].eq("validation").to_numpy(dtype=bool)
+    fraction = float(run.read_config()["config"]["val_fraction"])
+    known, against, wish, lines, is_recorded = _over_epochs(run, row_of[both], classes, to_validation, fraction)
+    if not is_recorded:
+        why = pq.read_table(run.signals_path, columns=["why"])["why"].combine_chunks().cast(pa.string())
+        found = pc.extract_regex(why.take(pa.array(row_of[places])), _WISH)
+        wish = pc.cast(pc.struct_field(found, "wish"), pa.float64()).to_numpy(zero_copy_only=False)
+        known = np.isfinite(wish).astype(np.int64)
+        against = (known > 0) & ((wish <= lines) != to_validation)
+    return Tension(rows=_frame(pinned, known, against, wish), is_last_only=not is_recorded)
+
+
+def _over_epochs(run: RunDir, rows: np.ndarray, classes: np.ndarray, to_validation: np.ndarray,
+                 fraction: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+    """(known (M,), against (M,), wish (M,), lines (M,), is_recorded) of the first M of these rows of the history, the
+    pinned ones: in how many epochs the wish is known and against the pin, the last of them and where the line of its
+    class lay, and whether it was recorded at all (else it is the pin, 0 or 1). The other rows (R - M) draw the lines.
+    """
+    num = len(to_validation)
+    known, against = np.zeros(num, dtype=np.int64), np.zeros(num, dtype=np.int64)
+    wish, lines, is_recorded = np.full(num, np.nan), np.full(num, np.nan), False
+    for path in sorted((run.path / "history").glob("*.npy")):
+        records = np.load(path, mmap_mode="r", allow_pickle=False)[rows]
+        p_train = records["p_train"].astype(np.float64)
+        is_active = records["role"] != ROLES.index("excluded")
+        p_train[~is_active] = np.nan
+        line = _lines(p_train[num:], classes[num:], fraction, int(classes.max()) + 1)[classes[:num]]
+        own = p_train[:num]
+        is_recorded |= bool(((own > 0) & (own < 1)).any())
+        is_finite = np.isfinite(own) & np.isfinite(line)
+        known += is_finite
+        against += is_finite & ((own <= line) != to_validation)
+        wish, lines = np.where(is_finite, own, wish), np.where(is_finite, line, lines)
+    return known, against, wish, lines, is_recorded
+
+
+def _lines(p_train: np.ndarray, classes: np.ndarray, fraction: float, num_classes: int) -> np.ndarray:
+    """(C,) highest p_train that is among the lowest `fraction` of each class, at least one; NaN of an empty class."""
+    is_finite = np.isfinite(p_train)
+    values, codes = p_train[is_finite], classes[is_finite]
+    order = np.lexsort((values, codes))
+    sizes = np.bincount(codes[codes >= 0], minlength=num_classes)
+    starts = int((codes < 0).sum()) + np.cumsum(sizes) - sizes
+    quota = np.maximum(1, np.rint(fraction * sizes)).astype(np.int64)
+    found = np.full(num_classes, np.nan)
+    found[sizes > 0] = values[order][(starts + quota - 1)[sizes > 0]]
+    return found
+
+
+def _frame(pinned: pd.DataFrame, known: np.ndarray, against: np.ndarray, wish: np.ndarray) -> pd.DataFrame:
+    share = np.where(known > 0, against / np.maximum(known, 1), np.nan)
+    frame = pd.DataFrame({"sample_id": pinned["sample_id"].to_numpy(dtype=object), "pin": pinned["pin"].to_numpy(
+        dtype=object), "num_epochs": known, "share_against": share.astype(np.float64), "wish": wish.astype(np.float64)})
+    away = np.where(frame["pin"].eq("validation"), frame["wish"], 1 - frame["wish"])  # how far on the other side
+    return frame.assign(away=away).sort_values(["share_against", "away"], ascending=False, na_position="last",
+                                               kind="stable", ignore_index=True).drop(columns="away")
