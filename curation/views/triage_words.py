@@ -67,6 +67,5 @@ def precision_words(wrong: WrongShare | None, base: WrongShare | None) -> str:
 
 
 def not_queued_words(lanes: Lanes) -> str:
-    return (f"In no queue: {lanes.num_rest:,} that fit none (which does not make their labels right), "
-            f"{lanes.num_decided:,} already decided on, {lanes.num_unjudged:,} without a held-out prediction or "
-            "neighbours.")
+    return (f"In no queue: {lanes.num_rest:,} that fit none, right or wrong, {lanes.num_decided:,} already decided on, "
+            f"{lanes.num_unjudged:,} without a held-out prediction or neighbours.")
