@@ -178,7 +178,7 @@ def _number(setting: dict[str, Any], base: type, key: str, label: str, text: str
         return st.number_input(label, *bounds, default, step=1, key=key, help=text, placeholder="auto",
                                persist_state="session")
     return st.number_input(label, *bounds, default, step=_step(default, low), format="%g", key=key, help=text,
-                           placeholder=OPTIONS[OWN], persist_state="session")
+                           placeholder=OWN, persist_state="session")
 
 
 def _switched_number(setting: dict[str, Any], key: str, label: str, text: str) -> int | None:
