@@ -76,8 +76,10 @@ class Evidence:
     is_steady: np.ndarray
     """bool: undisputed and right held out, learned in training (area under the margin above 0), and with a weight not
     below its class's median; a label of fewer neighbours than another class is none."""
+    is_judged: np.ndarray
+    """bool: there are held-out predictions, neighbours and a label."""
     is_open: np.ndarray
-    """bool: judged and undecided, so it may be queued."""
+    """bool: judged, undecided and not excluded, so it may be queued."""
     is_decided: np.ndarray
     """bool: a person's decision on it is in force."""
 
@@ -110,14 +112,15 @@ def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None
     quality, margin = _numbers(table, "label_quality"), _numbers(table, "heldout_margin")
     is_disputed = (suggestion >= 0) & (suggestion != label)
     is_decided = table["decided_by"].notna().to_numpy()
-    is_known = np.isfinite(margin) & np.isfinite(quality) & np.isfinite(agreement) & (label >= 0) & ~excluded
+    is_judged = np.isfinite(margin) & np.isfinite(quality) & np.isfinite(agreement) & (label >= 0)
     weight = _numbers(table, "weight")
     # Those held out in the last epoch have no weight then: it speaks neither for nor against them.
     is_light = weight < class_quantiles(weight, label, 0.5)[label]
     is_steady = ~is_disputed & (_numbers(table, "aum") > 0) & ~is_light & (margin > 0) & (agreement >= top)
     return Evidence(label=label, margin=margin, confidence=np.maximum(quality, quality - margin),
                     is_disputed=is_disputed, agreement=agreement, rival=rival, top=top, distance=distance,
-                    is_steady=is_steady, is_open=is_known & ~is_decided, is_decided=is_decided)
+                    is_steady=is_steady, is_judged=is_judged, is_open=is_judged & ~is_decided & ~excluded,
+                    is_decided=is_decided)
 
 
 def neighbour_shares(code_of: np.ndarray, neighbours: tuple[np.ndarray, np.ndarray], signal_row: np.ndarray,
@@ -198,7 +201,9 @@ def lanes_of(evidence: Evidence, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     confidence plus distance. Hard but right: share of neighbours with the label, the lower margin first among equals.
     """
     e = evidence
-    judged = np.flatnonzero(e.is_open)  # strictly beyond a quantile: where all are equal, none stands out
+    # Quantiles are of all that are judged, so that deciding on the hardest does not bring up the next hardest, and are
+    # passed strictly: where all are equal none stands out.
+    judged = np.flatnonzero(e.is_judged)
     label = e.label[judged]
     margin, confidence, top = e.margin[judged], e.confidence[judged], e.top[judged]
     agreement, distance = e.agreement[judged], e.distance[judged]
@@ -214,8 +219,8 @@ def lanes_of(evidence: Evidence, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     ranks = (lead - margin, -np.abs(margin), _scaled(distance) - confidence,
              agreement - 0.01 * margin)
     lane = np.full(len(e.label), UNJUDGED, dtype=np.int8)
-    lane[e.is_decided] = DECIDED
     lane[judged] = np.select([fits[i] for i in ORDER], ORDER, REST)
+    lane[~e.is_open] = np.where(e.is_decided[~e.is_open], DECIDED, UNJUDGED)
     priority = np.full(len(e.label), -np.inf, dtype=np.float32)
     priority[judged] = np.select([lane[judged] == i for i in range(len(LANES))], ranks, -np.inf)
     return lane, priority

@@ -124,6 +124,16 @@ def test_a_lane_starts_with_the_most_certain_and_rows_outside_have_no_priority()
     assert np.isneginf(priority[lane < 0]).all() and np.isfinite(priority[lane >= 0]).all()
 
 
+def test_deciding_on_a_queue_empties_it_and_moves_nobody_else() -> None:
+    rng = np.random.default_rng(1)
+    table, neighbours = table_of([{"heldout_margin": x, "label_quality": (1 + x) / 2} for x in rng.uniform(0, 1, 200)])
+    before, _ = assign_lanes(table, neighbours, Rule())
+    assert (before == HARD).sum() > 20
+    decided = table.assign(decided_by=table["decided_by"].mask(before == HARD, "ada"))
+    after, _ = assign_lanes(decided, neighbours, Rule())
+    assert np.array_equal(after, np.where(before == HARD, DECIDED, before))
+
+
 def test_the_truth_changes_no_lane() -> None:
     table, neighbours = table_of([WRONG, TORN, ODD, HARD_ONE])
     with_truth = table.assign(clean_label=table["given_label"].iloc[::-1].to_numpy())
