@@ -63,3 +63,17 @@ def tension_words(kind: str, sample_ids: pd.Series, tension: Tension, run_name: 
         return f"After the last epoch of {run_name} {wanted}; that run did not record earlier epochs."
     return (f"In {run_name} {wanted} in most epochs; the average sample in {known['share_against'].mean():.0%} of the "
             "epochs. Most disputed first.")
+
+
+def pin_words(tension: Tension, sample_id: str) -> list[str]:
+    """What the splitter alone wanted of one pinned sample, a sentence or none."""
+    rows = tension.rows[(tension.rows["sample_id"] == sample_id) & (tension.rows["num_epochs"] > 0)]
+    if rows.empty:
+        return []
+    row = rows.iloc[0]
+    other, p_train = OTHER[row["pin"]], f"p_train {row['wish']:.2f}"
+    if tension.is_last_only:
+        wanted = f"wanted it in {other}" if row["share_against"] else "agreed with the pin"
+        return [f"The splitter alone {wanted} after the last epoch ({p_train}); earlier ones were not recorded."]
+    return [f"The splitter alone wanted it in {other} in {row['share_against']:.0%} of {int(row['num_epochs'])} epochs "
+            f"(last {p_train})."]

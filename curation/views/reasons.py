@@ -3,11 +3,13 @@
 Labels appear as they are; whoever shows the sentences escapes them. Draws nothing.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from curation.siblings import Stability
 from curation.views.gallery import text_of
 
 WITHHELD = "withheld"
@@ -38,7 +40,8 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
     role, why = text_of(row.get("role")), text_of(row.get("why"))
     found = [_headline(role, why)]
     rank = class_rank(table, idx, "p_train")
-    if rank is not None:
+    is_the_pins = bool(pin_then) and row.get("p_train") in (0.0, 1.0)  # what is recorded then is the pin itself
+    if rank is not None and not is_the_pins:
         quota = max(1, round(config.get("val_fraction", 0.1) * rank[1]))
         found.append(f"The splitter gives it p_train {row['p_train']:.2f}: place {rank[0]:,} of {rank[1]:,} in its "
                      f"class, counted from the sample it most wants in validation. About {quota:,} of the class go "
@@ -61,6 +64,23 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
         found.append(f"Label quality {quality:.2f} from {int(row.get('heldout_epochs') or 0)} held-out epochs "
                      f"(0 bad, 1 good){doubt}.")
     found += _since(row, role, pin_then, excluded_then)
+    return found
+
+
+def stability_words(own: Stability | None, others: Sequence[Stability]) -> list[str]:
+    """How steadily a sample was routed over the epochs of this run, and in the other seeds of its settings."""
+    found = []
+    if own is not None:
+        switches = {0: "never changing sides", 1: "changing sides once"}.get(
+            own.num_switches, f"changing sides {own.num_switches} times")
+        found.append(f"After warm-up it was in validation in {own.num_routed} of {own.num_epochs} "
+                     f"epoch{'s' * (own.num_epochs != 1)}, {switches}.")
+    if others:
+        num = sum(other.is_routed for other in others)
+        seeds = ", ".join(str(other.seed) for other in others)
+        mean = sum(other.num_routed / other.num_epochs for other in others) / len(others)
+        found.append(f"In the other seeds of these settings ({seeds}) it ended in validation in {num} of "
+                     f"{len(others)}, and was there in {mean:.0%} of the epochs.")
     return found
 
 

@@ -4,18 +4,24 @@ Opened from the gallery; decisions go through actions. Reads one row of each fil
 """
 
 import html
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from curation.compare import same_but_seed
 from curation.project import Project
+from curation.siblings import over_seeds, stability
 from curation.views import actions, state
-from curation.views.gallery import Act, gallery, text_of
+from curation.views.conflicts import conflict_sentences
+from curation.views.gallery import text_of
 from curation.views.media import thumbnail_url
+from curation.views.neighbours import show_neighbours
 from curation.views.palette import ROLE_COLOURS, info_of
-from curation.views.reasons import class_rank, reasons
+from curation.views.pins import pin_words, tension_cached
+from curation.views.reasons import class_rank, reasons, stability_words
 from engine.manifest import read_decisions
 from engine.rundir import RunDir
 
@@ -24,7 +30,6 @@ ORDER_KEY = "sample.order"
 FOCUS_KEY = "sample.focus"
 LABELS = ("given_label", "current_label", "suggested_label", "predicted_label", "clean_label")
 NUMBERS = ("margin", "heldout_margin", "label_quality", "p_train", "weight", "loss")
-_NEIGHBOURS_KEY = "sample.neighbours"
 
 
 def open_sample(sample_id: str, order: list[str]) -> None:
@@ -69,11 +74,11 @@ def _draw(project: Project, run: RunDir | None) -> None:
         _decisions(project, run, row)
     with right:
         _facts(table, idx)
-        _reasons(run, table, idx)
+        _reasons(project, run, table, idx)
         if run is not None and "signal_row" in table:
             _course(run, int(row["signal_row"]))
     if run is not None:
-        _neighbours(project, run, table, idx)
+        show_neighbours(project, run, table, idx, partial(st.session_state.__setitem__, OPEN_KEY))
     _history(project, row["sample_id"])
 
 
@@ -164,7 +169,7 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
     st.html(f'<table style="{style}">{cells}</table>{second}')
 
 
-def _reasons(run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
+def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
     st.subheader("Why it is, or is not, in validation")
     if run is None or "role" not in table:
         st.caption("No run has looked at it yet.")
@@ -174,8 +179,27 @@ def _reasons(run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
     config = run.read_config().get("config", {})
-    for i, sentence in enumerate(reasons(table, idx, config, pin_then, is_out_then)):
+    found = reasons(table, idx, config, pin_then, is_out_then)
+    row = int(table["signal_row"].iloc[idx])
+    if row >= 0 and not is_out_then:
+        found += stability_words(stability(run, row), over_seeds(_siblings(project, run), row))
+    if pin_then:
+        found += pin_words(tension_cached(project, run), str(table["sample_id"].iloc[idx]))
+    for i, sentence in enumerate(found):
         st.markdown(f"**{state.plain(sentence)}**" if i == 0 else state.plain(sentence))
+
+
+def _siblings(project: Project, run: RunDir) -> list[RunDir]:
+    """The other seeds of a run; looked for again when a run of the project begins or ends."""
+    runs = project.runs()
+    files = [path for other in runs for path in (other.path / "config.json", other.path / "predictions.parquet")]
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
+    return [project.run(name) for name in _sibling_names(str(project.path), run.name, stamps, project, run)]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _sibling_names(path: str, name: str, stamps: tuple[int, ...], _project: Project, _run: RunDir) -> list[str]:
+    return [other.name for other in same_but_seed(_run, _project.runs()) if other.name != name]
 
 
 # -- its course over the epochs
@@ -229,41 +253,12 @@ def course_figure(history: pd.DataFrame) -> go.Figure:
 # -- around it
 
 
-def _neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int) -> None:
-    found, signal_row = run.read_neighbours(), int(table["signal_row"].iloc[idx]) if "signal_row" in table else -1
-    st.subheader("Nearest neighbours")
-    if found is None or signal_row < 0:
-        st.caption("They appear with the map, when the run has ended." if found is None else
-                   "The run did not know this sample.")
-        return
-    # Neighbours are rows of the run's signals; the table may have gained or lost samples since.
-    row_of = np.full(len(found[0]) + 1, -1)
-    known = table["signal_row"].to_numpy()
-    row_of[known[known >= 0]] = np.flatnonzero(known >= 0)
-    rows, dists = row_of[found[0][signal_row]], found[1][signal_row].astype(np.float64)
-    rows, dists = rows[rows >= 0], dists[rows >= 0]
-    near = table.iloc[rows].assign(distance=dists)
-    label = text_of(table["current_label"].iloc[idx])
-    same = int((near["current_label"] == label).sum())
-    st.caption(f"Nearest first, in the classifier's features. {same} of {len(near)} carry the same label; "
-               f"{int((near['role'] == 'validation').sum())} are in validation. Enter opens one.")
-
-    def acted(act: Act) -> None:
-        if act.op == "open":
-            st.session_state[OPEN_KEY] = act.ids[0]
-        elif act.op == "undo":
-            actions.undo(project)
-        elif act.op in actions.VERBS:
-            actions.take(project, act.op, act.ids, label=act.label, view="explore: neighbours of one sample",
-                         run=run.name)
-
-    gallery(project, near, acted, key=_NEIGHBOURS_KEY, token=str(table["sample_id"].iloc[idx]), size=92,
-            value_column="distance", is_compact=True)
-
-
 def _history(project: Project, sample_id: str) -> None:
     st.subheader("Decisions on it")
-    batches = project.ledger().history_of(sample_id)
+    ledger = project.ledger()
+    batches, disputed = ledger.history_of(sample_id), ledger.conflicts(sample_id)
+    for sentence in conflict_sentences(disputed):
+        st.warning(state.plain(f"Conflict: {sentence}"), icon=":material/group:")
     if batches.empty:
         st.caption("None yet.")
         return
@@ -271,6 +266,7 @@ def _history(project: Project, sample_id: str) -> None:
         "when": pd.to_datetime(batches["at"]), "who": batches["who"],
         "what": [actions.batch_words(k, v, n) for k, v, n in
                  zip(batches["kind"], batches["value"], batches["num_samples"], strict=True)],
+        "conflict": batches["batch_id"].isin([*disputed["first_batch"], *disputed["second_batch"]]),
         "why": batches["why"], "in": batches["view"], "run": batches["run"], "undone": batches["is_undone"]})
     when = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")
     st.dataframe(shown, hide_index=True, column_config={"when": when})

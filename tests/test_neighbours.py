@@ -1,0 +1,27 @@
+"""One sample's neighbours, read alone, are those of the whole file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation.neighbours import neighbours_of
+from tests.fakes import make_project, make_run
+
+
+@pytest.mark.parametrize("save", ["as written", "compressed"])
+def test_one_row_is_that_of_the_whole_file(tmp_path: Path, save: str) -> None:
+    run = make_run(make_project(tmp_path / "p", size=2), "first")
+    indices, distances = run.read_neighbours()
+    if save == "compressed":
+        np.savez_compressed(run.path / "neighbours.npz", indices=indices, distances=distances)
+    for row in (0, 17, 59):
+        found = neighbours_of(run, row)
+        assert found is not None
+        assert (found[0] == indices[row]).all() and (found[1] == distances[row].astype(float)).all()
+        assert found[2] == 60
+    assert neighbours_of(run, -1) is None
+
+
+def test_there_are_none_before_the_map(tmp_path: Path) -> None:
+    assert neighbours_of(make_run(make_project(tmp_path / "p", size=2), "first", state="failed"), 0) is None

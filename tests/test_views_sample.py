@@ -1,0 +1,95 @@
+"""The sample dialog's words: neighbours, near-duplicates, steadiness over epochs and seeds, pins and conflicts."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from curation.project import Project
+from curation.siblings import Stability, over_seeds, stability
+from curation.tension import Tension
+from curation.views import neighbours, pins, reasons, sample
+from engine.rundir import RunDir
+from tests import views
+from tests.fakes import make_project, make_run
+
+
+def near(*rows: tuple[str, str | None, str, float]) -> pd.DataFrame:
+    """Neighbours as (sample_id, label, role, distance)."""
+    return pd.DataFrame(rows, columns=["sample_id", "current_label", "role", "distance"])
+
+
+def test_neighbours_are_counted_on_either_side_with_the_labels_that_differ():
+    rows = near(("a", "cat", "train", 0.1), ("b", "dog", "train", 0.2), ("c", "dog", "train", 0.3),
+                ("d", "cat", "validation", 0.4), ("e", "cat", "train", 0.5))
+    assert neighbours.neighbour_words(rows, "cat") == (
+        "Of 4 in training 2 carry the same label (dog 2). Of 1 in validation 1 carries the same label.")
+    assert neighbours.neighbour_words(rows.head(3), "bird") == (
+        "Of 3 in training none carries the same label (dog 2, cat 1). None is in validation.")
+
+
+def test_near_duplicates_are_named_where_their_labels_conflict():
+    rows = near(("a", "cat", "train", 0.0), ("b", "dog", "train", 0.0009), ("c", "dog", "train", 0.002))
+    assert neighbours.duplicate_words(rows, "cat") == (
+        "2 near-duplicates: at almost no distance to the classifier. Another label: b (dog). One of them is probably "
+        "wrong.")
+    assert neighbours.duplicate_words(rows.head(1), "cat").endswith("It carries the same label.")
+    assert neighbours.duplicate_words(rows.tail(1), "cat") == ""
+
+
+def route(run: RunDir, row: int, routed: list[int]) -> None:
+    for epoch, value in enumerate(routed, start=1):
+        records = np.load(run.path / "history" / f"{epoch:04d}.npy")
+        records["routed"][row] = value
+        run.write_history(epoch, records)
+
+
+def test_steadiness_counts_the_epochs_that_route_alone(tmp_path: Path):
+    project = Project.open(make_project(tmp_path / "p", size=2))
+    runs = [make_run(project, f"s{seed}", seed=seed, epochs=10) for seed in range(2)]
+    # Ten epochs: the first two are warm-up, the last two finish.
+    route(runs[0], 5, [1, 1, 0, 1, 1, 0, 0, 1, 0, 0])
+    route(runs[1], 5, [1, 1, 0, 0, 0, 0, 0, 0, 1, 1])
+    assert stability(runs[0], 5) == Stability(seed=0, num_epochs=6, num_routed=3, num_switches=3, is_routed=True)
+    assert [one.num_routed for one in over_seeds(runs, 5)] == [3, 0]
+    words = reasons.stability_words(stability(runs[0], 5), over_seeds(runs[1:], 5))
+    assert words == ["After warm-up it was in validation in 3 of 6 epochs, changing sides 3 times.",
+                     "In the other seeds of these settings (1) it ended in validation in 0 of 1, and was there in 0% "
+                     "of the epochs."]
+    assert stability(make_run(project, "short", state="failed", epochs=4), 5) is not None
+    assert stability(make_run(project, "queued", state="queued"), 5) is None
+
+
+def test_a_pins_own_zero_is_not_told_as_the_splitters(tmp_path: Path):
+    table = pd.DataFrame({"sample_id": ["a", "b"], "current_label": ["x", "x"], "p_train": [0.0, 0.4],
+                          "role": ["validation", "train"], "why": ["pinned to validation", ""],
+                          "pin": ["validation", None], "excluded": [False, False]})
+    said = " ".join(reasons.reasons(table, 0, {}, "validation", False))
+    assert "The splitter gives it" not in said
+    assert "The splitter gives it" in " ".join(reasons.reasons(table, 1, {}, "", False))
+
+
+def test_one_pinned_sample_says_what_the_splitter_wanted():
+    rows = pd.DataFrame({"sample_id": ["a"], "pin": ["validation"], "num_epochs": [6], "share_against": [5 / 6],
+                         "wish": [0.91]})
+    assert pins.pin_words(Tension(rows=rows, is_last_only=False), "a") == [
+        "The splitter alone wanted it in training in 83% of 6 epochs (last p_train 0.91)."]
+    assert pins.pin_words(Tension(rows=rows, is_last_only=True), "a") == [
+        "The splitter alone wanted it in training after the last epoch (p_train 0.91); earlier ones were not recorded."]
+    assert pins.pin_words(Tension(rows=rows, is_last_only=False), "b") == []
+
+
+def test_a_conflict_is_marked_in_the_samples_history(home):
+    path = make_project(home / "pets")
+    make_run(path, "first")
+    ledger = Project.open(path).ledger()
+    ledger.relabel(["train-00007"], "bird", "ada")
+    ledger.relabel(["train-00007"], "cat", "*bob*")
+    ledger.exclude(["train-00007"], is_excluded=False, who="eve")
+    app = views.start(home, "explore")
+    app.session_state[sample.OPEN_KEY] = "train-00007"
+    views.rerun(app)
+    warning = next(w.value for w in app.warning if "Conflict" in w.value)
+    assert "*bob*" not in warning and "in force: relabel to cat" in warning.replace("\\", "")
+    table = next(t.value for t in app.dataframe if "conflict" in t.value)
+    assert table[["who", "conflict"]].to_numpy().tolist() == [["eve", False], ["*bob*", True], ["ada", True]]
