@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.columns import contains, is_one_of, kind_of, numbers_of
 from curation.project import Project, ProjectError
 from engine.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
 from engine.rundir import SIGNAL_COLUMNS, RunDir
@@ -75,10 +76,9 @@ def matches(frame: pd.DataFrame, filters: dict[str, Any]) -> np.ndarray:
         if isinstance(wanted, dict):
             mask &= _in_condition(frame[name], wanted)
         elif isinstance(wanted, (list, tuple, set, frozenset)):
-            is_one = frame[name].isin([w for w in wanted if w is not None])
-            mask &= _as_mask(is_one) | (frame[name].isna().to_numpy() & (None in wanted))
+            mask &= is_one_of(frame[name], list(wanted))
         else:
-            mask &= _as_mask(frame[name].eq(wanted))
+            mask &= is_one_of(frame[name], [wanted])
     return mask
 
 
@@ -209,17 +209,17 @@ def _in_condition(column: pd.Series, wanted: dict[str, Any]) -> np.ndarray:
         raise SelectionError(f"a filter of {column.name} may have min, max, contains and is_null; got "
                              f"{sorted(unknown)[0]!r}; leave it out")
     mask = np.ones(len(column), dtype=bool)
-    try:
+    if wanted.get("min") is not None or wanted.get("max") is not None:
+        if kind_of(column) != "number":
+            raise SelectionError(f"a range needs a column of numbers; {column.name} has {column.dtype}; filter it by "
+                                 "value")
+        values = numbers_of(column)
         if wanted.get("min") is not None:
-            mask &= _as_mask(column.ge(wanted["min"]))
+            mask &= values >= wanted["min"]
         if wanted.get("max") is not None:
-            mask &= _as_mask(column.le(wanted["max"]))
-    except TypeError as error:
-        raise SelectionError(f"a range needs a column of numbers; {column.name} has {column.dtype}; filter it by "
-                             "value") from error
+            mask &= values <= wanted["max"]
     if wanted.get("contains"):
-        text = column.astype("str").str.contains(str(wanted["contains"]), case=False, regex=False)
-        mask &= _as_mask(text) & column.notna().to_numpy()
+        mask &= contains(column, str(wanted["contains"]))
     if wanted.get("is_null") is not None:
         mask &= column.isna().to_numpy() == bool(wanted["is_null"])
     return mask

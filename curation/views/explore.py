@@ -1,22 +1,25 @@
-"""The Explore page: map, filters and gallery of a run's samples, and decisions on what is selected.
+"""The Explore page: filters, map and pictures of a run's samples, and decisions on what is selected.
 
 Puts the parts together. The parts draw themselves.
 """
 
 import hashlib
+import json
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from curation.columns import codes_of
+from curation.predicates import fitted, is_withheld, passing
 from curation.project import Project
-from curation.views import actions, filters, state
+from curation.views import actions, chosen, filters, selection_bar, state
 from curation.views.layout import side_by_side, style
 from curation.views.map_panel import map_panel, region_rows
 from curation.views.palette import ROLE_COLOURS
-from curation.views.reasons import is_withheld
-from curation.views.region import region_words
-from curation.views.results import Selection, results
+from curation.views.results import results
+from curation.views.selected import Selection
+from curation.views.selection_words import sentence
 from engine.rundir import RunDir
 
 
@@ -33,6 +36,7 @@ def page() -> None:
                           "the import report on the Data page.", link=("data", "Go to Data"))
         return
     _summary(project, run, table)
+    selection_bar.open_wanted(project, run, table)
     st.fragment(_body)(project, run)
 
 
@@ -41,20 +45,27 @@ def _body(project: Project, run: RunDir | None) -> None:
 
 
 def _draw_body(project: Project, run: RunDir | None) -> None:
-    """Filters, map and gallery. A lasso or filter redraws these; what happens in the gallery redraws it alone."""
+    """Filters, map and results. A lasso or filter redraws these; what happens in the results redraws them alone."""
+    if selection_bar.is_wanted():
+        st.rerun()  # a view may be of another run, which the whole page shows
+    chosen.take_moved()
     table = state.sample_table_cached(project, run)
-    chosen = filters.filter_bar(table, project.classes, "explore")
-    mask = filters.apply(table, chosen)
+    predicate, _ = fitted(chosen.current(project, run), table, project.classes, run.name if run else "")
+    inside = None
+    if predicate.get("region"):
+        assert run is not None, "a region is of a run's map"
+        inside = region_rows(project, run, table, predicate["region"])
+    left_by = passing(table, predicate, inside)
+    mask = ~left_by.all() if predicate.get("inverted") else left_by.all()
+    filters.filter_bar(project, table, predicate, left_by)
+    selection_bar.selection_bar(project, run, predicate, int(np.count_nonzero(mask)), len(table))
     left, right = side_by_side("explore", [6, 7])
     with left:
-        region = map_panel(project, run, table, mask)
-    phrases = filters.words(chosen)
-    if region is not None:
-        assert run is not None, "a region is of a run's map"
-        mask &= region_rows(project, run, table, region)
-        phrases = [region_words(region), *phrases]
-    token = hashlib.sha256(repr((project.name, run and run.name, region, chosen)).encode()).hexdigest()[:16]
-    selection = Selection(rows=np.flatnonzero(mask), num_all=len(table), words=tuple(phrases), token=token)
+        map_panel(project, run, table, mask if predicate.get("inverted") else left_by.but("region"),
+                  on_pick=lambda column, name: filters.pick(project, table, column, name))
+    token = hashlib.sha256(json.dumps([project.name, run and run.name, predicate], sort_keys=True).encode())
+    selection = Selection(mask=mask, rows=np.flatnonzero(mask), words=sentence(predicate), predicate=predicate,
+                          token=token.hexdigest()[:16])
     with right:
         st.fragment(_draw_results)(project, run, selection)
 
@@ -69,17 +80,17 @@ def _draw_results(project: Project, run: RunDir | None, selection: Selection) ->
 def _summary(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
     """Numbers of the whole project, whatever is selected."""
     actions.show_notices()
-    pins, items = table["pin"].astype("string"), [_item("", len(table), "training samples", "all of the train split")]
+    pins, items = _counts(table["pin"]), [_item("", len(table), "training samples", "all of the train split")]
     if "role" in table:
-        roles = table["role"].astype("string").value_counts()
-        items += [_item("train", int(roles.get("train", 0)), "in training", "trained on in the run's last epoch"),
-                  _item("validation", int(roles.get("validation", 0)), "in validation", "routed by the run, or pinned"),
-                  _item("excluded", int(roles.get("excluded", 0)), "excluded in this run", "in neither of them"),
+        roles = _counts(table["role"])
+        items += [_item("train", roles.get("train", 0), "in training", "trained on in the run's last epoch"),
+                  _item("validation", roles.get("validation", 0), "in validation", "routed by the run, or pinned"),
+                  _item("excluded", roles.get("excluded", 0), "excluded in this run", "in neither of them"),
                   _item("", int(is_withheld(table).sum()), "withheld by the guard",
                         "hard enough for validation, but their labels look wrong: kept out")]
     decided = [_item("", number, text, "by people, in force now") for number, text in (
-        (int((pins == "validation").sum()), "pinned to validation"),
-        (int((pins == "train").sum()), "pinned to training"),
+        (pins.get("validation", 0), "pinned to validation"),
+        (pins.get("train", 0), "pinned to training"),
         (int(table["excluded"].sum()), "excluded"), (int(table["relabel"].notna().sum()), "relabelled"))]
     st.html(f'<div class="strip"><div class="part">{"".join(items)}</div>'
             f'<div class="part"><span class="item">Decisions:</span>{"".join(decided)}</div></div>')
@@ -92,6 +103,12 @@ def _summary(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
     elif "x" not in table:
         st.info(f"The run {state.plain(run.name)} has no map (yet): it is made when the run has ended, unless the "
                 "setting `embedding` turned it off. Filters and gallery work without it.", icon=":material/info:")
+
+
+def _counts(column: pd.Series) -> dict[str, int]:
+    """Rows by value."""
+    found = codes_of(column)
+    return dict(zip(found.names, map(int, found.counts()), strict=False))
 
 
 def _item(role: str, number: int, text: str, meaning: str) -> str:

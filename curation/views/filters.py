@@ -1,6 +1,7 @@
-"""Filters of the sample table: the widgets, what they mean as a predicate, and the predicate in words.
+"""Filters of the sample table: the widgets, with how many samples each choice would leave.
 
-Widgets make a plain dict; curation.selection applies it. Knows nothing of map and gallery.
+They show and change the predicate in force (curation.views.chosen); curation.predicates applies it. Knows nothing of
+map and gallery.
 """
 
 from typing import Any
@@ -9,112 +10,123 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.selection import matches
-from curation.views.palette import info_of
-from curation.views.reasons import is_withheld
+from curation.columns import codes_of
+from curation.predicates import DECISIONS, FLAGS, MAX_TEXT, Passing, Predicate, decision_mask, flag_mask, part_of
+from curation.project import Project
+from curation.views import chosen as store
+from curation.views import state
+from curation.views.column_filter import choices, column_filter
+from curation.views.palette import COLUMNS, info_of
 
-RANGES = ("margin", "heldout_margin", "label_quality", "p_train", "weight")
-DECISIONS: dict[str, dict[str, Any]] = {
-    "pinned to validation": {"pin": "validation"}, "pinned to training": {"pin": "train"},
-    "excluded": {"excluded": True}, "relabelled": {"relabel": {"is_null": False}},
-    "undecided": {"pin": {"is_null": True}, "excluded": False, "relabel": {"is_null": True}},
-}
-FLAGS = ("label in doubt", "withheld by the guard", "in the hard validation set")
-_KEYS = ("search", "classes", "roles", "decisions", "flags")
+FLAGS_TITLE = "Doubt, guard, hard set"
+_QUICK = ("sample_id", "current_label", "role", "split", "signal_row")
+"""Columns with a filter of their own, or without a use for one."""
 
 
-def filter_bar(table: pd.DataFrame, classes: tuple[str, ...], prefix: str) -> dict[str, Any]:
-    """Draw the filters and return what is set: {} where nothing is."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key=f"{prefix}.bar"):
-        chosen: dict[str, Any] = {
-            "search": (st.text_input("Sample id", key=f"{prefix}.search", placeholder="contains ...", max_chars=200,
-                                     width=150, persist_state="session") or "").strip(),
-            "classes": st.multiselect("Class", classes, key=f"{prefix}.classes", placeholder="any", width=190,
-                                      persist_state="session", help="Current label: given, or what a person made it."),
-        }
+def filter_bar(project: Project, table: pd.DataFrame, chosen: Predicate, passing: Passing) -> None:
+    """Draw the filters of the predicate `chosen`; passing: what each part of it leaves."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="explore.bar"):
+        _search(project, chosen)
+        classes = codes_of(table["current_label"])
+        _choices(project, "classes", "Class", list(project.classes), chosen,
+                 _by_name(classes.names, classes.counts(passing.but("classes"))),
+                 help="Current label: given, or what a person made it. In brackets: samples that the other filters and "
+                      "the lasso leave.")
         if "role" in table:
-            chosen["roles"] = st.multiselect("Role", ("train", "validation", "excluded"), key=f"{prefix}.roles",
-                                             placeholder="any", width=190, persist_state="session",
-                                             help="Where the run used the sample.")
-        chosen["decisions"] = st.multiselect("Decision", list(DECISIONS), key=f"{prefix}.decisions",
-                                             placeholder="any", width=190, persist_state="session",
-                                             help="What people decided, in force now.")
-        with st.popover("More filters", key=f"{prefix}.more"):
-            chosen["flags"] = st.multiselect("Only samples", FLAGS, key=f"{prefix}.flags", placeholder="any",
-                                             persist_state="session",
-                                             help="In doubt: held-out predictions name another class.")
-            chosen["ranges"] = {name: span for name in RANGES if name in table
-                                for span in [_range(table[name], f"{prefix}.range")] if span}
-        chosen = {name: value for name, value in chosen.items() if value}
-        st.button("Clear", key=f"{prefix}.clear", on_click=_clear, args=(prefix,), disabled=not chosen,
-                  help="Clear all filters; a lasso stays.")
-    return chosen
+            roles = codes_of(table["role"])
+            _choices(project, "roles", "Role", ["train", "validation", "excluded"], chosen,
+                     _by_name(roles.names, roles.counts(passing.but("roles"))), help="Where the run used the sample.")
+        left = passing.but("decisions")
+        _choices(project, "decisions", "Decision", list(DECISIONS), chosen,
+                 {name: int((decision_mask(table, name) & left).sum()) for name in DECISIONS},
+                 help="What people decided, in force now.")
+        _adder(project, table)
+    shown = [name for name in store.shown_columns(project) if name in table or name == "flags"]
+    if shown:
+        with st.container(horizontal=True, vertical_alignment="top", gap="small", key="explore.columns"):
+            for name in shown:
+                with st.container(width=250, gap=None, key=f"explore.cell.{name}"):
+                    _cell(project, table, chosen, passing, name)
 
 
-def _range(column: pd.Series, prefix: str) -> tuple[float, float] | None:
-    """A slider over the column; None while it covers everything."""
-    values = column.to_numpy(np.float32)
-    info, finite = info_of(str(column.name)), values[np.isfinite(values)]
-    if not len(finite):
-        return None
-    low = info.low if info.low is not None else float(np.floor(finite.min() * 100) / 100)
-    high = info.high if info.high is not None else float(np.ceil(finite.max() * 100) / 100)
-    if not high > low:
-        return None
-    # The bounds are part of the key: another run may have others, and a slider outside its bounds is an error.
-    span = st.slider(info.title, low, high, (low, high), step=0.01, key=f"{prefix}.{column.name}.{low:g}.{high:g}",
-                     help=f"{info.meaning[:1].upper()}{info.meaning[1:]}. A narrowed range leaves out samples without "
-                          "a value.")
-    return None if span == (low, high) else span
+def filter_columns(table: pd.DataFrame) -> list[str]:
+    """Columns that "Add filter" offers: what the run says, then the data's own, then the rest."""
+    late = ("path", "why", "x", "y", "is_resting", "relabel", "decided_by", "decided_at", "decided_why", "clean_label")
+    names = [str(name) for name in table if name not in _QUICK]
+    ours = [name for name in COLUMNS if name in names and name not in late]
+    own = [name for name in names if name not in ours and name not in late]
+    return [*ours, *own, *(name for name in late if name in names)]
 
 
-def _clear(prefix: str) -> None:
-    for key in list(st.session_state):
-        name = str(key)
-        if name.startswith(f"{prefix}.range."):
-            del st.session_state[key]
-        elif name in [f"{prefix}.{k}" for k in _KEYS]:
-            st.session_state[key] = "" if name.endswith("search") else []
+def title_of(name: str) -> str:
+    return FLAGS_TITLE if name == "flags" else info_of(name).title
 
 
-def apply(table: pd.DataFrame, chosen: dict[str, Any]) -> np.ndarray:
-    """(N,) bool: rows that pass all that is chosen; within one filter any of its values will do."""
-    filters: dict[str, Any] = {"current_label": chosen.get("classes"), "role": chosen.get("roles"),
-                               "sample_id": {"contains": chosen["search"]} if chosen.get("search") else None}
-    filters |= {name: {"min": low, "max": high} for name, (low, high) in chosen.get("ranges", {}).items()}
-    mask = matches(table, {name: value for name, value in filters.items() if value})
-    if chosen.get("decisions"):
-        mask &= np.any([matches(table, DECISIONS[name]) for name in chosen["decisions"]], axis=0)
-    if chosen.get("flags"):
-        mask &= np.any([_flag(table, name) for name in chosen["flags"]], axis=0)
-    return mask
+def pick(project: Project, table: pd.DataFrame, column: str, name: str) -> None:
+    """A category was chosen elsewhere, in a legend say: it joins the filter of its column, or leaves it."""
+    value: Any = name
+    if column not in ("current_label", "role"):
+        known = {str(item): item for item in codes_of(table[column]).names} | {"none": None}
+        if name not in known:
+            return
+        value = known[name]
+    part = {"current_label": "classes", "role": "roles"}.get(column, part_of(column))
+    chosen = store.stored(project)
+    now = chosen.get(part, []) if part in ("classes", "roles") else chosen.get("columns", {}).get(column, [])
+    now = now if isinstance(now, list) else []
+    store.change(project, part, [item for item in now if item != value] if value in now else [*now, value])
 
 
-def _flag(table: pd.DataFrame, name: str) -> np.ndarray:
-    if name == FLAGS[0]:
-        return is_doubted(table)
-    return is_withheld(table) if name == FLAGS[1] else table["in_validation"].to_numpy(dtype=bool)
+# -- parts
 
 
-def is_doubted(table: pd.DataFrame) -> np.ndarray:
-    """(N,) bool: held-out predictions suggest a class that is not the current label."""
-    if "suggested_label" not in table:
-        return np.zeros(len(table), dtype=bool)
-    suggested = table["suggested_label"]
-    differs = suggested.astype("string") != table["current_label"].astype("string")
-    return np.asarray(suggested.notna() & differs.fillna(False), dtype=bool)
+def _search(project: Project, chosen: Predicate) -> None:
+    key, value = "explore.search", chosen.get("search", "")
+    if st.session_state.get(key, "") != value:
+        st.session_state[key] = value
+    st.text_input("Sample id", key=key, placeholder="contains ...", max_chars=MAX_TEXT, width=150,
+                  on_change=lambda: store.change(project, "search", str(st.session_state[key] or "").strip()))
 
 
-def words(chosen: dict[str, Any]) -> list[str]:
-    """What is chosen, a phrase a filter. Holds labels and what was typed, so whoever shows it escapes it."""
-    found = []
-    if "classes" in chosen:
-        found.append("class " + " or ".join(chosen["classes"]))
-    if "roles" in chosen:
-        found.append("role " + " or ".join(chosen["roles"]))
-    found += [" or ".join(chosen[name]) for name in ("decisions", "flags") if name in chosen]
-    found += [f"{info_of(name).title.split(' (')[0].lower()} {low:.2f} to {high:.2f}"
-              for name, (low, high) in chosen.get("ranges", {}).items()]
-    if "search" in chosen:
-        found.append(f'id contains "{chosen["search"]}"')
-    return found
+def _choices(project: Project, part: str, title: str, options: list[str], chosen: Predicate, counts: dict[str, int],
+             help: str, width: int = 190) -> None:
+    choices(title, f"explore.{part}", options, chosen.get(part, []), counts,
+            lambda value: store.change(project, part, value), help=help, width=width)
+
+
+def _by_name(names: tuple[Any, ...], counts: np.ndarray) -> dict[str, int]:
+    return {str(name): int(count) for name, count in zip(names, counts[:-1], strict=True)}
+
+
+def _adder(project: Project, table: pd.DataFrame) -> None:
+    key, shown = "explore.add", store.shown_columns(project)
+    options = [name for name in ("flags", *filter_columns(table)) if name not in shown]
+
+    def added() -> None:
+        name = st.session_state[key]
+        if name is not None:
+            store.show_column(project, name)
+        st.session_state[key] = None
+
+    st.selectbox("Add filter", options, index=None, key=key, placeholder="any column", width=190,
+                 format_func=title_of, on_change=added,
+                 help="Every column of the samples, your own included: choose one and its filter appears below.")
+
+
+def _cell(project: Project, table: pd.DataFrame, chosen: Predicate, passing: Passing, name: str) -> None:
+    """One added filter, with a button that takes it away."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        info = info_of(name)
+        st.caption(f"**{state.plain(title_of(name))}**", width="stretch",
+                   help=None if name == "flags" else f"{info.meaning[:1].upper()}{info.meaning[1:]}.")
+        st.button("", key=f"explore.remove.{name}", icon=":material/close:", type="tertiary",
+                  help="Take this filter away", on_click=store.hide_column, args=(project, name))
+    if name == "flags":
+        left = passing.but("flags")
+        choices(FLAGS_TITLE, "explore.flags", list(FLAGS), chosen.get("flags", []),
+                {flag: int((flag_mask(table, flag) & left).sum()) for flag in FLAGS},
+                lambda value: store.change(project, "flags", value), is_titled=False)
+        return
+    part = part_of(name)
+    column_filter(table[name], chosen.get("columns", {}).get(name), passing.but(part),
+                  lambda value: store.change(project, part, value))

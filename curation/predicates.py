@@ -1,0 +1,177 @@
+"""A selection as one predicate: filters, a region of a map, turned over or not. What it leaves of the sample table.
+
+A predicate is a plain dict that compares and stores as JSON; a part that says nothing is not there:
+
+    search: text in the sample id      classes, roles, decisions, flags: any of these
+    columns: {column: condition}       a condition as curation.selection.matches takes it, with lists or dicts alone
+    region, run                        a region (curation.views.region) and the run whose map it is of
+    inverted: True                     the samples that do not pass
+
+Parts hold together ("and"). Resolves all but the region, whose coordinates it does not know. Draws nothing.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.columns import codes_of, kind_of, starts_with
+from curation.selection import matches
+
+Predicate = dict[str, Any]
+DECISIONS: dict[str, dict[str, Any]] = {
+    "pinned to validation": {"pin": "validation"}, "pinned to training": {"pin": "train"},
+    "excluded": {"excluded": True}, "relabelled": {"relabel": {"is_null": False}},
+    "undecided": {"pin": {"is_null": True}, "excluded": False, "relabel": {"is_null": True}},
+}
+FLAGS = ("label in doubt", "withheld by the guard", "in the hard validation set")
+ROLE_NAMES = ("train", "validation", "excluded")
+LISTS = ("classes", "roles", "decisions", "flags")
+MAX_TEXT = 200
+_COLUMN = "column:"
+
+
+def part_of(column: str) -> str:
+    """The part's name of a filter on a column, beside "search" and those of LISTS."""
+    return _COLUMN + column
+
+
+class Passing:
+    """Which rows pass each part of a predicate, so that counts of one part can be taken among what the others leave.
+
+    num_failed: (N,) uint8, in how many parts each row fails.
+    """
+
+    def __init__(self, masks: Mapping[str, np.ndarray], size: int) -> None:
+        self.masks = dict(masks)
+        self.num_failed = np.zeros(size, dtype=np.uint8)
+        for mask in self.masks.values():
+            self.num_failed += ~mask
+
+    def all(self) -> np.ndarray:
+        """(N,) bool: rows that pass every part."""
+        return np.asarray(self.num_failed == 0)
+
+    def but(self, part: str) -> np.ndarray:
+        """(N,) bool: rows that pass every part but this one, whether they pass it or not."""
+        if part not in self.masks:
+            return self.all()
+        return np.asarray(self.num_failed == ~self.masks[part])
+
+
+def passing(table: pd.DataFrame, chosen: Predicate, inside: np.ndarray | None = None) -> Passing:
+    """Rows by part. inside: (N,) bool, the rows of the region, which is a part as well."""
+    masks: dict[str, np.ndarray] = {} if inside is None else {"region": inside}
+    if chosen.get("search"):
+        masks["search"] = matches(table, {"sample_id": {"contains": chosen["search"]}})
+    for name, column in (("classes", "current_label"), ("roles", "role")):
+        if chosen.get(name):
+            masks[name] = matches(table, {column: chosen[name]})
+    for name, test in (("decisions", decision_mask), ("flags", flag_mask)):
+        if chosen.get(name):
+            masks[name] = np.logical_or.reduce([test(table, value) for value in chosen[name]])
+    for column, condition in chosen.get("columns", {}).items():
+        masks[part_of(column)] = matches(table, {column: condition})
+    return Passing(masks, len(table))
+
+
+def apply(table: pd.DataFrame, chosen: Predicate, inside: np.ndarray | None = None) -> np.ndarray:
+    """(N,) bool: rows of the predicate. Raises SelectionError for a column that the table lacks."""
+    mask = passing(table, chosen, inside).all()
+    return ~mask if chosen.get("inverted") else mask
+
+
+def decision_mask(table: pd.DataFrame, name: str) -> np.ndarray:
+    """(N,) bool: samples that people decided on so, in force now. name: one of DECISIONS."""
+    return matches(table, DECISIONS[name])
+
+
+def flag_mask(table: pd.DataFrame, name: str) -> np.ndarray:
+    """(N,) bool. name: one of FLAGS."""
+    if name == FLAGS[0]:
+        return is_doubted(table)
+    return is_withheld(table) if name == FLAGS[1] else table["in_validation"].to_numpy(dtype=bool)
+
+
+def is_doubted(table: pd.DataFrame) -> np.ndarray:
+    """(N,) bool: held-out predictions suggest a class that is not the current label."""
+    if "suggested_label" not in table:
+        return np.zeros(len(table), dtype=bool)
+    suggested, current = codes_of(table["suggested_label"]), codes_of(table["current_label"])
+    same = {name: i for i, name in enumerate(current.names)}
+    as_current = np.array([same.get(name, -2) for name in suggested.names] + [-1], dtype=np.int32)
+    return np.asarray((suggested.codes >= 0) & (as_current[suggested.codes] != current.codes) & (current.codes >= 0))
+
+
+def is_withheld(table: pd.DataFrame) -> np.ndarray:
+    """(N,) bool: the run's guard kept the sample out of validation."""
+    return starts_with(table["why"], "withheld") if "why" in table else np.zeros(len(table), dtype=bool)
+
+
+# -- predicates from elsewhere
+
+
+def fitted(value: Any, table: pd.DataFrame, classes: tuple[str, ...], run: str) -> tuple[Predicate, list[str]]:
+    """What of a stored predicate applies to this table, and what does not, a phrase each. Anything may arrive.
+
+    run: the run that the table is of; a region of another one's map does not apply.
+    """
+    value = value if isinstance(value, dict) else {}
+    gone: list[str] = []
+    found: Predicate = {}
+    if isinstance(value.get("search"), str) and value["search"].strip():
+        found["search"] = value["search"].strip()[:MAX_TEXT]
+    known = {"classes": classes, "roles": ROLE_NAMES if "role" in table else (), "decisions": tuple(DECISIONS),
+             "flags": FLAGS}
+    for name, word in zip(LISTS, ("class", "role", "decision", "set"), strict=True):
+        wanted = value.get(name) if isinstance(value.get(name), list) else []
+        gone += [f"the {word} {item} is not there" for item in wanted if item not in known[name]]
+        if kept := [item for item in wanted if item in known[name]]:
+            found[name] = kept
+    columns = value.get("columns") if isinstance(value.get("columns"), dict) else {}
+    for column, condition in columns.items():
+        if column not in table:
+            gone.append(f"the column {column} is not there")
+        elif not _is_condition(condition) or not _applies(table, column, condition):
+            gone.append(f"the filter of {column} does not fit it")
+        elif isinstance(condition, list) and kind_of(table[column]) == "choice":
+            names = {None, *codes_of(table[column]).names}
+            gone += [f"{item} is no value of {column}" for item in condition if item not in names]
+            if kept := [item for item in condition if item in names]:
+                found.setdefault("columns", {})[column] = kept
+        else:
+            found.setdefault("columns", {})[column] = condition
+    if value.get("region"):
+        if run and value.get("run") == run:
+            found |= {"region": value["region"], "run": run}
+        else:
+            gone.append(f"its lasso is of the map of the run {value.get('run') or '(none)'}")
+    if value.get("inverted") is True and found:
+        found["inverted"] = True
+    return found, gone
+
+
+def _is_condition(value: Any) -> bool:
+    """A list of plain values, or a dict of the keys that a filter may have."""
+    if isinstance(value, list):
+        return bool(value) and all(v is None or isinstance(v, (str, bool, int, float)) for v in value)
+    if not isinstance(value, dict) or not value:
+        return False
+    checks: dict[str, Callable[[Any], bool]] = {
+        "min": _is_number, "max": _is_number, "is_null": lambda v: isinstance(v, bool),
+        "contains": lambda v: isinstance(v, str) and 0 < len(v) <= MAX_TEXT}
+    return all(key in checks and checks[key](item) for key, item in value.items())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _applies(table: pd.DataFrame, column: str, condition: Any) -> bool:
+    try:
+        matches(table.iloc[:1], {column: condition})
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,70 @@
+"""Selections saved under a name: one JSON file a view in the project's folder, views/NAME.json.
+
+Stores and finds predicates (curation.predicates); does not know what they select.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from curation.predicates import Predicate
+from curation.project import Project
+from engine.rundir import RunDirError, check_name, write_atomic
+
+
+class ViewError(ValueError):
+    """A saved view is not there or cannot be read. One line, ready to show."""
+
+
+def folder(project: Project) -> Path:
+    return project.path / "views"
+
+
+def names(project: Project) -> list[str]:
+    """Names of the project's saved views, sorted; a file that is no view's is not among them."""
+    return sorted(path.stem for path in folder(project).glob("*.json") if _is_name(path.stem))
+
+
+def save(project: Project, name: str, predicate: Predicate, *, who: str) -> None:
+    """Save it under this name, over an older one. Raises RunDirError for a name that cannot be a file's."""
+    path = _path(project, name)
+    document = {"name": name, "predicate": predicate, "run": predicate.get("run", ""), "who": who,
+                "saved": time.time()}
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, lambda partial: partial.write_text(json.dumps(document, indent=1), encoding="utf-8"))
+
+
+def load(project: Project, name: str) -> dict[str, Any]:
+    """{"predicate", "run", ...} as saved; the predicate still has to be fitted to a table.
+
+    Raises RunDirError for a bad name, ViewError where there is no such view or it cannot be read.
+    """
+    path = _path(project, name)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ViewError(f"this project has no saved view {name}; it may have been deleted") from error
+    except (OSError, ValueError) as error:
+        raise ViewError(f"the saved view {name} cannot be read: {path} is no JSON; delete it and save it "
+                        "anew") from error
+    if not isinstance(found, dict) or not isinstance(found.get("predicate"), dict):
+        raise ViewError(f"the saved view {name} cannot be read: {path} holds no predicate; delete it and save it anew")
+    return {**found, "run": str(found.get("run") or "")}
+
+
+def delete(project: Project, name: str) -> None:
+    """Delete it; one that is not there is no error."""
+    _path(project, name).unlink(missing_ok=True)
+
+
+def _path(project: Project, name: str) -> Path:
+    return folder(project) / f"{check_name(name)}.json"
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except RunDirError:
+        return False
+    return True

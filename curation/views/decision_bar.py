@@ -1,0 +1,105 @@
+"""Buttons that decide on the marked samples or on the whole selection, the same beside every panel of Explore.
+
+Decides through the function it is given. Knows no panel.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import pandas as pd
+import streamlit as st
+
+from curation.project import Project
+from curation.views import actions, state
+from curation.views.selected import PAGE_OF_KEY, Selection
+
+PENDING_KEY = "explore.pending"
+WHY_KEY = "explore.why"
+
+
+class Decide(Protocol):
+    def __call__(self, op: str, ids: Callable[[], list[str]], label: str | None = None) -> None: ...
+
+
+class Targets:
+    """The samples that a button is about: how many, how it says them, and a function that names them on a click."""
+
+    def __init__(self, num: int, words: str, ids: Callable[[], list[str]]) -> None:
+        self.num, self.words, self.ids = num, words, ids
+
+
+def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, marked: list[str],
+                 decide: Decide) -> None:
+    """Buttons for what the keys do, on the marked samples or on the whole selection."""
+    on_offer = {}
+    if marked:
+        on_offer["marked"] = Targets(len(marked), f"{len(marked):,} marked", lambda: marked)
+    if selection.is_narrowed and len(selection.rows):
+        num = len(selection.rows)
+        on_offer["selected"] = Targets(num, f"all {num:,} selected", lambda: selection.ids(table))
+    target = Targets(0, "marked", lambda: [])
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore_actions"):
+        if on_offer:
+            # A widget of its own for each set of choices: a remembered choice must be among those on offer.
+            names = list(on_offer)
+            name = st.segmented_control("Decide on", names, default=names[0], required=True,
+                                        label_visibility="collapsed", key=f"explore.target.{len(names)}.{names[0]}",
+                                        format_func=lambda name: on_offer[name].words)
+            target = on_offer[str(name)]
+        for op in ("validation", "train", "exclude"):
+            _button(actions.VERBS[op].format(target.words), op, target, decide)
+        _relabel(project, target, decide)
+        _aside(project, target, decide)
+    if not on_offer:
+        st.caption("Mark samples to decide on them, or lasso or filter to decide on many at once.")
+    _confirmation(selection, decide)
+
+
+def _button(text: str, op: str, target: Targets, decide: Decide, label: str | None = None, key: str = "",
+            is_off: bool = False) -> None:
+    """A decision button; above CONFIRM_ABOVE samples it asks first."""
+    has_key = op in actions.SHORTCUTS and not key
+    args = (op, target, label) if target.num > actions.CONFIRM_ABOVE else (op, target.ids, label)
+    st.button(text, key=key or f"explore.do.{op}", disabled=is_off or not target.num,
+              on_click=_ask if target.num > actions.CONFIRM_ABOVE else decide, args=args,
+              help=f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
+
+
+def _relabel(project: Project, target: Targets, decide: Decide) -> None:
+    with st.popover(actions.VERBS["relabel"].format(target.words), disabled=not target.num, help="Key: r"):
+        label = st.selectbox("New class", project.classes, index=None, placeholder="choose a class",
+                             key="explore.relabel.class")
+        _button("Relabel", "relabel", target, decide, label, key="explore.do.relabel", is_off=label is None)
+        _button("Back to the given label", "relabel", target, decide, None, key="explore.do.given")
+
+
+def _aside(project: Project, target: Targets, decide: Decide) -> None:
+    """Less used: taking decisions back, and the reason to be kept with the next ones."""
+    with st.popover("More", help="Take decisions back; say why"):
+        for op in ("unpin", "include"):
+            _button(actions.VERBS[op].format(target.words), op, target, decide)
+        st.text_input("Why (optional)", key=WHY_KEY, max_chars=500, persist_state="session",
+                      placeholder="kept with each decision taken here")
+    st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=_undo, args=(project,),
+              help="Takes back the newest decision of this project, whoever took it. Key: u")
+
+
+def _undo(project: Project) -> None:
+    actions.undo(project)
+
+
+def _ask(op: str, target: Targets, label: str | None) -> None:
+    st.session_state[PENDING_KEY] = (op, target, label, st.session_state.get(PAGE_OF_KEY))
+
+
+def _confirmation(selection: Selection, decide: Decide) -> None:
+    """Ask before one decision on very many samples; a changed selection or panel takes the question back."""
+    op, target, label, asked_for = st.session_state.get(PENDING_KEY, ("", None, None, None))
+    if not op or asked_for != st.session_state.get(PAGE_OF_KEY) or not str(asked_for).startswith(selection.token):
+        st.session_state.pop(PENDING_KEY, None)
+        return
+    sentence = actions.VERBS[op].format(actions.samples(target.num)) + (f" to {state.plain(label)}" if label else "")
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{sentence}?** It is one decision and can be undone.", width="content")
+        st.button("Yes, do it", key="explore.confirm", type="primary", on_click=decide, args=(op, target.ids, label))
+        st.button("Cancel", key="explore.cancel", on_click=st.session_state.pop, args=(PENDING_KEY, None))

@@ -1,0 +1,80 @@
+"""What is selected on Explore, as the panels beside the map get it, and sorted pages of it. Draws the page turner."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from curation.columns import sorted_page
+from curation.predicates import Predicate
+
+PAGE_KEY = "explore.page"
+PAGE_OF_KEY = "explore.page_of"
+ORDER_KEY = "explore.order"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows of the sample table that the predicate leaves, and how they came about in words."""
+
+    mask: np.ndarray
+    """(N,) bool over the whole table."""
+    rows: np.ndarray
+    """(n,) positions of the selected, ascending."""
+    words: str
+    predicate: Predicate
+    token: str
+    """Changes with what is selected, not with decisions on it: the page number lives as long."""
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.predicate)
+
+    def ids(self, table: pd.DataFrame) -> list[str]:
+        """Sample ids of the whole selection; a million take half a second, so ask only when they are needed."""
+        return list(table["sample_id"].iloc[self.rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: pd.DataFrame
+    number: int
+    num_pages: int
+    size: int
+
+
+def page_of(table: pd.DataFrame, selection: Selection, column: str | None, is_descending: bool, size: int) -> Page:
+    """The rows to show: of the first page when the selection changes, never beyond the last."""
+    of = f"{selection.token}.{size}"
+    if st.session_state.get(PAGE_OF_KEY) != of:
+        st.session_state[PAGE_OF_KEY] = of
+        st.session_state[PAGE_KEY] = 1
+    num_pages = max(1, -(-len(selection.rows) // size))
+    number = min(max(1, int(st.session_state.get(PAGE_KEY) or 1)), num_pages)
+    st.session_state[PAGE_KEY] = number
+    start, stop = (number - 1) * size, number * size
+    rows = selection.rows[start:stop] if column is None else sorted_page(
+        selection.rows, len(table), table[column], is_descending, start, stop)
+    shown = table.iloc[rows]
+    st.session_state[ORDER_KEY] = list(shown["sample_id"])
+    return Page(rows=shown, number=number, num_pages=num_pages, size=size)
+
+
+def page_turner(selection: Selection, page: Page) -> None:
+    if page.num_pages == 1:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        # A widget for each page: the keys n and p turn pages as well, and a widget's own value cannot be set.
+        key = f"explore.pages.{selection.token}.{page.size}.{page.number}"
+        st.pagination(page.num_pages, default=page.number, key=key, on_change=_turn, args=(key,))
+        st.caption(f"{page.size} a page", width="content")
+
+
+def turn_by(by: int) -> None:
+    st.session_state[PAGE_KEY] = st.session_state.get(PAGE_KEY, 1) + by
+
+
+def _turn(key: Any) -> None:
+    st.session_state[PAGE_KEY] = st.session_state[key]
