@@ -129,7 +129,8 @@ def _figures(table: pd.DataFrame) -> None:
     rows = table.assign(rank=table["kind"].map(order)).sort_values(["split", "rank", "difference"],
                                                                    ascending=[False, True, True], kind="stable")
     words = {"all": "accuracy", "worst": "worst", **KINDS}
-    shown = rows.assign(kind=rows["kind"].map(words), name=rows["name"].where(rows["kind"] != "all", ""),
+    names = rows["name"].mask(rows["kind"] == "all", "").mask(rows["kind"] == "worst", rows["name"].map(KINDS))
+    shown = rows.assign(kind=rows["kind"].map(words), name=names,
                         **{name: (rows[name] * 100).round(2) for name in number})
     columns = ["split", "kind", "name", "num_samples", "mean_a", "mean_b", "difference", "low", "high", "num_pairs"]
     st.dataframe(shown[columns], hide_index=True, height=table_height(len(shown)), placeholder="", column_config={

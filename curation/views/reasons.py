@@ -12,15 +12,7 @@ import pandas as pd
 from curation.siblings import Stability
 from curation.views.gallery import text_of
 
-WITHHELD = "withheld"
 ROUTED = "routed by the splitter"
-
-
-def is_withheld(table: pd.DataFrame) -> np.ndarray:
-    """(N,) bool: the guard kept the sample out of validation."""
-    if "why" not in table:
-        return np.zeros(len(table), dtype=bool)
-    return np.asarray(table["why"].astype("string").fillna("").str.startswith(WITHHELD).to_numpy(dtype=bool))
 
 
 def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | None:
@@ -53,10 +45,6 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
         if role == "train" and not why and rank[0] <= quota:
             found.append("Roles are set before an epoch and this probability is from after it: the next split would "
                          "have considered the sample, unless the guard doubts its label.")
-    share = row.get("route_share")
-    if not pd.isna(share):
-        found.append(f"Over the scored epochs it was routed to validation in {share:.0%}." if share else
-                     "It was never routed to validation in a scored epoch.")
     quality = row.get("label_quality")
     if not pd.isna(quality):
         suggested, current = text_of(row.get("suggested_label")), text_of(row.get("current_label"))

@@ -181,7 +181,7 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     config = run.read_config().get("config", {})
     found = reasons(table, idx, config, pin_then, is_out_then)
     row = int(table["signal_row"].iloc[idx])
-    if row >= 0 and not is_out_then:
+    if row >= 0 and not is_out_then and not pin_then:  # where a pin holds, nothing was routed
         found += stability_words(stability(run, row), over_seeds(_siblings(project, run), row))
     if pin_then:
         found += pin_words(tension_cached(project, run), str(table["sample_id"].iloc[idx]))
