@@ -17,6 +17,8 @@ _SHOWN_KEY = "explore.shown_columns"
 _HISTORY_KEY = "explore.history"
 _MOVED_KEY = "explore.moved"
 MAX_HISTORY = 50
+FLAGS_CELL = ":flags:"
+"""The filter of predicates.FLAGS among those of columns, by a name that no column has."""
 
 
 def stored(project: Project) -> Predicate:
@@ -70,11 +72,11 @@ def take_moved() -> bool:
 
 
 def shown_columns(project: Project) -> list[str]:
-    """Columns (and "flags") with a filter on the page, in the order in which they came."""
+    """Columns (and FLAGS_CELL) with a filter on the page, in the order in which they came."""
     kept = st.session_state.setdefault(_SHOWN_KEY, {}).setdefault(str(project.path), [])
     chosen = stored(project)
     kept += [name for name in chosen.get("columns", {}) if name not in kept]
-    kept += ["flags"] if "flags" in chosen and "flags" not in kept else []
+    kept += [FLAGS_CELL] if "flags" in chosen and FLAGS_CELL not in kept else []
     return list(kept)
 
 
@@ -85,7 +87,7 @@ def show_column(project: Project, name: str) -> None:
 
 def hide_column(project: Project, name: str) -> None:
     """Take the column's filter off the page and out of force."""
-    change(project, name if name == "flags" else part_of(name), None)
+    change(project, "flags" if name == FLAGS_CELL else part_of(name), None)
     kept = st.session_state.setdefault(_SHOWN_KEY, {}).setdefault(str(project.path), [])
     if name in kept:
         kept.remove(name)

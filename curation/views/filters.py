@@ -41,7 +41,7 @@ def filter_bar(project: Project, table: pd.DataFrame, chosen: Predicate, passing
                  {name: int((decision_mask(table, name) & left).sum()) for name in DECISIONS},
                  help="What people decided, in force now.")
         _adder(project, table)
-    shown = [name for name in store.shown_columns(project) if name in table or name == "flags"]
+    shown = [name for name in store.shown_columns(project) if name in table or name == store.FLAGS_CELL]
     if shown:
         with st.container(horizontal=True, vertical_alignment="top", gap="small", key="explore.columns"):
             for name in shown:
@@ -59,7 +59,7 @@ def filter_columns(table: pd.DataFrame) -> list[str]:
 
 
 def title_of(name: str) -> str:
-    return FLAGS_TITLE if name == "flags" else info_of(name).title
+    return FLAGS_TITLE if name == store.FLAGS_CELL else info_of(name).title
 
 
 def pick(project: Project, table: pd.DataFrame, column: str, name: str) -> None:
@@ -100,7 +100,7 @@ def _by_name(names: tuple[Any, ...], counts: np.ndarray) -> dict[str, int]:
 
 def _adder(project: Project, table: pd.DataFrame) -> None:
     key, shown = "explore.add", store.shown_columns(project)
-    options = [name for name in ("flags", *filter_columns(table)) if name not in shown]
+    options = [name for name in (store.FLAGS_CELL, *filter_columns(table)) if name not in shown]
 
     def added() -> None:
         name = st.session_state[key]
@@ -118,10 +118,10 @@ def _cell(project: Project, table: pd.DataFrame, chosen: Predicate, passing: Pas
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         info = info_of(name)
         st.caption(f"**{state.plain(title_of(name))}**", width="stretch",
-                   help=None if name == "flags" else f"{info.meaning[:1].upper()}{info.meaning[1:]}.")
+                   help=None if name == store.FLAGS_CELL else f"{info.meaning[:1].upper()}{info.meaning[1:]}.")
         st.button("", key=f"explore.remove.{name}", icon=":material/close:", type="tertiary",
                   help="Take this filter away", on_click=store.hide_column, args=(project, name))
-    if name == "flags":
+    if name == store.FLAGS_CELL:
         left = passing.but("flags")
         choices(FLAGS_TITLE, "explore.flags", list(FLAGS), chosen.get("flags", []),
                 {flag: int((flag_mask(table, flag) & left).sum()) for flag in FLAGS},

@@ -16,7 +16,7 @@ from curation.views.palette import COLUMNS, info_of
 from curation.views.selected import ORDER_KEY, Selection, page_of, page_turner
 
 PAGE_SIZE = 100
-FIRST = ("given_label", "suggested_label", "predicted_label", "margin", "label_quality", "role", "weight",
+FIRST = ("given_label", "suggested_label", "margin", "label_quality", "role", "predicted_label", "weight",
          "heldout_margin", "p_train", "loss", "pin", "excluded", "relabel")
 LAST = ("why", "path", "x", "y", "decided_by", "decided_at", "decided_why")
 _LEFT_OUT = ("sample_id", "split", "signal_row", "current_label")
@@ -77,10 +77,10 @@ def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
     """Titles and widths; numbers with three digits."""
     found: dict[str, Any] = {
         _PICTURE: st.column_config.ImageColumn("", width=56, pinned=True),
-        "sample_id": st.column_config.TextColumn("Sample id", width=140)}
+        "sample_id": st.column_config.TextColumn("Sample id", width=120)}
     for name in columns:
         title, meaning = info_of(name).title.split(" (")[0], info_of(name).meaning
-        found[name] = st.column_config.NumberColumn(title, help=meaning, format="%.3f", width=90) \
+        found[name] = st.column_config.NumberColumn(title, help=meaning, format="%.3f", width=75) \
             if shown[name].dtype.kind == "f" else st.column_config.Column(title, help=meaning, width=100)
     return found
 

@@ -27,18 +27,19 @@ def selection_bar(project: Project, run: RunDir | None, predicate: Predicate, nu
     opened = _still_open(project, predicate)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore.selection"):
         st.markdown(f"**{num:,} of {num_all:,} samples**: {state.plain(sentence(predicate))}.", width="content")
-        st.button("Clear", key="explore.clear", disabled=not predicate, on_click=_clear, args=(project, run),
-                  icon=":material/filter_alt_off:", help="All samples again: no filter, no lasso.")
-        st.button("Invert", key="explore.invert", disabled=not predicate, on_click=_invert,
-                  args=(project, run, predicate), icon=":material/invert_colors:",
-                  help="The samples that are not selected, in place of those that are.")
-        for by, key, icon, words in ((-1, "explore.back", "undo", "Undo the last change of the selection"),
-                                     (1, "explore.forward", "redo", "Redo the change of the selection")):
-            st.button("", key=key, icon=f":material/{icon}:", help=words, disabled=not chosen.can_step(project, by),
-                      on_click=chosen.step, args=(project, run, by))
-        with st.popover(f"View: {state.plain(opened)}" if opened else "Views", icon=":material/bookmark:",
-                        help="Selections saved under a name"):
-            _views(project, predicate, opened)
+        with st.container(horizontal=True, gap="small", width="content", key="explore.selection_acts"):
+            st.button("Clear", key="explore.clear", disabled=not predicate, on_click=_clear, args=(project, run),
+                      icon=":material/filter_alt_off:", help="All samples again: no filter, no lasso.")
+            st.button("Invert", key="explore.invert", disabled=not predicate, on_click=_invert,
+                      args=(project, run, predicate), icon=":material/invert_colors:",
+                      help="The samples that are not selected, in place of those that are.")
+            for by, key, icon, words in ((-1, "explore.back", "undo", "Undo the last change of the selection"),
+                                         (1, "explore.forward", "redo", "Redo the change of the selection")):
+                st.button("", key=key, icon=f":material/{icon}:", help=words, disabled=not chosen.can_step(project, by),
+                          on_click=chosen.step, args=(project, run, by))
+            with st.popover(f"View: {state.plain(opened)}" if opened else "Views", icon=":material/bookmark:",
+                            help="Selections saved under a name"):
+                _views(project, predicate, opened)
     for line in st.session_state.get(_OPEN_KEY, {}).get("gone", []) if opened else []:
         st.warning(state.plain(line), icon=":material/filter_alt_off:")
 
