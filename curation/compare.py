@@ -9,6 +9,8 @@ another run's classifier) never stands in a paired difference. Draws nothing; cu
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -269,13 +271,29 @@ def experiment_key(run: RunDir) -> tuple[Any, ...] | None:
     """All that makes two runs repeats of one another; None for a preview, which repeats nothing."""
     if warm_start_of(run) is not None:
         return None
-    document = run.read_config()
-    return key_of(_config(run), document.get("manifest_digest"), read_decisions(run.decisions_path))
+    return key_of(_config(run), run.read_config().get("manifest_digest"), digest_of_decisions(run.decisions_path))
 
 
-def key_of(config: RunConfig, manifest_digest: str | None, decisions: pd.DataFrame) -> tuple[Any, ...]:
-    """experiment_key of a run of this config on this manifest under these decisions (DECISION_COLUMNS)."""
+def key_of(config: RunConfig, manifest_digest: str | None, decisions_digest: str) -> tuple[Any, ...]:
+    """experiment_key of a run of this config on this manifest under decisions of this digest_of."""
     settings = {name: value for name, value in _flat(config.to_dict()).items() if name not in NOT_OF_EXPERIMENT}
+    return tuple(sorted(settings.items())), manifest_digest, decisions_digest
+
+
+def digest_of(decisions: pd.DataFrame) -> str:
+    """Digest of what decisions (DECISION_COLUMNS) say, in whatever order and file."""
     rows = decisions[list(DECISION_COLUMNS)].sort_values("sample_id").astype("str")
-    content = pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()
-    return tuple(sorted(settings.items())), manifest_digest, hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def digest_of_decisions(path: Path) -> str:
+    """digest_of a file of decisions, no file being no decisions; worked out once for each state of it."""
+    if not path.exists():
+        return digest_of(read_decisions(path))
+    stat = path.stat()
+    return _digest_of_file(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _digest_of_file(path: Path, stamp: int, size: int) -> str:
+    return digest_of(read_decisions(path))

@@ -72,8 +72,8 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
                               "on samples first")
     config = launch.config_of(base)
     wanted = {"without": decisions.iloc[:0], "with": decisions}
-    keys = {side: compare.key_of(config, manifest_digest, rows) for side, rows in wanted.items()}
-    there = _existing(jobs.run_dirs(project))
+    keys = {side: compare.key_of(config, manifest_digest, compare.digest_of(rows)) for side, rows in wanted.items()}
+    there = _existing(jobs.run_dirs(project), manifest_digest)
     stem, runs = free_stem(project, base.name), []
     for seed in range(config.seed, config.seed + num_seeds):
         for side in SIDES:
@@ -82,19 +82,20 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
     return ExperimentPlan(config=config, runs=runs, seconds=run_seconds(base))
 
 
-def _existing(runs: Sequence[RunDir]) -> dict[tuple[object, int], tuple[str, str]]:
-    """(key, seed) -> (name, state) of the runs that may be taken: of several a finished one, of those the newest."""
+def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object, int], tuple[str, str]]:
+    """(key, seed) -> (name, state) of the runs that may be taken: of several a finished one, of those the newest.
+    manifest_digest: of the data as they are, which a run that has not begun yet will train on."""
     found: dict[tuple[object, int], tuple[str, str]] = {}
     for run in reversed(runs):  # they come newest first
         try:
-            decisions, config = launch.decisions_of(run), launch.config_of(run)
-            digest = run.read_config().get("manifest_digest") if run.exists() else None
+            decisions, config = launch.decisions_path_of(run), launch.config_of(run)
+            digest = run.read_config().get("manifest_digest") if run.exists() else manifest_digest
         except ValueError:  # a damaged run is none to build on; its own page says what is wrong
             continue
         state = jobs.status_of(run).state
         if decisions is None or launch.warm_start_of(run) is not None or state not in ("done", "running", "queued"):
             continue
-        key = (compare.key_of(config, digest, decisions), config.seed)
+        key = (compare.key_of(config, digest, compare.digest_of_decisions(decisions)), config.seed)
         if found.get(key, ("", ""))[1] != "done" or state == "done":
             found[key] = (run.name, state)
     return found

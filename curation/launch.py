@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from engine.config import RunConfig
-from engine.manifest import DECISION_COLUMNS, read_decisions
+from engine.manifest import DECISION_COLUMNS
 from engine.rundir import RunDir, write_atomic
 
 REQUEST_NAME = "request.json"
@@ -57,12 +57,13 @@ def config_of(run: RunDir) -> RunConfig:
     return RunConfig.from_dict(json.loads((run.path / REQUEST_NAME).read_text()))
 
 
-def decisions_of(run: RunDir) -> pd.DataFrame | None:
-    """The decisions (DECISION_COLUMNS) that a run trains or will train under; None where that is not settled yet."""
+def decisions_path_of(run: RunDir) -> Path | None:
+    """The file of decisions that a run trains or will train under, which need not exist for one that began under none;
+    None where that is not settled yet."""
     if run.exists():
-        return read_decisions(run.decisions_path)
+        return run.decisions_path
     asked = run.path / DECISIONS_NAME
-    return read_decisions(asked) if asked.exists() else None
+    return asked if asked.exists() else None
 
 
 def warm_start_of(run: RunDir) -> str | None:

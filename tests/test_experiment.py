@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import experiment, jobs, launch
+from curation import compare, experiment, jobs, launch
 from curation.experiment import ExperimentError, plan_experiment
 from curation.project import Project
 from engine.config import RunConfig
@@ -57,9 +57,12 @@ def test_a_preview_other_data_and_other_decisions_are_not_taken(project: Project
 def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under_them(
         project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(jobs, "enqueue", lambda project, run, device, command: asked.append((run.name, command)))
+    monkeypatch.setattr(jobs, "enqueue", lambda project, run, device, command: (
+        run.write_status(state="queued"), asked.append((run.name, command))))
     found, decisions = plan(project), project.ledger().state()
     assert experiment.start(project.path, found, decisions) == [run.name for run in found.new]
+    monkeypatch.setattr(jobs, "status_of", lambda run: jobs.RunStatus(state=run.read_status()["state"], details={}))
+    assert [run.state for run in plan(project).runs] == ["done", "queued", "queued", "queued"], "asked for once"
     project.ledger().relabel(["train-00008"], "bird", "ada")
     for name, command in asked:
         run = RunDir.of(project.path, name)
@@ -110,8 +113,9 @@ def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project
     empty: pd.DataFrame = project.ledger().state().iloc[:0]
     launch.write_request(run, RunConfig(), empty)
     check_decisions(run.path / launch.DECISIONS_NAME)
-    decided = launch.decisions_of(run)
-    assert decided is not None and decided.empty and launch.decisions_of(RunDir.of(project.path, "gone")) is None
+    assert launch.decisions_path_of(run) == run.path / launch.DECISIONS_NAME
+    assert launch.decisions_path_of(RunDir.of(project.path, "gone")) is None
+    assert compare.digest_of_decisions(run.path / launch.DECISIONS_NAME) == compare.digest_of(empty)
 
 
 def test_a_run_of_an_experiment_is_found_again_by_what_it_trained_under(project: Project) -> None:
@@ -121,3 +125,12 @@ def test_a_run_of_an_experiment_is_found_again_by_what_it_trained_under(project:
         (run.path / launch.DECISIONS_NAME).replace(run.decisions_path)
     assert [(run.name, run.state) for run in plan(project).runs if run.seed == 1] == [
         ("first-e1-s1-without", "done"), ("first-e1-s1-with", "done")]
+
+
+def test_a_digest_follows_the_file_it_is_of(tmp_path: Path) -> None:
+    path, frames = tmp_path / "d.parquet", []
+    for sample_ids in (["a", "b"], ["b", "c"], ["b", "a"]):
+        frames.append(pd.DataFrame({"sample_id": sample_ids, "pin": None, "excluded": True, "label": None}))
+        frames[-1].to_parquet(path)
+        assert compare.digest_of_decisions(path) == compare.digest_of(frames[-1])
+    assert compare.digest_of(frames[0]) == compare.digest_of(frames[2]) != compare.digest_of(frames[1])

@@ -10,6 +10,8 @@ from curation.views.gallery import CHANGE_COLUMN
 from engine.rundir import RunDir
 
 PIN_OF = {"pinned to validation": "validation", "pinned to training": "train"}
+MAX_TOLD = 1_000
+"""So many of the most disputed are told one by one."""
 OTHER = {"validation": "training", "train": "validation"}
 
 
@@ -34,12 +36,14 @@ def with_tension(rows: pd.DataFrame, kind: str, tension: Tension) -> pd.DataFram
     known = known[known["sample_id"].isin(rows["sample_id"])]
     if known.empty:
         return rows
+    first = known.head(MAX_TOLD)
     place = pd.Series(range(len(known)), index=known["sample_id"])
     order = rows["sample_id"].map(place).fillna(len(known)).to_numpy().argsort(kind="stable")
     told = pd.Series([against_words(share, wish, tension.is_last_only) for share, wish in
-                      zip(known["share_against"], known["wish"], strict=True)], index=known["sample_id"])
-    sorted_rows = rows.iloc[order]
-    return sorted_rows.assign(**{CHANGE_COLUMN: sorted_rows["sample_id"].map(told).fillna("not in that run")})
+                      zip(first["share_against"], first["wish"], strict=True)], index=first["sample_id"])
+    sorted_rows = rows.iloc[order].head(MAX_TOLD)
+    said = sorted_rows["sample_id"].map(told).fillna("not in that run")
+    return pd.concat([sorted_rows.assign(**{CHANGE_COLUMN: said}), rows.iloc[order[MAX_TOLD:]]])
 
 
 def against_words(share: float, wish: float, is_last_only: bool) -> str:
