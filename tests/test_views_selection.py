@@ -12,6 +12,7 @@ from curation import saved_views
 from curation.project import Project
 from curation.selection import sample_table
 from curation.views import actions
+from curation.views import explore as explore_page
 from engine.manifest import read_manifest
 from tests import views
 from tests.fakes import make_project, make_run, write_manifest
@@ -48,6 +49,12 @@ def options(app: Any, key: str) -> list[str]:
 
 def choose(app: Any, key: str, value: list[str]) -> Any:
     app.multiselect(key=key).set_value(value)
+    return views.rerun(app)
+
+
+def choose_one(app: Any, key: str, value: str) -> Any:
+    """One of a segmented control."""
+    next(group for group in app.get("button_group") if group.key == key).set_value(value)
     return views.rerun(app)
 
 
@@ -100,10 +107,13 @@ def test_numbers_flags_texts_and_nulls(home, pets):
     assert says(app).startswith(f"**{found.sum()} of 60") and 'note contains "note 1"' in says(app)
     press(app, "explore.clear")
     app = add_filter(app, "price")
-    app.session_state["explore.chosen"] = {str(pets.path): {"columns": {"price": {"is_null": True}}}}
-    views.rerun(app)
+    choose_one(app, "explore.on.price.null", "no value")
     assert says(app) == f"**{table['price'].isna().sum()} of 60 samples**: price has no value."
     assert not any(s.label == "price" for s in app.slider)
+    choose_one(app, "explore.on.price.null", "has a value")
+    assert says(app) == f"**{table['price'].notna().sum()} of 60 samples**: price has a value."
+    choose_one(app, "explore.on.price.null", "any")
+    assert says(app) == "**60 of 60 samples**: all samples."
 
 
 def test_taking_a_filter_away_lets_its_samples_back(home, pets):
@@ -111,6 +121,25 @@ def test_taking_a_filter_away_lets_its_samples_back(home, pets):
     press(app, "explore.remove.camera")
     assert says(app) == "**60 of 60 samples**: all samples."
     assert not any(m.key == "explore.on.camera" for m in app.multiselect)
+
+
+@pytest.mark.parametrize(("column", "names", "words"), [
+    ("camera", ["left", "none"], "camera = left or no value"), ("current_label", ["dog"], "class = dog"),
+    ("role", ["train", "train"], "all samples"), ("camera", ["3 other"], "all samples"),
+    ("flag", ["True"], "flag = True")])
+def test_a_category_picked_in_the_legend_joins_the_filter_or_leaves_it(home, pets, monkeypatch, column, names, words):
+    app, to_pick = explore(home), list(names)
+    draw = explore_page.map_panel
+
+    def pick_one(*args: Any, on_pick: Any, **options: Any) -> Any:
+        if to_pick:
+            on_pick(column, to_pick.pop(0))
+        return draw(*args, on_pick=on_pick, **options)
+
+    monkeypatch.setattr(explore_page, "map_panel", pick_one)
+    for _ in range(3):
+        views.rerun(app)
+    assert says(app).endswith(f"samples**: {words}.")
 
 
 def test_filters_outlive_another_page(home, pets):

@@ -19,6 +19,8 @@ PAGE_SIZE = 100
 FIRST = ("given_label", "suggested_label", "margin", "label_quality", "role", "predicted_label", "weight",
          "heldout_margin", "p_train", "loss", "pin", "excluded", "relabel")
 LAST = ("why", "path", "x", "y", "decided_by", "decided_at", "decided_why")
+SHORT_TITLES = {"suggested_label": "Suggested", "predicted_label": "Predicted", "label_quality": "Quality",
+                "heldout_margin": "Held-out", "p_train": "p_train", "given_label": "Given label"}
 _LEFT_OUT = ("sample_id", "split", "signal_row", "current_label")
 _PICTURE = "_picture"
 _MARKS_KEY = "explore.row_marks"
@@ -79,7 +81,7 @@ def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
         _PICTURE: st.column_config.ImageColumn("", width=56, pinned=True),
         "sample_id": st.column_config.TextColumn("Sample id", width=120)}
     for name in columns:
-        title, meaning = info_of(name).title.split(" (")[0], info_of(name).meaning
+        title, meaning = SHORT_TITLES.get(name, info_of(name).title.split(" (")[0]), info_of(name).meaning
         found[name] = st.column_config.NumberColumn(title, help=meaning, format="%.3f", width=75) \
             if shown[name].dtype.kind == "f" else st.column_config.Column(title, help=meaning, width=100)
     return found
