@@ -1,6 +1,6 @@
 """Contract 2, the run directory: what a run leaves on disk, and how to read and write it. Imports no torch.
 
-    config.json          RunConfig, versions, code revision, manifest digest, decisions digest
+    config.json          RunConfig, versions, code revision, manifest digest, decisions digest; warm_start of a preview
     decisions.parquet    the decisions this run was trained under (a copy; see engine.manifest)
     status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
     metrics.jsonl        one line an epoch
@@ -11,7 +11,7 @@
     checkpoint/          complete state; the last two are kept
     log.txt
     cancel               present once somebody asked the run to stop
-    request.json         what the app asked for, and output.txt: the process's own output; only for runs it started
+    request.*            what the app asked for (curation.launch), and output.txt: the process's own output
 
 Every file but log.txt and metrics.jsonl is written under a temporary name and renamed, so a reader never sees half.
 """

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from curation import compare as comparison
+from curation.effects import Experiment
 from curation.project import Project
-from curation.views import compare, confusion, export
+from curation.views import compare, confusion, effect, export
 from tests import views
 from tests.fakes import make_project, make_run
 
@@ -312,6 +313,23 @@ def test_an_experiment_of_one_seed_has_no_interval_and_says_so(home):
 def test_an_effect_that_chance_may_explain_says_so(home):
     experiment(home, 3, after=0.5)
     assert "chance alone may explain it" in views.start(home, "compare").markdown[0].value
+
+
+def effect_row(kind: str, name: str, difference: float, half: float, num_samples: int = 12) -> dict[str, Any]:
+    return {"split": "test", "kind": kind, "name": name, "num_samples": num_samples, "num_pairs": 2, "mean_a": 0.5,
+            "mean_b": 0.5 + difference, "difference": difference, "low": difference - half, "high": difference + half}
+
+
+def test_seeds_that_agree_on_few_samples_prove_nothing():
+    assert "more than chance explains" in effect.how_sure(effect_row("worst", "label", 0.25, 0.05))
+    assert "within one of 12 samples may do so by luck" in effect.how_sure(effect_row("worst", "label", -1 / 12, 0.0))
+    assert "chance alone may explain it" in effect.how_sure(effect_row("worst", "label", 0.0, 0.0))
+    rows = pd.DataFrame([effect_row("all", "all", 0.1, 0.2), effect_row("label", "cat", 0.2, 0.05),
+                         effect_row("label", "dog", 1 / 12, 0.0), effect_row("label", "bird", 0.2, 0.3)])
+    found = Experiment(pairs=[], num_decided=(3, 0))
+    (first, _), (moved, which) = effect.answers(found, rows)
+    assert first.startswith("Training under no decision, rather than under those on 3 samples, changes test accuracy")
+    assert moved == "Clear of chance, one by one:" and which.startswith("class cat +20.0 (+15.0 to +25.0). Of many")
 
 
 def test_chosen_sets_stand_apart_with_a_warning(home, pets):

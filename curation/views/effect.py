@@ -75,7 +75,7 @@ def answers(experiment: Experiment, table: pd.DataFrame) -> list[tuple[str, str]
                           f"{row['mean_a']:.1%} to {row['mean_b']:.1%}.", how_sure(row)))
         moved = _moved(rows)
         if moved:
-            found.append(("Clear of chance, one by one: ", moved))
+            found.append(("Clear of chance, one by one:", moved))
     return found
 
 
@@ -84,8 +84,19 @@ def how_sure(row: dict[Hashable, Any]) -> str:
     num = int(row["num_pairs"])
     if num < 2 or np.isnan(row["low"]):
         return "One seed: no interval. Another seed alone can move it by a point or more, so this is no evidence."
-    verdict = "chance alone may explain it" if row["low"] <= 0 <= row["high"] else "more than chance explains"
+    if row["low"] <= 0 <= row["high"]:
+        verdict = "chance alone may explain it"
+    elif _is_clear(row):
+        verdict = "more than chance explains"
+    else:
+        verdict = f"seeds that agree within one of {int(row['num_samples']):,} samples may do so by luck, so no verdict"
     return f"95% interval {points(row['low'])} to {points(row['high'])} over {num} seeds: {verdict}."
+
+
+def _is_clear(rows: Any) -> Any:
+    """Whether an interval leaves out 0 and is to be believed: of rows or one row of effects. On few samples differences
+    come in steps, and seeds that happen to agree on one make an interval of no width."""
+    return ((rows["low"] > 0) | (rows["high"] < 0)) & (rows["high"] - rows["low"] >= 1 / rows["num_samples"])
 
 
 def points(value: float) -> str:
@@ -103,8 +114,8 @@ def _sides(experiment: Experiment) -> str:
 
 
 def _moved(rows: pd.DataFrame) -> str:
-    """Classes and groups whose interval leaves out 0, those that moved most first."""
-    rows = rows[rows["kind"].isin(list(KINDS)) & ((rows["low"] > 0) | (rows["high"] < 0))]
+    """Classes and groups that moved by more than chance explains, those that moved most first."""
+    rows = rows[rows["kind"].isin(list(KINDS)) & _is_clear(rows)]
     rows = rows.iloc[(-rows["difference"].abs()).argsort(kind="stable")]
     told = [f"{KINDS[row['kind']]} {row['name']} {points(row['difference'])} ({points(row['low'])} to "
             f"{points(row['high'])})" for row in rows.head(MAX_NAMED).to_dict("records")]
