@@ -4,12 +4,12 @@
 // data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
 // has_previous, has_next, focus: [number, id] or null, is_compact}
 // Sends state `marked` {token, ids} and triggers `act` {op, ids, label?} with op one of validation, train, exclude,
-// relabel, undo, next, previous, open. `token` names what is selected: marks die with it.
+// relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it.
 
 const HELP = [
   ["click, Space", "mark or unmark"], ["Shift + click or arrow", "mark a range"], ["arrows, Home, End", "move"],
   ["a", "mark all on this page"], ["Esc", "unmark all"],
-  ["v", "pin to validation"], ["t", "pin to training"], ["x", "exclude"], ["r", "relabel"], ["u", "undo the last decision"],
+  ["v", "pin to validation"], ["t", "pin to training"], ["x", "exclude"], ["r", "relabel"], ["u, Shift + u", "undo, redo the last decision"],
   ["Enter, double click", "open the sample"], ["n, p", "next, previous page"], ["?", "show or hide these keys"],
 ];
 const OPS = { v: "validation", t: "train", x: "exclude" };
@@ -148,7 +148,7 @@ function createView(root) {
     " ": () => { if (view.ids.length) toggle(view.cursor); paint(); },
     a: () => { if (view.ids.length) markRange(0, view.ids.length - 1); paint(); },
     Escape: () => { if (!overlay.hidden) closeOverlay(); else { view.marked.clear(); sendMarks(); paint(); } },
-    Enter: () => act("open"), u: () => act("undo"), r: showClasses,
+    Enter: () => act("open"), u: () => act("undo"), U: () => act("redo"), r: showClasses,
     n: () => { if (view.data.has_next) act("next"); }, p: () => { if (view.data.has_previous) act("previous"); },
     "?": () => (overlay.hidden ? showHelp() : closeOverlay()),
   };

@@ -21,8 +21,8 @@ DONE = {
     "exclude": "Excluded {}", "include": "Took {} back in", "relabel": "Relabelled {}",
 }
 SHORTCUTS = {"validation": "v", "train": "t", "exclude": "x", "relabel": "r", "undo": "u"}
-CONFIRM_ABOVE = 60
-"""More samples than this, a page of pictures, in one decision ask for a second click."""
+CONFIRM_ABOVE = 1_000
+"""More samples than this in one decision ask for a second click."""
 _NOTICES_KEY = "_notices"
 _CHANGED_KEY = "_decided"
 

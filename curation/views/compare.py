@@ -192,6 +192,8 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
                 sample.open_sample(act.ids[0], list(rows["sample_id"]))
             elif act.op == "undo":
                 actions.undo(project)
+            elif act.op == "redo":
+                actions.redo(project)
             elif act.op in actions.VERBS:
                 actions.take(project, act.op, act.ids, label=act.label, view=f"compare: {which}, {a.name} to {b.name}",
                              run=b.name)

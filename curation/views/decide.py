@@ -77,6 +77,8 @@ def _in_force(project: Project, run: RunDir | None) -> None:
             sample.open_sample(act.ids[0], list(shown["sample_id"]))
         elif act.op == "undo":
             actions.undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
         elif act.op in actions.VERBS:
             decide(act.op, list(act.ids), act.label)
 

@@ -22,10 +22,15 @@ class Decide(Protocol):
 
 
 class Targets:
-    """The samples that a button is about: how many, how it says them, and a function that names them on a click."""
+    """The samples that buttons are about: how many, what is said of them, and a function that names them on a click."""
 
     def __init__(self, num: int, words: str, ids: Callable[[], list[str]]) -> None:
         self.num, self.words, self.ids = num, words, ids
+
+    @property
+    def count(self) -> str:
+        """In a button: 'Pin 5 to validation', beside the words."""
+        return f"{self.num:,}" if self.num else self.words
 
 
 def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, marked: list[str],
@@ -36,7 +41,7 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
         on_offer["marked"] = Targets(len(marked), f"{len(marked):,} marked", lambda: marked)
     if selection.is_narrowed and len(selection.rows):
         num = len(selection.rows)
-        on_offer["selected"] = Targets(num, f"all {num:,} selected", lambda: selection.ids(table))
+        on_offer["selected"] = Targets(num, f"{num:,} selected", lambda: selection.ids(table))
     target = Targets(0, "marked", lambda: [])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore_actions"):
         if on_offer:
@@ -47,7 +52,7 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
                                         format_func=lambda name: on_offer[name].words)
             target = on_offer[str(name)]
         for op in ("validation", "train", "exclude"):
-            _button(actions.VERBS[op].format(target.words), op, target, decide)
+            _button(actions.VERBS[op].format(target.count), op, target, decide)
         _relabel(project, target, decide)
         _aside(project, target, decide)
     if not on_offer:
@@ -66,7 +71,7 @@ def _button(text: str, op: str, target: Targets, decide: Decide, label: str | No
 
 
 def _relabel(project: Project, target: Targets, decide: Decide) -> None:
-    with st.popover(actions.VERBS["relabel"].format(target.words), disabled=not target.num, help="Key: r"):
+    with st.popover(actions.VERBS["relabel"].format(target.count), disabled=not target.num, help="Key: r"):
         label = st.selectbox("New class", project.classes, index=None, placeholder="choose a class",
                              key="explore.relabel.class")
         _button("Relabel", "relabel", target, decide, label, key="explore.do.relabel", is_off=label is None)
@@ -77,15 +82,17 @@ def _aside(project: Project, target: Targets, decide: Decide) -> None:
     """Less used: taking decisions back, and the reason to be kept with the next ones."""
     with st.popover("More", help="Take decisions back; say why"):
         for op in ("unpin", "include"):
-            _button(actions.VERBS[op].format(target.words), op, target, decide)
+            _button(actions.VERBS[op].format(target.count), op, target, decide)
         st.text_input("Why (optional)", key=WHY_KEY, max_chars=500, persist_state="session",
                       placeholder="kept with each decision taken here")
-    st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=_undo, args=(project,),
+    st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=_step, args=(actions.undo, project),
               help="Takes back the newest decision of this project, whoever took it. Key: u")
+    st.button("Redo", key="explore.redo", icon=":material/redo:", on_click=_step, args=(actions.redo, project),
+              help="Brings back the decision undone last. Key: Shift+u")
 
 
-def _undo(project: Project) -> None:
-    actions.undo(project)
+def _step(step: Callable[[Project], bool], project: Project) -> None:
+    step(project)
 
 
 def _ask(op: str, target: Targets, label: str | None) -> None:

@@ -51,12 +51,10 @@ class Layer:
     """(N,) bool: what the filters leave; None: all. Others are drawn pale."""
     is_selected_only: bool = False
     """Others are not drawn at all."""
+    extent: raster.Extent
+    """The box of all places."""
     inside: np.ndarray | None = None
     """(N,) bool: inside the region; points before others."""
-
-    @property
-    def extent(self) -> raster.Extent:
-        return raster.extent_of(self.xy)
 
 
 def make_layer(project: Project, table: pd.DataFrame, xy: np.ndarray, colours: Colouring) -> Layer:
@@ -71,7 +69,7 @@ def make_layer(project: Project, table: pd.DataFrame, xy: np.ndarray, colours: C
     routed = table["role"].eq("validation").fillna(False).to_numpy(dtype=bool) if "role" in table else \
         np.zeros(len(table), dtype=bool)
     return Layer(project=project, xy=np.ascontiguousarray(xy, dtype=np.float32), colours=colours, marks=marks,
-                 important=(marks > 0, raster.most_suspected(quality), routed),
+                 important=(marks > 0, raster.most_suspected(quality), routed), extent=raster.extent_of(xy),
                  labels=table["current_label"].array, ids=table["sample_id"].array)
 
 

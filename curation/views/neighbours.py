@@ -41,6 +41,8 @@ def show_neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int
             on_open(act.ids[0])
         elif act.op == "undo":
             actions.undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
         elif act.op in actions.VERBS:
             actions.take(project, act.op, act.ids, label=act.label, view="explore: neighbours of one sample",
                          run=run.name)

@@ -45,6 +45,8 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
             turn_by(1 if act.op == "next" else -1)
         elif act.op == "undo":
             actions.undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
         else:
             decide(act.op, lambda: list(act.ids), act.label)
 

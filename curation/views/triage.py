@@ -200,6 +200,8 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
             _turn(1 if act.op == "next" else -1)
         elif act.op == "undo":
             _undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
         else:
             _decide(project, run, which, act.op, list(act.ids), act.label)
 
