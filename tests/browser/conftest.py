@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,14 +44,24 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.fixture
-def browser(server: tuple[str, Path]) -> Iterator[Browser]:
+def open_browser(server: tuple[str, Path]) -> Iterator[Callable[[], Browser]]:
+    """Opens a tab of its own session and storage, as another person's browser has, each time it is called."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = chromium()
     if executable is None:
         pytest.skip("no Chromium on this machine; install the package chromium")
     with playwright.sync_playwright() as driver:
         app = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        page = app.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(ACTION_MILLISECONDS)
-        yield Browser(page, server[0])
+
+        def opened() -> Browser:
+            page = app.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+            page.set_default_timeout(ACTION_MILLISECONDS)
+            return Browser(page, server[0])
+
+        yield opened
         app.close()
+
+
+@pytest.fixture
+def browser(open_browser: Callable[[], Browser]) -> Browser:
+    return open_browser()
