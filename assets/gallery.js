@@ -163,7 +163,7 @@ function createView(root) {
     known(event);
   };
   overlay.onclick = (event) => { if (event.target === overlay) closeOverlay(); };
-  root.querySelector(".help").onclick = () => { showHelp(); root.focus(); };
+  root.querySelector(".help").onclick = () => { showHelp(); root.focus({ preventScroll: true }); };
   const indexOf = (event) => { const card = event.target.closest(".card"); return card ? [...grid.children].indexOf(card) : -1; };
   grid.onmousedown = (event) => { if (event.shiftKey) event.preventDefault(); };  // no text selection
   grid.onclick = (event) => {

@@ -2,7 +2,8 @@
 // Labels and ids come from the user's files and are shown through textContent alone.
 //
 // data: {layer, owner, extent: [x0, x1, y0, y1], region: {lasso: [[[x, y]]], box: [[x0, x1, y0, y1]]} or null, height,
-//        legend: {title, entries: [{name, count, colour, symbol, is_on, can_pick}], scale: {low, high, stops} or null}}
+//        legend: {title, entries: [{name, count, colour, symbol, can_pick}], scale: {low, high, stops} or null},
+//        mark_colours: {bit: colour}}
 // Triggers: region {owner, lasso, box}; open {id}; pick {name}; lost {layer} when the server no longer keeps the layer.
 // The page owns the region: what is drawn comes back with the next data. Zoom lives here, as long as the owner is the same.
 
@@ -48,7 +49,7 @@ function createView(root) {
   const busy = root.querySelector(".busy"), legend = root.querySelector(".legend"), tools = root.querySelector(".tools");
   const context = canvas.getContext("2d");
   const view = { component: null, data: null, box: null, tool: "lasso", picture: null, image: null, imageBox: null, drag: null };
-  let width = 0, height = 0, frameAsked = false, sequence = 0, loadTimer = 0, busyTimer = 0, controller = null, lost = null, retried = null;
+  let width = 0, height = 0, frameAsked = false, sequence = 0, loadTimer = 0, busyTimer = 0, controller = null, retried = null;
 
   // -- coordinates
 
@@ -87,7 +88,12 @@ function createView(root) {
     try {
       const query = new URLSearchParams({ layer, x0: box[0], x1: box[1], y0: box[2], y1: box[3], w: Math.round(width), h: Math.round(height) });
       const answer = await fetch(`/api/map?${query}`, { signal: controller.signal });
-      if (answer.status === 410 && retried !== layer) { lost = layer; view.component.setTriggerValue("lost", { layer }); return; }
+      if (answer.status === 410 && retried !== layer) {  // the page keeps it anew; its data may be the same, so ask again
+        retried = layer;
+        view.component.setTriggerValue("lost", { layer });
+        setTimeout(fetchView, 1000);
+        return;
+      }
       if (!answer.ok) return;
       const picture = parse(await answer.arrayBuffer());
       const image = picture.png ? await createImageBitmap(picture.png) : null;
@@ -319,7 +325,7 @@ function createView(root) {
       box.append(element("span", "", scale.low), ramp, element("span", "", scale.high));
       nodes.push(box);
     }
-    for (const { name, count, colour, symbol, is_on: isOn, can_pick: canPick } of entries) {
+    for (const { name, count, colour, symbol, can_pick: canPick } of entries) {
       const entry = element(canPick ? "button" : "span", "entry");
       const sign = symbol ? element("span", "sign", SIGNS[symbol]) : element("span", "dot");
       if (symbol) sign.style.color = colour; else sign.style.background = colour;
@@ -327,7 +333,6 @@ function createView(root) {
       entry.title = canPick ? `${name}: click to filter by it` : name;
       if (canPick) {
         entry.type = "button";
-        entry.setAttribute("aria-pressed", isOn);
         entry.onclick = () => view.component.setTriggerValue("pick", { name });
       }
       nodes.push(entry);
@@ -335,7 +340,8 @@ function createView(root) {
     legend.replaceChildren(...nodes);
   };
   const resize = () => {
-    const ratio = window.devicePixelRatio || 1, newWidth = frame.clientWidth, newHeight = view.data ? view.data.height : 540;
+    const ratio = window.devicePixelRatio || 1, newWidth = frame.clientWidth, whole = view.data ? view.data.height : 540;
+    const newHeight = window.innerWidth < 1180 ? Math.min(whole, 380) : whole;  // stacked: leave room for the pictures
     if (!newWidth || (newWidth === width && newHeight === height)) return;
     const before = view.box, scale = before ? (before[1] - before[0]) / width : 0;
     width = newWidth;
@@ -362,7 +368,6 @@ function createView(root) {
       if (width) view.box = fit(data.extent);
     }
     if (!before || before.layer !== data.layer) { hovered = -1; tip.hidden = true; retried = null; if (width) load(0); }
-    else if (lost === data.layer) { retried = lost; lost = null; load(0); }
     showLegend(data.legend);
     draw();
   };

@@ -191,9 +191,14 @@ def same_but_seed(run: RunDir, others: Sequence[RunDir]) -> list[RunDir]:
 
     A preview has no repeats and is none.
     """
-    key = experiment_key(run)
-    return [other for other in others if key is not None and (other.path / "predictions.parquet").exists()
-            and experiment_key(other) == key]
+    key, found = experiment_key(run), []
+    for other in others if key is not None else ():
+        try:
+            if (other.path / "predictions.parquet").exists() and experiment_key(other) == key:
+                found.append(other)
+        except ValueError:  # a damaged run is no repeat; its own page says what is wrong
+            continue
+    return found
 
 
 def pairs_by_seed(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir]) -> list[tuple[int, RunDir, RunDir]]:

@@ -60,22 +60,27 @@ class ExperimentPlan:
 
 def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.DataFrame,
                     manifest_digest: str) -> ExperimentPlan:
-    """With and without `decisions` (DECISION_COLUMNS) by the settings of `base`, of num_seeds seeds from its own on.
+    """With and without `decisions` (DECISION_COLUMNS) by the settings of `base`, of num_seeds seeds from its own on, or
+    from the lowest of the runs that can be taken.
 
     A run of the same settings, seed, manifest and decisions that is done, running or queued is taken as it is.
-    Raises ExperimentError for no decisions or a number of seeds outside 1 to MAX_SEEDS.
+    Raises ExperimentError for no decisions, a number of seeds outside 1 to MAX_SEEDS, or a base that is a preview.
     """
     if not 1 <= num_seeds <= MAX_SEEDS:
         raise ExperimentError(f"an experiment has 1 to {MAX_SEEDS} seeds; got {num_seeds}; choose fewer or more")
     if decisions.empty:
         raise ExperimentError("an experiment compares training with decisions and without; none is in force; decide "
                               "on samples first")
+    if (source := launch.warm_start_of(base)) is not None:
+        raise ExperimentError(f"an experiment takes its settings from a full run; {base.name} is a preview of "
+                              f"{source}; choose {source}")
     config = launch.config_of(base)
     wanted = {"without": decisions.iloc[:0], "with": decisions}
     keys = {side: compare.key_of(config, manifest_digest, compare.digest_of(rows)) for side, rows in wanted.items()}
     there = _existing(jobs.run_dirs(project), manifest_digest)
     stem, runs = free_stem(project, base.name), []
-    for seed in range(config.seed, config.seed + num_seeds):
+    first = min([config.seed, *(seed for key, seed in there if key in keys.values())])
+    for seed in range(first, first + num_seeds):
         for side in SIDES:
             name, state = there.get((keys[side], seed), (f"{stem}-s{seed}-{side}", "new"))
             runs.append(PlannedRun(name=name, seed=seed, side=side, state=state))

@@ -16,7 +16,7 @@ import pandas as pd
 
 from engine.config import RunConfig
 from engine.manifest import DECISION_COLUMNS
-from engine.rundir import RunDir, write_atomic
+from engine.rundir import RunDir, RunDirError, write_atomic
 
 REQUEST_NAME = "request.json"
 OPTIONS_NAME = "request_options.json"
@@ -67,9 +67,12 @@ def decisions_path_of(run: RunDir) -> Path | None:
 
 
 def warm_start_of(run: RunDir) -> str | None:
-    """The run whose classifier this one begins with: it is a preview then. None for a training from the start."""
-    if run.exists():
-        source = run.read_config().get("warm_start")
-        return str(source["run"]) if source else None
-    options = run.read_json(run.path / OPTIONS_NAME) or {}
-    return options.get("warm_start")
+    """The run whose classifier this one begins with: it is a preview then. None for a training from the start, and for
+    a run whose files are damaged: its own page says so, and lists of runs go on."""
+    try:
+        if run.exists():
+            source = run.read_config().get("warm_start")
+            return str(source["run"]) if source else None
+        return (run.read_json(run.path / OPTIONS_NAME) or {}).get("warm_start")
+    except RunDirError:
+        return None

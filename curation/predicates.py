@@ -10,7 +10,6 @@ A predicate is a plain dict that compares and stores as JSON; a part that says n
 Parts hold together ("and"). Resolves all but the region, whose coordinates it does not know. Draws nothing.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,12 +40,12 @@ def part_of(column: str) -> str:
 class Passing:
     """Which rows pass each part of a predicate, so that counts of one part can be taken among what the others leave.
 
-    num_failed: (N,) uint8, in how many parts each row fails.
+    num_failed: (N,) uint16, in how many parts each row fails.
     """
 
     def __init__(self, masks: Mapping[str, np.ndarray], size: int) -> None:
         self.masks = dict(masks)
-        self.num_failed = np.zeros(size, dtype=np.uint8)
+        self.num_failed = np.zeros(size, dtype=np.uint16)
         for mask in self.masks.values():
             self.num_failed += ~mask
 
@@ -166,7 +165,7 @@ def _is_condition(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _applies(table: pd.DataFrame, column: str, condition: Any) -> bool:

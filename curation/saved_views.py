@@ -26,10 +26,13 @@ def names(project: Project) -> list[str]:
     return sorted(path.stem for path in folder(project).glob("*.json") if _is_name(path.stem))
 
 
-def save(project: Project, name: str, predicate: Predicate, *, who: str) -> None:
-    """Save it under this name, over an older one. Raises RunDirError for a name that cannot be a file's."""
+def save(project: Project, name: str, predicate: Predicate, *, run: str, who: str) -> None:
+    """Save it under this name, over an older one. run: that it was made on, "" for none.
+
+    Raises RunDirError for a name that cannot be a file's.
+    """
     path = _path(project, name)
-    document = {"name": name, "predicate": predicate, "run": predicate.get("run", ""), "who": who,
+    document = {"name": name, "predicate": predicate, "run": run, "who": who,
                 "saved": time.time()}
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, lambda partial: partial.write_text(json.dumps(document, indent=1), encoding="utf-8"))

@@ -20,6 +20,7 @@ import json
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,7 @@ def check_name(name: str) -> str:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         write(temporary)
         with open(temporary, "rb") as file:

@@ -64,7 +64,7 @@ class SignalRecord:
     def kept(self, features_BD: Tensor) -> tuple[Tensor, Tensor]:
         """What is kept of features, themselves or their projection: (B, K) int8 and the scale (B,) float32 of each."""
         features_BD = features_BD.detach().float()
-        values_BK = features_BD if self.projection is None else features_BD @ self.projection
+        values_BK = torch.nan_to_num(features_BD if self.projection is None else features_BD @ self.projection)
         scale_B = values_BK.abs().amax(1) / LEVELS
         return (values_BK / scale_B.clamp(min=1e-30)[:, None]).round().to(torch.int8), scale_B
 

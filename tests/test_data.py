@@ -109,6 +109,33 @@ def test_a_damaged_cache_is_found_by_its_digest_and_that_part_decoded_again(tmp_
     assert seen == []
 
 
+def test_a_lost_array_takes_its_journal_along(tmp_path, monkeypatch):
+    """Else whoever comes after a killed decoding would believe it of chunks that are black."""
+    project = make_project(tmp_path / "p", num_train=20, size=16)
+    monkeypatch.setattr(module, "CHUNK", 4)
+    before = load(project).images.copy()
+    (cached(project) / "images.npy").unlink()
+    monkeypatch.setattr(module, "VERIFIED_BYTES", 1)  # of all chunks one is looked at
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(project, read_decisions(project / "none"), None, stop)
+    assert (load(project).images == before).all()
+
+
+def test_one_damaged_chunk_has_all_of_them_looked_at(tmp_path, monkeypatch):
+    project = make_project(tmp_path / "p", num_train=20, size=16)
+    monkeypatch.setattr(module, "CHUNK", 4)
+    before = load(project).images.copy()
+    images = np.load(cached(project) / "images.npy", mmap_mode="r+")
+    images[:] = 0
+    images.flush()
+    monkeypatch.setattr(module, "VERIFIED_BYTES", 1)
+    assert (load(project).images == before).all()
+
+
 def test_of_a_large_cache_chunks_all_over_it_are_verified(tmp_path, monkeypatch):
     project = make_project(tmp_path / "p", num_train=20, size=16)
     monkeypatch.setattr(module, "CHUNK", 2)

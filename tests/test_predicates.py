@@ -118,8 +118,8 @@ def project(tmp_path: Path) -> Project:
 def test_a_view_is_found_again_as_it_was(project: Project) -> None:
     predicate = {"classes": ["cat"], "columns": {"margin": {"min": -0.5}, "camera": [None, "é"]}, "run": "first",
                  "region": {"lasso": [], "box": [[0.0, 1.0, 0.0, 1.0]]}}
-    saved_views.save(project, "my.view", predicate, who="ada")
-    saved_views.save(project, "a", {"search": "x"}, who="ada")
+    saved_views.save(project, "my.view", predicate, run="first", who="ada")
+    saved_views.save(project, "a", {"search": "x"}, run="", who="ada")
     assert saved_views.names(project) == ["a", "my.view"]
     found = saved_views.load(project, "my.view")
     assert (found["predicate"], found["run"], found["who"]) == (predicate, "first", "ada")
@@ -132,7 +132,7 @@ def test_a_view_is_found_again_as_it_was(project: Project) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "x" * 65, "a..b"])
 def test_a_name_stays_in_its_folder(project: Project, name: str) -> None:
-    for act in (lambda: saved_views.save(project, name, {}, who="ada"), lambda: saved_views.load(project, name),
+    for act in (lambda: saved_views.save(project, name, {}, run="", who="ada"), lambda: saved_views.load(project, name),
                 lambda: saved_views.delete(project, name)):
         with pytest.raises(RunDirError, match="a name must be"):
             act()

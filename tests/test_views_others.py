@@ -1,13 +1,15 @@
 """What others decide meanwhile, in words and on a page that is open."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from curation.project import Project
-from curation.views import others
+from curation.views import map_layer, map_panel, others
 from tests import views
 from tests.fakes import make_project, make_run
 
@@ -49,3 +51,21 @@ def test_a_page_that_is_open_hears_of_it(home, pets, monkeypatch):
     others.st.session_state["_seen_revision"] = (str(pets.path), 1)
     others.look(pets)
     assert rerun == [True], "nothing new, nothing redrawn"
+
+
+def test_what_is_made_of_a_table_is_kept_under_the_tables_own_revision(home, pets, monkeypatch):
+    """Somebody decides after the page has read its table: what is drawn of the older table must not be what the next
+    page finds under the newer revision."""
+    make_layer = map_panel.make_layer
+
+    def meanwhile(*args: Any) -> Any:
+        if pets.ledger().revision == 0:
+            pets.ledger().exclude(["train-00001"], who="bob")
+        return make_layer(*args)
+
+    monkeypatch.setattr(map_panel, "make_layer", meanwhile)
+    app = views.start(home, "explore", project="pets", run="first")
+    views.rerun(app)
+    token = next(json.loads(c.proto.json)["layer"] for c in app.get("bidi_component") if "layer" in c.proto.json)
+    layer = map_layer.kept(token)
+    assert layer is not None and set(np.asarray(layer.ids)[layer.marks > 0]) == {"train-00001"}

@@ -208,7 +208,8 @@ def test_a_view_brings_its_run(home, pets):
 
 def test_a_view_says_in_one_line_what_is_gone_and_applies_the_rest(home, pets):
     saved_views.save(pets, "old", {"classes": ["cat", "emu"], "columns": {"lens": ["*a*"], "camera": ["left"]},
-                                   "run": "gone", "region": {"lasso": [], "box": [[0, 1, 0, 1]]}}, who="ada")
+                                   "run": "gone", "region": {"lasso": [], "box": [[0, 1, 0, 1]]}},
+                     run="gone", who="ada")
     app = explore(home, query={"view": "old"})
     table = table_of(pets)
     num = ((table["current_label"] == "cat") & (table["camera"] == "left")).sum()
@@ -259,7 +260,11 @@ def test_marked_rows_are_decided_alone_and_the_marks_let_go(home, pets):
     assert "Exclude 2" in views.texts(app)
     press(app, "explore.do.exclude")
     assert set(pets.ledger().state()["sample_id"]) == {ids[0], ids[2]}
-    assert f"Exclude {len(ids)}" in views.texts(app), "no mark is left"
+    assert app.button(key="explore.do.exclude").disabled, "a second click does not fall on the whole selection"
+    choices = app.segmented_control(key="explore.target.2.marked")
+    assert choices.value == "marked" and "20 selected" in str(choices.options)
+    choices.set_value("selected")
+    assert f"Exclude {len(ids)}" in views.texts(views.rerun(app))
 
 
 def row_key(app: Any) -> str:
@@ -310,3 +315,34 @@ def test_a_class_bar_filters_the_class_and_charts_stay_small(home, pets):
     most = table_of(pets)["current_label"].value_counts()
     click(app, "explore.class_bars", 0)
     assert says(app).startswith(f"**{most.iloc[0]} of 60 samples**: class = ")
+
+
+def test_an_inversion_of_nothing_does_not_turn_the_next_filter_over(home, pets):
+    app = press(choose(explore(home), "explore.classes", ["cat"]), "explore.invert")
+    assert "not (class = cat)" in says(app)
+    choose(app, "explore.classes", [])
+    assert says(app) == "**60 of 60 samples**: all samples."
+    choose(app, "explore.classes", ["cat"])
+    num = (table_of(pets)["current_label"] == "cat").sum()
+    assert says(app) == f"**{num} of 60 samples**: class = cat."
+
+
+def test_a_question_is_taken_back_when_somebody_decides_meanwhile(home, pets, monkeypatch):
+    monkeypatch.setattr(actions, "CONFIRM_ABOVE", 5)
+    app = press(choose(explore(home), "explore.classes", ["cat"]), "explore.do.exclude")
+    assert app.button(key="explore.confirm")
+    pets.ledger().pin(["train-00001"], "validation", who="bea")
+    assert "explore.confirm" not in {button.key for button in views.rerun(app).button}
+    assert not pets.ledger().state()["excluded"].any()
+
+
+def test_selection_steps_are_each_runs_own(home, pets):
+    make_run(pets.path, "second", seed=1)
+    app = choose(lasso(explore(home, run="first")), "explore.classes", ["cat"])
+    app.selectbox(key="run").set_value("second")
+    views.rerun(app)
+    assert says(app).endswith("class = cat.")
+    press(app, "explore.back")
+    assert says(app) == "**60 of 60 samples**: all samples." and app.button(key="explore.back").disabled
+    press(app, "explore.forward")
+    assert says(app).endswith("class = cat.")

@@ -65,7 +65,7 @@ def test_each_queue_is_shown_most_certain_first_with_its_size(home: Path, pets: 
         choose(app, which)
         ids = queued(pets, which)
         assert len(ids) and shown(app) == ids[:60]
-        assert f"0 of {len(ids):,} decided" in views.texts(app)
+        assert f"{len(ids):,} left, 0 decided here" in views.texts(app)
     options = app.get("button_group")[0].proto.options
     assert [option.content for option in options] == [
         f"{TITLES[i]} {len(queued(pets, i)):,}" for i in range(len(LANES))]
@@ -91,10 +91,10 @@ def test_a_decision_leaves_the_queue_says_where_it_was_taken_and_comes_back_by_u
     batch = pets.ledger().batches().iloc[0]
     assert (batch["kind"], batch["view"], batch["run"], batch["num_samples"]) == (
         "exclude", "triage: mislabeled", "first", 3)
-    assert f"3 of {len(queued(pets, MISLABELED)) + 3:,} decided" in views.texts(app)
+    assert f"{len(queued(pets, MISLABELED)):,} left, 3 decided here" in views.texts(app)
     assert "3 already decided on" in views.texts(app)
     press(app, "triage.undo")
-    assert shown(app) == before and f"0 of {total:,} decided" in views.texts(app)
+    assert shown(app) == before and f"{total:,} left, 0 decided here" in views.texts(app)
 
 
 def test_what_the_gallery_asks_for_is_done(home: Path, pets: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,3 +180,12 @@ def test_without_neighbours_or_an_odd_sample_the_page_says_so(home: Path, pets: 
     assert f"{len(ids)} already decided on" in views.texts(app)
     (pets.run("first").path / "neighbours.npz").unlink()
     assert "This run has no neighbours yet" in views.texts(views.start(home, "triage"))
+
+
+def test_a_queue_can_be_of_one_class(home: Path, pets: Project) -> None:
+    app = views.start(home, "triage", project="pets", run="first")
+    app.multiselect(key="triage.classes").set_value(["cat"])
+    views.rerun(app)
+    labels = sample_table(pets, pets.run("first")).set_index("sample_id")["current_label"]
+    expected = [i for i in queued(pets, MISLABELED) if labels[i] == "cat"]
+    assert shown(app) == expected[:60] and expected

@@ -45,6 +45,13 @@ def put(project: Project, run: RunDir | None, predicate: Predicate) -> None:
     st.session_state[_MOVED_KEY] = True
 
 
+def settle(project: Project, predicate: Predicate) -> None:
+    """Let go of an inversion of nothing, which would turn the next filter over unseen. predicate: what is in force."""
+    if not predicate and "inverted" in stored(project):
+        put_aside = {name: value for name, value in stored(project).items() if name != "inverted"}
+        st.session_state[_CHOSEN_KEY][str(project.path)] = put_aside
+
+
 def change(project: Project, part: str, value: Any) -> None:
     """Set one part of the filters ("search", ..., or predicates.part_of a column); a value that says nothing clears."""
     chosen = dict(stored(project))
@@ -100,29 +107,30 @@ def hide_all(project: Project) -> None:
 # -- back and forward
 
 
-def _history(project: Project) -> dict[str, Any]:
+def _history(project: Project, run: RunDir | None) -> dict[str, Any]:
+    """Of one run: on another run's map and columns the same steps would say something else."""
     found: dict[str, Any] = st.session_state.setdefault(_HISTORY_KEY, {}).setdefault(
-        str(project.path), {"past": [{}], "at": 0})
+        owner_of(project, run), {"past": [{}], "at": 0})
     return found
 
 
-def note(project: Project, predicate: Predicate) -> None:
+def note(project: Project, run: RunDir | None, predicate: Predicate) -> None:
     """Remember what is in force; what was undone before is forgotten once something new is."""
-    history = _history(project)
+    history = _history(project, run)
     if history["past"][history["at"]] == predicate:
         return
     past = [*history["past"][:history["at"] + 1], predicate][-MAX_HISTORY:]
     history.update(past=past, at=len(past) - 1)
 
 
-def can_step(project: Project, by: int) -> bool:
-    history = _history(project)
+def can_step(project: Project, run: RunDir | None, by: int) -> bool:
+    history = _history(project, run)
     return bool(0 <= history["at"] + by < len(history["past"]))
 
 
 def step(project: Project, run: RunDir | None, by: int) -> None:
     """Back (by -1) or forward (+1); nothing where there is no such step."""
-    history = _history(project)
-    if can_step(project, by):
+    history = _history(project, run)
+    if can_step(project, run, by):
         history["at"] += by
         put(project, run, history["past"][history["at"]])

@@ -91,7 +91,7 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
             st.metric(f"{SPLIT_WORDS[row['split']]}, A to B, on {row['num_samples']:,} samples",
                       f"{row['accuracy_a']:.1%} \u2192 {row['accuracy_b']:.1%}",
                       f"{row['difference'] * 100:+.1f} points", width="content", delta_arrow="off",
-                      delta_color="normal" if row["difference"] else "off",
+                      delta_color="normal" if row["difference"] and not is_experiment else "off",
                       help="Share of samples predicted right, of those that neither run trained on and nobody decided "
                            "about.")
     for row in seen.to_dict("records"):

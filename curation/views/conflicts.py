@@ -100,6 +100,9 @@ def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[s
 
 def settle(project: Project, rows: pd.DataFrame, side: str, run: str = "") -> None:
     """Decide these conflicts anew as their `side` ("first" or "second") has it, in the present person's name."""
+    now = project.ledger().conflicts()
+    names = ["sample_id", "kind", "first_batch", "second_batch"]
+    rows = rows.merge(now[names], on=names)  # what somebody settled meanwhile is settled
     values = rows[f"{side}_value"].fillna("")
     for (kind, value), part in rows.groupby([rows["kind"], values], sort=True):
         op, label = _operation(str(kind), str(value))

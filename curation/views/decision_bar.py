@@ -15,6 +15,7 @@ from curation.views.selected import PAGE_OF_KEY, Selection
 
 PENDING_KEY = "explore.pending"
 WHY_KEY = "explore.why"
+_MARKED_IN_KEY = "explore.marked_in"
 
 
 class Decide(Protocol):
@@ -30,7 +31,7 @@ class Targets:
     @property
     def count(self) -> str:
         """In a button: 'Pin 5 to validation', beside the words."""
-        return f"{self.num:,}" if self.num else self.words
+        return f"{self.num:,}" if self.num else "marked"
 
 
 def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, marked: list[str],
@@ -38,6 +39,9 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
     """Buttons for what the keys do, on the marked samples or on the whole selection."""
     on_offer = {}
     if marked:
+        st.session_state[_MARKED_IN_KEY] = selection.token
+    if marked or st.session_state.get(_MARKED_IN_KEY) == selection.token:
+        # Who marks samples goes on with marked ones: a second click must not fall on the whole selection.
         on_offer["marked"] = Targets(len(marked), f"{len(marked):,} marked", lambda: marked)
     if selection.is_narrowed and len(selection.rows):
         num = len(selection.rows)
@@ -51,38 +55,39 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
                                         label_visibility="collapsed", key=f"explore.target.{len(names)}.{names[0]}",
                                         format_func=lambda name: on_offer[name].words)
             target = on_offer[str(name)]
+        revision = state.revision_of(table)
         for op in ("validation", "train", "exclude"):
-            _button(actions.VERBS[op].format(target.count), op, target, decide)
-        _relabel(project, target, decide)
-        _aside(project, target, decide)
+            _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
+        _relabel(project, target, decide, revision)
+        _aside(project, target, decide, revision)
     if not on_offer:
         st.caption("Mark samples to decide on them, or lasso or filter to decide on many at once.")
-    _confirmation(selection, decide)
+    _confirmation(selection, target, decide, revision)
 
 
-def _button(text: str, op: str, target: Targets, decide: Decide, label: str | None = None, key: str = "",
-            is_off: bool = False) -> None:
+def _button(text: str, op: str, target: Targets, decide: Decide, revision: int, label: str | None = None,
+            key: str = "", is_off: bool = False) -> None:
     """A decision button; above CONFIRM_ABOVE samples it asks first."""
     has_key = op in actions.SHORTCUTS and not key
-    args = (op, target, label) if target.num > actions.CONFIRM_ABOVE else (op, target.ids, label)
+    args = (op, target.num, label, revision) if target.num > actions.CONFIRM_ABOVE else (op, target.ids, label)
     st.button(text, key=key or f"explore.do.{op}", disabled=is_off or not target.num,
               on_click=_ask if target.num > actions.CONFIRM_ABOVE else decide, args=args,
               help=f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
 
 
-def _relabel(project: Project, target: Targets, decide: Decide) -> None:
+def _relabel(project: Project, target: Targets, decide: Decide, revision: int) -> None:
     with st.popover(actions.VERBS["relabel"].format(target.count), disabled=not target.num, help="Key: r"):
         label = st.selectbox("New class", project.classes, index=None, placeholder="choose a class",
                              key="explore.relabel.class")
-        _button("Relabel", "relabel", target, decide, label, key="explore.do.relabel", is_off=label is None)
-        _button("Back to the given label", "relabel", target, decide, None, key="explore.do.given")
+        _button("Relabel", "relabel", target, decide, revision, label, key="explore.do.relabel", is_off=label is None)
+        _button("Back to the given label", "relabel", target, decide, revision, None, key="explore.do.given")
 
 
-def _aside(project: Project, target: Targets, decide: Decide) -> None:
+def _aside(project: Project, target: Targets, decide: Decide, revision: int) -> None:
     """Less used: taking decisions back, and the reason to be kept with the next ones."""
     with st.popover("More", help="Take decisions back; say why"):
         for op in ("unpin", "include"):
-            _button(actions.VERBS[op].format(target.count), op, target, decide)
+            _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
         st.text_input("Why (optional)", key=WHY_KEY, max_chars=500, persist_state="session",
                       placeholder="kept with each decision taken here")
     st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=_step, args=(actions.undo, project),
@@ -95,14 +100,16 @@ def _step(step: Callable[[Project], bool], project: Project) -> None:
     step(project)
 
 
-def _ask(op: str, target: Targets, label: str | None) -> None:
-    st.session_state[PENDING_KEY] = (op, target, label, st.session_state.get(PAGE_OF_KEY))
+def _ask(op: str, num: int, label: str | None, revision: int) -> None:
+    st.session_state[PENDING_KEY] = (op, num, label, st.session_state.get(PAGE_OF_KEY), revision)
 
 
-def _confirmation(selection: Selection, decide: Decide) -> None:
-    """Ask before one decision on very many samples; a changed selection or panel takes the question back."""
-    op, target, label, asked_for = st.session_state.get(PENDING_KEY, ("", None, None, None))
-    if not op or asked_for != st.session_state.get(PAGE_OF_KEY) or not str(asked_for).startswith(selection.token):
+def _confirmation(selection: Selection, target: Targets, decide: Decide, revision: int) -> None:
+    """Ask before one decision on very many samples. Another selection, panel, or decision meanwhile takes the question
+    back: who would be decided on is no longer who was asked about."""
+    op, num, label, asked_for, asked_at = st.session_state.get(PENDING_KEY, ("", 0, None, None, 0))
+    is_same = asked_for == st.session_state.get(PAGE_OF_KEY) and str(asked_for).startswith(selection.token)
+    if not op or not is_same or (num, asked_at) != (target.num, revision):
         st.session_state.pop(PENDING_KEY, None)
         return
     sentence = actions.VERBS[op].format(actions.samples(target.num)) + (f" to {state.plain(label)}" if label else "")

@@ -88,8 +88,8 @@ def condition_of(edges: np.ndarray, first: int, last: int) -> dict[str, float] |
     is_whole = float(edges[0]) % 1 == 0.5 and float(edges[-1]) % 1 == 0.5
     if is_whole:
         low, high = low + 0.5, high - 0.5
-    condition = {} if first == 0 else {"min": round(low, 6)}
-    return (condition if last == len(edges) - 2 else {**condition, "max": round(high, 6)}) or None
+    condition = {} if first == 0 else {"min": float(f"{low:.6g}")}
+    return (condition if last == len(edges) - 2 else {**condition, "max": float(f"{high:.6g}")}) or None
 
 
 # -- classes
@@ -182,7 +182,7 @@ def _bars(x: list[float], of_all: np.ndarray, of_selected: np.ndarray, is_narrow
                        hovertemplate=f"%{{text}} {name}<extra></extra>")
     figure.update_layout(barmode="overlay", bargap=0.08, margin={"l": 4, "r": 4, "t": 4, "b": 4},
                          paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", dragmode="select",
-                         xaxis={"automargin": True}, yaxis={"automargin": True})
+                         selectdirection="h", xaxis={"automargin": True}, yaxis={"automargin": True})
     return figure
 
 

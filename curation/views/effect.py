@@ -50,6 +50,8 @@ def show_effect(project: Project, a: RunDir, b: RunDir) -> bool:
             text = f"**{state.plain(what)}** {state.plain(how_sure)}"
             st.markdown(f"#### {state.plain(what)}\n{state.plain(how_sure)}" if i == 0 else f"- {text}")
         st.caption(_basis(experiment))
+        if len(table) and not _is_clear(table[table["kind"] == "all"]).all():
+            state.link_to("decide", "More seeds make the interval narrower: Decide, Measure the effect")
         if len(table):
             with st.expander("Every figure with its interval"):
                 _figures(table)
@@ -66,8 +68,9 @@ def answers(experiment: Experiment, table: pd.DataFrame) -> list[tuple[str, str]
     for split in (name for name in SPLITS if name in set(table["split"])):
         rows = table[table["split"] == split]
         for row in rows[rows["kind"] == "all"].to_dict("records"):
-            subject = f"{sides} changes {SPLITS[split]}" if not found else f"{SPLITS[split].capitalize()} changes"
-            found.append((f"{subject} by {points(row['difference'])} points: {row['mean_a']:.1%} to "
+            what = f"{'changes' if _is_clear(row) else 'shows no clear effect on'} {SPLITS[split]}"
+            subject = f"{sides} {what}" if not found else f"The same {what}"
+            found.append((f"{subject}: {points(row['difference'])} points, {row['mean_a']:.1%} to "
                           f"{row['mean_b']:.1%}.", how_sure(row)))
         for row in rows[rows["kind"] == "worst"].to_dict("records"):
             what = KINDS[str(row["name"])]
@@ -85,12 +88,13 @@ def how_sure(row: dict[Hashable, Any]) -> str:
     if num < 2 or np.isnan(row["low"]):
         return "One seed: no interval. Another seed alone can move it by a point or more, so this is no evidence."
     if row["low"] <= 0 <= row["high"]:
-        verdict = "chance alone may explain it"
+        verdict = "chance alone may explain it" + ("; two seeds tell little, train more" if num == 2 else "")
     elif _is_clear(row):
         verdict = "more than chance explains"
     else:
         verdict = f"seeds that agree within one of {int(row['num_samples']):,} samples may do so by luck, so no verdict"
-    return f"95% interval {points(row['low'])} to {points(row['high'])} over {num} seeds: {verdict}."
+    low, high = max(row["low"], -1.0), min(row["high"], 1.0)  # no share changes by more than all of it
+    return f"95% interval {points(low)} to {points(high)} over {num} seeds: {verdict}."
 
 
 def _is_clear(rows: Any) -> Any:

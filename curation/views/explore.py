@@ -51,6 +51,7 @@ def _draw_body(project: Project, run: RunDir | None) -> None:
     chosen.take_moved()
     table = state.sample_table_cached(project, run)
     predicate, _ = fitted(chosen.current(project, run), table, project.classes, run.name if run else "")
+    chosen.settle(project, predicate)
     inside = None
     if predicate.get("region"):
         assert run is not None, "a region is of a run's map"

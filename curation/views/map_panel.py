@@ -19,6 +19,7 @@ from curation.views import places, sample, state
 from curation.views.map_layer import MARK_COLOURS, Layer, keep, make_layer, token_of
 from curation.views.palette import Colouring, colour_columns, colouring, info_of
 from curation.views.region import region_mask, region_of
+from engine.manifest import MANIFEST_NAME
 from engine.rundir import RunDir
 
 MAP_KEY = "explore.map"
@@ -68,9 +69,10 @@ def current_region(project: Project, run: RunDir | None) -> Region | None:
 
 def region_rows(project: Project, run: RunDir, table: pd.DataFrame, region: Region) -> np.ndarray:
     """(N,) bool: samples inside the region, on whichever map it was drawn. Read-only: the last one is kept."""
-    wanted, kept = (_stamps(project, run), len(table), region), st.session_state.get(_INSIDE_KEY)
+    choice = region.get("map") or places.OWN
+    wanted, kept = (_stamps(project, run, choice), len(table), region), st.session_state.get(_INSIDE_KEY)
     if kept is None or kept[0] != wanted:
-        mask = region_mask(places.places(project, run, table, region.get("map") or places.OWN), region)
+        mask = region_mask(places.places(project, run, table, choice), region)
         mask.flags.writeable = False
         kept = st.session_state[_INSIDE_KEY] = (wanted, mask)
     return np.asarray(kept[1])
@@ -93,20 +95,23 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
     if not np.isfinite(base.xy).all(axis=1).any():
         st.info("This map has no samples. Choose another.", icon=":material/info:")
         return region
-    is_narrowed = not mask.all()
-    layer = replace(base, selected=mask, is_selected_only=is_filtered) if is_narrowed else base
-    if region:
-        layer = replace(layer, inside=region_rows(project, run, table, region))
-    name = repr((_stamps(project, run), project.ledger().revision, choice, column, region,
-                 (is_filtered, hashlib.blake2b(np.packbits(mask).tobytes()).hexdigest()) if is_narrowed else ""))
-    token = token_of(name)
+    inside = region_rows(project, run, table, region) if region else None
+    shown_mask = mask if inside is None or is_filtered else mask & inside  # a lasso fades the others and hides none
+    is_narrowed = not shown_mask.all()
+    layer = replace(base, selected=shown_mask, is_selected_only=is_filtered) if is_narrowed else base
+    if inside is not None:
+        layer = replace(layer, inside=inside)
+    name = repr((_stamps(project, run, choice), state.revision_of(table), choice, column, region,
+                 (is_filtered, hashlib.blake2b(np.packbits(shown_mask).tobytes()).hexdigest()) if is_narrowed else ""))
+    token, owner = token_of(name), f"{project.path}/{run.name}/{choice}"
     keep(token, layer)
 
     def acted() -> None:
         events = st.session_state[MAP_KEY]
         if (value := events.get("region")) is not None:
             found = region_of(value)
-            set_region(owner_of(project, run), found and {**found, "map": choice})
+            if isinstance(value, dict) and value.get("owner") == owner:  # else the page turned to another map meanwhile
+                set_region(owner_of(project, run), found and {**found, "map": choice})
         if (value := events.get("open")) is not None:
             sample.open_sample(str(value.get("id")), [])
         if on_pick and (value := events.get("pick")) is not None:
@@ -114,7 +119,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
 
     _component()(key=MAP_KEY, on_region_change=acted, on_open_change=acted, on_pick_change=acted,
                  on_lost_change=lambda: None, data={
-                     "layer": token, "owner": f"{project.path}/{run.name}/{choice}", "extent": list(layer.extent),
+                     "layer": token, "owner": owner, "extent": list(layer.extent),
                      "region": shown, "height": HEIGHT, "legend": _legend(layer, mask, on_pick is not None),
                      "mark_colours": {bit: colour for _, bit, colour in MARK_COLOURS}})
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -170,13 +175,16 @@ def _two_columns(table: pd.DataFrame) -> str:
     return places.of_columns(x, y)
 
 
-def _stamps(project: Project, run: RunDir) -> tuple[Any, ...]:
-    paths = (run.signals_path, run.path / "embedding.parquet", project.path / "manifest.parquet")
+def _stamps(project: Project, run: RunDir, choice: str) -> tuple[Any, ...]:
+    """What the map `choice` is made of, but for decisions."""
+    paths = [run.signals_path, run.path / "embedding.parquet", project.path / MANIFEST_NAME]
+    if (other := places.source_of(project, choice)) is not None:
+        paths.append(other.path / "embedding.parquet")
     return (str(project.path), run.name, *(p.stat().st_mtime_ns if p.exists() else 0 for p in paths))
 
 
 def _base_layer(project: Project, run: RunDir, table: pd.DataFrame, choice: str, column: str) -> Layer:
-    return _layer(_stamps(project, run), project.ledger().revision, choice, column, project, run, table)
+    return _layer(_stamps(project, run, choice), state.revision_of(table), choice, column, project, run, table)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
@@ -190,7 +198,7 @@ def _legend(layer: Layer, mask: np.ndarray, can_pick: bool) -> dict[str, Any]:
     """Title, categories with how many of them the filters leave, or the scale; and the marks of decisions."""
     colours = layer.colours
     entries = [{"name": name, "count": int(((layer.marks & bit) > 0).sum()), "colour": colour,
-                "symbol": {1: "diamond", 2: "square", 4: "cross"}[bit], "is_on": False, "can_pick": False}
+                "symbol": {1: "diamond", 2: "square", 4: "cross"}[bit], "can_pick": False}
                for name, bit, colour in MARK_COLOURS if ((layer.marks & bit) > 0).any()]
     return {"title": colours.title, "scale": _scale(colours), "entries": [*_categories(colours, mask, can_pick),
                                                                           *entries]}
@@ -200,7 +208,7 @@ def _categories(colours: Colouring, mask: np.ndarray, can_pick: bool) -> list[di
     if colours.codes is None:
         return []
     counts = np.bincount(colours.codes[mask], minlength=len(colours.names))
-    return [{"name": name, "count": int(count), "colour": colour, "symbol": None, "is_on": False, "can_pick": can_pick}
+    return [{"name": name, "count": int(count), "colour": colour, "symbol": None, "can_pick": can_pick}
             for name, colour, count in zip(colours.names, colours.colours, counts, strict=True)]
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 
 from curation.project import Project
 from curation.views.palette import is_numeric
+from engine.manifest import MANIFEST_NAME
 from engine.rundir import RunDir
 
 OWN, PCA, COLUMNS = "own", "pca", "columns"
@@ -53,12 +54,19 @@ def places(project: Project, run: RunDir, table: pd.DataFrame, choice: str) -> n
                         axis=1) if is_there else nowhere
     if choice == OWN:
         return table[["x", "y"]].to_numpy(dtype=np.float32) if "x" in table else nowhere
-    source = run if choice == PCA else next((r for r in project.runs() if RUN_PREFIX + r.name == choice), None)
+    source = run if choice == PCA else source_of(project, choice)
     stamp = _stamp(source) if source else 0
     if not source or not stamp:
         return nowhere
-    found = _joined(str(source.path), stamp, choice == PCA, str(project.path), len(table), source, table["sample_id"])
+    manifest = (project.path / MANIFEST_NAME).stat().st_mtime_ns
+    found = _joined(str(source.path), stamp, choice == PCA, manifest, len(table), source, table["sample_id"])
     return nowhere if found is None else found
+
+
+def source_of(project: Project, choice: str) -> RunDir | None:
+    """The other run whose map is chosen; None where it is another kind of map, or the run is gone."""
+    return next((run for run in project.runs() if RUN_PREFIX + run.name == choice), None) \
+        if choice.startswith(RUN_PREFIX) else None
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
@@ -75,7 +83,7 @@ def _stamp(run: RunDir) -> int:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the map ...")
-def _joined(path: str, stamp: int, is_pca: bool, project: str, num: int, _run: RunDir,
+def _joined(path: str, stamp: int, is_pca: bool, manifest: int, num: int, _run: RunDir,
             _ids: pd.Series) -> np.ndarray | None:
     """The run's coordinates in the order of the table's ids; None where it keeps none of that kind."""
     embedding, names = _run.read_embedding(), ["pca_x", "pca_y"] if is_pca else ["x", "y"]

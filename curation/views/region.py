@@ -23,7 +23,7 @@ def region_of(value: Any) -> dict[str, Any] | None:
                   if 3 <= len(part) <= MAX_CORNERS]
         boxes = [[min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)]
                  for x0, x1, y0, y1 in (map(float, part) for part in value["box"][:MAX_PARTS])]
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         return None
     numbers = [n for part in lassos for corner in part for n in corner] + [n for part in boxes for n in part]
     is_good = (lassos or boxes) and all(map(math.isfinite, numbers))

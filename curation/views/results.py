@@ -20,7 +20,7 @@ from engine.rundir import RunDir
 
 PANELS = ("Gallery", "Table", "Distributions")
 PAGE_SIZE = 60
-SORTS = ("margin", "label_quality", "heldout_margin", "weight", "p_train", "loss")
+SORTS = ("label_quality", "margin", "heldout_margin", "weight", "p_train", "loss")
 GALLERY_KEY = "explore.gallery"
 _NUM_DECIDED_KEY = "explore.num_decided"
 

@@ -11,6 +11,7 @@ import streamlit as st
 
 from curation import experiment, jobs
 from curation.experiment import ExperimentPlan, PlannedRun
+from curation.launch import warm_start_of
 from curation.project import Project
 from curation.views import state
 from curation.views.run_table import duration_text
@@ -64,6 +65,10 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
         st.markdown("Retraining takes over the settings of a run, and there is none yet." if run is None else
                     "The run has not started yet; retrain once it has.")
         state.link_to("train", "Go to Train")
+        return
+    if (source := warm_start_of(run)) is not None:
+        st.markdown(f"**{state.plain(run.name)}** is a preview of a few epochs, whose settings are no full "
+                    f"run's. Choose **{state.plain(source)}**, which it begins from, or another run in the sidebar.")
         return
     config = RunConfig.of_run(run.read_config()["config"])
     now = project.ledger().state()
@@ -200,6 +205,8 @@ def _say_started(project: Project) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"Started **{state.plain(name)}**{more}: {status.state}.", width="content")
         state.link_to("train", "Watch it on Train")
+        if status.state == "done":
+            state.link_to("compare", "See the effect on Compare")
 
 
 def _digest(project: Project) -> str:

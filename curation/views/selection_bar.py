@@ -23,7 +23,7 @@ _PICK_KEY = "explore.view_pick"
 
 def selection_bar(project: Project, run: RunDir | None, predicate: Predicate, num: int, num_all: int) -> None:
     """Draw the line for the predicate in force, and keep address and history in step with it."""
-    chosen.note(project, predicate)
+    chosen.note(project, run, predicate)
     opened = _still_open(project, predicate)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore.selection"):
         st.markdown(f"**{num:,} of {num_all:,} samples**: {state.plain(sentence(predicate))}.", width="content")
@@ -35,16 +35,16 @@ def selection_bar(project: Project, run: RunDir | None, predicate: Predicate, nu
                       help="The samples that are not selected, in place of those that are.")
             for by, key, icon, words in ((-1, "explore.back", "undo", "Undo the last change of the selection"),
                                          (1, "explore.forward", "redo", "Redo the change of the selection")):
-                st.button("", key=key, icon=f":material/{icon}:", help=words, disabled=not chosen.can_step(project, by),
-                          on_click=chosen.step, args=(project, run, by))
+                st.button("", key=key, icon=f":material/{icon}:", help=words, on_click=chosen.step,
+                          args=(project, run, by), disabled=not chosen.can_step(project, run, by))
             with st.popover(f"View: {state.plain(opened)}" if opened else "Views", icon=":material/bookmark:",
                             help="Selections saved under a name"):
-                _views(project, predicate, opened)
+                _views(project, run, predicate, opened)
     for line in st.session_state.get(_OPEN_KEY, {}).get("gone", []) if opened else []:
         st.warning(state.plain(line), icon=":material/filter_alt_off:")
 
 
-def _views(project: Project, predicate: Predicate, opened: str) -> None:
+def _views(project: Project, run: RunDir | None, predicate: Predicate, opened: str) -> None:
     """Inside the popover: open, delete, save."""
     names = saved_views.names(project)
     if names:
@@ -55,7 +55,8 @@ def _views(project: Project, predicate: Predicate, opened: str) -> None:
     else:
         st.caption("No view is saved yet. A view keeps filters and lasso under a name; its link opens it anywhere.")
     st.text_input("Save this selection as", key=_NAME_KEY, max_chars=64, placeholder="letters, digits, - _ .")
-    st.button("Save", key="explore.view_do_save", disabled=not predicate, on_click=_save, args=(project, predicate))
+    st.button("Save", key="explore.view_do_save", disabled=not predicate, on_click=_save,
+              args=(project, run, predicate))
     if opened:
         st.caption("The address of this page opens this view: copy it from your browser.")
 
@@ -73,11 +74,11 @@ def _invert(project: Project, run: RunDir | None, predicate: Predicate) -> None:
     chosen.put(project, run, rest if predicate.get("inverted") else {**rest, "inverted": True})
 
 
-def _save(project: Project, predicate: Predicate) -> None:
+def _save(project: Project, run: RunDir | None, predicate: Predicate) -> None:
     name = str(st.session_state.get(_NAME_KEY) or "").strip()
     is_new = name not in saved_views.names(project)
     try:
-        saved_views.save(project, name, predicate, who=state.user_name())
+        saved_views.save(project, name, predicate, run=run.name if run else "", who=state.user_name())
     except RunDirError as error:
         actions.say(str(error), is_error=True)
         return

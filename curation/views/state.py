@@ -25,6 +25,7 @@ RUN_KEY = "run"
 USER_KEY = "person"
 _NEXT_KEY = "_next_choice"
 _PAGES_KEY = "_pages"
+_REVISION = "revision"
 _logger = logging.getLogger("whetstone")
 
 
@@ -47,7 +48,8 @@ def sidebar() -> None:
     _take_next_choice()
     with st.sidebar:
         if names:
-            st.selectbox("Project", names, key=PROJECT_KEY, bind="query-params",
+            _take_from_address(PROJECT_KEY, names)
+            st.selectbox("Project", names, key=PROJECT_KEY,
                          help="A data set with its decisions and runs. Add one on the Data page.")
             try:
                 _run_picker(Project.open(projects_home() / st.session_state[PROJECT_KEY]))
@@ -55,8 +57,25 @@ def sidebar() -> None:
                 if not is_ours(error):
                     raise
                 st.caption("This project cannot be opened.")
+        _name_in_address()
         st.text_input("Your name", value=_login_name(), key=USER_KEY, max_chars=60, persist_state="session",
                       help="Written beside every decision you take, so that others can see who decided what.")
+
+
+def _take_from_address(key: str, names: list[str]) -> None:
+    """What the address that opened this session asks for."""
+    wanted = st.query_params.get(key)
+    if key not in st.session_state and wanted in names:
+        st.session_state[key] = wanted
+
+
+def _name_in_address() -> None:
+    """Project and run, also where they are what the app would open by itself (a bound widget leaves those out): that
+    changes with each new run, and a reloaded or copied address must not."""
+    for key in (PROJECT_KEY, RUN_KEY):
+        name = st.session_state.get(key)
+        if name and st.query_params.get(key) != name:
+            st.query_params[key] = name
 
 
 def _run_picker(project: Project) -> None:
@@ -64,9 +83,10 @@ def _run_picker(project: Project) -> None:
     if not runs:
         st.caption("No run yet. Start one on the Train page.")
         return
+    _take_from_address(RUN_KEY, runs)
     if st.session_state.get(RUN_KEY) not in runs:
         st.session_state.pop(RUN_KEY, None)
-    st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY, bind="query-params",
+    st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY,
                  help="The trained run that Explore, Decide and Export show. New ones appear on the Train page.")
 
 
@@ -171,7 +191,8 @@ def go_to(page: str) -> None:
 
 
 def sample_table_cached(project: Project, run: RunDir | None) -> pd.DataFrame:
-    """sample_table of a project and run. Shared by all sessions: treat it as read-only, copy before you change it.
+    """sample_table of a project and run. Shared by all sessions: treat it as read-only, copy before you change it. What
+    is made of it is cached by revision_of(table), never by the ledger's own, which may be newer by then.
 
     Cached by what it is made from, never by a frame: Streamlit hashes only a sample of a large frame, so after one
     relabel it would return yesterday's table.
@@ -186,7 +207,14 @@ def sample_table_cached(project: Project, run: RunDir | None) -> pd.DataFrame:
 @st.cache_resource(max_entries=3, show_spinner=False)
 def _sample_table(path: str, run_name: str | None, stamps: tuple[int, ...], revision: int, _project: Project,
                   _run: RunDir | None) -> pd.DataFrame:
-    return with_decisions(_run_table(path, run_name, stamps, _project, _run), _project)
+    table = with_decisions(_run_table(path, run_name, stamps, _project, _run), _project)
+    table.attrs[_REVISION] = revision
+    return table
+
+
+def revision_of(table: pd.DataFrame) -> int:
+    """The ledger's revision that a table of sample_table_cached is of."""
+    return int(table.attrs[_REVISION])
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the samples ...")

@@ -80,11 +80,21 @@ def _draw(project: Project, run: RunDir) -> None:
         _words(project, run, lanes, which)
     rule_text.markdown(f"**{TITLES[which]}:** {rule_words(rule)[which]}")
     rows = lanes.queues[which]
+    rows = _of_classes(project, table, rows)
     if not len(rows):
         st.info(f"Nothing is left in this queue. {not_queued_words(lanes)}", icon=":material/done_all:")
         sample.show_if_open(project, run, table)
         return
     _queue(project, run, table, rows, which, rule)
+
+
+def _of_classes(project: Project, table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """The rows whose current label is one of the classes chosen; all where none is."""
+    chosen = st.multiselect("Class", project.classes, key="triage.classes", placeholder="any", width=260,
+                            persist_state="session", help="Current label: given, or what a person made it.")
+    if not chosen:
+        return rows
+    return np.asarray(rows[table["current_label"].iloc[rows].isin(chosen).to_numpy(dtype=bool)])
 
 
 # -- what is shown, cached
@@ -93,7 +103,7 @@ def _draw(project: Project, run: RunDir) -> None:
 def _lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule) -> Lanes:
     """Keyed by the files and the ledger's revision; the table is too large to be hashed."""
     values = tuple(getattr(rule, field.name) for field in fields(rule))
-    return _lanes(_key(project, run), project.ledger().revision, values, project, run, table)
+    return _lanes(_key(project, run), state.revision_of(table), values, project, run, table)
 
 
 def _key(project: Project, run: RunDir) -> tuple[object, ...]:
@@ -114,7 +124,7 @@ def _lanes(key: tuple[object, ...], revision: int, values: tuple[float, ...], _p
 
 def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evidence:
     """Evidence of this run under the decisions in force."""
-    return _evidence(_key(project, run), project.ledger().revision, run, table)
+    return _evidence(_key(project, run), state.revision_of(table), run, table)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -161,7 +171,7 @@ def _words(project: Project, run: RunDir, lanes: Lanes, which: int) -> None:
     st.markdown(f"{MEANINGS[which]} **{TO_DO[which]}**")
     num_done = decided_here(project, run, which)
     left = len(lanes.queues[which])
-    progress = f"**{num_done:,} of {num_done + left:,} decided.** " if num_done + left else ""
+    progress = f"**{left:,} left, {num_done:,} decided here.** " if num_done + left else ""
     st.markdown(f"{progress}{precision_words(lanes.wrong[which], lanes.base)}")
     st.caption(f"{FIRST[which]} Under each picture: held-out margin, and the share of its neighbours with its label. "
                f"{not_queued_words(lanes)}")
@@ -236,6 +246,8 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
                    "decision a class. For another class press r.")
     st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=_undo, args=(project,),
               help="Takes back the newest decision of this project, whoever took it. Key: u")
+    st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=_redo, args=(project,),
+              help="Brings back the decision undone last. Key: Shift+u")
     if num_pages > 1:
         st.button("Previous", key="triage.previous", disabled=number == 1, on_click=_turn, args=(-1,), help="Key: p")
         st.button("Next", key="triage.next", disabled=number == num_pages, on_click=_turn, args=(1,), help="Key: n")
@@ -259,6 +271,10 @@ def _turn(step: int) -> None:
 
 def _undo(project: Project) -> None:
     actions.undo(project)
+
+
+def _redo(project: Project) -> None:
+    actions.redo(project)
 
 
 def _decide(project: Project, run: RunDir, which: int, op: str, ids: list[str], label: str | None = None) -> None:

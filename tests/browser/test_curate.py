@@ -82,7 +82,7 @@ def test_twenty_samples_are_triaged_without_the_mouse(browser: Browser, pets: Pr
     has_suggestion = suggested[relabelled.index].notna()
     assert (relabelled[has_suggestion] == suggested[relabelled.index][has_suggestion]).all() and has_suggestion.any()
     assert set(pets.ledger().batches()["view"].str.partition(":")[0]) == {"triage"}
-    browser.see("20 of ")
+    browser.see("20 decided here")
     assert not browser.errors
 
 
