@@ -2,6 +2,7 @@
 
 A predicate is a plain dict that compares and stores as JSON; a part that says nothing is not there:
 
+    ids: [sample ids]                  these samples, at most MAX_IDS
     search: text in the sample id      classes, roles, decisions, flags: any of these
     columns: {column: condition}       a condition as curation.selection.matches takes it, with lists or dicts alone
     region, run                        a region (curation.views.region) and the run whose map it is of
@@ -29,6 +30,7 @@ FLAGS = ("label in doubt", "withheld by the guard", "in the hard validation set"
 ROLE_NAMES = ("train", "validation", "excluded")
 LISTS = ("classes", "roles", "decisions", "flags")
 MAX_TEXT = 200
+MAX_IDS = 10_000
 _COLUMN = "column:"
 
 
@@ -65,6 +67,8 @@ def passing(table: pd.DataFrame, chosen: Predicate, inside: np.ndarray | None = 
     masks: dict[str, np.ndarray] = {} if inside is None else {"region": inside}
     if chosen.get("search"):
         masks["search"] = matches(table, {"sample_id": {"contains": chosen["search"]}})
+    if chosen.get("ids"):
+        masks["ids"] = matches(table, {"sample_id": chosen["ids"]})
     for name, column in (("classes", "current_label"), ("roles", "role")):
         if chosen.get(name):
             masks[name] = matches(table, {column: chosen[name]})
@@ -122,6 +126,11 @@ def fitted(value: Any, table: pd.DataFrame, classes: tuple[str, ...], run: str) 
     found: Predicate = {}
     if isinstance(value.get("search"), str) and value["search"].strip():
         found["search"] = value["search"].strip()[:MAX_TEXT]
+    ids = value.get("ids") if isinstance(value.get("ids"), list) else []
+    if wanted := [item for item in ids[:MAX_IDS] if isinstance(item, str)]:
+        there = set(table["sample_id"][matches(table, {"sample_id": wanted})])
+        found |= {"ids": kept} if (kept := [item for item in wanted if item in there]) else {}
+        gone += [f"{len(wanted) - len(kept):,} of its {len(wanted):,} samples are not there"] * (kept != wanted)
     known = {"classes": classes, "roles": ROLE_NAMES if "role" in table else (), "decisions": tuple(DECISIONS),
              "flags": FLAGS}
     for name, word in zip(LISTS, ("class", "role", "decision", "set"), strict=True):

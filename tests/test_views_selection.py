@@ -346,3 +346,22 @@ def test_selection_steps_are_each_runs_own(home, pets):
     assert says(app) == "**60 of 60 samples**: all samples." and app.button(key="explore.back").disabled
     press(app, "explore.forward")
     assert says(app).endswith("class = cat.")
+
+
+def test_the_marked_can_become_the_selection_and_be_saved(home, pets):
+    app = panel(choose(explore(home), "explore.classes", ["cat"]), "Table")
+    ids = app.dataframe[0].value["sample_id"].tolist()
+    views.select(app, row_key(app), rows=[0, 2])
+    press(app, "explore.keep_marked")
+    assert says(app) == "**2 of 60 samples**: class = cat and among 2 chosen ones."
+    save(app, "two")
+    fresh = explore(home, query={"view": "two"})
+    assert says(fresh) == says(app)
+    assert set(panel(fresh, "Table").dataframe[0].value["sample_id"]) == {ids[0], ids[2]}
+
+
+def test_chosen_samples_that_are_gone_are_counted(home, pets):
+    saved_views.save(pets, "ids", {"ids": ["train-00001", "gone", 7]}, run="first", who="ada")
+    app = explore(home, query={"view": "ids"})
+    assert says(app) == "**1 of 60 samples**: among 1 chosen ones."
+    assert "1 of its 2 samples are not there" in app.warning[0].value.replace("\\", "")

@@ -9,8 +9,9 @@ from typing import Protocol
 import pandas as pd
 import streamlit as st
 
+from curation.predicates import MAX_IDS
 from curation.project import Project
-from curation.views import actions, state
+from curation.views import actions, chosen, state
 from curation.views.selected import PAGE_OF_KEY, Selection
 
 PENDING_KEY = "explore.pending"
@@ -85,7 +86,11 @@ def _relabel(project: Project, target: Targets, decide: Decide, revision: int) -
 
 def _aside(project: Project, target: Targets, decide: Decide, revision: int) -> None:
     """Less used: taking decisions back, and the reason to be kept with the next ones."""
-    with st.popover("More", help="Take decisions back; say why"):
+    with st.popover("More", help="Take decisions back; say why; keep the marked alone"):
+        if target.words.endswith("marked") and 0 < target.num <= MAX_IDS:
+            st.button(f"Keep only the {target.num:,} marked", key="explore.keep_marked",
+                      on_click=lambda: chosen.change(project, "ids", target.ids()),
+                      help="They become the selection, which can be saved as a view.")
         for op in ("unpin", "include"):
             _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
         st.text_input("Why (optional)", key=WHY_KEY, max_chars=500, persist_state="session",

@@ -25,6 +25,8 @@ def conditions(chosen: Predicate) -> list[str]:
     found = [f"{word} = {any_of(chosen[name])}" if word else any_of(chosen[name])
              for name, word in names.items() if chosen.get(name)]
     found += [condition_words(name, condition) for name, condition in chosen.get("columns", {}).items()]
+    if chosen.get("ids"):
+        found.append(f"among {len(chosen['ids']):,} chosen ones")
     if chosen.get("search"):
         found.append(f'id contains "{chosen["search"]}"')
     return found
