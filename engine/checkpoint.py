@@ -32,21 +32,30 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("state-*.pt") if _NAME.fullmatch(p.name)) if folder.is_dir() else []
 
 
+def load(path: Path) -> dict[str, Any]:
+    """The state in a file. Raises FileNotFoundError, or CheckpointError where it cannot be read."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    if not zipfile.is_zipfile(path):  # torch writes zip archives; a cut one has lost its directory
+        raise CheckpointError(f"{path.name}: cut short or not a checkpoint")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of a damaged file torch raises whatever its parts raise
+        raise CheckpointError(f"{path.name}: {str(error).splitlines()[0]}") from error
+    return state
+
+
 def load_newest(folder: Path) -> dict[str, Any] | None:
     """The newest readable state; None if there is none at all. Raises CheckpointError if none of several is readable.
 
     A damaged newest one (a full disk, a power cut) falls back to the one before it.
     """
-    found, failures = checkpoints(folder), []
-    for path in reversed(found):
-        if not zipfile.is_zipfile(path):  # torch writes zip archives; a cut one has lost its directory
-            failures.append(f"{path.name}: cut short or not a checkpoint")
-            continue
+    failures = []
+    for path in reversed(checkpoints(folder)):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            failures.append(f"{path.name}: {str(error).splitlines()[0]}")
+            return load(path)
+        except (CheckpointError, OSError) as error:
+            failures.append(str(error))
     if failures:
         raise CheckpointError(f"a checkpoint must be readable; {'; '.join(failures)}; start the run anew")
     return None

@@ -4,11 +4,8 @@ Takes the classifier's weights alone: splitter, reweighter, optimizer and record
 decisions. config.json says so ("warm_start"), so that nobody takes a preview for a training from the start.
 """
 
-import pickle
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from engine import checkpoint
 from engine.config import ConfigError
@@ -37,12 +34,12 @@ def warm_start(model: Classifier, project: Path, document: dict[str, Any]) -> st
     name, file = document["warm_start"]["run"], document["warm_start"]["checkpoint"]
     path = RunDir.of(project, name).checkpoint_dir / Path(file).name
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = checkpoint.load(path)
         model.load_state_dict(state["trainer"]["classifier"]["model"])
     except FileNotFoundError as error:
         raise ConfigError(f"a warm start needs the checkpoint that it was started with; {name!r} has trained on and no "
                           f"longer keeps {file}; start the preview again") from error
-    except (KeyError, RuntimeError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except (checkpoint.CheckpointError, KeyError, RuntimeError, TypeError) as error:
         raise ConfigError(f"a warm start needs a checkpoint of the same network and classes; that of {name!r} does not "
                           f"fit: {str(error).splitlines()[0]}; choose another run") from error
     return f"a preview: begins with the classifier of {name}, {file}"

@@ -178,7 +178,7 @@ def test_the_command_line_takes_decisions_for_a_new_run_alone(tmp_path):
     done = CliRunner().invoke(app, ["train", str(project), "--name", "first", *settings])
     assert done.exit_code == 0 and RunDir.of(project, "first").decisions_path.read_bytes() == file.read_bytes()
     refused = CliRunner().invoke(app, ["train", str(project), "--resume", "first", "--decisions", str(file)])
-    assert str(refused.exception) == "a resumed run keeps the decisions it began with; got --decisions; leave it out"
+    assert str(refused.exception) == "a resumed run keeps what it began with; got --decisions; leave it out"
 
 
 # -- RHO-loss

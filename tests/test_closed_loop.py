@@ -50,7 +50,7 @@ def test_the_effect_is_stated_as_compare_states_it(project):
     without = [make_run(project, f"a{seed}", seed=seed) for seed in range(2)]
     project.ledger().relabel(["train-00007"], "dog", "ada")
     found = closed_loop.stated(without, [make_run(project, f"b{seed}", seed=seed) for seed in range(2)])
-    assert found["words"][0].startswith("Training under the decisions on 1 sample, rather than under none, changes")
+    assert found["words"][0].startswith("Training under the decisions on 1 sample, rather than under none, shows no")
     assert {row["kind"] for row in found["effects"]} == {"all", "worst"}
 
 

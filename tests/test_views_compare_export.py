@@ -294,7 +294,7 @@ def test_an_experiment_says_its_effect_in_words_first_and_with_its_interval(home
                                           [project.run(f"with-{s}") for s in range(3)])
     first = app.markdown[0].value.replace("\\", "")
     assert first.startswith("#### Training under the decisions on 1 sample, rather than under none, changes test "
-                            f"accuracy by {paired.mean * 100:+.1f} points")
+                            f"accuracy: {paired.mean * 100:+.1f} points")
     assert (f"95% interval {paired.low * 100:+.1f} to {paired.high * 100:+.1f} over 3 seeds: more than chance "
             "explains." in first)
     said = views.texts(app).replace("\\", "")
@@ -328,7 +328,7 @@ def test_seeds_that_agree_on_few_samples_prove_nothing():
                          effect_row("label", "dog", 1 / 12, 0.0), effect_row("label", "bird", 0.2, 0.3)])
     found = Experiment(pairs=[], num_decided=(3, 0))
     (first, _), (moved, which) = effect.answers(found, rows)
-    assert first.startswith("Training under no decision, rather than under those on 3 samples, changes test accuracy")
+    assert first.startswith("Training under no decision, rather than under those on 3 samples, shows no clear effect")
     assert moved == "Clear of chance, one by one:" and which.startswith("class cat +20.0 (+15.0 to +25.0). Of many")
 
 

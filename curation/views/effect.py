@@ -69,7 +69,7 @@ def answers(experiment: Experiment, table: pd.DataFrame) -> list[tuple[str, str]
         rows = table[table["split"] == split]
         for row in rows[rows["kind"] == "all"].to_dict("records"):
             what = f"{'changes' if _is_clear(row) else 'shows no clear effect on'} {SPLITS[split]}"
-            subject = f"{sides} {what}" if not found else f"The same {what}"
+            subject = f"{sides} {what}" if not found else f"It {what}"
             found.append((f"{subject}: {points(row['difference'])} points, {row['mean_a']:.1%} to "
                           f"{row['mean_b']:.1%}.", how_sure(row)))
         for row in rows[rows["kind"] == "worst"].to_dict("records"):
