@@ -343,17 +343,14 @@ function createView(root) {
     const ratio = window.devicePixelRatio || 1, newWidth = frame.clientWidth, whole = view.data ? view.data.height : 540;
     const newHeight = window.innerWidth < 1180 ? Math.min(whole, 380) : whole;  // stacked: leave room for the pictures
     if (!newWidth || (newWidth === width && newHeight === height)) return;
-    const before = view.box, scale = before ? (before[1] - before[0]) / width : 0;
+    const before = view.box;
     width = newWidth;
     height = newHeight;
     canvas.style.height = `${height}px`;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     if (!view.data) return;
-    if (before) {
-      const x = (before[0] + before[1]) / 2, y = (before[2] + before[3]) / 2;
-      view.box = [x - scale * width / 2, x + scale * width / 2, y - scale * height / 2, y + scale * height / 2];
-    } else view.box = fit(view.data.extent);
+    view.box = fit(before || view.data.extent);  // all that was in view stays in view
     draw();
     load(60);
   };

@@ -354,8 +354,8 @@ def test_the_marked_can_become_the_selection_and_be_saved(home, pets):
     views.select(app, row_key(app), rows=[0, 2])
     press(app, "explore.keep_marked")
     assert says(app) == "**2 of 60 samples**: class = cat and among 2 chosen ones."
-    save(app, "two")
-    fresh = explore(home, query={"view": "two"})
+    save(app, " the two ")
+    fresh = explore(home, query={"view": "the-two"})
     assert says(fresh) == says(app)
     assert set(panel(fresh, "Table").dataframe[0].value["sample_id"]) == {ids[0], ids[2]}
 

@@ -230,14 +230,14 @@ def ranked_changes(changes: pd.DataFrame, which: str) -> pd.DataFrame:
 def _differences(project: Project, a: RunDir, b: RunDir) -> None:
     settings, decisions = compare.setting_differences(a, b), compare.decision_differences(a, b)
     figures = compare.epoch_figures(a, b).dropna(subset=["a", "b"], how="all")
-    left, middle, right = side_by_side("compare_rest", [2, 3, 3])
+    left, middle, right = side_by_side("compare_rest", [2, 4, 3])
     with left:
         st.subheader("Settings")
         _table(settings.rename(columns={"a": "A", "b": "B"}), "All settings are the same.")
     with middle:
         st.subheader("Decisions trained under")
-        words = pd.DataFrame({"sample": decisions["sample_id"], "A": _decision_words(decisions, "a"),
-                              "B": _decision_words(decisions, "b")})
+        words = pd.DataFrame({"A": _decision_words(decisions, "a"), "B": _decision_words(decisions, "b"),
+                              "sample": decisions["sample_id"]})  # ids may be long: last
         _table(words.head(MAX_ROWS), "Both runs trained under the same decisions.")
         if len(words) > MAX_ROWS:
             st.caption(f"The first {MAX_ROWS:,} of {len(words):,}.")

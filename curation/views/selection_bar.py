@@ -75,7 +75,7 @@ def _invert(project: Project, run: RunDir | None, predicate: Predicate) -> None:
 
 
 def _save(project: Project, run: RunDir | None, predicate: Predicate) -> None:
-    name = str(st.session_state.get(_NAME_KEY) or "").strip()
+    name = "-".join(str(st.session_state.get(_NAME_KEY) or "").split())  # a name is a file's: no spaces
     is_new = name not in saved_views.names(project)
     try:
         saved_views.save(project, name, predicate, run=run.name if run else "", who=state.user_name())
