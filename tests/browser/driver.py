@@ -26,6 +26,8 @@ IDLE = """() => {
     && !document.querySelector('[data-testid="stSkeleton"]') && !document.querySelector('[data-stale="true"]');
 }"""
 ACTION_MILLISECONDS = 30_000
+FIRST_MILLISECONDS = 120_000
+"""Of a page's first opening: on a machine that has just installed everything, all is compiled then."""
 TRAIN_SECONDS = 150
 
 
@@ -62,16 +64,16 @@ class Browser:
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def settle(self) -> None:
+    def settle(self, milliseconds: int = ACTION_MILLISECONDS) -> None:
         """Wait until the script has run. The first wait lets the browser's message reach the server: without it, 22
         of 25 reads were stale."""
         self.page.wait_for_timeout(160)
-        self.page.wait_for_function(IDLE, timeout=ACTION_MILLISECONDS)
+        self.page.wait_for_function(IDLE, timeout=milliseconds)
 
     def open(self, path: str) -> None:
         self.page.goto(f"{self.url}/{path}")
-        self.page.wait_for_selector('[data-testid="stApp"]', timeout=60_000)
-        self.settle()
+        self.page.wait_for_selector('[data-testid="stApp"]', timeout=FIRST_MILLISECONDS)
+        self.settle(FIRST_MILLISECONDS)
 
     def see(self, text: str | re.Pattern[str], within: str = '[data-testid="stMain"]') -> None:
         """Wait until this is on the page."""
