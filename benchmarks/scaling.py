@@ -48,7 +48,8 @@ def ratio(num: int, batch_size: int, num_classes: int, pairs: int, settings: lis
 
 def kept(network: str, side: int, num_classes: int) -> dict[str, float]:
     """MB that a record of a million samples takes in memory, 50 epochs of history, and all of a run's folder that
-    grows with samples: that history, both checkpoints' records and held-out predictions, signals.parquet."""
+    grows with samples: that history, both checkpoints' records and held-out predictions, signals.parquet,
+    probabilities.npy."""
     config = RunConfig()
     num_features = make_classifier(network, num_classes, side).head.in_features
     record = SignalRecord(MILLION, num_classes, num_features, torch.device("cpu"))
@@ -57,7 +58,7 @@ def kept(network: str, side: int, num_classes: int) -> dict[str, float]:
     rows = torch.arange(int(MILLION * (config.val_fraction + 1 / config.num_rotation_groups)))
     held = {"features": record.tensors["features"][rows], "scale": record.tensors["feature_scale"][rows],
             "logits": torch.zeros(len(rows), num_classes), "labels": torch.zeros_like(rows),
-            "rows": torch.arange(MILLION)}
+            "rows": torch.arange(MILLION, dtype=torch.int32)}
     ids = np.asarray([f"images/{i % 10}/{i % 100:02d}/{i},{i * 7}.jpg" for i in range(MILLION)], dtype=object)
     codes = np.arange(MILLION) % num_classes
     with tempfile.TemporaryDirectory() as folder:
@@ -65,10 +66,10 @@ def kept(network: str, side: int, num_classes: int) -> dict[str, float]:
         record.frame(ids, codes, codes % 2, np.full(MILLION, "", dtype=object), codes,
                      tuple(map(str, range(num_classes)))).to_parquet(Path(folder) / "signals.parquet", index=False)
         state, signals = (sum(p.stat().st_size for p in Path(folder).glob(name)) for name in ("*.pt", "*.parquet"))
-    history = 50 * MILLION * HISTORY_DTYPE.itemsize
+    history, probabilities = 50 * MILLION * HISTORY_DTYPE.itemsize, MILLION * num_classes * 2
     return {"network": network, "features": num_features, "history_mb": history / 1e6,
             "record_mb": sum(t.numel() * t.element_size() for t in record.tensors.values()) / 1e6,
-            "disk_mb": (2 * state + signals + history) / 1e6}
+            "disk_mb": (2 * state + signals + history + probabilities) / 1e6}
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
     run.write_history(epoch, history)
     probs_NC, is_known = trainer.record.heldout_predictions()
     suggestions = roles.confident_suggestion(probs_NC, data.train_labels, is_known)
+    run.write_probabilities(np.where(is_known[:, None], probs_NC, np.nan))
     run.write_signals(trainer.record.frame(data.sample_ids[data.train_idx], data.train_labels,
                                            trainer.role_codes(trainer.heldout | current.routed),
                                            _why(trainer, suggestions, is_known, alone), suggestions, data.classes))

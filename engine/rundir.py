@@ -5,6 +5,7 @@
     status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
+    probabilities.npy    (N, C) float16 mean held-out probabilities in the same order; NaN where never held out
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
     embedding.parquet    sample_id, x, y, pca_x, pca_y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
@@ -196,6 +197,20 @@ class RunDir(WorkDir):
         if not self.signals_path.exists():
             raise RunDirError(f"run {self.name} has no signals yet; they appear when its first epoch ends")
         return pd.read_parquet(self.signals_path)
+
+    def write_probabilities(self, probs_NC: np.ndarray) -> None:
+        """probs_NC: mean held-out probabilities in the order of signals.parquet; NaN rows where there are none."""
+        def save(path: Path) -> None:
+            with open(path, "wb") as file:
+                np.save(file, probs_NC.astype(np.float16))
+
+        write_atomic(self.path / "probabilities.npy", save)
+
+    def read_probabilities(self, row: int) -> np.ndarray | None:
+        """(C,) float32 of one row of signals.parquet, reading that row alone; None where there are none."""
+        path = self.path / "probabilities.npy"
+        kept = np.load(path, mmap_mode="r") if path.exists() else np.empty((0, 0))
+        return kept[row].astype(np.float32) if row < len(kept) and np.isfinite(kept[row]).all() else None
 
     def write_history(self, epoch: int, records: np.ndarray) -> None:
         """records: (N,) of HISTORY_DTYPE, in the order of signals.parquet. epoch counts from 1."""

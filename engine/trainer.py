@@ -248,7 +248,7 @@ class Trainer:
                 self.best.consider(epoch, float(is_right[self.epoch_roles.routed[rows]].mean()), self.model)
             if self.splitting and not self.epoch_roles.is_finish:
                 known = self.record.tensors["has_features"] & to_device(self.active, self.device)
-                self.splitting.observe_heldout(logits, self.record.kept(features), labels, known.nonzero().squeeze(1))
+                self.splitting.observe_heldout(logits, self.record.kept(features), labels, known.nonzero()[:, 0].int())
         if not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
             self.record.count_routes(to_device(self.epoch_roles.routed, self.device))
         # While the run finishes the splitter's last word stands: it would now judge features of samples trained on.

@@ -384,3 +384,17 @@ def test_a_preview_needs_a_checkpoint_that_fits(project):
     with pytest.raises(ConfigError, match="same network and classes; that of 'first' does not fit"):
         train(config_of(epochs=1, network="tiny"), project, "other", None, "first")
     assert RunDir.of(project, "other").read_status()["state"] == "failed"
+
+
+def test_held_out_probabilities_are_kept_beside_the_signals(tmp_path):
+    run = train(config_of(embedding="none"), make_project(tmp_path / "fake", num_train=60, size=8), "first")
+    signals = run.read_signals()
+    found = [run.read_probabilities(row) for row in range(len(signals))]
+    held_out = (signals["heldout_epochs"] > 0).to_numpy()
+    assert [probs is not None for probs in found] == held_out.tolist() and held_out.any()
+    classes = list(read_info(tmp_path / "fake").classes)
+    rows = read_manifest(tmp_path / "fake").query("split == 'train'")["given_label"].tolist()
+    for row in np.flatnonzero(held_out):
+        assert found[row].sum() == pytest.approx(1, abs=5e-3)
+        assert found[row][classes.index(rows[row])] == pytest.approx(signals["label_quality"][row], abs=1e-3)
+    assert run.read_probabilities(len(signals)) is None

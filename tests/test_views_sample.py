@@ -93,3 +93,18 @@ def test_a_conflict_is_marked_in_the_samples_history(home):
     assert "*bob*" not in warning and "in force: relabel to cat" in warning.replace("\\", "")
     table = next(t.value for t in app.dataframe if "conflict" in t.value)
     assert table[["who", "conflict"]].to_numpy().tolist() == [["eve", False], ["*bob*", True], ["ada", True]]
+
+
+def test_held_out_probabilities_are_bars_with_the_likeliest_first(home):
+    path = make_project(home / "odd", classes=("<b>x</b>", "y", "z"))
+    run = make_run(path, "first")
+    probs = np.full((60, 3), np.nan)
+    probs[5] = [0.07, 0.7, 0.23]
+    run.write_probabilities(probs)
+    app = views.start(home, "explore", project="odd", run="first")
+    app.session_state[sample.OPEN_KEY] = "train-00005"
+    html = "".join(str(element.proto.body) for element in views.rerun(app).get("html"))
+    shown = html[html.index("Held-out probabilities"):]
+    assert shown.index("70.0%") < shown.index("23.0%") < shown.index("7.0%") and "&lt;b&gt;x&lt;/b&gt;" in shown
+    app.session_state[sample.OPEN_KEY] = "train-00006"
+    assert "Held-out probabilities" not in "".join(str(e.proto.body) for e in views.rerun(app).get("html"))

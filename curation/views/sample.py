@@ -25,6 +25,7 @@ from curation.views.reasons import class_rank, reasons, stability_words
 from engine.manifest import read_decisions
 from engine.rundir import RunDir
 
+MAX_CLASSES = 6
 OPEN_KEY = "sample.open"
 ORDER_KEY = "sample.order"
 FOCUS_KEY = "sample.focus"
@@ -72,6 +73,7 @@ def _draw(project: Project, run: RunDir | None) -> None:
         _picture(project, row)
         _steps(row["sample_id"])
         _decisions(project, run, row)
+        _probabilities(project, run, table, idx)
     with right:
         _facts(table, idx)
         _reasons(project, run, table, idx)
@@ -167,6 +169,25 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
     style = "width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
     second = f'<table style="{style};margin-top:6px">{head}{numbers}</table>' if numbers else ""
     st.html(f'<table style="{style}">{cells}</table>{second}')
+
+
+def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
+    """The likeliest classes by held-out predictions, as bars; nothing where the run keeps none of the sample."""
+    row = int(table["signal_row"].iloc[idx]) if run is not None and "signal_row" in table else -1
+    probs_C = run.read_probabilities(row) if run is not None and row >= 0 else None
+    if probs_C is None or len(probs_C) != len(project.classes):
+        return
+    current = text_of(table["current_label"].iloc[idx])
+    order = np.argsort(-probs_C, kind="stable")[:MAX_CLASSES]
+    cells = "".join(
+        f'<tr><td>{"<b>" * (name == current)}{html.escape(name)}{"</b>" * (name == current)}</td>'
+        f'<td style="width:55%"><div style="height:9px;border-radius:3px;width:{max(1, round(100 * share))}%;'
+        f'background:{"#0F766E" if name == current else "#9DB5B1"}"></div></td>'
+        f'<td style="text-align:right">{share:.1%}</td></tr>'
+        for name, share in ((project.classes[i], float(probs_C[i])) for i in order))
+    st.html('<table style="width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums">'
+            f'<tr style="color:#52625F"><td colspan="3">Held-out probabilities, the current label dark</td></tr>{cells}'
+            '</table>')
 
 
 def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
