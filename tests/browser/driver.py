@@ -117,7 +117,9 @@ class Browser:
         cards = self.page.locator(".gallery .card")
         cards.nth(first).click()
         cards.nth(last).click(modifiers=["Shift"])
+        self.page.wait_for_timeout(200)  # marks are sent together, a moment after the last
         self.settle()
+        assert self.page.locator(".gallery .card.marked").count() == last - first + 1, "the marks are on the page"
         return [cards.nth(i).get_attribute("data-id") for i in range(first, last + 1)]
 
 
