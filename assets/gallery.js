@@ -2,9 +2,10 @@
 // and ids come from the user's files and must never be read as HTML.
 //
 // data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
-// has_previous, has_next, focus: [number, id] or null, is_compact}
-// Sends state `marked` {token, ids} and triggers `act` {op, ids, label?} with op one of validation, train, exclude,
-// relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it.
+// has_previous, has_next, focus: [number, id] or null, is_compact, acted}
+// Sends state `marked` {token, ids} and triggers `act` {acts: [{number, op, ids, label?}]} with op one of validation,
+// train, exclude, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
+// sent, and sent again, until the data say that acts up to its number were done: a trigger alone can be lost.
 
 const HELP = [
   ["click, Space", "mark or unmark"], ["Shift + click or arrow", "mark a range"], ["arrows, Home, End", "move"],
@@ -15,24 +16,13 @@ const HELP = [
 const OPS = { v: "validation", t: "train", x: "exclude" };
 const DECISIONS = new Set(["validation", "train", "exclude", "relabel"]);
 
-export default function (component) {
-  const root = component.parentElement.querySelector(".gallery");
-  const view = (root.__view ||= createView(root));
-  view.component = component;
-  view.show(component.data);
-}
-
-function element(kind, className, text) {
-  const node = document.createElement(kind);
-  if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = text;
-  return node;
-}
+export default function (component) { mounted(component, ".gallery", createView); }
 
 function createView(root) {
   const grid = root.querySelector(".grid");
   const overlay = root.querySelector(".overlay");
-  const view = { component: null, data: null, ids: [], marked: new Set(), cursor: 0, anchor: 0, cards: new Map(), token: null };
+  const view = { component: null, data: null, ids: [], marked: new Set(), cursor: 0, anchor: 0, cards: new Map(), token: null,
+    number: 0, pending: [] };
 
   const paint = () => {
     view.ids.forEach((id, i) => {
@@ -50,6 +40,26 @@ function createView(root) {
     const send = () => view.component.setStateValue("marked", { token: view.token, ids: [...view.marked] });
     if (isNow) send(); else timer = setTimeout(send, 150);
   };
+  const hint = root.querySelector(".hint"), usualHint = hint.textContent;
+  let resendTimer = 0;
+  const flush = () => {
+    clearTimeout(resendTimer);
+    if (!view.pending.length) { hint.textContent = usualHint; return; }
+    view.component.setTriggerValue("act", { acts: view.pending });
+    resendTimer = setTimeout(() => { hint.textContent = "No answer yet, sending again ..."; flush(); }, 4000);
+  };
+  const send = (act) => {
+    view.number += 1;
+    view.pending = [...view.pending, { number: view.number, ...act }];
+    flush();
+  };
+  const acknowledge = (number) => {
+    view.number = Math.max(view.number, number);
+    const left = view.pending.filter((act) => act.number > number);
+    if (left.length === view.pending.length) return;
+    view.pending = left;
+    if (left.length) flush(); else { clearTimeout(resendTimer); hint.textContent = usualHint; }
+  };
   const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
   const act = (op, extra) => {
     const ids = op === "open" ? view.ids.slice(view.cursor, view.cursor + 1) : DECISIONS.has(op) ? targets() : [];
@@ -57,7 +67,7 @@ function createView(root) {
     if (DECISIONS.has(op)) {
       if (view.marked.size) { view.marked.clear(); sendMarks(true); } else view.cursor = Math.min(view.ids.length - 1, view.cursor + 1);
     }
-    view.component.setTriggerValue("act", { op, ids, ...extra });
+    send({ op, ids, ...extra });
     paint();
   };
 
@@ -176,7 +186,7 @@ function createView(root) {
   };
   grid.ondblclick = (event) => {
     const index = indexOf(event);
-    if (index >= 0) { view.component.setTriggerValue("act", { op: "open", ids: [view.ids[index]] }); }
+    if (index >= 0) send({ op: "open", ids: [view.ids[index]] });
   };
 
   const makeCard = (id) => {
@@ -207,6 +217,7 @@ function createView(root) {
   };
   view.show = (data) => {
     view.data = data;
+    acknowledge(data.acted);
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
     const ids = data.items.map((item) => item.id);
     if (ids.join("\n") !== view.ids.join("\n")) {

@@ -14,19 +14,7 @@ const PALE = "#C3CAC8";
 const LINE = "#14201E";
 const MAX_CORNERS = 400;
 
-export default function (component) {
-  const root = component.parentElement.querySelector(".map");
-  const view = (root.__view ||= createView(root));
-  view.component = component;
-  view.show(component.data);
-}
-
-function element(kind, className, text) {
-  const node = document.createElement(kind);
-  if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = text;
-  return node;
-}
+export default function (component) { mounted(component, ".map", createView); }
 
 function parse(buffer) {
   const header = new DataView(buffer);

@@ -6,11 +6,8 @@ the clean split for validation, that split's figures are marked as seen. A previ
 another run's classifier) never stands in a paired difference. Draws nothing; curation.effects has figures over seeds.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,20 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.identity import experiment_key, flat
 from curation.launch import warm_start_of
 from curation.selection import routed_signals
 from engine.config import RunConfig
 from engine.intervals import paired_interval
 from engine.intervals import t_interval as t_interval
-from engine.manifest import DECISION_COLUMNS, read_decisions
+from engine.manifest import read_decisions
 from engine.rundir import RunDir
 
 SPLITS = ("clean", "test")
 CHANGE_COLUMNS = ("role", "weight", "margin", "heldout_margin", "label_quality", "p_train")
 EPOCH_FIGURES = ("train_loss", "validation_loss", "num_routed", "validation_share", "churn", "effective_sample_size",
                  "num_withheld", "guard_wrong_share", "unguarded_wrong_share", "coverage")
-NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds")
-"""Settings that may differ between repeats of one experiment."""
 
 
 class CompareError(ValueError):
@@ -143,7 +139,7 @@ def role_flow(changes: pd.DataFrame) -> pd.DataFrame:
 
 def setting_differences(a: RunDir, b: RunDir) -> pd.DataFrame:
     """Settings that differ: setting, a, b (as text)."""
-    left, right = (_flat(_config(run).to_dict()) for run in (a, b))
+    left, right = (flat(_config(run).to_dict()) for run in (a, b))
     rows = [(name, str(left[name]), str(right[name])) for name in left if left[name] != right[name]]
     return pd.DataFrame(rows, columns=["setting", "a", "b"])
 
@@ -260,45 +256,5 @@ def seen_splits(run: RunDir) -> set[str]:
     return {"clean"} if _config(run).validation_source == "clean" else set()
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return found
-
-
 def _created(run: RunDir) -> float:
     return float(run.read_config().get("created") or 0.0)
-
-
-def experiment_key(run: RunDir) -> tuple[Any, ...] | None:
-    """All that makes two runs repeats of one another; None for a preview, which repeats nothing."""
-    if warm_start_of(run) is not None:
-        return None
-    return key_of(_config(run), run.read_config().get("manifest_digest"), digest_of_decisions(run.decisions_path))
-
-
-def key_of(config: RunConfig, manifest_digest: str | None, decisions_digest: str) -> tuple[Any, ...]:
-    """experiment_key of a run of this config on this manifest under decisions of this digest_of."""
-    settings = {name: value for name, value in _flat(config.to_dict()).items() if name not in NOT_OF_EXPERIMENT}
-    return tuple(sorted(settings.items())), manifest_digest, decisions_digest
-
-
-def digest_of(decisions: pd.DataFrame) -> str:
-    """Digest of what decisions (DECISION_COLUMNS) say, in whatever order and file."""
-    rows = decisions[list(DECISION_COLUMNS)].sort_values("sample_id").astype("str")
-    return hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest()
-
-
-def digest_of_decisions(path: Path) -> str:
-    """digest_of a file of decisions, no file being no decisions; worked out once for each state of it."""
-    if not path.exists():
-        return digest_of(read_decisions(path))
-    stat = path.stat()
-    return _digest_of_file(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=1024)
-def _digest_of_file(path: Path, stamp: int, size: int) -> str:
-    return digest_of(read_decisions(path))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curation import compare, jobs, launch
+from curation import identity, jobs, launch
 from engine.config import RunConfig
 from engine.manifest import DECISION_COLUMNS
 from engine.rundir import RunDir
@@ -76,7 +76,7 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
                               f"{source}; choose {source}")
     config = launch.config_of(base)
     wanted = {"without": decisions.iloc[:0], "with": decisions}
-    keys = {side: compare.key_of(config, manifest_digest, compare.digest_of(rows)) for side, rows in wanted.items()}
+    keys = {side: identity.key_of(config, manifest_digest, identity.digest_of(rows)) for side, rows in wanted.items()}
     there = _existing(jobs.run_dirs(project), manifest_digest)
     stem, runs = free_stem(project, base.name), []
     first = min([config.seed, *(seed for key, seed in there if key in keys.values())])
@@ -100,7 +100,7 @@ def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object
         state = jobs.status_of(run).state
         if decisions is None or launch.warm_start_of(run) is not None or state not in ("done", "running", "queued"):
             continue
-        key = (compare.key_of(config, digest, compare.digest_of_decisions(decisions)), config.seed)
+        key = (identity.key_of(config, digest, identity.digest_of_decisions(decisions)), config.seed)
         if found.get(key, ("", ""))[1] != "done" or state == "done":
             found[key] = (run.name, state)
     return found

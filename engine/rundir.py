@@ -5,7 +5,7 @@
     status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
-    probabilities.npy    (N, C) float16 mean held-out probabilities in the same order; NaN where never held out
+    probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
     embedding.parquet    sample_id, x, y, pca_x, pca_y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
@@ -200,11 +200,7 @@ class RunDir(WorkDir):
 
     def write_probabilities(self, probs_NC: np.ndarray) -> None:
         """probs_NC: mean held-out probabilities in the order of signals.parquet; NaN rows where there are none."""
-        def save(path: Path) -> None:
-            with open(path, "wb") as file:
-                np.save(file, probs_NC.astype(np.float16))
-
-        write_atomic(self.path / "probabilities.npy", save)
+        self._write_array(self.path / "probabilities.npy", probs_NC.astype(np.float16))
 
     def read_probabilities(self, row: int) -> np.ndarray | None:
         """(C,) float32 of one row of signals.parquet, reading that row alone; None where there are none."""
@@ -215,12 +211,14 @@ class RunDir(WorkDir):
     def write_history(self, epoch: int, records: np.ndarray) -> None:
         """records: (N,) of HISTORY_DTYPE, in the order of signals.parquet. epoch counts from 1."""
         assert records.dtype == HISTORY_DTYPE, f"history has dtype {records.dtype}"
+        self._write_array(self.path / "history" / f"{epoch:04d}.npy", records)
 
-        def save(path: Path) -> None:
-            with open(path, "wb") as file:
-                np.save(file, records)
+    def _write_array(self, path: Path, array: np.ndarray) -> None:
+        def save(temporary: Path) -> None:
+            with open(temporary, "wb") as file:  # given a name, numpy would add its own ending
+                np.save(file, array)
 
-        write_atomic(self.path / "history" / f"{epoch:04d}.npy", save)
+        write_atomic(path, save)
 
     def read_history(self, row_idx: int | np.ndarray) -> pd.DataFrame:
         """History of one row (or of an array of rows) of signals.parquet: epoch, row_idx and HISTORY_DTYPE's fields.

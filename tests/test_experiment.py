@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import compare, experiment, jobs, launch
+from curation import experiment, identity, jobs, launch
 from curation.experiment import ExperimentError, plan_experiment
 from curation.project import Project
 from engine.config import RunConfig
@@ -115,7 +115,7 @@ def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project
     check_decisions(run.path / launch.DECISIONS_NAME)
     assert launch.decisions_path_of(run) == run.path / launch.DECISIONS_NAME
     assert launch.decisions_path_of(RunDir.of(project.path, "gone")) is None
-    assert compare.digest_of_decisions(run.path / launch.DECISIONS_NAME) == compare.digest_of(empty)
+    assert identity.digest_of_decisions(run.path / launch.DECISIONS_NAME) == identity.digest_of(empty)
 
 
 def test_a_run_of_an_experiment_is_found_again_by_what_it_trained_under(project: Project) -> None:
@@ -132,5 +132,5 @@ def test_a_digest_follows_the_file_it_is_of(tmp_path: Path) -> None:
     for sample_ids in (["a", "b"], ["b", "c"], ["b", "a"]):
         frames.append(pd.DataFrame({"sample_id": sample_ids, "pin": None, "excluded": True, "label": None}))
         frames[-1].to_parquet(path)
-        assert compare.digest_of_decisions(path) == compare.digest_of(frames[-1])
-    assert compare.digest_of(frames[0]) == compare.digest_of(frames[2]) != compare.digest_of(frames[1])
+        assert identity.digest_of_decisions(path) == identity.digest_of(frames[-1])
+    assert identity.digest_of(frames[0]) == identity.digest_of(frames[2]) != identity.digest_of(frames[1])

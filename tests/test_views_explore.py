@@ -323,6 +323,14 @@ def test_an_act_has_its_ids_and_class_as_text():
     assert gallery.act_of({"op": "undo", "ids": []}) == gallery.Act("undo", ())
 
 
+def test_acts_come_numbered_in_order_and_others_things_are_left_out():
+    sent = {"acts": [{"number": 3, "op": "undo", "ids": []}, {"number": 4, "op": "rm", "ids": []}, "x",
+                     {"number": "5", "op": "undo", "ids": []}, {"number": 6, "op": "train", "ids": ["a"]}]}
+    assert gallery.acts_of(sent) == [(3, gallery.Act("undo", ())), (6, gallery.Act("train", ("a",)))]
+    for value in (None, {}, {"acts": None}, {"acts": {}}, [sent]):
+        assert gallery.acts_of(value) == []
+
+
 def test_pictures_are_large_enough_and_of_a_size_that_is_served():
     assert [gallery.picture_size(side) for side in (64, 96, 160, 256, 600)] == [128, 128, 256, 512, 512]
 

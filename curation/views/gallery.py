@@ -6,14 +6,13 @@ Shows one page of rows and reports what the user marked or asked for. Takes no d
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from curation.project import Project
-from curation.views import state
+from curation.views.component import component
 from curation.views.media import SIZES, thumbnail_url
 from curation.views.palette import NO_VALUE_COLOUR, ROLE_COLOURS, info_of
 
@@ -33,14 +32,6 @@ class Act:
     label: str | None = None
 
 
-@cache
-def _component() -> Any:
-    """The component, registered once a process; Streamlit registers it anew in each runtime that mounts it."""
-    return st.components.v2.component(
-        "whetstone_gallery", html=(state.ASSETS / "gallery.html").read_text(),
-        css=(state.ASSETS / "gallery.css").read_text(), js=(state.ASSETS / "gallery.js").read_text())
-
-
 def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None], *, key: str, token: str, size: int,
             value_column: str | None, focus: tuple[int, str | None] | None = None, has_previous: bool = False,
             has_next: bool = False, is_compact: bool = False) -> list[str]:
@@ -50,22 +41,34 @@ def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None],
     pages too. size: width of a card in pixels, at least. focus: takes the keyboard, at that sample, whenever its number
     grows. is_compact: without hint and keys button.
     """
-    def acted() -> None:
-        act = act_of(st.session_state[key].get("act"))
-        if act is not None:
-            on_act(act)
+    done_key = f"{key}.acted"
 
-    result = _component()(
+    def acted() -> None:
+        for number, act in acts_of(st.session_state[key].get("act")):
+            if number > st.session_state.get(done_key, 0):  # else it was sent again before it was seen to be done
+                st.session_state[done_key] = number
+                on_act(act)
+
+    result = component("gallery")(
         key=key, default={"marked": None}, on_marked_change=lambda: None, on_act_change=acted,
         data={"items": items(project, rows, value_column, size), "size": size, "classes": list(project.classes),
               "token": token, "colours": {**ROLE_COLOURS, "none": NO_VALUE_COLOUR}, "has_previous": has_previous,
-              "has_next": has_next, "focus": list(focus) if focus else None, "is_compact": is_compact})
+              "has_next": has_next, "focus": list(focus) if focus else None, "is_compact": is_compact,
+              "acted": st.session_state.get(done_key, 0)})
     marked = result.get("marked")
     return [str(i) for i in marked.get("ids", [])] if marked and marked.get("token") == token else []
 
 
+def acts_of(value: Any) -> list[tuple[int, Act]]:
+    """(number, act) of each act in a trigger's value, in order; what is none of ours is left out."""
+    sent = value.get("acts") if isinstance(value, dict) else None
+    found = [(part.get("number"), act_of(part)) for part in (sent if isinstance(sent, list) else [])
+             if isinstance(part, dict)]
+    return [(number, act) for number, act in found if act is not None and isinstance(number, int)]
+
+
 def act_of(value: Any) -> Act | None:
-    """A trigger's value as an Act; None where the browser sent something else."""
+    """One act as an Act; None where the browser sent something else."""
     if not isinstance(value, dict) or value.get("op") not in OPS or not isinstance(value.get("ids"), list):
         return None
     label = value.get("label")

@@ -7,7 +7,6 @@ zoom. Knows nothing of gallery and decisions.
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import streamlit as st
 
 from curation.project import Project
 from curation.views import places, sample, state
+from curation.views.component import component
 from curation.views.map_layer import MARK_COLOURS, Layer, keep, make_layer, token_of
 from curation.views.palette import Colouring, colour_columns, colouring, info_of
 from curation.views.region import region_mask, region_of
@@ -33,13 +33,6 @@ Region = dict[str, Any]
 """{"lasso", "box", "map"}: corners (curation.views.region) and which of a run's maps they are of."""
 Pick = Callable[[str, str], None]
 """Called with a column and a category's name where somebody clicks on it in the legend."""
-
-
-@cache
-def _component() -> Any:
-    return st.components.v2.component(
-        "whetstone_map", html=(state.ASSETS / "map.html").read_text(), css=(state.ASSETS / "map.css").read_text(),
-        js=(state.ASSETS / "map.js").read_text())
 
 
 # -- the region, kept here for whoever sets it: a lasso, a saved view, undo
@@ -117,8 +110,8 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
         if on_pick and (value := events.get("pick")) is not None:
             on_pick(column, str(value.get("name")))
 
-    _component()(key=MAP_KEY, on_region_change=acted, on_open_change=acted, on_pick_change=acted,
-                 on_lost_change=lambda: None, data={
+    component("map")(key=MAP_KEY, on_region_change=acted, on_open_change=acted, on_pick_change=acted,
+                     on_lost_change=lambda: None, data={
                      "layer": token, "owner": owner, "extent": list(layer.extent),
                      "region": shown, "height": HEIGHT, "legend": _legend(layer, mask, on_pick is not None),
                      "mark_colours": {bit: colour for _, bit, colour in MARK_COLOURS}})

@@ -54,6 +54,30 @@ def test_lasso_gallery_pin_undo_redo(browser: Browser, pets: Project) -> None:
     assert not browser.errors
 
 
+LOSE = """(gallery, num) => {
+  const real = gallery.__view.component;
+  let left = num;
+  gallery.__view.component = Object.create(real, { setTriggerValue: { value: (...sent) => {
+    if (left > 0) left -= 1; else real.setTriggerValue(...sent);
+  } } });
+}"""
+
+
+def test_a_key_whose_message_is_lost_is_sent_again_and_done_once(browser: Browser, pets: Project) -> None:
+    browser.open("explore?project=pets&run=first")
+    gallery = browser.page.locator(".gallery")
+    first = browser.page.locator(".gallery .card").nth(0).get_attribute("data-id")
+    gallery.focus()
+    gallery.evaluate(LOSE, 2)
+    browser.page.keyboard.press("v")
+    browser.page.keyboard.press("x")  # the cursor has moved on; both messages are lost
+    wait_for(lambda: browser.page.wait_for_timeout(100) or len(decided(pets)) == 2, 30, "a decision is lost")
+    browser.see(re.compile(r"1\s*pinned to validation"), ".strip")
+    browser.settle()
+    assert decided(pets).loc[first, "pin"] == "validation" and len(pets.ledger().batches()) == 2
+    assert "sending again" not in browser.page.locator(".gallery .hint").inner_text()
+
+
 def test_twenty_samples_are_triaged_without_the_mouse(browser: Browser, pets: Project) -> None:
     browser.open("triage?project=pets&run=first")
     keys = browser.page.keyboard
