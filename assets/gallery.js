@@ -2,10 +2,11 @@
 // and ids come from the user's files and must never be read as HTML.
 //
 // data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
-// has_previous, has_next, focus: [number, id] or null, is_compact, acted}
+// has_previous, has_next, focus: [number, id] or null, is_compact, acted, owner}
 // Sends state `marked` {token, ids} and triggers `act` {acts: [{number, op, ids, label?}]} with op one of validation,
 // train, exclude, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
-// sent, and sent again, until the data say that acts up to its number were done: a trigger alone can be lost.
+// sent, and sent again, until the data say that acts up to its number were done: a trigger alone can be lost. Streamlit
+// may mount a component anew in the middle of the work; what must outlive that is kept on the page, by owner.
 
 const HELP = [
   ["click, Space", "mark or unmark"], ["Shift + click or arrow", "mark a range"], ["arrows, Home, End", "move"],
@@ -22,7 +23,7 @@ function createView(root) {
   const grid = root.querySelector(".grid");
   const overlay = root.querySelector(".overlay");
   const view = { component: null, data: null, ids: [], marked: new Set(), cursor: 0, anchor: 0, cards: new Map(), token: null,
-    number: 0, pending: [] };
+    kept: { number: 0, pending: [], hasFocus: false } };
 
   const paint = () => {
     view.ids.forEach((id, i) => {
@@ -44,20 +45,21 @@ function createView(root) {
   let resendTimer = 0;
   const flush = () => {
     clearTimeout(resendTimer);
-    if (!view.pending.length) { hint.textContent = usualHint; return; }
-    view.component.setTriggerValue("act", { acts: view.pending });
+    if (!view.kept.pending.length) { hint.textContent = usualHint; return; }
+    if (!root.isConnected) return;  // the view that took its place sends what is left
+    view.component.setTriggerValue("act", { acts: view.kept.pending });
     resendTimer = setTimeout(() => { hint.textContent = "No answer yet, sending again ..."; flush(); }, 4000);
   };
   const send = (act) => {
-    view.number += 1;
-    view.pending = [...view.pending, { number: view.number, ...act }];
+    view.kept.number += 1;
+    view.kept.pending = [...view.kept.pending, { number: view.kept.number, ...act }];
     flush();
   };
   const acknowledge = (number) => {
-    view.number = Math.max(view.number, number);
-    const left = view.pending.filter((act) => act.number > number);
-    if (left.length === view.pending.length) return;
-    view.pending = left;
+    view.kept.number = Math.max(view.kept.number, number);
+    const left = view.kept.pending.filter((act) => act.number > number);
+    if (left.length === view.kept.pending.length) return;
+    view.kept.pending = left;
     if (left.length) flush(); else { clearTimeout(resendTimer); hint.textContent = usualHint; }
   };
   const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
@@ -164,6 +166,8 @@ function createView(root) {
   };
   for (const [key, op] of Object.entries(OPS)) keys[key] = () => act(op);
 
+  root.onfocus = () => { view.kept.hasFocus = true; };
+  root.onblur = () => setTimeout(() => { if (root.isConnected) view.kept.hasFocus = false; }, 50);
   root.onkeydown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "INPUT") return;
     const known = keys[event.key];
@@ -216,8 +220,12 @@ function createView(root) {
     badges.replaceChildren(...item.badges.map(([kind, text]) => element("span", `badge ${kind}`, text)));
   };
   view.show = (data) => {
+    const isNew = !view.data;
     view.data = data;
+    view.kept = ((window.__whetstoneGalleries ||= {})[data.owner] ||= view.kept);
     acknowledge(data.acted);
+    if (isNew && view.kept.pending.length) flush();
+    if (isNew && view.kept.hasFocus && document.activeElement === document.body) root.focus({ preventScroll: true });
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
     const ids = data.items.map((item) => item.id);
     if (ids.join("\n") !== view.ids.join("\n")) {

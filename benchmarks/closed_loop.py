@@ -42,9 +42,9 @@ WHO = "scripted reviewer"
 NO_DECISIONS = "none"
 
 
-def copy_of(path: Path, run: str | None) -> Project:
+def copy_of(path: Path, run: str | None, ending: str = "closed-loop") -> Project:
     """The project's copy, made once: data and the run to look at, without its decisions, other runs and studies."""
-    target = path.parent / f"{path.name}-closed-loop"
+    target = path.parent / f"{path.name}-{ending}"
     if not target.exists():
         names = ("runs", "studies", "studies_*", "exports", "reviews", "ledger.sqlite*", "decisions.parquet")
         shutil.copytree(path, target, ignore=shutil.ignore_patterns(*names))

@@ -261,7 +261,7 @@ def test_a_button_lets_go_of_the_marks_as_a_key_does(home, pets):
 def test_marks_of_another_selection_do_not_count(home, pets):
     app = explore(home)
     assert app.button(key="explore.do.exclude").disabled, "nothing is decided on everything by accident"
-    assert "Mark samples to decide on them" in views.texts(app)
+    assert "Mark samples to decide on them" in app.button(key="explore.do.exclude").help
     mark(app, ["train-00001"])
     assert "Exclude 1" in views.texts(app)
     lasso(app)

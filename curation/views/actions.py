@@ -112,6 +112,11 @@ def take_changed() -> bool:
     return bool(st.session_state.pop(_CHANGED_KEY, False))
 
 
+def is_changed() -> bool:
+    """Whether a page is about to be redrawn for a decision of this session."""
+    return bool(st.session_state.get(_CHANGED_KEY, False))
+
+
 # -- notices
 
 

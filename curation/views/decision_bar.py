@@ -16,6 +16,8 @@ from curation.views.selected import PAGE_OF_KEY, Selection
 
 PENDING_KEY = "explore.pending"
 WHY_KEY = "explore.why"
+NOBODY = "Mark samples to decide on them, or lasso or filter to decide on many at once."
+"""In a hint and not on the page, where it would move the pictures as the first is clicked."""
 _MARKED_IN_KEY = "explore.marked_in"
 
 
@@ -61,8 +63,6 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
             _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
         _relabel(project, target, decide, revision)
         _aside(project, target, decide, revision)
-    if not on_offer:
-        st.caption("Mark samples to decide on them, or lasso or filter to decide on many at once.")
     _confirmation(selection, target, decide, revision)
 
 
@@ -73,7 +73,7 @@ def _button(text: str, op: str, target: Targets, decide: Decide, revision: int, 
     args = (op, target.num, label, revision) if target.num > actions.CONFIRM_ABOVE else (op, target.ids, label)
     st.button(text, key=key or f"explore.do.{op}", disabled=is_off or not target.num,
               on_click=_ask if target.num > actions.CONFIRM_ABOVE else decide, args=args,
-              help=f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
+              help=NOBODY if not target.num else f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
 
 
 def _relabel(project: Project, target: Targets, decide: Decide, revision: int) -> None:

@@ -41,7 +41,8 @@ def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None],
     pages too. size: width of a card in pixels, at least. focus: takes the keyboard, at that sample, whenever its number
     grows. is_compact: without hint and keys button.
     """
-    done_key = f"{key}.acted"
+    owner = f"{key}/{project.path}"
+    done_key = f"{owner}/acted"
 
     def acted() -> None:
         for number, act in acts_of(st.session_state[key].get("act")):
@@ -54,7 +55,7 @@ def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None],
         data={"items": items(project, rows, value_column, size), "size": size, "classes": list(project.classes),
               "token": token, "colours": {**ROLE_COLOURS, "none": NO_VALUE_COLOUR}, "has_previous": has_previous,
               "has_next": has_next, "focus": list(focus) if focus else None, "is_compact": is_compact,
-              "acted": st.session_state.get(done_key, 0)})
+              "acted": st.session_state.get(done_key, 0), "owner": owner})
     marked = result.get("marked")
     return [str(i) for i in marked.get("ids", [])] if marked and marked.get("token") == token else []
 

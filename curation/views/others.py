@@ -23,6 +23,8 @@ def watch() -> None:
 
 def look(project: Project) -> None:
     """One look; redraws the page where the ledger has grown since it was drawn."""
+    if actions.is_changed():
+        return  # the page is being redrawn, and sees the rest as well
     path, seen = st.session_state.get(_SEEN_KEY, ("", 0))
     ledger = project.ledger()
     if path != str(project.path) or ledger.revision <= seen:

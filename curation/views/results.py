@@ -32,10 +32,13 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     table = state.sample_table_cached(project, run)
     view = f"explore: {selection.words}"
 
-    def decide(op: str, ids: Callable[[], list[str]], label: str | None = None) -> None:
+    def take(op: str, ids: list[str], label: str | None) -> bool:
         st.session_state.pop(PENDING_KEY, None)
-        if actions.take(project, op, ids(), label=label, view=view, run=run.name if run else "",
-                        why=str(st.session_state.get(WHY_KEY) or "")):
+        return actions.take(project, op, ids, label=label, view=view, run=run.name if run else "",
+                            why=str(st.session_state.get(WHY_KEY) or ""))
+
+    def decide(op: str, ids: Callable[[], list[str]], label: str | None = None) -> None:
+        if take(op, ids(), label):
             st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
     def acted(act: Act) -> None:
@@ -48,7 +51,7 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         elif act.op == "redo":
             actions.redo(project)
         else:
-            decide(act.op, lambda: list(act.ids), act.label)
+            take(act.op, list(act.ids), act.label)
 
     actions.show_notices()
     panel = st.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",
@@ -57,7 +60,8 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         st.info("No sample passes. Widen a filter, or draw the lasso elsewhere.", icon=":material/filter_alt_off:")
         return
     bar = st.container(key="explore_bar")
-    # A decision lets go of the marks, from a button as from a key: the next one must not fall on these samples again.
+    # A decision lets go of the marks: the next one must not fall on these samples again. A key has done so by itself,
+    # and who goes on marking must not lose the next marks when the page catches up.
     marks_token = f"{selection.token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}"
     if panel == "Gallery":
         marked = _gallery(project, table, selection, acted, marks_token)
