@@ -49,7 +49,7 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
     if not pd.isna(quality):
         suggested, current = text_of(row.get("suggested_label")), text_of(row.get("current_label"))
         doubt = f"; held-out predictions name {suggested} instead" if suggested and suggested != current else ""
-        found.append(f"Label quality {quality:.2f} from {int(row.get('heldout_epochs') or 0)} held-out epochs "
+        found.append(f"Label quality {quality:.2f} from {_epochs(int(row.get('heldout_epochs') or 0))} "
                      f"(0 bad, 1 good){doubt}.")
     found += _since(row, role, pin_then, excluded_then)
     return found
@@ -102,3 +102,7 @@ def _since(row: dict[Any, Any], role: str, pin_then: str, excluded_then: bool) -
 
 def _side(pin: str) -> str:
     return "training" if pin == "train" else pin
+
+
+def _epochs(num: int) -> str:
+    return f"{num} held-out epoch{'s' * (num != 1)}"
