@@ -148,8 +148,8 @@ class RunConfig:
     momentum: float = setting(0.9, "Momentum of the classifier's SGD.", low=0.0, high=0.9999)
     weight_decay: float = setting(5e-4, "Weight decay of the classifier.", low=0.0, high=1.0)
     folds: int | None = setting(
-        None, "Folds of the cross-fitted first training of lrw_easy, lrw_hard and rho. None: 3, for rho 2.", low=2,
-        high=20)
+        None, "Folds of the cross-fitted first training of lrw_easy, lrw_hard, rho and kfold. None: 3, for rho 2, for "
+        "kfold 5.", low=2, high=20)
     rho_fraction: float = setting(
         0.1, "RHO-loss: share of a step's candidates that it trains on; the candidates are batch_size / rho_fraction.",
         unit="fraction", low=0.001, high=1.0)
@@ -207,8 +207,14 @@ class RunConfig:
 
     @property
     def num_folds(self) -> int:
-        """Folds of cross-fitting: two halves for rho, as its authors have it, and three for rankings."""
-        return self.folds or (2 if self.weight_source == "rho" else 3)
+        """Folds of cross-fitting: two halves for rho, as its authors have it, three for rankings, five for audits."""
+        return self.folds or METHODS[self.method].folds or 3
+
+    @property
+    def is_cross_fitted(self) -> bool:
+        """Whether a first, cross-fitted plain training comes before."""
+        own = METHODS[self.method]
+        return self.validation_source in ("easy", "hard") or (own.validation == "none" and own.folds is not None)
 
     @property
     def first_finish_epoch(self) -> int:

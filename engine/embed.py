@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from engine import ranks
+from engine import crossfit, ranks, roles
 from engine.rundir import RunDir
 from engine.streams import stream
 from engine.trainer import Trainer
@@ -33,7 +33,8 @@ PLACED_AT_ONCE = 20_000
 
 
 def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
-    """Write embedding.parquet and neighbours.npz of all training samples, excluded ones too. on_message may raise."""
+    """Write embedding.parquet, neighbours.npz and cross_fitted.npy of all training samples, excluded ones too.
+    on_message may raise."""
     data, method = trainer.data, trainer.config.embedding
     if method == "none":
         return
@@ -44,11 +45,16 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),
                                  "nearest neighbours", on_message)
     seed = int(stream(trainer.config.seed, "init").integers(2**31))
+    folds_N = roles.rotation_groups(data.num_train, crossfit.NUM_FOLDS, stream(trainer.config.seed, "heads"))
+    probs_NC = _waited(lambda: crossfit.out_of_fold_probabilities(
+        torch.from_numpy(features_ND), data.train_labels, trainer.active, data.num_classes, folds_N),
+        "out-of-fold predictions", on_message)
     xy, used = project(features_ND, method, seed, on_message)
     if used != method:
         run.log(f"map made by {used}: {method} is not installed or the data is too small for it")
     elif method == "umap" and len(features_ND) > MAX_FITTED:
         run.log(f"map: UMAP placed {MAX_FITTED:,} of {len(features_ND):,} samples, the rest lies among its neighbours")
+    run.write_probabilities(probs_NC, "cross_fitted")
     run.write_embedding(data.sample_ids[data.train_idx], xy.astype(np.float32), indices, distances,
                         principal_components(features_ND))
 

@@ -11,6 +11,8 @@ class Method:
     weights: str
     title: str
     help: str
+    folds: int | None = None
+    """Folds of a first, cross-fitted plain training; None: there is none."""
 
 
 METHODS: dict[str, Method] = {
@@ -31,11 +33,13 @@ METHODS: dict[str, Method] = {
         validation="easy", weights="features", title="LRW-Easy (train twice)",
         help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
              "easiest of each class.",
+        folds=3,
     ),
     "lrw_hard": Method(
         validation="hard", weights="features", title="LRW-Hard (train twice)",
         help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
              "hardest of each class. Under label noise the hardest are mostly mislabeled: keep the guard on.",
+        folds=3,
     ),
     "meta_weight_net": Method(
         validation="random", weights="loss", title="Meta-Weight-Net",
@@ -47,6 +51,13 @@ METHODS: dict[str, Method] = {
         validation="none", weights="rho", title="RHO-loss",
         help="First plain training on each half gives every sample the loss of a model that has not seen it; then each "
              "step trains on those of a large batch whose loss exceeds it most (Mindermann et al. 2022).",
+        folds=2,
+    ),
+    "kfold": Method(
+        validation="none", weights="uniform", title="K-fold (plain training)",
+        help="First plain training on all folds but one, for each fold, gives every sample out-of-fold predictions, "
+             "whose label quality an audit can be held against; then plain training on all. Costs as many trainings.",
+        folds=5,
     ),
     "fsr": Method(
         validation="proxy", weights="online", title="Fast Sample Reweighting",

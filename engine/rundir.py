@@ -6,6 +6,7 @@
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
     probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
+    cross_fitted.npy     (N, C) float16 probabilities by a head that did not see the sample's label (engine.crossfit)
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
     embedding.parquet    sample_id, x, y, pca_x, pca_y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
@@ -18,19 +19,17 @@ Every file but log.txt and metrics.jsonl is written under a temporary name and r
 """
 
 import json
-import math
-import os
 import re
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine.processes import is_same_process
+from engine.workdir import WorkDir as WorkDir
+from engine.workdir import without_nan as without_nan
+from engine.workdir import write_atomic as write_atomic
 
 ROLES = ("train", "validation", "excluded")
 """Role names; a history record holds the position in this tuple."""
@@ -40,6 +39,8 @@ SIGNAL_COLUMNS = (
     "sample_id", "role", "p_train", "route_share", "weight", "margin", "heldout_margin", "heldout_epochs", "aum",
     "label_quality", "suggested_label", "predicted_label", "loss", "forgetting", "why",
 )
+PROBABILITIES = ("probabilities", "cross_fitted")
+"""Names of the two arrays of probabilities, mean held-out and cross-fitted."""
 HISTORY_DTYPE = np.dtype([("margin", "<f2"), ("p_train", "<f2"), ("weight", "<f2"), ("role", "u1"), ("routed", "u1")])
 """One sample in one epoch, 8 bytes. margin in [-1, 1]; p_train in [0, 1], NaN without a splitter, of pinned
 samples as the splitter alone has it (runs of older code: 0 or 1; NaN while a run finishes); weight >= 0, NaN
@@ -59,75 +60,6 @@ def check_name(name: str) -> str:
         raise RunDirError("a name must be 1 to 64 letters, digits, '-', '_' or '.', and start with a letter or digit; "
                           f"got {name!r}")
     return name
-
-
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        write(temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def without_nan(value: Any) -> Any:
-    """The same JSON value with null for every number that is not finite."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-class WorkDir:
-    """The folder of a run or a study: status.json, a request to cancel, JSON files. Holds a path and nothing else, so
-    it may be made anew at any time."""
-
-    error: ClassVar[type[ValueError]]
-    """What reading a damaged file raises."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    def write_status(self, **values: Any) -> None:
-        self.write_json(self.path / "status.json", values)
-
-    def read_status(self) -> dict[str, Any]:
-        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
-        status = self.read_json(self.path / "status.json") or {"state": "queued"}
-        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
-        return status
-
-    def request_cancel(self) -> None:
-        (self.path / "cancel").touch()
-
-    def clear_cancel(self) -> None:
-        (self.path / "cancel").unlink(missing_ok=True)
-
-    def is_cancel_requested(self) -> bool:
-        return (self.path / "cancel").exists()
-
-    def write_json(self, path: Path, values: dict[str, Any]) -> None:
-        text = json.dumps(without_nan(values), indent=2, allow_nan=False)
-        write_atomic(path, lambda p: p.write_text(text))
-
-    def read_json(self, path: Path) -> dict[str, Any] | None:
-        """A JSON file's object, None where there is no such file. Raises self.error if it is damaged."""
-        try:
-            values: dict[str, Any] = json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        except json.JSONDecodeError as error:
-            raise self.error(f"{path} must be JSON; {error}; it was damaged from outside") from error
-        return values
 
 
 class RunDir(WorkDir):
@@ -198,15 +130,20 @@ class RunDir(WorkDir):
             raise RunDirError(f"run {self.name} has no signals yet; they appear when its first epoch ends")
         return pd.read_parquet(self.signals_path)
 
-    def write_probabilities(self, probs_NC: np.ndarray) -> None:
-        """probs_NC: mean held-out probabilities in the order of signals.parquet; NaN rows where there are none."""
-        self._write_array(self.path / "probabilities.npy", probs_NC.astype(np.float16))
+    def write_probabilities(self, probs_NC: np.ndarray, name: str = "probabilities") -> None:
+        """probs_NC: of one of PROBABILITIES, in the order of signals.parquet; NaN rows where there are none."""
+        self._write_array(self.path / f"{name}.npy", probs_NC.astype(np.float16))
+
+    def open_probabilities(self, name: str = "probabilities") -> np.ndarray | None:
+        """(N, C) float16 of one of PROBABILITIES, read from disk as far as it is used; None where there are none."""
+        path = self.path / f"{name}.npy"
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 
     def read_probabilities(self, row: int) -> np.ndarray | None:
-        """(C,) float32 of one row of signals.parquet, reading that row alone; None where there are none."""
-        path = self.path / "probabilities.npy"
-        kept = np.load(path, mmap_mode="r") if path.exists() else np.empty((0, 0))
-        return kept[row].astype(np.float32) if row < len(kept) and np.isfinite(kept[row]).all() else None
+        """Held-out probabilities (C,) float32 of one row of signals.parquet; None where there are none."""
+        kept = self.open_probabilities()
+        is_known = kept is not None and row < len(kept) and bool(np.isfinite(kept[row]).all())
+        return kept[row].astype(np.float32) if kept is not None and is_known else None
 
     def write_history(self, epoch: int, records: np.ndarray) -> None:
         """records: (N,) of HISTORY_DTYPE, in the order of signals.parquet. epoch counts from 1."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 STREAMS = {name: i for i, name in enumerate(
-    ("init", "rotation", "split", "order", "augment", "validation", "splitter", "folds", "proxy"))}
+    ("init", "rotation", "split", "order", "augment", "validation", "splitter", "folds", "proxy", "heads"))}
 
 
 def stream(seed: int, name: str, *counters: int) -> np.random.Generator:

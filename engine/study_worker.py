@@ -119,7 +119,7 @@ class Worker:
     def _probabilities(self, task: Task, config: RunConfig, data: Dataset,
                        tick: Say) -> tuple[np.ndarray | None, float]:
         """(cross-fitted probabilities (N, C), seconds that they took whoever made them); (None, 0) where not needed."""
-        if config.validation_source not in ("easy", "hard") and config.weight_source != "rho":
+        if not config.is_cross_fitted:
             return None, 0.0
         path = self.study.path / "rankings" / f"{ranking_key(task, config)}.npz"
         with _turn(path.with_suffix(".lock"), tick):

@@ -183,7 +183,7 @@ def _refuse_ranks(config: RunConfig) -> None:
     """Raise ConfigError for what several processes cannot do together."""
     if ranks.size() == 1:
         return
-    if config.validation_source in ("easy", "hard", "proxy") or config.weight_source in ("rho", "online"):
+    if config.is_cross_fitted or config.validation_source == "proxy" or config.weight_source == "online":
         raise ConfigError(f"several processes train methods of one training and no proxy buffer; got {config.method}; "
                           "start it without torchrun")
     if config.is_compiled:
@@ -214,7 +214,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
     keep_freed_memory()
-    if config.validation_source in ("easy", "hard") or config.weight_source == "rho":
+    if config.is_cross_fitted:
         assert isinstance(status, Status), "methods that train twice do not run on several ranks"
         margins_N, probs_NC = rank_samples(config, data, run, status)
         trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))

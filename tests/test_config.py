@@ -136,11 +136,12 @@ def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
 
 
 def test_methods_are_combinations_of_sources() -> None:
-    assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho", "fsr"}
+    assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho", "fsr",
+                            "kfold"}
     for method in METHODS.values():
         assert method.validation in VALIDATION_SOURCES and method.weights in WEIGHT_SOURCES
         assert method.title and method.help.endswith(".")
-    assert len({(m.validation, m.weights) for m in METHODS.values()}) == len(METHODS)
+    assert len({(m.validation, m.weights, m.folds) for m in METHODS.values()}) == len(METHODS)
 
 
 def test_validation_can_be_overridden_and_without_it_weights_are_uniform() -> None:
@@ -156,6 +157,13 @@ def test_validation_can_be_overridden_and_without_it_weights_are_uniform() -> No
 def test_rho_cross_fits_on_halves_unless_told_otherwise() -> None:
     assert [RunConfig(method=m).num_folds for m in ("rho", "lrw_easy", "lrw_hard")] == [2, 3, 3]
     assert RunConfig(method="rho", folds=5).num_folds == 5
+
+
+def test_who_trains_cross_fitted_first() -> None:
+    firsts = {name for name in METHODS if RunConfig(method=name).is_cross_fitted}
+    assert firsts == {"lrw_easy", "lrw_hard", "rho", "kfold"} and RunConfig(method="kfold").num_folds == 5
+    assert not RunConfig(method="lrw_hard", validation="clean").is_cross_fitted
+    assert RunConfig(validation="hard").is_cross_fitted and not RunConfig(folds=4).is_cross_fitted
 
 
 @pytest.mark.parametrize(("fraction", "epochs", "expected"), [(0.25, 20, 5), (0.25, 2, 1), (0.0, 20, 0), (1.0, 3, 3)])

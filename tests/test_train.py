@@ -17,8 +17,10 @@ import pytest
 from engine import checkpoint
 from engine import train as engine_train
 from engine.config import METHODS, ConfigError, RunConfig
-from engine.manifest import DECISIONS_NAME, ManifestError, read_info, read_manifest
+from engine.data import load_dataset
+from engine.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
 from engine.prediction import NonFiniteError
+from engine.ranking import cross_fitted_probabilities
 from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.train import embed_again, resume, train
 from engine.trainer import Trainer
@@ -246,17 +248,28 @@ def test_a_run_that_never_leaves_warmup_says_so(project):
     assert (signals["role"] == "validation").sum() == 6
 
 
-@pytest.mark.parametrize("method", ["molere", "lrw_random", "lrw_hard", "rho", "fsr"])
+@pytest.mark.parametrize("method", ["molere", "lrw_random", "lrw_hard", "rho", "fsr", "kfold"])
 def test_two_samples_are_enough_for_every_method_and_one_is_not_for_ranking(tmp_path, method):
     pair = make_project(tmp_path / "pair", num_train=2, num_clean=0, num_test=0, size=8)
     run = train(config_of(method=method, epochs=2), pair, "first")
     assert run.read_status()["state"] == "done" and len(run.read_embedding()) == 2 and run.read_predictions().empty
     decide(pair, sample_id=["train-00000"], pin=[None], excluded=[True], label=[None])
-    if method in ("lrw_hard", "rho"):
+    if method in ("lrw_hard", "rho", "kfold"):
         with pytest.raises(ManifestError, match="leaves none of 1 usable samples"):
             train(config_of(method=method, epochs=2), pair, "second")
     else:
         train(config_of(method=method, epochs=2), pair, "second")
+
+
+def test_kfold_judges_labels_by_out_of_fold_predictions_alone(project):
+    config = config_of(method="kfold", epochs=2, folds=3)
+    run = train(config, project, "folds")
+    data = load_dataset(project, read_decisions(run.decisions_path), config.image_size, lambda *_: None)
+    expected = cross_fitted_probabilities(config, data, lambda *_: None)
+    quality = run.read_signals()["label_quality"].to_numpy()
+    np.testing.assert_allclose(quality, expected[np.arange(len(quality)), data.train_labels], atol=1e-6)
+    assert (run.read_signals()["heldout_epochs"] == 1).all()
+    assert np.isfinite(run.open_probabilities("cross_fitted")).all()
 
 
 @pytest.mark.slow

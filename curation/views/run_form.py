@@ -42,11 +42,12 @@ OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cro
 """Options too long for their widget, in the words of their setting's help."""
 _NEEDS = {
     "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
-    "folds": ("easy", "hard", "rho"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
+    "folds": ("easy", "hard", "rho", "kfold"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
     "select_best": HELDOUT_SOURCES, "rho_fraction": ("rho",),
     "class_balance": ("uniform", "features", "loss"), "proxy_fraction": ("proxy",), "proxy_value": ("proxy",),
 }
-"""Where a setting does something only for some sources of validation samples or of weights: hidden for the others."""
+"""Where a setting does something only for some methods, sources of validation samples or of weights: hidden for the
+others."""
 KEY = "new_run."
 OWN = "the method's own"
 
@@ -66,7 +67,7 @@ def _form(project: Project, on_started: Any) -> None:
     source = METHODS[method].validation if override == OWN else override
     values: dict[str, Any] = {"method": method}
     by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
-    sources = {source, METHODS[method].weights}
+    sources = {method, source, METHODS[method].weights}
     shown = [name for name in by_name if name != "method" and (name not in _NEEDS or sources & set(_NEEDS[name]))]
     with st.grid(min_column_width=136):
         for name in (name for name in MAIN if name in shown):

@@ -1,0 +1,80 @@
+"""Out-of-fold predictions of a linear head on final features: what everybody else's labels say of a sample.
+
+Linear discriminant analysis (Gaussian classes of one covariance: Hastie, Tibshirani, Friedman, The Elements of
+Statistical Learning, section 4.3) is a fit of sums, so leaving a fold out is a subtraction and costs no training. The
+features did see the sample's own label while they were learned; the head that judges it did not. N samples, D features,
+C classes, K folds.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NUM_FOLDS = 5
+SHRINKAGE = 0.01
+"""Share of the identity in the covariance of standardised features, so that it can be inverted."""
+ROWS_AT_ONCE = 65_536
+
+
+def out_of_fold_probabilities(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray, num_classes: int,
+                              folds_N: np.ndarray) -> np.ndarray:
+    """Probabilities (N, C) float32 of each sample by the head of all used samples outside its fold.
+
+    features_ND: float, finite. labels_N: int codes; is_used_N: bool, whose labels count (all are predicted); folds_N:
+    int, 0 to K - 1. A class without a used sample outside the fold has probability 0; NaN where none has.
+    """
+    mean_D, scale_D = features_ND.mean(0), features_ND.std(0, correction=0).clamp(min=1e-6)
+    probs_NC = np.full((len(features_ND), num_classes), np.nan, dtype=np.float32)
+    num_folds = int(folds_N.max(initial=-1)) + 1
+    parts = [_Sums(features_ND.shape[1], num_classes) for _ in range(num_folds)]
+    for fold, sums in enumerate(parts):
+        rows = np.flatnonzero((folds_N == fold) & is_used_N)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            block = rows[start:start + ROWS_AT_ONCE]
+            sums.add((features_ND[torch.from_numpy(block)] - mean_D) / scale_D, torch.from_numpy(labels_N[block]))
+    for fold in range(num_folds):
+        head = _head(_Sums.total([sums for i, sums in enumerate(parts) if i != fold]))
+        rows = np.flatnonzero(folds_N == fold)
+        for start in range(0, len(rows) if head else 0, ROWS_AT_ONCE):
+            assert head is not None
+            block = rows[start:start + ROWS_AT_ONCE]
+            logits = ((features_ND[torch.from_numpy(block)] - mean_D) / scale_D).double() @ head[0] + head[1]
+            probs_NC[block] = torch.softmax(logits, 1).float().numpy()
+    return probs_NC
+
+
+class _Sums:
+    """Counts (C,), sums (C, D) and second moments (D, D) of standardised features, float64 on the CPU."""
+
+    def __init__(self, num_features: int, num_classes: int) -> None:
+        self.counts_C = torch.zeros(num_classes, dtype=torch.float64)
+        self.sums_CD = torch.zeros(num_classes, num_features, dtype=torch.float64)
+        self.moments_DD = torch.zeros(num_features, num_features, dtype=torch.float64)
+
+    def add(self, x_BD: Tensor, labels_B: Tensor) -> None:
+        self.counts_C += torch.bincount(labels_B, minlength=len(self.counts_C))
+        self.sums_CD.index_add_(0, labels_B, x_BD.double())
+        self.moments_DD += (x_BD.T @ x_BD).double()
+
+    @classmethod
+    def total(cls, parts: list["_Sums"]) -> "_Sums":
+        found = cls(parts[0].sums_CD.shape[1] if parts else 0, len(parts[0].counts_C) if parts else 0)
+        for part in parts:
+            found.counts_C += part.counts_C
+            found.sums_CD += part.sums_CD
+            found.moments_DD += part.moments_DD
+        return found
+
+
+def _head(sums: _Sums) -> tuple[Tensor, Tensor] | None:
+    """(D, C) and (C,) of the discriminant's logits; None without a sample."""
+    num = float(sums.counts_C.sum())
+    if not num:
+        return None
+    means_CD = sums.sums_CD / sums.counts_C.clamp(min=1.0)[:, None]
+    within_DD = (sums.moments_DD - means_CD.T @ (sums.counts_C[:, None] * means_CD)) / num
+    num_features = len(within_DD)
+    level = within_DD.diagonal().mean().clamp(min=1e-12)
+    shrunk_DD = (1.0 - SHRINKAGE) * within_DD + SHRINKAGE * level * torch.eye(num_features, dtype=torch.float64)
+    coefficients_DC = torch.linalg.solve(shrunk_DD, means_CD.T)
+    return coefficients_DC, torch.log(sums.counts_C / num) - 0.5 * (means_CD * coefficients_DC.T).sum(1)

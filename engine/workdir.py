@@ -1,0 +1,80 @@
+"""The folder of a run or a study: atomic writes, JSON, status.json, a request to cancel. Knows no other file."""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from engine.processes import is_same_process
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def without_nan(value: Any) -> Any:
+    """The same JSON value with null for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class WorkDir:
+    """The folder of a run or a study: status.json, a request to cancel, JSON files. Holds a path and nothing else, so
+    it may be made anew at any time."""
+
+    error: ClassVar[type[ValueError]]
+    """What reading a damaged file raises."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def write_status(self, **values: Any) -> None:
+        self.write_json(self.path / "status.json", values)
+
+    def read_status(self) -> dict[str, Any]:
+        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
+        status = self.read_json(self.path / "status.json") or {"state": "queued"}
+        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
+        return status
+
+    def request_cancel(self) -> None:
+        (self.path / "cancel").touch()
+
+    def clear_cancel(self) -> None:
+        (self.path / "cancel").unlink(missing_ok=True)
+
+    def is_cancel_requested(self) -> bool:
+        return (self.path / "cancel").exists()
+
+    def write_json(self, path: Path, values: dict[str, Any]) -> None:
+        text = json.dumps(without_nan(values), indent=2, allow_nan=False)
+        write_atomic(path, lambda p: p.write_text(text))
+
+    def read_json(self, path: Path) -> dict[str, Any] | None:
+        """A JSON file's object, None where there is no such file. Raises self.error if it is damaged."""
+        try:
+            values: dict[str, Any] = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except json.JSONDecodeError as error:
+            raise self.error(f"{path} must be JSON; {error}; it was damaged from outside") from error
+        return values
