@@ -99,7 +99,7 @@ def export_(
     *,
     what: Annotated[str, typer.Option(help="; ".join(f"{what} as {form}: {kind.help}"
                                                      for (what, form), kind in EXPORTS.items()))] = "hard-validation",
-    form: Annotated[str, typer.Option("--format", help="imagefolder or table.")] = "table",
+    form: Annotated[str, typer.Option("--format", help="imagefolder, table or clothing1m.")] = "table",
     run: Annotated[str | None, typer.Option(help="Run to export from.")] = None,
     out: Annotated[Path | None, typer.Option(help="New or empty folder. Default: a new one in the project's exports.")
                    ] = None,

@@ -210,6 +210,26 @@ def test_corrections_say_who_corrected_and_leave_the_original_alone(project: Pro
     assert before == file_digest(tmp_path / "out" / "original_manifest.parquet")
 
 
+def test_the_parquet_holds_every_training_sample_with_the_corrected_label_beside_the_given_one(project: Project,
+                                                                                               tmp_path: Path) -> None:
+    rows = read_manifest(project.path).query("split == 'train'").reset_index(drop=True)
+    ledger = project.ledger()
+    ledger.relabel(["train-00001"], "bird", "ada", why="=1+1")
+    ledger.relabel(["train-00002"], rows["given_label"][2], "ada", why="confirmed")
+    ledger.exclude(["train-00000", "train-00001"], who="bob", why="blurred")
+    export(project, None, "corrected-labels", "table", tmp_path / "out")
+    found = pd.read_parquet(tmp_path / "out" / "corrected_labels.parquet")
+    assert list(found.columns) == ["sample_id", "path", "given_label", "corrected_label", "is_changed", "is_excluded",
+                                   "verdict", "num_reviewers", "who", "at", "why"]
+    for name in ("sample_id", "path", "given_label"):
+        assert found[name].tolist() == rows[name].tolist(), f"{name} as it came"
+    assert found["corrected_label"].tolist() == [rows["given_label"][0], "bird", *rows["given_label"][2:]]
+    assert np.flatnonzero(found["is_changed"]).tolist() == [1]
+    assert np.flatnonzero(found["is_excluded"]).tolist() == [0, 1]
+    assert found[["who", "why"]].values.tolist()[:3] == [["bob", "blurred"], ["ada", "=1+1"], ["ada", "confirmed"]]
+    assert found[["who", "at", "why", "verdict"]].iloc[3:].isna().all(axis=None) and (found["num_reviewers"] == 0).all()
+
+
 # -- cells
 
 
@@ -280,7 +300,7 @@ def test_default_targets_do_not_collide(project: Project, run: RunDir) -> None:
 
 @pytest.mark.parametrize(("what", "form", "has_run", "message"), [
     ("everything", "table", True, "one of corrected-labels, hard-validation; got 'everything'"),
-    ("hard-validation", "zip", True, "hard-validation is exported as imagefolder, table; got 'zip'"),
+    ("hard-validation", "zip", True, "hard-validation is exported as imagefolder, table, clothing1m; got 'zip'"),
     ("hard-validation", "table", False, "needs a run; none was given"),
     ("corrected-labels", "table", True, "there are none; relabel some first"),
 ])

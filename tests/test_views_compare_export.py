@@ -193,6 +193,8 @@ def test_class_names_stay_text_on_both_pages(home):
 @pytest.mark.parametrize(("chosen", "files"), [
     (("hard-validation", "imagefolder"), {"README.txt", "classes.csv", "validation/metadata.csv"}),
     (("hard-validation", "table"), {"README.txt", "hard_validation.csv", "hard_validation.parquet"}),
+    (("hard-validation", "clothing1m"), {"README.txt", "category_names_eng.txt", "curated_val_key_list.txt",
+                                         "curated_val_label_kv.txt"}),
 ])
 def test_the_curated_set_is_exported_and_its_files_are_listed(home, pets, chosen, files):
     app = views.start(home, "export")
@@ -207,7 +209,7 @@ def test_the_curated_set_is_exported_and_its_files_are_listed(home, pets, chosen
     listed = table_of(app, "file", "bytes")
     assert set(listed["file"]) == files and (listed["bytes"] > 0).all()
     assert {button.label for button in app.get("download_button")} == {
-        f"Download {name.rpartition('/')[2]}" for name in files if not name.endswith("txt")}
+        f"Download {name.rpartition('/')[2]}" for name in files if name not in ("README.txt", "category_names_eng.txt")}
     assert not any(path.name.endswith(".tmp") for path in (pets.path / "exports").iterdir())
 
 
@@ -231,6 +233,21 @@ def test_corrected_labels_need_a_relabel_and_no_run(home):
     press(views.rerun(app), "export.write")
     written = pd.read_csv(project.path / "exports" / "corrected-labels-table" / "corrected_labels.csv")
     assert written[["sample_id", "corrected_label", "why"]].iloc[0].tolist() == ["train-00000", "bird", "a beak"]
+
+
+def test_confirmed_labels_are_exported_as_clothing1m_files_without_any_being_changed(home):
+    project = Project.open(make_project(home / "pets"))
+    app = views.start(home, "export")
+    app.radio(key="export.what").set_value(("corrected-labels", "clothing1m"))
+    assert "confirmed, changed or left out" in views.texts(views.rerun(app))
+    project.ledger().relabel(["train-00000"], "cat", who="ada", why="as given")
+    project.ledger().exclude(["train-00001"], who="ada")
+    preview = table_of(views.rerun(app), "sample_id", "corrected_label", "is_excluded")
+    assert preview["sample_id"].tolist() == ["train-00000", "train-00001"]
+    press(app, "export.write")
+    folder = project.path / "exports" / "corrected-labels-clothing1m"
+    assert (folder / "corrected_label_kv.txt").read_text() == "train/00000.png 0\n"
+    assert (folder / "excluded_key_list.txt").read_text() == "train/00001.png\n"
 
 
 def test_an_export_never_leaves_its_folder(home, pets):

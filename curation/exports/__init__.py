@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation.exports.clothing1m import export_label_files, export_validation_list
 from curation.exports.corrections import export_corrections
 from curation.exports.imagefolder import export_imagefolder
 from curation.exports.staging import ExportError, ExportResult, Progress, check_free
@@ -32,9 +33,17 @@ EXPORTS: dict[tuple[str, str], Export] = {
     ("hard-validation", "table"): Export(
         write=export_table, needs_run=True, title="Hard validation set as a table",
         help="Parquet and CSV with every signal, decision and provenance column."),
+    ("hard-validation", "clothing1m"): Export(
+        write=export_validation_list, needs_run=True, title="Hard validation set as Clothing1M's files",
+        help="curated_val_key_list.txt and its labels as `key label`."),
     ("corrected-labels", "table"): Export(
         write=export_corrections, needs_run=False, title="Corrected labels",
-        help="corrected_labels.csv with who, when and why; the original manifest beside it, untouched."),
+        help="Parquet with a corrected label beside every given one, CSV of the changed ones with who, when and why; "
+             "the original manifest beside them, untouched."),
+    ("corrected-labels", "clothing1m"): Export(
+        write=export_label_files, needs_run=False, title="Corrected labels as Clothing1M's files",
+        help="corrected_label_kv.txt: the labels that people confirmed or changed; all_label_kv.txt and "
+             "corrected_train_key_list.txt to train on; keys left out."),
 }
 """(what, format) -> export."""
 

@@ -11,6 +11,7 @@ import streamlit as st
 from curation import jobs
 from curation.exports import EXPORTS, Export, ExportError, ExportResult, default_target, export
 from curation.exports.curated import DEFINITION, curated_validation
+from curation.exports.labels import decided_labels, with_labels
 from curation.project import Project
 from curation.views import state
 from curation.views.layout import side_by_side, style, table_height
@@ -21,6 +22,9 @@ MAX_DOWNLOAD_BYTES = 20_000_000
 _LAST_KEY = "export.last"
 _FIRST_COLUMNS = ("sample_id", "current_label", "given_label", "pin", "margin", "p_train", "label_quality", "weight",
                   "why")
+_CORRECTED = {"table": " Every label that a person changed, with who, when and why.",
+              "clothing1m": " Every label that a person confirmed or changed, and every sample left out."}
+"""What the rows of a preview are, by format."""
 
 
 def page() -> None:
@@ -39,7 +43,7 @@ def page() -> None:
                           link=("train", "Go to Train"))
         return
     try:
-        num_samples = _preview(project, run, chosen[0])
+        num_samples = _preview(project, run, *chosen)
     except ExportError as error:
         st.info(state.plain(error), icon=":material/info:")
         st.caption("Nothing to export yet. Decisions are taken in Explore.")
@@ -53,10 +57,10 @@ def page() -> None:
 # -- before
 
 
-def _preview(project: Project, run: RunDir | None, what: str) -> int:
+def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
     """Counts and first rows of what would be written; how many samples that is."""
     if what == "corrected-labels":
-        rows = _corrections(project)
+        rows = _corrections(project, form)
         labels = rows["corrected_label"]
     else:
         assert run is not None, "a curated set needs a run"
@@ -78,22 +82,27 @@ def _preview(project: Project, run: RunDir | None, what: str) -> int:
                      placeholder="")
         st.caption(f"The first {min(PREVIEW_ROWS, len(rows))} of {len(rows):,} rows." + (
             f" From run {state.plain(run.name)} under the decisions in force now." if what != "corrected-labels"
-            and run is not None else " Every label that a person changed, with who, when and why."))
+            and run is not None else _CORRECTED[form]))
         if what != "corrected-labels":
             with st.expander("What is in this set"):
                 st.markdown(DEFINITION.strip())
     return len(rows)
 
 
-def _corrections(project: Project) -> pd.DataFrame:
-    """Labels in force that differ from the given ones. Raises ExportError where there is none."""
-    given = state.sample_table_cached(project, None)[["sample_id", "given_label"]]
-    rows = given.merge(project.ledger().corrections(), on="sample_id", validate="one_to_one")
-    rows = rows.rename(columns={"label": "corrected_label"})
-    rows = rows[rows["given_label"].ne(rows["corrected_label"])]
+def _corrections(project: Project, form: str) -> pd.DataFrame:
+    """The rows about which the export says something of its own. Raises ExportError where there is none."""
+    decided = decided_labels(project)
+    table = state.sample_table_cached(project, None)
+    rows = with_labels(table.loc[table["sample_id"].isin(decided["sample_id"]), ["sample_id", "given_label"]], decided)
+    if form == "table":
+        rows = rows[rows["is_changed"]]
+        wanted = "those relabelled to another class; there are none; relabel some first"
+    else:
+        rows = rows[rows["is_known"] | rows["is_excluded"]]
+        wanted = "those that a person confirmed, changed or left out; there are none; review some samples first"
     if rows.empty:
-        raise ExportError("corrected labels are those relabelled to another class; there are none; relabel some first")
-    return rows
+        raise ExportError(f"corrected labels are {wanted}")
+    return rows.drop(columns="is_known")
 
 
 def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: Export) -> None:
@@ -153,7 +162,8 @@ def files_of(folder: Path) -> pd.DataFrame:
 
 def _downloads(folder: Path, files: pd.DataFrame) -> None:
     """Buttons for the tables that are small enough to pass through the browser."""
-    tables = files[files["file"].str.endswith((".csv", ".parquet")) & (files["bytes"] <= MAX_DOWNLOAD_BYTES)]
+    is_offered = files["file"].str.endswith((".csv", ".parquet", "_kv.txt", "_list.txt"))
+    tables = files[is_offered & (files["bytes"] <= MAX_DOWNLOAD_BYTES)]
     with st.container(horizontal=True):
         for name in tables["file"]:
             st.download_button(f"Download {name.rpartition('/')[2]}", (folder / name).read_bytes,

@@ -1,0 +1,61 @@
+"""What people know about the labels now: confirmed, changed or left out. Writes no file.
+
+A label is known where a relabel is in force (to the given label as well: that confirms it) or where the reviewers'
+verdicts agree that the given label is right. An excluded sample's label is not known, whatever was said before.
+"""
+
+import pandas as pd
+
+from curation.project import Project
+from engine.manifest import read_manifest
+
+DECIDED_COLUMNS = ("sample_id", "label", "is_known", "is_excluded", "verdict", "num_reviewers", "who", "at", "why")
+
+
+def decided_labels(project: Project) -> pd.DataFrame:
+    """One row a sample that somebody decided about, with DECIDED_COLUMNS.
+
+    label: the relabel in force, else null; verdict and num_reviewers: the last verdict in force and how many people
+    gave one (null and 0 without); who, at, why: of the relabel, else of the exclusion, else of the last verdict.
+    """
+    ledger = project.ledger()
+    relabels = ledger.corrections().set_index("sample_id")
+    state = ledger.state().set_index("sample_id")
+    excluded = state.loc[state["excluded"].to_numpy(dtype=bool), ["who", "at", "why"]]
+    verdicts = _verdicts(project)
+    ids = relabels.index.union(excluded.index).union(verdicts.index)
+    rows = pd.DataFrame({"label": relabels["label"].astype(object).reindex(ids)}, index=ids)
+    rows["is_excluded"] = ids.isin(excluded.index)
+    rows["is_known"] = ids.isin([*relabels.index, *verdicts.index[verdicts["is_confirmed"]]]) & ~rows["is_excluded"]
+    rows["verdict"] = verdicts["verdict"].reindex(ids)
+    rows["num_reviewers"] = verdicts["num_reviewers"].reindex(ids).fillna(0).astype(int)
+    for name in ("who", "at", "why"):
+        sources = [frame[name].astype(object).reindex(ids) for frame in (relabels, excluded, verdicts)]
+        rows[name] = sources[0].where(sources[0].notna(), sources[1]).where(
+            sources[0].notna() | sources[1].notna(), sources[2])
+    return rows.rename_axis("sample_id").reset_index()[list(DECIDED_COLUMNS)]
+
+
+def training_rows(project: Project) -> pd.DataFrame:
+    """sample_id, path (null where the manifest has none) and given_label of every training sample, in its order."""
+    rows = read_manifest(project.path, columns=("path",))
+    rows = rows[rows["split"] == "train"].reset_index(drop=True)
+    return rows.reindex(columns=["sample_id", "path", "given_label"])
+
+
+def with_labels(rows: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
+    """The rows with what was decided: corrected_label (in force: the relabel, else the given one) and is_changed
+    beside DECIDED_COLUMNS; given_label stays as it is. rows: at least sample_id and given_label."""
+    merged = rows.merge(decided, on="sample_id", how="left", validate="one_to_one")
+    for name in ("is_known", "is_excluded"):
+        merged[name] = merged[name].eq(True).to_numpy(dtype=bool)
+    merged["num_reviewers"] = merged["num_reviewers"].fillna(0).astype(int)
+    merged["corrected_label"] = merged["label"].where(merged["label"].notna(), merged["given_label"])
+    merged["is_changed"] = merged["corrected_label"].ne(merged["given_label"]).to_numpy(dtype=bool)
+    return merged.drop(columns="label")
+
+
+def _verdicts(project: Project) -> pd.DataFrame:
+    """verdict, num_reviewers, is_confirmed, who, at, why by sample_id, of the verdicts in force."""
+    return pd.DataFrame({"verdict": [], "num_reviewers": [], "is_confirmed": pd.Series(dtype=bool), "who": [],
+                         "at": [], "why": []}, index=pd.Index([], dtype=object))
