@@ -1,0 +1,90 @@
+"""What is reviewed next for an estimate: the stratum where one more review tells most, and the next in its order.
+
+Neyman's allocation, kept up to date: stratum h with n_h taken gains N_h^2 S_h^2 (1 / n_h - 1 / (n_h + 1)) of variance
+from one more, and the greatest gain goes first, which is the best allocation in whole numbers (Wright 2012). S_h comes
+from the working model's curve, not from the stratum's own few verdicts, so that a stratum's luck does not decide how
+long it is looked at. Draws nothing but places of a plan; judges nothing.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.strata import Plan
+from curation.audit.working_model import fit
+
+MIN_PER_STRATUM = 2
+FLOOR = 0.01
+"""Least share of wrong labels believed of a sample in an allocation, and of right ones: the model may be too sure."""
+
+
+def rows_of(plan: Plan, sample_ids: Collection[str]) -> np.ndarray:
+    """(n,) rows of the population; -1 for an id that is not in it."""
+    rows = np.flatnonzero(plan.population["sample_id"].isin(list(sample_ids)).to_numpy())
+    found = pd.Series(rows, index=plan.population["sample_id"].to_numpy()[rows])
+    placed: np.ndarray = found.reindex(list(sample_ids), fill_value=-1).to_numpy(dtype=np.int64)
+    return placed
+
+
+def known(plan: Plan, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows (n,) with a verdict, is_wrong (n,) float 0/1, rows (u,) of unsure ones); ids outside the plan are left out.
+
+    verdicts: sample_id, is_wrong (True, False, None: unsure), one row a sample.
+    """
+    rows = rows_of(plan, verdicts["sample_id"].tolist())
+    wrong = verdicts["is_wrong"].astype("boolean").astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
+    is_known = (rows >= 0) & ~np.isnan(wrong)
+    return rows[is_known], wrong[is_known], rows[(rows >= 0) & np.isnan(wrong)]
+
+
+def spreads(plan: Plan, expected: np.ndarray) -> np.ndarray:
+    """(H,) N_h S_h: what each stratum's variance is thought to be, from expected (N,) in [0, 1]."""
+    p = np.clip(expected, FLOOR, 1 - FLOOR)
+    variance = np.bincount(plan.population["stratum"], weights=p * (1 - p))
+    return np.sqrt(variance * plan.sizes)
+
+
+def next_strata(sizes: np.ndarray, num_taken: np.ndarray, spread: np.ndarray, num: int) -> np.ndarray:
+    """(<= num,) strata in the order of the next reviews, best first.
+
+    sizes, num_taken, spread: (H,) samples, reviews and N_h S_h of each stratum. The first MIN_PER_STRATUM of every
+    stratum come before all else; no stratum gives more than it has.
+    """
+    left = np.minimum(sizes - num_taken, num)
+    stratum = np.repeat(np.arange(len(sizes)), left)
+    turn = np.arange(left.sum()) - np.repeat(np.cumsum(left) - left, left) + num_taken[stratum]
+    with np.errstate(divide="ignore"):
+        gain = np.where(turn < MIN_PER_STRATUM, np.inf, spread[stratum] ** 2 / (turn * (turn + 1.0)))
+    order = np.lexsort((stratum, turn, -gain))
+    return stratum[order[:num]]
+
+
+def draw(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), num: int = 50) -> list[str]:
+    """The sample_ids to review next, at most num, each stratum's strictly in its random order.
+
+    verdicts: sample_id, is_wrong of all estimate reviews so far, unsure ones too; reserved: ids that somebody has in
+    hand. The strata are mixed at random, the same for the same state, so that the order tells a reviewer nothing.
+    """
+    rows, wrong, unsure = known(plan, verdicts)
+    in_hand = rows_of(plan, reserved)
+    taken = np.unique(np.concatenate([rows, unsure, in_hand[in_hand >= 0]]))
+    stratum = plan.population["stratum"].to_numpy()
+    model = fit(plan.population["p_wrong"].to_numpy(), plan.population["given"].to_numpy(), rows, wrong)
+    chosen = next_strata(plan.sizes, np.bincount(stratum[taken], minlength=plan.num_strata),
+                         spreads(plan, model.expected), num)
+    np.random.default_rng((plan.seed, len(taken))).shuffle(chosen)
+    return list(plan.population["sample_id"].to_numpy()[_next_rows(plan, taken, chosen)])
+
+
+def _next_rows(plan: Plan, taken: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(k,) rows: for each chosen stratum (k,) its next place that is not taken."""
+    stratum, place = plan.population["stratum"].to_numpy(), plan.population["place"].to_numpy()
+    is_free = np.ones(len(stratum), dtype=bool)
+    is_free[taken] = False
+    rows = np.empty(len(chosen), dtype=np.int64)
+    for h in np.unique(chosen):
+        free = np.flatnonzero(is_free & (stratum == h))
+        turns = np.flatnonzero(chosen == h)
+        rows[turns] = free[np.argsort(place[free])[:len(turns)]]
+    return rows

@@ -1,0 +1,152 @@
+"""How many samples of a population, or of a part of it, are so: an estimate from stratified reviews, with its interval.
+
+The estimate is what a working model expects of every sample, plus the reviews' mean difference from it, stratum by
+stratum, times the stratum's size. Any model does: a bad one costs width, not truth. Finite population: a stratum that
+has been reviewed to the end adds no variance. Knows nothing of labels (curation.audit.noise_rate): y is any 0 or 1.
+
+Interval: Wilson's, for as many reviews as a simple random sample of that variance would have had ("effective").
+Each stratum's variance leans on the model's by PRIOR_REVIEWS, lest three equal verdicts pass for certainty; strata
+without a review widen the interval by all they could hold.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation.audit.drawing import rows_of
+from curation.audit.strata import Plan
+from curation.audit.working_model import fit
+
+CONFIDENCE = 0.95
+PRIOR_REVIEWS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Total:
+    """An estimated number of samples, with the 95% interval; all in [0, num_population]."""
+
+    total: float
+    low: float
+    high: float
+    variance: float
+    """Of the total, in samples squared."""
+    effective: float
+    """Simple random reviews that the interval is as wide as; inf where all is known."""
+    t2: float
+    """Student's t squared of the interval."""
+    num_reviews: int
+    num_population: int
+    """Of the domain."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expected:
+    """What is known of a domain before any review, by stratum; all (H,)."""
+
+    sizes: np.ndarray
+    """Samples in the stratum, in the domain or not."""
+    sizes_in: np.ndarray
+    """Of these, in the domain."""
+    total: np.ndarray
+    """Sum of the working model's expectations m over the domain."""
+    noise: np.ndarray
+    """Sum of m (1 - m) over the domain."""
+
+
+def expect(stratum: np.ndarray, m: np.ndarray, domain: np.ndarray, num_domains: int) -> list[Expected]:
+    """stratum, m, domain: (N,), domain a code from 0 to num_domains - 1. One entry a domain."""
+    sizes = np.bincount(stratum)
+    shape = (len(sizes), num_domains)
+    cell = stratum.astype(np.int64) * num_domains + domain
+    counts, total, noise = (np.bincount(cell, weights=x, minlength=shape[0] * num_domains).reshape(shape)
+                            for x in (None, m, m * (1 - m)))
+    return [Expected(sizes=sizes, sizes_in=counts[:, d].astype(np.int64), total=total[:, d], noise=noise[:, d])
+            for d in range(num_domains)]
+
+
+def estimate_total(plan: Plan, sample_id: Sequence[str], y: np.ndarray, m: np.ndarray | None = None,
+                   domain: np.ndarray | None = None, *, is_calibrated: bool = False) -> Total:
+    """The number of samples of the domain for which y is 1.
+
+    sample_id, y: (n,) all samples of the plan that were drawn and judged, y 0 or 1; m: (N,) in [0, 1], what a model
+    expects of y for the whole population, bent to the reviews first unless is_calibrated, None: no model; domain: (N,)
+    bool, None: all. Ids outside the plan are left out. N in the order of plan.population.
+    """
+    rows = rows_of(plan, sample_id)
+    y = np.asarray(y, dtype=np.float64)[rows >= 0]
+    rows = rows[rows >= 0]
+    stratum = plan.population["stratum"].to_numpy()
+    domain = np.ones(len(stratum), dtype=bool) if domain is None else np.asarray(domain, dtype=bool)
+    is_in = domain[rows]
+    if is_calibrated and m is not None:
+        residual = y - m[rows]
+    else:
+        group = np.zeros(len(stratum), dtype=np.int64) if m is not None else stratum
+        model = fit(np.full(len(stratum), np.nan) if m is None else m, group, rows[is_in], y[is_in])
+        m, residual = model.expected, np.zeros(len(rows))
+        residual[is_in] = model.residual
+    return total_of(expect(stratum, m, domain, 2)[1], stratum[rows], y - m[rows], is_in, residual)
+
+
+def total_of(expected: Expected, h: np.ndarray, difference: np.ndarray, is_in: np.ndarray,
+             residual: np.ndarray) -> Total:
+    """h, difference, is_in, residual: (n,) of each review its stratum, y - m, whether it is of the domain, and y - m
+    as the variance should see it: m fitted without the help of that very review."""
+    sizes, sizes_in = expected.sizes, expected.sizes_in
+    taken, num_in = np.bincount(h, minlength=len(sizes)), np.bincount(h[is_in], minlength=len(sizes))
+    parts = expected.total + sizes * _mean(difference * is_in, h, taken)
+    spread = parts_variance(residual * is_in, h, sizes, taken, expected.noise / sizes)
+    variance, num_reviews, num_population = float(spread.sum()), int(is_in.sum()), int(sizes_in.sum())
+    is_blind = (taken == 0) & (sizes_in > 0)
+    num_blind = int(sizes_in[is_blind].sum())
+    total, seen = float(np.clip(parts.sum(), 0, num_population)), num_population - num_blind
+    if not seen:
+        return Total(total=total, low=0.0, high=float(num_population), variance=variance, effective=0.0, t2=0.0,
+                     num_reviews=num_reviews, num_population=num_population)
+    share = float(np.clip(parts[~is_blind].sum() / seen, 0, 1))
+    effective = _effective(share, float(expected.total[~is_blind].sum()) / seen, variance / seen ** 2, num_reviews)
+    t2 = _t_squared(spread, num_in)
+    low, high = wilson(share, np.array([effective]), t2)
+    return Total(total=total, low=min(float(low[0]) * seen, total), high=max(float(high[0]) * seen + num_blind, total),
+                 variance=variance, effective=effective, t2=t2, num_reviews=num_reviews,
+                 num_population=num_population)
+
+
+def parts_variance(residual: np.ndarray, h: np.ndarray, sizes: np.ndarray, taken: np.ndarray,
+                   noise: np.ndarray, prior: float = PRIOR_REVIEWS) -> np.ndarray:
+    """(H,) variance of each stratum's estimated total; 0 for strata reviewed to the end or not at all.
+
+    residual, h: (n,) and its stratum; noise: (H,) variance of a residual as the model has it. prior = 0 is the
+    textbook's unbiased estimate.
+    """
+    squares = np.bincount(h, weights=(residual - _mean(residual, h, taken)[h]) ** 2, minlength=len(sizes))
+    per_review = (squares + prior * noise) / np.maximum(taken - 1 + prior, 1e-9)
+    return np.where(taken > 0, sizes * (sizes - taken) * per_review / np.maximum(taken, 1), 0.0)
+
+
+def _mean(x: np.ndarray, h: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    means: np.ndarray = np.bincount(h, weights=x, minlength=len(taken)) / np.maximum(taken, 1)
+    return means
+
+
+def wilson(share: float, effective: np.ndarray, t2: float) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), each (k,) in [0, 1]: Wilson's interval of a share for each effective number of reviews (k,)."""
+    centre = (share + t2 / (2 * effective)) / (1 + t2 / effective)
+    half = np.sqrt(t2 * (share * (1 - share) / effective + t2 / (4 * effective ** 2))) / (1 + t2 / effective)
+    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+
+
+def _effective(share: float, expected: float, variance: float, num_reviews: int) -> float:
+    """Simple random reviews of that variance (of the share); `expected`, the model's share, keeps it off 0 and 1."""
+    kept = (num_reviews * share + PRIOR_REVIEWS * expected) / (num_reviews + PRIOR_REVIEWS)
+    return kept * (1 - kept) / variance if variance > 0 else np.inf
+
+
+def _t_squared(spread: np.ndarray, num_in: np.ndarray) -> float:
+    """Student's t squared, with Satterthwaite's degrees of freedom of the sum of the strata's variances."""
+    from scipy.special import stdtrit  # scipy.stats would take half a second to import
+
+    below = (spread ** 2 / np.maximum(num_in - 1 + PRIOR_REVIEWS, 1)).sum()
+    degrees = spread.sum() ** 2 / below if below > 0 else 1e9
+    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2)) ** 2
