@@ -125,7 +125,8 @@ def test_unsure_and_unknown_samples_are_left_out():
     verdicts = judged([f"s{i}" for i in range(300)], given, truth)
     extra = pd.DataFrame({"sample_id": ["s500", "elsewhere"], "is_wrong": pd.Series([None, True], dtype=object),
                           "label": pd.Series([None, "Vest"], dtype=object)})
-    found, same = reviewed_matrix(plan, pd.concat([verdicts, extra], ignore_index=True)), reviewed_matrix(plan, verdicts)
+    found = reviewed_matrix(plan, pd.concat([verdicts, extra], ignore_index=True))
+    same = reviewed_matrix(plan, verdicts)
     np.testing.assert_array_equal(found.num_reviewed, same.num_reviewed)
     np.testing.assert_array_equal(found.rate, same.rate)
 

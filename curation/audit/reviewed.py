@@ -19,8 +19,8 @@ import pandas as pd
 
 from curation.audit.drawing import rows_of
 from curation.audit.strata import Plan
-from curation.audit.totals import Total, total_of
-from curation.audit.working_model import WorkingModel, fit
+from curation.audit.totals import Expected, Total, expect, total_of
+from curation.audit.working_model import fit
 
 MIN_CELL = 3
 MIN_ROW = 10
@@ -61,18 +61,21 @@ class ReviewedMatrix:
 
 @dataclass(frozen=True, slots=True)
 class _Reviews:
-    """What the cells are estimated from. n reviews, N samples of the population."""
+    """What the cells are estimated from. n reviews."""
 
-    rows: np.ndarray
+    given: np.ndarray
+    """(n,) codes of the given class."""
     truth: np.ndarray
     """(n,) codes of the true class, C: none of them."""
+    stratum: np.ndarray
     weight: np.ndarray
     """(n,) N_h / n_h."""
-    given: np.ndarray
-    """(N,) codes."""
-    stratum: np.ndarray
-    model: WorkingModel
-    """P(wrong) of the whole population."""
+    p_wrong: np.ndarray
+    """(n,) what the working model expects."""
+    p_without: np.ndarray
+    """(n,) what it expects when fitted without that review."""
+    expected: list[Expected]
+    """What it expects of each given class before any review."""
     spread: np.ndarray
     """(C, C + 1): where the errors of a given class go; rows sum to 1, the diagonal is 0."""
 
@@ -85,7 +88,7 @@ def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
     """
     num_classes = len(plan.classes)
     reviews = _reviews(plan, verdicts, num_classes)
-    given = reviews.given[reviews.rows]
+    given = reviews.given
     cells = (num_classes, num_classes + 1)
     num_reviewed = np.zeros(cells, dtype=np.int64)
     np.add.at(num_reviewed, (given, reviews.truth), 1)
@@ -96,9 +99,9 @@ def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
         found = _total(reviews, [(int(code), int(truth))])
         num = found.num_population
         rate[code, truth], low[code, truth], high[code, truth] = found.total / num, found.low / num, found.high / num
-    return ReviewedMatrix(num_reviewed=num_reviewed, num_population=np.bincount(reviews.given, minlength=num_classes),
-                          rate=rate, low=low, high=high, is_row_shown=is_row_shown,
-                          pairs=_pairs(reviews, given, num_classes))
+    num_population = np.array([int(expected.sizes_in.sum()) for expected in reviews.expected])
+    return ReviewedMatrix(num_reviewed=num_reviewed, num_population=num_population, rate=rate, low=low, high=high,
+                          is_row_shown=is_row_shown, pairs=_pairs(reviews, num_classes))
 
 
 def _reviews(plan: Plan, verdicts: pd.DataFrame, num_classes: int) -> _Reviews:
@@ -116,8 +119,10 @@ def _reviews(plan: Plan, verdicts: pd.DataFrame, num_classes: int) -> _Reviews:
     spread = np.full((num_classes, num_classes + 1), PRIOR_SPREAD / num_classes)
     np.add.at(spread, (given[rows[wrong]], truth[wrong]), 1.0)
     spread[np.arange(num_classes), np.arange(num_classes)] = 0
-    return _Reviews(rows=rows, truth=truth, weight=plan.sizes[stratum[rows]] / num_taken[stratum[rows]], given=given,
-                    stratum=stratum, model=model, spread=spread / spread.sum(axis=1, keepdims=True))
+    return _Reviews(given=given[rows], truth=truth, stratum=stratum[rows],
+                    weight=plan.sizes[stratum[rows]] / num_taken[stratum[rows]], p_wrong=model.expected[rows],
+                    p_without=wrong - model.residual, expected=expect(stratum, model.expected, given, num_classes),
+                    spread=spread / spread.sum(axis=1, keepdims=True))
 
 
 def _effective(reviews: _Reviews, cell: np.ndarray, num_cells: int) -> np.ndarray:
@@ -129,27 +134,29 @@ def _effective(reviews: _Reviews, cell: np.ndarray, num_cells: int) -> np.ndarra
 
 
 def _total(reviews: _Reviews, cells: list[tuple[int, int]]) -> Total:
-    """Samples in any of the cells (given, true), of those given one of these classes."""
-    domain, m = np.zeros(len(reviews.given), dtype=bool), np.zeros(len(reviews.given))
-    left_out = reviews.model.residual  # of P(wrong), each fitted without that review
-    y, residual = np.zeros(len(reviews.rows)), np.zeros(len(reviews.rows))
-    given, is_wrong = reviews.given[reviews.rows], reviews.truth != reviews.given[reviews.rows]
+    """Samples in the cells (given, true), each of another row, among all samples of these rows."""
+    parts = []
+    is_in = np.zeros(len(reviews.given), dtype=bool)
+    difference, residual = np.zeros(len(is_in)), np.zeros(len(is_in))
     for code, truth in cells:
-        is_class, is_row = reviews.given == code, given == code
-        domain |= is_class
-        is_right, share = truth == code, reviews.spread[code, truth]
-        expected = reviews.model.expected[is_class]
-        m[is_class] += 1 - expected if is_right else expected * share
-        hit = is_row & (reviews.truth == truth)
-        y += hit
-        fitted = is_wrong - left_out
-        residual[is_row] += (hit - (1 - fitted if is_right else fitted * share))[is_row]
-    return total_of(reviews.stratum, reviews.rows, y, m, domain, residual)
+        row = reviews.expected[code]
+        sign, share = (-1.0, 1.0) if truth == code else (1.0, float(reviews.spread[code, truth]))
+        total = row.sizes_in - row.total if truth == code else share * row.total
+        noise = share * row.total - share ** 2 * (row.total - row.noise)  # of m = share * p: sum of m - m^2
+        parts.append((row.sizes_in, total, noise))
+        is_row, hit = reviews.given == code, reviews.truth == truth
+        is_in |= is_row
+        for target, p in ((difference, reviews.p_wrong), (residual, reviews.p_without)):
+            expected = sign * share * p + (truth == code)
+            target[is_row] = (hit - expected)[is_row]
+    sizes_in, total, noise = (np.sum(part, axis=0) for part in zip(*parts, strict=True))
+    domain = Expected(sizes=reviews.expected[0].sizes, sizes_in=sizes_in, total=total, noise=noise)
+    return total_of(domain, reviews.stratum, difference, is_in, residual)
 
 
-def _pairs(reviews: _Reviews, given: np.ndarray, num_classes: int) -> dict[tuple[int, int], Total]:
+def _pairs(reviews: _Reviews, num_classes: int) -> dict[tuple[int, int], Total]:
     """Mix-ups of two classes, both ways together, where enough of them were reviewed."""
-    first, second = np.minimum(given, reviews.truth), np.maximum(given, reviews.truth)
+    first, second = np.minimum(reviews.given, reviews.truth), np.maximum(reviews.given, reviews.truth)
     is_mixed = (first != second) & (reviews.truth < num_classes)
     pair = np.where(is_mixed, first * num_classes + second, -1)
     effective = _effective(reviews, pair, num_classes * num_classes)
