@@ -43,14 +43,19 @@ def _guard(table: sa.Table, dialect: str, statement: str) -> None:
     sa.event.listen(table, "after_create", ddl.execute_if(dialect=dialect))
 
 
-for _table in (BATCHES, ENTRIES):
-    for _act in ("UPDATE", "DELETE"):
-        _guard(_table, "sqlite", f"CREATE TRIGGER {_table.name}_no_{_act.lower()} BEFORE {_act} ON {_table.name} "
-                                 f"BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END")
-    _guard(_table, "postgresql", "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-                                 f"'BEGIN RAISE EXCEPTION ''{_REFUSE}''; END'")
-    _guard(_table, "postgresql", f"CREATE TRIGGER {_table.name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON "
-                                 f"{_table.name} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()")
+def guard_append_only(table: sa.Table) -> None:
+    """Have triggers refuse every change of what the table holds, from the moment that it is made."""
+    for act in ("UPDATE", "DELETE"):
+        _guard(table, "sqlite", f"CREATE TRIGGER {table.name}_no_{act.lower()} BEFORE {act} ON {table.name} "
+                                f"BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END")
+    _guard(table, "postgresql", "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+                                f"'BEGIN RAISE EXCEPTION ''{_REFUSE}''; END'")
+    _guard(table, "postgresql", f"CREATE TRIGGER {table.name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON "
+                                f"{table.name} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()")
+
+
+guard_append_only(BATCHES)
+guard_append_only(ENTRIES)
 
 
 def engine_of(database: str) -> sa.Engine:

@@ -3,7 +3,8 @@
     project.json           name, source, created (written by import)
     manifest.parquet       contract 1 (engine.manifest)
     import_report.parquet  what the import skipped or found odd
-    ledger.sqlite          decisions (curation.ledger); decisions.parquet is their current state
+    ledger.sqlite          decisions (curation.ledger), verdicts (curation.audit.verdicts); decisions.parquet is the
+                           decisions' current state
     runs/NAME/             contract 2 (engine.rundir)
     studies/NAME/          contract 3 (engine.study_dir)
     cache/  thumbnails/  exports/
@@ -16,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from curation.audit.verdicts import VerdictLog
 from curation.ledger import Ledger
 from engine.manifest import (
     DECISIONS_NAME,
@@ -108,9 +110,18 @@ class Project:
         return list_runs(self.path)
 
     def ledger(self) -> Ledger:
-        """The project's decisions: ledger.sqlite, made on first use, or the database whose URL is project.json's
-        `ledger` (one database a project; leave the password to the driver's own files). Raises LedgerError."""
-        return Ledger(self.details.get("ledger") or self.path / LEDGER_NAME, self.decisions_path)
+        """The project's decisions, in its database, which is made on first use. Raises LedgerError."""
+        return Ledger(self.database, self.decisions_path)
+
+    def verdicts(self) -> VerdictLog:
+        """What reviewers found in the project's audits, in the same database. Raises LedgerError."""
+        return VerdictLog(self.database, self.classes)
+
+    @property
+    def database(self) -> str:
+        """Where decisions and verdicts lie: ledger.sqlite, or the database whose URL is project.json's `ledger` (one
+        database a project; leave the password to the driver's own files)."""
+        return str(self.details.get("ledger") or self.path / LEDGER_NAME)
 
 
 def projects_home() -> Path:

@@ -1,0 +1,214 @@
+"""The log of verdicts: what each reviewer said of each sample, append-only, in the ledger's database.
+
+A verdict changes no label: curation.audit.resolve says what several of them add up to and brings the ledger in line.
+Taking one back is a row of its own, so that who said what, and who took it back, is never lost.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+
+from curation import ledger_tables
+from curation.audit import verdict_tables as tables
+from curation.batch import LedgerError, batch_row
+from engine.rundir import RunDirError, check_name
+
+VERDICTS = ("given", "suggested", "both", "neither", "other", "unsure")
+WRONG = {"given": False, "suggested": True, "both": False, "neither": True, "other": True, "unsure": None}
+"""Whether a verdict says that the given label is wrong; None: it does not say."""
+RETRACT = "retract"
+QUEUES = ("find", "estimate", "adjudicate")
+PURPOSES = ("main", "repeat", "overlap", "gold")
+
+
+class VerdictError(LedgerError):
+    """A verdict cannot be taken. One line, ready to show."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """One answer on one sample, as it is given to the log."""
+
+    audit: str
+    """Name of the audit."""
+    queue: str
+    """One of QUEUES."""
+    sample_id: str
+    verdict: str
+    """One of VERDICTS."""
+    given_label: str
+    who: str
+    label: str | None = None
+    """The class chosen, for "other" alone; the other verdicts have theirs from given_label and suggested_label."""
+    suggested_label: str | None = None
+    """As it was shown; None: none was."""
+    previous_label: str | None = None
+    """The current label before."""
+    purpose: str = "main"
+    """One of PURPOSES."""
+    seconds: float | None = None
+    """Time taken, 0 or more; None: unknown."""
+    run: str = ""
+    model: str = ""
+    """Digest of the run's config.json."""
+    p_wrong: float | None = None
+    """In [0, 1], as it was then; None: not scored."""
+    batch: int | None = None
+    """Number of the reviewer's batch, 0 or more."""
+    key: str | None = None
+    """Whoever may send a verdict twice gives it a key of its own, such as a UUID: it then counts once."""
+
+
+class VerdictLog:
+    """The verdicts of one project. Holds no state of its own: any number of processes may have it open at once."""
+
+    def __init__(self, database: str | Path, classes: Sequence[str]) -> None:
+        """database: a file for SQLite, or a SQLAlchemy URL: the ledger's. classes: what a label may be."""
+        self.classes = tuple(classes)
+        try:
+            self._engine = ledger_tables.engine_of(str(database))
+        except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
+            raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; "
+                              "install the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
+        with self._one_line_errors():
+            tables.create(self._engine)
+
+    def add(self, verdicts: Sequence[Verdict]) -> list[int]:
+        """Append verdicts, all or none; their ids, in order. Raises VerdictError.
+
+        A verdict whose key is there already is not added again: its id is the old one.
+        """
+        rows = [_row(verdict, self.classes) for verdict in verdicts]
+        with self._writing() as connection:
+            ids = tables.ids_of_keys(connection, [row["key"] for row in rows if row["key"] is not None])
+            next_id = tables.newest_id(connection) + 1
+            new: list[dict[str, Any]] = []
+            for row in rows:
+                row["verdict_id"] = ids.get(row["key"], next_id + len(new))
+                if row["verdict_id"] == next_id + len(new):
+                    new.append(row)
+                    if row["key"] is not None:
+                        ids[row["key"]] = row["verdict_id"]
+            tables.append(connection, new)
+        return [row["verdict_id"] for row in rows]
+
+    def retract(self, verdict_id: int, who: str, key: str | None = None) -> int:
+        """Take a verdict back; the id of the row that does. Raises VerdictError if there is none or it is taken back.
+
+        The row says who took it back and when; the verdict's own row stays. key: as a Verdict's.
+        """
+        said = batch_row(RETRACT, None, 1, who, "", "", "")
+        with self._writing() as connection:
+            if key is not None and (known := tables.ids_of_keys(connection, [key])):
+                return known[key]
+            old = tables.row_of(connection, tables.VERDICT_ROWS.c.verdict_id, int(verdict_id))
+            if old is None or old["retracts"] is not None:
+                raise VerdictError(f"a verdict to take back must be in the log; {verdict_id} is none; see the list")
+            if tables.row_of(connection, tables.VERDICT_ROWS.c.retracts, int(verdict_id)):
+                raise VerdictError(f"a verdict can be taken back once; {verdict_id} is taken back already; review the "
+                                   "sample again instead")
+            new_id = tables.newest_id(connection) + 1
+            tables.append(connection, [{
+                **dict.fromkeys(tables.COLUMNS), "verdict_id": new_id, "verdict": RETRACT, "who": said["who"],
+                **{name: old[name] for name in ("audit", "queue", "purpose", "sample_id", "given_label")},
+                "at": said["at"], "retracts": int(verdict_id), "key": key}])
+        return new_id
+
+    @property
+    def revision(self) -> int:
+        """Id of the newest row; 0 before the first. It only ever grows."""
+        with self._one_line_errors(), ledger_tables.transaction(self._engine) as connection:
+            return tables.newest_id(connection)
+
+    def rows(self, audit: str | None = None) -> pd.DataFrame:
+        """Every row of one audit or of all, retractions too, oldest first.
+
+        verdict_id int64, seconds and p_wrong float64 (NaN: unknown), batch and retracts Int64; all else object, None
+        where there is none; is_wrong object (True, False, None: unsure or a retraction).
+        """
+        with self._one_line_errors(), ledger_tables.transaction(self._engine) as connection:
+            frame = tables.rows_of(connection)
+        if audit is not None:
+            frame = frame[frame["audit"] == audit].reset_index(drop=True)
+        frame["is_wrong"] = pd.Series([WRONG.get(name) for name in frame["verdict"]], dtype=object, index=frame.index)
+        return frame
+
+    def in_force(self, audit: str | None = None) -> pd.DataFrame:
+        """The verdicts of one audit or of all that nobody took back, oldest first, with the columns of rows()."""
+        frame = self.rows(audit)
+        is_out = frame["retracts"].notna() | frame["verdict_id"].isin(frame["retracts"].dropna())
+        return frame[~is_out].reset_index(drop=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """One transaction that waits for its turn and then is the only writer."""
+        with self._one_line_errors(), ledger_tables.transaction(self._engine, is_write=True) as connection:
+            ledger_tables.lock(connection)
+            yield connection
+
+    @contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            said = " ".join(str(error.orig).split())
+            raise LedgerError(f"the ledger must be a database that answers; {self._engine.url} said: {said}; check "
+                              "that it exists and can be written") from error
+
+
+def _row(verdict: Verdict, classes: tuple[str, ...]) -> dict[str, Any]:
+    """A verdict's row, its verdict_id still to come."""
+    for name, options in (("queue", QUEUES), ("purpose", PURPOSES), ("verdict", VERDICTS)):
+        if getattr(verdict, name) not in options:
+            raise VerdictError(f"{name} must be one of {', '.join(options)}; got {getattr(verdict, name)!r}; choose "
+                               "one of them")
+    for name in ("sample_id", "given_label"):
+        if not isinstance(getattr(verdict, name), str) or not getattr(verdict, name):
+            raise VerdictError(f"a verdict must have a {name}; got {getattr(verdict, name)!r}; say what it is about")
+    try:
+        check_name(verdict.audit)
+    except RunDirError as error:
+        raise VerdictError(str(error)) from error
+    said = batch_row("verdict", verdict.verdict, 1, verdict.who, "", "", verdict.run)
+    return {**asdict(verdict), "who": said["who"], "run": said["run"], "at": said["at"], "retracts": None,
+            "label": _label(verdict, classes), "seconds": _number("seconds", verdict.seconds, math.inf),
+            "p_wrong": _number("p_wrong", verdict.p_wrong, 1.0), "batch": _batch(verdict.batch)}
+
+
+def _label(verdict: Verdict, classes: tuple[str, ...]) -> str | None:
+    """The class that a verdict means. Raises VerdictError where that is no class, or where the fields contradict."""
+    meant = {"given": verdict.given_label, "both": verdict.given_label, "suggested": verdict.suggested_label,
+             "other": verdict.label}.get(verdict.verdict)
+    if verdict.label not in (None, meant):
+        raise VerdictError(f"a label is chosen with the verdict other; got {verdict.label!r} with {verdict.verdict}; "
+                           "leave it out")
+    if verdict.verdict in ("neither", "unsure"):
+        return None
+    if meant not in classes:
+        raise VerdictError(f"the verdict {verdict.verdict} must mean one of {', '.join(classes)}; got {meant!r}; "
+                           "choose a class")
+    if WRONG[verdict.verdict] and meant == verdict.given_label:
+        raise VerdictError(f"the verdict {verdict.verdict} must mean another class than the given one; got {meant!r}; "
+                           "say given")
+    return meant
+
+
+def _number(name: str, value: float | None, high: float) -> float | None:
+    """The number, NaN as None. Raises VerdictError outside [0, high]."""
+    if value is None or math.isnan(value):
+        return None
+    if not (math.isfinite(value) and 0 <= value <= high):
+        raise VerdictError(f"{name} must be a number from 0 to {high:g}, or None; got {value!r}; leave it out")
+    return float(value)
+
+
+def _batch(number: int | None) -> int | None:
+    if number is not None and number < 0:
+        raise VerdictError(f"a batch must be numbered from 0; got {number}; leave it out")
+    return None if number is None else int(number)
