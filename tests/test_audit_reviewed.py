@@ -35,7 +35,7 @@ def judged(ids, given, truth) -> pd.DataFrame:
     names = np.array([*CLASSES, None], dtype=object)
     wrong = [bool(given[r] != truth[r]) for r in rows]
     return pd.DataFrame({"sample_id": ids, "is_wrong": pd.Series(wrong, dtype=object),
-                         "label": pd.Series([names[truth[r]] for r in rows], dtype=object)})
+                         "label": pd.Series([names[truth[r]] for r in rows], dtype=object), "state": "agreed"})
 
 
 def test_all_reviewed_gives_the_truth_without_an_interval():
@@ -58,7 +58,7 @@ def test_a_rows_errors_add_up_to_the_noise_rate_of_its_class():
     given, truth, p_wrong = population()
     truth[given == 2] = np.arange((given == 2).sum()) % 4  # every cell of the last row is well filled
     plan = plan_of(given, p_wrong)
-    empty = pd.DataFrame({"sample_id": [], "is_wrong": [], "label": []})
+    empty = judged([], *population(9)[:2])
     verdicts = judged(draw(plan, empty, num=600), given, truth)
     found, rate = reviewed_matrix(plan, verdicts), estimate(plan, verdicts)
     assert found.is_shown[2].all() and found.rate[2].sum() == pytest.approx(1)
@@ -73,7 +73,7 @@ def test_intervals_cover_the_truth_and_estimates_are_not_biased():
     counts = np.zeros((3, 4))
     np.add.at(counts, (given, truth), 1)
     rates = counts / counts.sum(axis=1, keepdims=True)
-    empty = pd.DataFrame({"sample_id": [], "is_wrong": [], "label": []})
+    empty = judged([], *population(9)[:2])
     told, covered, pairs = [], [], []
     for seed in range(120):
         plan = plan_of(given, p_wrong, seed)
@@ -119,12 +119,14 @@ def test_a_cell_that_one_heavy_sample_decides_is_not_shown():
     assert not reviewed_matrix(plan, judged(ids, given, truth)).is_shown[0, 1], "and one a hundred times as heavy"
 
 
-def test_unsure_and_unknown_samples_are_left_out():
+def test_unsure_unknown_and_disputed_samples_are_left_out():
     given, truth, p_wrong = population(800)
     plan = plan_of(given, p_wrong)
     verdicts = judged([f"s{i}" for i in range(300)], given, truth)
-    extra = pd.DataFrame({"sample_id": ["s500", "elsewhere"], "is_wrong": pd.Series([None, True], dtype=object),
-                          "label": pd.Series([None, "Vest"], dtype=object)})
+    extra = pd.DataFrame({"sample_id": ["s500", "elsewhere", "s501"],
+                          "is_wrong": pd.Series([None, True, True], dtype=object),
+                          "label": pd.Series([None, "Vest", None], dtype=object),
+                          "state": ["unsure", "agreed", "disputed"]})
     found = reviewed_matrix(plan, pd.concat([verdicts, extra], ignore_index=True))
     same = reviewed_matrix(plan, verdicts)
     np.testing.assert_array_equal(found.num_reviewed, same.num_reviewed)
@@ -133,5 +135,5 @@ def test_unsure_and_unknown_samples_are_left_out():
 
 def test_without_a_verdict_nothing_is_shown():
     given, _, p_wrong = population(100)
-    found = reviewed_matrix(plan_of(given, p_wrong), pd.DataFrame({"sample_id": [], "is_wrong": [], "label": []}))
+    found = reviewed_matrix(plan_of(given, p_wrong), judged([], *population(9)[:2]))
     assert not found.is_shown.any() and not found.pairs and found.num_reviewed.sum() == 0

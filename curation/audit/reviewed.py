@@ -84,7 +84,8 @@ def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
     """Estimate every cell that has enough reviews.
 
     verdicts: sample_id, is_wrong (True, False; None: unsure, left out), label (the true class where is_wrong; null:
-    none of the classes), one row a sample that the random queue drew. Ids outside the plan are left out.
+    none of the classes) and state, as curation.audit.resolve.consensus has them, one row a sample that the random queue
+    drew. Where it is wrong but disputed what it is, it is left out until that is settled; so are ids outside the plan.
     """
     num_classes = len(plan.classes)
     reviews = _reviews(plan, verdicts, num_classes)
@@ -111,7 +112,8 @@ def _reviews(plan: Plan, verdicts: pd.DataFrame, num_classes: int) -> _Reviews:
     rows = rows_of(plan, verdicts["sample_id"].tolist())
     codes = verdicts["label"].map({name: code for code, name in enumerate(plan.classes)}).fillna(num_classes)
     is_wrong = verdicts["is_wrong"].astype("boolean")
-    is_judged = (rows >= 0) & is_wrong.notna().to_numpy()
+    is_open = is_wrong.fillna(True) & verdicts["state"].eq("disputed")
+    is_judged = (rows >= 0) & is_wrong.notna().to_numpy() & ~is_open.to_numpy(dtype=bool)
     rows, wrong = rows[is_judged], is_wrong[is_judged].to_numpy(dtype=bool)
     truth = np.where(wrong, codes.to_numpy(dtype=np.int64)[is_judged], given[rows])
     num_taken = np.bincount(stratum[rows], minlength=plan.num_strata)
