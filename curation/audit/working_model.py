@@ -14,7 +14,7 @@ import numpy as np
 SD_LEVEL, SD_SLOPE, SD_CLASS = 2.0, 0.5, 0.5
 CLIP = 1e-3
 """No guess is surer than this before it is fitted."""
-NUM_STEPS = 20
+NUM_STEPS, TOLERANCE = 50, 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +34,29 @@ def fit(guess: np.ndarray, group: np.ndarray, rows: np.ndarray, y: np.ndarray) -
     X[np.arange(len(rows)), 2 + group[rows]] = 1
     prior = np.r_[0.0, 1.0, np.zeros(num_groups)]
     precision = np.r_[SD_LEVEL, SD_SLOPE, np.full(num_groups, SD_CLASS)] ** -2.0
-    beta, inverse = _mode(X, y, prior, precision)
+    beta, inverse = posterior_mode(X, y, prior, precision)
     expected = _expit(beta[0] + beta[1] * logit + beta[2:][group])
     leverage = np.einsum("ij,jk,ik->i", X, inverse, X) * expected[rows] * (1 - expected[rows])
     return WorkingModel(expected=expected, residual=(y - expected[rows]) / (1 - np.minimum(leverage, 0.9)))
 
 
-def _mode(X: np.ndarray, y: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mode of the posterior (K,), inverse of its Hessian there (K, K))."""
+def posterior_mode(X: np.ndarray, y: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mode of a logistic model's posterior (K,), inverse of its Hessian there (K, K)); X (n, K), y (n,) 0 or 1, prior (K,)
+    means and precision (K,) of the coefficients."""
     beta = prior.copy()
+
+    def loss(at: np.ndarray) -> float:
+        x = X @ at
+        return float(np.logaddexp(0, x).sum() - x @ y + (precision * (at - prior) ** 2).sum() / 2)
+
     for _ in range(NUM_STEPS):
         mean = _expit(X @ beta)
         hessian = (X.T * (mean * (1 - mean))) @ X + np.diag(precision)
         step = np.linalg.solve(hessian, X.T @ (y - mean) - precision * (beta - prior))
-        beta += step * min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-12))  # no leap out of a flat region
-        if np.abs(step).max() < 1e-8:
+        while loss(beta + step) > loss(beta) and np.abs(step).max() > TOLERANCE:
+            step = step / 2  # the curve is flat where p_wrong is far too sure, and a full step leaps out of it
+        beta = beta + step
+        if np.abs(step).max() <= TOLERANCE:
             break
     return beta, np.linalg.inv(hessian)
 

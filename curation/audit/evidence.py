@@ -1,0 +1,143 @@
+"""What speaks for and against every given label: predictions that did not see it, training dynamics, neighbours.
+
+Reads the files of one run, or of several that differ by their seed alone, whose evidence is averaged. Turns nothing
+into a probability of being wrong: curation.audit.scores does. Never looks at clean_label.
+
+    N samples in the order of the sample table, C classes
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.triage import neighbour_shares
+from engine.rundir import RunDir
+
+MIN_PROBABILITY = 1e-6
+ROWS_AT_ONCE = 65_536
+SIGNALS = {"label_quality": "heldout_confidence", "aum": "aum", "loss": "loss", "forgetting": "forgetting"}
+"""Columns of a run's signals -> their names here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """(N,) each, float32 unless said; NaN where unknown."""
+
+    given: np.ndarray
+    """int16 or int32 codes of the given label, -1 without one."""
+    rival: np.ndarray
+    """Codes of the most probable other class; -1 unknown."""
+    rival_share: np.ndarray
+    """Its probability among all classes but the given one, in [0, 1]."""
+    columns: dict[str, np.ndarray]
+    """Low bad but for loss and forgetting. self_confidence: probability of the given label by predictions that did not
+    see it (cross-fitted; held out where a run has no others), in [0, 1]; normalised_margin: that less the best other,
+    plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals; dynamics: mean
+    margin over the epochs, later ones counting more, in [-1, 1]; aum, loss, forgetting: of the signals;
+    neighbour_agreement: share of the neighbours with this label."""
+    runs: tuple[str, ...]
+    """Names of the runs it comes from."""
+
+
+def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
+           neighbours: tuple[np.ndarray, np.ndarray] | None) -> Evidence:
+    """Evidence of a sample table with the signals of runs[0] and its neighbours (RunDir.read_neighbours).
+
+    All runs are on the manifest that the table is of, so that their signals have the same samples in the same rows.
+    """
+    given = codes_of(table["given_label"], classes)
+    rows = table["signal_row"].to_numpy(dtype=np.int64)
+    own, rival, best = _predictions(runs, rows, given)
+    columns = {"self_confidence": own, "normalised_margin": (own - best + 1) / 2}
+    signals = [table, *(_in_rows(run.read_signals(), rows) for run in runs[1:])]
+    for name, new_name in SIGNALS.items():
+        columns[new_name] = _mean([frame[name].to_numpy(dtype=np.float32, na_value=np.nan) for frame in signals])
+    columns["dynamics"] = _mean([_dynamics(run, rows) for run in runs])
+    columns["neighbour_agreement"] = _agreement(table, given, rows, neighbours)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(rival >= 0, np.minimum(best / (1 - own), 1), np.nan).astype(np.float32)
+    return Evidence(given=given, rival=rival, rival_share=share, columns=columns, runs=tuple(r.name for r in runs))
+
+
+def codes_of(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
+    """(N,) int16 (int32 above 32,767 classes) positions in classes; -1 for null or no class."""
+    cells = pa.array(labels, pa.large_string(), from_pandas=True)
+    codes = pc.index_in(cells, value_set=pa.array(list(classes), pa.large_string())).fill_null(-1)
+    found: np.ndarray = codes.to_numpy(zero_copy_only=False).astype(np.int16 if len(classes) < 2**15 else np.int32)
+    return found
+
+
+def log_odds(share: np.ndarray) -> np.ndarray:
+    """log(p / (1 - p)) in float32, no surer than MIN_PROBABILITY; NaN stays."""
+    p = np.clip(share, MIN_PROBABILITY, 1 - MIN_PROBABILITY).astype(np.float64)
+    odds: np.ndarray = np.log(p / (1 - p)).astype(np.float32)
+    return odds
+
+
+def probabilities_of(run: RunDir) -> np.ndarray | None:
+    """(M, C) float16 in the order of the run's signals: cross-fitted, else held out; None without either."""
+    found = run.open_probabilities("cross_fitted")
+    return found if found is not None else run.open_probabilities()
+
+
+def _predictions(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
+                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean probability (N,) of the given label, the strongest rival (N,) code and its probability (N,)."""
+    sources = [found for found in map(probabilities_of, runs) if found is not None]
+    own, best = np.full((2, len(rows)), np.nan, dtype=np.float32)
+    rival = np.full(len(rows), -1, dtype=given.dtype)
+    usable = np.flatnonzero((rows >= 0) & (given >= 0)) if sources else np.empty(0, dtype=np.int64)
+    for start in range(0, len(usable), ROWS_AT_ONCE):
+        part = usable[start:start + ROWS_AT_ONCE]
+        probs = np.mean([np.asarray(source[rows[part]], dtype=np.float32) for source in sources], axis=0)
+        inside = np.arange(len(part))
+        own[part] = probs[inside, given[part]]
+        probs[inside, given[part]] = -1
+        code = probs.argmax(1)
+        best[part] = probs[inside, code] if probs.shape[1] > 1 else 0.0
+        rival[part] = np.where(np.isfinite(own[part]) & (probs[inside, code] >= 0), code, -1)
+    return own, rival, best
+
+
+def _in_rows(signals: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """A run's signals at these rows; rows of -1 are null."""
+    return signals[list(SIGNALS)].reindex(rows)
+
+
+def _mean(values: list[np.ndarray]) -> np.ndarray:
+    """Mean over runs, of those that know a sample."""
+    if len(values) == 1:
+        return values[0]
+    known = np.sum([np.isfinite(v) for v in values], axis=0)
+    total = np.sum([np.nan_to_num(v) for v in values], axis=0, dtype=np.float32)
+    return np.where(known > 0, total / np.maximum(known, 1), np.nan).astype(np.float32)
+
+
+def _dynamics(run: RunDir, rows: np.ndarray) -> np.ndarray:
+    """(N,) mean margin over the epochs of a run's history, the epoch's number its weight."""
+    total, weight = np.zeros((2, len(rows)), dtype=np.float32)
+    is_in = rows >= 0
+    for path in sorted((run.path / "history").glob("*.npy")):
+        records = np.load(path, mmap_mode="r", allow_pickle=False)
+        margin = np.full(len(rows), np.nan, dtype=np.float32)
+        margin[is_in] = records["margin"][rows[is_in]]
+        known = np.isfinite(margin)
+        total += np.where(known, margin, 0) * int(path.stem)
+        weight += known * np.float32(int(path.stem))
+    return np.where(weight > 0, total / np.maximum(weight, 1), np.nan).astype(np.float32)
+
+
+def _agreement(table: pd.DataFrame, given: np.ndarray, rows: np.ndarray,
+               neighbours: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    """(N,) share of the neighbours with the same given label; excluded samples speak for nobody."""
+    if neighbours is None:
+        return np.full(len(given), np.nan, dtype=np.float32)
+    code_of = np.full(len(neighbours[0]), -1, dtype=given.dtype)
+    is_counted = (rows >= 0) & ~table["excluded"].to_numpy(dtype=bool)
+    code_of[rows[is_counted]] = given[is_counted]
+    shares = neighbour_shares(code_of, neighbours, rows, given, np.full_like(given, -1))
+    return np.asarray(shares[0])

@@ -1,0 +1,201 @@
+"""How probably each given label is wrong, from the evidence of runs, calibrated on verdicts as they come in.
+
+    logit P(wrong) = a + sum_k b_k x_k + c[given label],   a ~ N(a0, 2^2), b_k ~ N(PRIOR[k], 0.5^2), c ~ N(0, 0.7^2)
+
+x: standardised evidence. Before any verdict this is the prior, a guess; a0 is where as many labels are wrong as
+confident learning's joint says, which is known to be low, so a guess is never shown as a rate. How many labels are
+wrong is curation.audit.noise_rate's to say. Draws and decides nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.evidence import Evidence, codes_of, log_odds, probabilities_of
+from curation.audit.evidence import gather as gather_evidence
+from curation.audit.matrix import confident_joint
+from curation.audit.working_model import posterior_mode
+from curation.project import Project
+from engine.rundir import RunDir
+
+PRIOR = {"own": 0.9, "dynamics": 0.7, "rival": 0.0, "heldout": 0.0, "aum": 0.0, "loss": 0.0, "neighbours": 0.0}
+"""Log-odds of being wrong per standard deviation of each piece of evidence, before verdicts. Chosen on seeds 70 and 71
+of eight problems (benchmarks/LOG.md): own and dynamics alone are a good ranking on all of them; the rest helps on some
+and harms on others, which verdicts tell."""
+SD_LEVEL, SD_EVIDENCE, SD_CLASS = 2.0, 0.5, 0.7
+MAX_DUAL_SHARE = 0.5
+"""Where the truth of more samples than this is known there is nothing to audit, and it is left to score the audit."""
+MAX_CALIBRATED = 20_000
+MAX_JOINT = 200_000
+"""Samples, evenly drawn, that the first guess of the level is made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One row a training sample, in the order of the sample table; (N,) each."""
+
+    sample_id: np.ndarray
+    """str or object."""
+    classes: tuple[str, ...]
+    given: np.ndarray
+    """int codes of given_label in classes; -1 without one."""
+    current: np.ndarray
+    """int codes of current_label: the given one, or what a decision in force made of it."""
+    suggested: np.ndarray
+    """int codes of the most probable class other than the given one; -1 unknown."""
+    confidence: np.ndarray
+    """float32 in [0, 1]: probability of the suggested class given that the label is wrong; NaN unknown."""
+    p_wrong: np.ndarray
+    """float32 in [0, 1]: probability that given_label is wrong; NaN where no run has evidence."""
+    is_active: np.ndarray
+    """bool: in the population of an audit: has a given label and is not excluded."""
+    columns: dict[str, np.ndarray]
+    """The evidence by name (curation.audit.evidence.Evidence.columns)."""
+    num_calibrated: int
+    """Verdicts and dual labels that p_wrong was calibrated on; 0: a guess."""
+    num_dual: int
+    """Of these, dual labels (clean_label known beside the given one)."""
+    runs: tuple[str, ...]
+
+
+def scores_of(project: Project, runs: Sequence[RunDir], table: pd.DataFrame,
+              neighbours: tuple[np.ndarray, np.ndarray] | None, verdicts: pd.DataFrame | None = None) -> Scores:
+    """Scores of a sample table with the signals of runs[0], and its neighbours (RunDir.read_neighbours).
+
+    runs: the run, and others that differ from it by seed alone (curation.compare.same_but_seed), averaged. verdicts:
+    sample_id and is_wrong (True, False or None), one row a sample; None: none yet.
+    """
+    evidence = gather_evidence(table, runs, project.classes, neighbours)
+    return calibrated(evidence, table, project.classes, verdicts, level=first_level(runs[0], table, evidence.given))
+
+
+def calibrated(evidence: Evidence, table: pd.DataFrame, classes: Sequence[str], verdicts: pd.DataFrame | None,
+               level: float) -> Scores:
+    """Scores from evidence that is there already, under these verdicts. level: log-odds of the first guess of the share
+    of wrong labels (first_level)."""
+    given, excluded = evidence.given, table["excluded"].to_numpy(dtype=bool)
+    is_active = (given >= 0) & ~excluded
+    x, is_scored = design(evidence, is_active)
+    rows, is_wrong, num_dual = _known(table, verdicts)
+    is_usable = is_scored[rows]
+    rows, is_wrong = rows[is_usable], is_wrong[is_usable]
+    p_wrong = np.full(len(given), np.nan, dtype=np.float32)
+    p_wrong[is_scored] = _probability(x, given, rows, is_wrong, level, len(classes))[is_scored]
+    current = np.where(table["relabel"].notna(), codes_of(table["relabel"], classes), given)
+    return Scores(sample_id=table["sample_id"].to_numpy(), classes=tuple(classes), given=given, current=current,
+                  suggested=evidence.rival, confidence=evidence.rival_share, p_wrong=p_wrong, is_active=is_active,
+                  columns=evidence.columns, num_calibrated=len(rows), num_dual=num_dual, runs=evidence.runs)
+
+
+def first_level(run: RunDir, table: pd.DataFrame, given: np.ndarray) -> float:
+    """Log-odds of the share of wrong labels that confident learning's joint gives: where to begin, and no more."""
+    probs, rows = probabilities_of(run), table["signal_row"].to_numpy(dtype=np.int64)
+    known = np.flatnonzero((rows >= 0) & (given >= 0))
+    known = known[:: max(1, len(known) // MAX_JOINT)]
+    if probs is None or not len(known):
+        return float(log_odds(np.array(0.1)))
+    joint = confident_joint(given[known], probs[rows[known]])
+    return float(log_odds(np.clip(1 - np.trace(joint), 0.01, 0.99)))
+
+
+def design(evidence: Evidence, is_active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(x (N, K) float32 standardised evidence in PRIOR's order, high speaks against the label, unknown 0; is_scored
+    (N,) bool: there is some)."""
+    columns = evidence.columns
+    raw = {"own": -log_odds(columns["self_confidence"]), "dynamics": -columns["dynamics"],
+           "rival": log_odds(_rival(evidence)), "heldout": -log_odds(columns["heldout_confidence"]),
+           "aum": -columns["aum"], "loss": np.log(np.maximum(columns["loss"], 1e-3)),
+           "neighbours": -columns["neighbour_agreement"]}
+    x = np.zeros((len(is_active), len(PRIOR)), dtype=np.float32)
+    for k, name in enumerate(PRIOR):
+        values = raw[name]
+        usable = values[is_active & np.isfinite(values)]
+        spread = float(usable.std(dtype=np.float64)) if len(usable) else 0.0
+        if spread > 1e-6:
+            x[:, k] = np.where(np.isfinite(values), (values - usable.mean(dtype=np.float64)) / spread, 0.0)
+    is_scored = is_active & (np.isfinite(raw["own"]) | np.isfinite(raw["dynamics"]))
+    return x, is_scored
+
+
+def _rival(evidence: Evidence) -> np.ndarray:
+    """Probability (N,) of the strongest other class: margin = own - rival, halved and moved to [0, 1]."""
+    columns = evidence.columns
+    rival: np.ndarray = columns["self_confidence"] + 1 - 2 * columns["normalised_margin"]
+    return rival
+
+
+def _known(table: pd.DataFrame, verdicts: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """(rows (n,), is_wrong (n,) float, how many are dual labels) to calibrate on; a verdict beats a dual label."""
+    found = pd.Series(dtype=float)
+    if verdicts is not None and len(verdicts):
+        judged = verdicts[verdicts["is_wrong"].notna()].drop_duplicates("sample_id", keep="last")
+        rows = pd.Index(table["sample_id"]).get_indexer(judged["sample_id"])
+        found = pd.Series(judged["is_wrong"].astype(float).to_numpy()[rows >= 0], index=rows[rows >= 0])
+    dual = _dual(table)
+    dual = dual[~dual.index.isin(found.index)]
+    both = pd.concat([found, dual]) if len(found) else dual
+    return both.index.to_numpy(dtype=np.int64), both.to_numpy(dtype=float), len(dual)
+
+
+def _dual(table: pd.DataFrame) -> pd.Series:
+    """Whether the given label is wrong by the row of a dual-labelled sample; none where they are no minority."""
+    if "clean_label" not in table:
+        return pd.Series(dtype=float)
+    rows = np.flatnonzero((table["clean_label"].notna() & table["given_label"].notna()).to_numpy(dtype=bool))
+    if len(rows) > MAX_DUAL_SHARE * len(table):
+        return pd.Series(dtype=float)
+    rows = rows[:: max(1, -(-len(rows) // MAX_CALIBRATED))]
+    part = table.iloc[rows]
+    return pd.Series(part["clean_label"].ne(part["given_label"]).to_numpy(dtype=float), index=rows)
+
+
+def _probability(x: np.ndarray, given: np.ndarray, rows: np.ndarray, is_wrong: np.ndarray, level: float,
+                 num_classes: int) -> np.ndarray:
+    """P(wrong) (N,) after `rows` (n,) turned out to be wrong or not."""
+    num_evidence = x.shape[1]
+    coefficients = np.fromiter(PRIOR.values(), dtype=np.float64)
+    prior = np.r_[_intercept(x @ coefficients, level), coefficients, np.zeros(num_classes)]
+    precision = np.r_[SD_LEVEL, np.full(num_evidence, SD_EVIDENCE), np.full(num_classes, SD_CLASS)] ** -2.0
+    beta = prior
+    if len(rows):
+        design_nK = np.zeros((len(rows), len(prior)))
+        design_nK[:, 0], design_nK[:, 1:1 + num_evidence] = 1.0, x[rows]
+        design_nK[np.arange(len(rows)), 1 + num_evidence + given[rows]] = 1.0
+        beta, _ = posterior_mode(design_nK, is_wrong, prior, precision)
+    by_class = np.r_[beta[1 + num_evidence:], 0.0]  # the last is of code -1
+    odds = beta[0] + x @ beta[1:1 + num_evidence].astype(np.float32) + by_class[given].astype(np.float32)
+    probability: np.ndarray = 1 / (1 + np.exp(-odds))
+    return probability
+
+
+def _intercept(odds: np.ndarray, level: float) -> float:
+    """What to add to log-odds (N,) so that their mean probability is that of `level`, by bisection."""
+    sample = odds[:: max(1, len(odds) // MAX_CALIBRATED)].astype(np.float64)
+    target, low, high = 1 / (1 + np.exp(-level)), -50.0, 50.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        is_low = (1 / (1 + np.exp(-(sample + middle)))).mean() < target
+        low, high = (middle, high) if is_low else (low, middle)
+    return (low + high) / 2
+
+
+# -- how good they are, where that is known
+
+
+def dual_figures(scores: Scores, table: pd.DataFrame) -> dict[str, float | int] | None:
+    """How well the evidence tells the wrong from the right among samples with a known truth, out of fold: num, wrong,
+    auroc, average_precision of self_confidence (which no truth has touched); None without two kinds of them."""
+    from curation.scoring import detector_figures  # scikit-learn takes a second
+
+    if "clean_label" not in table:
+        return None
+    confidence = scores.columns["self_confidence"]
+    is_known = (table["clean_label"].notna() & table["given_label"].notna()).to_numpy() & np.isfinite(confidence)
+    is_wrong = table["clean_label"].ne(table["given_label"]).to_numpy(dtype=bool)[is_known]
+    auroc, precision = detector_figures(confidence[is_known], is_wrong)
+    if auroc is None or precision is None:
+        return None
+    return {"num": int(is_known.sum()), "num_wrong": int(is_wrong.sum()), "auroc": auroc,
+            "average_precision": precision}
