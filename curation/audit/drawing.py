@@ -11,7 +11,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from curation.audit.strata import Plan
+from curation.audit.strata import Plan, PlanError
 from curation.audit.working_model import fit
 
 MIN_PER_STRATUM = 2
@@ -23,15 +23,17 @@ def rows_of(plan: Plan, sample_ids: Collection[str]) -> np.ndarray:
     """(n,) rows of the population; -1 for an id that is not in it."""
     rows = np.flatnonzero(plan.population["sample_id"].isin(list(sample_ids)).to_numpy())
     found = pd.Series(rows, index=plan.population["sample_id"].to_numpy()[rows])
-    placed: np.ndarray = found.reindex(list(sample_ids), fill_value=-1).to_numpy(dtype=np.int64)
-    return placed
+    return np.asarray(found.reindex(list(sample_ids), fill_value=-1), dtype=np.int64)
 
 
 def known(plan: Plan, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(rows (n,) with a verdict, is_wrong (n,) float 0/1, rows (u,) of unsure ones); ids outside the plan are left out.
 
     verdicts: sample_id, is_wrong (True, False, None: unsure), one row a sample.
+    Raises PlanError if one comes twice.
     """
+    if verdicts["sample_id"].duplicated().any():
+        raise PlanError("an estimate takes one verdict a sample; a sample_id comes twice; resolve its verdicts first")
     rows = rows_of(plan, verdicts["sample_id"].tolist())
     wrong = verdicts["is_wrong"].astype("boolean").astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
     is_known = (rows >= 0) & ~np.isnan(wrong)
@@ -45,19 +47,19 @@ def spreads(plan: Plan, expected: np.ndarray) -> np.ndarray:
     return np.sqrt(variance * plan.sizes)
 
 
-def next_strata(sizes: np.ndarray, num_taken: np.ndarray, spread: np.ndarray, num: int) -> np.ndarray:
+def next_strata(left: np.ndarray, counted: np.ndarray, spread: np.ndarray, num: int) -> np.ndarray:
     """(<= num,) strata in the order of the next reviews, best first.
 
-    sizes, num_taken, spread: (H,) samples, reviews and N_h S_h of each stratum. The first MIN_PER_STRATUM of every
-    stratum come before all else; no stratum gives more than it has.
+    left, counted, spread: (H,) what each stratum has still to give, reviews that count already (answered or in hand),
+    N_h S_h. The first MIN_PER_STRATUM of every stratum come before all else.
     """
-    left = np.minimum(sizes - num_taken, num)
-    stratum = np.repeat(np.arange(len(sizes)), left)
-    turn = np.arange(left.sum()) - np.repeat(np.cumsum(left) - left, left) + num_taken[stratum]
-    with np.errstate(divide="ignore"):
-        gain = np.where(turn < MIN_PER_STRATUM, np.inf, spread[stratum] ** 2 / (turn * (turn + 1.0)))
-    order = np.lexsort((stratum, turn, -gain))
-    return stratum[order[:num]]
+    left = np.minimum(left, num)
+    stratum = np.repeat(np.arange(len(left)), left)
+    turn = counted[stratum] + np.arange(len(stratum)) - np.repeat(np.cumsum(left) - left, left)
+    gain = np.full(len(stratum), np.inf)
+    is_later = turn >= MIN_PER_STRATUM
+    gain[is_later] = (spread[stratum] ** 2 / np.maximum(turn * (turn + 1.0), 1))[is_later]
+    return stratum[np.lexsort((stratum, turn, -gain))[:num]]
 
 
 def draw(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), num: int = 50) -> list[str]:
@@ -68,11 +70,12 @@ def draw(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), num
     """
     rows, wrong, unsure = known(plan, verdicts)
     in_hand = rows_of(plan, reserved)
-    taken = np.unique(np.concatenate([rows, unsure, in_hand[in_hand >= 0]]))
-    stratum = plan.population["stratum"].to_numpy()
+    counted = np.union1d(rows, np.setdiff1d(in_hand[in_hand >= 0], unsure))
+    taken = np.union1d(counted, unsure)
+    stratum, num_strata = plan.population["stratum"].to_numpy(), plan.num_strata
     model = fit(plan.population["p_wrong"].to_numpy(), plan.population["given"].to_numpy(), rows, wrong)
-    chosen = next_strata(plan.sizes, np.bincount(stratum[taken], minlength=plan.num_strata),
-                         spreads(plan, model.expected), num)
+    chosen = next_strata(plan.sizes - np.bincount(stratum[taken], minlength=num_strata),
+                         np.bincount(stratum[counted], minlength=num_strata), spreads(plan, model.expected), num)
     np.random.default_rng((plan.seed, len(taken))).shuffle(chosen)
     return list(plan.population["sample_id"].to_numpy()[_next_rows(plan, taken, chosen)])
 

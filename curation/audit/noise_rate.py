@@ -79,9 +79,9 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
     """Expected number of further answers until the overall interval's half-width is at most this; 0: it is.
 
     half_width in (0, 1]: 0.01 is one point either way. None while a stratum lacks its first reviews, for then nobody
-    can tell. With a share u of unsure answers, ask for 1 / (1 - u) times as many.
+    can tell, and where unsure answers leave too few. With a share u of unsure answers, 1 / (1 - u) times as many.
     """
-    rows, wrong, _ = known(plan, verdicts)
+    rows, wrong, unsure = known(plan, verdicts)
     model = _model(plan, rows, wrong)
     stratum = plan.population["stratum"].to_numpy()
     taken = np.bincount(stratum[rows], minlength=plan.num_strata)
@@ -90,7 +90,8 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
     total = _total(plan, rows, wrong, model)
     if has_reached(_rate(total, 0), half_width):
         return 0
-    further = next_strata(plan.sizes, taken, spreads(plan, model.expected), int(plan.num_population - taken.sum()))
+    left = plan.sizes - taken - np.bincount(stratum[unsure], minlength=plan.num_strata)
+    further = next_strata(left, taken, spreads(plan, model.expected), int(left.sum()))
     noise = np.bincount(stratum, weights=model.expected * (1 - model.expected)) * plan.sizes
     turn = taken[further] + _turns(further)
     gains = np.cumsum(noise[further] / (turn * (turn + 1.0)))
@@ -98,7 +99,8 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
     variance = np.maximum(total.variance - scale * gains, 0.0)
     with np.errstate(divide="ignore"):
         low, high = wilson(total.total / total.num_population, total.effective * total.variance / variance, total.t2)
-    return min(int(np.searchsorted(low - high, -2 * half_width)) + 1, len(further))
+    is_enough = high - low <= 2 * half_width
+    return int(np.argmax(is_enough)) + 1 if is_enough.any() else None
 
 
 def has_reached(rate: Rate, half_width: float) -> bool:

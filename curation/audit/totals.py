@@ -96,7 +96,8 @@ def total_of(expected: Expected, h: np.ndarray, difference: np.ndarray, is_in: n
     sizes, sizes_in = expected.sizes, expected.sizes_in
     taken, num_in = np.bincount(h, minlength=len(sizes)), np.bincount(h[is_in], minlength=len(sizes))
     parts = expected.total + sizes * _mean(difference * is_in, h, taken)
-    spread = parts_variance(residual * is_in, h, sizes, taken, expected.noise / sizes)
+    prior = PRIOR_REVIEWS * sizes / np.maximum(sizes_in, 1)  # as many of the domain's own
+    spread = parts_variance(residual * is_in, h, sizes, taken, expected.noise / sizes, prior)
     variance, num_reviews, num_population = float(spread.sum()), int(is_in.sum()), int(sizes_in.sum())
     is_blind = (taken == 0) & (sizes_in > 0)
     num_blind = int(sizes_in[is_blind].sum())
@@ -114,7 +115,7 @@ def total_of(expected: Expected, h: np.ndarray, difference: np.ndarray, is_in: n
 
 
 def parts_variance(residual: np.ndarray, h: np.ndarray, sizes: np.ndarray, taken: np.ndarray,
-                   noise: np.ndarray, prior: float = PRIOR_REVIEWS) -> np.ndarray:
+                   noise: np.ndarray, prior: float | np.ndarray) -> np.ndarray:
     """(H,) variance of each stratum's estimated total; 0 for strata reviewed to the end or not at all.
 
     residual, h: (n,) and its stratum; noise: (H,) variance of a residual as the model has it. prior = 0 is the

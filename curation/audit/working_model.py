@@ -40,9 +40,12 @@ def fit(guess: np.ndarray, group: np.ndarray, rows: np.ndarray, y: np.ndarray) -
     return WorkingModel(expected=expected, residual=(y - expected[rows]) / (1 - np.minimum(leverage, 0.9)))
 
 
-def posterior_mode(X: np.ndarray, y: np.ndarray, prior: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mode of a logistic model's posterior (K,), inverse of its Hessian there (K, K)); X (n, K), y (n,) 0 or 1, prior (K,)
-    means and precision (K,) of the coefficients."""
+def posterior_mode(X: np.ndarray, y: np.ndarray, prior: np.ndarray,
+                   precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mode of a logistic model's posterior (K,), inverse of its Hessian there (K, K)).
+
+    X: (n, K); y: (n,) 0 or 1; prior, precision: (K,) mean and 1 / variance of each coefficient's normal prior.
+    """
     beta = prior.copy()
 
     def loss(at: np.ndarray) -> float:
