@@ -1,0 +1,284 @@
+"""What several verdicts add up to, and the ledger brought in line: idempotent, and never over a person's head."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation.audit import resolve
+from curation.audit.resolve import VIEW, apply_verdicts, consensus
+from curation.audit.verdicts import WRONG, Verdict, VerdictLog
+from curation.batch import LedgerError
+from curation.project import Project
+from tests.fakes import make_project
+
+A, B, C = "train-00000", "train-00003", "train-00006"  # given cat, cat, cat
+
+
+def frame(*rows: tuple[str, str, str, str | None]) -> pd.DataFrame:
+    """Verdicts of (sample, who, verdict, label), oldest first."""
+    table = pd.DataFrame(rows, columns=["sample_id", "who", "verdict", "label"], dtype=object)
+    table["is_wrong"] = pd.Series([WRONG[v] for v in table["verdict"]], dtype=object)
+    table["at"] = [f"2026-01-01T00:00:{i:02d}.000+00:00" for i in range(len(table))]
+    return table
+
+
+def one(*votes: tuple[str, str, str | None]) -> tuple:
+    row = consensus(frame(*[("s", *vote) for vote in votes])).loc["s"]
+    return row["is_wrong"], row["label"], row["state"], row["num_reviewers"]
+
+
+# -- consensus
+
+
+@pytest.mark.parametrize(("votes", "found"), [
+    ([("ada", "given", "cat")], (False, "cat", "agreed", 1)),
+    ([("ada", "other", "dog")], (True, "dog", "agreed", 1)),
+    ([("ada", "neither", None)], (True, None, "agreed", 1)),
+    ([("ada", "unsure", None)], (None, None, "unsure", 1)),
+    ([("ada", "given", "cat"), ("bob", "both", "cat")], (False, "cat", "agreed", 2)),
+    ([("ada", "suggested", "dog"), ("bob", "other", "dog")], (True, "dog", "agreed", 2)),
+    ([("ada", "given", "cat"), ("bob", "suggested", "dog")], (None, None, "disputed", 2)),
+    ([("ada", "given", "cat"), ("bob", "suggested", "dog"), ("eve", "given", "cat")], (False, "cat", "agreed", 3)),
+    ([("ada", "given", "cat"), ("bob", "unsure", None)], (False, "cat", "agreed", 2)),
+    ([("ada", "given", "cat"), ("bob", "neither", None), ("eve", "neither", None)], (True, None, "agreed", 3)),
+    # wrong for sure, but as what?
+    ([("ada", "other", "dog"), ("bob", "other", "bird")], (True, None, "disputed", 2)),
+    ([("ada", "other", "dog"), ("bob", "neither", None)], (True, None, "disputed", 2)),
+    ([("ada", "given", "cat"), ("bob", "other", "dog"), ("eve", "other", "bird")], (True, None, "disputed", 3)),
+    # half is no majority
+    ([("a", "given", "cat"), ("b", "given", "cat"), ("c", "other", "dog"), ("d", "other", "bird")],
+     (None, None, "disputed", 4)),
+    # the last word of each reviewer counts
+    ([("ada", "given", "cat"), ("bob", "given", "cat"), ("ada", "other", "dog"), ("bob", "other", "dog")],
+     (True, "dog", "agreed", 2)),
+    ([("ada", "other", "dog"), ("ada", "other", "dog"), ("bob", "given", "cat")], (None, None, "disputed", 2)),
+])
+def test_what_verdicts_on_one_sample_add_up_to(votes, found) -> None:
+    assert one(*votes) == found
+
+
+def test_consensus_of_many_is_what_counting_by_hand_gives() -> None:
+    rng = np.random.default_rng(0)
+    names = ["given", "suggested", "both", "neither", "other", "unsure"]
+    label = {"given": "cat", "both": "cat", "suggested": "dog", "other": "bird"}
+    rows = [(f"s{rng.integers(80)}", f"r{rng.integers(4)}", str(rng.choice(names, p=[.4, .2, .1, .1, .1, .1])))
+            for _ in range(400)]
+    verdicts = frame(*[(s, who, name, label.get(name)) for s, who, name in rows]).assign(at="2026-01-01")
+    found = consensus(verdicts)
+    last = {(s, who): name for s, who, name in rows}
+    assert sorted(found.index) == sorted({s for s, _, _ in rows})
+    states = Counter()
+    for sample_id, row in found.iterrows():
+        said = [name for (s, _), name in last.items() if s == sample_id]
+        votes = [(WRONG[name], label.get(name)) for name in said if name != "unsure"]
+        outcome, num = Counter(votes).most_common(1)[0] if votes else (None, 0)
+        wrong, num_wrong = Counter(v[0] for v in votes).most_common(1)[0] if votes else (None, 0)
+        assert row["num_reviewers"] == len(said)
+        assert row["state"] == ("unsure" if not votes else "agreed" if 2 * num > len(votes) else "disputed")
+        assert row["is_wrong"] is (wrong if votes and 2 * num_wrong > len(votes) else None)
+        assert row["label"] == (outcome[1] if row["state"] == "agreed" else None)
+        states[row["state"]] += 1
+    assert min(states[state] for state in resolve.STATES) >= 2, states
+
+
+def test_no_verdicts_add_up_to_nothing() -> None:
+    assert consensus(frame()).empty
+
+
+# -- apply
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.open(make_project(tmp_path / "p", num_train=40, size=4))
+
+
+@pytest.fixture
+def log(project: Project) -> VerdictLog:
+    return project.verdicts()
+
+
+def say(log: VerdictLog, sample_id: str, name: str, who: str = "ada", label: str | None = None, run: str = "r") -> int:
+    given = {0: "cat", 1: "dog", 2: "bird"}[int(sample_id[-5:]) % 3]
+    suggested = {"cat": "dog", "dog": "bird", "bird": "cat"}[given]
+    return log.add([Verdict(audit="a", queue="find", sample_id=sample_id, verdict=name, given_label=given, who=who,
+                            suggested_label=suggested, label=label, run=run)])[0]
+
+
+def bring(project: Project, *ids: str, who: str = "ada") -> resolve.Applied:
+    return apply_verdicts(project, ids, project.verdicts().in_force(), who)
+
+
+def state(project: Project) -> dict[str, tuple[str | None, bool]]:
+    """sample -> (label, is excluded) of those decided."""
+    return {row.sample_id: (None if pd.isna(row.label) else row.label, bool(row.excluded))
+            for row in project.ledger().state().itertuples()}
+
+
+def test_verdicts_become_one_batch_a_target_that_says_where_it_comes_from(project, log) -> None:
+    for sample_id, name, label in [(A, "suggested", None), (B, "other", "dog"), (C, "other", "bird"),
+                                   ("train-00009", "neither", None), ("train-00012", "given", None),
+                                   ("train-00015", "both", None), ("train-00018", "unsure", None)]:
+        say(log, sample_id, name, label=label)
+    done = bring(project, *log.in_force()["sample_id"], who="eve")
+    assert state(project) == {A: ("dog", False), B: ("dog", False), C: ("bird", False), "train-00009": (None, True)}
+    rows = project.ledger().batches().sort_values("batch_id")
+    assert sorted(zip(rows["kind"], rows["value"], rows["num_samples"], strict=True)) == [
+        ("exclude", "excluded", 1), ("relabel", "bird", 1), ("relabel", "dog", 2)]
+    assert set(rows["who"]) == {"eve"} and set(rows["view"]) == {VIEW} and set(rows["run"]) == {"r"}
+    assert rows.set_index("kind").loc["exclude", "why"] == "audit: no class fits"
+    assert (done.num_relabelled, done.num_excluded, done.num_taken_back, done.kept) == (3, 1, 0, ())
+    assert done.batches == (1, 2, 3)
+
+
+def test_a_batch_from_two_runs_names_neither(project, log) -> None:
+    say(log, A, "suggested", run="first")
+    say(log, B, "suggested", run="second")
+    bring(project, A, B)
+    assert list(project.ledger().batches()["run"]) == [""]
+
+
+def test_applied_again_it_does_nothing_and_others_are_left_alone(project, log) -> None:
+    say(log, A, "suggested")
+    say(log, B, "suggested")
+    say(log, C, "neither")
+    bring(project, A, C)
+    again = bring(project, A, C)
+    assert again == resolve.Applied(num_relabelled=0, num_excluded=0, num_taken_back=0, kept=(), batches=())
+    assert project.ledger().revision == 2 and B not in state(project)
+    assert bring(project).batches == ()
+
+
+def test_a_verdict_taken_back_takes_the_audits_own_decision_with_it(project, log) -> None:
+    first, second = say(log, A, "suggested"), say(log, C, "neither")
+    bring(project, A, C)
+    log.retract(first, "ada")
+    log.retract(second, "ada")
+    done = bring(project, A, C)
+    assert state(project) == {} and done.num_taken_back == 2
+    assert set(project.ledger().batches()["why"].head(2)) == {resolve.WHY_BACK}
+
+
+def test_a_verdict_taken_back_leaves_what_others_decided(project, log) -> None:
+    number = say(log, A, "suggested")
+    project.ledger().relabel([A], "bird", "bob")
+    project.ledger().exclude([A], who="bob")
+    log.retract(number, "ada")
+    assert bring(project, A).batches == () and state(project) == {A: ("bird", True)}
+
+
+def test_a_verdict_taken_back_brings_back_what_it_had_replaced(project, log) -> None:
+    project.ledger().relabel([A], "bird", "bob")
+    number = say(log, A, "suggested")
+    bring(project, A)
+    assert state(project) == {A: ("dog", False)}
+    log.retract(number, "ada")
+    bring(project, A)
+    assert state(project) == {A: ("bird", False)} and bring(project, A).batches == ()
+
+
+def test_a_dispute_suspends_the_audits_label_until_a_third_decides(project, log) -> None:
+    say(log, A, "suggested")
+    bring(project, A)
+    say(log, A, "given", who="bob")
+    bring(project, A)
+    assert state(project) == {}
+    say(log, A, "other", who="eve", label="dog")
+    bring(project, A)
+    assert state(project) == {A: ("dog", False)}
+
+
+def test_from_no_class_fits_to_another_class_the_sample_comes_back(project, log) -> None:
+    say(log, A, "neither")
+    bring(project, A)
+    say(log, A, "suggested")
+    bring(project, A)
+    assert state(project) == {A: ("dog", False)}
+    say(log, A, "neither")
+    bring(project, A)
+    assert state(project) == {A: (None, True)}
+
+
+def test_what_a_person_decided_before_the_verdict_yields_to_it(project, log) -> None:
+    project.ledger().relabel([A, B], "bird", "bob")
+    say(log, A, "suggested")
+    say(log, B, "given")
+    done = bring(project, A, B)
+    assert state(project) == {A: ("dog", False)} and done.kept == ()
+    assert (done.num_relabelled, done.num_taken_back) == (1, 1)
+
+
+def test_what_a_person_decided_after_the_verdict_stays_and_is_reported(project, log) -> None:
+    for sample_id, name in ((A, "suggested"), (B, "given"), (C, "neither")):
+        say(log, sample_id, name)
+    project.ledger().relabel([A, B], "bird", "bob")
+    project.ledger().exclude([C], False, who="bob")
+    done = bring(project, A, B, C)
+    assert done.kept == (A, B, C) and done.batches == ()
+    assert state(project) == {A: ("bird", False), B: ("bird", False)}
+    say(log, A, "suggested", who="eve")  # seen again, after bob
+    assert bring(project, A).kept == () and state(project)[A] == ("dog", False)
+
+
+def test_a_person_who_set_it_back_to_the_given_label_is_heard(project, log) -> None:
+    say(log, A, "suggested")
+    bring(project, A)
+    project.ledger().relabel([A], None, "bob")
+    assert bring(project, A).kept == (A,) and state(project) == {}
+
+
+def test_what_somebody_undid_is_not_done_again_until_a_new_verdict(project, log) -> None:
+    say(log, A, "suggested")
+    bring(project, A)
+    project.ledger().undo("bob")
+    done = bring(project, A)
+    assert done.kept == (A,) and state(project) == {}
+    say(log, A, "suggested")
+    assert bring(project, A).kept == () and state(project) == {A: ("dog", False)}
+
+
+def test_a_persons_own_decision_undone_is_no_objection(project, log) -> None:
+    say(log, A, "suggested")
+    project.ledger().relabel([A], "bird", "bob")
+    project.ledger().undo("bob")
+    assert bring(project, A).kept == () and state(project) == {A: ("dog", False)}
+
+
+def test_pins_and_their_undoing_are_no_business_of_the_audit(project, log) -> None:
+    project.ledger().pin([A], "validation", "bob")
+    project.ledger().undo("bob")
+    project.ledger().pin([A], "train", "bob")
+    say(log, A, "suggested")
+    bring(project, A)
+    assert state(project) == {A: ("dog", False)} and project.ledger().state()["pin"].tolist() == ["train"]
+
+
+def test_an_exclusion_by_a_person_is_never_lifted(project, log) -> None:
+    project.ledger().exclude([A], who="bob", why="blurred")
+    say(log, A, "given")
+    assert bring(project, A).batches == () and state(project) == {A: (None, True)}
+
+
+def test_many_samples_go_the_way_of_one(project, log, monkeypatch) -> None:
+    """Above MAX_NAMED samples the entries are read in one go."""
+    ids = [f"train-{i:05d}" for i in range(0, 30, 3)]
+    for sample_id in ids:
+        say(log, sample_id, "suggested")
+    project.ledger().relabel([ids[0]], "bird", "bob")
+    monkeypatch.setattr(resolve, "MAX_NAMED", 3)
+    assert bring(project, *ids).kept == (ids[0],)
+    assert bring(project, *ids).batches == ()
+    assert state(project) == {ids[0]: ("bird", False), **{sample_id: ("dog", False) for sample_id in ids[1:]}}
+
+
+def test_an_unknown_sample_or_nobody_is_refused_in_one_line(project, log) -> None:
+    log.add([Verdict(audit="a", queue="find", sample_id="gone", verdict="suggested", given_label="cat",
+                     suggested_label="dog", who="ada")])
+    with pytest.raises(LedgerError, match="1 of 1 are none, first 'gone'"):
+        bring(project, "gone")
+    say(log, A, "suggested")
+    with pytest.raises(LedgerError, match="must say who"):
+        bring(project, A, who="")
