@@ -65,7 +65,7 @@ def test_consensus_of_many_is_what_counting_by_hand_gives() -> None:
     names = ["given", "suggested", "both", "neither", "other", "unsure"]
     label = {"given": "cat", "both": "cat", "suggested": "dog", "other": "bird"}
     rows = [(f"s{rng.integers(80)}", f"r{rng.integers(4)}", str(rng.choice(names, p=[.4, .2, .1, .1, .1, .1])))
-            for _ in range(400)]
+            for _ in range(250)]
     verdicts = frame(*[(s, who, name, label.get(name)) for s, who, name in rows]).assign(at="2026-01-01")
     found = consensus(verdicts)
     last = {(s, who): name for s, who, name in rows}
