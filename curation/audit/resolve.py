@@ -66,7 +66,7 @@ def consensus(verdicts: pd.DataFrame) -> pd.DataFrame:
     is_agreed = np.array([name is not None for name in label], dtype=bool)
     state = np.where(num_sure == 0, "unsure", np.where(is_agreed, "agreed", "disputed")).astype(object)
     label[label == _NO_CLASS] = None
-    at = last.groupby("sample_id", sort=False)["at"].max().reindex(ids).to_numpy(dtype=object)
+    at = last.drop_duplicates("sample_id", keep="last").set_index("sample_id")["at"].reindex(ids).to_numpy(dtype=object)
     columns = {"is_wrong": is_wrong, "label": label, "num_reviewers": num, "state": state, "at": at}
     return pd.DataFrame({name: pd.Series(cells, index=pd.Index(ids, name="sample_id", dtype=object),
                                          dtype="int64" if name == "num_reviewers" else object)
