@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from curation.audit.resolve import apply_verdicts
+from curation.audit.verdicts import Verdict
 from curation.exports import ExportError, export
 from curation.exports.labels import decided_labels
 from curation.project import Project
@@ -145,3 +147,38 @@ def test_the_labels_of_undecided_samples_are_not_called_known(clothing: Project)
     assert rows["is_known"].to_dict() == {KEYS[0]: True, KEYS[1]: True, KEYS[2]: False}
     assert rows["is_excluded"].to_dict() == {KEYS[0]: False, KEYS[1]: False, KEYS[2]: True}
     assert rows.loc[KEYS[2], ["who", "label"]].tolist() == ["ada", "Shirt"]
+
+
+def say(project: Project, key: str, verdict: str, who: str, label: str | None = None) -> int:
+    given = sample_table(project, None).set_index("sample_id").loc[key, "given_label"]
+    return project.verdicts().add([Verdict(audit="a", queue="find", sample_id=key, verdict=verdict, given_label=given,
+                                           suggested_label=None, label=label, who=who)])[0]
+
+
+def test_verdicts_confirm_labels_once_people_agree(clothing: Project, tmp_path: Path) -> None:
+    say(clothing, KEYS[0], "given", "ada")
+    say(clothing, KEYS[0], "both", "bob")
+    say(clothing, KEYS[1], "given", "ada")
+    say(clothing, KEYS[1], "other", "bob", label="Shirt")  # disputed: not known
+    say(clothing, KEYS[2], "unsure", "ada")
+    taken_back = say(clothing, KEYS[3], "given", "ada")
+    clothing.verdicts().retract(taken_back, "ada")
+    export(clothing, None, "corrected-labels", "clothing1m", tmp_path / "out")
+    assert read_pairs(tmp_path / "out" / "corrected_label_kv.txt") == {KEYS[0]: 0}
+    rows = decided_labels(clothing).set_index("sample_id")
+    assert rows.loc[KEYS[0], ["verdict", "num_reviewers", "who", "is_known"]].tolist() == ["both", 2, "bob", True]
+    assert rows["is_known"].to_dict() == {KEYS[0]: True, KEYS[1]: False, KEYS[2]: False} and rows["label"].isna().all()
+
+
+def test_applied_verdicts_are_what_the_label_file_holds(clothing: Project, tmp_path: Path) -> None:
+    say(clothing, KEYS[0], "other", "ada", label="T-Shirt")
+    say(clothing, KEYS[1], "given", "ada")
+    say(clothing, KEYS[3], "neither", "ada")
+    apply_verdicts(clothing, KEYS, clothing.verdicts().in_force(), "ada")
+    export(clothing, None, "corrected-labels", "clothing1m", tmp_path / "out")
+    assert read_pairs(tmp_path / "out" / "corrected_label_kv.txt") == {KEYS[0]: 1, KEYS[1]: 1}
+    assert (tmp_path / "out" / "excluded_key_list.txt").read_text() == lines([KEYS[3]])
+    export(clothing, None, "corrected-labels", "table", tmp_path / "table")
+    rows = pd.read_parquet(tmp_path / "table" / "corrected_labels.parquet").set_index("sample_id")
+    assert rows["verdict"].fillna("-").tolist() == ["other", "given", "-", "neither"]
+    assert rows["num_reviewers"].tolist() == [1, 1, 0, 1]

@@ -6,6 +6,7 @@ verdicts agree that the given label is right. An excluded sample's label is not 
 
 import pandas as pd
 
+from curation.audit.resolve import consensus
 from curation.project import Project
 from engine.manifest import read_manifest
 
@@ -56,6 +57,10 @@ def with_labels(rows: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdicts(project: Project) -> pd.DataFrame:
-    """verdict, num_reviewers, is_confirmed, who, at, why by sample_id, of the verdicts in force."""
-    return pd.DataFrame({"verdict": [], "num_reviewers": [], "is_confirmed": pd.Series(dtype=bool), "who": [],
-                         "at": [], "why": []}, index=pd.Index([], dtype=object))
+    """verdict, num_reviewers, is_confirmed, who, at, why (null) by sample_id, of the verdicts in force."""
+    verdicts = project.verdicts().in_force()
+    last = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")
+    said = consensus(verdicts).reindex(last.index)
+    rows = last[["verdict", "who", "at"]].assign(num_reviewers=said["num_reviewers"], why=None)
+    rows["is_confirmed"] = (said["state"].eq("agreed") & said["is_wrong"].eq(False)).astype(bool)
+    return rows
