@@ -1,0 +1,244 @@
+"""What a reviewer sees next: the ranked queue's order, batches with hidden checks mixed in, disputes; and the promise.
+
+Pure functions on scores and verdicts; the random queue's draws come from curation.audit.drawing. A batch follows from
+the audit, the queue, the reviewer, its number and what it was handed, so asking again gives the same batch. Knowing no
+truth but which samples have one, it cannot leak into an order.
+
+Hidden checks measure the reviewer, and come on top of a batch:
+
+    overlap  judged by exactly one other reviewer so far: do two agree?
+    gold     its true class is known: is the reviewer right?
+    repeat   judged by this reviewer a while ago: the same again?
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.resolve import consensus
+from curation.audit.scores import Scores
+
+MODES = ("value", "balanced", "confusion")
+BATCH_SIZE = 50
+CHECK_SHARE = 0.07
+"""Of all items of a batch, on average; at least one where there is any to ask."""
+MIN_APART = 15
+"""A sample is asked for again after so many other verdicts of the reviewer."""
+FIRST_CHECK = 2
+"""Position from 0 of the first item that may be a check."""
+TURNS = ("overlap", "gold", "overlap", "repeat")
+"""Kinds of checks, in turn; where one has none left, the next of PREFERENCE that has."""
+PREFERENCE = ("overlap", "gold", "repeat")
+
+
+class ServingError(ValueError):
+    """A queue cannot be had like this. One line, ready to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question. Its purpose is for the log; a browser must not be told."""
+
+    sample_id: str
+    queue: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a reviewer works through, in this order. No items: there is nothing left."""
+
+    audit: str
+    queue: str
+    reviewer: str
+    number: int
+    items: tuple[Item, ...]
+
+    @property
+    def main_ids(self) -> list[str]:
+        """sample_ids without the checks, in order: what a promise is about."""
+        return [item.sample_id for item in self.items if item.purpose == "main"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How many of num given labels will turn out wrong, if p_wrong is right: mean and 95% interval (whole numbers)."""
+
+    num: int
+    expected: float
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What came of a promise, over the items judged so far."""
+
+    num_judged: int
+    num_found: int
+    """Wrong labels among them."""
+    expected: float
+    low: int
+    high: int
+
+    @property
+    def is_kept(self) -> bool:
+        """As many wrong labels as p_wrong allows (95%), neither fewer nor more."""
+        return self.low <= self.num_found <= self.high
+
+
+# -- the ranked queue
+
+def find_order(scores: Scores, verdicts: pd.DataFrame, mode: str = "value", *, given: int | None = None,
+               suggested: int | None = None, reserved: Collection[str] = ()) -> np.ndarray:
+    """Rows (M,) int64 of scores, the one to review first first; a million in about half a second.
+
+    value: by p_wrong, highest first, NaN last. balanced: the highest of each given class, then the second of each, and
+    so on; NaN last. confusion: by p_wrong among those given class `given` and suggested class `suggested` (codes). Left
+    out: inactive samples, those with a verdict in force of anybody, and `reserved` ids (in somebody's hands).
+    verdicts: in force in this audit. Raises ServingError for an unknown mode or missing codes.
+    """
+    if mode not in MODES:
+        raise ServingError(f"a queue's mode must be one of {', '.join(MODES)}; got {mode!r}; choose one of them")
+    if mode == "confusion" and (given is None or suggested is None):
+        raise ServingError(f"a confusion is of two classes; got {given!r} and {suggested!r}; name the given class and "
+                           "the suggested one")
+    taken = {*verdicts["sample_id"], *reserved}
+    is_open = scores.is_active & ~pd.Series(scores.sample_id).isin(taken).to_numpy()
+    if mode == "confusion":
+        is_open &= (scores.given == given) & (scores.suggested == suggested)
+    rows = np.flatnonzero(is_open)
+    rows = rows[np.argsort(-scores.p_wrong[rows], kind="stable")]
+    if mode == "balanced":
+        turn = pd.Series(scores.given[rows]).groupby(scores.given[rows]).cumcount().to_numpy()
+        rows = rows[np.lexsort((turn, np.isnan(scores.p_wrong[rows])))]  # stable: within a turn by p_wrong
+    return rows
+
+
+# -- batches
+
+def find_batch(sample_ids: np.ndarray, verdicts: pd.DataFrame, *, audit: str, reviewer: str, number: int,
+               gold_ids: Sequence[str] | np.ndarray = (), size: int = BATCH_SIZE) -> Batch:
+    """The next items of the ranked queue with hidden checks among them.
+
+    sample_ids: the queue in order (scores.sample_id[find_order(...)]). verdicts: in force in this audit, of samples
+    that are still there. gold_ids: samples whose true class is known; which class is of no interest here.
+    """
+    main = [str(sample_id) for sample_id in sample_ids[:size]]
+    return _batch("find", main, verdicts, gold_ids, audit, reviewer, number)
+
+
+def estimate_batch(draws: Sequence[str] | np.ndarray, verdicts: pd.DataFrame, *, audit: str, reviewer: str, number: int,
+                   gold_ids: Sequence[str] | np.ndarray = ()) -> Batch:
+    """The drawn samples (curation.audit.drawing.draw), all and in their order, with hidden checks among them.
+
+    Only items of purpose main belong to the sample that an estimate stands on; gold ones are no part of the draw.
+    """
+    return _batch("estimate", [str(sample_id) for sample_id in draws], verdicts, gold_ids, audit, reviewer, number)
+
+
+def before_batch(verdicts: pd.DataFrame, queue: str, reviewer: str, number: int) -> pd.DataFrame:
+    """The verdicts in force, without those that came since a reviewer began a batch; all of them if it is not begun."""
+    is_number = verdicts["batch"].eq(number).fillna(False).to_numpy(dtype=bool)
+    is_of_batch = verdicts["who"].eq(reviewer) & verdicts["queue"].eq(queue) & is_number
+    first = verdicts.loc[is_of_batch, "verdict_id"].min()
+    return verdicts if pd.isna(first) else verdicts[verdicts["verdict_id"] < first]
+
+
+def adjudication_rows(verdicts: pd.DataFrame, reviewer: str) -> list[str]:
+    """sample_ids in dispute that this reviewer has not judged, the longest in dispute first.
+
+    verdicts: in force in this audit. curation.audit.resolve.consensus says what a dispute is.
+    """
+    rows = consensus(verdicts)
+    disputed = rows[rows["state"] == "disputed"].sort_values("at", kind="stable").index
+    judged = set(verdicts.loc[verdicts["who"] == reviewer, "sample_id"])
+    return [str(sample_id) for sample_id in disputed if sample_id not in judged]
+
+
+def _batch(queue: str, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequence[str] | np.ndarray, audit: str,
+           reviewer: str, number: int) -> Batch:
+    """`main` in order, checks drawn and spread by a generator of this batch's own."""
+    digest = hashlib.sha256("\0".join((audit, queue, reviewer, str(number))).encode()).digest()
+    rng = np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+    num = num_checks(len(main), rng)
+    checks = _draw_checks(_pools(queue, main, verdicts, gold_ids, reviewer), num, rng)
+    items = [Item(sample_id, queue, "main") for sample_id in main]
+    edges = np.linspace(FIRST_CHECK, len(main) + len(checks), len(checks) + 1)
+    for start, end, (purpose, sample_id) in zip(np.ceil(edges[:-1]), np.ceil(edges[1:]), checks, strict=True):
+        items.insert(int(rng.integers(int(start), max(int(end), int(start) + 1))), Item(sample_id, queue, purpose))
+    return Batch(audit=audit, queue=queue, reviewer=reviewer, number=number, items=tuple(items))
+
+
+def num_checks(num_main: int, rng: np.random.Generator) -> int:
+    """Checks to go with num_main items: CHECK_SHARE of all on average, at least 1; 0 with too few items to hide one."""
+    if num_main < FIRST_CHECK:
+        return 0
+    wanted = num_main * CHECK_SHARE / (1 - CHECK_SHARE)
+    return max(1, int(wanted + rng.random()))
+
+
+def _pools(queue: str, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequence[str] | np.ndarray,
+           reviewer: str) -> dict[str, np.ndarray]:
+    """sample_ids that each kind of check may ask for; overlap and repeat from the same queue, as it shows the same."""
+    is_own = verdicts["who"].eq(reviewer).to_numpy(dtype=bool)
+    own, judged = verdicts[is_own], set(verdicts.loc[is_own, "sample_id"])
+    is_earlier = np.arange(len(own)) < len(own) - MIN_APART
+    is_once = ~own["sample_id"].duplicated(keep=False).to_numpy(dtype=bool)
+    repeat = own.loc[is_earlier & is_once & own["queue"].eq(queue).to_numpy(dtype=bool), "sample_id"]
+    others = verdicts[verdicts["queue"].eq(queue) & ~verdicts["sample_id"].isin(judged)]
+    num_people = others.drop_duplicates(["sample_id", "who"])["sample_id"].value_counts(sort=False)
+    gold = pd.Series(gold_ids, dtype=object).drop_duplicates()
+    pools = {"repeat": repeat, "overlap": num_people[num_people == 1].index.to_series(),
+             "gold": gold[~gold.isin(judged)]}
+    return {kind: pool[~pool.isin(main)].to_numpy(dtype=object) for kind, pool in pools.items()}
+
+
+def _draw_checks(pools: dict[str, np.ndarray], num: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """At most num (purpose, sample_id), no sample twice."""
+    order = {kind: pool[rng.permutation(len(pool))[:2 * num]].tolist() for kind, pool in sorted(pools.items())}
+    checks: list[tuple[str, str]] = []
+    first = int(rng.integers(len(TURNS)))
+    for turn in range(num):
+        used = {sample_id for _, sample_id in checks}
+        for kind in (TURNS[(first + turn) % len(TURNS)], *PREFERENCE):
+            left = [sample_id for sample_id in order[kind] if sample_id not in used]
+            if left:
+                checks.append((kind, left[0]))
+                break
+    return checks
+
+
+# -- what is promised
+
+def expected_yield(p_wrong: np.ndarray) -> Expected:
+    """How many of these labels are wrong, each with its own probability (Poisson-binomial, exact); NaN are left out.
+
+    p_wrong (n,) in [0, 1]. low and high are the least whole numbers that 2.5% and 97.5% of the probability reach, so at
+    least 95% lies between them, both included. n squared steps: 5,000 take a tenth of a second.
+    """
+    p = np.asarray(p_wrong, dtype=np.float64)
+    p = p[~np.isnan(p)]
+    mass = np.zeros(len(p) + 1)
+    mass[0] = 1.0
+    for i, chance in enumerate(p):
+        mass[1:i + 2] = mass[1:i + 2] * (1 - chance) + mass[:i + 1] * chance
+        mass[0] *= 1 - chance
+    low, high = np.searchsorted(np.cumsum(mass), [0.025 - 1e-12, 0.975 - 1e-12])
+    return Expected(num=len(p), expected=float(p.sum()), low=int(low), high=int(min(high, len(p))))
+
+
+def promise_kept(verdicts: pd.DataFrame) -> Promise:
+    """What came of a batch (or more) so far: its main items that were scored and judged wrong or right.
+
+    verdicts: in force, of those batches (purpose, sample_id, is_wrong, p_wrong as it was when asked); checks, unsure
+    ones and items without p_wrong count neither as promised nor as found.
+    """
+    rows = verdicts[verdicts["purpose"] == "main"].drop_duplicates(["sample_id"], keep="last")
+    rows = rows[rows["is_wrong"].notna() & rows["p_wrong"].notna()]
+    promised = expected_yield(rows["p_wrong"].to_numpy(dtype=np.float64))
+    return Promise(num_judged=len(rows), num_found=int(rows["is_wrong"].astype(bool).sum()),
+                   expected=promised.expected, low=promised.low, high=promised.high)

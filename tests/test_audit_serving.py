@@ -1,0 +1,274 @@
+"""What a reviewer sees next: the order, the hidden checks among it, disputes, and what is promised of a batch."""
+
+import itertools
+import time
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation.audit.scores import Scores
+from curation.audit.serving import (
+    FIRST_CHECK,
+    MIN_APART,
+    Batch,
+    ServingError,
+    adjudication_rows,
+    before_batch,
+    estimate_batch,
+    expected_yield,
+    find_batch,
+    find_order,
+    promise_kept,
+)
+from curation.audit.verdicts import WRONG
+
+
+def scores(p_wrong, given=None, suggested=None, is_active=None, ids=None) -> Scores:
+    num = len(p_wrong)
+    zeros = np.zeros(num, dtype=np.int32)
+    return Scores(
+        sample_id=np.array(ids or [f"s{i}" for i in range(num)], dtype=object), classes=("a", "b", "c"),
+        given=zeros if given is None else np.asarray(given), current=zeros,
+        suggested=zeros + 1 if suggested is None else np.asarray(suggested), confidence=np.ones(num, dtype=np.float32),
+        p_wrong=np.asarray(p_wrong, dtype=np.float32),
+        is_active=np.ones(num, dtype=bool) if is_active is None else np.asarray(is_active, dtype=bool), columns={},
+        num_calibrated=0, num_dual=0, runs=("r",))
+
+
+def log(*rows: tuple, **columns) -> pd.DataFrame:
+    """Verdicts in force of (sample_id, who) or (sample_id, who, verdict); "given" unless said."""
+    table = pd.DataFrame([(*row, "given")[:3] for row in rows], columns=["sample_id", "who", "verdict"], dtype=object)
+    table["label"] = [{"given": "a", "both": "a", "suggested": "b", "other": "c"}.get(v) for v in table["verdict"]]
+    table["label"] = table["label"].astype(object)
+    table["is_wrong"] = pd.Series([WRONG[v] for v in table["verdict"]], dtype=object)
+    table["verdict_id"] = np.arange(1, len(table) + 1)
+    table["at"] = [f"2026-01-01T00:{i // 60:02d}:{i % 60:02d}.000+00:00" for i in range(len(table))]
+    for name, value in {"queue": "find", "purpose": "main", "p_wrong": 0.5, "batch": 1, **columns}.items():
+        table[name] = value
+    return table.astype({"batch": "Int64"})
+
+
+NONE = log()
+IDS = np.array([f"s{i}" for i in range(1000)], dtype=object)
+
+# -- order
+
+
+def test_the_most_suspected_come_first_and_the_unscored_last() -> None:
+    assert find_order(scores([.1, np.nan, .9, .5, np.nan, .9]), NONE).tolist() == [2, 5, 3, 0, 1, 4]
+
+
+def test_judged_inactive_and_reserved_samples_are_left_out() -> None:
+    table = scores([.1, .2, .3, .4, .5], is_active=[1, 1, 1, 0, 1])
+    verdicts = pd.concat([log(("s4", "bob", "unsure")), log(("s0", "eve"), queue="estimate")])
+    assert find_order(table, verdicts).tolist() == [2, 1]
+    assert find_order(table, verdicts, reserved=["s2"]).tolist() == [1]
+
+
+def test_balanced_takes_the_most_suspected_of_each_class_in_turn() -> None:
+    given = [0, 0, 0, 1, 1, 2, 0]
+    order = find_order(scores([.9, .8, .7, .6, .5, .1, np.nan], given=given), NONE, "balanced")
+    assert order.tolist() == [0, 3, 5, 1, 4, 2, 6]
+
+
+def test_a_confusion_is_one_given_class_taken_for_one_other() -> None:
+    table = scores([.1, .9, .5, .7], given=[0, 0, 1, 0], suggested=[1, 1, 1, 2])
+    assert find_order(table, NONE, "confusion", given=0, suggested=1).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("mode", "message"), [("best", "one of value, balanced, confusion; got 'best'"),
+                                               ("confusion", "of two classes; got 0 and None")])
+def test_a_queue_that_cannot_be_is_refused(mode: str, message: str) -> None:
+    with pytest.raises(ServingError, match=message) as caught:
+        find_order(scores([.1]), NONE, mode, given=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["value", "balanced"])
+def test_a_million_are_ordered_at_once(mode: str) -> None:
+    rng = np.random.default_rng(0)
+    table = scores(rng.random(1_000_000), given=rng.integers(0, 14, 1_000_000))
+    verdicts = log(*[(f"s{i}", "ada") for i in range(20_000)])
+    start = time.perf_counter()
+    order = find_order(table, verdicts, mode)
+    assert len(order) == 980_000 and time.perf_counter() - start < 5
+
+
+# -- batches
+
+
+def many(num: int, who: str, start: int = 500, **columns) -> pd.DataFrame:
+    return log(*[(f"s{start + i}", who) for i in range(num)], **columns)
+
+
+def batch(verdicts=NONE, *, number=0, reviewer="ada", gold=(), size=50, ids=IDS) -> Batch:
+    return find_batch(ids, verdicts, audit="a", reviewer=reviewer, number=number, gold_ids=gold, size=size)
+
+
+def purposes(found: Batch) -> Counter:
+    return Counter(item.purpose for item in found.items)
+
+
+def test_a_first_batch_without_anything_to_check_is_the_head_of_the_queue() -> None:
+    found = batch()
+    assert [item.sample_id for item in found.items] == IDS[:50].tolist() == found.main_ids
+    assert {(item.queue, item.purpose) for item in found.items} == {("find", "main")}
+
+
+def test_checks_come_on_top_of_the_batch_in_the_promised_share() -> None:
+    verdicts = pd.concat([many(40, "bob"), many(40, "ada", 600)], ignore_index=True)
+    gold = IDS[700:800]
+    shares = []
+    for number in range(200):
+        found = batch(verdicts, number=number, gold=gold)
+        assert found.main_ids == IDS[:50].tolist()
+        assert len({item.sample_id for item in found.items}) == len(found.items)
+        shares.append(1 - 50 / len(found.items))
+    assert 0.05 < min(shares) and max(shares) < 0.10
+    assert np.mean(shares) == pytest.approx(0.07, abs=0.003)
+
+
+@pytest.mark.parametrize("size", [2, 5, 10, 20])
+def test_small_batches_have_a_check_too(size: int) -> None:
+    assert all(len(batch(gold=IDS[900:], size=size, number=n).items) > size for n in range(20))
+
+
+@pytest.mark.parametrize("num", [0, 1])
+def test_with_too_few_items_to_hide_a_check_there_is_none(num: int) -> None:
+    assert len(batch(gold=IDS[900:], ids=IDS[:num]).items) == num
+
+
+def test_checks_are_spread_and_never_among_the_first_two() -> None:
+    places = [[i for i, item in enumerate(found.items) if item.purpose != "main"]
+              for found in (batch(gold=IDS[900:], number=n) for n in range(300))]
+    assert min(p for row in places for p in row) == FIRST_CHECK
+    assert max(p for row in places for p in row) == 53
+    for row in places:
+        num = 50 + len(row)
+        edges = np.linspace(FIRST_CHECK, num, len(row) + 1)
+        assert all(start <= p < end for start, p, end in zip(np.ceil(edges), row, np.ceil(edges[1:]), strict=False))
+    counts = np.bincount([p for row in places for p in row], minlength=54)[FIRST_CHECK:]
+    assert counts.min() > 0 and counts.max() < 5 * counts.mean()
+
+
+def test_the_same_batch_comes_again_and_another_number_or_person_has_another() -> None:
+    gold = IDS[900:]
+    assert batch(gold=gold) == batch(gold=gold)
+    found = {tuple(item.sample_id for item in batch(gold=gold, number=n, reviewer=who).items)
+             for n in range(5) for who in ("ada", "bob")}
+    assert len(found) == 10
+
+
+def test_overlap_is_what_exactly_one_other_has_judged_in_this_queue() -> None:
+    verdicts = pd.concat([log(("s500", "bob"), ("s501", "bob"), ("s501", "eve"), ("s502", "ada"), ("s502", "bob"),
+                              ("s503", "bob"), ("s503", "bob")), log(("s504", "bob"), queue="estimate")])
+    seen = {item.sample_id for n in range(50) for item in batch(verdicts, number=n).items if item.purpose != "main"}
+    assert seen == {"s500", "s503"}
+    assert {item.purpose for n in range(50) for item in batch(verdicts, number=n).items} == {"main", "overlap"}
+
+
+def test_repeats_are_own_verdicts_of_a_while_ago_once() -> None:
+    own = many(MIN_APART + 3, "ada")
+    verdicts = pd.concat([own, many(30, "ada", 600, queue="estimate").iloc[:0], log(("s500", "ada"))],
+                         ignore_index=True)
+    seen = {item.sample_id for n in range(80) for item in batch(verdicts, number=n).items if item.purpose == "repeat"}
+    assert seen == {"s501", "s502", "s503"}  # s500 was asked twice; 15 verdicts lie after s503
+    assert not purposes(batch(own.iloc[:MIN_APART]))["repeat"]
+    assert not purposes(batch(own.assign(queue="estimate")))["repeat"]
+
+
+def test_gold_is_new_to_the_reviewer_and_not_in_the_batch() -> None:
+    verdicts = log(("s900", "ada"), ("s901", "bob"))
+    gold = ["s0", "s900", "s901", "s902"]
+    seen = {(item.purpose, item.sample_id) for n in range(80) for item in batch(verdicts, number=n, gold=gold).items
+            if item.purpose != "main"}
+    assert seen == {("gold", "s901"), ("gold", "s902"), ("overlap", "s901")}
+
+
+def test_every_kind_of_check_is_asked_overlap_most() -> None:
+    verdicts = pd.concat([many(100, "bob"), many(100, "ada", 600)], ignore_index=True)
+    found = sum((purposes(batch(verdicts, number=n, gold=IDS[800:])) for n in range(100)), Counter())
+    assert found["overlap"] > 1.5 * max(found["gold"], found["repeat"])
+    assert min(found["gold"], found["repeat"]) > 0.15 * (found["overlap"] + found["gold"] + found["repeat"])
+
+
+def test_estimate_batches_keep_the_draw_whole_and_check_from_their_own_queue() -> None:
+    verdicts = pd.concat([many(40, "bob"), many(40, "bob", 600, queue="estimate")], ignore_index=True)
+    found = estimate_batch(IDS[:30], verdicts, audit="a", reviewer="ada", number=1)
+    checks = [item for item in found.items if item.purpose != "main"]
+    assert found.main_ids == IDS[:30].tolist() and {item.queue for item in found.items} == {"estimate"}
+    assert checks and all(int(item.sample_id[1:]) >= 600 for item in checks)
+
+
+def test_a_begun_batch_is_seen_as_it_began() -> None:
+    verdicts = log(("s1", "ada"), ("s2", "bob"), ("s3", "ada"), ("s4", "bob"), ("s5", "ada"))
+    verdicts["batch"] = pd.array([1, 1, 2, 2, None], dtype="Int64")
+    assert before_batch(verdicts, "find", "ada", 2)["sample_id"].tolist() == ["s1", "s2"]
+    assert len(before_batch(verdicts, "find", "ada", 3)) == 5
+    assert len(before_batch(verdicts, "estimate", "ada", 2)) == 5
+    assert before_batch(NONE, "find", "ada", 0).empty
+
+
+# -- disputes
+
+
+def test_a_third_is_asked_about_disputes_oldest_first_and_never_one_of_the_two() -> None:
+    verdicts = log(("s1", "ada"), ("s1", "bob", "suggested"), ("s2", "bob"), ("s3", "eve"), ("s2", "kim", "other"),
+                   ("s4", "bob"), ("s4", "eve"), ("s5", "bob"), ("s5", "eve", "unsure"))
+    assert adjudication_rows(verdicts, "ada") == ["s2"]
+    assert adjudication_rows(verdicts, "zoe") == ["s1", "s2"]
+    settled = pd.concat([verdicts, log(("s1", "zoe"), queue="adjudicate")])
+    assert adjudication_rows(settled, "max") == ["s2"]
+    assert adjudication_rows(NONE, "ada") == []
+
+
+# -- promises
+
+
+@pytest.mark.parametrize("num", [1, 2, 5, 10])
+def test_the_yield_is_what_all_outcomes_say(num: int) -> None:
+    p = np.random.default_rng(num).random(num)
+    mass = np.zeros(num + 1)
+    for outcome in itertools.product([0, 1], repeat=num):
+        mass[sum(outcome)] += np.prod([q if o else 1 - q for q, o in zip(p, outcome, strict=True)])
+    low = min(k for k in range(num + 1) if mass[:k + 1].sum() >= 0.025)
+    high = min(k for k in range(num + 1) if mass[:k + 1].sum() >= 0.975)
+    found = expected_yield(p)
+    assert (found.num, found.low, found.high) == (num, low, high)
+    assert found.expected == pytest.approx(sum(k * m for k, m in enumerate(mass)))
+
+
+def test_the_interval_holds_in_simulation_and_is_no_wider_than_it_must_be() -> None:
+    rng = np.random.default_rng(3)
+    p = rng.beta(4, 1.5, 50)
+    found = expected_yield(p)
+    counts = (rng.random((20_000, 50)) < p).sum(axis=1)
+    assert 0.945 < np.mean((found.low <= counts) & (counts <= found.high)) < 0.99
+    assert np.mean((found.low < counts) & (counts < found.high)) < 0.95
+
+
+def test_sure_things_are_promised_exactly_and_unscored_ones_not_at_all() -> None:
+    found = expected_yield(np.array([1.0, 1.0, 0.0, np.nan]))
+    assert (found.num, found.expected, found.low, found.high) == (3, 2.0, 2, 2)
+    nothing = expected_yield(np.array([]))
+    assert (nothing.num, nothing.expected, nothing.low, nothing.high) == (0, 0.0, 0, 0)
+
+
+def test_a_promise_is_held_to_what_was_judged() -> None:
+    verdicts = log(("s1", "ada", "suggested"), ("s2", "ada", "neither"), ("s3", "ada", "both"), ("s4", "ada", "unsure"),
+                   ("s5", "ada", "suggested"), ("s6", "ada", "suggested"), ("s1", "ada", "given"))
+    verdicts["purpose"] = ["main", "main", "main", "main", "gold", "main", "main"]
+    verdicts["p_wrong"] = [.9, .8, .3, .9, .9, np.nan, .9]
+    found = promise_kept(verdicts)
+    assert (found.num_judged, found.num_found, found.expected) == (3, 1, pytest.approx(2.0))
+    assert (found.low, found.high, found.is_kept) == (1, 3, True)
+
+
+def test_a_promise_is_broken_by_too_few_and_by_too_many() -> None:
+    rows = [(f"s{i}", "ada", "suggested" if i < 25 else "given") for i in range(50)]
+    assert promise_kept(log(*rows, p_wrong=0.5)).is_kept
+    assert not promise_kept(log(*rows, p_wrong=0.9)).is_kept
+    assert not promise_kept(log(*rows, p_wrong=0.1)).is_kept
+    assert promise_kept(NONE).num_judged == 0 and promise_kept(NONE).is_kept
