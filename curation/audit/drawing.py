@@ -23,7 +23,8 @@ def rows_of(plan: Plan, sample_ids: Collection[str]) -> np.ndarray:
     """(n,) rows of the population; -1 for an id that is not in it."""
     rows = np.flatnonzero(plan.population["sample_id"].isin(list(sample_ids)).to_numpy())
     found = pd.Series(rows, index=plan.population["sample_id"].to_numpy()[rows])
-    return np.asarray(found.reindex(list(sample_ids), fill_value=-1), dtype=np.int64)
+    placed: np.ndarray = np.asarray(found.reindex(list(sample_ids), fill_value=-1), dtype=np.int64)
+    return placed
 
 
 def known(plan: Plan, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,8 +44,8 @@ def known(plan: Plan, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, n
 def spreads(plan: Plan, expected: np.ndarray) -> np.ndarray:
     """(H,) N_h S_h: what each stratum's variance is thought to be, from expected (N,) in [0, 1]."""
     p = np.clip(expected, FLOOR, 1 - FLOOR)
-    variance = np.bincount(plan.population["stratum"], weights=p * (1 - p))
-    return np.sqrt(variance * plan.sizes)
+    spread: np.ndarray = np.sqrt(np.bincount(plan.population["stratum"], weights=p * (1 - p)) * plan.sizes)
+    return spread
 
 
 def next_strata(left: np.ndarray, counted: np.ndarray, spread: np.ndarray, num: int) -> np.ndarray:

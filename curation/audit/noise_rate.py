@@ -94,9 +94,11 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
     further = next_strata(left, taken, spreads(plan, model.expected), int(left.sum()))
     noise = np.bincount(stratum, weights=model.expected * (1 - model.expected)) * plan.sizes
     turn = taken[further] + _turns(further)
-    gains = np.cumsum(noise[further] / (turn * (turn + 1.0)))
-    scale = total.variance / (noise * (1 / taken - 1 / plan.sizes)).sum()
-    variance = np.maximum(total.variance - scale * gains, 0.0)
+    gain = noise[further] / (turn * (turn + 1.0))
+    floor = (noise * (1 / (taken + left) - 1 / plan.sizes)).sum()  # what the unsure ones leave open
+    now = (noise * (1 / taken - 1 / plan.sizes)).sum()
+    open_after = np.maximum(np.cumsum(gain[::-1])[::-1] - gain, 0.0)  # exactly 0 after the last
+    variance = total.variance / now * (floor + open_after)
     with np.errstate(divide="ignore"):
         low, high = wilson(total.total / total.num_population, total.effective * total.variance / variance, total.t2)
     is_enough = high - low <= 2 * half_width

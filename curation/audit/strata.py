@@ -93,17 +93,14 @@ def make_plan(*, audit: str, run: str, sample_id: np.ndarray, given: np.ndarray,
 def cut(p_wrong: np.ndarray, num_strata: int = NUM_STRATA) -> tuple[np.ndarray, tuple[float, ...]]:
     """(stratum (N,) int16, lowest p_wrong of each scored stratum); equal p_wrong share a stratum, none is empty."""
     scored = np.flatnonzero(~np.isnan(p_wrong))
-    p = p_wrong[scored].astype(np.float64)
-    order = np.argsort(p, kind="stable")
-    reach = np.cumsum(np.sqrt(p * (1 - p))[order] + SPREAD)
-    raw = np.zeros(len(p), dtype=np.int64)
-    if len(p):
-        raw[order] = np.minimum((num_strata * (reach - SPREAD / 2) / reach[-1]).astype(np.int64), num_strata - 1)
-    _, first = np.unique(raw[order], return_index=True)
-    starts = np.unique(p[order][first]) if len(p) else p
-    stratum = np.full(len(p_wrong), len(starts), dtype=np.int16)
-    stratum[scored] = np.searchsorted(starts, p, side="right") - 1
-    return stratum, tuple(float(start) for start in starts)
+    value, position, count = np.unique(p_wrong[scored].astype(np.float64), return_inverse=True, return_counts=True)
+    measure = count * (np.sqrt(value * (1 - value)) + SPREAD)
+    middle = np.cumsum(measure) - measure / 2
+    bin_of = (num_strata * middle / measure.sum()).astype(np.int64) if len(value) else position
+    _, first, rank = np.unique(bin_of, return_index=True, return_inverse=True)
+    stratum = np.full(len(p_wrong), len(first), dtype=np.int16)
+    stratum[scored] = rank[position]
+    return stratum, tuple(float(edge) for edge in value[first])
 
 
 def _places(stratum: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,286 @@
+"""The noise rate and its interval, against enumeration of all samples, closed forms, and simulated audits."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
+
+from curation.audit.drawing import draw
+from curation.audit.noise_rate import NoiseRate, estimate, has_reached, reviews_to
+from curation.audit.strata import Plan, make_plan
+from curation.audit.totals import estimate_total, expect, parts_variance, wilson
+from curation.audit.working_model import SD_CLASS, SD_LEVEL, SD_SLOPE, fit
+
+SIZES, TAKEN = (4, 3, 2, 3), (2, 2, 2, 2)
+STRATUM = np.repeat(np.arange(4), SIZES)
+Y = np.array([1, 0, 0, 1, 1, 1, 0, 1, 0, 0, 1, 0])
+M = np.array([.6, .2, .3, .8, .7, .9, .4, .5, .5, .1, .6, .2])
+DOMAIN = np.array([1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1, 1], dtype=bool)
+
+
+def plan_of(stratum: np.ndarray, p_wrong: np.ndarray, given: np.ndarray, num_classes: int) -> Plan:
+    """A plan with strata as they are wanted here."""
+    place = pd.Series(stratum).groupby(stratum).cumcount().to_numpy()
+    population = pd.DataFrame({"sample_id": [f"s{i}" for i in range(len(stratum))], "given": given.astype(np.int32),
+                               "p_wrong": p_wrong.astype(np.float32), "stratum": stratum.astype(np.int16),
+                               "place": place.astype(np.int32)})
+    return Plan(audit="a", run="r", created=0.0, seed=0, classes=tuple("abcdefgh"[:num_classes]), edges=(),
+                digests={}, population=population)
+
+
+def verdicts_of(plan: Plan, rows: np.ndarray, is_wrong: np.ndarray) -> pd.DataFrame:
+    ids = plan.population["sample_id"].to_numpy()[rows]
+    return pd.DataFrame({"sample_id": ids, "is_wrong": pd.Series(list(is_wrong), dtype=object)})
+
+
+def all_samples() -> list[np.ndarray]:
+    """Rows of every possible stratified sample: 6 * 3 * 1 * 3 = 54."""
+    parts = [itertools.combinations(np.flatnonzero(STRATUM == h), n) for h, n in enumerate(TAKEN)]
+    return [np.concatenate([*map(np.array, choice)]) for choice in itertools.product(*parts)]
+
+
+# -- the arithmetic, exactly
+
+@pytest.mark.parametrize("domain", [None, DOMAIN])
+def test_the_total_is_unbiased_over_all_samples_and_so_is_its_variance(domain: np.ndarray | None):
+    plan = plan_of(STRATUM, M, np.zeros(12, dtype=int), 1)
+    inside = np.ones(12, dtype=bool) if domain is None else domain
+    totals, variances = [], []
+    for rows in all_samples():
+        totals.append(estimate_total(plan, [f"s{i}" for i in rows], Y[rows], M, domain, is_calibrated=True).total)
+        difference = (Y - M)[rows] * inside[rows]
+        variances.append(parts_variance(difference, STRATUM[rows], np.array(SIZES), np.array(TAKEN), np.zeros(4),
+                                        0.0).sum())
+    assert np.mean(totals) == pytest.approx(Y[inside].sum())
+    assert np.mean(variances) == pytest.approx(np.var(totals))
+    # and the textbook's: sum of N_h^2 (1 - n_h / N_h) S_h^2 / n_h
+    closed = sum(N * (N - n) / n * np.var(((Y - M) * inside)[STRATUM == h], ddof=1)
+                 for h, (N, n) in enumerate(zip(SIZES, TAKEN, strict=True)))
+    assert np.var(totals) == pytest.approx(closed)
+
+
+def test_the_variance_leans_on_the_model_by_the_prior_reviews():
+    residual, h = np.array([0.5, -0.5, 0.1, 0.1]), np.array([0, 0, 1, 1])
+    sizes, taken, noise = np.array([10, 8]), np.array([2, 2]), np.array([0.2, 0.3])
+    found = parts_variance(residual, h, sizes, taken, noise, 2.0)
+    by_hand = [10 * 8 / 2 * (0.5 + 2 * 0.2) / 3, 8 * 6 / 2 * (0.0 + 2 * 0.3) / 3]
+    assert found == pytest.approx(by_hand)
+
+
+def test_the_interval_is_wilsons():
+    for wrong, num in ((0, 20), (3, 40), (50, 50), (199, 500)):
+        low, high = wilson(wrong / num, np.array([num]), norm.ppf(0.975) ** 2)
+        assert (low[0], high[0]) == pytest.approx(proportion_confint(wrong, num, 0.05, "wilson"), abs=1e-12)
+
+
+def test_expectations_add_up_by_stratum_and_domain():
+    domain = np.arange(12) % 3
+    for d, found in enumerate(expect(STRATUM, M, domain, 3)):
+        for h in range(4):
+            inside = (STRATUM == h) & (domain == d)
+            assert found.sizes_in[h] == inside.sum() and found.sizes[h] == SIZES[h]
+            assert found.total[h] == pytest.approx(M[inside].sum())
+            assert found.noise[h] == pytest.approx((M * (1 - M))[inside].sum())
+
+
+def test_the_working_model_is_the_mode_of_its_posterior():
+    rng = np.random.default_rng(0)
+    guess, group = rng.uniform(0.01, 0.99, 200), rng.integers(0, 3, 200)
+    rows = rng.permutation(200)[:60]
+    y = (rng.random(60) < guess[rows] ** 2).astype(float)
+    logit = np.log(guess / (1 - guess))
+
+    def loss(beta: np.ndarray) -> float:
+        x = beta[0] + beta[1] * logit[rows] + beta[2:][group[rows]]
+        prior = (beta[0] / SD_LEVEL) ** 2 + ((beta[1] - 1) / SD_SLOPE) ** 2 + (beta[2:] ** 2).sum() / SD_CLASS ** 2
+        return float(np.logaddexp(0, x).sum() - y @ x + prior / 2)
+
+    beta = minimize(loss, np.r_[0, 1, 0, 0, 0], tol=1e-10).x
+    by_hand = 1 / (1 + np.exp(-(beta[0] + beta[1] * logit + beta[2:][group])))
+    found = fit(guess, group, rows, y)
+    assert found.expected == pytest.approx(by_hand, abs=1e-4)
+    for i in range(0, 60, 7):  # the residual is of a fit without that review
+        others = np.delete(np.arange(60), i)
+        without = fit(guess, group, rows[others], y[others]).expected[rows[i]]
+        assert found.residual[i] == pytest.approx(y[i] - without, abs=0.02)
+
+
+@pytest.mark.parametrize("power", [1, 8])
+def test_the_working_model_converges_however_sure_the_guess_is(power: int):
+    rng = np.random.default_rng(1)
+    odds = rng.normal(size=3000)
+    guess = 1 / (1 + np.exp(-power * odds))
+    rows = np.arange(400)
+    y = (rng.random(400) < 1 / (1 + np.exp(2 - odds[rows]))).astype(float)
+    truth = (1 / (1 + np.exp(2 - odds))).mean()
+    assert fit(guess, np.zeros(3000, dtype=int), rows, y).expected.mean() == pytest.approx(truth, abs=0.03)
+
+
+# -- corners
+
+def small(num: int = 60, seed: int = 0) -> tuple[Plan, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    p = rng.beta(0.6, 1.2, num).astype(np.float32)
+    plan = make_plan(audit="a", run="r", sample_id=np.array([f"s{i}" for i in range(num)]), given=np.arange(num) % 3,
+                     p_wrong=p, is_active=np.ones(num, dtype=bool), classes=("a", "b", "c", "none of these"), seed=seed,
+                     created=0.0, num_strata=5)
+    return plan, rng.random(num) < p
+
+
+def test_all_reviewed_is_all_known():
+    plan, wrong = small()
+    told = estimate(plan, verdicts_of(plan, np.arange(60), wrong))
+    assert told.overall.share == told.overall.low == told.overall.high == pytest.approx(wrong.mean())
+    for c in range(3):
+        rate = told.per_class[c]
+        assert rate.low == rate.high == pytest.approx(wrong[c::3].mean())
+        assert (rate.num_reviews, rate.num_wrong, rate.num_population) == (20, wrong[c::3].sum(), 20)
+    assert told.num_equivalent == 60 and told.design_effect is None
+
+
+def test_a_class_without_samples_has_no_rate():
+    plan, wrong = small()
+    rate = estimate(plan, verdicts_of(plan, np.arange(30), wrong[:30])).per_class[3]
+    assert (rate.share, rate.low, rate.high, rate.num_population, rate.half_width) == (None, None, None, 0, 1.0)
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_all_alike_so_far_is_no_proof_of_all(answer: bool):
+    plan, _ = small(600)
+    verdicts = verdicts_of(plan, np.zeros(0, dtype=int), np.zeros(0))
+    for _ in range(3):
+        ids = draw(plan, verdicts, num=20)
+        more = pd.DataFrame({"sample_id": ids, "is_wrong": pd.Series([answer] * len(ids), dtype=object)})
+        verdicts = pd.concat([verdicts, more], ignore_index=True)
+    told = estimate(plan, verdicts)
+    rates = [told.overall, *told.per_class[:3]]
+    for rate, least in zip(rates, (0.02, 0.05, 0.05, 0.05), strict=True):
+        assert rate.share is not None and rate.low is not None and rate.high is not None
+        assert 0 <= rate.low <= rate.share <= rate.high <= 1
+        assert rate.half_width * 2 > least
+        assert rate.share > 0.9 if answer else rate.share < 0.1
+
+
+def test_before_every_stratum_has_been_seen_nothing_is_sure():
+    plan, wrong = small()
+    stratum = plan.population["stratum"].to_numpy()
+    none = estimate(plan, verdicts_of(plan, np.zeros(0, dtype=int), np.zeros(0)))
+    assert (none.overall.low, none.overall.high, none.is_complete, none.num_equivalent) == (0.0, 1.0, False, None)
+    rows = np.flatnonzero(stratum != 2)
+    told = estimate(plan, verdicts_of(plan, rows, wrong[rows]))
+    unseen = (stratum == 2).sum()
+    assert not told.is_complete
+    assert told.overall.low == pytest.approx(wrong[rows].sum() / 60)
+    assert told.overall.high == pytest.approx((wrong[rows].sum() + unseen) / 60)
+    assert reviews_to(plan, verdicts_of(plan, rows, wrong[rows]), 0.05) is None
+
+
+def test_unsure_ones_are_left_out_and_bounded():
+    plan, wrong = small()
+    rows = np.arange(50)
+    answers = wrong[rows].astype(object)
+    answers[::10] = None
+    told = estimate(plan, verdicts_of(plan, rows, answers))
+    kept = np.array([i for i in rows if i % 10])
+    without = estimate(plan, verdicts_of(plan, kept, wrong[kept]))
+    assert told.num_unsure == 5 and told.overall == without.overall
+    assert without.bounds == (without.overall.low, without.overall.high)
+    ends = []
+    for answer in (False, True):
+        answers[::10] = answer
+        ends.append(estimate(plan, verdicts_of(plan, rows, answers)).overall)
+    assert told.bounds == pytest.approx((ends[0].low, ends[1].high))
+    assert told.overall.low is not None and told.overall.high is not None
+    assert told.bounds[0] < told.overall.low and told.overall.high < told.bounds[1]
+
+
+def test_verdicts_on_strangers_change_nothing():
+    plan, wrong = small()
+    verdicts = verdicts_of(plan, np.arange(40), wrong[:40])
+    stranger = pd.DataFrame({"sample_id": ["of another plan"], "is_wrong": pd.Series([True], dtype=object)})
+    assert estimate(plan, pd.concat([verdicts, stranger])) == estimate(plan, verdicts)
+
+
+def test_a_model_of_a_total_may_be_missing_or_useless():
+    plan, wrong = small(600)
+    rows = np.flatnonzero(plan.population["place"] < 30)
+    ids, domain = plan.population["sample_id"].to_numpy()[rows], np.arange(600) % 2 == 0
+    truth = wrong[domain].sum()
+    for m in (None, plan.population["p_wrong"].to_numpy(), np.random.default_rng(0).random(600)):
+        found = estimate_total(plan, ids, wrong[rows], m, domain)
+        assert found.low <= truth <= found.high and found.num_population == 300
+        assert found.num_reviews == domain[rows].sum()
+
+
+# -- simulated audits
+
+def audits(num: int, budget: int, count: int, level: float) -> tuple[list[NoiseRate], float, np.ndarray]:
+    """`count` audits of one population of `num`, with the share wrong of all and of each class."""
+    rng = np.random.default_rng(7)
+    odds = 2.0 * rng.normal(size=num) + level
+    wrong, given = rng.random(num) < 1 / (1 + np.exp(-odds)), rng.integers(0, 3, num)
+    guess = (1 / (1 + np.exp(-(1.6 * odds + 0.5)))).astype(np.float32)  # too sure, and too high
+    told = []
+    for seed in range(count):
+        plan = make_plan(audit="a", run="r", sample_id=np.arange(num).astype(str), given=given, p_wrong=guess,
+                         is_active=np.ones(num, dtype=bool), classes=("a", "b", "c"), seed=seed, created=0.0)
+        verdicts = verdicts_of(plan, np.zeros(0, dtype=int), np.zeros(0))
+        while len(verdicts) < budget:
+            ids = draw(plan, verdicts, num=budget // 3)
+            more = verdicts_of(plan, np.array(ids, dtype=int), wrong[np.array(ids, dtype=int)])
+            verdicts = pd.concat([verdicts, more], ignore_index=True)
+        told.append(estimate(plan, verdicts))
+    return told, float(wrong.mean()), np.array([wrong[given == c].mean() for c in range(3)])
+
+
+@pytest.mark.parametrize(("num", "budget", "level"), [(600, 240, -0.5), (3000, 150, -3.0)])
+def test_the_interval_holds_the_truth_and_is_no_wider_than_it_must_be(num: int, budget: int, level: float):
+    told, share, by_class = audits(num, budget, 250, level)
+    low, high, middle = (np.array([getattr(t.overall, name) for t in told]) for name in ("low", "high", "share"))
+    assert 0.92 <= ((low <= share) & (share <= high)).mean() <= 0.985
+    assert middle.mean() == pytest.approx(share, abs=4 * middle.std() / np.sqrt(len(told)))
+    # its width is that of the estimates' real spread: a missing correction or weight shows here
+    assert (high - low).mean() == pytest.approx(3.92 * middle.std(), rel=0.15)
+    plain = 3.92 * np.sqrt(share * (1 - share) / budget * (num - budget) / (num - 1))
+    assert (high - low).mean() < 0.85 * plain
+    for c, truth in enumerate(by_class):
+        rates = [t.per_class[c] for t in told]
+        assert 0.9 <= np.mean([r.low <= truth <= r.high for r in rates]) <= 1.0  # type: ignore[operator]
+    ratio = np.median([t.num_equivalent for t in told]) / (share * (1 - share) / (  # type: ignore[arg-type]
+        middle.var() + share * (1 - share) / num))
+    assert 0.8 < ratio < 1.25
+
+
+def test_the_promised_number_of_reviews_is_about_what_it_takes():
+    rng = np.random.default_rng(3)
+    odds = 2.0 * rng.normal(size=2000) - 1
+    wrong, guess = rng.random(2000) < 1 / (1 + np.exp(-odds)), 1 / (1 + np.exp(-odds))
+    promised, took = [], []
+    for seed in range(12):
+        plan = make_plan(audit="a", run="r", sample_id=np.arange(2000).astype(str), given=np.zeros(2000, dtype=int),
+                         p_wrong=guess, is_active=np.ones(2000, dtype=bool), classes=("a",), seed=seed, created=0.0)
+        verdicts = verdicts_of(plan, np.zeros(0, dtype=int), np.zeros(0))
+        while True:
+            told = estimate(plan, verdicts)
+            if len(verdicts) == 120:
+                promised.append(120 + (reviews_to(plan, verdicts, 0.03) or 0))
+            if has_reached(told.overall, 0.03):
+                assert reviews_to(plan, verdicts, 0.03) == 0
+                break
+            ids = np.array(draw(plan, verdicts, num=20), dtype=int)
+            verdicts = pd.concat([verdicts, verdicts_of(plan, ids, wrong[ids])], ignore_index=True)
+        took.append(len(verdicts))
+    assert np.mean(promised) == pytest.approx(np.mean(took), rel=0.1)
+
+
+def test_the_last_promise_is_the_whole_population():
+    plan, wrong = small()
+    rows = np.arange(40)
+    assert reviews_to(plan, verdicts_of(plan, rows, wrong[rows]), 1e-9) == 20
+    answers = wrong.astype(object)
+    answers[5] = None
+    assert reviews_to(plan, verdicts_of(plan, np.arange(60), answers), 1e-9) is None
