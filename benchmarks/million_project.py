@@ -3,7 +3,7 @@
     python benchmarks/million_project.py FOLDER [--samples 1000000]
 
 14 classes, 38% wrong labels in confused pairs, four clusters a class on the map, signals that fit them (wrong labels
-have the lowest margins), 20 epochs of history, 15 neighbours, two columns as a user may bring them. The samples share
+have the lowest margins), predictions, 20 epochs of history, 15 neighbours, two columns as a user may bring them. The samples share
 500 JPEGs of 256 pixels, read as a million files would be. The files are written by the contracts' own writers.
 """
 
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from engine.config import RunConfig
 from engine.manifest import MANIFEST_NAME, ManifestInfo, file_digest, manifest_schema
-from engine.rundir import HISTORY_DTYPE, ROLES, RunDir
+from engine.rundir import HISTORY_DTYPE, PROBABILITIES, ROLES, RunDir
 
 CLASSES = ("T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat", "Suit",
            "Shawl", "Dress", "Vest", "Underwear")
@@ -85,6 +85,7 @@ def _run(project: Path, rows: pd.DataFrame, given: np.ndarray, truth: np.ndarray
         "predicted_label": np.where(margin < 0, names[truth], names[given]), "loss": (1 - margin).astype(np.float32),
         "forgetting": rng.poisson(0.6, num).astype(np.int32),
         "why": np.where(routed, "routed by the splitter", np.where(guarded == 2, "withheld: label in doubt", ""))}))
+    _probabilities(run, given, np.where(is_wrong, truth, given ^ 1), quality)
     for epoch in range(1, EPOCHS + 1):
         record = np.zeros(num, dtype=HISTORY_DTYPE)
         drift = rng.normal(0, 0.1, num)
@@ -105,6 +106,16 @@ def _run(project: Path, rows: pd.DataFrame, given: np.ndarray, truth: np.ndarray
     run.write_status(state="done", stage="", message="", epoch=EPOCHS, num_epochs=EPOCHS, step=0, num_steps=0,
                      samples_per_second=0.0, eta_seconds=0.0, started=time.time(), heartbeat=time.time(), pid=None,
                      pid_started=None, device="cpu", error="")
+
+
+def _probabilities(run: RunDir, given: np.ndarray, rival: np.ndarray, quality: np.ndarray) -> None:
+    """Held-out and cross-fitted ones: the given label's is its quality, of the rest the rival has four fifths."""
+    rest = 1 - quality.astype(np.float32)
+    probs = np.repeat(rest[:, None] * np.float32(0.2 / (len(CLASSES) - 2)), len(CLASSES), axis=1)
+    rows = np.arange(len(given))
+    probs[rows, rival], probs[rows, given] = rest * np.float32(0.8), quality
+    for name in PROBABILITIES:
+        run.write_probabilities(probs, name)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from curation.audit import commands as audit_commands
 from curation.commands import register
 from curation.sources import CHECKS, SOURCES, import_project
 from curation.sources.console import ShownProgress, print_summary
@@ -17,7 +18,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-    help="Bring data in, record decisions, score and export. Training itself is `python -m engine`.")
+    help="Bring data in, record decisions, audit, score and export. Training itself is `python -m engine`.")
 
 
 def _help(source: str, option: str) -> str:
@@ -67,6 +68,7 @@ def import_(
 
 
 register(app)
+audit_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

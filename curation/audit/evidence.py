@@ -51,15 +51,13 @@ def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
     """
     given = codes_of(table["given_label"], classes)
     rows = table["signal_row"].to_numpy(dtype=np.int64)
-    own, rival, best = _predictions(runs, rows, given)
+    own, best, share, rival = _predictions(runs, rows, given)
     columns = {"self_confidence": own, "normalised_margin": (own - best + 1) / 2}
     signals = [table, *(_in_rows(run.read_signals(), rows) for run in runs[1:])]
     for name, new_name in SIGNALS.items():
         columns[new_name] = _mean([frame[name].to_numpy(dtype=np.float32, na_value=np.nan) for frame in signals])
     columns["dynamics"] = _mean([_dynamics(run, rows) for run in runs])
     columns["neighbour_agreement"] = _agreement(table, given, rows, neighbours)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(rival >= 0, np.minimum(best / (1 - own), 1), np.nan).astype(np.float32)
     return Evidence(given=given, rival=rival, rival_share=share, columns=columns, runs=tuple(r.name for r in runs))
 
 
@@ -85,10 +83,11 @@ def probabilities_of(run: RunDir) -> np.ndarray | None:
 
 
 def _predictions(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
-                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean probability (N,) of the given label, the strongest rival (N,) code and its probability (N,)."""
+                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) each: mean probability of the given label, of its strongest rival, the rival's share of all but the given
+    label, and its code."""
     sources = [found for found in map(probabilities_of, runs) if found is not None]
-    own, best = np.full((2, len(rows)), np.nan, dtype=np.float32)
+    own, best, share = np.full((3, len(rows)), np.nan, dtype=np.float32)
     rival = np.full(len(rows), -1, dtype=given.dtype)
     usable = np.flatnonzero((rows >= 0) & (given >= 0)) if sources else np.empty(0, dtype=np.int64)
     for start in range(0, len(usable), ROWS_AT_ONCE):
@@ -96,11 +95,13 @@ def _predictions(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
         probs = np.mean([np.asarray(source[rows[part]], dtype=np.float32) for source in sources], axis=0)
         inside = np.arange(len(part))
         own[part] = probs[inside, given[part]]
-        probs[inside, given[part]] = -1
-        code = probs.argmax(1)
-        best[part] = probs[inside, code] if probs.shape[1] > 1 else 0.0
-        rival[part] = np.where(np.isfinite(own[part]) & (probs[inside, code] >= 0), code, -1)
-    return own, rival, best
+        probs[inside, given[part]] = 0
+        code, others = probs.argmax(1), probs.sum(1)
+        best[part] = probs[inside, code]
+        has_rival = best[part] > 0  # not where the given label has all, or there is no other class
+        rival[part] = np.where(has_rival, code, -1)
+        share[part] = np.where(has_rival, best[part] / np.where(has_rival, others, 1), np.nan)
+    return own, best, share, rival
 
 
 def _in_rows(signals: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:

@@ -1,0 +1,252 @@
+"""The commands audit, estimate, verdicts and report: arguments in, one module's work, lines out. Added by
+curation.__main__."""
+
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+
+from curation.audit.drawing import draw
+from curation.audit.matrix import SUSPECT, model_matrix, overlaps
+from curation.audit.noise_rate import Rate, estimate, reviews_to
+from curation.audit.opening import plan_of, runs_of
+from curation.audit.resolve import apply_verdicts, consensus
+from curation.audit.scores import Scores, dual_figures, scores_of
+from curation.audit.serving import BATCH_SIZE, expected_yield, find_order
+from curation.audit.strata import Plan, load_plan, save_plan
+from curation.audit.summaries import random_verdicts
+from curation.audit.verdicts import QUEUES, VERDICTS, Verdict
+from curation.exports.cells import write_csv
+from curation.project import Project
+from curation.selection import sample_table
+from curation.sources.console import visible
+from engine.manifest import file_digest
+from engine.rundir import write_atomic
+
+NAME = "audit"
+"""The audit that is meant where none is named."""
+ANSWER_COLUMNS = ("sample_id", "verdict")
+_Project = Annotated[Path, typer.Argument(help="Project folder.")]
+_Audit = Annotated[str, typer.Option("--audit", help="Name of the audit.")]
+_By = Annotated[str | None, typer.Option(help="Who answered. Default: the user of this computer.")]
+
+
+class AuditError(ValueError):
+    """Options or a file of answers that cannot be used. One line, ready to show."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the four commands."""
+    app.command("audit")(audit_)
+    app.command("estimate")(estimate_)
+    app.command("verdicts")(verdicts_)
+    app.command("report")(report_)
+
+
+def audit_(
+    project: _Project,
+    *,
+    run: Annotated[str, typer.Option(help="The run whose predictions judge the labels.")],
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet of every sample, most suspect first.")] = None,
+    top: Annotated[int | None, typer.Option(help="Write so many alone.")] = None,
+    mode: Annotated[str, typer.Option(help="Order: value (most probably wrong first) or balanced (over classes).")
+                    ] = "value",
+    alone: Annotated[bool, typer.Option("--alone", help="Leave out runs that differ by their seed alone.")] = False,
+    audit: _Audit = NAME,
+) -> None:
+    """Score every given label: how probably it is wrong, and what it should be. Calibrated on verdicts."""
+    opened = Project.open(project)
+    scores, table = _scores(opened, run, alone)
+    judged = opened.verdicts().in_force(audit)
+    order = find_order(scores, judged, mode)
+    _print_scores(scores, table, order)
+    if out is not None:
+        frame = _score_frame(scores, table, order[:top])
+        is_parquet = out.suffix == ".parquet"
+        write_atomic(out, lambda p: frame.to_parquet(p, index=False) if is_parquet else write_csv(frame, p))
+        print(f"{len(frame):,} samples without a verdict written to {visible(str(out))}")
+
+
+def estimate_(
+    project: _Project,
+    *,
+    run: Annotated[str | None, typer.Option(help="(first time) The run that parts the samples into strata.")] = None,
+    target: Annotated[float, typer.Option(help="Half-width of the interval to reach, in points of a hundred.")] = 1.5,
+    out: Annotated[Path | None, typer.Option(help="CSV to write the next samples to review to; an answer goes into its "
+                                             "column verdict.")] = None,
+    num: Annotated[int, typer.Option("--draw", help="How many of them.")] = BATCH_SIZE,
+    seed: Annotated[int, typer.Option(help="(first time) Seed of the random order.")] = 0,
+    audit: _Audit = NAME,
+) -> None:
+    """The noise rate with its interval, from a stratified random sample reviewed without the model's opinion."""
+    opened = Project.open(project)
+    plan = load_plan(opened.path, audit)
+    if plan is None:
+        if run is None:
+            raise AuditError(f"an estimate begins with a run to part the samples by; audit {audit} has none yet; name "
+                             "one with --run")
+        plan = plan_of(opened, _scores(opened, run, alone=False)[0], audit, seed)
+        save_plan(opened.path, plan)
+        print(f"audit {audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
+    answered = random_verdicts(opened.verdicts().in_force(audit))
+    _print_rate(plan, answered, target / 100)
+    if out is not None:
+        ids = draw(plan, answered, num=num)
+        labels = sample_table(opened, None).set_index("sample_id").loc[ids]
+        paths = labels["path"].to_numpy() if "path" in labels else None
+        frame = pd.DataFrame({"sample_id": ids, "path": paths, "given_label": labels["given_label"].to_numpy(),
+                              "verdict": "", "label": ""})
+        write_atomic(out, lambda p: write_csv(frame, p))
+        print(f"{len(ids):,} samples to review written to {visible(str(out))}; answer with one of "
+              f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
+
+
+def verdicts_(
+    project: _Project,
+    *,
+    file: Annotated[Path | None, typer.Option(help="CSV of answers: sample_id, verdict and, for other, label; rows "
+                                              "without a verdict are passed over.")] = None,
+    queue: Annotated[str, typer.Option(help=f"Where the samples came from: {' or '.join(QUEUES)}.")] = "estimate",
+    by: _By = None,
+    run: Annotated[str, typer.Option(help="The run they were shown by.")] = "",
+    out: Annotated[Path | None, typer.Option(help="CSV to write every verdict to, those taken back as well.")] = None,
+    audit: _Audit = NAME,
+) -> None:
+    """Read answers from a file into the audit and bring the labels in line with them; write out what was answered."""
+    opened = Project.open(project)
+    log = opened.verdicts()
+    if file is not None:
+        who = by or getpass.getuser()
+        answers = _answers(opened, file, queue, who, run, audit)
+        log.add(answers)
+        done = apply_verdicts(opened, {a.sample_id for a in answers}, log.in_force(), who)
+        print(f"{len(answers):,} verdicts by {visible(who)}: {done.num_relabelled:,} labels changed, "
+              f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")
+    rows = log.rows(audit)
+    states = consensus(log.in_force(audit))["state"].value_counts()
+    print(f"audit {audit}: {len(rows):,} rows, {states.sum():,} samples judged, {states.get('disputed', 0):,} disputed")
+    if out is not None:
+        write_atomic(out, lambda p: write_csv(rows, p))
+        print(f"{len(rows):,} rows written to {visible(str(out))}")
+
+
+def report_(
+    project: _Project,
+    *,
+    run: Annotated[str, typer.Option(help="The run whose predictions judge the labels.")],
+    out: Annotated[Path, typer.Option(help="File to write: .html to print and share, or .json.")],
+    target: Annotated[float, typer.Option(help="Half-width that the audit was to reach, in points of a hundred.")
+                      ] = 1.5,
+    audit: _Audit = NAME,
+) -> None:
+    """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
+    from curation.audit.agreement import agreement_part
+    from curation.audit.health import health
+    from curation.audit.report import report_html, report_json
+
+    if out.suffix not in (".html", ".json"):
+        raise AuditError(f"a report is .html or .json; got {out.name!r}; end its name so")
+    opened = Project.open(project)
+    scores, _ = _scores(opened, run, alone=False)
+    judged = opened.verdicts().in_force(audit)
+    found = health(opened, opened.run(run), scores, load_plan(opened.path, audit), judged, audit=audit,
+                   target=target / 100, agreement=agreement_part(judged), neighbours=opened.run(run).read_neighbours())
+    text = report_html(found) if out.suffix == ".html" else report_json(found)
+    write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
+    print(f"report written to {visible(str(out))}")
+
+
+# -- inside
+
+
+def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
+    runs = [project.run(name)] if alone else runs_of(project, name)
+    runs[0].read_signals()  # says so where there are none yet
+    table = sample_table(project, runs[0])
+    judged = consensus(project.verdicts().in_force()).reset_index()
+    return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table
+
+
+def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> None:
+    num_scored = int(np.isfinite(scores.p_wrong).sum())
+    basis = "a guess: no verdict yet" if not scores.num_calibrated else \
+        f"calibrated on {scores.num_calibrated - scores.num_dual:,} verdicts and {scores.num_dual:,} dual labels"
+    print(f"{num_scored:,} labels scored by {len(scores.runs):,} run{'s' * (len(scores.runs) > 1)}; {basis}")
+    first = expected_yield(scores.p_wrong[order[:BATCH_SIZE]])
+    print(f"of the next {first.num:,} about {first.expected:.0f} are wrong ({first.low:,} to {first.high:,})")
+    num_suspect = int((scores.p_wrong >= SUSPECT).sum())
+    print(f"{num_suspect:,} are more probably wrong than right, says the model; `estimate` has the noise rate")
+    matrix = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
+                          is_active=scores.is_active)
+    for pair in overlaps(matrix.expected, scores.classes, 5):
+        print(f"  {visible(pair.name)}: about {pair.num_first + pair.num_second:,.0f} ({pair.share:.1%} of both)")
+    figures = dual_figures(scores, table)
+    if figures is not None:
+        print(f"self-confidence, where the truth is known ({figures['num']:,}, {figures['num_wrong']:,} wrong): AUROC "
+              f"{figures['auroc']:.3f}, average precision {figures['average_precision']:.3f}")
+
+
+def _score_frame(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
+    names = np.asarray([*scores.classes, None], dtype=object)
+    part = table[["sample_id", *(["path"] if "path" in table else []), "given_label", "current_label"]].iloc[order]
+    return part.assign(suggested_label=names[scores.suggested[order]], confidence=scores.confidence[order],
+                       p_wrong=scores.p_wrong[order],
+                       **{name: values[order] for name, values in scores.columns.items()}).reset_index(drop=True)
+
+
+def _print_rate(plan: Plan, answered: pd.DataFrame, target: float) -> None:
+    found = estimate(plan, answered)
+    if not found.overall.num_reviews:
+        print(f"no review yet of {plan.num_population:,} samples")
+        return
+    print(f"wrong labels: {_rate_words(found.overall)}; {found.num_unsure:,} unsure")
+    further = reviews_to(plan, answered, target)
+    print("each stratum needs its first reviews before more can be said" if further is None else
+          f"reached +-{100 * target:g} points: stop here" if further == 0 else
+          f"about {further:,} more reviews to reach +-{100 * target:g} points")
+    if found.num_equivalent is not None:
+        print(f"as exact as {found.num_equivalent:,} simple random reviews")
+    for name, rate in zip(plan.classes, found.per_class, strict=True):
+        print(f"  {visible(name):<24}{_rate_words(rate)}")
+
+
+def _rate_words(rate: Rate) -> str:
+    if rate.share is None or rate.low is None or rate.high is None:
+        return "no sample"
+    return (f"{rate.share:6.1%} (95% interval {rate.low:.1%} to {rate.high:.1%}) of {rate.num_population:,}, from "
+            f"{rate.num_reviews:,} reviews")
+
+
+def _answers(project: Project, path: Path, queue: str, who: str, run: str, audit: str) -> list[Verdict]:
+    """Verdicts from a CSV; the file is refused whole, naming the row, where one cannot be used."""
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise AuditError(f"answers must be a readable CSV; {path}: {' '.join(str(error).split())}; check it") from error
+    missing = [name for name in ANSWER_COLUMNS if name not in rows]
+    if missing:
+        raise AuditError(f"answers must have the columns {' and '.join(ANSWER_COLUMNS)}; {path} lacks {missing[0]}; "
+                         "rename or add it")
+    table = sample_table(project, None).set_index("sample_id")
+    model = file_digest(project.run(run).path / "config.json") if run else ""
+    answers = []
+    for number, row in enumerate(rows.to_dict("records"), start=2):
+        if not row["verdict"].strip():
+            continue
+        if row["sample_id"] not in table.index and row["sample_id"].startswith("'"):
+            row["sample_id"] = row["sample_id"][1:]  # as cells.neutral wrote it
+        if row["sample_id"] not in table.index:
+            raise AuditError(f"an answer is about a training sample; {path} row {number} says {row['sample_id']!r}; "
+                             "check the file")
+        try:
+            answers.append(Verdict(
+                audit=audit, queue=queue, sample_id=row["sample_id"], verdict=row["verdict"].strip(), who=who, run=run,
+                model=model, given_label=str(table.at[row["sample_id"], "given_label"]), label=row.get("label") or None,
+                suggested_label=row.get("suggested_label") or None,
+                previous_label=str(table.at[row["sample_id"], "current_label"])))
+        except ValueError as error:
+            raise AuditError(f"{path} row {number}: {error}") from error
+    return answers

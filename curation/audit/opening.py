@@ -1,0 +1,25 @@
+"""What an audit begins with, for command line and app alike: which runs judge, and the plan of its estimate."""
+
+import time
+
+from curation.audit.scores import Scores
+from curation.audit.strata import Plan, make_plan
+from curation.compare import same_but_seed
+from curation.project import Project
+from engine.manifest import MANIFEST_NAME, file_digest
+from engine.rundir import RunDir
+
+
+def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
+    """A plan by these scores, stamped with what it stands on."""
+    run = project.run(scores.runs[0])
+    digests = {"manifest": file_digest(project.path / MANIFEST_NAME), "run": file_digest(run.path / "config.json")}
+    return make_plan(audit=audit, run=run.name, sample_id=scores.sample_id, given=scores.given, p_wrong=scores.p_wrong,
+                     is_active=scores.is_active, classes=scores.classes, seed=seed, created=time.time(),
+                     digests=digests)
+
+
+def runs_of(project: Project, name: str) -> list[RunDir]:
+    """The run and, after it, the finished ones that differ from it by their seed alone."""
+    run = project.run(name)
+    return [run, *same_but_seed(run, [other for other in project.runs() if other.name != name])]
