@@ -1,0 +1,92 @@
+"""How an audit was done and what it does not know, in plain words, as far as they apply to it. Works nothing out.
+
+health: what curation.audit.health makes, but for its method and limits.
+"""
+
+from typing import Any
+
+POOR_KAPPA = 0.6
+"""Kappa below which reviewers are said to agree poorly (Landis and Koch 1977: below "substantial")."""
+
+
+def method_of(health: dict[str, Any]) -> list[str]:
+    """How it was done, a paragraph each."""
+    rate, run = health["rate"], health["provenance"].get("run")
+    lines = ["A given label is wrong where reviewers found that another class is right, or that no class fits. Where "
+             "they found that the given class and another one both fit, it is right. Of several people who reviewed "
+             "one sample the majority holds; a tie is open until another person settles it."]
+    if rate is not None:
+        lines += [
+            f"The noise rate stands on the random queue alone: {rate['num_population']:,} training samples that had a "
+            f"label and were not excluded when the audit was planned, in {len(health['strata'])} strata by the model's "
+            "probability that the label is wrong, reviewed in an order that was drawn at random within each stratum "
+            "and fixed before the first verdict. More reviews went to strata where labels may be either (Neyman's "
+            "allocation). Reviewers saw the picture and the classes, not the model's opinion.",
+            "The estimate is what a working model expects of every sample plus the reviews' mean difference from it, "
+            "stratum by stratum, times the stratum's size (a difference estimator). A bad model makes the interval "
+            "wider, not the estimate wrong. Intervals are 95% Wilson intervals at the effective number of reviews, "
+            "corrected for the finite population."]
+    if run:
+        lines.append(f"The model is that of run {run} ({health['provenance']['method']}): each sample's probability "
+                     "comes from a network while it did not train on that sample, calibrated on "
+                     f"{health['num_calibrated']:,} verdicts and known labels. It orders the ranked queue and cuts the "
+                     "strata. It never sets the noise rate.")
+    return lines
+
+
+def limits_of(health: dict[str, Any]) -> list[str]:
+    """What is not known, or holds only as far as it is said."""
+    rate = health["rate"]
+    if rate is None or not rate["num_reviews"]:
+        lines = ["Nothing is known of the noise rate before the random queue is reviewed; the model's own count of "
+                 "wrong labels is no estimate of it."]
+    else:
+        lines = ["The interval covers the luck of the draw alone. It takes every verdict as right: what reviewers get "
+                 "wrong is in the rate.", *_of_rate(rate)]
+    lines += _of_reviewers(health)
+    if health["find"] is not None:
+        lines.append("The ranked queue looks where errors are likely, so its share of errors is no noise rate, and no "
+                     "verdict of it enters one.")
+    if health["duplicates"] is not None:
+        lines.append("Near-duplicates are near in the classifier's feature space, which need not be near to the eye.")
+    if health["num_unscored"]:
+        lines.append(f"{health['num_unscored']:,} samples could not be scored by the model. They are a stratum of "
+                     "their own and in the rate, but not in the ranked queue.")
+    return lines
+
+
+def _of_rate(rate: dict[str, Any]) -> list[str]:
+    """Caveats about the estimate itself."""
+    lines = []
+    if not rate["is_complete"]:
+        lines.append("Some strata have too few reviews for an interval, so it is wide on purpose.")
+    if not rate["is_reached"]:
+        lines.append(f"Fewer reviews than planned: the interval is {rate['half_width'] * 100:.1f} points either way; "
+                     f"{rate['target'] * 100:.1f} were asked for.")
+    if rate["num_unsure"]:
+        low, high = (f"{bound * 100:.1f}%" for bound in rate["bounds"])
+        lines.append(f"{rate['num_unsure']:,} random samples are unsure or disputed and count as not answered. Were "
+                     f"all of them right, or all wrong, the interval would reach from {low} to {high}.")
+    if rate["num_reviewers"] == 1:
+        lines.append("One person reviewed the whole random queue: that person's habits are in the rate.")
+    lines.append("The rate is that of the labels as they were given, on the samples there were when the audit was "
+                 "planned. What was imported later is not in it.")
+    return lines
+
+
+def _of_reviewers(health: dict[str, Any]) -> list[str]:
+    """Caveats about how sure the verdicts are."""
+    people, pairs = health["reviewers"], health["agreement"]["pairs"]
+    if not people:
+        return []
+    lines = [f"{' and '.join(pair['reviewers'])} agree poorly (kappa {pair['kappa']:.2f}): the classes may not be "
+             "defined well enough for a rate to mean much." for pair in pairs
+             if pair["kappa"] is not None and pair["kappa"] < POOR_KAPPA]
+    if not pairs:
+        lines.append("One person reviewed: agreement with anybody else was not measured." if len(people) == 1 else
+                     "No sample was reviewed by two people: their agreement was not measured.")
+    if not any(person["consistency"] for person in people):
+        lines.append("No hidden repeat has been answered yet: nobody's consistency is known.")
+    if not any(person["gold"] for person in people):
+        lines.append("No hidden item with a known answer has been answered: nobody's accuracy is known.")
+    return lines

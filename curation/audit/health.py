@@ -1,0 +1,118 @@
+"""Everything about an audit in one JSON-able dict: what its page shows and what its report prints.
+
+Puts together what the other modules work out and names what it all rests on. Draws nothing and decides nothing.
+"""
+
+import hashlib
+import platform
+import time
+from importlib.metadata import version
+
+import numpy as np
+import pandas as pd
+
+from curation.audit import summaries
+from curation.audit.caveats import limits_of, method_of
+from curation.audit.duplicates import conflicts, content_ids, in_signal_order
+from curation.audit.matrix import model_matrix, overlaps
+from curation.audit.noise_rate import estimate, reviews_to
+from curation.audit.reviewed import reviewed_matrix
+from curation.audit.scores import Scores
+from curation.audit.strata import Plan
+from curation.audit.summaries import Part
+from curation.exports.labels import decided_labels, training_rows, with_labels
+from curation.neighbours import NEAR_ZERO
+from curation.project import Project
+from engine.manifest import MANIFEST_NAME, file_digest
+from engine.rundir import RunDir
+
+FORMAT = "whetstone-audit-1"
+TARGET = 0.015
+"""Half-width of the overall interval that an audit asks for unless it says otherwise."""
+_PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "statsmodels")
+
+
+def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | None, verdicts: pd.DataFrame, *,
+           audit: str, target: float = TARGET, agreement: Part | None = None,
+           neighbours: tuple[np.ndarray, np.ndarray] | None = None, generated: float | None = None) -> Part:
+    """The state of an audit.
+
+    verdicts: of this audit, in force, oldest first (VerdictLog.in_force); plan: None before the random queue has one;
+    target: half-width of the overall interval that is asked for; agreement: summaries.agreement_part; neighbours: of
+    the run (RunDir.read_neighbours); generated: seconds since 1970, now by default.
+    """
+    random = summaries.random_verdicts(verdicts)
+    rows = with_labels(training_rows(project), decided_labels(project))
+    found = reviewed_matrix(plan, random) if plan is not None and len(random) else None
+    model = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
+                         is_active=scores.is_active)
+    noise = estimate(plan, random) if plan is not None else None
+    is_random = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
+    rate = None if plan is None or noise is None else summaries.rate_part(
+        noise, reviews_to(plan, random, target), target, int(verdicts.loc[is_random, "who"].nunique()))
+    in_population = rows["sample_id"].isin(plan.population["sample_id"]).to_numpy() if plan is not None else \
+        np.zeros(len(rows), dtype=bool)
+    agreement = agreement or {"pairs": [], "fleiss": None, "consistency": {}, "gold": {}}
+    state = summaries.open_part(verdicts)
+    result: Part = {
+        "format": FORMAT,
+        "project": {"name": project.name, "source": project.info.source, "num_training": len(rows),
+                    "classes": list(scores.classes)},
+        "audit": {"name": audit, "generated": time.time() if generated is None else generated,
+                  "planned": plan.created if plan is not None else None},
+        "rate": rate,
+        "classes": summaries.classes_part(noise.per_class, scores.classes) if noise is not None else [],
+        "strata": summaries.strata_part(plan, random) if plan is not None else [],
+        "matrix": summaries.matrix_part(found, scores.classes) if found is not None else None,
+        "overlaps": summaries.overlaps_part(overlaps(model.expected, scores.classes), found),
+        "duplicates": _duplicates(project, run, scores, rows, neighbours),
+        "find": summaries.find_part(verdicts),
+        "reviewers": summaries.reviewers_part(verdicts, agreement),
+        "agreement": {"pairs": agreement["pairs"], "fleiss": agreement["fleiss"], **state},
+        "corrections": summaries.corrections_part(rows, scores.classes, noise.overall if noise else None,
+                                                  in_population),
+        "num_calibrated": scores.num_calibrated,
+        "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
+        "provenance": _provenance(project, run, plan, verdicts),
+    }
+    result["method"] = method_of(result)
+    result["limits"] = limits_of(result)
+    return result
+
+
+def _duplicates(project: Project, run: RunDir | None, scores: Scores, rows: pd.DataFrame,
+                neighbours: tuple[np.ndarray, np.ndarray] | None) -> Part | None:
+    """Near-duplicates with contradicting labels in force; None without neighbours."""
+    if run is None or neighbours is None:
+        return None
+    ids = run.read_signals()["sample_id"].to_numpy(dtype=object)
+    signal_row = pd.Index(ids).get_indexer(scores.sample_id)
+    labels = in_signal_order(np.where(scores.is_active, scores.current, -1), signal_row, len(ids))
+    found = conflicts(*neighbours, labels)
+    shown = ids[found.members[found.group_of_member < summaries.MAX_GROUPS]]
+    paths = rows.loc[rows["sample_id"].isin(shown), ["sample_id", "path"]].dropna()
+    content = dict(zip(paths["sample_id"], content_ids(project.root, paths["path"].tolist()), strict=True))
+    return summaries.duplicates_part(found, ids, labels, scores.classes, content, NEAR_ZERO)
+
+
+def _provenance(project: Project, run: RunDir | None, plan: Plan | None, verdicts: pd.DataFrame) -> dict[str, str]:
+    """What the figures rest on, by name; digests are SHA-256."""
+    facts = {"manifest": file_digest(project.path / MANIFEST_NAME), "decisions": file_digest(project.decisions_path),
+             "verdicts": _digest_of(verdicts), "number of verdicts": f"{len(verdicts):,}"}
+    if run is not None:
+        config = run.read_config()
+        facts |= {"model": file_digest(run.path / "config.json"), "run": run.name,
+                  "method": str(config["config"]["method"]), "run's seed": str(config["config"]["seed"]),
+                  "run's code": str(config.get("code_revision", ""))}
+    if plan is not None:
+        facts |= {"plan's seed": str(plan.seed), "plan's run": plan.run, "plan's samples": f"{plan.num_population:,}"}
+        facts |= {f"plan's {name}": digest for name, digest in plan.digests.items()}
+    facts["software"] = ", ".join([f"Python {platform.python_version()}",
+                                   *(f"{name} {version(name)}" for name in _PACKAGES)])
+    return {name: value for name, value in facts.items() if value}
+
+
+def _digest_of(verdicts: pd.DataFrame) -> str:
+    """SHA-256 of the verdicts in force, whatever order their columns are in."""
+    text = verdicts[sorted(verdicts.columns)].to_json(orient="records", double_precision=15)
+    return hashlib.sha256((text or "").encode()).hexdigest()

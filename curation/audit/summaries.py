@@ -1,0 +1,179 @@
+"""Pieces of an audit's health, each a function of results to JSON-able values. Puts them in words nowhere.
+
+None stands for what is not known or may not be quoted. Works on small tables, save for class counts.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.duplicates import Duplicates
+from curation.audit.matrix import Overlap
+from curation.audit.noise_rate import NoiseRate, Rate
+from curation.audit.resolve import consensus
+from curation.audit.reviewed import MIN_CELL, MIN_ROW, ReviewedMatrix
+from curation.audit.strata import Plan
+
+Part = dict[str, Any]
+MIN_CLASS = MIN_ROW
+"""Reviews from which a class's noise rate is quoted."""
+MAX_GROUPS, MAX_IDS = 50, 6
+RULE = (f"Quoted are cells on {MIN_CELL} or more reviews, by weight, in rows of {MIN_ROW} or more. A cell that only "
+        "just has as many tends to be overstated.")
+
+
+def random_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """What holds of each sample that the random queue drew: curation.audit.resolve.consensus with a sample_id column.
+
+    verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, for the
+    ranked queue shows the model's opinion; hidden known items were not drawn, so they are left out.
+    """
+    drawn = verdicts.loc[verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main"), "sample_id"]
+    is_in = verdicts["sample_id"].isin(drawn) & verdicts["queue"].isin(["estimate", "adjudicate"])
+    return consensus(verdicts[is_in]).reset_index()
+
+
+def rate_part(rate: NoiseRate, further: int | None, target: float, num_reviewers: int) -> Part:
+    """The overall noise rate. further: reviews until the half-width is `target`; None: cannot be told yet."""
+    overall = rate.overall
+    return {"share": overall.share, "low": overall.low, "high": overall.high, "half_width": overall.half_width,
+            "num_reviews": overall.num_reviews, "num_wrong": overall.num_wrong,
+            "num_population": overall.num_population, "num_reviewers": num_reviewers, "num_unsure": rate.num_unsure,
+            "bounds": list(rate.bounds),
+            "design_effect": rate.design_effect, "num_equivalent": rate.num_equivalent, "target": target,
+            "further": further, "is_complete": rate.is_complete, "is_reached": further == 0}
+
+
+def classes_part(rates: Sequence[Rate], names: Sequence[str]) -> list[Part]:
+    """A noise rate a class; not quoted below MIN_CLASS reviews."""
+    return [{"name": name, "num_population": rate.num_population, "num_reviews": rate.num_reviews,
+             "num_wrong": rate.num_wrong, "is_shown": is_shown, "share": rate.share if is_shown else None,
+             "low": rate.low if is_shown else None, "high": rate.high if is_shown else None}
+            for name, rate in zip(names, rates, strict=True) for is_shown in [rate.num_reviews >= MIN_CLASS]]
+
+
+def strata_part(plan: Plan, verdicts: pd.DataFrame) -> list[Part]:
+    """A row a stratum, low to high its p_wrong; None for those not scored. verdicts: random_verdicts."""
+    population = plan.population.set_index("sample_id")
+    known = verdicts[verdicts["is_wrong"].notna() & verdicts["sample_id"].isin(population.index)]
+    stratum = population["stratum"].reindex(known["sample_id"]).to_numpy(dtype=np.int64)
+    taken, found = (np.bincount(stratum[mask], minlength=plan.num_strata)
+                    for mask in (slice(None), known["is_wrong"].astype(bool).to_numpy()))
+    lows: list[float | None] = [*plan.edges, *[None] * (plan.num_strata - len(plan.edges))]
+    highs: list[float | None] = [*plan.edges[1:], 1.0, *[None] * (plan.num_strata - len(plan.edges))]
+    return [{"low": low, "high": high, "num_population": int(size), "num_reviews": int(num), "num_wrong": int(wrong)}
+            for low, high, size, num, wrong in zip(lows, highs, plan.sizes, taken, found, strict=False)]
+
+
+def matrix_part(found: ReviewedMatrix, names: Sequence[str]) -> Part:
+    """Rows of cells (columns: the classes, then none of them), and the cells off the diagonal that may be quoted."""
+    columns = [*names, None]
+    rows, flows = [], []
+    for given, name in enumerate(names):
+        cells = [{"num_reviewed": int(found.num_reviewed[given, true]), "share": _number(found.rate[given, true]),
+                  "low": _number(found.low[given, true]), "high": _number(found.high[given, true])}
+                 for true in range(len(columns))]
+        rows.append({"name": name, "num_population": int(found.num_population[given]),
+                     "num_reviews": int(found.num_reviewed[given].sum()), "is_shown": bool(found.is_row_shown[given]),
+                     "cells": cells})
+        flows += [{"given": name, "true": columns[true] or "no class fits", "count": cell["share"] *
+                   int(found.num_population[given]), **cell}
+                  for true, cell in enumerate(cells) if true != given and cell["share"] is not None]
+    return {"columns": columns, "rows": rows, "flows": flows, "rule": RULE, "min_cell": MIN_CELL, "min_row": MIN_ROW}
+
+
+def overlaps_part(pairs: Sequence[Overlap], found: ReviewedMatrix | None) -> list[Part]:
+    """Pairs of classes by the model, each with its reviewed total where there is one."""
+    totals = found.pairs if found is not None else {}
+    return [{"name": pair.name, "num_first": pair.num_first, "num_second": pair.num_second, "share": pair.share,
+             "reviewed": None if total is None else {"total": total.total, "low": total.low, "high": total.high,
+                                                     "share": total.total / total.num_population}}
+            for pair in pairs for total in [totals.get((pair.first, pair.second))]]
+
+
+def find_part(verdicts: pd.DataFrame) -> Part | None:
+    """The ranked queue's promise and what came of it: sums of p_wrong as it was, and of wrong labels; None without.
+
+    low, high: 95% range of the number of wrong ones if p_wrong is right (the normal approximation of its sum).
+    """
+    rows = verdicts[verdicts["queue"].eq("find") & verdicts["purpose"].eq("main") & verdicts["p_wrong"].notna()
+                    & verdicts["is_wrong"].notna()].drop_duplicates("sample_id")
+    if rows.empty:
+        return None
+    batches = [{"batch": int(part["batch"].iloc[0]), **_promise(part)} for _, part in rows.groupby("batch")]
+    return {**_promise(rows), "batches": batches}
+
+
+def _promise(rows: pd.DataFrame) -> Part:
+    p = rows["p_wrong"].to_numpy(dtype=float)
+    expected, half = float(p.sum()), 1.96 * float(np.sqrt((p * (1 - p)).sum()))
+    num_wrong, low, high = int(rows["is_wrong"].astype(bool).sum()), max(0.0, expected - half), expected + half
+    outcome = "kept" if low <= num_wrong <= high else "too much" if num_wrong < low else "too little"
+    return {"num_judged": len(rows), "num_wrong": num_wrong, "expected": expected, "low": low, "high": high,
+            "promised": outcome}
+
+
+def reviewers_part(verdicts: pd.DataFrame, agreement: Part) -> list[Part]:
+    """A row a person, most verdicts first. median_seconds: None where unknown; consistency (hidden repeats answered as
+    before) and gold (hidden known items answered right): {"num", "num_right"} of agreement, None without."""
+    people = [{"name": str(name), "num_verdicts": len(rows), "median_seconds": _number(rows["seconds"].median()),
+               "num_unsure": int(rows["verdict"].eq("unsure").sum()),
+               "consistency": agreement["consistency"].get(name), "gold": agreement["gold"].get(name)}
+              for name, rows in verdicts.groupby("who")]
+    return sorted(people, key=lambda person: (-person["num_verdicts"], person["name"]))
+
+
+def open_part(verdicts: pd.DataFrame) -> Part:
+    """Samples that reviews have left open: num_disputed, num_unsure."""
+    state = consensus(verdicts)["state"]
+    return {"num_disputed": int(state.eq("disputed").sum()), "num_unsure": int(state.eq("unsure").sum())}
+
+
+def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | None,
+                     in_population: np.ndarray) -> Part:
+    """What was changed, confirmed and left out, and the noise rate that remains.
+
+    rows: curation.exports.labels.with_labels; in_population: (N,) bool, what the rate is about. remaining: the
+    estimated wrong labels less those corrected or left out as fitting no class, others left out taken as wrong as the
+    average, over the samples still in; None without an estimate.
+    """
+    changed, excluded = rows["is_changed"] & ~rows["is_excluded"], rows["is_excluded"]
+    known = rows["is_known"] & ~changed
+    is_none, counted = rows["verdict"].eq("neither"), pd.Series(in_population, index=rows.index)
+    sizes = {name: rows.loc[mask, column].value_counts() for name, column, mask in (
+        ("given", "given_label", slice(None)), ("moved_out", "given_label", changed),
+        ("moved_in", "corrected_label", changed), ("excluded", "given_label", excluded),
+        ("current", "corrected_label", ~excluded))}
+    remaining = None
+    if overall is not None and overall.share is not None and overall.low is not None and overall.high is not None:
+        num_fixed = int((counted & (changed | (excluded & is_none))).sum())
+        num_gone, num_others = int((counted & excluded).sum()), int((counted & excluded & ~is_none).sum())
+        num_left, gone = max(1, overall.num_population - num_gone), num_fixed + overall.share * num_others
+        remaining = {name: float(np.clip((value * overall.num_population - gone) / num_left, 0, 1))
+                     for name, value in (("share", overall.share), ("low", overall.low), ("high", overall.high))}
+    return {"num_changed": int(changed.sum()), "num_confirmed": int(known.sum()), "num_excluded": int(excluded.sum()),
+            "remaining": remaining,
+            "classes": [{"name": name, **{kind: int(counts.get(name, 0)) for kind, counts in sizes.items()}}
+                        for name in names]}
+
+
+def duplicates_part(found: Duplicates, sample_id: np.ndarray, labels: np.ndarray, names: Sequence[str],
+                    content: dict[str, str], max_distance: float) -> Part:
+    """The largest groups. sample_id, labels: in the order of found's rows; content: sample_id -> digest, "" unknown."""
+    groups = []
+    for number in range(min(found.num_groups, MAX_GROUPS)):
+        rows = found.group(number)
+        counts = np.bincount(labels[rows], minlength=len(names))
+        digests = [content.get(str(i), "") for i in sample_id[rows]]
+        groups.append({"num": len(rows), "sample_ids": [str(i) for i in sample_id[rows[:MAX_IDS]]],
+                       "labels": {names[code]: int(counts[code]) for code in np.argsort(-counts, kind="stable")
+                                  if counts[code]},
+                       "is_identical": any(d and digests.count(d) > 1 for d in digests)})
+    return {"num_near": found.num_near, "num_pairs": len(found.pairs), "num_groups": found.num_groups,
+            "max_distance": max_distance, "groups": groups}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
