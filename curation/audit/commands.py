@@ -150,10 +150,11 @@ def report_(
     if out.suffix not in (".html", ".json"):
         raise AuditError(f"a report is .html or .json; got {out.name!r}; end its name so")
     opened = Project.open(project)
-    scores, _ = _scores(opened, run, alone=False)
+    scores, table = _scores(opened, run, alone=False)
     judged = opened.verdicts().in_force(audit)
+    truth = table.set_index("sample_id")["clean_label"].dropna() if "clean_label" in table else None
     found = health(opened, opened.run(run), scores, load_plan(opened.path, audit), judged, audit=audit,
-                   target=target / 100, agreement=agreement_part(judged), neighbours=opened.run(run).read_neighbours())
+                   target=target / 100, agreement=agreement_part(judged, truth), neighbours=opened.run(run).read_neighbours())
     text = report_html(found) if out.suffix == ".html" else report_json(found)
     write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
     print(f"report written to {visible(str(out))}")
