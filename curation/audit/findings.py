@@ -9,7 +9,7 @@ from curation.audit.figures import axis, between, percent, plural, safe, scale_o
 
 MAX_MATRIX = 20
 """Classes in a printed matrix; of more, those with the most reviewed errors. The JSON file has them all."""
-MAX_ROWS = 15
+MAX_ROWS = 10
 """Rows of a list of findings."""
 _PROMISE = {"kept": "The promise was kept.", "too much": "The model promised too much.",
             "too little": "The model promised too little."}
@@ -88,13 +88,14 @@ def overlaps(health: Health) -> str:
     """Pairs of classes that stand for each other, most first."""
     if not health["overlaps"]:
         return "<p>No two classes are mixed up, as far as the model and the reviews tell.</p>"
-    rows = [[safe(pair["name"]), whole(pair["num_first"]), whole(pair["num_second"]), percent(pair["share"]),
+    rows = [[" &harr; ".join(safe(name) for name in pair["classes"]), whole(pair["num_first"]),
+             whole(pair["num_second"]), percent(pair["share"]),
              f"{whole(r['total'])} ({whole(r['low'])} to {whole(r['high'])})" if (r := pair["reviewed"])
              else "too few reviewed"] for pair in health["overlaps"][:MAX_ROWS]]
     return ('<p class="note">Ordered by what the model expects, which shows where to look; only the last column is '
             "estimated from random reviews and may be quoted.</p>" + table(
                 ["Classes", "First given, second true", "Second given, first true", "Of both classes",
-                 "Estimated from reviews (95% interval)"], rows, numbers=(1, 2, 3, 4)))
+                 "From reviews, 95% interval"], rows, numbers=(1, 2, 3, 4)))
 
 
 def duplicates(health: Health) -> str:

@@ -64,7 +64,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "classes": summaries.classes_part(noise.per_class, scores.classes) if noise is not None else [],
         "strata": summaries.strata_part(plan, random) if plan is not None else [],
         "matrix": summaries.matrix_part(found, scores.classes) if found is not None else None,
-        "overlaps": summaries.overlaps_part(overlaps(model.expected, scores.classes), found),
+        "overlaps": summaries.overlaps_part(overlaps(model.expected, scores.classes), scores.classes, found),
         "duplicates": _duplicates(project, run, scores, rows, neighbours),
         "find": summaries.find_part(verdicts),
         "reviewers": summaries.reviewers_part(verdicts, agreement),

@@ -26,7 +26,8 @@ def report_html(health: Health) -> str:
     sections = [("How it was done", _method), ("Noise rate of each class", classes),
                 ("Given and true labels", matrix), ("Classes mixed up", overlaps),
                 ("Near-duplicates with contradicting labels", duplicates), ("Reviewers and agreement", reviewers),
-                ("Corrections", corrections), ("What is not known", _limits), ("What it rests on", _provenance)]
+                ("Corrections", corrections), ("What is not known", _limits), ("Signatures", _signature),
+                ("What it rests on", _provenance)]
     parts = [f'<h2><span class="no">{number}</span>{title}</h2>\n{write(health)}'
              for number, (title, write) in enumerate(sections, start=1)]
     title = f"Label audit of {health['project']['name']}"
@@ -36,7 +37,7 @@ def report_html(health: Health) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{safe(title)}</title>",
         f"<style>\n{_STYLE.read_text(encoding='utf-8')}{_running(health)}</style></head><body>",
         f'<header><div class="what">{safe(title)}</div><div class="when">audit {safe(health["audit"]["name"])}, '
-        f'{_day(health["audit"]["generated"])}</div></header>', _answer(health), *parts, _signature(),
+        f'{_day(health["audit"]["generated"])}</div></header>', _answer(health), *parts,
         f"<footer>{_origin(health)}</footer>", "</body></html>", ""])
 
 
@@ -80,7 +81,7 @@ def _method(health: Health) -> str:
              whole(s["num_population"]), whole(s["num_reviews"]), whole(s["num_wrong"])]
             for number, s in enumerate(health["strata"], start=1)]
     return text + "<h3>Strata of the random queue</h3>" + table(
-        ["Stratum", "Model's probability of a wrong label", "Samples", "Reviewed", "Found wrong"], rows,
+        ["Stratum", "Model's probability of a wrong label", "Samples", "Reviewed", "Found wrong"], rows, kind="whole",
         numbers=(2, 3, 4)) + ('<p class="note">Strata where labels may be either are reviewed more often than their '
                                  "size; the estimate weighs each by its size, so this does not raise the rate.</p>")
 
@@ -93,7 +94,7 @@ def _provenance(health: Health) -> str:
     return definitions(list(health["provenance"].items()))
 
 
-def _signature() -> str:
+def _signature(health: Health) -> str:
     """Lines for names and dates, kept on one page."""
     return '<div class="sign">' + "".join(
         f'<div><div class="who">{who}</div><span></span>Name<span></span>Signature<span></span>Date</div>'
@@ -103,7 +104,7 @@ def _signature() -> str:
 def _origin(health: Health) -> str:
     """One line: what made this and from what."""
     facts = health["provenance"]
-    named = [f"{name} {facts[name]}" for name in ("manifest", "decisions", "model") if facts.get(name)]
+    named = [f"{name} {facts[name][:16]}" for name in ("manifest", "decisions", "model") if facts.get(name)]
     return safe(f"Made by Whetstone from {health['project']['name']}, audit {health['audit']['name']}, "
                 f"{_day(health['audit']['generated'])}. SHA-256: " + "; ".join(named or ["none"]) + ".")
 

@@ -84,10 +84,11 @@ def matrix_part(found: ReviewedMatrix, names: Sequence[str]) -> Part:
     return {"columns": columns, "rows": rows, "flows": flows, "rule": RULE, "min_cell": MIN_CELL, "min_row": MIN_ROW}
 
 
-def overlaps_part(pairs: Sequence[Overlap], found: ReviewedMatrix | None) -> list[Part]:
+def overlaps_part(pairs: Sequence[Overlap], names: Sequence[str], found: ReviewedMatrix | None) -> list[Part]:
     """Pairs of classes by the model, each with its reviewed total where there is one."""
     totals = found.pairs if found is not None else {}
-    return [{"name": pair.name, "num_first": pair.num_first, "num_second": pair.num_second, "share": pair.share,
+    return [{"name": pair.name, "classes": [names[pair.first], names[pair.second]], "num_first": pair.num_first,
+             "num_second": pair.num_second, "share": pair.share,
              "reviewed": None if total is None else {"total": total.total, "low": total.low, "high": total.high,
                                                      "share": total.total / total.num_population}}
             for pair in pairs for total in [totals.get((pair.first, pair.second))]]

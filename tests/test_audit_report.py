@@ -1,0 +1,313 @@
+"""Health and report of an audit: right figures in the right place, whatever is not known said, nothing that runs."""
+
+import doctest
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation.audit import figures, findings
+from curation.audit.agreement import agreement_part
+from curation.audit.drawing import draw
+from curation.audit.health import health
+from curation.audit.noise_rate import Rate, estimate
+from curation.audit.report import report_html, report_json
+from curation.audit.resolve import apply_verdicts
+from curation.audit.scores import Scores
+from curation.audit.strata import Plan, make_plan
+from curation.audit.summaries import corrections_part, find_part, random_verdicts, strata_part
+from curation.audit.verdicts import Verdict
+from curation.exports.labels import decided_labels, training_rows, with_labels
+from curation.project import Project
+from engine.manifest import file_digest, read_manifest
+from engine.rundir import RunDir
+from tests.fakes import make_project, make_run
+
+HOSTILE = ("<img src=x onerror=alert(1)>", "</style><script>alert(2)</script>", "bird & \"co\" \u202e")
+NUM = 300
+
+
+class Audit:
+    """A project of 300 samples, a tenth of them wrong, with a run, scores and a plan."""
+
+    def __init__(self, path: Path, classes: tuple[str, ...]) -> None:
+        self.project = Project.open(make_project(path, num_train=NUM, size=2, classes=classes))
+        self.run = make_run(self.project)
+        rows = read_manifest(self.project.path).query("split == 'train'")
+        self.ids = rows["sample_id"].to_numpy(dtype=object)
+        code = {name: i for i, name in enumerate(classes)}
+        self.given, self.truth = (rows[name].map(code).to_numpy() for name in ("given_label", "clean_label"))
+        rng = np.random.default_rng(0)
+        p = np.where(self.given != self.truth, rng.uniform(0.4, 0.99, NUM), rng.uniform(0.01, 0.5, NUM))
+        self.scores = Scores(
+            sample_id=self.ids, classes=classes, given=self.given, current=self.given.copy(), columns={},
+            suggested=np.where(self.given != self.truth, self.truth, (self.given + 1) % len(classes)),
+            confidence=np.full(NUM, 0.8, np.float32), p_wrong=p.astype(np.float32), is_active=np.ones(NUM, bool),
+            num_calibrated=40, num_dual=0, runs=("first",))
+        self.plan: Plan = make_plan(
+            audit="spring", run="first", sample_id=self.ids, given=self.given, p_wrong=p.astype(np.float32),
+            is_active=np.ones(NUM, bool), classes=classes, seed=0, created=1.7e9)
+
+    def say(self, sample_ids: list[str], who: str = "ada", queue: str = "estimate", purpose: str = "main",
+            batch: int | None = None, verdict: str | None = None) -> None:
+        """Right answers, or always `verdict`."""
+        said = []
+        for sample_id in sample_ids:
+            row = int(np.flatnonzero(self.ids == sample_id)[0])
+            given, truth = (self.scores.classes[codes[row]] for codes in (self.given, self.truth))
+            kind = verdict or ("given" if given == truth else "other")
+            said.append(Verdict(audit="spring", queue=queue, sample_id=sample_id, verdict=kind, who=who, seconds=4.0,
+                                given_label=given, label=truth if kind == "other" else None, purpose=purpose,
+                                batch=batch, p_wrong=float(self.scores.p_wrong[row])))
+        self.project.verdicts().add(said)
+
+    def verdicts(self) -> pd.DataFrame:
+        return self.project.verdicts().in_force("spring")
+
+    def health(self, **more: object) -> dict:
+        settings = {"audit": "spring", "generated": 1.76e9} | more
+        return health(self.project, self.run, self.scores, self.plan, self.verdicts(), **settings)
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Audit:
+    return Audit(tmp_path / "pets", ("cat", "dog", "bird"))
+
+
+def reviewed(audit: Audit, num: int = 150) -> Audit:
+    """The first `num` of the random queue reviewed and in force, twenty of them by two people; one batch found."""
+    empty = pd.DataFrame({"sample_id": [], "is_wrong": []})
+    ids = draw(audit.plan, empty, num=num)
+    audit.say(ids)
+    audit.say(ids[:20], "bob", purpose="overlap")
+    audit.say([i for i in audit.ids[np.argsort(-audit.scores.p_wrong)] if i not in ids][:10], "bob", "find", batch=0)
+    apply_verdicts(audit.project, audit.ids.tolist(), audit.verdicts(), "ada")
+    return audit
+
+
+def text_of(page: str) -> str:
+    """What a reader sees, tags dropped."""
+    body = re.sub(r"<style>.*?</style>", "", page, flags=re.S)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).replace("&plusmn;", "+-").split())
+
+
+# -- health
+
+
+def test_the_answer_is_the_estimate_and_stands_first(audit):
+    state = reviewed(audit).health()
+    noise = estimate(audit.plan, random_verdicts(audit.verdicts()))
+    rate = state["rate"]
+    assert (rate["share"], rate["low"], rate["high"]) == (noise.overall.share, noise.overall.low, noise.overall.high)
+    assert (rate["num_reviews"], rate["num_reviewers"], rate["num_population"]) == (150, 1, NUM)
+    assert [c["share"] for c in state["classes"]] == [c.share for c in noise.per_class]
+    page = report_html(state)
+    said = text_of(page[page.index("<h1>"):])
+    assert said.startswith(f"{rate['share']:.1%} of 300 given labels are wrong 95% interval {rate['low']:.1%} to "
+                           f"{rate['high']:.1%}, that is {rate['low'] * NUM:.0f} to {rate['high'] * NUM:.0f} labels, "
+                           "from 150 reviews by 1 person.")
+
+
+def test_the_ranked_queue_and_hidden_items_never_enter_the_rate(audit):
+    before = reviewed(audit).health()["rate"]
+    others = [i for i in audit.ids if i not in set(audit.verdicts()["sample_id"])]
+    audit.say(others[:40], "bob", "find", batch=1, verdict="neither")
+    audit.say(others[40:50], "bob", purpose="gold", verdict="neither")
+    drawn = audit.verdicts().query("queue == 'estimate' and purpose == 'main'")["sample_id"].tolist()
+    audit.say(drawn[30:40], "bob", "find", batch=2, verdict="neither")
+    assert audit.health()["rate"] == before
+    audit.say(drawn[30:33], "bob", "adjudicate", verdict="neither")
+    assert audit.health()["rate"] != before, "what settles a dispute of the random queue does"
+
+
+def test_everything_is_json_and_the_report_is_the_same_from_it(audit):
+    indices = (np.arange(NUM)[:, None] + [1, 2]) % NUM
+    distances = np.where(np.arange(NUM)[:, None] % 50 == 0, 0.0, 0.5).repeat(2, axis=1).astype(np.float16)
+    reviewed(audit)
+    state = audit.health(neighbours=(indices, distances), agreement=agreement_part(audit.verdicts()))
+    assert "ada and bob" in text_of(report_html(state)) and "Fleiss' kappa over 20 samples" in report_html(state)
+    again = json.loads(report_json(state))
+    assert report_html(again) == report_html(state)
+    assert again["provenance"]["manifest"] == file_digest(audit.project.path / "manifest.parquet")
+    assert again["provenance"]["model"] == file_digest(audit.run.path / "config.json")
+    assert again["duplicates"]["num_groups"] == 6 and "6 groups" in text_of(report_html(state))
+    row = state["matrix"]["rows"][0]
+    assert row["num_reviews"] == sum(cell["num_reviewed"] for cell in row["cells"]) > 30
+
+
+def test_verdicts_taken_back_change_the_digest_of_the_verdicts(audit):
+    before = reviewed(audit).health()["provenance"]["verdicts"]
+    assert audit.health()["provenance"]["verdicts"] == before
+    audit.project.verdicts().retract(3, "ada")
+    assert audit.health()["provenance"]["verdicts"] != before
+
+
+def test_strata_add_up_to_the_reviews(audit):
+    verdicts = random_verdicts(reviewed(audit).verdicts())
+    rows = strata_part(audit.plan, verdicts)
+    assert sum(row["num_reviews"] for row in rows) == 150 and sum(row["num_population"] for row in rows) == NUM
+    assert sum(row["num_wrong"] for row in rows) == verdicts["is_wrong"].sum()
+    population = audit.plan.population.set_index("sample_id")
+    for number, row in enumerate(rows):
+        p = population.loc[population["stratum"] == number, "p_wrong"]
+        assert p.min() >= np.float32(row["low"]) and p.max() <= np.float32(row["high"])
+
+
+def found_rows(p: float, wrong: int, num: int = 100) -> pd.DataFrame:
+    return pd.DataFrame({"sample_id": [f"s{i}" for i in range(num)], "queue": "find", "purpose": "main", "batch": 0,
+                         "p_wrong": p, "is_wrong": pd.Series([i < wrong for i in range(num)], dtype=object)})
+
+
+@pytest.mark.parametrize(("wrong", "promised"), [(50, "kept"), (41, "kept"), (40, "too much"), (60, "too little")])
+def test_a_promise_is_kept_within_what_chance_allows(wrong, promised):
+    part = find_part(found_rows(0.5, wrong))
+    assert part is not None and part["promised"] == promised and part["num_wrong"] == wrong
+    assert part["expected"] == 50 and (part["low"], part["high"]) == pytest.approx((40.2, 59.8))
+    assert part["batches"][0]["num_judged"] == 100
+    assert find_part(found_rows(0.5, 1).assign(queue="estimate")) is None
+
+
+def test_what_remains_wrong_is_the_estimate_less_what_was_mended(audit):
+    reviewed(audit)
+    rows = with_labels(training_rows(audit.project), decided_labels(audit.project))
+    num_changed = int(rows["is_changed"].sum())
+    assert num_changed > 5
+    overall = Rate(share=0.2, low=0.1, high=0.3, num_reviews=150, num_wrong=30, num_population=NUM)
+    part = corrections_part(rows, audit.scores.classes, overall, np.ones(NUM, bool))
+    assert part["num_changed"] == num_changed and part["num_excluded"] == 0
+    assert part["remaining"]["share"] == pytest.approx((0.2 * NUM - num_changed) / NUM)
+    assert part["remaining"]["low"] == pytest.approx(max(0, (0.1 * NUM - num_changed) / NUM))
+    audit.project.ledger().exclude(audit.ids[:3].tolist(), who="ada", why="blurred")
+    rows = with_labels(training_rows(audit.project), decided_labels(audit.project))
+    part = corrections_part(rows, audit.scores.classes, overall, np.ones(NUM, bool))
+    left = int((rows["is_changed"] & ~rows["is_excluded"]).sum())
+    assert part["remaining"]["share"] == pytest.approx((0.2 * NUM - left - 0.2 * 3) / (NUM - 3))
+    for row in part["classes"]:
+        assert row["given"] - row["moved_out"] + row["moved_in"] - row["excluded"] == row["current"]
+    assert corrections_part(rows, audit.scores.classes, None, np.zeros(NUM, bool))["remaining"] is None
+
+
+def test_what_is_not_known_is_said_as_far_as_it_applies(audit):
+    reviewed(audit)
+    said = "\n".join(audit.health(target=0.0001, agreement=agreement_part(audit.verdicts()))["limits"])
+    assert "One person reviewed the whole random queue" in said and "Fewer reviews than planned" in said
+    assert "No hidden repeat" in said and "No hidden item" in said and "no verdict of it enters one" in said
+    assert "agreement with anybody else" not in said and "poorly" not in said
+    agreement = {"pairs": [{"reviewers": ["ada", "bob"], "num": 20, "agreement": 0.6, "kappa": 0.3, "low": 0.1,
+                            "high": 0.5}], "fleiss": None, "consistency": {"ada": {"num": 5, "num_right": 5}},
+                 "gold": {"ada": {"num": 4, "num_right": 3}}}
+    said = "\n".join(audit.health(target=0.5, agreement=agreement)["limits"])
+    assert "ada and bob agree poorly (kappa 0.30)" in said
+    assert not any(words in said for words in ("No hidden", "Fewer reviews"))
+
+
+# -- the report
+
+
+class Checker(HTMLParser):
+    """Tags in balance, and every attribute seen."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen += [(tag, name, value or "") for name, value in attrs] or [(tag, "", "")]
+        if tag not in ("meta", "line", "path", "circle"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_runs_nothing(tmp_path):
+    audit = reviewed(Audit(tmp_path / "odd", HOSTILE))
+    audit.say(audit.ids[:1].tolist(), "<script>alert(3)</script>")
+    page = report_html(audit.health(audit="spring"))
+    checker = Checker(page)
+    assert not checker.open, "every tag is closed"
+    tags = {tag for tag, _, _ in checker.seen}
+    assert not tags & {"script", "img", "link", "iframe", "object", "form", "a", "base"}
+    names = {name for _, name, _ in checker.seen}
+    assert not any(name.startswith("on") for name in names) and not names & {"src", "href"}
+    assert not re.search(r"https?://|url\(|@import|javascript:", page)
+    assert page.count("<style>") == page.count("</style>") == 1
+    assert "&lt;script&gt;alert(3)&lt;/script&gt;" in page and "\u202e" not in page
+    assert "default-src 'none'" in page and page.isascii()
+
+
+def test_without_a_single_review_the_page_says_so_and_gives_no_rate(audit):
+    state = audit.health()
+    said = text_of(report_html(state))
+    assert "How many labels are wrong is not known yet" in said and "Nobody has reviewed yet" in said
+    assert not re.search(r"\d% of 300 given", said)
+    without = health(audit.project, None, audit.scores, None, audit.verdicts(), audit="spring")
+    said = text_of(report_html(without))
+    assert "not known yet" in said and "the run has no neighbours" in said and without["rate"] is None
+
+
+def test_final_and_preliminary_are_told_apart(audit):
+    reviewed(audit)
+    said = text_of(report_html(audit.health(target=0.5)))
+    assert "Final. The precision asked for, +-50.0 points, is reached." in said and "Preliminary" not in said
+    state = audit.health(target=0.005)
+    said = text_of(report_html(state))
+    assert f"about {state['rate']['further']} more reviews are expected to reach it" in said and "Final." not in said
+
+
+def test_few_reviews_show_neither_class_rates_nor_cells(audit):
+    audit.say(draw(audit.plan, pd.DataFrame({"sample_id": [], "is_wrong": []}), num=12))
+    state = audit.health()
+    assert all(c["share"] is None and not c["is_shown"] for c in state["classes"])
+    said = text_of(report_html(state))
+    assert said.count("too few reviewed") >= 3 and "Not shown: no class has enough reviews yet." in said
+
+
+def test_of_very_many_classes_the_matrix_shows_the_most_confused(audit):
+    state = reviewed(audit).health()
+    row = {"name": "cat", "num_population": 9, "num_reviews": 20, "is_shown": True}
+    empty = {"num_reviewed": 0, "share": None, "low": None, "high": None}
+    rows = [{**row, "name": f"class {i}", "cells": [{**empty, "num_reviewed": int(j == 0 and i >= 25)}
+                                                    for j in range(41)]} for i in range(40)]
+    page = findings.matrix({"matrix": {**state["matrix"], "rows": rows, "flows": []}})
+    assert page.count("<tr>") == 1 + findings.MAX_MATRIX
+    assert f"the {findings.MAX_MATRIX} of 40 classes" in page and "class 39" in page and "class 24" not in page
+
+
+def test_whiskers_stand_where_their_numbers_are():
+    end, step = figures.scale_of([0.31, None])
+    assert (end, step) == (pytest.approx(0.4), 0.1)
+    drawn = figures.whisker(0.2, 0.1, 0.3, end, step)
+    places = [float(x) for x in re.findall(r"M([\d.]+) 8.0 V16.0", drawn)]
+    dot = float(re.search(r'cx="([\d.]+)"', drawn).group(1))
+    inner = figures.WIDTH - 2 * figures.EDGE
+    assert dot == pytest.approx(figures.EDGE + inner / 2, abs=0.06)
+    assert places == pytest.approx([figures.EDGE + inner / 4, figures.EDGE + 3 * inner / 4], abs=0.06)
+    assert "95% interval 10.0% to 30.0%" in drawn
+    assert "circle" not in figures.whisker(None, None, None, end, step, 0.1)
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert doctest.testmod(figures).attempted == 1 and doctest.testmod(figures).failed == 0
+
+
+def test_a_run_of_another_order_gives_the_same_duplicates(audit):
+    indices = (np.arange(NUM)[:, None] + [1]) % NUM
+    distances = np.zeros((NUM, 1), np.float16)
+    whole = audit.health(neighbours=(indices, distances))["duplicates"]
+    order = np.random.default_rng(0).permutation(NUM)
+    signals = audit.run.read_signals()
+    RunDir(audit.run.path).write_signals(signals.iloc[order].reset_index(drop=True))
+    place = np.argsort(order)
+    moved = audit.health(neighbours=(place[indices[order]], distances))["duplicates"]
+    assert (moved["num_pairs"], moved["num_near"]) == (whole["num_pairs"], whole["num_near"]) and whole["num_pairs"] > 9
+    assert moved["groups"][0]["labels"] == whole["groups"][0]["labels"]
