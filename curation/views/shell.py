@@ -18,6 +18,7 @@ PAGES = {
     "train": ("Train", ":material/model_training:"),
     "explore": ("Explore", ":material/scatter_plot:"),
     "triage": ("Triage", ":material/low_priority:"),
+    "audit": ("Audit", ":material/fact_check:"),
     "decide": ("Decide", ":material/rule:"),
     "compare": ("Compare", ":material/compare_arrows:"),
     "study": ("Study", ":material/science:"),

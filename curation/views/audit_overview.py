@@ -1,0 +1,145 @@
+"""Overview of an audit: the answer in one sentence, what to do next, and each class's noise rate."""
+
+import html
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from curation.audit import batches
+from curation.audit.serving import adjudication_rows
+from curation.audit.summaries import MIN_CLASS
+from curation.views import audit, audit_data, audit_find, state
+from curation.views.audit_data import Audit, Standing
+from curation.views.audit_words import goal_words, interval_words, percent, rate_sentence, reviews
+from curation.views.layout import side_by_side, table_height
+
+MAX_BARS = 40
+
+
+def show(at: Audit) -> None:
+    found = audit_data.standing_of(at)
+    _answer(found)
+    _figures(at, found)
+    left, right = side_by_side("audit", [5, 7])
+    with left:
+        _next(at, found)
+    with right:
+        _classes(at, found)
+
+
+def _answer(found: Standing | None) -> None:
+    """The rate, measured; or that it is not known, and why no model's guess stands in its place."""
+    if found is None or not found.rate.overall.num_reviews:
+        st.markdown("### How many labels are wrong is not known yet")
+        st.markdown("Only a random sample, reviewed without the model's opinion, can tell. What the model suspects is "
+                    "a way to find wrong labels, not a measure of how many there are.")
+        return
+    rate = found.rate
+    st.markdown(f"### {rate_sentence(found).replace('**', '')}")
+    parts = [goal_words(found.further, found.goal)]
+    if not rate.is_complete:
+        parts.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
+    if rate.num_equivalent is not None and rate.num_equivalent > rate.overall.num_reviews:
+        parts.append(f"As exact as {reviews(rate.num_equivalent)} drawn without strata.")
+    if rate.num_unsure:
+        parts.append(f"{rate.num_unsure:,} could not be told; whatever they are, the rate lies from "
+                     f"{percent(rate.bounds[0])} to {percent(rate.bounds[1])}.")
+    st.markdown(" ".join(parts))
+
+
+def _figures(at: Audit, found: Standing | None) -> None:
+    verdicts = at.verdicts
+    state_now = at.project.ledger().state()
+    table_counts = (int(state_now["label"].notna().sum()), int(state_now["excluded"].eq(True).sum()))
+    total, _ = audit_find.record_of(verdicts)
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Verdicts", f"{len(verdicts):,}", width="content",
+                  help="In force in this audit, hidden checks included.")
+        st.metric("Reviewers", f"{verdicts['who'].nunique():,}", width="content")
+        st.metric("Random reviews", f"{found.rate.overall.num_reviews if found else 0:,}", width="content",
+                  help="Drawn samples judged right or wrong: what the noise rate stands on.")
+        st.metric("Found in the ranked queue", f"{total.num_found:,} of {total.num_judged:,}", width="content",
+                  help="Wrong labels among those judged in Find. Chosen by suspicion, so no rate of the whole.")
+        st.metric("Labels changed", f"{table_counts[0]:,}", width="content",
+                  help="Relabels in force in the project, from here and from elsewhere.")
+        st.metric("Left out", f"{table_counts[1]:,}", width="content", help="Excluded samples, for whatever reason.")
+
+
+# -- what to do
+
+
+def _next(at: Audit, found: Standing | None) -> None:
+    st.subheader("What to do next")
+    who, verdicts = state.user_name(), at.verdicts
+    num_disputed = len(adjudication_rows(verdicts, who))
+    for queue, section in (("find", "Find"), ("estimate", "Estimate")):
+        served = batches.newest(at.project.path, at.name, queue, who)
+        if served is not None and not served.is_done(verdicts):
+            num = len(served.own(verdicts))
+            _step(f"Go on: {section.lower()} batch {served.number}, {num} of {len(served.questions)} answered",
+                  section, is_main=True)
+    if found is None:
+        _step("Draw the random sample: then the noise rate can be measured", "Estimate")
+    elif found.further != 0:
+        _step(f"Review drawn samples. {goal_words(found.further, found.goal)}", "Estimate")
+    if num_disputed:
+        _step(f"Settle {num_disputed:,} disagreement{'s' * (num_disputed != 1)}", "Reviewers")
+    _step("Find wrong labels and correct them, the likeliest first", "Find")
+    _step("See which classes are mixed up", "Noise matrix")
+    if found is not None and found.further == 0:
+        _step("Read the report, and sign it", "Report", is_main=True)
+
+
+def _step(words: str, section: str, is_main: bool = False) -> None:
+    st.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,),
+              icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
+
+
+# -- by class
+
+
+def _classes(at: Audit, found: Standing | None) -> None:
+    st.subheader("Noise rate of each class")
+    if found is None or not found.rate.overall.num_reviews:
+        st.caption("Measured as soon as drawn samples are reviewed.")
+        return
+    rates = list(zip(at.project.classes, found.rate.per_class, strict=True))
+    shown = [(name, rate) for name, rate in rates if rate.num_reviews >= MIN_CLASS and rate.share is not None]
+    num_thin = len(rates) - len(shown)
+    if shown:
+        st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.overall.share or 0.0), key="audit.classes", theme=None,
+                        config={"displayModeBar": False})
+    st.caption("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
+               + (f" {num_thin} class{'es' * (num_thin != 1)} with fewer than {MIN_CLASS} reviews not shown."
+                  if num_thin else ""))
+    with st.expander("As a table"):
+        rows = pd.DataFrame([{
+            "class": name, "samples": rate.num_population, "reviewed": rate.num_reviews, "found wrong": rate.num_wrong,
+            "wrong": percent(rate.share) if (name, rate) in shown and rate.share is not None else "too few reviewed",
+            "95% interval": interval_words(rate) if (name, rate) in shown else ""} for name, rate in rates])
+        st.dataframe(rows, hide_index=True, height=table_height(len(rows)))
+
+
+def whiskers(rates: list, overall: float) -> go.Figure:
+    """(name, Rate) with a share -> dots with intervals, the highest on top."""
+    rates = sorted(rates, key=lambda row: row[1].share)
+    names = [html.escape(name if len(name) <= 24 else name[:23] + "...") for name, _ in rates]
+    share, low, high = ([100 * getattr(rate, part) for _, rate in rates] for part in ("share", "low", "high"))
+    figure = go.Figure(go.Scatter(
+        x=share, y=list(range(len(rates))), mode="markers", marker={"size": 9, "color": "#0F5C55"},
+        error_x={"type": "data", "symmetric": False, "array": [h - s for h, s in zip(high, share, strict=True)],
+                 "arrayminus": [s - lo for s, lo in zip(share, low, strict=True)], "color": "#5F8F8A", "thickness": 2},
+        customdata=[[name, rate.num_reviews, lo, hi] for (_, rate), name, lo, hi in
+                    zip(rates, names, low, high, strict=True)],
+        hovertemplate="%{customdata[0]}: %{x:.1f}%<br>%{customdata[2]:.1f} to %{customdata[3]:.1f}%, "
+                      "%{customdata[1]} reviews<extra></extra>"))
+    figure.add_vline(x=100 * overall, line={"color": "#9AA3A1", "dash": "dash", "width": 1.5})
+    figure.update_layout(
+        height=90 + 26 * len(rates), margin={"l": 4, "r": 12, "t": 4, "b": 40}, plot_bgcolor="#FFFFFF",
+        paper_bgcolor="rgba(0,0,0,0)", showlegend=False,
+        xaxis={"title": {"text": "wrong labels, percent"}, "rangemode": "tozero", "gridcolor": "#E3E9E7",
+               "zeroline": False},
+        yaxis={"tickvals": list(range(len(rates))), "ticktext": names, "automargin": True, "gridcolor": "#F1F5F4",
+               "range": [-0.6, len(rates) - 0.4], "zeroline": False})
+    return figure

@@ -1,0 +1,141 @@
+"""Reviewers: how much each judged, how far they agree with each other, themselves and the known truth; disputes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from curation.audit import batches
+from curation.audit.agreement import agreement_part
+from curation.audit.batches import Served
+from curation.audit.resolve import consensus
+from curation.audit.serving import adjudication_rows
+from curation.audit.summaries import reviewers_part
+from curation.views import audit_data, audit_review, state
+from curation.views.audit_data import Audit
+from curation.views.layout import table_height
+from curation.views.review import Summary
+
+_SETTLE_KEY = "audit.settling"
+
+
+def show(audit: Audit) -> None:
+    if audit.verdicts.empty:
+        state.empty_state("Nobody has judged a sample yet.", "Answer some in Find or Estimate: who agrees with whom, "
+                          "and with the known truth, is measured along the way.")
+        return
+    if st.session_state.get(_SETTLE_KEY) == audit.path and _settle(audit):
+        return
+    _disputes(audit)
+    agreement = agreement_of(audit)
+    _people(audit, agreement)
+    _pairs(agreement)
+
+
+def agreement_of(audit: Audit) -> dict[str, Any]:
+    """summaries' part of this audit. Read-only."""
+    return _agreement(audit.path, audit.name, audit.revision, audit)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Comparing the reviewers ...")
+def _agreement(path: str, name: str, revision: int, _audit: Audit) -> dict[str, Any]:
+    gold = _audit.verdicts.loc[_audit.verdicts["purpose"].eq("gold"), "sample_id"]
+    truth = None
+    if len(gold) and "clean_label" in _audit.table:
+        rows = _audit.table.loc[_audit.table["sample_id"].isin(gold), ["sample_id", "clean_label"]].dropna()
+        truth = rows.set_index("sample_id")["clean_label"]
+    return agreement_part(_audit.verdicts, truth)
+
+
+# -- disputes
+
+
+def _disputes(audit: Audit) -> None:
+    rows = consensus(audit.verdicts)
+    num, mine = int(rows["state"].eq("disputed").sum()), len(adjudication_rows(audit.verdicts, state.user_name()))
+    st.subheader("Disagreements")
+    if not num:
+        st.caption("None is open. Where two people mean different classes, a third decides.")
+        return
+    served, _ = audit_review.current(audit, "adjudicate")
+    can_settle = mine > 0 or served is not None
+    waits = "" if can_settle else " You judged them yourself: another person must settle them."
+    st.markdown(f"**{num:,} sample{'s' * (num != 1)} in dispute.** No label is changed until a third person makes a "
+                f"majority.{waits}")
+    st.button(f"Settle {mine:,} disagreement{'s' * (mine != 1)}", key="audit.settle", type="primary",
+              disabled=not can_settle, on_click=st.session_state.__setitem__, args=(_SETTLE_KEY, audit.path))
+
+
+def _settle(audit: Audit) -> bool:
+    """The queue of disputes; False where there is nothing (left) in it."""
+    served, number = audit_review.current(audit, "adjudicate")
+    if served is None:
+        served = batches.adjudicate_served(audit_data.scores_now(audit), audit.verdicts, audit=audit.name,
+                                           number=number, **audit_review.facts(audit))
+        if not served.questions:
+            st.session_state.pop(_SETTLE_KEY, None)
+            return False
+        audit_review.keep(audit, served)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("**Two people disagree on these; your answer decides.** What they said is hidden.", width="stretch")
+        st.button("Back to the reviewers", key="audit.settle_back", icon=":material/arrow_back:",
+                  on_click=st.session_state.pop, args=(_SETTLE_KEY, None))
+    audit_review.show(audit, served, "Disagreements", _summary, "No disagreement is left for you.")
+    return True
+
+
+def _summary(served: Served) -> Summary:
+    return Summary("These are settled as far as one answer can.",
+                   ("Where three people mean three classes it stays open.",), "More, or back to the reviewers")
+
+
+# -- people
+
+
+def _people(audit: Audit, agreement: dict[str, Any]) -> None:
+    st.subheader("People")
+    rows = pd.DataFrame([{
+        "reviewer": p["name"], "verdicts": p["num_verdicts"], "median seconds": p["median_seconds"],
+        "can't tell": p["num_unsure"], "same answer again": share_words(p.get("consistency")),
+        "right where the truth is known": share_words(p.get("gold"))}
+        for p in reviewers_part(audit.verdicts, agreement)])
+    st.dataframe(rows, hide_index=True, height=table_height(len(rows)),
+                 column_config={"median seconds": st.column_config.NumberColumn(format="%.1f")})
+    st.caption("Measured by hidden checks, 5 to 10% of what is served: samples asked again, samples that another "
+               "person judged, samples whose true class is known. In brackets the 95% interval.")
+
+
+def share_words(found: Mapping[str, Any] | None) -> str:
+    """'18 of 20, 90% (70 to 97)'."""
+    if not found or not found["num"]:
+        return "not asked yet"
+    ends = f" ({found['low']:.0%} to {found['high']:.0%})" if found.get("low") is not None else ""
+    return f"{found['num_right']} of {found['num']}, {found['num_right'] / found['num']:.0%}{ends}"
+
+
+def _pairs(agreement: Mapping[str, Any]) -> None:
+    st.subheader("Agreement")
+    if not agreement["pairs"]:
+        st.caption("No two people have judged the same sample yet.")
+        return
+    rows = pd.DataFrame([{
+        "reviewers": " and ".join(pair["reviewers"]), "both judged": pair["num"],
+        "same class": f"{pair['agreement']:.0%}",
+        "Cohen's kappa": kappa_words(pair), "on right or wrong alone": kappa_words(pair["on_wrong"])}
+        for pair in agreement["pairs"]])
+    st.dataframe(rows, hide_index=True, height=table_height(len(rows)))
+    fleiss = agreement["fleiss"]
+    if fleiss is not None and fleiss["num_reviewers"] > 2:
+        st.markdown(f"Fleiss' kappa over {fleiss['num']:,} samples judged by {fleiss['num_reviewers']} people each: "
+                    f"**{kappa_words(fleiss)}**.")
+    st.caption("Kappa: 1 is perfect agreement, 0 what chance would give. Samples in dispute that a third settled do "
+               "not count: they were chosen because people disagreed.")
+
+
+def kappa_words(found: Mapping[str, Any]) -> str:
+    """'0.82 (0.71 to 0.93)'; why there is none, where there is none."""
+    if found["kappa"] is None:
+        return "all answers alike"
+    ends = "" if found["low"] is None else f" ({found['low']:.2f} to {found['high']:.2f})"
+    return f"{found['kappa']:.2f}{ends or ', too few for an interval'}"
