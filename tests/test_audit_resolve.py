@@ -191,6 +191,20 @@ def test_a_dispute_suspends_the_audits_label_until_a_third_decides(project, log)
     assert state(project) == {A: ("dog", False)}
 
 
+def test_the_audits_own_decision_is_no_objection_to_an_older_verdict(project, log) -> None:
+    say(log, A, "suggested")
+    newer = say(log, A, "other", label="bird")
+    bring(project, A)
+    log.retract(newer, "ada")
+    assert bring(project, A).kept == () and state(project) == {A: ("dog", False)}
+
+
+def test_where_no_class_fits_a_persons_label_stays_on_the_excluded_sample(project, log) -> None:
+    project.ledger().relabel([A], "bird", "bob")
+    say(log, A, "neither")
+    assert len(bring(project, A).batches) == 1 and state(project) == {A: ("bird", True)}
+
+
 def test_from_no_class_fits_to_another_class_the_sample_comes_back(project, log) -> None:
     say(log, A, "neither")
     bring(project, A)
@@ -240,9 +254,10 @@ def test_what_somebody_undid_is_not_done_again_until_a_new_verdict(project, log)
     assert bring(project, A).kept == () and state(project) == {A: ("dog", False)}
 
 
-def test_a_persons_own_decision_undone_is_no_objection(project, log) -> None:
+@pytest.mark.parametrize("label", ["bird", "dog"])
+def test_a_persons_own_decision_undone_is_no_objection(project, log, label: str) -> None:
     say(log, A, "suggested")
-    project.ledger().relabel([A], "bird", "bob")
+    project.ledger().relabel([A], label, "bob")
     project.ledger().undo("bob")
     assert bring(project, A).kept == () and state(project) == {A: ("dog", False)}
 

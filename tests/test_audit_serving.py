@@ -68,9 +68,9 @@ def test_judged_inactive_and_reserved_samples_are_left_out() -> None:
 
 
 def test_balanced_takes_the_most_suspected_of_each_class_in_turn() -> None:
-    given = [0, 0, 0, 1, 1, 2, 0]
-    order = find_order(scores([.9, .8, .7, .6, .5, .1, np.nan], given=given), NONE, "balanced")
-    assert order.tolist() == [0, 3, 5, 1, 4, 2, 6]
+    given = [0, 0, 0, 1, 1, 2, 0, 3]
+    order = find_order(scores([.9, .8, .7, .6, .5, .1, np.nan, np.nan], given=given), NONE, "balanced")
+    assert order.tolist() == [0, 3, 5, 1, 4, 2, 7, 6]  # the unscored last, one of a class of its own too
 
 
 def test_a_confusion_is_one_given_class_taken_for_one_other() -> None:
