@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from curation.audit.agreement import agreement_part
 from curation.audit.scores import Scores
 from curation.audit.serving import (
     FIRST_CHECK,
@@ -22,7 +23,7 @@ from curation.audit.serving import (
     find_order,
     promise_kept,
 )
-from curation.audit.verdicts import WRONG
+from curation.audit.verdicts import WRONG, Verdict, VerdictLog
 
 
 def scores(p_wrong, given=None, suggested=None, is_active=None, ids=None) -> Scores:
@@ -209,6 +210,33 @@ def test_a_begun_batch_is_seen_as_it_began() -> None:
     assert len(before_batch(verdicts, "find", "ada", 3)) == 5
     assert len(before_batch(verdicts, "estimate", "ada", 2)) == 5
     assert before_batch(NONE, "find", "ada", 0).empty
+
+
+def test_three_reviewers_at_work_never_share_a_main_item_and_are_measured_on_the_way(tmp_path) -> None:
+    """Through the real log: batches in turn, each answered with one mistake in ten."""
+    verdict_log = VerdictLog(tmp_path / "ledger.sqlite", ("a", "b", "c"))
+    rng = np.random.default_rng(0)
+    table = scores(rng.random(1000), ids=IDS.tolist())
+    truth = pd.Series(np.where(rng.random(1000) < table.p_wrong, "b", "a"), index=IDS)
+    gold = IDS[::20]
+    num_main = num_all = 0
+    for number in range(5):
+        for who in ("ada", "bob", "eve"):
+            before = verdict_log.in_force("x")
+            ids = table.sample_id[find_order(table, before)]
+            found = find_batch(ids, before, audit="x", reviewer=who, number=number, gold_ids=gold, size=30)
+            assert not set(found.main_ids) & set(before["sample_id"])
+            num_main, num_all = num_main + len(found.main_ids), num_all + len(found.items)
+            said = ["suggested" if (truth[item.sample_id] == "b") ^ (rng.random() < 0.1) else "given"
+                    for item in found.items]
+            verdict_log.add([Verdict(audit="x", queue=item.queue, purpose=item.purpose, sample_id=item.sample_id,
+                                     verdict=answer, given_label="a", suggested_label="b", who=who, batch=number)
+                             for item, answer in zip(found.items, said, strict=True)])
+            assert before_batch(verdict_log.in_force("x"), "find", who, number).equals(before)
+    assert 0.05 < 1 - num_main / num_all < 0.10
+    part = agreement_part(verdict_log.in_force("x"), truth)
+    assert [pair["reviewers"] for pair in part["pairs"]] and part["fleiss"]["num_reviewers"] == 2
+    assert set(part["gold"]) == {"ada", "bob", "eve"} and sum(s["num"] for s in part["consistency"].values()) > 3
 
 
 # -- disputes
