@@ -14,7 +14,7 @@ const ANSWERS = [
   { verdict: "both", digit: "3", letter: "b", what: "Both fit", alone: "It and another fit", more: "the given label may stay" },
   { verdict: "neither", digit: "4", letter: "n", what: "Neither fits", alone: "No class fits", more: "no class of the list does" },
   { verdict: "other", digit: "5", letter: "o", what: "Another class ...", more: "choose it" },
-  { verdict: "unsure", digit: "6", letter: "k", what: "Can't tell", more: "counts as neither right nor wrong" },
+  { verdict: "unsure", digit: "6", letter: "k", what: "Can't tell", more: "counts neither way" },
 ];
 const HELP = [
   ["1 or g", "the given label is right"], ["2 or s", "the suggested label is right"], ["3 or b", "both fit"],

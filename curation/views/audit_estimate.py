@@ -31,7 +31,7 @@ def show(audit: Audit) -> None:
     if served is None:
         served = audit_review.keep(audit, _make(audit, plan, number))
     _head(audit)
-    audit_review.show(audit, served, f"Random batch {served.number}", lambda _: _summary(audit),
+    audit_review.show(audit, served, f"Random batch {served.number}, model hidden", lambda _: _summary(audit),
                       "Every sample of the population is reviewed: the noise rate is known exactly.")
 
 
@@ -93,8 +93,8 @@ def _head(audit: Audit) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         rows = audit.verdicts[audit.verdicts["queue"].eq("estimate") & audit.verdicts["purpose"].eq("main")]
         num = rows["sample_id"].nunique()
-        st.markdown(f"**{num:,} drawn sample{'s' * (num != 1)} reviewed.** {_to_go(audit)} The model's opinion is "
-                    "hidden.", width="stretch")
+        st.markdown(f"**{num:,} drawn sample{'s' * (num != 1)} reviewed.** {_to_go(audit)}",
+                    width="stretch")
         with st.popover("The rate so far", icon=":material/visibility:",
                         help="Better not while you review: knowing it bends answers."):
             if st.toggle("Show it", key="audit.estimate.peek"):

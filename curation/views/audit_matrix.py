@@ -23,7 +23,7 @@ from curation.views.pictures import show_pictures
 
 MODEL, REVIEWED, CHANGE = "What the model suspects", "What reviews say", "Before and after decisions"
 NO_CLASS = "no class fits"
-MAX_PICTURES = 18
+MAX_PICTURES = 12
 MAX_GROUPS = 6
 _CHART_KEY = "audit.heat"
 _GIVEN_KEY, _TRUE_KEY = "audit.cell.given", "audit.cell.true"
@@ -156,9 +156,9 @@ def _cell(at: Audit, found: Scores) -> None:
     st.subheader("From a cell to its samples")
     if st.session_state.get(_GIVEN_KEY) not in classes or st.session_state.get(_TRUE_KEY) not in [*classes, NO_CLASS]:
         st.session_state[_GIVEN_KEY], st.session_state[_TRUE_KEY] = _worst(audit_data.model_of(at), classes)
-    with st.container(horizontal=True):
-        given = str(st.selectbox("Given label", classes, key=_GIVEN_KEY, width=220))
-        true = str(st.selectbox("True label", [*classes, NO_CLASS], key=_TRUE_KEY, width=220))
+    with st.container(horizontal=True, gap="small"):
+        given = str(st.selectbox("Given label", classes, key=_GIVEN_KEY, width=180))
+        true = str(st.selectbox("True label", [*classes, NO_CLASS], key=_TRUE_KEY, width=180))
     if true == NO_CLASS or given == true:
         st.caption("The model suspects no class of such a cell. Click one off the diagonal." if given != true else
                    "These are labelled right. Click a cell off the diagonal.")
@@ -176,10 +176,10 @@ def _cell(at: Audit, found: Scores) -> None:
             state.go_to("explore")
         st.button("Review them in Find", key="audit.cell.find", icon=":material/fact_check:", type="primary",
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
-    show_pictures(at.project, [(str(found.sample_id[row]), f"{100 * found.p_wrong[row]:.0f}% wrong?", "")
+    show_pictures(at.project, [(str(found.sample_id[row]), f"wrong: {found.p_wrong[row]:.0%}", "")
                                for row in rows[:MAX_PICTURES]])
     if len(rows) > MAX_PICTURES:
-        st.caption(f"The {MAX_PICTURES} most suspected.")
+        st.caption(f"The {MAX_PICTURES} most suspected, each with the model's probability that its label is wrong.")
 
 
 def _worst(model: ModelMatrix, classes: list[str]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from curation.audit.serving import adjudication_rows
 from curation.audit.summaries import MIN_CLASS
 from curation.views import audit, audit_data, audit_find, state
 from curation.views.audit_data import Audit, Standing
-from curation.views.audit_words import goal_words, interval_words, percent, rate_sentence, reviews
+from curation.views.audit_words import goal_words, interval_words, percent, reviews
 from curation.views.layout import side_by_side, table_height
 
 MAX_BARS = 40
@@ -31,13 +31,15 @@ def show(at: Audit) -> None:
 def _answer(found: Standing | None) -> None:
     """The rate, measured; or that it is not known, and why no model's guess stands in its place."""
     if found is None or not found.rate.overall.num_reviews:
-        st.markdown("### How many labels are wrong is not known yet")
+        _headline("How many labels are wrong is not known yet")
         st.markdown("Only a random sample, reviewed without the model's opinion, can tell. What the model suspects is "
                     "a way to find wrong labels, not a measure of how many there are.")
         return
     rate = found.rate
-    st.markdown(f"### {rate_sentence(found).replace('**', '')}")
-    parts = [goal_words(found.further, found.goal)]
+    _headline(f"{percent(rate.overall.share or 0.0)} of {rate.overall.num_population:,} given labels are wrong")
+    parts = [f"**95% interval {interval_words(rate.overall)}**, measured on {reviews(rate.overall.num_reviews)} drawn "
+             "at random."]
+    parts.append(goal_words(found.further, found.goal))
     if not rate.is_complete:
         parts.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
     if rate.num_equivalent is not None and rate.num_equivalent > rate.overall.num_reviews:
@@ -46,6 +48,11 @@ def _answer(found: Standing | None) -> None:
         parts.append(f"{rate.num_unsure:,} could not be told; whatever they are, the rate lies from "
                      f"{percent(rate.bounds[0])} to {percent(rate.bounds[1])}.")
     st.markdown(" ".join(parts))
+
+
+def _headline(words: str) -> None:
+    """Our own words and numbers alone."""
+    st.html(f'<div style="font-size:1.6rem;line-height:1.25;font-weight:680;letter-spacing:-0.015em">{words}</div>')
 
 
 def _figures(at: Audit, found: Standing | None) -> None:
@@ -77,23 +84,26 @@ def _next(at: Audit, found: Standing | None) -> None:
         served = batches.newest(at.project.path, at.name, queue, who)
         if served is not None and not served.is_done(verdicts):
             num = len(served.own(verdicts))
-            _step(f"Go on: {section.lower()} batch {served.number}, {num} of {len(served.questions)} answered",
-                  section, is_main=True)
+            _step(f"Go on with {section}", section,
+                  f"Batch {served.number}: {num} of {len(served.questions)} answered.", is_main=True)
     if found is None:
-        _step("Draw the random sample: then the noise rate can be measured", "Estimate")
+        _step("Draw the random sample", "Estimate", "Then the noise rate can be measured.")
     elif found.further != 0:
-        _step(f"Review drawn samples. {goal_words(found.further, found.goal)}", "Estimate")
+        _step("Review drawn samples", "Estimate", goal_words(found.further, found.goal))
     if num_disputed:
-        _step(f"Settle {num_disputed:,} disagreement{'s' * (num_disputed != 1)}", "Reviewers")
-    _step("Find wrong labels and correct them, the likeliest first", "Find")
-    _step("See which classes are mixed up", "Noise matrix")
+        _step(f"Settle {num_disputed:,} disagreement{'s' * (num_disputed != 1)}", "Reviewers",
+              "Two people mean different classes; your answer decides.")
+    _step("Find wrong labels", "Find", "The likeliest first; what you say corrects the label.")
+    _step("See what is mixed up", "Noise matrix", "From each cell to its samples.")
     if found is not None and found.further == 0:
-        _step("Read the report, and sign it", "Report", is_main=True)
+        _step("Read the report", "Report", "The precision asked for is reached.", is_main=True)
 
 
-def _step(words: str, section: str, is_main: bool = False) -> None:
-    st.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,),
-              icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
+def _step(words: str, section: str, why: str, is_main: bool = False) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,), width=210,
+                  icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
+        st.caption(why, width="stretch")
 
 
 # -- by class

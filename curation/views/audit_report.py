@@ -61,7 +61,7 @@ def missing_of(found: dict[str, Any]) -> list[str]:
         lines.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
     if not rate["is_reached"]:
         more = "" if rate["further"] is None else f": about {rate['further']:,} more reviews"
-        lines.append(f"The precision asked for, +-{rate['target'] * 100:g} points, is not reached{more}.")
+        lines.append(f"The precision asked for, \u00b1{rate['target'] * 100:g} points, is not reached{more}.")
     if rate["num_reviewers"] < 2:
         lines.append("One person alone reviewed the random sample: nobody can say how far another would agree.")
     num_disputed = found["agreement"].get("num_disputed", 0)
