@@ -114,7 +114,8 @@ def test_the_answer_is_the_estimate_and_stands_first(audit):
 
 def test_the_ranked_queue_and_hidden_items_never_enter_the_rate(audit):
     before = reviewed(audit).health()["rate"]
-    others = [i for i in audit.ids if i not in set(audit.verdicts()["sample_id"])]
+    judged = set(audit.verdicts()["sample_id"])
+    others = [i for i in audit.ids if i not in judged]
     audit.say(others[:40], "bob", "find", batch=1, verdict="neither")
     audit.say(others[40:50], "bob", purpose="gold", verdict="neither")
     drawn = audit.verdicts().query("queue == 'estimate' and purpose == 'main'")["sample_id"].tolist()

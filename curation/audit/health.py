@@ -10,6 +10,8 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.audit import summaries
 from curation.audit.caveats import limits_of, method_of
@@ -50,8 +52,6 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     is_random = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
     rate = None if plan is None or noise is None else summaries.rate_part(
         noise, reviews_to(plan, random, target), target, int(verdicts.loc[is_random, "who"].nunique()))
-    in_population = rows["sample_id"].isin(plan.population["sample_id"]).to_numpy() if plan is not None else \
-        np.zeros(len(rows), dtype=bool)
     agreement = agreement or {"pairs": [], "fleiss": None, "consistency": {}, "gold": {}}
     state = summaries.open_part(verdicts)
     result: Part = {
@@ -70,7 +70,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "reviewers": summaries.reviewers_part(verdicts, agreement),
         "agreement": {"pairs": agreement["pairs"], "fleiss": agreement["fleiss"], **state},
         "corrections": summaries.corrections_part(rows, scores.classes, noise.overall if noise else None,
-                                                  in_population),
+                                                  _in_population(rows, plan)),
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
         "provenance": _provenance(project, run, plan, verdicts),
@@ -78,6 +78,15 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     result["method"] = method_of(result)
     result["limits"] = limits_of(result)
     return result
+
+
+def _in_population(rows: pd.DataFrame, plan: Plan | None) -> np.ndarray:
+    """(N,) bool: the rows whose samples the plan is about."""
+    if plan is None:
+        return np.zeros(len(rows), dtype=bool)
+    ids, population = (pa.array(frame["sample_id"], pa.large_string()) for frame in (rows, plan.population))
+    is_in: np.ndarray = pc.is_in(ids, value_set=population).to_numpy(zero_copy_only=False)
+    return is_in
 
 
 def _duplicates(project: Project, run: RunDir | None, scores: Scores, rows: pd.DataFrame,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.audit.drawing import known
 from curation.audit.duplicates import Duplicates
 from curation.audit.matrix import Overlap
 from curation.audit.noise_rate import NoiseRate, Rate
@@ -56,11 +57,9 @@ def classes_part(rates: Sequence[Rate], names: Sequence[str]) -> list[Part]:
 
 def strata_part(plan: Plan, verdicts: pd.DataFrame) -> list[Part]:
     """A row a stratum, low to high its p_wrong; None for those not scored. verdicts: random_verdicts."""
-    population = plan.population.set_index("sample_id")
-    known = verdicts[verdicts["is_wrong"].notna() & verdicts["sample_id"].isin(population.index)]
-    stratum = population["stratum"].reindex(known["sample_id"]).to_numpy(dtype=np.int64)
-    taken, found = (np.bincount(stratum[mask], minlength=plan.num_strata)
-                    for mask in (slice(None), known["is_wrong"].astype(bool).to_numpy()))
+    rows, wrong, _ = known(plan, verdicts)
+    stratum = plan.population["stratum"].to_numpy(dtype=np.int64)[rows]
+    taken, found = (np.bincount(stratum[mask], minlength=plan.num_strata) for mask in (slice(None), wrong > 0))
     lows: list[float | None] = [*plan.edges, *[None] * (plan.num_strata - len(plan.edges))]
     highs: list[float | None] = [*plan.edges[1:], 1.0, *[None] * (plan.num_strata - len(plan.edges))]
     return [{"low": low, "high": high, "num_population": int(size), "num_reviews": int(num), "num_wrong": int(wrong)}
@@ -141,7 +140,7 @@ def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | N
     average, over the samples still in; None without an estimate.
     """
     changed, excluded = rows["is_changed"] & ~rows["is_excluded"], rows["is_excluded"]
-    known = rows["is_known"] & ~changed
+    confirmed = rows["is_known"] & ~changed
     is_none, counted = rows["verdict"].eq("neither"), pd.Series(in_population, index=rows.index)
     sizes = {name: rows.loc[mask, column].value_counts() for name, column, mask in (
         ("given", "given_label", slice(None)), ("moved_out", "given_label", changed),
@@ -154,8 +153,8 @@ def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | N
         num_left, gone = max(1, overall.num_population - num_gone), num_fixed + overall.share * num_others
         remaining = {name: float(np.clip((value * overall.num_population - gone) / num_left, 0, 1))
                      for name, value in (("share", overall.share), ("low", overall.low), ("high", overall.high))}
-    return {"num_changed": int(changed.sum()), "num_confirmed": int(known.sum()), "num_excluded": int(excluded.sum()),
-            "remaining": remaining,
+    return {"num_changed": int(changed.sum()), "num_confirmed": int(confirmed.sum()),
+            "num_excluded": int(excluded.sum()), "remaining": remaining,
             "classes": [{"name": name, **{kind: int(counts.get(name, 0)) for kind, counts in sizes.items()}}
                         for name in names]}
 

@@ -5,12 +5,16 @@ verdicts agree that the given label is right. An excluded sample's label is not 
 """
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.audit.resolve import consensus
 from curation.project import Project
 from engine.manifest import read_manifest
 
 DECIDED_COLUMNS = ("sample_id", "label", "is_known", "is_excluded", "verdict", "num_reviewers", "who", "at", "why")
+_KINDS = {"label": pa.large_string(), "is_known": pa.bool_(), "is_excluded": pa.bool_(), "verdict": pa.large_string(),
+          "num_reviewers": pa.int64(), "who": pa.large_string(), "at": pa.large_string(), "why": pa.large_string()}
 
 
 def decided_labels(project: Project) -> pd.DataFrame:
@@ -47,13 +51,18 @@ def training_rows(project: Project) -> pd.DataFrame:
 def with_labels(rows: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
     """The rows with what was decided: corrected_label (in force: the relabel, else the given one) and is_changed
     beside DECIDED_COLUMNS; given_label stays as it is. rows: at least sample_id and given_label."""
-    merged = rows.merge(decided, on="sample_id", how="left", validate="one_to_one")
-    for name in ("is_known", "is_excluded"):
-        merged[name] = merged[name].eq(True).to_numpy(dtype=bool)
-    merged["num_reviewers"] = merged["num_reviewers"].fillna(0).astype(int)
-    merged["corrected_label"] = merged["label"].where(merged["label"].notna(), merged["given_label"])
-    merged["is_changed"] = merged["corrected_label"].ne(merged["given_label"]).to_numpy(dtype=bool)
-    return merged.drop(columns="label")
+    place = pc.index_in(pa.array(rows["sample_id"], pa.large_string()),
+                        value_set=pa.array(decided["sample_id"], pa.large_string()))  # null: nobody decided
+    found = {name: pa.array(decided[name], kind, from_pandas=True).take(place) for name, kind in _KINDS.items()}
+    table = rows.reset_index(drop=True)
+    for name in ("is_known", "is_excluded", "num_reviewers"):
+        table[name] = found[name].fill_null(0 if name == "num_reviewers" else False).to_numpy(zero_copy_only=False)
+    for name in ("verdict", "who", "at", "why"):
+        table[name] = pd.array(found[name], dtype="str")
+    label = pd.Series(pd.array(found["label"], dtype="str"))
+    table["corrected_label"] = label.where(label.notna(), table["given_label"])
+    table["is_changed"] = table["corrected_label"].ne(table["given_label"]).to_numpy(dtype=bool)
+    return table
 
 
 def _verdicts(project: Project) -> pd.DataFrame:
