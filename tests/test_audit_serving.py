@@ -16,7 +16,6 @@ from curation.audit.serving import (
     Batch,
     ServingError,
     adjudication_rows,
-    before_batch,
     estimate_batch,
     expected_yield,
     find_batch,
@@ -203,15 +202,6 @@ def test_estimate_batches_keep_the_draw_whole_and_check_from_their_own_queue() -
     assert checks and all(int(item.sample_id[1:]) >= 600 for item in checks)
 
 
-def test_a_begun_batch_is_seen_as_it_began() -> None:
-    verdicts = log(("s1", "ada"), ("s2", "bob"), ("s3", "ada"), ("s4", "bob"), ("s5", "ada"))
-    verdicts["batch"] = pd.array([1, 1, 2, 2, None], dtype="Int64")
-    assert before_batch(verdicts, "find", "ada", 2)["sample_id"].tolist() == ["s1", "s2"]
-    assert len(before_batch(verdicts, "find", "ada", 3)) == 5
-    assert len(before_batch(verdicts, "estimate", "ada", 2)) == 5
-    assert before_batch(NONE, "find", "ada", 0).empty
-
-
 def test_three_reviewers_at_work_never_share_a_main_item_and_are_measured_on_the_way(tmp_path) -> None:
     """Through the real log: batches in turn, each answered with one mistake in ten."""
     verdict_log = VerdictLog(tmp_path / "ledger.sqlite", ("a", "b", "c"))
@@ -232,7 +222,6 @@ def test_three_reviewers_at_work_never_share_a_main_item_and_are_measured_on_the
             verdict_log.add([Verdict(audit="x", queue=item.queue, purpose=item.purpose, sample_id=item.sample_id,
                                      verdict=answer, given_label="a", suggested_label="b", who=who, batch=number)
                              for item, answer in zip(found.items, said, strict=True)])
-            assert before_batch(verdict_log.in_force("x"), "find", who, number).equals(before)
     assert 0.05 < 1 - num_main / num_all < 0.10
     part = agreement_part(verdict_log.in_force("x"), truth)
     assert [pair["reviewers"] for pair in part["pairs"]] and part["fleiss"]["num_reviewers"] == 2

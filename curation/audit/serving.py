@@ -140,14 +140,6 @@ def estimate_batch(draws: Sequence[str] | np.ndarray, verdicts: pd.DataFrame, *,
     return _batch("estimate", [str(sample_id) for sample_id in draws], verdicts, gold_ids, audit, reviewer, number)
 
 
-def before_batch(verdicts: pd.DataFrame, queue: str, reviewer: str, number: int) -> pd.DataFrame:
-    """The verdicts in force, without those that came since a reviewer began a batch; all of them if it is not begun."""
-    is_number = verdicts["batch"].eq(number).fillna(False).to_numpy(dtype=bool)
-    is_of_batch = verdicts["who"].eq(reviewer) & verdicts["queue"].eq(queue) & is_number
-    first = verdicts.loc[is_of_batch, "verdict_id"].min()
-    return verdicts if pd.isna(first) else verdicts[verdicts["verdict_id"] < first]
-
-
 def adjudication_rows(verdicts: pd.DataFrame, reviewer: str) -> list[str]:
     """sample_ids in dispute that this reviewer has not judged, the longest in dispute first.
 
