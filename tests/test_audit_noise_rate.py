@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.stats import norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 from curation.audit.drawing import draw
@@ -75,6 +75,17 @@ def test_the_interval_is_wilsons():
     for wrong, num in ((0, 20), (3, 40), (50, 50), (199, 500)):
         low, high = wilson(wrong / num, np.array([num]), norm.ppf(0.975) ** 2)
         assert (low[0], high[0]) == pytest.approx(proportion_confint(wrong, num, 0.05, "wilson"), abs=1e-12)
+
+
+def test_students_t_has_satterthwaites_degrees_of_freedom():
+    plan = plan_of(STRATUM, M, np.zeros(12, dtype=int), 1)
+    rows = all_samples()[0]
+    found = estimate_total(plan, [f"s{i}" for i in rows], Y[rows], M, is_calibrated=True)
+    noise = np.array([(M * (1 - M))[STRATUM == h].mean() for h in range(4)])
+    parts = parts_variance((Y - M)[rows], STRATUM[rows], np.array(SIZES), np.array(TAKEN), noise, 2.0)
+    degrees = parts.sum() ** 2 / sum(part ** 2 / (2 - 1 + 2) for part in parts)
+    assert found.variance == pytest.approx(parts.sum())
+    assert found.t2 == pytest.approx(t.ppf(0.975, degrees) ** 2)
 
 
 def test_expectations_add_up_by_stratum_and_domain():
@@ -239,8 +250,8 @@ def audits(num: int, budget: int, count: int, level: float) -> tuple[list[NoiseR
 
 @pytest.mark.parametrize(("num", "budget", "level"), [(600, 240, -0.5), (3000, 150, -3.0)])
 def test_the_interval_holds_the_truth_and_is_no_wider_than_it_must_be(num: int, budget: int, level: float):
-    told, share, by_class = audits(num, budget, 250, level)
-    low, high, middle = (np.array([getattr(t.overall, name) for t in told]) for name in ("low", "high", "share"))
+    told, share, by_class = audits(num, budget, 120, level)
+    low, high, middle = (np.array([getattr(x.overall, name) for x in told]) for name in ("low", "high", "share"))
     assert 0.92 <= ((low <= share) & (share <= high)).mean() <= 0.985
     assert middle.mean() == pytest.approx(share, abs=4 * middle.std() / np.sqrt(len(told)))
     # its width is that of the estimates' real spread: a missing correction or weight shows here
@@ -248,9 +259,11 @@ def test_the_interval_holds_the_truth_and_is_no_wider_than_it_must_be(num: int, 
     plain = 3.92 * np.sqrt(share * (1 - share) / budget * (num - budget) / (num - 1))
     assert (high - low).mean() < 0.85 * plain
     for c, truth in enumerate(by_class):
-        rates = [t.per_class[c] for t in told]
+        rates = [x.per_class[c] for x in told]
+        spread = 3.92 * np.std([r.share for r in rates])  # type: ignore[arg-type]
+        assert np.mean([r.half_width * 2 for r in rates]) == pytest.approx(spread, rel=0.3)
         assert 0.9 <= np.mean([r.low <= truth <= r.high for r in rates]) <= 1.0  # type: ignore[operator]
-    ratio = np.median([t.num_equivalent for t in told]) / (share * (1 - share) / (  # type: ignore[arg-type]
+    ratio = np.median([x.num_equivalent for x in told]) / (share * (1 - share) / (  # type: ignore[arg-type]
         middle.var() + share * (1 - share) / num))
     assert 0.8 < ratio < 1.25
 
@@ -282,5 +295,15 @@ def test_the_last_promise_is_the_whole_population():
     rows = np.arange(40)
     assert reviews_to(plan, verdicts_of(plan, rows, wrong[rows]), 1e-9) == 20
     answers = wrong.astype(object)
-    answers[5] = None
+    answers[[5, 6]] = None  # these two stay open for good
     assert reviews_to(plan, verdicts_of(plan, np.arange(60), answers), 1e-9) is None
+    assert reviews_to(plan, verdicts_of(plan, rows, answers[:40]), 1e-3) is None
+
+
+def test_a_little_more_precision_takes_a_few_reviews_and_more_takes_more():
+    plan, wrong = small(600)
+    verdicts = verdicts_of(plan, np.arange(200), wrong[:200])
+    now = estimate(plan, verdicts).overall.half_width
+    promises = [reviews_to(plan, verdicts, now * share) for share in (1.0, 0.998, 0.9, 0.8, 0.5)]
+    assert promises[0] == 0 and 1 <= promises[1] <= 3
+    assert promises == sorted(promises)  # type: ignore[type-var]

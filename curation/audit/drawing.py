@@ -4,6 +4,10 @@ Neyman's allocation, kept up to date: stratum h with n_h taken gains N_h^2 S_h^2
 from one more, and the greatest gain goes first, which is the best allocation in whole numbers (Wright 2012). S_h comes
 from the working model's curve, not from the stratum's own few verdicts, so that a stratum's luck does not decide how
 long it is looked at. Draws nothing but places of a plan; judges nothing.
+
+Compared in simulation (AUROC 0.87, 500 reviews; 40% and 9% wrong; benchmarks/audit_coverage.py has what is in force):
+by each stratum's own smoothed verdicts the estimate comes out low and covers 92% and 84%; by the plan's p_wrong alone
+it is as good while that is about right, and 2% and 30% wider where it is far too sure; proportional, 6% and 20% wider.
 """
 
 from collections.abc import Collection
