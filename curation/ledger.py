@@ -217,12 +217,14 @@ class Ledger:
         if not len(sample_ids):
             raise LedgerError("a decision needs at least one sample; got none; select some first")
         assert self.classes, "a manifest without classes cannot be written"  # and reports a missing manifest
-        known = pq.read_table(self.project / MANIFEST_NAME, columns=["sample_id", "split"])
-        training = known.filter(pc.equal(known["split"], "train"))["sample_id"].combine_chunks().cast(pa.string())
-        is_known = pc.is_in(pa.array(sample_ids, pa.string()), value_set=training).to_numpy(zero_copy_only=False)
+        asked = pa.array(sample_ids, pa.string())
+        rows = pq.read_table(self.project / MANIFEST_NAME, columns=["sample_id", "split"])
+        rows = rows.filter(pc.is_in(rows["sample_id"], value_set=asked.cast(rows.schema.field("sample_id").type)))
+        training = rows.filter(pc.equal(rows["split"], "train"))["sample_id"].combine_chunks().cast(pa.string())
+        is_known = pc.is_in(asked, value_set=training).to_numpy(zero_copy_only=False)
         missing = sample_ids[~is_known]
         if len(missing):
-            is_elsewhere = pc.any(pc.equal(known["sample_id"], missing[0])).as_py()
+            is_elsewhere = pc.any(pc.equal(rows["sample_id"], missing[0])).as_py()
             where = "of another split" if is_elsewhere else "not in the manifest"
             raise LedgerError(f"a decision is about training samples; {len(missing)} of {len(sample_ids)} are none, "
                               f"first {missing[0]!r} ({where}); check the ids")
