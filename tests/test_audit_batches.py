@@ -1,0 +1,224 @@
+"""Batches on disk and answers to them: what is shown, what is recorded, and that a reviewer finds it again."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation.audit import batches
+from curation.audit.answering import answer, take_back
+from curation.audit.batches import BatchError, Served, adjudicate_served, estimate_served, find_served, in_hand, newest
+from curation.audit.opening import plan_of
+from curation.audit.scores import Scores, scores_of
+from curation.audit.serving import find_order
+from curation.audit.verdicts import VerdictError
+from curation.project import Project
+from curation.selection import sample_table
+from engine.rundir import RunDir
+from tests.fakes import make_project, make_run
+from tests.test_audit_scores import hide_truth, with_probabilities
+
+NUM = 300
+ADA = {"reviewer": "ada", "run": "first", "model": "m"}
+NONE = np.empty(0, dtype=object)
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Project:
+    """300 training samples, a tenth wrong, the truth known of the first 30, and a run with probabilities."""
+    path = make_project(tmp_path / "pets", num_train=NUM, size=2)
+    make_run(path, "first")
+    with_probabilities(RunDir.of(path, "first"), NUM)
+    hide_truth(path, 30)
+    return Project.open(path)
+
+
+def scores(project: Project) -> Scores:
+    run = project.run("first")
+    return scores_of(project, [run], sample_table(project, run), run.read_neighbours())
+
+
+def find(project: Project, number: int = 1, **options) -> Served:
+    verdicts = project.verdicts().in_force("audit")
+    return find_served(scores(project), verdicts, options.pop("gold", NONE), audit="audit", number=number,
+                       **{**ADA, "size": 20, **options})
+
+
+def labels(project: Project) -> pd.Series:
+    return sample_table(project, None).set_index("sample_id")["current_label"]
+
+
+# -- what is in a batch
+
+
+def test_the_ranked_queue_comes_in_order_with_what_is_shown_and_what_is_recorded(pets: Project) -> None:
+    found, served = scores(pets), find(pets)
+    expected = find_order(found, pets.verdicts().in_force())[:20]
+    assert [q.sample_id for q in served.questions] == list(found.sample_id[expected])
+    for question, row in zip(served.questions, expected, strict=True):
+        assert question.given_label == found.classes[found.given[row]] != question.suggested_label
+        assert question.suggested_label == found.classes[found.suggested[row]]
+        assert question.confidence == pytest.approx(found.confidence[row])
+        assert question.p_wrong == pytest.approx(found.p_wrong[row]) and question.purpose == "main"
+    np.testing.assert_allclose(served.main_p_wrong, found.p_wrong[expected])
+
+
+def test_examples_to_compare_with_are_the_least_suspect_of_their_class_and_none_is_asked(pets: Project) -> None:
+    found, served = scores(pets), find(pets, size=280)
+    asked = {q.sample_id for q in served.questions}
+    for name, ids in served.typical.items():
+        rest = [i for i in np.flatnonzero(found.given == found.classes.index(name))
+                if found.sample_id[i] not in asked and np.isfinite(found.p_wrong[i])]
+        best = sorted(rest, key=lambda i: found.p_wrong[i])[:4]
+        assert ids == [found.sample_id[i] for i in best]
+    assert set(find(pets).typical) == {"cat", "dog", "bird"}
+
+
+def test_a_confusion_holds_that_pair_alone(pets: Project) -> None:
+    served = find(pets, mode="confusion", confusion=("cat", "dog"))
+    assert served.questions and {(q.given_label, q.suggested_label) for q in served.questions} == {("cat", "dog")}
+    assert served.confusion == ("cat", "dog")
+
+
+def test_checks_of_known_truth_are_among_them_and_no_part_of_the_promise(pets: Project) -> None:
+    gold = np.array([f"train-{i:05d}" for i in range(30)], dtype=object)
+    served = find(pets, gold=gold)
+    checks = [q for q in served.questions if q.purpose != "main"]
+    assert checks and {q.purpose for q in checks} == {"gold"} and {q.sample_id for q in checks} <= set(gold)
+    assert len(served.main_p_wrong) == 20
+
+
+def test_a_drawn_sample_is_asked_without_the_models_opinion(pets: Project) -> None:
+    plan = plan_of(pets, scores(pets), "audit", seed=3)
+    served = estimate_served(plan, scores(pets), pets.verdicts().in_force("audit"), NONE, number=1, **ADA)
+    assert len(served.questions) == batches.ESTIMATE_SIZE
+    assert {(q.suggested_label, q.confidence) for q in served.questions} == {(None, None)}
+    assert set(served.typical) == {q.given_label for q in served.questions}
+    answer(pets, served, served.questions[0].sample_id, "given")
+    again = estimate_served(plan, scores(pets), pets.verdicts().in_force("audit"), NONE, number=2, **ADA)
+    assert served.questions[0].sample_id not in {q.sample_id for q in again.questions}
+
+
+def test_a_dispute_goes_to_a_third_and_hides_the_opinion_of_drawn_samples(pets: Project) -> None:
+    plan = plan_of(pets, scores(pets), "audit", seed=3)
+    shown, hidden = find(pets), estimate_served(plan, scores(pets), pets.verdicts().in_force(), NONE, number=1, **ADA)
+    ranked, drawn = shown.questions[0].sample_id, hidden.questions[0].sample_id
+    assert ranked != drawn
+    for who, verdict in (("ada", "given"), ("bob", "neither")):
+        for served, sample_id in ((shown, ranked), (hidden, drawn)):
+            own = Served(**{**{f: getattr(served, f) for f in Served.__dataclass_fields__}, "reviewer": who})
+            answer(pets, own, sample_id, verdict)
+    verdicts = pets.verdicts().in_force("audit")
+    third = adjudicate_served(scores(pets), verdicts, audit="audit", number=1, **{**ADA, "reviewer": "eve"})
+    assert {q.sample_id: q.suggested_label is not None for q in third.questions} == {ranked: True, drawn: False}
+    assert not adjudicate_served(scores(pets), verdicts, audit="audit", number=1, **ADA).questions
+
+
+# -- on disk
+
+
+def test_a_batch_is_found_again_as_it_was_and_is_done_when_all_is_answered(pets: Project) -> None:
+    assert newest(pets.path, "audit", "find", "ada") is None
+    served = find(pets, mode="confusion", confusion=("cat", "dog"), size=3)
+    batches.save(pets.path, served)
+    assert newest(pets.path, "audit", "find", "ada") == served
+    assert newest(pets.path, "audit", "find", "bob") is None and newest(pets.path, "audit", "estimate", "ada") is None
+    for number, question in enumerate(served.questions):
+        assert not served.is_done(pets.verdicts().in_force())
+        answer(pets, served, question.sample_id, "given")
+        assert len(served.own(pets.verdicts().in_force())) == number + 1
+    assert served.is_done(pets.verdicts().in_force())
+    for number in (2, 11):
+        batches.save(pets.path, find(pets, number=number))
+    assert newest(pets.path, "audit", "find", "ada").number == 11  # type: ignore[union-attr]
+
+
+def test_what_others_have_in_hand_is_kept_from_a_batch_for_a_day(pets: Project) -> None:
+    served = find(pets)
+    batches.save(pets.path, served)
+    answer(pets, served, served.questions[0].sample_id, "given")
+    verdicts = pets.verdicts().in_force("audit")
+    assert in_hand(pets.path, "audit", "find", "ada", verdicts) == []
+    held = in_hand(pets.path, "audit", "find", "bob", verdicts)
+    assert held == sorted(q.sample_id for q in served.questions[1:])
+    assert not set(held) & {q.sample_id for q in find(pets, reviewer="bob", reserved=held).questions}
+    (file,) = (pets.path / "audits" / "audit" / "batches").glob("find-*.json")
+    os.utime(file, (0, 0))
+    assert in_hand(pets.path, "audit", "find", "bob", verdicts) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"confusion": null, "questions": [{"x": 1}]}'])
+def test_a_damaged_batch_is_told_in_one_line(pets: Project, text: str) -> None:
+    batches.save(pets.path, find(pets))
+    (file,) = (pets.path / "audits" / "audit" / "batches").glob("*.json")
+    file.write_text(text)
+    with pytest.raises(BatchError, match="cannot be read .* delete it"):
+        newest(pets.path, "audit", "find", "ada")
+
+
+@pytest.mark.parametrize("text", ["{}", "nothing", json.dumps({"half_width": 7}), json.dumps({"half_width": "x"})])
+def test_the_precision_asked_for_is_kept_and_a_damaged_one_is_none(pets: Project, text: str) -> None:
+    assert batches.goal_of(pets.path, "audit", 0.015) == 0.015
+    batches.save_goal(pets.path, "audit", 0.03)
+    assert batches.goal_of(pets.path, "audit", 0.015) == 0.03
+    (pets.path / "audits" / "audit" / batches.GOAL_FILE).write_text(text)
+    assert batches.goal_of(pets.path, "audit", 0.015) == 0.015
+
+
+# -- answers
+
+
+def test_an_answer_is_logged_with_what_was_shown_and_changes_the_label(pets: Project) -> None:
+    served = find(pets)
+    question = served.questions[0]
+    answer(pets, served, question.sample_id, "suggested", seconds=3.5, key="k")
+    (row,) = pets.verdicts().in_force("audit").to_dict("records")
+    expected = {"queue": "find", "purpose": "main", "verdict": "suggested", "label": question.suggested_label,
+                "given_label": question.given_label, "suggested_label": question.suggested_label, "who": "ada",
+                "previous_label": question.given_label, "seconds": 3.5, "run": "first", "model": "m", "batch": 1,
+                "p_wrong": question.p_wrong, "is_wrong": True}
+    assert {name: row[name] for name in expected} == expected
+    assert labels(pets)[question.sample_id] == question.suggested_label
+    assert pets.ledger().batches()["view"].tolist() == ["audit"]
+
+
+def test_a_new_answer_takes_the_place_of_the_old_and_undo_leaves_neither(pets: Project) -> None:
+    served = find(pets)
+    question, log = served.questions[0], pets.verdicts()
+    answer(pets, served, question.sample_id, "suggested", key="first")
+    answer(pets, served, question.sample_id, "given", key="second")
+    (row,) = log.in_force("audit").to_dict("records")
+    assert (row["verdict"], row["previous_label"]) == ("given", question.suggested_label)
+    assert labels(pets)[question.sample_id] == question.given_label
+    answer(pets, served, question.sample_id, "neither")
+    assert set(pets.ledger().state().query("excluded")["sample_id"]) == {question.sample_id}
+    assert take_back(pets, served, question.sample_id) and not take_back(pets, served, question.sample_id)
+    assert log.in_force("audit").empty and not pets.ledger().state()["excluded"].any()
+    assert len(log.rows("audit")) == 6, "nothing is lost: three answers, each taken back"
+
+
+def test_an_answer_that_comes_twice_counts_once(pets: Project) -> None:
+    served = find(pets)
+    ids = [answer(pets, served, served.questions[0].sample_id, "suggested", key="k") for _ in range(3)]
+    assert len(set(ids)) == 1 and len(pets.verdicts().rows()) == 1
+
+
+def test_the_same_sample_in_another_batch_is_another_question(pets: Project) -> None:
+    first = find(pets)
+    sample_id = first.questions[0].sample_id
+    answer(pets, first, sample_id, "given")
+    second = Served(**{**{f: getattr(first, f) for f in Served.__dataclass_fields__}, "number": 2})
+    answer(pets, second, sample_id, "suggested")
+    verdicts = pets.verdicts().in_force("audit")
+    assert verdicts["batch"].tolist() == [1, 2] and len(first.own(verdicts)) == len(second.own(verdicts)) == 1
+
+
+def test_only_samples_of_the_batch_can_be_answered(pets: Project) -> None:
+    served = find(pets, size=5)
+    with pytest.raises(VerdictError, match="sample of the batch in hand; got 'train-99999'"):
+        answer(pets, served, "train-99999", "given")
+    with pytest.raises(VerdictError, match="sample of the batch in hand"):
+        take_back(pets, served, "train-99999")
