@@ -64,7 +64,8 @@ def test_a_rows_errors_add_up_to_the_noise_rate_of_its_class():
     assert found.is_shown[2].all() and found.rate[2].sum() == pytest.approx(1)
     for code in range(3):
         assert 1 - found.rate[code, code] == pytest.approx(rate.per_class[code].share)
-        assert 1 - found.low[code, code] == pytest.approx(rate.per_class[code].high, abs=0.02)
+        assert 1 - found.low[code, code] == pytest.approx(rate.per_class[code].high)
+        assert 1 - found.high[code, code] == pytest.approx(rate.per_class[code].low)
 
 
 def test_intervals_cover_the_truth_and_estimates_are_not_biased():

@@ -71,5 +71,5 @@ def _verdicts(project: Project) -> pd.DataFrame:
     last = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")
     said = consensus(verdicts).reindex(last.index)
     rows = last[["verdict", "who", "at"]].assign(num_reviewers=said["num_reviewers"], why=None)
-    rows["is_confirmed"] = (said["state"].eq("agreed") & said["is_wrong"].eq(False)).astype(bool)
+    rows["is_confirmed"] = said["is_wrong"].eq(False).to_numpy(dtype=bool)  # by majority; a disputed one is None
     return rows
