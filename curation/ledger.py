@@ -47,7 +47,7 @@ class Ledger:
         except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
             raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; "
                               "install the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
-        with self._one_line_errors():
+        with tables.one_line_errors(self._engine):
             tables.create(self._engine)
         self._write_snapshot()
 
@@ -280,16 +280,7 @@ class Ledger:
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
         """One transaction; a write one waits for, and then is, the only writer."""
-        with self._one_line_errors(), tables.transaction(self._engine, is_write) as connection:
+        with tables.one_line_errors(self._engine), tables.transaction(self._engine, is_write) as connection:
             if is_write:
                 tables.lock(connection)
             yield connection
-
-    @contextmanager
-    def _one_line_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            said = " ".join(str(error.orig).split())
-            raise LedgerError(f"the ledger must be a database that answers; {self._engine.url} said: {said}; check "
-                              "that it exists and can be written") from error

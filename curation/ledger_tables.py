@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
+from curation.batch import LedgerError
 from curation.write_ahead import use_write_ahead_log
 
 META = sa.MetaData()
@@ -97,6 +98,17 @@ def transaction(engine: sa.Engine, is_write: bool = False) -> Iterator[sa.Connec
     """One transaction, rolled back on an exception. is_write: SQLite takes its write lock at the start."""
     with engine.execution_options(is_write=is_write).begin() as connection:
         yield connection
+
+
+@contextmanager
+def one_line_errors(engine: sa.Engine) -> Iterator[None]:
+    """What the database says against a statement, as a LedgerError of one line."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        said = " ".join(str(error.orig).split())
+        raise LedgerError(f"the ledger must be a database that answers; {engine.url} said: {said}; check that it "
+                          "exists and can be written") from error
 
 
 def lock(connection: sa.Connection) -> str:

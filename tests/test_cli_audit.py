@@ -94,9 +94,9 @@ def test_answers_to_the_find_queue_are_kept_apart_from_the_estimate(project: Pat
 @pytest.mark.parametrize(("rows", "message"), [
     ("sample_id,label\ntrain-00001,cat\n", "lacks verdict"),
     ("sample_id,verdict\ntrain-99999,given\n", "row 2 says 'train-99999'"),
-    ("sample_id,verdict,label\ntrain-00001,given,\ntrain-00002,perhaps,\n", "perhaps"),
-    ("sample_id,verdict,label\ntrain-00002,other,ferret\n", "ferret"),
-    ("sample_id,verdict,label\ntrain-00002,suggested,\n", "suggest")])
+    ("sample_id,verdict,label\ntrain-00001,given,\ntrain-00002,perhaps,\n", "row 3: "),
+    ("sample_id,verdict,label\ntrain-00002,other,ferret\n", "row 2: "),
+    ("sample_id,verdict,label\ntrain-00002,suggested,\n", "row 2: ")])
 def test_a_bad_file_of_answers_is_one_line_and_nothing_of_it_counts(project: Path, tmp_path: Path, capsys, rows: str,
                                                                     message: str) -> None:
     (tmp_path / "bad.csv").write_text(rows)

@@ -18,7 +18,7 @@ from curation.audit.scores import Scores, dual_figures, scores_of
 from curation.audit.serving import BATCH_SIZE, expected_yield, find_order
 from curation.audit.strata import Plan, load_plan, save_plan
 from curation.audit.summaries import random_verdicts
-from curation.audit.verdicts import QUEUES, VERDICTS, Verdict
+from curation.audit.verdicts import QUEUES, VERDICTS, Verdict, checked_row
 from curation.exports.cells import write_csv
 from curation.project import Project
 from curation.selection import sample_table
@@ -154,7 +154,8 @@ def report_(
     judged = opened.verdicts().in_force(audit)
     truth = table.set_index("sample_id")["clean_label"].dropna() if "clean_label" in table else None
     found = health(opened, opened.run(run), scores, load_plan(opened.path, audit), judged, audit=audit,
-                   target=target / 100, agreement=agreement_part(judged, truth), neighbours=opened.run(run).read_neighbours())
+                   target=target / 100, agreement=agreement_part(judged, truth),
+                   neighbours=opened.run(run).read_neighbours())
     text = report_html(found) if out.suffix == ".html" else report_json(found)
     write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
     print(f"report written to {visible(str(out))}")
@@ -243,11 +244,17 @@ def _answers(project: Project, path: Path, queue: str, who: str, run: str, audit
             raise AuditError(f"an answer is about a training sample; {path} row {number} says {row['sample_id']!r}; "
                              "check the file")
         try:
-            answers.append(Verdict(
+            answers.append(_checked(Verdict(
                 audit=audit, queue=queue, sample_id=row["sample_id"], verdict=row["verdict"].strip(), who=who, run=run,
                 model=model, given_label=str(table.at[row["sample_id"], "given_label"]), label=row.get("label") or None,
                 suggested_label=row.get("suggested_label") or None,
-                previous_label=str(table.at[row["sample_id"], "current_label"])))
+                previous_label=str(table.at[row["sample_id"], "current_label"])), project.classes))
         except ValueError as error:
             raise AuditError(f"{path} row {number}: {error}") from error
     return answers
+
+
+def _checked(verdict: Verdict, classes: tuple[str, ...]) -> Verdict:
+    """The verdict itself. Raises VerdictError where the log would not take it."""
+    checked_row(verdict, classes)
+    return verdict

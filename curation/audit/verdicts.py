@@ -76,7 +76,7 @@ class VerdictLog:
         except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
             raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; "
                               "install the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
-        with self._one_line_errors():
+        with ledger_tables.one_line_errors(self._engine):
             tables.create(self._engine)
 
     def add(self, verdicts: Sequence[Verdict]) -> list[int]:
@@ -84,7 +84,7 @@ class VerdictLog:
 
         A verdict whose key is there already is not added again: its id is the old one.
         """
-        rows = [_row(verdict, self.classes) for verdict in verdicts]
+        rows = [checked_row(verdict, self.classes) for verdict in verdicts]
         with self._writing() as connection:
             ids = tables.ids_of_keys(connection, [row["key"] for row in rows if row["key"] is not None])
             next_id = tables.newest_id(connection) + 1
@@ -123,7 +123,7 @@ class VerdictLog:
     @property
     def revision(self) -> int:
         """Id of the newest row; 0 before the first. It only ever grows."""
-        with self._one_line_errors(), ledger_tables.transaction(self._engine) as connection:
+        with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
             return tables.newest_id(connection)
 
     def rows(self, audit: str | None = None) -> pd.DataFrame:
@@ -132,7 +132,7 @@ class VerdictLog:
         verdict_id int64, seconds and p_wrong float64 (NaN: unknown), batch and retracts Int64; all else object, None
         where there is none; is_wrong object (True, False, None: unsure or a retraction).
         """
-        with self._one_line_errors(), ledger_tables.transaction(self._engine) as connection:
+        with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
             frame = tables.rows_of(connection)
         if audit is not None:
             frame = frame[frame["audit"] == audit].reset_index(drop=True)
@@ -148,22 +148,15 @@ class VerdictLog:
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """One transaction that waits for its turn and then is the only writer."""
-        with self._one_line_errors(), ledger_tables.transaction(self._engine, is_write=True) as connection:
+        with ledger_tables.one_line_errors(self._engine), \
+                ledger_tables.transaction(self._engine, is_write=True) as connection:
             ledger_tables.lock(connection)
             yield connection
 
-    @contextmanager
-    def _one_line_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            said = " ".join(str(error.orig).split())
-            raise LedgerError(f"the ledger must be a database that answers; {self._engine.url} said: {said}; check "
-                              "that it exists and can be written") from error
 
 
-def _row(verdict: Verdict, classes: tuple[str, ...]) -> dict[str, Any]:
-    """A verdict's row, its verdict_id still to come."""
+def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> dict[str, Any]:
+    """A verdict as a row of the log, its verdict_id still to come. Raises VerdictError for what cannot be one."""
     for name, options in (("queue", QUEUES), ("purpose", PURPOSES), ("verdict", VERDICTS)):
         if getattr(verdict, name) not in options:
             raise VerdictError(f"{name} must be one of {', '.join(options)}; got {getattr(verdict, name)!r}; choose "
