@@ -75,11 +75,12 @@ def test_intervals_cover_the_truth_and_estimates_are_not_biased():
     np.add.at(counts, (given, truth), 1)
     rates = counts / counts.sum(axis=1, keepdims=True)
     empty = judged([], *population(9)[:2])
-    told, covered, pairs = [], [], []
+    told, covered, pairs, halves = [], [], [], []
     for seed in range(120):
         plan = plan_of(given, p_wrong, seed)
         found = reviewed_matrix(plan, judged(draw(plan, empty, num=400), given, truth))
         told.append(found.rate)
+        halves.append((found.high - found.low) / 2)
         covered.append(np.where(found.is_shown, (found.low <= rates) & (rates <= found.high), np.nan))
         pair = found.pairs[0, 1]
         pairs.append(pair.low <= counts[0, 1] + counts[1, 0] <= pair.high)
@@ -90,6 +91,9 @@ def test_intervals_cover_the_truth_and_estimates_are_not_biased():
     for cell in np.argwhere(often):
         assert 0.90 <= np.nanmean(np.array(covered)[:, cell[0], cell[1]]) <= 1.0, cell
     assert np.mean(pairs) >= 0.90
+    spread = np.nanstd(np.array(told)[:, often], axis=0)
+    ratio = np.nanmean(np.array(halves)[:, often], axis=0) / (1.96 * spread)
+    assert ((ratio > 0.85) & (ratio < 1.5)).all() and np.median(ratio) < 1.15, "as wide as chance makes it"
 
 
 def test_thin_rows_and_cells_are_not_shown():
