@@ -1,14 +1,33 @@
 """The Audit page through AppTest on fakes, and what its review component may and may not be told."""
 
+import json
 import uuid
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from curation.audit import batches, noise_rate
+from curation.audit import scores as scores_module
+from curation.audit.batches import Served, newest
+from curation.audit.strata import load_plan
+from curation.audit.summaries import random_verdicts
+from curation.project import Project
+from curation.views import audit_estimate, audit_find, audit_matrix, audit_review, chosen
+from curation.views.audit_heat import clicked, shown_classes
+from curation.views.audit_words import percent
 from curation.views.review import Act, acts_of
+from engine.rundir import RunDir
+from tests import views
+from tests.fakes import make_project, make_run
+from tests.test_audit_scores import hide_truth, with_probabilities
 
 CLASSES = ("cat", "dog", "bird")
 KEY = str(uuid.UUID(int=7))
+
+
+# -- acts
 
 
 def act(**changed: Any) -> dict[str, Any]:
@@ -30,7 +49,7 @@ def test_acts_of_the_browser_are_read_in_order_with_their_numbers() -> None:
     {"verdict": "other", "label": "horse"}, {"verdict": "other"}, {"label": "dog"}, {"number": "1"}, {"number": True}])
 def test_what_the_component_never_sends_is_left_out(changed: dict[str, Any]) -> None:
     assert acts_of({"acts": [act(**changed)]}, CLASSES) == []
-    assert acts_of({"acts": [act(**changed), act()]}, CLASSES)[0][0] == 1
+    assert len(acts_of({"acts": [act(**changed), act()]}, CLASSES)) == 1
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"acts": None}, {"acts": ["x", 3]}])
@@ -42,3 +61,291 @@ def test_a_trigger_that_holds_no_acts_is_none(value: Any) -> None:
 def test_seconds_lie_between_nothing_and_five_minutes(sent: Any, kept: float | None) -> None:
     ((_, found),) = acts_of({"acts": [act(seconds=sent)]}, CLASSES)
     assert found.seconds == kept
+
+
+# -- the page
+
+
+@pytest.fixture
+def pets(home: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """300 training samples, a tenth wrong, the truth known of 30; a run with probabilities; batches of few items."""
+    monkeypatch.setattr(audit_find.serving, "BATCH_SIZE", 12)
+    monkeypatch.setitem(batches.find_served.__kwdefaults__, "size", 12)
+    monkeypatch.setitem(batches.estimate_served.__kwdefaults__, "size", 30)
+    path = make_project(home / "pets", num_train=300, size=2)
+    make_run(path, "first")
+    with_probabilities(RunDir.of(path, "first"), 300)
+    hide_truth(path, 30)
+    return Project.open(path)
+
+
+class Reviewer:
+    """Somebody at the page: a session of the app, and keys pressed in the review component."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, section: str = "Find", who: str = "ada") -> None:
+        self.pending: list[Act] = []
+        real = audit_review.review
+
+        def review_with_keys(project: Project, items: Any, on_act: Any, **options: Any) -> None:
+            real(project, items, on_act, **options)
+            while self.pending:
+                on_act(self.pending.pop(0))
+
+        monkeypatch.setattr(audit_review, "review", review_with_keys)
+        self.app = views.start(home, "audit", project="pets", run="first")
+        self.app.text_input(key="person").set_value(who)
+        self.show(section)
+
+    def show(self, section: str) -> Any:
+        self.app.session_state["section"] = section
+        return views.rerun(self.app)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the component was told."""
+        found = [json.loads(component.proto.json) for component in self.app.get("bidi_component")]
+        return next(data for data in found if "can_suggest" in data)
+
+    def press(self, op: str, item: str | None = None, verdict: str | None = None, label: str | None = None) -> None:
+        self.pending.append(Act(op=op, batch=self.data["batch"], key=str(uuid.uuid4()), item=item, verdict=verdict,
+                                label=label, seconds=1.0 if op == "verdict" else None))
+        views.rerun(views.rerun(self.app))
+
+    def answer_all(self, verdict: str = "given") -> None:
+        for item in self.data["items"]:
+            if item["key"] not in self.data["answers"]:
+                self.press("verdict", item["key"], verdict)
+
+
+def htmls(app: Any) -> str:
+    return "".join(element.proto.body for element in app.get("html"))
+
+
+def in_hand(project: Project, queue: str, who: str = "ada") -> Served:
+    served = newest(project.path, "audit", queue, who)
+    assert served is not None
+    return served
+
+
+def test_the_ranked_queue_shows_what_a_reviewer_needs_and_hides_what_tells(home, pets, monkeypatch) -> None:
+    ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
+    assert [item["key"] for item in ada.data["items"]] == [q.sample_id for q in served.questions]
+    for item, question in zip(ada.data["items"], served.questions, strict=True):
+        assert set(item) == {"key", "id", "src", "given", "suggestion", "confidence"}
+        assert (item["given"], item["suggestion"]) == (question.given_label, question.suggested_label)
+    assert {q.purpose for q in served.questions} == {"main", "gold"}, "there are checks, and nothing says which"
+    assert not any(word in json.dumps(ada.data) for word in ("gold", "purpose", "p_wrong", "repeat", "overlap"))
+    assert {len(found) for found in ada.data["references"].values()} == {4}
+
+
+def test_in_the_random_queue_nothing_of_the_models_opinion_reaches_the_browser(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch, "Estimate")
+    assert "Takes **about" in views.texts(ada.app) and load_plan(pets.path, "audit") is None
+    ada.app.button(key="audit.draw").click()
+    views.rerun(ada.app)
+    plan = load_plan(pets.path, "audit")
+    assert plan is not None and plan.num_population == 300
+    assert {(item["suggestion"], item["confidence"]) for item in ada.data["items"]} == {(None, None)}
+    assert not ada.data["can_suggest"] and "p_wrong" not in json.dumps(ada.data)
+    assert set(ada.data["references"]) <= {item["given"] for item in ada.data["items"]}
+    p_wrong = plan.population.set_index("sample_id")["p_wrong"][[i["key"] for i in ada.data["items"]]].to_numpy()
+    assert abs(np.corrcoef(np.arange(len(p_wrong)), p_wrong)[0, 1]) < 0.5, "the order is mixed"
+
+
+def test_answers_are_logged_at_once_and_found_again_by_a_new_session(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    first, second, third = (item["key"] for item in ada.data["items"][:3])
+    ada.press("verdict", first, "suggested")
+    ada.press("verdict", second, "other", label="bird" if ada.data["items"][1]["given"] != "bird" else "cat")
+    ada.press("verdict", third, "neither")
+    ada.press("retract", third)
+    rows = pets.verdicts().in_force("audit").set_index("sample_id")
+    assert rows["verdict"].to_dict() == {first: "suggested", second: "other"} and set(rows["seconds"]) == {1.0}
+    before = ada.data
+    again = Reviewer(home, monkeypatch)
+    assert again.data["items"] == before["items"] and again.data["batch"] == before["batch"]
+    assert set(again.data["answers"]) == {first, second} and again.data["last"] == second
+    bob = Reviewer(home, monkeypatch, who="bob")
+    assert not {item["key"] for item in bob.data["items"]} & {item["key"] for item in before["items"][2:]}
+    assert bob.data["answers"] == {}
+
+
+def test_no_answer_makes_the_probabilities_anew_but_each_batch_does(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    calls: list[int] = []
+    real = scores_module.calibrated
+    monkeypatch.setattr(scores_module, "calibrated", lambda *args, **kw: calls.append(1) or real(*args, **kw))
+    ada.answer_all("suggested")
+    assert not calls
+    ada.press("next")
+    assert calls == [1]
+
+
+def test_a_batch_ends_with_what_came_of_its_promise_and_the_next_begins(home, pets, monkeypatch) -> None:
+    ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
+    promised = audit_find.serving.expected_yield(served.main_p_wrong)
+    assert f"**About {promised.expected:.0f} of these 12 are wrong** ({promised.low} to {promised.high})" in \
+        views.texts(ada.app)
+    assert ada.data["summary"] is None
+    ada.answer_all("suggested")
+    summary = ada.data["summary"]
+    assert summary["headline"] == "12 of these 12 were wrong." and summary["button"] == "Next batch"
+    assert f"({promised.low} to {promised.high})" in summary["lines"][0] and "hidden check" in summary["lines"][1]
+    ada.press("next")
+    assert ada.data["summary"] is None and in_hand(pets, "find").number == 2
+    assert "Calibrated on" in views.texts(ada.app)
+    assert not {i["key"] for i in ada.data["items"]} & {q.sample_id for q in served.questions if q.purpose == "main"}
+
+
+def test_another_order_replaces_an_untouched_batch_and_follows_one_that_is_begun(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+
+    def order(mode: str, **pair: str) -> Served:
+        ada.app.radio(key="audit.find.mode").set_value(mode)
+        views.rerun(ada.app)
+        for key, value in pair.items():
+            ada.app.selectbox(key=f"audit.find.{key.replace('__', '.')}").set_value(value)
+            views.rerun(ada.app)
+        ada.app.button(key="audit.find.begin").click()
+        views.rerun(ada.app)
+        return in_hand(pets, "find")
+
+    served = order("confusion", given="dog", other__dog="cat")
+    assert (served.number, served.mode, served.confusion) == (1, "confusion", ("dog", "cat"))
+    assert {(i["given"], i["suggestion"]) for i in ada.data["items"] if i["key"] in
+            {q.sample_id for q in served.questions if q.purpose == "main"}} == {("dog", "cat")}
+    ada.press("verdict", ada.data["items"][0]["key"], "given")
+    served = order("balanced")
+    assert (served.number, served.mode) == (2, "balanced")
+
+
+def test_the_overview_says_the_measured_rate_and_never_the_models_guess(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch, "Overview")
+    assert "not known yet" in htmls(ada.app) and "%" not in views.texts(ada.app)
+    ada.show("Estimate").button(key="audit.draw").click()
+    views.rerun(ada.app)
+    ada.answer_all("given")
+    assert "%" not in views.texts(ada.app), "the rate is not told while one reviews"
+    assert not any("%" in line for line in [ada.data["summary"]["headline"], *ada.data["summary"]["lines"]])
+    plan = load_plan(pets.path, "audit")
+    assert plan is not None
+    found = noise_rate.estimate(plan, random_verdicts(pets.verdicts().in_force("audit"))).overall
+    ada.show("Overview")
+    assert found.high is not None and f"% to {found.high:.1%}**, measured on 30 reviews" in views.texts(ada.app)
+    assert f"{percent(found.share or 0)} of 300 given labels are wrong" in htmls(ada.app)
+
+
+@pytest.mark.parametrize("half_width", [0.02, 0.05])
+def test_the_planned_number_of_reviews_is_what_simple_arithmetic_says_for_equal_probabilities(half_width) -> None:
+    """With one p for all there is one stratum: n = N v / (N e^2 / 1.96^2 + v), the textbook's formula."""
+    N, p = 4000, 0.2
+    expected = N * p * (1 - p) / (N * (half_width / 1.96) ** 2 + p * (1 - p))
+    assert audit_estimate.planned_reviews(np.full(N, p), half_width) == int(np.ceil(expected))
+    halves = np.r_[np.full(N // 2, 0.02), np.full(N // 2, 0.38)]
+    assert audit_estimate.planned_reviews(halves, half_width) < expected, "strata save reviews"
+
+
+def test_a_cell_of_the_matrix_leads_to_its_samples_and_its_queue(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch, "Noise matrix")
+    assert "not a noise rate" in views.texts(ada.app)
+    views.select(ada.app, "audit.heat.samples, by the model", points=[{"point_index": 1 * 3 + 2}])
+    ada.app.session_state[audit_matrix._GIVEN_KEY] = "dog"
+    ada.app.session_state[audit_matrix._TRUE_KEY] = "bird"
+    views.rerun(ada.app)
+    assert "suspected**: more probably wrong than right, and bird" in views.texts(ada.app)
+    ada.app.button(key="audit.cell.find").click()
+    views.rerun(ada.app)
+    served = in_hand(pets, "find")
+    assert (served.mode, served.confusion) == ("confusion", ("dog", "bird")) and ada.data["items"]
+
+
+def test_the_samples_of_a_cell_become_the_selection(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch, "Noise matrix")
+    put: list[Any] = []
+    monkeypatch.setattr(chosen, "put", lambda project, run, predicate: put.append(predicate))
+    monkeypatch.setattr(audit_matrix.state, "go_to", lambda page: put.append(page))
+    ada.app.button(key="audit.cell.explore").click()
+    views.rerun(ada.app)
+    assert put[1] == "explore" and put[0]["ids"] and set(put[0]) == {"ids"}
+
+
+def test_every_view_of_the_matrix_is_drawn_and_says_what_it_is(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch, "Noise matrix")
+
+    def view(name: str) -> str:
+        ada.app.session_state["audit.matrix.view"] = name
+        return views.texts(views.rerun(ada.app)) + "".join(str(i.value) for i in ada.app.info)
+
+    assert "No class has enough reviews" in view(audit_matrix.REVIEWED)
+    assert "**A guess:** expected wrong labels" in view(audit_matrix.CHANGE)
+    ada.show("Estimate").button(key="audit.draw").click()
+    views.rerun(ada.app)
+    for _ in range(2):
+        ada.answer_all("given")
+        ada.press("next")
+    ada.show("Noise matrix")
+    assert "**Measured** on the random sample" in view(audit_matrix.REVIEWED)
+
+
+def test_a_click_on_a_cell_is_its_row_and_column() -> None:
+    assert clicked({"selection": {"points": [{"point_index": 7}]}}, 3) == (2, 1)
+    for nothing in (None, {}, {"selection": {}}, {"selection": {"points": []}}, {"selection": {"points": [{}]}}):
+        assert clicked(nothing, 3) is None
+    errors = np.zeros((50, 50))
+    errors[3, 45] = 9
+    assert {3, 45} <= set(shown_classes(errors)) and len(shown_classes(errors)) == 40
+
+
+def test_disagreements_wait_for_a_third_person(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    sample_id = in_hand(pets, "find").questions[0].sample_id
+    ada.press("verdict", sample_id, "given")
+    served = in_hand(pets, "find")
+    bob = Served(**{**{f: getattr(served, f) for f in Served.__dataclass_fields__}, "reviewer": "bob"})
+    from curation.audit.answering import answer
+    answer(pets, bob, sample_id, "neither")
+    ada.show("Reviewers")
+    assert "1 sample in dispute" in views.texts(ada.app) and ada.app.button(key="audit.settle").disabled
+    eve = Reviewer(home, monkeypatch, "Reviewers", who="eve")
+    eve.app.button(key="audit.settle").click()
+    views.rerun(eve.app)
+    assert [item["key"] for item in eve.data["items"]] == [sample_id]
+    eve.press("verdict", sample_id, "neither")
+    assert sample_id in set(pets.ledger().state().query("excluded")["sample_id"])
+    eve.press("next")
+    assert "None is open" in views.texts(eve.app)
+
+
+def test_the_report_says_what_is_missing_and_can_be_taken_away(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch, "Report")
+    assert "No random sample is drawn yet" in views.texts(ada.app)
+    labels = [button.proto.label for button in ada.app.get("download_button")]
+    assert labels == ["Download HTML", "Download JSON"]
+    ada.show("Estimate").button(key="audit.draw").click()
+    views.rerun(ada.app)
+    ada.answer_all("given")
+    said = views.texts(ada.show("Report"))
+    assert "One person alone" in said and "is not reached" in said
+
+
+def test_a_second_audit_has_its_own_verdicts_and_sample(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    ada.press("verdict", ada.data["items"][0]["key"], "given")
+    ada.app.text_input(key="audit.new_name").set_value("second round")
+    ada.app.button(key="audit.begin").click()
+    views.rerun(ada.app)
+    assert ada.data["batch"].startswith("second-round/find/1") and ada.data["answers"] == {}
+    ada.app.text_input(key="audit.new_name").set_value("a/b")
+    ada.app.button(key="audit.begin").click()
+    assert ada.data["batch"].startswith("second-round/") and views.rerun(ada.app).toast
+
+
+def test_without_a_run_or_with_a_damaged_batch_the_page_says_so(home, pets, monkeypatch) -> None:
+    Reviewer(home, monkeypatch)
+    (file,) = (pets.path / "audits" / "audit" / "batches").glob("*.json")
+    file.write_text("?")
+    app = views.start(home, "audit", project="pets", run="first", query={"section": "Find"})
+    app.text_input(key="person").set_value("ada")
+    assert "delete it" in views.texts(views.rerun(app)).replace("\\", "")
+    make_project(home / "bare", num_train=6)
+    assert "has no run yet" in views.texts(views.start(home, "audit", project="bare"))

@@ -21,7 +21,7 @@ def show(at: Audit) -> None:
     found = audit_data.standing_of(at)
     _answer(found)
     _figures(at, found)
-    left, right = side_by_side("audit", [5, 7])
+    left, right = side_by_side("audit", [1, 1])
     with left:
         _next(at, found)
     with right:
@@ -52,7 +52,8 @@ def _answer(found: Standing | None) -> None:
 
 def _headline(words: str) -> None:
     """Our own words and numbers alone."""
-    st.html(f'<div style="font-size:1.6rem;line-height:1.25;font-weight:680;letter-spacing:-0.015em">{words}</div>')
+    st.html(f'<h2 style="font-size:1.6rem;line-height:1.25;font-weight:680;letter-spacing:-0.015em;margin:0;padding:0">'
+            f"{words}</h2>")
 
 
 def _figures(at: Audit, found: Standing | None) -> None:
@@ -101,7 +102,7 @@ def _next(at: Audit, found: Standing | None) -> None:
 
 def _step(words: str, section: str, why: str, is_main: bool = False) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,), width=210,
+        st.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,), width=200,
                   icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
         st.caption(why, width="stretch")
 
@@ -137,7 +138,7 @@ def whiskers(rates: list, overall: float) -> go.Figure:
     names = [html.escape(name if len(name) <= 24 else name[:23] + "...") for name, _ in rates]
     share, low, high = ([100 * getattr(rate, part) for _, rate in rates] for part in ("share", "low", "high"))
     figure = go.Figure(go.Scatter(
-        x=share, y=list(range(len(rates))), mode="markers", marker={"size": 9, "color": "#0F5C55"},
+        x=share, y=list(range(len(rates))), mode="markers", cliponaxis=False, marker={"size": 9, "color": "#0F5C55"},
         error_x={"type": "data", "symmetric": False, "array": [h - s for h, s in zip(high, share, strict=True)],
                  "arrayminus": [s - lo for s, lo in zip(share, low, strict=True)], "color": "#5F8F8A", "thickness": 2},
         customdata=[[name, rate.num_reviews, lo, hi] for (_, rate), name, lo, hi in
