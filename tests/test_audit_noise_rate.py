@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import norm, t
+from scipy.stats import bernoulli, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
 from curation.audit.drawing import draw
@@ -77,15 +77,20 @@ def test_the_interval_is_wilsons():
         assert (low[0], high[0]) == pytest.approx(proportion_confint(wrong, num, 0.05, "wilson"), abs=1e-12)
 
 
-def test_students_t_has_satterthwaites_degrees_of_freedom():
-    plan = plan_of(STRATUM, M, np.zeros(12, dtype=int), 1)
+@pytest.mark.parametrize("level", [1.0, 0.05])
+def test_students_t_has_the_degrees_of_freedom_that_rare_errors_leave(level: float):
+    m = level * M
+    plan = plan_of(STRATUM, m, np.zeros(12, dtype=int), 1)
     rows = all_samples()[0]
-    found = estimate_total(plan, [f"s{i}" for i in rows], Y[rows], M, is_calibrated=True)
-    noise = np.array([(M * (1 - M))[STRATUM == h].mean() for h in range(4)])
-    parts = parts_variance((Y - M)[rows], STRATUM[rows], np.array(SIZES), np.array(TAKEN), noise, 2.0)
-    degrees = parts.sum() ** 2 / sum(part ** 2 / (2 - 1 + 2) for part in parts)
+    found = estimate_total(plan, [f"s{i}" for i in rows], Y[rows], m, is_calibrated=True)
+    noise = np.array([(m * (1 - m))[STRATUM == h].mean() for h in range(4)])
+    parts = parts_variance((Y - m)[rows], STRATUM[rows], np.array(SIZES), np.array(TAKEN), noise, 2.0)
+    # a Bernoulli's s^2 has variance s^4 (kurtosis - 1) / n, a normal's 2 s^4 / (n - 1); two prior reviews on top
+    p = (1 + np.sqrt(1 - 4 * noise)) / 2
+    kurtosis = 3 + bernoulli.stats(p, moments="k")
+    each = 2 + 2 * (2 - 1) / np.maximum(kurtosis - 1, 2)
     assert found.variance == pytest.approx(parts.sum())
-    assert found.t2 == pytest.approx(t.ppf(0.975, degrees) ** 2)
+    assert found.t2 == pytest.approx(t.ppf(0.975, parts.sum() ** 2 / (parts ** 2 / each).sum()) ** 2)
 
 
 def test_expectations_add_up_by_stratum_and_domain():

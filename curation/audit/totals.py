@@ -109,7 +109,7 @@ def total_of(expected: Expected, h: np.ndarray, difference: np.ndarray, is_in: n
                      num_reviews=num_reviews, num_population=num_population)
     share = float(np.clip(parts[~is_blind].sum() / seen, 0, 1))
     effective = _effective(share, float(expected.total[~is_blind].sum()) / seen, variance / seen ** 2, num_reviews)
-    t2 = _t_squared(spread, num_in)
+    t2 = _t_squared(spread, num_in, expected.noise / np.maximum(sizes_in, 1))
     low, high = wilson(share, np.array([effective]), t2)
     return Total(total=total, low=min(float(low[0]) * seen, total), high=max(float(high[0]) * seen + num_blind, total),
                  variance=variance, effective=effective, t2=t2, num_reviews=num_reviews,
@@ -146,10 +146,15 @@ def _effective(share: float, expected: float, variance: float, num_reviews: int)
     return kept * (1 - kept) / variance if variance > 0 else np.inf
 
 
-def _t_squared(spread: np.ndarray, num_in: np.ndarray) -> float:
-    """Student's t squared, with Satterthwaite's degrees of freedom of the sum of the strata's variances."""
+def _t_squared(spread: np.ndarray, num_in: np.ndarray, noise: np.ndarray) -> float:
+    """Student's t squared, with Satterthwaite's degrees of freedom of the sum of the strata's variances.
+
+    A rare error tells little of its variance: n reviews of p (1 - p) = noise have 2 n / (kurtosis - 1) degrees of
+    freedom, the kurtosis less 1 being 1 / noise - 4, if that is fewer than n.
+    """
     from scipy.special import stdtrit  # scipy.stats would take half a second to import
 
-    below = (spread ** 2 / np.maximum(num_in - 1 + PRIOR_REVIEWS, 1)).sum()
+    tail = np.maximum(1 / np.maximum(noise, 1e-9) - 4, 2.0)
+    below = (spread ** 2 / (2 / tail * np.maximum(num_in - 1, 0) + PRIOR_REVIEWS)).sum()
     degrees = spread.sum() ** 2 / below if below > 0 else 1e9
     return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2)) ** 2
