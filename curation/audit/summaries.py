@@ -15,6 +15,7 @@ from curation.audit.matrix import Overlap
 from curation.audit.noise_rate import NoiseRate, Rate
 from curation.audit.resolve import consensus
 from curation.audit.reviewed import MIN_CELL, MIN_ROW, ReviewedMatrix
+from curation.audit.serving import Promise, promise_kept
 from curation.audit.strata import Plan
 
 Part = dict[str, Any]
@@ -94,25 +95,20 @@ def overlaps_part(pairs: Sequence[Overlap], names: Sequence[str], found: Reviewe
 
 
 def find_part(verdicts: pd.DataFrame) -> Part | None:
-    """The ranked queue's promise and what came of it: sums of p_wrong as it was, and of wrong labels; None without.
-
-    low, high: 95% range of the number of wrong ones if p_wrong is right (the normal approximation of its sum).
-    """
-    rows = verdicts[verdicts["queue"].eq("find") & verdicts["purpose"].eq("main") & verdicts["p_wrong"].notna()
-                    & verdicts["is_wrong"].notna()].drop_duplicates("sample_id")
-    if rows.empty:
+    """The ranked queue's promise and what came of it, in all and by reviewer and batch; None without."""
+    rows = verdicts[verdicts["queue"].eq("find")]
+    total = promise_kept(rows)
+    if not total.num_judged:
         return None
-    batches = [{"batch": int(part["batch"].iloc[0]), **_promise(part)} for _, part in rows.groupby("batch")]
-    return {**_promise(rows), "batches": batches}
+    each = [(str(who), int(batch), promise_kept(part)) for (who, batch), part in rows.groupby(["who", "batch"])]
+    batches = [{"who": who, "batch": batch, **_promise(found)} for who, batch, found in each if found.num_judged]
+    return {**_promise(total), "batches": batches}
 
 
-def _promise(rows: pd.DataFrame) -> Part:
-    p = rows["p_wrong"].to_numpy(dtype=float)
-    expected, half = float(p.sum()), 1.96 * float(np.sqrt((p * (1 - p)).sum()))
-    num_wrong, low, high = int(rows["is_wrong"].astype(bool).sum()), max(0.0, expected - half), expected + half
-    outcome = "kept" if low <= num_wrong <= high else "too much" if num_wrong < low else "too little"
-    return {"num_judged": len(rows), "num_wrong": num_wrong, "expected": expected, "low": low, "high": high,
-            "promised": outcome}
+def _promise(found: Promise) -> Part:
+    outcome = "kept" if found.is_kept else "too much" if found.num_found < found.low else "too little"
+    return {"num_judged": found.num_judged, "num_wrong": found.num_found, "expected": found.expected, "low": found.low,
+            "high": found.high, "promised": outcome}
 
 
 def reviewers_part(verdicts: pd.DataFrame, agreement: Part) -> list[Part]:
