@@ -349,3 +349,18 @@ def test_without_a_run_or_with_a_damaged_batch_the_page_says_so(home, pets, monk
     assert "delete it" in views.texts(views.rerun(app)).replace("\\", "")
     make_project(home / "bare", num_train=6)
     assert "has no run yet" in views.texts(views.start(home, "audit", project="bare"))
+
+
+def test_near_duplicates_with_contradicting_labels_are_shown_group_by_group(home, pets, monkeypatch) -> None:
+    assert "None." in views.texts(Reviewer(home, monkeypatch, "Noise matrix").app)
+    run = pets.run("first")
+    near, embedding = run.read_neighbours(), run.read_embedding()
+    assert near is not None and embedding is not None
+    indices, distances = (np.array(part) for part in near)
+    indices[0, 0], distances[0, 0] = 1, 0.0  # a cat and a dog
+    run.write_embedding(embedding["sample_id"].to_numpy(), embedding[["x", "y"]].to_numpy(np.float32), indices,
+                        distances)
+    ada = Reviewer(home, monkeypatch, "Noise matrix")
+    assert "1 group, near to the classifier" in views.texts(ada.app)
+    shown = [text for text in htmls(ada.app).split("<figure") if "train-00000" in text or "train-00001" in text]
+    assert any("cat" in text for text in shown) and any("dog" in text for text in shown)

@@ -44,11 +44,23 @@ def _draw(project: Project, run: RunDir) -> None:
     actions.take_changed()
     actions.show_notices()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        section = st.segmented_control("Section", list(SECTIONS), default="Overview", required=True, key=SECTION_KEY,
-                                       label_visibility="collapsed", bind="query-params")
+        section = _section()
         name = _which(project)
-    module = importlib.import_module(f"curation.views.{SECTIONS[str(section)]}")
+    module = importlib.import_module(f"curation.views.{SECTIONS[section]}")
     module.show(audit_data.audit_of(project, run, name))
+
+
+def _section() -> str:
+    """The section chosen; named in the address, so that a reloaded or copied one opens it. Not bound to it by
+    Streamlit, which then refuses to go to another page from here."""
+    if st.session_state.get(SECTION_KEY) not in SECTIONS:
+        wanted = st.query_params.get(SECTION_KEY)
+        st.session_state[SECTION_KEY] = wanted if wanted in SECTIONS else "Overview"
+    section = str(st.segmented_control("Section", list(SECTIONS), required=True, key=SECTION_KEY,
+                                       label_visibility="collapsed", persist_state="session"))
+    if st.query_params.get(SECTION_KEY) != section:
+        st.query_params[SECTION_KEY] = section
+    return section
 
 
 def _which(project: Project) -> str:

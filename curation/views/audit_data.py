@@ -57,7 +57,8 @@ def audit_of(project: Project, run: RunDir, name: str) -> Audit:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _verdicts(path: str, name: str, revision: int, _project: Project) -> pd.DataFrame:
-    return _project.verdicts().in_force(name)
+    rows = _verdicts_of_all(path, revision, _project)
+    return rows[rows["audit"] == name].reset_index(drop=True)
 
 
 def names(project: Project) -> list[str]:

@@ -14,6 +14,7 @@ from curation.views.review import Summary
 MODE_WORDS = {"value": "Likeliest wrong first", "balanced": "The same from every class",
               "confusion": "One confusion: given A, rather B"}
 _MODE_KEY = "audit.mode"
+_CHOICES = ("audit.find.mode", "audit.find.given")
 Order = tuple[str, tuple[str, str] | None]
 
 
@@ -31,6 +32,8 @@ def show(audit: Audit) -> None:
 
 def want(audit: Audit, mode: str, confusion: tuple[str, str] | None = None) -> None:
     """Have the next batch drawn in this order; for callbacks."""
+    for key in _CHOICES:  # they show the order of the batch in hand again
+        st.session_state.pop(key, None)
     st.session_state[_mode_key(audit)] = (mode, confusion if mode == "confusion" else None)
 
 
@@ -85,10 +88,10 @@ def _order(audit: Audit, served: Served) -> None:
         f"{served.confusion[0]} \u2192 {served.confusion[1]}"
     with st.popover(f"Order: {state.plain(words)}", icon=":material/sort:"):
         mode = st.radio("Order of the queue", list(MODE_WORDS), format_func=MODE_WORDS.__getitem__,
-                        index=list(MODE_WORDS).index(served.mode or "value"), key="audit.find.mode")
+                        index=list(MODE_WORDS).index(served.mode or "value"), key=_CHOICES[0])
         classes, confusion = list(audit.project.classes), None
         if mode == "confusion" and len(classes) > 1:
-            given = st.selectbox("Given label", classes, key="audit.find.given",
+            given = st.selectbox("Given label", classes, key=_CHOICES[1],
                                  index=classes.index(served.confusion[0]) if served.confusion else 0)
             others = [name for name in classes if name != given]
             at = served.confusion[1] if served.confusion else ""
@@ -121,15 +124,16 @@ def _record(audit: Audit) -> None:
     st.markdown(f"**{total.num_found:,} of {total.num_judged:,} were wrong**; {total.expected:.0f} promised "
                 f"({total.low:,} to {total.high:,}): {kept_words(total)}.")
     rows = pd.DataFrame([{"reviewer": who, "batch": number, "judged": p.num_judged, "found wrong": p.num_found,
-                          "promised": round(p.expected, 1), "from": p.low, "to": p.high, "": kept_words(p)}
+                          "promised": round(p.expected, 1), "from": p.low, "to": p.high, "promise": kept_words(p)}
                          for who, number, p in each])
     st.dataframe(rows, hide_index=True, height=table_height(len(rows), 300))
 
 
 def kept_words(promise: Promise) -> str:
+    """'kept', or what was wrong with what was promised: 'too much', 'too little'."""
     if promise.is_kept:
         return "kept"
-    return "too much was promised" if promise.num_found < promise.low else "too little was promised"
+    return "too much" if promise.num_found < promise.low else "too little"
 
 
 def _summary(audit: Audit, served: Served) -> Summary:

@@ -53,7 +53,8 @@ def _heat(at: Audit, found: Scores, view: str) -> None:
             st.info("No class has enough reviews of the random sample yet. Review some in Estimate.",
                     icon=":material/info:")
             return
-        st.caption(f"**Measured** on the random sample: share of each given class. {RULE} A dot: seen, on too few.")
+        st.caption("**Measured** on the random sample: share of each given class; the diagonal is right. "
+                   f"{RULE} A dot: seen, on too few.")
         _chart(reviewed_cells(reviewed), classes, [*classes, NO_CLASS], "percent of the given class")
     elif view == CHANGE:
         st.caption("**A guess:** expected wrong labels under the labels in force less those under the given ones. "
@@ -159,8 +160,9 @@ def _cell(at: Audit, found: Scores) -> None:
     with st.container(horizontal=True, gap="small"):
         given = str(st.selectbox("Given label", classes, key=_GIVEN_KEY, width=180))
         true = str(st.selectbox("True label", [*classes, NO_CLASS], key=_TRUE_KEY, width=180))
+    _reviewed_ones(at, given, true)
     if true == NO_CLASS or given == true:
-        st.caption("The model suspects no class of such a cell. Click one off the diagonal." if given != true else
+        st.caption("The model suspects none of that. Click another cell." if given != true else
                    "These are labelled right. Click a cell off the diagonal.")
         return
     rows = audit_data.rows_of_cell(found, classes.index(given), classes.index(true), SUSPECT)
@@ -171,15 +173,33 @@ def _cell(at: Audit, found: Scores) -> None:
     with st.container(horizontal=True, gap="small"):
         if st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
                      disabled=not len(rows)):
-            ids = [str(i) for i in found.sample_id[rows[:MAX_IDS]]]
-            chosen.put(at.project, at.run, {"ids": ids})
-            state.go_to("explore")
+            _explore(at, [str(i) for i in found.sample_id[rows]])
         st.button("Review them in Find", key="audit.cell.find", icon=":material/fact_check:", type="primary",
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
     show_pictures(at.project, [(str(found.sample_id[row]), f"wrong: {found.p_wrong[row]:.0%}", "")
                                for row in rows[:MAX_PICTURES]])
     if len(rows) > MAX_PICTURES:
         st.caption(f"The {MAX_PICTURES} most suspected, each with the model's probability that its label is wrong.")
+
+
+def _reviewed_ones(at: Audit, given: str, true: str) -> None:
+    """Samples that people put into this cell, whichever queue they came from."""
+    found = consensus(at.verdicts)
+    wrong = found["is_wrong"].eq(given != true) & found["state"].eq("agreed")
+    wrong &= found["label"].isna() if true == NO_CLASS else found["label"].eq(true)
+    labels = at.verdicts.drop_duplicates("sample_id").set_index("sample_id")["given_label"]
+    ids = [str(i) for i in found.index[wrong] if labels[i] == given]
+    if not ids:
+        st.caption("No sample is reviewed as such yet.")
+    elif st.button(f"{len(ids):,} reviewed as such, in Explore", key="audit.cell.reviewed", type="tertiary",
+                   icon=":material/scatter_plot:"):
+        _explore(at, ids)
+
+
+def _explore(at: Audit, ids: list[str]) -> None:
+    """Make these the selection of Explore, gallery and map, and go there."""
+    chosen.put(at.project, at.run, {"ids": ids[:MAX_IDS]})
+    state.go_to("explore")
 
 
 def _worst(model: ModelMatrix, classes: list[str]) -> tuple[str, str]:
@@ -207,11 +227,12 @@ def _overlaps(at: Audit, found: Scores) -> None:
         st.caption("The model expects no two classes to be mixed up.")
         return
     rows = pd.DataFrame([{
-        "classes": pair.name.replace("<->", "\u2194"), "by the model, about": round(pair.num_first + pair.num_second),
-        "share of both": percent(pair.share),
+        "classes": pair.name.replace("<->", "\u2194"), "by the model": round(pair.num_first + pair.num_second),
+        "percent of both": 100 * pair.share,
         "measured": "" if total is None else f"{total.total:,.0f} ({total.low:,.0f} to {total.high:,.0f})"}
         for pair in pairs for total in [totals.get((pair.first, pair.second))]])
-    st.dataframe(rows, hide_index=True, height=table_height(len(rows)))
+    st.dataframe(rows, hide_index=True, height=table_height(len(rows)),
+                 column_config={"percent of both": st.column_config.NumberColumn(format="%.1f")})
     st.caption("By the model: samples given one class that it takes for the other, both ways; a guess. Measured: "
                "estimated from the random sample, with its 95% interval, where enough were reviewed.")
 
@@ -239,5 +260,4 @@ def _duplicates(at: Audit) -> None:
         show_pictures(at.project, [(str(row.sample_id), str(row.current_label), "") for row in
                                    table.iloc[rows[:12]][["sample_id", "current_label"]].itertuples()])
     if st.button(f"These {len(ids):,} in Explore", key="audit.duplicates.explore", icon=":material/scatter_plot:"):
-        chosen.put(at.project, at.run, {"ids": ids[:MAX_IDS]})
-        state.go_to("explore")
+        _explore(at, ids)

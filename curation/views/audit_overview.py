@@ -45,8 +45,8 @@ def _answer(found: Standing | None) -> None:
     if rate.num_equivalent is not None and rate.num_equivalent > rate.overall.num_reviews:
         parts.append(f"As exact as {reviews(rate.num_equivalent)} drawn without strata.")
     if rate.num_unsure:
-        parts.append(f"{rate.num_unsure:,} could not be told; whatever they are, the rate lies from "
-                     f"{percent(rate.bounds[0])} to {percent(rate.bounds[1])}.")
+        parts.append(f"{rate.num_unsure:,} could not be told or are in dispute; whatever they are, the interval lies "
+                     f"within {percent(rate.bounds[0])} to {percent(rate.bounds[1])}.")
     st.markdown(" ".join(parts))
 
 
@@ -61,7 +61,7 @@ def _figures(at: Audit, found: Standing | None) -> None:
     state_now = at.project.ledger().state()
     table_counts = (int(state_now["label"].notna().sum()), int(state_now["excluded"].eq(True).sum()))
     total, _ = audit_find.record_of(verdicts)
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("Verdicts", f"{len(verdicts):,}", width="content",
                   help="In force in this audit, hidden checks included.")
         st.metric("Reviewers", f"{verdicts['who'].nunique():,}", width="content")
@@ -80,31 +80,35 @@ def _figures(at: Audit, found: Standing | None) -> None:
 def _next(at: Audit, found: Standing | None) -> None:
     st.subheader("What to do next")
     who, verdicts = state.user_name(), at.verdicts
+    st.caption(f"You review as **{state.plain(who)}**, the name in the sidebar: your batches are kept under it.")
     num_disputed = len(adjudication_rows(verdicts, who))
+    begun = []
     for queue, section in (("find", "Find"), ("estimate", "Estimate")):
         served = batches.newest(at.project.path, at.name, queue, who)
-        if served is not None and not served.is_done(verdicts):
+        if served is not None and not served.is_done(verdicts) and not served.own(verdicts).empty:
             num = len(served.own(verdicts))
             _step(f"Go on with {section}", section,
                   f"Batch {served.number}: {num} of {len(served.questions)} answered.", is_main=True)
+            begun.append(section)
     if found is None:
         _step("Draw the random sample", "Estimate", "Then the noise rate can be measured.")
-    elif found.further != 0:
+    elif found.further != 0 and "Estimate" not in begun:
         _step("Review drawn samples", "Estimate", goal_words(found.further, found.goal))
     if num_disputed:
         _step(f"Settle {num_disputed:,} disagreement{'s' * (num_disputed != 1)}", "Reviewers",
               "Two people mean different classes; your answer decides.")
-    _step("Find wrong labels", "Find", "The likeliest first; what you say corrects the label.")
+    if "Find" not in begun:
+        _step("Find wrong labels", "Find", "The likeliest first; what you say corrects the label.")
     _step("See what is mixed up", "Noise matrix", "From each cell to its samples.")
     if found is not None and found.further == 0:
         _step("Read the report", "Report", "The precision asked for is reached.", is_main=True)
 
 
 def _step(words: str, section: str, why: str, is_main: bool = False) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,), width=200,
-                  icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
-        st.caption(why, width="stretch")
+    left, right = st.columns([4, 6], vertical_alignment="center", gap="small")
+    left.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,), width="stretch",
+                icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
+    right.caption(why)
 
 
 # -- by class

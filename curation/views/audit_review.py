@@ -54,7 +54,8 @@ def keep(audit: Audit, served: Served) -> Served:
 
 
 def token_of(served: Served) -> str:
-    return f"{served.audit}/{served.queue}/{served.number}/{served.reviewer}"
+    """Names these very items: an untouched batch may be replaced under its number."""
+    return f"{served.audit}/{served.queue}/{served.number}/{served.created:.3f}/{served.reviewer}"
 
 
 def show(audit: Audit, served: Served, heading: str, summary: Callable[[Served], Summary], empty: str) -> None:

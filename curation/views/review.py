@@ -73,8 +73,8 @@ def review(project: Project, items: Sequence[ReviewItem], on_act: Callable[[Act]
     def acted() -> None:
         for number, act in acts_of(st.session_state[key].get("act"), project.classes):
             if number > st.session_state.get(done_key, 0):  # else it was sent again before it was seen to be done
-                on_act(act)
                 st.session_state[done_key] = number
+                on_act(act)
 
     component("review")(
         key=key, on_act_change=acted,
