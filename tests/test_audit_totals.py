@@ -1,0 +1,127 @@
+"""Totals, their variance and interval, against enumeration of all samples, closed forms and libraries."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import bernoulli, norm, t
+from statsmodels.stats.proportion import proportion_confint
+
+from curation.audit.strata import Plan
+from curation.audit.totals import estimate_total, expect, parts_variance, wilson
+from curation.audit.working_model import SD_CLASS, SD_LEVEL, SD_SLOPE, fit
+
+SIZES, TAKEN = (4, 3, 2, 3), (2, 2, 2, 2)
+STRATUM = np.repeat(np.arange(4), SIZES)
+Y = np.array([1, 0, 0, 1, 1, 1, 0, 1, 0, 0, 1, 0])
+M = np.array([.6, .2, .3, .8, .7, .9, .4, .5, .5, .1, .6, .2])
+DOMAIN = np.array([1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1, 1], dtype=bool)
+
+
+def plan_of(stratum: np.ndarray, p_wrong: np.ndarray, given: np.ndarray, num_classes: int) -> Plan:
+    """A plan with strata as they are wanted here."""
+    place = pd.Series(stratum).groupby(stratum).cumcount().to_numpy()
+    population = pd.DataFrame({"sample_id": [f"s{i}" for i in range(len(stratum))], "given": given.astype(np.int32),
+                               "p_wrong": p_wrong.astype(np.float32), "stratum": stratum.astype(np.int16),
+                               "place": place.astype(np.int32)})
+    return Plan(audit="a", run="r", created=0.0, seed=0, classes=tuple("abcdefgh"[:num_classes]), edges=(),
+                digests={}, population=population)
+
+
+def all_samples() -> list[np.ndarray]:
+    """Rows of every possible stratified sample: 6 * 3 * 1 * 3 = 54."""
+    parts = [itertools.combinations(np.flatnonzero(STRATUM == h), n) for h, n in enumerate(TAKEN)]
+    return [np.concatenate([*map(np.array, choice)]) for choice in itertools.product(*parts)]
+
+
+@pytest.mark.parametrize("domain", [None, DOMAIN])
+def test_the_total_is_unbiased_over_all_samples_and_so_is_its_variance(domain: np.ndarray | None):
+    plan = plan_of(STRATUM, M, np.zeros(12, dtype=int), 1)
+    inside = np.ones(12, dtype=bool) if domain is None else domain
+    totals, variances = [], []
+    for rows in all_samples():
+        totals.append(estimate_total(plan, [f"s{i}" for i in rows], Y[rows], M, domain, is_calibrated=True).total)
+        difference = (Y - M)[rows] * inside[rows]
+        variances.append(parts_variance(difference, STRATUM[rows], np.array(SIZES), np.array(TAKEN), np.zeros(4),
+                                        0.0).sum())
+    assert np.mean(totals) == pytest.approx(Y[inside].sum())
+    assert np.mean(variances) == pytest.approx(np.var(totals))
+    # and the textbook's: sum of N_h^2 (1 - n_h / N_h) S_h^2 / n_h
+    closed = sum(N * (N - n) / n * np.var(((Y - M) * inside)[STRATUM == h], ddof=1)
+                 for h, (N, n) in enumerate(zip(SIZES, TAKEN, strict=True)))
+    assert np.var(totals) == pytest.approx(closed)
+
+
+def test_the_variance_leans_on_the_model_by_the_prior_reviews():
+    residual, h = np.array([0.5, -0.5, 0.1, 0.1]), np.array([0, 0, 1, 1])
+    sizes, taken, noise = np.array([10, 8]), np.array([2, 2]), np.array([0.2, 0.3])
+    found = parts_variance(residual, h, sizes, taken, noise, 2.0)
+    by_hand = [10 * 8 / 2 * (0.5 + 2 * 0.2) / 3, 8 * 6 / 2 * (0.0 + 2 * 0.3) / 3]
+    assert found == pytest.approx(by_hand)
+
+
+def test_the_interval_is_wilsons():
+    for wrong, num in ((0, 20), (3, 40), (50, 50), (199, 500)):
+        low, high = wilson(wrong / num, np.array([num]), norm.ppf(0.975) ** 2)
+        assert (low[0], high[0]) == pytest.approx(proportion_confint(wrong, num, 0.05, "wilson"), abs=1e-12)
+
+
+@pytest.mark.parametrize("level", [1.0, 0.05])
+def test_students_t_has_the_degrees_of_freedom_that_rare_errors_leave(level: float):
+    m = level * M
+    plan = plan_of(STRATUM, m, np.zeros(12, dtype=int), 1)
+    rows = all_samples()[0]
+    found = estimate_total(plan, [f"s{i}" for i in rows], Y[rows], m, is_calibrated=True)
+    noise = np.array([(m * (1 - m))[STRATUM == h].mean() for h in range(4)])
+    parts = parts_variance((Y - m)[rows], STRATUM[rows], np.array(SIZES), np.array(TAKEN), noise, 2.0)
+    # a Bernoulli's s^2 has variance s^4 (kurtosis - 1) / n, a normal's 2 s^4 / (n - 1); two prior reviews on top
+    p = (1 + np.sqrt(1 - 4 * noise)) / 2
+    kurtosis = 3 + bernoulli.stats(p, moments="k")
+    each = 2 + 2 * (2 - 1) / np.maximum(kurtosis - 1, 2)
+    assert found.variance == pytest.approx(parts.sum())
+    assert found.t2 == pytest.approx(t.ppf(0.975, parts.sum() ** 2 / (parts ** 2 / each).sum()) ** 2)
+
+
+def test_expectations_add_up_by_stratum_and_domain():
+    domain = np.arange(12) % 3
+    for d, found in enumerate(expect(STRATUM, M, domain, 3)):
+        for h in range(4):
+            inside = (STRATUM == h) & (domain == d)
+            assert found.sizes_in[h] == inside.sum() and found.sizes[h] == SIZES[h]
+            assert found.total[h] == pytest.approx(M[inside].sum())
+            assert found.noise[h] == pytest.approx((M * (1 - M))[inside].sum())
+
+
+def test_the_working_model_is_the_mode_of_its_posterior():
+    rng = np.random.default_rng(0)
+    guess, group = rng.uniform(0.01, 0.99, 200), rng.integers(0, 3, 200)
+    rows = rng.permutation(200)[:60]
+    y = (rng.random(60) < guess[rows] ** 2).astype(float)
+    logit = np.log(guess / (1 - guess))
+
+    def loss(beta: np.ndarray) -> float:
+        x = beta[0] + beta[1] * logit[rows] + beta[2:][group[rows]]
+        prior = (beta[0] / SD_LEVEL) ** 2 + ((beta[1] - 1) / SD_SLOPE) ** 2 + (beta[2:] ** 2).sum() / SD_CLASS ** 2
+        return float(np.logaddexp(0, x).sum() - y @ x + prior / 2)
+
+    beta = minimize(loss, np.r_[0, 1, 0, 0, 0], tol=1e-10).x
+    by_hand = 1 / (1 + np.exp(-(beta[0] + beta[1] * logit + beta[2:][group])))
+    found = fit(guess, group, rows, y)
+    assert found.expected == pytest.approx(by_hand, abs=1e-4)
+    for i in range(0, 60, 7):  # the residual is of a fit without that review
+        others = np.delete(np.arange(60), i)
+        without = fit(guess, group, rows[others], y[others]).expected[rows[i]]
+        assert found.residual[i] == pytest.approx(y[i] - without, abs=0.02)
+
+
+@pytest.mark.parametrize("power", [1, 8])
+def test_the_working_model_converges_however_sure_the_guess_is(power: int):
+    rng = np.random.default_rng(1)
+    odds = rng.normal(size=3000)
+    guess = 1 / (1 + np.exp(-power * odds))
+    rows = np.arange(400)
+    y = (rng.random(400) < 1 / (1 + np.exp(2 - odds[rows]))).astype(float)
+    truth = (1 / (1 + np.exp(2 - odds))).mean()
+    assert fit(guess, np.zeros(3000, dtype=int), rows, y).expected.mean() == pytest.approx(truth, abs=0.03)
