@@ -348,12 +348,12 @@ function drawSmooth(image, canvas) {
   pen.drawImage(image, 0, 0);
   const pixels = new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer);
   let factor = width;
-  for (let x = 1; x < width && factor > 2; x += 1) {
+  for (let x = 1; x < width && factor > 1; x += 1) {
     for (let y = 0; y < height; y += 1) {
       if (pixels[y * width + x] !== pixels[y * width + x - 1]) { factor = divisor(factor, x); break; }
     }
   }
-  if (factor <= 2 || factor === width) return false;
+  if (factor === 1 || factor === width) return false;
   let drawn = document.createElement("canvas");
   drawn.width = width / factor;
   drawn.height = height / factor;

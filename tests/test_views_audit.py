@@ -364,3 +364,25 @@ def test_near_duplicates_with_contradicting_labels_are_shown_group_by_group(home
     assert "1 group, near to the classifier" in views.texts(ada.app)
     shown = [text for text in htmls(ada.app).split("<figure") if "train-00000" in text or "train-00001" in text]
     assert any("cat" in text for text in shown) and any("dog" in text for text in shown)
+
+
+def test_cells_say_counts_briefly_and_blank_what_may_not_be_quoted() -> None:
+    expected = np.array([[900.0, 21801.0, 0.3], [811.6, 9.0, 4.0], [0.0, 1.0, 7.0]])
+    model = audit_matrix.ModelMatrix(expected=expected, elsewhere=np.zeros(3), suspected=expected.astype(int),
+                                     num_unscored=np.zeros(3, dtype=int))
+    colour, text, hover = audit_matrix.model_cells(model)
+    assert text.tolist() == [["", "21.8k", ""], ["812", "", "4"], ["", "1", ""]]
+    assert np.isnan(np.diag(colour)).all() and colour[0, 1] == 21801 and "21,801 suspected" in hover[0, 1]
+    after = audit_matrix.ModelMatrix(expected=expected - [[0, 12000, 0], [0, 0, 0], [0, 0, 0]],
+                                     elsewhere=np.zeros(3), suspected=model.suspected, num_unscored=model.num_unscored)
+    assert audit_matrix.change_cells(model, after)[1][0].tolist() == ["", "-12.0k", ""]
+
+    rate = np.array([[0.8, 0.2, np.nan], [np.nan, 0.9, np.nan]])
+    reviewed = audit_matrix.ReviewedMatrix(
+        num_reviewed=np.array([[40, 10, 1], [0, 12, 2]]), num_population=np.array([1000, 500]), rate=rate,
+        low=rate - 0.1, high=rate + 0.1, is_row_shown=np.array([True, True]), pairs={})
+    colour, text, hover = audit_matrix.reviewed_cells(reviewed)
+    assert text.tolist() == [["80.0", "20.0", "\u00b7"], ["", "90.0", "\u00b7"]]
+    assert np.isnan(colour[[0, 0, 1, 1, 1], [0, 2, 0, 1, 2]]).all() and colour[0, 1] == pytest.approx(20)
+    assert hover[0, 1] == "20.0% (95% interval 10.0% to 30.0%), about 200 samples, 10 reviewed"
+    assert hover[0, 2] == "1 reviewed: too few to be quoted" and hover[1, 0] == "not seen"

@@ -73,7 +73,7 @@ Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def model_cells(model: ModelMatrix) -> Cells:
     colour = _without_diagonal(model.expected)
-    text = np.where(np.isnan(colour) | (model.expected < 0.5), "", np.char.mod("%.0f", model.expected))
+    text = np.where(np.isnan(colour) | (model.expected < 0.5), "", _short(model.expected, "%.0f"))
     hover = np.array([[f"about {expected:,.0f} samples, {suspected:,} suspected" for expected, suspected in
                        zip(*rows, strict=True)] for rows in zip(model.expected, model.suspected, strict=True)])
     return colour, text, hover
@@ -101,10 +101,16 @@ def reviewed_cells(found: ReviewedMatrix) -> Cells:
 def change_cells(before: ModelMatrix, after: ModelMatrix) -> Cells:
     change = after.expected - before.expected
     colour = _without_diagonal(change)
-    text = np.where(np.isnan(colour) | (np.abs(change) < 0.5), "", np.char.mod("%+.0f", change))
+    text = np.where(np.isnan(colour) | (np.abs(change) < 0.5), "", _short(change, "%+.0f"))
     hover = np.array([[f"{a:,.1f} before, {b:,.1f} after" for a, b in zip(*rows, strict=True)]
                       for rows in zip(before.expected, after.expected, strict=True)])
     return colour, text, hover
+
+
+def _short(values: np.ndarray, form: str) -> np.ndarray:
+    """'812', '21.8k': what fits into a cell."""
+    return np.where(np.abs(values) < 10_000, np.char.mod(form, values),
+                    np.char.mod(f"{form[:-2]}1fk", values / 1000))
 
 
 def _without_diagonal(values: np.ndarray) -> np.ndarray:
@@ -176,10 +182,11 @@ def _cell(at: Audit, found: Scores) -> None:
             _explore(at, [str(i) for i in found.sample_id[rows]])
         st.button("Review them in Find", key="audit.cell.find", icon=":material/fact_check:", type="primary",
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
-    show_pictures(at.project, [(str(found.sample_id[row]), f"wrong: {found.p_wrong[row]:.0%}", "")
+    show_pictures(at.project, [(str(found.sample_id[row]), f"wrong: {min(found.p_wrong[row], 0.99):.0%}", "")
                                for row in rows[:MAX_PICTURES]])
     if len(rows) > MAX_PICTURES:
-        st.caption(f"The {MAX_PICTURES} most suspected, each with the model's probability that its label is wrong.")
+        st.caption(f"The {MAX_PICTURES} most suspected, each with the model's probability that its label is wrong."
+                   + (f" Explore takes the first {MAX_IDS:,}." if len(rows) > MAX_IDS else ""))
 
 
 def _reviewed_ones(at: Audit, given: str, true: str) -> None:

@@ -27,7 +27,7 @@ def goal_words(further: int | None, goal: float) -> str:
     """How far the stop rule is."""
     points = f"\u00b1{goal * 100:g} points"
     if further is None:
-        return f"How many more {points} take, the first two of every stratum will tell."
+        return f"How many more it takes for {points} shows after the first reviews."
     if further == 0:
         return f"The precision asked for, {points}, is reached."
     return f"About {further:,} more review{'s' * (further != 1)} to reach {points}."
