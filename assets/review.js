@@ -244,7 +244,11 @@ function createView(root) {
     openOverlay("Which class is it?", ...classPicker(view.data.classes, notes, choose, closeOverlay));
     overlay.querySelector("input").focus();
   };
-  const zoom = () => { root.classList.toggle("zoomed"); if (current()) showPicture(current()); };
+  const zoom = () => {
+    if (!current()) return;
+    if (root.classList.toggle("zoomed")) root.scrollIntoView({ block: "start" });
+    showPicture(current());
+  };
 
   // -- keys: wherever the keyboard is, unless it is in use elsewhere
 

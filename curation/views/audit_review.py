@@ -76,7 +76,9 @@ def show(audit: Audit, served: Served, heading: str, summary: Callable[[Served],
 
 
 def _item(question: batches.Question) -> ReviewItem:
-    confidence = None if question.confidence is None else f"{question.confidence:.0%} if the given label is wrong"
+    sure = question.confidence
+    confidence = None if sure is None else \
+        f"{'over 99%' if sure > 0.99 else format(sure, '.0%')} if the given label is wrong"
     return ReviewItem(key=question.sample_id, sample_id=question.sample_id, given=question.given_label,
                       suggestion=question.suggested_label, confidence=confidence)
 
