@@ -3,8 +3,9 @@
     python benchmarks/million_project.py FOLDER [--samples 1000000]
 
 14 classes, 38% wrong labels in confused pairs, four clusters a class on the map, signals that fit them (wrong labels
-have the lowest margins), predictions, 20 epochs of history, 15 neighbours, two columns as a user may bring them. The samples share
-500 JPEGs of 256 pixels, read as a million files would be. The files are written by the contracts' own writers.
+have the lowest margins), predictions, 20 epochs of history, 15 neighbours, two columns as a user may bring them. The
+samples share 500 JPEGs of 256 pixels, read as a million files would be. The files are written by the contracts' own
+writers.
 """
 
 import argparse

@@ -36,7 +36,7 @@ def report_html(health: Health) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{safe(title)}</title>",
         f"<style>\n{_STYLE.read_text(encoding='utf-8')}{_running(health)}</style></head><body>",
-        f'<header><div class="what">{safe(title)}</div><div class="when">audit {safe(health["audit"]["name"])}, '
+        f'<header><div class="what">{safe(title)}</div><div class="when">{_named(health)}'
         f'{_day(health["audit"]["generated"])}</div></header>', _answer(health), *parts,
         f"<footer>{_origin(health)}</footer>", "</body></html>", ""])
 
@@ -105,8 +105,14 @@ def _origin(health: Health) -> str:
     """One line: what made this and from what."""
     facts = health["provenance"]
     named = [f"{name} {facts[name][:16]}" for name in ("manifest", "decisions", "model") if facts.get(name)]
-    return safe(f"Made by Whetstone from {health['project']['name']}, audit {health['audit']['name']}, "
-                f"{_day(health['audit']['generated'])}. SHA-256: " + "; ".join(named or ["none"]) + ".")
+    return safe(f"Made by Whetstone from {health['project']['name']}, ") + _named(health) + safe(
+        f"{_day(health['audit']['generated'])}. SHA-256: " + "; ".join(named or ["none"]) + ".")
+
+
+def _named(health: Health) -> str:
+    """Which of several audits; nothing of the one that bears no name of its own."""
+    name = health["audit"]["name"]
+    return "" if name == "audit" else safe(f"audit {name}, ")
 
 
 def _running(health: Health) -> str:

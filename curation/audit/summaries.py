@@ -100,7 +100,8 @@ def find_part(verdicts: pd.DataFrame) -> Part | None:
     total = promise_kept(rows)
     if not total.num_judged:
         return None
-    each = [(str(who), int(batch), promise_kept(part)) for (who, batch), part in rows.groupby(["who", "batch"])]
+    each = [(str(part["who"].iloc[0]), int(part["batch"].iloc[0]), promise_kept(part))
+            for _, part in rows.groupby(["who", "batch"])]
     batches = [{"who": who, "batch": batch, **_promise(found)} for who, batch, found in each if found.num_judged]
     return {**_promise(total), "batches": batches}
 
