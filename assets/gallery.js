@@ -16,6 +16,17 @@ const HELP = [
 ];
 const OPS = { v: "validation", t: "train", x: "exclude" };
 const DECISIONS = new Set(["validation", "train", "exclude", "relabel"]);
+const MISSED_MILLISECONDS = 3000;
+
+// While Streamlit mounts the gallery anew, the keyboard falls back to the page: a key pressed then is the gallery's that
+// had it before, at once or as soon as it is there again.
+window.__whetstoneCatch ||= ((event) => {
+  const kept = Object.values(window.__whetstoneGalleries || {}).find((one) => one.hasFocus);
+  if (!kept || event.target !== document.body || document.querySelector('[role="dialog"]')) return;
+  if (kept.root && kept.root.isConnected) kept.root.onkeydown(event);
+  else kept.missed.push({ key: event.key, shiftKey: event.shiftKey, at: performance.now() });
+});
+document.addEventListener("keydown", window.__whetstoneCatch, true);
 
 export default function (component) { mounted(component, ".gallery", createView); }
 
@@ -23,7 +34,7 @@ function createView(root) {
   const grid = root.querySelector(".grid");
   const overlay = root.querySelector(".overlay");
   const view = { component: null, data: null, ids: [], marked: new Set(), cursor: 0, anchor: 0, cards: new Map(), token: null,
-    kept: { number: 0, pending: [], hasFocus: false } };
+    kept: { number: 0, pending: [], hasFocus: false, missed: [] } };
 
   const paint = () => {
     view.ids.forEach((id, i) => {
@@ -223,6 +234,7 @@ function createView(root) {
     const isNew = !view.data;
     view.data = data;
     view.kept = ((window.__whetstoneGalleries ||= {})[data.owner] ||= view.kept);
+    view.kept.root = root;
     acknowledge(data.acted);
     if (isNew && view.kept.pending.length) flush();
     if (isNew && view.kept.hasFocus && document.activeElement === document.body) root.focus({ preventScroll: true });
@@ -252,6 +264,8 @@ function createView(root) {
     }
     view.focusNumber = data.focus ? data.focus[0] : 0;
     paint();
+    const missed = view.kept.missed.splice(0).filter((one) => performance.now() - one.at < MISSED_MILLISECONDS);
+    for (const one of missed) root.onkeydown({ ...one, target: root, preventDefault() {}, stopPropagation() {} });
   };
   return view;
 }

@@ -54,6 +54,32 @@ def test_lasso_gallery_pin_undo_redo(browser: Browser, pets: Project) -> None:
     assert not browser.errors
 
 
+PRESS_WITHOUT_FOCUS = """(gallery, isAway) => {
+  const parent = gallery.parentNode, press = (key) => document.body.dispatchEvent(
+    new KeyboardEvent('keydown', { key, bubbles: true }));
+  gallery.blur();
+  if (!isAway) { press('v'); return; }
+  gallery.remove();
+  press('x');
+  parent.append(gallery);
+  gallery.__view.show(gallery.__view.data);
+}"""
+
+
+def test_a_key_pressed_while_the_gallery_is_mounted_anew_is_not_lost(browser: Browser, pets: Project) -> None:
+    browser.open("explore?project=pets&run=first")
+    gallery = browser.page.locator(".gallery")
+    first, second = (browser.page.locator(".gallery .card").nth(i).get_attribute("data-id") for i in (0, 1))
+    gallery.focus()
+    gallery.evaluate(PRESS_WITHOUT_FOCUS, False)
+    browser.see(re.compile(r"1\s*pinned to validation"), ".strip")
+    gallery.focus()
+    gallery.evaluate(PRESS_WITHOUT_FOCUS, True)
+    browser.see(re.compile(r"1\s*excluded"), ".strip")
+    assert decided(pets)["pin"].dropna().to_dict() == {first: "validation"}
+    assert list(decided(pets).index[decided(pets)["excluded"]]) == [second]
+
+
 LOSE = """(gallery, num) => {
   const real = gallery.__view.component;
   let left = num;
