@@ -28,7 +28,8 @@ def method_of(health: dict[str, Any]) -> list[str]:
             "corrected for the finite population."]
     if run:
         lines.append(f"The model is that of run {run} ({health['provenance']['method']}): each sample's probability "
-                     "comes from a network while it did not train on that sample, calibrated on "
+                     "comes from predictions that did not see its label (a linear head, fitted without it on features "
+                     "of a network that did train on it) and from its course through training, calibrated on "
                      f"{health['num_calibrated']:,} verdicts and known labels. It orders the ranked queue and cuts the "
                      "strata. It never sets the noise rate.")
     return lines
@@ -87,6 +88,12 @@ def _of_reviewers(health: dict[str, Any]) -> list[str]:
                      "No sample was reviewed by two people: their agreement was not measured.")
     if not any(person["consistency"] for person in people):
         lines.append("No hidden repeat has been answered yet: nobody's consistency is known.")
-    if not any(person["gold"] for person in people):
+    known = [person["gold"] for person in people if person["gold"]]
+    num, num_right = (sum(one[name] for one in known) for name in ("num", "num_right"))
+    if not num:
         lines.append("No hidden item with a known answer has been answered: nobody's accuracy is known.")
+    elif num_right < num:
+        lines.append(f"Of {num:,} hidden items with a known answer {num - num_right:,} were answered otherwise. If "
+                     f"reviewers err as often on the rest, up to {100 * (1 - num_right / num):.0f} points of the rate "
+                     "are their own errors.")
     return lines
