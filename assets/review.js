@@ -75,7 +75,7 @@ function createView(root) {
     const has = answers(), num = view.data.items.length;
     for (let i = 0; i < num; i += 1) {
       const place = (from + i) % num;
-      if (!(view.data.items[place].key in has)) return place;
+      if (!Object.hasOwn(has, view.data.items[place].key)) return place;
     }
     return num;  // the summary
   };
@@ -105,9 +105,9 @@ function createView(root) {
   };
   const undo = () => {
     const has = answers();
-    const mine = view.kept.given.filter((key) => key in has);
+    const mine = view.kept.given.filter((key) => Object.hasOwn(has, key));
     const key = mine.length ? mine[mine.length - 1] : view.data.last;  // after a reload, what the log knows as the last
-    if (!key || !(key in has)) { late("Nothing to undo in this batch."); return; }
+    if (!key || !Object.hasOwn(has, key)) { late("Nothing to undo in this batch."); return; }
     view.kept.given = view.kept.given.filter((one) => one !== key);
     send({ op: "retract", item: key });
     goTo(view.data.items.findIndex((item) => item.key === key));
@@ -177,9 +177,9 @@ function createView(root) {
     return button;
   };
   const paint = () => {
-    const { items } = view.data, has = answers(), item = current(), num = items.filter((one) => one.key in has).length;
+    const { items } = view.data, has = answers(), item = current(), num = items.filter((one) => Object.hasOwn(has, one.key)).length;
     [...ticks.children].forEach((tick, i) => {
-      tick.classList.toggle("answered", items[i].key in has);
+      tick.classList.toggle("answered", Object.hasOwn(has, items[i].key));
       tick.classList.toggle("current", i === view.at);
     });
     part("count").textContent = `${view.data.heading}: ${num} of ${items.length} answered`;

@@ -169,13 +169,15 @@ def test_dual_labels_calibrate_where_they_are_few_and_verdicts_beat_them(tmp_pat
     assert scores_of(many, [many.run("first")], sample_table(many, many.run("first")), None).num_calibrated == 0
 
 
-def test_the_excluded_are_not_scored_and_relabels_show_as_current(project: Project) -> None:
+def test_the_excluded_are_scored_but_not_in_the_population_and_relabels_show_as_current(project: Project) -> None:
     run = project.run("first")
     ledger = project.ledger()
     ledger.exclude(["train-00003"], who="ada")
     ledger.relabel(["train-00004"], "bird", who="ada")
     found = scores_of(project, [run], sample_table(project, run), run.read_neighbours())
-    assert np.isnan(found.p_wrong[3]) and not found.is_active[3]
+    assert np.isfinite(found.p_wrong[3]) and not found.is_active[3]
+    neither = pd.DataFrame({"sample_id": ["train-00003"], "is_wrong": pd.Series([True], dtype=object)})
+    assert scores_of(project, [run], sample_table(project, run), None, neither).num_calibrated == 1
     assert found.current[4] == 2 and found.given[4] == CLASSES.index("dog") and np.isfinite(found.p_wrong[4])
 
 
@@ -185,6 +187,21 @@ def test_a_run_without_evidence_scores_nobody(project: Project) -> None:
         path.unlink()
     found = scores_of(project, [run], sample_table(project, run), None)
     assert np.isnan(found.p_wrong).all() and (found.suggested == -1).all()
+
+
+def test_out_of_fold_predictions_come_before_a_heads_and_none_at_all_is_a_tenth(project: Project) -> None:
+    run = make_run(project.path, "third", method="kfold")
+    folds = with_probabilities(run, 600, 0, "probabilities")
+    with_probabilities(run, 600, 1, "cross_fitted")
+    table = sample_table(project, run)
+    given, _ = truth_of(project)
+    confidence = gather(table, [run], CLASSES, None).columns["self_confidence"]
+    np.testing.assert_allclose(confidence, folds[np.arange(600), given], atol=1e-4)
+    plain = make_run(project.path, "fourth", method="erm")
+    plain.write_probabilities(np.full((600, 3), np.nan))
+    assert first_level(plain, sample_table(project, plain), given) == pytest.approx(np.log(1 / 9), abs=1e-3)
+    found = scores_of(project, [plain], sample_table(project, plain), None)
+    assert found.p_wrong.mean() == pytest.approx(0.1, abs=1e-3)
 
 
 def test_log_odds_are_finite_at_the_ends() -> None:

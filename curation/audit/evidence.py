@@ -35,9 +35,9 @@ class Evidence:
     """Its probability among all classes but the given one, in [0, 1]."""
     columns: dict[str, np.ndarray]
     """Low bad but for loss and forgetting. self_confidence: probability of the given label by predictions that did not
-    see it (cross-fitted; held out where a run has no others), in [0, 1]; normalised_margin: that less the best other,
-    plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals; dynamics: mean
-    margin over the epochs, later ones counting more, in [-1, 1]; aum, loss, forgetting: of the signals;
+    see it (probabilities_of; the features under a cross-fitted head did), in [0, 1]; normalised_margin: that less the
+    best other, plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals;
+    dynamics: mean margin over the epochs, later ones counting more, in [-1, 1]; aum, loss, forgetting: of the signals;
     neighbour_agreement: share of the neighbours with this label."""
     runs: tuple[str, ...]
     """Names of the runs it comes from."""
@@ -77,9 +77,13 @@ def log_odds(share: np.ndarray) -> np.ndarray:
 
 
 def probabilities_of(run: RunDir) -> np.ndarray | None:
-    """(M, C) float16 in the order of the run's signals: cross-fitted, else held out; None without either."""
-    found = run.open_probabilities("cross_fitted")
-    return found if found is not None else run.open_probabilities()
+    """(M, C) float16 in the order of the run's signals: out of fold by K trainings, where the run has those; by a head
+    that did not see the label (engine.crossfit), else held out by rotation; None without any."""
+    names = [name for name in ("cross_fitted", "probabilities") if run.open_probabilities(name) is not None]
+    if not names:
+        return None
+    is_kfold = "probabilities" in names and run.read_config()["config"].get("method") == "kfold"
+    return run.open_probabilities("probabilities" if is_kfold else names[0])
 
 
 def _predictions(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray

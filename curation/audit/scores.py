@@ -27,6 +27,8 @@ and harms on others, which verdicts tell."""
 SD_LEVEL, SD_EVIDENCE, SD_CLASS = 2.0, 0.5, 0.7
 MAX_DUAL_SHARE = 0.5
 """Where the truth of more samples than this is known there is nothing to audit, and it is left to score the audit."""
+FIRST_SHARE = 0.1
+"""Share of wrong labels guessed where no predictions say anything."""
 MAX_CALIBRATED = 20_000
 MAX_JOINT = 200_000
 """Samples, evenly drawn, that the first guess of the level is made from."""
@@ -48,7 +50,7 @@ class Scores:
     confidence: np.ndarray
     """float32 in [0, 1]: probability of the suggested class given that the label is wrong; NaN unknown."""
     p_wrong: np.ndarray
-    """float32 in [0, 1]: probability that given_label is wrong; NaN where no run has evidence."""
+    """float32 in [0, 1]: probability that given_label is wrong, of the inactive as well; NaN without evidence."""
     is_active: np.ndarray
     """bool: in the population of an audit: has a given label and is not excluded."""
     columns: dict[str, np.ndarray]
@@ -95,9 +97,10 @@ def first_level(run: RunDir, table: pd.DataFrame, given: np.ndarray) -> float:
     known = np.flatnonzero((rows >= 0) & (given >= 0))
     known = known[:: max(1, len(known) // MAX_JOINT)]
     if probs is None or not len(known):
-        return float(log_odds(np.array(0.1)))
+        return float(log_odds(np.array(FIRST_SHARE)))
     joint = confident_joint(given[known], probs[rows[known]])
-    return float(log_odds(np.clip(1 - np.trace(joint), 0.01, 0.99)))
+    share = 1 - float(np.trace(joint)) if joint.sum() > 0 else FIRST_SHARE  # nothing where nobody was held out
+    return float(log_odds(np.clip(share, 0.01, 0.99)))
 
 
 def design(evidence: Evidence, is_active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +118,7 @@ def design(evidence: Evidence, is_active: np.ndarray) -> tuple[np.ndarray, np.nd
         spread = float(usable.std(dtype=np.float64)) if len(usable) else 0.0
         if spread > 1e-6:
             x[:, k] = np.where(np.isfinite(values), (values - usable.mean(dtype=np.float64)) / spread, 0.0)
-    is_scored = is_active & (np.isfinite(raw["own"]) | np.isfinite(raw["dynamics"]))
+    is_scored = (evidence.given >= 0) & (np.isfinite(raw["own"]) | np.isfinite(raw["dynamics"]))
     return x, is_scored
 
 

@@ -58,8 +58,8 @@ def _headline(words: str) -> None:
 
 def _figures(at: Audit, found: Standing | None) -> None:
     verdicts = at.verdicts
-    state_now = at.project.ledger().state()
-    table_counts = (int(state_now["label"].notna().sum()), int(state_now["excluded"].eq(True).sum()))
+    table = at.table
+    is_changed = table["current_label"].ne(table["given_label"]) & ~table["excluded"]
     total, _ = audit_find.record_of(verdicts)
     with st.container(horizontal=True, gap="medium"):
         st.metric("Verdicts", f"{len(verdicts):,}", width="content",
@@ -69,9 +69,10 @@ def _figures(at: Audit, found: Standing | None) -> None:
                   help="Drawn samples judged right or wrong: what the noise rate stands on.")
         st.metric("Found in the ranked queue", f"{total.num_found:,} of {total.num_judged:,}", width="content",
                   help="Wrong labels among those judged in Find. Chosen by suspicion, so no rate of the whole.")
-        st.metric("Labels changed", f"{table_counts[0]:,}", width="content",
-                  help="Relabels in force in the project, from here and from elsewhere.")
-        st.metric("Left out", f"{table_counts[1]:,}", width="content", help="Excluded samples, for whatever reason.")
+        st.metric("Labels changed", f"{is_changed.sum():,}", width="content",
+                  help="Labels in force that are not the given ones, in the project: from here and from elsewhere.")
+        st.metric("Left out", f"{table['excluded'].sum():,}", width="content",
+                  help="Excluded samples, for whatever reason.")
 
 
 # -- what to do

@@ -1,12 +1,8 @@
 """An audit's figures in words. Strings out; those that hold names are escaped by whoever shows them."""
 
+from curation.audit.figures import percent as percent
 from curation.audit.noise_rate import Rate
 from curation.views.audit_data import Standing
-
-
-def percent(share: float) -> str:
-    """'9.1%', '0.42%' below one."""
-    return f"{share:.2%}" if 0 < share < 0.01 else f"{share:.1%}"
 
 
 def rate_sentence(found: Standing) -> str:
