@@ -50,14 +50,12 @@ class Overlap:
 
 
 def model_matrix(given: np.ndarray, p_wrong: np.ndarray, suggested: np.ndarray, confidence: np.ndarray,
-                 num_classes: int, *, is_active: np.ndarray | None = None,
-                 probabilities: np.ndarray | None = None) -> ModelMatrix:
+                 num_classes: int, *, is_active: np.ndarray | None = None) -> ModelMatrix:
     """Count what the model expects: a million samples of 14 classes in about 0.1 s.
 
     given, suggested: (N,) codes; p_wrong: (N,) in [0, 1], NaN where unknown; confidence: (N,) in [0, 1], probability of
-    the suggested class given that the label is wrong; is_active: (N,) bool, all by default. With probabilities (N, C),
-    NaN where there are none, an error is spread over the other classes in their proportion; without, what confidence
-    leaves over goes to `elsewhere`.
+    the suggested class given that the label is wrong, what it leaves over going to `elsewhere`; is_active: (N,) bool,
+    all by default.
     """
     given, suggested = np.asarray(given, dtype=np.int64), np.asarray(suggested, dtype=np.int64)
     p = np.asarray(p_wrong, dtype=np.float64)
@@ -70,12 +68,8 @@ def model_matrix(given: np.ndarray, p_wrong: np.ndarray, suggested: np.ndarray, 
     suspected = _cells(given, np.where(is_suspect, suggested, given), None, num_classes)
     suspected -= np.diag(np.bincount(given[(p >= SUSPECT) & ~has_name], minlength=num_classes))
     expected = np.diag(np.bincount(given, weights=1 - p, minlength=num_classes)).astype(np.float64)
-    if probabilities is None:
-        named = np.where(has_name, p * np.nan_to_num(np.asarray(confidence, dtype=np.float64)[rows]), 0.0)
-        expected += _cells(given, np.where(has_name, suggested, 0), named, num_classes)
-    else:
-        spread, named = _spread(given, p, np.asarray(probabilities)[rows], num_classes)
-        expected += spread
+    named = np.where(has_name, p * np.nan_to_num(np.asarray(confidence, dtype=np.float64)[rows]), 0.0)
+    expected += _cells(given, np.where(has_name, suggested, 0), named, num_classes)
     elsewhere = np.bincount(given, weights=p - named, minlength=num_classes)
     return ModelMatrix(expected=expected, elsewhere=elsewhere, suspected=suspected, num_unscored=num_unscored)
 
@@ -146,12 +140,3 @@ def _cells(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray | None, nu
     """(C, C) counts, or sums of weights."""
     counts = np.bincount(rows * num_classes + columns, weights=weights, minlength=num_classes * num_classes)
     return counts.reshape(num_classes, num_classes)
-
-
-def _spread(given: np.ndarray, p: np.ndarray, probs: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """(C, C) expected errors, each spread over the other classes by probability, and (N,) how much of p was spread."""
-    columns = [np.nan_to_num(probs[:, code].astype(np.float64)) * (given != code) for code in range(num_classes)]
-    total = np.sum(columns, axis=0)
-    scale = np.divide(p, total, out=np.zeros_like(p), where=total > 0)
-    spread = [np.bincount(given, weights=scale * column, minlength=num_classes) for column in columns]
-    return np.stack(spread, axis=1), np.where(total > 0, p, 0.0)
