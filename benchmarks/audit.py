@@ -163,8 +163,8 @@ def reviewed(bench: Bench, runs: list[RunDir], num: int) -> tuple[np.ndarray, li
                                  "is_wrong": bench.is_wrong[order].astype(object)})
         p_wrong = scores_of(bench.project, runs, table, neighbours, verdicts).p_wrong
         batch = np.argsort(-np.where(is_open, np.nan_to_num(p_wrong, nan=-1), -2), kind="stable")[:BATCH]
-        expected, low, high = expected_yield(p_wrong[batch])
-        promises.append({"expected": expected, "low": low, "high": high, "found": int(bench.is_wrong[batch].sum())})
+        promised = expected_yield(p_wrong[batch])
+        promises.append({"low": promised.low, "high": promised.high, "found": int(bench.is_wrong[batch].sum())})
         is_open[batch] = False
         order += batch.tolist()
     return np.array(order), promises
