@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.audit import resolve
-from curation.audit.resolve import VIEW, apply_verdicts, consensus
+from curation.audit.resolve import VIEW, apply_verdicts, consensus, of_today
 from curation.audit.verdicts import WRONG, Verdict, VerdictLog
 from curation.batch import LedgerError
 from curation.project import Project
@@ -86,6 +86,22 @@ def test_consensus_of_many_is_what_counting_by_hand_gives() -> None:
 
 def test_no_verdicts_add_up_to_nothing() -> None:
     assert consensus(frame()).empty
+
+
+# -- today's labels
+
+
+@pytest.mark.parametrize("dtype", [object, "str"])
+def test_a_verdict_on_a_label_that_the_data_has_corrected_since_is_left_out(dtype) -> None:
+    verdicts = frame(("s1", "ada", "suggested", "dog"), ("s2", "ada", "given", "cat"), ("gone", "ada", "given", "cat"),
+                     ("s1", "bob", "given", "dog"), ("s3", "ada", "given", "cat"))
+    verdicts["given_label"] = pd.Series(["cat", "cat", "cat", "dog", "cat"], dtype=object)
+    rows = pd.DataFrame({"sample_id": ["s3", "s2", "s1", "s0"], "given_label": [None, "cat", "dog", "cat"]},
+                        dtype=dtype)
+    found = of_today(verdicts, rows)
+    assert list(zip(found["sample_id"], found["who"], strict=True)) == [("s2", "ada"), ("s1", "bob")]
+    assert list(found.index) == [0, 1] and list(found.columns) == list(verdicts.columns)
+    assert of_today(verdicts.iloc[:0], rows).empty and of_today(verdicts, rows.iloc[:0]).empty
 
 
 # -- apply
