@@ -92,6 +92,7 @@ function createView(root) {
 
   const goTo = (place) => {
     view.at = view.kept.at = Math.max(0, Math.min(place, view.data.items.length));
+    root.classList.remove("zoomed");
     startClock();
     paint();
   };
@@ -263,9 +264,9 @@ function createView(root) {
     if (!view.data || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const target = event.composedPath()[0], isInside = root.contains(target);
     if (["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName) || target.isContentEditable) return;
-    if (!isInside && (target !== document.body || document.querySelector('[role="dialog"]'))) return;
-    const known = keys[event.key];
-    if (!known || (event.key === "Enter" && target.tagName === "BUTTON")) return;
+    if (!isInside && document.querySelector('[role="dialog"], [role="listbox"], [role="menu"]')) return;
+    const known = keys[event.key], isAnswer = event.key.length === 1;
+    if (!known || (!isAnswer && !isInside && target !== document.body) || (event.key === "Enter" && target.tagName === "BUTTON")) return;
     if (!overlay.hidden && !["Escape", "?"].includes(event.key)) return;
     event.preventDefault();
     event.stopPropagation();  // Streamlit has its own meaning for some letters

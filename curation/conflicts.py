@@ -13,6 +13,9 @@ from curation.replay import COLUMN_OF, EXCLUSIONS
 
 SETTLING_VIEW = "decide: conflicts"
 """The view of a decision that settles; what follows it is judged anew."""
+AUDIT_VIEW = "audit"
+"""The view of decisions that follow from an audit's verdicts. They are nobody's stand: where reviewers disagree the
+audit itself has them settle it, by verdicts."""
 PIN_OR_EXCLUDE = "pin or exclude"
 KINDS = (*COLUMN_OF, PIN_OR_EXCLUDE)
 CONFLICT_COLUMNS = ("sample_id", "kind", "first_who", "first_value", "first_at", "first_batch", "second_who",

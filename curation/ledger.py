@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from curation import ledger_tables as tables
 from curation.batch import LedgerError as LedgerError
 from curation.batch import batch_row
-from curation.conflicts import conflicts
+from curation.conflicts import AUDIT_VIEW, conflicts
 from curation.replay import (
     COLUMN_OF,
     EXCLUSIONS,
@@ -151,7 +151,8 @@ class Ledger:
         and kind, of one sample or of all."""
         with self._transaction() as connection:
             rows = tables.batches_of(connection)
-            rows = rows[rows["batch_id"].isin(timeline(rows).active)].reset_index(drop=True)
+            is_stand = rows["batch_id"].isin(timeline(rows).active) & rows["view"].ne(AUDIT_VIEW)
+            rows = rows[is_stand].reset_index(drop=True)
             if rows["who"].nunique() < 2:  # nobody to disagree with: spare reading the entries
                 rows = rows.iloc[:0]
             batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist(), sample_id)

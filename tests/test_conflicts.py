@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.conflicts import CONFLICT_COLUMNS, PIN_OR_EXCLUDE, SETTLING_VIEW
+from curation.conflicts import AUDIT_VIEW, CONFLICT_COLUMNS, PIN_OR_EXCLUDE, SETTLING_VIEW
 from curation.ledger import Ledger
 from curation.project import Project
 from tests.fakes import make_project
@@ -41,6 +41,15 @@ def test_another_label_another_pin_and_a_pin_against_an_exclusion_are_conflicts(
     assert told(ledger, IDS[2]) == {row for row in told(ledger) if row[0] == IDS[2]}
     assert ledger.conflicts()["second_batch"].is_monotonic_decreasing, "the newest first"
     assert told(ledger, IDS[50]) == set()
+
+
+def test_what_an_audit_decided_is_nobodys_stand(ledger: Ledger) -> None:
+    ledger.relabel(IDS[:1], "cat", "ada")
+    ledger.relabel(IDS[:2], None, "bob", view=AUDIT_VIEW)
+    ledger.relabel(IDS[1:2], "dog", "cid", view=AUDIT_VIEW)
+    assert told(ledger) == set()
+    ledger.relabel(IDS[:1], "dog", "cid")
+    assert told(ledger) == {(IDS[0], "relabel", "ada", "cat", "cid", "dog", "dog")}
 
 
 def test_a_person_may_change_their_mind_and_two_may_agree(ledger: Ledger) -> None:

@@ -2,6 +2,8 @@
 
 import time
 
+import pandas as pd
+
 from curation.audit.scores import Scores
 from curation.audit.strata import Plan, make_plan
 from curation.compare import same_but_seed
@@ -11,11 +13,17 @@ from engine.rundir import RunDir
 
 
 def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
-    """A plan by these scores, stamped with what it stands on."""
+    """A plan by these scores, stamped with what it stands on.
+
+    Its population has a given label and is not excluded, but for what an audit itself left out because no class fits:
+    to leave its wrong labels out of what is measured would make the rate look better than it is.
+    """
+    judged = project.verdicts().in_force()
+    neither = pd.Series(scores.sample_id).isin(judged.loc[judged["verdict"] == "neither", "sample_id"]).to_numpy()
     run = project.run(scores.runs[0])
     digests = {"manifest": file_digest(project.path / MANIFEST_NAME), "run": file_digest(run.path / "config.json")}
     return make_plan(audit=audit, run=run.name, sample_id=scores.sample_id, given=scores.given, p_wrong=scores.p_wrong,
-                     is_active=scores.is_active, classes=scores.classes, seed=seed, created=time.time(),
+                     is_active=scores.is_active | (neither & (scores.given >= 0)), classes=scores.classes, seed=seed, created=time.time(),
                      digests=digests)
 
 

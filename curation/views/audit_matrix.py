@@ -174,7 +174,8 @@ def _cell(at: Audit, found: Scores) -> None:
     rows = audit_data.rows_of_cell(found, classes.index(given), classes.index(true), SUSPECT)
     num_any = len(audit_data.rows_of_cell(found, classes.index(given), classes.index(true), 0.0))
     st.markdown(f"**{len(rows):,} suspected**: more probably wrong than right, and {state.plain(true)} is the "
-                f"likeliest other class. {num_any:,} samples given {state.plain(given)} have it as that.")
+                f"likeliest other class. It is that of {num_any:,} samples given {state.plain(given)}, most of them "
+                "probably right.")
     rows = rows if len(rows) else audit_data.rows_of_cell(found, classes.index(given), classes.index(true), 0.0)
     with st.container(horizontal=True, gap="small"):
         if st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",

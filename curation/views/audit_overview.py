@@ -106,7 +106,7 @@ def _next(at: Audit, found: Standing | None) -> None:
 
 
 def _step(words: str, section: str, why: str, is_main: bool = False) -> None:
-    left, right = st.columns([4, 6], vertical_alignment="center", gap="small")
+    left, right = st.columns([5, 6], vertical_alignment="center", gap="small")
     left.button(words, key=f"audit.next.{section}.{is_main}", on_click=audit.go, args=(section,), width="stretch",
                 icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
     right.caption(why)
@@ -126,7 +126,8 @@ def _classes(at: Audit, found: Standing | None) -> None:
     if shown:
         st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.overall.share or 0.0), key="audit.classes", theme=None,
                         config={"displayModeBar": False})
-    st.caption("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
+    st.caption(("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
+                if shown else "")
                + (f" {num_thin} class{'es' * (num_thin != 1)} with fewer than {MIN_CLASS} reviews not shown."
                   if num_thin else ""))
     with st.expander("As a table"):

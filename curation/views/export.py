@@ -20,8 +20,8 @@ from engine.rundir import RunDir, check_name
 PREVIEW_ROWS = 10
 MAX_DOWNLOAD_BYTES = 20_000_000
 _LAST_KEY = "export.last"
-_FIRST_COLUMNS = ("sample_id", "current_label", "given_label", "pin", "margin", "p_train", "label_quality", "weight",
-                  "why")
+_FIRST_COLUMNS = ("sample_id", "given_label", "current_label", "corrected_label", "pin", "margin", "p_train",
+                  "label_quality", "weight", "why")
 _CORRECTED = {"table": " Every label that a person changed, with who, when and why.",
               "clothing1m": " Every label that a person confirmed or changed, and every sample left out."}
 """What the rows of a preview are, by format."""
@@ -112,7 +112,7 @@ def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: 
         name = st.text_input("Folder", suggested, key=f"export.name.{suggested}", max_chars=64, width=360,
                              help="A new folder in the project's exports: letters, digits, '-', '_' and '.'.")
         is_pressed = st.button("Export", type="primary", icon=":material/ios_share:", key="export.write")
-    st.caption(f"Goes to `{project.path / 'exports'}`. Nothing of the project is changed; images are copied.")
+    st.caption(f"Goes to `{project.path / 'exports'}`. Nothing of the project is changed.")
     if not is_pressed:
         return
     target = project.path / "exports" / check_name((name or "").strip())

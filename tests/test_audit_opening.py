@@ -1,0 +1,35 @@
+"""What an audit begins with: the population of its estimate, and which runs judge."""
+
+from pathlib import Path
+
+import numpy as np
+
+from curation.audit.opening import plan_of, runs_of
+from curation.audit.resolve import apply_verdicts
+from curation.audit.scores import scores_of
+from curation.audit.verdicts import Verdict
+from curation.project import Project
+from curation.selection import sample_table
+from tests.fakes import make_project, make_run
+
+
+def test_what_an_audit_left_out_stays_in_the_population_and_what_people_left_out_does_not(tmp_path: Path) -> None:
+    project = Project.open(make_project(tmp_path / "p", num_train=60, size=2))
+    run, log = make_run(project.path, "first"), project.verdicts()
+    given = sample_table(project, None).set_index("sample_id")["given_label"]
+    log.add([Verdict(audit="a", queue="find", sample_id=f"train-{i:05d}", verdict="neither", who="ada",
+                     given_label=given[f"train-{i:05d}"]) for i in (3, 7)])
+    apply_verdicts(project, ["train-00003", "train-00007"], log.in_force(), "ada")
+    project.ledger().exclude(["train-00009"], who="bob")
+    table = sample_table(project, run)
+    assert list(table["sample_id"][table["excluded"]]) == ["train-00003", "train-00007", "train-00009"]
+    plan = plan_of(project, scores_of(project, [run], table, None), "a", seed=0)
+    assert set(table["sample_id"]) - set(plan.population["sample_id"]) == {"train-00009"}
+    assert np.isfinite(plan.population.set_index("sample_id").loc["train-00003", "p_wrong"])
+
+
+def test_runs_of_other_seeds_judge_together(tmp_path: Path) -> None:
+    path = make_project(tmp_path / "p", num_train=20, size=2)
+    for name, seed, epochs in (("one", 0, 4), ("two", 1, 4), ("long", 2, 5)):
+        make_run(path, name, seed=seed, epochs=epochs)
+    assert [run.name for run in runs_of(Project.open(path), "one")] == ["one", "two"]
