@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from curation.audit import resolve
-from curation.audit.resolve import VIEW, apply_verdicts, consensus, of_today
+from curation.audit.resolve import VIEW, apply_verdicts, catch_up, consensus, of_today
 from curation.audit.verdicts import WRONG, Verdict, VerdictLog
 from curation.batch import LedgerError
 from curation.project import Project
-from tests.fakes import make_project
+from engine.manifest import read_info, read_manifest
+from tests.fakes import make_project, write_manifest
 
 A, B, C = "train-00000", "train-00003", "train-00006"  # given cat, cat, cat
 
@@ -82,6 +83,20 @@ def test_consensus_of_many_is_what_counting_by_hand_gives() -> None:
         assert row["label"] == (outcome[1] if row["state"] == "agreed" else None)
         states[row["state"]] += 1
     assert min(states[state] for state in resolve.STATES) >= 1, states
+
+
+@pytest.mark.parametrize(("votes", "second"), [
+    ([("ada", "other", "dog"), ("bob", "unsure", None)], 0),
+    ([("ada", "other", "dog"), ("bob", "other", "dog"), ("eve", "unsure", None)], 1),
+    ([("ada", "other", "dog"), ("bob", "other", "dog"), ("eve", "given", "cat")], 1),
+    ([("ada", "neither", None), ("bob", "neither", None), ("eve", "given", "cat"), ("kim", "neither", None)], 3),
+    ([("ada", "other", "dog"), ("bob", "given", "cat"), ("eve", "unsure", None)], 1),
+    ([("ada", "unsure", None), ("bob", "unsure", None)], 1),
+    ([("ada", "other", "dog"), ("bob", "other", "dog"), ("ada", "unsure", None)], 1),
+])
+def test_what_holds_is_as_old_as_the_newest_verdict_that_says_so(votes, second: int) -> None:
+    assert consensus(frame(*[("s", *vote) for vote in votes]))["at"].tolist() == [
+        f"2026-01-01T00:00:{second:02d}.000+00:00"]
 
 
 def test_no_verdicts_add_up_to_nothing() -> None:
@@ -295,7 +310,7 @@ def test_an_exclusion_by_a_person_is_never_lifted(project, log) -> None:
 
 def test_many_samples_go_the_way_of_one(project, log, monkeypatch) -> None:
     """Above MAX_NAMED samples the entries are read in one go."""
-    ids = [f"train-{i:05d}" for i in range(0, 30, 3)]
+    ids = [f"train-{i:05d}" for i in range(0, 27, 3)]
     for sample_id in ids:
         say(log, sample_id, "suggested")
     project.ledger().relabel([ids[0]], "bird", "bob")
@@ -305,11 +320,83 @@ def test_many_samples_go_the_way_of_one(project, log, monkeypatch) -> None:
     assert state(project) == {ids[0]: ("bird", False), **{sample_id: ("dog", False) for sample_id in ids[1:]}}
 
 
-def test_an_unknown_sample_or_nobody_is_refused_in_one_line(project, log) -> None:
-    log.add([Verdict(audit="a", queue="find", sample_id="gone", verdict="suggested", given_label="cat",
-                     suggested_label="dog", who="ada")])
-    with pytest.raises(LedgerError, match="1 of 1 are none, first 'gone'"):
-        bring(project, "gone")
+def test_nobody_is_refused_in_one_line(project, log) -> None:
     say(log, A, "suggested")
     with pytest.raises(LedgerError, match="must say who"):
         bring(project, A, who="")
+
+
+@pytest.mark.parametrize("name", ["unsure", "given"])
+def test_who_cannot_tell_or_stands_alone_carries_no_old_verdict_over_a_newer_decision(project, log, name) -> None:
+    say(log, A, "suggested")
+    say(log, A, "suggested", who="bob")
+    bring(project, A)
+    project.ledger().relabel([A], "bird", "boss")
+    say(log, A, name, who="eve")
+    assert bring(project, A).kept == (A,) and state(project) == {A: ("bird", False)}
+
+
+# -- data imported anew
+
+
+def import_anew(project: Project, changes: dict[str, str | None], classes: tuple[str, ...] = ("cat", "dog", "bird")
+                ) -> Project:
+    """The project with other given labels; None: the sample is gone."""
+    rows = read_manifest(project.path)
+    rows["given_label"] = rows["sample_id"].map(changes).where(rows["sample_id"].isin(changes), rows["given_label"])
+    rows = rows[~rows["sample_id"].isin([name for name, label in changes.items() if label is None])]
+    info = read_info(project.path)
+    write_manifest(project.path, rows.reset_index(drop=True), classes, root=info.root)
+    return Project.open(project.path)
+
+
+def test_a_verdict_on_a_corrected_label_changes_nothing_of_the_new_one(project, log) -> None:
+    say(log, A, "suggested")
+    say(log, B, "suggested")
+    renewed = import_anew(project, {A: "bird"})
+    bring(renewed, A, B)
+    assert state(renewed) == {B: ("dog", False)}
+
+
+def test_a_sample_that_is_gone_is_left_alone_with_what_was_decided_of_it(project, log) -> None:
+    number = say(log, A, "suggested")
+    bring(project, A)
+    renewed = import_anew(project, {A: None})
+    log.retract(number, "ada")
+    assert bring(renewed, A, "never-there").batches == () and catch_up(renewed).batches == ()
+
+
+def test_a_class_that_the_data_has_no_more_is_no_label_that_could_be_given(project, log) -> None:
+    say(log, A, "other", label="bird")
+    birds = {f"train-{i:05d}": "cat" for i in range(40) if i % 3 == 2 or i % 10 == 0}
+    renewed = import_anew(project, {**birds, A: "cat"}, ("cat", "dog"))
+    assert bring(renewed, A).batches == () and state(renewed) == {}
+
+
+# -- catching up
+
+
+def test_what_a_killed_program_left_undone_is_done_in_the_reviewers_name_and_once(project, log) -> None:
+    say(log, A, "suggested")
+    say(log, B, "suggested", who="bob")
+    first = say(log, C, "neither")
+    bring(project, C)
+    log.retract(first, "kim")
+    done = catch_up(project)
+    assert state(project) == {A: ("dog", False), B: ("dog", False)}
+    assert (done.num_relabelled, done.num_taken_back) == (2, 1)
+    rows = project.ledger().batches().head(3)
+    assert set(zip(rows["kind"], rows["who"], strict=True)) == {("relabel", "ada"), ("relabel", "bob"),
+                                                               ("exclude", "kim")}
+    assert catch_up(project).batches == ()
+
+
+def test_catching_up_leaves_what_people_decided_later_and_labels_that_were_corrected_since(project, log) -> None:
+    for sample_id in (A, B, C):
+        say(log, sample_id, "suggested")
+    bring(project, B, C)
+    project.ledger().relabel([A], "bird", "boss")
+    project.ledger().relabel([C], None, "boss")
+    renewed = import_anew(project, {B: "dog"})
+    assert catch_up(renewed).batches == ()
+    assert state(renewed) == {A: ("bird", False), B: ("dog", False)}

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from curation.audit.agreement import agreement_part
+from curation.audit.resolve import consensus
 from curation.audit.scores import Scores
 from curation.audit.serving import (
     FIRST_CHECK,
@@ -16,6 +17,7 @@ from curation.audit.serving import (
     Batch,
     ServingError,
     adjudication_rows,
+    disputes,
     estimate_batch,
     expected_yield,
     find_batch,
@@ -45,7 +47,8 @@ def log(*rows: tuple, **columns) -> pd.DataFrame:
     table["is_wrong"] = pd.Series([WRONG[v] for v in table["verdict"]], dtype=object)
     table["verdict_id"] = np.arange(1, len(table) + 1)
     table["at"] = [f"2026-01-01T00:{i // 60:02d}:{i % 60:02d}.000+00:00" for i in range(len(table))]
-    for name, value in {"queue": "find", "purpose": "main", "p_wrong": 0.5, "batch": 1, **columns}.items():
+    for name, value in {"queue": "find", "purpose": "main", "p_wrong": 0.5, "batch": 1, "audit": "a",
+                        "suggested_label": None, **columns}.items():
         table[name] = value
     return table.astype({"batch": "Int64"})
 
@@ -239,6 +242,27 @@ def test_a_third_is_asked_about_disputes_oldest_first_and_never_one_of_the_two()
     settled = pd.concat([verdicts, log(("s1", "zoe"), queue="adjudicate")])
     assert adjudication_rows(settled, "max") == ["s2"]
     assert adjudication_rows(NONE, "ada") == []
+
+
+def test_a_dispute_within_the_random_queue_is_open_though_the_ranked_one_outvotes_it() -> None:
+    """bob saw the model's opinion, so the estimate does not hear him: for it ann stands against cid."""
+    found, drawn = log(("s1", "bob", "suggested")), log(("s1", "ann", "given"), queue="estimate")
+    settled = pd.concat([found, drawn, log(("s1", "cid", "suggested"), queue="adjudicate")], ignore_index=True)
+    assert consensus(settled)["state"].tolist() == ["agreed"]
+    assert adjudication_rows(settled, "eve") == ["s1"] and adjudication_rows(settled, "bob") == []
+    again = pd.concat([settled, log(("s1", "eve", "given"), queue="adjudicate")], ignore_index=True)
+    assert adjudication_rows(again, "max") == ["s1"], "now all of them together are two against two"
+    assert disputes(pd.concat([again, log(("s1", "max", "given"), queue="adjudicate")])) == []
+
+
+def test_a_dispute_between_two_audits_is_one_and_another_audits_random_queue_is_its_own_affair() -> None:
+    first, second = log(("s1", "ann", "suggested")), log(("s1", "ben"), audit="b")
+    both = pd.concat([first, second], ignore_index=True)
+    assert adjudication_rows(first, "eve") == [] and adjudication_rows(both, "eve", "a") == ["s1"]
+    assert adjudication_rows(both, "eve", "b") == ["s1"] and adjudication_rows(both, "ann", "b") == []
+    random = pd.concat([log(("s1", "ann", "suggested"), queue="estimate"), log(("s1", "bob"), queue="adjudicate"),
+                        log(("s1", "cid"), audit="b")], ignore_index=True)
+    assert disputes(random, "a") == ["s1"] and disputes(random, "b") == []
 
 
 # -- promises

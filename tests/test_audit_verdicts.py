@@ -111,6 +111,23 @@ def test_audits_are_kept_apart_and_in_order(log: VerdictLog) -> None:
     assert log.in_force("c").empty and len(log.in_force()) == 3
 
 
+def test_the_rows_on_one_sample_are_those_of_all_with_their_retractions(log: VerdictLog) -> None:
+    log.add([verdict(), verdict(sample_id="train-00001"), verdict(who="bob", audit="b"), verdict(verdict="neither")])
+    log.retract(1, "ada")
+    every = log.rows()
+    pd.testing.assert_frame_equal(log.rows(sample_id="train-00000"),
+                                  every[every["sample_id"] == "train-00000"].reset_index(drop=True))
+    assert list(log.in_force(sample_id="train-00000")["verdict_id"]) == [3, 4]
+    assert list(log.in_force("a", "train-00000")["verdict_id"]) == [4]
+    assert log.in_force(sample_id="train-00002").empty
+
+
+def test_a_key_names_its_row_also_when_that_is_taken_back(log: VerdictLog) -> None:
+    log.add([verdict(key="x")])
+    log.retract(1, "ada", key="y")
+    assert (log.id_of("x"), log.id_of("y"), log.id_of("z")) == (1, 2, None)
+
+
 def test_adding_none_is_no_error(log: VerdictLog) -> None:
     assert log.add([]) == [] and log.revision == 0
 

@@ -1,9 +1,11 @@
 """An answer of a reviewer becomes a verdict in the log and, where that settles it, a decision in the ledger.
 
-One way for app and command line. Chooses no sample (curation.audit.batches) and weighs no verdicts (resolve).
+One way for app and command line. Chooses no sample (curation.audit.batches) and weighs no verdicts (resolve). All of it
+may be done again: what a program that was killed left undone is done then, and what is done already is not done twice.
 """
 
 from curation.audit.batches import Question, Served
+from curation.audit.given import given_rows
 from curation.audit.resolve import apply_verdicts
 from curation.audit.verdicts import Verdict, VerdictError
 from curation.project import Project
@@ -13,52 +15,76 @@ def answer(project: Project, served: Served, sample_id: str, verdict: str, *, la
            seconds: float | None = None, key: str | None = None) -> int:
     """Log the reviewer's verdict on a sample of their batch, in place of an earlier one; its id.
 
-    label: the class chosen, with "other"; key: a UUID of this answer, which counts once however often it comes. Raises
-    VerdictError, or LedgerError where the ledger cannot take what follows from it.
+    label: the class chosen, with "other"; key: a UUID of this answer, which counts once however often it comes, also
+    when it has been taken back since. Raises VerdictError for what cannot be logged: then nothing is.
     """
-    question = _question(served, sample_id)
+    question = _question(project, served, sample_id)
     log = project.verdicts()
     (new_id,) = log.add([Verdict(
         audit=served.audit, queue=served.queue, sample_id=sample_id, verdict=verdict, given_label=question.given_label,
         who=served.reviewer, label=label, suggested_label=question.suggested_label,
         previous_label=_current(project, question), purpose=question.purpose, seconds=seconds, run=served.run,
         model=served.model, p_wrong=question.p_wrong, batch=served.number, key=key)])
-    _retract_others(project, served, sample_id, keep=new_id)
+    for verdict_id in _own(project, served, sample_id):
+        if verdict_id < new_id:
+            log.retract(verdict_id, served.reviewer)
     _apply(project, served, sample_id)
     return new_id
 
 
-def take_back(project: Project, served: Served, sample_id: str) -> bool:
-    """Retract the reviewer's answer on a sample of their batch; False where there is none in force."""
-    _question(served, sample_id)
-    is_taken = _retract_others(project, served, sample_id, keep=None)
+def take_back(project: Project, served: Served, sample_id: str, key: str | None = None) -> bool:
+    """Retract the reviewer's answer on a sample of their batch; False where there is none in force.
+
+    key: a UUID of this act, which counts once: sent again it leaves an answer alone that was given after it.
+    """
+    if not any(question.sample_id == sample_id for question in served.questions):
+        raise _no_question(sample_id)
+    log = project.verdicts()
+    is_done = key is not None and log.id_of(key) is not None
+    own = [] if is_done else _own(project, served, sample_id)
+    for verdict_id in own:  # the key goes with the last: killed before it, the act is not done yet
+        log.retract(verdict_id, served.reviewer, key=key if verdict_id == own[-1] else None)
     _apply(project, served, sample_id)
-    return is_taken
+    return bool(own)
 
 
-def _question(served: Served, sample_id: str) -> Question:
+def _question(project: Project, served: Served, sample_id: str) -> Question:
+    """What was asked, if the label that it was about is still the given one."""
     found = next((q for q in served.questions if q.sample_id == sample_id), None)
     if found is None:
-        raise VerdictError(f"an answer must be about a sample of the batch in hand; got {sample_id!r}; load the page "
-                           "again")
+        raise _no_question(sample_id)
+    rows = given_rows(project, [sample_id])
+    if rows.empty or rows["given_label"].iloc[0] != found.given_label:
+        now = "is no training sample any longer" if rows.empty else f"is given {rows['given_label'].iloc[0]!r} now"
+        raise VerdictError(f"an answer must be about data as it is; {sample_id!r}, shown as given "
+                           f"{found.given_label!r}, {now}: it was imported anew; load the page again")
     return found
 
 
-def _retract_others(project: Project, served: Served, sample_id: str, keep: int | None) -> bool:
-    """Take back this reviewer's other answers to the same question."""
-    log = project.verdicts()
-    rows = log.in_force(served.audit)
-    is_same = rows["sample_id"].eq(sample_id) & rows["who"].eq(served.reviewer) & rows["queue"].eq(served.queue)
-    is_same &= rows["batch"].eq(served.number).fillna(False).astype(bool)
-    if keep is not None:
-        is_same &= rows["verdict_id"] < keep
-    for verdict_id in rows.loc[is_same, "verdict_id"].tolist():
-        log.retract(verdict_id, served.reviewer)
-    return bool(is_same.any())
+def _no_question(sample_id: str) -> VerdictError:
+    return VerdictError(f"an answer must be about a sample of the batch in hand; got {sample_id!r}; load the page "
+                        "again")
+
+
+def _own(project: Project, served: Served, sample_id: str) -> list[int]:
+    """Ids of this reviewer's answers in force to this question, oldest first."""
+    rows = project.verdicts().in_force(served.audit, sample_id)
+    is_own = rows["who"].eq(served.reviewer) & rows["queue"].eq(served.queue)
+    is_own &= rows["batch"].eq(served.number).fillna(False).astype(bool)
+    return [int(verdict_id) for verdict_id in rows.loc[is_own, "verdict_id"]]
 
 
 def _apply(project: Project, served: Served, sample_id: str) -> None:
-    apply_verdicts(project, [sample_id], project.verdicts().in_force(), served.reviewer)
+    """Bring the ledger in line with this sample's verdicts, again where another reviewer's came meanwhile.
+
+    Whoever wrote last looks last: so that nobody's view of the verdicts that has passed is what stays.
+    """
+    log = project.verdicts()
+    seen, num = -1, len(log.rows(sample_id=sample_id))
+    while seen != num:
+        seen = num
+        apply_verdicts(project, [sample_id], log.in_force(sample_id=sample_id), served.reviewer)
+        num = len(log.rows(sample_id=sample_id))
 
 
 def _current(project: Project, question: Question) -> str:

@@ -5,7 +5,7 @@ back when its verdicts no longer carry it. The audit yields to people: what some
 stays. Estimates no rate (curation.audit.noise_rate) and asks nobody (curation.audit.serving).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from curation import ledger_tables as tables
+from curation.audit.given import given_rows
 from curation.ledger import Ledger
 from curation.project import Project
 from curation.replay import EXCLUSIONS, timeline
@@ -41,7 +42,7 @@ class Applied:
     num_taken_back: int
     """Relabels and exclusions set back. A sample may count in two of the three."""
     kept: tuple[str, ...]
-    """Samples whose consensus says otherwise but on which a person decided after the verdict; sorted."""
+    """Samples whose consensus says otherwise but on which a person decided after the verdicts; sorted."""
     batches: tuple[int, ...]
     """The ledger's batches that were made."""
 
@@ -66,7 +67,8 @@ def consensus(verdicts: pd.DataFrame) -> pd.DataFrame:
     last counts. Unsure ones abstain. state: "agreed" where more than half of the others mean the same class (or, for
     neither, no class), "disputed" where no outcome has that, "unsure" where nobody said anything else. is_wrong (True,
     False, None) by the same majority of its own: it may be known while the class is disputed. label: the class meant
-    where state is agreed; None for neither, too. num_reviewers: all, unsure ones too; at: time of the newest verdict.
+    where state is agreed; None for neither, too. num_reviewers: all, unsure ones too. at: time of the newest verdict
+    that says what is agreed; where nothing is, of the newest that is not unsure, if there is any.
     """
     last = verdicts.drop_duplicates(["sample_id", "who"], keep="last")
     codes, ids = pd.factorize(last["sample_id"])
@@ -78,8 +80,10 @@ def consensus(verdicts: pd.DataFrame) -> pd.DataFrame:
     is_wrong = _majority(codes[is_sure], last["is_wrong"].to_numpy(dtype=object)[is_sure], num_sure)
     is_agreed = np.array([name is not None for name in label], dtype=bool)
     state = np.where(num_sure == 0, "unsure", np.where(is_agreed, "agreed", "disputed")).astype(object)
+    is_heard = np.where(is_agreed[codes], is_sure & (outcome == label[codes]), is_sure | (num_sure == 0)[codes])
+    heard = last[is_heard.astype(bool)].drop_duplicates("sample_id", keep="last").set_index("sample_id")
+    at = heard["at"].reindex(ids).to_numpy(dtype=object)
     label[label == _NO_CLASS] = None
-    at = last.drop_duplicates("sample_id", keep="last").set_index("sample_id")["at"].reindex(ids).to_numpy(dtype=object)
     columns = {"is_wrong": is_wrong, "label": label, "num_reviewers": num, "state": state, "at": at}
     return pd.DataFrame({name: pd.Series(cells, index=pd.Index(ids, name="sample_id", dtype=object),
                                          dtype="int64" if name == "num_reviewers" else object)
@@ -120,18 +124,40 @@ def apply_verdicts(project: Project, sample_ids: Collection[str], verdicts: pd.D
     """Bring relabels and exclusions of these samples in line with the consensus; one batch a target, only differences.
 
     verdicts: in force, of every audit (VerdictLog.in_force()): a sample without any is one whose verdict was taken
-    back. Agreed that another class is right: relabelled. Agreed that none fits: excluded. Agreed that the given one is
-    right: an earlier relabel goes back. Disputed, unsure or taken back: the audit's own decision goes back to what
-    stood without it. Never touched: what a person decided outside the audit after the newest verdict; nor is a decision
-    of the audit repeated that somebody undid after it. Run again it does nothing. Raises LedgerError for a bad `who`,
-    or for an id that is no training sample (any longer).
+    back. Those on a label that the data has corrected since count as none. Agreed that another class is right:
+    relabelled. Agreed that none fits: excluded. Agreed that the given one is right: an earlier relabel goes back.
+    Disputed, unsure or taken back: the audit's own decision goes back to what stood without it. Never touched: what a
+    person decided outside the audit after the verdicts that agree; nor is a decision of the audit repeated that
+    somebody undid after them; nor a sample that is there no more. Run again it does nothing. Raises LedgerError for a
+    bad `who`.
     """
-    ids = sorted({str(sample_id) for sample_id in sample_ids})
-    verdicts = verdicts[verdicts["sample_id"].isin(ids)]
-    found = _agreed(verdicts)
+    ids = list({str(sample_id) for sample_id in sample_ids})
+    return _bring(project, ids, verdicts, dict.fromkeys(ids, who))
+
+
+def catch_up(project: Project) -> Applied:
+    """apply_verdicts to all that was ever judged: what a program that was killed left undone, each in the name of
+    whoever spoke last of the sample.
+
+    Left alone are those, too, of which all verdicts are on labels that the data has corrected since. Reads every
+    verdict: for when an audit is opened, not for every answer.
+    """
+    log = project.verdicts()
+    rows = log.rows()
+    rows = of_today(rows, given_rows(project, rows["sample_id"].unique()))
+    last = rows.drop_duplicates("sample_id", keep="last")
+    who_of = dict(zip(last["sample_id"], last["who"], strict=True))
+    return _bring(project, list(who_of), log.in_force(), who_of)
+
+
+def _bring(project: Project, ids: list[str], verdicts: pd.DataFrame, who_of: Mapping[str, str]) -> Applied:
+    """apply_verdicts with a name for each sample."""
+    rows = given_rows(project, ids)
+    ids, verdicts = sorted(rows["sample_id"]), of_today(verdicts, rows)
+    found = _agreed(verdicts, project.classes)
     ledger = project.ledger()
-    standing = _standing(project.database, ids)
-    todo: dict[_Act, list[str]] = {}
+    standing = _standing(project.database, ids, project.classes)
+    todo: dict[tuple[_Act, str], list[str]] = {}
     kept = set()
     for sample_id in ids:
         for kind in KINDS:
@@ -139,19 +165,19 @@ def apply_verdicts(project: Project, sample_ids: Collection[str], verdicts: pd.D
             if is_kept:
                 kept.add(sample_id)
             elif act is not None:
-                todo.setdefault(act, []).append(sample_id)
+                todo.setdefault((act, who_of[sample_id]), []).append(sample_id)
     runs = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")["run"]
-    batches = [_decide(ledger, act, samples, who, runs) for act, samples in todo.items()]
-    return Applied(num_relabelled=sum(len(todo[act]) for act in todo if act.why == WHY_LABEL),
-                   num_excluded=sum(len(todo[act]) for act in todo if act.why == WHY_EXCLUDED),
-                   num_taken_back=sum(len(todo[act]) for act in todo if act.why in (WHY_GIVEN, WHY_BACK)),
-                   kept=tuple(sorted(kept)), batches=tuple(batches))
+    batches = [_decide(ledger, act, samples, who, runs) for (act, who), samples in todo.items()]
+    num = {why: sum(len(samples) for (act, _), samples in todo.items() if act.why == why)
+           for why in (WHY_LABEL, WHY_EXCLUDED, WHY_GIVEN, WHY_BACK)}
+    return Applied(num_relabelled=num[WHY_LABEL], num_excluded=num[WHY_EXCLUDED],
+                   num_taken_back=num[WHY_GIVEN] + num[WHY_BACK], kept=tuple(sorted(kept)), batches=tuple(batches))
 
 
-def _agreed(verdicts: pd.DataFrame) -> dict[str, _Consensus]:
-    """The samples on which there is agreement."""
+def _agreed(verdicts: pd.DataFrame, classes: Sequence[str]) -> dict[str, _Consensus]:
+    """The samples on which there is agreement, but for agreement on a class that the data has no more."""
     rows = consensus(verdicts)
-    rows = rows[rows["state"] == "agreed"]
+    rows = rows[rows["state"].eq("agreed") & (rows["label"].isna() | rows["label"].isin(classes))]
     times = pd.to_datetime(rows["at"], utc=True, format="ISO8601")
     return {sample_id: _Consensus(is_wrong, label, at) for sample_id, is_wrong, label, at
             in zip(rows.index, rows["is_wrong"], rows["label"], times, strict=True)}
@@ -187,10 +213,11 @@ def _decide(ledger: Ledger, act: _Act, sample_ids: list[str], who: str, runs: pd
     return ledger.relabel(sample_ids, act.value, who=who, why=act.why, view=VIEW, run=run)
 
 
-def _standing(database: str, ids: list[str]) -> dict[tuple[str, str], _Standing]:
+def _standing(database: str, ids: list[str], classes: Sequence[str]) -> dict[tuple[str, str], _Standing]:
     """(sample_id, kind) -> where the ledger stands, of those samples that any decision of KINDS touched.
 
-    Reads the batches, of which there are few, and these samples' entries alone: nothing is replayed.
+    A label that is no class (any longer) is none, as in curation.replay. Reads the batches, of which there are few, and
+    these samples' entries alone: nothing is replayed.
     """
     with tables.transaction(tables.engine_of(database)) as connection:
         batches = tables.batches_of(connection)
@@ -203,7 +230,7 @@ def _standing(database: str, ids: list[str]) -> dict[tuple[str, str], _Standing]
     found: dict[tuple[str, str], _Standing] = {}
     for batch_id, sample_id in entries:
         kind, value, view = rows[batch_id]
-        value = None if value == EXCLUSIONS[1] and kind == "exclude" else value
+        value = value if value in (EXCLUSIONS[:1] if kind == "exclude" else classes) else None
         standing = found.setdefault((sample_id, kind), _Standing())
         if batch_id not in active:
             if view == VIEW:

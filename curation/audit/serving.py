@@ -140,15 +140,26 @@ def estimate_batch(draws: Sequence[str] | np.ndarray, verdicts: pd.DataFrame, *,
     return _batch("estimate", [str(sample_id) for sample_id in draws], verdicts, gold_ids, audit, reviewer, number)
 
 
-def adjudication_rows(verdicts: pd.DataFrame, reviewer: str) -> list[str]:
+def adjudication_rows(verdicts: pd.DataFrame, reviewer: str, audit: str | None = None) -> list[str]:
     """sample_ids in dispute that this reviewer has not judged, the longest in dispute first.
 
-    verdicts: in force in this audit. curation.audit.resolve.consensus says what a dispute is.
+    verdicts: in force, of every audit: a label is one, however many audits ask about it. audit: the one whose random
+    queue must be free of disputes by itself as well, for its estimate hears no other; None: that of all verdicts. What
+    a dispute is, curation.audit.resolve.consensus says.
     """
-    rows = consensus(verdicts)
-    disputed = rows[rows["state"] == "disputed"].sort_values("at", kind="stable").index
+    rows = disputes(verdicts, audit)
     judged = set(verdicts.loc[verdicts["who"] == reviewer, "sample_id"])
-    return [str(sample_id) for sample_id in disputed if sample_id not in judged]
+    return [str(sample_id) for sample_id in rows if sample_id not in judged]
+
+
+def disputes(verdicts: pd.DataFrame, audit: str | None = None) -> list[str]:
+    """sample_ids in dispute, the longest first; as adjudication_rows."""
+    from curation.audit.summaries import random_verdicts  # which stands on this module
+
+    random = random_verdicts(verdicts if audit is None else verdicts[verdicts["audit"] == audit])
+    rows = pd.concat([consensus(verdicts).reset_index(), random], ignore_index=True)
+    rows = rows[rows["state"] == "disputed"].sort_values("at", kind="stable")
+    return list(rows["sample_id"].drop_duplicates())
 
 
 def _batch(queue: str, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequence[str] | np.ndarray, audit: str,

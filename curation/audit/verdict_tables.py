@@ -65,11 +65,15 @@ def append(connection: sa.Connection, rows: list[dict[str, object]]) -> None:
         connection.execute(VERDICT_ROWS.insert(), rows)
 
 
-def rows_of(connection: sa.Connection) -> pd.DataFrame:
-    """Every row, oldest first, with COLUMNS; texts are objects, None where there is none."""
-    cursor = connection.connection.cursor()  # the driver's own: 20,000 rows in two thirds of SQLAlchemy's time
-    cursor.execute(str(sa.select(VERDICT_ROWS).order_by(VERDICT_ROWS.c.verdict_id).compile(dialect=connection.dialect)))
-    rows = cursor.fetchall()
-    cursor.close()
+def rows_of(connection: sa.Connection, sample_id: str | None = None) -> pd.DataFrame:
+    """Every row, or those on one sample, oldest first, with COLUMNS; texts are objects, None where there is none."""
+    query = sa.select(VERDICT_ROWS).order_by(VERDICT_ROWS.c.verdict_id)
+    if sample_id is None:
+        cursor = connection.connection.cursor()  # the driver's own: 20,000 rows in two thirds of SQLAlchemy's time
+        cursor.execute(str(query.compile(dialect=connection.dialect)))
+        rows = cursor.fetchall()
+        cursor.close()
+    else:
+        rows = list(connection.execute(query.where(VERDICT_ROWS.c.sample_id == sample_id)))
     frame = pd.DataFrame([tuple(row) for row in rows], columns=list(COLUMNS), dtype=object)
     return frame.astype(_DTYPES)

@@ -126,22 +126,27 @@ class VerdictLog:
         with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
             return tables.newest_id(connection)
 
-    def rows(self, audit: str | None = None) -> pd.DataFrame:
-        """Every row of one audit or of all, retractions too, oldest first.
+    def id_of(self, key: str) -> int | None:
+        """verdict_id of the row, verdict or retraction, that came with this key; None: it never came."""
+        with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
+            return tables.ids_of_keys(connection, [key]).get(key)
+
+    def rows(self, audit: str | None = None, sample_id: str | None = None) -> pd.DataFrame:
+        """Every row of one audit or of all, on one sample or on all, retractions too, oldest first.
 
         verdict_id int64, seconds and p_wrong float64 (NaN: unknown), batch and retracts Int64; all else object, None
         where there is none; is_wrong object (True, False, None: unsure or a retraction).
         """
         with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
-            frame = tables.rows_of(connection)
+            frame = tables.rows_of(connection, sample_id)
         if audit is not None:
             frame = frame[frame["audit"] == audit].reset_index(drop=True)
         frame["is_wrong"] = pd.Series([WRONG.get(name) for name in frame["verdict"]], dtype=object, index=frame.index)
         return frame
 
-    def in_force(self, audit: str | None = None) -> pd.DataFrame:
-        """The verdicts of one audit or of all that nobody took back, oldest first, with the columns of rows()."""
-        frame = self.rows(audit)
+    def in_force(self, audit: str | None = None, sample_id: str | None = None) -> pd.DataFrame:
+        """The verdicts of rows() that nobody took back, with the same columns."""
+        frame = self.rows(audit, sample_id)
         is_out = frame["retracts"].notna() | frame["verdict_id"].isin(frame["retracts"].dropna())
         return frame[~is_out].reset_index(drop=True)
 
@@ -152,7 +157,6 @@ class VerdictLog:
                 ledger_tables.transaction(self._engine, is_write=True) as connection:
             ledger_tables.lock(connection)
             yield connection
-
 
 
 def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """What people know about the labels now: confirmed, changed or left out. Writes no file.
 
 A label is known where a relabel is in force (to the given label as well: that confirms it) or where the reviewers'
-verdicts agree that the given label is right. An excluded sample's label is not known, whatever was said before.
+verdicts agree that the given label is right. A verdict on a label that the data has corrected since says nothing of the
+new one. An excluded sample's label is not known, whatever was said before.
 """
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.audit.resolve import consensus
+from curation.audit.given import given_rows
+from curation.audit.resolve import consensus, of_today
 from curation.project import Project
 from engine.manifest import read_manifest
 
@@ -66,8 +68,9 @@ def with_labels(rows: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdicts(project: Project) -> pd.DataFrame:
-    """verdict, num_reviewers, is_confirmed, who, at, why (null) by sample_id, of the verdicts in force."""
+    """verdict, num_reviewers, is_confirmed, who, at, why (null) by sample_id: verdicts in force on today's labels."""
     verdicts = project.verdicts().in_force()
+    verdicts = of_today(verdicts, given_rows(project, verdicts["sample_id"].unique()))
     last = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")
     said = consensus(verdicts).reindex(last.index)
     rows = last[["verdict", "who", "at"]].assign(num_reviewers=said["num_reviewers"], why=None)
