@@ -13,7 +13,7 @@ from curation.audit.agreement import (
     agreement_part,
     consistency,
     gold_accuracy,
-    group_agreements,
+    group_agreement,
     pair_agreements,
 )
 from curation.audit.verdicts import WRONG
@@ -142,21 +142,25 @@ def test_fleiss_kappa_goes_by_the_number_of_reviewers_whoever_they_are() -> None
             rows.append((f"s{i}", str(who), "given" if label == "cat" else "other", label))
     rows += [("s0", "z", "unsure", None), *[(f"t{i}", who, "given", "cat") for i in range(7) for who in people[:2]]]
     by_num[2] += [["cat", "cat"]] * 7
-    found = group_agreements(log(*rows))
-    assert [(g.num_reviewers, g.on_label.num) for g in found] == [(2, 37), (3, 30)]
-    for group in found:
-        samples = by_num[group.num_reviewers]
+    pairs_alone = [row for row in rows if row[0][0] == "t" or int(row[0][1:]) % 3 == 1]
+    threes_most = [row for row in rows if row[0][0] == "s"][:-1] + [(f"u{i}", w, "given", "cat") for i in range(8)
+                                                                  for w in people[:3]]
+    by_num[3] += [["cat"] * 3] * 8
+    for said, num, num_samples in ((rows, 2, 37), (pairs_alone, 2, 37), (threes_most, 3, 38)):
+        group = group_agreement(log(*said))
+        assert (group.num_reviewers, group.on_label.num) == (num, num_samples)
+        samples = by_num[num]
         assert group.on_label.kappa == pytest.approx(naive_fleiss(samples))
         assert group.on_wrong.kappa == pytest.approx(naive_fleiss([[str(a != "cat") for a in s] for s in samples]))
         assert group.on_label.low < group.on_label.kappa < group.on_label.high
-    assert group_agreements(log(*rows)) == found  # the same interval again
+        assert group_agreement(log(*said)) == group  # the same interval again
 
 
 def test_fleiss_kappa_of_one_kind_of_answer_is_not_known() -> None:
-    found, = group_agreements(log(*votes("ada", ["cat"] * 30), *votes("bob", ["cat"] * 30)))
+    found = group_agreement(log(*votes("ada", ["cat"] * 30), *votes("bob", ["cat"] * 30)))
     assert (found.on_label.agreement, found.on_label.kappa, found.on_label.high) == (1.0, None, None)
     one_dog = ["cat"] * 29 + ["dog"]
-    found, = group_agreements(log(*votes("ada", one_dog), *votes("bob", ["cat"] * 30)))
+    found = group_agreement(log(*votes("ada", one_dog), *votes("bob", ["cat"] * 30)))
     assert found.on_label.kappa == pytest.approx(naive_fleiss([["cat", "cat"]] * 29 + [["dog", "cat"]]))
     assert -1 <= found.on_label.low <= found.on_label.high <= 1
 
@@ -193,12 +197,11 @@ def test_gold_is_right_where_the_class_is_and_both_where_either_is() -> None:
     assert (found["ada"].num, found["ada"].num_right) == (5, 3)  # s1, s3, s6
     assert (found["bob"].num, found["bob"].num_right) == (1, 1)
     assert (found["ada"].low, found["ada"].high) == pytest.approx(wilson(3, 5))
-    on_wrong = gold_accuracy(rows, pd.Series(truth), on="wrong")
-    assert (on_wrong["ada"].num, on_wrong["ada"].num_right) == (5, 3)  # s1, s4, s6; s3 is wrong, which both denies
+    assert gold_accuracy(rows, pd.Series(truth)) == found
 
 
 def test_what_is_not_there_is_empty() -> None:
-    assert (consistency(log()), gold_accuracy(log(), {}), group_agreements(log())) == ({}, {}, [])
+    assert (consistency(log()), gold_accuracy(log(), {}), group_agreement(log())) == ({}, {}, None)
     assert gold_accuracy(log(("s1", "ada", "given", "cat"), purpose="gold"), {"s1": None}) == {}
 
 
@@ -210,6 +213,6 @@ def test_the_part_of_a_report_is_plain_json() -> None:
     assert json.loads(json.dumps(part, allow_nan=False)) == part
     assert part["pairs"][0]["reviewers"] == ["ada", "bob"] and part["pairs"][0]["kappa"] == pytest.approx(0.0)
     assert set(part["pairs"][0]) == {"reviewers", "num", "agreement", "kappa", "low", "high", "on_wrong"}
-    assert part["fleiss"]["num"] == 40 and part["fleiss"]["num_reviewers"] == 2 and part["groups"] == [part["fleiss"]]
-    assert part["gold"]["ada"]["num_right"] == part["gold_on_wrong"]["ada"]["num_right"] == 1
+    assert part["fleiss"]["num"] == 40 and part["fleiss"]["num_reviewers"] == 2
+    assert part["gold"]["ada"]["num_right"] == 1 and set(part) == {"pairs", "fleiss", "consistency", "gold"}
     assert agreement_part(rows)["gold"] == {} and agreement_part(log())["fleiss"] is None

@@ -81,14 +81,18 @@ def pair_agreements(verdicts: pd.DataFrame) -> list[PairAgreement]:
     return sorted(found, key=lambda pair: -pair.on_label.num)
 
 
-def group_agreements(verdicts: pd.DataFrame) -> list[GroupAgreement]:
-    """One entry a number of reviewers from 2 on that some samples were judged by, most samples first. As above."""
+def group_agreement(verdicts: pd.DataFrame) -> GroupAgreement | None:
+    """The samples that the same number of people judged: the number, 2 or more, that has most samples (of two alike the
+    smaller); None where no two judged one. As above."""
     answers = _answers(verdicts)
     num_people = answers.groupby("sample_id")["who"].transform("size")
-    found = [GroupAgreement(num_reviewers=int(num), on_label=_fleiss(rows["sample_id"], rows["label"]),
-                            on_wrong=_fleiss(rows["sample_id"], rows["is_wrong"]))
-             for num, rows in answers.groupby(num_people) if num >= 2]
-    return sorted(found, key=lambda group: -group.on_label.num)
+    num_samples = answers[num_people >= 2].groupby(num_people)["sample_id"].nunique()
+    if num_samples.empty:
+        return None
+    num = int(num_samples.idxmax())
+    rows = answers[num_people == num]
+    return GroupAgreement(num_reviewers=num, on_label=_fleiss(rows["sample_id"], rows["label"]),
+                          on_wrong=_fleiss(rows["sample_id"], rows["is_wrong"]))
 
 
 def consistency(verdicts: pd.DataFrame) -> dict[str, Share]:
@@ -100,37 +104,31 @@ def consistency(verdicts: pd.DataFrame) -> dict[str, Share]:
     return _shares(rows.loc[is_repeat, "who"], label.eq(before)[is_repeat])
 
 
-def gold_accuracy(verdicts: pd.DataFrame, truth: Mapping[str, str] | pd.Series, on: str = "label") -> dict[str, Share]:
-    """Of each reviewer, hidden items of known class that were answered right; the last answer counts. As above.
+def gold_accuracy(verdicts: pd.DataFrame, truth: Mapping[str, str] | pd.Series) -> dict[str, Share]:
+    """Of each reviewer, hidden items of known class that were answered with it; the last answer counts. As above.
 
-    truth: sample_id -> clean_label. on: "label": the class is right; "both" is, if either of the two is. "wrong":
-    whether the given label is wrong was told rightly.
+    truth: sample_id -> clean_label. "both" is right if either of the two is.
     """
     gold = verdicts[verdicts["purpose"].eq("gold") & verdicts["is_wrong"].notna()]
     gold = gold.drop_duplicates(["sample_id", "who"], keep="last")
     clean = gold["sample_id"].map(pd.Series(truth, dtype=object))
     gold, clean = gold[clean.notna()], clean[clean.notna()]
-    if on == "wrong":
-        is_right = gold["is_wrong"].astype(bool) == gold["given_label"].ne(clean)
-    else:
-        is_right = gold["label"].eq(clean) | (gold["verdict"].eq("both") & gold["suggested_label"].eq(clean))
+    is_right = gold["label"].eq(clean) | (gold["verdict"].eq("both") & gold["suggested_label"].eq(clean))
     return _shares(gold["who"], is_right)
 
 
 def agreement_part(verdicts: pd.DataFrame, truth: Mapping[str, str] | pd.Series | None = None) -> dict[str, Any]:
     """All of it as a report keeps it (JSON-able).
 
-    pairs: reviewers, num, agreement, kappa, low, high on the label, and the same in on_wrong. fleiss: the largest group
-    alike, with num_reviewers, or None; groups: all of them. consistency, gold, gold_on_wrong: by reviewer; the last two
-    are empty without truth.
+    pairs: reviewers, num, agreement, kappa, low, high on the label, and the same in on_wrong. fleiss: group_agreement
+    alike, with num_reviewers, or None. consistency, gold: by reviewer; the latter is empty without truth.
     """
-    groups = [{"num_reviewers": group.num_reviewers, **_flat(group)} for group in group_agreements(verdicts)]
+    group = group_agreement(verdicts)
     return {
         "pairs": [{"reviewers": list(pair.reviewers), **_flat(pair)} for pair in pair_agreements(verdicts)],
-        "fleiss": groups[0] if groups else None, "groups": groups,
+        "fleiss": None if group is None else {"num_reviewers": group.num_reviewers, **_flat(group)},
         "consistency": {who: asdict(share) for who, share in consistency(verdicts).items()},
-        **{name: {} if truth is None else {w: asdict(s) for w, s in gold_accuracy(verdicts, truth, on).items()}
-           for name, on in (("gold", "label"), ("gold_on_wrong", "wrong"))},
+        "gold": {} if truth is None else {who: asdict(s) for who, s in gold_accuracy(verdicts, truth).items()},
     }
 
 
