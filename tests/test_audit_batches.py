@@ -14,11 +14,12 @@ from curation.audit.batches import BatchError, Served, adjudicate_served, estima
 from curation.audit.opening import plan_of
 from curation.audit.scores import Scores, scores_of
 from curation.audit.serving import find_order
-from curation.audit.verdicts import VerdictError
+from curation.audit.verdicts import Verdict, VerdictError
 from curation.project import Project
 from curation.selection import sample_table
+from engine.manifest import read_info, read_manifest
 from engine.rundir import RunDir
-from tests.fakes import make_project, make_run
+from tests.fakes import make_project, make_run, write_manifest
 from tests.test_audit_scores import hide_truth, with_probabilities
 
 NUM = 300
@@ -102,7 +103,8 @@ def test_a_drawn_sample_is_asked_without_the_models_opinion(pets: Project) -> No
     assert served.questions[0].sample_id not in {q.sample_id for q in again.questions}
 
 
-def test_a_dispute_goes_to_a_third_and_hides_the_opinion_of_drawn_samples(pets: Project) -> None:
+def test_a_dispute_goes_to_a_third_without_the_models_opinion(pets: Project) -> None:
+    """A sample of the ranked queue may be drawn later: what settled it would then count in the noise rate."""
     plan = plan_of(pets, scores(pets), "audit", seed=3)
     shown, hidden = find(pets), estimate_served(plan, scores(pets), pets.verdicts().in_force(), NONE, number=1, **ADA)
     ranked, drawn = shown.questions[0].sample_id, hidden.questions[0].sample_id
@@ -113,7 +115,7 @@ def test_a_dispute_goes_to_a_third_and_hides_the_opinion_of_drawn_samples(pets: 
             answer(pets, own, sample_id, verdict)
     verdicts = pets.verdicts().in_force("audit")
     third = adjudicate_served(scores(pets), verdicts, audit="audit", number=1, **{**ADA, "reviewer": "eve"})
-    assert {q.sample_id: q.suggested_label is not None for q in third.questions} == {ranked: True, drawn: False}
+    assert {q.sample_id: q.suggested_label is not None for q in third.questions} == {ranked: False, drawn: False}
     assert not adjudicate_served(scores(pets), verdicts, audit="audit", number=1, **ADA).questions
 
 
@@ -136,6 +138,64 @@ def test_a_batch_is_found_again_as_it_was_and_is_done_when_all_is_answered(pets:
     assert newest(pets.path, "audit", "find", "ada").number == 11  # type: ignore[union-attr]
 
 
+def test_what_is_drawn_is_out_of_the_ranked_queue_for_everybody(pets: Project) -> None:
+    plan, verdicts = plan_of(pets, scores(pets), "audit", seed=3), pets.verdicts().in_force("audit")
+    served = estimate_served(plan, scores(pets), verdicts, np.array(["train-00000"], dtype=object), number=1, **ADA)
+    batches.save(pets.path, served)
+    drawn = {q.sample_id for q in served.questions if q.purpose == "main"}
+    assert batches.drawn(pets.path, "audit", verdicts) == drawn, "open, in the reviewer's own hands, hidden checks not"
+    assert not drawn & {q.sample_id for q in find(pets, size=300, reserved=sorted(drawn)).questions}
+    (file,) = (pets.path / "audits" / "audit" / "batches").glob("estimate-*.json")
+    answer(pets, served, served.questions[0].sample_id, "given")
+    file.write_text("null")
+    kept = {served.questions[0].sample_id} & drawn
+    assert batches.drawn(pets.path, "audit", pets.verdicts().in_force("audit")) == kept, "verdicts tell as well"
+
+
+def test_a_damaged_batch_of_another_person_stops_nobody(pets: Project) -> None:
+    for reviewer in ("bob", "eve"):
+        batches.save(pets.path, find(pets, reviewer=reviewer, size=3))
+    bob, _ = sorted((pets.path / "audits" / "audit" / "batches").glob("*.json"))
+    bob.write_text("null")
+    held = in_hand(pets.path, "audit", "find", "ada", pets.verdicts().in_force("audit"))
+    assert len(held) == 3
+
+
+def test_draws_for_a_file_stay_in_hand_however_many_files_there_are(pets: Project) -> None:
+    plan, verdicts = plan_of(pets, scores(pets), "audit", seed=3), pets.verdicts().in_force("audit")
+    for number in (1, 2):
+        held = in_hand(pets.path, "audit", "estimate", batches.FILE, verdicts)
+        served = batches.file_served(plan, verdicts, number=number, reserved=held, size=30)
+        assert {q.purpose for q in served.questions} == {"main"} and not {q.sample_id for q in served.questions} & {
+            *held}
+        batches.save(pets.path, served)
+    assert len(in_hand(pets.path, "audit", "estimate", "ada", verdicts)) == 60
+    pets.verdicts().add([Verdict(audit="audit", queue="estimate", sample_id=q.sample_id, verdict="given", who="bob",
+                                 given_label=q.given_label) for q in served.questions[:10]])
+    left = in_hand(pets.path, "audit", "estimate", "ada", pets.verdicts().in_force("audit"))
+    assert len(left) == 50, "whoever answers"
+
+
+def test_answers_to_other_items_under_the_same_number_are_no_answers_to_a_batch(pets: Project) -> None:
+    served = find(pets, size=3)
+    other = Served(**{**{f: getattr(served, f) for f in Served.__dataclass_fields__}, "questions": tuple(
+        q for q in find(pets, size=40).questions[30:33])})
+    answer(pets, other, other.questions[0].sample_id, "given")
+    assert served.own(pets.verdicts().in_force("audit")).empty
+
+
+def test_samples_that_left_the_data_are_not_drawn(pets: Project) -> None:
+    plan, verdicts = plan_of(pets, scores(pets), "audit", seed=3), pets.verdicts().in_force("audit")
+    first = estimate_served(plan, scores(pets), verdicts, NONE, number=1, **ADA)
+    gone = {q.sample_id for q in first.questions}
+    rows, info = read_manifest(pets.path), read_info(pets.path)
+    write_manifest(pets.path, rows[~rows["sample_id"].isin(gone)].reset_index(drop=True), info.classes, root=info.root)
+    stale = plan.stale(sample_table(pets, None))
+    assert set(stale) == gone
+    again = estimate_served(plan, scores(pets), verdicts, NONE, number=2, stale=stale, **ADA)
+    assert len(again.questions) == batches.ESTIMATE_SIZE and not {q.sample_id for q in again.questions} & gone
+
+
 def test_what_others_have_in_hand_is_kept_from_a_batch_for_a_day(pets: Project) -> None:
     served = find(pets)
     batches.save(pets.path, served)
@@ -150,7 +210,7 @@ def test_what_others_have_in_hand_is_kept_from_a_batch_for_a_day(pets: Project) 
     assert in_hand(pets.path, "audit", "find", "bob", verdicts) == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"confusion": null, "questions": [{"x": 1}]}'])
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"confusion": null, "questions": [{"x": 1}]}'])
 def test_a_damaged_batch_is_told_in_one_line(pets: Project, text: str) -> None:
     batches.save(pets.path, find(pets))
     (file,) = (pets.path / "audits" / "audit" / "batches").glob("*.json")

@@ -279,7 +279,7 @@ def test_of_very_many_classes_the_matrix_shows_the_most_confused(audit):
     row = {"name": "cat", "num_population": 9, "num_reviews": 20, "is_shown": True}
     empty = {"num_reviewed": 0, "share": None, "low": None, "high": None}
     rows = [{**row, "name": f"class {i}", "cells": [{**empty, "num_reviewed": int(j == 0 and i >= 25)}
-                                                    for j in range(41)]} for i in range(40)]
+                                                    for j in range(42)]} for i in range(40)]
     page = findings.matrix({"matrix": {**state["matrix"], "rows": rows, "flows": []}})
     assert page.count("<tr>") == 1 + findings.MAX_MATRIX
     assert f"the {findings.MAX_MATRIX} of 40 classes" in page and "class 39" in page and "class 24" not in page

@@ -42,7 +42,7 @@ def test_all_reviewed_gives_the_truth_without_an_interval():
     given, truth, p_wrong = population(800)
     plan = plan_of(given, p_wrong)
     found = reviewed_matrix(plan, judged(plan.population["sample_id"].tolist(), given, truth))
-    counts = np.zeros((3, 4), dtype=int)
+    counts = np.zeros((3, 5), dtype=int)
     for g, t in zip(given, truth, strict=True):
         counts[g, t] += 1
     np.testing.assert_array_equal(found.num_reviewed, counts)
@@ -61,7 +61,7 @@ def test_a_rows_errors_add_up_to_the_noise_rate_of_its_class():
     empty = judged([], *population(9)[:2])
     verdicts = judged(draw(plan, empty, num=600), given, truth)
     found, rate = reviewed_matrix(plan, verdicts), estimate(plan, verdicts)
-    assert found.is_shown[2].all() and found.rate[2].sum() == pytest.approx(1)
+    assert found.is_shown[2, :4].all() and found.rate[2, :4].sum() == pytest.approx(1)
     for code in range(3):
         assert 1 - found.rate[code, code] == pytest.approx(rate.per_class[code].share)
         assert 1 - found.low[code, code] == pytest.approx(rate.per_class[code].high)
@@ -71,7 +71,7 @@ def test_a_rows_errors_add_up_to_the_noise_rate_of_its_class():
 def test_intervals_cover_the_truth_and_estimates_are_not_biased():
     """A frozen population, reviewed by 120 plans of other seeds; 400 of 3,000 reviewed each time."""
     given, truth, p_wrong = population()
-    counts = np.zeros((3, 4))
+    counts = np.zeros((3, 5))
     np.add.at(counts, (given, truth), 1)
     rates = counts / counts.sum(axis=1, keepdims=True)
     empty = judged([], *population(9)[:2])
@@ -103,10 +103,10 @@ def test_thin_rows_and_cells_are_not_shown():
     plan = plan_of(given, np.full(600, 0.1, np.float32))
     ids = [f"s{i}" for i in [*range(40), *range(300, 300 + MIN_ROW), *range(500, 500 + MIN_ROW - 1)]]
     found = reviewed_matrix(plan, judged(ids, given, truth))
-    assert found.num_reviewed[0].tolist() == [35, 3, 2, 0]
-    assert found.is_shown[0].tolist() == [True, True, False, False], "two errors are too few, three are not"
+    assert found.num_reviewed[0].tolist() == [35, 3, 2, 0, 0]
+    assert found.is_shown[0].tolist() == [True, True, False, False, False], "two errors are too few, three are not"
     assert found.is_row_shown.tolist() == [True, True, False] and not found.is_shown[2].any()
-    assert np.isnan(found.count[2]).all() and found.is_shown[1].tolist() == [False, True, False, False]
+    assert np.isnan(found.count[2]).all() and found.is_shown[1].tolist() == [False, True, False, False, False]
     assert (0, 1) in found.pairs and (0, 2) not in found.pairs
 
 
@@ -124,12 +124,40 @@ def test_a_cell_that_one_heavy_sample_decides_is_not_shown():
     assert not reviewed_matrix(plan, judged(ids, given, truth)).is_shown[0, 1], "and one a hundred times as heavy"
 
 
-def test_unsure_unknown_and_disputed_samples_are_left_out():
+def test_what_is_wrong_but_in_dispute_as_what_stays_wrong_in_its_row():
+    """To leave it out would drop errors alone: 1 - diagonal must stay the class's noise rate."""
+    given, truth, p_wrong = population()
+    plan = plan_of(given, p_wrong)
+    verdicts = judged(draw(plan, judged([], *population(9)[:2]), num=600), given, truth)
+    settled = reviewed_matrix(plan, verdicts)
+    rows = verdicts["sample_id"].str[1:].astype(int)
+    is_open = verdicts["is_wrong"].astype(bool) & (given[rows] == 1) & (np.arange(600) % 2 == 0)
+    verdicts.loc[is_open, ["state", "label"]] = "disputed", None
+    found, rate = reviewed_matrix(plan, verdicts), estimate(plan, verdicts)
+    assert is_open.sum() > 20 and found.num_reviewed[:, 4].tolist() == [0, is_open.sum(), 0]
+    np.testing.assert_array_equal(found.num_reviewed.sum(axis=1), settled.num_reviewed.sum(axis=1))
+    for code in range(3):
+        for ours, theirs in zip((found.rate, found.high, found.low), ("share", "low", "high"), strict=True):
+            assert 1 - ours[code, code] == pytest.approx(getattr(rate.per_class[code], theirs))
+        np.testing.assert_allclose(found.rate[code, code], settled.rate[code, code])
+    shares = [_cell_share(plan, verdicts, is_open, 1), found.rate[1, 4]]
+    assert shares[1] == pytest.approx(shares[0], abs=0.02) and found.low[1, 4] < shares[0] < found.high[1, 4]
+    assert np.nansum(found.rate[1]) == pytest.approx(1, abs=0.02), "no part of the row is lost"
+
+
+def _cell_share(plan: Plan, verdicts: pd.DataFrame, is_hit: pd.Series, code: int) -> float:
+    """Share of a class by weights N_h / n_h alone: Horvitz and Thompson's, without a model."""
+    rows = plan.population.set_index("sample_id").loc[verdicts["sample_id"]]
+    weight = (plan.sizes / np.bincount(rows["stratum"], minlength=plan.num_strata))[rows["stratum"].to_numpy()]
+    return float(weight[is_hit.to_numpy()].sum() / (plan.population["given"] == code).sum())
+
+
+def test_unsure_and_unknown_samples_are_left_out():
     given, truth, p_wrong = population(800)
     plan = plan_of(given, p_wrong)
     verdicts = judged([f"s{i}" for i in range(300)], given, truth)
     extra = pd.DataFrame({"sample_id": ["s500", "elsewhere", "s501"],
-                          "is_wrong": pd.Series([None, True, True], dtype=object),
+                          "is_wrong": pd.Series([None, True, None], dtype=object),
                           "label": pd.Series([None, "Vest", None], dtype=object),
                           "state": ["unsure", "agreed", "disputed"]})
     found = reviewed_matrix(plan, pd.concat([verdicts, extra], ignore_index=True))

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit.drawing import MIN_PER_STRATUM, draw, known, next_strata, rows_of
+from curation.audit import strata
+from curation.audit.drawing import MIN_PER_STRATUM, Left, draw, known, left_of, next_strata, rows_of
 from curation.audit.strata import SPREAD, Plan, PlanError, cut, list_plans, load_plan, make_plan, save_plan
+from engine.manifest import file_digest
 from engine.rundir import RunDirError
 
 
@@ -93,6 +95,11 @@ def test_a_plan_that_cannot_be_is_refused_in_one_line():
 
 # -- files
 
+def population_file(project: Path) -> Path:
+    (file,) = (project / "audits" / "first").glob("population-*.parquet")
+    return file
+
+
 def test_a_plan_comes_back_as_it_was(tmp_path: Path):
     p = scores(40)
     p[0] = np.nan
@@ -102,8 +109,9 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path):
     back = load_plan(tmp_path, "first")
     assert back is not None and list_plans(tmp_path) == ["first"]
     pd.testing.assert_frame_equal(back.population, plan.population, check_dtype=False)
-    assert [getattr(back, name) for name in ("audit", "run", "seed", "created", "classes", "edges", "digests")] == [
-        "first", "r", 0, 1.5, ("cat", "dog", "bird"), plan.edges, {"manifest": "abc"}]
+    assert [getattr(back, name) for name in ("audit", "run", "seed", "created", "classes", "edges")] == [
+        "first", "r", 0, 1.5, ("cat", "dog", "bird"), plan.edges]
+    assert back.digests == {"manifest": "abc", "population": file_digest(population_file(tmp_path))}
     assert draw(back, NONE_YET, num=20) == draw(plan, NONE_YET, num=20)
 
 
@@ -111,14 +119,35 @@ def test_a_plan_is_never_written_over(tmp_path: Path):
     save_plan(tmp_path, plan_of(scores(40)))
     with pytest.raises(PlanError, match="first has one already; take another name"):
         save_plan(tmp_path, plan_of(scores(40), seed=1))
+    assert population_file(tmp_path).exists(), "nothing new lies beside it"
+
+
+def test_of_two_who_plan_at_once_the_first_wins_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The other comes in between our population and our plan."""
+    first, second = plan_of(scores(40), seed=1), plan_of(scores(40), seed=2)
+    real, came = strata.write_atomic, []
+
+    def interrupted(path: Path, write) -> None:
+        real(path, write)
+        if not came:
+            came.append(path)
+            save_plan(tmp_path, second)
+
+    monkeypatch.setattr(strata, "write_atomic", interrupted)
+    with pytest.raises(PlanError, match="first has one already; take another name"):
+        save_plan(tmp_path, first)
+    back = load_plan(tmp_path, "first")
+    assert back is not None and back.seed == 2
+    pd.testing.assert_frame_equal(back.population, second.population, check_dtype=False)
 
 
 @pytest.mark.parametrize(("name", "content"), [
-    ("plan.json", b"{"), ("plan.json", b"[]"), ("plan.json", b"{}"), ("plan.json", b'{"num_population": 40}'),
+    ("plan.json", b"{"), ("plan.json", b"[]"), ("plan.json", b"{}"), ("plan.json", b"null"),
+    ("plan.json", b'{"num_population": 40}'),
     ("population.parquet", b"nothing"), ("population.parquet", None)])
 def test_a_damaged_plan_is_told_in_one_line(tmp_path: Path, name: str, content: bytes | None):
     save_plan(tmp_path, plan_of(scores(40)))
-    path = tmp_path / "audits" / "first" / name
+    path = population_file(tmp_path) if name == "population.parquet" else tmp_path / "audits" / "first" / name
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(PlanError, match="cannot be read .*restore it from a copy, or start") as caught:
         load_plan(tmp_path, "first")
@@ -127,8 +156,9 @@ def test_a_damaged_plan_is_told_in_one_line(tmp_path: Path, name: str, content: 
 
 def test_a_population_that_is_not_the_plans_is_told(tmp_path: Path):
     save_plan(tmp_path, plan_of(scores(40)))
-    path = tmp_path / "audits" / "first" / "population.parquet"
-    pd.read_parquet(path).iloc[:-1].to_parquet(path)
+    path = population_file(tmp_path)
+    rows = pd.read_parquet(path)
+    rows.assign(p_wrong=1 - rows["p_wrong"]).to_parquet(path, index=False)
     with pytest.raises(PlanError, match="the population is not the plan's"):
         load_plan(tmp_path, "first")
 
@@ -168,6 +198,32 @@ def test_an_unsure_sample_is_replaced_by_the_next_of_its_stratum():
     is_lost = [stratum[i] == 4 for i in first]
     more = draw(plan, verdicts_of(first, [None if lost else False for lost in is_lost]), num=MIN_PER_STRATUM)
     assert [stratum[i] for i in more] == [4] * MIN_PER_STRATUM
+
+
+def test_a_sample_that_cannot_be_asked_about_is_replaced_as_an_unsure_one_is():
+    plan = plan_of(scores())
+    first = draw(plan, NONE_YET, num=60)
+    assert draw(plan, NONE_YET, num=60, stale=first) == draw(plan, verdicts_of(first, [None] * 60), num=60)
+    answered = verdicts_of(first, [False] * 60)
+    assert sorted(draw(plan, answered, num=60, stale=first)) == sorted(draw(plan, answered, num=60)), "answered: counts"
+
+
+def test_what_has_left_or_changed_its_label_is_stale():
+    plan = plan_of(scores(6))
+    rows = pd.DataFrame({"sample_id": ["s00004", "s00001", "s00000", "s00002", "s00003", "new"],
+                         "given_label": ["dog", "dog", "bird", None, "cat", "cat"]})
+    assert plan.stale(rows) == ["s00000", "s00002", "s00005"]
+    assert plan.labels.set_index("sample_id")["given_label"].tolist() == ["cat", "dog", "bird"] * 2
+
+
+def test_why_nothing_is_left_to_be_drawn_is_told_apart():
+    plan = plan_of(scores(30))
+    ids = plan.population["sample_id"].tolist()
+    told = verdicts_of(ids[:10], [False] * 8 + [None] * 2)
+    assert left_of(plan, told, reserved=[*ids[7:14], "nobody"], stale=[*ids[5:10], *ids[13:16]]) == Left(
+        num_free=14, num_in_hand=3, num_unsure=2, num_stale=3)
+    assert left_of(plan, verdicts_of(ids, [True] * 30), stale=ids) == Left(
+        num_free=0, num_in_hand=0, num_unsure=0, num_stale=0)
 
 
 def test_a_draw_ends_with_the_population():

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.__main__ import main
+from curation.audit.batches import goal_of
 from curation.project import Project
 from curation.selection import sample_table
 from engine.manifest import read_info, read_manifest
@@ -84,19 +85,166 @@ def test_answers_to_the_find_queue_are_kept_apart_from_the_estimate(project: Pat
     assert main(["audit", str(project), "--run", "first", "--out", str(tmp_path / "a.csv"), "--top", "20"]) == 0
     rows = pd.read_csv(tmp_path / "a.csv").assign(verdict="suggested")
     rows.to_csv(tmp_path / "a.csv", index=False)
-    assert main(["verdicts", str(project), "--file", str(tmp_path / "a.csv"), "--queue", "find", "--by", "ada"]) == 0
+    assert main(["verdicts", str(project), "--file", str(tmp_path / "a.csv"), "--by", "ada"]) == 0
     assert main(["estimate", str(project), "--run", "first"]) == 0
     assert "no review yet of 400 samples" in capsys.readouterr().out
     relabelled = sample_table(Project.open(project), None).set_index("sample_id")["relabel"].dropna()
     assert relabelled.to_dict() == dict(zip(rows["sample_id"], rows["suggested_label"], strict=True))
+    found = Project.open(project).verdicts().in_force()
+    assert set(found["queue"]) == {"find"} and found["p_wrong"].tolist() == pytest.approx(rows["p_wrong"].tolist())
+
+
+def test_no_answer_enters_the_rate_that_was_not_drawn_or_was_given_beside_the_models_opinion(
+        project: Path, tmp_path: Path, capsys) -> None:
+    ranked, drawn = tmp_path / "a.csv", tmp_path / "e.csv"
+    assert main(["audit", str(project), "--run", "first", "--out", str(ranked)]) == 0
+    assert main(["estimate", str(project), "--run", "first", "--out", str(drawn), "--draw", "60"]) == 0
+    before, ids = pd.read_csv(ranked).assign(verdict="given"), pd.read_csv(drawn)["sample_id"]
+
+    def refused(rows: pd.DataFrame, words: str, *options: str) -> None:
+        rows.to_csv(tmp_path / "x.csv", index=False)
+        assert main(["verdicts", str(project), "--file", str(tmp_path / "x.csv"), "--by", "ada", *options]) == 2
+        assert words in capsys.readouterr().err and Project.open(project).verdicts().in_force().empty
+
+    refused(before, "got 'find', and 'estimate' as --queue", "--queue", "estimate")
+    refused(before.drop(columns="queue"), "one queue of find, estimate, adjudicate; got 'none'")
+    is_drawn = before["sample_id"].isin(ids)
+    assert is_drawn.sum() == 60
+    refused(before[is_drawn].drop(columns="queue"), "without the model's opinion", "--queue", "estimate")
+    bare = before[["sample_id", "verdict"]]
+    refused(bare[~is_drawn], "answers to its own draws alone", "--queue", "estimate")
+    bare[is_drawn].to_csv(drawn, index=False)
+    assert main(["verdicts", str(project), "--file", str(drawn), "--queue", "estimate", "--by", "ada"]) == 0
+    assert main(["estimate", str(project)]) == 0 and "from 60 reviews" in capsys.readouterr().out
+    assert main(["audit", str(project), "--run", "first", "--out", str(ranked)]) == 0
+    assert not set(pd.read_csv(ranked)["sample_id"]) & set(ids), "what is drawn is not shown with a suggestion"
+
+
+def test_two_files_of_draws_hold_different_samples_and_each_is_known(project: Path, tmp_path: Path) -> None:
+    files = [tmp_path / "1.csv", tmp_path / "2.csv"]
+    for file in files:
+        assert main(["estimate", str(project), "--run", "first", "--out", str(file), "--draw", "50"]) == 0
+    first, second = (set(pd.read_csv(file)["sample_id"]) for file in files)
+    assert len(first | second) == 100
+    for file in files:
+        answered(file, project)
+        assert main(["verdicts", str(project), "--file", str(file), "--by", "ada"]) == 0
+    assert len(Project.open(project).verdicts().in_force()) == 100
+
+
+def test_a_file_read_twice_counts_once(project: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "e.csv"
+    assert main(["estimate", str(project), "--run", "first", "--out", str(file), "--draw", "50"]) == 0
+    answered(file, project)
+    for words in ("50 verdicts by ada: ", "50 verdicts by ada (50 known already): 0 labels changed"):
+        assert main(["verdicts", str(project), "--file", str(file), "--by", "ada"]) == 0
+        assert words in capsys.readouterr().out
+    assert len(Project.open(project).verdicts().rows()) == 50
+    assert main(["verdicts", str(project), "--file", str(file), "--by", "bob"]) == 0
+    assert len(Project.open(project).verdicts().rows()) == 100, "another person's answers are others"
+
+
+def test_the_precision_asked_for_is_kept_for_commands_and_page(project: Path, tmp_path: Path, capsys) -> None:
+    assert main(["estimate", str(project), "--run", "first", "--target", "4", "--out", str(tmp_path / "e.csv")]) == 0
+    answered(tmp_path / "e.csv", project)
+    assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 0
+    assert goal_of(project, "audit", 0.5) == 0.04
+    assert main(["estimate", str(project)]) == 0 and "+-4 points" in capsys.readouterr().out
+    assert main(["estimate", str(project), "--target", "7"]) == 0 and "+-7 points" in capsys.readouterr().out
+    for options, half_width in (([], 0.04), (["--target", "7"], 0.07)):
+        assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json"), *options]) == 0
+        assert json.loads((tmp_path / "r.json").read_text())["rate"]["target"] == half_width
+    assert main(["estimate", str(project), "--target", "0"]) == 2 and "got 0; say" in capsys.readouterr().err
+
+
+def imported_anew(project: Path, change) -> None:
+    """Write the manifest as `change` makes its rows."""
+    rows, info = read_manifest(project), read_info(project)
+    write_manifest(project, change(rows), info.classes, root=info.root)
+
+
+def test_samples_that_left_the_data_are_drawn_no_more_and_the_rest_is(project: Path, tmp_path: Path, capsys) -> None:
+    estimate = ["estimate", str(project), "--out", str(tmp_path / "e.csv"), "--draw", "60"]
+    assert main([*estimate, "--run", "first"]) == 0
+    gone = pd.read_csv(tmp_path / "e.csv")["sample_id"]
+    for file in (project / "audits" / "audit" / "batches").iterdir():
+        file.unlink()  # nobody has them in hand
+    imported_anew(project, lambda rows: rows[~rows["sample_id"].isin(gone)].reset_index(drop=True))
+    assert main(estimate) == 0
+    assert "60 samples have left the data" in capsys.readouterr().out
+    drawn = pd.read_csv(tmp_path / "e.csv")["sample_id"]
+    assert len(drawn) == 60 and not set(drawn) & set(gone)
+
+
+def test_labels_corrected_by_a_new_import_leave_the_measured_rate_as_it_was(project: Path, tmp_path: Path,
+                                                                            capsys) -> None:
+    estimate = ["estimate", str(project), "--out", str(tmp_path / "e.csv"), "--draw", "120"]
+    assert main([*estimate, "--run", "first"]) == 0
+    num_wrong = answered(tmp_path / "e.csv", project)
+    assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 0
+    report = ["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json")]
+    assert main(report) == 0
+    before = json.loads((tmp_path / "r.json").read_text())
+    assert before["corrections"]["remaining"] and not any("imported anew" in line for line in before["limits"])
+    right = sample_table(Project.open(project), None).set_index("sample_id")["current_label"]
+    imported_anew(project, lambda rows: rows.assign(given_label=rows["sample_id"].map(right).fillna(
+        rows["given_label"])))
+    assert main(report) == 0
+    after = json.loads((tmp_path / "r.json").read_text())
+    assert after["rate"] == before["rate"] | {"num_stale": num_wrong} and after["rate"]["num_wrong"] == num_wrong > 0
+    assert any(f"imported anew since the audit was planned: {num_wrong} of its 400" in line for line in after["limits"])
+    assert after["corrections"]["remaining"] is None, "the import corrected what the ledger does not know of"
+    capsys.readouterr()
+    assert main(["audit", str(project), "--run", "first"]) == 0
+    assert f"calibrated on {120 - num_wrong} verdicts" in capsys.readouterr().out
+    assert main(estimate) == 0
+    out = capsys.readouterr().out
+    assert f"{num_wrong} samples have left the data, or have another label" in out and "from 120 reviews" in out
+    rows = pd.read_csv(tmp_path / "e.csv", dtype=str, keep_default_na=False).assign(verdict="given")
+    rows.loc[0, "given_label"] = "cat" if rows.loc[0, "given_label"] != "cat" else "dog"
+    rows.to_csv(tmp_path / "e.csv", index=False)
+    assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 2
+    assert "row 2: an answer is about the given label that was shown" in capsys.readouterr().err
+
+
+def test_a_class_added_by_a_new_import_stops_no_report(project: Path, tmp_path: Path) -> None:
+    assert main(["estimate", str(project), "--run", "first", "--out", str(tmp_path / "e.csv"), "--draw", "120"]) == 0
+    answered(tmp_path / "e.csv", project)
+    assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 0
+    rows, info = read_manifest(project), read_info(project)
+    write_manifest(project, rows, (*info.classes, "ant"), root=info.root)
+    assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json")]) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert [c["name"] for c in found["classes"]] == list(info.classes)
+    assert [row["name"] for row in found["matrix"]["rows"]] == list(info.classes)
+
+
+def test_names_that_a_spreadsheet_would_run_are_read_back_as_they_are(tmp_path: Path) -> None:
+    path = make_project(tmp_path / "odd", num_train=60, size=2, classes=("=cat", "-dog", "bird"))
+    make_run(path, "first").write_probabilities(np.random.default_rng(0).dirichlet([1, 1, 1], 60), "cross_fitted")
+    assert main(["audit", str(path), "--run", "first", "--out", str(tmp_path / "a.csv")]) == 0
+    rows = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
+    assert "'=cat" in set(rows["given_label"]) | set(rows["suggested_label"])
+    is_first, names = rows.index < 5, np.array(["'=cat", "'-dog"], dtype=object)
+    rows["verdict"] = np.where(is_first, "suggested", "other")
+    rows["label"] = np.where(is_first, "", names[(rows["given_label"] == "'=cat").astype(int)])
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert main(["verdicts", str(path), "--file", str(tmp_path / "a.csv"), "--by", "ada"]) == 0
+    found = Project.open(path).verdicts().in_force()
+    for name in ("given_label", "suggested_label"):
+        assert found[name].tolist() == rows[name].str.removeprefix("'").tolist()
+    assert found["label"][5:].tolist() == rows["label"][5:].str.removeprefix("'").tolist()
 
 
 @pytest.mark.parametrize(("rows", "message"), [
     ("sample_id,label\ntrain-00001,cat\n", "lacks verdict"),
-    ("sample_id,verdict\ntrain-99999,given\n", "row 2 says 'train-99999'"),
-    ("sample_id,verdict,label\ntrain-00001,given,\ntrain-00002,perhaps,\n", "row 3: "),
-    ("sample_id,verdict,label\ntrain-00002,other,ferret\n", "row 2: "),
-    ("sample_id,verdict,label\ntrain-00002,suggested,\n", "row 2: ")])
+    ("sample_id,verdict\ntrain-99999,given\n", "row 2: an answer is about a training sample; got 'train-99999'"),
+    ("sample_id,verdict,queue\ntrain-00001,given,find\ntrain-00002,perhaps,find\n", "row 3: verdict must be"),
+    ("sample_id,verdict,label,queue\ntrain-00002,other,ferret,find\n", "row 2: the verdict other must mean"),
+    ("sample_id,verdict,queue\ntrain-00002,suggested,find\n", "row 2: the verdict suggested must mean"),
+    ("sample_id,verdict,queue\ntrain-00002,given,other\n", "row 2: queue must be one of"),
+    ("sample_id,verdict,queue,p_wrong\ntrain-00002,given,find,much\n", "row 2: p_wrong is a number"),
+    ("sample_id,verdict,queue,p_wrong\ntrain-00002,given,find,3\n", "row 2: p_wrong must be a number from 0 to 1")])
 def test_a_bad_file_of_answers_is_one_line_and_nothing_of_it_counts(project: Path, tmp_path: Path, capsys, rows: str,
                                                                     message: str) -> None:
     (tmp_path / "bad.csv").write_text(rows)

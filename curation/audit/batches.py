@@ -2,13 +2,14 @@
 
 A batch is written when it is first served and never changed: P/audits/NAME/batches/QUEUE-REVIEWER-NUMBER.json. What of
 it is answered, the log of verdicts says. What goes into a batch, curation.audit.serving and drawing say; here it is
-put together with what the reviewer is shown.
+put together with what the reviewer is shown. The files are also the record of what the random queue has drawn.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ HELD_SECONDS = 24 * 3600.0
 ESTIMATE_SIZE = 40
 NUM_TYPICAL = 4
 GOAL_FILE = "goal.json"
+TARGET = 0.015
+"""Half-width of the overall interval that an audit asks for unless it says otherwise."""
+FILE = ""
+"""The reviewer of draws that were written to a file: whoever answers it. No person is called so."""
 
 
 class BatchError(ValueError):
@@ -80,6 +85,7 @@ class Served:
     def own(self, verdicts: pd.DataFrame) -> pd.DataFrame:
         """The verdicts that answer this batch, one row a sample, the newest of each; verdicts: in force."""
         is_own = verdicts["who"].eq(self.reviewer) & verdicts["queue"].eq(self.queue)
+        is_own &= verdicts["sample_id"].isin([q.sample_id for q in self.questions])  # numbers may come twice
         is_own &= verdicts["batch"].eq(self.number).fillna(False).astype(bool) & verdicts["audit"].eq(self.audit)
         return verdicts[is_own].drop_duplicates("sample_id", keep="last")
 
@@ -94,13 +100,13 @@ class Served:
 def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, audit: str, reviewer: str, number: int,
                 run: str, model: str, mode: str = "value", confusion: tuple[str, str] | None = None,
                 reserved: Sequence[str] = (), size: int = serving.BATCH_SIZE) -> Served:
-    """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands."""
+    """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands, or drawn."""
     codes = {name: code for code, name in enumerate(scores.classes)}
     given, suggested = (codes.get(name) for name in confusion) if confusion else (None, None)
     order = serving.find_order(scores, verdicts, mode, given=given, suggested=suggested, reserved=reserved)
     batch = serving.find_batch(scores.sample_id[order[:2 * size]], verdicts, audit=audit, reviewer=reviewer,
                                number=number, gold_ids=gold_ids, size=size)
-    questions = _questions(scores, batch.items, is_shown=lambda _: True)
+    questions = _questions(scores, batch.items, is_shown=True)
     return Served(audit=audit, queue="find", reviewer=reviewer, number=number, run=run, model=model, mode=mode,
                   confusion=confusion if mode == "confusion" else None, num_calibrated=scores.num_calibrated,
                   created=time.time(), questions=questions, typical=_typical(scores, questions))
@@ -108,37 +114,51 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
 
 def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, reviewer: str,
                     number: int, run: str, model: str, reserved: Sequence[str] = (),
-                    size: int = ESTIMATE_SIZE) -> Served:
-    """The next draws of the random queue, without the model's opinion. verdicts: in force in this audit."""
-    draws = draw(plan, summaries.random_verdicts(verdicts), reserved, size)
+                    stale: Sequence[str] = (), size: int = ESTIMATE_SIZE) -> Served:
+    """The next draws of the random queue, without the model's opinion. verdicts: in force in this audit; reserved,
+    stale: as curation.audit.drawing.draw takes them."""
+    draws = draw(plan, summaries.random_verdicts(verdicts, plan), reserved, size, stale)
     batch = serving.estimate_batch(draws, verdicts, audit=plan.audit, reviewer=reviewer, number=number,
                                    gold_ids=gold_ids)
-    questions = _questions(scores, batch.items, is_shown=lambda _: False)
+    questions = _questions(scores, batch.items, is_shown=False)
     return Served(audit=plan.audit, queue="estimate", reviewer=reviewer, number=number, run=run, model=model,
                   num_calibrated=scores.num_calibrated, created=time.time(), questions=questions,
                   typical=_typical(scores, questions))
 
 
+def file_served(plan: Plan, verdicts: pd.DataFrame, *, number: int, reserved: Sequence[str] = (),
+                stale: Sequence[str] = (), size: int = ESTIMATE_SIZE) -> Served:
+    """The next draws of the random queue for a file, without hidden checks; arguments as estimate_served's."""
+    draws = draw(plan, summaries.random_verdicts(verdicts, plan), reserved, size, stale)
+    labels = plan.labels.set_index("sample_id")["given_label"].loc[draws]
+    return Served(audit=plan.audit, queue="estimate", reviewer=FILE, number=number, run=plan.run,
+                  model=plan.digests.get("run", ""), created=time.time(), questions=tuple(
+                      Question(sample_id=i, purpose="main", given_label=str(labels[i])) for i in draws))
+
+
 def adjudicate_served(scores: Scores, verdicts: pd.DataFrame, *, audit: str, reviewer: str, number: int, run: str,
                       model: str) -> Served:
-    """What is in dispute and this reviewer has not judged. A drawn sample is settled without the model's opinion."""
+    """What is in dispute and this reviewer has not judged, without the model's opinion: the sample may be drawn, or
+    have been, and then the answer counts in the noise rate."""
     ids = serving.adjudication_rows(verdicts, reviewer)[:serving.BATCH_SIZE]
-    drawn = set(verdicts.loc[verdicts["queue"].eq("estimate"), "sample_id"])
     items = [serving.Item(sample_id, "adjudicate", "main") for sample_id in ids]
-    questions = _questions(scores, items, is_shown=lambda sample_id: sample_id not in drawn)
+    questions = _questions(scores, items, is_shown=False)
     return Served(audit=audit, queue="adjudicate", reviewer=reviewer, number=number, run=run, model=model,
                   num_calibrated=scores.num_calibrated, created=time.time(), questions=questions,
                   typical=_typical(scores, questions))
 
 
-def _questions(scores: Scores, items: Sequence[serving.Item], is_shown: Callable[[str], bool]) -> tuple[Question, ...]:
-    """Items with their labels; those that the scores no longer have, or that have no given label, are left out."""
+def _questions(scores: Scores, items: Sequence[serving.Item], is_shown: bool) -> tuple[Question, ...]:
+    """Items with their labels; those that the scores no longer have, or that have no given label, are left out.
+
+    is_shown: whether the model's opinion is.
+    """
     rows = pd.Index(scores.sample_id).get_indexer([item.sample_id for item in items])
     found = []
     for item, row in zip(items, rows.tolist(), strict=True):
         if row < 0 or scores.given[row] < 0:
             continue
-        code = int(scores.suggested[row]) if is_shown(item.sample_id) else -1
+        code = int(scores.suggested[row]) if is_shown else -1
         confidence, p_wrong = float(scores.confidence[row]), float(scores.p_wrong[row])
         found.append(Question(
             sample_id=item.sample_id, purpose=item.purpose, given_label=scores.classes[int(scores.given[row])],
@@ -180,18 +200,32 @@ def newest(project: Path, audit: str, queue: str, reviewer: str) -> Served | Non
 
 def in_hand(project: Path, audit: str, queue: str, reviewer: str, verdicts: pd.DataFrame,
             now: float | None = None) -> list[str]:
-    """Samples that are open in the last batches of the others, if these are not older than HELD_SECONDS."""
+    """Samples without an answer in this queue in the last batches of the others, and in all files, if these are not
+    older than HELD_SECONDS. Checks are in nobody's hands."""
     newest_of: dict[str, Path] = {}
     for file in sorted(_folder(project, audit).glob(f"{queue}-*.json")):
-        newest_of[file.name.rpartition("-")[0]] = file
+        stem = file.name.rpartition("-")[0]
+        newest_of[file.name if stem == _stem(queue, FILE) else stem] = file
     newest_of.pop(_stem(queue, reviewer), None)
     since = (time.time() if now is None else now) - HELD_SECONDS
+    held = _main_ids(file for file in newest_of.values() if file.stat().st_mtime >= since)
+    return sorted(held - set(verdicts.loc[verdicts["queue"].eq(queue), "sample_id"]))
+
+
+def drawn(project: Path, audit: str, verdicts: pd.DataFrame) -> set[str]:
+    """All that the random queue has ever drawn, answered or not; verdicts: in force in this audit. The ranked queue
+    asks for none of it: it would tell the model's opinion of a sample to somebody who is to judge without."""
+    is_main = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
+    return _main_ids(_folder(project, audit).glob("estimate-*.json")) | set(verdicts.loc[is_main, "sample_id"])
+
+
+def _main_ids(files: Iterator[Path]) -> set[str]:
+    """What these batches ask for, without checks; a damaged one, which its reviewer is told of, stops nobody else."""
     found: set[str] = set()
-    for file in newest_of.values():
-        if file.stat().st_mtime >= since:
-            served = _read(file)
-            found |= {q.sample_id for q in served.questions} - set(served.own(verdicts)["sample_id"])
-    return sorted(found)
+    for file in files:
+        with suppress(BatchError):
+            found |= {q.sample_id for q in _read(file).questions if q.purpose == "main"}
+    return found
 
 
 def _read(file: Path) -> Served:
@@ -200,7 +234,7 @@ def _read(file: Path) -> Served:
         confusion = document.pop("confusion")
         questions = tuple(Question(**question) for question in document.pop("questions"))
         return Served(**document, questions=questions, confusion=tuple(confusion) if confusion else None)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BatchError(f"a batch must be as it was written; {file} cannot be read ({type(error).__name__}); delete "
                          "it: its answers are in the log, and the next batch takes its place") from error
 

@@ -21,7 +21,8 @@ def method_of(health: dict[str, Any]) -> list[str]:
             f"label and were not excluded when the audit was planned, in {len(health['strata'])} strata by the model's "
             "probability that the label is wrong, reviewed in an order that was drawn at random within each stratum "
             "and fixed before the first verdict. More reviews went to strata where labels may be either (Neyman's "
-            "allocation). Reviewers saw the picture and the classes, not the model's opinion.",
+            "allocation). Reviewers saw the picture and the classes, not the model's opinion; answers that were given "
+            "beside it do not count, those that settle a dispute neither.",
             "The estimate is what a working model expects of every sample plus the reviews' mean difference from it, "
             "stratum by stratum, times the stratum's size (a difference estimator). A bad model makes the interval "
             "wider, not the estimate wrong. Intervals are 95% Wilson intervals at the effective number of reviews, "
@@ -43,7 +44,7 @@ def limits_of(health: dict[str, Any]) -> list[str]:
                  "wrong labels is no estimate of it."]
     else:
         lines = ["The interval covers the luck of the draw alone. It takes every verdict as right: what reviewers get "
-                 "wrong is in the rate.", *_of_rate(rate)]
+                 "wrong is in the rate.", *_of_rate(rate), *_of_data(rate, health["provenance"])]
     lines += _of_reviewers(health)
     if health["find"] is not None:
         lines.append("The ranked queue looks where errors are likely, so its share of errors is no noise rate, and no "
@@ -70,8 +71,23 @@ def _of_rate(rate: dict[str, Any]) -> list[str]:
                      f"all of them right, or all wrong, the interval would reach from {low} to {high}.")
     if rate["num_reviewers"] == 1:
         lines.append("One person reviewed the whole random queue: that person's habits are in the rate.")
-    lines.append("The rate is that of the labels as they were given, on the samples there were when the audit was "
-                 "planned. What was imported later is not in it.")
+    if rate["num_seen"]:
+        lines.append(f"{rate['num_seen']:,} random samples were judged by somebody who had judged them in the ranked "
+                     "queue before, and had seen the model's opinion there.")
+    lines.append("Beside each question stand the least suspect samples of its class, to compare with. They are in the "
+                 "population, too, so one may have been shown as typical of its class before it was drawn.")
+    return lines
+
+
+def _of_data(rate: dict[str, Any], provenance: dict[str, str]) -> list[str]:
+    """Which labels the rate is of."""
+    lines = ["The rate is that of the labels as they were given, on the samples there were when the audit was "
+             "planned. What was imported later is not in it."]
+    if provenance.get("plan's manifest", provenance["manifest"]) != provenance["manifest"]:
+        lines.append(f"The data were imported anew since the audit was planned: {rate['num_stale']:,} of its "
+                     f"{rate['num_population']:,} samples are gone or have another label by now. What was answered "
+                     "before counts, about the label as it was; the others count as not answered. The labels as they "
+                     "are now have a rate of their own, which takes an audit of another name.")
     return lines
 
 

@@ -9,33 +9,30 @@ import numpy as np
 import pandas as pd
 import typer
 
-from curation.audit.drawing import draw
+from curation.audit import batches
+from curation.audit.answers_file import AuditError, draw_frame, read_answers, score_frame
 from curation.audit.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.noise_rate import Rate, estimate, reviews_to
 from curation.audit.opening import plan_of, runs_of
-from curation.audit.resolve import apply_verdicts, consensus
+from curation.audit.resolve import apply_verdicts, consensus, of_today
 from curation.audit.scores import Scores, dual_figures, scores_of
 from curation.audit.serving import BATCH_SIZE, expected_yield, find_order
 from curation.audit.strata import Plan, load_plan, save_plan
 from curation.audit.summaries import random_verdicts
-from curation.audit.verdicts import QUEUES, VERDICTS, Verdict, checked_row
+from curation.audit.verdicts import QUEUES, VERDICTS, Verdict
 from curation.exports.cells import write_csv
 from curation.project import Project
 from curation.selection import sample_table
 from curation.sources.console import visible
-from engine.manifest import file_digest
 from engine.rundir import write_atomic
 
 NAME = "audit"
 """The audit that is meant where none is named."""
-ANSWER_COLUMNS = ("sample_id", "verdict")
 _Project = Annotated[Path, typer.Argument(help="Project folder.")]
 _Audit = Annotated[str, typer.Option("--audit", help="Name of the audit.")]
+_Target = Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred. "
+                                               f"Default: what the audit was begun with, or {100 * batches.TARGET:g}.")]
 _By = Annotated[str | None, typer.Option(help="Who answered. Default: the user of this computer.")]
-
-
-class AuditError(ValueError):
-    """Options or a file of answers that cannot be used. One line, ready to show."""
 
 
 def register(app: typer.Typer) -> None:
@@ -61,20 +58,21 @@ def audit_(
     opened = Project.open(project)
     scores, table = _scores(opened, run, alone)
     judged = opened.verdicts().in_force(audit)
-    order = find_order(scores, judged, mode)
+    order = find_order(scores, of_today(judged, table), mode, reserved=batches.drawn(opened.path, audit, judged))
     _print_scores(scores, table, order)
     if out is not None:
-        frame = _score_frame(scores, table, order[:top])
+        frame = score_frame(scores, table, order[:top])
         is_parquet = out.suffix == ".parquet"
         write_atomic(out, lambda p: frame.to_parquet(p, index=False) if is_parquet else write_csv(frame, p))
-        print(f"{len(frame):,} samples without a verdict written to {visible(str(out))}")
+        print(f"{len(frame):,} samples, neither judged nor drawn, written to {visible(str(out))}; answer in a column "
+              f"verdict with one of {', '.join(VERDICTS)}, then `verdicts --file`")
 
 
 def estimate_(
     project: _Project,
     *,
     run: Annotated[str | None, typer.Option(help="(first time) The run that parts the samples into strata.")] = None,
-    target: Annotated[float, typer.Option(help="Half-width of the interval to reach, in points of a hundred.")] = 1.5,
+    target: _Target = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the next samples to review to; an answer goes into its "
                                              "column verdict.")] = None,
     num: Annotated[int, typer.Option("--draw", help="How many of them.")] = BATCH_SIZE,
@@ -83,6 +81,7 @@ def estimate_(
 ) -> None:
     """The noise rate with its interval, from a stratified random sample reviewed without the model's opinion."""
     opened = Project.open(project)
+    half_width = _half_width(opened, audit, target)
     plan = load_plan(opened.path, audit)
     if plan is None:
         if run is None:
@@ -90,18 +89,17 @@ def estimate_(
                              "one with --run")
         plan = plan_of(opened, _scores(opened, run, alone=False)[0], audit, seed)
         save_plan(opened.path, plan)
+        batches.save_goal(opened.path, audit, half_width)
         print(f"audit {audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
-    answered = random_verdicts(opened.verdicts().in_force(audit))
-    _print_rate(plan, answered, target / 100)
+    verdicts = opened.verdicts().in_force(audit)
+    table = sample_table(opened, None)
+    stale = plan.stale(table)
+    if stale:
+        print(f"{len(stale):,} samples have left the data, or have another label, since this was planned; the rate is "
+              "of the labels as they were")
+    _print_rate(plan, random_verdicts(verdicts, plan), half_width)
     if out is not None:
-        ids = draw(plan, answered, num=num)
-        labels = sample_table(opened, None).set_index("sample_id").loc[ids]
-        paths = labels["path"].to_numpy() if "path" in labels else None
-        frame = pd.DataFrame({"sample_id": ids, "path": paths, "given_label": labels["given_label"].to_numpy(),
-                              "verdict": "", "label": ""})
-        write_atomic(out, lambda p: write_csv(frame, p))
-        print(f"{len(ids):,} samples to review written to {visible(str(out))}; answer with one of "
-              f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
+        _write_draw(opened, plan, verdicts, table, stale, num, out)
 
 
 def verdicts_(
@@ -109,7 +107,8 @@ def verdicts_(
     *,
     file: Annotated[Path | None, typer.Option(help="CSV of answers: sample_id, verdict and, for other, label; rows "
                                               "without a verdict are passed over.")] = None,
-    queue: Annotated[str, typer.Option(help=f"Where the samples came from: {' or '.join(QUEUES)}.")] = "estimate",
+    queue: Annotated[str | None, typer.Option(help=f"Where the samples came from: {' or '.join(QUEUES)}. Default: "
+                                              "what the file's column queue says.")] = None,
     by: _By = None,
     run: Annotated[str, typer.Option(help="The run they were shown by.")] = "",
     out: Annotated[Path | None, typer.Option(help="CSV to write every verdict to, those taken back as well.")] = None,
@@ -120,13 +119,10 @@ def verdicts_(
     log = opened.verdicts()
     if file is not None:
         who = by or getpass.getuser()
-        answers = _answers(opened, file, queue, who, run, audit)
-        log.add(answers)
-        done = apply_verdicts(opened, {a.sample_id for a in answers}, log.in_force(), who)
-        print(f"{len(answers):,} verdicts by {visible(who)}: {done.num_relabelled:,} labels changed, "
-              f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")
+        _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit,
+                                   drawn=batches.drawn(opened.path, audit, log.in_force(audit))), who)
     rows = log.rows(audit)
-    states = consensus(log.in_force(audit))["state"].value_counts()
+    states = consensus(of_today(log.in_force(audit), sample_table(opened, None)))["state"].value_counts()
     print(f"audit {audit}: {len(rows):,} rows, {states.sum():,} samples judged, {states.get('disputed', 0):,} disputed")
     if out is not None:
         write_atomic(out, lambda p: write_csv(rows, p))
@@ -138,8 +134,7 @@ def report_(
     *,
     run: Annotated[str, typer.Option(help="The run whose predictions judge the labels.")],
     out: Annotated[Path, typer.Option(help="File to write: .html to print and share, or .json.")],
-    target: Annotated[float, typer.Option(help="Half-width that the audit was to reach, in points of a hundred.")
-                      ] = 1.5,
+    target: _Target = None,
     audit: _Audit = NAME,
 ) -> None:
     """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
@@ -154,7 +149,7 @@ def report_(
     judged = opened.verdicts().in_force(audit)
     truth = table.set_index("sample_id")["clean_label"].dropna() if "clean_label" in table else None
     found = health(opened, opened.run(run), scores, load_plan(opened.path, audit), judged, audit=audit,
-                   target=target / 100, agreement=agreement_part(judged, truth),
+                   target=_half_width(opened, audit, target), agreement=agreement_part(judged, truth),
                    neighbours=opened.run(run).read_neighbours())
     text = report_html(found) if out.suffix == ".html" else report_json(found)
     write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
@@ -164,11 +159,44 @@ def report_(
 # -- inside
 
 
+def _half_width(project: Project, audit: str, target: float | None) -> float:
+    """The precision asked for, in (0, 1]; target: in points."""
+    if target is not None and not 0 < target <= 100:
+        raise AuditError(f"a half-width is above 0 and at most 100 points; got {target:g}; say --target 1.5")
+    return batches.goal_of(project.path, audit, batches.TARGET) if target is None else target / 100
+
+
+def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.DataFrame, stale: list[str], num: int,
+                out: Path) -> None:
+    """The next draws as a file; kept as a batch, so that nobody else is given them and their answers are known."""
+    before = batches.newest(project.path, plan.audit, "estimate", batches.FILE)
+    reserved = batches.in_hand(project.path, plan.audit, "estimate", batches.FILE, verdicts)
+    served = batches.file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
+                                 stale=stale, size=num)
+    frame = draw_frame(served, table)
+    if served.questions:
+        batches.save(project.path, served)
+    write_atomic(out, lambda p: write_csv(frame, p))
+    print(f"{len(frame):,} samples to review written to {visible(str(out))}; answer with one of "
+          f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
+
+
+def _take(project: Project, answers: list[Verdict], who: str) -> None:
+    """Log answers and bring every judged sample in line, those too that an earlier command was stopped before."""
+    log, before = project.verdicts(), project.verdicts().revision
+    num_new = sum(verdict_id > before for verdict_id in set(log.add(answers)))
+    judged = of_today(log.in_force(), sample_table(project, None))
+    done = apply_verdicts(project, set(judged["sample_id"]), judged, who)
+    known = f" ({len(answers) - num_new:,} known already)" if num_new < len(answers) else ""
+    print(f"{len(answers):,} verdicts by {visible(who)}{known}: {done.num_relabelled:,} labels changed, "
+          f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")
+
+
 def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
     runs = [project.run(name)] if alone else runs_of(project, name)
     runs[0].read_signals()  # says so where there are none yet
     table = sample_table(project, runs[0])
-    judged = consensus(project.verdicts().in_force()).reset_index()
+    judged = consensus(of_today(project.verdicts().in_force(), table)).reset_index()
     return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table
 
 
@@ -189,14 +217,6 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
     if figures is not None:
         print(f"self-confidence, where the truth is known ({figures['num']:,}, {figures['num_wrong']:,} wrong): AUROC "
               f"{figures['auroc']:.3f}, average precision {figures['average_precision']:.3f}")
-
-
-def _score_frame(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
-    names = np.asarray([*scores.classes, None], dtype=object)
-    part = table[["sample_id", *(["path"] if "path" in table else []), "given_label", "current_label"]].iloc[order]
-    return part.assign(suggested_label=names[scores.suggested[order]], confidence=scores.confidence[order],
-                       p_wrong=scores.p_wrong[order],
-                       **{name: values[order] for name, values in scores.columns.items()}).reset_index(drop=True)
 
 
 def _print_rate(plan: Plan, answered: pd.DataFrame, target: float) -> None:
@@ -220,41 +240,3 @@ def _rate_words(rate: Rate) -> str:
         return "no sample"
     return (f"{rate.share:6.1%} (95% interval {rate.low:.1%} to {rate.high:.1%}) of {rate.num_population:,}, from "
             f"{rate.num_reviews:,} reviews")
-
-
-def _answers(project: Project, path: Path, queue: str, who: str, run: str, audit: str) -> list[Verdict]:
-    """Verdicts from a CSV; the file is refused whole, naming the row, where one cannot be used."""
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise AuditError(f"answers must be a readable CSV; {path}: {' '.join(str(error).split())}; check it") from error
-    missing = [name for name in ANSWER_COLUMNS if name not in rows]
-    if missing:
-        raise AuditError(f"answers must have the columns {' and '.join(ANSWER_COLUMNS)}; {path} lacks {missing[0]}; "
-                         "rename or add it")
-    table = sample_table(project, None).set_index("sample_id")
-    model = file_digest(project.run(run).path / "config.json") if run else ""
-    answers = []
-    for number, row in enumerate(rows.to_dict("records"), start=2):
-        if not row["verdict"].strip():
-            continue
-        if row["sample_id"] not in table.index and row["sample_id"].startswith("'"):
-            row["sample_id"] = row["sample_id"][1:]  # as cells.neutral wrote it
-        if row["sample_id"] not in table.index:
-            raise AuditError(f"an answer is about a training sample; {path} row {number} says {row['sample_id']!r}; "
-                             "check the file")
-        try:
-            answers.append(_checked(Verdict(
-                audit=audit, queue=queue, sample_id=row["sample_id"], verdict=row["verdict"].strip(), who=who, run=run,
-                model=model, given_label=str(table.at[row["sample_id"], "given_label"]), label=row.get("label") or None,
-                suggested_label=row.get("suggested_label") or None,
-                previous_label=str(table.at[row["sample_id"], "current_label"])), project.classes))
-        except ValueError as error:
-            raise AuditError(f"{path} row {number}: {error}") from error
-    return answers
-
-
-def _checked(verdict: Verdict, classes: tuple[str, ...]) -> Verdict:
-    """The verdict itself. Raises VerdictError where the log would not take it."""
-    checked_row(verdict, classes)
-    return verdict

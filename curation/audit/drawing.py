@@ -11,6 +11,7 @@ it is as good while that is about right, and 2% and 30% wider where it is far to
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -45,10 +46,10 @@ def known(plan: Plan, verdicts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, n
     return rows[is_known], wrong[is_known], rows[(rows >= 0) & np.isnan(wrong)]
 
 
-def spreads(plan: Plan, expected: np.ndarray) -> np.ndarray:
-    """(H,) N_h S_h: what each stratum's variance is thought to be, from expected (N,) in [0, 1]."""
+def spreads(stratum: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(H,) N_h S_h: what each stratum's variance is thought to be. stratum (N,) codes; expected (N,) in [0, 1]."""
     p = np.clip(expected, FLOOR, 1 - FLOOR)
-    spread: np.ndarray = np.sqrt(np.bincount(plan.population["stratum"], weights=p * (1 - p)) * plan.sizes)
+    spread: np.ndarray = np.sqrt(np.bincount(stratum, weights=p * (1 - p)) * np.bincount(stratum))
     return spread
 
 
@@ -67,22 +68,54 @@ def next_strata(left: np.ndarray, counted: np.ndarray, spread: np.ndarray, num: 
     return stratum[np.lexsort((stratum, turn, -gain))[:num]]
 
 
-def draw(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), num: int = 50) -> list[str]:
+def draw(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), num: int = 50,
+         stale: Collection[str] = ()) -> list[str]:
     """The sample_ids to review next, at most num, each stratum's strictly in its random order.
 
     verdicts: sample_id, is_wrong of all estimate reviews so far, unsure ones too; reserved: ids that somebody has in
-    hand. The strata are mixed at random, the same for the same state, so that the order tells a reviewer nothing.
+    hand; stale: ids that cannot be asked about any longer (Plan.stale), which as unsure ones do make room for the next
+    of their stratum. The strata are mixed at random, the same for the same state, so that the order tells a reviewer
+    nothing.
     """
-    rows, wrong, unsure = known(plan, verdicts)
-    in_hand = rows_of(plan, reserved)
-    counted = np.union1d(rows, np.setdiff1d(in_hand[in_hand >= 0], unsure))
-    taken = np.union1d(counted, unsure)
+    rows, wrong, counted, lost = _taken(plan, verdicts, reserved, stale)
+    taken = np.union1d(counted, lost)
     stratum, num_strata = plan.population["stratum"].to_numpy(), plan.num_strata
     model = fit(plan.population["p_wrong"].to_numpy(), plan.population["given"].to_numpy(), rows, wrong)
     chosen = next_strata(plan.sizes - np.bincount(stratum[taken], minlength=num_strata),
-                         np.bincount(stratum[counted], minlength=num_strata), spreads(plan, model.expected), num)
+                         np.bincount(stratum[counted], minlength=num_strata), spreads(stratum, model.expected), num)
     np.random.default_rng((plan.seed, len(taken))).shuffle(chosen)
     return list(plan.population["sample_id"].to_numpy()[_next_rows(plan, taken, chosen)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Left:
+    """What of a population has no answer yet, in samples."""
+
+    num_free: int
+    """To be drawn."""
+    num_in_hand: int
+    """In somebody's hands."""
+    num_unsure: int
+    """Unsure or disputed."""
+    num_stale: int
+    """Gone from the data, or of another given label."""
+
+
+def left_of(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), stale: Collection[str] = ()) -> Left:
+    """Why a draw may come out empty; arguments as draw's."""
+    rows, _, counted, lost = _taken(plan, verdicts, reserved, stale)
+    num_unsure = len(known(plan, verdicts)[2])
+    return Left(num_free=plan.num_population - len(counted) - len(lost), num_in_hand=len(counted) - len(rows),
+                num_unsure=num_unsure, num_stale=len(lost) - num_unsure)
+
+
+def _taken(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str],
+           stale: Collection[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(rows (n,) answered, is_wrong (n,), rows answered or in hand, rows without one that are not asked again)."""
+    rows, wrong, unsure = known(plan, verdicts)
+    gone, in_hand = rows_of(plan, stale), rows_of(plan, reserved)
+    lost = np.union1d(unsure, np.setdiff1d(gone[gone >= 0], rows))
+    return rows, wrong, np.union1d(rows, np.setdiff1d(in_hand[in_hand >= 0], lost)), lost
 
 
 def _next_rows(plan: Plan, taken: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -47,15 +47,19 @@ def matrix(health: Health) -> str:
     errors = [sum(cell["num_reviewed"] for column, cell in enumerate(row["cells"]) if column != code)
               for code, row in enumerate(found["rows"])]
     kept = sorted(sorted(range(len(errors)), key=lambda code: (-errors[code], code))[:MAX_MATRIX])
-    head = "".join(f"<th>{name}</th>" for name in ("Given \\ true", *(str(code + 1) for code in kept), "none"))
+    undecided = len(errors) + 1
+    has_undecided = any(row["cells"][undecided]["num_reviewed"] for row in found["rows"])
+    columns = [*kept, len(errors), *[undecided] * has_undecided]
+    head = "".join(f"<th>{name}</th>" for name in ("Given \\ true", *(str(code + 1) for code in kept), "none",
+                                                   *["?"] * has_undecided))
     body = "".join(f"<tr><th>{code + 1} {safe(found['rows'][code]['name'])}</th>"
-                   f"{_cells(found['rows'][code], code, [*kept, len(errors)])}</tr>" for code in kept)
+                   f"{_cells(found['rows'][code], code, columns)}</tr>" for code in kept)
     left_out = "" if len(errors) <= MAX_MATRIX else \
         f" These are the {MAX_MATRIX} of {len(errors)} classes with the most reviewed errors; the JSON file has all."
     return (f'<table class="matrix"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
             '<p class="note">Percent of the given class, estimated for the whole population from the random queue. '
-            "Columns have the rows' numbers; none: no class fits. A dot: seen, but on too few reviews to be quoted; "
-            f"empty: not seen. {safe(found['rule'])}{left_out}</p>{_flows(found)}")
+            "Columns have the rows' numbers; none: no class fits; ?: wrong, in dispute as what. A dot: seen, but on "
+            f"too few reviews to be quoted; empty: not seen. {safe(found['rule'])}{left_out}</p>{_flows(found)}")
 
 
 def _cells(row: Health, code: int, columns: list[int]) -> str:

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.audit import summaries
+from curation.audit.batches import TARGET as TARGET
 from curation.audit.caveats import limits_of, method_of
 from curation.audit.duplicates import conflicts, content_ids, in_signal_order
 from curation.audit.matrix import model_matrix, overlaps
 from curation.audit.noise_rate import estimate, reviews_to
+from curation.audit.resolve import of_today
 from curation.audit.reviewed import reviewed_matrix
 from curation.audit.scores import Scores
 from curation.audit.strata import Plan
@@ -29,8 +31,6 @@ from engine.manifest import MANIFEST_NAME, file_digest
 from engine.rundir import RunDir
 
 FORMAT = "whetstone-audit-1"
-TARGET = 0.015
-"""Half-width of the overall interval that an audit asks for unless it says otherwise."""
 _PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "statsmodels")
 
 
@@ -43,17 +43,21 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     target: half-width of the overall interval that is asked for; agreement: summaries.agreement_part; neighbours: of
     the run (RunDir.read_neighbours); generated: seconds since 1970, now by default.
     """
-    random = summaries.random_verdicts(verdicts)
+    random = summaries.random_verdicts(verdicts, plan)
     rows = with_labels(training_rows(project), decided_labels(project))
+    of_all = of_today(project.verdicts().in_force(), rows)
+    names = plan.classes if plan is not None else scores.classes
+    num_stale = len(plan.stale(rows)) if plan is not None else 0
     found = reviewed_matrix(plan, random) if plan is not None and len(random) else None
     model = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
                          is_active=scores.is_active)
     noise = estimate(plan, random) if plan is not None else None
     is_random = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
     rate = None if plan is None or noise is None else summaries.rate_part(
-        noise, reviews_to(plan, random, target), target, int(verdicts.loc[is_random, "who"].nunique()))
+        noise, reviews_to(plan, random, target), target, num_stale=num_stale,
+        num_seen=summaries.num_seen_before(verdicts), num_reviewers=int(verdicts.loc[is_random, "who"].nunique()))
     agreement = agreement or {"pairs": [], "fleiss": None, "consistency": {}, "gold": {}}
-    state = summaries.open_part(verdicts)
+    state = summaries.open_part(of_all[of_all["sample_id"].isin(verdicts["sample_id"])], random)
     result: Part = {
         "format": FORMAT,
         "project": {"name": project.name, "source": project.info.source, "num_training": len(rows),
@@ -61,16 +65,17 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "audit": {"name": audit, "generated": time.time() if generated is None else generated,
                   "planned": plan.created if plan is not None else None},
         "rate": rate,
-        "classes": summaries.classes_part(noise.per_class, scores.classes) if noise is not None else [],
+        "classes": summaries.classes_part(noise.per_class, names) if noise is not None else [],
         "strata": summaries.strata_part(plan, random) if plan is not None else [],
-        "matrix": summaries.matrix_part(found, scores.classes) if found is not None else None,
-        "overlaps": summaries.overlaps_part(overlaps(model.expected, scores.classes), scores.classes, found),
+        "matrix": summaries.matrix_part(found, names) if found is not None else None,
+        "overlaps": summaries.overlaps_part(overlaps(model.expected, scores.classes), scores.classes, found,
+                                            names),
         "duplicates": _duplicates(project, run, scores, rows, neighbours),
         "find": summaries.find_part(verdicts),
         "reviewers": summaries.reviewers_part(verdicts, agreement),
         "agreement": {"pairs": agreement["pairs"], "fleiss": agreement["fleiss"], **state},
-        "corrections": summaries.corrections_part(rows, scores.classes, noise.overall if noise else None,
-                                                  _in_population(rows, plan)),
+        "corrections": summaries.corrections_part(
+            rows, scores.classes, noise.overall if noise and not num_stale else None, _in_population(rows, plan)),
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
         "provenance": _provenance(project, run, plan, verdicts),

@@ -10,13 +10,14 @@ as nobody chose by the picture which to answer.
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
 from curation.audit.drawing import MIN_PER_STRATUM, known, next_strata, spreads
-from curation.audit.strata import Plan
-from curation.audit.totals import Total, expect, total_of, wilson
+from curation.audit.strata import Plan, cut
+from curation.audit.totals import CONFIDENCE, Total, expect, total_of, wilson
 from curation.audit.working_model import WorkingModel, fit
 
 
@@ -91,7 +92,7 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
     if has_reached(_rate(total, 0), half_width):
         return 0
     left = plan.sizes - taken - np.bincount(stratum[unsure], minlength=plan.num_strata)
-    further = next_strata(left, taken, spreads(plan, model.expected), int(left.sum()))
+    further = next_strata(left, taken, spreads(stratum, model.expected), int(left.sum()))
     noise = np.bincount(stratum, weights=model.expected * (1 - model.expected)) * plan.sizes
     turn = taken[further] + _turns(further)
     gain = noise[further] / (turn * (turn + 1.0))
@@ -103,6 +104,16 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
         low, high = wilson(total.total / total.num_population, total.effective * total.variance / variance, total.t2)
     is_enough = high - low <= 2 * half_width
     return int(np.argmax(is_enough)) + 1 if is_enough.any() else None
+
+
+def planned_reviews(p_wrong: np.ndarray, half_width: float) -> int:
+    """About how many reviews an overall interval of this half-width takes before there is any, if p_wrong (N,) in
+    [0, 1] is right; NaN: may be either. By Neyman's allocation over the strata that a plan would have (Cochran 1977,
+    5.25), with a finite population."""
+    stratum, _ = cut(p_wrong)
+    spread = spreads(stratum, np.nan_to_num(p_wrong, nan=0.5))
+    variance = (half_width / NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * len(p_wrong)) ** 2
+    return int(np.ceil(spread.sum() ** 2 / (variance + (spread ** 2 / np.bincount(stratum)).sum())))
 
 
 def has_reached(rate: Rate, half_width: float) -> bool:

@@ -1,7 +1,8 @@
 """Given label x true label as reviews have it: estimates for the whole population, with intervals. These may be quoted.
 
 They stand on the random queue alone. Every cell is estimated as the noise rate is (curation.audit.totals), with the
-same working model, so a row's errors add up to the noise rate of its class. What is too thin to be quoted is not shown:
+same working model, so a row's errors add up to the noise rate of its class: samples that are wrong, but in dispute as
+what, among them, in a column of their own. What is too thin to be quoted is not shown:
 
     a row with fewer than MIN_ROW reviewed samples, and
     a cell whose reviewed samples count for fewer than MIN_CELL (Kish's effective number, by weight N_h / n_h).
@@ -24,20 +25,23 @@ from curation.audit.working_model import fit
 
 MIN_CELL = 3
 MIN_ROW = 10
+NUM_MORE = 2
+"""Columns after the classes: none of them; wrong, undecided what."""
 PRIOR_SPREAD = 2.0
 """Errors that a class is thought to have spread evenly over the others, before its own are seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedMatrix:
-    """Rows: C given classes; columns: C true classes, then "none of them". Rates are shares of the row, in [0, 1]."""
+    """Rows: C given classes; columns: C true classes, then "none of them", then "wrong, undecided what". Rates are
+    shares of the row, in [0, 1]."""
 
     num_reviewed: np.ndarray
-    """(C, C + 1) int64 reviewed samples in each cell; their sums are the reviews of each row."""
+    """(C, C + 2) int64 reviewed samples in each cell; their sums are the reviews of each row."""
     num_population: np.ndarray
     """(C,) int64 samples given each class."""
     rate: np.ndarray
-    """(C, C + 1) float64, NaN where not shown."""
+    """(C, C + 2) float64, NaN where not shown."""
     low: np.ndarray
     high: np.ndarray
     """Ends of the 95% interval, NaN where not shown."""
@@ -48,13 +52,13 @@ class ReviewedMatrix:
 
     @property
     def is_shown(self) -> np.ndarray:
-        """(C, C + 1) bool."""
+        """(C, C + 2) bool."""
         shown: np.ndarray = np.isfinite(self.rate)
         return shown
 
     @property
     def count(self) -> np.ndarray:
-        """(C, C + 1) float64 estimated samples of the population, NaN where not shown."""
+        """(C, C + 2) float64 estimated samples of the population, NaN where not shown."""
         count: np.ndarray = self.rate * self.num_population[:, None]
         return count
 
@@ -66,7 +70,7 @@ class _Reviews:
     given: np.ndarray
     """(n,) codes of the given class."""
     truth: np.ndarray
-    """(n,) codes of the true class, C: none of them."""
+    """(n,) codes of the true class, C: none of them, C + 1: wrong, undecided what."""
     stratum: np.ndarray
     weight: np.ndarray
     """(n,) N_h / n_h."""
@@ -77,7 +81,7 @@ class _Reviews:
     expected: list[Expected]
     """What it expects of each given class before any review."""
     spread: np.ndarray
-    """(C, C + 1): where the errors of a given class go; rows sum to 1, the diagonal is 0."""
+    """(C, C + 2): where the errors of a given class go; rows sum to 1, the diagonal is 0."""
 
 
 def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
@@ -85,12 +89,12 @@ def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
 
     verdicts: sample_id, is_wrong (True, False; None: unsure, left out), label (the true class where is_wrong; null:
     none of the classes) and state, as curation.audit.resolve.consensus has them, one row a sample that the random queue
-    drew. Where it is wrong but disputed what it is, it is left out until that is settled; so are ids outside the plan.
+    drew. Wrong but "disputed" counts as wrong, undecided what. Ids outside the plan are left out.
     """
     num_classes = len(plan.classes)
     reviews = _reviews(plan, verdicts, num_classes)
     given = reviews.given
-    cells = (num_classes, num_classes + 1)
+    cells = (num_classes, num_classes + NUM_MORE)
     num_reviewed = np.zeros(cells, dtype=np.int64)
     np.add.at(num_reviewed, (given, reviews.truth), 1)
     effective = _effective(reviews, given * cells[1] + reviews.truth, cells[0] * cells[1]).reshape(cells)
@@ -111,14 +115,15 @@ def _reviews(plan: Plan, verdicts: pd.DataFrame, num_classes: int) -> _Reviews:
     given, stratum = population["given"].to_numpy(dtype=np.int64), population["stratum"].to_numpy(dtype=np.int64)
     rows = rows_of(plan, verdicts["sample_id"].tolist())
     codes = verdicts["label"].map({name: code for code, name in enumerate(plan.classes)}).fillna(num_classes)
+    codes[verdicts["state"].eq("disputed")] = num_classes + 1
     is_wrong = verdicts["is_wrong"].astype("boolean")
-    is_open = is_wrong.fillna(True) & verdicts["state"].eq("disputed")
-    is_judged = (rows >= 0) & is_wrong.notna().to_numpy() & ~is_open.to_numpy(dtype=bool)
+    is_judged = (rows >= 0) & is_wrong.notna().to_numpy()
     rows, wrong = rows[is_judged], is_wrong[is_judged].to_numpy(dtype=bool)
     truth = np.where(wrong, codes.to_numpy(dtype=np.int64)[is_judged], given[rows])
     num_taken = np.bincount(stratum[rows], minlength=plan.num_strata)
     model = fit(population["p_wrong"].to_numpy(), given, rows, wrong.astype(np.float64))
-    spread = np.full((num_classes, num_classes + 1), PRIOR_SPREAD / num_classes)
+    spread = np.full((num_classes, num_classes + NUM_MORE), PRIOR_SPREAD / num_classes)
+    spread[:, -1] = 0  # nobody expects a dispute
     np.add.at(spread, (given[rows[wrong]], truth[wrong]), 1.0)
     spread[np.arange(num_classes), np.arange(num_classes)] = 0
     return _Reviews(given=given[rows], truth=truth, stratum=stratum[rows],

@@ -1,8 +1,8 @@
 """The plan of an estimate: who is in the population, in which stratum, and in which random order it is reviewed.
 
 A plan is made once, from the model's p_wrong of that day, and never changed: so no verdict can bend what it is drawn
-from. Kept as P/audits/NAME/plan.json and population.parquet. Knows nothing of verdicts (curation.audit.drawing) and
-estimates nothing (curation.audit.noise_rate).
+from. Kept as P/audits/NAME/plan.json and population-DIGEST.parquet, whose digest the plan names. Knows nothing of
+verdicts (curation.audit.drawing) and estimates nothing (curation.audit.noise_rate).
 
 Strata hold equal shares of sqrt(p (1 - p)) + SPREAD, p by rank: narrow where a label may be either, wide at the ends;
 SPREAD keeps the ends in pieces, for p_wrong is a guess before the first verdict. Five strata give intervals 2% wider
@@ -10,6 +10,8 @@ than ten, twenty 1% narrower but 40 reviews before any. Samples that cannot be s
 last one.
 """
 
+import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,13 +20,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from engine.manifest import file_digest
 from engine.rundir import check_name, write_atomic
 
 NUM_STRATA = 10
 SPREAD = 0.1
 """Against sqrt(p (1 - p)) <= 0.5: what a sample weighs in the cuts however sure the model is of it."""
-PLAN_FILE, POPULATION_FILE = "plan.json", "population.parquet"
+PLAN_FILE = "plan.json"
+POPULATION = "population"
+"""Name of the population's digest in a plan, and first word of its file."""
 POPULATION_COLUMNS = ("sample_id", "given", "p_wrong", "stratum", "place")
 
 
@@ -46,7 +53,7 @@ class Plan:
     edges: tuple[float, ...]
     """Lowest p_wrong of each scored stratum, ascending."""
     digests: dict[str, str]
-    """What else it stands on, by name: of the manifest, the decisions, the run's config."""
+    """What else it stands on, by name: of the manifest, the run's config; once saved, of the population's file."""
     population: pd.DataFrame
     """(N,) sample_id str; given int32 code of given_label; p_wrong float32 in [0, 1], NaN: not scored; stratum int16
     from 0, by rising p_wrong, the unscored last; place int32 from 0: its turn within its stratum."""
@@ -63,6 +70,25 @@ class Plan:
     def sizes(self) -> np.ndarray:
         """(H,) samples in each stratum, all 1 or more."""
         return np.bincount(self.population["stratum"])
+
+    @property
+    def labels(self) -> pd.DataFrame:
+        """(N,) sample_id and given_label: the labels that the estimate is about, as they were when it was planned."""
+        names = np.array(self.classes, dtype=object)
+        return pd.DataFrame({"sample_id": self.population["sample_id"],
+                             "given_label": names[self.population["given"].to_numpy()]})
+
+    def stale(self, rows: pd.DataFrame) -> list[str]:
+        """sample_ids of the population that nobody can be asked about: gone, or of another given label by now.
+
+        rows: sample_id, unique, and given_label, as they are. A million take half a second.
+        """
+        planned = self.labels
+        place = pc.index_in(pa.array(planned["sample_id"], pa.large_string()),
+                            value_set=pa.array(rows["sample_id"], pa.large_string()))  # null: gone
+        now = pa.array(rows["given_label"], pa.large_string(), from_pandas=True).take(place)
+        is_same = pc.equal(now, pa.array(planned["given_label"], pa.large_string())).fill_null(False)
+        return [str(i) for i in planned["sample_id"].to_numpy()[~is_same.to_numpy(zero_copy_only=False)]]
 
 
 def make_plan(*, audit: str, run: str, sample_id: np.ndarray, given: np.ndarray, p_wrong: np.ndarray,
@@ -122,14 +148,22 @@ def folder(project: Path, audit: str) -> Path:
 
 
 def save_plan(project: Path, plan: Plan) -> None:
-    """Write a plan. Raises PlanError if the audit has one: verdicts may stand on it already."""
-    path = folder(project, plan.audit)
-    if (path / PLAN_FILE).exists():
-        raise PlanError(f"an audit has one plan; {plan.audit} has one already; take another name")
+    """Write a plan. Raises PlanError if the audit has one: verdicts may stand on it already.
+
+    Of two who plan at once the first to create plan.json wins; the other's population lies unused under its own name.
+    """
+    path, buffer = folder(project, plan.audit), io.BytesIO()
+    plan.population.to_parquet(buffer, index=False)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     document = {**{field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "population"},
-                "num_population": plan.num_population}
-    write_atomic(path / POPULATION_FILE, lambda p: plan.population.to_parquet(p, index=False))
-    write_atomic(path / PLAN_FILE, lambda p: p.write_text(json.dumps(document, indent=1), encoding="utf-8"))
+                "digests": {**plan.digests, POPULATION: digest}, "num_population": plan.num_population}
+    if not (path / PLAN_FILE).exists():
+        write_atomic(_population_file(path, digest), lambda p: p.write_bytes(buffer.getvalue()))
+    try:
+        with (path / PLAN_FILE).open("x", encoding="utf-8") as file:
+            file.write(json.dumps(document, indent=1))
+    except FileExistsError as error:
+        raise PlanError(f"an audit has one plan; {plan.audit} has one already; take another name") from error
 
 
 def load_plan(project: Path, audit: str) -> Plan | None:
@@ -139,17 +173,23 @@ def load_plan(project: Path, audit: str) -> Plan | None:
         return None
     try:
         document: dict[str, Any] = json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))
-        population = pd.read_parquet(path / POPULATION_FILE)
+        file = _population_file(path, document["digests"][POPULATION])
+        population = pd.read_parquet(file)
         num_population = document.pop("num_population")
         plan = Plan(**{**document, "classes": tuple(document["classes"]), "edges": tuple(document["edges"])},
                     population=population)
-        if tuple(population.columns) != POPULATION_COLUMNS or len(population) != num_population:
+        if file_digest(file) != plan.digests[POPULATION] or len(population) != num_population or \
+                tuple(population.columns) != POPULATION_COLUMNS:
             raise ValueError("the population is not the plan's")
-    except (OSError, ValueError, TypeError, KeyError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # pyarrow's errors are ValueErrors
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise PlanError(f"the plan of audit {audit} in {path} cannot be read ({reason}); restore it from a copy, or "
                         "start an audit under another name") from error
     return plan
+
+
+def _population_file(path: Path, digest: str) -> Path:
+    return path / f"{POPULATION}-{digest[:16]}.parquet"
 
 
 def list_plans(project: Path) -> list[str]:

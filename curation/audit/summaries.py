@@ -13,7 +13,7 @@ from curation.audit.drawing import known
 from curation.audit.duplicates import Duplicates
 from curation.audit.matrix import Overlap
 from curation.audit.noise_rate import NoiseRate, Rate
-from curation.audit.resolve import consensus
+from curation.audit.resolve import consensus, of_today
 from curation.audit.reviewed import MIN_CELL, MIN_ROW, ReviewedMatrix
 from curation.audit.serving import Promise, promise_kept
 from curation.audit.strata import Plan
@@ -22,28 +22,48 @@ Part = dict[str, Any]
 MIN_CLASS = MIN_ROW
 """Reviews from which a class's noise rate is quoted."""
 MAX_GROUPS, MAX_IDS = 50, 6
+UNDECIDED = "wrong, in dispute as what"
 RULE = (f"Quoted are cells on {MIN_CELL} or more reviews, by weight, in rows of {MIN_ROW} or more. A cell that only "
         "just has as many tends to be overstated.")
 
 
-def random_verdicts(verdicts: pd.DataFrame) -> pd.DataFrame:
+def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.DataFrame:
     """What holds of each sample that the random queue drew: curation.audit.resolve.consensus with a sample_id column.
 
-    verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, for the
-    ranked queue shows the model's opinion; hidden known items were not drawn, so they are left out.
+    verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, and those
+    alone that were given without the model's opinion; hidden known items were not drawn, so they are left out. plan:
+    what is about other labels than the plan's is left out, and what is about these counts, though data imported anew
+    has corrected some since: to drop just the labels that were found wrong would bend the rate.
     """
-    drawn = verdicts.loc[verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main"), "sample_id"]
+    drawn = verdicts.loc[_is_drawn(verdicts), "sample_id"]
     is_in = verdicts["sample_id"].isin(drawn) & verdicts["queue"].isin(["estimate", "adjudicate"])
-    return consensus(verdicts[is_in]).reset_index()
+    rows = verdicts[is_in & verdicts["suggested_label"].isna()]
+    return consensus(rows if plan is None else of_today(rows, plan.labels)).reset_index()
 
 
-def rate_part(rate: NoiseRate, further: int | None, target: float, num_reviewers: int) -> Part:
-    """The overall noise rate. further: reviews until the half-width is `target`; None: cannot be told yet."""
+def _is_drawn(verdicts: pd.DataFrame) -> pd.Series:
+    """Rows that answer a draw."""
+    return verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
+
+
+def num_seen_before(verdicts: pd.DataFrame) -> int:
+    """Drawn samples that somebody judged in the random queue after they had judged them beside the model's opinion."""
+    rows = verdicts[verdicts["sample_id"].isin(verdicts.loc[_is_drawn(verdicts), "sample_id"])]
+    first_seen = rows[rows["suggested_label"].notna()].groupby(["sample_id", "who"])["verdict_id"].min()
+    random = rows[rows["queue"].eq("estimate")].set_index(["sample_id", "who"])["verdict_id"]
+    is_seen = first_seen.reindex(random.index).lt(random)  # NaN, never seen, is False
+    return int(is_seen[is_seen].index.get_level_values("sample_id").nunique())
+
+
+def rate_part(rate: NoiseRate, further: int | None, target: float, *, num_reviewers: int, num_seen: int,
+              num_stale: int) -> Part:
+    """The overall noise rate. further: reviews until the half-width is `target`; None: cannot be told yet; num_seen:
+    num_seen_before's; num_stale: of Plan.stale."""
     overall = rate.overall
     return {"share": overall.share, "low": overall.low, "high": overall.high, "half_width": overall.half_width,
             "num_reviews": overall.num_reviews, "num_wrong": overall.num_wrong,
             "num_population": overall.num_population, "num_reviewers": num_reviewers, "num_unsure": rate.num_unsure,
-            "bounds": list(rate.bounds),
+            "num_seen": num_seen, "num_stale": num_stale, "bounds": list(rate.bounds),
             "design_effect": rate.design_effect, "num_equivalent": rate.num_equivalent, "target": target,
             "further": further, "is_complete": rate.is_complete, "is_reached": further == 0}
 
@@ -68,8 +88,9 @@ def strata_part(plan: Plan, verdicts: pd.DataFrame) -> list[Part]:
 
 
 def matrix_part(found: ReviewedMatrix, names: Sequence[str]) -> Part:
-    """Rows of cells (columns: the classes, then none of them), and the cells off the diagonal that may be quoted."""
-    columns = [*names, None]
+    """Rows of cells, and the cells off the diagonal that may be quoted; names: the plan's classes. Columns: these, then
+    none of them (null), then wrong but in dispute as what (UNDECIDED)."""
+    columns = [*names, None, UNDECIDED]
     rows, flows = [], []
     for given, name in enumerate(names):
         cells = [{"num_reviewed": int(found.num_reviewed[given, true]), "share": _number(found.rate[given, true]),
@@ -84,14 +105,15 @@ def matrix_part(found: ReviewedMatrix, names: Sequence[str]) -> Part:
     return {"columns": columns, "rows": rows, "flows": flows, "rule": RULE, "min_cell": MIN_CELL, "min_row": MIN_ROW}
 
 
-def overlaps_part(pairs: Sequence[Overlap], names: Sequence[str], found: ReviewedMatrix | None) -> list[Part]:
-    """Pairs of classes by the model, each with its reviewed total where there is one."""
-    totals = found.pairs if found is not None else {}
+def overlaps_part(pairs: Sequence[Overlap], names: Sequence[str], found: ReviewedMatrix | None,
+                  planned: Sequence[str]) -> list[Part]:
+    """Pairs of classes by the model (codes in names), each with its reviewed total where there is one (in planned)."""
+    totals = {frozenset((planned[a], planned[b])): total for (a, b), total in (found.pairs if found else {}).items()}
     return [{"name": pair.name, "classes": [names[pair.first], names[pair.second]], "num_first": pair.num_first,
              "num_second": pair.num_second, "share": pair.share,
              "reviewed": None if total is None else {"total": total.total, "low": total.low, "high": total.high,
                                                      "share": total.total / total.num_population}}
-            for pair in pairs for total in [totals.get((pair.first, pair.second))]]
+            for pair in pairs for total in [totals.get(frozenset((names[pair.first], names[pair.second])))]]
 
 
 def find_part(verdicts: pd.DataFrame) -> Part | None:
@@ -122,10 +144,13 @@ def reviewers_part(verdicts: pd.DataFrame, agreement: Part) -> list[Part]:
     return sorted(people, key=lambda person: (-person["num_verdicts"], person["name"]))
 
 
-def open_part(verdicts: pd.DataFrame) -> Part:
-    """Samples that reviews have left open: num_disputed, num_unsure."""
-    state = consensus(verdicts)["state"]
-    return {"num_disputed": int(state.eq("disputed").sum()), "num_unsure": int(state.eq("unsure").sum())}
+def open_part(verdicts: pd.DataFrame, random: pd.DataFrame) -> Part:
+    """Samples that reviews have left open: num_disputed, num_unsure. verdicts: of every audit, as labels are of all;
+    random: random_verdicts, in which a sample may be in dispute that the answers beside the model's opinion settle."""
+    rows = consensus(verdicts)
+    disputed, unsure = (set(rows.index[rows["state"].eq(name)]) for name in ("disputed", "unsure"))
+    disputed |= set(random.loc[random["state"].eq("disputed"), "sample_id"])
+    return {"num_disputed": len(disputed), "num_unsure": len(unsure)}
 
 
 def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | None,

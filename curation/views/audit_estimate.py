@@ -5,13 +5,14 @@ While it is reviewed the page says nothing of how many are wrong so far, unless 
 
 import secrets
 
-import numpy as np
 import streamlit as st
 
 from curation.audit import batches, drawing, strata
 from curation.audit.batches import Served
 from curation.audit.health import TARGET
+from curation.audit.noise_rate import planned_reviews
 from curation.audit.opening import plan_of as new_plan
+from curation.audit.summaries import random_verdicts
 from curation.views import actions, audit_data, audit_review, state
 from curation.views.audit_data import Audit, Standing
 from curation.views.audit_words import goal_words, rate_sentence
@@ -19,7 +20,6 @@ from curation.views.review import Summary
 
 _GOAL_KEY = "audit.goal"
 POINTS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
-_NORMAL = 1.96
 
 
 def show(audit: Audit) -> None:
@@ -32,13 +32,32 @@ def show(audit: Audit) -> None:
         served = audit_review.keep(audit, _make(audit, plan, number))
     _head(audit)
     audit_review.show(audit, served, f"Random batch {served.number}, model hidden", lambda _: _summary(audit),
-                      "Every sample of the population is reviewed: the noise rate is known exactly.")
+                      "" if served.questions else empty_words(_left(audit, plan)))
 
 
 def _make(audit: Audit, plan: strata.Plan, number: int) -> Served:
-    reserved = batches.in_hand(audit.project.path, audit.name, "estimate", state.user_name(), audit.verdicts)
     return batches.estimate_served(plan, audit_data.scores_now(audit), audit.verdicts, audit_data.gold_ids(audit),
-                                   number=number, reserved=reserved, **audit_review.facts(audit))
+                                   number=number, reserved=_reserved(audit), stale=plan.stale(audit.table),
+                                   **audit_review.facts(audit))
+
+
+def _reserved(audit: Audit) -> list[str]:
+    return batches.in_hand(audit.project.path, audit.name, "estimate", state.user_name(), audit.verdicts)
+
+
+def _left(audit: Audit, plan: strata.Plan) -> drawing.Left:
+    return drawing.left_of(plan, random_verdicts(audit.verdicts, plan), _reserved(audit), plan.stale(audit.table))
+
+
+def empty_words(left: drawing.Left) -> str:
+    """Why nothing is left to be drawn."""
+    parts = [f"{num:,} {words}" for num, words in (
+        (left.num_in_hand, "in others' hands, to be drawn again tomorrow if they are not answered"),
+        (left.num_unsure, "that nobody could tell or that are in dispute (Reviewers)"),
+        (left.num_stale, "that have left the data or have another label by now")) if num]
+    if not parts:
+        return "Every sample of the population is reviewed: the noise rate is known exactly."
+    return f"Nothing is left to be drawn. Without an answer are {'; '.join(parts)}."
 
 
 # -- before the first
@@ -61,17 +80,6 @@ def _begin(audit: Audit) -> None:
                     "found.")
         st.button("Draw the sample", key="audit.draw", type="primary", icon=":material/casino:", on_click=_draw,
                   args=(audit, half_width))
-
-
-def planned_reviews(p_wrong: np.ndarray, half_width: float) -> int:
-    """About how many reviews an overall interval of this half-width takes, if p_wrong (N,) is right; NaN: may be
-    either. By Neyman's allocation over the strata that a plan would have, with a finite population."""
-    stratum, _ = strata.cut(p_wrong)
-    expected = np.clip(np.nan_to_num(p_wrong, nan=0.5), drawing.FLOOR, 1 - drawing.FLOOR)
-    sizes = np.bincount(stratum)
-    spread = np.sqrt(np.bincount(stratum, weights=expected * (1 - expected)) * sizes)  # N_h S_h
-    variance = (half_width / _NORMAL * len(p_wrong)) ** 2
-    return int(np.ceil(spread.sum() ** 2 / (variance + (spread ** 2 / sizes).sum())))
 
 
 def _draw(audit: Audit, half_width: float) -> None:

@@ -27,7 +27,8 @@ def show(audit: Audit) -> None:
     order = (served.mode, served.confusion)
     audit_review.show(audit, served, f"Batch {served.number}", lambda batch: _summary(audit, batch),
                       "Nothing is left in this queue." + (" Choose another order above." if order[0] == "confusion"
-                                                          else " Every sample has a verdict."))
+                                                          else " Every sample has a verdict, is in "
+                                                          "somebody's hands, or is drawn in Estimate."))
 
 
 def want(audit: Audit, mode: str, confusion: tuple[str, str] | None = None) -> None:
@@ -42,15 +43,21 @@ def _mode_key(audit: Audit) -> str:
 
 
 def _is_wanted(audit: Audit, served: Served, wanted: Order | None) -> bool:
-    """Not if another order was asked for, nor, untouched, if it is of another run."""
-    is_same = wanted is None or wanted == (served.mode, served.confusion)
-    return is_same and (served.run == audit.run.name or not served.own(audit.verdicts).empty)
+    """Not if another order was asked for, nor, untouched, if it is of another run or the random queue has drawn of it
+    since."""
+    if wanted is not None and wanted != (served.mode, served.confusion):
+        return False
+    if not served.own(audit.verdicts).empty:
+        return True
+    drawn = batches.drawn(audit.project.path, audit.name, audit.verdicts)
+    return served.run == audit.run.name and not drawn & {q.sample_id for q in served.questions}
 
 
 def _make(audit: Audit, number: int, wanted: Order | None) -> Served:
     before = batches.newest(audit.project.path, audit.name, "find", state.user_name())
     mode, confusion = wanted or ((before.mode, before.confusion) if before else ("value", None))
-    reserved = batches.in_hand(audit.project.path, audit.name, "find", state.user_name(), audit.verdicts)
+    reserved = [*batches.in_hand(audit.project.path, audit.name, "find", state.user_name(), audit.verdicts),
+                *batches.drawn(audit.project.path, audit.name, audit.verdicts)]
     return batches.find_served(audit_data.scores_now(audit), audit.verdicts, audit_data.gold_ids(audit),
                                audit=audit.name, number=number, mode=mode, confusion=confusion, reserved=reserved,
                                **audit_review.facts(audit))

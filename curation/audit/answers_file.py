@@ -1,0 +1,132 @@
+"""Files to review elsewhere: what `audit --out` and `estimate --out` write, and the answers that come back in them.
+
+A file says in its column `queue` which queue its samples come from, and an answer is taken for no other: what was
+chosen by suspicion, or seen beside the model's opinion, must not enter a noise rate. Draws nothing, logs nothing.
+"""
+
+import uuid
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.batches import Served
+from curation.audit.scores import Scores
+from curation.audit.verdicts import QUEUES, Verdict, checked_row
+from curation.project import Project
+from curation.selection import sample_table
+from engine.manifest import file_digest
+
+ANSWER_COLUMNS = ("sample_id", "verdict")
+_KEYS = uuid.UUID("5f0c3d1e-6f2b-4c53-9d53-8a0f4f0e7a11")
+
+
+class AuditError(ValueError):
+    """Options or a file of answers that cannot be used. One line, ready to show."""
+
+
+def score_frame(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
+    """Samples of the ranked queue with all that speaks for and against their labels; order: (M,) rows of both."""
+    names = np.asarray([*scores.classes, None], dtype=object)
+    part = table[["sample_id", *(["path"] if "path" in table else []), "given_label", "current_label"]].iloc[order]
+    return part.assign(queue="find", suggested_label=names[scores.suggested[order]],
+                       confidence=scores.confidence[order], p_wrong=scores.p_wrong[order],
+                       **{name: values[order] for name, values in scores.columns.items()}).reset_index(drop=True)
+
+
+def draw_frame(served: Served, table: pd.DataFrame) -> pd.DataFrame:
+    """A batch of the random queue, to be filled in; nothing in it tells what the model thinks."""
+    part = table.set_index("sample_id").loc[[q.sample_id for q in served.questions]].reset_index()
+    return part[["sample_id", *(["path"] if "path" in table else []), "given_label"]].assign(
+        queue="estimate", verdict="", label="")
+
+
+def read_answers(project: Project, path: Path, *, queue: str | None, who: str, run: str, audit: str,
+                 drawn: Collection[str]) -> list[Verdict]:
+    """Verdicts from a CSV, each with a key, so that a file read twice counts once.
+
+    queue: where the file names none; drawn: what the random queue may be asked about (curation.audit.batches.drawn).
+    Raises AuditError, naming the row, and nothing of the file is used, where one cannot be.
+    """
+    rows = _rows(path)
+    table = sample_table(project, None).set_index("sample_id")
+    model = file_digest(project.run(run).path / "config.json") if run else ""
+    digest, answers = file_digest(path), []
+    for number, cells in enumerate(rows.to_dict("records"), start=2):
+        row = {str(name): str(cell) for name, cell in cells.items()}
+        if not row["verdict"].strip():
+            continue
+        try:
+            sample_id = _as_written(row["sample_id"], table.index)
+            _check(row, sample_id, table)
+            verdict = Verdict(
+                audit=audit, queue=_queue(row, queue, sample_id, drawn), sample_id=sample_id,
+                verdict=row["verdict"].strip(), who=who, run=run, model=model,
+                given_label=str(table.at[sample_id, "given_label"]),
+                label=_as_written(row.get("label", ""), project.classes) or None,
+                suggested_label=_as_written(row.get("suggested_label", ""), project.classes) or None,
+                previous_label=str(table.at[sample_id, "current_label"]), p_wrong=_p_wrong(row))
+            checked_row(verdict, project.classes)
+        except ValueError as error:
+            raise AuditError(f"{path} row {number}: {error}") from error
+        answers.append(_keyed(verdict, digest))
+    return answers
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise AuditError(f"answers must be a readable CSV; {path}: {' '.join(str(error).split())}; check it") from error
+    missing = [name for name in ANSWER_COLUMNS if name not in rows]
+    if missing:
+        raise AuditError(f"answers must have the columns {' and '.join(ANSWER_COLUMNS)}; {path} lacks {missing[0]}; "
+                         "rename or add it")
+    return rows
+
+
+def _as_written(cell: str, known: Collection[str]) -> str:
+    """A cell without the apostrophe that curation.exports.cells.neutral gave it, if that makes it a known one."""
+    return cell[1:] if cell.startswith("'") and cell not in known and cell[1:] in known else cell
+
+
+def _check(row: dict[str, str], sample_id: str, table: pd.DataFrame) -> None:
+    """That the sample is there and bears the label that was shown."""
+    if sample_id not in table.index:
+        raise AuditError(f"an answer is about a training sample; got {sample_id!r}; check the file")
+    given, shown = str(table.at[sample_id, "given_label"]), row.get("given_label", "")
+    if shown and _as_written(shown, [given]) != given:
+        raise AuditError(f"an answer is about the given label that was shown; got {shown!r} where the data now have "
+                         f"{given!r}; write the file anew and answer this one again")
+
+
+def _queue(row: dict[str, str], asked: str | None, sample_id: str, drawn: Collection[str]) -> str:
+    """The queue of one answer, by its file; asked: by the command."""
+    queue = row.get("queue", "").strip() or asked
+    if queue is None or (asked is not None and queue != asked):
+        raise AuditError(f"an answer is to one queue of {', '.join(QUEUES)}; got {queue or 'none'!r}, and "
+                         f"{asked or 'none'!r} as --queue; leave out --queue, or give it where the file has no queue")
+    if queue == "estimate" and row.get("suggested_label", "").strip():
+        raise AuditError("the random queue is answered without the model's opinion; got a suggested label beside the "
+                         "answer; say --queue find")
+    if queue == "estimate" and sample_id not in drawn:
+        raise AuditError(f"the random queue has answers to its own draws alone; got {sample_id!r}, which it did not "
+                         "draw; answer a file of `estimate --out`, or say --queue find")
+    return queue
+
+
+def _p_wrong(row: dict[str, str]) -> float | None:
+    """What the model had promised of the sample, of a file of `audit --out`."""
+    cell = row.get("p_wrong", "").strip()
+    try:
+        return float(cell) if cell else None
+    except ValueError as error:
+        raise AuditError(f"p_wrong is a number from 0 to 1; got {cell!r}; leave it as it was written") from error
+
+
+def _keyed(verdict: Verdict, digest: str) -> Verdict:
+    """With a key of its own in this very file."""
+    parts = (verdict.audit, verdict.queue, verdict.who, verdict.sample_id, verdict.verdict, verdict.label or "", digest)
+    return replace(verdict, key=str(uuid.uuid5(_KEYS, "\0".join(parts))))
