@@ -13,7 +13,7 @@ VERDICT_ROWS = sa.Table(
     "verdicts", _META,
     sa.Column("verdict_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("audit", sa.Text, nullable=False), sa.Column("queue", sa.String(16), nullable=False),
-    sa.Column("purpose", sa.String(16), nullable=False), sa.Column("sample_id", sa.Text, nullable=False),
+    sa.Column("purpose", sa.String(16), nullable=False), sa.Column("sample_id", sa.Text, nullable=False, index=True),
     sa.Column("verdict", sa.String(16), nullable=False), sa.Column("label", sa.Text),
     sa.Column("given_label", sa.Text, nullable=False), sa.Column("suggested_label", sa.Text),
     sa.Column("previous_label", sa.Text), sa.Column("who", sa.Text, nullable=False),
