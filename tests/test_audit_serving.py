@@ -262,7 +262,7 @@ def test_a_dispute_between_two_audits_is_one_and_another_audits_random_queue_is_
     assert adjudication_rows(both, "eve", "b") == ["s1"] and adjudication_rows(both, "ann", "b") == []
     random = pd.concat([log(("s1", "ann", "suggested"), queue="estimate"), log(("s1", "bob"), queue="adjudicate"),
                         log(("s1", "cid"), audit="b")], ignore_index=True)
-    assert disputes(random, "a") == ["s1"] and disputes(random, "b") == []
+    assert disputes(random, "a") == disputes(random) == ["s1"] and disputes(random, "b") == []
 
 
 # -- promises

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from curation.audit import batches, noise_rate
@@ -13,14 +14,16 @@ from curation.audit import scores as scores_module
 from curation.audit.batches import Served, newest
 from curation.audit.strata import load_plan
 from curation.audit.summaries import random_verdicts
+from curation.audit.verdicts import Verdict
 from curation.project import Project
-from curation.views import audit_estimate, audit_find, audit_matrix, audit_review, chosen
+from curation.views import audit_data, audit_estimate, audit_find, audit_matrix, audit_people, audit_review, chosen
 from curation.views.audit_heat import clicked, shown_classes
 from curation.views.audit_words import percent
 from curation.views.review import Act, acts_of
 from engine.rundir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run
+from tests.test_audit_resolve import import_anew
 from tests.test_audit_scores import hide_truth, with_probabilities
 
 CLASSES = ("cat", "dog", "bird")
@@ -314,6 +317,81 @@ def test_disagreements_wait_for_a_third_person(home, pets, monkeypatch) -> None:
     assert sample_id in set(pets.ledger().state().query("excluded")["sample_id"])
     eve.press("next")
     assert "None is open" in views.texts(eve.app)
+
+
+def test_two_audits_disagree_in_sight_of_both(home, pets, monkeypatch) -> None:
+    from curation.audit.answering import answer
+    ada = Reviewer(home, monkeypatch)
+    served = in_hand(pets, "find")
+    fields = {f: getattr(served, f) for f in Served.__dataclass_fields__}
+    first, second = (q.sample_id for q in served.questions[:2])
+    ada.press("verdict", first, "given")
+    answer(pets, Served(**{**fields, "reviewer": "bob", "audit": "second"}), first, "neither")
+    assert "1 sample in dispute" in views.texts(ada.show("Reviewers"))
+    eve = Reviewer(home, monkeypatch, "Reviewers", who="eve")
+    eve.app.selectbox(key=f"audit.name.pick/{pets.path}").set_value("audit")
+    views.rerun(eve.app).button(key="audit.settle").click()
+    views.rerun(eve.app)
+    assert [item["key"] for item in eve.data["items"]] == [first]
+
+
+def test_a_dispute_of_the_random_queue_alone_is_told_for_what_it_is() -> None:
+    settled = pd.DataFrame({"state": ["agreed", "disputed"]}, index=["s1", "s2"])
+    assert audit_people.dispute_words(["s2"], settled).endswith("until another person makes a majority.")
+    both = audit_people.dispute_words(["s1", "s2"], settled)
+    assert "2 samples in dispute" in both and "No label is changed" in both and "For 1 of them" in both
+    assert "No label is changed" not in audit_people.dispute_words(["s1"], settled)
+
+
+def test_a_killed_answer_is_made_good_when_the_audit_is_opened_and_only_then(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    question = in_hand(pets, "find").questions[0]
+    calls, real = [], audit_data.catch_up
+    monkeypatch.setattr(audit_data, "catch_up", lambda project: calls.append(1) or real(project))
+    pets.verdicts().add([Verdict(audit="audit", queue="find", sample_id=question.sample_id, verdict="neither",
+                                 given_label=question.given_label, who="bob")])
+    ada.press("verdict", ada.data["items"][1]["key"], "given")
+    assert not calls and pets.ledger().revision == 0
+    Reviewer(home, monkeypatch)
+    assert calls == [1] and set(pets.ledger().state().query("excluded")["sample_id"]) == {question.sample_id}
+    assert pets.ledger().batches()["who"].tolist() == ["bob"]
+
+
+def test_a_killed_answer_is_made_good_at_the_latest_with_the_next_batch(home, pets, monkeypatch) -> None:
+    ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
+    ada.answer_all()
+    question = served.questions[0]
+    for who in ("bob", "eve"):
+        pets.verdicts().add([Verdict(audit="audit", queue="find", sample_id=question.sample_id, verdict="neither",
+                                     given_label=question.given_label, who=who)])
+    views.rerun(ada.app)
+    assert pets.ledger().revision == 0
+    ada.press("next")
+    assert set(pets.ledger().state().query("excluded")["sample_id"]) == {question.sample_id}
+
+
+def test_a_batch_goes_on_without_what_data_imported_anew_has_lost_or_corrected(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    items = [item["key"] for item in ada.data["items"]]
+    ada.press("verdict", items[0], "given")
+    import_anew(pets, {items[0]: None, items[1]: None,
+                       items[2]: next(name for name in CLASSES if name != ada.data["items"][2]["given"])})
+    views.rerun(ada.app)
+    assert [item["key"] for item in ada.data["items"]] == [items[0], *items[3:]]
+    ada.answer_all()
+    assert ada.data["summary"] is not None
+
+
+def test_an_undo_sent_again_leaves_the_answer_that_came_after_it(home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    first = ada.data["items"][0]["key"]
+    ada.press("verdict", first, "suggested")
+    acts = [Act(op="retract", batch=ada.data["batch"], key=KEY, item=first),
+            Act(op="verdict", batch=ada.data["batch"], key=str(uuid.UUID(int=8)), item=first, verdict="given")]
+    for _ in range(2):
+        ada.pending += acts
+        views.rerun(views.rerun(ada.app))
+    assert pets.verdicts().in_force("audit")["verdict"].tolist() == ["given"]
 
 
 def test_the_report_says_what_is_missing_and_can_be_taken_away(home, pets, monkeypatch) -> None:

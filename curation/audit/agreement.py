@@ -89,7 +89,7 @@ def group_agreement(verdicts: pd.DataFrame) -> GroupAgreement | None:
     num_samples = answers[num_people >= 2].groupby(num_people)["sample_id"].nunique()
     if num_samples.empty:
         return None
-    num = int(num_samples.idxmax())
+    num = int(num_samples.index.to_numpy()[num_samples.to_numpy().argmax()])
     rows = answers[num_people == num]
     return GroupAgreement(num_reviewers=num, on_label=_fleiss(rows["sample_id"], rows["label"]),
                           on_wrong=_fleiss(rows["sample_id"], rows["is_wrong"]))

@@ -144,8 +144,8 @@ def adjudication_rows(verdicts: pd.DataFrame, reviewer: str, audit: str | None =
     """sample_ids in dispute that this reviewer has not judged, the longest in dispute first.
 
     verdicts: in force, of every audit: a label is one, however many audits ask about it. audit: the one whose random
-    queue must be free of disputes by itself as well, for its estimate hears no other; None: that of all verdicts. What
-    a dispute is, curation.audit.resolve.consensus says.
+    queue must be free of disputes by itself as well, for its estimate hears no other; None: each must. What a dispute
+    is, curation.audit.resolve.consensus says.
     """
     rows = disputes(verdicts, audit)
     judged = set(verdicts.loc[verdicts["who"] == reviewer, "sample_id"])
@@ -156,8 +156,9 @@ def disputes(verdicts: pd.DataFrame, audit: str | None = None) -> list[str]:
     """sample_ids in dispute, the longest first; as adjudication_rows."""
     from curation.audit.summaries import random_verdicts  # which stands on this module
 
-    random = random_verdicts(verdicts if audit is None else verdicts[verdicts["audit"] == audit])
-    rows = pd.concat([consensus(verdicts).reset_index(), random], ignore_index=True)
+    names = verdicts["audit"].unique() if audit is None else [audit]
+    random = [random_verdicts(verdicts[verdicts["audit"] == name]) for name in names]
+    rows = pd.concat([consensus(verdicts).reset_index(), *random], ignore_index=True)
     rows = rows[rows["state"] == "disputed"].sort_values("at", kind="stable")
     return list(rows["sample_id"].drop_duplicates())
 

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.audit import batches, duplicates, evidence, noise_rate, scores, strata
+from curation.audit import batches, duplicates, evidence, noise_rate, scores, serving, strata
+from curation.audit.given import Stamp, given_rows, stamp_of
 from curation.audit.health import TARGET
 from curation.audit.matrix import ModelMatrix, model_matrix
 from curation.audit.opening import runs_of
-from curation.audit.resolve import consensus
+from curation.audit.resolve import catch_up, consensus, of_today
 from curation.audit.scores import Scores
 from curation.audit.summaries import random_verdicts
 from curation.project import Project
@@ -23,6 +24,7 @@ from engine.manifest import MANIFEST_NAME
 from engine.rundir import RunDir
 
 DEFAULT_NAME = "audit"
+_CAUGHT_UP_KEY = "audit.caught_up"
 Key = tuple[object, ...]
 
 
@@ -34,7 +36,7 @@ class Audit:
     run: RunDir
     name: str
     verdicts: pd.DataFrame
-    """Those in force of this audit, oldest first. Read-only."""
+    """Those in force of this audit, oldest first, whatever label they were about. Read-only."""
     revision: int
     """Of the log that they are of."""
 
@@ -49,10 +51,19 @@ class Audit:
 
 
 def audit_of(project: Project, run: RunDir, name: str) -> Audit:
-    """The audit as it is now."""
+    """The audit as it is now; opened for the first time in a session, labels are brought in line with its verdicts."""
+    catch_up_once(project, "opened")
     revision = project.verdicts().revision
     return Audit(project=project, run=run, name=name, revision=revision,
                  verdicts=_verdicts(str(project.path), name, revision, project))
+
+
+def catch_up_once(project: Project, occasion: str) -> None:
+    """Once a session and occasion, do what a process left undone that was killed between an answer and its label."""
+    past: set[str] = st.session_state.setdefault(f"{_CAUGHT_UP_KEY}/{project.path}", set())
+    if occasion not in past:
+        past.add(occasion)
+        catch_up(project)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -74,6 +85,33 @@ def _verdicts_of_all(path: str, revision: int, _project: Project) -> pd.DataFram
     return _project.verdicts().in_force()
 
 
+def today_of_all(audit: Audit) -> pd.DataFrame:
+    """Verdicts in force of every audit of the project on labels as they are now, oldest first. Read-only."""
+    return _today(audit.path, audit.revision, stamp_of(audit.project), audit.project)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _today(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
+    rows = _verdicts_of_all(path, revision, _project)
+    return of_today(rows, given_rows(_project, rows["sample_id"].unique()))
+
+
+def today(audit: Audit) -> pd.DataFrame:
+    """today_of_all of this audit alone: what is to be judged again is not in it."""
+    rows = today_of_all(audit)
+    return rows[rows["audit"] == audit.name].reset_index(drop=True)
+
+
+def disputes_of(audit: Audit) -> list[str]:
+    """sample_ids on which people disagree, in whatever audits, or within this one's random queue."""
+    return serving.disputes(today_of_all(audit), audit.name)
+
+
+def to_settle(audit: Audit) -> list[str]:
+    """Those of disputes_of that whoever is at the page has not judged."""
+    return serving.adjudication_rows(today_of_all(audit), state.user_name(), audit.name)
+
+
 def plan_of(audit: Audit) -> strata.Plan | None:
     """The plan of the audit's estimate. Read-only."""
     file = strata.folder(audit.project.path, audit.name) / strata.PLAN_FILE
@@ -92,7 +130,7 @@ def scores_now(audit: Audit) -> Scores:
     """Scores calibrated on all verdicts, under the decisions in force: of each batch, not of each answer. Read-only."""
     table, key = audit.table, _run_key(audit)
     found, level = _evidence(key, audit.run, audit.project, table)
-    return _scores(key, audit.revision, state.revision_of(table), found, level, table, audit.project)
+    return _scores(key, audit.revision, state.revision_of(table), found, level, table, audit)
 
 
 def _run_key(audit: Audit) -> Key:
@@ -126,10 +164,10 @@ def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -
 
 @st.cache_resource(max_entries=3, show_spinner="Calibrating on the verdicts ...")
 def _scores(key: Key, revision: int, decisions: int, _evidence: evidence.Evidence, _level: float, _table: pd.DataFrame,
-            _project: Project) -> Scores:
+            _audit: Audit) -> Scores:
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
-    known = consensus(_verdicts_of_all(str(_project.path), revision, _project)).reset_index()
-    return scores.calibrated(_evidence, _table, _project.classes, known, _level)
+    known = consensus(today_of_all(_audit)).reset_index()
+    return scores.calibrated(_evidence, _table, _audit.project.classes, known, _level)
 
 
 def model_of(audit: Audit) -> ModelMatrix:
@@ -185,7 +223,7 @@ def standing_of(audit: Audit) -> Standing | None:
 @st.cache_resource(max_entries=4, show_spinner="Estimating ...")
 def _standing(path: str, name: str, created: float, revision: int, goal: float, _plan: strata.Plan,
               _verdicts: pd.DataFrame) -> Standing:
-    answered = random_verdicts(_verdicts)
+    answered = random_verdicts(_verdicts, _plan)
     return Standing(rate=noise_rate.estimate(_plan, answered), goal=goal,
                     further=noise_rate.reviews_to(_plan, answered, goal))
 

@@ -10,7 +10,6 @@ from curation.audit import batches
 from curation.audit.agreement import agreement_part
 from curation.audit.batches import Served
 from curation.audit.resolve import consensus
-from curation.audit.serving import adjudication_rows
 from curation.audit.summaries import reviewers_part
 from curation.views import audit_data, audit_review, state
 from curation.views.audit_data import Audit
@@ -52,27 +51,39 @@ def _agreement(path: str, name: str, revision: int, _audit: Audit) -> dict[str, 
 
 
 def _disputes(audit: Audit) -> None:
-    rows = consensus(audit.verdicts)
-    num, mine = int(rows["state"].eq("disputed").sum()), len(adjudication_rows(audit.verdicts, state.user_name()))
+    found, mine = audit_data.disputes_of(audit), len(audit_data.to_settle(audit))
     st.subheader("Disagreements")
-    if not num:
+    if not found:
         st.caption("None is open. Where two people mean different classes, a third decides.")
         return
     served, _ = audit_review.current(audit, "adjudicate")
     can_settle = mine > 0 or served is not None
     waits = "" if can_settle else " You judged them yourself: another person must settle them."
-    st.markdown(f"**{num:,} sample{'s' * (num != 1)} in dispute.** No label is changed until a third person makes a "
-                f"majority.{waits}")
+    st.markdown(f"{dispute_words(found, consensus(audit_data.today_of_all(audit)))}{waits}")
     st.button(f"Settle {mine:,} disagreement{'s' * (mine != 1)}", key="audit.settle", type="primary",
               disabled=not can_settle, on_click=st.session_state.__setitem__, args=(_SETTLE_KEY, audit.path))
+
+
+def dispute_words(sample_ids: list[str], settled: pd.DataFrame) -> str:
+    """How many disagreements there are, and what waits for them. settled: curation.audit.resolve.consensus."""
+    num, num_random = len(sample_ids), int(settled["state"].reindex(sample_ids).ne("disputed").sum())
+    words = f"**{num:,} sample{'s' * (num != 1)} in dispute.**"
+    if num > num_random:
+        words += " No label is changed until another person makes a majority."
+    if num_random:
+        words += (f" For {num_random:,} of them there is a majority only with answers that were given beside the "
+                  "model's opinion: the noise rate waits for one without.")
+    return words
 
 
 def _settle(audit: Audit) -> bool:
     """The queue of disputes; False where there is nothing (left) in it."""
     served, number = audit_review.current(audit, "adjudicate")
     if served is None:
-        served = batches.adjudicate_served(audit_data.scores_now(audit), audit.verdicts, audit=audit.name,
-                                           number=number, **audit_review.facts(audit))
+        rows = audit_data.today_of_all(audit)
+        rows = rows[rows["sample_id"].isin(audit_data.to_settle(audit))]  # not what other audits' estimates wait for
+        served = batches.adjudicate_served(audit_data.scores_now(audit), rows, audit=audit.name, number=number,
+                                           **audit_review.facts(audit))
         if not served.questions:
             st.session_state.pop(_SETTLE_KEY, None)
             return False
@@ -129,8 +140,8 @@ def _pairs(agreement: Mapping[str, Any]) -> None:
     if fleiss is not None and fleiss["num_reviewers"] > 2:
         st.markdown(f"Fleiss' kappa over {fleiss['num']:,} samples judged by {fleiss['num_reviewers']} people each: "
                     f"**{kappa_words(fleiss)}**.")
-    st.caption("Kappa: 1 is perfect agreement, 0 what chance would give. Samples in dispute that a third settled do "
-               "not count: they were chosen because people disagreed.")
+    st.caption("Kappa: 1 is perfect agreement, 0 what chance would give. Answers that settle a disagreement do not "
+               "count: these samples were chosen because people disagreed.")
 
 
 def kappa_words(found: Mapping[str, Any]) -> str:

@@ -5,13 +5,15 @@ nothing large is read: the batch is a file, the answers are the log's.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from curation.audit import answering, batches
 from curation.audit.batches import Served
-from curation.views import actions, state
+from curation.audit.given import given_rows
+from curation.views import actions, audit_data, state
 from curation.views.audit_data import Audit
 from curation.views.review import Act, ReviewItem, Summary, review
 from engine.manifest import file_digest
@@ -27,17 +29,36 @@ def current(audit: Audit, queue: str,
             is_wanted: Callable[[Served], bool] = lambda _: True) -> tuple[Served | None, int]:
     """(the batch in hand, None where a new one is due; the number of that new one).
 
-    is_wanted: whether a batch that is not done is still the one asked for.
+    is_wanted: whether a batch that is not done is still the one asked for. Where a new one is due, labels are brought
+    in line with all verdicts there are.
     """
+    served, number = _in_hand(audit, queue, is_wanted)
+    if served is None:
+        audit_data.catch_up_once(audit.project, f"{audit.name}/{queue}/{number}")
+    return served, number
+
+
+def _in_hand(audit: Audit, queue: str, is_wanted: Callable[[Served], bool]) -> tuple[Served | None, int]:
     served = batches.newest(audit.project.path, audit.name, queue, state.user_name())
     if served is None:
         return None, 1
+    served = _still_there(audit, served)
     if not served.is_done(audit.verdicts):
         if is_wanted(served):
             return served, served.number
         return None, served.number + (not served.own(audit.verdicts).empty)
     is_at_its_end = st.session_state.get(_SHOWN_KEY) == token_of(served) != st.session_state.get(_PASSED_KEY)
     return (served if is_at_its_end else None), served.number + 1
+
+
+def _still_there(audit: Audit, served: Served) -> Served:
+    """The batch without questions that cannot be answered any longer, as data imported anew has lost the sample or has
+    another label for it; what is answered stays."""
+    rows = given_rows(audit.project, [question.sample_id for question in served.questions])
+    now = dict(zip(rows["sample_id"], rows["given_label"], strict=True))
+    answered = set(served.own(audit.verdicts)["sample_id"])
+    return replace(served, questions=tuple(q for q in served.questions if q.sample_id in answered
+                                           or now.get(q.sample_id) == q.given_label))
 
 
 def facts(audit: Audit) -> dict[str, Any]:
@@ -95,7 +116,7 @@ def _act(audit: Audit, act: Act) -> None:
         return
     try:
         if act.op == "retract":
-            answering.take_back(audit.project, served, str(act.item))
+            answering.take_back(audit.project, served, str(act.item), key=act.key)
         else:
             answering.answer(audit.project, served, str(act.item), str(act.verdict), label=act.label,
                              seconds=act.seconds, key=act.key)
