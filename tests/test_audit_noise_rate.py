@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from curation.audit.drawing import draw
-from curation.audit.noise_rate import NoiseRate, estimate, has_reached, reviews_to
+from curation.audit.noise_rate import NoiseRate, estimate, has_reached, planned_reviews, reviews_to
 from curation.audit.strata import Plan, make_plan
-from curation.audit.totals import estimate_total
 
 
 def verdicts_of(plan: Plan, rows: np.ndarray, is_wrong: np.ndarray) -> pd.DataFrame:
@@ -93,6 +93,17 @@ def test_unsure_ones_are_left_out_and_bounded():
     assert told.bounds[0] < told.overall.low and told.overall.high < told.bounds[1]
 
 
+@pytest.mark.parametrize("half_width", [0.02, 0.05])
+def test_the_planned_number_of_reviews_is_what_simple_arithmetic_says_for_equal_probabilities(half_width: float):
+    """With one p for all there is one stratum: n = N v / (N e^2 / 1.96^2 + v), the textbook's formula."""
+    N, p = 4000, 0.2
+    expected = N * p * (1 - p) / (N * (half_width / norm.ppf(0.975)) ** 2 + p * (1 - p))
+    assert planned_reviews(np.full(N, p), half_width) == int(np.ceil(expected))
+    halves = np.r_[np.full(N // 2, 0.02), np.full(N // 2, 0.38)]
+    assert planned_reviews(halves, half_width) < expected, "strata save reviews"
+    assert planned_reviews(np.full(N, np.nan), half_width) > expected, "unscored ones may be either"
+
+
 def test_verdicts_on_strangers_change_nothing():
     plan, wrong = small()
     verdicts = verdicts_of(plan, np.arange(40), wrong[:40])
@@ -100,15 +111,17 @@ def test_verdicts_on_strangers_change_nothing():
     assert estimate(plan, pd.concat([verdicts, stranger])) == estimate(plan, verdicts)
 
 
-def test_a_model_of_a_total_may_be_missing_or_useless():
-    plan, wrong = small(600)
-    rows = np.flatnonzero(plan.population["place"] < 30)
-    ids, domain = plan.population["sample_id"].to_numpy()[rows], np.arange(600) % 2 == 0
-    truth = wrong[domain].sum()
-    for m in (None, plan.population["p_wrong"].to_numpy(), np.random.default_rng(0).random(600)):
-        found = estimate_total(plan, ids, wrong[rows], m, domain)
-        assert found.low <= truth <= found.high and found.num_population == 300
-        assert found.num_reviews == domain[rows].sum()
+def test_a_model_may_be_missing_or_useless():
+    wrong = small(600)[1]
+    for p_wrong in (np.full(600, np.nan), np.random.default_rng(5).random(600)):
+        plan = make_plan(audit="a", run="r", sample_id=np.array([f"s{i}" for i in range(600)]),
+                         given=np.arange(600) % 3, p_wrong=p_wrong, is_active=np.ones(600, dtype=bool),
+                         classes=("a", "b", "c"), seed=0, created=0.0)
+        rows = np.flatnonzero(plan.population["place"] < 240 / plan.num_strata)
+        told = estimate(plan, verdicts_of(plan, rows, wrong[rows]))
+        for rate, truth in zip([told.overall, *told.per_class], [wrong, *(wrong[c::3] for c in range(3))], strict=True):
+            assert rate.low is not None and rate.high is not None and rate.low <= truth.mean() <= rate.high
+            assert rate.high - rate.low < 0.25 and rate.num_population == len(truth)
 
 
 # -- simulated audits

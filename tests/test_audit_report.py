@@ -193,20 +193,6 @@ def test_what_remains_wrong_is_the_estimate_less_what_was_mended(audit):
     assert corrections_part(rows, audit.scores.classes, None, np.zeros(NUM, bool))["remaining"] is None
 
 
-def test_what_is_not_known_is_said_as_far_as_it_applies(audit):
-    reviewed(audit)
-    said = "\n".join(audit.health(target=0.0001, agreement=agreement_part(audit.verdicts()))["limits"])
-    assert "One person reviewed the whole random queue" in said and "Fewer reviews than planned" in said
-    assert "No hidden repeat" in said and "No hidden item" in said and "no verdict of it enters one" in said
-    assert "agreement with anybody else" not in said and "poorly" not in said
-    agreement = {"pairs": [{"reviewers": ["ada", "bob"], "num": 20, "agreement": 0.6, "kappa": 0.3, "low": 0.1,
-                            "high": 0.5}], "fleiss": None, "consistency": {"ada": {"num": 5, "num_right": 5}},
-                 "gold": {"ada": {"num": 4, "num_right": 3}}}
-    said = "\n".join(audit.health(target=0.5, agreement=agreement)["limits"])
-    assert "ada and bob agree poorly (kappa 0.30)" in said
-    assert not any(words in said for words in ("No hidden", "Fewer reviews"))
-
-
 # -- the report
 
 

@@ -3,14 +3,12 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import bernoulli, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
-from curation.audit.strata import Plan
-from curation.audit.totals import estimate_total, expect, parts_variance, wilson
+from curation.audit.totals import Total, expect, parts_variance, total_of, wilson
 from curation.audit.working_model import SD_CLASS, SD_LEVEL, SD_SLOPE, fit
 
 SIZES, TAKEN = (4, 3, 2, 3), (2, 2, 2, 2)
@@ -20,14 +18,12 @@ M = np.array([.6, .2, .3, .8, .7, .9, .4, .5, .5, .1, .6, .2])
 DOMAIN = np.array([1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1, 1], dtype=bool)
 
 
-def plan_of(stratum: np.ndarray, p_wrong: np.ndarray, given: np.ndarray, num_classes: int) -> Plan:
-    """A plan with strata as they are wanted here."""
-    place = pd.Series(stratum).groupby(stratum).cumcount().to_numpy()
-    population = pd.DataFrame({"sample_id": [f"s{i}" for i in range(len(stratum))], "given": given.astype(np.int32),
-                               "p_wrong": p_wrong.astype(np.float32), "stratum": stratum.astype(np.int16),
-                               "place": place.astype(np.int32)})
-    return Plan(audit="a", run="r", created=0.0, seed=0, classes=tuple("abcdefgh"[:num_classes]), edges=(),
-                digests={}, population=population)
+def total(rows: np.ndarray, m: np.ndarray = M, domain: np.ndarray | None = None) -> Total:
+    """Of a sample, by a model that no review has bent."""
+    inside = np.ones(12, dtype=bool) if domain is None else domain
+    difference = (Y - m)[rows]
+    return total_of(expect(STRATUM, m, inside, 2)[1], STRATUM[rows], difference, inside[rows],
+                    difference * inside[rows])
 
 
 def all_samples() -> list[np.ndarray]:
@@ -38,11 +34,10 @@ def all_samples() -> list[np.ndarray]:
 
 @pytest.mark.parametrize("domain", [None, DOMAIN])
 def test_the_total_is_unbiased_over_all_samples_and_so_is_its_variance(domain: np.ndarray | None):
-    plan = plan_of(STRATUM, M, np.zeros(12, dtype=int), 1)
     inside = np.ones(12, dtype=bool) if domain is None else domain
     totals, variances = [], []
     for rows in all_samples():
-        totals.append(estimate_total(plan, [f"s{i}" for i in rows], Y[rows], M, domain, is_calibrated=True).total)
+        totals.append(total(rows, M, domain).total)
         difference = (Y - M)[rows] * inside[rows]
         variances.append(parts_variance(difference, STRATUM[rows], np.array(SIZES), np.array(TAKEN), np.zeros(4),
                                         0.0).sum())
@@ -71,9 +66,8 @@ def test_the_interval_is_wilsons():
 @pytest.mark.parametrize("level", [1.0, 0.05])
 def test_students_t_has_the_degrees_of_freedom_that_rare_errors_leave(level: float):
     m = level * M
-    plan = plan_of(STRATUM, m, np.zeros(12, dtype=int), 1)
     rows = all_samples()[0]
-    found = estimate_total(plan, [f"s{i}" for i in rows], Y[rows], m, is_calibrated=True)
+    found = total(rows, m)
     noise = np.array([(m * (1 - m))[STRATUM == h].mean() for h in range(4)])
     parts = parts_variance((Y - m)[rows], STRATUM[rows], np.array(SIZES), np.array(TAKEN), noise, 2.0)
     # a Bernoulli's s^2 has variance s^4 (kurtosis - 1) / n, a normal's 2 s^4 / (n - 1); two prior reviews on top

@@ -139,8 +139,8 @@ def file_served(plan: Plan, verdicts: pd.DataFrame, *, number: int, reserved: Se
 def adjudicate_served(scores: Scores, verdicts: pd.DataFrame, *, audit: str, reviewer: str, number: int, run: str,
                       model: str) -> Served:
     """What is in dispute and this reviewer has not judged, without the model's opinion: the sample may be drawn, or
-    have been, and then the answer counts in the noise rate."""
-    ids = serving.adjudication_rows(verdicts, reviewer)[:serving.BATCH_SIZE]
+    have been, and then the answer counts in the noise rate. verdicts: in force, of every audit."""
+    ids = serving.adjudication_rows(verdicts, reviewer, audit)[:serving.BATCH_SIZE]
     items = [serving.Item(sample_id, "adjudicate", "main") for sample_id in ids]
     questions = _questions(scores, items, is_shown=False)
     return Served(audit=audit, queue="adjudicate", reviewer=reviewer, number=number, run=run, model=model,

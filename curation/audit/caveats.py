@@ -72,8 +72,8 @@ def _of_rate(rate: dict[str, Any]) -> list[str]:
     if rate["num_reviewers"] == 1:
         lines.append("One person reviewed the whole random queue: that person's habits are in the rate.")
     if rate["num_seen"]:
-        lines.append(f"{rate['num_seen']:,} random samples were judged by somebody who had judged them in the ranked "
-                     "queue before, and had seen the model's opinion there.")
+        lines.append(f"Of the random samples {rate['num_seen']:,} had been judged before by the same person in the "
+                     "ranked queue, where the model's opinion is shown.")
     lines.append("Beside each question stand the least suspect samples of its class, to compare with. They are in the "
                  "population, too, so one may have been shown as typical of its class before it was drawn.")
     return lines

@@ -14,9 +14,9 @@ from curation.audit.answers_file import AuditError, draw_frame, read_answers, sc
 from curation.audit.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.noise_rate import Rate, estimate, reviews_to
 from curation.audit.opening import plan_of, runs_of
-from curation.audit.resolve import apply_verdicts, consensus, of_today
+from curation.audit.resolve import apply_verdicts, catch_up, consensus, of_today
 from curation.audit.scores import Scores, dual_figures, scores_of
-from curation.audit.serving import BATCH_SIZE, expected_yield, find_order
+from curation.audit.serving import BATCH_SIZE, disputes, expected_yield, find_order
 from curation.audit.strata import Plan, load_plan, save_plan
 from curation.audit.summaries import random_verdicts
 from curation.audit.verdicts import QUEUES, VERDICTS, Verdict
@@ -122,8 +122,9 @@ def verdicts_(
         _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit,
                                    drawn=batches.drawn(opened.path, audit, log.in_force(audit))), who)
     rows = log.rows(audit)
-    states = consensus(of_today(log.in_force(audit), sample_table(opened, None)))["state"].value_counts()
-    print(f"audit {audit}: {len(rows):,} rows, {states.sum():,} samples judged, {states.get('disputed', 0):,} disputed")
+    num_judged = log.in_force(audit)["sample_id"].nunique()
+    num_disputed = len(disputes(of_today(log.in_force(), sample_table(opened, None)), audit))
+    print(f"audit {audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
     if out is not None:
         write_atomic(out, lambda p: write_csv(rows, p))
         print(f"{len(rows):,} rows written to {visible(str(out))}")
@@ -182,11 +183,11 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
 
 
 def _take(project: Project, answers: list[Verdict], who: str) -> None:
-    """Log answers and bring every judged sample in line, those too that an earlier command was stopped before."""
+    """Log answers and bring the labels in line with them."""
+    catch_up(project)  # what an earlier command was stopped before
     log, before = project.verdicts(), project.verdicts().revision
     num_new = sum(verdict_id > before for verdict_id in set(log.add(answers)))
-    judged = of_today(log.in_force(), sample_table(project, None))
-    done = apply_verdicts(project, set(judged["sample_id"]), judged, who)
+    done = apply_verdicts(project, {answer.sample_id for answer in answers}, log.in_force(), who)
     known = f" ({len(answers) - num_new:,} known already)" if num_new < len(answers) else ""
     print(f"{len(answers):,} verdicts by {visible(who)}{known}: {done.num_relabelled:,} labels changed, "
           f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")

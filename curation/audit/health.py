@@ -45,7 +45,6 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     """
     random = summaries.random_verdicts(verdicts, plan)
     rows = with_labels(training_rows(project), decided_labels(project))
-    of_all = of_today(project.verdicts().in_force(), rows)
     names = plan.classes if plan is not None else scores.classes
     num_stale = len(plan.stale(rows)) if plan is not None else 0
     found = reviewed_matrix(plan, random) if plan is not None and len(random) else None
@@ -57,7 +56,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         noise, reviews_to(plan, random, target), target, num_stale=num_stale,
         num_seen=summaries.num_seen_before(verdicts), num_reviewers=int(verdicts.loc[is_random, "who"].nunique()))
     agreement = agreement or {"pairs": [], "fleiss": None, "consistency": {}, "gold": {}}
-    state = summaries.open_part(of_all[of_all["sample_id"].isin(verdicts["sample_id"])], random)
+    state = summaries.open_part(of_today(project.verdicts().in_force(), rows), audit)
     result: Part = {
         "format": FORMAT,
         "project": {"name": project.name, "source": project.info.source, "num_training": len(rows),

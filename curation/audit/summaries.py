@@ -15,7 +15,7 @@ from curation.audit.matrix import Overlap
 from curation.audit.noise_rate import NoiseRate, Rate
 from curation.audit.resolve import consensus, of_today
 from curation.audit.reviewed import MIN_CELL, MIN_ROW, ReviewedMatrix
-from curation.audit.serving import Promise, promise_kept
+from curation.audit.serving import Promise, disputes, promise_kept
 from curation.audit.strata import Plan
 
 Part = dict[str, Any]
@@ -144,13 +144,11 @@ def reviewers_part(verdicts: pd.DataFrame, agreement: Part) -> list[Part]:
     return sorted(people, key=lambda person: (-person["num_verdicts"], person["name"]))
 
 
-def open_part(verdicts: pd.DataFrame, random: pd.DataFrame) -> Part:
-    """Samples that reviews have left open: num_disputed, num_unsure. verdicts: of every audit, as labels are of all;
-    random: random_verdicts, in which a sample may be in dispute that the answers beside the model's opinion settle."""
-    rows = consensus(verdicts)
-    disputed, unsure = (set(rows.index[rows["state"].eq(name)]) for name in ("disputed", "unsure"))
-    disputed |= set(random.loc[random["state"].eq("disputed"), "sample_id"])
-    return {"num_disputed": len(disputed), "num_unsure": len(unsure)}
+def open_part(verdicts: pd.DataFrame, audit: str) -> Part:
+    """Samples that reviews have left open: num_disputed (curation.audit.serving.disputes), num_unsure of this audit.
+    verdicts: in force, of every audit, on labels as they are."""
+    state = consensus(verdicts[verdicts["audit"].eq(audit)])["state"]
+    return {"num_disputed": len(disputes(verdicts, audit)), "num_unsure": int(state.eq("unsure").sum())}
 
 
 def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | None,

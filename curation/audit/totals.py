@@ -11,14 +11,9 @@ Each stratum's variance leans on the model's by PRIOR_REVIEWS, lest three equal 
 without a review widen the interval by all they could hold.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from curation.audit.drawing import rows_of
-from curation.audit.strata import Plan
-from curation.audit.working_model import fit
 
 CONFIDENCE = 0.95
 PRIOR_REVIEWS = 2.0
@@ -65,30 +60,6 @@ def expect(stratum: np.ndarray, m: np.ndarray, domain: np.ndarray, num_domains: 
                             for x in (None, m, m * (1 - m)))
     return [Expected(sizes=sizes, sizes_in=counts[:, d].astype(np.int64), total=total[:, d], noise=noise[:, d])
             for d in range(num_domains)]
-
-
-def estimate_total(plan: Plan, sample_id: Sequence[str], y: np.ndarray, m: np.ndarray | None = None,
-                   domain: np.ndarray | None = None, *, is_calibrated: bool = False) -> Total:
-    """The number of samples of the domain for which y is 1.
-
-    sample_id, y: (n,) all samples of the plan that were drawn and judged, y 0 or 1; m: (N,) in [0, 1], what a model
-    expects of y for the whole population, bent to the reviews first unless is_calibrated, None: no model; domain: (N,)
-    bool, None: all. Ids outside the plan are left out. N in the order of plan.population.
-    """
-    rows = rows_of(plan, sample_id)
-    y = np.asarray(y, dtype=np.float64)[rows >= 0]
-    rows = rows[rows >= 0]
-    stratum = plan.population["stratum"].to_numpy()
-    domain = np.ones(len(stratum), dtype=bool) if domain is None else np.asarray(domain, dtype=bool)
-    is_in = domain[rows]
-    if is_calibrated and m is not None:
-        residual = y - m[rows]
-    else:
-        group = np.zeros(len(stratum), dtype=np.int64) if m is not None else stratum
-        model = fit(np.full(len(stratum), np.nan) if m is None else m, group, rows[is_in], y[is_in])
-        m, residual = model.expected, np.zeros(len(rows))
-        residual[is_in] = model.residual
-    return total_of(expect(stratum, m, domain, 2)[1], stratum[rows], y - m[rows], is_in, residual)
 
 
 def total_of(expected: Expected, h: np.ndarray, difference: np.ndarray, is_in: np.ndarray,
