@@ -16,7 +16,7 @@ from curation.audit.strata import load_plan
 from curation.audit.summaries import random_verdicts
 from curation.audit.verdicts import Verdict
 from curation.project import Project
-from curation.views import audit_data, audit_estimate, audit_find, audit_matrix, audit_people, audit_review, chosen
+from curation.views import audit_data, audit_find, audit_matrix, audit_people, audit_review, chosen
 from curation.views.audit_heat import clicked, shown_classes
 from curation.views.audit_words import percent
 from curation.views.review import Act, acts_of
@@ -236,16 +236,6 @@ def test_the_overview_says_the_measured_rate_and_never_the_models_guess(home, pe
     ada.show("Overview")
     assert found.high is not None and f"% to {found.high:.1%}**, measured on 30 reviews" in views.texts(ada.app)
     assert f"{percent(found.share or 0)} of 300 given labels are wrong" in htmls(ada.app)
-
-
-@pytest.mark.parametrize("half_width", [0.02, 0.05])
-def test_the_planned_number_of_reviews_is_what_simple_arithmetic_says_for_equal_probabilities(half_width) -> None:
-    """With one p for all there is one stratum: n = N v / (N e^2 / 1.96^2 + v), the textbook's formula."""
-    N, p = 4000, 0.2
-    expected = N * p * (1 - p) / (N * (half_width / 1.96) ** 2 + p * (1 - p))
-    assert audit_estimate.planned_reviews(np.full(N, p), half_width) == int(np.ceil(expected))
-    halves = np.r_[np.full(N // 2, 0.02), np.full(N // 2, 0.38)]
-    assert audit_estimate.planned_reviews(halves, half_width) < expected, "strata save reviews"
 
 
 def test_a_cell_of_the_matrix_leads_to_its_samples_and_its_queue(home, pets, monkeypatch) -> None:

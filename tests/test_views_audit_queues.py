@@ -1,0 +1,60 @@
+"""Find and Estimate side by side: no sample of the one is asked in the other, and what an empty queue says."""
+
+from pathlib import Path
+
+import pytest
+
+from curation.audit import batches
+from curation.audit.drawing import Left
+from curation.audit.strata import load_plan
+from curation.project import Project
+from curation.views import audit_estimate, audit_find
+from tests import views
+from tests.test_views_audit import Reviewer, in_hand
+from tests.test_views_audit import pets as pets  # the fixture
+
+
+def test_the_ranked_queue_asks_for_nothing_that_is_drawn(home: Path, pets: Project, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    begun = {q.sample_id for q in in_hand(pets, "find").questions}
+    ada.show("Estimate").button(key="audit.draw").click()
+    views.rerun(ada.app)
+    # a second batch, as large as can be, so that the draw meets what Find has in hand
+    monkeypatch.setitem(batches.estimate_served.__kwdefaults__, "size", 250)
+    bob = Reviewer(home, monkeypatch, "Estimate", who="bob")
+    drawn = {q.sample_id for who in ("ada", "bob") for q in in_hand(pets, "estimate", who).questions
+             if q.purpose == "main"}
+    assert len(drawn) == 280 and begun & drawn and bob.data["items"]
+    again = Reviewer(home, monkeypatch)
+    main = {q.sample_id for q in in_hand(pets, "find").questions if q.purpose == "main"}
+    assert main and not main & drawn, "an untouched batch is drawn anew"
+    assert {item["key"] for item in again.data["items"]} >= main
+
+
+def test_a_find_batch_that_is_begun_is_kept(home: Path, pets: Project, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    served = in_hand(pets, "find")
+    ada.press("verdict", served.questions[0].sample_id, "given")
+    monkeypatch.setattr(audit_find.batches, "drawn", lambda *_: {q.sample_id for q in served.questions})
+    ada.show("Find")
+    assert in_hand(pets, "find") == served
+
+
+def test_an_empty_random_queue_says_why(home: Path, pets: Project, monkeypatch) -> None:
+    monkeypatch.setitem(batches.estimate_served.__kwdefaults__, "size", 300)
+    ada = Reviewer(home, monkeypatch, "Estimate")
+    ada.app.button(key="audit.draw").click()
+    views.rerun(ada.app)
+    plan = load_plan(pets.path, "audit")
+    assert plan is not None and len(ada.data["items"]) >= 300
+    bob = Reviewer(home, monkeypatch, "Estimate", who="bob")
+    assert "300 in others' hands" in bob.data["empty"] and "known exactly" not in bob.data["empty"]
+
+
+@pytest.mark.parametrize(("left", "words"), [
+    (Left(num_free=0, num_in_hand=0, num_unsure=0, num_stale=0), "Every sample of the population is reviewed"),
+    (Left(num_free=0, num_in_hand=0, num_unsure=3, num_stale=0), "Without an answer are 3 that nobody could tell"),
+    (Left(num_free=0, num_in_hand=2, num_unsure=0, num_stale=1_000), "2 in others' hands, to be drawn again tomorrow "
+     "if they are not answered; 1,000 that have left the data")])
+def test_each_reason_has_its_words(left: Left, words: str) -> None:
+    assert words in audit_estimate.empty_words(left)
