@@ -94,6 +94,20 @@ def test_of_two_answers_at_once_both_count_whoever_wrote_the_label_last(project:
     assert len(calls) == 3, "ada's, bob's, and ada's again"
 
 
+def test_an_earlier_answer_that_another_session_takes_back_at_once_is_no_obstacle(project, monkeypatch) -> None:
+    first = answer(project, served(), A, "suggested")
+    real = answering._own
+
+    def overtaken(*args) -> list[int]:
+        found = real(*args)
+        project.verdicts().retract(first, "ada")
+        return found
+
+    monkeypatch.setattr(answering, "_own", overtaken)
+    answer(project, served(), A, "neither")
+    assert said(project) == [("ada", "neither")] and state(project) == {A: (None, True)}
+
+
 def test_an_answer_reads_the_verdicts_on_its_own_sample_alone(project: Project, monkeypatch) -> None:
     project.verdicts().add([Verdict(audit="audit", queue="find", sample_id=f"s{i}", verdict="given", given_label="cat",
                                     who="eve") for i in range(50)])

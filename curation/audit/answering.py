@@ -4,6 +4,8 @@ One way for app and command line. Chooses no sample (curation.audit.batches) and
 may be done again: what a program that was killed left undone is done then, and what is done already is not done twice.
 """
 
+from contextlib import suppress
+
 from curation.audit.batches import Question, Served
 from curation.audit.given import given_rows
 from curation.audit.resolve import apply_verdicts
@@ -25,9 +27,7 @@ def answer(project: Project, served: Served, sample_id: str, verdict: str, *, la
         who=served.reviewer, label=label, suggested_label=question.suggested_label,
         previous_label=_current(project, question), purpose=question.purpose, seconds=seconds, run=served.run,
         model=served.model, p_wrong=question.p_wrong, batch=served.number, key=key)])
-    for verdict_id in _own(project, served, sample_id):
-        if verdict_id < new_id:
-            log.retract(verdict_id, served.reviewer)
+    _retract(project, served, [earlier for earlier in _own(project, served, sample_id) if earlier < new_id])
     _apply(project, served, sample_id)
     return new_id
 
@@ -39,11 +39,9 @@ def take_back(project: Project, served: Served, sample_id: str, key: str | None 
     """
     if not any(question.sample_id == sample_id for question in served.questions):
         raise _no_question(sample_id)
-    log = project.verdicts()
-    is_done = key is not None and log.id_of(key) is not None
+    is_done = key is not None and project.verdicts().id_of(key) is not None
     own = [] if is_done else _own(project, served, sample_id)
-    for verdict_id in own:  # the key goes with the last: killed before it, the act is not done yet
-        log.retract(verdict_id, served.reviewer, key=key if verdict_id == own[-1] else None)
+    _retract(project, served, own, key)
     _apply(project, served, sample_id)
     return bool(own)
 
@@ -72,6 +70,14 @@ def _own(project: Project, served: Served, sample_id: str) -> list[int]:
     is_own = rows["who"].eq(served.reviewer) & rows["queue"].eq(served.queue)
     is_own &= rows["batch"].eq(served.number).fillna(False).astype(bool)
     return [int(verdict_id) for verdict_id in rows.loc[is_own, "verdict_id"]]
+
+
+def _retract(project: Project, served: Served, verdict_ids: list[int], key: str | None = None) -> None:
+    """Take back verdicts in force; the key goes with the last: killed before it, the act is not done yet."""
+    log = project.verdicts()
+    for verdict_id in verdict_ids:
+        with suppress(VerdictError):  # another session of theirs took it back since it was seen in force
+            log.retract(verdict_id, served.reviewer, key=key if verdict_id == verdict_ids[-1] else None)
 
 
 def _apply(project: Project, served: Served, sample_id: str) -> None:

@@ -24,7 +24,6 @@ WHY_LABEL = "audit: the given label is wrong"
 WHY_GIVEN = "audit: the given label is right"
 WHY_EXCLUDED = "audit: no class fits"
 WHY_BACK = "audit: its verdicts no longer say so"
-STATES = ("agreed", "disputed", "unsure")
 KINDS = ("relabel", "exclude")
 """The kinds of decision that an audit takes."""
 _NO_CLASS = ""
