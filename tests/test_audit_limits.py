@@ -58,9 +58,9 @@ def test_who_judged_a_drawn_sample_beside_the_models_opinion_before_is_counted(a
     assert num_seen_before(audit.verdicts()) == 0 and SEEN not in limits(audit)
     assert "shown as typical" in limits(audit)
     free = [i for i in audit.ids if i not in set(audit.verdicts()["sample_id"])]
-    for sample_id, who in ((free[0], "ada"), (free[1], "bob"), (drawn[0], "ada")):
+    for sample_id, who in ((free[0], "ada"), (free[1], "bob"), (drawn[0], "ada"), (drawn[1], "ada")):
         judge(audit, sample_id, who, "find", "given", suggested_label=others(audit, sample_id)[0])
-    audit.say(free[:2])  # by ada: bob's opinion of the second was not hers, and hers of drawn[0] came afterwards
+    audit.say(free[:2])  # by ada: bob's opinion of the second was not hers, hers of the drawn came afterwards
     assert num_seen_before(audit.verdicts()) == 1 and f"Of the random samples 1 {SEEN}" in limits(audit)
 
 
