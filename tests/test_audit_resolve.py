@@ -339,6 +339,9 @@ def test_who_cannot_tell_or_stands_alone_carries_no_old_verdict_over_a_newer_dec
 # -- data imported anew
 
 
+NO_BIRDS = {f"train-{i:05d}": "cat" for i in range(40) if i % 3 == 2} | {A: "cat"}
+
+
 def import_anew(project: Project, changes: dict[str, str | None], classes: tuple[str, ...] = ("cat", "dog", "bird")
                 ) -> Project:
     """The project with other given labels; None: the sample is gone."""
@@ -368,9 +371,17 @@ def test_a_sample_that_is_gone_is_left_alone_with_what_was_decided_of_it(project
 
 def test_a_class_that_the_data_has_no_more_is_no_label_that_could_be_given(project, log) -> None:
     say(log, A, "other", label="bird")
-    birds = {f"train-{i:05d}": "cat" for i in range(40) if i % 3 == 2 or i % 10 == 0}
-    renewed = import_anew(project, {**birds, A: "cat"}, ("cat", "dog"))
+    renewed = import_anew(project, NO_BIRDS, ("cat", "dog"))
     assert bring(renewed, A).batches == () and state(renewed) == {}
+
+
+def test_what_is_given_back_is_no_class_that_the_data_has_no_more(project, log) -> None:
+    project.ledger().relabel([A], "bird", "bob")
+    number = say(log, A, "suggested")
+    bring(project, A)
+    renewed = import_anew(project, NO_BIRDS, ("cat", "dog"))
+    log.retract(number, "ada")
+    assert len(bring(renewed, A).batches) == 1 and state(renewed) == {}
 
 
 # -- catching up

@@ -122,12 +122,6 @@ def test_the_rows_on_one_sample_are_those_of_all_with_their_retractions(log: Ver
     assert log.in_force(sample_id="train-00002").empty
 
 
-def test_a_key_names_its_row_also_when_that_is_taken_back(log: VerdictLog) -> None:
-    log.add([verdict(key="x")])
-    log.retract(1, "ada", key="y")
-    assert (log.id_of("x"), log.id_of("y"), log.id_of("z")) == (1, 2, None)
-
-
 def test_adding_none_is_no_error(log: VerdictLog) -> None:
     assert log.add([]) == [] and log.revision == 0
 

@@ -35,12 +35,11 @@ def answer(project: Project, served: Served, sample_id: str, verdict: str, *, la
 def take_back(project: Project, served: Served, sample_id: str, key: str | None = None) -> bool:
     """Retract the reviewer's answer on a sample of their batch; False where there is none in force.
 
-    key: a UUID of this act, which counts once: sent again it leaves an answer alone that was given after it.
+    key: a UUID of this act, which counts once: sent again it leaves an answer in force that was given after it.
     """
     if not any(question.sample_id == sample_id for question in served.questions):
         raise _no_question(sample_id)
-    is_done = key is not None and project.verdicts().id_of(key) is not None
-    own = [] if is_done else _own(project, served, sample_id)
+    own = _own(project, served, sample_id)
     _retract(project, served, own, key)
     _apply(project, served, sample_id)
     return bool(own)
@@ -73,7 +72,8 @@ def _own(project: Project, served: Served, sample_id: str) -> list[int]:
 
 
 def _retract(project: Project, served: Served, verdict_ids: list[int], key: str | None = None) -> None:
-    """Take back verdicts in force; the key goes with the last: killed before it, the act is not done yet."""
+    """Take back verdicts in force, oldest first. The key goes with the newest, the others being left over from before
+    it: so the log knows an act that is done, and one that was killed halfway is not."""
     log = project.verdicts()
     for verdict_id in verdict_ids:
         with suppress(VerdictError):  # another session of theirs took it back since it was seen in force

@@ -126,11 +126,6 @@ class VerdictLog:
         with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
             return tables.newest_id(connection)
 
-    def id_of(self, key: str) -> int | None:
-        """verdict_id of the row, verdict or retraction, that came with this key; None: it never came."""
-        with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
-            return tables.ids_of_keys(connection, [key]).get(key)
-
     def rows(self, audit: str | None = None, sample_id: str | None = None) -> pd.DataFrame:
         """Every row of one audit or of all, on one sample or on all, retractions too, oldest first.
 
