@@ -134,7 +134,7 @@ def apply_verdicts(project: Project, sample_ids: Collection[str], verdicts: pd.D
     return _bring(project, ids, verdicts, dict.fromkeys(ids, who))
 
 
-def catch_up(project: Project) -> Applied:
+def catch_up(project: Project) -> None:
     """apply_verdicts to all that was ever judged: what a program that was killed left undone, each in the name of
     whoever spoke last of the sample.
 
@@ -142,11 +142,14 @@ def catch_up(project: Project) -> Applied:
     verdict: for when an audit is opened, not for every answer.
     """
     log = project.verdicts()
-    rows = log.rows()
-    rows = of_today(rows, given_rows(project, rows["sample_id"].unique()))
-    last = rows.drop_duplicates("sample_id", keep="last")
-    who_of = dict(zip(last["sample_id"], last["who"], strict=True))
-    return _bring(project, list(who_of), log.in_force(), who_of)
+    has_changed, revision = True, -1
+    while has_changed and revision != log.revision:  # who wrote last looks last: answers may have come meanwhile
+        rows = log.rows()
+        revision = int(rows["verdict_id"].max()) if len(rows) else 0
+        rows = of_today(rows, given_rows(project, rows["sample_id"].unique()))
+        last = rows.drop_duplicates("sample_id", keep="last")
+        who_of = dict(zip(last["sample_id"], last["who"], strict=True))
+        has_changed = bool(_bring(project, list(who_of), log.in_force(), who_of).batches)
 
 
 def _bring(project: Project, ids: list[str], verdicts: pd.DataFrame, who_of: Mapping[str, str]) -> Applied:
