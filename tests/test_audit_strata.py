@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.audit import strata
-from curation.audit.drawing import MIN_PER_STRATUM, Left, draw, known, left_of, next_strata, rows_of
+from curation.audit.drawing import MIN_PER_STRATUM, Left, draw, empty_words, known, left_of, next_strata, rows_of
 from curation.audit.strata import SPREAD, Plan, PlanError, cut, list_plans, load_plan, make_plan, save_plan
 from engine.manifest import file_digest
 from engine.rundir import RunDirError
@@ -224,6 +224,14 @@ def test_why_nothing_is_left_to_be_drawn_is_told_apart():
         num_free=14, num_in_hand=3, num_unsure=2, num_stale=3)
     assert left_of(plan, verdicts_of(ids, [True] * 30), stale=ids) == Left(
         num_free=0, num_in_hand=0, num_unsure=0, num_stale=0)
+
+
+@pytest.mark.parametrize(("counts", "words"), [
+    ((0, 0, 0), "Every sample of the population is reviewed"), ((0, 3, 0), "Without an answer are 3 that nobody"),
+    ((2, 0, 1_000), "2 in others' hands or files, to be drawn again a day later if they are not answered; 1,000 that")])
+def test_each_reason_for_an_empty_draw_has_its_words(counts: tuple[int, int, int], words: str):
+    assert words in empty_words(Left(num_free=0, **dict(zip(("num_in_hand", "num_unsure", "num_stale"), counts,
+                                                            strict=True))))
 
 
 def test_a_draw_ends_with_the_population():

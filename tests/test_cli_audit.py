@@ -132,6 +132,13 @@ def test_two_files_of_draws_hold_different_samples_and_each_is_known(project: Pa
     assert len(Project.open(project).verdicts().in_force()) == 100
 
 
+def test_where_nothing_is_left_to_draw_it_says_why_and_writes_no_file(project: Path, tmp_path: Path, capsys) -> None:
+    estimate = ["estimate", str(project), "--run", "first", "--draw", "400", "--out"]
+    assert main([*estimate, str(tmp_path / "e.csv")]) == 0 and main([*estimate, str(tmp_path / "f.csv")]) == 0
+    assert "Without an answer are 400 in others' hands or files" in capsys.readouterr().out
+    assert not (tmp_path / "f.csv").exists()
+
+
 def test_a_file_read_twice_counts_once(project: Path, tmp_path: Path, capsys) -> None:
     file = tmp_path / "e.csv"
     assert main(["estimate", str(project), "--run", "first", "--out", str(file), "--draw", "50"]) == 0

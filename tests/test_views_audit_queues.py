@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from curation.audit import batches
-from curation.audit.drawing import Left
 from curation.audit.strata import load_plan
 from curation.project import Project
-from curation.views import audit_estimate, audit_find
+from curation.views import audit_find
 from tests import views
 from tests.test_views_audit import Reviewer, in_hand
 from tests.test_views_audit import pets as pets  # the fixture
@@ -49,12 +46,3 @@ def test_an_empty_random_queue_says_why(home: Path, pets: Project, monkeypatch) 
     assert plan is not None and len(ada.data["items"]) >= 300
     bob = Reviewer(home, monkeypatch, "Estimate", who="bob")
     assert "300 in others' hands" in bob.data["empty"] and "known exactly" not in bob.data["empty"]
-
-
-@pytest.mark.parametrize(("left", "words"), [
-    (Left(num_free=0, num_in_hand=0, num_unsure=0, num_stale=0), "Every sample of the population is reviewed"),
-    (Left(num_free=0, num_in_hand=0, num_unsure=3, num_stale=0), "Without an answer are 3 that nobody could tell"),
-    (Left(num_free=0, num_in_hand=2, num_unsure=0, num_stale=1_000), "2 in others' hands, to be drawn again tomorrow "
-     "if they are not answered; 1,000 that have left the data")])
-def test_each_reason_has_its_words(left: Left, words: str) -> None:
-    assert words in audit_estimate.empty_words(left)

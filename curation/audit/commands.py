@@ -11,6 +11,7 @@ import typer
 
 from curation.audit import batches
 from curation.audit.answers_file import AuditError, draw_frame, read_answers, score_frame
+from curation.audit.drawing import empty_words, left_of
 from curation.audit.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.noise_rate import Rate, estimate, reviews_to
 from curation.audit.opening import plan_of, runs_of
@@ -18,7 +19,7 @@ from curation.audit.resolve import apply_verdicts, catch_up, consensus, of_today
 from curation.audit.scores import Scores, dual_figures, scores_of
 from curation.audit.serving import BATCH_SIZE, disputes, expected_yield, find_order
 from curation.audit.strata import Plan, load_plan, save_plan
-from curation.audit.summaries import random_verdicts
+from curation.audit.summaries import MIN_CLASS, random_verdicts
 from curation.audit.verdicts import QUEUES, VERDICTS, Verdict
 from curation.exports.cells import write_csv
 from curation.project import Project
@@ -174,9 +175,11 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
     reserved = batches.in_hand(project.path, plan.audit, "estimate", batches.FILE, verdicts)
     served = batches.file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
                                  stale=stale, size=num)
+    if not served.questions:
+        print(empty_words(left_of(plan, random_verdicts(verdicts, plan), reserved, stale)))
+        return
     frame = draw_frame(served, table)
-    if served.questions:
-        batches.save(project.path, served)
+    batches.save(project.path, served)
     write_atomic(out, lambda p: write_csv(frame, p))
     print(f"{len(frame):,} samples to review written to {visible(str(out))}; answer with one of "
           f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
@@ -233,7 +236,8 @@ def _print_rate(plan: Plan, answered: pd.DataFrame, target: float) -> None:
     if found.num_equivalent is not None:
         print(f"as exact as {found.num_equivalent:,} simple random reviews")
     for name, rate in zip(plan.classes, found.per_class, strict=True):
-        print(f"  {visible(name):<24}{_rate_words(rate)}")
+        words = _rate_words(rate) if rate.num_reviews >= MIN_CLASS else f"too few reviewed ({rate.num_reviews:,})"
+        print(f"  {visible(name):<24}{words}")
 
 
 def _rate_words(rate: Rate) -> str:

@@ -109,6 +109,17 @@ def left_of(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), 
                 num_unsure=num_unsure, num_stale=len(lost) - num_unsure)
 
 
+def empty_words(left: Left) -> str:
+    """Why a draw is empty, in a sentence or two."""
+    parts = [f"{num:,} {words}" for num, words in (
+        (left.num_in_hand, "in others' hands or files, to be drawn again a day later if they are not answered"),
+        (left.num_unsure, "that nobody could tell or that are in dispute"),
+        (left.num_stale, "that have left the data or have another label by now")) if num]
+    if not parts:
+        return "Every sample of the population is reviewed: the noise rate is known exactly."
+    return f"Nothing is left to be drawn. Without an answer are {'; '.join(parts)}."
+
+
 def _taken(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str],
            stale: Collection[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(rows (n,) answered, is_wrong (n,), rows answered or in hand, rows without one that are not asked again)."""

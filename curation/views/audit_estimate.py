@@ -32,7 +32,7 @@ def show(audit: Audit) -> None:
         served = audit_review.keep(audit, _make(audit, plan, number))
     _head(audit)
     audit_review.show(audit, served, f"Random batch {served.number}, model hidden", lambda _: _summary(audit),
-                      "" if served.questions else empty_words(_left(audit, plan)))
+                      "" if served.questions else drawing.empty_words(_left(audit, plan)))
 
 
 def _make(audit: Audit, plan: strata.Plan, number: int) -> Served:
@@ -47,17 +47,6 @@ def _reserved(audit: Audit) -> list[str]:
 
 def _left(audit: Audit, plan: strata.Plan) -> drawing.Left:
     return drawing.left_of(plan, random_verdicts(audit.verdicts, plan), _reserved(audit), plan.stale(audit.table))
-
-
-def empty_words(left: drawing.Left) -> str:
-    """Why nothing is left to be drawn."""
-    parts = [f"{num:,} {words}" for num, words in (
-        (left.num_in_hand, "in others' hands, to be drawn again tomorrow if they are not answered"),
-        (left.num_unsure, "that nobody could tell or that are in dispute (Reviewers)"),
-        (left.num_stale, "that have left the data or have another label by now")) if num]
-    if not parts:
-        return "Every sample of the population is reviewed: the noise rate is known exactly."
-    return f"Nothing is left to be drawn. Without an answer are {'; '.join(parts)}."
 
 
 # -- before the first

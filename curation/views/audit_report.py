@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from curation.audit.given import Stamp, stamp_of
 from curation.audit.health import health
 from curation.audit.report import report_html, report_json
 from curation.views import audit_data, audit_people, state
@@ -37,12 +38,12 @@ def health_of(audit: Audit) -> dict[str, Any]:
     """Everything the report says. Read-only."""
     standing = audit_data.standing_of(audit)
     decisions = audit.project.ledger().revision
-    return _health(audit.path, audit.run.name, audit.name, audit.revision, decisions,
+    return _health(audit.path, audit.run.name, audit.name, audit.revision, decisions, stamp_of(audit.project),
                    standing.goal if standing else None, audit)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Putting the report together ...")
-def _health(path: str, run: str, name: str, revision: int, decisions: int, goal: float | None,
+def _health(path: str, run: str, name: str, revision: int, decisions: int, stamp: Stamp, goal: float | None,
             _audit: Audit) -> dict[str, Any]:
     asked = {} if goal is None else {"target": goal}
     return health(_audit.project, _audit.run, audit_data.scores_now(_audit), audit_data.plan_of(_audit),
@@ -66,5 +67,6 @@ def missing_of(found: dict[str, Any]) -> list[str]:
         lines.append("One person alone reviewed the random sample: nobody can say how far another would agree.")
     num_disputed = found["agreement"].get("num_disputed", 0)
     if num_disputed:
-        lines.append(f"{num_disputed:,} disagreements are open. Settle them under Reviewers.")
+        lines.append(f"{num_disputed:,} disagreement{'s are' if num_disputed != 1 else ' is'} open: under Reviewers "
+                     "somebody who has not judged the sample settles it.")
     return lines
