@@ -50,7 +50,22 @@ def test_what_is_not_known_is_said_as_far_as_it_applies(audit):
                  "gold": {"ada": {"num": 4, "num_right": 3}}}
     said = "\n".join(audit.health(target=0.5, agreement=agreement)["limits"])
     assert "ada and bob agree poorly (kappa 0.30)" in said
-    assert not any(words in said for words in ("No hidden", "Fewer reviews"))
+    assert not any(words in said for words in ("No hidden", "Fewer reviews", "No two people share"))
+    assert "Of 4 hidden items with a known answer 1 were answered otherwise" in said and "up to 25 points" in said
+    agreement["pairs"][0]["num"] = 19
+    said = "\n".join(audit.health(agreement=agreement)["limits"])
+    assert "poorly" not in said and "No two people share 20 reviewed samples yet" in said
+
+
+def test_answers_faster_than_a_look_are_named(audit):
+    for seconds, is_named in ((0.4, True), (3.0, False)):
+        judge(audit, str(audit.ids[0]), f"dan {seconds}", "find", "given", seconds=seconds)
+        assert (f"dan {seconds} took" in limits(audit)) is is_named
+
+
+def test_the_run_that_cut_the_strata_is_named_beside_the_run_that_is_looked_at(audit):
+    said = " ".join(audit.health()["method"])
+    assert f"cut by the probabilities of run {audit.plan.run} as they were" in said
 
 
 def test_who_judged_a_drawn_sample_beside_the_models_opinion_before_is_counted(audit):

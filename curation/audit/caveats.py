@@ -7,6 +7,10 @@ from typing import Any
 
 POOR_KAPPA = 0.6
 """Kappa below which reviewers are said to agree poorly (Landis and Koch 1977: below "substantial")."""
+MIN_SHARED = 20
+"""Samples that two people must share for their kappa to say anything of them."""
+MIN_SECONDS = 0.5
+"""A median faster than this is no look at a picture."""
 
 
 def method_of(health: dict[str, Any]) -> list[str]:
@@ -20,19 +24,22 @@ def method_of(health: dict[str, Any]) -> list[str]:
             f"The noise rate stands on the random queue alone: {rate['num_population']:,} training samples that had a "
             f"label and were not excluded when the audit was planned, in {len(health['strata'])} strata by the model's "
             "probability that the label is wrong, reviewed in an order that was drawn at random within each stratum "
-            "and fixed before the first verdict. More reviews went to strata where labels may be either (Neyman's "
-            "allocation). Reviewers saw the picture and the classes, not the model's opinion; answers that were given "
-            "beside it do not count, those that settle a dispute neither.",
+            "and fixed before the first of these reviews. More reviews went to strata where labels may be either "
+            "(Neyman's allocation). Reviewers saw the picture and the classes, not the model's opinion; no answer that "
+            "was given beside it counts, not even one that settles a dispute.",
             "The estimate is what a working model expects of every sample plus the reviews' mean difference from it, "
             "stratum by stratum, times the stratum's size (a difference estimator). A bad model makes the interval "
             "wider, not the estimate wrong. Intervals are 95% Wilson intervals at the effective number of reviews, "
             "corrected for the finite population."]
+    planned = health["provenance"].get("plan's run")
+    if planned:
+        lines.append(f"The strata were cut by the probabilities of run {planned} as they were at the time of the plan.")
     if run:
-        lines.append(f"The model is that of run {run} ({health['provenance']['method']}): each sample's probability "
-                     "comes from predictions that did not see its label (a linear head, fitted without it on features "
-                     "of a network that did train on it) and from its course through training, calibrated on "
-                     f"{health['num_calibrated']:,} verdicts and known labels. It orders the ranked queue and cuts the "
-                     "strata. It never sets the noise rate.")
+        lines.append(f"What the model expects, here, is of run {run} ({health['provenance']['method']}): each sample's "
+                     "probability comes from predictions that did not see its label (a linear head, fitted without it "
+                     "on features of a network that did train on it) and from its course through training, calibrated "
+                     f"on {health['num_calibrated']:,} verdicts and known labels. A model orders the ranked queue and "
+                     "cuts the strata; none ever sets the noise rate.")
     return lines
 
 
@@ -98,7 +105,13 @@ def _of_reviewers(health: dict[str, Any]) -> list[str]:
         return []
     lines = [f"{' and '.join(pair['reviewers'])} agree poorly (kappa {pair['kappa']:.2f}): the classes may not be "
              "defined well enough for a rate to mean much." for pair in pairs
-             if pair["kappa"] is not None and pair["kappa"] < POOR_KAPPA]
+             if pair["kappa"] is not None and pair["kappa"] < POOR_KAPPA and pair["num"] >= MIN_SHARED]
+    if pairs and max(pair["num"] for pair in pairs) < MIN_SHARED:
+        lines.append(f"No two people share {MIN_SHARED} reviewed samples yet: what is said of their agreement rests on "
+                     "few.")
+    lines += [f"{person['name']} took {person['median_seconds']:.1f} seconds a sample at the median, which is no look "
+              "at a picture." for person in people
+              if person["median_seconds"] is not None and person["median_seconds"] < MIN_SECONDS]
     if not pairs:
         lines.append("One person reviewed: agreement with anybody else was not measured." if len(people) == 1 else
                      "No sample was reviewed by two people: their agreement was not measured.")

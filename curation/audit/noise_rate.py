@@ -156,7 +156,8 @@ def _bounds(plan: Plan, rows: np.ndarray, wrong: np.ndarray, unsure: np.ndarray,
     for answer in (0.0, 1.0):
         every, told = np.concatenate([rows, unsure]), np.concatenate([wrong, np.full(len(unsure), answer)])
         ends.append(_total(plan, every, told, _model(plan, every, told)))
-    return ends[0].low / plan.num_population, ends[1].high / plan.num_population
+    low, high = ends[0].low / plan.num_population, ends[1].high / plan.num_population
+    return min(low, rate.low or 0.0), max(high, 1.0 if rate.high is None else rate.high)  # more answers, less width
 
 
 def _num_equivalent(total: Total) -> int | None:
