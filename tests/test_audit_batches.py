@@ -78,6 +78,18 @@ def test_examples_to_compare_with_are_the_least_suspect_of_their_class_and_none_
     assert set(find(pets).typical) == {"cat", "dog", "bird"}
 
 
+def test_what_was_judged_under_another_label_is_asked_again(pets: Project) -> None:
+    first = find(pets, size=2)
+    for question in first.questions:
+        answer(pets, first, question.sample_id, "given")
+    ids = [q.sample_id for q in first.questions]
+    rows, info = read_manifest(pets.path), read_info(pets.path)
+    rows.loc[rows["sample_id"] == ids[0], "given_label"] = first.questions[0].suggested_label
+    write_manifest(pets.path, rows, info.classes, root=info.root)
+    asked = {q.sample_id: q.given_label for q in find(pets, number=2, size=300).questions}
+    assert asked[ids[0]] == first.questions[0].suggested_label and ids[1] not in asked
+
+
 def test_a_confusion_holds_that_pair_alone(pets: Project) -> None:
     served = find(pets, mode="confusion", confusion=("cat", "dog"))
     assert served.questions and {(q.given_label, q.suggested_label) for q in served.questions} == {("cat", "dog")}

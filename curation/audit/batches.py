@@ -19,6 +19,7 @@ import pandas as pd
 
 from curation.audit import serving, strata, summaries
 from curation.audit.drawing import draw
+from curation.audit.resolve import of_today
 from curation.audit.scores import Scores
 from curation.audit.strata import Plan
 from engine.rundir import check_name, write_atomic
@@ -100,7 +101,11 @@ class Served:
 def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, audit: str, reviewer: str, number: int,
                 run: str, model: str, mode: str = "value", confusion: tuple[str, str] | None = None,
                 reserved: Sequence[str] = (), size: int = serving.BATCH_SIZE) -> Served:
-    """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands, or drawn."""
+    """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands, or drawn.
+
+    What was judged under another given label than today's is asked again.
+    """
+    verdicts = _of_today(scores, verdicts)
     codes = {name: code for code, name in enumerate(scores.classes)}
     given, suggested = (codes.get(name) for name in confusion) if confusion else (None, None)
     order = serving.find_order(scores, verdicts, mode, given=given, suggested=suggested, reserved=reserved)
@@ -118,8 +123,8 @@ def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids
     """The next draws of the random queue, without the model's opinion. verdicts: in force in this audit; reserved,
     stale: as curation.audit.drawing.draw takes them."""
     draws = draw(plan, summaries.random_verdicts(verdicts, plan), reserved, size, stale)
-    batch = serving.estimate_batch(draws, verdicts, audit=plan.audit, reviewer=reviewer, number=number,
-                                   gold_ids=gold_ids)
+    batch = serving.estimate_batch(draws, _of_today(scores, verdicts), audit=plan.audit, reviewer=reviewer,
+                                   number=number, gold_ids=gold_ids)
     questions = _questions(scores, batch.items, is_shown=False)
     return Served(audit=plan.audit, queue="estimate", reviewer=reviewer, number=number, run=run, model=model,
                   num_calibrated=scores.num_calibrated, created=time.time(), questions=questions,
@@ -166,6 +171,12 @@ def _questions(scores: Scores, items: Sequence[serving.Item], is_shown: bool) ->
             confidence=confidence if code >= 0 and np.isfinite(confidence) else None,
             p_wrong=p_wrong if np.isfinite(p_wrong) else None))
     return tuple(found)
+
+
+def _of_today(scores: Scores, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Those about the labels that the scores are of."""
+    names = np.array([*scores.classes, None], dtype=object)
+    return of_today(verdicts, pd.DataFrame({"sample_id": scores.sample_id, "given_label": names[scores.given]}))
 
 
 def _typical(scores: Scores, questions: Sequence[Question]) -> dict[str, list[str]]:
