@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,15 +216,12 @@ def test_statements_compile_for_postgresql() -> None:
     assert "UNIQUE (key)" in text and "UNIQUE (retracts)" in text
 
 
-def test_twenty_thousand_verdicts_are_read_quickly(project: Project, log: VerdictLog) -> None:
+def test_a_thousand_retractions_among_twenty_thousand_verdicts_are_heeded(project: Project, log: VerdictLog) -> None:
     log.add([verdict(sample_id=f"s{i}", key=f"k{i}") for i in range(20_000)])
     with ledger_tables.transaction(log._engine, is_write=True) as connection:  # a thousand retractions in one go
         tables.append(connection, [{**dict.fromkeys(tables.COLUMNS), "verdict_id": 20_001 + i, "verdict": "retract",
                                     "who": "ada", "at": "", "audit": "a", "queue": "find", "purpose": "main",
                                     "sample_id": f"s{i}", "given_label": "cat", "retracts": 1 + i}
                                    for i in range(1000)])
-    start = time.perf_counter()
     frame = log.in_force("a")
-    seconds = time.perf_counter() - start
     assert len(frame) == 19_000 and frame["verdict_id"].iloc[0] == 1001
-    assert seconds < 2.0, seconds  # 0.15 s on an idle core

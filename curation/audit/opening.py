@@ -23,8 +23,8 @@ def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
     run = project.run(scores.runs[0])
     digests = {"manifest": file_digest(project.path / MANIFEST_NAME), "run": file_digest(run.path / "config.json")}
     return make_plan(audit=audit, run=run.name, sample_id=scores.sample_id, given=scores.given, p_wrong=scores.p_wrong,
-                     is_active=scores.is_active | (neither & (scores.given >= 0)), classes=scores.classes, seed=seed, created=time.time(),
-                     digests=digests)
+                     is_active=scores.is_active | (neither & (scores.given >= 0)), classes=scores.classes, seed=seed,
+                     created=time.time(), digests=digests)
 
 
 def runs_of(project: Project, name: str) -> list[RunDir]:

@@ -12,7 +12,7 @@ from curation.audit.matrix import SUSPECT, ModelMatrix, before_and_after, overla
 from curation.audit.resolve import consensus
 from curation.audit.reviewed import ReviewedMatrix, reviewed_matrix
 from curation.audit.scores import Scores
-from curation.audit.summaries import RULE, random_verdicts
+from curation.audit.summaries import RULE, UNDECIDED, random_verdicts
 from curation.predicates import MAX_IDS
 from curation.views import audit, audit_data, audit_find, chosen, state
 from curation.views.audit_data import Audit
@@ -55,7 +55,10 @@ def _heat(at: Audit, found: Scores, view: str) -> None:
             return
         st.caption("**Measured** on the random sample: share of each given class; the diagonal is right. "
                    f"{RULE} A dot: seen, on too few.")
-        _chart(reviewed_cells(reviewed), classes, [*classes, NO_CLASS], "percent of the given class")
+        cells, planned = reviewed_cells(reviewed), plan_classes(at)
+        columns = [*planned, NO_CLASS, UNDECIDED] if (reviewed.num_reviewed[:, -1] > 0).any() else [*planned, NO_CLASS]
+        colour, text, hover = (part[:, :len(columns)] for part in cells)
+        _chart((colour, text, hover), planned, columns, "percent of the given class")
     elif view == CHANGE:
         st.caption("**A guess:** expected wrong labels under the labels in force less those under the given ones. "
                    "Blue: fewer. What a person settled or changed counts as right.")
@@ -141,7 +144,7 @@ def _chart(cells: Cells, rows: tuple[str, ...], columns: tuple[str, ...] | list[
 
 
 def _model_both(at: Audit, found: Scores) -> tuple[ModelMatrix, ModelMatrix]:
-    settled = consensus(at.verdicts)
+    settled = consensus(audit_data.today(at))
     ids = settled.index[settled["is_wrong"].eq(False)]
     is_settled = pd.Series(found.sample_id).isin(ids).to_numpy()
     return before_and_after(found.given, found.current, found.p_wrong, found.suggested, found.confidence,
@@ -150,8 +153,14 @@ def _model_both(at: Audit, found: Scores) -> tuple[ModelMatrix, ModelMatrix]:
 
 def _reviewed(at: Audit) -> ReviewedMatrix | None:
     plan = audit_data.plan_of(at)
-    answered = random_verdicts(at.verdicts) if plan is not None else None
+    answered = random_verdicts(at.verdicts, plan) if plan is not None else None
     return reviewed_matrix(plan, answered) if plan is not None and answered is not None and len(answered) else None
+
+
+def plan_classes(at: Audit) -> tuple[str, ...]:
+    """The classes when the estimate was planned, which its figures are of; today's before there is a plan."""
+    plan = audit_data.plan_of(at)
+    return at.project.classes if plan is None else plan.classes
 
 
 # -- one cell
@@ -192,10 +201,11 @@ def _cell(at: Audit, found: Scores) -> None:
 
 def _reviewed_ones(at: Audit, given: str, true: str) -> None:
     """Samples that people put into this cell, whichever queue they came from."""
-    found = consensus(at.verdicts)
+    verdicts = audit_data.today(at)
+    found = consensus(verdicts)
     wrong = found["is_wrong"].eq(given != true) & found["state"].eq("agreed")
     wrong &= found["label"].isna() if true == NO_CLASS else found["label"].eq(true)
-    labels = at.verdicts.drop_duplicates("sample_id").set_index("sample_id")["given_label"]
+    labels = verdicts.drop_duplicates("sample_id").set_index("sample_id")["given_label"]
     ids = [str(i) for i in found.index[wrong] if labels[i] == given]
     if not ids:
         st.caption("No sample is reviewed as such yet.")
@@ -229,7 +239,9 @@ def _overlaps(at: Audit, found: Scores) -> None:
     """Classes that stand for each other."""
     st.subheader("Classes mixed up")
     reviewed = _reviewed(at)
-    totals = reviewed.pairs if reviewed is not None else {}
+    planned = plan_classes(at)
+    totals = {} if reviewed is None else {
+        frozenset((planned[a], planned[b])): total for (a, b), total in reviewed.pairs.items()}
     pairs = overlaps(audit_data.model_of(at).expected, found.classes)
     if not pairs:
         st.caption("The model expects no two classes to be mixed up.")
@@ -238,7 +250,8 @@ def _overlaps(at: Audit, found: Scores) -> None:
         "classes": pair.name.replace("<->", "\u2194"), "by the model": round(pair.num_first + pair.num_second),
         "percent of both": 100 * pair.share,
         "measured": "" if total is None else f"{total.total:,.0f} ({total.low:,.0f} to {total.high:,.0f})"}
-        for pair in pairs for total in [totals.get((pair.first, pair.second))]])
+        for pair in pairs
+        for total in [totals.get(frozenset((found.classes[pair.first], found.classes[pair.second])))]])
     st.dataframe(rows, hide_index=True, height=table_height(len(rows)),
                  column_config={"percent of both": st.column_config.NumberColumn(format="%.1f")})
     st.caption("By the model: samples given one class that it takes for the other, both ways; a guess. Measured: "

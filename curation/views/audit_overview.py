@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from curation.audit import batches
-from curation.audit.serving import adjudication_rows
 from curation.audit.summaries import MIN_CLASS
 from curation.views import audit, audit_data, audit_find, state
 from curation.views.audit_data import Audit, Standing
@@ -82,7 +81,7 @@ def _next(at: Audit, found: Standing | None) -> None:
     st.subheader("What to do next")
     who, verdicts = state.user_name(), at.verdicts
     st.caption(f"You review as **{state.plain(who)}**, the name in the sidebar: your batches are kept under it.")
-    num_disputed = len(adjudication_rows(verdicts, who))
+    num_disputed = len(audit_data.to_settle(at))
     begun = []
     for queue, section in (("find", "Find"), ("estimate", "Estimate")):
         served = batches.newest(at.project.path, at.name, queue, who)
@@ -120,7 +119,9 @@ def _classes(at: Audit, found: Standing | None) -> None:
     if found is None or not found.rate.overall.num_reviews:
         st.caption("Measured as soon as drawn samples are reviewed.")
         return
-    rates = list(zip(at.project.classes, found.rate.per_class, strict=True))
+    planned = audit_data.plan_of(at)
+    assert planned is not None, "a rate has a plan"
+    rates = list(zip(planned.classes, found.rate.per_class, strict=True))
     shown = [(name, rate) for name, rate in rates if rate.num_reviews >= MIN_CLASS and rate.share is not None]
     num_thin = len(rates) - len(shown)
     if shown:

@@ -57,10 +57,12 @@ def _disputes(audit: Audit) -> None:
         st.caption("None is open. Where two people mean different classes, a third decides.")
         return
     served, _ = audit_review.current(audit, "adjudicate")
-    can_settle = mine > 0 or served is not None
-    waits = "" if can_settle else " You judged them yourself: another person must settle them."
+    is_begun = served is not None and not served.is_done(audit.verdicts)
+    can_settle = mine > 0 or is_begun
+    waits = "" if can_settle else " You judged them yourself, and there is no majority: another person must settle."
     st.markdown(f"{dispute_words(found, consensus(audit_data.today_of_all(audit)))}{waits}")
-    st.button(f"Settle {mine:,} disagreement{'s' * (mine != 1)}", key="audit.settle", type="primary",
+    words = f"Settle {mine:,} disagreement{'s' * (mine != 1)}" if mine else "Go on settling"
+    st.button(words if can_settle else "Settle disagreements", key="audit.settle", type="primary",
               disabled=not can_settle, on_click=st.session_state.__setitem__, args=(_SETTLE_KEY, audit.path))
 
 
