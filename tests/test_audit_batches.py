@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,17 @@ def test_what_others_have_in_hand_is_kept_from_a_batch_for_a_day(pets: Project) 
     (file,) = (pets.path / "audits" / "audit" / "batches").glob("find-*.json")
     os.utime(file, (0, 0))
     assert in_hand(pets.path, "audit", "find", "bob", verdicts) == []
+
+
+def test_a_batch_that_was_only_opened_is_let_go_after_a_quarter_of_an_hour(pets: Project) -> None:
+    served = find(pets)
+    batches.save(pets.path, served)
+    soon, later, none = time.time() + 600, time.time() + 1200, pets.verdicts().in_force("audit")
+    held = sorted(q.sample_id for q in served.questions)
+    assert in_hand(pets.path, "audit", "find", "bob", none, now=soon) == held
+    assert in_hand(pets.path, "audit", "find", "bob", none, now=later) == []
+    answer(pets, served, held[0], "given")
+    assert in_hand(pets.path, "audit", "find", "bob", pets.verdicts().in_force("audit"), now=later) == held[1:]
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"confusion": null, "questions": [{"x": 1}]}'])

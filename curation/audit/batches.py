@@ -26,6 +26,8 @@ from engine.rundir import check_name, write_atomic
 
 HELD_SECONDS = 24 * 3600.0
 """So long a batch keeps its samples from others' batches; then whoever has it may be gone."""
+UNTOUCHED_SECONDS = 900.0
+"""How long a batch that nobody has begun to answer is kept from others."""
 ESTIMATE_SIZE = 40
 NUM_TYPICAL = 4
 GOAL_FILE = "goal.json"
@@ -212,15 +214,21 @@ def newest(project: Path, audit: str, queue: str, reviewer: str) -> Served | Non
 def in_hand(project: Path, audit: str, queue: str, reviewer: str, verdicts: pd.DataFrame,
             now: float | None = None) -> list[str]:
     """Samples without an answer in this queue in the last batches of the others, and in all files, if these are not
-    older than HELD_SECONDS. Checks are in nobody's hands."""
+    older than HELD_SECONDS; a batch that was opened and not answered at all lets go after UNTOUCHED_SECONDS. Checks are
+    in nobody's hands."""
     newest_of: dict[str, Path] = {}
     for file in sorted(_folder(project, audit).glob(f"{queue}-*.json")):
         stem = file.name.rpartition("-")[0]
         newest_of[file.name if stem == _stem(queue, FILE) else stem] = file
     newest_of.pop(_stem(queue, reviewer), None)
-    since = (time.time() if now is None else now) - HELD_SECONDS
-    held = _main_ids(file for file in newest_of.values() if file.stat().st_mtime >= since)
-    return sorted(held - set(verdicts.loc[verdicts["queue"].eq(queue), "sample_id"]))
+    answered = set(verdicts.loc[verdicts["queue"].eq(queue), "sample_id"])
+    held: set[str] = set()
+    for file in newest_of.values():
+        age = (time.time() if now is None else now) - file.stat().st_mtime
+        asked = _main_ids(iter([file])) if age <= HELD_SECONDS else set()
+        if age <= UNTOUCHED_SECONDS or asked & answered or file.name.startswith(_stem(queue, FILE)):
+            held |= asked
+    return sorted(held - answered)
 
 
 def drawn(project: Path, audit: str, verdicts: pd.DataFrame) -> set[str]:
