@@ -91,7 +91,7 @@ def estimate_(
         plan = plan_of(opened, _scores(opened, run, alone=False)[0], audit, seed)
         save_plan(opened.path, plan)
         batches.save_goal(opened.path, audit, half_width)
-        print(f"audit {audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
+        print(f"{audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
     verdicts = opened.verdicts().in_force(audit)
     table = sample_table(opened, None)
     stale = plan.stale(table)
@@ -125,7 +125,7 @@ def verdicts_(
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
     num_disputed = len(disputes(of_today(log.in_force(), sample_table(opened, None)), audit))
-    print(f"audit {audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
+    print(f"{audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
     if out is not None:
         write_atomic(out, lambda p: write_csv(rows, p))
         print(f"{len(rows):,} rows written to {visible(str(out))}")
