@@ -13,3 +13,76 @@ function element(kind, className, text) {
   if (text !== undefined && text !== null) node.textContent = text;
   return node;
 }
+
+// What the user did, on its way to the server: numbered, and sent again until the data say that acts up to its number were
+// done, for a trigger alone can be lost. view: {component, kept: {number, pending}}; say: shows a word while there is no
+// answer, "" once there is.
+function unsentActs(view, root, say) {
+  let timer = 0;
+  const flush = () => {
+    clearTimeout(timer);
+    if (!view.kept.pending.length) { say(""); return; }
+    if (!root.isConnected) return;  // the view that took its place sends what is left
+    view.component.setTriggerValue("act", { acts: view.kept.pending });
+    timer = setTimeout(() => { say("Not saved yet, sending again ..."); flush(); }, 4000);
+  };
+  const send = (act) => {
+    view.kept.number += 1;
+    view.kept.pending = [...view.kept.pending, { number: view.kept.number, ...act }];
+    flush();
+  };
+  const acknowledge = (number) => {
+    view.kept.number = Math.max(view.kept.number, number);
+    const left = view.kept.pending.filter((act) => act.number > number);
+    if (left.length === view.kept.pending.length) return;
+    view.kept.pending = left;
+    flush();
+  };
+  return { flush, send, acknowledge };
+}
+
+// What lies over a component: keys, or a choice.
+function overlayOf(overlay, root) {
+  const close = () => { overlay.hidden = true; overlay.replaceChildren(); root.focus({ preventScroll: true }); };
+  const open = (title, ...nodes) => {
+    const box = element("div", "box");
+    box.append(element("div", "title", title), ...nodes);
+    overlay.replaceChildren(box);
+    overlay.hidden = false;
+  };
+  overlay.onclick = (event) => { if (event.target === overlay) close(); };
+  return { open, close };
+}
+
+// A list of classes under a field that filters it; Enter takes the first. notes: {class: what to say beside it}; first: the
+// class to put on top; last: a button below them all while nothing is typed.
+function classPicker(classes, notes, choose, close, { first = null, last = null } = {}) {
+  const input = element("input"), list = element("div", "classes");
+  input.type = "text";
+  input.placeholder = "Type to filter; Enter takes the first";
+  input.setAttribute("aria-label", "Filter the classes");
+  const fill = () => {
+    const wanted = input.value.trim().toLowerCase();
+    const rank = (name) => 2 * (name === first) + name.toLowerCase().startsWith(wanted);
+    const names = classes.filter((name) => name.toLowerCase().includes(wanted)).sort((a, b) => rank(b) - rank(a));  // stable
+    list.replaceChildren(...names.slice(0, 300).map((name) => {
+      const button = element("button", "", name);
+      button.type = "button";
+      if (Object.hasOwn(notes, name)) button.append(element("span", "note", notes[name]));
+      button.onclick = () => choose(name);
+      return button;
+    }), ...(last && !wanted ? [last] : []));
+    if (!names.length) list.append(element("div", "none", "No class of that name."));
+  };
+  input.oninput = fill;
+  input.onkeydown = (event) => {
+    event.stopPropagation();
+    const button = list.querySelector("button");
+    if (event.key === "Enter" && button) button.click();
+    else if (event.key === "Escape") close();
+    else return;
+    event.preventDefault();
+  };
+  fill();
+  return [input, list];
+}

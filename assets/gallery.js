@@ -53,26 +53,7 @@ function createView(root) {
     if (isNow) send(); else timer = setTimeout(send, 150);
   };
   const hint = root.querySelector(".hint"), usualHint = hint.textContent;
-  let resendTimer = 0;
-  const flush = () => {
-    clearTimeout(resendTimer);
-    if (!view.kept.pending.length) { hint.textContent = usualHint; return; }
-    if (!root.isConnected) return;  // the view that took its place sends what is left
-    view.component.setTriggerValue("act", { acts: view.kept.pending });
-    resendTimer = setTimeout(() => { hint.textContent = "No answer yet, sending again ..."; flush(); }, 4000);
-  };
-  const send = (act) => {
-    view.kept.number += 1;
-    view.kept.pending = [...view.kept.pending, { number: view.kept.number, ...act }];
-    flush();
-  };
-  const acknowledge = (number) => {
-    view.kept.number = Math.max(view.kept.number, number);
-    const left = view.kept.pending.filter((act) => act.number > number);
-    if (left.length === view.kept.pending.length) return;
-    view.kept.pending = left;
-    if (left.length) flush(); else { clearTimeout(resendTimer); hint.textContent = usualHint; }
-  };
+  const { flush, send, acknowledge } = unsentActs(view, root, (text) => { hint.textContent = text || usualHint; });
   const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
   const act = (op, extra) => {
     const ids = op === "open" ? view.ids.slice(view.cursor, view.cursor + 1) : DECISIONS.has(op) ? targets() : [];
@@ -110,13 +91,7 @@ function createView(root) {
     sendMarks();
   };
 
-  const closeOverlay = () => { overlay.hidden = true; overlay.replaceChildren(); root.focus({ preventScroll: true }); };
-  const openOverlay = (title, ...nodes) => {
-    const box = element("div", "box");
-    box.append(element("div", "title", title), ...nodes);
-    overlay.replaceChildren(box);
-    overlay.hidden = false;
-  };
+  const { open: openOverlay, close: closeOverlay } = overlayOf(overlay, root);
   const showHelp = () => {
     const list = element("dl", "keys");
     for (const [key, meaning] of HELP) list.append(element("dt", "", key), element("dd", "", meaning));
@@ -125,43 +100,14 @@ function createView(root) {
   const showClasses = () => {
     const ids = targets();
     if (!ids.length) return;
-    const first = view.data.items.find((item) => item.id === ids[0]);
-    const input = element("input");
-    input.type = "text";
-    input.placeholder = "Type to filter; Enter takes the first";
-    input.setAttribute("aria-label", "Filter the classes");
-    const list = element("div", "classes");
+    const { suggestion } = view.data.items.find((item) => item.id === ids[0]) || {};
     const choose = (label) => { closeOverlay(); act("relabel", { label }); };
-    const fill = () => {
-      const wanted = input.value.trim().toLowerCase();
-      const names = view.data.classes.filter((name) => name.toLowerCase().includes(wanted)).slice(0, 300);
-      const suggestion = first && first.suggestion;
-      if (suggestion && names.includes(suggestion)) {
-        names.splice(names.indexOf(suggestion), 1);
-        names.unshift(suggestion);
-      }
-      const buttons = names.map((name) => {
-        const button = element("button", name === suggestion ? "suggested" : "", name);
-        if (name === suggestion) button.append(element("span", "note", " suggested"));
-        button.onclick = () => choose(name);
-        return button;
-      });
-      const back = element("button", "back", "Back to the given label");
-      back.onclick = () => choose(null);
-      list.replaceChildren(...buttons, ...(wanted ? [] : [back]));
-      if (!buttons.length) list.append(element("div", "none", "No class of that name."));
-    };
-    input.oninput = fill;
-    input.onkeydown = (event) => {
-      event.stopPropagation();
-      if (event.key === "Enter") { const button = list.querySelector("button"); if (button) button.click(); }
-      else if (event.key === "Escape") closeOverlay();
-      else return;
-      event.preventDefault();
-    };
-    fill();
-    openOverlay(`Relabel ${ids.length === 1 ? "1 sample" : `${ids.length} samples`} as`, input, list);
-    input.focus();
+    const back = element("button", "back", "Back to the given label");
+    back.onclick = () => choose(null);
+    const picker = classPicker(view.data.classes, suggestion ? { [suggestion]: " suggested" } : {}, choose, closeOverlay,
+      { first: suggestion, last: back });
+    openOverlay(`Relabel ${ids.length === 1 ? "1 sample" : `${ids.length} samples`} as`, ...picker);
+    picker[0].focus();
   };
 
   const keys = {
@@ -187,7 +133,6 @@ function createView(root) {
     event.stopPropagation();  // Streamlit has its own meaning for some letters
     known(event);
   };
-  overlay.onclick = (event) => { if (event.target === overlay) closeOverlay(); };
   root.querySelector(".help").onclick = () => { showHelp(); root.focus({ preventScroll: true }); };
   const indexOf = (event) => { const card = event.target.closest(".card"); return card ? [...grid.children].indexOf(card) : -1; };
   grid.onmousedown = (event) => { if (event.shiftKey) event.preventDefault(); };  // no text selection

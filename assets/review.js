@@ -24,7 +24,6 @@ const HELP = [
 ];
 const MAX_SECONDS = 300;
 const NUM_PRELOADED = 6;
-const NUM_CLASSES = 300;
 
 export default function (component) { mounted(component, ".review", createView); }
 
@@ -37,27 +36,9 @@ function createView(root) {
 
   // -- acts: numbered, sent again until they are seen to be done
 
-  let resendTimer = 0;
   const late = (text) => { hint.textContent = text; hint.classList.toggle("late", Boolean(text)); };
-  const flush = () => {
-    clearTimeout(resendTimer);
-    if (!view.kept.pending.length) { late(""); return; }
-    if (!root.isConnected) return;  // the view that took its place sends what is left
-    view.component.setTriggerValue("act", { acts: view.kept.pending });
-    resendTimer = setTimeout(() => { late("Not saved yet, sending again ..."); flush(); }, 5000);
-  };
-  const send = (act) => {
-    view.kept.number += 1;
-    view.kept.pending = [...view.kept.pending, { number: view.kept.number, batch: view.batch, key: uuid(), ...act }];
-    flush();
-  };
-  const acknowledge = (number) => {
-    view.kept.number = Math.max(view.kept.number, number);
-    const left = view.kept.pending.filter((act) => act.number > number);
-    if (left.length === view.kept.pending.length) return;
-    view.kept.pending = left;
-    flush();
-  };
+  const { flush, send: sendAct, acknowledge } = unsentActs(view, root, late);
+  const send = (act) => sendAct({ batch: view.batch, key: uuid(), ...act });
   window.addEventListener("beforeunload", (event) => { if (root.isConnected && view.kept.pending.length) event.preventDefault(); });
 
   // -- what is answered: the data, with the acts under way on top
@@ -224,13 +205,7 @@ function createView(root) {
 
   // -- overlays
 
-  const closeOverlay = () => { overlay.hidden = true; overlay.replaceChildren(); root.focus({ preventScroll: true }); };
-  const openOverlay = (title, ...nodes) => {
-    const box = element("div", "box");
-    box.append(element("div", "title", title), ...nodes);
-    overlay.replaceChildren(box);
-    overlay.hidden = false;
-  };
+  const { open: openOverlay, close: closeOverlay } = overlayOf(overlay, root);
   const showHelp = () => {
     const list = element("dl", "keys");
     for (const [key, meaning] of HELP) if (view.data.can_suggest || !key.startsWith("2")) list.append(element("dt", "", key), element("dd", "", meaning));
@@ -275,7 +250,6 @@ function createView(root) {
   const listen = (event) => { if (root.isConnected) onKey(event); else document.removeEventListener("keydown", listen, true); };
   document.addEventListener("keydown", listen, true);
 
-  overlay.onclick = (event) => { if (event.target === overlay) closeOverlay(); };
   part("picture").onclick = () => { zoom(); root.focus({ preventScroll: true }); };
   part("help").onclick = () => { showHelp(); root.focus({ preventScroll: true }); };
   part("undo").onclick = () => { undo(); root.focus({ preventScroll: true }); };
@@ -309,38 +283,6 @@ function uuid() {
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   return bytes.map((byte, i) => ([4, 6, 8, 10].includes(i) ? "-" : "") + byte.toString(16).padStart(2, "0")).join("");
-}
-
-// A list of classes under a field that filters it; Enter takes the first. notes: {class: what to say beside it}.
-function classPicker(classes, notes, choose, close) {
-  const input = element("input"), list = element("div", "classes");
-  input.type = "text";
-  input.placeholder = "Type to filter; Enter takes the first";
-  input.setAttribute("aria-label", "Filter the classes");
-  const fill = () => {
-    const wanted = input.value.trim().toLowerCase();
-    const names = classes.filter((name) => name.toLowerCase().includes(wanted));
-    names.sort((a, b) => b.toLowerCase().startsWith(wanted) - a.toLowerCase().startsWith(wanted));  // stable: else as given
-    list.replaceChildren(...names.slice(0, NUM_CLASSES).map((name) => {
-      const button = element("button", "", name);
-      button.type = "button";
-      if (notes[name]) button.append(element("span", "note", notes[name]));
-      button.onclick = () => choose(name);
-      return button;
-    }));
-    if (!names.length) list.append(element("div", "none", "No class of that name."));
-  };
-  input.oninput = fill;
-  input.onkeydown = (event) => {
-    event.stopPropagation();
-    const first = list.querySelector("button");
-    if (event.key === "Enter" && first) first.click();
-    else if (event.key === "Escape") close();
-    else return;
-    event.preventDefault();
-  };
-  fill();
-  return [input, list];
 }
 
 // A picture of few pixels comes enlarged by a whole factor, as hard squares. People name it sooner when it is smooth:

@@ -123,7 +123,7 @@ def test_the_joint_is_that_of_cleanlab_where_its_argmax_is_masked(seed):
 
 
 def test_a_class_that_misses_its_threshold_never_wins():
-    """The example of cleanlab issue 1248: class 2 is the most probable of those above their thresholds."""
+    """Class 2 is the most probable of those above their thresholds."""
     given = np.array([0, 1, 2, 3, 2])
     probabilities = np.array([[0.01, 0.0, 0.0, 0.99], [0.0, 0.5, 0.5, 0.0], [0.9, 0.0, 0.01, 0.09],
                               [0.0, 0.4, 0.1, 0.5], [0.1, 0.2, 0.3, 0.4]])

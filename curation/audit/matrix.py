@@ -115,7 +115,7 @@ def confident_joint(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     Northcutt, Jiang and Chuang 2021 (JAIR 70), equations 1 to 3: a sample counts as class j where its probability of j
     reaches the mean probability of j among samples given j; of several such classes the most probable of them; counts
     are then scaled to the sizes of the given classes. As the reference code does, each class counts one sample as right
-    at least; unlike it (cleanlab issue 1248), a class that misses its threshold never wins. Counts stay unrounded.
+    at least; unlike it, a class that misses its threshold never wins. Counts stay unrounded.
     given: (N,) codes; probabilities: (N, C) held-out; rows with a NaN and samples without a given label are left out.
     """
     given, probs = np.asarray(given, dtype=np.int64), np.asarray(probabilities, dtype=np.float32)
