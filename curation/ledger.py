@@ -42,11 +42,7 @@ class Ledger:
         """database: a file for SQLite, or a SQLAlchemy URL. decisions_path lies in the project folder."""
         self.decisions_path = Path(decisions_path)
         self.project = self.decisions_path.parent
-        try:
-            self._engine = tables.engine_of(str(database))
-        except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
-            raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; "
-                              "install the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
+        self._engine = tables.engine_of(str(database))
         with tables.one_line_errors(self._engine):
             tables.create(self._engine)
         self._write_snapshot()

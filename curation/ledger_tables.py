@@ -62,8 +62,17 @@ guard_append_only(ENTRIES)
 def engine_of(database: str) -> sa.Engine:
     """An engine on a SQLite file, or on a database URL. Connects to nothing yet.
 
-    Connections to SQLite are not pooled: a pooled one would go on writing to a file that was replaced.
+    Connections to SQLite are not pooled: a pooled one would go on writing to a file that was replaced. Raises
+    LedgerError for a URL that is none, or whose driver is not installed.
     """
+    try:
+        return _engine_of(database)
+    except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
+        raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; install "
+                          "the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
+
+
+def _engine_of(database: str) -> sa.Engine:
     if "://" in database and not database.startswith("sqlite"):
         return sa.create_engine(database, pool_pre_ping=True)
     url = database if "://" in database else sa.URL.create("sqlite", database=database)

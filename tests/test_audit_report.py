@@ -160,7 +160,7 @@ def test_strata_add_up_to_the_reviews(audit):
 
 def found_rows(p: float, wrong: int, num: int = 100) -> pd.DataFrame:
     return pd.DataFrame({"sample_id": [f"s{i}" for i in range(num)], "queue": "find", "purpose": "main", "who": "ada",
-                         "batch": 0,
+                         "batch": 0, "verdict_id": range(num),
                          "p_wrong": p, "is_wrong": pd.Series([i < wrong for i in range(num)], dtype=object)})
 
 

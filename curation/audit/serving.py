@@ -246,3 +246,15 @@ def promise_kept(verdicts: pd.DataFrame) -> Promise:
     promised = expected_yield(rows["p_wrong"].to_numpy(dtype=np.float64))
     return Promise(num_judged=len(rows), num_found=int(rows["is_wrong"].astype(bool).sum()),
                    expected=promised.expected, low=promised.low, high=promised.high)
+
+
+def promises(verdicts: pd.DataFrame) -> tuple[Promise, list[tuple[str, int, Promise]]]:
+    """What came of the ranked queue's promises: in all, and (reviewer, batch, promise) of each batch, newest first.
+
+    verdicts: in force. Answers from a file without a batch count in all alone.
+    """
+    rows = verdicts[verdicts["queue"].eq("find")]
+    each = [(str(part["who"].iloc[0]), int(part["batch"].iloc[0]), promise_kept(part), int(part["verdict_id"].max()))
+            for _, part in rows[rows["batch"].notna()].groupby(["who", "batch"])]
+    each.sort(key=lambda row: -row[3])
+    return promise_kept(rows), [row[:3] for row in each if row[2].num_judged]

@@ -15,7 +15,7 @@ from curation.audit.matrix import Overlap
 from curation.audit.noise_rate import NoiseRate, Rate
 from curation.audit.resolve import consensus, of_today
 from curation.audit.reviewed import MIN_CELL, MIN_ROW, ReviewedMatrix
-from curation.audit.serving import Promise, disputes, promise_kept
+from curation.audit.serving import Promise, disputes, promises
 from curation.audit.strata import Plan
 
 Part = dict[str, Any]
@@ -118,13 +118,10 @@ def overlaps_part(pairs: Sequence[Overlap], names: Sequence[str], found: Reviewe
 
 def find_part(verdicts: pd.DataFrame) -> Part | None:
     """The ranked queue's promise and what came of it, in all and by reviewer and batch; None without."""
-    rows = verdicts[verdicts["queue"].eq("find")]
-    total = promise_kept(rows)
+    total, each = promises(verdicts)
     if not total.num_judged:
         return None
-    each = [(str(part["who"].iloc[0]), int(part["batch"].iloc[0]), promise_kept(part))
-            for _, part in rows.groupby(["who", "batch"])]
-    batches = [{"who": who, "batch": batch, **_promise(found)} for who, batch, found in each if found.num_judged]
+    batches = [{"who": who, "batch": batch, **_promise(found)} for who, batch, found in each]
     return {**_promise(total), "batches": batches}
 
 

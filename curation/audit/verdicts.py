@@ -71,11 +71,7 @@ class VerdictLog:
     def __init__(self, database: str | Path, classes: Sequence[str]) -> None:
         """database: a file for SQLite, or a SQLAlchemy URL: the ledger's. classes: what a label may be."""
         self.classes = tuple(classes)
-        try:
-            self._engine = ledger_tables.engine_of(str(database))
-        except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
-            raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; "
-                              "install the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
+        self._engine = ledger_tables.engine_of(str(database))
         with ledger_tables.one_line_errors(self._engine):
             tables.create(self._engine)
 

@@ -113,17 +113,8 @@ def _order(audit: Audit, served: Served) -> None:
 # -- what came of it
 
 
-def record_of(verdicts: pd.DataFrame) -> tuple[Promise, list[tuple[str, int, Promise]]]:
-    """(all batches together, each (reviewer, number, promise), newest first) of the find queue."""
-    rows = verdicts[verdicts["queue"].eq("find") & verdicts["batch"].notna()]
-    each = [(str(part["who"].iloc[0]), int(part["batch"].iloc[0]), serving.promise_kept(part),
-             int(part["verdict_id"].max())) for _, part in rows.groupby(["who", "batch"])]
-    each.sort(key=lambda row: -row[3])
-    return serving.promise_kept(rows), [row[:3] for row in each if row[2].num_judged]
-
-
 def _record(audit: Audit) -> None:
-    total, each = record_of(audit.verdicts)
+    total, each = serving.promises(audit.verdicts)
     if not total.num_judged:
         st.caption("Nothing is judged yet. Here will stand, batch by batch, how many wrong labels were promised and "
                    "how many were found.")
@@ -153,7 +144,7 @@ def _summary(audit: Audit, served: Served) -> Summary:
     left_out = [f"{num_unsure} you could not tell"] * bool(num_unsure) + [
         f"{num_checks} hidden check{'s' * (num_checks != 1)}"] * bool(num_checks)
     lines += [f"Not counted: {' and '.join(left_out)}."] * bool(left_out)
-    total, each = record_of(audit.verdicts)
+    total, each = serving.promises(audit.verdicts)
     if len(each) > 1:
         lines.append(f"Over {len(each)} batches: {total.num_found:,} of {total.num_judged:,} wrong, "
                      f"{total.expected:.0f} promised ({total.low:,} to {total.high:,}).")

@@ -7,8 +7,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from curation.audit import batches
+from curation.audit.serving import promises
 from curation.audit.summaries import MIN_CLASS
-from curation.views import audit, audit_data, audit_find, state
+from curation.views import audit, audit_data, state
 from curation.views.audit_data import Audit, Standing
 from curation.views.audit_words import goal_words, interval_words, percent, reviews
 from curation.views.layout import side_by_side, table_height
@@ -59,7 +60,7 @@ def _figures(at: Audit, found: Standing | None) -> None:
     verdicts = at.verdicts
     table = at.table
     is_changed = table["current_label"].ne(table["given_label"]) & ~table["excluded"]
-    total, _ = audit_find.record_of(verdicts)
+    total, _ = promises(verdicts)
     with st.container(horizontal=True, gap="medium"):
         st.metric("Verdicts", f"{len(verdicts):,}", width="content",
                   help="In force in this audit, hidden checks included.")

@@ -25,6 +25,14 @@ IDLE = """() => {
     && app.getAttribute('data-test-script-state') === 'notRunning'
     && !document.querySelector('[data-testid="stSkeleton"]') && !document.querySelector('[data-stale="true"]');
 }"""
+LOSE = """(node, num) => {
+  const real = node.__view.component;
+  let left = num;
+  node.__view.component = Object.create(real, { setTriggerValue: { value: (...sent) => {
+    if (left > 0) left -= 1; else real.setTriggerValue(...sent);
+  } } });
+}"""
+"""Of a component's root: the next `num` messages to the server are lost."""
 ACTION_MILLISECONDS = 30_000
 FIRST_MILLISECONDS = 120_000
 """Of a page's first opening: on a machine that has just installed everything, all is compiled then."""

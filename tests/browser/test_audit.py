@@ -13,7 +13,7 @@ import pytest
 from curation.project import Project
 from engine.manifest import MANIFEST_NAME, ManifestInfo, manifest_schema, read_info, read_manifest
 from engine.rundir import RunDir
-from tests.browser.driver import Browser, wait_for
+from tests.browser.driver import LOSE, Browser, wait_for
 from tests.fakes import make_project, make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -23,13 +23,6 @@ KEYS = "12346o1223"
 CURRENT = """review => {
   const view = review.__view, item = view.data.items[view.at];
   return item ? { id: item.id, given: item.given, suggestion: item.suggestion, at: view.at } : null;
-}"""
-LOSE = """(review, num) => {
-  const real = review.__view.component;
-  let left = num;
-  review.__view.component = Object.create(real, { setTriggerValue: { value: (...sent) => {
-    if (left > 0) left -= 1; else real.setTriggerValue(...sent);
-  } } });
 }"""
 
 

@@ -10,7 +10,7 @@ import pytest
 from curation import saved_views
 from curation.project import Project
 from curation.selection import in_polygon, sample_table
-from tests.browser.driver import Browser, wait_for
+from tests.browser.driver import LOSE, Browser, wait_for
 from tests.fakes import make_project, make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -78,15 +78,6 @@ def test_a_key_pressed_while_the_gallery_is_mounted_anew_is_not_lost(browser: Br
     browser.see(re.compile(r"1\s*excluded"), ".strip")
     assert decided(pets)["pin"].dropna().to_dict() == {first: "validation"}
     assert list(decided(pets).index[decided(pets)["excluded"]]) == [second]
-
-
-LOSE = """(gallery, num) => {
-  const real = gallery.__view.component;
-  let left = num;
-  gallery.__view.component = Object.create(real, { setTriggerValue: { value: (...sent) => {
-    if (left > 0) left -= 1; else real.setTriggerValue(...sent);
-  } } });
-}"""
 
 
 def test_a_key_whose_message_is_lost_is_sent_again_and_done_once(browser: Browser, pets: Project) -> None:
