@@ -22,6 +22,7 @@ from curation.audit.serving import (
     find_batch,
     find_order,
     promise_kept,
+    promises,
 )
 from curation.audit.verdicts import WRONG, Verdict, VerdictLog
 
@@ -311,3 +312,13 @@ def test_a_promise_is_broken_by_too_few_and_by_too_many() -> None:
     assert not promise_kept(log(*rows, p_wrong=0.9)).is_kept
     assert not promise_kept(log(*rows, p_wrong=0.1)).is_kept
     assert promise_kept(NONE).num_judged == 0 and promise_kept(NONE).is_kept
+
+
+def test_promises_are_by_reviewer_and_batch_newest_first_and_those_without_a_batch_count_in_all() -> None:
+    first, second, file = (log((f"s{i}", who, "suggested"), verdict_id=i, batch=batch, p_wrong=p)
+                           for i, (who, batch, p) in enumerate([("ada", 1, .9), ("bob", 1, .2), ("dan", 1, .5)]))
+    file["batch"] = pd.array([pd.NA], dtype="Int64")
+    total, each = promises(pd.concat([first, second, file, log(("s9", "eve"), queue="estimate")]))
+    assert [(who, batch, found.num_found, found.expected) for who, batch, found in each] == [
+        ("bob", 1, 1, .2), ("ada", 1, 1, .9)]
+    assert (total.num_judged, total.num_found) == (3, 3) and total.expected == pytest.approx(1.6)

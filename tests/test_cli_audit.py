@@ -77,6 +77,8 @@ def test_a_sample_is_drawn_answered_and_turned_into_a_rate(project: Path, tmp_pa
     for name in ("r.html", "r.json"):
         assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / name)]) == 0
     found = json.loads((tmp_path / "r.json").read_text())
+    assert found["provenance"]["plan's run"] == "first"
+    assert found["provenance"]["plan's model"] == found["provenance"]["model"]
     assert found["rate"]["num_reviews"] == 120 and found["rate"]["low"] <= 0.1 <= found["rate"]["high"]
     assert "of 400" in (tmp_path / "r.html").read_text().replace("&nbsp;", " ")
 

@@ -118,8 +118,8 @@ def _provenance(project: Project, run: RunDir | None, plan: Plan | None, verdict
                   "method": str(config["config"]["method"]), "run's seed": str(config["config"]["seed"]),
                   "run's code": str(config.get("code_revision", ""))}
     if plan is not None:
-        facts |= {"plan's seed": str(plan.seed), "plan's run": plan.run, "plan's samples": f"{plan.num_population:,}"}
         facts |= {f"plan's {name}": digest for name, digest in plan.digests.items()}
+        facts |= {"plan's seed": str(plan.seed), "plan's run": plan.run, "plan's samples": f"{plan.num_population:,}"}
     facts["software"] = ", ".join([f"Python {platform.python_version()}",
                                    *(f"{name} {version(name)}" for name in _PACKAGES)])
     return {name: value for name, value in facts.items() if value}

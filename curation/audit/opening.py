@@ -21,7 +21,7 @@ def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
     judged = project.verdicts().in_force()
     neither = pd.Series(scores.sample_id).isin(judged.loc[judged["verdict"] == "neither", "sample_id"]).to_numpy()
     run = project.run(scores.runs[0])
-    digests = {"manifest": file_digest(project.path / MANIFEST_NAME), "run": file_digest(run.path / "config.json")}
+    digests = {"manifest": file_digest(project.path / MANIFEST_NAME), "model": file_digest(run.path / "config.json")}
     return make_plan(audit=audit, run=run.name, sample_id=scores.sample_id, given=scores.given, p_wrong=scores.p_wrong,
                      is_active=scores.is_active | (neither & (scores.given >= 0)), classes=scores.classes, seed=seed,
                      created=time.time(), digests=digests)
