@@ -38,7 +38,7 @@ from curation.audit.scores import scores_of
 from curation.audit.serving import expected_yield
 from curation.project import Project
 from curation.selection import sample_table
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 try:
     from cleanlab.count import estimate_joint

@@ -26,11 +26,11 @@ import numpy as np
 
 from benchmarks.closed_loop import trained
 from curation.project import Project
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import write_atomic
 from engine.data import load_dataset
-from engine.manifest import read_decisions
 from engine.ranking import cross_fitted_probabilities
-from engine.rundir import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_FOLDS = 5

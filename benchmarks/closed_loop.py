@@ -33,8 +33,8 @@ from curation.scoring import read_answers
 from curation.selection import sample_table
 from curation.triage import LANES, Rule, assign_lanes, queue
 from curation.views.effect import answers as in_words
-from engine.config import RunConfig
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOKING_SEED = 1_000_000

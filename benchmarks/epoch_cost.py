@@ -31,10 +31,10 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from engine.batches import ImageStore, augment
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data import Dataset, load_dataset
 from engine.hypergradient import frozen_running_statistics
-from engine.manifest import DECISIONS_NAME, read_decisions
 from engine.memory import keep_freed_memory
 from engine.networks import make_classifier
 from engine.prediction import pick_device

@@ -22,9 +22,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from engine.config import RunConfig
-from engine.manifest import MANIFEST_NAME, ManifestInfo, file_digest, manifest_schema
-from engine.rundir import HISTORY_DTYPE, PROBABILITIES, ROLES, RunDir
+from engine.contract.config import RunConfig
+from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, file_digest, manifest_schema
+from engine.contract.run_dir import HISTORY_DTYPE, PROBABILITIES, ROLES, RunDir
 
 CLASSES = ("T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat", "Suit",
            "Shawl", "Dress", "Vest", "Underwear")

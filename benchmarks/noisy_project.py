@@ -25,7 +25,7 @@ import numpy as np
 from curation.compare import paired_difference
 from curation.project import Project
 from curation.scoring import score_run
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent
 PLANS = {"erm": ["method=erm"], "molere": ["method=molere"], "molere-noguard": ["method=molere", "guard=off"]}

@@ -26,7 +26,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import noise
-from engine.manifest import MANIFEST_NAME, ManifestInfo, manifest_schema
+from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, manifest_schema
 
 NOISE_RATE = 0.4
 RARE_SHARE = 0.05

@@ -29,15 +29,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.intervals import paired_interval
+from engine.contract.manifest import read_decisions
+from engine.contract.study_dir import Arm
+from engine.contract.study_plan import parse_settings
+from engine.contract.study_summary import values_by_seed
 from engine.data import Dataset, load_dataset
-from engine.intervals import paired_interval
-from engine.manifest import read_decisions
 from engine.ranking import cross_fitted_probabilities
 from engine.study import run_study
-from engine.study_dir import Arm
-from engine.study_plan import parse_settings
-from engine.study_report import values_by_seed
 from engine.trainer import Trainer
 
 LOOKING_SEED = 1_000_000

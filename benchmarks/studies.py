@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from benchmarks.problems import PROBLEMS
-from engine.rundir import without_nan
+from engine.contract.run_dir import without_nan
+from engine.contract.study_dir import Arm, StudyDir
+from engine.contract.study_plan import parse_arm, parse_settings
+from engine.contract.study_summary import summary
 from engine.study import run_study
-from engine.study_dir import Arm, StudyDir
-from engine.study_plan import parse_arm, parse_settings
-from engine.study_report import summary
 
 COMMON = "network=tiny batch_size=32 embedding=none"
 REGIMES = {

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from engine.losses import cross_entropy
 from engine.memory import keep_freed_memory
 from engine.trainer import Trainer

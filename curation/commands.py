@@ -30,7 +30,7 @@ from curation.triage import (
     lanes_of,
     wrong_share,
 )
-from engine.rundir import write_atomic
+from engine.contract.run_dir import write_atomic
 
 ACTIONS = {
     "pin": "hold samples in --to validation or train (none: let go)",

@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 from curation.identity import experiment_key, flat
 from curation.launch import warm_start_of
 from curation.selection import routed_signals
-from engine.config import RunConfig
-from engine.intervals import paired_interval
-from engine.intervals import t_interval as t_interval
-from engine.manifest import read_decisions
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.intervals import paired_interval
+from engine.contract.intervals import t_interval as t_interval
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import RunDir
 
 SPLITS = ("clean", "test")
 CHANGE_COLUMNS = ("role", "weight", "margin", "heldout_margin", "label_quality", "p_train")

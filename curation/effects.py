@@ -14,8 +14,8 @@ from scipy import stats
 
 from curation import compare, identity
 from curation.selection import routed_signals
-from engine.manifest import read_decisions
-from engine.rundir import RunDir
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import RunDir
 
 MIN_SAMPLES = 5
 """Groups and classes of fewer samples are no worst group: their accuracy says little."""

@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from curation import identity, jobs, launch
-from engine.config import RunConfig
-from engine.manifest import DECISION_COLUMNS
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.manifest import DECISION_COLUMNS
+from engine.contract.run_dir import RunDir
 
 SIDES = ("without", "with")
 """Of each seed the run without decisions goes first, so that a pair is complete as soon as it can be."""

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from curation.launch import warm_start_of
-from engine.config import RunConfig
-from engine.manifest import DECISION_COLUMNS, read_decisions
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.manifest import DECISION_COLUMNS, read_decisions
+from engine.contract.run_dir import RunDir
 
 NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds")
 """Settings that may differ between repeats of one experiment."""

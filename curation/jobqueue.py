@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from curation.write_ahead import use_write_ahead_log
-from engine.processes import is_same_process, process_start
-from engine.rundir import RunDir
+from engine.contract.processes import is_same_process, process_start
+from engine.contract.run_dir import RunDir
 
 LOCK_SECONDS = 30.0
 """How long one process waits for another to let go of the database."""

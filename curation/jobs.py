@@ -27,9 +27,9 @@ import pandas as pd
 from curation import jobqueue
 from curation.jobqueue import Job, JobError, device_key
 from curation.launch import REQUEST_NAME, config_of, train_command, write_request
-from engine.config import RunConfig
-from engine.processes import is_same_process
-from engine.rundir import ENDED, RunDir, RunDirError
+from engine.contract.config import RunConfig
+from engine.contract.processes import is_same_process
+from engine.contract.run_dir import ENDED, RunDir, RunDirError
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0

@@ -19,8 +19,8 @@ import pandas as pd
 from curation.ledger import Ledger
 from curation.ledger_tables import BATCH_COLUMNS
 from curation.replay import COLUMN_OF, EXCLUSIONS, PINS
-from engine.manifest import read_manifest
-from engine.rundir import write_atomic
+from engine.contract.manifest import read_manifest
+from engine.contract.run_dir import write_atomic
 
 FORMAT, VERSION = "whetstone journal", 1
 

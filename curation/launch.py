@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from engine.config import RunConfig
-from engine.manifest import DECISION_COLUMNS
-from engine.rundir import RunDir, RunDirError, write_atomic
+from engine.contract.config import RunConfig
+from engine.contract.manifest import DECISION_COLUMNS
+from engine.contract.run_dir import RunDir, RunDirError, write_atomic
 
 REQUEST_NAME = "request.json"
 OPTIONS_NAME = "request_options.json"

@@ -32,7 +32,7 @@ from curation.replay import (
     undone_flags,
 )
 from curation.snapshot import read_snapshot, read_stamp, write_snapshot
-from engine.manifest import MANIFEST_NAME, ManifestError, read_info
+from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
 
 
 class Ledger:

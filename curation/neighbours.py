@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 NEAR_ZERO = 1e-3
 """Cosine distance up to which two samples are near-duplicates to the classifier; half floats are exact enough there."""

@@ -1,12 +1,12 @@
 """A project folder: manifest, ledger, runs, thumbnails and exports of one data set. Opens and names; decides nothing.
 
     project.json           name, source, created (written by import)
-    manifest.parquet       contract 1 (engine.manifest)
+    manifest.parquet       contract 1 (engine.contract.manifest)
     import_report.parquet  what the import skipped or found odd
     ledger.sqlite          decisions (curation.ledger), verdicts (curation.audit.verdicts); decisions.parquet is the
                            decisions' current state
-    runs/NAME/             contract 2 (engine.rundir)
-    studies/NAME/          contract 3 (engine.study_dir)
+    runs/NAME/             contract 2 (engine.contract.run_dir)
+    studies/NAME/          contract 3 (engine.contract.study_dir)
     cache/  thumbnails/  exports/
 """
 
@@ -19,7 +19,7 @@ import pandas as pd
 
 from curation.audit.verdicts import VerdictLog
 from curation.ledger import Ledger
-from engine.manifest import (
+from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
     ManifestError,
@@ -28,7 +28,7 @@ from engine.manifest import (
     read_info,
     read_manifest,
 )
-from engine.rundir import RunDir, RunDirError, list_runs
+from engine.contract.run_dir import RunDir, RunDirError, list_runs
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"

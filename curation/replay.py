@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.manifest import DECISION_COLUMNS
+from engine.contract.manifest import DECISION_COLUMNS
 
 COLUMN_OF = {"pin": "pin", "exclude": "excluded", "relabel": "label"}
 """The column of the state that each kind of decision sets."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from curation.predicates import Predicate
 from curation.project import Project
-from engine.rundir import RunDirError, check_name, write_atomic
+from engine.contract.run_dir import RunDirError, check_name, write_atomic
 
 
 class ViewError(ValueError):

@@ -15,8 +15,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curation.project import Project
 from curation.selection import sample_table
-from engine.manifest import read_decisions
-from engine.rundir import RunDir
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import RunDir
 
 KEY_COLUMNS = ("sample_id", "path")
 """Columns that the keys of an answers file may be; the one that more keys fit is taken."""

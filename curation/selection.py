@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from curation.columns import contains, is_one_of, kind_of, numbers_of
 from curation.project import Project, ProjectError
-from engine.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
-from engine.rundir import SIGNAL_COLUMNS, RunDir
+from engine.contract.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
+from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir
 
 DECISION_FIELDS = {"pin": "pin", "excluded": "excluded", "label": "relabel", "who": "decided_by", "at": "decided_at",
                    "why": "decided_why"}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.config import RunConfig
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.run_dir import RunDir
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.replay import empty_state
-from engine.rundir import write_atomic
+from engine.contract.run_dir import write_atomic
 
 _METADATA_KEY = b"whetstone_ledger"
 

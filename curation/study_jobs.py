@@ -16,10 +16,10 @@ from typing import Any
 
 from curation import jobs
 from curation.jobs import REQUEST_NAME, Job, JobError, RunStatus
-from engine.config import ConfigError, RunConfig
-from engine.rundir import RunDir, check_name, write_atomic
-from engine.study_dir import Arm, StudyDir
-from engine.study_plan import config_of, merged, parse_arm, parse_settings, read_plan_file
+from engine.contract.config import ConfigError, RunConfig
+from engine.contract.run_dir import RunDir, check_name, write_atomic
+from engine.contract.study_dir import Arm, StudyDir
+from engine.contract.study_plan import config_of, merged, parse_arm, parse_settings, read_plan_file
 
 LAUNCH_NAME = "launch.json"
 OF_THEIR_OWN = ("method", "seed", "epochs")

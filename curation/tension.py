@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.replay import PINS
-from engine.manifest import read_decisions
-from engine.rundir import ROLES, RunDir
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import ROLES, RunDir
 
 MAX_SAMPLED = 50_000
 _WISH = r"gives it p_train (?P<wish>[0-9.]+)"

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from engine.config import METHODS, ConfigError, RunConfig
-from engine.manifest import ManifestError
-from engine.rundir import RunDir, RunDirError
-from engine.study_dir import Arm, StudyDir, StudyError
+from engine.contract.config import METHODS, ConfigError, RunConfig
+from engine.contract.manifest import ManifestError
+from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.study_dir import Arm, StudyDir, StudyError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -81,7 +81,7 @@ def study(
         "--report", help="Only make the report anew, from the runs that are there.")] = False,
 ) -> None:
     """Train methods x seeds x settings side by side, then compare them. Finished runs are never repeated."""
-    from engine.study_plan import parse_arm, parse_seeds, parse_settings, read_plan_file
+    from engine.contract.study_plan import parse_arm, parse_seeds, parse_settings, read_plan_file
 
     given = read_plan_file(plan) if plan else {"arms": [], "seeds": []}
     arms = [*given["arms"], *(Arm(name=m, settings={"method": m}) for m in (methods or "").split(",") if m),
@@ -111,7 +111,7 @@ def study(
 @app.command("settings")
 def show_settings() -> None:
     """List every setting with its default, range and meaning."""
-    from engine.config import ReweighterConfig, SplitterConfig, settings_of
+    from engine.contract.config import ReweighterConfig, SplitterConfig, settings_of
 
     for prefix, cls in (("", RunConfig), ("reweighter.", ReweighterConfig), ("splitter.", SplitterConfig)):
         for s in settings_of(cls):
@@ -145,8 +145,8 @@ def _print_end(run: RunDir) -> None:
 
 def _print_study(study: StudyDir) -> None:
     """The table of differences and where the whole report is."""
+    from engine.contract.study_summary import plain_table
     from engine.study_page import write_report
-    from engine.study_report import plain_table
 
     path = write_report(study)
     print(f"{study.name}: {study.read_status()['state']}\n{plain_table(study)}\nreport: {path}")

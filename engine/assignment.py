@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from engine import roles
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from engine.data import Dataset
 from engine.signals import SignalRecord
 from engine.streams import stream

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine import ranks
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from engine.networks import Classifier, make_classifier
 from engine.prediction import non_finite_step
 from engine.schedule import learning_rate

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from engine.contract.manifest import ManifestError, image_root, read_info, read_manifest
 from engine.image_cache import Progress, decode_images, native_size
-from engine.manifest import ManifestError, image_root, read_info, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

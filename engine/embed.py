@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from engine import crossfit, ranks, roles
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from engine.streams import stream
 from engine.trainer import Trainer
 

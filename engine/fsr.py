@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from engine.losses import cross_entropy
 
 HISTORY_DECAY = 0.9

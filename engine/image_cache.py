@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from engine.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
-from engine.processes import alone_in
-from engine.rundir import write_atomic
+from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
+from engine.contract.processes import alone_in
+from engine.contract.run_dir import write_atomic
 
 MAX_NATIVE_SIZE = 224
 CHUNK = 1024

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine import ranks
-from engine.config import ReweighterConfig
+from engine.contract.config import ReweighterConfig
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.networks import Classifier

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from engine import roles
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.manifest import ManifestError
+from engine.contract.run_dir import RunDir, write_atomic
 from engine.data import Dataset
 from engine.losses import cross_entropy, margins
-from engine.manifest import ManifestError
-from engine.rundir import RunDir, write_atomic
 from engine.status import Status
 from engine.streams import stream
 from engine.trainer import Trainer

@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 
 from engine import ranks, roles
+from engine.contract.run_dir import RunDir
 from engine.losses import margins
-from engine.rundir import RunDir
 from engine.signals import bimodality, effective_sample_size
 from engine.trainer import Trainer
 from engine.weighting import LUMPS

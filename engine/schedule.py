@@ -2,7 +2,7 @@
 
 import math
 
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 
 RISE = 0.05
 """Share of all steps over which the rate rises to its peak."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.config import SplitterConfig
+from engine.contract.config import SplitterConfig
 
 SMOOTHING = 1.0
 """Added to each soft class count, so that a class missing from a batch gives a finite KL term with a gradient."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.batches import to_device
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from engine.data import Dataset
 from engine.losses import generalized_cross_entropy
 from engine.networks import Splitter

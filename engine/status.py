@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil
 
-from engine.config import RunConfig
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.run_dir import RunDir
 
 STATUS_SECONDS = 1.0
 CANCEL_SECONDS = 0.1

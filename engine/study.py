@@ -11,13 +11,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config import ConfigError, RunConfig
-from engine.manifest import DECISIONS_NAME, MANIFEST_NAME, ManifestError, check_decisions, file_digest, read_info
-from engine.processes import drop_old_cancel, process_start
-from engine.rundir import RunDir, write_atomic
+from engine.contract.config import ConfigError, RunConfig
+from engine.contract.manifest import (
+    DECISIONS_NAME,
+    MANIFEST_NAME,
+    ManifestError,
+    check_decisions,
+    file_digest,
+    read_info,
+)
+from engine.contract.processes import drop_old_cancel, process_start
+from engine.contract.run_dir import RunDir, write_atomic
+from engine.contract.study_dir import NO_DECISIONS, Arm, StudyDir
+from engine.contract.study_plan import config_of, merged, not_controlled
 from engine.status import Cancelled, cancel_on_signals
-from engine.study_dir import NO_DECISIONS, Arm, StudyDir
-from engine.study_plan import config_of, merged, not_controlled
 from engine.study_worker import Pool, Say, Task, Worker
 from engine.train import describe
 

@@ -1,4 +1,4 @@
-"""Plotly figures of a study. Each takes a table of engine.study_report or engine.study_margins; computes no statistics.
+"""Plotly figures of a study. Each takes a table of engine.contract.study_summary or engine.contract.study_margins; computes no statistics.
 
 Names of classes and groups are data: Plotly reads a little HTML in labels, so they are escaped.
 """
@@ -37,7 +37,7 @@ def differences_figure(table: pd.DataFrame, pairs: dict[str, list[tuple[int, flo
                        figure: str, colors: dict[str, str]) -> Any:
     """Paired difference with its interval for each arm, and a dot for each seed.
 
-    table: engine.study_report.summary. pairs: arm -> (seed, reference's figure, arm's figure).
+    table: engine.contract.study_summary.summary. pairs: arm -> (seed, reference's figure, arm's figure).
     """
     import plotly.graph_objects as go
 
@@ -77,7 +77,7 @@ def change_histogram(changes: dict[str, np.ndarray], reference: str, colors: dic
 
 
 def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str]) -> Any:
-    """Mean change of margin by bin of the reference's margin; bins: engine.study_margins.margin_bins."""
+    """Mean change of margin by bin of the reference's margin; bins: engine.contract.study_margins.margin_bins."""
     import plotly.graph_objects as go
 
     drawn = _figure(f"Change of margin by the margin under {reference}, 95% t interval over seeds",
@@ -98,7 +98,7 @@ def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str
 def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> Any:
     """Above: held-out loss of the routed (line) and of a random sample (dashed); below: churn. By epoch, mean of seeds.
 
-    curves: engine.study_report.curve_table.
+    curves: engine.contract.study_summary.curve_table.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -123,7 +123,7 @@ def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> Any:
 
 
 def groups_figure(table: pd.DataFrame, kind: str, colors: dict[str, str]) -> Any:
-    """Test accuracy by class or group, a bar an arm; table: engine.study_report.group_table."""
+    """Test accuracy by class or group, a bar an arm; table: engine.contract.study_summary.group_table."""
     import plotly.graph_objects as go
 
     drawn = _figure(f"Test accuracy by {kind}, mean over seeds", kind, "test accuracy")

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from engine import study_figures as figures
-from engine.rundir import write_atomic
-from engine.study_dir import StudyDir
-from engine.study_margins import margin_bins, margin_changes, read_all_margins
-from engine.study_report import FIGURES, MEANS, curve_table, group_table, paired, report_tables, summary
+from engine.contract.run_dir import write_atomic
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
+from engine.contract.study_summary import FIGURES, MEANS, curve_table, group_table, paired, report_tables, summary
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #14201e; max-width: 1080px; margin: 2rem auto; padding: 0 1rem }

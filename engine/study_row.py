@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from engine.data import Dataset
 from engine.losses import margins
 from engine.ranking import cross_fitted_margins, irreducible_losses

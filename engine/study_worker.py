@@ -20,15 +20,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import write_atomic
+from engine.contract.study_dir import StudyDir
 from engine.data import Dataset, load_dataset
-from engine.manifest import read_decisions
 from engine.memory import keep_freed_memory
 from engine.prediction import pick_device
 from engine.ranking import cross_fitted_probabilities
-from engine.rundir import write_atomic
 from engine.status import Cancelled
-from engine.study_dir import StudyDir
 from engine.study_row import train_and_measure
 
 TICK_SECONDS = 0.2

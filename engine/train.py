@@ -21,9 +21,8 @@ import psutil
 import torch
 
 from engine import checkpoint, embed, ranks
-from engine.config import CLOSED_FORMS, ConfigError, RunConfig
-from engine.data import load_dataset
-from engine.manifest import (
+from engine.contract.config import CLOSED_FORMS, ConfigError, RunConfig
+from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
     ManifestError,
@@ -31,12 +30,13 @@ from engine.manifest import (
     file_digest,
     read_decisions,
 )
+from engine.contract.processes import alone_in, drop_old_cancel
+from engine.contract.run_dir import RunDir, RunDirError, write_atomic
+from engine.data import load_dataset
 from engine.memory import keep_freed_memory
 from engine.prediction import pick_device
-from engine.processes import alone_in, drop_old_cancel
 from engine.ranking import irreducible_losses, rank_samples
 from engine.report import measure, write_epoch, write_predictions
-from engine.rundir import RunDir, RunDirError, write_atomic
 from engine.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.trainer import Trainer
 from engine.warm_start import source_of, warm_start

@@ -19,13 +19,13 @@ from engine.batches import ImageStore, augment, epoch_order, to_device
 from engine.best import BestEpoch
 from engine.checkpoint import CheckpointError
 from engine.classifier_training import STEPS_UNSEEN, ClassifierTraining
-from engine.config import CLOSED_FORMS, RunConfig
+from engine.contract.config import CLOSED_FORMS, RunConfig
+from engine.contract.run_dir import ROLES
 from engine.data import Dataset
 from engine.losses import cross_entropy
 from engine.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
 from engine.networks import Classifier
 from engine.prediction import non_finite_step, pick_device, predict
-from engine.rundir import ROLES
 from engine.signals import SignalRecord, bimodality
 from engine.splitter_training import SplitterTraining
 from engine.streams import stream

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from engine import checkpoint
-from engine.config import ConfigError
+from engine.contract.config import ConfigError
+from engine.contract.run_dir import RunDir
 from engine.networks import Classifier
-from engine.rundir import RunDir
 
 
 def source_of(project: Path, name: str | None) -> dict[str, Any]:

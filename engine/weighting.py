@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.config import ReweighterConfig
+from engine.contract.config import ReweighterConfig
 from engine.hypergradient import head_agreement, head_gradient
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.meta_step import ValidationBatch

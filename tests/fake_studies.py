@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.config import METHODS
-from engine.manifest import read_info
-from engine.processes import process_start
-from engine.study_dir import Arm, StudyDir
-from engine.study_plan import config_of, not_controlled
+from engine.contract.config import METHODS
+from engine.contract.manifest import read_info
+from engine.contract.processes import process_start
+from engine.contract.study_dir import Arm, StudyDir
+from engine.contract.study_plan import config_of, not_controlled
 from tests.fakes import GROUPS
 
 

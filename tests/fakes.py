@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from engine.config import METHODS, RunConfig
-from engine.manifest import (
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
     ManifestInfo,
@@ -27,8 +27,8 @@ from engine.manifest import (
     read_info,
     read_manifest,
 )
-from engine.processes import process_start
-from engine.rundir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir
+from engine.contract.processes import process_start
+from engine.contract.run_dir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir
 
 GROUPS = ("day", "night")
 

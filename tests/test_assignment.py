@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.assignment import EpochRoles, assign
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from engine.data import Dataset
 from engine.roles import rotation_groups
 from engine.signals import SignalRecord

@@ -18,8 +18,8 @@ from curation.audit.serving import find_order
 from curation.audit.verdicts import Verdict, VerdictError
 from curation.project import Project
 from curation.selection import sample_table
-from engine.manifest import read_info, read_manifest
-from engine.rundir import RunDir
+from engine.contract.manifest import read_info, read_manifest
+from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run, write_manifest
 from tests.test_audit_scores import hide_truth, with_probabilities
 

@@ -23,8 +23,8 @@ from curation.audit.summaries import corrections_part, find_part, random_verdict
 from curation.audit.verdicts import Verdict
 from curation.exports.labels import decided_labels, training_rows, with_labels
 from curation.project import Project
-from engine.manifest import file_digest, read_manifest
-from engine.rundir import RunDir
+from engine.contract.manifest import file_digest, read_manifest
+from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "</style><script>alert(2)</script>", "bird & \"co\" \u202e")

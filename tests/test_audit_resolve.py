@@ -12,7 +12,7 @@ from curation.audit.resolve import VIEW, apply_verdicts, catch_up, consensus, of
 from curation.audit.verdicts import WRONG, Verdict, VerdictLog
 from curation.batch import LedgerError
 from curation.project import Project
-from engine.manifest import read_info, read_manifest
+from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import make_project, write_manifest
 
 A, B, C = "train-00000", "train-00003", "train-00006"  # given cat, cat, cat

@@ -10,8 +10,8 @@ import pytest
 from curation.audit import strata
 from curation.audit.drawing import MIN_PER_STRATUM, Left, draw, empty_words, known, left_of, next_strata, rows_of
 from curation.audit.strata import SPREAD, Plan, PlanError, cut, list_plans, load_plan, make_plan, save_plan
-from engine.manifest import file_digest
-from engine.rundir import RunDirError
+from engine.contract.manifest import file_digest
+from engine.contract.run_dir import RunDirError
 
 
 def plan_of(p_wrong: np.ndarray, given: np.ndarray | None = None, seed: int = 0, **changes: object) -> Plan:

@@ -16,11 +16,11 @@ from engine import train as engine_train
 from engine.__main__ import app
 from engine.batches import augment, normalize
 from engine.best import BestEpoch
-from engine.config import LOSSES, ConfigError, RunConfig
+from engine.contract.config import LOSSES, ConfigError, RunConfig
+from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions
+from engine.contract.run_dir import RunDir
 from engine.data import Dataset, load_dataset
-from engine.manifest import DECISIONS_NAME, ManifestError, read_decisions
 from engine.ranking import cross_fitted_probabilities, irreducible_losses
-from engine.rundir import RunDir
 from engine.streams import stream
 from engine.train import resume, train
 from engine.trainer import Trainer

@@ -11,7 +11,7 @@ from curation.__main__ import main
 from curation.audit.batches import goal_of
 from curation.project import Project
 from curation.selection import sample_table
-from engine.manifest import read_info, read_manifest
+from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import make_project, make_run, write_manifest
 
 

@@ -11,7 +11,7 @@ import pytest
 from curation.__main__ import main
 from curation.commands import ACTIONS
 from curation.project import Project
-from engine.manifest import read_decisions
+from engine.contract.manifest import read_decisions
 from tests.fakes import make_project, make_run
 
 

@@ -23,7 +23,7 @@ from curation.compare import (
     worst_groups,
 )
 from curation.project import Project
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
 

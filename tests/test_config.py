@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine.config import (
+from engine.contract.config import (
     METHODS,
     VALIDATION_SOURCES,
     WEIGHT_SOURCES,

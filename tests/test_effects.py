@@ -10,7 +10,7 @@ from scipy import stats
 from curation import effects
 from curation.compare import paired_difference, same_but_seed
 from curation.project import Project
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
 

@@ -9,9 +9,9 @@ import pytest
 from curation import experiment, identity, jobs, launch
 from curation.experiment import ExperimentError, plan_experiment
 from curation.project import Project
-from engine.config import RunConfig
-from engine.manifest import MANIFEST_NAME, file_digest, read_decisions
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
+from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
 
@@ -107,7 +107,7 @@ def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, m
 
 
 def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project) -> None:
-    from engine.manifest import check_decisions
+    from engine.contract.manifest import check_decisions
 
     run = RunDir.of(project.path, "none")
     empty: pd.DataFrame = project.ledger().state().iloc[:0]

@@ -17,8 +17,8 @@ from curation.exports.curated import PROVENANCE
 from curation.exports.staging import staged
 from curation.project import Project
 from curation.selection import sample_table
-from engine.manifest import file_digest, read_manifest
-from engine.rundir import SIGNAL_COLUMNS, RunDir
+from engine.contract.manifest import file_digest, read_manifest
+from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir
 from tests.fakes import make_project, make_run, write_manifest
 
 CLASSES = ("cat", "dog", "bird")

@@ -14,7 +14,7 @@ from curation.exports.labels import decided_labels
 from curation.project import Project
 from curation.selection import sample_table
 from curation.sources import import_project
-from engine.manifest import file_digest, read_manifest
+from engine.contract.manifest import file_digest, read_manifest
 from tests.fakes import make_project, make_run, write_manifest
 from tests.test_sources_clothing1m import TRAIN, lines, write_images, write_layout
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from curation.project import Project
-from engine.config import METHODS, RunConfig
-from engine.manifest import file_digest, read_info, read_manifest, resolve_image
-from engine.rundir import ROLES, SIGNAL_COLUMNS, STATES
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.manifest import file_digest, read_info, read_manifest, resolve_image
+from engine.contract.run_dir import ROLES, SIGNAL_COLUMNS, STATES
 from tests.fakes import make_project, make_run
 
 METRIC_KEYS = {

@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PICKLERS = ("pickle", "_pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal")
 UNREADABLE = "a module whose name is made at run time"
-ENGINE_CONTRACTS = ("engine.config", "engine.manifest", "engine.rundir", "engine.processes", "engine.intervals",
-                    "engine.study_dir", "engine.study_plan", "engine.study_report", "engine.study_margins",
+ENGINE_CONTRACTS = ("engine.contract.config", "engine.contract.manifest", "engine.contract.run_dir", "engine.contract.processes", "engine.contract.intervals",
+                    "engine.contract.study_dir", "engine.contract.study_plan", "engine.contract.study_summary", "engine.contract.study_margins",
                     "engine.study_figures", "engine.study_page")
 
 
@@ -134,8 +134,8 @@ def test_a_file_that_breaks_a_rule_is_caught(module: str, source: str, rule: str
 
 
 @pytest.mark.parametrize(("module", "source"), [
-    ("curation.views.data", "import streamlit as st\nfrom engine.rundir import RunDir"),
-    ("curation.ledger", "from engine.manifest import read_info\nfrom curation import replay"),
+    ("curation.views.data", "import streamlit as st\nfrom engine.contract.run_dir import RunDir"),
+    ("curation.ledger", "from engine.contract.manifest import read_info\nfrom curation import replay"),
     ("engine.train", "import torch\nfrom engine import roles\ntorch.load(path, weights_only=True)\nmodel.eval()"),
     ("engine.data", "np.load(path, allow_pickle=False)"),
     ("curation.views.main", "importlib.import_module(f'curation.views.{name}')"),

@@ -13,9 +13,9 @@ import pytest
 
 from curation import jobs, launch
 from curation.jobs import JobError
-from engine.config import RunConfig
-from engine.processes import is_same_process, process_start
-from engine.rundir import RunDir
+from engine.contract.config import RunConfig
+from engine.contract.processes import is_same_process, process_start
+from engine.contract.run_dir import RunDir
 
 FAKE_ENGINE = """
 import json, os, pathlib, signal, sys, time
@@ -187,7 +187,7 @@ def test_a_run_outlives_the_process_that_started_it(place):
     # Started from a shell's background it would inherit an ignored SIGINT.
     code = ("import signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from pathlib import Path\nfrom curation import jobs\n"
-            "from engine.config import RunConfig\n"
+            "from engine.contract.config import RunConfig\n"
             "jobs.submit(Path(sys.argv[1]), 'first', RunConfig(device='cpu'), sys.argv[2:])\n"
             "print('started', flush=True)\ntime.sleep(60)\n")
     app = subprocess.Popen([sys.executable, "-c", code, str(place.project), *place.command("first", "polite")],

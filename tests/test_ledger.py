@@ -18,7 +18,7 @@ from curation import ledger_tables as tables
 from curation.journal import JournalError, replay_journal, write_journal
 from curation.ledger import Ledger, LedgerError
 from curation.project import Project
-from engine.manifest import read_decisions, read_manifest
+from engine.contract.manifest import read_decisions, read_manifest
 from tests.fakes import make_project, write_manifest
 
 IDS = [f"train-{i:05d}" for i in range(60)]

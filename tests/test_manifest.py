@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.manifest import (
+from engine.contract.manifest import (
     MANIFEST_NAME,
     ManifestError,
     ManifestInfo,

@@ -12,7 +12,7 @@ from curation.project import Project
 from curation.views.column_filter import range_of
 from curation.views.distributions import condition_of, edges_of, label_counts
 from curation.views.selection_words import sentence
-from engine.rundir import RunDirError
+from engine.contract.run_dir import RunDirError
 from tests.fakes import make_project
 
 CLASSES = ("cat", "dog", "bird")

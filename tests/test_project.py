@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from curation.project import REPORT_COLUMNS, Project, ProjectError, list_projects, projects_home
-from engine.manifest import read_manifest
+from engine.contract.manifest import read_manifest
 from tests.fakes import make_project, make_run, write_manifest
 
 

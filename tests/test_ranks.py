@@ -16,7 +16,7 @@ from PIL import Image
 
 from engine import ranks
 from engine.batches import augment
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from engine.train import _go_on
 from tests.fakes import make_project
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.processes import is_same_process, process_start
-from engine.rundir import (
+from engine.contract.processes import is_same_process, process_start
+from engine.contract.run_dir import (
     HISTORY_DTYPE,
     ROLES,
     SIGNAL_COLUMNS,

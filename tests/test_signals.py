@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import kurtosis, skew
 
+from engine.contract.run_dir import ROLES
 from engine.losses import margins
-from engine.rundir import ROLES
 from engine.signals import SignalRecord, bimodality, effective_sample_size
 
 CLASSES = ("a", "b")

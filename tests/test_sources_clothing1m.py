@@ -9,7 +9,7 @@ import pytest
 
 from curation.project import Project
 from curation.sources import ImportResult, SourceError, import_project
-from engine.manifest import image_root, read_info, read_manifest, resolve_image
+from engine.contract.manifest import image_root, read_info, read_manifest, resolve_image
 from tests.picture_files import write_broken, write_image
 
 TRAIN = {"images/0/00/1,1.jpg": (0, 0), "images/0/01/2,2.jpg": (1, 0), "images/0/02/3 3.jpg": (1, None),

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from curation.sources import SourceError, import_project
-from engine.manifest import image_root, read_info, read_manifest, resolve_image
+from engine.contract.manifest import image_root, read_info, read_manifest, resolve_image
 from tests.picture_files import tree_bytes, write_image
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from curation.project import Project
 from curation.sources import ImportResult, SourceError, import_project
-from engine.manifest import read_info, read_manifest
+from engine.contract.manifest import read_info, read_manifest
 from tests.picture_files import ODD_NAMES, write_broken, write_image
 
 

@@ -16,7 +16,7 @@ from curation.sources import SOURCES, SourceError, import_project, source_option
 from curation.sources.images import check_images, chosen_check
 from curation.sources.lines import decode, read_lines
 from curation.sources.report import Problems
-from engine.manifest import read_info, read_manifest
+from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import make_run
 from tests.picture_files import tree_bytes, write_image
 

@@ -13,7 +13,7 @@ import pytest
 
 from curation.project import Project
 from curation.sources import ImportResult, SourceError, import_project
-from engine.manifest import read_info, read_manifest
+from engine.contract.manifest import read_info, read_manifest
 from tests.picture_files import ODD_NAMES, write_broken, write_image
 
 ROWS = [("a.png", "cat"), ("sub/b.png", "dog"), ("c.png", "cat")]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from engine.config import SplitterConfig
+from engine.contract.config import SplitterConfig
 from engine.splitter import SMOOTHING, balance_divergence, ratio_divergence, splitter_loss
 
 

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from engine import study_row, study_worker
 from engine.__main__ import app
-from engine.config import ConfigError, RunConfig
-from engine.manifest import DECISIONS_NAME, ManifestError
+from engine.contract.config import ConfigError, RunConfig
+from engine.contract.manifest import DECISIONS_NAME, ManifestError
+from engine.contract.run_dir import RunDirError
+from engine.contract.study_dir import Arm, StudyDir, StudyError
+from engine.contract.study_plan import config_of, merged, parse_arm, parse_seeds, parse_settings, read_plan_file
 from engine.prediction import NonFiniteError
-from engine.rundir import RunDirError
 from engine.study import run_study
-from engine.study_dir import Arm, StudyDir, StudyError
-from engine.study_plan import config_of, merged, parse_arm, parse_seeds, parse_settings, read_plan_file
 from engine.train import train
 from engine.trainer import Trainer
 from tests.fakes import make_project

@@ -12,11 +12,11 @@ import pytest
 from curation import jobs, study_jobs
 from curation.jobs import JobError
 from curation.study_jobs import cost_of, plan_study
-from engine.config import ConfigError, RunConfig
-from engine.processes import is_same_process
-from engine.rundir import RunDir
-from engine.study_dir import StudyDir, StudyError
-from engine.study_plan import read_plan_file
+from engine.contract.config import ConfigError, RunConfig
+from engine.contract.processes import is_same_process
+from engine.contract.run_dir import RunDir
+from engine.contract.study_dir import StudyDir, StudyError
+from engine.contract.study_plan import read_plan_file
 from tests.fake_studies import make_study
 from tests.fakes import make_project, make_run
 

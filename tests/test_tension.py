@@ -11,7 +11,7 @@ import pytest
 from curation.project import Project
 from curation.selection import sample_table
 from curation.tension import Tension, pin_tension
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
 

@@ -16,12 +16,12 @@ import pytest
 
 from engine import checkpoint
 from engine import train as engine_train
-from engine.config import METHODS, ConfigError, RunConfig
+from engine.contract.config import METHODS, ConfigError, RunConfig
+from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
+from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.data import load_dataset
-from engine.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
 from engine.prediction import NonFiniteError
 from engine.ranking import cross_fitted_probabilities
-from engine.rundir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.train import embed_again, resume, train
 from engine.trainer import Trainer
 from tests.fakes import make_project, write_manifest

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from engine import roles
 from engine.batches import normalize
-from engine.config import METHODS, RunConfig
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.manifest import read_decisions
 from engine.data import Dataset, load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
-from engine.manifest import read_decisions
 from engine.networks import Reweighter, make_classifier
 from engine.prediction import NonFiniteError
 from engine.report import measure
@@ -248,7 +248,7 @@ def test_pretrained_weights_from_a_file_must_fit(tmp_path):
     import safetensors.torch
     import torchvision
 
-    from engine.config import ConfigError
+    from engine.contract.config import ConfigError
 
     file = tmp_path / "w.safetensors"
     state = torchvision.models.resnet18(weights=None).state_dict()

@@ -20,7 +20,7 @@ from curation.views import audit_data, audit_find, audit_matrix, audit_people, a
 from curation.views.audit_heat import clicked, shown_classes
 from curation.views.audit_words import percent
 from curation.views.review import Act, acts_of
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run
 from tests.test_audit_resolve import import_anew

@@ -11,8 +11,8 @@ from curation import jobqueue, jobs
 from curation.project import Project
 from curation.views import data, import_form, run_form, run_progress, state, train
 from curation.views.pictures import pictures_html
-from engine.config import METHODS, RunConfig
-from engine.rundir import RunDir
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run
 

@@ -11,7 +11,7 @@ import pytest
 from curation import jobs
 from curation.project import Project
 from curation.views import conflicts, decide, retrain
-from engine.config import RunConfig
+from engine.contract.config import RunConfig
 from tests import views
 from tests.fakes import make_project, make_run
 

@@ -9,7 +9,7 @@ from curation.project import Project
 from curation.siblings import Stability, over_seeds, stability
 from curation.tension import Tension
 from curation.views import neighbours, pins, reasons, sample
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run
 

@@ -13,7 +13,7 @@ from curation.project import Project
 from curation.selection import sample_table
 from curation.views import actions
 from curation.views import explore as explore_page
-from engine.manifest import read_manifest
+from engine.contract.manifest import read_manifest
 from tests import views
 from tests.fakes import make_project, make_run, write_manifest
 from tests.test_views_explore import add_filter, drawn_map, explore, lasso, press, selected_ids

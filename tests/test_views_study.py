@@ -14,9 +14,9 @@ from curation import study_jobs
 from curation.project import Project
 from curation.views import study_answer, study_charts, study_progress
 from curation.views.study import _report_json
-from engine.config import METHODS
-from engine.study_dir import StudyDir
-from engine.study_report import summary
+from engine.contract.config import METHODS
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_summary import summary
 from tests import views
 from tests.fake_studies import make_study
 from tests.fakes import make_project

@@ -17,7 +17,7 @@ from curation.audit.scores import Scores
 from curation.audit.verdicts import QUEUES, Verdict, checked_row
 from curation.project import Project
 from curation.selection import sample_table
-from engine.manifest import file_digest
+from engine.contract.manifest import file_digest
 
 ANSWER_COLUMNS = ("sample_id", "verdict")
 _KEYS = uuid.UUID("5f0c3d1e-6f2b-4c53-9d53-8a0f4f0e7a11")

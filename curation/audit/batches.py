@@ -22,7 +22,7 @@ from curation.audit.drawing import draw
 from curation.audit.resolve import of_today
 from curation.audit.scores import Scores
 from curation.audit.strata import Plan
-from engine.rundir import check_name, write_atomic
+from engine.contract.run_dir import check_name, write_atomic
 
 HELD_SECONDS = 24 * 3600.0
 """So long a batch keeps its samples from others' batches; then whoever has it may be gone."""

@@ -25,7 +25,7 @@ from curation.exports.cells import write_csv
 from curation.project import Project
 from curation.selection import sample_table
 from curation.sources.console import visible
-from engine.rundir import write_atomic
+from engine.contract.run_dir import write_atomic
 
 NAME = "audit"
 """The audit that is meant where none is named."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from curation.neighbours import NEAR_ZERO
-from engine.manifest import ManifestError, resolve_image
+from engine.contract.manifest import ManifestError, resolve_image
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.triage import neighbour_shares
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 MIN_PROBABILITY = 1e-6
 ROWS_AT_ONCE = 65_536

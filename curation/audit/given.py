@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.project import Project, ProjectError
-from engine.manifest import MANIFEST_NAME
+from engine.contract.manifest import MANIFEST_NAME
 
 Stamp = tuple[str, int, int]
 

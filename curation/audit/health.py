@@ -27,8 +27,8 @@ from curation.audit.summaries import Part
 from curation.exports.labels import decided_labels, training_rows, with_labels
 from curation.neighbours import NEAR_ZERO
 from curation.project import Project
-from engine.manifest import MANIFEST_NAME, file_digest
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir
 
 FORMAT = "whetstone-audit-1"
 _PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "statsmodels")

@@ -8,8 +8,8 @@ from curation.audit.scores import Scores
 from curation.audit.strata import Plan, make_plan
 from curation.compare import same_but_seed
 from curation.project import Project
-from engine.manifest import MANIFEST_NAME, file_digest
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir
 
 
 def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:

@@ -18,7 +18,7 @@ from curation.audit.evidence import gather as gather_evidence
 from curation.audit.matrix import confident_joint
 from curation.audit.working_model import posterior_mode
 from curation.project import Project
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 PRIOR = {"own": 0.9, "dynamics": 0.7, "rival": 0.0, "heldout": 0.0, "aum": 0.0, "loss": 0.0, "neighbours": 0.0}
 """Log-odds of being wrong per standard deviation of each piece of evidence, before verdicts. Chosen on seeds 70 and 71

@@ -23,8 +23,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.manifest import file_digest
-from engine.rundir import check_name, write_atomic
+from engine.contract.manifest import file_digest
+from engine.contract.run_dir import check_name, write_atomic
 
 NUM_STRATA = 10
 SPREAD = 0.1

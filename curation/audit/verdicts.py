@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from curation import ledger_tables
 from curation.audit import verdict_tables as tables
 from curation.batch import LedgerError, batch_row
-from engine.rundir import RunDirError, check_name
+from engine.contract.run_dir import RunDirError, check_name
 
 VERDICTS = ("given", "suggested", "both", "neither", "other", "unsure")
 WRONG = {"given": False, "suggested": True, "both": False, "neither": True, "other": True, "unsure": None}

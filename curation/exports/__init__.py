@@ -11,7 +11,7 @@ from curation.exports.imagefolder import export_imagefolder
 from curation.exports.staging import ExportError, ExportResult, Progress, check_free
 from curation.exports.table import export_table
 from curation.project import Project
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 __all__ = ["EXPORTS", "Export", "ExportError", "ExportResult", "default_target", "export", "formats_of"]
 

@@ -17,8 +17,8 @@ from curation.exports.curated import curated_validation, describe, plain
 from curation.exports.labels import decided_labels, training_rows, with_labels
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
-from engine.manifest import MANIFEST_NAME, file_digest
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir
 
 CATEGORIES = "category_names_eng.txt"
 KEYS = {"key": "the keys of the lists that the data came from",

@@ -8,8 +8,8 @@ from curation.exports.curated import plain
 from curation.exports.labels import decided_labels, training_rows, with_labels
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
-from engine.manifest import MANIFEST_NAME, file_digest
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir
 
 COLUMNS = ("sample_id", "given_label", "corrected_label", "who", "at", "why")
 TABLE_COLUMNS = ("sample_id", "path", "given_label", "corrected_label", "is_changed", "is_excluded", "verdict",

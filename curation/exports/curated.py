@@ -8,8 +8,8 @@ import pandas as pd
 from curation.exports.staging import ExportError
 from curation.project import Project
 from curation.selection import free_names, sample_table
-from engine.manifest import MANIFEST_NAME, file_digest
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir
 
 PROVENANCE = ("run", "method", "seed", "config_digest", "manifest_digest", "decisions_digest", "run_manifest_digest",
               "run_decisions_digest", "exported_at")

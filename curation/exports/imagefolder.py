@@ -19,8 +19,8 @@ from curation.exports.curated import Curated, curated_validation, describe
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.selection import free_names
-from engine.manifest import MANIFEST_NAME, ManifestError, resolve_image
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME, ManifestError, resolve_image
+from engine.contract.run_dir import RunDir
 
 FILES = """
 validation/CLASS/FILE: the images, byte for byte; a class without samples has no folder

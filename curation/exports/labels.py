@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from curation.audit.given import given_rows
 from curation.audit.resolve import consensus, of_today
 from curation.project import Project
-from engine.manifest import read_manifest
+from engine.contract.manifest import read_manifest
 
 DECIDED_COLUMNS = ("sample_id", "label", "is_known", "is_excluded", "verdict", "num_reviewers", "who", "at", "why")
 _KINDS = {"label": pa.large_string(), "is_known": pa.bool_(), "is_excluded": pa.bool_(), "verdict": pa.large_string(),

@@ -6,7 +6,7 @@ from curation.exports.cells import write_csv
 from curation.exports.curated import curated_validation, describe
 from curation.exports.staging import ExportResult, Progress, staged
 from curation.project import Project
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 FILES = """
 hard_validation.parquet: one row a sample, values as they are

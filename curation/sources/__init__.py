@@ -27,7 +27,7 @@ from curation.sources.rows import (
     screen,
 )
 from curation.sources.storage import compare_with_manifest, write_project
-from engine.manifest import SPLITS, ManifestInfo
+from engine.contract.manifest import SPLITS, ManifestInfo
 
 __all__ = ["CHECKS", "SOURCES", "ImportResult", "Option", "Source", "SourceError", "import_project", "source_options"]
 

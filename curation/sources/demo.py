@@ -19,7 +19,7 @@ from PIL import Image
 
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import Loaded, plain_rows
-from engine.manifest import MANIFEST_NAME, ManifestError, read_info
+from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
 
 IMAGES = "images"
 NUM_CLEAN, NUM_TEST = 200, 400

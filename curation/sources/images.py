@@ -17,7 +17,7 @@ import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
 from curation.sources.report import Problems, Progress
-from engine.manifest import ManifestError, resolve_image
+from engine.contract.manifest import ManifestError, resolve_image
 
 CHECKS = ("auto", "none", "exists", "decode")
 AUTO_DECODE_LIMIT = 50_000

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curation.sources.lines import constant
 from curation.sources.report import Problems, joined, quoted
-from engine.manifest import SPLITS
+from engine.contract.manifest import SPLITS
 
 SPLIT_NAMES = {
     "train": "train", "training": "train",

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from curation.project import PROJECT_NAME, REPORT_NAME
 from curation.sources.report import Problems
-from engine.manifest import (
+from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
     ManifestError,
@@ -25,7 +25,7 @@ from engine.manifest import (
     read_decisions,
     read_info,
 )
-from engine.rundir import write_atomic
+from engine.contract.run_dir import write_atomic
 
 _ROW_GROUP = 131_072
 

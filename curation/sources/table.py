@@ -20,8 +20,8 @@ from curation.sources.frames import Frame, read_frame
 from curation.sources.lines import read_lines
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
-from engine.manifest import DECISION_COLUMNS
-from engine.rundir import SIGNAL_COLUMNS
+from engine.contract.manifest import DECISION_COLUMNS
+from engine.contract.run_dir import SIGNAL_COLUMNS
 
 USUAL_NAMES = {
     "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "img_filename", "file",

@@ -10,7 +10,7 @@ import streamlit as st
 from curation.project import Project
 from curation.views import actions, audit_data, state
 from curation.views.layout import style
-from engine.rundir import RunDir, RunDirError, check_name
+from engine.contract.run_dir import RunDir, RunDirError, check_name
 
 SECTIONS = {"Overview": "audit_overview", "Find": "audit_find", "Estimate": "audit_estimate",
             "Noise matrix": "audit_matrix", "Reviewers": "audit_people", "Report": "audit_report"}

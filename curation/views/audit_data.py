@@ -20,8 +20,8 @@ from curation.audit.scores import Scores
 from curation.audit.summaries import random_verdicts
 from curation.project import Project
 from curation.views import state
-from engine.manifest import MANIFEST_NAME
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
 
 DEFAULT_NAME = "audit"
 _CAUGHT_UP_KEY = "audit.caught_up"

@@ -16,7 +16,7 @@ from curation.audit.given import given_rows
 from curation.views import actions, audit_data, state
 from curation.views.audit_data import Audit
 from curation.views.review import Act, ReviewItem, Summary, review
-from engine.manifest import file_digest
+from engine.contract.manifest import file_digest
 
 _SERVED_KEY = "audit.served"
 _PASSED_KEY = "audit.passed"

@@ -10,7 +10,7 @@ import streamlit as st
 from curation.predicates import Predicate, part_of
 from curation.project import Project
 from curation.views.map_panel import current_region, owner_of, set_region
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 _CHOSEN_KEY = "explore.chosen"
 _SHOWN_KEY = "explore.shown_columns"

@@ -15,7 +15,7 @@ from curation.views.confusion import confusion_counts, heat_map, shown_classes
 from curation.views.effect import show_curated, show_effect, title_of
 from curation.views.gallery import Act, gallery
 from curation.views.layout import side_by_side, style, table_height
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 CHANGES = {"role changed": "role_changed", "weight changed most": "weight_change",
            "margin changed most": "margin_change"}

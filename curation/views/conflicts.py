@@ -13,7 +13,7 @@ from curation.conflicts import PIN_OR_EXCLUDE, SETTLING_VIEW
 from curation.project import Project
 from curation.views import actions, state
 from curation.views.layout import table_height
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 MAX_ROWS = 1_000
 TABLE_KEY = "decide.conflicts"

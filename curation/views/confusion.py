@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from curation.compare import scored_predictions
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 MAX_CLASSES = 30
 """Beyond this a heat map is no longer read; the classes that changed most are shown."""

@@ -11,7 +11,7 @@ from curation.project import Project
 from curation.views import state
 from curation.views.import_form import demo_button, import_form
 from curation.views.pictures import show_pictures
-from engine.manifest import MANIFEST_NAME, SPLITS
+from engine.contract.manifest import MANIFEST_NAME, SPLITS
 
 MAX_BARS = 30
 MAX_REPORT_ROWS = 5000

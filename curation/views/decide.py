@@ -13,7 +13,7 @@ from curation.views.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.layout import side_by_side, style, table_height
 from curation.views.pins import PIN_OF, tension_cached, tension_words, with_tension
 from curation.views.retrain import KINDS, retrain_box
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
 BATCHES_KEY = "decide.batches"

@@ -17,7 +17,7 @@ from curation.launch import warm_start_of
 from curation.project import Project
 from curation.views import state
 from curation.views.layout import table_height
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 SPLITS = {"test": "test accuracy", "clean": "clean accuracy"}
 KINDS = {"label": "class", "group": "group"}

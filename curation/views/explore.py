@@ -20,7 +20,7 @@ from curation.views.palette import ROLE_COLOURS
 from curation.views.results import results
 from curation.views.selected import Selection
 from curation.views.selection_words import sentence
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 
 def page() -> None:

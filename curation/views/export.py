@@ -15,7 +15,7 @@ from curation.exports.labels import decided_labels, with_labels
 from curation.project import Project
 from curation.views import state
 from curation.views.layout import side_by_side, style, table_height
-from engine.rundir import RunDir, check_name
+from engine.contract.run_dir import RunDir, check_name
 
 PREVIEW_ROWS = 10
 MAX_DOWNLOAD_BYTES = 20_000_000

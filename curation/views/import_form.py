@@ -14,8 +14,8 @@ import streamlit as st
 from curation.project import projects_home
 from curation.sources import CHECKS, SOURCES, Option, Source, import_project
 from curation.views import state
-from engine.manifest import MANIFEST_NAME
-from engine.rundir import RunDirError, check_name
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDirError, check_name
 
 DEMO = "demo"
 KEY = "import."

@@ -19,8 +19,8 @@ from curation.views.component import component
 from curation.views.map_layer import MARK_COLOURS, Layer, keep, make_layer, token_of
 from curation.views.palette import Colouring, colour_columns, colouring, info_of
 from curation.views.region import region_mask, region_of
-from engine.manifest import MANIFEST_NAME
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
 
 MAP_KEY = "explore.map"
 REGION_KEY = "explore.region"

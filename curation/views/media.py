@@ -23,8 +23,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.project import Project, projects_home
-from engine.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
-from engine.rundir import write_atomic
+from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
+from engine.contract.run_dir import write_atomic
 
 SIZES = (64, 128, 256, 512)
 """Sides in pixels of the square a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""

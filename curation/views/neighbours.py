@@ -13,7 +13,7 @@ from curation.neighbours import NEAR_ZERO, neighbours_of
 from curation.project import Project
 from curation.views import actions, state
 from curation.views.gallery import Act, gallery, text_of
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 _KEY = "sample.neighbours"
 

@@ -7,7 +7,7 @@ from curation.project import Project
 from curation.tension import Tension, pin_tension
 from curation.views import state
 from curation.views.gallery import CHANGE_COLUMN
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 PIN_OF = {"pinned to validation": "validation", "pinned to training": "train"}
 MAX_TOLD = 1_000

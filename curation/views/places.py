@@ -11,8 +11,8 @@ import streamlit as st
 
 from curation.project import Project
 from curation.views.palette import is_numeric
-from engine.manifest import MANIFEST_NAME
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
 
 OWN, PCA, COLUMNS = "own", "pca", "columns"
 RUN_PREFIX = "run:"

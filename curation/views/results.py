@@ -16,7 +16,7 @@ from curation.views.gallery import Act, gallery
 from curation.views.palette import info_of
 from curation.views.sample_rows import sample_rows
 from curation.views.selected import ORDER_KEY, PAGE_OF_KEY, Selection, page_of, page_turner, turn_by
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 PANELS = ("Gallery", "Table", "Distributions")
 PAGE_SIZE = 60

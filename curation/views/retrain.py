@@ -15,9 +15,9 @@ from curation.launch import warm_start_of
 from curation.project import Project
 from curation.views import state
 from curation.views.run_table import duration_text
-from engine.config import METHODS, RunConfig
-from engine.manifest import MANIFEST_NAME, file_digest, read_decisions
-from engine.rundir import RunDir
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
+from engine.contract.run_dir import RunDir
 
 TRAIN_FOCUS_KEY = "train.focus"
 """The Train page shows the run named here."""

@@ -1,4 +1,4 @@
-"""The form of a new run on the Train page, drawn from engine.config: the settings cannot differ from the engine's.
+"""The form of a new run on the Train page, drawn from engine.contract.config: the settings cannot differ from the engine's.
 
 Submits to curation.jobs. Knows no training and shows no results.
 """
@@ -13,7 +13,7 @@ import streamlit as st
 from curation import jobs
 from curation.project import Project
 from curation.views import state
-from engine.config import (
+from engine.contract.config import (
     HELDOUT_SOURCES,
     METHODS,
     WEIGHT_SOURCES,
@@ -22,7 +22,7 @@ from engine.config import (
     SplitterConfig,
     settings_of,
 )
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
 """Settings shown at once, in this order; every other one is an expander away."""

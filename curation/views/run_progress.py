@@ -15,7 +15,7 @@ from curation import jobs
 from curation.project import Project
 from curation.views.run_table import duration_text, state_text
 from curation.views.state import plain
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 
 COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
 ADVICE = {

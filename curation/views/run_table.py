@@ -9,8 +9,8 @@ import streamlit as st
 
 from curation import jobs
 from curation.launch import warm_start_of
-from engine.config import METHODS
-from engine.rundir import RunDir
+from engine.contract.config import METHODS
+from engine.contract.run_dir import RunDir
 
 COLUMNS = {
     "name": st.column_config.TextColumn("Run", pinned=True, width=150),

@@ -22,8 +22,8 @@ from curation.views.neighbours import show_neighbours
 from curation.views.palette import ROLE_COLOURS, info_of
 from curation.views.pins import pin_words, tension_cached
 from curation.views.reasons import class_rank, reasons, stability_words
-from engine.manifest import read_decisions
-from engine.rundir import RunDir
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import RunDir
 
 MAX_CLASSES = 6
 OPEN_KEY = "sample.open"

@@ -12,7 +12,7 @@ from curation.project import Project
 from curation.views import actions, chosen, state
 from curation.views.region import region_of
 from curation.views.selection_words import sentence
-from engine.rundir import RunDir, RunDirError
+from engine.contract.run_dir import RunDir, RunDirError
 
 URL_NAME = "view"
 _WANTED_KEY = "explore.view_wanted"

@@ -16,8 +16,8 @@ import streamlit as st
 from curation.launch import warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.selection import run_table, with_decisions
-from engine.manifest import MANIFEST_NAME
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
 
 ASSETS = Path(__file__).parents[2] / "assets"
 PROJECT_KEY = "project"

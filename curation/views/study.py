@@ -1,6 +1,6 @@
 """The Study page: which way to train is better here, over several seeds, and how sure that is.
 
-Figures come from engine.study_report, background work from curation.study_jobs; this page asks, watches and shows.
+Figures come from engine.contract.study_summary, background work from curation.study_jobs; this page asks, watches and shows.
 """
 
 import json
@@ -25,9 +25,9 @@ from curation.views.study_answer import (
 from curation.views.study_charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
 from curation.views.study_form import new_study_form
 from curation.views.study_progress import watch
-from engine.study_dir import StudyDir
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_summary import report_tables
 from engine.study_page import MARGIN_NOTE, SPLITTER_NOTE, report_page
-from engine.study_report import report_tables
 
 STUDY_KEY = "study"
 FORM_KEY = "study.form"

@@ -1,4 +1,4 @@
-"""What a study found, in sentences and tables for the Study page. Figures come from engine.study_report.
+"""What a study found, in sentences and tables for the Study page. Figures come from engine.contract.study_summary.
 
 Draws nothing.
 """
@@ -13,8 +13,8 @@ import pandas as pd
 import streamlit as st
 
 from curation.exports.cells import write_csv
-from engine.config import METHODS, RunConfig
-from engine.study_report import FIGURES
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.study_summary import FIGURES
 
 FIGURE_WORDS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy",
                 "worst_class_accuracy": "worst class", "worst_group_accuracy": "worst group"}
@@ -87,7 +87,7 @@ def arm_titles(plan: dict[str, Any]) -> dict[str, str]:
 def answers(table: pd.DataFrame, reference: str) -> list[tuple[str, str]]:
     """(what is found, how sure it is) for each arm but the reference, in plain text.
 
-    table: engine.study_report.summary, arms by the names to be shown.
+    table: engine.contract.study_summary.summary, arms by the names to be shown.
     """
     return [_answer(line, reference) for line in table.to_dict("records") if line["arm"] != reference]
 

@@ -13,9 +13,18 @@ import streamlit as st
 
 from curation.views.study_answer import FIGURE_WORDS, arm_titles
 from engine import study_figures as figures
-from engine.study_dir import StudyDir
-from engine.study_margins import margin_bins, margin_changes, read_all_margins
-from engine.study_report import FIGURES, cautions, curve_table, finished, group_table, paired, summary, values_by_seed
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
+from engine.contract.study_summary import (
+    FIGURES,
+    cautions,
+    curve_table,
+    finished,
+    group_table,
+    paired,
+    summary,
+    values_by_seed,
+)
 
 MAX_BARS = 20
 MAX_ARMS = 12
@@ -42,7 +51,7 @@ class Shown:
     """The same by its title, as in `charts`."""
     titles: dict[str, str]
     figures: list[str]
-    """Those of engine.study_report.FIGURES that any finished run has."""
+    """Those of engine.contract.study_summary.FIGURES that any finished run has."""
     charts: dict[str, go.Figure]
     """margin_bins, margin_histogram, splitter, group and class, as far as the rows give them."""
     margins: pd.DataFrame
@@ -124,7 +133,7 @@ def _highest(rows: pd.DataFrame, arms: list[str]) -> list[str]:
 
 def answer(study: StudyDir, stamp: Stamp, arms: tuple[str, ...], reference: str,
            figure: str) -> tuple[pd.DataFrame, pd.DataFrame, go.Figure | None]:
-    """engine.study_report.summary by titles, `against_next` of it, and its chart in points; None where no difference
+    """engine.contract.study_summary.summary by titles, `against_next` of it, and its chart in points; None where no difference
     is known. Read-only."""
     return _answer(str(study.path), stamp, arms, reference, figure, study)
 

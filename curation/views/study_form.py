@@ -14,8 +14,8 @@ from curation.study_jobs import Cost, StudyPlan
 from curation.views import state
 from curation.views.run_form import decisions_in_force
 from curation.views.run_table import duration_text
-from engine.config import METHODS, RunConfig
-from engine.study_dir import StudyDir
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.study_dir import StudyDir
 
 KEY = "new_study."
 FIRST_METHODS = ("erm", "molere")

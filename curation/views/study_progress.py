@@ -13,7 +13,7 @@ from curation.project import Project
 from curation.views import run_progress, state, study_answer, study_charts
 from curation.views.run_table import duration_text, state_text
 from curation.views.study_charts import Stamp
-from engine.study_dir import StudyDir, StudyError
+from engine.contract.study_dir import StudyDir, StudyError
 
 TICK_SECONDS = 2.0
 MAX_NAMED = 8

@@ -9,8 +9,8 @@ from curation.project import Project
 from curation.views import run_progress, state
 from curation.views.run_form import new_run_form
 from curation.views.run_table import COLUMNS, runs_frame, state_text
-from engine.config import METHODS
-from engine.rundir import RunDir
+from engine.contract.config import METHODS
+from engine.contract.run_dir import RunDir
 
 FOCUS_KEY = "train.focus"
 FORM_KEY = "train.form"

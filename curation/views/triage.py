@@ -26,8 +26,8 @@ from curation.views.triage_words import (
     precision_words,
     rule_words,
 )
-from engine.manifest import MANIFEST_NAME
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"

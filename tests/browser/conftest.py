@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.rundir import ENDED, RunDir
+from engine.contract.run_dir import ENDED, RunDir
 from tests.browser.driver import (
     ACTION_MILLISECONDS,
     ARGUMENTS,

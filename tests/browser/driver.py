@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.rundir import ENDED, RunDir
+from engine.contract.run_dir import ENDED, RunDir
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",

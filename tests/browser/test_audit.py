@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.project import Project
-from engine.manifest import MANIFEST_NAME, ManifestInfo, manifest_schema, read_info, read_manifest
-from engine.rundir import RunDir
+from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, manifest_schema, read_info, read_manifest
+from engine.contract.run_dir import RunDir
 from tests.browser.driver import LOSE, Browser, wait_for
 from tests.fakes import make_project, make_run
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from curation.project import Project
 from curation.selection import in_polygon, sample_table
-from engine.rundir import RunDir
+from engine.contract.run_dir import RunDir
 from tests.browser.driver import Browser, wait_for, wait_until_done
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -8,8 +8,8 @@ other seeds, wherever there are any.
 import numpy as np
 import pandas as pd
 
-from engine.intervals import mean_interval
-from engine.study_dir import StudyDir
+from engine.contract.intervals import mean_interval
+from engine.contract.study_dir import StudyDir
 
 BIN_EDGES = np.linspace(-1.0, 1.0, 11)
 Margins = dict[str, dict[int, np.ndarray]]

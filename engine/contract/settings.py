@@ -1,6 +1,6 @@
 """What every config class is made of: fields that carry help, unit and range, and their reading and checking.
 
-Imports no torch, as engine.config does not.
+Imports no torch, as engine.contract.config does not.
 """
 
 import dataclasses

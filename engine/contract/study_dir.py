@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.processes import alone_in
-from engine.rundir import RunDirError, WorkDir, check_name, write_atomic
+from engine.contract.processes import alone_in
+from engine.contract.run_dir import RunDirError, WorkDir, check_name, write_atomic
 
 CURRENT_DECISIONS, NO_DECISIONS = None, "none"
 

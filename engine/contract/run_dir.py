@@ -1,7 +1,7 @@
 """Contract 2, the run directory: what a run leaves on disk, and how to read and write it. Imports no torch.
 
     config.json          RunConfig, versions, code revision, manifest digest, decisions digest; warm_start of a preview
-    decisions.parquet    the decisions this run was trained under (a copy; see engine.manifest)
+    decisions.parquet    the decisions this run was trained under (a copy; see engine.contract.manifest)
     status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.workdir import WorkDir as WorkDir
-from engine.workdir import without_nan as without_nan
-from engine.workdir import write_atomic as write_atomic
+from engine.contract.work_dir import WorkDir as WorkDir
+from engine.contract.work_dir import without_nan as without_nan
+from engine.contract.work_dir import write_atomic as write_atomic
 
 ROLES = ("train", "validation", "excluded")
 """Role names; a history record holds the position in this tuple."""

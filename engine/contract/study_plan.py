@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config import ConfigError, RunConfig
-from engine.study_dir import Arm, StudyError
+from engine.contract.config import ConfigError, RunConfig
+from engine.contract.study_dir import Arm, StudyError
 
 PLAN_KEYS = ("arms", "seeds", "settings", "reference")
 ARM_KEYS = ("decisions", "epochs_factor")

@@ -11,10 +11,10 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from engine.methods import METHODS as METHODS
-from engine.settings import ConfigError as ConfigError
-from engine.settings import build, check, leaves, parse, setting
-from engine.settings import settings_of as settings_of
+from engine.contract.methods import METHODS as METHODS
+from engine.contract.settings import ConfigError as ConfigError
+from engine.contract.settings import build, check, leaves, parse, setting
+from engine.contract.settings import settings_of as settings_of
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 NETWORKS = ("auto", "tiny", "small", "resnet18", "resnet50", "vit_b_16")

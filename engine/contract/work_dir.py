@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from engine.processes import is_same_process
+from engine.contract.processes import is_same_process
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

@@ -1,0 +1,1 @@
+"""What the outside may import: settings, files of a project, run and study, processes, intervals. Knows no torch."""
