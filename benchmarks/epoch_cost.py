@@ -35,9 +35,9 @@ from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data import Dataset, load_dataset
 from engine.hypergradient import frozen_running_statistics
-from engine.memory import keep_freed_memory
 from engine.networks import make_classifier
 from engine.prediction import pick_device
+from engine.runtime.allocator import keep_freed_memory
 from engine.trainer import Trainer
 
 PLANS = {

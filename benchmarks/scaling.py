@@ -23,9 +23,9 @@ import torch
 from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import HISTORY_DTYPE
-from engine.memory import keep_freed_memory
 from engine.networks import make_classifier
 from engine.prediction import pick_device
+from engine.runtime.allocator import keep_freed_memory
 from engine.signals import SignalRecord
 
 CASES = ([(num, 128, 10) for num in (1_000, 4_000, 16_000, 64_000)]

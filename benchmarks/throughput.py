@@ -22,7 +22,7 @@ import torch
 from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
 from engine.contract.config import RunConfig
 from engine.losses import cross_entropy
-from engine.memory import keep_freed_memory
+from engine.runtime.allocator import keep_freed_memory
 from engine.trainer import Trainer
 
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy", "aten::item", "aten::_local_scalar_dense")

@@ -130,9 +130,9 @@ def _read_json(path: Path) -> dict[str, object]:
 
 
 def _print_end(run: RunDir) -> None:
-    from engine import ranks
+    from engine.runtime import distributed
 
-    if not ranks.is_first():
+    if not distributed.is_first():
         return
     status, metrics = run.read_status(), run.read_metrics()
     print(f"{run.name}: {status['state']} in {run.path}")

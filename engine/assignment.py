@@ -13,8 +13,8 @@ import torch
 from engine import roles
 from engine.contract.config import RunConfig
 from engine.data import Dataset
+from engine.runtime.rng import stream
 from engine.signals import SignalRecord
-from engine.streams import stream
 
 
 @dataclass(kw_only=True, slots=True)

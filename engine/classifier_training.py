@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import ranks
 from engine.contract.config import RunConfig
 from engine.networks import Classifier, make_classifier
 from engine.prediction import non_finite_step
+from engine.runtime import distributed
 from engine.schedule import learning_rate
 
 STEPS_UNSEEN = 50
@@ -27,10 +27,10 @@ class ClassifierTraining:
         self.config, self.device = config, device
         model = make_classifier(config.network, num_classes, image_size, config.weights)
         # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
-        self.model: Classifier = ranks.synchronized(model, device).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model: Classifier = distributed.synchronized(model, device).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         is_native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         self.model.is_mixed = config.precision == "bfloat16" or (config.precision == "auto" and is_native)
-        self.forward = torch.compile(self.model, fullgraph=True) if config.is_compiled else ranks.wrapped(
+        self.forward = torch.compile(self.model, fullgraph=True) if config.is_compiled else distributed.wrapped(
             self.model, device)
         """Images (B, 3, S, S) of this rank's part -> logits (B, C), features (B, D), with gradients over all ranks."""
         decayed = [p for p in self.model.parameters() if p.ndim > 1]

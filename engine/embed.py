@@ -15,9 +15,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from engine import crossfit, ranks, roles
+from engine import crossfit, roles
 from engine.contract.run_dir import RunDir
-from engine.streams import stream
+from engine.runtime import distributed
+from engine.runtime.rng import stream
 from engine.trainer import Trainer
 
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     if method == "none":
         return
     _, features = trainer.predict(data.train_idx)  # every rank its part, before anybody may give up
-    if not ranks.is_first():
+    if not distributed.is_first():
         return
     features_ND = features.float().cpu().numpy()
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),

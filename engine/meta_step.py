@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from engine import ranks
 from engine.contract.config import ReweighterConfig
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.networks import Classifier
+from engine.runtime import distributed
 
 
 class TrainBatch(NamedTuple):
@@ -51,7 +51,7 @@ def validation_batch(model: Classifier, images: Tensor, labels_V: Tensor, needs_
     if not needs_pass:
         return ValidationBatch(images, labels_V, None)
     with torch.no_grad(), frozen_running_statistics(model):
-        logits_VC, features_VD = (ranks.whole(values, len(labels_V)) for values in model(images))
+        logits_VC, features_VD = (distributed.whole(values, len(labels_V)) for values in model(images))
         return ValidationBatch(images, labels_V, (logits_VC, features_VD))
 
 

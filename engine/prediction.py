@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import ranks
 from engine.batches import ImageStore
 from engine.networks import Classifier
+from engine.runtime import distributed
 
 EVAL_BATCH = 512
 CPU_EVAL_BATCH = 128
@@ -39,9 +39,9 @@ def predict(model: Classifier, store: ImageStore, idx: np.ndarray, sample_ids: n
     """
     model.eval()
     size = CPU_EVAL_BATCH if store.device.type == "cpu" else EVAL_BATCH
-    mine = idx[ranks.part(len(idx))]
+    mine = idx[distributed.part(len(idx))]
     passes = [model(images) for images in store.batches(mine, size)] or [model(store.batch(mine))]
-    logits, features = (ranks.whole(torch.cat(parts), len(idx)) for parts in zip(*passes, strict=True))
+    logits, features = (distributed.whole(torch.cat(parts), len(idx)) for parts in zip(*passes, strict=True))
     is_bad = ~torch.isfinite(logits).all(1).cpu().numpy()
     if is_bad.any():
         raise NonFiniteError(

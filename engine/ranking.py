@@ -15,8 +15,8 @@ from engine.contract.manifest import ManifestError
 from engine.contract.run_dir import RunDir, write_atomic
 from engine.data import Dataset
 from engine.losses import cross_entropy, margins
+from engine.runtime.rng import stream
 from engine.status import Status
-from engine.streams import stream
 from engine.trainer import Trainer
 
 OnFoldStep = Callable[[str, int], None]

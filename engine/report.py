@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from engine import ranks, roles
+from engine import roles
 from engine.contract.run_dir import RunDir
 from engine.losses import margins
+from engine.runtime import distributed
 from engine.signals import bimodality, effective_sample_size
 from engine.trainer import Trainer
 from engine.weighting import LUMPS
@@ -160,5 +161,5 @@ def write_predictions(trainer: Trainer, run: RunDir) -> None:
     columns = {"sample_id": "string", "split": "string", "label": "string", "prediction": "string",
                "margin": "float32", "group": "string"}
     everything = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
-    if ranks.is_first():
+    if distributed.is_first():
         run.write_predictions(everything.astype(columns))

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import torch
 
-from engine import checkpoint, embed, ranks
+from engine import checkpoint, embed
 from engine.contract.config import CLOSED_FORMS, ConfigError, RunConfig
 from engine.contract.manifest import (
     DECISIONS_NAME,
@@ -33,10 +33,11 @@ from engine.contract.manifest import (
 from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir, RunDirError, write_atomic
 from engine.data import load_dataset
-from engine.memory import keep_freed_memory
 from engine.prediction import pick_device
 from engine.ranking import irreducible_losses, rank_samples
 from engine.report import measure, write_epoch, write_predictions
+from engine.runtime import distributed
+from engine.runtime.allocator import keep_freed_memory
 from engine.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.trainer import Trainer
 from engine.warm_start import source_of, warm_start
@@ -52,9 +53,9 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
     """
-    with ranks.joined(config.device):
+    with distributed.joined(config.device):
         run, source = RunDir.of(project, name), decisions or Path(project) / DECISIONS_NAME
-        if ranks.is_restart() and run.exists() and run.read_config().get("launch") == ranks.launch():
+        if distributed.is_restart() and run.exists() and run.read_config().get("launch") == distributed.launch():
             return _together(run, lambda: _go_on(Path(project), run), project)
 
         def begin() -> None:
@@ -78,7 +79,7 @@ def resume(project: Path, name: str) -> RunDir:
     run = RunDir.of(project, name)
     if run.read_config() and run.read_status()["state"] == "done":
         return run
-    with ranks.joined(RunConfig.of_run(run.read_config()["config"]).device):
+    with distributed.joined(RunConfig.of_run(run.read_config()["config"]).device):
         return _together(run, lambda: _go_on(Path(project), run), project)
 
 
@@ -88,7 +89,7 @@ def _go_on(project: Path, run: RunDir) -> None:
     if status["state"] == "running" and status["is_alive"] and status["pid"] != os.getpid():
         raise RunDirError(f"one process trains a run; {run.name!r} is running as pid {status['pid']}; cancel it first")
     _refuse_changed_data(project, run.name, document)
-    if not ranks.is_restart():  # a request that a restart finds was made while it trained, and holds
+    if not distributed.is_restart():  # a request that a restart finds was made while it trained, and holds
         drop_old_cancel(run.path)
     run.log("resumed")
 
@@ -101,7 +102,7 @@ def _together(run: RunDir, begin: Callable[[], None], project: Path) -> RunDir:
             stack.enter_context(_alone(run))
             begin()
 
-        ranks.first(begin_alone)
+        distributed.first(begin_alone)
         return _carry_out(RunConfig.of_run(run.read_config()["config"]), Path(project), run)
 
 
@@ -125,7 +126,7 @@ def describe(config: RunConfig, project: Path, run: RunDir) -> dict[str, Any]:
                      **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},
         "code_revision": _code_revision(), "manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
         "decisions_digest": file_digest(run.decisions_path), "num_decisions": len(read_decisions(run.decisions_path)),
-        "hardware": _hardware(), "num_processes": ranks.size(), "launch": ranks.launch(),
+        "hardware": _hardware(), "num_processes": distributed.size(), "launch": distributed.launch(),
     }
 
 
@@ -146,7 +147,7 @@ def _hardware() -> str:
 
 def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     """Train with a status that always ends: done, cancelled or failed with one line."""
-    if not ranks.is_first():
+    if not distributed.is_first():
         return _follow(config, project, run)
     status = Status(run, config)
     run.log(f"{config.method} on {project.name}, seed {config.seed}, {config.epochs} epochs, pid {os.getpid()}")
@@ -173,7 +174,7 @@ def _follow(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     with cancel_on_signals(lambda: None, signal.SIGTERM), contextlib.suppress(Cancelled):
         try:
             _run(config, project, run, Follower())
-        except ranks.FirstFailed as failure:
+        except distributed.FirstFailed as failure:
             if failure.kind != Cancelled.__name__:
                 raise
     return run
@@ -181,7 +182,7 @@ def _follow(config: RunConfig, project: Path, run: RunDir) -> RunDir:
 
 def _refuse_ranks(config: RunConfig) -> None:
     """Raise ConfigError for what several processes cannot do together."""
-    if ranks.size() == 1:
+    if distributed.size() == 1:
         return
     if config.is_cross_fitted or config.validation_source == "proxy" or config.weight_source == "online":
         raise ConfigError(f"several processes train methods of one training and no proxy buffer; got {config.method}; "
@@ -205,11 +206,11 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     """Load, rank if the method ranks, train epoch by epoch, report, embed."""
     _refuse_ranks(config)
     status.update(stage="preparing images")
-    data = ranks.in_turn(lambda: load_dataset(project, read_decisions(run.decisions_path), config.image_size,
+    data = distributed.in_turn(lambda: load_dataset(project, read_decisions(run.decisions_path), config.image_size,
                                               lambda done, total: status.progress(done, total, "preparing images")))
     if config.validation_source == "clean" and not len(data.clean_idx):
         raise ManifestError("validation=clean needs samples of split clean; this project has none; choose another")
-    say = run.log if ranks.is_first() else lambda *_: None
+    say = run.log if distributed.is_first() else lambda *_: None
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
@@ -234,7 +235,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     while epoch <= config.epochs:
         metrics.append(_train_epoch(trainer, run, status, metrics, epoch, step))
         epoch, step = epoch + 1, 0
-        if ranks.is_first():
+        if distributed.is_first():
             run.write_metrics(metrics)
             _save(trainer, run, metrics, epoch, 0)
     status.update(stage="reporting")
@@ -262,9 +263,9 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
             status.tick(step=step, samples_per_second=rate * config.batch_size, eta_seconds=left / max(rate, 1e-9))
         except Cancelled:
             is_cancelled = True
-        is_cancelled = ranks.is_asked(is_cancelled)
+        is_cancelled = distributed.is_asked(is_cancelled)
         is_late = step < num_steps and time.monotonic() - saved > config.checkpoint_seconds
-        if ranks.is_first() and (is_cancelled or is_late):
+        if distributed.is_first() and (is_cancelled or is_late):
             trainer.check(epoch)
             _save(trainer, run, metrics, epoch, step)
             saved = time.monotonic()
@@ -274,7 +275,7 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
     trainer.run_epoch(epoch, on_step, first_step)
     line = measure(trainer, epoch)
     line["seconds"] = time.monotonic() - started
-    if not ranks.is_first():
+    if not distributed.is_first():
         return line
     write_epoch(trainer, run, epoch)
     run.log(f"epoch {epoch}/{config.epochs}: " + ", ".join(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import fsr, ranks, rho, roles
+from engine import fsr, rho, roles
 from engine.assignment import EpochRoles, assign
 from engine.batches import ImageStore, augment, epoch_order, to_device
 from engine.best import BestEpoch
@@ -26,9 +26,10 @@ from engine.losses import cross_entropy
 from engine.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
 from engine.networks import Classifier
 from engine.prediction import non_finite_step, pick_device, predict
+from engine.runtime import distributed
+from engine.runtime.rng import stream
 from engine.signals import SignalRecord, bimodality
 from engine.splitter_training import SplitterTraining
-from engine.streams import stream
 from engine.weighting import AVERAGE_DECAY, Weighting, record_inputs
 
 OnStep = Callable[[int, int], None]
@@ -99,8 +100,8 @@ class Trainer:
         """Assign the roles of this epoch and clear what belongs to one epoch."""
         previous = self.roles
         for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter):
-            ranks.agree_on(part.parameters() if part else iter(()))
-        self.roles = ranks.agreed(assign(
+            distributed.agree_on(part.parameters() if part else iter(()))
+        self.roles = distributed.agreed(assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
             record=self.record, score=lambda: self._score().cpu().numpy()))
         if self.weighting and not self.roles.is_warmup:
@@ -155,7 +156,7 @@ class Trainer:
     def _steps(self, epoch: int, order: np.ndarray, pool: np.ndarray, steps: Sequence[int]) -> Iterator[int]:
         """Each step's number once it is done, while the images of the next are on their way."""
         rows = [order[step * self.draw_size:(step + 1) * self.draw_size] for step in steps]
-        images = self.store.ahead(self.data.train_idx[rows_B[ranks.part(len(rows_B))]] for rows_B in rows)
+        images = self.store.ahead(self.data.train_idx[rows_B[distributed.part(len(rows_B))]] for rows_B in rows)
         for step, rows_B, images_B in zip(steps, rows, images, strict=True):
             self._step(epoch, step, rows_B, images_B, pool)
             yield step
@@ -164,7 +165,7 @@ class Trainer:
         """One classifier step; every Q steps also a reweighter and a splitter step. images_B: of this rank's part."""
         config, idx = self.config, self.data.train_idx[rows]
         lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
-        mine = ranks.part(len(rows))  # of the batch, what goes through the classifier here
+        mine = distributed.part(len(rows))  # of the batch, what goes through the classifier here
         images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows), mine)
         labels_B = self.labels[to_device(idx, self.device)]
 
@@ -176,7 +177,7 @@ class Trainer:
         logits, features = self.classifier.forward(images_B)
         losses = cross_entropy(logits, labels_B[mine])
         batch = TrainBatch(to_device(rows, self.device), images_B, labels_B,
-                           *(ranks.whole(values, len(rows)) for values in (logits, features, losses)))
+                           *(distributed.whole(values, len(rows)) for values in (logits, features, losses)))
         weights_B = priors_B = self.class_weights[labels_B]
         learning: Tensor | float = 0.0
         is_due = len(pool) > 0 and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish
@@ -198,7 +199,7 @@ class Trainer:
                      for (shown_CD, _), slopes_B in zip(views, slopes, strict=True)])
         values_B = fsr.values(config, self.model.head, self.classifier.optimizer, batch.logits_BC, batch.features_BD,
                               labels_B) if self.proxy else None  # before the step that trains on them
-        self.classifier.step(ranks.mean(weights_B[mine] * losses, len(rows)) + learning, batch.losses_B,
+        self.classifier.step(distributed.mean(weights_B[mine] * losses, len(rows)) + learning, batch.losses_B,
                              self.data.sample_ids[idx], epoch, step)
         if is_meta and self.weighting:
             self.weighting.step()
@@ -225,7 +226,7 @@ class Trainer:
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
         idx = roles.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
         needs_pass = config.hypergradient in CLOSED_FORMS or (self.weighting is not None and self.weighting.sees_record)
-        images = self.store.batch(idx[ranks.part(len(idx))])
+        images = self.store.batch(idx[distributed.part(len(idx))])
         return validation_batch(self.model, images, self.labels[to_device(idx, self.device)], needs_pass)
 
     def _weigh(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:

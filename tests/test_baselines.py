@@ -21,7 +21,7 @@ from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisio
 from engine.contract.run_dir import RunDir
 from engine.data import Dataset, load_dataset
 from engine.ranking import cross_fitted_probabilities, irreducible_losses
-from engine.streams import stream
+from engine.runtime.rng import stream
 from engine.train import resume, train
 from engine.trainer import Trainer
 from tests.fakes import make_project

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine import memory
+from engine.runtime import allocator
 
 
 @pytest.mark.parametrize(("accepts", "expected"), [
@@ -20,7 +20,7 @@ def test_memory_is_kept_only_if_the_threshold_was_taken(monkeypatch, accepts, ex
             calls.append((which, size))
             return int(accepts(size))
 
-    monkeypatch.setattr(memory.ctypes, "CDLL", Library)
-    monkeypatch.setattr(memory.sys, "platform", "linux")
-    memory.keep_freed_memory()
+    monkeypatch.setattr(allocator.ctypes, "CDLL", Library)
+    monkeypatch.setattr(allocator.sys, "platform", "linux")
+    allocator.keep_freed_memory()
     assert calls == expected

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from engine import ranks
 from engine.batches import augment
 from engine.contract.run_dir import RunDir
+from engine.runtime import distributed
 from engine.train import _go_on
 from tests.fakes import make_project
 
@@ -148,32 +148,32 @@ def test_a_cancel_holds_over_torchruns_restart_and_not_over_a_persons_resume(pro
 
 def test_alone_everything_is_the_identity():
     values = torch.arange(6.0).reshape(3, 2)
-    assert ranks.size() == 1 and ranks.is_first() and ranks.part(7) == slice(0, 7)
-    assert torch.equal(ranks.whole(values, 3), values) and ranks.agreed("x") == "x" and ranks.is_asked(True)
-    assert ranks.in_turn(lambda: 3) == 3 and float(ranks.mean(values, 6)) == 2.5
+    assert distributed.size() == 1 and distributed.is_first() and distributed.part(7) == slice(0, 7)
+    assert torch.equal(distributed.whole(values, 3), values) and distributed.agreed("x") == "x" and distributed.is_asked(True)
+    assert distributed.in_turn(lambda: 3) == 3 and float(distributed.mean(values, 6)) == 2.5
 
 
 def test_parts_cover_a_batch_and_are_augmented_as_the_whole_is(monkeypatch):
     images = torch.rand(7, 3, 8, 8)
     expected = augment(images, "shift_flip", np.random.default_rng(3))
-    monkeypatch.setattr(ranks, "size", lambda: 3)
+    monkeypatch.setattr(distributed, "size", lambda: 3)
     parts = []
     for rank in range(3):
-        monkeypatch.setattr(ranks.dist, "get_rank", lambda rank=rank: rank)
-        parts.append(ranks.part(7))
+        monkeypatch.setattr(distributed.dist, "get_rank", lambda rank=rank: rank)
+        parts.append(distributed.part(7))
     assert [list(range(7))[p] for p in parts] == [[0, 1], [2, 3], [4, 5, 6]]
     found = [augment(images[p], "shift_flip", np.random.default_rng(3), 7, p) for p in parts]
     assert torch.equal(torch.cat(found), expected)
 
 
 def test_global_normalisation_is_torchs_where_one_rank_has_the_whole_batch(monkeypatch):
-    monkeypatch.setattr(ranks, "_added", lambda values: values.clone())
+    monkeypatch.setattr(distributed, "_added", lambda values: values.clone())
     torch.manual_seed(0)
     ours, theirs = torch.nn.BatchNorm2d(4).double(), torch.nn.BatchNorm2d(4).double()
     torch.nn.init.normal_(theirs.weight)
     torch.nn.init.normal_(theirs.bias)
     ours.load_state_dict(theirs.state_dict())
-    ours.__class__ = ranks.GlobalBatchNorm
+    ours.__class__ = distributed.GlobalBatchNorm
     images = torch.randn(5, 4, 3, 3, dtype=torch.float64)
     grads = []
     for norm in (ours, theirs):

@@ -18,8 +18,8 @@ from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.networks import Reweighter, make_classifier
 from engine.prediction import NonFiniteError
 from engine.report import measure
+from engine.runtime.rng import stream
 from engine.splitter import splitter_loss
-from engine.streams import stream
 from engine.trainer import Trainer
 from engine.weighting import record_inputs
 from tests.fakes import make_project

@@ -1,0 +1,1 @@
+"""The machine a training runs on: processes that train as one, random generators, the allocator."""
