@@ -29,7 +29,7 @@ from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import write_atomic
-from engine.data import load_dataset
+from engine.data.dataset import load_dataset
 from engine.ranking import cross_fitted_probabilities
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from engine.image_cache import _decode_row
+from engine.data.image_cache import _decode_row
 
 NUM, SIDE = 512, 224
 

@@ -30,10 +30,10 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from engine.batches import ImageStore, augment
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
-from engine.data import Dataset, load_dataset
+from engine.data.batches import ImageStore, augment
+from engine.data.dataset import Dataset, load_dataset
 from engine.hypergradient import frozen_running_statistics
 from engine.networks import make_classifier
 from engine.prediction import pick_device

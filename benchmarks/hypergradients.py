@@ -27,7 +27,7 @@ from benchmarks.epoch_cost import hardware
 from engine import roles
 from engine.contract.config import HYPERGRADIENTS, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
-from engine.data import load_dataset
+from engine.data.dataset import load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
 from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.trainer import Trainer

@@ -35,7 +35,7 @@ from engine.contract.manifest import read_decisions
 from engine.contract.study_dir import Arm
 from engine.contract.study_plan import parse_settings
 from engine.contract.study_summary import values_by_seed
-from engine.data import Dataset, load_dataset
+from engine.data.dataset import Dataset, load_dataset
 from engine.ranking import cross_fitted_probabilities
 from engine.study import run_study
 from engine.trainer import Trainer

@@ -22,7 +22,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from benchmarks.epoch_cost import hardware
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
-from engine.data import load_dataset
+from engine.data.dataset import load_dataset
 from engine.report import measure
 from engine.trainer import Trainer
 

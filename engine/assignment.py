@@ -12,7 +12,7 @@ import torch
 
 from engine import roles
 from engine.contract.config import RunConfig
-from engine.data import Dataset
+from engine.data.dataset import Dataset
 from engine.runtime.rng import stream
 from engine.signals import SignalRecord
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.batches import ImageStore
+from engine.data.batches import ImageStore
 from engine.networks import Classifier
 from engine.runtime import distributed
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engine.batches import to_device
 from engine.contract.config import RunConfig
-from engine.data import Dataset
+from engine.data.batches import to_device
+from engine.data.dataset import Dataset
 from engine.losses import generalized_cross_entropy
 from engine.networks import Splitter
 from engine.signals import SignalRecord

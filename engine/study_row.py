@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from engine.contract.config import RunConfig
-from engine.data import Dataset
+from engine.data.dataset import Dataset
 from engine.losses import margins
 from engine.ranking import cross_fitted_margins, irreducible_losses
 from engine.report import measure

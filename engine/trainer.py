@@ -15,13 +15,13 @@ from torch import Tensor
 
 from engine import fsr, rho, roles
 from engine.assignment import EpochRoles, assign
-from engine.batches import ImageStore, augment, epoch_order, to_device
 from engine.best import BestEpoch
 from engine.checkpoint import CheckpointError
 from engine.classifier_training import STEPS_UNSEEN, ClassifierTraining
 from engine.contract.config import CLOSED_FORMS, RunConfig
 from engine.contract.run_dir import ROLES
-from engine.data import Dataset
+from engine.data.batches import ImageStore, augment, epoch_order, to_device
+from engine.data.dataset import Dataset
 from engine.losses import cross_entropy
 from engine.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
 from engine.networks import Classifier

@@ -6,7 +6,7 @@ import torch
 
 from engine.assignment import EpochRoles, assign
 from engine.contract.config import RunConfig
-from engine.data import Dataset
+from engine.data.dataset import Dataset
 from engine.roles import rotation_groups
 from engine.signals import SignalRecord
 

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from engine import fsr, rho
 from engine import train as engine_train
 from engine.__main__ import app
-from engine.batches import augment, normalize
 from engine.best import BestEpoch
 from engine.contract.config import LOSSES, ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions
 from engine.contract.run_dir import RunDir
-from engine.data import Dataset, load_dataset
+from engine.data.batches import augment, normalize
+from engine.data.dataset import Dataset, load_dataset
 from engine.ranking import cross_fitted_probabilities, irreducible_losses
 from engine.runtime.rng import stream
 from engine.train import resume, train

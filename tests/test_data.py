@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from engine import image_cache as module
-from engine.batches import AHEAD, ImageStore, augment, normalize
 from engine.contract.manifest import ManifestError, image_root, read_decisions, read_info, read_manifest
-from engine.data import load_dataset
-from engine.image_cache import decode_images
+from engine.data import image_cache as module
+from engine.data.batches import AHEAD, ImageStore, augment, normalize
+from engine.data.dataset import load_dataset
+from engine.data.image_cache import decode_images
 from tests.fakes import make_project, write_manifest
 
 

@@ -11,7 +11,7 @@ import torch
 
 from engine import roles
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
-from engine.data import Dataset, load_dataset
+from engine.data.dataset import Dataset, load_dataset
 from engine.signals import SignalRecord
 from engine.train import train
 from engine.trainer import Trainer

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks import noise, problems
 from engine.contract.manifest import read_decisions, read_info, read_manifest
-from engine.data import Dataset, load_dataset
+from engine.data.dataset import Dataset, load_dataset
 
 
 def labels_of(num=600, num_classes=6) -> np.ndarray:

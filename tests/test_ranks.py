@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.batches import augment
 from engine.contract.run_dir import RunDir
+from engine.data.batches import augment
 from engine.runtime import distributed
 from engine.train import _go_on
 from tests.fakes import make_project

@@ -19,7 +19,7 @@ from engine import train as engine_train
 from engine.contract.config import METHODS, ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
 from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir, RunDirError
-from engine.data import load_dataset
+from engine.data.dataset import load_dataset
 from engine.prediction import NonFiniteError
 from engine.ranking import cross_fitted_probabilities
 from engine.train import embed_again, resume, train

@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from engine import roles
-from engine.batches import normalize
 from engine.contract.config import METHODS, RunConfig
 from engine.contract.manifest import read_decisions
-from engine.data import Dataset, load_dataset
+from engine.data.batches import normalize
+from engine.data.dataset import Dataset, load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.networks import Reweighter, make_classifier
 from engine.prediction import NonFiniteError

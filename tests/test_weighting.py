@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from engine.contract.config import WEIGHT_INPUTS, ReweighterConfig
 from engine.contract.manifest import read_decisions
-from engine.data import Dataset, load_dataset
+from engine.data.dataset import Dataset, load_dataset
 from engine.meta_step import ValidationBatch
 from engine.report import measure
 from engine.signals import SignalRecord, bimodality, effective_sample_size

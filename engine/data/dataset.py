@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.manifest import ManifestError, image_root, read_info, read_manifest
-from engine.image_cache import Progress, decode_images, native_size
+from engine.data.image_cache import Progress, decode_images, native_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
