@@ -29,7 +29,7 @@ from engine.contract.config import HYPERGRADIENTS, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.dataset import load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
-from engine.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.trainer import Trainer
 
 LARGEST_POOL = 512

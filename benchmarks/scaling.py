@@ -23,10 +23,10 @@ import torch
 from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import HISTORY_DTYPE
-from engine.networks import make_classifier
-from engine.prediction import pick_device
+from engine.model.networks import make_classifier
+from engine.model.prediction import pick_device
+from engine.model.record import SignalRecord
 from engine.runtime.allocator import keep_freed_memory
-from engine.signals import SignalRecord
 
 CASES = ([(num, 128, 10) for num in (1_000, 4_000, 16_000, 64_000)]
          + [(8_000, size, 10) for size in (32, 512)] + [(8_000, 128, classes) for classes in (2, 100, 1_000)])

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
 from engine.contract.config import RunConfig
-from engine.losses import cross_entropy
+from engine.model.losses import cross_entropy
 from engine.runtime.allocator import keep_freed_memory
 from engine.trainer import Trainer
 

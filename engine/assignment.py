@@ -13,8 +13,8 @@ import torch
 from engine import roles
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
+from engine.model.record import SignalRecord
 from engine.runtime.rng import stream
-from engine.signals import SignalRecord
 
 
 @dataclass(kw_only=True, slots=True)

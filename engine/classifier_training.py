@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from engine.contract.config import RunConfig
-from engine.networks import Classifier, make_classifier
-from engine.prediction import non_finite_step
+from engine.model.networks import Classifier, make_classifier
+from engine.model.prediction import non_finite_step
 from engine.runtime import distributed
 from engine.schedule import learning_rate
 

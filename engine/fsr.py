@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.contract.config import RunConfig
-from engine.losses import cross_entropy
+from engine.model.losses import cross_entropy
 
 HISTORY_DECAY = 0.9
 """Share of the past in the moving average of values (queue_beta of the authors' code)."""

@@ -18,8 +18,8 @@ from torch.func import functional_call, jvp
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from engine.losses import PerSampleLoss, cross_entropy
-from engine.networks import Classifier
+from engine.model.losses import PerSampleLoss, cross_entropy
+from engine.model.networks import Classifier
 
 FINITE_DIFFERENCE_RADIUS = 0.01
 """Length of the step along v for finite differences, as in DARTS (Liu et al. 2019, eq. 8)."""

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from engine.contract.config import ReweighterConfig
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
-from engine.losses import LOSS_FUNCTIONS, cross_entropy
-from engine.networks import Classifier
+from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.model.networks import Classifier
 from engine.runtime import distributed
 
 

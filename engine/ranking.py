@@ -14,7 +14,7 @@ from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError
 from engine.contract.run_dir import RunDir, write_atomic
 from engine.data.dataset import Dataset
-from engine.losses import cross_entropy, margins
+from engine.model.losses import cross_entropy, margins
 from engine.runtime.rng import stream
 from engine.status import Status
 from engine.trainer import Trainer

@@ -8,9 +8,9 @@ import torch
 
 from engine import roles
 from engine.contract.run_dir import RunDir
-from engine.losses import margins
+from engine.model.losses import margins
+from engine.model.record import bimodality, effective_sample_size
 from engine.runtime import distributed
-from engine.signals import bimodality, effective_sample_size
 from engine.trainer import Trainer
 from engine.weighting import LUMPS
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from engine.hypergradient import frozen_running_statistics
-from engine.losses import cross_entropy
-from engine.networks import Classifier
-from engine.signals import SignalRecord
+from engine.model.losses import cross_entropy
+from engine.model.networks import Classifier
+from engine.model.record import SignalRecord
 
 
 def num_candidates(batch_size: int, fraction: float, num_samples: int) -> int:

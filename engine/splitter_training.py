@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from engine.contract.config import RunConfig
 from engine.data.batches import to_device
 from engine.data.dataset import Dataset
-from engine.losses import generalized_cross_entropy
-from engine.networks import Splitter
-from engine.signals import SignalRecord
+from engine.model.losses import generalized_cross_entropy
+from engine.model.networks import Splitter
+from engine.model.record import SignalRecord
 from engine.splitter import splitter_loss
 
 CERTAIN_LOGIT = 15.0

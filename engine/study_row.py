@@ -13,7 +13,7 @@ import torch
 
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
-from engine.losses import margins
+from engine.model.losses import margins
 from engine.ranking import cross_fitted_margins, irreducible_losses
 from engine.report import measure
 from engine.trainer import Trainer

@@ -25,7 +25,7 @@ from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import write_atomic
 from engine.contract.study_dir import StudyDir
 from engine.data.dataset import Dataset, load_dataset
-from engine.prediction import pick_device
+from engine.model.prediction import pick_device
 from engine.ranking import cross_fitted_probabilities
 from engine.runtime.allocator import keep_freed_memory
 from engine.status import Cancelled

@@ -33,7 +33,7 @@ from engine.contract.manifest import (
 from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir, RunDirError, write_atomic
 from engine.data.dataset import load_dataset
-from engine.prediction import pick_device
+from engine.model.prediction import pick_device
 from engine.ranking import irreducible_losses, rank_samples
 from engine.report import measure, write_epoch, write_predictions
 from engine.runtime import distributed

@@ -22,13 +22,13 @@ from engine.contract.config import CLOSED_FORMS, RunConfig
 from engine.contract.run_dir import ROLES
 from engine.data.batches import ImageStore, augment, epoch_order, to_device
 from engine.data.dataset import Dataset
-from engine.losses import cross_entropy
 from engine.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
-from engine.networks import Classifier
-from engine.prediction import non_finite_step, pick_device, predict
+from engine.model.losses import cross_entropy
+from engine.model.networks import Classifier
+from engine.model.prediction import non_finite_step, pick_device, predict
+from engine.model.record import SignalRecord, bimodality
 from engine.runtime import distributed
 from engine.runtime.rng import stream
-from engine.signals import SignalRecord, bimodality
 from engine.splitter_training import SplitterTraining
 from engine.weighting import AVERAGE_DECAY, Weighting, record_inputs
 
@@ -268,7 +268,7 @@ class Trainer:
         return self.splitting.score(self.model.head, self.record)
 
     def predict(self, idx: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Logits (len(idx), C) and features (len(idx), D) of rows of the manifest; see engine.prediction."""
+        """Logits (len(idx), C) and features (len(idx), D) of rows of the manifest; see engine.model.prediction."""
         return predict(self.model, self.store, idx, self.data.sample_ids)
 
     # -- checkpoint

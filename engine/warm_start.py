@@ -10,7 +10,7 @@ from typing import Any
 from engine import checkpoint
 from engine.contract.config import ConfigError
 from engine.contract.run_dir import RunDir
-from engine.networks import Classifier
+from engine.model.networks import Classifier
 
 
 def source_of(project: Path, name: str | None) -> dict[str, Any]:

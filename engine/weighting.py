@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from engine.contract.config import ReweighterConfig
 from engine.hypergradient import head_agreement, head_gradient
-from engine.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.meta_step import ValidationBatch
-from engine.networks import Reweighter, standardize
+from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.model.networks import Reweighter, standardize
+from engine.model.record import SignalRecord
 from engine.roles import NOISY_SHARE
-from engine.signals import SignalRecord
 
 NUM_RECORD_INPUTS = 6
 PEAK_DECAY = 0.99
@@ -124,7 +124,7 @@ class Weighting:
         (engine.roles.confident_suggestion); from NOISY_SHARE on the data look noisy. A low weight is for wrong labels;
         among right ones it silences whom the classifier does not understand yet: with a rare subgroup of digits its
         worst group gained less the lower weights could fall.
-        bimodality: of the samples' margins, in (0, 1] (engine.signals.bimodality). A classifier that knows little
+        bimodality: of the samples' margins, in (0, 1] (engine.model.record.bimodality). A classifier that knows little
         disputes as many labels as wrong ones would make it, but its margins lie in one heap around 0; wrong labels
         make a heap of their own. From LUMPS[0] to LUMPS[1] the data look ever noisier: on photos half learned, free
         weights cost 5 points (benchmarks/LOG.md).

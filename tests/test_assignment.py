@@ -7,8 +7,8 @@ import torch
 from engine.assignment import EpochRoles, assign
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
+from engine.model.record import SignalRecord
 from engine.roles import rotation_groups
-from engine.signals import SignalRecord
 
 NUM = 40
 SCORES = np.linspace(0.1, 0.9, NUM)

@@ -12,7 +12,7 @@ import torch
 from engine import roles
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.dataset import Dataset, load_dataset
-from engine.signals import SignalRecord
+from engine.model.record import SignalRecord
 from engine.train import train
 from engine.trainer import Trainer
 from tests.fakes import make_project

@@ -16,8 +16,8 @@ from engine.hypergradient import (
     head_agreement,
     head_gradient,
 )
-from engine.losses import cross_entropy, generalized_cross_entropy
-from engine.networks import Classifier, SmallBackbone
+from engine.model.losses import cross_entropy, generalized_cross_entropy
+from engine.model.networks import Classifier, SmallBackbone
 
 STEP = 1e-5
 

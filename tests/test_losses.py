@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from engine.losses import (
+from engine.model.losses import (
     GCE_POWER,
     LARGEST_BALANCE,
     balanced_generalized_cross_entropy,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.networks import SmallBackbone, make_classifier
+from engine.model.networks import SmallBackbone, make_classifier
 
 
 def test_evaluation_folds_normalisation_into_convolutions_and_changes_nothing():

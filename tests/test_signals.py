@@ -6,8 +6,8 @@ import torch
 from scipy.stats import kurtosis, skew
 
 from engine.contract.run_dir import ROLES
-from engine.losses import margins
-from engine.signals import SignalRecord, bimodality, effective_sample_size
+from engine.model.losses import margins
+from engine.model.record import SignalRecord, bimodality, effective_sample_size
 
 CLASSES = ("a", "b")
 LABELS = torch.tensor([0, 0, 1, 1])

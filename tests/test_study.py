@@ -19,7 +19,7 @@ from engine.contract.manifest import DECISIONS_NAME, ManifestError
 from engine.contract.run_dir import RunDirError
 from engine.contract.study_dir import Arm, StudyDir, StudyError
 from engine.contract.study_plan import config_of, merged, parse_arm, parse_seeds, parse_settings, read_plan_file
-from engine.prediction import NonFiniteError
+from engine.model.prediction import NonFiniteError
 from engine.study import run_study
 from engine.train import train
 from engine.trainer import Trainer

@@ -20,7 +20,7 @@ from engine.contract.config import METHODS, ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
 from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.data.dataset import load_dataset
-from engine.prediction import NonFiniteError
+from engine.model.prediction import NonFiniteError
 from engine.ranking import cross_fitted_probabilities
 from engine.train import embed_again, resume, train
 from engine.trainer import Trainer

@@ -15,8 +15,8 @@ from engine.contract.manifest import read_decisions
 from engine.data.batches import normalize
 from engine.data.dataset import Dataset, load_dataset
 from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
-from engine.networks import Reweighter, make_classifier
-from engine.prediction import NonFiniteError
+from engine.model.networks import Reweighter, make_classifier
+from engine.model.prediction import NonFiniteError
 from engine.report import measure
 from engine.runtime.rng import stream
 from engine.splitter import splitter_loss

@@ -13,8 +13,8 @@ from engine.contract.config import WEIGHT_INPUTS, ReweighterConfig
 from engine.contract.manifest import read_decisions
 from engine.data.dataset import Dataset, load_dataset
 from engine.meta_step import ValidationBatch
+from engine.model.record import SignalRecord, bimodality, effective_sample_size
 from engine.report import measure
-from engine.signals import SignalRecord, bimodality, effective_sample_size
 from engine.trainer import Trainer
 from engine.weighting import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
 from tests.fakes import make_project

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.data.batches import ImageStore
-from engine.networks import Classifier
+from engine.model.networks import Classifier
 from engine.runtime import distributed
 
 EVAL_BATCH = 512

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.contract.run_dir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS
-from engine.losses import cross_entropy, margins
+from engine.model.losses import cross_entropy, margins
 
 MAX_KEPT, NUM_PROJECTED = 96, 64
 """Features up to MAX_KEPT wide are kept; of wider ones NUM_PROJECTED numbers, a random projection

@@ -1,0 +1,1 @@
+"""The classifier and what is known of each sample: networks, losses, predictions, the record."""
