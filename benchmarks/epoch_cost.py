@@ -34,9 +34,9 @@ from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.batches import ImageStore, augment
 from engine.data.dataset import Dataset, load_dataset
-from engine.hypergradient import frozen_running_statistics
 from engine.model.networks import make_classifier
 from engine.model.prediction import pick_device
+from engine.molere.hypergradient import frozen_running_statistics
 from engine.runtime.allocator import keep_freed_memory
 from engine.trainer import Trainer
 

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 
 from benchmarks.epoch_cost import hardware
-from engine import roles
 from engine.contract.config import HYPERGRADIENTS, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.dataset import load_dataset
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.molere import routing
+from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
 from engine.trainer import Trainer
 
 LARGEST_POOL = 512
@@ -55,14 +55,14 @@ def measure(trainer: Trainer, epoch: int, num_batches: int) -> list[dict[str, ob
     pool, labels = trainer._validation_pool(), trainer.data.labels
     train_rows = np.flatnonzero(trainer.active & ~trainer.heldout)
     lr = trainer.classifier.set_learning_rate((epoch - 1) / config.epochs)
-    whole = roles.stratified_draw(pool, labels[pool], LARGEST_POOL, rng)
+    whole = routing.stratified_draw(pool, labels[pool], LARGEST_POOL, rng)
     trainer.model.train()
     same: dict[str, list[float]] = {m: [] for m in HYPERGRADIENTS}
     true: dict[str, list[float]] = {m: [] for m in HYPERGRADIENTS}
     seconds: dict[str, list[float]] = {m: [] for m in HYPERGRADIENTS}
     for _ in range(num_batches):
         rows = rng.choice(train_rows, config.batch_size, replace=False)
-        drawn = roles.stratified_draw(pool, labels[pool], config.reweighter.val_batch_size, rng)
+        drawn = routing.stratified_draw(pool, labels[pool], config.reweighter.val_batch_size, rng)
         this, exact = problem(trainer, rows, drawn, lr), {}
         for mode in HYPERGRADIENTS:
             began = time.perf_counter()

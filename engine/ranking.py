@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import roles
 from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError
 from engine.contract.run_dir import RunDir, write_atomic
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy, margins
+from engine.molere import routing
 from engine.runtime.rng import stream
 from engine.status import Status
 from engine.trainer import Trainer
@@ -42,7 +42,7 @@ def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFold
     so that a killed process repeats at most one. Raises ManifestError where a fold leaves nobody to train on.
     """
     plain = RunConfig.from_dict(config.to_dict() | {"method": "erm", "validation": None, "select_best": False})
-    folds = roles.rotation_groups(data.num_train, config.num_folds, stream(config.seed, "folds"))
+    folds = routing.rotation_groups(data.num_train, config.num_folds, stream(config.seed, "folds"))
     probs_NC = np.full((data.num_train, data.num_classes), np.nan, dtype=np.float32)
     for fold in range(config.num_folds):
         rows = np.flatnonzero((folds == fold) & ~data.excluded)

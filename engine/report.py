@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from engine import roles
 from engine.contract.run_dir import RunDir
 from engine.model.losses import margins
 from engine.model.record import bimodality, effective_sample_size
+from engine.molere import routing
+from engine.molere.reweighter import LUMPS
 from engine.runtime import distributed
 from engine.trainer import Trainer
-from engine.weighting import LUMPS
 
 
 def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
@@ -24,7 +24,7 @@ def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
     history["p_train"][is_pinned] = np.nan if current.is_finish else alone[is_pinned]
     run.write_history(epoch, history)
     probs_NC, is_known = trainer.record.heldout_predictions()
-    suggestions = roles.confident_suggestion(probs_NC, data.train_labels, is_known)
+    suggestions = routing.confident_suggestion(probs_NC, data.train_labels, is_known)
     run.write_probabilities(np.where(is_known[:, None], probs_NC, np.nan))
     run.write_signals(trainer.record.frame(data.sample_ids[data.train_idx], data.train_labels,
                                            trainer.role_codes(trainer.heldout | current.routed),

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import fsr, rho, roles
-from engine.assignment import EpochRoles, assign
 from engine.best import BestEpoch
 from engine.checkpoint import CheckpointError
 from engine.classifier_training import STEPS_UNSEEN, ClassifierTraining
@@ -22,15 +20,17 @@ from engine.contract.config import CLOSED_FORMS, RunConfig
 from engine.contract.run_dir import ROLES
 from engine.data.batches import ImageStore, augment, epoch_order, to_device
 from engine.data.dataset import Dataset
-from engine.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
 from engine.model.losses import cross_entropy
 from engine.model.networks import Classifier
 from engine.model.prediction import non_finite_step, pick_device, predict
 from engine.model.record import SignalRecord, bimodality
+from engine.molere import fsr, rho, routing
+from engine.molere.assignment import EpochRoles, assign
+from engine.molere.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
+from engine.molere.reweighter import AVERAGE_DECAY, Weighting, record_inputs
+from engine.molere.splitter import SplitterTraining
 from engine.runtime import distributed
 from engine.runtime.rng import stream
-from engine.splitter_training import SplitterTraining
-from engine.weighting import AVERAGE_DECAY, Weighting, record_inputs
 
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in the epoch); raises to stop the training there."""
@@ -60,9 +60,9 @@ class Trainer:
                                        self.device) if config.weight_source in ("features", "loss") else None
             self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device) \
                 if config.validation_source == "learned" else None
-        self.groups = roles.rotation_groups(data.num_train, config.num_rotation_groups or 1,
+        self.groups = routing.rotation_groups(data.num_train, config.num_rotation_groups or 1,
                                             stream(config.seed, "rotation"))
-        self.class_weights = torch.from_numpy(roles.class_weights(
+        self.class_weights = torch.from_numpy(routing.class_weights(
             data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
@@ -118,7 +118,7 @@ class Trainer:
         any, since then nothing vouches for a label."""
         probs_NC, is_known = self.record.heldout_predictions()
         rows = is_known & self.active
-        disputed = roles.confident_suggestion(probs_NC, self.data.train_labels, rows) >= 0
+        disputed = routing.confident_suggestion(probs_NC, self.data.train_labels, rows) >= 0
         return float(disputed[rows].mean()) if rows.any() else 1.0
 
     @property
@@ -224,7 +224,7 @@ class Trainer:
     def _validation_batch(self, pool: np.ndarray, epoch: int, step: int) -> ValidationBatch:
         """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
-        idx = roles.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
+        idx = routing.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
         needs_pass = config.hypergradient in CLOSED_FORMS or (self.weighting is not None and self.weighting.sees_record)
         images = self.store.batch(idx[distributed.part(len(idx))])
         return validation_batch(self.model, images, self.labels[to_device(idx, self.device)], needs_pass)

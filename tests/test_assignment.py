@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.assignment import EpochRoles, assign
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
-from engine.roles import rotation_groups
+from engine.molere.assignment import EpochRoles, assign
+from engine.molere.routing import rotation_groups
 
 NUM = 40
 SCORES = np.linspace(0.1, 0.9, NUM)

@@ -11,7 +11,6 @@ import torch
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from engine import fsr, rho
 from engine import train as engine_train
 from engine.__main__ import app
 from engine.best import BestEpoch
@@ -20,6 +19,7 @@ from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisio
 from engine.contract.run_dir import RunDir
 from engine.data.batches import augment, normalize
 from engine.data.dataset import Dataset, load_dataset
+from engine.molere import fsr, rho
 from engine.ranking import cross_fitted_probabilities, irreducible_losses
 from engine.runtime.rng import stream
 from engine.train import resume, train

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from engine import roles
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.record import SignalRecord
+from engine.molere import routing
 from engine.train import train
 from engine.trainer import Trainer
 from tests.fakes import make_project
@@ -61,8 +61,8 @@ def test_at_the_end_everybody_trains_but_the_pinned_and_the_excluded(data, metho
 def test_at_the_end_only_the_classifier_learns_and_the_record_of_holding_out_stands_still(data, method, monkeypatch):
     trainer = run_epochs(trainer_of(data, method=method), range(1, 5))
     before, drawn = copy.deepcopy(trainer.state_dict()), []
-    draw = roles.stratified_halves
-    monkeypatch.setattr(roles, "stratified_halves", lambda *args: drawn.append(args) or draw(*args))
+    draw = routing.stratified_halves
+    monkeypatch.setattr(routing, "stratified_halves", lambda *args: drawn.append(args) or draw(*args))
     run_epochs(trainer, range(5, 7))
     after = trainer.state_dict()
     assert not drawn, "no validation batch is drawn"

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
-from engine.hypergradient import (
+from engine.model.losses import cross_entropy, generalized_cross_entropy
+from engine.model.networks import Classifier, SmallBackbone
+from engine.molere.hypergradient import (
     HYPERGRADIENT_FUNCTIONS,
     MetaProblem,
     _logit_gradients,
@@ -16,8 +18,6 @@ from engine.hypergradient import (
     head_agreement,
     head_gradient,
 )
-from engine.model.losses import cross_entropy, generalized_cross_entropy
-from engine.model.networks import Classifier, SmallBackbone
 
 STEP = 1e-5
 

@@ -119,7 +119,7 @@ def test_every_file_keeps_the_rules(path: Path) -> None:
     ("curation.ledger", "importlib.import_module(name)", f"imports {UNREADABLE}"),
     ("curation.ledger", "importlib.import_module(f'torch.{name}')", "imports torch"),
     ("curation.views.data", "from torchvision import models", "imports torchvision"),
-    ("curation.views.data", "from engine.roles import rotation_groups", "imports engine.roles"),
+    ("curation.views.data", "from engine.molere.routing import rotation_groups", "imports engine.molere.routing"),
     ("app", "from curation.project import Project", "app imports curation.project"),
     ("engine.checkpoint", "import torch\ntorch.load(path)", "line 2: torch.load without weights_only=True"),
     ("engine.checkpoint", "torch.load(path, weights_only=False)", "line 1: torch.load without weights_only=True"),

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from engine import roles
+from engine.molere import routing
 
 
 def problem(seed=0, num=200, num_classes=4):
@@ -18,12 +18,12 @@ def problem(seed=0, num=200, num_classes=4):
 def test_class_weights_by_hand(exponent, expected):
     """Sizes 4, 1, 0 and 1: six samples whose weights sum to six."""
     labels = np.array([0, 0, 3, 0, 1, 0])
-    np.testing.assert_allclose(roles.class_weights(labels, 4, exponent), expected, rtol=1e-6)
+    np.testing.assert_allclose(routing.class_weights(labels, 4, exponent), expected, rtol=1e-6)
 
 
 def test_each_class_sends_its_lowest_share():
     scores, labels, active, pins, _ = problem()
-    routed = roles.route(scores, labels, active, pins, fraction=0.1).routed
+    routed = routing.route(scores, labels, active, pins, fraction=0.1).routed
     for c in range(4):
         members = np.flatnonzero(labels == c)
         expected = members[np.argsort(scores[members])][:round(0.1 * len(members))]
@@ -37,7 +37,7 @@ def test_pins_are_constraints_and_excluded_samples_leave_the_counts():
     pins[hardest], pins[easiest] = 1, -1
     out = members[np.argsort(scores[members])[1]]
     active[out] = False
-    result = roles.route(scores, labels, active, pins, fraction=0.1)
+    result = routing.route(scores, labels, active, pins, fraction=0.1)
     assert not result.routed[hardest] and result.routed[easiest] and not result.routed[out]
     assert (result.routed & (labels == 0)).sum() == round(0.1 * (len(members) - 1)), "a pin takes a place of the quota"
 
@@ -46,17 +46,17 @@ def test_a_pin_to_validation_needs_no_guard():
     scores, labels, active, pins, _ = problem()
     pins[7] = -1
     nobody = np.zeros(len(scores), bool)
-    assert set(np.flatnonzero(roles.route(scores, labels, active, pins, fraction=0.1,
+    assert set(np.flatnonzero(routing.route(scores, labels, active, pins, fraction=0.1,
                                           is_eligible_N=nobody).routed)) == {7}
 
 
 def test_guard_withholds_and_the_next_hardest_take_their_places():
     scores, labels, active, pins, _ = problem()
-    free = roles.route(scores, labels, active, pins, fraction=0.1).routed
+    free = routing.route(scores, labels, active, pins, fraction=0.1).routed
     eligible = np.ones(len(scores), bool)
     barred = np.flatnonzero(free)[:5]
     eligible[barred] = False
-    result = roles.route(scores, labels, active, pins, fraction=0.1, is_eligible_N=eligible)
+    result = routing.route(scores, labels, active, pins, fraction=0.1, is_eligible_N=eligible)
     assert set(np.flatnonzero(result.withheld)) == set(barred)
     assert not result.routed[barred].any() and result.routed.sum() == free.sum()
     assert (result.unguarded == free).all()
@@ -64,7 +64,7 @@ def test_guard_withholds_and_the_next_hardest_take_their_places():
 
 @pytest.mark.parametrize("num", [1, 2, 3])
 def test_a_class_never_goes_to_validation_whole(num):
-    result = roles.route(np.zeros(num), np.zeros(num, int), np.ones(num, bool), np.zeros(num, np.int8), fraction=0.9)
+    result = routing.route(np.zeros(num), np.zeros(num, int), np.ones(num, bool), np.zeros(num, np.int8), fraction=0.9)
     assert result.routed.sum() <= num - 1
 
 
@@ -72,7 +72,7 @@ def test_neighbours_are_the_nearest_of_the_same_class():
     _, labels, active, _, rng = problem(num=60)
     features = rng.standard_normal((60, 6))
     active[5] = False
-    found = roles.same_class_neighbours(features, labels, active, 3)
+    found = routing.same_class_neighbours(features, labels, active, 3)
     for i in np.flatnonzero(active):
         same = [j for j in range(60) if active[j] and labels[j] == labels[i]]
         centre = features[same].mean(0)
@@ -81,15 +81,15 @@ def test_neighbours_are_the_nearest_of_the_same_class():
         assert set(found[i]) == set(expected)
     assert (found[5] == -1).all() and 5 not in found
     asked = rng.random(60) < 0.3
-    some = roles.same_class_neighbours(features, labels, active, 3, asked)
+    some = routing.same_class_neighbours(features, labels, active, 3, asked)
     assert [set(row) for row in some] == [set(row) if is_asked else {-1} for row, is_asked in
                                           zip(found, asked & active, strict=True)]
 
 
 def test_neighbours_in_a_large_class_are_looked_for_among_an_even_part_of_it(monkeypatch):
-    monkeypatch.setattr(roles, "MAX_COMPARED", 10)
+    monkeypatch.setattr(routing, "MAX_COMPARED", 10)
     features = np.random.default_rng(0).standard_normal((25, 4))
-    found = roles.same_class_neighbours(features, np.zeros(25, int), np.ones(25, bool), 8)
+    found = routing.same_class_neighbours(features, np.zeros(25, int), np.ones(25, bool), 8)
     assert set(found.ravel()) == set(range(0, 25, 3)) and not (found == np.arange(25)[:, None]).any()
 
 
@@ -97,7 +97,7 @@ def test_candidates_are_the_hardest_free_of_each_class():
     scores, labels, active, pins, rng = problem()
     scores[3], active[7] = np.nan, False
     is_free = rng.random(len(scores)) < 0.9
-    found = roles.candidates(scores, labels, active, is_free, 0.1, 4)
+    found = routing.candidates(scores, labels, active, is_free, 0.1, 4)
     for c in range(4):
         members = active & (labels == c)
         rows = [i for i in np.flatnonzero(members & is_free) if not np.isnan(scores[i])]
@@ -110,16 +110,16 @@ def test_coverage_leaves_every_routed_sample_its_share_of_neighbours_in_training
     features = np.concatenate([rng.standard_normal((180, 5)), 6 + 0.1 * rng.standard_normal((20, 5))])
     labels, active, pins = np.zeros(200, int), np.ones(200, bool), np.zeros(200, np.int8)
     scores = np.concatenate([0.5 + rng.random(180), rng.random(20) / 10])  # a tight, hard group of 20
-    neighbours = roles.same_class_neighbours(features, labels, active, 6)
-    bare = roles.route(scores, labels, active, pins, fraction=0.1).routed
-    held = roles.route(scores, labels, active, pins, fraction=0.1, neighbours_Nk=neighbours, coverage=0.5)
+    neighbours = routing.same_class_neighbours(features, labels, active, 6)
+    bare = routing.route(scores, labels, active, pins, fraction=0.1).routed
+    held = routing.route(scores, labels, active, pins, fraction=0.1, neighbours_Nk=neighbours, coverage=0.5)
     assert bare[180:].all(), "without coverage the whole hard group leaves training"
     assert held.routed.sum() == bare.sum() and held.kept_by_coverage.any()
     for i in np.flatnonzero(held.routed):
         assert held.routed[neighbours[i]].sum() <= 3
-    assert roles.covered_share(held.routed, active, neighbours) == 1.0
+    assert routing.covered_share(held.routed, active, neighbours) == 1.0
     naive = np.mean([any(not bare[j] for j in neighbours[i]) for i in np.flatnonzero(bare)])
-    assert roles.covered_share(bare, active, neighbours) == pytest.approx(naive) and naive < 0.5
+    assert routing.covered_share(bare, active, neighbours) == pytest.approx(naive) and naive < 0.5
 
 
 def test_suspicion_follows_confident_learning():
@@ -127,18 +127,18 @@ def test_suspicion_follows_confident_learning():
     labels = np.array([0, 0, 0, 1, 1, 1])
     known = np.ones(6, bool)
     # Thresholds: class 0 (0.9 + 0.7 + 0.2) / 3 = 0.6; class 1 (0.7 + 0.55 + 0.9) / 3 = 0.717.
-    assert roles.confident_suggestion(probs, labels, known).tolist() == [-1, -1, 1, -1, -1, -1]
+    assert routing.confident_suggestion(probs, labels, known).tolist() == [-1, -1, 1, -1, -1, -1]
     known[2] = False
-    assert (roles.confident_suggestion(probs, labels, known) == -1).all()
+    assert (routing.confident_suggestion(probs, labels, known) == -1).all()
 
 
 def test_agree_asks_for_support_where_confident_asks_only_for_no_dispute():
     probs = np.array([[0.9, 0.1], [0.45, 0.55], [0.15, 0.85], [0.9, 0.1], [0.1, 0.9], [0.3, 0.7]])
     labels, known = np.array([0, 0, 0, 0, 1, 1]), np.arange(6) != 3
     # Thresholds: class 0 (0.9 + 0.45 + 0.15) / 3 = 0.5; class 1 (0.9 + 0.7) / 2 = 0.8. Sample 3 was never held out.
-    assert roles.guarded("confident", probs, labels, known, 0.1).tolist() == [True, True, False, False,
+    assert routing.guarded("confident", probs, labels, known, 0.1).tolist() == [True, True, False, False,
                                                                                    True, True]
-    assert roles.guarded("agree", probs, labels, known, 0.1).tolist() == [True, False, False, False, True, True]
+    assert routing.guarded("agree", probs, labels, known, 0.1).tolist() == [True, False, False, False, True, True]
 
 
 def crowd(seed):
@@ -153,7 +153,7 @@ def crowd(seed):
 @pytest.mark.parametrize("kind", ["confident", "agree"])
 def test_every_class_may_fill_its_quota_with_the_least_disputed(kind, fraction, seed):
     probs, labels, known = crowd(seed)
-    found = roles.guarded(kind, probs, labels, known, fraction)
+    found = routing.guarded(kind, probs, labels, known, fraction)
     thresholds = [probs[known & (labels == c), c].mean() for c in range(4)]
 
     def passes(i):
@@ -185,10 +185,10 @@ def test_the_more_labels_are_disputed_the_more_of_the_doubtful_wait(num_wrong, n
     own[100 - num_wrong:] = 0.001
     probs, labels = np.stack([own, 1 - own], axis=1), np.zeros(100, dtype=int)
     probs, labels = np.vstack([probs, [[0.1, 0.9], [0.1, 0.9]]]), np.append(labels, [1, 1])
-    found = roles.guarded("agree", probs, labels, np.ones(102, bool), 0.01)
+    found = routing.guarded("agree", probs, labels, np.ones(102, bool), 0.01)
     num_out = max(num_waiting, num_wrong)
     assert found[:100 - num_out].all() and not found[100 - num_out:100].any()
-    assert roles.guarded("confident", probs, labels, np.ones(102, bool), 0.01)[:100 - num_wrong].all()
+    assert routing.guarded("confident", probs, labels, np.ones(102, bool), 0.01)[:100 - num_wrong].all()
 
 
 def test_who_is_added_is_the_least_disputed_first_by_hand():
@@ -196,33 +196,33 @@ def test_who_is_added_is_the_least_disputed_first_by_hand():
     labels, known = np.array([0, 0, 0, 0, 0, 1]), np.arange(6) != 4
     # Four known of class 0, nobody supports any: ceil(1.5 * fraction * 4) come in; 4 is the closest, but unknown.
     for fraction, expected in ((0.125, [1]), (0.25, [1, 3]), (0.5, [1, 2, 3]), (0.625, [0, 1, 2, 3])):
-        found = roles.guarded("agree", probs, labels, known, fraction)
+        found = routing.guarded("agree", probs, labels, known, fraction)
         assert np.flatnonzero(found).tolist() == [*expected, 5]
 
 
 def test_margins_of_a_label_are_over_the_best_other_class():
     probs = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]])
-    np.testing.assert_allclose(roles.label_margins(probs, np.array([0, 1, 2])), [0.2, -0.2, -0.7])
+    np.testing.assert_allclose(routing.label_margins(probs, np.array([0, 1, 2])), [0.2, -0.2, -0.7])
     assert probs[0, 0] == 0.5, "the predictions are left as they were"
 
 
 def test_coverage_admits_up_to_its_share_of_neighbours_and_no_more():
     neighbours = np.array([[1, 2], [5, 6], [5, 6], [6, 7], [6, 7], [6, 7], [7, 8], [8, 9], [9, 7], [8, 7]])
     args = (np.arange(10.0)[[1, 0, *range(2, 10)]], np.zeros(10, int), np.ones(10, bool), np.zeros(10, np.int8))
-    half = roles.route(*args, fraction=0.3, neighbours_Nk=neighbours, coverage=0.5)
+    half = routing.route(*args, fraction=0.3, neighbours_Nk=neighbours, coverage=0.5)
     assert np.flatnonzero(half.routed).tolist() == [0, 1, 3], "2 would be the second of sample 0's two neighbours"
-    none = roles.route(*args, fraction=0.3, neighbours_Nk=neighbours, coverage=0.0)
+    none = routing.route(*args, fraction=0.3, neighbours_Nk=neighbours, coverage=0.0)
     assert np.flatnonzero(none.routed).tolist() == [1, 2, 3] and none.kept_by_coverage[0]
 
 
 def test_a_sample_without_a_score_is_not_routed_even_to_fill_the_quota():
     scores = np.array([np.nan, np.nan, np.nan, 0.5])
-    result = roles.route(scores, np.zeros(4, int), np.ones(4, bool), np.zeros(4, np.int8), fraction=0.5)
+    result = routing.route(scores, np.zeros(4, int), np.ones(4, bool), np.zeros(4, np.int8), fraction=0.5)
     assert np.flatnonzero(result.routed).tolist() == [3] and not result.unguarded[:3].any()
 
 
 def test_rotation_covers_everybody_evenly():
-    groups = roles.rotation_groups(103, 8, np.random.default_rng(0))
+    groups = routing.rotation_groups(103, 8, np.random.default_rng(0))
     assert set(np.bincount(groups)) == {12, 13} and len(np.bincount(groups)) == 8
 
 
@@ -230,25 +230,25 @@ def test_stratified_draw_is_even_over_classes_and_without_repetition():
     rng = np.random.default_rng(0)
     labels = np.array([0] * 500 + [1] * 50 + [3] * 4)
     rows = rng.permutation(1000)[:554]
-    drawn = roles.stratified_draw(rows, labels, 34, rng)
+    drawn = routing.stratified_draw(rows, labels, 34, rng)
     counts = np.bincount(labels[[np.flatnonzero(rows == r)[0] for r in drawn]], minlength=4)
     assert len(set(drawn)) == 34 and counts.tolist() == [15, 15, 0, 4]
-    assert set(roles.stratified_draw(rows[:10], labels[:10], 34, rng)) == set(rows[:10])
+    assert set(routing.stratified_draw(rows[:10], labels[:10], 34, rng)) == set(rows[:10])
 
 
 def test_halves_are_disjoint_and_even_over_classes_each():
     rows, labels = np.arange(100, 200), np.arange(100) % 5
-    drawn = roles.stratified_halves(rows, labels, 41, np.random.default_rng(0))
+    drawn = routing.stratified_halves(rows, labels, 41, np.random.default_rng(0))
     assert len(drawn) == 40 == len(set(drawn)) and set(drawn) <= set(rows)
     for half in (drawn[:20], drawn[20:]):
         assert np.bincount(labels[half - 100]).tolist() == [4] * 5
-    few = roles.stratified_halves(rows[:7], np.array([0, 0, 0, 1, 1, 1, 1]), 41, np.random.default_rng(0))
+    few = routing.stratified_halves(rows[:7], np.array([0, 0, 0, 1, 1, 1, 1]), 41, np.random.default_rng(0))
     assert len(few) == 6 == len(set(few)), "two halves of what there is"
 
 
 @pytest.mark.parametrize("num", [1, 2, 3])
 def test_halves_of_very_few_are_the_same_and_never_one_alone(num):
-    drawn = roles.stratified_halves(np.arange(num), np.zeros(num, dtype=int), 8, np.random.default_rng(0))
+    drawn = routing.stratified_halves(np.arange(num), np.zeros(num, dtype=int), 8, np.random.default_rng(0))
     first, second = drawn[:len(drawn) // 2], drawn[len(drawn) // 2:]
     assert len(first) >= 2 and set(first) == set(second) == set(range(num))
 
@@ -256,7 +256,7 @@ def test_halves_of_very_few_are_the_same_and_never_one_alone(num):
 def test_a_class_of_one_sample_is_in_both_halves():
     """In one alone it would be shown and never judge, or judge and never be shown."""
     labels = np.array([0] * 10 + [1] * 6 + [2])
-    drawn = roles.stratified_halves(np.arange(17), labels, 64, np.random.default_rng(0))
+    drawn = routing.stratified_halves(np.arange(17), labels, 64, np.random.default_rng(0))
     first, second = drawn[:8], drawn[8:]
     assert len(second) == 8 and 16 in first and 16 in second
     assert set(first) & set(second) == {16} and len(set(first)) == len(set(second)) == 8
@@ -267,6 +267,6 @@ def test_what_one_half_says_of_the_classes_is_not_what_the_other_denies():
     rng, labels = np.random.default_rng(0), np.repeat(np.arange(10), 50)
     counts = []
     for _ in range(400):
-        drawn = roles.stratified_halves(np.arange(500), labels, 14, rng)
+        drawn = routing.stratified_halves(np.arange(500), labels, 14, rng)
         counts.append([np.bincount(labels[half], minlength=10)[0] for half in (drawn[:7], drawn[7:])])
     assert abs(np.corrcoef(np.array(counts).T)[0, 1]) < 0.15

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import entropy
 
 from engine.contract.config import SplitterConfig
-from engine.splitter import SMOOTHING, balance_divergence, ratio_divergence, splitter_loss
+from engine.molere.splitter_loss import SMOOTHING, balance_divergence, ratio_divergence, splitter_loss
 
 
 def random_batch(seed=0, num=40, num_classes=5, missing=3):

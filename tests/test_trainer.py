@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine import roles
 from engine.contract.config import METHODS, RunConfig
 from engine.contract.manifest import read_decisions
 from engine.data.batches import normalize
 from engine.data.dataset import Dataset, load_dataset
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.model.networks import Reweighter, make_classifier
 from engine.model.prediction import NonFiniteError
+from engine.molere import routing
+from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS
+from engine.molere.reweighter import record_inputs
+from engine.molere.splitter_loss import splitter_loss
 from engine.report import measure
 from engine.runtime.rng import stream
-from engine.splitter import splitter_loss
 from engine.trainer import Trainer
-from engine.weighting import record_inputs
 from tests.fakes import make_project
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "none", "warmup_fraction": 0.5, "rotation_groups": 4, "lr": 0.05,
@@ -362,7 +362,7 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_hal
         lr, loss = trainer.classifier.set_learning_rate(step / (trainer.config.epochs * trainer.num_steps)), 0.0
         if step % 2 == 0:
             rows = order[step * 16:(step + 1) * 16]
-            idx = roles.stratified_halves(pool, data.labels[pool], 8, stream(0, "validation", 1, step))
+            idx = routing.stratified_halves(pool, data.labels[pool], 8, stream(0, "validation", 1, step))
             images, labels = normalize(torch.from_numpy(data.images[idx])), torch.from_numpy(data.labels[idx])
             model = copy.deepcopy(trainer.model).train()
             features = model.backbone(images).detach()
@@ -409,7 +409,7 @@ def test_validation_passes_the_classifier_only_where_somebody_looks(data, monkey
 def test_scores_do_not_depend_on_how_many_are_scored_at_once(data, monkeypatch):
     trainer = run_epochs(Trainer(config_of(guard="off"), data), range(1, 4))
     whole = trainer._score()
-    monkeypatch.setattr("engine.splitter_training.SCORE_ROWS", 7)
+    monkeypatch.setattr("engine.molere.splitter.SCORE_ROWS", 7)
     torch.testing.assert_close(trainer._score(), whole, equal_nan=True)
     assert whole.unique().numel() > 7
 
@@ -418,13 +418,13 @@ def test_scores_do_not_depend_on_how_many_are_scored_at_once(data, monkeypatch):
 def test_validation_batches_hold_the_routed_or_the_clean_alone(data, monkeypatch, source, expected):
     config = config_of(method="lrw_random", validation=source, guard="off", warmup_fraction=0.25)
     trainer, drawn = Trainer(config, data), []
-    draw = roles.stratified_halves
+    draw = routing.stratified_halves
 
     def watching(rows, *rest):
         drawn.extend(draw(rows, *rest))
         return draw(rows, *rest)
 
-    monkeypatch.setattr(roles, "stratified_halves", watching)
+    monkeypatch.setattr(routing, "stratified_halves", watching)
     for epoch in (1, 2, 3):
         drawn.clear()
         run_epochs(trainer, range(epoch, epoch + 1))
@@ -454,7 +454,7 @@ def test_the_splitter_learns_who_the_classifier_gets_wrong(data):
 def test_the_splitters_losses_are_bounded_whatever_the_weights_learn_from(data, monkeypatch, val_loss):
     trainer = run_epochs(Trainer(config_of(guard="off", reweighter={"val_loss": val_loss}), data), range(1, 3))
     seen = []
-    monkeypatch.setattr("engine.splitter_training.splitter_loss",
+    monkeypatch.setattr("engine.molere.splitter.splitter_loss",
                         lambda *args, **terms: seen.append(terms) or splitter_loss(*args, **terms))
     logits = torch.tensor([[3.0, 0, -1], [0, -2, 1]]).repeat(data.num_train // 2, 1)
     labels = torch.arange(len(logits)) % 3

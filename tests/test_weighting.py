@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from engine.contract.config import WEIGHT_INPUTS, ReweighterConfig
 from engine.contract.manifest import read_decisions
 from engine.data.dataset import Dataset, load_dataset
-from engine.meta_step import ValidationBatch
 from engine.model.record import SignalRecord, bimodality, effective_sample_size
+from engine.molere.meta_step import ValidationBatch
+from engine.molere.reweighter import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
 from engine.report import measure
 from engine.trainer import Trainer
-from engine.weighting import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
 from tests.fakes import make_project
 from tests.test_trainer import config_of
 

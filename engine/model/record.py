@@ -184,7 +184,7 @@ class SignalRecord:
         label_quality: mean held-out probability of the label, later epochs counting more, in [0, 1], 0 bad, null until
         held out once. Held out of that epoch: the classifier did train on most samples in others, so this knows a label
         better than cross-fitting would (cross-fitted for methods with folds alone).
-        suggestions_N: positions in `classes`, -1 for none (engine.roles.confident_suggestion).
+        suggestions_N: positions in `classes`, -1 for none (engine.molere.routing.confident_suggestion).
         """
         t = {k: v.cpu().numpy() for k, v in self.tensors.items() if k not in ("features", "logits", "heldout_probs")}
         probs_NC, is_known_N = self.heldout_predictions()

@@ -1,6 +1,6 @@
 """The splitter of a training: its steps on what was held out, and its scores of everybody. Part of a checkpoint.
 
-Decides no roles (engine.assignment) and never trains the classifier. N samples of the train split, V validation batch,
+Decides no roles (engine.molere.assignment) and never trains the classifier. N samples of the train split, V validation batch,
 R random batch of all data, C classes, D features.
 """
 
@@ -16,7 +16,7 @@ from engine.data.dataset import Dataset
 from engine.model.losses import generalized_cross_entropy
 from engine.model.networks import Splitter
 from engine.model.record import SignalRecord
-from engine.splitter import splitter_loss
+from engine.molere.splitter_loss import splitter_loss
 
 CERTAIN_LOGIT = 15.0
 """A pin's logit: p = 1 - 3e-7, as near to certain as float32 keeps apart from 1."""

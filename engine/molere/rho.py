@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.hypergradient import frozen_running_statistics
 from engine.model.losses import cross_entropy
 from engine.model.networks import Classifier
 from engine.model.record import SignalRecord
+from engine.molere.hypergradient import frozen_running_statistics
 
 
 def num_candidates(batch_size: int, fraction: float, num_samples: int) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine import roles
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
+from engine.molere import routing as roles
 from engine.runtime.rng import stream
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.contract.config import ReweighterConfig
-from engine.hypergradient import head_agreement, head_gradient
-from engine.meta_step import ValidationBatch
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.model.networks import Reweighter, standardize
 from engine.model.record import SignalRecord
-from engine.roles import NOISY_SHARE
+from engine.molere.hypergradient import head_agreement, head_gradient
+from engine.molere.meta_step import ValidationBatch
+from engine.molere.routing import NOISY_SHARE
 
 NUM_RECORD_INPUTS = 6
 PEAK_DECAY = 0.99
@@ -112,7 +112,7 @@ class Weighting:
         return views
 
     def _averaged(self, gradient_CD: Tensor) -> Tensor:
-        """The moving average with the head gradient of one more validation batch (engine.hypergradient.head_gradient).
+        """The moving average with the head gradient of one more validation batch (engine.molere.hypergradient.head_gradient).
         Its length, too small at first, does not matter: agreement is about its direction."""
         return VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CD
 
@@ -121,7 +121,7 @@ class Weighting:
         not. Meta-Weight-Net's weights have no floor.
 
         disputed_frac: share in [0, 1] of the samples whose label their held-out predictions confidently dispute
-        (engine.roles.confident_suggestion); from NOISY_SHARE on the data look noisy. A low weight is for wrong labels;
+        (engine.molere.routing.confident_suggestion); from NOISY_SHARE on the data look noisy. A low weight is for wrong labels;
         among right ones it silences whom the classifier does not understand yet: with a rare subgroup of digits its
         worst group gained less the lower weights could fall.
         bimodality: of the samples' margins, in (0, 1] (engine.model.record.bimodality). A classifier that knows little

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from engine.contract.config import ReweighterConfig
-from engine.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.model.networks import Classifier
+from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
 from engine.runtime import distributed
 
 
@@ -58,7 +58,7 @@ def validation_batch(model: Classifier, images: Tensor, labels_V: Tensor, needs_
 def hypergradient(config: ReweighterConfig, model: Classifier, batch: TrainBatch, weights_B: Tensor,
                   validation: ValidationBatch, lr: float) -> Tensor:
     """dF/dw (B,) of the validation loss after a step at lr under weights_B, as the config says; see
-    engine.hypergradient."""
+    engine.molere.hypergradient."""
     return HYPERGRADIENT_FUNCTIONS[config.hypergradient](MetaProblem(
         model=model, images_B=batch.images_B, labels_B=batch.labels_B, weights_B=weights_B.detach(),
         images_V=validation.images_V, labels_V=validation.labels_V, lr=lr, train_loss=cross_entropy,
