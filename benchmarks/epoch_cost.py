@@ -38,7 +38,7 @@ from engine.model.networks import make_classifier
 from engine.model.prediction import pick_device
 from engine.molere.hypergradient import frozen_running_statistics
 from engine.runtime.allocator import keep_freed_memory
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 PLANS = {
     "erm": "method=erm", "molere": "method=molere",

@@ -30,7 +30,7 @@ from engine.data.dataset import load_dataset
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.molere import routing
 from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 LARGEST_POOL = 512
 """Validation samples of the reference at most; unrolling more does not fit a small machine."""

@@ -38,7 +38,7 @@ from engine.contract.study_summary import values_by_seed
 from engine.data.dataset import Dataset, load_dataset
 from engine.ranking import cross_fitted_probabilities
 from engine.study import run_study
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 LOOKING_SEED = 1_000_000
 STUDY = "reviews"

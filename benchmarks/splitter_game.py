@@ -24,7 +24,7 @@ from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.dataset import load_dataset
 from engine.report import measure
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 NOISES = ("instance", "symmetric", "pair")
 COMMON = ("network=tiny", "batch_size=32", "augment=none", "epochs=20", "embedding=none")

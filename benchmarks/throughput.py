@@ -23,7 +23,7 @@ from benchmarks.epoch_cost import hardware, prepared, synthetic, timed
 from engine.contract.config import RunConfig
 from engine.model.losses import cross_entropy
 from engine.runtime.allocator import keep_freed_memory
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaMemcpy", "aten::item", "aten::_local_scalar_dense")
 

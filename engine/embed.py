@@ -20,7 +20,7 @@ from engine.contract.run_dir import RunDir
 from engine.molere import routing
 from engine.runtime import distributed
 from engine.runtime.rng import stream
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 Result = TypeVar("Result")
 Say = Callable[[str], None]

@@ -17,7 +17,7 @@ from engine.model.losses import cross_entropy, margins
 from engine.molere import routing
 from engine.runtime.rng import stream
 from engine.status import Status
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 OnFoldStep = Callable[[str, int], None]
 """Called after each step with (fold and epoch in words, steps done in the epoch); raises to stop the training there."""

@@ -12,7 +12,7 @@ from engine.model.record import bimodality, effective_sample_size
 from engine.molere import routing
 from engine.molere.reweighter import LUMPS
 from engine.runtime import distributed
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 
 def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:

@@ -16,7 +16,7 @@ from engine.data.dataset import Dataset
 from engine.model.losses import margins
 from engine.ranking import cross_fitted_margins, irreducible_losses
 from engine.report import measure
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 SMALLEST_GROUP = 5
 CURVE = ("train_loss", "churn", "validation_loss", "rest_loss", "effective_sample_size", "guard_wrong_share",

@@ -1,6 +1,6 @@
 """A run from its config to its reports: train(config, project, name) fills the run directory of contract 2.
 
-Read `train` top to bottom; the method itself is engine.trainer. Whatever happens, status.json ends in a final state,
+Read `train` top to bottom; the method itself is engine.training.trainer. Whatever happens, status.json ends in a final state,
 and a killed process leaves a checkpoint from which `resume` reaches the same end.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import torch
 
-from engine import checkpoint, embed
+from engine import embed
 from engine.contract.config import CLOSED_FORMS, ConfigError, RunConfig
 from engine.contract.manifest import (
     DECISIONS_NAME,
@@ -39,7 +39,8 @@ from engine.report import measure, write_epoch, write_predictions
 from engine.runtime import distributed
 from engine.runtime.allocator import keep_freed_memory
 from engine.status import Cancelled, Follower, Status, cancel_on_signals
-from engine.trainer import Trainer
+from engine.training import checkpoint
+from engine.training.trainer import Trainer
 from engine.warm_start import source_of, warm_start
 
 TINY_IMAGE_SIZE = 16

@@ -7,10 +7,10 @@ decisions. config.json says so ("warm_start"), so that nobody takes a preview fo
 from pathlib import Path
 from typing import Any
 
-from engine import checkpoint
 from engine.contract.config import ConfigError
 from engine.contract.run_dir import RunDir
 from engine.model.networks import Classifier
+from engine.training import checkpoint
 
 
 def source_of(project: Path, name: str | None) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from engine import train as engine_train
 from engine.__main__ import app
-from engine.best import BestEpoch
 from engine.contract.config import LOSSES, ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions
 from engine.contract.run_dir import RunDir
@@ -23,7 +22,8 @@ from engine.molere import fsr, rho
 from engine.ranking import cross_fitted_probabilities, irreducible_losses
 from engine.runtime.rng import stream
 from engine.train import resume, train
-from engine.trainer import Trainer
+from engine.training.early_stopping import BestEpoch
+from engine.training.trainer import Trainer
 from tests.fakes import make_project
 from tests.test_train import cancel_in_epoch, equal_runs
 from tests.test_trainer import config_of, run_epochs, same_parameters

@@ -22,7 +22,7 @@ from engine.contract.study_plan import config_of, merged, parse_arm, parse_seeds
 from engine.model.prediction import NonFiniteError
 from engine.study import run_study
 from engine.train import train
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 from tests.fakes import make_project
 
 FAST = {"epochs": 3, "batch_size": 16, "augment": "shift", "rotation_groups": 3, "num_threads": 1, "folds": 2,

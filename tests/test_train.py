@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine import checkpoint
 from engine import train as engine_train
 from engine.contract.config import METHODS, ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
@@ -23,7 +22,8 @@ from engine.data.dataset import load_dataset
 from engine.model.prediction import NonFiniteError
 from engine.ranking import cross_fitted_probabilities
 from engine.train import embed_again, resume, train
-from engine.trainer import Trainer
+from engine.training import checkpoint
+from engine.training.trainer import Trainer
 from tests.fakes import make_project, write_manifest
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "shift", "warmup_fraction": 0.3, "rotation_groups": 3,

@@ -21,7 +21,7 @@ from engine.molere.reweighter import record_inputs
 from engine.molere.splitter_loss import splitter_loss
 from engine.report import measure
 from engine.runtime.rng import stream
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 from tests.fakes import make_project
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "none", "warmup_fraction": 0.5, "rotation_groups": 4, "lr": 0.05,

@@ -13,9 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.best import BestEpoch
-from engine.checkpoint import CheckpointError
-from engine.classifier_training import STEPS_UNSEEN, ClassifierTraining
 from engine.contract.config import CLOSED_FORMS, RunConfig
 from engine.contract.run_dir import ROLES
 from engine.data.batches import ImageStore, augment, epoch_order, to_device
@@ -31,6 +28,9 @@ from engine.molere.reweighter import AVERAGE_DECAY, Weighting, record_inputs
 from engine.molere.splitter import SplitterTraining
 from engine.runtime import distributed
 from engine.runtime.rng import stream
+from engine.training.checkpoint import CheckpointError
+from engine.training.classifier import STEPS_UNSEEN, ClassifierTraining
+from engine.training.early_stopping import BestEpoch
 
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in the epoch); raises to stop the training there."""

@@ -13,7 +13,7 @@ from engine.contract.config import RunConfig
 from engine.model.networks import Classifier, make_classifier
 from engine.model.prediction import non_finite_step
 from engine.runtime import distributed
-from engine.schedule import learning_rate
+from engine.training.schedule import learning_rate
 
 STEPS_UNSEEN = 50
 """Steps on a GPU between two looks at whether all was finite; asking at each would make it wait."""
