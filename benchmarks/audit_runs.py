@@ -30,7 +30,7 @@ from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import write_atomic
 from engine.data.dataset import load_dataset
-from engine.ranking import cross_fitted_probabilities
+from engine.runs.cross_fitting import cross_fitted_probabilities
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_FOLDS = 5

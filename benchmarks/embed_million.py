@@ -21,7 +21,7 @@ import torch
 from sklearn.manifold import trustworthiness
 
 from benchmarks.epoch_cost import hardware
-from engine import embed
+from engine.runs import embedding
 
 
 def clustered(num: int, dims: int, num_clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -51,15 +51,15 @@ def main() -> None:
         print(f"\r{message:70s}", end="", file=sys.stderr, flush=True)
 
     began = time.monotonic()
-    embed._waited(lambda: embed.nearest_neighbours(features, embed.NUM_NEIGHBOURS), "neighbours", say)
+    embedding._waited(lambda: embedding.nearest_neighbours(features, embedding.NUM_NEIGHBOURS), "neighbours", say)
     neighbours = time.monotonic() - began
-    xy, _ = embed.project(features, "umap", 0, say)
+    xy, _ = embedding.project(features, "umap", 0, say)
     seconds, peak = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     rng = np.random.default_rng(1)
     compared = np.sort(rng.choice(args.num, min(args.compared, args.num), replace=False))
     began = time.monotonic()
-    full = embed._fitted(features[compared], 0)
+    full = embedding._fitted(features[compared], 0)
     full_seconds = time.monotonic() - began
     at = rng.choice(len(compared), min(args.sampled, len(compared)), replace=False)
     rows = compared[at]

@@ -36,7 +36,7 @@ from engine.contract.study_dir import Arm
 from engine.contract.study_plan import parse_settings
 from engine.contract.study_summary import values_by_seed
 from engine.data.dataset import Dataset, load_dataset
-from engine.ranking import cross_fitted_probabilities
+from engine.runs.cross_fitting import cross_fitted_probabilities
 from engine.study import run_study
 from engine.training.trainer import Trainer
 

@@ -23,7 +23,7 @@ from benchmarks.epoch_cost import hardware
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.dataset import load_dataset
-from engine.report import measure
+from engine.runs.epoch_report import measure
 from engine.training.trainer import Trainer
 
 NOISES = ("instance", "symmetric", "pair")

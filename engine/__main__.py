@@ -34,8 +34,8 @@ def train(
         help="Begin with the classifier of this run's last checkpoint: a quick preview, marked as one.")] = None,
 ) -> None:
     """Train a run in the foreground; the app starts the same command in the background."""
-    from engine.train import resume as resume_run
-    from engine.train import train as train_run
+    from engine.runs.train import resume as resume_run
+    from engine.runs.train import train as train_run
 
     if resume is not None:
         if decisions is not None or warm_start is not None:
@@ -54,7 +54,7 @@ def train(
 def embed(project: Project, run: Annotated[str, typer.Option(help="A finished run.")],
           method: Annotated[str, typer.Option(help="umap or pca.")] = "umap") -> None:
     """Make the map and the neighbours of a run anew from its last checkpoint."""
-    from engine.train import embed_again
+    from engine.runs.train import embed_again
 
     embed_again(project, run, method, lambda message: print(message, flush=True))
 

@@ -24,9 +24,9 @@ from engine.contract.processes import drop_old_cancel, process_start
 from engine.contract.run_dir import RunDir, write_atomic
 from engine.contract.study_dir import NO_DECISIONS, Arm, StudyDir
 from engine.contract.study_plan import config_of, merged, not_controlled
-from engine.status import Cancelled, cancel_on_signals
+from engine.runs.status import Cancelled, cancel_on_signals
+from engine.runs.train import describe
 from engine.study_worker import Pool, Say, Task, Worker
-from engine.train import describe
 
 STATUS_SECONDS = 1.0
 

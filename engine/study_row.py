@@ -14,8 +14,8 @@ import torch
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
 from engine.model.losses import margins
-from engine.ranking import cross_fitted_margins, irreducible_losses
-from engine.report import measure
+from engine.runs.cross_fitting import cross_fitted_margins, irreducible_losses
+from engine.runs.epoch_report import measure
 from engine.training.trainer import Trainer
 
 SMALLEST_GROUP = 5

@@ -26,9 +26,9 @@ from engine.contract.run_dir import write_atomic
 from engine.contract.study_dir import StudyDir
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.prediction import pick_device
-from engine.ranking import cross_fitted_probabilities
+from engine.runs.cross_fitting import cross_fitted_probabilities
+from engine.runs.status import Cancelled
 from engine.runtime.allocator import keep_freed_memory
-from engine.status import Cancelled
 from engine.study_row import train_and_measure
 
 TICK_SECONDS = 0.2

@@ -11,7 +11,6 @@ import torch
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from engine import train as engine_train
 from engine.__main__ import app
 from engine.contract.config import LOSSES, ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions
@@ -19,9 +18,10 @@ from engine.contract.run_dir import RunDir
 from engine.data.batches import augment, normalize
 from engine.data.dataset import Dataset, load_dataset
 from engine.molere import fsr, rho
-from engine.ranking import cross_fitted_probabilities, irreducible_losses
+from engine.runs import train as engine_train
+from engine.runs.cross_fitting import cross_fitted_probabilities, irreducible_losses
+from engine.runs.train import resume, train
 from engine.runtime.rng import stream
-from engine.train import resume, train
 from engine.training.early_stopping import BestEpoch
 from engine.training.trainer import Trainer
 from tests.fakes import make_project
@@ -506,7 +506,7 @@ def test_a_cancelled_run_of_a_baseline_resumes_to_the_same_end(tmp_path, monkeyp
     asking = cancel_in_epoch(monkeypatch, epoch=3, step=1)
     asking.run = RunDir.of(tmp_path, "elsewhere")  # let the first training on folds pass
     asking.run.path.mkdir(parents=True)
-    monkeypatch.setattr("engine.train._train_epoch", lambda *args, before=engine_train._train_epoch: (
+    monkeypatch.setattr("engine.runs.train._train_epoch", lambda *args, before=engine_train._train_epoch: (
         setattr(asking, "run", RunDir.of(project, "cut")), before(*args))[1])
     assert train(config, project, "cut").read_status()["state"] == "cancelled"
     monkeypatch.undo()

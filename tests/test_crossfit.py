@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from engine import crossfit
-from engine.crossfit import SHRINKAGE, out_of_fold_probabilities
+from engine.runs import label_head
+from engine.runs.label_head import SHRINKAGE, out_of_fold_probabilities
 
 
 def clusters(num: int = 600, num_classes: int = 4, num_features: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def clusters(num: int = 600, num_classes: int = 4, num_features: int = 6) -> tup
 
 
 def test_it_is_scikit_learns_discriminant_without_the_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crossfit, "ROWS_AT_ONCE", 37)  # several blocks a fold
+    monkeypatch.setattr(label_head, "ROWS_AT_ONCE", 37)  # several blocks a fold
     features, labels = clusters()
     folds, is_used = np.arange(len(labels)) % 5, np.random.default_rng(1).random(len(labels)) < 0.9
     found = out_of_fold_probabilities(torch.from_numpy(features), labels, is_used, 4, folds)

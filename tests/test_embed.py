@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import embed
+from engine.runs import embedding as embed
 
 
 def clusters(num=120, seed=0):

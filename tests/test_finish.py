@@ -13,7 +13,7 @@ from engine.contract.manifest import DECISIONS_NAME, read_decisions
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.record import SignalRecord
 from engine.molere import routing
-from engine.train import train
+from engine.runs.train import train
 from engine.training.trainer import Trainer
 from tests.fakes import make_project
 from tests.test_trainer import config_of, priors_of, run_epochs, same_parameters, weights_of

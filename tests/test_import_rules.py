@@ -108,10 +108,10 @@ def test_every_file_keeps_the_rules(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("module", "source", "rule"), [
-    ("engine.train", "from curation.project import Project", "engine imports curation.project"),
-    ("engine.train", "def f():\n    import streamlit", "engine imports streamlit"),
+    ("engine.runs.train", "from curation.project import Project", "engine imports curation.project"),
+    ("engine.runs.train", "def f():\n    import streamlit", "engine imports streamlit"),
     ("curation.ledger", "import torch.nn as nn", "imports torch.nn"),
-    ("curation.ledger", "from engine.train import train", "imports engine.train"),
+    ("curation.ledger", "from engine.runs.train import train", "imports engine.runs.train"),
     ("curation.ledger", "from engine import trainer", "imports engine.training.trainer"),
     ("curation.ledger", "import streamlit as st", "streamlit belongs to the views"),
     ("curation.ledger", "from .views import state", "curation.views belongs to the views"),
@@ -136,7 +136,7 @@ def test_a_file_that_breaks_a_rule_is_caught(module: str, source: str, rule: str
 @pytest.mark.parametrize(("module", "source"), [
     ("curation.views.data", "import streamlit as st\nfrom engine.contract.run_dir import RunDir"),
     ("curation.ledger", "from engine.contract.manifest import read_info\nfrom curation import replay"),
-    ("engine.train", "import torch\nfrom engine import roles\ntorch.load(path, weights_only=True)\nmodel.eval()"),
+    ("engine.runs.train", "import torch\nfrom engine import roles\ntorch.load(path, weights_only=True)\nmodel.eval()"),
     ("engine.data.dataset", "np.load(path, allow_pickle=False)"),
     ("curation.views.main", "importlib.import_module(f'curation.views.{name}')"),
     ("app", "import streamlit as st\nfrom curation.views import main"),

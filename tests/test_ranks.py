@@ -16,8 +16,8 @@ from PIL import Image
 
 from engine.contract.run_dir import RunDir
 from engine.data.batches import augment
+from engine.runs.train import _go_on
 from engine.runtime import distributed
-from engine.train import _go_on
 from tests.fakes import make_project
 
 SETTINGS = ("epochs=6", "batch_size=33", "warmup_fraction=0.3", "network=tiny", "embedding=none", "num_threads=1",

@@ -20,8 +20,8 @@ from engine.contract.run_dir import RunDirError
 from engine.contract.study_dir import Arm, StudyDir, StudyError
 from engine.contract.study_plan import config_of, merged, parse_arm, parse_seeds, parse_settings, read_plan_file
 from engine.model.prediction import NonFiniteError
+from engine.runs.train import train
 from engine.study import run_study
-from engine.train import train
 from engine.training.trainer import Trainer
 from tests.fakes import make_project
 

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine import train as engine_train
 from engine.contract.config import METHODS, ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
 from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir, RunDirError
 from engine.data.dataset import load_dataset
 from engine.model.prediction import NonFiniteError
-from engine.ranking import cross_fitted_probabilities
-from engine.train import embed_again, resume, train
+from engine.runs import train as engine_train
+from engine.runs.cross_fitting import cross_fitted_probabilities
+from engine.runs.train import embed_again, resume, train
 from engine.training import checkpoint
 from engine.training.trainer import Trainer
 from tests.fakes import make_project, write_manifest
@@ -193,7 +193,7 @@ def test_stopped_after_training_and_resumed_finishes_and_says_all_epochs_are_don
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(f"engine.train.{stage}", broken)
+    monkeypatch.setattr(f"engine.runs.train.{stage}", broken)
     with pytest.raises(OSError, match="disk full"):
         train(config_of(), project, "cut")
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from engine.molere import routing
 from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.molere.reweighter import record_inputs
 from engine.molere.splitter_loss import splitter_loss
-from engine.report import measure
+from engine.runs.epoch_report import measure
 from engine.runtime.rng import stream
 from engine.training.trainer import Trainer
 from tests.fakes import make_project

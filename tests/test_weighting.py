@@ -15,7 +15,7 @@ from engine.data.dataset import Dataset, load_dataset
 from engine.model.record import SignalRecord, bimodality, effective_sample_size
 from engine.molere.meta_step import ValidationBatch
 from engine.molere.reweighter import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
-from engine.report import measure
+from engine.runs.epoch_report import measure
 from engine.training.trainer import Trainer
 from tests.fakes import make_project
 from tests.test_trainer import config_of

@@ -78,7 +78,7 @@ def log_odds(share: np.ndarray) -> np.ndarray:
 
 def probabilities_of(run: RunDir) -> np.ndarray | None:
     """(M, C) float16 in the order of the run's signals: out of fold by K trainings, where the run has those; by a head
-    that did not see the label (engine.crossfit), else held out by rotation; None without any."""
+    that did not see the label (engine.runs.label_head), else held out by rotation; None without any."""
     names = [name for name in ("cross_fitted", "probabilities") if run.open_probabilities(name) is not None]
     if not names:
         return None

@@ -6,7 +6,7 @@
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
     probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
-    cross_fitted.npy     (N, C) float16 probabilities by a head that did not see the sample's label (engine.crossfit)
+    cross_fitted.npy     (N, C) float16 probabilities by a head that did not see the sample's label (engine.runs.label_head)
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
     embedding.parquet    sample_id, x, y, pca_x, pca_y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group

@@ -1,7 +1,7 @@
 """One trainer; every method is a configuration of it: where validation samples come from x how weights are made.
 
 Knows a Dataset and a RunConfig; writes no files, so the cross-fitted first training of train-twice uses it as well.
-The run directory, checkpoints and reports are engine.train's. N training samples, B train batch, V validation batch,
+The run directory, checkpoints and reports are engine.runs.train's. N training samples, B train batch, V validation batch,
 C classes, D features.
 """
 

@@ -15,9 +15,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from engine import crossfit
 from engine.contract.run_dir import RunDir
 from engine.molere import routing
+from engine.runs import label_head
 from engine.runtime import distributed
 from engine.runtime.rng import stream
 from engine.training.trainer import Trainer
@@ -47,8 +47,8 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),
                                  "nearest neighbours", on_message)
     seed = int(stream(trainer.config.seed, "init").integers(2**31))
-    folds_N = routing.rotation_groups(data.num_train, crossfit.NUM_FOLDS, stream(trainer.config.seed, "heads"))
-    probs_NC = _waited(lambda: crossfit.out_of_fold_probabilities(
+    folds_N = routing.rotation_groups(data.num_train, label_head.NUM_FOLDS, stream(trainer.config.seed, "heads"))
+    probs_NC = _waited(lambda: label_head.out_of_fold_probabilities(
         torch.from_numpy(features_ND), data.train_labels, trainer.active, data.num_classes, folds_N),
         "out-of-fold predictions", on_message)
     xy, used = project(features_ND, method, seed, on_message)

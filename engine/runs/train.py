@@ -20,7 +20,6 @@ import numpy as np
 import psutil
 import torch
 
-from engine import embed
 from engine.contract.config import CLOSED_FORMS, ConfigError, RunConfig
 from engine.contract.manifest import (
     DECISIONS_NAME,
@@ -34,14 +33,15 @@ from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir, RunDirError, write_atomic
 from engine.data.dataset import load_dataset
 from engine.model.prediction import pick_device
-from engine.ranking import irreducible_losses, rank_samples
-from engine.report import measure, write_epoch, write_predictions
+from engine.runs import embedding
+from engine.runs.cross_fitting import irreducible_losses, rank_samples
+from engine.runs.epoch_report import measure, write_epoch, write_predictions
+from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals
+from engine.runs.warm_start import source_of, warm_start
 from engine.runtime import distributed
 from engine.runtime.allocator import keep_freed_memory
-from engine.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.training import checkpoint
 from engine.training.trainer import Trainer
-from engine.warm_start import source_of, warm_start
 
 TINY_IMAGE_SIZE = 16
 
@@ -49,7 +49,7 @@ TINY_IMAGE_SIZE = 16
 def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None,
           preview_of: str | None = None) -> RunDir:
     """Start a new run and see it to its end. decisions: a file of DECISION_COLUMNS to train under; None: the project's.
-    preview_of: the run whose classifier it begins with (engine.warm_start).
+    preview_of: the run whose classifier it begins with (engine.runs.warm_start).
 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
@@ -242,7 +242,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     status.update(stage="reporting")
     write_predictions(trainer, run)
     status.update(stage="embedding", message="")
-    embed.embed_run(trainer, run, lambda message: status.tick(message=message))
+    embedding.embed_run(trainer, run, lambda message: status.tick(message=message))
 
 
 def _save(trainer: Trainer, run: RunDir, metrics: list[dict[str, Any]], epoch: int, step: int) -> None:
@@ -297,4 +297,4 @@ def embed_again(project: Path, name: str, method: str, on_message: Callable[[str
     data = load_dataset(project, read_decisions(run.decisions_path), config.image_size, lambda *_: None)
     trainer = Trainer(config, data, ranking=np.zeros(data.num_train))
     trainer.load_state_dict(state["trainer"])
-    embed.embed_run(trainer, run, on_message)
+    embedding.embed_run(trainer, run, on_message)

@@ -15,8 +15,8 @@ from engine.contract.run_dir import RunDir, write_atomic
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy, margins
 from engine.molere import routing
+from engine.runs.status import Status
 from engine.runtime.rng import stream
-from engine.status import Status
 from engine.training.trainer import Trainer
 
 OnFoldStep = Callable[[str, int], None]

@@ -1,0 +1,1 @@
+"""A run from its config to its files, and what runs do besides: status, maps, cross-fitted trainings."""
