@@ -37,7 +37,7 @@ from engine.contract.study_plan import parse_settings
 from engine.contract.study_summary import values_by_seed
 from engine.data.dataset import Dataset, load_dataset
 from engine.runs.cross_fitting import cross_fitted_probabilities
-from engine.study import run_study
+from engine.study.runner import run_study
 from engine.training.trainer import Trainer
 
 LOOKING_SEED = 1_000_000

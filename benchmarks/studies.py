@@ -25,7 +25,7 @@ from engine.contract.run_dir import without_nan
 from engine.contract.study_dir import Arm, StudyDir
 from engine.contract.study_plan import parse_arm, parse_settings
 from engine.contract.study_summary import summary
-from engine.study import run_study
+from engine.study.runner import run_study
 
 COMMON = "network=tiny batch_size=32 embedding=none"
 REGIMES = {

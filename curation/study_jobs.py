@@ -139,7 +139,7 @@ def studies(project: Path) -> list[StudyDir]:
 
 
 def status_of(study: StudyDir) -> RunStatus:
-    """What the study is doing now, in a run's words; details is status.json as engine.study writes it."""
+    """What the study is doing now, in a run's words; details is status.json as engine.study.runner writes it."""
     return jobs.status_of(RunDir(study.path))
 
 

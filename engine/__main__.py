@@ -94,7 +94,7 @@ def study(
         from rich.console import Console
         from rich.markup import escape
 
-        from engine.study import run_study
+        from engine.study.runner import run_study
 
         console = Console(highlight=False, markup=False, soft_wrap=True)
         with console.status("starting") if console.is_terminal else contextlib.nullcontext() as shown:

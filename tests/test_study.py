@@ -12,7 +12,6 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
-from engine import study_row, study_worker
 from engine.__main__ import app
 from engine.contract.config import ConfigError, RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError
@@ -21,7 +20,9 @@ from engine.contract.study_dir import Arm, StudyDir, StudyError
 from engine.contract.study_plan import config_of, merged, parse_arm, parse_seeds, parse_settings, read_plan_file
 from engine.model.prediction import NonFiniteError
 from engine.runs.train import train
-from engine.study import run_study
+from engine.study import row as study_row
+from engine.study import worker
+from engine.study.runner import run_study
 from engine.training.trainer import Trainer
 from tests.fakes import make_project
 
@@ -40,13 +41,13 @@ def project(tmp_path: Path) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """(method, seed) of every training that really happens."""
     done: list[tuple[str, int]] = []
-    real = study_worker.train_and_measure
+    real = worker.train_and_measure
 
     def counting(config, *rest):
         done.append((config.method, config.seed))
         return real(config, *rest)
 
-    monkeypatch.setattr(study_worker, "train_and_measure", counting)
+    monkeypatch.setattr(worker, "train_and_measure", counting)
     return done
 
 
@@ -59,7 +60,7 @@ def instant(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         return {"method": config.method, "test_accuracy": 0.5, "seconds": 1.0, "curve": {}, "class_accuracies": {},
                 "group_accuracies": {}}, np.zeros(30)
 
-    monkeypatch.setattr(study_worker, "train_and_measure", figures)
+    monkeypatch.setattr(worker, "train_and_measure", figures)
     return done
 
 
@@ -205,9 +206,9 @@ def test_a_failed_run_leaves_the_others_and_is_tried_again(project, trained, mon
 
 def test_a_worker_that_ended_for_a_cancel_leaves_its_study_unfinished(project, monkeypatch):
     """The worker saw the cancel, its pool not yet: no run is left to wait for, and one has no row."""
-    pool = study_worker.Pool(project, StudyDir.of(project, "s"), 1)
+    pool = worker.Pool(project, StudyDir.of(project, "s"), 1)
     monkeypatch.setattr(pool, "_give", lambda task: pool.busy.update({"pipe": (None, task)}))
-    monkeypatch.setattr(study_worker, "wait", lambda pipes, timeout: pipes)
+    monkeypatch.setattr(worker, "wait", lambda pipes, timeout: pipes)
     monkeypatch.setattr(pool, "_stop", lambda: None)
     for row in (None, {"state": "done"}):
         monkeypatch.setattr(pool, "_hear", lambda pipe, on_message, row=row: pool.busy.pop(pipe) and row)
@@ -228,27 +229,27 @@ def test_a_cancel_made_while_a_study_starts_holds_and_one_of_before_does_not(pro
 
 
 def test_a_cancel_stops_within_a_run_and_keeps_the_rows_before_it(project, monkeypatch):
-    monkeypatch.setattr(study_worker, "TICK_SECONDS", 0.0)
-    study, real = StudyDir.of(project, "s"), study_worker.train_and_measure
+    monkeypatch.setattr(worker, "TICK_SECONDS", 0.0)
+    study, real = StudyDir.of(project, "s"), worker.train_and_measure
 
     def cancelling(config, *rest):
         if config.method == "molere":
             study.request_cancel()
         return real(config, *rest)
 
-    monkeypatch.setattr(study_worker, "train_and_measure", cancelling)
+    monkeypatch.setattr(worker, "train_and_measure", cancelling)
     run_study(project, "s", [ERM, MOLERE], [0, 1], FAST)
     assert study.read_status()["state"] == "cancelled" and study.read_rows()[["arm", "seed"]].values.tolist() == [
         ["erm", 0]]
-    monkeypatch.setattr(study_worker, "train_and_measure", real)
+    monkeypatch.setattr(worker, "train_and_measure", real)
     run_study(project, "s")
     assert study.read_status()["state"] == "done" and len(study.read_rows()) == 4
 
 
 def test_arms_of_one_seed_share_their_ranking(project, monkeypatch):
     ranked = []
-    real = study_worker.cross_fitted_probabilities
-    monkeypatch.setattr(study_worker, "cross_fitted_probabilities", lambda *a, **k: ranked.append(1) or real(*a, **k))
+    real = worker.cross_fitted_probabilities
+    monkeypatch.setattr(worker, "cross_fitted_probabilities", lambda *a, **k: ranked.append(1) or real(*a, **k))
     arms = [Arm(name=n, settings={"method": n}) for n in ("lrw_easy", "lrw_hard", "rho")]  # rho has two folds, as FAST
     study = run_study(project, "s", arms, [0], FAST)
     rows = study.read_rows().set_index("arm")
@@ -277,8 +278,8 @@ def test_worker_processes_reach_the_same_rows(project):
 def test_a_worker_that_dies_is_a_failed_row(project, tmp_path):
     study = StudyDir.of(project, "s")
     run_study(project, "s", [ERM], [0], {**FAST, "epochs": 1})
-    pool = study_worker.Pool(project, study, 1)
-    task = study_worker.Task(arm="erm", seed=0, config={"method": "erm"}, settings={}, decisions_path="",
+    pool = worker.Pool(project, study, 1)
+    task = worker.Task(arm="erm", seed=0, config={"method": "erm"}, settings={}, decisions_path="",
                              decisions_digest="", manifest_digest="", code_revision="")
     ours, theirs = pool.context.Pipe()
 

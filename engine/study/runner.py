@@ -26,7 +26,7 @@ from engine.contract.study_dir import NO_DECISIONS, Arm, StudyDir
 from engine.contract.study_plan import config_of, merged, not_controlled
 from engine.runs.status import Cancelled, cancel_on_signals
 from engine.runs.train import describe
-from engine.study_worker import Pool, Say, Task, Worker
+from engine.study.worker import Pool, Say, Task, Worker
 
 STATUS_SECONDS = 1.0
 

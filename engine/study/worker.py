@@ -29,7 +29,7 @@ from engine.model.prediction import pick_device
 from engine.runs.cross_fitting import cross_fitted_probabilities
 from engine.runs.status import Cancelled
 from engine.runtime.allocator import keep_freed_memory
-from engine.study_row import train_and_measure
+from engine.study.row import train_and_measure
 
 TICK_SECONDS = 0.2
 STOP_SECONDS = 30.0
