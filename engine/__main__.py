@@ -145,8 +145,8 @@ def _print_end(run: RunDir) -> None:
 
 def _print_study(study: StudyDir) -> None:
     """The table of differences and where the whole report is."""
+    from curation.studies.page import write_report
     from engine.contract.study_summary import plain_table
-    from engine.study_page import write_report
 
     path = write_report(study)
     print(f"{study.name}: {study.read_status()['state']}\n{plain_table(study)}\nreport: {path}")

@@ -16,7 +16,7 @@ PICKLERS = ("pickle", "_pickle", "cPickle", "joblib", "dill", "cloudpickle", "sh
 UNREADABLE = "a module whose name is made at run time"
 ENGINE_CONTRACTS = ("engine.contract.config", "engine.contract.manifest", "engine.contract.run_dir", "engine.contract.processes", "engine.contract.intervals",
                     "engine.contract.study_dir", "engine.contract.study_plan", "engine.contract.study_summary", "engine.contract.study_margins",
-                    "engine.study_figures", "engine.study_page")
+                    "curation.studies.figures", "curation.studies.page")
 
 
 def imported(tree: ast.AST, module: str, is_package: bool = False) -> set[str]:

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from engine import study_figures as figures
+from curation.studies import figures
+from curation.studies.page import html_table, report_figures, write_report
 from engine.contract.intervals import mean_interval, paired_interval, t_interval
 from engine.contract.study_dir import Arm, StudyDir
 from engine.contract.study_margins import margin_bins, margin_changes
 from engine.contract.study_plan import not_controlled
 from engine.contract.study_summary import cautions, curve_table, group_table, plain_table, summary
-from engine.study_page import html_table, report_figures, write_report
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 

@@ -11,6 +11,7 @@ import streamlit as st
 
 from curation import study_jobs
 from curation.project import Project
+from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page
 from curation.views import state, study_answer, study_charts
 from curation.views.layout import side_by_side, style, table_height
 from curation.views.study_answer import (
@@ -27,7 +28,6 @@ from curation.views.study_form import new_study_form
 from curation.views.study_progress import watch
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_summary import report_tables
-from engine.study_page import MARGIN_NOTE, SPLITTER_NOTE, report_page
 
 STUDY_KEY = "study"
 FORM_KEY = "study.form"

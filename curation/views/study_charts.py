@@ -1,6 +1,6 @@
 """A study as the Study page shows it: its tables and figures, made once for as long as no file of it changes.
 
-Figures are engine.study_figures', in the page's own dress. Starts nothing and draws nothing.
+Figures are curation.studies.figures', in the page's own dress. Starts nothing and draws nothing.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from curation.studies import figures
 from curation.views.study_answer import FIGURE_WORDS, arm_titles
-from engine import study_figures as figures
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
 from engine.contract.study_summary import (

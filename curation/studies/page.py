@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from engine import study_figures as figures
+from curation.studies import figures
 from engine.contract.run_dir import write_atomic
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
