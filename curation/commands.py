@@ -14,8 +14,8 @@ import typer
 
 from curation.exports import EXPORTS, export
 from curation.exports.cells import write_csv
-from curation.journal import replay_journal, write_journal
-from curation.ledger import Ledger
+from curation.ledger.journal import replay_journal, write_journal
+from curation.ledger.ledger import Ledger
 from curation.project import Project
 from curation.selection import sample_table
 from curation.sources.console import ShownProgress, visible

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curation.write_ahead import use_write_ahead_log
+from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
 

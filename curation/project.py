@@ -3,7 +3,7 @@
     project.json           name, source, created (written by import)
     manifest.parquet       contract 1 (engine.contract.manifest)
     import_report.parquet  what the import skipped or found odd
-    ledger.sqlite          decisions (curation.ledger), verdicts (curation.audit.verdicts); decisions.parquet is the
+    ledger.sqlite          decisions (curation.ledger.ledger), verdicts (curation.ledger.verdicts); decisions.parquet is the
                            decisions' current state
     runs/NAME/             contract 2 (engine.contract.run_dir)
     studies/NAME/          contract 3 (engine.contract.study_dir)
@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from curation.audit.verdicts import VerdictLog
-from curation.ledger import Ledger
+from curation.ledger.ledger import Ledger
+from curation.ledger.verdicts import VerdictLog
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,

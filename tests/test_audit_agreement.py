@@ -16,7 +16,7 @@ from curation.audit.agreement import (
     group_agreement,
     pair_agreements,
 )
-from curation.audit.verdicts import WRONG
+from curation.ledger.verdicts import WRONG
 
 
 def log(*rows: tuple[str, str, str, str | None], **columns) -> pd.DataFrame:

@@ -9,8 +9,8 @@ import pytest
 from curation.audit import answering
 from curation.audit.answering import answer, take_back
 from curation.audit.batches import Question, Served
-from curation.audit.verdicts import Verdict, VerdictError
 from curation.exports.labels import decided_labels
+from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
 from tests.fakes import make_project
 from tests.test_audit_resolve import import_anew, state

@@ -15,7 +15,7 @@ from curation.audit.batches import BatchError, Served, adjudicate_served, estima
 from curation.audit.opening import plan_of
 from curation.audit.scores import Scores, scores_of
 from curation.audit.serving import find_order
-from curation.audit.verdicts import Verdict, VerdictError
+from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
 from curation.selection import sample_table
 from engine.contract.manifest import read_info, read_manifest

@@ -9,7 +9,7 @@ from curation.audit.drawing import draw
 from curation.audit.report import report_html
 from curation.audit.strata import save_plan
 from curation.audit.summaries import num_seen_before, random_verdicts
-from curation.audit.verdicts import Verdict
+from curation.ledger.verdicts import Verdict
 from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import write_manifest
 from tests.test_audit_report import Audit, reviewed, text_of

@@ -7,7 +7,7 @@ import numpy as np
 from curation.audit.opening import plan_of, runs_of
 from curation.audit.resolve import apply_verdicts
 from curation.audit.scores import scores_of
-from curation.audit.verdicts import Verdict
+from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.selection import sample_table
 from tests.fakes import make_project, make_run

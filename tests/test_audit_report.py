@@ -20,8 +20,8 @@ from curation.audit.resolve import apply_verdicts
 from curation.audit.scores import Scores
 from curation.audit.strata import Plan, make_plan
 from curation.audit.summaries import corrections_part, find_part, random_verdicts, strata_part
-from curation.audit.verdicts import Verdict
 from curation.exports.labels import decided_labels, training_rows, with_labels
+from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from engine.contract.manifest import file_digest, read_manifest
 from engine.contract.run_dir import RunDir

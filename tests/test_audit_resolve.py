@@ -9,8 +9,8 @@ import pytest
 
 from curation.audit import resolve
 from curation.audit.resolve import VIEW, apply_verdicts, catch_up, consensus, of_today
-from curation.audit.verdicts import WRONG, Verdict, VerdictLog
-from curation.batch import LedgerError
+from curation.ledger.batch import LedgerError
+from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
 from curation.project import Project
 from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import make_project, write_manifest

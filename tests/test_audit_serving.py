@@ -24,7 +24,7 @@ from curation.audit.serving import (
     promise_kept,
     promises,
 )
-from curation.audit.verdicts import WRONG, Verdict, VerdictLog
+from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
 
 
 def scores(p_wrong, given=None, suggested=None, is_active=None, ids=None) -> Scores:

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from curation import ledger_tables
-from curation.audit import verdict_tables as tables
-from curation.audit.verdicts import VERDICTS, WRONG, Verdict, VerdictError, VerdictLog
-from curation.batch import LedgerError
+from curation.ledger import tables as ledger_tables
+from curation.ledger import verdict_tables as tables
+from curation.ledger.batch import LedgerError
+from curation.ledger.verdicts import VERDICTS, WRONG, Verdict, VerdictError, VerdictLog
 from curation.project import Project
 from tests.fakes import make_project
 
@@ -180,7 +180,7 @@ def test_a_ledger_from_before_gets_the_table_and_keeps_its_decisions(project: Pr
 PROGRAM = """
 import sys
 from curation.project import Project
-from curation.audit.verdicts import Verdict
+from curation.ledger.verdicts import Verdict
 project = Project.open(sys.argv[1])
 project.ledger().pin(["train-00002"], "train", sys.argv[2])
 log = project.verdicts()

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.conflicts import AUDIT_VIEW, CONFLICT_COLUMNS, PIN_OR_EXCLUDE, SETTLING_VIEW
-from curation.ledger import Ledger
+from curation.ledger.conflicts import AUDIT_VIEW, CONFLICT_COLUMNS, PIN_OR_EXCLUDE, SETTLING_VIEW
+from curation.ledger.ledger import Ledger
 from curation.project import Project
 from tests.fakes import make_project
 

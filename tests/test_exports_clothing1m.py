@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from curation.audit.resolve import apply_verdicts
-from curation.audit.verdicts import Verdict
 from curation.exports import ExportError, export
 from curation.exports.labels import decided_labels
+from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.selection import sample_table
 from curation.sources import import_project

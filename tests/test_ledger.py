@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from curation import ledger as ledger_module
-from curation import ledger_tables as tables
-from curation.journal import JournalError, replay_journal, write_journal
-from curation.ledger import Ledger, LedgerError
+from curation.ledger import ledger as ledger_module
+from curation.ledger import tables
+from curation.ledger.journal import JournalError, replay_journal, write_journal
+from curation.ledger.ledger import Ledger, LedgerError
 from curation.project import Project
 from engine.contract.manifest import read_decisions, read_manifest
 from tests.fakes import make_project, write_manifest

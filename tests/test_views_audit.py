@@ -14,7 +14,7 @@ from curation.audit import scores as scores_module
 from curation.audit.batches import Served, newest
 from curation.audit.strata import load_plan
 from curation.audit.summaries import random_verdicts
-from curation.audit.verdicts import Verdict
+from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.views import audit_data, audit_find, audit_matrix, audit_people, audit_review, chosen
 from curation.views.audit_heat import clicked, shown_classes

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from curation.write_ahead import use_write_ahead_log
+from curation.ledger.sqlite_wal import use_write_ahead_log
 
 
 class Contended:

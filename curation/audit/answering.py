@@ -9,7 +9,7 @@ from contextlib import suppress
 from curation.audit.batches import Question, Served
 from curation.audit.given import given_rows
 from curation.audit.resolve import apply_verdicts
-from curation.audit.verdicts import Verdict, VerdictError
+from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
 
 

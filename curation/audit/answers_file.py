@@ -14,7 +14,7 @@ import pandas as pd
 
 from curation.audit.batches import Served
 from curation.audit.scores import Scores
-from curation.audit.verdicts import QUEUES, Verdict, checked_row
+from curation.ledger.verdicts import QUEUES, Verdict, checked_row
 from curation.project import Project
 from curation.selection import sample_table
 from engine.contract.manifest import file_digest

@@ -20,8 +20,8 @@ from curation.audit.scores import Scores, dual_figures, scores_of
 from curation.audit.serving import BATCH_SIZE, disputes, expected_yield, find_order
 from curation.audit.strata import Plan, load_plan, save_plan
 from curation.audit.summaries import MIN_CLASS, random_verdicts
-from curation.audit.verdicts import QUEUES, VERDICTS, Verdict
 from curation.exports.cells import write_csv
+from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
 from curation.project import Project
 from curation.selection import sample_table
 from curation.sources.console import visible

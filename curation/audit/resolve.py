@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from curation import ledger_tables as tables
 from curation.audit.given import given_rows
-from curation.ledger import Ledger
+from curation.ledger import tables
+from curation.ledger.ledger import Ledger
+from curation.ledger.replay import EXCLUSIONS, timeline
 from curation.project import Project
-from curation.replay import EXCLUSIONS, timeline
 
 VIEW = "audit"
 """The view of the audit's own batches."""
@@ -218,7 +218,7 @@ def _decide(ledger: Ledger, act: _Act, sample_ids: list[str], who: str, runs: pd
 def _standing(database: str, ids: list[str], classes: Sequence[str]) -> dict[tuple[str, str], _Standing]:
     """(sample_id, kind) -> where the ledger stands, of those samples that any decision of KINDS touched.
 
-    A label that is no class (any longer) is none, as in curation.replay. Reads the batches, of which there are few, and
+    A label that is no class (any longer) is none, as in curation.ledger.replay. Reads the batches, of which there are few, and
     these samples' entries alone: nothing is replayed.
     """
     with tables.transaction(tables.engine_of(database)) as connection:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation.conflicts import PIN_OR_EXCLUDE, SETTLING_VIEW
+from curation.ledger.conflicts import PIN_OR_EXCLUDE, SETTLING_VIEW
 from curation.project import Project
 from curation.views import actions, state
 from curation.views.layout import table_height

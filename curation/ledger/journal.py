@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
-from curation.ledger import Ledger
-from curation.ledger_tables import BATCH_COLUMNS
-from curation.replay import COLUMN_OF, EXCLUSIONS, PINS
+from curation.ledger.ledger import Ledger
+from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, PINS
+from curation.ledger.tables import BATCH_COLUMNS
 from engine.contract.manifest import read_manifest
 from engine.contract.run_dir import write_atomic
 

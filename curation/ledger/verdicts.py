@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from curation import ledger_tables
-from curation.audit import verdict_tables as tables
-from curation.batch import LedgerError, batch_row
+from curation.ledger import tables as ledger_tables
+from curation.ledger import verdict_tables as tables
+from curation.ledger.batch import LedgerError, batch_row
 from engine.contract.run_dir import RunDirError, check_name
 
 VERDICTS = ("given", "suggested", "both", "neither", "other", "unsure")

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.batch import LedgerError
-from curation.write_ahead import use_write_ahead_log
+from curation.ledger.batch import LedgerError
+from curation.ledger.sqlite_wal import use_write_ahead_log
 
 META = sa.MetaData()
 LEDGER = sa.Table("ledger", META, sa.Column("ledger_id", sa.String(32), primary_key=True))

@@ -9,7 +9,7 @@ taken in SETTLING_VIEW makes all earlier ones on that sample and kind history. K
 import numpy as np
 import pandas as pd
 
-from curation.replay import COLUMN_OF, EXCLUSIONS
+from curation.ledger.replay import COLUMN_OF, EXCLUSIONS
 
 SETTLING_VIEW = "decide: conflicts"
 """The view of a decision that settles; what follows it is judged anew."""

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from curation import ledger_tables as tables
-from curation.batch import LedgerError as LedgerError
-from curation.batch import batch_row
-from curation.conflicts import AUDIT_VIEW, conflicts
-from curation.replay import (
+from curation.ledger import tables
+from curation.ledger.batch import LedgerError as LedgerError
+from curation.ledger.batch import batch_row
+from curation.ledger.conflicts import AUDIT_VIEW, conflicts
+from curation.ledger.replay import (
     COLUMN_OF,
     EXCLUSIONS,
     PINS,
@@ -31,7 +31,7 @@ from curation.replay import (
     timeline,
     undone_flags,
 )
-from curation.snapshot import read_snapshot, read_stamp, write_snapshot
+from curation.ledger.snapshot import read_snapshot, read_stamp, write_snapshot
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
 
 
@@ -143,7 +143,7 @@ class Ledger:
         return rows[targets.isin(touched)].reset_index(drop=True)
 
     def conflicts(self, sample_id: str | None = None) -> pd.DataFrame:
-        """Where two people decided differently and nobody settled it, as curation.conflicts has it: one row a sample
+        """Where two people decided differently and nobody settled it, as curation.ledger.conflicts has it: one row a sample
         and kind, of one sample or of all."""
         with self._transaction() as connection:
             rows = tables.batches_of(connection)

@@ -1,12 +1,12 @@
 """The table of verdicts and the few statements that run on it, in the ledger's database. Decides nothing.
 
-Rows are only ever added, as in curation.ledger_tables. The table is made where a ledger from before it lacks it.
+Rows are only ever added, as in curation.ledger.tables. The table is made where a ledger from before it lacks it.
 """
 
 import pandas as pd
 import sqlalchemy as sa
 
-from curation import ledger_tables
+from curation.ledger import tables
 
 _META = sa.MetaData()
 VERDICT_ROWS = sa.Table(
@@ -25,17 +25,17 @@ VERDICT_ROWS = sa.Table(
 COLUMNS = tuple(VERDICT_ROWS.c.keys())
 _DTYPES = {"verdict_id": "int64", "seconds": "float64", "p_wrong": "float64", "batch": "Int64", "retracts": "Int64"}
 
-ledger_tables.guard_append_only(VERDICT_ROWS)
+tables.guard_append_only(VERDICT_ROWS)
 
 
 def create(engine: sa.Engine) -> None:
     """Make the ledger and the table of verdicts where there are none; whoever else does so at once is waited for."""
-    ledger_tables.create(engine)
-    with ledger_tables.transaction(engine) as connection:
+    tables.create(engine)
+    with tables.transaction(engine) as connection:
         if sa.inspect(connection).has_table(VERDICT_ROWS.name):
             return
-    with ledger_tables.transaction(engine, is_write=True) as connection:
-        ledger_tables.lock(connection)
+    with tables.transaction(engine, is_write=True) as connection:
+        tables.lock(connection)
         _META.create_all(connection)
 
 

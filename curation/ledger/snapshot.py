@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.replay import empty_state
+from curation.ledger.replay import empty_state
 from engine.contract.run_dir import write_atomic
 
 _METADATA_KEY = b"whetstone_ledger"

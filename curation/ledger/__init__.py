@@ -1,0 +1,1 @@
+"""Decisions and verdicts: append-only, in one database a project."""
