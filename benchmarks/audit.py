@@ -37,7 +37,7 @@ from curation.audit.matrix import confident_joint
 from curation.audit.scores import scores_of
 from curation.audit.serving import expected_yield
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from engine.contract.run_dir import RunDir
 
 try:

@@ -31,7 +31,7 @@ from curation.audit.noise_rate import NoiseRate, estimate, has_reached, reviews_
 from curation.audit.scores import scores_of
 from curation.audit.strata import Plan, make_plan
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 
 BUDGETS = (100, 200, 500, 1000)
 BATCH = 50

@@ -36,7 +36,7 @@ def measure(path: Path, run_name: str) -> dict[str, float]:
     from curation.audit.scores import scores_of
     from curation.audit.serving import find_batch, find_order
     from curation.project import Project
-    from curation.selection import sample_table
+    from curation.samples.table import sample_table
 
     seconds: dict[str, float] = {}
 

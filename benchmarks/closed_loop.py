@@ -29,9 +29,9 @@ import pandas as pd
 
 from curation import compare, effects
 from curation.project import Project
-from curation.scoring import read_answers
-from curation.selection import sample_table
-from curation.triage import LANES, Rule, assign_lanes, queue
+from curation.samples.scoring import read_answers
+from curation.samples.table import sample_table
+from curation.samples.triage import LANES, Rule, assign_lanes, queue
 from curation.views.effect import answers as in_words
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir

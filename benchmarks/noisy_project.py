@@ -24,7 +24,7 @@ import numpy as np
 
 from curation.compare import paired_difference
 from curation.project import Project
-from curation.scoring import score_run
+from curation.samples.scoring import score_run
 from engine.contract.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parent.parent

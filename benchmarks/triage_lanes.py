@@ -13,8 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.closed_loop import copy_of, trained, truth_of
-from curation.selection import sample_table
-from curation.triage import LANES, Rule, assign_lanes, queue, wrong_share
+from curation.samples.table import sample_table
+from curation.samples.triage import LANES, Rule, assign_lanes, queue, wrong_share
 
 FIRST = 60
 

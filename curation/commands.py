@@ -13,13 +13,12 @@ import pandas as pd
 import typer
 
 from curation.exports import EXPORTS, export
-from curation.exports.cells import write_csv
 from curation.ledger.journal import replay_journal, write_journal
 from curation.ledger.ledger import Ledger
 from curation.project import Project
-from curation.selection import sample_table
-from curation.sources.console import ShownProgress, visible
-from curation.triage import (
+from curation.samples.csv_cells import write_csv
+from curation.samples.table import sample_table
+from curation.samples.triage import (
     DECIDED,
     LANES,
     REST,
@@ -30,6 +29,7 @@ from curation.triage import (
     lanes_of,
     wrong_share,
 )
+from curation.sources.console import ShownProgress, visible
 from engine.contract.run_dir import write_atomic
 
 ACTIONS = {
@@ -127,7 +127,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Score a run against the truth: wrong labels in validation, and label_quality as their detector."""
-    from curation.scoring import score_run  # scikit-learn takes a second, which no other command should wait
+    from curation.samples.scoring import score_run  # scikit-learn takes a second, which no other command should wait
 
     opened = Project.open(project)
     figures = score_run(opened, opened.run(run), answers)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from curation.identity import experiment_key, flat
 from curation.launch import warm_start_of
-from curation.selection import routed_signals
+from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
 from engine.contract.intervals import paired_interval
 from engine.contract.intervals import t_interval as t_interval

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from curation import compare, identity
-from curation.selection import routed_signals
+from curation.samples.table import routed_signals
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 

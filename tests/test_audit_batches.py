@@ -17,7 +17,7 @@ from curation.audit.scores import Scores, scores_of
 from curation.audit.serving import find_order
 from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run, write_manifest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curation.audit.duplicates import conflicts, content_ids, in_signal_order
-from curation.neighbours import NEAR_ZERO
+from curation.samples.neighbours import NEAR_ZERO
 
 
 def graph(num=60, k=5, seed=0):

@@ -9,7 +9,7 @@ from curation.audit.resolve import apply_verdicts
 from curation.audit.scores import scores_of
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from tests.fakes import make_project, make_run
 
 

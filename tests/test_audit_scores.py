@@ -13,7 +13,7 @@ from curation.audit import scores as scores_module
 from curation.audit.evidence import gather, log_odds
 from curation.audit.scores import PRIOR, SD_CLASS, SD_EVIDENCE, SD_LEVEL, design, dual_figures, first_level, scores_of
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run, write_manifest

@@ -10,7 +10,7 @@ import pytest
 from curation.__main__ import main
 from curation.audit.batches import goal_of
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import make_project, make_run, write_manifest
 

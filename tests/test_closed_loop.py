@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import closed_loop
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from tests.fakes import make_project, make_run
 
 

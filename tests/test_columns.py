@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import columns
+from curation.samples import columns
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from curation.exports import EXPORTS, ExportError, cells, default_target, export
-from curation.exports.cells import SafeNames, neutral, write_csv
+from curation.exports import EXPORTS, ExportError, default_target, export
 from curation.exports.curated import PROVENANCE
 from curation.exports.staging import staged
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples import csv_cells
+from curation.samples.csv_cells import SafeNames, neutral, write_csv
+from curation.samples.table import sample_table
 from engine.contract.manifest import file_digest, read_manifest
 from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir
 from tests.fakes import make_project, make_run, write_manifest
@@ -253,7 +254,7 @@ def test_texts_that_no_spreadsheet_runs_stay_as_they_are() -> None:
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(cells).attempted == 3 and doctest.testmod(cells).failed == 0
+    assert doctest.testmod(csv_cells).attempted == 3 and doctest.testmod(csv_cells).failed == 0
 
 
 def test_safe_names_are_short_unique_and_never_empty() -> None:

@@ -12,7 +12,7 @@ from curation.exports import ExportError, export
 from curation.exports.labels import decided_labels
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from curation.sources import import_project
 from engine.contract.manifest import file_digest, read_manifest
 from tests.fakes import make_project, make_run, write_manifest

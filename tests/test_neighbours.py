@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.neighbours import neighbours_of
+from curation.samples.neighbours import neighbours_of
 from tests.fakes import make_project, make_run
 
 

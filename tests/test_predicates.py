@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import saved_views
-from curation.predicates import Passing, apply, fitted, is_doubted, part_of, passing
 from curation.project import Project
+from curation.samples import saved_views
+from curation.samples.predicates import Passing, apply, fitted, is_doubted, part_of, passing
 from curation.views.column_filter import range_of
 from curation.views.distributions import condition_of, edges_of, label_counts
 from curation.views.selection_words import sentence

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from curation.project import Project
-from curation.scoring import ScoringError, detector_figures, score_run
+from curation.samples.scoring import ScoringError, detector_figures, score_run
 from engine.contract.manifest import read_manifest
 from engine.contract.run_dir import RunDir, RunDirError
 from tests.fakes import make_project, make_run, write_manifest

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from curation.tension import Tension, pin_tension
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run

@@ -11,8 +11,8 @@ import pytest
 
 from curation.__main__ import main
 from curation.project import Project
-from curation.selection import sample_table
-from curation.triage import (
+from curation.samples.table import sample_table
+from curation.samples.triage import (
     DECIDED,
     LANES,
     REST,

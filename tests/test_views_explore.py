@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import predicates
 from curation.project import Project
-from curation.selection import in_polygon, sample_table
+from curation.samples import predicates
+from curation.samples.table import in_polygon, sample_table
 from curation.views import actions, gallery, map_layer, reasons, results, sample
 from curation.views.map_panel import REGION_KEY
 from tests import views

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import saved_views
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples import saved_views
+from curation.samples.table import sample_table
 from curation.views import actions
 from curation.views import explore as explore_page
 from engine.contract.manifest import read_manifest

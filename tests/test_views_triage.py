@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from curation.project import Project
-from curation.selection import sample_table
-from curation.triage import LANES, Rule, assign_lanes, queue, wrong_share
+from curation.samples.table import sample_table
+from curation.samples.triage import LANES, Rule, assign_lanes, queue, wrong_share
 from curation.views import triage as page
 from curation.views.gallery import Act
 from curation.views.triage_words import TITLES

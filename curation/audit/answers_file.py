@@ -16,7 +16,7 @@ from curation.audit.batches import Served
 from curation.audit.scores import Scores
 from curation.ledger.verdicts import QUEUES, Verdict, checked_row
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.table import sample_table
 from engine.contract.manifest import file_digest
 
 ANSWER_COLUMNS = ("sample_id", "verdict")
@@ -88,7 +88,7 @@ def _rows(path: Path) -> pd.DataFrame:
 
 
 def _as_written(cell: str, known: Collection[str]) -> str:
-    """A cell without the apostrophe that curation.exports.cells.neutral gave it, if that makes it a known one."""
+    """A cell without the apostrophe that curation.samples.csv_cells.neutral gave it, if that makes it a known one."""
     return cell[1:] if cell.startswith("'") and cell not in known and cell[1:] in known else cell
 
 

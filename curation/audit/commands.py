@@ -20,10 +20,10 @@ from curation.audit.scores import Scores, dual_figures, scores_of
 from curation.audit.serving import BATCH_SIZE, disputes, expected_yield, find_order
 from curation.audit.strata import Plan, load_plan, save_plan
 from curation.audit.summaries import MIN_CLASS, random_verdicts
-from curation.exports.cells import write_csv
 from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
 from curation.project import Project
-from curation.selection import sample_table
+from curation.samples.csv_cells import write_csv
+from curation.samples.table import sample_table
 from curation.sources.console import visible
 from engine.contract.run_dir import write_atomic
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.neighbours import NEAR_ZERO
+from curation.samples.neighbours import NEAR_ZERO
 from engine.contract.manifest import ManifestError, resolve_image
 
 

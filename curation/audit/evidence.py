@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.triage import neighbour_shares
+from curation.samples.triage import neighbour_shares
 from engine.contract.run_dir import RunDir
 
 MIN_PROBABILITY = 1e-6

@@ -25,8 +25,8 @@ from curation.audit.scores import Scores
 from curation.audit.strata import Plan
 from curation.audit.summaries import Part
 from curation.exports.labels import decided_labels, training_rows, with_labels
-from curation.neighbours import NEAR_ZERO
 from curation.project import Project
+from curation.samples.neighbours import NEAR_ZERO
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
 

@@ -190,7 +190,7 @@ def _intercept(odds: np.ndarray, level: float) -> float:
 def dual_figures(scores: Scores, table: pd.DataFrame) -> dict[str, float | int] | None:
     """How well the evidence tells the wrong from the right among samples with a known truth, out of fold: num, wrong,
     auroc, average_precision of self_confidence (which no truth has touched); None without two kinds of them."""
-    from curation.scoring import detector_figures  # scikit-learn takes a second
+    from curation.samples.scoring import detector_figures  # scikit-learn takes a second
 
     if "clean_label" not in table:
         return None

@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.exports.cells import write_csv
 from curation.exports.curated import curated_validation, describe, plain
 from curation.exports.labels import decided_labels, training_rows, with_labels
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
+from curation.samples.csv_cells import write_csv
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
 

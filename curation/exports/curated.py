@@ -7,7 +7,7 @@ import pandas as pd
 
 from curation.exports.staging import ExportError
 from curation.project import Project
-from curation.selection import free_names, sample_table
+from curation.samples.table import free_names, sample_table
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
 

@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
-from curation.exports.cells import SafeNames, write_csv
 from curation.exports.curated import Curated, curated_validation, describe
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
-from curation.selection import free_names
+from curation.samples.csv_cells import SafeNames, write_csv
+from curation.samples.table import free_names
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, resolve_image
 from engine.contract.run_dir import RunDir
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from curation.exports.cells import write_csv
 from curation.exports.curated import curated_validation, describe
 from curation.exports.staging import ExportResult, Progress, staged
 from curation.project import Project
+from curation.samples.csv_cells import write_csv
 from engine.contract.run_dir import RunDir
 
 FILES = """

@@ -13,7 +13,7 @@ from curation.audit.resolve import consensus
 from curation.audit.reviewed import ReviewedMatrix, reviewed_matrix
 from curation.audit.scores import Scores
 from curation.audit.summaries import RULE, UNDECIDED, random_verdicts
-from curation.predicates import MAX_IDS
+from curation.samples.predicates import MAX_IDS
 from curation.views import audit, audit_data, audit_find, chosen, state
 from curation.views.audit_data import Audit
 from curation.views.audit_heat import clicked, heat_figure, shown_classes

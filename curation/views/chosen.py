@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from curation.predicates import Predicate, part_of
 from curation.project import Project
+from curation.samples.predicates import Predicate, part_of
 from curation.views.map_panel import current_region, owner_of, set_region
 from engine.contract.run_dir import RunDir
 

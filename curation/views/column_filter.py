@@ -1,6 +1,6 @@
 """The filter of one column, after its kind: choices with counts, a text to contain, a range under a histogram, null.
 
-Shows a condition (curation.selection.matches) and reports the new one. Knows nothing of the other columns.
+Shows a condition (curation.samples.table.matches) and reports the new one. Knows nothing of the other columns.
 """
 
 import math
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.columns import bins_of, bounds_of, codes_of, has_nulls, kind_of
-from curation.predicates import MAX_TEXT
+from curation.samples.columns import bins_of, bounds_of, codes_of, has_nulls, kind_of
+from curation.samples.predicates import MAX_TEXT
 from curation.views.palette import info_of
 
 NO_VALUE = "(no value)"

@@ -9,8 +9,8 @@ from typing import Protocol
 import pandas as pd
 import streamlit as st
 
-from curation.predicates import MAX_IDS
 from curation.project import Project
+from curation.samples.predicates import MAX_IDS
 from curation.views import actions, chosen, state
 from curation.views.selected import PAGE_OF_KEY, Selection
 

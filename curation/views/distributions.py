@@ -11,9 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from curation.columns import bins_of, codes_of, kind_of
-from curation.predicates import part_of
 from curation.project import Project
+from curation.samples.columns import bins_of, codes_of, kind_of
+from curation.samples.predicates import part_of
 from curation.views import chosen
 from curation.views.column_filter import range_of
 from curation.views.confusion import heat_map, shown_classes

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.columns import codes_of
-from curation.predicates import fitted, is_withheld, passing
 from curation.project import Project
+from curation.samples.columns import codes_of
+from curation.samples.predicates import fitted, is_withheld, passing
 from curation.views import actions, chosen, filters, selection_bar, state
 from curation.views.layout import side_by_side, style
 from curation.views.map_panel import map_panel, region_rows

@@ -1,6 +1,6 @@
 """Filters of the sample table: the widgets, with how many samples each choice would leave.
 
-They show and change the predicate in force (curation.views.chosen); curation.predicates applies it. Knows nothing of
+They show and change the predicate in force (curation.views.chosen); curation.samples.predicates applies it. Knows nothing of
 map and gallery.
 """
 
@@ -10,9 +10,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.columns import codes_of
-from curation.predicates import DECISIONS, FLAGS, MAX_TEXT, Passing, Predicate, decision_mask, flag_mask, part_of
 from curation.project import Project
+from curation.samples.columns import codes_of
+from curation.samples.predicates import (
+    DECISIONS,
+    FLAGS,
+    MAX_TEXT,
+    Passing,
+    Predicate,
+    decision_mask,
+    flag_mask,
+    part_of,
+)
 from curation.views import chosen as store
 from curation.views import state
 from curation.views.column_filter import choices, column_filter

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.neighbours import NEAR_ZERO, neighbours_of
 from curation.project import Project
+from curation.samples.neighbours import NEAR_ZERO, neighbours_of
 from curation.views import actions, state
 from curation.views.gallery import Act, gallery, text_of
 from engine.contract.run_dir import RunDir

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from curation.selection import in_box, in_polygon
+from curation.samples.table import in_box, in_polygon
 
 MAX_PARTS, MAX_CORNERS = 50, 2_000
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation.columns import has_nulls
 from curation.project import Project
+from curation.samples.columns import has_nulls
 from curation.views import sample
 from curation.views.media import SIZES, thumbnail_url
 from curation.views.palette import COLUMNS, info_of

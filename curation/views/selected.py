@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.columns import sorted_page
-from curation.predicates import Predicate
+from curation.samples.columns import sorted_page
+from curation.samples.predicates import Predicate
 
 PAGE_KEY = "explore.page"
 PAGE_OF_KEY = "explore.page_of"

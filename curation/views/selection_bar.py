@@ -1,14 +1,14 @@
 """The selection in one line: how many, in words, and what can be done with it: clear, invert, undo, redo, save, open.
 
-Selects nothing itself: the predicate is in curation.views.chosen, what it leaves in curation.predicates.
+Selects nothing itself: the predicate is in curation.views.chosen, what it leaves in curation.samples.predicates.
 """
 
 import pandas as pd
 import streamlit as st
 
-from curation import saved_views
-from curation.predicates import Predicate, fitted
 from curation.project import Project
+from curation.samples import saved_views
+from curation.samples.predicates import Predicate, fitted
 from curation.views import actions, chosen, state
 from curation.views.region import region_of
 from curation.views.selection_words import sentence

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from curation.predicates import Predicate
+from curation.samples.predicates import Predicate
 from curation.views.palette import COLUMNS, info_of
 from curation.views.region import region_words
 

@@ -15,7 +15,7 @@ import streamlit as st
 
 from curation.launch import warm_start_of
 from curation.project import Project, list_projects, projects_home
-from curation.selection import run_table, with_decisions
+from curation.samples.table import run_table, with_decisions
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 

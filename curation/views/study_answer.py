@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation.exports.cells import write_csv
+from curation.samples.csv_cells import write_csv
 from engine.contract.config import METHODS, RunConfig
 from engine.contract.study_summary import FIGURES
 

@@ -1,6 +1,6 @@
 """The Triage page: four queues of hard, wrong or odd samples, worked through by keyboard, most certain first.
 
-The lanes come from curation.triage; decisions go through actions. Knows nothing of maps and filters.
+The lanes come from curation.samples.triage; decisions go through actions. Knows nothing of maps and filters.
 """
 
 from dataclasses import fields
@@ -10,9 +10,9 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from curation import triage
 from curation.project import Project
-from curation.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
+from curation.samples import triage
+from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
 from curation.views import actions, sample, state
 from curation.views.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.layout import style

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.triage import Rule, WrongShare
+from curation.samples.triage import Rule, WrongShare
 
 TITLES = ("Probably mislabeled", "Ambiguous", "Out of place", "Hard but right")
 MEANINGS = ("Held-out predictions and neighbours both speak against the label.",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation import saved_views
 from curation.project import Project
-from curation.selection import in_polygon, sample_table
+from curation.samples import saved_views
+from curation.samples.table import in_polygon, sample_table
 from tests.browser.driver import LOSE, Browser, wait_for
 from tests.fakes import make_project, make_run
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from curation.project import Project
-from curation.selection import in_polygon, sample_table
+from curation.samples.table import in_polygon, sample_table
 from engine.contract.run_dir import RunDir
 from tests.browser.driver import Browser, wait_for, wait_until_done
 

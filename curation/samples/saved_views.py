@@ -1,6 +1,6 @@
 """Selections saved under a name: one JSON file a view in the project's folder, views/NAME.json.
 
-Stores and finds predicates (curation.predicates); does not know what they select.
+Stores and finds predicates (curation.samples.predicates); does not know what they select.
 """
 
 import json
@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from curation.predicates import Predicate
 from curation.project import Project
+from curation.samples.predicates import Predicate
 from engine.contract.run_dir import RunDirError, check_name, write_atomic
 
 

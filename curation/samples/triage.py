@@ -86,7 +86,7 @@ class Evidence:
 
 def assign_lanes(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None,
                  rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """Lane and priority of every row of a sample table (curation.selection): see lanes_of.
+    """Lane and priority of every row of a sample table (curation.samples.table): see lanes_of.
 
     neighbours: RunDir.read_neighbours; without them nothing is judged.
     """

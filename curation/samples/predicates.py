@@ -4,7 +4,7 @@ A predicate is a plain dict that compares and stores as JSON; a part that says n
 
     ids: [sample ids]                  these samples, at most MAX_IDS
     search: text in the sample id      classes, roles, decisions, flags: any of these
-    columns: {column: condition}       a condition as curation.selection.matches takes it, with lists or dicts alone
+    columns: {column: condition}       a condition as curation.samples.table.matches takes it, with lists or dicts alone
     region, run                        a region (curation.views.region) and the run whose map it is of
     inverted: True                     the samples that do not pass
 
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.columns import codes_of, kind_of, starts_with
-from curation.selection import matches
+from curation.samples.columns import codes_of, kind_of, starts_with
+from curation.samples.table import matches
 
 Predicate = dict[str, Any]
 DECISIONS: dict[str, dict[str, Any]] = {

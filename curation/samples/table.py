@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.columns import contains, is_one_of, kind_of, numbers_of
 from curation.project import Project, ProjectError
+from curation.samples.columns import contains, is_one_of, kind_of, numbers_of
 from engine.contract.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
 from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir
 
