@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.identity import experiment_key, flat
-from curation.launch import warm_start_of
+from curation.jobs.request import warm_start_of
 from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
 from engine.contract.intervals import paired_interval

@@ -1,7 +1,7 @@
 """Retraining as an experiment: the same settings with the decisions in force and with none, paired by seed.
 
 Plans which runs that takes, which of them exist already, and what the rest will cost; starts the rest through
-curation.jobs. A plan is pure but for reading the runs of the project. Compares nothing: curation.effects does.
+curation.jobs.run_jobs. A plan is pure but for reading the runs of the project. Compares nothing: curation.effects does.
 """
 
 import dataclasses
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from curation import identity, jobs, launch
+from curation import identity
+from curation.jobs import request, run_jobs
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.run_dir import RunDir
@@ -71,13 +72,13 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
     if decisions.empty:
         raise ExperimentError("an experiment compares training with decisions and without; none is in force; decide "
                               "on samples first")
-    if (source := launch.warm_start_of(base)) is not None:
+    if (source := request.warm_start_of(base)) is not None:
         raise ExperimentError(f"an experiment takes its settings from a full run; {base.name} is a preview of "
                               f"{source}; choose {source}")
-    config = launch.config_of(base)
+    config = request.config_of(base)
     wanted = {"without": decisions.iloc[:0], "with": decisions}
     keys = {side: identity.key_of(config, manifest_digest, identity.digest_of(rows)) for side, rows in wanted.items()}
-    there = _existing(jobs.run_dirs(project), manifest_digest)
+    there = _existing(run_jobs.run_dirs(project), manifest_digest)
     stem, runs = free_stem(project, base.name), []
     first = min([config.seed, *(seed for key, seed in there if key in keys.values())])
     for seed in range(first, first + num_seeds):
@@ -93,12 +94,12 @@ def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object
     found: dict[tuple[object, int], tuple[str, str]] = {}
     for run in reversed(runs):  # they come newest first
         try:
-            decisions, config = launch.decisions_path_of(run), launch.config_of(run)
+            decisions, config = request.decisions_path_of(run), request.config_of(run)
             digest = run.read_config().get("manifest_digest") if run.exists() else manifest_digest
         except ValueError:  # a damaged run is none to build on; its own page says what is wrong
             continue
-        state = jobs.status_of(run).state
-        if decisions is None or launch.warm_start_of(run) is not None or state not in ("done", "running", "queued"):
+        state = run_jobs.status_of(run).state
+        if decisions is None or request.warm_start_of(run) is not None or state not in ("done", "running", "queued"):
             continue
         key = (identity.key_of(config, digest, identity.digest_of_decisions(decisions)), config.seed)
         if found.get(key, ("", ""))[1] != "done" or state == "done":
@@ -110,7 +111,7 @@ def start(project: Path, plan: ExperimentPlan, decisions: pd.DataFrame) -> list[
     """Queue the new runs of a plan; their names. Each keeps the decisions as they are now. Raises JobError."""
     for run in plan.new:
         rows = decisions if run.side == "with" else decisions.iloc[:0]
-        jobs.submit(project, run.name, dataclasses.replace(plan.config, seed=run.seed),
+        run_jobs.submit(project, run.name, dataclasses.replace(plan.config, seed=run.seed),
                     decisions=rows[list(DECISION_COLUMNS)])
     return [run.name for run in plan.new]
 
@@ -126,7 +127,7 @@ def run_seconds(run: RunDir) -> float | None:
     metrics, status = run.read_metrics(), run.read_status()
     if metrics.empty:
         return None
-    training = float(metrics["seconds"].mean()) * launch.config_of(run).epochs
+    training = float(metrics["seconds"].mean()) * request.config_of(run).epochs
     wall = float(status.get("heartbeat") or 0.0) - float(status.get("started") or 0.0)
     return max(training, wall) if status["state"] == "done" and status.get("started") else training
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.launch import warm_start_of
+from curation.jobs.request import warm_start_of
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISION_COLUMNS, read_decisions
 from engine.contract.run_dir import RunDir

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import experiment, identity, jobs, launch
+from curation import experiment, identity
 from curation.experiment import ExperimentError, plan_experiment
+from curation.jobs import request, run_jobs
 from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
@@ -57,11 +58,11 @@ def test_a_preview_other_data_and_other_decisions_are_not_taken(project: Project
 def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under_them(
         project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(jobs, "enqueue", lambda project, run, device, command: (
+    monkeypatch.setattr(run_jobs, "enqueue", lambda project, run, device, command: (
         run.write_status(state="queued"), asked.append((run.name, command))))
     found, decisions = plan(project), project.ledger().state()
     assert experiment.start(project.path, found, decisions) == [run.name for run in found.new]
-    monkeypatch.setattr(jobs, "status_of", lambda run: jobs.RunStatus(state=run.read_status()["state"], details={}))
+    monkeypatch.setattr(run_jobs, "status_of", lambda run: run_jobs.RunStatus(state=run.read_status()["state"], details={}))
     assert [run.state for run in plan(project).runs] == ["done", "queued", "queued", "queued"], "asked for once"
     project.ledger().relabel(["train-00008"], "bird", "ada")
     for name, command in asked:
@@ -70,7 +71,7 @@ def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under
         frozen = read_decisions(Path(path))
         assert frozen["sample_id"].tolist() == (["train-00007"] if name.endswith("-with") else [])
         assert "--warm-start" not in command
-        assert launch.config_of(run) == RunConfig.from_dict({**found.config.to_dict(), "seed": int(name[-6]) if
+        assert request.config_of(run) == RunConfig.from_dict({**found.config.to_dict(), "seed": int(name[-6]) if
                                                              name.endswith("-with") else int(name[-9])})
 
 
@@ -96,14 +97,14 @@ def test_without_decisions_there_is_nothing_to_measure(project: Project) -> None
 
 def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(jobs, "enqueue", lambda project, run, device, command: asked.append(command))
-    config = experiment.preview_config(launch.config_of(project.run("first")))
+    monkeypatch.setattr(run_jobs, "enqueue", lambda project, run, device, command: asked.append(command))
+    config = experiment.preview_config(request.config_of(project.run("first")))
     assert config.epochs == 3 and config.lr == pytest.approx(0.01) and config.embedding == "none"
     assert experiment.preview_config(RunConfig(epochs=2)).epochs == 2
-    jobs.submit(project.path, "look", config, warm_start="first", decisions=project.ledger().state())
+    run_jobs.submit(project.path, "look", config, warm_start="first", decisions=project.ledger().state())
     assert asked[0][-2:] == ["--warm-start", "first"]
-    assert launch.warm_start_of(RunDir.of(project.path, "look")) == "first"
-    assert launch.warm_start_of(project.run("first")) is None
+    assert request.warm_start_of(RunDir.of(project.path, "look")) == "first"
+    assert request.warm_start_of(project.run("first")) is None
 
 
 def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project) -> None:
@@ -111,18 +112,18 @@ def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project
 
     run = RunDir.of(project.path, "none")
     empty: pd.DataFrame = project.ledger().state().iloc[:0]
-    launch.write_request(run, RunConfig(), empty)
-    check_decisions(run.path / launch.DECISIONS_NAME)
-    assert launch.decisions_path_of(run) == run.path / launch.DECISIONS_NAME
-    assert launch.decisions_path_of(RunDir.of(project.path, "gone")) is None
-    assert identity.digest_of_decisions(run.path / launch.DECISIONS_NAME) == identity.digest_of(empty)
+    request.write_request(run, RunConfig(), empty)
+    check_decisions(run.path / request.DECISIONS_NAME)
+    assert request.decisions_path_of(run) == run.path / request.DECISIONS_NAME
+    assert request.decisions_path_of(RunDir.of(project.path, "gone")) is None
+    assert identity.digest_of_decisions(run.path / request.DECISIONS_NAME) == identity.digest_of(empty)
 
 
 def test_a_run_of_an_experiment_is_found_again_by_what_it_trained_under(project: Project) -> None:
     for side, rows in (("with", project.ledger().state()), ("without", project.ledger().state().iloc[:0])):
         run = make_run(project, f"first-e1-s1-{side}", seed=1)
-        launch.write_request(run, RunConfig(), rows)
-        (run.path / launch.DECISIONS_NAME).replace(run.decisions_path)
+        request.write_request(run, RunConfig(), rows)
+        (run.path / request.DECISIONS_NAME).replace(run.decisions_path)
     assert [(run.name, run.state) for run in plan(project).runs if run.seed == 1] == [
         ("first-e1-s1-without", "done"), ("first-e1-s1-with", "done")]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from curation import jobs, launch
-from curation.jobs import JobError
+from curation.jobs import request, run_jobs
+from curation.jobs.run_jobs import JobError
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
@@ -54,12 +54,12 @@ class Workplace:
         return [sys.executable, str(self.script), str(self.project / "runs" / name), mode, str(self.log)]
 
     def submit(self, name: str, mode: str = "quick", device: str = "cpu") -> RunDir:
-        jobs.submit(self.project, name, RunConfig(device=device), self.command(name, mode))
+        run_jobs.submit(self.project, name, RunConfig(device=device), self.command(name, mode))
         return RunDir.of(self.project, name)
 
-    def wait(self, run: RunDir, *states: str, seconds: float = 15.0) -> jobs.RunStatus:
+    def wait(self, run: RunDir, *states: str, seconds: float = 15.0) -> run_jobs.RunStatus:
         deadline = time.monotonic() + seconds
-        while (status := jobs.status_of(run)).state not in states:
+        while (status := run_jobs.status_of(run)).state not in states:
             assert time.monotonic() < deadline, f"{run.name} is {status.state}, expected {states}"
             time.sleep(0.03)
         return status
@@ -72,19 +72,19 @@ class Workplace:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
     yield Workplace(tmp_path)
-    for job in jobs.jobs():
+    for job in run_jobs.jobs():
         if job.pid is not None and is_same_process(job.pid, job.pid_started):
             os.kill(job.pid, signal.SIGKILL)
 
 
 def test_a_run_is_queued_and_then_done(place):
     run = place.submit("first")
-    assert jobs.status_of(run).is_active
+    assert run_jobs.status_of(run).is_active
     assert place.wait(run, "done").error == ""
     deadline = time.monotonic() + 20  # the run says done while its process is still about to end
-    while jobs.jobs(place.project) and time.monotonic() < deadline:
+    while run_jobs.jobs(place.project) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert jobs.jobs(place.project) == []
+    assert run_jobs.jobs(place.project) == []
     assert RunConfig.from_dict(json.loads((run.path / "request.json").read_text())) == RunConfig(device="cpu")
 
 
@@ -93,9 +93,9 @@ def test_runs_of_one_device_take_turns_in_order_and_another_device_does_not_wait
     place.wait(first, "running")
     other = place.submit("other", device="cuda")
     place.wait(other, "done")
-    waiting = jobs.status_of(second)
+    waiting = run_jobs.status_of(second)
     assert (waiting.state, waiting.num_ahead, waiting.device) == ("queued", 1, "cpu")
-    jobs.cancel(place.project, "first")
+    run_jobs.cancel(place.project, "first")
     place.wait(second, "done")
     assert place.events() == [["begin", "first"], ["begin", "other"], ["end", "other"], ["begin", "second"],
                               ["end", "second"]]
@@ -106,9 +106,9 @@ def test_two_projects_share_one_queue(place, tmp_path):
     place.wait(first, "running")
     other = tmp_path / "other"
     other.mkdir()
-    jobs.submit(other, "first", RunConfig(device="cpu"), place.command("first", "quick"))
-    assert jobs.status_of(RunDir.of(other, "first")).num_ahead == 1
-    assert [job.project for job in jobs.jobs(other)] == [str(other)]
+    run_jobs.submit(other, "first", RunConfig(device="cpu"), place.command("first", "quick"))
+    assert run_jobs.status_of(RunDir.of(other, "first")).num_ahead == 1
+    assert [job.project for job in run_jobs.jobs(other)] == [str(other)]
 
 
 def test_of_twenty_simultaneous_submits_one_wins(place):
@@ -136,7 +136,7 @@ def test_simultaneous_resumes_from_separate_processes_start_one(place):
             "except jobs.JobError: sys.exit(3)\n")
     gun = place.project / "gun"
     command = [sys.executable, "-c", code, str(gun), str(place.project), *place.command("first", "quick")]
-    racers = [subprocess.Popen(command, cwd=Path(jobs.__file__).parents[1]) for _ in range(3)]
+    racers = [subprocess.Popen(command, cwd=Path(run_jobs.__file__).parents[2]) for _ in range(3)]
     time.sleep(1.5)
     gun.touch()
     assert sorted(racer.wait(30) for racer in racers) == [0, 3, 3]
@@ -147,7 +147,7 @@ def test_a_queued_run_is_cancelled_without_ever_starting(place):
     first = place.submit("first", "polite")
     place.wait(first, "running")
     second = place.submit("second")
-    jobs.cancel(place.project, "second")
+    run_jobs.cancel(place.project, "second")
     place.wait(second, "cancelled")
     assert ["begin", "second"] not in place.events()
 
@@ -159,14 +159,14 @@ def test_a_running_run_is_cancelled_even_if_it_does_not_listen(place, mode):
     while not run.read_status().get("pid"):
         time.sleep(0.02)
     pid = run.read_status()["pid"]
-    jobs.cancel(place.project, "first", grace_seconds=0.4)
+    run_jobs.cancel(place.project, "first", grace_seconds=0.4)
     place.wait(run, "cancelled")
     deadline = time.monotonic() + 10
     while process_start(pid) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     with pytest.raises(JobError, match="is cancelled"):
-        jobs.cancel(place.project, "first")
+        run_jobs.cancel(place.project, "first")
 
 
 def test_a_killed_run_is_interrupted_frees_its_device_and_resumes(place):
@@ -177,10 +177,10 @@ def test_a_killed_run_is_interrupted_frees_its_device_and_resumes(place):
     os.kill(run.read_status()["pid"], signal.SIGKILL)
     assert place.wait(run, "interrupted").can_resume
     place.wait(second, "done")
-    jobs.resume(place.project, "first", place.command("first", "quick"))
+    run_jobs.resume(place.project, "first", place.command("first", "quick"))
     place.wait(run, "done")
     with pytest.raises(JobError, match="start a new run"):
-        jobs.resume(place.project, "first")
+        run_jobs.resume(place.project, "first")
 
 
 def test_a_run_outlives_the_process_that_started_it(place):
@@ -191,14 +191,14 @@ def test_a_run_outlives_the_process_that_started_it(place):
             "jobs.submit(Path(sys.argv[1]), 'first', RunConfig(device='cpu'), sys.argv[2:])\n"
             "print('started', flush=True)\ntime.sleep(60)\n")
     app = subprocess.Popen([sys.executable, "-c", code, str(place.project), *place.command("first", "polite")],
-                           cwd=Path(jobs.__file__).parents[1], stdout=subprocess.PIPE, start_new_session=True)
+                           cwd=Path(run_jobs.__file__).parents[2], stdout=subprocess.PIPE, start_new_session=True)
     assert app.stdout is not None and app.stdout.readline() == b"started\n"
     os.killpg(app.pid, signal.SIGINT)
     app.wait(10)
     app.stdout.close()
     run = RunDir.of(place.project, "first")
     place.wait(run, "running")
-    jobs.cancel(place.project, "first")
+    run_jobs.cancel(place.project, "first")
     place.wait(run, "cancelled")
 
 
@@ -209,30 +209,30 @@ def test_an_engine_that_cannot_begin_fails_with_its_last_line(place):
 
 
 def test_auto_queues_with_a_device_of_this_machine():
-    assert jobs.device_key("auto") in ("cuda", "mps", "cpu")
-    assert jobs.device_key("cuda") == "cuda"
+    assert run_jobs.device_key("auto") in ("cuda", "mps", "cpu")
+    assert run_jobs.device_key("cuda") == "cuda"
 
 
 def test_the_command_resumes_a_run_that_began_and_else_starts_it(place):
     first = place.submit("first", "polite")
     place.wait(first, "running")
     second = place.submit("second")
-    assert launch.train_command(place.project, "second")[-4:] == ["--config", str(second.path / "request.json"),
+    assert request.train_command(place.project, "second")[-4:] == ["--config", str(second.path / "request.json"),
                                                                  "--name", "second"]
     while not first.exists():
         time.sleep(0.02)
-    assert launch.train_command(place.project, "first")[-2:] == ["--resume", "first"]
+    assert request.train_command(place.project, "first")[-2:] == ["--resume", "first"]
 
 
 def test_runs_that_wait_are_listed_with_the_others(place):
     first = place.submit("first", "polite")
     place.wait(first, "running")
     place.submit("second")
-    assert [run.name for run in jobs.run_dirs(place.project)] == ["second", "first"]
+    assert [run.name for run in run_jobs.run_dirs(place.project)] == ["second", "first"]
 
 
 def test_unknown_runs_are_refused_in_one_line(place):
     with pytest.raises(JobError, match="has no run 'nothing'"):
-        jobs.resume(place.project, "nothing")
+        run_jobs.resume(place.project, "nothing")
     with pytest.raises(ValueError, match="a name must be"):
-        jobs.submit(place.project, "../evil", RunConfig())
+        run_jobs.submit(place.project, "../evil", RunConfig())

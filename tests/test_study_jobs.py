@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from curation import jobs, study_jobs
-from curation.jobs import JobError
-from curation.study_jobs import cost_of, plan_study
+from curation.jobs import run_jobs, study_jobs
+from curation.jobs.run_jobs import JobError
+from curation.jobs.study_jobs import cost_of, plan_study
 from engine.contract.config import ConfigError, RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import RunDir
@@ -54,7 +54,7 @@ class Workplace:
         study_jobs.submit(self.project, plan, self.command(study.path, mode))
         return study
 
-    def wait(self, study: StudyDir, *states: str, seconds: float = 15.0) -> jobs.RunStatus:
+    def wait(self, study: StudyDir, *states: str, seconds: float = 15.0) -> run_jobs.RunStatus:
         deadline = time.monotonic() + seconds
         while (status := study_jobs.status_of(study)).state not in states:
             assert time.monotonic() < deadline, f"{study.name} is {status.state}, expected {states}"
@@ -66,7 +66,7 @@ class Workplace:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
     yield Workplace(tmp_path)
-    for job in jobs.jobs():
+    for job in run_jobs.jobs():
         if job.pid is not None and is_same_process(job.pid, job.pid_started):
             os.kill(job.pid, signal.SIGKILL)
 
@@ -141,15 +141,15 @@ def test_the_command_takes_the_request_once_and_then_the_studys_own_plan(tmp_pat
 def test_a_study_waits_for_a_run_on_its_device_and_then_is_done(place):
     run = RunDir.of(place.project, "first")
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    jobs.submit(place.project, "first", RunConfig(device="cpu"), command)
+    run_jobs.submit(place.project, "first", RunConfig(device="cpu"), command)
     study = place.submit("first")  # a run may have the same name
     deadline = time.monotonic() + 15
-    while jobs.status_of(run).state != "running":
+    while run_jobs.status_of(run).state != "running":
         assert time.monotonic() < deadline
         time.sleep(0.03)
     waiting = study_jobs.status_of(study)
     assert (waiting.state, waiting.num_ahead, waiting.device) == ("queued", 1, "cpu")
-    jobs.cancel(place.project, "first", grace_seconds=0.2)
+    run_jobs.cancel(place.project, "first", grace_seconds=0.2)
     assert place.wait(study, "done").details["done"] == 2
 
 
@@ -176,7 +176,7 @@ def test_a_running_study_is_cancelled_and_resumed(place):
 def test_a_study_resumed_at_once_outlives_the_end_of_its_cancel(place):
     study = place.submit("first", "polite")
     place.wait(study, "running")
-    jobs.cancel_in(RunDir(study.path), grace_seconds=1.0)
+    run_jobs.cancel_in(RunDir(study.path), grace_seconds=1.0)
     _until_free(place)
     study_jobs.resume(place.project, "first", place.command(study.path, "polite"))
     place.wait(study, "running")
@@ -204,6 +204,6 @@ def test_what_is_no_study_is_refused(place):
 
 def _until_free(place: Workplace) -> None:
     deadline = time.monotonic() + 15
-    while jobs.jobs(place.project):
+    while run_jobs.jobs(place.project):
         assert time.monotonic() < deadline
         time.sleep(0.03)

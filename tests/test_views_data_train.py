@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import jobqueue, jobs
+from curation.jobs import queue, run_jobs
 from curation.project import Project
 from curation.views import data, import_form, run_form, run_progress, state, train
 from curation.views.pictures import pictures_html
@@ -23,7 +23,7 @@ HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, RunConfig]]:
     """What was submitted; nothing is started."""
     found: list[tuple[str, RunConfig]] = []
-    monkeypatch.setattr(jobs, "submit", lambda project, name, config: found.append((name, config)))
+    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config: found.append((name, config)))
     return found
 
 
@@ -255,7 +255,7 @@ def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
     project = make_project(home / "pets")
     make_run(project, "molere")
     assert run_form._free_name(Project.open(project), "molere") == "molere-2"
-    with pytest.raises(jobs.JobError, match="'molere' exists; choose another name"):
+    with pytest.raises(run_jobs.JobError, match="'molere' exists; choose another name"):
         run_form.start_runs(Project.open(project), "molere", {"seed": 0})
 
 
@@ -295,7 +295,7 @@ def test_a_running_run_shows_progress_and_can_be_cancelled(home, monkeypatch):
     status = run.read_status() | {"stage": "training", "epoch": 2, "step": 5, "num_steps": 10, "num_epochs": 4}
     run.write_status(**status)
     asked: list[str] = []
-    monkeypatch.setattr(jobs, "cancel", lambda project, name: asked.append(name))
+    monkeypatch.setattr(run_jobs, "cancel", lambda project, name: asked.append(name))
     app = views.start(home, "train")
     shown = views.texts(app)
     assert "about 12 s of training left" in shown and "1,000 samples a second" in shown
@@ -317,7 +317,7 @@ def test_a_failed_run_says_why_and_an_interrupted_one_offers_resume(home, monkey
     project = make_project(home / "pets")
     make_run(project, "broken", state="failed")
     resumed: list[str] = []
-    monkeypatch.setattr(jobs, "resume", lambda project, name: resumed.append(name))
+    monkeypatch.setattr(run_jobs, "resume", lambda project, name: resumed.append(name))
     app = views.start(home, "train", run="broken")
     assert "It failed: training diverged at step 12" in views.texts(app)
     lost = make_run(project, "lost", state="running")
@@ -334,7 +334,7 @@ def test_a_queued_run_says_that_it_waits(home):
     run = RunDir.of(project, "waiting")
     run.path.mkdir(parents=True)
     (run.path / "request.json").write_text(RunConfig(device="cpu").to_json())
-    with jobqueue.database() as database:
+    with queue.database() as database:
         for i, name in enumerate(("other", "waiting")):
             database.execute("INSERT INTO job (id, project, run, device, state, command, submitted) VALUES "
                              "(?, ?, ?, 'cpu', 'queued', '[]', ?)", (i + 1, str(project), name, time.time()))

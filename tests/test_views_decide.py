@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import jobs
+from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views import conflicts, decide, retrain
 from engine.contract.config import RunConfig
@@ -35,7 +35,7 @@ def pets(home: Path) -> Project:
 @pytest.fixture
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, str, RunConfig]]:
     found: list[tuple[Path, str, RunConfig]] = []
-    monkeypatch.setattr(jobs, "submit", lambda project, name, config: found.append((project, name, config)))
+    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config: found.append((project, name, config)))
     return found
 
 
@@ -274,7 +274,7 @@ def test_without_changes_retraining_is_said_to_repeat(home):
 
 def test_an_experiment_says_its_cost_and_starts_what_is_missing(home, pets, monkeypatch):
     asked: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(jobs, "submit", lambda project, name, config, decisions: asked.append(
+    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config, decisions: asked.append(
         (name, config.seed, len(decisions))))
     app = views.start(home, "decide")
     said = views.texts(app)
@@ -297,7 +297,7 @@ def test_an_experiment_that_is_complete_leads_to_its_effect(home, pets):
 
 def test_a_preview_starts_short_and_is_called_one(home, pets, monkeypatch):
     asked: list[tuple[str, int, str]] = []
-    monkeypatch.setattr(jobs, "submit", lambda project, name, config, warm_start: asked.append(
+    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config, warm_start: asked.append(
         (name, config.epochs, warm_start)))
     app = views.start(home, "decide")
     app.button_group(key=retrain.MODE_KEY).set_value("Quick preview")

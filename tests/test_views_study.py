@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import study_jobs
+from curation.jobs import study_jobs
 from curation.project import Project
 from curation.views import study_answer, study_charts, study_progress
 from curation.views.study import _report_json

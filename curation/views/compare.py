@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from curation import compare
-from curation.launch import warm_start_of
+from curation.jobs.request import warm_start_of
 from curation.project import Project
 from curation.views import actions, sample, state
 from curation.views.confusion import confusion_counts, heat_map, shown_classes

@@ -13,7 +13,7 @@ import streamlit as st
 
 from curation import effects
 from curation.effects import Experiment
-from curation.launch import warm_start_of
+from curation.jobs.request import warm_start_of
 from curation.project import Project
 from curation.views import state
 from curation.views.layout import table_height

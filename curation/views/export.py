@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from curation import jobs
 from curation.exports import EXPORTS, Export, ExportError, ExportResult, default_target, export
 from curation.exports.curated import DEFINITION, curated_validation
 from curation.exports.labels import decided_labels, with_labels
+from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views import state
 from curation.views.layout import side_by_side, style, table_height
@@ -73,7 +73,7 @@ def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
         st.metric("Samples", f"{len(rows):,}")
         st.dataframe(counts.rename_axis("class").rename("samples").reset_index(), hide_index=True,
                      height=table_height(len(counts)))
-    if what != "corrected-labels" and run is not None and jobs.status_of(run).state != "done":
+    if what != "corrected-labels" and run is not None and run_jobs.status_of(run).state != "done":
         st.warning(f"The run {state.plain(run.name)} has not ended: this is its state after the last epoch that did, "
                    "and another epoch changes it.", icon=":material/warning:")
     with right:

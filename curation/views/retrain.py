@@ -1,6 +1,6 @@
 """The loop's way back: training under the decisions in force, as an experiment, as one run, or as a quick preview.
 
-Says what will differ and what it costs before it starts. Submits to curation.jobs; trains nothing.
+Says what will differ and what it costs before it starts. Submits to curation.jobs.run_jobs; trains nothing.
 """
 
 import re
@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from curation import experiment, jobs
+from curation import experiment
 from curation.experiment import ExperimentPlan, PlannedRun
-from curation.launch import warm_start_of
+from curation.jobs import run_jobs
+from curation.jobs.request import warm_start_of
 from curation.project import Project
 from curation.views import state
 from curation.views.run_table import duration_text
@@ -115,7 +116,7 @@ def _one_run_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
         is_pressed = st.button("Retrain", type="primary", key="decide.retrain", icon=":material/model_training:")
     st.caption("One run of the same seed: enough to look at, no evidence of an effect.")
     if is_pressed:
-        jobs.submit(project.path, name.strip(), config)
+        run_jobs.submit(project.path, name.strip(), config)
         _started(project, [name.strip()])
 
 
@@ -131,7 +132,7 @@ def _preview_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
         return
     if st.button("Start a preview", type="primary", key="decide.preview", icon=":material/bolt:"):
         name = preview_name(project, run.name)
-        jobs.submit(project.path, name, short, warm_start=run.name)
+        run_jobs.submit(project.path, name, short, warm_start=run.name)
         _started(project, [name])
     st.caption("A preview is no measure: it still remembers what it learned from the earlier labels. It is named one "
                "in every list and counts in no effect and no interval.")
@@ -200,7 +201,7 @@ def _say_started(project: Project) -> None:
     path, name, num = (*st.session_state.get(_STARTED_KEY, ("", "")), 1)[:3]
     if path != str(project.path) or not RunDir.of(project.path, name).path.is_dir():
         return
-    status = jobs.status_of(RunDir.of(project.path, name))
+    status = run_jobs.status_of(RunDir.of(project.path, name))
     more = f" and {num - 1} more" if num > 1 else ""
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"Started **{state.plain(name)}**{more}: {status.state}.", width="content")

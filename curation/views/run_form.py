@@ -1,6 +1,6 @@
 """The form of a new run on the Train page, drawn from engine.contract.config: the settings cannot differ from the engine's.
 
-Submits to curation.jobs. Knows no training and shows no results.
+Submits to curation.jobs.run_jobs. Knows no training and shows no results.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from curation import jobs
+from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views import state
 from engine.contract.config import (
@@ -122,9 +122,9 @@ def start_runs(project: Project, name: str, values: dict[str, Any], num_repeats:
                for seed in seeds}
     taken = [n for n in configs if RunDir.of(project.path, n).path.exists()]
     if taken:
-        raise jobs.JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
+        raise run_jobs.JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
     for run_name, config in configs.items():
-        jobs.submit(project.path, run_name, config)
+        run_jobs.submit(project.path, run_name, config)
     return next(iter(configs))
 
 

@@ -1,6 +1,6 @@
 """What a run is doing and how it went, for the Train page: live state with its buttons, warnings, curves, log.
 
-Reads the run directory and curation.jobs; asks for cancel and resume. Starts nothing new.
+Reads the run directory and curation.jobs.run_jobs; asks for cancel and resume. Starts nothing new.
 """
 
 import time
@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from curation import jobs
+from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.run_table import duration_text, state_text
 from curation.views.state import plain
@@ -56,7 +56,7 @@ _SILENT_SECONDS = 30.0
 # -- state and buttons
 
 
-def show_state(project: Project, run: RunDir, status: jobs.RunStatus) -> None:
+def show_state(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None:
     """One card: the run's state in words, its progress, and the button that fits (cancel or resume)."""
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -64,10 +64,10 @@ def show_state(project: Project, run: RunDir, status: jobs.RunStatus) -> None:
             st.markdown(f"**{plain(run.name)}** &nbsp; {state_text(status)}{device}{_where(status)}", width="content")
             if status.is_active:
                 st.button("Cancel", key=f"cancel.{run.name}", icon=":material/stop:", disabled=status.is_cancelling,
-                          on_click=_act, args=(jobs.cancel, project, run))
+                          on_click=_act, args=(run_jobs.cancel, project, run))
             elif status.can_resume:
                 st.button("Resume", key=f"resume.{run.name}", icon=":material/restart_alt:", on_click=_act,
-                          args=(jobs.resume, project, run))
+                          args=(run_jobs.resume, project, run))
         if status.state == "queued":
             say_queue(project, status)
         elif status.state == "running":
@@ -81,7 +81,7 @@ def show_state(project: Project, run: RunDir, status: jobs.RunStatus) -> None:
                        "on from its last checkpoint.", icon=":material/warning:")
 
 
-def _where(status: jobs.RunStatus) -> str:
+def _where(status: run_jobs.RunStatus) -> str:
     """How far a run came that has stopped; nothing of one that goes on, whose progress is shown, or never began."""
     epoch, num_epochs = status.details.get("epoch"), status.details.get("num_epochs")
     return f", in epoch {epoch:,} of {num_epochs:,}" if epoch and num_epochs and not status.is_active else ""
@@ -91,13 +91,13 @@ def _act(action: Any, project: Project, run: RunDir) -> None:
     """Cancel or resume from a button; a refusal is shown by the page's notice on the rerun that follows."""
     try:
         action(project.path, run.name)
-    except jobs.JobError as error:  # it ended between the drawing and the click
+    except run_jobs.JobError as error:  # it ended between the drawing and the click
         st.toast(plain(error), icon=":material/info:")
 
 
-def say_queue(project: Project, status: jobs.RunStatus) -> None:
+def say_queue(project: Project, status: run_jobs.RunStatus) -> None:
     """How many go first on the device that a run or study waits for."""
-    waiting = [job for job in jobs.jobs() if job.device == status.device]
+    waiting = [job for job in run_jobs.jobs() if job.device == status.device]
     others = sum(job.project != str(project.path) for job in waiting)
     text = f"Waits for its turn on {plain(status.device)}: {status.num_ahead} go first." if status.num_ahead else \
         "Starts in a moment."

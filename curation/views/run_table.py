@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation import jobs
-from curation.launch import warm_start_of
+from curation.jobs import run_jobs
+from curation.jobs.request import warm_start_of
 from engine.contract.config import METHODS
 from engine.contract.run_dir import RunDir
 
@@ -56,10 +56,10 @@ def runs_frame(runs: list[RunDir]) -> pd.DataFrame:
 
 
 def _row(run: RunDir) -> dict[str, Any]:
-    status = jobs.status_of(run)
+    status = run_jobs.status_of(run)
     try:
         document: dict[str, Any] = run.read_config() if run.exists() else {}
-        config, metrics = jobs.config_of(run), run.read_metrics()
+        config, metrics = run_jobs.config_of(run), run.read_metrics()
     except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
     row: dict[str, Any] = {
@@ -78,7 +78,7 @@ def _row(run: RunDir) -> dict[str, Any]:
     return row
 
 
-def state_text(status: jobs.RunStatus) -> str:
+def state_text(status: run_jobs.RunStatus) -> str:
     """A run's state in a word or two."""
     if status.is_active and status.is_cancelling:
         return "stopping"

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation.launch import warm_start_of
+from curation.jobs.request import warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import run_table, with_decisions
 from engine.contract.manifest import MANIFEST_NAME

@@ -1,6 +1,6 @@
 """The Study page: which way to train is better here, over several seeds, and how sure that is.
 
-Figures come from engine.contract.study_summary, background work from curation.study_jobs; this page asks, watches and shows.
+Figures come from engine.contract.study_summary, background work from curation.jobs.study_jobs; this page asks, watches and shows.
 """
 
 import json
@@ -9,7 +9,7 @@ from functools import partial
 
 import streamlit as st
 
-from curation import study_jobs
+from curation.jobs import study_jobs
 from curation.project import Project
 from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page
 from curation.views import state, study_answer, study_charts

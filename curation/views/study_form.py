@@ -1,6 +1,6 @@
 """The form of a new study on the Study page: which methods, how often, and what that will cost.
 
-Plans and submits through curation.study_jobs. Knows no training and shows no results.
+Plans and submits through curation.jobs.study_jobs. Knows no training and shows no results.
 """
 
 import os
@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from curation import study_jobs
+from curation.jobs import study_jobs
+from curation.jobs.study_jobs import Cost, StudyPlan
 from curation.project import Project
-from curation.study_jobs import Cost, StudyPlan
 from curation.views import state
 from curation.views.run_form import decisions_in_force
 from curation.views.run_table import duration_text

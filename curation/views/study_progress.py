@@ -1,14 +1,14 @@
 """What a study is doing, for the Study page: state, progress, cancel and resume, redrawn while it is active.
 
-Asks curation.study_jobs; starts no new study and shows no result.
+Asks curation.jobs.study_jobs; starts no new study and shows no result.
 """
 
 from typing import Any
 
 import streamlit as st
 
-from curation import study_jobs
-from curation.jobs import JobError, RunStatus
+from curation.jobs import study_jobs
+from curation.jobs.run_jobs import JobError, RunStatus
 from curation.project import Project
 from curation.views import run_progress, state, study_answer, study_charts
 from curation.views.run_table import duration_text, state_text

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from curation import jobs
+from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views import run_progress, state
 from curation.views.run_form import new_run_form
@@ -23,7 +23,7 @@ TICK_SECONDS = 2.0
 def page() -> None:
     st.title("Train")
     project = state.need_project()
-    runs = jobs.run_dirs(project.path)
+    runs = run_jobs.run_dirs(project.path)
     st.caption("Runs train in the background: you may close this page, or the app, and come back.")
     if st.session_state.pop(STARTED_KEY, False):
         st.session_state[FORM_KEY] = False  # out of the way: what was started is now the thing to see
@@ -59,7 +59,7 @@ def _focused(project: Project, runs: list[RunDir]) -> RunDir:
 
 def _watch(project: Project, runs: list[RunDir]) -> None:
     """The live part: redrawn every two seconds while something is active, never when nothing is."""
-    is_active = any(jobs.status_of(run).is_active for run in runs)
+    is_active = any(run_jobs.status_of(run).is_active for run in runs)
     st.fragment(_live, run_every=TICK_SECONDS if is_active else None)(project, is_active)
 
 
@@ -68,8 +68,8 @@ def _live(project: Project, was_active: bool) -> None:
 
 
 def _draw_live(project: Project, was_active: bool) -> None:
-    runs = jobs.run_dirs(project.path)
-    statuses = {run.name: jobs.status_of(run) for run in runs}
+    runs = run_jobs.run_dirs(project.path)
+    statuses = {run.name: run_jobs.status_of(run) for run in runs}
     focused = _focused(project, runs)
     is_active = any(status.is_active for status in statuses.values())
     if was_active and not is_active:
@@ -92,7 +92,7 @@ def _finish(run: RunDir) -> None:
     state.choose(run=run.name if has_results else None)
 
 
-def _show_run(run: RunDir, status: jobs.RunStatus) -> None:
+def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
     """Figures, warnings, curves and log of one run, or why there are none yet."""
     metrics = run.read_metrics()
     st.header(f"Run {state.plain(run.name)}")
@@ -100,7 +100,7 @@ def _show_run(run: RunDir, status: jobs.RunStatus) -> None:
         st.caption("Curves appear when the first epoch ends." if status.is_active else
                    "It ended before its first epoch did, so there are no curves.")
     else:
-        config = jobs.config_of(run)
+        config = run_jobs.config_of(run)
         is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
         st.caption(f"{METHODS[config.method].title}, {state_text(status)}, {len(metrics):,} of {config.epochs:,} "

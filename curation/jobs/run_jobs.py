@@ -7,8 +7,8 @@ next (app, command line, another waiting process) sees the truth: a process live
 Holds no process handle and plans nothing about training. Runs that were started with `python -m engine train` do not
 queue here, but their status, cancel and resume work the same.
 
-    python -m curation.jobs wait JOB_ID                      the detached process (not for people)
-    python -m curation.jobs stop RUN SECONDS [PID STARTED]   makes sure that a cancelled run ends (not for people)
+    python -m curation.jobs.run_jobs wait JOB_ID                      the detached process (not for people)
+    python -m curation.jobs.run_jobs stop RUN SECONDS [PID STARTED]   makes sure that a cancelled run ends (not for people)
 """
 
 import json
@@ -24,9 +24,9 @@ from typing import Any
 
 import pandas as pd
 
-from curation import jobqueue
-from curation.jobqueue import Job, JobError, device_key
-from curation.launch import REQUEST_NAME, config_of, train_command, write_request
+from curation.jobs import queue
+from curation.jobs.queue import Job, JobError, device_key
+from curation.jobs.request import REQUEST_NAME, config_of, train_command, write_request
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import ENDED, RunDir, RunDirError
@@ -35,7 +35,7 @@ POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
 """How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
 OUTPUT_NAME = "output.txt"
-_CODE_ROOT = Path(__file__).parents[1]
+_CODE_ROOT = Path(__file__).parents[2]
 __all__ = ["REQUEST_NAME", "Job", "JobError", "RunStatus", "cancel", "cancel_in", "claim", "config_of", "device_key",
            "enqueue", "jobs", "resume", "run_dirs", "status_of", "submit"]
 
@@ -112,11 +112,11 @@ def enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
     """Queue a command for a run's folder, or for a study's, and start the process that waits for its turn."""
     folder = run.path.parent.name
     name = run.name if folder == "runs" else f"{folder}/{run.name}"
-    job_id = jobqueue.add(project, name, device_key(device), command)
+    job_id = queue.add(project, name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
-    pid = _start_detached([sys.executable, "-m", "curation.jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
-    jobqueue.set_process(job_id, pid)
-    return jobqueue.get(job_id)
+    pid = _start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
+    queue.set_process(job_id, pid)
+    return queue.get(job_id)
 
 
 def _start_detached(command: list[str], output: Path | None) -> int:
@@ -134,7 +134,7 @@ def _start_detached(command: list[str], output: Path | None) -> int:
 
 def jobs(project: Path | None = None) -> list[Job]:
     """Queued and running jobs of a project (of all projects if None), in the order of the queue."""
-    return jobqueue.active(project)
+    return queue.active(project)
 
 
 def run_dirs(project: Path) -> list[RunDir]:
@@ -167,7 +167,7 @@ def status_of(run: RunDir) -> RunStatus:
     if state == "running" and details["is_alive"]:
         return RunStatus(state="running", details=details, is_cancelling=is_cancelling,
                          device=str(details.get("device") or ""))
-    waiting = jobqueue.active()
+    waiting = queue.active()
     job = next((j for j in waiting if j.run_dir.path == run.path.resolve()), None)
     if job is not None and job.state == "running":
         return RunStatus(state="running", details={**details, "stage": "starting"}, is_cancelling=is_cancelling,
@@ -192,7 +192,7 @@ def _last_words(run: RunDir) -> str:
 
 
 def _active_job(run: RunDir) -> Job | None:
-    return next((job for job in jobqueue.active() if job.run_dir.path == run.path.resolve()), None)
+    return next((job for job in queue.active() if job.run_dir.path == run.path.resolve()), None)
 
 
 # -- stopping
@@ -214,7 +214,7 @@ def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
     pid, started = _process_of(run)
     run.request_cancel()
     process = [str(pid), str(started)] if pid is not None and started is not None else []
-    _start_detached([sys.executable, "-m", "curation.jobs", "stop", str(run.path), str(grace_seconds), *process], None)
+    _start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "stop", str(run.path), str(grace_seconds), *process], None)
 
 
 def _stop(run: RunDir, grace_seconds: float, process: tuple[int | None, float | None]) -> None:
@@ -258,16 +258,16 @@ def _process_of(run: RunDir) -> tuple[int | None, float | None]:
 
 def _wait(job_id: int) -> None:
     """Wait for the job's turn on its device, then become the engine. Ends early if the run is cancelled."""
-    job = jobqueue.get(job_id)
+    job = queue.get(job_id)
     run = job.run_dir
-    jobqueue.set_process(job_id, os.getpid())
+    queue.set_process(job_id, os.getpid())
     while not run.is_cancel_requested():
-        if jobqueue.claim(job_id):
+        if queue.claim(job_id):
             command = json.loads(job.command)
             os.execv(command[0], command)
         time.sleep(POLL_SECONDS)
     run.write_status(state="cancelled", message="cancelled while waiting", heartbeat=time.time())
-    jobqueue.end(job_id)
+    queue.end(job_id)
 
 
 def main(arguments: list[str]) -> None:

@@ -4,7 +4,7 @@
     request_options.json    what else it was started with: {"warm_start": RUN}; only where there is any
     request.parquet         the decisions to train under; without it those in force when the run begins
 
-Starts nothing: curation.jobs does.
+Starts nothing: curation.jobs.run_jobs does.
 """
 
 import json

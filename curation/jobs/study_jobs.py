@@ -1,6 +1,6 @@
 """Studies in the background: planned here, queued with the runs, trained by `python -m engine study`.
 
-A study's folder has the status and cancel files of a run's, so curation.jobs starts, watches and stops it, and at most
+A study's folder has the status and cancel files of a run's, so curation.jobs.run_jobs starts, watches and stops it, and at most
 one of them all works on a device at a time.
 
     request.json   the plan that was asked for, as the engine's --plan reads it
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation import jobs
-from curation.jobs import REQUEST_NAME, Job, JobError, RunStatus
+from curation.jobs import run_jobs
+from curation.jobs.run_jobs import REQUEST_NAME, Job, JobError, RunStatus
 from engine.contract.config import ConfigError, RunConfig
 from engine.contract.run_dir import RunDir, check_name, write_atomic
 from engine.contract.study_dir import Arm, StudyDir
@@ -87,7 +87,7 @@ def plan_study(name: str, methods: Sequence[str], num_seeds: int, epochs: int, *
 def epoch_seconds(project: Path) -> dict[str, list[float]]:
     """method -> seconds that an epoch took in each finished run of the project, those of studies included."""
     found: dict[str, list[float]] = {}
-    for run in jobs.run_dirs(project):
+    for run in run_jobs.run_dirs(project):
         if run.exists() and run.read_status()["state"] == "done":
             metrics = run.read_metrics()
             if len(metrics):
@@ -140,7 +140,7 @@ def studies(project: Path) -> list[StudyDir]:
 
 def status_of(study: StudyDir) -> RunStatus:
     """What the study is doing now, in a run's words; details is status.json as engine.study.runner writes it."""
-    return jobs.status_of(RunDir(study.path))
+    return run_jobs.status_of(RunDir(study.path))
 
 
 def asked_plan(study: StudyDir) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def submit(project: Path, plan: StudyPlan, command: list[str] | None = None) -> 
     """Queue a new study and start its process. `command` replaces the engine's (tests). Raises JobError."""
     project = Path(project).resolve()
     study = StudyDir.of(project, plan.name)
-    jobs.claim(study.path, "study")
+    run_jobs.claim(study.path, "study")
     launch = {"workers": plan.num_workers, "is_tuned_here": plan.is_tuned_here}
     for name, values in ((LAUNCH_NAME, launch), (REQUEST_NAME, plan.document)):
         write_atomic(study.path / name, lambda p, values=values: p.write_text(json.dumps(values, indent=2)))  # type: ignore[misc]
@@ -182,9 +182,9 @@ def resume(project: Path, name: str, command: list[str] | None = None) -> Job:
 
 def cancel(project: Path, name: str) -> None:
     """Ask a queued or running study to stop between two steps; finished runs stay. Raises JobError if it is neither."""
-    jobs.cancel_in(RunDir(StudyDir.of(Path(project).resolve(), name).path))
+    run_jobs.cancel_in(RunDir(StudyDir.of(Path(project).resolve(), name).path))
 
 
 def _start(project: Path, study: StudyDir, command: list[str] | None) -> Job:
     device = str(asked_plan(study).get("settings", {}).get("device", RunConfig().device))
-    return jobs.enqueue(project, RunDir(study.path), device, command or command_of(project, study))
+    return run_jobs.enqueue(project, RunDir(study.path), device, command or command_of(project, study))

@@ -1,0 +1,1 @@
+"""Runs and studies in the background: requests, the queue, their processes."""
