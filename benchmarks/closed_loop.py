@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
-from curation import compare, effects
+from curation.experiments import compare, effects
 from curation.project import Project
 from curation.samples.scoring import read_answers
 from curation.samples.table import sample_table

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from curation.compare import paired_difference
+from curation.experiments.compare import paired_difference
 from curation.project import Project
 from curation.samples.scoring import score_run
 from engine.contract.run_dir import RunDir

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from curation.compare import (
+from curation.experiments.compare import (
     CompareError,
     accuracy_table,
     cautions,

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from curation import effects
-from curation.compare import paired_difference, same_but_seed
+from curation.experiments import effects
+from curation.experiments.compare import paired_difference, same_but_seed
 from curation.project import Project
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run

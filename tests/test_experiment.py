@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import experiment, identity
-from curation.experiment import ExperimentError, plan_experiment
+from curation.experiments import planning, repeats
+from curation.experiments.planning import ExperimentError, plan_experiment
 from curation.jobs import request, run_jobs
 from curation.project import Project
 from engine.contract.config import RunConfig
@@ -25,7 +25,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
-def plan(project: Project, num_seeds: int = 2, base: str = "first") -> experiment.ExperimentPlan:
+def plan(project: Project, num_seeds: int = 2, base: str = "first") -> planning.ExperimentPlan:
     return plan_experiment(project.path, project.run(base), num_seeds, project.ledger().state(),
                            file_digest(project.path / MANIFEST_NAME))
 
@@ -61,7 +61,7 @@ def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under
     monkeypatch.setattr(run_jobs, "enqueue", lambda project, run, device, command: (
         run.write_status(state="queued"), asked.append((run.name, command))))
     found, decisions = plan(project), project.ledger().state()
-    assert experiment.start(project.path, found, decisions) == [run.name for run in found.new]
+    assert planning.start(project.path, found, decisions) == [run.name for run in found.new]
     monkeypatch.setattr(run_jobs, "status_of", lambda run: run_jobs.RunStatus(state=run.read_status()["state"], details={}))
     assert [run.state for run in plan(project).runs] == ["done", "queued", "queued", "queued"], "asked for once"
     project.ledger().relabel(["train-00008"], "bird", "ada")
@@ -77,9 +77,9 @@ def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under
 
 def test_names_count_on_and_do_not_grow(project: Project) -> None:
     make_run(project, "first-e1-s0-with", seed=3)
-    assert experiment.free_stem(project.path, "first") == "first-e2"
-    assert experiment.free_stem(project.path, "first-e1-s0-with") == "first-e2"
-    stem = experiment.free_stem(project.path, "n" * 64)
+    assert planning.free_stem(project.path, "first") == "first-e2"
+    assert planning.free_stem(project.path, "first-e1-s0-with") == "first-e2"
+    stem = planning.free_stem(project.path, "n" * 64)
     assert RunDir.of(project.path, f"{stem}-s2147483647-without")
 
 
@@ -98,9 +98,9 @@ def test_without_decisions_there_is_nothing_to_measure(project: Project) -> None
 def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(run_jobs, "enqueue", lambda project, run, device, command: asked.append(command))
-    config = experiment.preview_config(request.config_of(project.run("first")))
+    config = planning.preview_config(request.config_of(project.run("first")))
     assert config.epochs == 3 and config.lr == pytest.approx(0.01) and config.embedding == "none"
-    assert experiment.preview_config(RunConfig(epochs=2)).epochs == 2
+    assert planning.preview_config(RunConfig(epochs=2)).epochs == 2
     run_jobs.submit(project.path, "look", config, warm_start="first", decisions=project.ledger().state())
     assert asked[0][-2:] == ["--warm-start", "first"]
     assert request.warm_start_of(RunDir.of(project.path, "look")) == "first"
@@ -116,7 +116,7 @@ def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project
     check_decisions(run.path / request.DECISIONS_NAME)
     assert request.decisions_path_of(run) == run.path / request.DECISIONS_NAME
     assert request.decisions_path_of(RunDir.of(project.path, "gone")) is None
-    assert identity.digest_of_decisions(run.path / request.DECISIONS_NAME) == identity.digest_of(empty)
+    assert repeats.digest_of_decisions(run.path / request.DECISIONS_NAME) == repeats.digest_of(empty)
 
 
 def test_a_run_of_an_experiment_is_found_again_by_what_it_trained_under(project: Project) -> None:
@@ -133,5 +133,5 @@ def test_a_digest_follows_the_file_it_is_of(tmp_path: Path) -> None:
     for sample_ids in (["a", "b"], ["b", "c"], ["b", "a"]):
         frames.append(pd.DataFrame({"sample_id": sample_ids, "pin": None, "excluded": True, "label": None}))
         frames[-1].to_parquet(path)
-        assert identity.digest_of_decisions(path) == identity.digest_of(frames[-1])
-    assert identity.digest_of(frames[0]) == identity.digest_of(frames[2]) != identity.digest_of(frames[1])
+        assert repeats.digest_of_decisions(path) == repeats.digest_of(frames[-1])
+    assert repeats.digest_of(frames[0]) == repeats.digest_of(frames[2]) != repeats.digest_of(frames[1])

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curation.experiments.pin_disagreement import Tension, pin_tension
 from curation.project import Project
 from curation.samples.table import sample_table
-from curation.tension import Tension, pin_tension
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 

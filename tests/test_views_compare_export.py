@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import compare as comparison
-from curation.effects import Experiment
+from curation.experiments import compare as comparison
+from curation.experiments.effects import Experiment
 from curation.project import Project
 from curation.views import compare, confusion, effect, export
 from tests import views

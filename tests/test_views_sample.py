@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curation.experiments.pin_disagreement import Tension
+from curation.experiments.stability import Stability, over_seeds, stability
 from curation.project import Project
-from curation.siblings import Stability, over_seeds, stability
-from curation.tension import Tension
 from curation.views import neighbours, pins, reasons, sample
 from engine.contract.run_dir import RunDir
 from tests import views

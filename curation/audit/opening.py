@@ -6,7 +6,7 @@ import pandas as pd
 
 from curation.audit.scores import Scores
 from curation.audit.strata import Plan, make_plan
-from curation.compare import same_but_seed
+from curation.experiments.compare import same_but_seed
 from curation.project import Project
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir

@@ -1,4 +1,4 @@
-"""The Compare page: two runs side by side, what changed and what that rests on. Figures come from curation.compare."""
+"""The Compare page: two runs side by side, what changed and what that rests on. Figures come from curation.experiments.compare."""
 
 from collections.abc import Hashable
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation import compare
+from curation.experiments import compare
 from curation.jobs.request import warm_start_of
 from curation.project import Project
 from curation.views import actions, sample, state

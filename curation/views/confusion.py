@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from curation.compare import scored_predictions
+from curation.experiments.compare import scored_predictions
 from engine.contract.run_dir import RunDir
 
 MAX_CLASSES = 30

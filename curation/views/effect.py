@@ -1,6 +1,6 @@
 """The effect of decisions on the Compare page: in words first, then every figure with its interval.
 
-Figures come from curation.effects; this module words them and draws the tables. Sentences hold names of the data:
+Figures come from curation.experiments.effects; this module words them and draws the tables. Sentences hold names of the data:
 whoever shows them escapes them.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation import effects
-from curation.effects import Experiment
+from curation.experiments import effects
+from curation.experiments.effects import Experiment
 from curation.jobs.request import warm_start_of
 from curation.project import Project
 from curation.views import state

@@ -1,10 +1,10 @@
-"""What the splitter wanted of pinned samples, in words and as an order: most disputed first. From curation.tension."""
+"""What the splitter wanted of pinned samples, in words and as an order: most disputed first. From curation.experiments.pin_disagreement."""
 
 import pandas as pd
 import streamlit as st
 
+from curation.experiments.pin_disagreement import Tension, pin_tension
 from curation.project import Project
-from curation.tension import Tension, pin_tension
 from curation.views import state
 from curation.views.gallery import CHANGE_COLUMN
 from engine.contract.run_dir import RunDir

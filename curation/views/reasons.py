@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.siblings import Stability
+from curation.experiments.stability import Stability
 from curation.views.gallery import text_of
 
 ROUTED = "routed by the splitter"

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from curation import experiment
-from curation.experiment import ExperimentPlan, PlannedRun
+from curation.experiments import planning
+from curation.experiments.planning import ExperimentPlan, PlannedRun
 from curation.jobs import run_jobs
 from curation.jobs.request import warm_start_of
 from curation.project import Project
@@ -92,18 +92,18 @@ def _experiment_form(project: Project, run: RunDir, config: RunConfig, now: pd.D
     if now.empty:
         st.caption("Nothing to measure: no decision is in force.")
         return
-    num_seeds = st.number_input("Seeds", 1, experiment.MAX_SEEDS, 3, key="decide.seeds", width=130,
+    num_seeds = st.number_input("Seeds", 1, planning.MAX_SEEDS, 3, key="decide.seeds", width=130,
                                 persist_state="session",
                                 help="Each seed is trained twice, with the decisions in force and with none at all. "
                                      "Two or more give the difference an interval; one does not.")
-    plan = experiment.plan_experiment(project.path, run, int(num_seeds), now, _digest(project))
+    plan = planning.plan_experiment(project.path, run, int(num_seeds), now, _digest(project))
     st.markdown(state.plain(cost_words(plan)))
     if not plan.new:
         _compare_link(project, plan)
         return
     if st.button(f"Start {len(plan.new)} run{'s' * (len(plan.new) != 1)}", type="primary", key="decide.experiment",
                  icon=":material/science:"):
-        names = experiment.start(project.path, plan, now)
+        names = planning.start(project.path, plan, now)
         _started(project, names)
     st.caption("Pairs share a seed, so that Compare sees the decisions and not the luck of another start. The runs "
                "keep today's decisions, whatever is decided while they wait.")
@@ -122,7 +122,7 @@ def _one_run_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
 
 def _preview_form(project: Project, run: RunDir, config: RunConfig, now: pd.DataFrame) -> None:
     """A short training that goes on from the run's classifier: a look ahead that counts nowhere."""
-    short, seconds = experiment.preview_config(config), experiment.run_seconds(run)
+    short, seconds = planning.preview_config(config), planning.run_seconds(run)
     takes = "" if seconds is None else f" About {duration_text(seconds * short.epochs / config.epochs)}."
     st.markdown(f"{short.epochs} epoch{'s' * (short.epochs != 1)} from the classifier of **{state.plain(run.name)}** "
                 f"as it was last saved, under the decisions in force, at a fifth of the learning rate, with no "

@@ -11,9 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from curation.compare import same_but_seed
+from curation.experiments.compare import same_but_seed
+from curation.experiments.stability import over_seeds, stability
 from curation.project import Project
-from curation.siblings import over_seeds, stability
 from curation.views import actions, state
 from curation.views.conflicts import conflict_sentences
 from curation.views.gallery import text_of

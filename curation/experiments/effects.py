@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from curation import compare, identity
+from curation.experiments import compare, repeats
 from curation.samples.table import routed_signals
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -41,7 +41,7 @@ def experiment_of(a: RunDir, b: RunDir, runs: Sequence[RunDir]) -> Experiment | 
 
     None where they differ in more than decisions and seed, in nothing, or where one of them is a preview.
     """
-    keys = [identity.experiment_key(run) for run in (a, b)]
+    keys = [repeats.experiment_key(run) for run in (a, b)]
     if keys[0] is None or keys[1] is None or keys[0][:2] != keys[1][:2] or keys[0] == keys[1]:
         return None
     sides = [compare.same_but_seed(run, runs) for run in (a, b)]

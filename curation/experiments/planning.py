@@ -1,7 +1,7 @@
 """Retraining as an experiment: the same settings with the decisions in force and with none, paired by seed.
 
 Plans which runs that takes, which of them exist already, and what the rest will cost; starts the rest through
-curation.jobs.run_jobs. A plan is pure but for reading the runs of the project. Compares nothing: curation.effects does.
+curation.jobs.run_jobs. A plan is pure but for reading the runs of the project. Compares nothing: curation.experiments.effects does.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curation import identity
+from curation.experiments import repeats
 from curation.jobs import request, run_jobs
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISION_COLUMNS
@@ -77,7 +77,7 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
                               f"{source}; choose {source}")
     config = request.config_of(base)
     wanted = {"without": decisions.iloc[:0], "with": decisions}
-    keys = {side: identity.key_of(config, manifest_digest, identity.digest_of(rows)) for side, rows in wanted.items()}
+    keys = {side: repeats.key_of(config, manifest_digest, repeats.digest_of(rows)) for side, rows in wanted.items()}
     there = _existing(run_jobs.run_dirs(project), manifest_digest)
     stem, runs = free_stem(project, base.name), []
     first = min([config.seed, *(seed for key, seed in there if key in keys.values())])
@@ -101,7 +101,7 @@ def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object
         state = run_jobs.status_of(run).state
         if decisions is None or request.warm_start_of(run) is not None or state not in ("done", "running", "queued"):
             continue
-        key = (identity.key_of(config, digest, identity.digest_of_decisions(decisions)), config.seed)
+        key = (repeats.key_of(config, digest, repeats.digest_of_decisions(decisions)), config.seed)
         if found.get(key, ("", ""))[1] != "done" or state == "done":
             found[key] = (run.name, state)
     return found

@@ -3,7 +3,7 @@
 Figures of quality come from predictions.parquet alone: the splits clean and test, less any sample that was trained on
 or decided about, since accuracy on a set that a person or a splitter chose says how it was chosen. Where a run used
 the clean split for validation, that split's figures are marked as seen. A preview (a short training that began with
-another run's classifier) never stands in a paired difference. Draws nothing; curation.effects has figures over seeds.
+another run's classifier) never stands in a paired difference. Draws nothing; curation.experiments.effects has figures over seeds.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.identity import experiment_key, flat
+from curation.experiments.repeats import experiment_key, flat
 from curation.jobs.request import warm_start_of
 from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig

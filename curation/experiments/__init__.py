@@ -1,0 +1,1 @@
+"""What decisions bought: runs with and without them, compared."""
