@@ -32,10 +32,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.audit_runs import FOLDS, METHODS, folds_path, run_name
 from benchmarks.closed_loop import truth_of
-from curation.audit.evidence import codes_of
-from curation.audit.matrix import confident_joint
-from curation.audit.scores import scores_of
-from curation.audit.serving import expected_yield
+from curation.audit.reviews.queues import expected_yield
+from curation.audit.suspects.evidence import codes_of
+from curation.audit.suspects.matrix import confident_joint
+from curation.audit.suspects.scores import scores_of
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.run_dir import RunDir

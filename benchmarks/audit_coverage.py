@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks.closed_loop import truth_of
-from curation.audit.drawing import draw
-from curation.audit.noise_rate import NoiseRate, estimate, has_reached, reviews_to
-from curation.audit.scores import scores_of
-from curation.audit.strata import Plan, make_plan
+from curation.audit.estimate.allocation import draw
+from curation.audit.estimate.noise_rate import NoiseRate, estimate, has_reached, reviews_to
+from curation.audit.estimate.sampling_plan import Plan, make_plan
+from curation.audit.suspects.scores import scores_of
 from curation.project import Project
 from curation.samples.table import sample_table
 

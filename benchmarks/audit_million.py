@@ -27,14 +27,14 @@ def measure(path: Path, run_name: str) -> dict[str, float]:
     began = last = time.perf_counter()
     import pandas as pd
 
-    from curation.audit.drawing import draw
-    from curation.audit.duplicates import conflicts
-    from curation.audit.evidence import codes_of
-    from curation.audit.matrix import model_matrix, overlaps
-    from curation.audit.noise_rate import estimate
+    from curation.audit.estimate.allocation import draw
+    from curation.audit.estimate.noise_rate import estimate
     from curation.audit.opening import plan_of
-    from curation.audit.scores import scores_of
-    from curation.audit.serving import find_batch, find_order
+    from curation.audit.reviews.queues import find_batch, find_order
+    from curation.audit.suspects.duplicates import conflicts
+    from curation.audit.suspects.evidence import codes_of
+    from curation.audit.suspects.matrix import model_matrix, overlaps
+    from curation.audit.suspects.scores import scores_of
     from curation.project import Project
     from curation.samples.table import sample_table
 

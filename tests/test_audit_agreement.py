@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from curation.audit.agreement import (
+from curation.audit.reviews.agreement import (
     MIN_FOR_INTERVAL,
     agreement_part,
     consistency,

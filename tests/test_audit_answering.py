@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation.audit import answering
-from curation.audit.answering import answer, take_back
-from curation.audit.batches import Question, Served
-from curation.exports.labels import decided_labels
+from curation.audit.reviews import answering
+from curation.audit.reviews.answering import answer, take_back
+from curation.audit.reviews.batches import Question, Served
+from curation.audit.reviews.known_labels import decided_labels
 from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
 from tests.fakes import make_project

@@ -9,12 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit import batches
-from curation.audit.answering import answer, take_back
-from curation.audit.batches import BatchError, Served, adjudicate_served, estimate_served, find_served, in_hand, newest
 from curation.audit.opening import plan_of
-from curation.audit.scores import Scores, scores_of
-from curation.audit.serving import find_order
+from curation.audit.reviews import batches
+from curation.audit.reviews.answering import answer, take_back
+from curation.audit.reviews.batches import (
+    BatchError,
+    Served,
+    adjudicate_served,
+    estimate_served,
+    find_served,
+    in_hand,
+    newest,
+)
+from curation.audit.reviews.queues import find_order
+from curation.audit.suspects.scores import Scores, scores_of
 from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
 from curation.samples.table import sample_table

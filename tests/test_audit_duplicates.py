@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from curation.audit.duplicates import conflicts, content_ids, in_signal_order
+from curation.audit.suspects.duplicates import conflicts, content_ids, in_signal_order
 from curation.samples.neighbours import NEAR_ZERO
 
 

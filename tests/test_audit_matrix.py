@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from curation.audit.matrix import SUSPECT, before_and_after, confident_joint, model_matrix, overlaps
+from curation.audit.suspects.matrix import SUSPECT, before_and_after, confident_joint, model_matrix, overlaps
 
 
 def population(num=400, classes=4, seed=0):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from curation.audit.drawing import draw
-from curation.audit.noise_rate import NoiseRate, estimate, has_reached, planned_reviews, reviews_to
-from curation.audit.strata import Plan, make_plan
+from curation.audit.estimate.allocation import draw
+from curation.audit.estimate.noise_rate import NoiseRate, estimate, has_reached, planned_reviews, reviews_to
+from curation.audit.estimate.sampling_plan import Plan, make_plan
 
 
 def verdicts_of(plan: Plan, rows: np.ndarray, is_wrong: np.ndarray) -> pd.DataFrame:

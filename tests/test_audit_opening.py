@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from curation.audit.opening import plan_of, runs_of
-from curation.audit.resolve import apply_verdicts
-from curation.audit.scores import scores_of
+from curation.audit.reviews.resolve import apply_verdicts
+from curation.audit.suspects.scores import scores_of
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.samples.table import sample_table

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit import figures, findings
-from curation.audit.agreement import agreement_part
-from curation.audit.drawing import draw
-from curation.audit.health import health
-from curation.audit.noise_rate import Rate, estimate
-from curation.audit.report import report_html, report_json
-from curation.audit.resolve import apply_verdicts
-from curation.audit.scores import Scores
-from curation.audit.strata import Plan, make_plan
-from curation.audit.summaries import corrections_part, find_part, random_verdicts, strata_part
-from curation.exports.labels import decided_labels, training_rows, with_labels
+from curation.audit.estimate.allocation import draw
+from curation.audit.estimate.noise_rate import Rate, estimate
+from curation.audit.estimate.sampling_plan import Plan, make_plan
+from curation.audit.report import figures, findings
+from curation.audit.report.health import health
+from curation.audit.report.page import report_html, report_json
+from curation.audit.report.summaries import corrections_part, find_part, random_verdicts, strata_part
+from curation.audit.reviews.agreement import agreement_part
+from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
+from curation.audit.reviews.resolve import apply_verdicts
+from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from engine.contract.manifest import file_digest, read_manifest

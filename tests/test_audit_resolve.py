@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit import resolve
-from curation.audit.resolve import VIEW, apply_verdicts, catch_up, consensus, of_today
+from curation.audit.reviews import resolve
+from curation.audit.reviews.resolve import VIEW, apply_verdicts, catch_up, consensus, of_today
 from curation.ledger.batch import LedgerError
 from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
 from curation.project import Project

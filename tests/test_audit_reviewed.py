@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit.drawing import draw
-from curation.audit.noise_rate import estimate
-from curation.audit.reviewed import MIN_CELL, MIN_ROW, reviewed_matrix
-from curation.audit.strata import Plan, make_plan
+from curation.audit.estimate.allocation import draw
+from curation.audit.estimate.noise_rate import estimate
+from curation.audit.estimate.reviewed_matrix import MIN_CELL, MIN_ROW, reviewed_matrix
+from curation.audit.estimate.sampling_plan import Plan, make_plan
 
 CLASSES = ("Sweater", "Knitwear", "Vest")
 FLOW = np.array([[0.85, 0.12, 0.0, 0.03], [0.2, 0.72, 0.08, 0.0], [0.01, 0.02, 0.97, 0.0]])

@@ -8,10 +8,19 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from curation.audit import evidence as evidence_module
-from curation.audit import scores as scores_module
-from curation.audit.evidence import gather, log_odds
-from curation.audit.scores import PRIOR, SD_CLASS, SD_EVIDENCE, SD_LEVEL, design, dual_figures, first_level, scores_of
+from curation.audit.suspects import evidence as evidence_module
+from curation.audit.suspects import scores as scores_module
+from curation.audit.suspects.evidence import gather, log_odds
+from curation.audit.suspects.scores import (
+    PRIOR,
+    SD_CLASS,
+    SD_EVIDENCE,
+    SD_LEVEL,
+    design,
+    dual_figures,
+    first_level,
+    scores_of,
+)
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest

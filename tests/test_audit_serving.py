@@ -7,10 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit.agreement import agreement_part
-from curation.audit.resolve import consensus
-from curation.audit.scores import Scores
-from curation.audit.serving import (
+from curation.audit.reviews.agreement import agreement_part
+from curation.audit.reviews.queues import (
     FIRST_CHECK,
     MIN_APART,
     Batch,
@@ -24,6 +22,8 @@ from curation.audit.serving import (
     promise_kept,
     promises,
 )
+from curation.audit.reviews.resolve import consensus
+from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
 
 

@@ -7,9 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit import strata
-from curation.audit.drawing import MIN_PER_STRATUM, Left, draw, empty_words, known, left_of, next_strata, rows_of
-from curation.audit.strata import SPREAD, Plan, PlanError, cut, list_plans, load_plan, make_plan, save_plan
+from curation.audit.estimate import sampling_plan
+from curation.audit.estimate.allocation import (
+    MIN_PER_STRATUM,
+    Left,
+    draw,
+    empty_words,
+    known,
+    left_of,
+    next_strata,
+    rows_of,
+)
+from curation.audit.estimate.sampling_plan import (
+    SPREAD,
+    Plan,
+    PlanError,
+    cut,
+    list_plans,
+    load_plan,
+    make_plan,
+    save_plan,
+)
 from engine.contract.manifest import file_digest
 from engine.contract.run_dir import RunDirError
 
@@ -125,7 +143,7 @@ def test_a_plan_is_never_written_over(tmp_path: Path):
 def test_of_two_who_plan_at_once_the_first_wins_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The other comes in between our population and our plan."""
     first, second = plan_of(scores(40), seed=1), plan_of(scores(40), seed=2)
-    real, came = strata.write_atomic, []
+    real, came = sampling_plan.write_atomic, []
 
     def interrupted(path: Path, write) -> None:
         real(path, write)
@@ -133,7 +151,7 @@ def test_of_two_who_plan_at_once_the_first_wins_whole(tmp_path: Path, monkeypatc
             came.append(path)
             save_plan(tmp_path, second)
 
-    monkeypatch.setattr(strata, "write_atomic", interrupted)
+    monkeypatch.setattr(sampling_plan, "write_atomic", interrupted)
     with pytest.raises(PlanError, match="first has one already; take another name"):
         save_plan(tmp_path, first)
     back = load_plan(tmp_path, "first")

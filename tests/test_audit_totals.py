@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 from scipy.stats import bernoulli, norm, t
 from statsmodels.stats.proportion import proportion_confint
 
-from curation.audit.totals import Total, expect, parts_variance, total_of, wilson
-from curation.audit.working_model import SD_CLASS, SD_LEVEL, SD_SLOPE, fit
+from curation.audit.estimate.estimator import Total, expect, parts_variance, total_of, wilson
+from curation.audit.estimate.working_model import SD_CLASS, SD_LEVEL, SD_SLOPE, fit
 
 SIZES, TAKEN = (4, 3, 2, 3), (2, 2, 2, 2)
 STRATUM = np.repeat(np.arange(4), SIZES)

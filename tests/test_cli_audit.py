@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.__main__ import main
-from curation.audit.batches import goal_of
+from curation.audit.reviews.batches import goal_of
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest

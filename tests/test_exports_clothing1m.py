@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation.audit.resolve import apply_verdicts
+from curation.audit.reviews.known_labels import decided_labels
+from curation.audit.reviews.resolve import apply_verdicts
 from curation.exports import ExportError, export
-from curation.exports.labels import decided_labels
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.samples.table import sample_table

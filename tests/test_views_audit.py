@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit import batches, noise_rate
-from curation.audit import scores as scores_module
-from curation.audit.batches import Served, newest
-from curation.audit.strata import load_plan
-from curation.audit.summaries import random_verdicts
+from curation.audit.estimate import noise_rate
+from curation.audit.estimate.sampling_plan import load_plan
+from curation.audit.report.summaries import random_verdicts
+from curation.audit.reviews import batches
+from curation.audit.reviews.batches import Served, newest
+from curation.audit.suspects import scores as scores_module
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.views import audit_data, audit_find, audit_matrix, audit_people, audit_review, chosen
@@ -295,7 +296,7 @@ def test_disagreements_wait_for_a_third_person(home, pets, monkeypatch) -> None:
     ada.press("verdict", sample_id, "given")
     served = in_hand(pets, "find")
     bob = Served(**{**{f: getattr(served, f) for f in Served.__dataclass_fields__}, "reviewer": "bob"})
-    from curation.audit.answering import answer
+    from curation.audit.reviews.answering import answer
     answer(pets, bob, sample_id, "neither")
     ada.show("Reviewers")
     assert "1 sample in dispute" in views.texts(ada.app) and ada.app.button(key="audit.settle").disabled
@@ -310,7 +311,7 @@ def test_disagreements_wait_for_a_third_person(home, pets, monkeypatch) -> None:
 
 
 def test_two_audits_disagree_in_sight_of_both(home, pets, monkeypatch) -> None:
-    from curation.audit.answering import answer
+    from curation.audit.reviews.answering import answer
     ada = Reviewer(home, monkeypatch)
     served = in_hand(pets, "find")
     fields = {f: getattr(served, f) for f in Served.__dataclass_fields__}

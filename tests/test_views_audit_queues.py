@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from curation.audit import batches
-from curation.audit.strata import load_plan
+from curation.audit.estimate.sampling_plan import load_plan
+from curation.audit.reviews import batches
 from curation.project import Project
 from curation.views import audit_find
 from tests import views

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import typer
 
-from curation.audit import batches
-from curation.audit.answers_file import AuditError, draw_frame, read_answers, score_frame
-from curation.audit.drawing import empty_words, left_of
-from curation.audit.matrix import SUSPECT, model_matrix, overlaps
-from curation.audit.noise_rate import Rate, estimate, reviews_to
+from curation.audit.estimate.allocation import empty_words, left_of
+from curation.audit.estimate.noise_rate import Rate, estimate, reviews_to
+from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of, runs_of
-from curation.audit.resolve import apply_verdicts, catch_up, consensus, of_today
-from curation.audit.scores import Scores, dual_figures, scores_of
-from curation.audit.serving import BATCH_SIZE, disputes, expected_yield, find_order
-from curation.audit.strata import Plan, load_plan, save_plan
-from curation.audit.summaries import MIN_CLASS, random_verdicts
+from curation.audit.report.summaries import MIN_CLASS, random_verdicts
+from curation.audit.reviews import batches
+from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
+from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order
+from curation.audit.reviews.resolve import apply_verdicts, catch_up, consensus, of_today
+from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
+from curation.audit.suspects.scores import Scores, dual_figures, scores_of
 from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -140,9 +140,9 @@ def report_(
     audit: _Audit = NAME,
 ) -> None:
     """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
-    from curation.audit.agreement import agreement_part
-    from curation.audit.health import health
-    from curation.audit.report import report_html, report_json
+    from curation.audit.report.health import health
+    from curation.audit.report.page import report_html, report_json
+    from curation.audit.reviews.agreement import agreement_part
 
     if out.suffix not in (".html", ".json"):
         raise AuditError(f"a report is .html or .json; got {out.name!r}; end its name so")

@@ -4,8 +4,8 @@ import time
 
 import pandas as pd
 
-from curation.audit.scores import Scores
-from curation.audit.strata import Plan, make_plan
+from curation.audit.estimate.sampling_plan import Plan, make_plan
+from curation.audit.suspects.scores import Scores
 from curation.experiments.compare import same_but_seed
 from curation.project import Project
 from engine.contract.manifest import MANIFEST_NAME, file_digest

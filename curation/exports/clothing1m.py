@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.exports.curated import curated_validation, describe, plain
-from curation.exports.labels import decided_labels, training_rows, with_labels
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
+from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.exports.curated import plain
-from curation.exports.labels import decided_labels, training_rows, with_labels
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv

@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.audit import batches, duplicates, evidence, noise_rate, scores, serving, strata
-from curation.audit.given import Stamp, given_rows, stamp_of
-from curation.audit.health import TARGET
-from curation.audit.matrix import ModelMatrix, model_matrix
+from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.opening import runs_of
-from curation.audit.resolve import catch_up, consensus, of_today
-from curation.audit.scores import Scores
-from curation.audit.summaries import random_verdicts
+from curation.audit.report.health import TARGET
+from curation.audit.report.summaries import random_verdicts
+from curation.audit.reviews import batches, queues
+from curation.audit.reviews.given_labels import Stamp, given_rows, stamp_of
+from curation.audit.reviews.resolve import catch_up, consensus, of_today
+from curation.audit.suspects import duplicates, evidence, scores
+from curation.audit.suspects.matrix import ModelMatrix, model_matrix
+from curation.audit.suspects.scores import Scores
 from curation.project import Project
 from curation.views import state
 from engine.contract.manifest import MANIFEST_NAME
@@ -76,7 +78,7 @@ def names(project: Project) -> list[str]:
     """Audits of the project, the one with the newest verdict first; DEFAULT_NAME where there is none."""
     rows = _verdicts_of_all(str(project.path), project.verdicts().revision, project)
     said = list(dict.fromkeys(reversed(rows["audit"].tolist())))
-    found = [*said, *(name for name in strata.list_plans(project.path) if name not in said)]
+    found = [*said, *(name for name in sampling_plan.list_plans(project.path) if name not in said)]
     return found or [DEFAULT_NAME]
 
 
@@ -104,23 +106,23 @@ def today(audit: Audit) -> pd.DataFrame:
 
 def disputes_of(audit: Audit) -> list[str]:
     """sample_ids on which people disagree, in whatever audits, or within this one's random queue."""
-    return serving.disputes(today_of_all(audit), audit.name)
+    return queues.disputes(today_of_all(audit), audit.name)
 
 
 def to_settle(audit: Audit) -> list[str]:
     """Those of disputes_of that whoever is at the page has not judged."""
-    return serving.adjudication_rows(today_of_all(audit), state.user_name(), audit.name)
+    return queues.adjudication_rows(today_of_all(audit), state.user_name(), audit.name)
 
 
-def plan_of(audit: Audit) -> strata.Plan | None:
+def plan_of(audit: Audit) -> sampling_plan.Plan | None:
     """The plan of the audit's estimate. Read-only."""
-    file = strata.folder(audit.project.path, audit.name) / strata.PLAN_FILE
+    file = sampling_plan.folder(audit.project.path, audit.name) / sampling_plan.PLAN_FILE
     return _plan(str(file), file.stat().st_mtime_ns, audit.project, audit.name) if file.exists() else None
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the plan ...")
-def _plan(path: str, stamp: int, _project: Project, name: str) -> strata.Plan | None:
-    return strata.load_plan(_project.path, name)
+def _plan(path: str, stamp: int, _project: Project, name: str) -> sampling_plan.Plan | None:
+    return sampling_plan.load_plan(_project.path, name)
 
 
 # -- scores
@@ -221,7 +223,7 @@ def standing_of(audit: Audit) -> Standing | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Estimating ...")
-def _standing(path: str, name: str, created: float, revision: int, goal: float, _plan: strata.Plan,
+def _standing(path: str, name: str, created: float, revision: int, goal: float, _plan: sampling_plan.Plan,
               _verdicts: pd.DataFrame) -> Standing:
     answered = random_verdicts(_verdicts, _plan)
     return Standing(rate=noise_rate.estimate(_plan, answered), goal=goal,

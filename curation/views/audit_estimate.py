@@ -7,12 +7,13 @@ import secrets
 
 import streamlit as st
 
-from curation.audit import batches, drawing, strata
-from curation.audit.batches import Served
-from curation.audit.health import TARGET
-from curation.audit.noise_rate import planned_reviews
+from curation.audit.estimate import allocation, sampling_plan
+from curation.audit.estimate.noise_rate import planned_reviews
 from curation.audit.opening import plan_of as new_plan
-from curation.audit.summaries import random_verdicts
+from curation.audit.report.health import TARGET
+from curation.audit.report.summaries import random_verdicts
+from curation.audit.reviews import batches
+from curation.audit.reviews.batches import Served
 from curation.views import actions, audit_data, audit_review, state
 from curation.views.audit_data import Audit, Standing
 from curation.views.audit_words import goal_words, rate_sentence
@@ -32,10 +33,10 @@ def show(audit: Audit) -> None:
         served = audit_review.keep(audit, _make(audit, plan, number))
     _head(audit)
     audit_review.show(audit, served, f"Random batch {served.number}, model hidden", lambda _: _summary(audit),
-                      "" if served.questions else drawing.empty_words(_left(audit, plan)))
+                      "" if served.questions else allocation.empty_words(_left(audit, plan)))
 
 
-def _make(audit: Audit, plan: strata.Plan, number: int) -> Served:
+def _make(audit: Audit, plan: sampling_plan.Plan, number: int) -> Served:
     return batches.estimate_served(plan, audit_data.scores_now(audit), audit.verdicts, audit_data.gold_ids(audit),
                                    number=number, reserved=_reserved(audit), stale=plan.stale(audit.table),
                                    **audit_review.facts(audit))
@@ -45,8 +46,8 @@ def _reserved(audit: Audit) -> list[str]:
     return batches.in_hand(audit.project.path, audit.name, "estimate", state.user_name(), audit.verdicts)
 
 
-def _left(audit: Audit, plan: strata.Plan) -> drawing.Left:
-    return drawing.left_of(plan, random_verdicts(audit.verdicts, plan), _reserved(audit), plan.stale(audit.table))
+def _left(audit: Audit, plan: sampling_plan.Plan) -> allocation.Left:
+    return allocation.left_of(plan, random_verdicts(audit.verdicts, plan), _reserved(audit), plan.stale(audit.table))
 
 
 # -- before the first
@@ -74,7 +75,7 @@ def _begin(audit: Audit) -> None:
 def _draw(audit: Audit, half_width: float) -> None:
     try:
         plan = new_plan(audit.project, audit_data.scores_now(audit), audit.name, secrets.randbelow(2**31))
-        strata.save_plan(audit.project.path, plan)
+        sampling_plan.save_plan(audit.project.path, plan)
         batches.save_goal(audit.project.path, audit.name, half_width)
     except ValueError as error:
         if not state.is_ours(error):

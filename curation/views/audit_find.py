@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from curation.audit import batches, serving
-from curation.audit.batches import Served
-from curation.audit.serving import Promise
+from curation.audit.reviews import batches, queues
+from curation.audit.reviews.batches import Served
+from curation.audit.reviews.queues import Promise
 from curation.views import audit_data, audit_review, state
 from curation.views.audit_data import Audit
 from curation.views.layout import table_height
@@ -77,7 +77,7 @@ def _head(audit: Audit, served: Served) -> None:
 
 def promise_words(served: Served) -> str:
     """'About 37 of these 50 are wrong (31 to 42).'"""
-    found = serving.expected_yield(served.main_p_wrong)
+    found = queues.expected_yield(served.main_p_wrong)
     if not found.num:
         return "**No promise:** the run knows nothing of these samples." if served.questions else ""
     return f"**About {found.expected:.0f} of these {found.num} are wrong** ({found.low} to {found.high})."
@@ -114,7 +114,7 @@ def _order(audit: Audit, served: Served) -> None:
 
 
 def _record(audit: Audit) -> None:
-    total, each = serving.promises(audit.verdicts)
+    total, each = queues.promises(audit.verdicts)
     if not total.num_judged:
         st.caption("Nothing is judged yet. Here will stand, batch by batch, how many wrong labels were promised and "
                    "how many were found.")
@@ -136,7 +136,7 @@ def kept_words(promise: Promise) -> str:
 
 def _summary(audit: Audit, served: Served) -> Summary:
     own = served.own(audit.verdicts)
-    done = serving.promise_kept(own)
+    done = queues.promise_kept(own)
     lines = [f"About {done.expected:.0f} were promised ({done.low} to {done.high}): {kept_words(done)}."] \
         if done.num_judged else []
     num_unsure = int((own["is_wrong"].isna() & own["purpose"].eq("main")).sum())
@@ -144,7 +144,7 @@ def _summary(audit: Audit, served: Served) -> Summary:
     left_out = [f"{num_unsure} you could not tell"] * bool(num_unsure) + [
         f"{num_checks} hidden check{'s' * (num_checks != 1)}"] * bool(num_checks)
     lines += [f"Not counted: {' and '.join(left_out)}."] * bool(left_out)
-    total, each = serving.promises(audit.verdicts)
+    total, each = queues.promises(audit.verdicts)
     if len(each) > 1:
         lines.append(f"Over {len(each)} batches: {total.num_found:,} of {total.num_judged:,} wrong, "
                      f"{total.expected:.0f} promised ({total.low:,} to {total.high:,}).")

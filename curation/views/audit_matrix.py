@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.audit.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
-from curation.audit.resolve import consensus
-from curation.audit.reviewed import ReviewedMatrix, reviewed_matrix
-from curation.audit.scores import Scores
-from curation.audit.summaries import RULE, UNDECIDED, random_verdicts
+from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_matrix
+from curation.audit.report.summaries import RULE, UNDECIDED, random_verdicts
+from curation.audit.reviews.resolve import consensus
+from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
+from curation.audit.suspects.scores import Scores
 from curation.samples.predicates import MAX_IDS
 from curation.views import audit, audit_data, audit_find, chosen, state
 from curation.views.audit_data import Audit

@@ -6,9 +6,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from curation.audit import batches
-from curation.audit.serving import promises
-from curation.audit.summaries import MIN_CLASS
+from curation.audit.report.summaries import MIN_CLASS
+from curation.audit.reviews import batches
+from curation.audit.reviews.queues import promises
 from curation.views import audit, audit_data, state
 from curation.views.audit_data import Audit, Standing
 from curation.views.audit_words import goal_words, interval_words, percent, reviews

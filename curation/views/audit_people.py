@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from curation.audit import batches
-from curation.audit.agreement import agreement_part
-from curation.audit.batches import Served
-from curation.audit.resolve import consensus
-from curation.audit.summaries import reviewers_part
+from curation.audit.report.summaries import reviewers_part
+from curation.audit.reviews import batches
+from curation.audit.reviews.agreement import agreement_part
+from curation.audit.reviews.batches import Served
+from curation.audit.reviews.resolve import consensus
 from curation.views import audit_data, audit_review, state
 from curation.views.audit_data import Audit
 from curation.views.layout import table_height
@@ -67,7 +67,7 @@ def _disputes(audit: Audit) -> None:
 
 
 def dispute_words(sample_ids: list[str], settled: pd.DataFrame) -> str:
-    """How many disagreements there are, and what waits for them. settled: curation.audit.resolve.consensus."""
+    """How many disagreements there are, and what waits for them. settled: curation.audit.reviews.resolve.consensus."""
     num, num_random = len(sample_ids), int(settled["state"].reindex(sample_ids).ne("disputed").sum())
     words = f"**{num:,} sample{'s' * (num != 1)} in dispute.**"
     if num > num_random:

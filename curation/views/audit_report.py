@@ -4,9 +4,9 @@ from typing import Any
 
 import streamlit as st
 
-from curation.audit.given import Stamp, stamp_of
-from curation.audit.health import health
-from curation.audit.report import report_html, report_json
+from curation.audit.report.health import health
+from curation.audit.report.page import report_html, report_json
+from curation.audit.reviews.given_labels import Stamp, stamp_of
 from curation.views import audit_data, audit_people, state
 from curation.views.audit_data import Audit
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import streamlit as st
 
-from curation.audit import answering, batches
-from curation.audit.batches import Served
-from curation.audit.given import given_rows
+from curation.audit.reviews import answering, batches
+from curation.audit.reviews.batches import Served
+from curation.audit.reviews.given_labels import given_rows
 from curation.views import actions, audit_data, state
 from curation.views.audit_data import Audit
 from curation.views.review import Act, ReviewItem, Summary, review

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from curation.audit.reviews.known_labels import decided_labels, with_labels
 from curation.exports import EXPORTS, Export, ExportError, ExportResult, default_target, export
 from curation.exports.curated import DEFINITION, curated_validation
-from curation.exports.labels import decided_labels, with_labels
 from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views import state

@@ -13,18 +13,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.audit import summaries
-from curation.audit.batches import TARGET as TARGET
-from curation.audit.caveats import limits_of, method_of
-from curation.audit.duplicates import conflicts, content_ids, in_signal_order
-from curation.audit.matrix import model_matrix, overlaps
-from curation.audit.noise_rate import estimate, reviews_to
-from curation.audit.resolve import of_today
-from curation.audit.reviewed import reviewed_matrix
-from curation.audit.scores import Scores
-from curation.audit.strata import Plan
-from curation.audit.summaries import Part
-from curation.exports.labels import decided_labels, training_rows, with_labels
+from curation.audit.estimate.noise_rate import estimate, reviews_to
+from curation.audit.estimate.reviewed_matrix import reviewed_matrix
+from curation.audit.estimate.sampling_plan import Plan
+from curation.audit.report import summaries
+from curation.audit.report.caveats import limits_of, method_of
+from curation.audit.report.summaries import Part
+from curation.audit.reviews.batches import TARGET as TARGET
+from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
+from curation.audit.reviews.resolve import of_today
+from curation.audit.suspects.duplicates import conflicts, content_ids, in_signal_order
+from curation.audit.suspects.matrix import model_matrix, overlaps
+from curation.audit.suspects.scores import Scores
 from curation.project import Project
 from curation.samples.neighbours import NEAR_ZERO
 from engine.contract.manifest import MANIFEST_NAME, file_digest

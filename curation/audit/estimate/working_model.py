@@ -4,7 +4,7 @@
 
 Fitted by Newton's method to the mode of the posterior. It is a working model in the survey statistician's sense: it
 says where reviews tell most and takes the part of the variance that it explains out of an estimate, and where it is
-wrong the estimate is less exact, not biased (curation.audit.totals). It draws and estimates nothing itself.
+wrong the estimate is less exact, not biased (curation.audit.estimate.estimator). It draws and estimates nothing itself.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What a reviewer sees next: the ranked queue's order, batches with hidden checks mixed in, disputes; and the promise.
 
-Pure functions on scores and verdicts; the random queue's draws come from curation.audit.drawing. A batch follows from
+Pure functions on scores and verdicts; the random queue's draws come from curation.audit.estimate.allocation. A batch follows from
 the audit, the queue, the reviewer, its number and what it was handed, so asking again gives the same batch. Knowing no
 truth but which samples have one, it cannot leak into an order.
 
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.audit.resolve import consensus
-from curation.audit.scores import Scores
+from curation.audit.reviews.resolve import consensus
+from curation.audit.suspects.scores import Scores
 
 MODES = ("value", "balanced", "confusion")
 BATCH_SIZE = 50
@@ -133,7 +133,7 @@ def find_batch(sample_ids: np.ndarray, verdicts: pd.DataFrame, *, audit: str, re
 
 def estimate_batch(draws: Sequence[str] | np.ndarray, verdicts: pd.DataFrame, *, audit: str, reviewer: str, number: int,
                    gold_ids: Sequence[str] | np.ndarray = ()) -> Batch:
-    """The drawn samples (curation.audit.drawing.draw), all and in their order, with hidden checks among them.
+    """The drawn samples (curation.audit.estimate.allocation.draw), all and in their order, with hidden checks among them.
 
     Only items of purpose main belong to the sample that an estimate stands on; gold ones are no part of the draw.
     """
@@ -145,7 +145,7 @@ def adjudication_rows(verdicts: pd.DataFrame, reviewer: str, audit: str | None =
 
     verdicts: in force, of every audit: a label is one, however many audits ask about it. audit: the one whose random
     queue must be free of disputes by itself as well, for its estimate hears no other; None: each must. What a dispute
-    is, curation.audit.resolve.consensus says.
+    is, curation.audit.reviews.resolve.consensus says.
     """
     rows = disputes(verdicts, audit)
     judged = set(verdicts.loc[verdicts["who"] == reviewer, "sample_id"])
@@ -154,7 +154,7 @@ def adjudication_rows(verdicts: pd.DataFrame, reviewer: str, audit: str | None =
 
 def disputes(verdicts: pd.DataFrame, audit: str | None = None) -> list[str]:
     """sample_ids in dispute, the longest first; as adjudication_rows."""
-    from curation.audit.summaries import random_verdicts  # which stands on this module
+    from curation.audit.report.summaries import random_verdicts  # which stands on this module
 
     names = verdicts["audit"].unique() if audit is None else [audit]
     random = [random_verdicts(verdicts[verdicts["audit"] == name]) for name in names]

@@ -1,6 +1,6 @@
 """How an audit was done and what it does not know, in plain words, as far as they apply to it. Works nothing out.
 
-health: what curation.audit.health makes, but for its method and limits.
+health: what curation.audit.report.health makes, but for its method and limits.
 """
 
 from typing import Any

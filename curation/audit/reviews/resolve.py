@@ -2,7 +2,7 @@
 
 What holds is a function of the verdicts in force alone, in whatever steps they came: a label that the audit set goes
 back when its verdicts no longer carry it. The audit yields to people: what somebody decided elsewhere after the verdict
-stays. Estimates no rate (curation.audit.noise_rate) and asks nobody (curation.audit.serving).
+stays. Estimates no rate (curation.audit.estimate.noise_rate) and asks nobody (curation.audit.reviews.queues).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.audit.given import given_rows
+from curation.audit.reviews.given_labels import given_rows
 from curation.ledger import tables
 from curation.ledger.ledger import Ledger
 from curation.ledger.replay import EXCLUSIONS, timeline

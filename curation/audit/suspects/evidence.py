@@ -1,7 +1,7 @@
 """What speaks for and against every given label: predictions that did not see it, training dynamics, neighbours.
 
 Reads the files of one run, or of several that differ by their seed alone, whose evidence is averaged. Turns nothing
-into a probability of being wrong: curation.audit.scores does. Never looks at clean_label.
+into a probability of being wrong: curation.audit.suspects.scores does. Never looks at clean_label.
 
     N samples in the order of the sample table, C classes
 """

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.audit.strata import Plan, PlanError
-from curation.audit.working_model import fit
+from curation.audit.estimate.sampling_plan import Plan, PlanError
+from curation.audit.estimate.working_model import fit
 
 MIN_PER_STRATUM = 2
 FLOOR = 0.01

@@ -4,7 +4,7 @@
 
 x: standardised evidence. Before any verdict this is the prior, a guess; a0 is where as many labels are wrong as
 confident learning's joint says, which is known to be low, so a guess is never shown as a rate. How many labels are
-wrong is curation.audit.noise_rate's to say. Draws and decides nothing.
+wrong is curation.audit.estimate.noise_rate's to say. Draws and decides nothing.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.audit.evidence import Evidence, codes_of, log_odds, probabilities_of
-from curation.audit.evidence import gather as gather_evidence
-from curation.audit.matrix import confident_joint
-from curation.audit.working_model import posterior_mode
+from curation.audit.estimate.working_model import posterior_mode
+from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, probabilities_of
+from curation.audit.suspects.evidence import gather as gather_evidence
+from curation.audit.suspects.matrix import confident_joint
 from curation.project import Project
 from engine.contract.run_dir import RunDir
 
@@ -54,7 +54,7 @@ class Scores:
     is_active: np.ndarray
     """bool: in the population of an audit: has a given label and is not excluded."""
     columns: dict[str, np.ndarray]
-    """The evidence by name (curation.audit.evidence.Evidence.columns)."""
+    """The evidence by name (curation.audit.suspects.evidence.Evidence.columns)."""
     num_calibrated: int
     """Verdicts and dual labels that p_wrong was calibrated on; 0: a guess."""
     num_dual: int

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.audit.given import given_rows
-from curation.audit.resolve import consensus, of_today
+from curation.audit.reviews.given_labels import given_rows
+from curation.audit.reviews.resolve import consensus, of_today
 from curation.project import Project
 from engine.contract.manifest import read_manifest
 

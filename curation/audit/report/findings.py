@@ -1,11 +1,11 @@
 """The findings of an audit's report, a section each: health in, HTML out. Every section says in words what it lacks.
 
-The page around them is curation.audit.report; nothing is worked out here.
+The page around them is curation.audit.report.page; nothing is worked out here.
 """
 
 from typing import Any
 
-from curation.audit.figures import axis, between, percent, plural, safe, scale_of, shade, table, whisker, whole
+from curation.audit.report.figures import axis, between, percent, plural, safe, scale_of, shade, table, whisker, whole
 
 MAX_MATRIX = 20
 """Classes in a printed matrix; of more, those with the most reviewed errors. The JSON file has them all."""
@@ -15,7 +15,7 @@ _PROMISE = {"kept": "The promise was kept.", "too much": "The model promised too
             "too little": "The model promised too little."}
 
 Health = dict[str, Any]
-"""What curation.audit.health makes."""
+"""What curation.audit.report.health makes."""
 
 
 def classes(health: Health) -> str:

@@ -2,7 +2,7 @@
 
 Verdicts that settle a dispute do not count: these samples were chosen because people disagreed. Unsure ones abstain.
 Agreement is on the class meant ("no class fits" being one) and, apart from that, on whether the given label is wrong.
-What cannot be said is None, never NaN. Measures reviewers, not labels (curation.audit.noise_rate).
+What cannot be said is None, never NaN. Measures reviewers, not labels (curation.audit.estimate.noise_rate).
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 A plan is made once, from the model's p_wrong of that day, and never changed: so no verdict can bend what it is drawn
 from. Kept as P/audits/NAME/plan.json and population-DIGEST.parquet, whose digest the plan names. Knows nothing of
-verdicts (curation.audit.drawing) and estimates nothing (curation.audit.noise_rate).
+verdicts (curation.audit.estimate.allocation) and estimates nothing (curation.audit.estimate.noise_rate).
 
 Strata hold equal shares of sqrt(p (1 - p)) + SPREAD, p by rank: narrow where a label may be either, wide at the ends;
 SPREAD keeps the ends in pieces, for p_wrong is a guess before the first verdict. Five strata give intervals 2% wider

@@ -1,7 +1,7 @@
 """The batches that reviewers have in hand, kept on disk: whoever comes back goes on where they were.
 
 A batch is written when it is first served and never changed: P/audits/NAME/batches/QUEUE-REVIEWER-NUMBER.json. What of
-it is answered, the log of verdicts says. What goes into a batch, curation.audit.serving and drawing say; here it is
+it is answered, the log of verdicts says. What goes into a batch, curation.audit.reviews.queues and drawing say; here it is
 put together with what the reviewer is shown. The files are also the record of what the random queue has drawn.
 """
 
@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.audit import serving, strata, summaries
-from curation.audit.drawing import draw
-from curation.audit.resolve import of_today
-from curation.audit.scores import Scores
-from curation.audit.strata import Plan
+from curation.audit.estimate import sampling_plan
+from curation.audit.estimate.allocation import draw
+from curation.audit.estimate.sampling_plan import Plan
+from curation.audit.report import summaries
+from curation.audit.reviews import queues
+from curation.audit.reviews.resolve import of_today
+from curation.audit.suspects.scores import Scores
 from engine.contract.run_dir import check_name, write_atomic
 
 HELD_SECONDS = 24 * 3600.0
@@ -102,7 +104,7 @@ class Served:
 
 def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, audit: str, reviewer: str, number: int,
                 run: str, model: str, mode: str = "value", confusion: tuple[str, str] | None = None,
-                reserved: Sequence[str] = (), size: int = serving.BATCH_SIZE) -> Served:
+                reserved: Sequence[str] = (), size: int = queues.BATCH_SIZE) -> Served:
     """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands, or drawn.
 
     What was judged under another given label than today's is asked again.
@@ -110,8 +112,8 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
     verdicts = _of_today(scores, verdicts)
     codes = {name: code for code, name in enumerate(scores.classes)}
     given, suggested = (codes.get(name) for name in confusion) if confusion else (None, None)
-    order = serving.find_order(scores, verdicts, mode, given=given, suggested=suggested, reserved=reserved)
-    batch = serving.find_batch(scores.sample_id[order[:2 * size]], verdicts, audit=audit, reviewer=reviewer,
+    order = queues.find_order(scores, verdicts, mode, given=given, suggested=suggested, reserved=reserved)
+    batch = queues.find_batch(scores.sample_id[order[:2 * size]], verdicts, audit=audit, reviewer=reviewer,
                                number=number, gold_ids=gold_ids, size=size)
     questions = _questions(scores, batch.items, is_shown=True)
     return Served(audit=audit, queue="find", reviewer=reviewer, number=number, run=run, model=model, mode=mode,
@@ -123,9 +125,9 @@ def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids
                     number: int, run: str, model: str, reserved: Sequence[str] = (),
                     stale: Sequence[str] = (), size: int = ESTIMATE_SIZE) -> Served:
     """The next draws of the random queue, without the model's opinion. verdicts: in force in this audit; reserved,
-    stale: as curation.audit.drawing.draw takes them."""
+    stale: as curation.audit.estimate.allocation.draw takes them."""
     draws = draw(plan, summaries.random_verdicts(verdicts, plan), reserved, size, stale)
-    batch = serving.estimate_batch(draws, _of_today(scores, verdicts), audit=plan.audit, reviewer=reviewer,
+    batch = queues.estimate_batch(draws, _of_today(scores, verdicts), audit=plan.audit, reviewer=reviewer,
                                    number=number, gold_ids=gold_ids)
     questions = _questions(scores, batch.items, is_shown=False)
     return Served(audit=plan.audit, queue="estimate", reviewer=reviewer, number=number, run=run, model=model,
@@ -147,15 +149,15 @@ def adjudicate_served(scores: Scores, verdicts: pd.DataFrame, *, audit: str, rev
                       model: str) -> Served:
     """What is in dispute and this reviewer has not judged, without the model's opinion: the sample may be drawn, or
     have been, and then the answer counts in the noise rate. verdicts: in force, of every audit."""
-    ids = serving.adjudication_rows(verdicts, reviewer, audit)[:serving.BATCH_SIZE]
-    items = [serving.Item(sample_id, "adjudicate", "main") for sample_id in ids]
+    ids = queues.adjudication_rows(verdicts, reviewer, audit)[:queues.BATCH_SIZE]
+    items = [queues.Item(sample_id, "adjudicate", "main") for sample_id in ids]
     questions = _questions(scores, items, is_shown=False)
     return Served(audit=audit, queue="adjudicate", reviewer=reviewer, number=number, run=run, model=model,
                   num_calibrated=scores.num_calibrated, created=time.time(), questions=questions,
                   typical=_typical(scores, questions))
 
 
-def _questions(scores: Scores, items: Sequence[serving.Item], is_shown: bool) -> tuple[Question, ...]:
+def _questions(scores: Scores, items: Sequence[queues.Item], is_shown: bool) -> tuple[Question, ...]:
     """Items with their labels; those that the scores no longer have, or that have no given label, are left out.
 
     is_shown: whether the model's opinion is.
@@ -259,7 +261,7 @@ def _read(file: Path) -> Served:
 
 
 def _folder(project: Path, audit: str) -> Path:
-    return strata.folder(project, check_name(audit)) / "batches"
+    return sampling_plan.folder(project, check_name(audit)) / "batches"
 
 
 def _stem(queue: str, reviewer: str) -> str:
@@ -272,14 +274,14 @@ def _stem(queue: str, reviewer: str) -> str:
 
 def save_goal(project: Path, audit: str, half_width: float) -> None:
     """half_width: of the overall interval, in (0, 1]."""
-    file = strata.folder(project, audit) / GOAL_FILE
+    file = sampling_plan.folder(project, audit) / GOAL_FILE
     write_atomic(file, lambda path: path.write_text(json.dumps({"half_width": half_width}), encoding="utf-8"))
 
 
 def goal_of(project: Path, audit: str, otherwise: float) -> float:
     """The half-width asked for; `otherwise` where nobody asked, or the file says nothing usable."""
     try:
-        value = json.loads((strata.folder(project, audit) / GOAL_FILE).read_text(encoding="utf-8"))["half_width"]
+        value = json.loads((sampling_plan.folder(project, audit) / GOAL_FILE).read_text(encoding="utf-8"))["half_width"]
     except (OSError, ValueError, TypeError, KeyError):
         return otherwise
     return float(value) if isinstance(value, int | float) and 0 < value <= 1 else otherwise

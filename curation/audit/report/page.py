@@ -1,18 +1,18 @@
 """The audit's report: one HTML file that stands on its own and prints on A4, and the same figures as JSON.
 
 First the answer, then how it was found, then the detail, what is not known, and what it all rests on. Works out nothing
-(curation.audit.health does): what health lacks, a section says in words. No script, no font, no picture from elsewhere.
+(curation.audit.report.health does): what health lacks, a section says in words. No script, no font, no picture from elsewhere.
 """
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from curation.audit.figures import between, definitions, percent, plural, safe, table, whole
-from curation.audit.findings import Health, classes, corrections, duplicates, matrix, overlaps, reviewers
+from curation.audit.report.figures import between, definitions, percent, plural, safe, table, whole
+from curation.audit.report.findings import Health, classes, corrections, duplicates, matrix, overlaps, reviewers
 from engine.contract.run_dir import without_nan
 
-_STYLE = Path(__file__).parents[2] / "assets" / "report.css"
+_STYLE = Path(__file__).parents[3] / "assets" / "report.css"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -22,7 +22,7 @@ def report_json(health: Health) -> str:
 
 
 def report_html(health: Health) -> str:
-    """The whole page. health: what curation.audit.health makes, or the same read back from report_json."""
+    """The whole page. health: what curation.audit.report.health makes, or the same read back from report_json."""
     sections = [("How it was done", _method), ("Noise rate of each class", classes),
                 ("Given and true labels", matrix), ("Classes mixed up", overlaps),
                 ("Near-duplicates with contradicting labels", duplicates), ("Reviewers and agreement", reviewers),

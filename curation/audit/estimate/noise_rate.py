@@ -1,7 +1,7 @@
 """The share of wrong given labels, overall and by class, with 95% intervals: the numbers that are signed.
 
 From the estimate queue's verdicts alone, drawn at random by a frozen plan; the find queue never enters. How many more
-reviews a wanted precision takes, and whether it is reached. The arithmetic is curation.audit.totals'.
+reviews a wanted precision takes, and whether it is reached. The arithmetic is curation.audit.estimate.estimator'.
 
 Not judged and unsure: an unsure (or disputed) sample counts as not answered, as if its stratum's other answers spoke
 for it; `bounds` says what would hold if all of them were wrong, or right. Every sample drawn and judged counts, though
@@ -15,10 +15,10 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from curation.audit.drawing import MIN_PER_STRATUM, known, next_strata, spreads
-from curation.audit.strata import Plan, cut
-from curation.audit.totals import CONFIDENCE, Total, expect, total_of, wilson
-from curation.audit.working_model import WorkingModel, fit
+from curation.audit.estimate.allocation import MIN_PER_STRATUM, known, next_strata, spreads
+from curation.audit.estimate.estimator import CONFIDENCE, Total, expect, total_of, wilson
+from curation.audit.estimate.sampling_plan import Plan, cut
+from curation.audit.estimate.working_model import WorkingModel, fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,14 +1,14 @@
 """An answer of a reviewer becomes a verdict in the log and, where that settles it, a decision in the ledger.
 
-One way for app and command line. Chooses no sample (curation.audit.batches) and weighs no verdicts (resolve). All of it
+One way for app and command line. Chooses no sample (curation.audit.reviews.batches) and weighs no verdicts (resolve). All of it
 may be done again: what a program that was killed left undone is done then, and what is done already is not done twice.
 """
 
 from contextlib import suppress
 
-from curation.audit.batches import Question, Served
-from curation.audit.given import given_rows
-from curation.audit.resolve import apply_verdicts
+from curation.audit.reviews.batches import Question, Served
+from curation.audit.reviews.given_labels import given_rows
+from curation.audit.reviews.resolve import apply_verdicts
 from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.audit.batches import Served
-from curation.audit.scores import Scores
+from curation.audit.reviews.batches import Served
+from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import QUEUES, Verdict, checked_row
 from curation.project import Project
 from curation.samples.table import sample_table
@@ -47,7 +47,7 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
                  drawn: Collection[str]) -> list[Verdict]:
     """Verdicts from a CSV, each with a key, so that a file read twice counts once.
 
-    queue: where the file names none; drawn: what the random queue may be asked about (curation.audit.batches.drawn).
+    queue: where the file names none; drawn: what the random queue may be asked about (curation.audit.reviews.batches.drawn).
     Raises AuditError, naming the row, and nothing of the file is used, where one cannot be.
     """
     rows = _rows(path)

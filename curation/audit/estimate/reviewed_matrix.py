@@ -1,6 +1,6 @@
 """Given label x true label as reviews have it: estimates for the whole population, with intervals. These may be quoted.
 
-They stand on the random queue alone. Every cell is estimated as the noise rate is (curation.audit.totals), with the
+They stand on the random queue alone. Every cell is estimated as the noise rate is (curation.audit.estimate.estimator), with the
 same working model, so a row's errors add up to the noise rate of its class: samples that are wrong, but in dispute as
 what, among them, in a column of their own. What is too thin to be quoted is not shown:
 
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.audit.drawing import rows_of
-from curation.audit.strata import Plan
-from curation.audit.totals import Expected, Total, expect, total_of
-from curation.audit.working_model import fit
+from curation.audit.estimate.allocation import rows_of
+from curation.audit.estimate.estimator import Expected, Total, expect, total_of
+from curation.audit.estimate.sampling_plan import Plan
+from curation.audit.estimate.working_model import fit
 
 MIN_CELL = 3
 MIN_ROW = 10
@@ -88,7 +88,7 @@ def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
     """Estimate every cell that has enough reviews.
 
     verdicts: sample_id, is_wrong (True, False; None: unsure, left out), label (the true class where is_wrong; null:
-    none of the classes) and state, as curation.audit.resolve.consensus has them, one row a sample that the random queue
+    none of the classes) and state, as curation.audit.reviews.resolve.consensus has them, one row a sample that the random queue
     drew. Wrong but "disputed" counts as wrong, undecided what. Ids outside the plan are left out.
     """
     num_classes = len(plan.classes)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.audit.drawing import known
-from curation.audit.duplicates import Duplicates
-from curation.audit.matrix import Overlap
-from curation.audit.noise_rate import NoiseRate, Rate
-from curation.audit.resolve import consensus, of_today
-from curation.audit.reviewed import MIN_CELL, MIN_ROW, ReviewedMatrix
-from curation.audit.serving import Promise, disputes, promises
-from curation.audit.strata import Plan
+from curation.audit.estimate.allocation import known
+from curation.audit.estimate.noise_rate import NoiseRate, Rate
+from curation.audit.estimate.reviewed_matrix import MIN_CELL, MIN_ROW, ReviewedMatrix
+from curation.audit.estimate.sampling_plan import Plan
+from curation.audit.reviews.queues import Promise, disputes, promises
+from curation.audit.reviews.resolve import consensus, of_today
+from curation.audit.suspects.duplicates import Duplicates
+from curation.audit.suspects.matrix import Overlap
 
 Part = dict[str, Any]
 MIN_CLASS = MIN_ROW
@@ -28,7 +28,7 @@ RULE = (f"Quoted are cells on {MIN_CELL} or more reviews, by weight, in rows of 
 
 
 def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.DataFrame:
-    """What holds of each sample that the random queue drew: curation.audit.resolve.consensus with a sample_id column.
+    """What holds of each sample that the random queue drew: curation.audit.reviews.resolve.consensus with a sample_id column.
 
     verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, and those
     alone that were given without the model's opinion; hidden known items were not drawn, so they are left out. plan:
@@ -142,7 +142,7 @@ def reviewers_part(verdicts: pd.DataFrame, agreement: Part) -> list[Part]:
 
 
 def open_part(verdicts: pd.DataFrame, audit: str) -> Part:
-    """Samples that reviews have left open: num_disputed (curation.audit.serving.disputes), num_unsure of this audit.
+    """Samples that reviews have left open: num_disputed (curation.audit.reviews.queues.disputes), num_unsure of this audit.
     verdicts: in force, of every audit, on labels as they are."""
     state = consensus(verdicts[verdicts["audit"].eq(audit)])["state"]
     return {"num_disputed": len(disputes(verdicts, audit)), "num_unsure": int(state.eq("unsure").sum())}
@@ -152,7 +152,7 @@ def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | N
                      in_population: np.ndarray) -> Part:
     """What was changed, confirmed and left out, and the noise rate that remains.
 
-    rows: curation.exports.labels.with_labels; in_population: (N,) bool, what the rate is about. remaining: the
+    rows: curation.audit.reviews.known_labels.with_labels; in_population: (N,) bool, what the rate is about. remaining: the
     estimated wrong labels less those corrected or left out as fitting no class, others left out taken as wrong as the
     average, over the samples still in; None without an estimate.
     """

@@ -1,0 +1,1 @@
+"""What reviewers are asked, what they answered, and what holds of it."""
