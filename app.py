@@ -4,12 +4,13 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from curation.views import map_layer, media, shell
-from curation.views.state import show_failure
+from curation.views.map import layer
+from curation.views.routes import pages, thumbnails
+from curation.views.widgets.state import show_failure
 
 app = st.App(
     "curation/views/main.py",
-    routes=[*map_layer.ROUTES, *media.ROUTES, *shell.ROUTES],
+    routes=[*layer.ROUTES, *thumbnails.ROUTES, *pages.ROUTES],
     # server.allowedHosts guards the WebSocket alone; this guards our own routes against DNS rebinding as well.
     middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])],
     on_script_error=show_failure,

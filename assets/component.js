@@ -1,4 +1,4 @@
-// What our components share; curation.views.component puts it before each component's own script.
+// What our components share; curation.views.widgets.component puts it before each component's own script.
 
 function mounted(component, selector, createView) {
   const root = component.parentElement.querySelector(selector);

@@ -32,7 +32,7 @@ from curation.project import Project
 from curation.samples.scoring import read_answers
 from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, queue
-from curation.views.effect import answers as in_words
+from curation.views.compare.effect import answers as in_words
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir
 

@@ -118,8 +118,8 @@ def test_every_file_keeps_the_rules(path: Path) -> None:
     ("curation.ledger.ledger", "importlib.import_module('torch')", "imports torch"),
     ("curation.ledger.ledger", "importlib.import_module(name)", f"imports {UNREADABLE}"),
     ("curation.ledger.ledger", "importlib.import_module(f'torch.{name}')", "imports torch"),
-    ("curation.views.data", "from torchvision import models", "imports torchvision"),
-    ("curation.views.data", "from engine.molere.routing import rotation_groups", "imports engine.molere.routing"),
+    ("curation.views.data.page", "from torchvision import models", "imports torchvision"),
+    ("curation.views.data.page", "from engine.molere.routing import rotation_groups", "imports engine.molere.routing"),
     ("app", "from curation.project import Project", "app imports curation.project"),
     ("engine.training.checkpoint", "import torch\ntorch.load(path)", "line 2: torch.load without weights_only=True"),
     ("engine.training.checkpoint", "torch.load(path, weights_only=False)", "line 1: torch.load without weights_only=True"),
@@ -134,7 +134,7 @@ def test_a_file_that_breaks_a_rule_is_caught(module: str, source: str, rule: str
 
 
 @pytest.mark.parametrize(("module", "source"), [
-    ("curation.views.data", "import streamlit as st\nfrom engine.contract.run_dir import RunDir"),
+    ("curation.views.data.page", "import streamlit as st\nfrom engine.contract.run_dir import RunDir"),
     ("curation.ledger.ledger", "from engine.contract.manifest import read_info\nfrom curation import replay"),
     ("engine.runs.train", "import torch\nfrom engine import roles\ntorch.load(path, weights_only=True)\nmodel.eval()"),
     ("engine.data.dataset", "np.load(path, allow_pickle=False)"),

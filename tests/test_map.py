@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from curation.project import Project
-from curation.views import map_layer, palette, raster
-from curation.views import region as region_view
+from curation.views.map import layer as map_layer
+from curation.views.map import raster
+from curation.views.map import region as region_view
+from curation.views.widgets import palette
 from tests.fakes import make_project
 
 EXTENT = (-1.0, 3.0, 0.0, 2.0)

@@ -15,11 +15,11 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from curation.project import Project
-from curation.views import media
+from curation.views.routes import thumbnails
 from tests.fakes import make_project, write_manifest
 
 
-def get(url: str, routes: list[Route] = media.ROUTES, **headers: str) -> tuple[int, dict[str, str], bytes]:
+def get(url: str, routes: list[Route] = thumbnails.ROUTES, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """(status, headers, body) of a GET on an app that has these routes alone."""
     sent: list[Any] = []
 
@@ -53,7 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def test_a_small_image_is_enlarged_by_a_whole_factor_so_that_pixels_stay_crisp(project):
-    status, headers, body = get(media.thumbnail_url(project, "train-00003", 128))
+    status, headers, body = get(thumbnails.thumbnail_url(project, "train-00003", 128))
     assert (status, headers["content-type"]) == (200, "image/png")
     shown = np.asarray(picture(body))
     source = np.asarray(Image.open(project.root / "train" / "00003.png"))
@@ -62,12 +62,12 @@ def test_a_small_image_is_enlarged_by_a_whole_factor_so_that_pixels_stay_crisp(p
 
 def test_a_large_image_is_reduced_to_a_jpeg_that_keeps_its_shape(project):
     Image.new("RGB", (640, 320), "teal").save(project.root / "train" / "00003.png")
-    status, headers, body = get(media.thumbnail_url(project, "train-00003", 128))
+    status, headers, body = get(thumbnails.thumbnail_url(project, "train-00003", 128))
     assert (status, headers["content-type"], picture(body).size) == (200, "image/jpeg", (128, 64))
 
 
 def test_the_browser_may_keep_it_privately_and_asks_again_with_its_tag(project):
-    url = media.thumbnail_url(project, "train-00003", 64)
+    url = thumbnails.thumbnail_url(project, "train-00003", 64)
     _, headers, _ = get(url)
     assert headers["cache-control"].startswith("private")
     assert "access-control-allow-origin" not in headers
@@ -75,7 +75,7 @@ def test_the_browser_may_keep_it_privately_and_asks_again_with_its_tag(project):
 
 
 def test_a_changed_file_gets_a_new_picture_and_a_new_tag(project):
-    url = media.thumbnail_url(project, "train-00003", 64)
+    url = thumbnails.thumbnail_url(project, "train-00003", 64)
     first = get(url)
     Image.new("RGB", (16, 16), "white").save(project.root / "train" / "00003.png")
     second = get(url)
@@ -89,9 +89,9 @@ def test_a_changed_file_gets_a_new_picture_and_a_new_tag(project):
     {"size": "-1"}, {"size": "x"}, {"size": ""},
 ])
 def test_anything_that_is_not_in_the_manifest_is_a_plain_404(project, change):
-    url = media.thumbnail_url(project, "train-00003", 64)
+    url = thumbnails.thumbnail_url(project, "train-00003", 64)
     query = {k: v[0] for k, v in parse_qs(urlsplit(url).query).items()} | change
-    status, headers, body = get(f"{media.ROUTE_PATH}?{urlencode(query)}")
+    status, headers, body = get(f"{thumbnails.ROUTE_PATH}?{urlencode(query)}")
     assert (status, body) == (404, b"no such picture")
 
 
@@ -103,20 +103,20 @@ def test_a_path_or_a_link_that_leaves_the_root_is_refused(project, tmp_path, pat
     rows = project.manifest()
     rows.loc[0, "path"] = path
     write_manifest(project.path, rows, project.classes, root="images")
-    assert get(media.thumbnail_url(project, rows["sample_id"][0], 64))[0] == 404
+    assert get(thumbnails.thumbnail_url(project, rows["sample_id"][0], 64))[0] == 404
 
 
 def test_a_project_folder_that_links_out_of_the_home_is_refused(project, tmp_path):
     outside = make_project(tmp_path / "outside", num_train=4)
     os.symlink(outside, tmp_path / "home" / "outside")
-    assert get(media.thumbnail_url(Project.open(outside), "train-00000", 64))[0] == 404
+    assert get(thumbnails.thumbnail_url(Project.open(outside), "train-00000", 64))[0] == 404
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
 def test_a_damaged_or_missing_file_shows_a_crossed_square_that_is_not_kept(project, content):
     file = project.root / "train" / "00003.png"
     file.unlink() if content is None else file.write_bytes(content)
-    status, headers, body = get(media.thumbnail_url(project, "train-00003", 64))
+    status, headers, body = get(thumbnails.thumbnail_url(project, "train-00003", 64))
     assert (status, headers["cache-control"], picture(body).size) == (200, "no-store", (64, 64))
 
 
@@ -125,7 +125,7 @@ def test_ids_may_hold_any_character(project):
     odd = ["a,b/c d.jpg", "../x", "<img src=x>", "caf\u00e9 & co?", "100%"]
     rows.loc[: len(odd) - 1, "sample_id"] = odd
     write_manifest(project.path, rows, project.classes, root="images")
-    assert [get(media.thumbnail_url(project, sample_id, 64))[0] for sample_id in odd] == [200] * len(odd)
+    assert [get(thumbnails.thumbnail_url(project, sample_id, 64))[0] for sample_id in odd] == [200] * len(odd)
 
 
 def test_images_inside_the_manifest_are_served(project):
@@ -133,7 +133,7 @@ def test_images_inside_the_manifest_are_served(project):
     encoded = [(project.root / path).read_bytes() for path in rows["path"]]
     embedded = pd.DataFrame({**rows.drop(columns="path"), "image": [{"bytes": b, "path": None} for b in encoded]})
     write_manifest(project.path, embedded, project.classes, root="images")
-    status, _, body = get(media.thumbnail_url(project, "train-00005", 64))
+    status, _, body = get(thumbnails.thumbnail_url(project, "train-00005", 64))
     assert status == 200
     assert np.asarray(picture(body))[::4, ::4].tolist() == np.asarray(picture(encoded[5])).tolist()
 
@@ -142,10 +142,10 @@ def test_images_inside_the_manifest_are_served(project):
 def test_every_pixel_format_becomes_rgb(project, mode):
     file = project.root / "train" / "00003.png"
     Image.new("L", (16, 16), 200).convert("L" if mode == "I;16" else mode).convert(mode).save(file, "TIFF")
-    status, _, body = get(media.thumbnail_url(project, "train-00003", 64))
+    status, _, body = get(thumbnails.thumbnail_url(project, "train-00003", 64))
     assert (status, picture(body).mode) == (200, "RGB")
 
 
 def test_a_size_that_is_not_offered_is_refused_with_the_list(project):
-    with pytest.raises(media.MediaError, match="must be one of 64, 128, 256, 512; got 100"):
-        media.thumbnail_url(project, "train-00003", 100)
+    with pytest.raises(thumbnails.MediaError, match="must be one of 64, 128, 256, 512; got 100"):
+        thumbnails.thumbnail_url(project, "train-00003", 100)

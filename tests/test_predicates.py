@@ -9,9 +9,9 @@ import pytest
 from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.predicates import Passing, apply, fitted, is_doubted, part_of, passing
-from curation.views.column_filter import range_of
-from curation.views.distributions import condition_of, edges_of, label_counts
-from curation.views.selection_words import sentence
+from curation.views.explore.distributions import condition_of, edges_of, label_counts
+from curation.views.explore.selection_words import sentence
+from curation.views.widgets.column_filter import range_of
 from engine.contract.run_dir import RunDirError
 from tests.fakes import make_project
 

@@ -11,28 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from curation.views import shell
+from curation.views.routes import pages
 from tests.fakes import make_project
 from tests.test_media import get
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", [name for name in shell.PAGES if name != shell.DEFAULT_PAGE])
+@pytest.mark.parametrize("name", [name for name in pages.PAGES if name != pages.DEFAULT_PAGE])
 def test_a_pages_address_serves_the_front_end_with_its_root_named(name):
-    status, headers, body = get(f"/{name}?project=pets", shell.ROUTES)
+    status, headers, body = get(f"/{name}?project=pets", pages.ROUTES)
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert body.count(shell._NAME_THE_ROOT.encode()) == 1
+    assert body.count(pages._NAME_THE_ROOT.encode()) == 1
     assert b'<div id="root">' in body
 
 
 def test_the_default_page_is_sent_to_the_root_with_its_query():
-    status, headers, _ = get("/data?project=pets&run=first", shell.ROUTES)
+    status, headers, _ = get("/data?project=pets&run=first", pages.ROUTES)
     assert (status, headers["location"]) == (307, "/?project=pets&run=first")
 
 
 def test_every_page_has_a_module_with_a_page():
-    for name in shell.PAGES:
+    for name in pages.PAGES:
         assert (ROOT / "curation" / "views" / f"{name}.py").is_file()
 
 
@@ -74,7 +74,7 @@ def ask(port: int, path: str, host: str | None = None) -> tuple[int, bytes]:
 
 def test_the_server_serves_pages_and_thumbnails_and_no_folder(server):
     assert ask(server, "/")[0] == 200
-    assert shell._NAME_THE_ROOT.encode() in ask(server, "/train")[1]
+    assert pages._NAME_THE_ROOT.encode() in ask(server, "/train")[1]
     assert ask(server, "/api/thumbnail?project=pets&id=train-00000&size=64")[1].startswith(b"\x89PNG")
     assert ask(server, "/api/thumbnail?project=pets&id=../project.json&size=64")[0] == 404
     assert b"sample_id" not in ask(server, "/app/static/pets/manifest.parquet")[1]

@@ -17,10 +17,12 @@ from curation.audit.reviews.batches import Served, newest
 from curation.audit.suspects import scores as scores_module
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
-from curation.views import audit_data, audit_find, audit_matrix, audit_people, audit_review, chosen
-from curation.views.audit_heat import clicked, shown_classes
-from curation.views.audit_words import percent
-from curation.views.review import Act, acts_of
+from curation.views.audit import at_hand, find, matrix, people
+from curation.views.audit import review as audit_review
+from curation.views.audit.heat import clicked, shown_classes
+from curation.views.audit.words import percent
+from curation.views.explore import chosen
+from curation.views.widgets.review import Act, acts_of
 from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run
@@ -73,7 +75,7 @@ def test_seconds_lie_between_nothing_and_five_minutes(sent: Any, kept: float | N
 @pytest.fixture
 def pets(home: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """300 training samples, a tenth wrong, the truth known of 30; a run with probabilities; batches of few items."""
-    monkeypatch.setattr(audit_find.serving, "BATCH_SIZE", 12)
+    monkeypatch.setattr(find.serving, "BATCH_SIZE", 12)
     monkeypatch.setitem(batches.find_served.__kwdefaults__, "size", 12)
     monkeypatch.setitem(batches.estimate_served.__kwdefaults__, "size", 30)
     path = make_project(home / "pets", num_train=300, size=2)
@@ -187,7 +189,7 @@ def test_no_answer_makes_the_probabilities_anew_but_each_batch_does(home, pets, 
 
 def test_a_batch_ends_with_what_came_of_its_promise_and_the_next_begins(home, pets, monkeypatch) -> None:
     ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
-    promised = audit_find.serving.expected_yield(served.main_p_wrong)
+    promised = find.serving.expected_yield(served.main_p_wrong)
     assert f"**About {promised.expected:.0f} of these 12 are wrong** ({promised.low} to {promised.high})" in \
         views.texts(ada.app)
     assert ada.data["summary"] is None
@@ -243,8 +245,8 @@ def test_a_cell_of_the_matrix_leads_to_its_samples_and_its_queue(home, pets, mon
     ada = Reviewer(home, monkeypatch, "Noise matrix")
     assert "not a noise rate" in views.texts(ada.app)
     views.select(ada.app, "audit.heat.samples, by the model", points=[{"point_index": 1 * 3 + 2}])
-    ada.app.session_state[audit_matrix._GIVEN_KEY] = "dog"
-    ada.app.session_state[audit_matrix._TRUE_KEY] = "bird"
+    ada.app.session_state[matrix._GIVEN_KEY] = "dog"
+    ada.app.session_state[matrix._TRUE_KEY] = "bird"
     views.rerun(ada.app)
     assert "suspected**: more probably wrong than right, and bird" in views.texts(ada.app)
     ada.app.button(key="audit.cell.find").click()
@@ -257,7 +259,7 @@ def test_the_samples_of_a_cell_become_the_selection(home, pets, monkeypatch) -> 
     ada = Reviewer(home, monkeypatch, "Noise matrix")
     put: list[Any] = []
     monkeypatch.setattr(chosen, "put", lambda project, run, predicate: put.append(predicate))
-    monkeypatch.setattr(audit_matrix.state, "go_to", lambda page: put.append(page))
+    monkeypatch.setattr(matrix.state, "go_to", lambda page: put.append(page))
     ada.app.button(key="audit.cell.explore").click()
     views.rerun(ada.app)
     assert put[1] == "explore" and put[0]["ids"] and set(put[0]) == {"ids"}
@@ -270,15 +272,15 @@ def test_every_view_of_the_matrix_is_drawn_and_says_what_it_is(home, pets, monke
         ada.app.session_state["audit.matrix.view"] = name
         return views.texts(views.rerun(ada.app)) + "".join(str(i.value) for i in ada.app.info)
 
-    assert "No class has enough reviews" in view(audit_matrix.REVIEWED)
-    assert "**A guess:** expected wrong labels" in view(audit_matrix.CHANGE)
+    assert "No class has enough reviews" in view(matrix.REVIEWED)
+    assert "**A guess:** expected wrong labels" in view(matrix.CHANGE)
     ada.show("Estimate").button(key="audit.draw").click()
     views.rerun(ada.app)
     for _ in range(2):
         ada.answer_all("given")
         ada.press("next")
     ada.show("Noise matrix")
-    assert "**Measured** on the random sample" in view(audit_matrix.REVIEWED)
+    assert "**Measured** on the random sample" in view(matrix.REVIEWED)
 
 
 def test_a_click_on_a_cell_is_its_row_and_column() -> None:
@@ -328,17 +330,17 @@ def test_two_audits_disagree_in_sight_of_both(home, pets, monkeypatch) -> None:
 
 def test_a_dispute_of_the_random_queue_alone_is_told_for_what_it_is() -> None:
     settled = pd.DataFrame({"state": ["agreed", "disputed"]}, index=["s1", "s2"])
-    assert audit_people.dispute_words(["s2"], settled).endswith("until another person makes a majority.")
-    both = audit_people.dispute_words(["s1", "s2"], settled)
+    assert people.dispute_words(["s2"], settled).endswith("until another person makes a majority.")
+    both = people.dispute_words(["s1", "s2"], settled)
     assert "2 samples in dispute" in both and "No label is changed" in both and "For 1 of them" in both
-    assert "No label is changed" not in audit_people.dispute_words(["s1"], settled)
+    assert "No label is changed" not in people.dispute_words(["s1"], settled)
 
 
 def test_a_killed_answer_is_made_good_when_the_audit_is_opened_and_only_then(home, pets, monkeypatch) -> None:
     ada = Reviewer(home, monkeypatch)
     question = in_hand(pets, "find").questions[0]
-    calls, real = [], audit_data.catch_up
-    monkeypatch.setattr(audit_data, "catch_up", lambda project: calls.append(1) or real(project))
+    calls, real = [], at_hand.catch_up
+    monkeypatch.setattr(at_hand, "catch_up", lambda project: calls.append(1) or real(project))
     pets.verdicts().add([Verdict(audit="audit", queue="find", sample_id=question.sample_id, verdict="neither",
                                  given_label=question.given_label, who="bob")])
     ada.press("verdict", ada.data["items"][1]["key"], "given")
@@ -437,20 +439,20 @@ def test_near_duplicates_with_contradicting_labels_are_shown_group_by_group(home
 
 def test_cells_say_counts_briefly_and_blank_what_may_not_be_quoted() -> None:
     expected = np.array([[900.0, 21801.0, 0.3], [811.6, 9.0, 4.0], [0.0, 1.0, 7.0]])
-    model = audit_matrix.ModelMatrix(expected=expected, elsewhere=np.zeros(3), suspected=expected.astype(int),
+    model = matrix.ModelMatrix(expected=expected, elsewhere=np.zeros(3), suspected=expected.astype(int),
                                      num_unscored=np.zeros(3, dtype=int))
-    colour, text, hover = audit_matrix.model_cells(model)
+    colour, text, hover = matrix.model_cells(model)
     assert text.tolist() == [["", "21.8k", ""], ["812", "", "4"], ["", "1", ""]]
     assert np.isnan(np.diag(colour)).all() and colour[0, 1] == 21801 and "21,801 suspected" in hover[0, 1]
-    after = audit_matrix.ModelMatrix(expected=expected - [[0, 12000, 0], [0, 0, 0], [0, 0, 0]],
+    after = matrix.ModelMatrix(expected=expected - [[0, 12000, 0], [0, 0, 0], [0, 0, 0]],
                                      elsewhere=np.zeros(3), suspected=model.suspected, num_unscored=model.num_unscored)
-    assert audit_matrix.change_cells(model, after)[1][0].tolist() == ["", "-12.0k", ""]
+    assert matrix.change_cells(model, after)[1][0].tolist() == ["", "-12.0k", ""]
 
     rate = np.array([[0.8, 0.2, np.nan], [np.nan, 0.9, np.nan]])
-    reviewed = audit_matrix.ReviewedMatrix(
+    reviewed = matrix.ReviewedMatrix(
         num_reviewed=np.array([[40, 10, 1], [0, 12, 2]]), num_population=np.array([1000, 500]), rate=rate,
         low=rate - 0.1, high=rate + 0.1, is_row_shown=np.array([True, True]), pairs={})
-    colour, text, hover = audit_matrix.reviewed_cells(reviewed)
+    colour, text, hover = matrix.reviewed_cells(reviewed)
     assert text.tolist() == [["80.0", "20.0", "\u00b7"], ["", "90.0", "\u00b7"]]
     assert np.isnan(colour[[0, 0, 1, 1, 1], [0, 2, 0, 1, 2]]).all() and colour[0, 1] == pytest.approx(20)
     assert hover[0, 1] == "20.0% (95% interval 10.0% to 30.0%), about 200 samples, 10 reviewed"

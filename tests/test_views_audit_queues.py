@@ -5,7 +5,7 @@ from pathlib import Path
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.reviews import batches
 from curation.project import Project
-from curation.views import audit_find
+from curation.views.audit import find
 from tests import views
 from tests.test_views_audit import Reviewer, in_hand
 from tests.test_views_audit import pets as pets  # the fixture
@@ -32,7 +32,7 @@ def test_a_find_batch_that_is_begun_is_kept(home: Path, pets: Project, monkeypat
     ada = Reviewer(home, monkeypatch)
     served = in_hand(pets, "find")
     ada.press("verdict", served.questions[0].sample_id, "given")
-    monkeypatch.setattr(audit_find.batches, "drawn", lambda *_: {q.sample_id for q in served.questions})
+    monkeypatch.setattr(find.batches, "drawn", lambda *_: {q.sample_id for q in served.questions})
     ada.show("Find")
     assert in_hand(pets, "find") == served
 

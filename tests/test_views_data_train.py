@@ -9,8 +9,12 @@ import pytest
 
 from curation.jobs import queue, run_jobs
 from curation.project import Project
-from curation.views import data, import_form, run_form, run_progress, state, train
-from curation.views.pictures import pictures_html
+from curation.views.data import import_form
+from curation.views.data import page as data
+from curation.views.train import form, progress
+from curation.views.train import page as train
+from curation.views.widgets import state
+from curation.views.widgets.pictures import pictures_html
 from engine.contract.config import METHODS, RunConfig
 from engine.contract.run_dir import RunDir
 from tests import views
@@ -254,9 +258,9 @@ def test_repeats_queue_runs_that_differ_by_seed_alone(home, submitted):
 def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
     project = make_project(home / "pets")
     make_run(project, "molere")
-    assert run_form._free_name(Project.open(project), "molere") == "molere-2"
+    assert form._free_name(Project.open(project), "molere") == "molere-2"
     with pytest.raises(run_jobs.JobError, match="'molere' exists; choose another name"):
-        run_form.start_runs(Project.open(project), "molere", {"seed": 0})
+        form.start_runs(Project.open(project), "molere", {"seed": 0})
 
 
 def test_the_form_says_which_decisions_are_in_force(home):
@@ -379,7 +383,7 @@ def test_a_damaged_run_does_not_hide_the_others(home):
 
 
 def test_progress_and_times_in_words():
-    assert run_progress.fraction_done({"epoch": 3, "num_epochs": 4, "step": 5, "num_steps": 10}) == 0.625
-    assert run_progress.fraction_done({"stage": "preparing images", "epoch": 0, "num_epochs": 4}) == 0.0
-    assert run_progress.epoch_ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
-    assert run_progress.duration_text(125) == "2 min 5 s"
+    assert progress.fraction_done({"epoch": 3, "num_epochs": 4, "step": 5, "num_steps": 10}) == 0.625
+    assert progress.fraction_done({"stage": "preparing images", "epoch": 0, "num_epochs": 4}) == 0.0
+    assert progress.epoch_ranges([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
+    assert progress.duration_text(125) == "2 min 5 s"

@@ -10,7 +10,8 @@ import pytest
 
 from curation.jobs import run_jobs
 from curation.project import Project
-from curation.views import conflicts, decide, retrain
+from curation.views.decide import page, retrain
+from curation.views.widgets import conflicts
 from engine.contract.config import RunConfig
 from tests import views
 from tests.fakes import make_project, make_run
@@ -83,11 +84,11 @@ def test_undo_and_redo_walk_the_history_and_are_listed_themselves(home, pets):
 
 
 def test_one_decision_is_undone_alone_wherever_it_lies(home, pets):
-    app = views.select(views.start(home, "decide"), decide.BATCHES_KEY, rows=[2])
+    app = views.select(views.start(home, "decide"), page.BATCHES_KEY, rows=[2])
     press(app, "decide.undo_batch")
     state = pets.ledger().state()
     assert state["pin"].isna().all() and state["excluded"].sum() == 2 and state["label"].notna().sum() == 1
-    views.select(app, decide.BATCHES_KEY, rows=[3])
+    views.select(app, page.BATCHES_KEY, rows=[3])
     assert app.button(key="decide.undo_batch").disabled, "it is undone already"
 
 
@@ -95,7 +96,7 @@ def test_the_list_is_filtered_by_kind_person_and_words(pets):
     batches = pets.ledger().batches()
 
     def kinds(*args: Any) -> list[str]:
-        return list(decide.filtered(batches, *args)["kind"])
+        return list(page.filtered(batches, *args)["kind"])
 
     assert kinds([], [], "") == ["relabel", "exclude", "pin"]
     assert kinds(["pin", "exclude"], [], "") == ["exclude", "pin"]
@@ -235,7 +236,7 @@ def test_an_unknown_id_is_named_and_nothing_is_decided(home, pets):
 
 def test_an_id_may_hold_commas_and_spaces():
     known = {"0/00/1,2.jpg", "my cat.png", "a", "b"}
-    assert decide.split_ids("0/00/1,2.jpg\nmy cat.png\na, b a\n\n", known) == ["0/00/1,2.jpg", "my cat.png", "a", "b"]
+    assert page.split_ids("0/00/1,2.jpg\nmy cat.png\na, b a\n\n", known) == ["0/00/1,2.jpg", "my cat.png", "a", "b"]
 
 
 # -- retrain

@@ -12,8 +12,11 @@ import pytest
 from curation.project import Project
 from curation.samples import predicates
 from curation.samples.table import in_polygon, sample_table
-from curation.views import actions, gallery, map_layer, reasons, results, sample
-from curation.views.map_panel import REGION_KEY
+from curation.views.explore import results
+from curation.views.map import layer as map_layer
+from curation.views.map.panel import REGION_KEY
+from curation.views.sample import dialog, reasons
+from curation.views.widgets import actions, gallery
 from tests import views
 from tests.fakes import make_project, make_run
 
@@ -350,8 +353,8 @@ def test_values_in_a_few_words():
 def test_the_panel_shows_labels_course_neighbours_reasons_and_history(home, pets):
     pets.ledger().pin(["train-00007"], to="validation", who="ada", why="odd *one*", run="first")
     app = explore(home)
-    app.session_state[sample.OPEN_KEY] = "train-00007"
-    app.session_state[sample.ORDER_KEY] = ["train-00003", "train-00007"]
+    app.session_state[dialog.OPEN_KEY] = "train-00007"
+    app.session_state[dialog.ORDER_KEY] = ["train-00003", "train-00007"]
     views.rerun(app)
     said = views.texts(app)
     assert "Nearest neighbours" in said and "10 of" not in said.split("Nearest first")[0]
@@ -361,13 +364,13 @@ def test_the_panel_shows_labels_course_neighbours_reasons_and_history(home, pets
     assert "Held-out margin" in page_html(app) and "/api/thumbnail?" in page_html(app)
     assert app.button(key="sample.step1").disabled and not app.button(key="sample.step-1").disabled
     press(app, "sample.step-1")
-    assert app.session_state[sample.OPEN_KEY] == "train-00003"
+    assert app.session_state[dialog.OPEN_KEY] == "train-00003"
 
 
 def test_the_panel_decides_on_its_sample(home, pets, monkeypatch):
     monkeypatch.setattr(actions, "show_notices", lambda: None)  # AppTest cannot read a toast beside a dialog
     app = explore(home)
-    app.session_state[sample.OPEN_KEY] = "train-00004"
+    app.session_state[dialog.OPEN_KEY] = "train-00004"
     press(views.rerun(app), "sample.exclude")
     assert pets.ledger().state().set_index("sample_id")["excluded"].to_dict() == {"train-00004": True}
     press(app, "sample.include")
@@ -384,7 +387,7 @@ def test_neighbours_are_found_by_the_runs_rows_when_the_manifest_has_changed(hom
     run.write_embedding(embedding["sample_id"].to_numpy()[::-1], embedding[["x", "y"]].to_numpy()[::-1],
                         last - indices[::-1], dists[::-1])
     app = explore(home)
-    app.session_state[sample.OPEN_KEY] = "train-00005"
+    app.session_state[dialog.OPEN_KEY] = "train-00005"
     views.rerun(app)
     near = galleries(app)[1]["items"]
     expected = manifest["sample_id"].iloc[indices[5]].tolist()
@@ -393,9 +396,9 @@ def test_neighbours_are_found_by_the_runs_rows_when_the_manifest_has_changed(hom
 
 def test_a_sample_that_is_gone_closes_the_panel(home, pets):
     app = explore(home)
-    app.session_state[sample.OPEN_KEY] = "gone"
+    app.session_state[dialog.OPEN_KEY] = "gone"
     views.rerun(app)
-    assert sample.OPEN_KEY not in app.session_state
+    assert dialog.OPEN_KEY not in app.session_state
 
 
 def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
@@ -440,7 +443,7 @@ def test_class_names_stay_text_everywhere(home):
     app.selectbox(key="explore.colour").set_value("current_label")
     app.multiselect(key="explore.classes").set_value([HOSTILE[0], HOSTILE[3]])
     views.rerun(app)
-    app.session_state[sample.OPEN_KEY] = shown(app)["items"][0]["id"]
+    app.session_state[dialog.OPEN_KEY] = shown(app)["items"][0]["id"]
     views.rerun(app)
     html = page_html(app)
     assert "<img src=x" not in html

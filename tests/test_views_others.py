@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from curation.project import Project
-from curation.views import map_layer, map_panel, others
+from curation.views.map import layer as map_layer
+from curation.views.map import panel
+from curation.views.widgets import others
 from tests import views
 from tests.fakes import make_project, make_run
 
@@ -56,14 +58,14 @@ def test_a_page_that_is_open_hears_of_it(home, pets, monkeypatch):
 def test_what_is_made_of_a_table_is_kept_under_the_tables_own_revision(home, pets, monkeypatch):
     """Somebody decides after the page has read its table: what is drawn of the older table must not be what the next
     page finds under the newer revision."""
-    make_layer = map_panel.make_layer
+    make_layer = panel.make_layer
 
     def meanwhile(*args: Any) -> Any:
         if pets.ledger().revision == 0:
             pets.ledger().exclude(["train-00001"], who="bob")
         return make_layer(*args)
 
-    monkeypatch.setattr(map_panel, "make_layer", meanwhile)
+    monkeypatch.setattr(panel, "make_layer", meanwhile)
     app = views.start(home, "explore", project="pets", run="first")
     views.rerun(app)
     token = next(json.loads(c.proto.json)["layer"] for c in app.get("bidi_component") if "layer" in c.proto.json)

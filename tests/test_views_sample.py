@@ -8,7 +8,8 @@ import pandas as pd
 from curation.experiments.pin_disagreement import Tension
 from curation.experiments.stability import Stability, over_seeds, stability
 from curation.project import Project
-from curation.views import neighbours, pins, reasons, sample
+from curation.views.sample import dialog, neighbours, reasons
+from curation.views.widgets import pins
 from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run
@@ -87,7 +88,7 @@ def test_a_conflict_is_marked_in_the_samples_history(home):
     ledger.relabel(["train-00007"], "cat", "*bob*")
     ledger.exclude(["train-00007"], is_excluded=False, who="eve")
     app = views.start(home, "explore")
-    app.session_state[sample.OPEN_KEY] = "train-00007"
+    app.session_state[dialog.OPEN_KEY] = "train-00007"
     views.rerun(app)
     warning = next(w.value for w in app.warning if "Conflict" in w.value)
     assert "*bob*" not in warning and "in force: relabel to cat" in warning.replace("\\", "")
@@ -102,9 +103,9 @@ def test_held_out_probabilities_are_bars_with_the_likeliest_first(home):
     probs[5] = [0.07, 0.7, 0.23]
     run.write_probabilities(probs)
     app = views.start(home, "explore", project="odd", run="first")
-    app.session_state[sample.OPEN_KEY] = "train-00005"
+    app.session_state[dialog.OPEN_KEY] = "train-00005"
     html = "".join(str(element.proto.body) for element in views.rerun(app).get("html"))
     shown = html[html.index("Held-out probabilities"):]
     assert shown.index("70.0%") < shown.index("23.0%") < shown.index("7.0%") and "&lt;b&gt;x&lt;/b&gt;" in shown
-    app.session_state[sample.OPEN_KEY] = "train-00006"
+    app.session_state[dialog.OPEN_KEY] = "train-00006"
     assert "Held-out probabilities" not in "".join(str(e.proto.body) for e in views.rerun(app).get("html"))

@@ -11,8 +11,8 @@ import pytest
 from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.table import sample_table
-from curation.views import actions
-from curation.views import explore as explore_page
+from curation.views.explore import page as explore_page
+from curation.views.widgets import actions
 from engine.contract.manifest import read_manifest
 from tests import views
 from tests.fakes import make_project, make_run, write_manifest

@@ -12,8 +12,10 @@ import pytest
 
 from curation.jobs import study_jobs
 from curation.project import Project
-from curation.views import study_answer, study_charts, study_progress
-from curation.views.study import _report_json
+from curation.views.study import answer
+from curation.views.study import charts as study_charts
+from curation.views.study import progress as study_progress
+from curation.views.study.page import _report_json
 from engine.contract.config import METHODS
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_summary import summary
@@ -98,10 +100,10 @@ def test_behind_and_tie_are_said_as_such(home, pets, gain, begin):
 def test_sentences_turn_with_the_sign():
     line = {"arm": "b", "num_pairs": 4, "difference": -0.031, "low": -0.043, "high": -0.019, "verdict": "behind"}
     table = pd.DataFrame([line, {"arm": "a", "verdict": "reference", "num_pairs": 4}])
-    assert study_answer.answers(table, "a") == [
+    assert answer.answers(table, "a") == [
         ("b is behind a by 3.1 points", "(95% interval 1.9 to 4.3, 4 seeds).")]
     ahead = pd.DataFrame([line | {"difference": 0.031, "low": 0.019, "high": 0.043, "verdict": "ahead"}])
-    assert study_answer.answers(ahead, "a")[0][0] == "b is ahead of a by 3.1 points"
+    assert answer.answers(ahead, "a")[0][0] == "b is ahead of a by 3.1 points"
 
 
 def test_the_highest_is_named_and_stands_against_the_next_not_the_reference_alone(made, page):
@@ -124,9 +126,9 @@ def test_of_arms_with_fewer_runs_none_is_called_the_highest():
     against = study_charts.against_next(rows, summary(rows, "a"), "test_accuracy")
     assert against["arm"].tolist() == ["c", "b"]
     assert against.iloc[0]["difference"] == pytest.approx(0.05) and pd.isna(against.iloc[1]["difference"])
-    assert study_answer.leader(summary(rows, "a"), against, "a", "test_accuracy")[0] == "No arm is clearly the best."
+    assert answer.leader(summary(rows, "a"), against, "a", "test_accuracy")[0] == "No arm is clearly the best."
     clear = against.assign(verdict=["ahead", "reference"])
-    assert study_answer.leader(summary(rows, "a"), clear, "b", "test_accuracy") == (
+    assert answer.leader(summary(rows, "a"), clear, "b", "test_accuracy") == (
         "c has the highest test accuracy, 75.0%, of the 3 arms shown that have 2 runs.", "b is next, see below.")
     two = rows[rows["arm"].isin(("a", "b"))]
     assert study_charts.against_next(two, summary(two, "a"), "test_accuracy").empty, "the differences say it all"
@@ -134,15 +136,15 @@ def test_of_arms_with_fewer_runs_none_is_called_the_highest():
 
 def test_settings_chosen_here_are_held_against_the_figures():
     table = pd.DataFrame({"arm": ["a", "b"], "difference": [None, 0.1]})
-    assert study_answer.warnings(table, {"is_tuned_here": None}) == ""
-    assert "chosen on this project" in study_answer.warnings(table, {"is_tuned_here": True})
+    assert answer.warnings(table, {"is_tuned_here": None}) == ""
+    assert "chosen on this project" in answer.warnings(table, {"is_tuned_here": True})
 
 
 def test_arms_are_explained_by_method_and_settings():
     arms = [{"name": "erm", "settings": {"method": "erm"}, "decisions": None, "epochs_factor": 1.0},
             {"name": "odd", "settings": {"method": "molere", "guard": "off"}, "decisions": "/x/oracle.parquet",
              "epochs_factor": 1.2}]
-    assert study_answer.arms_frame({"arms": arms}).fillna("").to_numpy().tolist() == [
+    assert answer.arms_frame({"arms": arms}).fillna("").to_numpy().tolist() == [
         ["ERM", METHODS["erm"].title, "", ""],
         ["odd", METHODS["molere"].title, "guard=off epochs_factor=1.2", "oracle.parquet"]]
 
@@ -253,7 +255,7 @@ def test_the_arms_are_compared_with_any_of_them(home, pets):
 
 
 def test_who_has_more_arms_than_lines_can_choose_which_are_drawn(home, pets, monkeypatch):
-    monkeypatch.setattr("curation.views.study.MAX_LINES", 1)
+    monkeypatch.setattr("curation.views.study.page.MAX_LINES", 1)
     make_study(pets)
     app = views.start(home, "study")
     assert app.multiselect(key="study.methods.arms").value == ["erm", "molere", "lrw_random"], "all at first"
@@ -273,8 +275,8 @@ def test_charts_with_a_line_an_arm_have_few_of_them_the_highest(home, pets, monk
 
 
 def test_of_many_arms_the_first_are_shown_and_others_on_demand(home, pets, monkeypatch):
-    monkeypatch.setattr("curation.views.study.MAX_ARMS", 2)
-    monkeypatch.setattr("curation.views.study_progress.MAX_NAMED", 2)
+    monkeypatch.setattr("curation.views.study.page.MAX_ARMS", 2)
+    monkeypatch.setattr("curation.views.study.progress.MAX_NAMED", 2)
     study = make_study(pets)
     app = views.start(home, "study")
     names = [a["name"] for a in study.read_plan()["arms"]]
@@ -398,7 +400,7 @@ def test_hostile_names_and_errors_stay_text(home):
 
 def test_the_rows_file_cannot_run_in_a_spreadsheet(pets):
     study = make_study(pets, failed=("molere",), error="=cmd|' /C calc'!A0")
-    frame = pd.read_csv(io.BytesIO(study_answer.rows_csv(study.read_rows())))
+    frame = pd.read_csv(io.BytesIO(answer.rows_csv(study.read_rows())))
     assert frame["error"].dropna().tolist() == ["'=cmd|' /C calc'!A0"]
     assert json.loads(frame["class_accuracies"].iloc[0]).keys() == {"cat", "dog", "bird"} and len(frame) == 9
 
@@ -409,5 +411,5 @@ def test_an_arm_that_is_more_than_its_method_keeps_its_name():
 
     plan = {"arms": [arm("erm", method="erm"), arm("molere", method="molere", guard="off"), arm("rho", method="erm"),
                      arm("lrw_easy", method="lrw_easy"), arm("LRW-Easy", method="erm")]}
-    assert study_answer.arm_titles(plan) == {"erm": "ERM", "molere": "molere", "rho": "rho", "lrw_easy": "lrw_easy",
+    assert answer.arm_titles(plan) == {"erm": "ERM", "molere": "molere", "rho": "rho", "lrw_easy": "lrw_easy",
                                              "LRW-Easy": "LRW-Easy"}

@@ -10,9 +10,9 @@ import pytest
 from curation.project import Project
 from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, queue, wrong_share
-from curation.views import triage as page
-from curation.views.gallery import Act
-from curation.views.triage_words import TITLES
+from curation.views.triage import page
+from curation.views.triage.words import TITLES
+from curation.views.widgets.gallery import Act
 from tests import views
 from tests.fakes import make_project, make_run
 

@@ -14,7 +14,7 @@ from typing import Any
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from curation.views.shell import DEFAULT_PAGE
+from curation.views.routes.pages import DEFAULT_PAGE
 
 MAIN = Path(__file__).parents[1] / "curation" / "views" / "main.py"
 

@@ -5,7 +5,7 @@ A predicate is a plain dict that compares and stores as JSON; a part that says n
     ids: [sample ids]                  these samples, at most MAX_IDS
     search: text in the sample id      classes, roles, decisions, flags: any of these
     columns: {column: condition}       a condition as curation.samples.table.matches takes it, with lists or dicts alone
-    region, run                        a region (curation.views.region) and the run whose map it is of
+    region, run                        a region (curation.views.map.region) and the run whose map it is of
     inverted: True                     the samples that do not pass
 
 Parts hold together ("and"). Resolves all but the region, whose coordinates it does not know. Draws nothing.

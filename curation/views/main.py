@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from curation.views import others, state
-from curation.views.shell import DEFAULT_PAGE, PAGES
+from curation.views.routes.pages import DEFAULT_PAGE, PAGES
+from curation.views.widgets import others, state
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
 
@@ -14,7 +14,7 @@ SHOW_DECISIONS = ("explore", "triage", "decide", "export")
 def _page_of(name: str) -> Callable[[], None]:
     """A page's function; its module is imported when the page is first opened, so that the app starts quickly."""
     def draw() -> None:
-        state.guarded(importlib.import_module(f"curation.views.{name}").page)
+        state.guarded(importlib.import_module(f"curation.views.{name}.page").page)
 
     draw.__name__ = name
     return draw

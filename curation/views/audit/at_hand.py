@@ -1,0 +1,254 @@
+"""What the Audit page's sections share: the audit at hand, and its tables, made once for as long as nothing changes.
+
+Everything large is kept by what it is made of, never by a frame. An answer changes the verdicts alone: neither evidence
+nor probabilities are worked out anew for it. Draws nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from curation.audit.estimate import noise_rate, sampling_plan
+from curation.audit.opening import runs_of
+from curation.audit.report.health import TARGET
+from curation.audit.report.summaries import random_verdicts
+from curation.audit.reviews import batches, queues
+from curation.audit.reviews.given_labels import Stamp, given_rows, stamp_of
+from curation.audit.reviews.resolve import catch_up, consensus, of_today
+from curation.audit.suspects import duplicates, evidence, scores
+from curation.audit.suspects.matrix import ModelMatrix, model_matrix
+from curation.audit.suspects.scores import Scores
+from curation.project import Project
+from curation.views.widgets import state
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
+
+DEFAULT_NAME = "audit"
+_CAUGHT_UP_KEY = "audit.caught_up"
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One audit of one run of a project, as it is when the page is drawn."""
+
+    project: Project
+    run: RunDir
+    name: str
+    verdicts: pd.DataFrame
+    """Those in force of this audit, oldest first, whatever label they were about. Read-only."""
+    revision: int
+    """Of the log that they are of."""
+
+    @property
+    def path(self) -> str:
+        return str(self.project.path)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """state.sample_table_cached: read-only. Not needed for an answer, which is why it is not read before."""
+        return state.sample_table_cached(self.project, self.run)
+
+
+def audit_of(project: Project, run: RunDir, name: str) -> Audit:
+    """The audit as it is now; opened for the first time in a session, labels are brought in line with its verdicts."""
+    catch_up_once(project, "opened")
+    revision = project.verdicts().revision
+    return Audit(project=project, run=run, name=name, revision=revision,
+                 verdicts=_verdicts(str(project.path), name, revision, project))
+
+
+def catch_up_once(project: Project, occasion: str) -> None:
+    """Once a session and occasion, do what a process left undone that was killed between an answer and its label."""
+    past: set[str] = st.session_state.setdefault(f"{_CAUGHT_UP_KEY}/{project.path}", set())
+    if occasion not in past:
+        past.add(occasion)
+        catch_up(project)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _verdicts(path: str, name: str, revision: int, _project: Project) -> pd.DataFrame:
+    rows = _verdicts_of_all(path, revision, _project)
+    return rows[rows["audit"] == name].reset_index(drop=True)
+
+
+def names(project: Project) -> list[str]:
+    """Audits of the project, the one with the newest verdict first; DEFAULT_NAME where there is none."""
+    rows = _verdicts_of_all(str(project.path), project.verdicts().revision, project)
+    said = list(dict.fromkeys(reversed(rows["audit"].tolist())))
+    found = [*said, *(name for name in sampling_plan.list_plans(project.path) if name not in said)]
+    return found or [DEFAULT_NAME]
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _verdicts_of_all(path: str, revision: int, _project: Project) -> pd.DataFrame:
+    return _project.verdicts().in_force()
+
+
+def today_of_all(audit: Audit) -> pd.DataFrame:
+    """Verdicts in force of every audit of the project on labels as they are now, oldest first. Read-only."""
+    return _today(audit.path, audit.revision, stamp_of(audit.project), audit.project)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _today(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
+    rows = _verdicts_of_all(path, revision, _project)
+    return of_today(rows, given_rows(_project, rows["sample_id"].unique()))
+
+
+def today(audit: Audit) -> pd.DataFrame:
+    """today_of_all of this audit alone: what is to be judged again is not in it."""
+    rows = today_of_all(audit)
+    return rows[rows["audit"] == audit.name].reset_index(drop=True)
+
+
+def disputes_of(audit: Audit) -> list[str]:
+    """sample_ids on which people disagree, in whatever audits, or within this one's random queue."""
+    return queues.disputes(today_of_all(audit), audit.name)
+
+
+def to_settle(audit: Audit) -> list[str]:
+    """Those of disputes_of that whoever is at the page has not judged."""
+    return queues.adjudication_rows(today_of_all(audit), state.user_name(), audit.name)
+
+
+def plan_of(audit: Audit) -> sampling_plan.Plan | None:
+    """The plan of the audit's estimate. Read-only."""
+    file = sampling_plan.folder(audit.project.path, audit.name) / sampling_plan.PLAN_FILE
+    return _plan(str(file), file.stat().st_mtime_ns, audit.project, audit.name) if file.exists() else None
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the plan ...")
+def _plan(path: str, stamp: int, _project: Project, name: str) -> sampling_plan.Plan | None:
+    return sampling_plan.load_plan(_project.path, name)
+
+
+# -- scores
+
+
+def scores_now(audit: Audit) -> Scores:
+    """Scores calibrated on all verdicts, under the decisions in force: of each batch, not of each answer. Read-only."""
+    table, key = audit.table, _run_key(audit)
+    found, level = _evidence(key, audit.run, audit.project, table)
+    return _scores(key, audit.revision, state.revision_of(table), found, level, table, audit)
+
+
+def _run_key(audit: Audit) -> Key:
+    """What evidence is made of: the run, its repeats with other seeds, and the manifest."""
+    files = [audit.project.path / MANIFEST_NAME]
+    for run in repeats(audit.project, audit.run):
+        files += [run.signals_path, run.path / "neighbours.npz", run.path / "cross_fitted.npy",
+                  run.path / "probabilities.npy"]
+    return (audit.path, audit.run.name, *((str(p), p.stat().st_mtime_ns) for p in files if p.exists()))
+
+
+def repeats(project: Project, run: RunDir) -> list[RunDir]:
+    """The run, then those that differ from it by seed alone; looked for again when a run begins or ends."""
+    files = [path for other in project.runs() for path in (other.path / "config.json",
+                                                           other.path / "predictions.parquet")]
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
+    return [project.run(name) for name in _repeat_names(str(project.path), run.name, stamps, project)]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _repeat_names(path: str, name: str, stamps: tuple[int, ...], _project: Project) -> list[str]:
+    return [run.name for run in runs_of(_project, name)]
+
+
+@st.cache_resource(max_entries=2, show_spinner="Gathering what speaks for and against each label ...")
+def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -> tuple[evidence.Evidence, float]:
+    """Decisions taken later change it by so little (whose neighbours are counted) that they do not make it anew."""
+    found = evidence.gather(_table, repeats(_project, _run), _project.classes, _run.read_neighbours())
+    return found, scores.first_level(_run, _table, found.given)
+
+
+@st.cache_resource(max_entries=3, show_spinner="Calibrating on the verdicts ...")
+def _scores(key: Key, revision: int, decisions: int, _evidence: evidence.Evidence, _level: float, _table: pd.DataFrame,
+            _audit: Audit) -> Scores:
+    """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
+    known = consensus(today_of_all(_audit)).reset_index()
+    return scores.calibrated(_evidence, _table, _audit.project.classes, known, _level)
+
+
+def model_of(audit: Audit) -> ModelMatrix:
+    """What the model expects of given and true labels. Read-only."""
+    return _model(_run_key(audit), audit.revision, state.revision_of(audit.table), scores_now(audit))
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _model(key: Key, revision: int, decisions: int, _scores: Scores) -> ModelMatrix:
+    return model_matrix(_scores.given, _scores.p_wrong, _scores.suggested, _scores.confidence, len(_scores.classes),
+                        is_active=_scores.is_active)
+
+
+def gold_ids(audit: Audit) -> np.ndarray:
+    """(G,) ids of samples whose true class is known beside the given one."""
+    table = audit.table
+    if "clean_label" not in table:
+        return np.empty(0, dtype=object)
+    is_known = (table["clean_label"].notna() & table["given_label"].notna()).to_numpy(dtype=bool)
+    return table["sample_id"].to_numpy(dtype=object)[is_known]
+
+
+def rows_of_cell(found: Scores, given: int, true: int, least: float) -> np.ndarray:
+    """Rows given one class whose likeliest other is the other one, p_wrong at least `least`, most certain first."""
+    rows = np.flatnonzero((found.given == given) & (found.suggested == true) & found.is_active
+                          & (found.p_wrong >= least))
+    return rows[np.argsort(-found.p_wrong[rows], kind="stable")]
+
+
+# -- the estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the random queue says so far."""
+
+    rate: noise_rate.NoiseRate
+    goal: float
+    """Half-width asked for, in (0, 1]."""
+    further: int | None
+    """Reviews that reaching it takes; None: cannot be told yet."""
+
+
+def standing_of(audit: Audit) -> Standing | None:
+    """None before there is a plan."""
+    plan = plan_of(audit)
+    if plan is None:
+        return None
+    goal = batches.goal_of(audit.project.path, audit.name, TARGET)
+    return _standing(audit.path, audit.name, plan.created, audit.revision, goal, plan, audit.verdicts)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Estimating ...")
+def _standing(path: str, name: str, created: float, revision: int, goal: float, _plan: sampling_plan.Plan,
+              _verdicts: pd.DataFrame) -> Standing:
+    answered = random_verdicts(_verdicts, _plan)
+    return Standing(rate=noise_rate.estimate(_plan, answered), goal=goal,
+                    further=noise_rate.reviews_to(_plan, answered, goal))
+
+
+# -- near-duplicates
+
+
+def duplicates_of(audit: Audit) -> tuple[duplicates.Duplicates, np.ndarray] | None:
+    """(conflicts among the labels in force, (M,) row of the sample table of each signal row); None without neighbours.
+    Read-only."""
+    path = audit.run.path / "neighbours.npz"
+    if not path.exists():
+        return None
+    return _duplicates(_run_key(audit), state.revision_of(audit.table), audit)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Looking for near-duplicates ...")
+def _duplicates(key: Key, decisions: int, _audit: Audit) -> tuple[duplicates.Duplicates, np.ndarray] | None:
+    near, table = _audit.run.read_neighbours(), _audit.table
+    if near is None:
+        return None
+    rows = table["signal_row"].to_numpy(dtype=np.int64)
+    codes = evidence.codes_of(table["current_label"], _audit.project.classes)
+    labels = np.where(table["excluded"].to_numpy(dtype=bool), -1, codes)
+    found = duplicates.conflicts(*near, duplicates.in_signal_order(labels, rows, len(near[0])))
+    return found, duplicates.in_signal_order(np.arange(len(rows)), rows, len(near[0]))

@@ -1,0 +1,130 @@
+"""Estimate: a random sample reviewed without the model's opinion; how many reviews it takes, and when to stop.
+
+While it is reviewed the page says nothing of how many are wrong so far, unless one asks: that would bend the answers.
+"""
+
+import secrets
+
+import streamlit as st
+
+from curation.audit.estimate import allocation, sampling_plan
+from curation.audit.estimate.noise_rate import planned_reviews
+from curation.audit.opening import plan_of as new_plan
+from curation.audit.report.health import TARGET
+from curation.audit.report.summaries import random_verdicts
+from curation.audit.reviews import batches
+from curation.audit.reviews.batches import Served
+from curation.views.audit import at_hand
+from curation.views.audit import review as audit_review
+from curation.views.audit.at_hand import Audit, Standing
+from curation.views.audit.words import goal_words, rate_sentence
+from curation.views.widgets import actions, state
+from curation.views.widgets.review import Summary
+
+_GOAL_KEY = "audit.goal"
+POINTS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
+
+
+def show(audit: Audit) -> None:
+    plan = at_hand.plan_of(audit)
+    if plan is None:
+        _begin(audit)
+        return
+    served, number = audit_review.current(audit, "estimate")
+    if served is None:
+        served = audit_review.keep(audit, _make(audit, plan, number))
+    _head(audit)
+    audit_review.show(audit, served, f"Random batch {served.number}, model hidden", lambda _: _summary(audit),
+                      "" if served.questions else allocation.empty_words(_left(audit, plan)))
+
+
+def _make(audit: Audit, plan: sampling_plan.Plan, number: int) -> Served:
+    return batches.estimate_served(plan, at_hand.scores_now(audit), audit.verdicts, at_hand.gold_ids(audit),
+                                   number=number, reserved=_reserved(audit), stale=plan.stale(audit.table),
+                                   **audit_review.facts(audit))
+
+
+def _reserved(audit: Audit) -> list[str]:
+    return batches.in_hand(audit.project.path, audit.name, "estimate", state.user_name(), audit.verdicts)
+
+
+def _left(audit: Audit, plan: sampling_plan.Plan) -> allocation.Left:
+    return allocation.left_of(plan, random_verdicts(audit.verdicts, plan), _reserved(audit), plan.stale(audit.table))
+
+
+# -- before the first
+
+
+def _begin(audit: Audit) -> None:
+    with st.container(border=True, width=760):
+        st.subheader("Draw the random sample")
+        st.markdown("The noise rate comes from samples drawn at random, more of them where the model is torn, each "
+                    "weighed by how it was drawn. You review them **without seeing what the model thinks**. The sample "
+                    "is drawn once and kept, so that no answer can bend it.")
+        points = st.select_slider("How exact it shall be, either way", POINTS, value=100 * TARGET, key=_GOAL_KEY,
+                                  format_func=lambda p: f"\u00b1{p:g} points", width=420)
+        half_width = float(points) / 100
+        found = at_hand.scores_now(audit)
+        p, given = found.p_wrong, found.given
+        num = planned_reviews(p[found.is_active], half_width)
+        st.markdown(f"Takes **about {num:,} reviews** of {int((found.is_active & (given >= 0)).sum()):,} samples. A "
+                    "guess from the model's probabilities; after the first reviews the page counts down by what was "
+                    "found.")
+        st.button("Draw the sample", key="audit.draw", type="primary", icon=":material/casino:", on_click=_draw,
+                  args=(audit, half_width))
+
+
+def _draw(audit: Audit, half_width: float) -> None:
+    try:
+        plan = new_plan(audit.project, at_hand.scores_now(audit), audit.name, secrets.randbelow(2**31))
+        sampling_plan.save_plan(audit.project.path, plan)
+        batches.save_goal(audit.project.path, audit.name, half_width)
+    except ValueError as error:
+        if not state.is_ours(error):
+            raise
+        actions.say(str(error), is_error=True)
+
+
+# -- above the sample
+
+
+def _head(audit: Audit) -> None:
+    """How many are reviewed and to go; the rate behind a click."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        rows = audit.verdicts[audit.verdicts["queue"].eq("estimate") & audit.verdicts["purpose"].eq("main")]
+        num = rows["sample_id"].nunique()
+        st.markdown(f"**{num:,} drawn sample{'s' * (num != 1)} reviewed.** {_to_go(audit)}",
+                    width="stretch")
+        with st.popover("The rate so far", icon=":material/visibility:",
+                        help="Better not while you review: knowing it bends answers."):
+            if st.toggle("Show it", key="audit.estimate.peek"):
+                found = at_hand.standing_of(audit)
+                st.markdown(rate_sentence(found) if found else "")
+            else:
+                st.caption("Knowing the rate bends answers. It stands in the Overview, too.")
+
+
+def _to_go(audit: Audit) -> str:
+    """As it was when the batch began: one does not watch it move with each answer."""
+    found = _standing_of_batch(audit)
+    return goal_words(found.further, found.goal) if found else ""
+
+
+def _standing_of_batch(audit: Audit) -> Standing | None:
+    served = batches.newest(audit.project.path, audit.name, "estimate", state.user_name())
+    key = f"audit.standing/{audit.path}/{audit.name}/{served.number if served else 0}"
+    if key not in st.session_state:
+        st.session_state[key] = at_hand.standing_of(audit)
+    kept: Standing | None = st.session_state[key]
+    return kept
+
+
+def _summary(audit: Audit) -> Summary:
+    found = at_hand.standing_of(audit)
+    if found is None:
+        return Summary("This batch is done.", (), "Go on")
+    lines = (goal_words(found.further, found.goal),
+             "How many were wrong stands in the Overview, for when you are done.")
+    if found.further == 0:
+        return Summary("You can stop: it is as exact as was asked.", lines, "Go on all the same")
+    return Summary("This batch is done.", lines, "Next batch")

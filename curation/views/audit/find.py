@@ -1,0 +1,153 @@
+"""Find: the likeliest wrong labels first, batch by batch, each with a promise that is held against what came of it."""
+
+import pandas as pd
+import streamlit as st
+
+from curation.audit.reviews import batches, queues
+from curation.audit.reviews.batches import Served
+from curation.audit.reviews.queues import Promise
+from curation.views.audit import at_hand
+from curation.views.audit import review as audit_review
+from curation.views.audit.at_hand import Audit
+from curation.views.widgets import state
+from curation.views.widgets.layout import table_height
+from curation.views.widgets.review import Summary
+
+MODE_WORDS = {"value": "Likeliest wrong first", "balanced": "The same from every class",
+              "confusion": "One confusion: given A, rather B"}
+_MODE_KEY = "audit.mode"
+_CHOICES = ("audit.find.mode", "audit.find.given")
+Order = tuple[str, tuple[str, str] | None]
+
+
+def show(audit: Audit) -> None:
+    wanted: Order | None = st.session_state.get(_mode_key(audit))
+    served, number = audit_review.current(audit, "find", lambda batch: _is_wanted(audit, batch, wanted))
+    if served is None:
+        served = audit_review.keep(audit, _make(audit, number, wanted))
+    _head(audit, served)
+    order = (served.mode, served.confusion)
+    audit_review.show(audit, served, f"Batch {served.number}", lambda batch: _summary(audit, batch),
+                      "Nothing is left in this queue." + (" Choose another order above." if order[0] == "confusion"
+                                                          else " Every sample has a verdict, is in "
+                                                          "somebody's hands, or is drawn in Estimate."))
+
+
+def want(audit: Audit, mode: str, confusion: tuple[str, str] | None = None) -> None:
+    """Have the next batch drawn in this order; for callbacks."""
+    for key in _CHOICES:  # they show the order of the batch in hand again
+        st.session_state.pop(key, None)
+    st.session_state[_mode_key(audit)] = (mode, confusion if mode == "confusion" else None)
+
+
+def _mode_key(audit: Audit) -> str:
+    return f"{_MODE_KEY}/{audit.path}/{audit.name}"
+
+
+def _is_wanted(audit: Audit, served: Served, wanted: Order | None) -> bool:
+    """Not if another order was asked for, nor, untouched, if it is of another run or the random queue has drawn of it
+    since."""
+    if wanted is not None and wanted != (served.mode, served.confusion):
+        return False
+    if not served.own(audit.verdicts).empty:
+        return True
+    drawn = batches.drawn(audit.project.path, audit.name, audit.verdicts)
+    return served.run == audit.run.name and not drawn & {q.sample_id for q in served.questions}
+
+
+def _make(audit: Audit, number: int, wanted: Order | None) -> Served:
+    before = batches.newest(audit.project.path, audit.name, "find", state.user_name())
+    mode, confusion = wanted or ((before.mode, before.confusion) if before else ("value", None))
+    reserved = [*batches.in_hand(audit.project.path, audit.name, "find", state.user_name(), audit.verdicts),
+                *batches.drawn(audit.project.path, audit.name, audit.verdicts)]
+    return batches.find_served(at_hand.scores_now(audit), audit.verdicts, at_hand.gold_ids(audit),
+                               audit=audit.name, number=number, mode=mode, confusion=confusion, reserved=reserved,
+                               **audit_review.facts(audit))
+
+
+# -- above the sample
+
+
+def _head(audit: Audit, served: Served) -> None:
+    """What is promised and what it rests on, in one line with the choice of order and the record."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"{promise_words(served)} {basis_words(served.num_calibrated)}", width="stretch")
+        _order(audit, served)
+        with st.popover("Promises kept", icon=":material/fact_check:"):
+            _record(audit)
+
+
+def promise_words(served: Served) -> str:
+    """'About 37 of these 50 are wrong (31 to 42).'"""
+    found = queues.expected_yield(served.main_p_wrong)
+    if not found.num:
+        return "**No promise:** the run knows nothing of these samples." if served.questions else ""
+    return f"**About {found.expected:.0f} of these {found.num} are wrong** ({found.low} to {found.high})."
+
+
+def basis_words(num_calibrated: int) -> str:
+    """What the probabilities rest on."""
+    if not num_calibrated:
+        return "A guess: no verdict has calibrated it yet."
+    return f"Calibrated on {num_calibrated:,} known label{'s' * (num_calibrated != 1)}."
+
+
+def _order(audit: Audit, served: Served) -> None:
+    words = MODE_WORDS[served.mode] if served.mode != "confusion" or not served.confusion else \
+        f"{served.confusion[0]} \u2192 {served.confusion[1]}"
+    with st.popover(f"Order: {state.plain(words)}", icon=":material/sort:"):
+        mode = st.radio("Order of the queue", list(MODE_WORDS), format_func=MODE_WORDS.__getitem__,
+                        index=list(MODE_WORDS).index(served.mode or "value"), key=_CHOICES[0])
+        classes, confusion = list(audit.project.classes), None
+        if mode == "confusion" and len(classes) > 1:
+            given = st.selectbox("Given label", classes, key=_CHOICES[1],
+                                 index=classes.index(served.confusion[0]) if served.confusion else 0)
+            others = [name for name in classes if name != given]
+            at = served.confusion[1] if served.confusion else ""
+            other = st.selectbox("Suggested instead", others, key=f"audit.find.other.{given}",
+                                 index=others.index(at) if at in others else 0)
+            confusion = (str(given), str(other))
+        st.button("Begin a batch in this order", key="audit.find.begin", type="primary", on_click=want,
+                  args=(audit, str(mode), confusion), disabled=(mode, confusion) == (served.mode, served.confusion))
+        st.caption("A batch that is begun is left as it is; its open samples come again.")
+
+
+# -- what came of it
+
+
+def _record(audit: Audit) -> None:
+    total, each = queues.promises(audit.verdicts)
+    if not total.num_judged:
+        st.caption("Nothing is judged yet. Here will stand, batch by batch, how many wrong labels were promised and "
+                   "how many were found.")
+        return
+    st.markdown(f"**{total.num_found:,} of {total.num_judged:,} were wrong**; {total.expected:.0f} promised "
+                f"({total.low:,} to {total.high:,}): {kept_words(total)}.")
+    rows = pd.DataFrame([{"reviewer": who, "batch": number, "judged": p.num_judged, "found wrong": p.num_found,
+                          "promised": round(p.expected, 1), "from": p.low, "to": p.high, "promise": kept_words(p)}
+                         for who, number, p in each])
+    st.dataframe(rows, hide_index=True, height=table_height(len(rows), 300))
+
+
+def kept_words(promise: Promise) -> str:
+    """'kept', or what was wrong with what was promised: 'too much', 'too little'."""
+    if promise.is_kept:
+        return "kept"
+    return "too much" if promise.num_found < promise.low else "too little"
+
+
+def _summary(audit: Audit, served: Served) -> Summary:
+    own = served.own(audit.verdicts)
+    done = queues.promise_kept(own)
+    lines = [f"About {done.expected:.0f} were promised ({done.low} to {done.high}): {kept_words(done)}."] \
+        if done.num_judged else []
+    num_unsure = int((own["is_wrong"].isna() & own["purpose"].eq("main")).sum())
+    num_checks = int(own["purpose"].ne("main").sum())
+    left_out = [f"{num_unsure} you could not tell"] * bool(num_unsure) + [
+        f"{num_checks} hidden check{'s' * (num_checks != 1)}"] * bool(num_checks)
+    lines += [f"Not counted: {' and '.join(left_out)}."] * bool(left_out)
+    total, each = queues.promises(audit.verdicts)
+    if len(each) > 1:
+        lines.append(f"Over {len(each)} batches: {total.num_found:,} of {total.num_judged:,} wrong, "
+                     f"{total.expected:.0f} promised ({total.low:,} to {total.high:,}).")
+    return Summary(f"{done.num_found} of these {done.num_judged} were wrong.", tuple(lines), "Next batch")

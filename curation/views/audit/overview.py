@@ -1,0 +1,165 @@
+"""Overview of an audit: the answer in one sentence, what to do next, and each class's noise rate."""
+
+import html
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from curation.audit.report.summaries import MIN_CLASS
+from curation.audit.reviews import batches
+from curation.audit.reviews.queues import promises
+from curation.views.audit import at_hand, page
+from curation.views.audit.at_hand import Audit, Standing
+from curation.views.audit.words import goal_words, interval_words, percent, reviews
+from curation.views.widgets import state
+from curation.views.widgets.layout import side_by_side, table_height
+
+MAX_BARS = 40
+
+
+def show(at: Audit) -> None:
+    found = at_hand.standing_of(at)
+    _answer(found)
+    _figures(at, found)
+    left, right = side_by_side("audit", [1, 1])
+    with left:
+        _next(at, found)
+    with right:
+        _classes(at, found)
+
+
+def _answer(found: Standing | None) -> None:
+    """The rate, measured; or that it is not known, and why no model's guess stands in its place."""
+    if found is None or not found.rate.overall.num_reviews:
+        _headline("How many labels are wrong is not known yet")
+        st.markdown("Only a random sample, reviewed without the model's opinion, can tell. What the model suspects is "
+                    "a way to find wrong labels, not a measure of how many there are.")
+        return
+    rate = found.rate
+    _headline(f"{percent(rate.overall.share or 0.0)} of {rate.overall.num_population:,} given labels are wrong")
+    parts = [f"**95% interval {interval_words(rate.overall)}**, measured on {reviews(rate.overall.num_reviews)} drawn "
+             "at random."]
+    parts.append(goal_words(found.further, found.goal))
+    if not rate.is_complete:
+        parts.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
+    if rate.num_equivalent is not None and rate.num_equivalent > rate.overall.num_reviews:
+        parts.append(f"As exact as {reviews(rate.num_equivalent)} drawn without strata.")
+    if rate.num_unsure:
+        parts.append(f"{rate.num_unsure:,} could not be told or are in dispute; whatever they are, the interval lies "
+                     f"within {percent(rate.bounds[0])} to {percent(rate.bounds[1])}.")
+    st.markdown(" ".join(parts))
+
+
+def _headline(words: str) -> None:
+    """Our own words and numbers alone."""
+    st.html(f'<h2 style="font-size:1.6rem;line-height:1.25;font-weight:680;letter-spacing:-0.015em;margin:0;padding:0">'
+            f"{words}</h2>")
+
+
+def _figures(at: Audit, found: Standing | None) -> None:
+    verdicts = at.verdicts
+    table = at.table
+    is_changed = table["current_label"].ne(table["given_label"]) & ~table["excluded"]
+    total, _ = promises(verdicts)
+    with st.container(horizontal=True, gap="medium"):
+        st.metric("Verdicts", f"{len(verdicts):,}", width="content",
+                  help="In force in this audit, hidden checks included.")
+        st.metric("Reviewers", f"{verdicts['who'].nunique():,}", width="content")
+        st.metric("Random reviews", f"{found.rate.overall.num_reviews if found else 0:,}", width="content",
+                  help="Drawn samples judged right or wrong: what the noise rate stands on.")
+        st.metric("Found in the ranked queue", f"{total.num_found:,} of {total.num_judged:,}", width="content",
+                  help="Wrong labels among those judged in Find. Chosen by suspicion, so no rate of the whole.")
+        st.metric("Labels changed", f"{is_changed.sum():,}", width="content",
+                  help="Labels in force that are not the given ones, in the project: from here and from elsewhere.")
+        st.metric("Left out", f"{table['excluded'].sum():,}", width="content",
+                  help="Excluded samples, for whatever reason.")
+
+
+# -- what to do
+
+
+def _next(at: Audit, found: Standing | None) -> None:
+    st.subheader("What to do next")
+    who, verdicts = state.user_name(), at.verdicts
+    st.caption(f"You review as **{state.plain(who)}**, the name in the sidebar: your batches are kept under it.")
+    num_disputed = len(at_hand.to_settle(at))
+    begun = []
+    for queue, section in (("find", "Find"), ("estimate", "Estimate")):
+        served = batches.newest(at.project.path, at.name, queue, who)
+        if served is not None and not served.is_done(verdicts) and not served.own(verdicts).empty:
+            num = len(served.own(verdicts))
+            _step(f"Go on with {section}", section,
+                  f"Batch {served.number}: {num} of {len(served.questions)} answered.", is_main=True)
+            begun.append(section)
+    if found is None:
+        _step("Draw the random sample", "Estimate", "Then the noise rate can be measured.")
+    elif found.further != 0 and "Estimate" not in begun:
+        _step("Review drawn samples", "Estimate", goal_words(found.further, found.goal))
+    if num_disputed:
+        _step(f"Settle {num_disputed:,} disagreement{'s' * (num_disputed != 1)}", "Reviewers",
+              "Two people mean different classes; your answer decides.")
+    if "Find" not in begun:
+        _step("Find wrong labels", "Find", "The likeliest first; what you say corrects the label.")
+    _step("See what is mixed up", "Noise matrix", "From each cell to its samples.")
+    if found is not None and found.further == 0:
+        _step("Read the report", "Report", "The precision asked for is reached.", is_main=True)
+
+
+def _step(words: str, section: str, why: str, is_main: bool = False) -> None:
+    left, right = st.columns([5, 6], vertical_alignment="center", gap="small")
+    left.button(words, key=f"audit.next.{section}.{is_main}", on_click=page.go, args=(section,), width="stretch",
+                icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
+    right.caption(why)
+
+
+# -- by class
+
+
+def _classes(at: Audit, found: Standing | None) -> None:
+    st.subheader("Noise rate of each class")
+    if found is None or not found.rate.overall.num_reviews:
+        st.caption("Measured as soon as drawn samples are reviewed.")
+        return
+    planned = at_hand.plan_of(at)
+    assert planned is not None, "a rate has a plan"
+    rates = list(zip(planned.classes, found.rate.per_class, strict=True))
+    shown = [(name, rate) for name, rate in rates if rate.num_reviews >= MIN_CLASS and rate.share is not None]
+    num_thin = len(rates) - len(shown)
+    if shown:
+        st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.overall.share or 0.0), key="audit.classes", theme=None,
+                        config={"displayModeBar": False})
+    st.caption(("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
+                if shown else "")
+               + (f" {num_thin} class{'es' * (num_thin != 1)} with fewer than {MIN_CLASS} reviews not shown."
+                  if num_thin else ""))
+    with st.expander("As a table"):
+        rows = pd.DataFrame([{
+            "class": name, "samples": rate.num_population, "reviewed": rate.num_reviews, "found wrong": rate.num_wrong,
+            "wrong": percent(rate.share) if (name, rate) in shown and rate.share is not None else "too few reviewed",
+            "95% interval": interval_words(rate) if (name, rate) in shown else ""} for name, rate in rates])
+        st.dataframe(rows, hide_index=True, height=table_height(len(rows)))
+
+
+def whiskers(rates: list, overall: float) -> go.Figure:
+    """(name, Rate) with a share -> dots with intervals, the highest on top."""
+    rates = sorted(rates, key=lambda row: row[1].share)
+    names = [html.escape(name if len(name) <= 24 else name[:23] + "...") for name, _ in rates]
+    share, low, high = ([100 * getattr(rate, part) for _, rate in rates] for part in ("share", "low", "high"))
+    figure = go.Figure(go.Scatter(
+        x=share, y=list(range(len(rates))), mode="markers", cliponaxis=False, marker={"size": 9, "color": "#0F5C55"},
+        error_x={"type": "data", "symmetric": False, "array": [h - s for h, s in zip(high, share, strict=True)],
+                 "arrayminus": [s - lo for s, lo in zip(share, low, strict=True)], "color": "#5F8F8A", "thickness": 2},
+        customdata=[[name, rate.num_reviews, lo, hi] for (_, rate), name, lo, hi in
+                    zip(rates, names, low, high, strict=True)],
+        hovertemplate="%{customdata[0]}: %{x:.1f}%<br>%{customdata[2]:.1f} to %{customdata[3]:.1f}%, "
+                      "%{customdata[1]} reviews<extra></extra>"))
+    figure.add_vline(x=100 * overall, line={"color": "#9AA3A1", "dash": "dash", "width": 1.5})
+    figure.update_layout(
+        height=90 + 26 * len(rates), margin={"l": 4, "r": 12, "t": 4, "b": 40}, plot_bgcolor="#FFFFFF",
+        paper_bgcolor="rgba(0,0,0,0)", showlegend=False,
+        xaxis={"title": {"text": "wrong labels, percent"}, "rangemode": "tozero", "gridcolor": "#E3E9E7",
+               "zeroline": False},
+        yaxis={"tickvals": list(range(len(rates))), "ticktext": names, "automargin": True, "gridcolor": "#F1F5F4",
+               "range": [-0.6, len(rates) - 0.4], "zeroline": False})
+    return figure

@@ -1,0 +1,96 @@
+"""The Audit page: find wrong labels, estimate how many there are, and report it so that it can be signed.
+
+Puts the sections together, each a module of its own. Works nothing out.
+"""
+
+import importlib
+
+import streamlit as st
+
+from curation.project import Project
+from curation.views.audit import at_hand
+from curation.views.widgets import actions, state
+from curation.views.widgets.layout import style
+from engine.contract.run_dir import RunDir, RunDirError, check_name
+
+SECTIONS = {"Overview": "overview", "Find": "find", "Estimate": "estimate",
+            "Noise matrix": "matrix", "Reviewers": "people", "Report": "report"}
+"""What the control says -> module with show(audit). A section is imported when it is first opened."""
+SECTION_KEY = "section"
+_NAME_KEY = "audit.name"
+_NEW_KEY = "audit.new_name"
+
+
+def page() -> None:
+    st.title("Audit")
+    style()
+    st.caption("Which labels are wrong, and how many? Find shows the likeliest first; Estimate draws at random and is "
+               "the only source of the noise rate.")
+    project = state.need_project()
+    run = state.need_run(project)
+    st.fragment(_body)(project, run)
+
+
+def go(section: str) -> None:
+    """Show another section when the page is drawn next; for callbacks."""
+    st.session_state[SECTION_KEY] = section
+
+
+def _body(project: Project, run: RunDir) -> None:
+    state.guarded(lambda: _draw(project, run))
+
+
+def _draw(project: Project, run: RunDir) -> None:
+    """Everything below the title, redrawn at each answer."""
+    actions.take_changed()
+    actions.show_notices()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        section = _section()
+        name = _which(project)
+    module = importlib.import_module(f"curation.views.audit.{SECTIONS[section]}")
+    module.show(at_hand.audit_of(project, run, name))
+
+
+def _section() -> str:
+    """The section chosen; named in the address, so that a reloaded or copied one opens it. Not bound to it by
+    Streamlit, which then refuses to go to another page from here."""
+    if st.session_state.get(SECTION_KEY) not in SECTIONS:
+        wanted = st.query_params.get(SECTION_KEY)
+        st.session_state[SECTION_KEY] = wanted if wanted in SECTIONS else "Overview"
+    section = str(st.segmented_control("Section", list(SECTIONS), required=True, key=SECTION_KEY,
+                                       label_visibility="collapsed", persist_state="session"))
+    if st.query_params.get(SECTION_KEY) != section:
+        st.query_params[SECTION_KEY] = section
+    return section
+
+
+def _which(project: Project) -> str:
+    """The audit at hand: the one with the newest verdict, unless another was chosen."""
+    names = at_hand.names(project)
+    chosen = st.session_state.get(f"{_NAME_KEY}/{project.path}")
+    if chosen is not None and chosen not in names:
+        names = [*names, chosen]
+    now = chosen or names[0]
+    with st.popover(f"Audit: {state.plain(now)}", icon=":material/folder_open:",
+                    help="An audit has verdicts and one random sample of its own; a second round is another audit."):
+        key = f"{_NAME_KEY}.pick/{project.path}"
+        if st.session_state.get(key) not in names:
+            st.session_state[key] = now
+        st.selectbox("Audit", names, key=key, on_change=_choose, args=(project, key))
+        st.text_input("Begin another", key=_NEW_KEY, max_chars=64, placeholder="letters, digits, - _ .")
+        st.button("Begin", key="audit.begin", on_click=_begin, args=(project,))
+    return str(now)
+
+
+def _choose(project: Project, key: str) -> None:
+    st.session_state[f"{_NAME_KEY}/{project.path}"] = st.session_state[key]
+
+
+def _begin(project: Project) -> None:
+    try:
+        name = check_name("-".join(str(st.session_state.get(_NEW_KEY) or "").split()))
+    except RunDirError as error:
+        actions.say(str(error), is_error=True)
+        return
+    st.session_state[f"{_NAME_KEY}/{project.path}"] = name
+    st.session_state[f"{_NAME_KEY}.pick/{project.path}"] = name

@@ -1,0 +1,73 @@
+"""The report: what is missing before one would sign it, the page itself in a sandbox, and its two files."""
+
+from typing import Any
+
+import streamlit as st
+
+from curation.audit.report.health import health
+from curation.audit.report.page import report_html, report_json
+from curation.audit.reviews.given_labels import Stamp, stamp_of
+from curation.views.audit import at_hand, people
+from curation.views.audit.at_hand import Audit
+from curation.views.widgets import state
+
+HEIGHT = 900
+
+
+def show(audit: Audit) -> None:
+    found = health_of(audit)
+    missing = missing_of(found)
+    if missing:
+        st.warning("Before you sign it:\n\n" + "\n".join(f"- {state.plain(line)}" for line in missing),
+                   icon=":material/pending_actions:")
+    else:
+        st.success("Nothing that the audit asks for is missing.", icon=":material/verified:")
+    page = report_html(found)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        name = f"label-audit-{audit.project.name}-{audit.name}"
+        st.download_button("Download HTML", page, f"{name}.html", "text/html", key="audit.report.html", type="primary",
+                           on_click="ignore", icon=":material/download:",
+                           help="One file on its own; print it from any browser.")
+        st.download_button("Download JSON", report_json(found), f"{name}.json", "application/json",
+                           key="audit.report.json", on_click="ignore", icon=":material/download:",
+                           help="The same figures for machines.")
+        st.caption("As of now, from the verdicts in force.", width="content")
+    st.iframe(page, height=HEIGHT)
+
+
+def health_of(audit: Audit) -> dict[str, Any]:
+    """Everything the report says. Read-only."""
+    standing = at_hand.standing_of(audit)
+    decisions = audit.project.ledger().revision
+    return _health(audit.path, audit.run.name, audit.name, audit.revision, decisions, stamp_of(audit.project),
+                   standing.goal if standing else None, audit)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Putting the report together ...")
+def _health(path: str, run: str, name: str, revision: int, decisions: int, stamp: Stamp, goal: float | None,
+            _audit: Audit) -> dict[str, Any]:
+    asked = {} if goal is None else {"target": goal}
+    return health(_audit.project, _audit.run, at_hand.scores_now(_audit), at_hand.plan_of(_audit),
+                  _audit.verdicts, audit=name, agreement=people.agreement_of(_audit),
+                  neighbours=_audit.run.read_neighbours(), **asked)
+
+
+def missing_of(found: dict[str, Any]) -> list[str]:
+    """What a data lead would ask for first, a sentence each; holds no names."""
+    rate, lines = found["rate"], []
+    if rate is None:
+        return ["No random sample is drawn yet, so there is no noise rate to sign. Draw it in Estimate."]
+    if not rate["num_reviews"]:
+        lines.append("No drawn sample is reviewed yet.")
+    elif not rate["is_complete"]:
+        lines.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
+    if not rate["is_reached"]:
+        more = "" if rate["further"] is None else f": about {rate['further']:,} more reviews"
+        lines.append(f"The precision asked for, \u00b1{rate['target'] * 100:g} points, is not reached{more}.")
+    if rate["num_reviewers"] < 2:
+        lines.append("One person alone reviewed the random sample: nobody can say how far another would agree.")
+    num_disputed = found["agreement"].get("num_disputed", 0)
+    if num_disputed:
+        lines.append(f"{num_disputed:,} disagreement{'s are' if num_disputed != 1 else ' is'} open: under Reviewers "
+                     "somebody who has not judged the sample settles it.")
+    return lines

@@ -1,0 +1,172 @@
+"""The effect of decisions on the Compare page: in words first, then every figure with its interval.
+
+Figures come from curation.experiments.effects; this module words them and draws the tables. Sentences hold names of the data:
+whoever shows them escapes them.
+"""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from curation.experiments import effects
+from curation.experiments.effects import Experiment
+from curation.jobs.request import warm_start_of
+from curation.project import Project
+from curation.views.widgets import state
+from curation.views.widgets.layout import table_height
+from engine.contract.run_dir import RunDir
+
+SPLITS = {"test": "test accuracy", "clean": "clean accuracy"}
+KINDS = {"label": "class", "group": "group"}
+MAX_NAMED = 6
+
+
+def experiment_of(project: Project, a: RunDir, b: RunDir) -> tuple[Experiment, pd.DataFrame] | None:
+    """The experiment of two runs with its effects; None where they are none. Kept until a run of the project ends."""
+    runs = project.runs()
+    files = [path for run in runs for path in (run.path / "config.json", run.path / "predictions.parquet")]
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
+    return _found(str(project.path), a.name, b.name, tuple(run.name for run in runs), stamps, project, a, b)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the predictions of every pair ...")
+def _found(path: str, name_a: str, name_b: str, names: tuple[str, ...], stamps: tuple[int, ...], _project: Project,
+           _a: RunDir, _b: RunDir) -> tuple[Experiment, pd.DataFrame] | None:
+    found = effects.experiment_of(_a, _b, _project.runs())
+    return None if found is None else (found, effects.effects(found.pairs))
+
+
+def show_effect(project: Project, a: RunDir, b: RunDir) -> bool:
+    """Draw the effect of what A and B were decided differently; False where they are no experiment."""
+    found = experiment_of(project, a, b)
+    if found is None:
+        return False
+    experiment, table = found
+    with st.container(border=True):
+        for i, (what, how_sure) in enumerate(answers(experiment, table)):
+            text = f"**{state.plain(what)}** {state.plain(how_sure)}"
+            st.markdown(f"#### {state.plain(what)}\n{state.plain(how_sure)}" if i == 0 else f"- {text}")
+        st.caption(_basis(experiment))
+        if len(table) and not _is_clear(table[table["kind"] == "all"]).all():
+            state.link_to("decide", "More seeds make the interval narrower: Decide, Measure the effect")
+        if len(table):
+            with st.expander("Every figure with its interval"):
+                _figures(table)
+    return True
+
+
+def answers(experiment: Experiment, table: pd.DataFrame) -> list[tuple[str, str]]:
+    """(what, how sure) sentences: test accuracy first, then clean, the worst group or class, and classes that moved."""
+    sides = _sides(experiment)
+    if table.empty:
+        return [("No effect can be told yet.", "Both runs of a pair must have ended on a project with samples of the "
+                 "test or clean split that none of them was trained or validated on.")]
+    found: list[tuple[str, str]] = []
+    for split in (name for name in SPLITS if name in set(table["split"])):
+        rows = table[table["split"] == split]
+        for row in rows[rows["kind"] == "all"].to_dict("records"):
+            what = f"{'changes' if _is_clear(row) else 'shows no clear effect on'} {SPLITS[split]}"
+            subject = f"{sides} {what}" if not found else f"It {what}"
+            found.append((f"{subject}: {points(row['difference'])} points, {row['mean_a']:.1%} to "
+                          f"{row['mean_b']:.1%}.", how_sure(row)))
+        for row in rows[rows["kind"] == "worst"].to_dict("records"):
+            what = KINDS[str(row["name"])]
+            found.append((f"The worst {what} on {split} changes by {points(row['difference'])} points: "
+                          f"{row['mean_a']:.1%} to {row['mean_b']:.1%}.", how_sure(row)))
+        moved = _moved(rows)
+        if moved:
+            found.append(("Clear of chance, one by one:", moved))
+    return found
+
+
+def how_sure(row: dict[Hashable, Any]) -> str:
+    """The interval in words, or that there is none."""
+    num = int(row["num_pairs"])
+    if num < 2 or np.isnan(row["low"]):
+        return "One seed: no interval. Another seed alone can move it by a point or more, so this is no evidence."
+    if row["low"] <= 0 <= row["high"]:
+        verdict = "chance alone may explain it" + ("; two seeds tell little, train more" if num == 2 else "")
+    elif _is_clear(row):
+        verdict = "more than chance explains"
+    else:
+        verdict = f"seeds that agree within one of {int(row['num_samples']):,} samples may do so by luck, so no verdict"
+    low, high = max(row["low"], -1.0), min(row["high"], 1.0)  # no share changes by more than all of it
+    return f"95% interval {points(low)} to {points(high)} over {num} seeds: {verdict}."
+
+
+def _is_clear(rows: Any) -> Any:
+    """Whether an interval leaves out 0 and is to be believed: of rows or one row of effects. On few samples differences
+    come in steps, and seeds that happen to agree on one make an interval of no width."""
+    return ((rows["low"] > 0) | (rows["high"] < 0)) & (rows["high"] - rows["low"] >= 1 / rows["num_samples"])
+
+
+def points(value: float) -> str:
+    return f"{value * 100:+.1f}"
+
+
+def _sides(experiment: Experiment) -> str:
+    """What B has over A, as the subject of a sentence."""
+    before, after = experiment.num_decided
+    if not before:
+        return f"Training under the decisions on {after:,} sample{'s' * (after != 1)}, rather than under none,"
+    if not after:
+        return f"Training under no decision, rather than under those on {before:,} sample{'s' * (before != 1)},"
+    return f"Training under B's decisions ({after:,} samples), rather than under A's ({before:,}),"
+
+
+def _moved(rows: pd.DataFrame) -> str:
+    """Classes and groups that moved by more than chance explains, those that moved most first."""
+    rows = rows[rows["kind"].isin(list(KINDS)) & _is_clear(rows)]
+    rows = rows.iloc[(-rows["difference"].abs()).argsort(kind="stable")]
+    told = [f"{KINDS[row['kind']]} {row['name']} {points(row['difference'])} ({points(row['low'])} to "
+            f"{points(row['high'])})" for row in rows.head(MAX_NAMED).to_dict("records")]
+    more = f"; {len(rows) - MAX_NAMED} more below" if len(rows) > MAX_NAMED else ""
+    return "; ".join(told) + more + ". Of many classes one in twenty would do so by chance." if told else ""
+
+
+def _basis(experiment: Experiment) -> str:
+    """What the figures rest on."""
+    seeds = ", ".join(str(seed) for seed in experiment.seeds) or "none yet"
+    return (f"B minus A over pairs of runs with the same seed (seeds {seeds}). Only samples of the test and clean "
+            "splits that no run trained on or used for validation and nobody decided about: what a person or the "
+            "splitter chose is shown apart, below.")
+
+
+def _figures(table: pd.DataFrame) -> None:
+    percent = {name: st.column_config.NumberColumn(title, format="percent") for name, title in
+               (("mean_a", "A"), ("mean_b", "B"))}
+    number = {name: st.column_config.NumberColumn(title, format="%+.1f") for name, title in
+              (("difference", "points"), ("low", "from"), ("high", "to"))}
+    order = {"all": 0, "worst": 1, "group": 2, "label": 3}
+    rows = table.assign(rank=table["kind"].map(order)).sort_values(["split", "rank", "difference"],
+                                                                   ascending=[False, True, True], kind="stable")
+    words = {"all": "accuracy", "worst": "worst", **KINDS}
+    names = rows["name"].mask(rows["kind"] == "all", "").mask(rows["kind"] == "worst", rows["name"].map(KINDS))
+    shown = rows.assign(kind=rows["kind"].map(words), name=names,
+                        **{name: (rows[name] * 100).round(2) for name in number})
+    columns = ["split", "kind", "name", "num_samples", "mean_a", "mean_b", "difference", "low", "high", "num_pairs"]
+    st.dataframe(shown[columns], hide_index=True, height=table_height(len(shown)), placeholder="", column_config={
+        **percent, **number, "kind": "figure", "name": "of", "num_samples": "samples", "num_pairs": "pairs"})
+    st.caption("From and to: the 95% t interval of the mean difference over seeds, in points; not corrected for the "
+               "number of figures.")
+
+
+def show_curated(a: RunDir, b: RunDir) -> None:
+    """Sets that somebody chose, apart from every figure of quality."""
+    table = effects.curated_figures(a, b)
+    st.warning("These sets were chosen by people or by the splitter, each run's own anew: their figures say how they "
+               "were chosen and not which run is better.", icon=":material/filter_alt:")
+    percent = {f"share_{side}": st.column_config.NumberColumn(f"{side.upper()} predicted right", format="percent")
+               for side in "ab"}
+    shown = table.assign(name=table["name"].str.capitalize())
+    st.dataframe(shown[["name", "num_a", "share_a", "num_b", "share_b"]], hide_index=True, width="content",
+                 placeholder="", column_config={"name": "set", "num_a": "A samples", "num_b": "B samples", **percent})
+
+
+def title_of(run: RunDir) -> str:
+    """A run's name in a list; a preview says that it is one."""
+    source = warm_start_of(run)
+    return run.name if source is None else f"{run.name} (preview of {source})"

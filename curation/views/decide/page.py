@@ -1,0 +1,192 @@
+"""The Decide page: what is in force, retraining under it, decisions by id list, and every decision ever taken.
+
+Decisions go through actions; the ledger keeps them.
+"""
+
+import pandas as pd
+import streamlit as st
+
+from curation.project import Project
+from curation.views.decide.retrain import KINDS, retrain_box
+from curation.views.sample import dialog
+from curation.views.widgets import actions, state
+from curation.views.widgets.conflicts import conflicts_section
+from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
+from curation.views.widgets.layout import side_by_side, style, table_height
+from curation.views.widgets.pins import PIN_OF, tension_cached, tension_words, with_tension
+from engine.contract.run_dir import RunDir
+
+PAGE_SIZE = 60
+BATCHES_KEY = "decide.batches"
+_NUM_DECIDED_KEY = "decide.num_decided"
+TAKE_BACK = {"pinned to validation": "unpin", "pinned to training": "unpin", "excluded": "include",
+             "relabelled": "relabel"}
+BY_ID = {"Pin to validation": "validation", "Pin to training": "train", "Unpin": "unpin", "Exclude": "exclude",
+         "Take back in": "include", "Relabel": "relabel"}
+
+
+def page() -> None:
+    st.title("Decide")
+    style()
+    st.caption("What people decided about samples. Decisions change no file of yours and can all be undone; a run "
+               "trains under those in force when it starts.")
+    project = state.need_project()
+    run = state.current_run(project)
+    actions.take_changed()  # this page redraws as a whole anyway
+    actions.show_notices()
+    left, right = side_by_side("decide", [3, 2])
+    with right:
+        state.guarded(lambda: retrain_box(project, run))
+    with left:
+        _in_force(project, run)
+    conflicts_section(project, run, dialog.open_sample)
+    _by_id(project, run)
+    _batches(project)
+
+
+# -- in force
+
+
+def _in_force(project: Project, run: RunDir | None) -> None:
+    """The samples under a decision now, a kind at a time, as a gallery from which they can be taken back."""
+    st.subheader("In force now")
+    table = state.sample_table_cached(project, run)
+    decided = table.assign(label=table["relabel"])
+    masks = {kind: is_of(decided).fillna(False).to_numpy(dtype=bool) for kind, is_of in KINDS.items()}
+    if not any(mask.any() for mask in masks.values()):
+        state.empty_state("No decision is in force.", "Pin, exclude or relabel samples in Explore, or by a list of ids "
+                          "below. The next run trains under what is decided.", link=("explore", "Go to Explore"))
+        return
+    kinds = [kind for kind, mask in masks.items() if mask.any()]
+    kind = str(st.segmented_control("Show", kinds, default=kinds[0], required=True, wrap=True,
+                                    label_visibility="collapsed", key=f"decide.kind.{'.'.join(kinds)}",
+                                    format_func=lambda name: f"{name} {int(masks[name].sum()):,}"))
+    rows, value_column = table[masks[kind]], "margin" if "margin" in table else None
+    if kind in PIN_OF and run is not None and run.exists():
+        tension = tension_cached(project, run)
+        st.caption(state.plain(tension_words(kind, rows["sample_id"], tension, run.name)))
+        rows = with_tension(rows, kind, tension)
+        value_column = CHANGE_COLUMN if CHANGE_COLUMN in rows else value_column
+    shown = rows.head(PAGE_SIZE)
+
+    def decide(op: str, ids: list[str], label: str | None = None) -> None:
+        if actions.take(project, op, ids, label=label, view=f"decide: {kind}", run=run.name if run else ""):
+            st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
+
+    def acted(act: Act) -> None:
+        if act.op == "open":
+            dialog.open_sample(act.ids[0], list(shown["sample_id"]))
+        elif act.op == "undo":
+            actions.undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
+        elif act.op in actions.VERBS:
+            decide(act.op, list(act.ids), act.label)
+
+    bar = st.container(horizontal=True, vertical_alignment="center")
+    token = f"{project.name}/{kind}/{st.session_state.get(_NUM_DECIDED_KEY, 0)}"  # a decision lets go of the marks
+    marked = gallery(project, shown, acted, key="decide.gallery", token=token, size=88,
+                     value_column=value_column, focus=st.session_state.get(dialog.FOCUS_KEY))
+    with bar:
+        ids = marked or list(rows["sample_id"])
+        what = f"{len(marked):,} marked" if marked else f"all {len(ids):,}"
+        text = "Back to the given label: {}" if kind == "relabelled" else actions.VERBS[TAKE_BACK[kind]]
+        st.button(text.format(what), key="decide.take_back", on_click=decide, args=(TAKE_BACK[kind], ids))
+        if len(rows) > len(shown):
+            st.caption(f"The first {PAGE_SIZE} of {len(rows):,}; all of them in Explore, filter Decision.")
+    dialog.show_if_open(project, run, table)
+
+
+# -- by id
+
+
+def _by_id(project: Project, run: RunDir | None) -> None:
+    with st.expander("Decide by a list of ids"), st.form("decide.by_id", border=False, clear_on_submit=False):
+        text = st.text_area("Sample ids", key="decide.ids", height=110, max_chars=2_000_000,
+                            help="One a line, or separated by white space or commas.")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            what = str(st.selectbox("Decision", list(BY_ID), key="decide.op", width=200))
+            label = st.selectbox("Class, to relabel", project.classes, index=None, placeholder="given label", width=200,
+                                 key="decide.label", help="For Relabel alone. Empty: back to the given label.")
+            why = st.text_input("Why (optional)", key="decide.why", max_chars=500, width=260)
+            is_pressed = st.form_submit_button("Decide")
+        if is_pressed:
+            ids = split_ids(text or "", set(state.sample_table_cached(project, run)["sample_id"]))
+            if actions.take(project, BY_ID[what], ids, label=label, why=why or "", view="decide: by id list",
+                            run=run.name if run else ""):
+                st.rerun()
+            actions.show_notices()
+
+
+def split_ids(text: str, known: set[str]) -> list[str]:
+    """Ids of a typed list. A whole line that is a known id stays whole, for an id may hold commas and spaces."""
+    ids = []
+    for line in text.splitlines():
+        line = line.strip()
+        ids += [line] if line in known else line.replace(",", " ").split()
+    return list(dict.fromkeys(ids))
+
+
+# -- the list
+
+
+def _batches(project: Project) -> None:
+    """Every decision with who, when and why; undo of the last and of any one."""
+    ledger = project.ledger()
+    batches = ledger.batches()
+    st.subheader("All decisions")
+    if batches.empty:
+        st.caption("None yet. Each will be listed here with who took it, when, why, and from which view.")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.button("Undo", key="decide.undo", icon=":material/undo:", on_click=_do, args=(actions.undo, project),
+                  help="Takes back the newest decision in force, whoever took it.")
+        st.button("Redo", key="decide.redo", icon=":material/redo:", on_click=_do, args=(actions.redo, project),
+                  help="Brings back the decision undone last.")
+        kinds = st.multiselect("Kind", sorted(batches["kind"].unique()), key="decide.f.kind", placeholder="any",
+                               width=170)
+        people = st.multiselect("Who", sorted(batches["who"].unique()), key="decide.f.who", placeholder="any",
+                                width=170)
+        text = st.text_input("Why, view or run contains", key="decide.f.text", width=210) or ""
+    shown = filtered(batches, kinds, people, text)
+    when = st.column_config.DatetimeColumn("when (UTC)", format="YYYY-MM-DD HH:mm:ss")
+    event = st.dataframe(listed(shown), hide_index=True, key=BATCHES_KEY, on_select="rerun",
+                         selection_mode="single-row", height=table_height(len(shown)),
+                         column_config={"when": when})
+    rows = [row for row in event["selection"]["rows"] if row < len(shown)]
+    if not rows:
+        st.caption(f"{len(shown):,} of {len(batches):,} decisions. Select one to undo it alone, wherever it lies.")
+        return
+    chosen = shown.iloc[rows[0]]
+    number = int(chosen["batch_id"])
+    st.button(f"Undo decision {number} alone", key="decide.undo_batch", icon=":material/undo:",
+              disabled=bool(chosen["is_undone"]), on_click=_do, args=(actions.undo_batch, project, number),
+              help="It is undone already." if chosen["is_undone"] else None)
+
+
+def _do(act: object, *args: object) -> None:
+    assert callable(act), "an action is a function"
+    act(*args)
+
+
+def filtered(batches: pd.DataFrame, kinds: list[str], people: list[str], text: str) -> pd.DataFrame:
+    """The batches of these kinds and people (any where none is named) whose why, view or run holds the text."""
+    mask = pd.Series(True, index=batches.index)
+    if kinds:
+        mask &= batches["kind"].isin(kinds)
+    if people:
+        mask &= batches["who"].isin(people)
+    if text.strip():
+        words = batches[["why", "view", "run"]].fillna("").agg("\n".join, axis=1)
+        mask &= words.str.contains(text.strip(), case=False, regex=False)
+    return batches[mask].reset_index(drop=True)
+
+
+def listed(batches: pd.DataFrame) -> pd.DataFrame:
+    """The batches as people read them; text stays text, a table cell interprets nothing."""
+    return pd.DataFrame({
+        "no.": batches["batch_id"], "when": pd.to_datetime(batches["at"], utc=True, format="ISO8601"),
+        "who": batches["who"],
+        "what": [actions.batch_words(kind, value, num) for kind, value, num in
+                 zip(batches["kind"], batches["value"], batches["num_samples"], strict=True)],
+        "why": batches["why"], "view": batches["view"], "run": batches["run"], "undone": batches["is_undone"]})

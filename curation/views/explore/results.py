@@ -1,0 +1,107 @@
+"""What is selected on Explore, as pictures, as a table or as distributions, under the buttons that decide on it.
+
+Gets the selected rows from the page; decides through actions. The panels draw themselves.
+"""
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from curation.project import Project
+from curation.views.explore import chosen
+from curation.views.explore.decision_bar import PENDING_KEY, WHY_KEY, decision_bar
+from curation.views.explore.distributions import distributions
+from curation.views.explore.sample_rows import sample_rows
+from curation.views.explore.selected import ORDER_KEY, PAGE_OF_KEY, Selection, page_of, page_turner, turn_by
+from curation.views.sample import dialog
+from curation.views.widgets import actions, state
+from curation.views.widgets.gallery import Act, gallery
+from curation.views.widgets.palette import info_of
+from engine.contract.run_dir import RunDir
+
+PANELS = ("Gallery", "Table", "Distributions")
+PAGE_SIZE = 60
+SORTS = ("label_quality", "margin", "heldout_margin", "weight", "p_train", "loss")
+GALLERY_KEY = "explore.gallery"
+_NUM_DECIDED_KEY = "explore.num_decided"
+
+
+def results(project: Project, run: RunDir | None, selection: Selection) -> None:
+    """Draw it all. Runs as a fragment: marking and paging redraw this part alone, what changes more the whole page."""
+    if actions.take_changed() or chosen.take_moved():
+        st.rerun()  # a decision changes counts and tables outside this fragment, a click in a chart the filters
+    table = state.sample_table_cached(project, run)
+    view = f"explore: {selection.words}"
+
+    def take(op: str, ids: list[str], label: str | None) -> bool:
+        st.session_state.pop(PENDING_KEY, None)
+        return actions.take(project, op, ids, label=label, view=view, run=run.name if run else "",
+                            why=str(st.session_state.get(WHY_KEY) or ""))
+
+    def decide(op: str, ids: Callable[[], list[str]], label: str | None = None) -> None:
+        if take(op, ids(), label):
+            st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
+
+    def acted(act: Act) -> None:
+        if act.op == "open":
+            dialog.open_sample(act.ids[0], st.session_state.get(ORDER_KEY, []))
+        elif act.op in ("next", "previous"):
+            turn_by(1 if act.op == "next" else -1)
+        elif act.op == "undo":
+            actions.undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
+        else:
+            take(act.op, list(act.ids), act.label)
+
+    actions.show_notices()
+    panel = st.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",
+                                 label_visibility="collapsed", persist_state="session")
+    if not len(selection.rows):
+        st.info("No sample passes. Widen a filter, or draw the lasso elsewhere.", icon=":material/filter_alt_off:")
+        return
+    bar = st.container(key="explore_bar")
+    # A decision lets go of the marks: the next one must not fall on these samples again. A key has done so by itself,
+    # and who goes on marking must not lose the next marks when the page catches up.
+    marks_token = f"{selection.token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}"
+    if panel == "Gallery":
+        marked = _gallery(project, table, selection, acted, marks_token)
+    elif panel == "Table":
+        marked = sample_rows(project, table, selection, marks_token)
+    else:
+        st.session_state[PAGE_OF_KEY] = f"{selection.token}.{panel}"  # what a question before a decision is about
+        marked = []
+        distributions(project, table, selection)
+    with bar:
+        decision_bar(project, selection, table, marked, decide)
+    dialog.show_if_open(project, run, table)
+
+
+def _gallery(project: Project, table: pd.DataFrame, selection: Selection, acted: Callable[[Act], None],
+             marks_token: str) -> list[str]:
+    """Pictures of a page; ids of the marked."""
+    column, is_descending, size = _sorting(table)
+    page = page_of(table, selection, column, is_descending, PAGE_SIZE)
+    marked = gallery(project, page.rows, acted, key=GALLERY_KEY, token=marks_token, size=size,
+                     value_column=column, focus=st.session_state.get(dialog.FOCUS_KEY),
+                     has_previous=page.number > 1, has_next=page.number < page.num_pages)
+    page_turner(selection, page)
+    return marked
+
+
+def _sorting(table: pd.DataFrame) -> tuple[str | None, bool, int]:
+    """Widgets of sort column, direction and picture size; what they say."""
+    columns = [name for name in SORTS if name in table and table[name].notna().any()]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        column, is_descending = None, False
+        if columns:
+            column = st.selectbox("Sort by", columns, format_func=lambda name: info_of(name).title, key="explore.sort",
+                                  width=180, persist_state="session",
+                                  help="The value under each picture. Samples without one come last.")
+            order = st.segmented_control("First", ("lowest", "highest"), default="lowest",
+                                         required=True, key="explore.direction", persist_state="session")
+            is_descending = order == "highest"
+        size = st.slider("Picture size", 64, 256, 96, step=16, key="explore.size", format="%d px", width=120,
+                         persist_state="session")
+    return column, is_descending, int(size)

@@ -1,0 +1,163 @@
+"""The selection in one line: how many, in words, and what can be done with it: clear, invert, undo, redo, save, open.
+
+Selects nothing itself: the predicate is in curation.views.explore.chosen, what it leaves in curation.samples.predicates.
+"""
+
+import pandas as pd
+import streamlit as st
+
+from curation.project import Project
+from curation.samples import saved_views
+from curation.samples.predicates import Predicate, fitted
+from curation.views.explore import chosen
+from curation.views.explore.selection_words import sentence
+from curation.views.map.region import region_of
+from curation.views.widgets import actions, state
+from engine.contract.run_dir import RunDir, RunDirError
+
+URL_NAME = "view"
+_WANTED_KEY = "explore.view_wanted"
+_OPEN_KEY = "explore.view_open"
+_NAME_KEY = "explore.view_name"
+_PICK_KEY = "explore.view_pick"
+
+
+def selection_bar(project: Project, run: RunDir | None, predicate: Predicate, num: int, num_all: int) -> None:
+    """Draw the line for the predicate in force, and keep address and history in step with it."""
+    chosen.note(project, run, predicate)
+    opened = _still_open(project, predicate)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore.selection"):
+        st.markdown(f"**{num:,} of {num_all:,} samples**: {state.plain(sentence(predicate))}.", width="content")
+        with st.container(horizontal=True, gap="small", width="content", key="explore.selection_acts"):
+            st.button("Clear", key="explore.clear", disabled=not predicate, on_click=_clear, args=(project, run),
+                      icon=":material/filter_alt_off:", help="All samples again: no filter, no lasso.")
+            st.button("Invert", key="explore.invert", disabled=not predicate, on_click=_invert,
+                      args=(project, run, predicate), icon=":material/invert_colors:",
+                      help="The samples that are not selected, in place of those that are.")
+            for by, key, icon, words in ((-1, "explore.back", "undo", "Undo the last change of the selection"),
+                                         (1, "explore.forward", "redo", "Redo the change of the selection")):
+                st.button("", key=key, icon=f":material/{icon}:", help=words, on_click=chosen.step,
+                          args=(project, run, by), disabled=not chosen.can_step(project, run, by))
+            with st.popover(f"View: {state.plain(opened)}" if opened else "Views", icon=":material/bookmark:",
+                            help="Selections saved under a name"):
+                _views(project, run, predicate, opened)
+    for line in st.session_state.get(_OPEN_KEY, {}).get("gone", []) if opened else []:
+        st.warning(state.plain(line), icon=":material/filter_alt_off:")
+
+
+def _views(project: Project, run: RunDir | None, predicate: Predicate, opened: str) -> None:
+    """Inside the popover: open, delete, save."""
+    names = saved_views.names(project)
+    if names:
+        name = st.selectbox("Saved views", names, index=names.index(opened) if opened in names else 0, key=_PICK_KEY)
+        with st.container(horizontal=True):
+            st.button("Open", key="explore.view_do_open", on_click=want, args=(name,))
+            st.button("Delete", key="explore.view_do_delete", on_click=_delete, args=(project, name))
+    else:
+        st.caption("No view is saved yet. A view keeps filters and lasso under a name; its link opens it anywhere.")
+    st.text_input("Save this selection as", key=_NAME_KEY, max_chars=64, placeholder="letters, digits, - _ .")
+    st.button("Save", key="explore.view_do_save", disabled=not predicate, on_click=_save,
+              args=(project, run, predicate))
+    if opened:
+        st.caption("The address of this page opens this view: copy it from your browser.")
+
+
+# -- what the buttons do
+
+
+def _clear(project: Project, run: RunDir | None) -> None:
+    chosen.put(project, run, {})
+    chosen.hide_all(project)
+
+
+def _invert(project: Project, run: RunDir | None, predicate: Predicate) -> None:
+    rest = {name: value for name, value in predicate.items() if name != "inverted"}
+    chosen.put(project, run, rest if predicate.get("inverted") else {**rest, "inverted": True})
+
+
+def _save(project: Project, run: RunDir | None, predicate: Predicate) -> None:
+    name = "-".join(str(st.session_state.get(_NAME_KEY) or "").split())  # a name is a file's: no spaces
+    is_new = name not in saved_views.names(project)
+    try:
+        saved_views.save(project, name, predicate, run=run.name if run else "", who=state.user_name())
+    except RunDirError as error:
+        actions.say(str(error), is_error=True)
+        return
+    _set_open(project, name, predicate, [])
+    actions.say(f"Saved the view {name}." if is_new else f"Saved the view {name} in place of the older one.")
+
+
+def _delete(project: Project, name: str) -> None:
+    saved_views.delete(project, name)
+    if st.session_state.get(_OPEN_KEY, {}).get("name") == name:
+        _let_go()
+    actions.say(f"Deleted the view {name}.")
+
+
+# -- opening: from the list, or by the address
+
+
+def want(name: str) -> None:
+    """Open this view when the page is drawn next."""
+    st.session_state[_WANTED_KEY] = name
+
+
+def is_wanted() -> bool:
+    """True where a view waits to be opened, from the list or by an address that this session has not opened."""
+    return _WANTED_KEY in st.session_state or _by_address() is not None
+
+
+def open_wanted(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
+    """Open the view that waits, if any, with its own run: that may rerun the page. Draws an error where it cannot."""
+    name = st.session_state.get(_WANTED_KEY) or _by_address()
+    if not name:
+        return
+    try:
+        found = saved_views.load(project, name)
+    except (saved_views.ViewError, RunDirError) as error:
+        st.session_state.pop(_WANTED_KEY, None)
+        _let_go()
+        st.warning(state.plain(f"{error}."), icon=":material/bookmark_remove:")
+        return
+    runs = [other.name for other in project.runs()]
+    if found["run"] in runs and (run is None or run.name != found["run"]):
+        st.session_state[_WANTED_KEY] = name
+        state.choose(run=found["run"])
+    st.session_state.pop(_WANTED_KEY, None)
+    predicate = dict(found["predicate"])
+    if predicate.get("region"):  # a file is not to be trusted with what the map draws
+        region = region_of(predicate["region"])
+        predicate["region"] = region and {**region, "map": str(predicate["region"].get("map") or "own")}
+    predicate, gone = fitted(predicate, table, project.classes, run.name if run else "")
+    lines = [f"Of the view {name}: {'; '.join(gone)}. The rest applies."] if gone else []
+    chosen.put(project, run, predicate)
+    chosen.take_moved()
+    _set_open(project, name, predicate, lines)
+
+
+def _by_address() -> str | None:
+    name = st.query_params.get(URL_NAME)
+    return name if name and name != st.session_state.get(_OPEN_KEY, {}).get("name") else None
+
+
+def _set_open(project: Project, name: str, predicate: Predicate, gone: list[str]) -> None:
+    st.session_state[_OPEN_KEY] = {"name": name, "project": str(project.path), "predicate": predicate, "gone": gone}
+    st.query_params[URL_NAME] = name
+
+
+def _let_go() -> None:
+    st.session_state.pop(_OPEN_KEY, None)
+    st.query_params.pop(URL_NAME, None)
+
+
+def _still_open(project: Project, predicate: Predicate) -> str:
+    """Name of the view whose selection is in force; one whose selection was changed is open no more."""
+    opened = st.session_state.get(_OPEN_KEY)
+    if not opened:
+        return ""
+    if opened["project"] != str(project.path) or opened["predicate"] != predicate:
+        _let_go()
+        return ""
+    if st.query_params.get(URL_NAME) != opened["name"]:  # another page dropped it from the address
+        st.query_params[URL_NAME] = opened["name"]
+    return str(opened["name"])

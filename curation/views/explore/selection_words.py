@@ -1,0 +1,62 @@
+"""A predicate in words. Holds labels and what was typed, so whoever shows it escapes it. Draws nothing."""
+
+from typing import Any
+
+from curation.samples.predicates import Predicate
+from curation.views.map.region import region_words
+from curation.views.widgets.palette import COLUMNS, info_of
+
+MAX_NAMES = 4
+
+
+def sentence(chosen: Predicate) -> str:
+    """'class = dress and margin < 0 and role = validation, inside the lasso'; 'all samples' where nothing is set."""
+    said = " and ".join(conditions(chosen))
+    if chosen.get("region"):
+        said = ", ".join(part for part in (said, region_words(chosen["region"])) if part)
+    if not said:
+        return "all samples"
+    return f"not ({said})" if chosen.get("inverted") else said
+
+
+def conditions(chosen: Predicate) -> list[str]:
+    """The filters, a phrase each."""
+    names = {"classes": "class", "roles": "role", "decisions": "decision", "flags": ""}
+    found = [f"{word} = {any_of(chosen[name])}" if word else any_of(chosen[name])
+             for name, word in names.items() if chosen.get(name)]
+    found += [condition_words(name, condition) for name, condition in chosen.get("columns", {}).items()]
+    if chosen.get("ids"):
+        found.append(f"among {len(chosen['ids']):,} chosen ones")
+    if chosen.get("search"):
+        found.append(f'id contains "{chosen["search"]}"')
+    return found
+
+
+def condition_words(column: str, condition: Any) -> str:
+    """One column's condition: 'weight 0.5 to 1.2', 'margin ≤ 0', 'camera = left or no value'."""
+    name = info_of(column).title.split(" (")[0].lower() if column in COLUMNS else column
+    if isinstance(condition, list):
+        return f"{name} = {any_of(['no value' if item is None else str(item) for item in condition])}"
+    parts = []
+    low, high = condition.get("min"), condition.get("max")
+    if low is not None and high is not None:
+        parts.append(f"{name} {number(low)} to {number(high)}")
+    elif low is not None or high is not None:
+        parts.append(f"{name} ≥ {number(low)}" if low is not None else f"{name} ≤ {number(high)}")
+    if condition.get("contains"):
+        parts.append(f'{name} contains "{condition["contains"]}"')
+    if condition.get("is_null") is not None:
+        parts.append(f"{name} has {'no' if condition['is_null'] else 'a'} value")
+    return " and ".join(parts)
+
+
+def any_of(names: list[str]) -> str:
+    """'cat or dog'; of many the first ones and how many more."""
+    if len(names) <= MAX_NAMES:
+        return " or ".join(names)
+    return f"{' or '.join(names[:MAX_NAMES - 1])} or {len(names) - MAX_NAMES + 1} more"
+
+
+def number(value: float) -> str:
+    """Four digits at most, whole numbers whole."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"

@@ -1,0 +1,171 @@
+"""The Export page: what leaves the project, a preview of it, and the folder it was written to.
+
+Writing is the work of curation.exports; this page asks, shows and reports.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from curation.audit.reviews.known_labels import decided_labels, with_labels
+from curation.exports import EXPORTS, Export, ExportError, ExportResult, default_target, export
+from curation.exports.curated import DEFINITION, curated_validation
+from curation.jobs import run_jobs
+from curation.project import Project
+from curation.views.widgets import state
+from curation.views.widgets.layout import side_by_side, style, table_height
+from engine.contract.run_dir import RunDir, check_name
+
+PREVIEW_ROWS = 10
+MAX_DOWNLOAD_BYTES = 20_000_000
+_LAST_KEY = "export.last"
+_FIRST_COLUMNS = ("sample_id", "given_label", "current_label", "corrected_label", "pin", "margin", "p_train",
+                  "label_quality", "weight", "why")
+_CORRECTED = {"table": " Every label that a person changed, with who, when and why.",
+              "clothing1m": " Every label that a person confirmed or changed, and every sample left out."}
+"""What the rows of a preview are, by format."""
+
+
+def page() -> None:
+    st.title("Export")
+    style()
+    st.caption("What leaves the project: a new folder, for other tools and for training elsewhere.")
+    project = state.need_project()
+    run = state.current_run(project)
+    kinds = list(EXPORTS)
+    chosen = st.radio("What", kinds, format_func=lambda kind: EXPORTS[kind].title, key="export.what",
+                      captions=[EXPORTS[kind].help for kind in kinds], persist_state="session")
+    kind = EXPORTS[chosen]
+    if kind.needs_run and (run is None or not run.signals_path.exists()):
+        state.empty_state("This export needs a run with results.", "It holds what a run routed to validation, as "
+                          "edited by your decisions. Start a run, or watch it, on the Train page.",
+                          link=("train", "Go to Train"))
+        return
+    try:
+        num_samples = _preview(project, run, *chosen)
+    except ExportError as error:
+        st.info(state.plain(error), icon=":material/info:")
+        st.caption("Nothing to export yet. Decisions are taken in Explore.")
+        state.link_to("explore", "Go to Explore")
+        num_samples = 0
+    if num_samples:
+        _write(project, run, chosen, kind)
+    _result(project)
+
+
+# -- before
+
+
+def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
+    """Counts and first rows of what would be written; how many samples that is."""
+    if what == "corrected-labels":
+        rows = _corrections(project, form)
+        labels = rows["corrected_label"]
+    else:
+        assert run is not None, "a curated set needs a run"
+        curated = curated_validation(project, run)
+        rows, labels = curated.frame, curated.frame["current_label"]
+    st.header("Preview")
+    counts = labels.value_counts().reindex(list(project.classes), fill_value=0)
+    left, right = side_by_side("export", [1, 3])
+    with left:
+        st.metric("Samples", f"{len(rows):,}")
+        st.dataframe(counts.rename_axis("class").rename("samples").reset_index(), hide_index=True,
+                     height=table_height(len(counts)))
+    if what != "corrected-labels" and run is not None and run_jobs.status_of(run).state != "done":
+        st.warning(f"The run {state.plain(run.name)} has not ended: this is its state after the last epoch that did, "
+                   "and another epoch changes it.", icon=":material/warning:")
+    with right:
+        first = [name for name in _FIRST_COLUMNS if name in rows]
+        st.dataframe(rows[[*first, *(name for name in rows if name not in first)]].head(PREVIEW_ROWS), hide_index=True,
+                     placeholder="")
+        st.caption(f"The first {min(PREVIEW_ROWS, len(rows))} of {len(rows):,} rows." + (
+            f" From run {state.plain(run.name)} under the decisions in force now." if what != "corrected-labels"
+            and run is not None else _CORRECTED[form]))
+        if what != "corrected-labels":
+            with st.expander("What is in this set"):
+                st.markdown(DEFINITION.strip())
+    return len(rows)
+
+
+def _corrections(project: Project, form: str) -> pd.DataFrame:
+    """The rows about which the export says something of its own. Raises ExportError where there is none."""
+    decided = decided_labels(project)
+    table = state.sample_table_cached(project, None)
+    rows = with_labels(table.loc[table["sample_id"].isin(decided["sample_id"]), ["sample_id", "given_label"]], decided)
+    if form == "table":
+        rows = rows[rows["is_changed"]]
+        wanted = "those relabelled to another class; there are none; relabel some first"
+    else:
+        rows = rows[rows["is_known"] | rows["is_excluded"]]
+        wanted = "those that a person confirmed, changed or left out; there are none; review some samples first"
+    if rows.empty:
+        raise ExportError(f"corrected labels are {wanted}")
+    return rows.drop(columns="is_known")
+
+
+def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: Export) -> None:
+    """Folder name and button."""
+    suggested = default_target(project, run if kind.needs_run else None, *chosen).name
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input("Folder", suggested, key=f"export.name.{suggested}", max_chars=64, width=360,
+                             help="A new folder in the project's exports: letters, digits, '-', '_' and '.'.")
+        is_pressed = st.button("Export", type="primary", icon=":material/ios_share:", key="export.write")
+    st.caption(f"Goes to `{project.path / 'exports'}`. Nothing of the project is changed.")
+    if not is_pressed:
+        return
+    target = project.path / "exports" / check_name((name or "").strip())
+    bar = st.progress(0.0, "Exporting ...")
+    result = export(project, run if kind.needs_run else None, *chosen, target,
+                    lambda done, total: _tick(bar, done, total))
+    bar.empty()
+    st.session_state[_LAST_KEY] = (str(project.path), result)
+    st.rerun()
+
+
+def _tick(bar: st.delta_generator.DeltaGenerator, done: int, total: int) -> None:
+    """Show progress about a hundred times, whatever the total."""
+    if done == total or done % max(1, total // 100) == 0:
+        bar.progress(done / max(total, 1), f"Exported {done:,} of {total:,}")
+
+
+# -- after
+
+
+def _result(project: Project) -> None:
+    """The export written last, in this session."""
+    path, result = st.session_state.get(_LAST_KEY, ("", None))
+    if path != str(project.path) or not isinstance(result, ExportResult) or not result.path.is_dir():
+        return
+    st.header("Written")
+    st.success(f"{result.num_samples:,} samples in {state.plain(result.path.name)}.", icon=":material/check:")
+    st.code(str(result.path), language=None)
+    files = files_of(result.path)
+    shown = files[~files["file"].str.startswith("validation/") | files["file"].str.endswith("metadata.csv")]
+    num_images = len(files) - len(shown)
+    st.dataframe(shown, hide_index=True, column_config={"bytes": st.column_config.NumberColumn("size", format="bytes")})
+    if num_images:
+        st.caption(f"and {num_images:,} images under validation/, a folder a class.")
+    if len(result.problems):
+        st.warning(f"{len(result.problems):,} samples could not be exported as they should be; problems.csv names "
+                   "them.", icon=":material/warning:")
+    _downloads(result.path, shown)
+
+
+def files_of(folder: Path) -> pd.DataFrame:
+    """Every file of an export with its size: file (relative, with /), bytes."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return pd.DataFrame({"file": pd.Series([path.relative_to(folder).as_posix() for path in found], dtype="str"),
+                         "bytes": [path.stat().st_size for path in found]})
+
+
+def _downloads(folder: Path, files: pd.DataFrame) -> None:
+    """Buttons for the tables that are small enough to pass through the browser."""
+    is_offered = files["file"].str.endswith((".csv", ".parquet", "_kv.txt", "_list.txt"))
+    tables = files[is_offered & (files["bytes"] <= MAX_DOWNLOAD_BYTES)]
+    with st.container(horizontal=True):
+        for name in tables["file"]:
+            st.download_button(f"Download {name.rpartition('/')[2]}", (folder / name).read_bytes,
+                               file_name=name.rpartition("/")[2], key=f"export.download.{name}", on_click="ignore",
+                               icon=":material/download:")

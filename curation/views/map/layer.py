@@ -1,0 +1,231 @@
+"""What a map shows, kept in this process for the browser to ask for: pictures of any view of all samples, over HTTP.
+
+A layer is coordinates, colours and marks of N samples. The page sends the browser a layer's token alone; each zoom
+fetches a density raster of all samples in view under at most 5,000 of them as points. Knows no widget.
+"""
+
+import hashlib
+import json
+import math
+import secrets
+import struct
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import anyio.to_thread
+import numpy as np
+import pandas as pd
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from curation.project import Project
+from curation.views.map import raster
+from curation.views.routes.thumbnails import thumbnail_url
+from curation.views.widgets.palette import NO_VALUE_COLOUR, PIN_COLOURS, Colouring, rgb, scale_rgb
+
+ROUTE_PATH = "/api/map"
+MAX_LAYERS = 32
+PINNED_TO_VALIDATION, PINNED_TO_TRAINING, EXCLUDED, FADED = 1, 2, 4, 8
+"""Bits of a point's marks. FADED: the filters leave it out."""
+_SECRET = secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """N samples as a map shows them; arrays are shared between layers and never written."""
+
+    project: Project
+    xy: np.ndarray
+    """(N, 2) float32; not finite where a sample has no place."""
+    colours: Colouring
+    marks: np.ndarray
+    """(N,) uint8 of the bits above, without FADED."""
+    important: tuple[np.ndarray, ...]
+    """Masks (N,) bool of samples that are points before others: pinned, excluded, most suspected, routed."""
+    labels: np.ndarray
+    """(N,) object or string: what the browser says of a point."""
+    ids: np.ndarray
+    selected: np.ndarray | None = None
+    """(N,) bool: what the filters leave; None: all. Others are drawn pale."""
+    is_selected_only: bool = False
+    """Others are not drawn at all."""
+    extent: raster.Extent
+    """The box of all places."""
+    inside: np.ndarray | None = None
+    """(N,) bool: inside the region; points before others."""
+
+
+def make_layer(project: Project, table: pd.DataFrame, xy: np.ndarray, colours: Colouring) -> Layer:
+    """The layer of a sample table before filters; the slow part at a million samples (about half a second)."""
+    pins, is_excluded = (table[name] if name in table else pd.Series(False, index=table.index)
+                         for name in ("pin", "excluded"))
+    marks = np.zeros(len(table), dtype=np.uint8)
+    for bit, mask in ((PINNED_TO_VALIDATION, pins.eq("validation")), (PINNED_TO_TRAINING, pins.eq("train")),
+                      (EXCLUDED, is_excluded)):
+        marks[mask.fillna(False).to_numpy(dtype=bool)] |= bit
+    quality = table["label_quality"].to_numpy(np.float32) if "label_quality" in table else np.full(len(table), np.nan)
+    routed = table["role"].eq("validation").fillna(False).to_numpy(dtype=bool) if "role" in table else \
+        np.zeros(len(table), dtype=bool)
+    return Layer(project=project, xy=np.ascontiguousarray(xy, dtype=np.float32), colours=colours, marks=marks,
+                 important=(marks > 0, raster.most_suspected(quality), routed), extent=raster.extent_of(xy),
+                 labels=table["current_label"].array, ids=table["sample_id"].array)
+
+
+# -- pictures
+
+
+def picture(layer: Layer, view: raster.Extent, width: int, height: int) -> bytes:
+    """What the browser draws of a view: little-endian uint32 number of points n and bytes of the PNG (0: none), the
+    PNG, then n float32 x, n float32 y, n uint32 rows, 3n uint8 colours, n uint8 marks, rarest and worst points last.
+
+    The raster holds every sample in view, and is left out where all of them are points.
+    """
+    x, y = layer.xy[:, 0], layer.xy[:, 1]
+    is_in = (x >= view[0]) & (x <= view[1]) & (y >= view[2]) & (y <= view[3])  # False for NaN
+    selected = layer.selected
+    if selected is not None and layer.is_selected_only:
+        is_in &= selected
+    rows = np.flatnonzero(is_in)
+    points = _points(layer, rows)
+    png = b"" if len(points) == len(rows) else raster.png(_raster(layer, rows, view, width, height))
+    order = _drawing_order(layer, points)
+    marks = layer.marks[order]
+    if selected is not None:
+        marks = marks | np.where(selected[order], 0, FADED).astype(np.uint8)
+    return b"".join((struct.pack("<II", len(order), len(png)), png, layer.xy[order, 0].astype("<f4").tobytes(),
+                     layer.xy[order, 1].astype("<f4").tobytes(), order.astype("<u4").tobytes(),
+                     _rgb_of(layer.colours, order).round().astype(np.uint8).tobytes(), marks.tobytes()))
+
+
+def _points(layer: Layer, rows: np.ndarray) -> np.ndarray:
+    """Which of the rows in view are points: all while they are few; else the important and the selected first, then
+    others by a lot that is the same in every view, so that zooming adds points and takes none away."""
+    if len(rows) <= raster.MAX_OVERLAY_POINTS:
+        return rows
+    others = [mask for mask in (layer.inside, None if layer.is_selected_only else layer.selected) if mask is not None]
+    chosen = raster.overlay_rows([mask[rows] for mask in (*layer.important, *others)])
+    if len(chosen) == raster.MAX_OVERLAY_POINTS:
+        return np.asarray(rows[chosen])
+    lots = (rows.astype(np.uint32) + np.uint32(1)) * np.uint32(2654435761)  # Knuth's multiplicative hash
+    lots[chosen] = 0
+    few = np.argpartition(lots, raster.MAX_OVERLAY_POINTS - 1)[:raster.MAX_OVERLAY_POINTS]
+    return np.asarray(rows[few])
+
+
+def _raster(layer: Layer, rows: np.ndarray, view: raster.Extent, width: int, height: int) -> np.ndarray:
+    """(h, w, 4) uint8; samples that the filters leave out lie pale under the others."""
+    columns, lines = raster.grid_of(view, len(rows), max(width, height))
+    cells = raster.cells_of(layer.xy[rows], view, columns, lines)
+    if layer.selected is None or layer.is_selected_only:
+        return raster.shade(cells, _rgb_of(layer.colours, rows), columns, lines)
+    is_selected = layer.selected[rows]
+    pale = np.broadcast_to(rgb((NO_VALUE_COLOUR,)), (int((~is_selected).sum()), 3))
+    under = raster.shade(cells[~is_selected], pale, columns, lines)
+    under[..., 3] //= 2
+    over = raster.shade(cells[is_selected], _rgb_of(layer.colours, rows[is_selected]), columns, lines)
+    return np.where(over[..., 3:] > 0, over, under)
+
+
+def _rgb_of(colours: Colouring, rows: np.ndarray) -> np.ndarray:
+    """(n, 3) float32 in 0..255."""
+    if colours.values is not None:
+        return scale_rgb(colours.values[rows], colours.low, colours.high, colours.scale)
+    assert colours.codes is not None, "a colouring has values or codes"
+    return np.asarray(rgb(colours.colours)[colours.codes[rows]])
+
+
+def _drawing_order(layer: Layer, points: np.ndarray) -> np.ndarray:
+    """The points so that what matters is on top: selected over faded, bad values over good, rare categories over
+    frequent ones."""
+    colours = layer.colours
+    if colours.values is not None:
+        values = colours.values[points]
+        key = np.where(np.isnan(values), -np.inf, -values if colours.is_reversed else values)
+    else:
+        assert colours.codes is not None, "a colouring has values or codes"
+        key = -np.asarray(colours.counts)[colours.codes[points]]
+    is_selected = np.ones(len(points), dtype=bool) if layer.selected is None else layer.selected[points]
+    return np.asarray(points[np.lexsort((key, is_selected))])
+
+
+# -- layers by token
+
+
+_layers: OrderedDict[str, Layer] = OrderedDict()
+_lock = threading.Lock()
+
+
+def token_of(name: str) -> str:
+    """The token of what `name` describes completely; nobody outside this process can make one up."""
+    return hashlib.blake2b(f"{_SECRET}{name}".encode(), digest_size=16).hexdigest()
+
+
+def keep(token: str, layer: Layer) -> None:
+    """Let the browser ask for the layer; those not drawn for longest are let go."""
+    with _lock:
+        _layers[token] = layer
+        _layers.move_to_end(token)
+        while len(_layers) > MAX_LAYERS:
+            _layers.popitem(last=False)
+
+
+def kept(token: str) -> Layer | None:
+    with _lock:
+        if token in _layers:
+            _layers.move_to_end(token)
+        return _layers.get(token)
+
+
+def _number(text: str, low: float, high: float) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ValueError("out of range")
+    return value
+
+
+def _answer(query: dict[str, str]) -> Response:
+    """One picture, or what is said of one point (`row`). Every refusal is a plain 404; a lost layer's is 410."""
+    layer = kept(query.get("layer", ""))
+    if layer is None:
+        return Response("this map is no longer kept", status_code=410, media_type="text/plain")
+    headers = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin",
+               "Cache-Control": "private, max-age=3600"}
+    try:
+        if "row" in query:
+            row = int(_number(query["row"], 0, len(layer.ids) - 1))
+            sample_id = str(layer.ids[row])
+            said = {"id": sample_id, "label": str(layer.labels[row]), "value": _value_words(layer.colours, row),
+                    "src": thumbnail_url(layer.project, sample_id)}
+            return Response(json.dumps(said), media_type="application/json", headers=headers)
+        x0, x1, y0, y1 = (_number(query[name], -1e30, 1e30) for name in ("x0", "x1", "y0", "y1"))
+        width, height = (int(_number(query[name], 1, 2000)) for name in ("w", "h"))
+        if not (x0 < x1 and y0 < y1):
+            raise ValueError("an empty view")
+    except (KeyError, ValueError, OverflowError, OSError):
+        return Response("no such view", status_code=404, media_type="text/plain")
+    return Response(picture(layer, (x0, x1, y0, y1), width, height), media_type="application/octet-stream",
+                    headers=headers)
+
+
+def _value_words(colours: Colouring, row: int) -> str:
+    """The coloured value of a point, '' where it has none."""
+    title = colours.title.partition(":")[0]
+    if colours.values is not None:
+        value = float(colours.values[row])
+        return "" if math.isnan(value) else f"{title}: {value:.3g}"
+    assert colours.codes is not None, "a colouring has values or codes"
+    return f"{title}: {colours.names[colours.codes[row]]}"
+
+
+async def serve_map(request: Request) -> Response:
+    """GET /api/map?layer=TOKEN&x0=..&x1=..&y0=..&y1=..&w=640&h=540, or &row=17. The work happens in a thread."""
+    return await anyio.to_thread.run_sync(_answer, dict(request.query_params))
+
+
+ROUTES = [Route(ROUTE_PATH, serve_map, methods=["GET"])]
+MARK_COLOURS = (("pinned to validation", PINNED_TO_VALIDATION, PIN_COLOURS["validation"]),
+                ("pinned to training", PINNED_TO_TRAINING, PIN_COLOURS["train"]),
+                ("excluded by people", EXCLUDED, "#5D646B"))
+"""Decisions are marked on the map whatever it is coloured by: name, bit, colour."""

@@ -1,0 +1,293 @@
+"""One sample up close, in a dialog: picture, labels, signals, its course over the epochs, neighbours, reasons, history.
+
+Opened from the gallery; decisions go through actions. Reads one row of each file of the run, never whole ones.
+"""
+
+import html
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from curation.experiments.compare import same_but_seed
+from curation.experiments.stability import over_seeds, stability
+from curation.project import Project
+from curation.views.routes.thumbnails import thumbnail_url
+from curation.views.sample.neighbours import show_neighbours
+from curation.views.sample.reasons import class_rank, reasons, stability_words
+from curation.views.widgets import actions, state
+from curation.views.widgets.conflicts import conflict_sentences
+from curation.views.widgets.gallery import text_of
+from curation.views.widgets.palette import ROLE_COLOURS, info_of
+from curation.views.widgets.pins import pin_words, tension_cached
+from engine.contract.manifest import read_decisions
+from engine.contract.run_dir import RunDir
+
+MAX_CLASSES = 6
+OPEN_KEY = "sample.open"
+ORDER_KEY = "sample.order"
+FOCUS_KEY = "sample.focus"
+LABELS = ("given_label", "current_label", "suggested_label", "predicted_label", "clean_label")
+NUMBERS = ("margin", "heldout_margin", "label_quality", "p_train", "weight", "loss")
+
+
+def open_sample(sample_id: str, order: list[str]) -> None:
+    """Have the panel shown on the next run; `order`: the ids that Previous and Next step through."""
+    st.session_state[OPEN_KEY], st.session_state[ORDER_KEY] = sample_id, order
+
+
+def close() -> None:
+    """Shut the panel and give the keyboard back to the gallery, at the sample last seen."""
+    seen = st.session_state.pop(OPEN_KEY, None)
+    st.session_state[FOCUS_KEY] = (st.session_state.get(FOCUS_KEY, (0, None))[0] + 1, seen)
+
+
+def show_if_open(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
+    """Draw the panel if one is open and its sample is in the table."""
+    key = st.session_state.get(OPEN_KEY)
+    if key is None:
+        return
+    if not (table["sample_id"] == key).any():
+        close()
+        return
+    st.dialog("Sample", width="large", icon=":material/image_search:", on_dismiss=close)(_panel)(project, run)
+
+
+def _panel(project: Project, run: RunDir | None) -> None:
+    state.guarded(lambda: _draw(project, run))
+
+
+def _draw(project: Project, run: RunDir | None) -> None:
+    actions.show_notices()
+    table = state.sample_table_cached(project, run)
+    found = np.flatnonzero((table["sample_id"] == st.session_state.get(OPEN_KEY)).to_numpy(dtype=bool))
+    if not len(found):
+        st.caption("This sample is no longer in the project.")
+        return
+    idx = int(found[0])
+    row = table.iloc[idx]
+    left, right = st.columns([5, 7], gap="medium")
+    with left:
+        _picture(project, row)
+        _steps(row["sample_id"])
+        _decisions(project, run, row)
+        _probabilities(project, run, table, idx)
+    with right:
+        _facts(table, idx)
+        _reasons(project, run, table, idx)
+        if run is not None and "signal_row" in table:
+            _course(run, int(row["signal_row"]))
+    if run is not None:
+        show_neighbours(project, run, table, idx, partial(st.session_state.__setitem__, OPEN_KEY))
+    _history(project, row["sample_id"])
+
+
+# -- the sample itself
+
+
+def _picture(project: Project, row: pd.Series) -> None:
+    url, name = thumbnail_url(project, row["sample_id"], 512), str(row["sample_id"])
+    colour = ROLE_COLOURS.get("excluded" if bool(row.get("excluded")) else text_of(row.get("role")), "#C3CAC8")
+    st.html(f'<div style="border:3px solid {colour};border-radius:8px;background:#F1F5F4;aspect-ratio:1;display:flex">'
+            f'<img src="{html.escape(url)}" alt="{html.escape(name)}" style="width:100%;height:100%;'
+            'object-fit:contain"></div><div style="font-size:12px;color:#52625F;margin-top:4px;overflow-wrap:anywhere">'
+            f'{html.escape(name)}</div>')
+
+
+def _steps(sample_id: str) -> None:
+    """Previous and next in the order of the gallery."""
+    order = st.session_state.get(ORDER_KEY) or []
+    place = order.index(sample_id) if sample_id in order else None
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for label, step, icon, shortcut in (("Previous", -1, ":material/arrow_back:", "Left"),
+                                            ("Next", 1, ":material/arrow_forward:", "Right")):
+            target = order[place + step] if place is not None and 0 <= place + step < len(order) else None
+            st.button(label, key=f"sample.step{step}", icon=icon, shortcut=shortcut, disabled=target is None,
+                      on_click=st.session_state.__setitem__, args=(OPEN_KEY, target))
+        if place is not None:
+            st.caption(f"{place + 1:,} of {len(order):,} on this page", width="content")
+
+
+def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
+    """Buttons for this one sample. A decision in force can be taken back here as well."""
+    ids, name = [row["sample_id"]], run.name if run else ""
+
+    def button(label: str, op: str, shortcut: str | None = None, chosen: str | None = None) -> None:
+        st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=_take, args=(project, op, ids, name, chosen))
+
+    pin, is_excluded = text_of(row.get("pin")), bool(row.get("excluded"))
+    with st.container(horizontal=True, gap="small"):
+        if pin != "validation":
+            button("Pin to validation", "validation", "V")
+        if pin != "train":
+            button("Pin to training", "train", "T")
+        if pin:
+            button("Unpin", "unpin")
+        button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
+        st.button("Undo", key="sample.undo", shortcut="U", on_click=_undo, args=(project,),
+                  help="Takes back the newest decision of this project.")
+    current = text_of(row.get("current_label"))
+    options = list(project.classes)
+    with st.form("sample.relabel", border=False):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            suggested = text_of(row.get("suggested_label"))
+            best = next((name for name in (suggested, current) if name in options), options[0])
+            label = st.selectbox("New class", options, index=options.index(best), key=f"sample.class.{ids[0]}",
+                                 help="Starts at the suggested class where there is one.")
+            if st.form_submit_button("Relabel"):
+                _take(project, "relabel", ids, name, label)
+                st.rerun(scope="fragment")
+
+
+def _take(project: Project, op: str, ids: list[str], run: str, label: str | None) -> None:
+    actions.take(project, op, ids, label=label, view="explore: one sample", run=run)
+
+
+def _undo(project: Project) -> None:
+    actions.undo(project)
+
+
+def _facts(table: pd.DataFrame, idx: int) -> None:
+    """Labels and numbers as two small tables; each number with its place within the class."""
+    row = table.iloc[idx]
+    labels = [(info_of(name).title, text_of(row.get(name))) for name in LABELS if name in table]
+    cells = "".join(f"<tr><td>{html.escape(title)}</td><td><b>{html.escape(value) or '<i>none</i>'}</b></td></tr>"
+                    for title, value in [*labels, ("Role in this run", text_of(row.get("role")))])
+    numbers = ""
+    for name in NUMBERS:
+        if name not in table:
+            continue
+        rank = class_rank(table, idx, name)
+        value = "no value" if rank is None else f"{row[name]:.3f}"
+        place = "" if rank is None else f"{rank[0]:,} of {rank[1]:,}"
+        numbers += (f'<tr title="{html.escape(info_of(name).meaning)}"><td>{html.escape(info_of(name).title)}</td>'
+                    f'<td style="text-align:right"><b>{value}</b></td><td style="text-align:right">{place}</td></tr>')
+    head = '<tr style="color:#52625F"><td></td><td style="text-align:right">value</td>' \
+           '<td style="text-align:right">place in class, lowest first</td></tr>'
+    style = "width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
+    second = f'<table style="{style};margin-top:6px">{head}{numbers}</table>' if numbers else ""
+    st.html(f'<table style="{style}">{cells}</table>{second}')
+
+
+def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
+    """The likeliest classes by held-out predictions, as bars; nothing where the run keeps none of the sample."""
+    row = int(table["signal_row"].iloc[idx]) if run is not None and "signal_row" in table else -1
+    probs_C = run.read_probabilities(row) if run is not None and row >= 0 else None
+    if probs_C is None or len(probs_C) != len(project.classes):
+        return
+    current = text_of(table["current_label"].iloc[idx])
+    order = np.argsort(-probs_C, kind="stable")[:MAX_CLASSES]
+    cells = "".join(
+        f'<tr><td>{"<b>" * (name == current)}{html.escape(name)}{"</b>" * (name == current)}</td>'
+        f'<td style="width:55%"><div style="height:9px;border-radius:3px;width:{max(1, round(100 * share))}%;'
+        f'background:{"#0F766E" if name == current else "#9DB5B1"}"></div></td>'
+        f'<td style="text-align:right">{share:.1%}</td></tr>'
+        for name, share in ((project.classes[i], float(probs_C[i])) for i in order))
+    st.html('<table style="width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums">'
+            f'<tr style="color:#52625F"><td colspan="3">Held-out probabilities, the current label dark</td></tr>{cells}'
+            '</table>')
+
+
+def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
+    st.subheader("Why it is, or is not, in validation")
+    if run is None or "role" not in table:
+        st.caption("No run has looked at it yet.")
+        return
+    then = read_decisions(run.decisions_path)
+    then = then[then["sample_id"] == table["sample_id"].iloc[idx]]
+    pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
+    is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
+    config = run.read_config().get("config", {})
+    found = reasons(table, idx, config, pin_then, is_out_then)
+    row = int(table["signal_row"].iloc[idx])
+    if row >= 0 and not is_out_then and not pin_then:  # where a pin holds, nothing was routed
+        found += stability_words(stability(run, row), over_seeds(_siblings(project, run), row))
+    if pin_then:
+        found += pin_words(tension_cached(project, run), str(table["sample_id"].iloc[idx]))
+    for i, sentence in enumerate(found):
+        st.markdown(f"**{state.plain(sentence)}**" if i == 0 else state.plain(sentence))
+
+
+def _siblings(project: Project, run: RunDir) -> list[RunDir]:
+    """The other seeds of a run; looked for again when a run of the project begins or ends."""
+    runs = project.runs()
+    files = [path for other in runs for path in (other.path / "config.json", other.path / "predictions.parquet")]
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
+    return [project.run(name) for name in _sibling_names(str(project.path), run.name, stamps, project, run)]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _sibling_names(path: str, name: str, stamps: tuple[int, ...], _project: Project, _run: RunDir) -> list[str]:
+    return [other.name for other in same_but_seed(_run, _project.runs()) if other.name != name]
+
+
+# -- its course over the epochs
+
+
+def _course(run: RunDir, signal_row: int) -> None:
+    st.subheader("Over the epochs")
+    history = run.read_history(signal_row) if signal_row >= 0 else pd.DataFrame()
+    if history.empty:
+        st.caption("No epoch has been recorded of it.")
+        return
+    st.plotly_chart(course_figure(history), key="sample.course", theme=None, config={"displayModeBar": False})
+    st.html('<div style="font-size:12px;color:#52625F">Band: '
+            + " ".join(f'<span style="display:inline-block;width:10px;height:10px;background:{colour};opacity:.35">'
+                       f'</span> {name}&ensp;' for name, colour in ROLE_COLOURS.items())
+            + "A ring marks an epoch in which it was held out of training.</div>")
+
+
+def course_figure(history: pd.DataFrame) -> go.Figure:
+    """Margin and p_train on the left axis, weight on the right; the role as a band behind, rings where held out."""
+    figure = go.Figure()
+    epochs = history["epoch"].to_numpy()
+    for epoch, role in zip(epochs, history["role"], strict=True):
+        figure.add_vrect(x0=epoch - 0.5, x1=epoch + 0.5, fillcolor=ROLE_COLOURS[role], opacity=0.16, line_width=0,
+                         layer="below")
+    looks = (("margin", "margin (low is bad)", "#14201E", "solid", "y"),
+             ("p_train", "p_train (low: wanted in validation)", "#7B3FA0", "dash", "y"),
+             ("weight", "weight (right axis)", "#00796B", "dot", "y2"))
+    for name, title, colour, dash, axis in looks:
+        values = history[name].to_numpy(dtype=np.float32)
+        if np.isfinite(values).any():
+            figure.add_trace(go.Scatter(x=epochs, y=values, name=title, yaxis=axis, mode="lines+markers",
+                                        line={"color": colour, "width": 2, "dash": dash}, marker={"size": 5},
+                                        hovertemplate="epoch %{x}: %{y:.2f}<extra></extra>"))
+    held = history["role"] == "validation"
+    figure.add_trace(go.Scatter(x=epochs[held], y=history["margin"].to_numpy(dtype=np.float32)[held], mode="markers",
+                                marker={"symbol": "circle-open", "size": 11, "color": ROLE_COLOURS["validation"],
+                                        "line": {"width": 2}}, name="held out", hoverinfo="skip"))
+    figure.update_layout(
+        height=280, margin={"l": 52, "r": 48, "t": 4, "b": 40}, plot_bgcolor="#FFFFFF", paper_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
+        xaxis={"title": {"text": "epoch", "font": {"size": 12}}, "dtick": max(1, len(epochs) // 10),
+               "range": [epochs[0] - 0.5, epochs[-1] + 0.5], "showgrid": False},
+        yaxis={"title": {"text": "margin, p_train", "font": {"size": 12}}, "range": [-1.05, 1.05],
+               "gridcolor": "#E3E9E7", "zerolinecolor": "#9AA3A1"},
+        yaxis2={"title": {"text": "weight", "font": {"size": 12}}, "overlaying": "y", "side": "right",
+                "rangemode": "tozero", "showgrid": False, "tickmode": "auto", "nticks": 5})
+    return figure
+
+
+# -- around it
+
+
+def _history(project: Project, sample_id: str) -> None:
+    st.subheader("Decisions on it")
+    ledger = project.ledger()
+    batches, disputed = ledger.history_of(sample_id), ledger.conflicts(sample_id)
+    for sentence in conflict_sentences(disputed):
+        st.warning(state.plain(f"Conflict: {sentence}"), icon=":material/group:")
+    if batches.empty:
+        st.caption("None yet.")
+        return
+    shown = pd.DataFrame({
+        "when": pd.to_datetime(batches["at"]), "who": batches["who"],
+        "what": [actions.batch_words(k, v, n) for k, v, n in
+                 zip(batches["kind"], batches["value"], batches["num_samples"], strict=True)],
+        "conflict": batches["batch_id"].isin([*disputed["first_batch"], *disputed["second_batch"]]),
+        "why": batches["why"], "in": batches["view"], "run": batches["run"], "undone": batches["is_undone"]})
+    when = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm")
+    st.dataframe(shown, hide_index=True, column_config={"when": when})

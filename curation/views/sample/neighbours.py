@@ -1,0 +1,94 @@
+"""What lies next to one sample in the classifier's features: a small gallery and what it says, near-duplicates first.
+
+Decisions go through actions. Reads one row of the neighbours' file.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from curation.project import Project
+from curation.samples.neighbours import NEAR_ZERO, neighbours_of
+from curation.views.widgets import actions, state
+from curation.views.widgets.gallery import Act, gallery, text_of
+from engine.contract.run_dir import RunDir
+
+_KEY = "sample.neighbours"
+
+
+def show_neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int,
+                    on_open: Callable[[str], None]) -> None:
+    """The neighbours of row idx of the table, nearest first, with words. on_open: called before the next page drawn."""
+    st.subheader("Nearest neighbours")
+    signal_row = int(table["signal_row"].iloc[idx]) if "signal_row" in table else -1
+    found = neighbours_of(run, signal_row)
+    if found is None:
+        st.caption("The run did not know this sample." if signal_row < 0 else
+                   "They appear with the map, when the run has ended.")
+        return
+    near = near_rows(table, *found)
+    label = text_of(table["current_label"].iloc[idx])
+    doubles = duplicate_words(near, label)
+    if doubles:
+        st.warning(state.plain(doubles), icon=":material/content_copy:")
+    st.caption(state.plain(f"Nearest first, in the classifier's features. {neighbour_words(near, label)} Enter opens "
+                           "one."))
+
+    def acted(act: Act) -> None:
+        if act.op == "open":
+            on_open(act.ids[0])
+        elif act.op == "undo":
+            actions.undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
+        elif act.op in actions.VERBS:
+            actions.take(project, act.op, act.ids, label=act.label, view="explore: neighbours of one sample",
+                         run=run.name)
+
+    gallery(project, near, acted, key=_KEY, token=str(table["sample_id"].iloc[idx]), size=92, value_column="distance",
+            is_compact=True)
+
+
+def near_rows(table: pd.DataFrame, indices: np.ndarray, distances: np.ndarray, num_rows: int) -> pd.DataFrame:
+    """The table's rows of neighbours (k,), with distance. indices: rows of the run's signals, of which there are
+    num_rows; the table may have gained or lost samples since."""
+    row_of = np.full(num_rows + 1, -1)
+    known = table["signal_row"].to_numpy()
+    row_of[known[known >= 0]] = np.flatnonzero(known >= 0)
+    rows = row_of[indices]
+    near: pd.DataFrame = table.iloc[rows[rows >= 0]].assign(distance=distances[rows >= 0])
+    return near
+
+
+def neighbour_words(near: pd.DataFrame, label: str) -> str:
+    """'Of 8 in training 6 carry the same label; of 2 in validation none does (cat 2).' Holds labels: escape it."""
+    parts = []
+    for role, place in (("train", "in training"), ("validation", "in validation")):
+        labels = near.loc[near["role"].eq(role), "current_label"]
+        if labels.empty:
+            parts.append(f"None is {place}.")
+            continue
+        same = int((labels == label).sum())
+        others = labels[labels != label].value_counts().head(3)
+        rest = f" ({', '.join(f'{name} {num}' for name, num in others.items())})" if len(others) else ""
+        parts.append(f"Of {len(labels)} {place} {same or 'none'} carr{'y' if same > 1 else 'ies'} the same "
+                     f"label{rest}.")
+    return " ".join(parts)
+
+
+def duplicate_words(near: pd.DataFrame, label: str) -> str:
+    """That there are near-duplicates, and which of them carry another label; "" without any. Holds labels and ids."""
+    doubles = near[near["distance"] <= NEAR_ZERO]
+    if doubles.empty:
+        return ""
+    num = len(doubles)
+    found = f"{num} near-duplicate{'s' * (num > 1)}: at almost no distance to the classifier."
+    other = doubles[doubles["current_label"] != label]
+    if other.empty:
+        return f"{found} {'All carry' if num > 1 else 'It carries'} the same label."
+    told = ", ".join(f"{name} ({text_of(lab) or 'no label'})" for name, lab in
+                     zip(other["sample_id"].head(4), other["current_label"].head(4), strict=True))
+    more = f" and {len(other) - 4} more" if len(other) > 4 else ""
+    return f"{found} Another label: {told}{more}. One of them is probably wrong."

@@ -1,0 +1,108 @@
+"""Why a sample is, or is not, in validation: plain sentences from what the run recorded. Strings in, strings out.
+
+Labels appear as they are; whoever shows the sentences escapes them. Draws nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.experiments.stability import Stability
+from curation.views.widgets.gallery import text_of
+
+ROUTED = "routed by the splitter"
+
+
+def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | None:
+    """(rank, size): place of row `idx` among its class by `column`, 1 the lowest; None without a value."""
+    value = table[column].iloc[idx] if column in table else np.nan
+    if pd.isna(value):
+        return None
+    labels = table["current_label"] if "current_label" in table else table["given_label"]
+    same = table[column].to_numpy(np.float32)[(labels == labels.iloc[idx]).to_numpy(dtype=bool)]
+    same = same[np.isfinite(same)]
+    return int((same < np.float32(value)).sum()) + 1, len(same)
+
+
+def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str, excluded_then: bool) -> list[str]:
+    """Sentences about row `idx`, the decisive one first. config: the run's settings; *_then: its decisions."""
+    row = table.iloc[idx].to_dict()
+    role, why = text_of(row.get("role")), text_of(row.get("why"))
+    found = [_headline(role, why)]
+    rank = class_rank(table, idx, "p_train")
+    is_the_pins = bool(pin_then) and row.get("p_train") in (0.0, 1.0)  # what is recorded then is the pin itself
+    if rank is not None and not is_the_pins:
+        quota = max(1, round(config.get("val_fraction", 0.1) * rank[1]))
+        found.append(f"The splitter gives it p_train {row['p_train']:.2f}: place {rank[0]:,} of {rank[1]:,} in its "
+                     f"class, counted from the sample it most wants in validation. About {quota:,} of the class go "
+                     "there.")
+        if role == "validation" and why.startswith(ROUTED) and rank[0] > quota:
+            found.append("Many that the splitter wants more were passed over: the guard withholds samples whose "
+                         "label held-out predictions do not support, and coverage keeps some of each neighbourhood in "
+                         "training. This probability is also from after the epoch, roles are from before it.")
+        if role == "train" and not why and rank[0] <= quota:
+            found.append("Roles are set before an epoch and this probability is from after it: the next split would "
+                         "have considered the sample, unless the guard doubts its label.")
+    quality = row.get("label_quality")
+    if not pd.isna(quality):
+        suggested, current = text_of(row.get("suggested_label")), text_of(row.get("current_label"))
+        doubt = f"; held-out predictions name {suggested} instead" if suggested and suggested != current else ""
+        found.append(f"Label quality {quality:.2f} from {_epochs(int(row.get('heldout_epochs') or 0))} "
+                     f"(0 bad, 1 good){doubt}.")
+    found += _since(row, role, pin_then, excluded_then)
+    return found
+
+
+def stability_words(own: Stability | None, others: Sequence[Stability]) -> list[str]:
+    """How steadily a sample was routed over the epochs of this run, and in the other seeds of its settings."""
+    found = []
+    if own is not None:
+        switches = {0: "never changing sides", 1: "changing sides once"}.get(
+            own.num_switches, f"changing sides {own.num_switches} times")
+        found.append(f"After warm-up it was in validation in {own.num_routed} of {own.num_epochs} "
+                     f"epoch{'s' * (own.num_epochs != 1)}, {switches}.")
+    if others:
+        num = sum(other.is_routed for other in others)
+        seeds = ", ".join(str(other.seed) for other in others)
+        mean = sum(other.num_routed / other.num_epochs for other in others) / len(others)
+        found.append(f"In the other seeds of these settings ({seeds}) it ended in validation in {num} of "
+                     f"{len(others)}, and was there in {mean:.0%} of the epochs.")
+    return found
+
+
+def _headline(role: str, why: str) -> str:
+    """The role and the run's own note."""
+    place = {"validation": "In validation", "train": "In training, not in validation",
+             "excluded": "Excluded: in neither training nor validation"}.get(role)
+    if place is None:
+        return "This run says nothing about it yet."
+    if role == "train" and not why:
+        why = "it is not among the samples that its class sends to validation"
+    return f"{place}{': ' + why if why else ''}."
+
+
+def _since(row: dict[Any, Any], role: str, pin_then: str, excluded_then: bool) -> list[str]:
+    """Decisions the run did not know of, and where a pin fights the splitter."""
+    pin, is_excluded, found = text_of(row.get("pin")), bool(row.get("excluded")), []
+    p_train = float(row.get("p_train", np.nan))
+    if pin != pin_then:
+        found.append(f"Since this run a person {f'pinned it to {_side(pin)}' if pin else 'took its pin away'}: "
+                     "that takes effect in the next run.")
+    if is_excluded != excluded_then:
+        found.append(f"Since this run a person {'excluded it' if is_excluded else 'took it back in'}: "
+                     "that takes effect in the next run.")
+    if pin and np.isfinite(p_train):
+        wish = p_train if pin == "validation" else 1 - p_train
+        if wish > 0.5:
+            found.append(f"The splitter disagrees with the pin: left to itself it leans {wish:.0%} the other way.")
+    return found
+
+
+def _side(pin: str) -> str:
+    return "training" if pin == "train" else pin
+
+
+def _epochs(num: int) -> str:
+    return f"{num} held-out epoch{'s' * (num != 1)}"

@@ -1,0 +1,114 @@
+"""The form of a new study on the Study page: which methods, how often, and what that will cost.
+
+Plans and submits through curation.jobs.study_jobs. Knows no training and shows no results.
+"""
+
+import os
+from collections.abc import Callable
+
+import streamlit as st
+
+from curation.jobs import study_jobs
+from curation.jobs.study_jobs import Cost, StudyPlan
+from curation.project import Project
+from curation.views.train.form import decisions_in_force
+from curation.views.widgets import state
+from curation.views.widgets.run_table import duration_text
+from engine.contract.config import METHODS, RunConfig
+from engine.contract.study_dir import StudyDir
+
+KEY = "new_study."
+FIRST_METHODS = ("erm", "molere")
+TUNED = {"not known": None, "yes": True, "no": False}
+ARMS_HELP = ("One a line, as on the command line: a name, a colon, and settings over the common ones. `decisions=none` "
+             "trains without the project's decisions, `epochs_factor=1.2` longer.")
+
+
+def new_study_form(project: Project, on_started: Callable[[str], None]) -> None:
+    """Draw the form; after a start call on_started(name) and rerun the app."""
+    st.fragment(_draw)(project, on_started)
+
+
+def _draw(project: Project, on_started: Callable[[str], None]) -> None:
+    state.guarded(lambda: _form(project, on_started))
+
+
+def _form(project: Project, on_started: Callable[[str], None]) -> None:
+    methods = st.multiselect("Methods", list(METHODS), [m for m in FIRST_METHODS if m in METHODS], key=KEY + "methods",
+                             format_func=lambda m: METHODS[m].title, persist_state="session",
+                             help="Each is trained once a seed. What they are stands on the Train page.")
+    with st.grid(min_column_width=150):
+        reference = st.selectbox("Compare with", methods, key=KEY + "reference", format_func=_short_title,
+                                 disabled=not methods, help="The reference: every other arm's difference is to it.")
+        num_seeds = st.number_input("Seeds", 1, 50, 5, key=KEY + "seeds", persist_state="session",
+                                    help="Repeats of every arm, with seeds from 0. Two give an interval, five or "
+                                         "more a useful one.")
+        epochs = st.number_input("Epochs", 1, 10_000, RunConfig().epochs, key=KEY + "epochs", persist_state="session")
+        num_workers = st.number_input("At once", 1, max(1, os.cpu_count() or 1), 1, key=KEY + "workers",
+                                      persist_state="session", help="Runs trained side by side. On a CPU each has one "
+                                      "thread; on a GPU they share its memory.")
+        tuned = st.selectbox("Tuned here", list(TUNED), key=KEY + "tuned", persist_state="session",
+                             help="Whether settings were chosen by this project's figures: they flatter the method "
+                                  "they were chosen for. Goes into the report.")
+    with st.expander("Settings and more arms"):
+        settings = st.text_area("Settings of all arms", key=KEY + "settings", placeholder="network=resnet18\nlr=0.1",
+                                persist_state="session",
+                                help="One name=value a line. `python -m engine settings` lists them all.")
+        arms = st.text_area("More arms", key=KEY + "arms", help=ARMS_HELP, persist_state="session",
+                            placeholder="unguarded: method=molere guard=off\nslow: method=molere lr=0.01")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        free = _free_name(project)
+        name = st.text_input("Name", free, max_chars=60, width=240, key=f"{KEY}name.{free}",
+                             help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
+        is_pressed = st.button("Start study", type="primary", icon=":material/play_arrow:", key=KEY + "start",
+                               disabled=not methods and not arms.strip())
+    st.caption(state.plain(decisions_in_force(project).replace("the run trains", "its runs train")))
+    if not methods and not arms.strip():
+        st.caption("Pick a method, or write an arm of your own.")
+        return
+    plan = study_jobs.plan_study(name.strip(), methods, int(num_seeds), int(epochs), arm_lines=arms,
+                                 setting_lines=settings, reference=reference or None, num_workers=int(num_workers),
+                                 is_tuned_here=TUNED[str(tuned)])
+    st.caption(cost_text(plan, _cost(project, plan)))
+    if is_pressed:
+        study_jobs.submit(project.path, plan)
+        on_started(plan.name)
+        st.rerun()
+
+
+def _cost(project: Project, plan: StudyPlan) -> Cost:
+    """The cost by what has been measured so far; read again once a run or a study of the project ends."""
+    runs = project.path.glob("runs/*/status.json")
+    rows = project.path.glob("studies/*/rows/*.json")
+    stamps = tuple(sorted((str(p), p.stat().st_mtime_ns) for paths in (runs, rows) for p in paths))
+    return study_jobs.cost_of(plan, _measured(str(project.path), hash(stamps), project))
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _measured(path: str, stamps: int, _project: Project) -> dict[str, list[float]]:
+    return study_jobs.epoch_seconds(_project.path)
+
+
+def cost_text(plan: StudyPlan, cost: Cost) -> str:
+    """How many runs a plan is and about how long they take, with what that rests on."""
+    arms = f"{len(plan.arms)} arm{'s' * (len(plan.arms) != 1)}"
+    seeds = f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) != 1)}"
+    size = f"{cost.num_runs:,} run{'s' * (cost.num_runs != 1)}: {arms}, {seeds}."
+    if cost.seconds is None:
+        return f"{size} How long they take is not known: no run of this project has finished yet."
+    runs = f"{cost.num_measured:,} finished run{'s' * (cost.num_measured != 1)}"
+    return (f"{size} About {duration_text(cost.seconds)} of training by what an epoch took in this project's {runs}; "
+            "another network, image size or device changes that.")
+
+
+def _short_title(method: str) -> str:
+    return METHODS[method].title.partition(" (")[0]
+
+
+def _free_name(project: Project) -> str:
+    """study, study-2, study-3 and so on: the first that no study has."""
+    number, name = 1, "study"
+    while StudyDir.of(project.path, name).path.exists():
+        number += 1
+        name = f"study-{number}"
+    return name

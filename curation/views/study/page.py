@@ -1,0 +1,252 @@
+"""The Study page: which way to train is better here, over several seeds, and how sure that is.
+
+Figures come from engine.contract.study_summary, background work from curation.jobs.study_jobs; this page asks, watches and shows.
+"""
+
+import json
+import shlex
+from functools import partial
+
+import streamlit as st
+
+from curation.jobs import study_jobs
+from curation.project import Project
+from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page
+from curation.views.study import answer as study_answer
+from curation.views.study import charts as study_charts
+from curation.views.study.answer import (
+    ARMS_COLUMNS,
+    FAILED_COLUMNS,
+    FIGURE_HELP,
+    FIGURE_WORDS,
+    MARGIN_COLUMNS,
+    ROW_COLUMNS,
+    SUMMARY_COLUMNS,
+)
+from curation.views.study.charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
+from curation.views.study.form import new_study_form
+from curation.views.study.progress import watch
+from curation.views.widgets import state
+from curation.views.widgets.layout import side_by_side, style, table_height
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_summary import report_tables
+
+STUDY_KEY = "study"
+FORM_KEY = "study.form"
+STARTED_KEY = "study.started"
+COMMAND = "python -m engine study {project} --name first --methods erm,molere --seeds 5 --set epochs=20"
+CHART = {"displayModeBar": False}
+
+
+def page() -> None:
+    st.title("Study")
+    style()
+    st.caption("Ways to train, side by side over several seeds: which is better on this data, by how much, and how "
+               "sure is that? An arm is one such way: a method with its settings.")
+    project = state.need_project()
+    found = study_jobs.studies(project.path)
+    _take_started()
+    form = st.expander("New study", expanded=not found, icon=":material/add:", key=FORM_KEY, on_change="rerun")
+    if form.open:
+        with form:
+            new_study_form(project, partial(st.session_state.__setitem__, STARTED_KEY))
+    if not found:
+        _no_study(project)
+        return
+    study = _choose(found)
+    stamp = study_charts.stamp_of(study)
+    watch(project, study, stamp)
+    if not study.exists():
+        return
+    if study_charts.rows_of(study, stamp).empty:
+        st.caption("Figures appear when the first run ends.")
+        return
+    arms, reference = _choose_arms(study)
+    _arms(study)
+    shown = study_charts.shown(study, stamp, arms, reference)
+    parts = [("Answer", _answer), ("Margins of the test samples", _margins), ("The splitter", _splitter),
+             ("Groups and classes", _groups), ("What was not controlled", _cautions), ("Runs", _runs)]
+    for title, part in parts:
+        st.header(title)
+        state.guarded(partial(part, study, shown))
+
+
+def _choose_arms(study: StudyDir) -> tuple[tuple[str, ...], str]:
+    """The arms to show and the one that they are compared with, by their names."""
+    plan = study.read_plan()
+    titles = study_answer.arm_titles(plan)
+    names = list(titles)
+    with st.container(horizontal=True):
+        reference = str(st.selectbox(
+            "Compared with", names, index=names.index(plan["reference"]), format_func=titles.__getitem__, width=220,
+            key=f"study.{study.name}.reference", persist_state="session",
+            help="Differences, intervals and margins are against this arm, paired by seed."))
+        if len(names) <= min(MAX_ARMS, MAX_LINES + 1):
+            return tuple(names), reference
+        chosen = st.multiselect(
+            f"Arms shown, of {len(names)}", names, default=names[:MAX_ARMS], format_func=titles.__getitem__,
+            key=f"study.{study.name}.arms", persist_state="session", placeholder="The reference alone",
+            help=f"At first {min(MAX_ARMS, len(names))}, in the plan's order. The report holds all of them.")
+    return tuple(chosen), reference
+
+
+def _arms(study: StudyDir) -> None:
+    """What the arms' names stand for, folded."""
+    plan = study.read_plan()
+    with st.expander("What the arms are"):
+        frame = study_answer.arms_frame(plan)
+        st.dataframe(frame, hide_index=True, column_config=ARMS_COLUMNS, placeholder="",
+                     height=table_height(len(frame)))
+        if plan["settings"]:
+            st.caption(state.plain(f"All arms beside that: {study_answer.settings_text(plan['settings'])}"))
+
+
+def _take_started() -> None:
+    """After a start: fold the form away and show what was started. Before any widget is drawn."""
+    name = st.session_state.pop(STARTED_KEY, None)
+    if name is not None:
+        st.session_state[FORM_KEY] = False
+        st.session_state[STUDY_KEY] = name
+
+
+def _no_study(project: Project) -> None:
+    state.empty_state("No study yet.", "A single run says little: another seed alone can move accuracy by a point. A "
+                      "study trains each method with the same seeds and gives the difference an interval. Start one "
+                      "above, or on the command line:")
+    st.code(COMMAND.format(project=shlex.quote(str(project.path))), language=None)
+
+
+def _choose(found: list[StudyDir]) -> StudyDir:
+    by_name = {study.name: study for study in found}
+    if st.session_state.get(STUDY_KEY) not in by_name:
+        st.session_state.pop(STUDY_KEY, None)
+    chosen = st.selectbox("Study", list(by_name), key=STUDY_KEY, bind="query-params", width=300,
+                          help="The one worked on last comes first.")
+    return by_name[str(chosen)]
+
+
+# -- what was found
+
+
+def _answer(study: StudyDir, shown: Shown) -> None:
+    """The highest, one sentence an arm, then the differences as dots, then the table."""
+    if not shown.figures:
+        states = shown.rows.loc[shown.rows["arm"].isin([*shown.arms, shown.reference_name]), "state"]
+        st.info("No figures: " + ("the project has no test split." if (states == "done").any() else
+                                  "no run of the arms chosen above has finished."), icon=":material/info:")
+        return
+    figure = str(st.segmented_control("Figure", shown.figures, default=shown.figures[0], required=True,
+                                      format_func=_capital_words, key="study.figure", persist_state="session",
+                                      label_visibility="collapsed"))
+    figure = figure if figure in shown.figures else shown.figures[0]
+    table, against_next, chart = study_charts.answer(study, study_charts.stamp_of(study), shown.arms,
+                                                     shown.reference_name, figure)
+    st.caption(FIGURE_HELP[figure] + " On the test split, after the last epoch.")
+    best = study_answer.leader(table, against_next, shown.reference, figure)
+    if best is not None:
+        st.markdown(f"**{state.plain(best[0])}** {state.plain(best[1])}")
+    said = study_answer.answers(table, shown.reference)
+    st.markdown("\n".join(f"- **{state.plain(what)}** {state.plain(how_sure)}" for what, how_sure in said)
+                or ("Nothing to compare: the study has one arm." if len(shown.plan["arms"]) == 1 else
+                    "Nothing to compare yet: no other arm that is chosen above has finished a run."))
+    if warnings := study_answer.warnings(table, shown.plan):
+        st.caption(warnings)
+    if chart is not None:
+        st.plotly_chart(chart, theme=None, key=f"study.{study.name}.difference.{figure}", config=CHART)
+        st.caption("Diamond: mean difference with its 95% interval over seeds. Small dots: single seeds. An arm "
+                   "whose interval lies right of the dotted line is better than the reference.")
+    frame = study_answer.summary_frame(table)
+    st.dataframe(frame, hide_index=True, column_config=SUMMARY_COLUMNS, placeholder="", height="content")
+
+
+def _capital_words(figure: str) -> str:
+    return FIGURE_WORDS[figure].capitalize()
+
+
+def _margins(study: StudyDir, shown: Shown) -> None:
+    """Whom an arm helps: the hard test samples or the easy ones."""
+    if "margin_bins" not in shown.charts:
+        st.caption("They appear when the reference and another arm that is shown have finished the same seed.")
+        return
+    if shown.num_hidden:
+        st.caption(f"The charts from here on have {MAX_LINES} arms beside the reference: those of the highest test "
+                   "accuracy. Choose fewer arms above to see others.")
+    left, right = side_by_side("study_margins", [1, 1])
+    with left:
+        st.markdown("**Whom it helps**: change of margin by how hard samples are for the reference")
+        _chart(study, shown, "margin_bins")
+    with right:
+        st.markdown("**How much changes**: test samples by their change of margin")
+        _chart(study, shown, "margin_histogram")
+    st.caption("On the left stand the samples that are hard for the reference; above the line an arm does better on "
+               f"them. {MARGIN_NOTE}")
+    st.markdown("**In two figures**: mean change of margin of the hard samples, which the reference predicts wrong "
+                "(margin below 0), and of the easy ones, which have less room to rise; with 95% intervals over seeds")
+    st.dataframe(study_answer.margin_frame(shown.margins), hide_index=True, column_config=MARGIN_COLUMNS,
+                 placeholder="", height="content", width="content")
+
+
+def _splitter(study: StudyDir, shown: Shown) -> None:
+    if "splitter" not in shown.charts:
+        st.caption("No finished arm has a splitter that moved samples.")
+        return
+    st.markdown("**Does it learn, does it settle?** Above: held-out loss of the routed, which the splitter moved to "
+                "validation (line), and of samples that chance keeps out of training for an epoch (dashed). Below: "
+                "churn, the share of the routed that is new since the epoch before.")
+    _chart(study, shown, "splitter")
+    st.caption(f"{SPLITTER_NOTE} Churn should fall.")
+
+
+def _groups(study: StudyDir, shown: Shown) -> None:
+    if not shown.num_names:
+        st.caption("They appear when a run has finished on a project with a test split.")
+        return
+    for kind, num_names in shown.num_names.items():
+        many = f", the {MAX_BARS} lowest of {num_names:,}" if num_names > MAX_BARS else ""
+        st.markdown(f"**Test accuracy by {kind}, mean over seeds{many}**")
+        _chart(study, shown, kind)
+    if "group" not in shown.num_names:
+        st.caption("This project's test samples have no groups (the manifest's column `group`), or none of five "
+                   "samples.")
+
+
+def _chart(study: StudyDir, shown: Shown, name: str) -> None:
+    st.plotly_chart(shown.charts[name], theme=None, key=f"study.{study.name}.{name}", config=CHART)
+
+
+def _cautions(study: StudyDir, shown: Shown) -> None:
+    st.markdown("\n".join(f"- {state.plain(line)}" for line in shown.cautions))
+
+
+# -- the runs themselves
+
+
+def _runs(study: StudyDir, shown: Shown) -> None:
+    """Failures in sight, every row with its settings folded away, and the downloads."""
+    failed = shown.rows[shown.rows["state"] == "failed"]
+    if len(failed):
+        st.warning(f"{len(failed):,} run{'s' * (len(failed) != 1)} failed and stand{'s' * (len(failed) == 1)} in no "
+                   "figure.", icon=":material/warning:")
+        st.dataframe(failed[["arm", "seed", "error"]], hide_index=True, height=table_height(len(failed)),
+                     column_config=FAILED_COLUMNS)
+    with st.expander(f"All {len(shown.rows):,} runs with their settings"):
+        frame = study_answer.rows_frame(shown.rows, shown.plan["settings"])
+        st.dataframe(frame, hide_index=True, column_config=ROW_COLUMNS, placeholder="", height=table_height(len(frame)))
+    with st.container(horizontal=True):
+        for ending, mime, make in (("html", "text/html", partial(_report_html, study)),
+                                   ("json", "application/json", partial(_report_json, study))):
+            st.download_button(f"Download report.{ending}", make, file_name=f"{study.name}-report.{ending}", mime=mime,
+                               key=f"study.download.{ending}", on_click="ignore", icon=":material/download:")
+        st.download_button("Download rows.csv", partial(study_answer.rows_csv, shown.rows), mime="text/csv",
+                           file_name=f"{study.name}-rows.csv", key="study.download.csv", on_click="ignore",
+                           icon=":material/download:")
+    st.caption("report.html is one page that needs no network. In rows.csv a text that a spreadsheet would run as a "
+               "formula has a leading apostrophe.")
+
+
+def _report_html(study: StudyDir) -> bytes:
+    return report_page(study, report_tables(study)).encode("utf-8")
+
+
+def _report_json(study: StudyDir) -> bytes:
+    return json.dumps(report_tables(study), indent=2, allow_nan=False).encode("utf-8")

@@ -1,0 +1,213 @@
+"""The form of a new run on the Train page, drawn from engine.contract.config: the settings cannot differ from the engine's.
+
+Submits to curation.jobs.run_jobs. Knows no training and shows no results.
+"""
+
+import math
+import types
+import typing
+from typing import Any
+
+import streamlit as st
+
+from curation.jobs import run_jobs
+from curation.project import Project
+from curation.views.widgets import state
+from engine.contract.config import (
+    HELDOUT_SOURCES,
+    METHODS,
+    WEIGHT_SOURCES,
+    ReweighterConfig,
+    RunConfig,
+    SplitterConfig,
+    settings_of,
+)
+from engine.contract.run_dir import RunDir
+
+MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
+"""Settings shown at once, in this order; every other one is an expander away."""
+LABELS = {
+    "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
+    "validation": "Validation source", "num_threads": "CPU threads", "warmup_fraction": "Warm-up share",
+    "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch",
+    "is_soft": "Soft assignment", "select_best": "Early stopping", "num_neighbors": "Neighbors",
+    "rho_fraction": "RHO-loss share", "finish_fraction": "Finish share", "checkpoint_seconds": "Checkpoints",
+    "embedding": "Map of samples", "hypergradient": "Effect of a weight", "inputs": "Seen of a sample",
+    "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
+    "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
+    "class_balance": "Class balance", "is_compiled": "Compile", "ratio_strength": "Share strength",
+    "coverage": "Coverage limit",
+}
+OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cross_entropy": "balanced"}
+"""Options too long for their widget, in the words of their setting's help."""
+_NEEDS = {
+    "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
+    "folds": ("easy", "hard", "rho", "kfold"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
+    "select_best": HELDOUT_SOURCES, "rho_fraction": ("rho",),
+    "class_balance": ("uniform", "features", "loss"), "proxy_fraction": ("proxy",), "proxy_value": ("proxy",),
+}
+"""Where a setting does something only for some methods, sources of validation samples or of weights: hidden for the
+others."""
+KEY = "new_run."
+OWN = "the method's own"
+
+
+def new_run_form(project: Project, on_started: Any) -> None:
+    """Draw the form; after a start call on_started(name of the first run queued) and rerun the app."""
+    st.fragment(_draw)(project, on_started)
+
+
+def _draw(project: Project, on_started: Any) -> None:
+    state.guarded(lambda: _form(project, on_started))
+
+
+def _form(project: Project, on_started: Any) -> None:
+    method = _method_picker()
+    override = st.session_state.get(KEY + "validation", OWN)
+    source = METHODS[method].validation if override == OWN else override
+    values: dict[str, Any] = {"method": method}
+    by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
+    sources = {method, source, METHODS[method].weights}
+    shown = [name for name in by_name if name != "method" and (name not in _NEEDS or sources & set(_NEEDS[name]))]
+    with st.grid(min_column_width=136):
+        for name in (name for name in MAIN if name in shown):
+            values[name] = _widget(by_name[name])
+        num_repeats = st.number_input(
+            "Repeats", 1, 20, 1, key=KEY + "repeats", persist_state="session",
+            help="Queue this many runs that differ by their seed alone. Compare needs at least 3 for an interval.")
+    with st.expander("More settings"), st.grid(min_column_width=170):
+        rest = [by_name[name] for name in shown if name not in MAIN]
+        for setting in sorted(rest, key=lambda s: bool(s["advanced"])):
+            values[setting["name"]] = _widget(setting)
+    if source != "none" and METHODS[method].weights not in ("uniform", "rho"):
+        values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
+    if source == "learned":
+        values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
+    _start_row(project, values, int(num_repeats), on_started)
+
+
+def _method_picker() -> str:
+    method = st.selectbox(
+        "Method", list(METHODS), format_func=lambda m: METHODS[m].title, key=KEY + "method", width=300,
+        persist_state="session",
+        help="How training is done. Methods differ by where validation samples come from and how sample weights are "
+             f"made (one of: {', '.join(WEIGHT_SOURCES)}).")
+    st.caption(METHODS[method].help)
+    return str(method)
+
+
+def _group(title: str, cls: type, prefix: str) -> dict[str, Any]:
+    with st.expander(title), st.grid(min_column_width=170):
+        return {setting["name"]: _widget(setting, prefix) for setting in settings_of(cls)}
+
+
+def _start_row(project: Project, values: dict[str, Any], num_repeats: int, on_started: Any) -> None:
+    """Name, decisions in force and the start button; submits when it is pressed."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input("Name", _free_name(project, values["method"]), max_chars=60, width=240,
+                             help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
+        is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
+                               icon=":material/play_arrow:", key=KEY + "start")
+    st.caption(decisions_in_force(project))
+    if is_pressed:
+        first = start_runs(project, name.strip(), values, num_repeats)
+        on_started(first)
+        st.rerun()
+
+
+def start_runs(project: Project, name: str, values: dict[str, Any], num_repeats: int = 1) -> str:
+    """Queue one run, or one a seed under names that end in their seed; the first name. Raises ConfigError, JobError."""
+    seeds = range(int(values["seed"]), int(values["seed"]) + num_repeats)
+    configs = {name if num_repeats == 1 else f"{name}-s{seed}": RunConfig.from_dict({**values, "seed": seed})
+               for seed in seeds}
+    taken = [n for n in configs if RunDir.of(project.path, n).path.exists()]
+    if taken:
+        raise run_jobs.JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
+    for run_name, config in configs.items():
+        run_jobs.submit(project.path, run_name, config)
+    return next(iter(configs))
+
+
+def decisions_in_force(project: Project) -> str:
+    """One sentence on the decisions that a run started now would train under."""
+    decisions = project.ledger().state()
+    if decisions.empty:
+        return "No decisions in force yet: the run trains on the data as imported."
+    num_pins, num_excluded = int(decisions["pin"].notna().sum()), int(decisions["excluded"].eq(True).sum())
+    num_relabelled = int(decisions["label"].notna().sum())
+    return (f"Decisions in force: {num_pins:,} pinned, {num_excluded:,} excluded, {num_relabelled:,} relabelled. "
+            "The run trains under them.")
+
+
+def _free_name(project: Project, method: str) -> str:
+    """`method`, or `method-2`, `method-3` and so on: the first that no run has."""
+    folder, number, name = project.path / "runs", 1, method
+    while (folder / name).exists():
+        number += 1
+        name = f"{method}-{number}"
+    return name
+
+
+# -- one setting -> one widget
+
+
+def _widget(setting: dict[str, Any], prefix: str = "") -> Any:
+    """Draw a setting as the widget that its type asks for; its value as RunConfig takes it."""
+    kinds = typing.get_args(setting["type"]) if isinstance(setting["type"], types.UnionType) else (setting["type"],)
+    base = next(kind for kind in kinds if kind is not types.NoneType)
+    is_optional, default = types.NoneType in kinds, setting["default"]
+    key, label, text = KEY + prefix + setting["name"], _label(setting), _help(setting, prefix)
+    if setting["choices"]:
+        options = [OWN, *setting["choices"]] if is_optional else list(setting["choices"])
+        chosen = st.selectbox(label, options, options.index(OWN if default is None else default), key=key, help=text,
+                              persist_state="session", format_func=lambda option: OPTIONS.get(option, option))
+        return None if chosen == OWN else chosen
+    if base is bool:
+        return st.toggle(label, default, key=key, help=text, persist_state="session")
+    if base is str:
+        return st.text_input(label, default or "", key=key, help=text, placeholder="none",
+                             persist_state="session").strip() or None
+    if is_optional and default is not None:
+        return _switched_number(setting, key, label, text)
+    return _number(setting, base, key, label, text, default)
+
+
+def _number(setting: dict[str, Any], base: type, key: str, label: str, text: str, default: Any) -> Any:
+    low, high = setting["low"], setting["high"]
+    bounds = (None if low is None else base(low), None if high is None else base(high))
+    if base is int:
+        return st.number_input(label, *bounds, default, step=1, key=key, help=text, placeholder="auto",
+                               persist_state="session")
+    return st.number_input(label, *bounds, default, step=_step(default, low), format="%g", key=key, help=text,
+                           placeholder=OWN, persist_state="session")
+
+
+def _switched_number(setting: dict[str, Any], key: str, label: str, text: str) -> int | None:
+    """An optional number with a default: a text field, since a number field cannot be emptied to mean "off"."""
+    given = st.text_input(label, str(setting["default"]), key=key, help=f"{text} Leave empty for off.",
+                          placeholder="off", persist_state="session").strip()
+    try:
+        return int(given) if given else None
+    except ValueError:
+        return typing.cast(int, given)  # RunConfig refuses it in words that name the setting
+
+
+def _step(default: float | None, low: float | None) -> float:
+    """One unit of the default's first digit: 0.05 -> 0.01."""
+    size = abs(default or low or 0.1)
+    return float(10.0 ** math.floor(math.log10(size))) if size < 10 else 1.0
+
+
+def _label(setting: dict[str, Any]) -> str:
+    label = LABELS.get(setting["name"]) or setting["name"].replace("_", " ").capitalize()
+    unit = setting["unit"]
+    return f"{label} ({unit})" if unit and unit != "fraction" and unit not in label.lower() else label
+
+
+def _help(setting: dict[str, Any], prefix: str) -> str:
+    """The setting's own help, its range, and how the command line calls it."""
+    parts = [setting["help"].replace("$", r"\$").replace("*", r"\*").replace("_", r"\_")]
+    if setting["high"] is not None:
+        parts.append(f"From {setting['low']:g} to {setting['high']:g}.")
+    parts.append(f"Command line: `--set {prefix}{setting['name']}=...`")
+    return " ".join(parts)

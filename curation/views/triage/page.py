@@ -1,0 +1,288 @@
+"""The Triage page: four queues of hard, wrong or odd samples, worked through by keyboard, most certain first.
+
+The lanes come from curation.samples.triage; decisions go through actions. Knows nothing of maps and filters.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from curation.project import Project
+from curation.samples import triage
+from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
+from curation.views.sample import dialog
+from curation.views.triage.words import (
+    FIRST,
+    MEANINGS,
+    TITLES,
+    TO_DO,
+    Lanes,
+    not_queued_words,
+    precision_words,
+    rule_words,
+)
+from curation.views.widgets import actions, state
+from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
+from curation.views.widgets.layout import style
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
+
+PAGE_SIZE = 60
+GALLERY_KEY = "triage.gallery"
+LANE_KEY = "triage.lane"
+_PAGE_KEY = "triage.page"
+_PAGE_OF_KEY = "triage.page_of"
+_ORDER_KEY = "triage.order"
+_NUM_DECIDED_KEY = "triage.num_decided"
+SLIDERS = {
+    "lead": ("Mislabeled: neighbours ahead by", 1.0),
+    "doubt": ("Mislabeled: margin below 0 by", 0.5),
+    "mixed": ("Mixed: no class has", 1.0),
+    "torn": ("Ambiguous: share nearest to 0", 0.5),
+    "odd": ("Out of place: share least sure", 0.5),
+    "hard": ("Hard: share of lowest margins", 0.5),
+}
+"""Thresholds that can be moved: what the slider says, and its upper end."""
+
+
+def page() -> None:
+    st.title("Triage")
+    style()
+    st.caption("Hard, wrong, or odd: the samples of the run in the sidebar that deserve a look, in four queues. A "
+               "sample is in one at most and leaves it once you decide on it.")
+    project = state.need_project()
+    run = state.need_run(project)
+    if not (run.path / "neighbours.npz").exists():
+        state.empty_state("This run has no neighbours yet.", "Triage compares a sample with its nearest neighbours. "
+                          "They are made with the map, when the run has ended, unless the setting `embedding` turned "
+                          "it off.", link=("train", "Go to Train"))
+        return
+    st.fragment(_body)(project, run)
+
+
+def _body(project: Project, run: RunDir) -> None:
+    state.guarded(lambda: _draw(project, run))
+
+
+def _draw(project: Project, run: RunDir) -> None:
+    """Everything below the title, redrawn at each decision."""
+    actions.take_changed()  # all that a decision changes here is in this fragment
+    actions.show_notices()
+    table = state.sample_table_cached(project, run)
+    chooser, words = st.container(), st.container()
+    rule, rule_text = _rule()
+    lanes = _lanes_cached(project, run, table, rule)
+    with chooser:
+        which = _chooser(lanes)
+    with words:
+        _words(project, run, lanes, which)
+    rule_text.markdown(f"**{TITLES[which]}:** {rule_words(rule)[which]}")
+    rows = lanes.queues[which]
+    rows = _of_classes(project, table, rows)
+    if not len(rows):
+        st.info(f"Nothing is left in this queue. {not_queued_words(lanes)}", icon=":material/done_all:")
+        dialog.show_if_open(project, run, table)
+        return
+    _queue(project, run, table, rows, which, rule)
+
+
+def _of_classes(project: Project, table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """The rows whose current label is one of the classes chosen; all where none is."""
+    chosen = st.multiselect("Class", project.classes, key="triage.classes", placeholder="any", width=260,
+                            persist_state="session", help="Current label: given, or what a person made it.")
+    if not chosen:
+        return rows
+    return np.asarray(rows[table["current_label"].iloc[rows].isin(chosen).to_numpy(dtype=bool)])
+
+
+# -- what is shown, cached
+
+
+def _lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule) -> Lanes:
+    """Keyed by the files and the ledger's revision; the table is too large to be hashed."""
+    values = tuple(getattr(rule, field.name) for field in fields(rule))
+    return _lanes(_key(project, run), state.revision_of(table), values, project, run, table)
+
+
+def _key(project: Project, run: RunDir) -> tuple[object, ...]:
+    paths = (project.path / MANIFEST_NAME, run.signals_path, run.path / "neighbours.npz")
+    return (str(project.path), run.name, *(path.stat().st_mtime_ns if path.exists() else 0 for path in paths))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _lanes(key: tuple[object, ...], revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
+           _table: pd.DataFrame) -> Lanes:
+    rule = Rule(**{field.name: value for field, value in zip(fields(Rule), values, strict=True)})
+    lane, priority = triage.lanes_of(evidence_cached(_project, _run, _table), rule)
+    queues = tuple(triage.queue(lane, priority, which) for which in range(len(LANES)))
+    return Lanes(queues=queues, wrong=tuple(triage.wrong_share(_table, rows) for rows in queues),
+                 base=triage.wrong_share(_table, np.arange(len(_table))), num_rest=int((lane == REST).sum()),
+                 num_decided=int((lane == DECIDED).sum()), num_unjudged=int((lane == UNJUDGED).sum()))
+
+
+def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evidence:
+    """Evidence of this run under the decisions in force."""
+    return _evidence(_key(project, run), state.revision_of(table), run, table)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _evidence(key: tuple[object, ...], revision: int, _run: RunDir, _table: pd.DataFrame) -> Evidence:
+    return triage.gather(_table, _neighbours(key, _run))
+
+
+@st.cache_resource(max_entries=1, show_spinner="Reading the neighbours ...")
+def _neighbours(key: tuple[object, ...], _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
+    return _run.read_neighbours()
+
+
+# -- lanes and their rule
+
+
+def _rule() -> tuple[Rule, DeltaGenerator]:
+    """The rule as the sliders have it, and the place above them for saying it."""
+    usual = Rule()
+    with st.expander("The exact rule, and how to change it", icon=":material/tune:"):
+        place, chosen = st.container(), {}
+        with st.container(horizontal=True, gap="medium"):
+            for name, (text, most) in SLIDERS.items():
+                chosen[name] = st.slider(text, 0.0, most, getattr(usual, name), step=0.05, key=f"triage.rule.{name}",
+                                         format="percent" if name != "doubt" else "%.2f", width=230,
+                                         persist_state="session")
+        st.button("Back to the usual rule", on_click=_reset, disabled=Rule(**chosen) == usual, key="triage.reset")
+    return Rule(**chosen), place
+
+
+def _reset() -> None:
+    for name in SLIDERS:
+        st.session_state[f"triage.rule.{name}"] = getattr(Rule(), name)
+
+
+def _chooser(lanes: Lanes) -> int:
+    which = st.segmented_control(
+        "Queue", range(len(LANES)), default=0, required=True, key=LANE_KEY, label_visibility="collapsed",
+        format_func=lambda i: f"{TITLES[i]} {len(lanes.queues[i]):,}", persist_state="session")
+    return int(which or 0)
+
+
+def _words(project: Project, run: RunDir, lanes: Lanes, which: int) -> None:
+    """What is in this lane and what to do, how far the work is, how right the lane is where that is known."""
+    st.markdown(f"{MEANINGS[which]} **{TO_DO[which]}**")
+    num_done = decided_here(project, run, which)
+    left = len(lanes.queues[which])
+    progress = f"**{left:,} left, {num_done:,} decided here.** " if num_done + left else ""
+    st.markdown(f"{progress}{precision_words(lanes.wrong[which], lanes.base)}")
+    st.caption(f"{FIRST[which]} Under each picture: held-out margin, and the share of its neighbours with its label. "
+               f"{not_queued_words(lanes)}")
+
+
+def decided_here(project: Project, run: RunDir, which: int) -> int:
+    """How many samples were decided on in this queue of this run, undone decisions left out."""
+    batches = project.ledger().batches()
+    is_here = (batches["view"] == view_of(which)) & (batches["run"] == run.name) & ~batches["is_undone"]
+    return int(batches.loc[is_here & batches["kind"].isin(["pin", "exclude", "relabel"]), "num_samples"].sum())
+
+
+def view_of(which: int) -> str:
+    """How a decision taken in this queue is marked in the ledger."""
+    return f"triage: {LANES[which]}"
+
+
+# -- the queue
+
+
+def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, which: int, rule: Rule) -> None:
+    token = f"{project.name}.{run.name}.{which}.{rule}"
+    if st.session_state.get(_PAGE_OF_KEY) != token:
+        st.session_state[_PAGE_OF_KEY], st.session_state[_PAGE_KEY] = token, 1
+    num_pages = -(-len(rows) // PAGE_SIZE)
+    number = min(max(1, int(st.session_state.get(_PAGE_KEY) or 1)), num_pages)
+    st.session_state[_PAGE_KEY] = number
+    shown = rows[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]
+    part = table.iloc[shown].assign(**{CHANGE_COLUMN: _card_words(evidence_cached(project, run, table), shown)})
+    st.session_state[_ORDER_KEY] = list(part["sample_id"])
+
+    def acted(act: Act) -> None:
+        if act.op == "open":
+            dialog.open_sample(act.ids[0], st.session_state.get(_ORDER_KEY, []))
+        elif act.op in ("next", "previous"):
+            _turn(1 if act.op == "next" else -1)
+        elif act.op == "undo":
+            _undo(project)
+        elif act.op == "redo":
+            actions.redo(project)
+        else:
+            _decide(project, run, which, act.op, list(act.ids), act.label)
+
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="triage_bar")
+    # A decision lets go of the marks: the next one must not fall on these samples again.
+    marked = gallery(project, part, acted, key=GALLERY_KEY,
+                     token=f"{token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}", size=112,
+                     value_column=CHANGE_COLUMN, focus=st.session_state.get(dialog.FOCUS_KEY),
+                     has_previous=number > 1, has_next=number < num_pages)
+    with bar:
+        _buttons(project, run, part, marked, which, number, num_pages)
+    dialog.show_if_open(project, run, table)
+
+
+def _card_words(evidence: Evidence, rows: np.ndarray) -> list[str]:
+    """Held-out margin and agreement of each row, short enough for a card."""
+    return [f"{margin:.2f}, {share:.0%} alike" for margin, share in
+            zip(evidence.margin[rows], evidence.agreement[rows], strict=True)]
+
+
+def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str], which: int, number: int,
+             num_pages: int) -> None:
+    """The keys' decisions for the mouse, and all marked to their suggestions."""
+    pairs = suggestions(part, marked)
+    for op in ("validation", "train", "exclude"):
+        st.button(actions.VERBS[op].format("marked"), key=f"triage.do.{op}", disabled=not marked, on_click=_decide,
+                  args=(project, run, which, op, marked), help=f"Key: {actions.SHORTCUTS[op]}")
+    num = sum(map(len, pairs.values()))
+    st.button(f"Relabel {num} to suggestion" if num else "Relabel to suggestion", key="triage.do.suggested",
+              disabled=not num, on_click=_relabel, args=(project, run, which, pairs), type="primary",
+              help="Each marked sample to the class that held-out predictions name; those without one stay. One "
+                   "decision a class. For another class press r.")
+    st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=_undo, args=(project,),
+              help="Takes back the newest decision of this project, whoever took it. Key: u")
+    st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=_redo, args=(project,),
+              help="Brings back the decision undone last. Key: Shift+u")
+    if num_pages > 1:
+        st.button("Previous", key="triage.previous", disabled=number == 1, on_click=_turn, args=(-1,), help="Key: p")
+        st.button("Next", key="triage.next", disabled=number == num_pages, on_click=_turn, args=(1,), help="Key: n")
+        st.caption(f"page {number:,} of {num_pages:,}", width="content")
+
+
+def suggestions(part: pd.DataFrame, ids: list[str]) -> dict[str, list[str]]:
+    """Suggested class -> which of these ids to give it; those without another class than their own left out."""
+    found: dict[str, list[str]] = {}
+    wanted = set(ids)
+    for row in part[part["sample_id"].isin(wanted)].to_dict("records"):
+        suggested = text_of(row.get("suggested_label"))
+        if suggested and suggested != text_of(row.get("current_label")):
+            found.setdefault(suggested, []).append(str(row["sample_id"]))
+    return found
+
+
+def _turn(step: int) -> None:
+    st.session_state[_PAGE_KEY] = int(st.session_state.get(_PAGE_KEY) or 1) + step
+
+
+def _undo(project: Project) -> None:
+    actions.undo(project)
+
+
+def _redo(project: Project) -> None:
+    actions.redo(project)
+
+
+def _decide(project: Project, run: RunDir, which: int, op: str, ids: list[str], label: str | None = None) -> None:
+    if actions.take(project, op, ids, label=label, view=view_of(which), run=run.name):
+        st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
+
+
+def _relabel(project: Project, run: RunDir, which: int, pairs: dict[str, list[str]]) -> None:
+    for label, ids in pairs.items():
+        _decide(project, run, which, "relabel", ids, label)

@@ -1,0 +1,132 @@
+"""Decisions taken in a view: into the ledger with who, why, view and run; what was done is said on the next page drawn.
+
+The only place where views write decisions. Draws nothing but those notices.
+"""
+
+from collections.abc import Iterable
+
+import streamlit as st
+
+from curation.ledger.ledger import LedgerError
+from curation.project import Project
+from curation.views.widgets import state
+
+VERBS = {
+    "validation": "Pin {} to validation", "train": "Pin {} to training", "unpin": "Unpin {}", "exclude": "Exclude {}",
+    "include": "Take {} back in", "relabel": "Relabel {}",
+}
+"""What a button says; {} becomes a number of samples."""
+DONE = {
+    "validation": "Pinned {} to validation", "train": "Pinned {} to training", "unpin": "Unpinned {}",
+    "exclude": "Excluded {}", "include": "Took {} back in", "relabel": "Relabelled {}",
+}
+SHORTCUTS = {"validation": "v", "train": "t", "exclude": "x", "relabel": "r", "undo": "u"}
+CONFIRM_ABOVE = 1_000
+"""More samples than this in one decision ask for a second click."""
+_NOTICES_KEY = "_notices"
+_CHANGED_KEY = "_decided"
+
+
+def samples(num: int) -> str:
+    """'1 sample', '1,234 samples'."""
+    return f"{num:,} sample{'' if num == 1 else 's'}"
+
+
+def take(project: Project, op: str, ids: Iterable[str], *, label: str | None = None, view: str, run: str = "",
+         why: str = "") -> bool:
+    """Put one decision on these samples into the ledger; True if it was taken. An error becomes a notice."""
+    ids = list(ids)
+    where = {"who": state.user_name(), "why": why.strip(), "view": view[:500], "run": run}
+    try:
+        ledger = project.ledger()
+        if op in ("validation", "train", "unpin"):
+            ledger.pin(ids, to=None if op == "unpin" else op, **where)
+        elif op in ("exclude", "include"):
+            ledger.exclude(ids, is_excluded=op == "exclude", **where)
+        else:
+            assert op == "relabel", f"no decision is called {op}"
+            ledger.relabel(ids, label, **where)
+    except LedgerError as error:
+        say(str(error), is_error=True)
+        return False
+    to = "" if op != "relabel" else f" to {label}" if label is not None else " back to the given label"
+    say(f"{DONE[op].format(samples(len(set(ids))))}{to}.")
+    st.session_state[_CHANGED_KEY] = True
+    return True
+
+
+def undo(project: Project) -> bool:
+    """Take back the newest decision in force; True if there was one."""
+    return _step_back(project, "undo")
+
+
+def redo(project: Project) -> bool:
+    """Bring back the decision undone last; True if there was one."""
+    return _step_back(project, "redo")
+
+
+def undo_batch(project: Project, batch_id: int) -> bool:
+    """Take one batch out of force wherever it lies in the history."""
+    try:
+        touched = project.ledger().undo_batch(batch_id, state.user_name())
+    except LedgerError as error:
+        say(str(error), is_error=True)
+        return False
+    say(f"Undone: decision {touched}.")
+    st.session_state[_CHANGED_KEY] = True
+    return True
+
+
+def _step_back(project: Project, name: str) -> bool:
+    try:
+        ledger = project.ledger()
+        batch = ledger.undo(state.user_name()) if name == "undo" else ledger.redo(state.user_name())
+        if batch is None:
+            say(f"There is nothing to {name}.")
+            return False
+        row = ledger.batches().query("batch_id == @batch").iloc[0]
+    except LedgerError as error:
+        say(str(error), is_error=True)
+        return False
+    what = batch_words(row["kind"], row["value"], row["num_samples"])
+    say(f"{'Undone' if name == 'undo' else 'Done again'}: {what}, by {row['who']}.")
+    st.session_state[_CHANGED_KEY] = True
+    return True
+
+
+def batch_words(kind: str, value: object, num_samples: int) -> str:
+    """A batch in words: 'pin 5 samples to validation'. Holds labels, so whoever shows it escapes it."""
+    count = samples(int(num_samples))
+    has_value = isinstance(value, str) and value != ""
+    if kind == "pin":
+        return f"pin {count} to {'training' if value == 'train' else value}" if has_value else f"unpin {count}"
+    if kind == "exclude":
+        return f"exclude {count}" if value == "excluded" else f"take {count} back in"
+    if kind == "relabel":
+        return f"relabel {count} to {value}" if has_value else f"put {count} back to the given label"
+    return f"{kind} decision {value} ({count})"
+
+
+def take_changed() -> bool:
+    """True once after a decision was taken or taken back, for a fragment that must redraw the page around it."""
+    return bool(st.session_state.pop(_CHANGED_KEY, False))
+
+
+def is_changed() -> bool:
+    """Whether a page is about to be redrawn for a decision of this session."""
+    return bool(st.session_state.get(_CHANGED_KEY, False))
+
+
+# -- notices
+
+
+def say(text: str, is_error: bool = False) -> None:
+    """Keep a notice for the next page drawn: a callback runs before there is a page."""
+    st.session_state.setdefault(_NOTICES_KEY, []).append((text, is_error))
+
+
+def show_notices() -> None:
+    """Show what was said since the last page, as toasts that fade, errors longer than successes."""
+    for text, is_error in st.session_state.pop(_NOTICES_KEY, []):
+        st.toast(state.plain(text), icon=":material/error:" if is_error else ":material/check:",
+                 duration="long" if is_error else "short")

@@ -1,0 +1,152 @@
+"""The filter of one column, after its kind: choices with counts, a text to contain, a range under a histogram, null.
+
+Shows a condition (curation.samples.table.matches) and reports the new one. Knows nothing of the other columns.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from curation.samples.columns import bins_of, bounds_of, codes_of, has_nulls, kind_of
+from curation.samples.predicates import MAX_TEXT
+from curation.views.widgets.palette import info_of
+
+NO_VALUE = "(no value)"
+NUM_BARS = 40
+_NULLS = {"any": None, "has a value": False, "no value": True}
+
+
+def column_filter(column: pd.Series, condition: Any, left: np.ndarray, on_change: Callable[[Any], None]) -> None:
+    """Draw the filter of a column with the condition in force, or None. left: (N,) bool, what all other filters leave.
+
+    on_change gets the new condition, None for none.
+    """
+    key, kind = f"explore.on.{column.name}", kind_of(column)
+    if kind in ("choice", "flag"):
+        _choice(column, condition, left, on_change, key)
+        return
+    condition = condition if isinstance(condition, dict) else {}
+    is_null = condition.get("is_null")
+    if kind == "number" and not is_null:
+        _range(column, condition, left, on_change, key)
+    elif kind == "text" and not is_null:
+        _contains(column, condition, on_change, key)
+    if has_nulls(column) or kind == "other":
+        _null(condition, on_change, f"{key}.null")
+
+
+def _choice(column: pd.Series, condition: Any, left: np.ndarray, on_change: Callable[[Any], None], key: str) -> None:
+    found = codes_of(column)
+    counts = found.counts(left)
+    values: dict[str, Any] = {str(name): name for name in found.names}
+    if counts[-1] or has_nulls(column):
+        values[NO_VALUE] = None
+    wanted = condition if isinstance(condition, list) else []
+    by_name = dict(zip([*map(str, found.names), NO_VALUE], map(int, counts), strict=True))
+    choices(info_of(str(column.name)).title, key, list(values),
+            [name for name, value in values.items() if value in wanted], by_name,
+            lambda picked: on_change([values[name] for name in picked] or None), is_titled=False)
+
+
+def _contains(column: pd.Series, condition: dict[str, Any], on_change: Callable[[Any], None], key: str) -> None:
+    value = condition.get("contains", "")
+    if st.session_state.get(key, "") != value:
+        st.session_state[key] = value
+
+    def changed() -> None:
+        text = str(st.session_state[key] or "").strip()
+        on_change(_without(condition, "contains") | ({"contains": text} if text else {}) or None)
+
+    st.text_input(str(column.name), key=key, placeholder="contains ...", max_chars=MAX_TEXT, on_change=changed,
+                  label_visibility="collapsed")
+
+
+def _null(condition: dict[str, Any], on_change: Callable[[Any], None], key: str) -> None:
+    words = {value: name for name, value in _NULLS.items()}
+    st.session_state[key] = words[condition.get("is_null")]
+
+    def changed() -> None:
+        value = _NULLS.get(str(st.session_state[key]))
+        on_change({"is_null": True} if value else
+                  _without(condition, "is_null") | ({} if value is None else {"is_null": False}) or None)
+
+    st.segmented_control("Value", list(_NULLS), key=key, on_change=changed, label_visibility="collapsed")
+
+
+def _range(column: pd.Series, condition: dict[str, Any], left: np.ndarray, on_change: Callable[[Any], None],
+           key: str) -> None:
+    """A slider under a histogram of what the other filters leave."""
+    ends = range_of(column)
+    if ends is None:
+        st.caption("One value only, or none.")
+        return
+    low, high, step = ends
+    span = (min(max(condition.get("min", low), low), high), max(min(condition.get("max", high), high), low))
+    counts = np.bincount(bins_of(column, low, high, NUM_BARS)[left], minlength=NUM_BARS + 1)[:NUM_BARS]
+    st.html(bars(counts, *((end - low) / (high - low) for end in span)))
+    key = f"{key}.{low:g}.{high:g}"  # a slider outside its bounds is an error, and another run may have others
+    is_whole = isinstance(step, int)
+    st.session_state[key] = tuple(int(end) if is_whole else float(end) for end in span)
+
+    def changed() -> None:
+        first, last = st.session_state[key]
+        new = ({"min": first} if first > low else {}) | ({"max": last} if last < high else {})
+        on_change(_without(condition, "min", "max") | new or None)
+
+    st.slider(info_of(str(column.name)).title, low, high, step=step, key=key, on_change=changed,
+              label_visibility="collapsed")
+
+
+def range_of(column: pd.Series) -> tuple[float, float, float] | None:
+    """Ends and step of the slider of a column of numbers; None where there is nothing to narrow. Whole ones: ints."""
+    bounds, info = bounds_of(column), info_of(str(column.name))
+    if bounds is None:
+        return None
+    low = bounds.low if info.low is None else min(info.low, bounds.low)
+    high = bounds.high if info.high is None else max(info.high, bounds.high)
+    if not high > low:
+        return None
+    if bounds.is_whole and info.low is None and abs(low) < 2**53 > abs(high):
+        return int(low), int(high), 1
+    digits = 2 - math.floor(math.log10(high - low))
+    step, digits = 10.0 ** -digits, max(digits, 0)
+    return round(math.floor(low / step) * step, digits), round(math.ceil(high / step) * step, digits), step
+
+
+def bars(counts: np.ndarray, first: float, last: float) -> str:
+    """HTML of a histogram: one bar a count; those between the shares first and last of the width are dark."""
+    top, num = max(1, int(counts.max(initial=0))), len(counts)
+    parts = []
+    for i, count in enumerate(counts.tolist()):
+        height = 0 if not count else max(1.0, 30 * count / top)
+        colour = "#0F5C55" if first <= (i + 0.5) / num <= last else "#C3CAC8"
+        parts.append(f'<div style="flex:1;height:{height:.1f}px;background:{colour}"></div>')
+    return (f'<div style="display:flex;align-items:flex-end;gap:1px;height:30px;margin-bottom:9px" '
+            f'title="{int(counts.sum()):,} samples pass the other filters">{"".join(parts)}</div>')
+
+
+def _without(condition: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in condition.items() if name not in names}
+
+
+def choices(title: str, key: str, options: list[str], value: list[str], counts: dict[str, int],
+            on_change: Callable[[list[str]], None], help: str | None = None,
+            width: int | Literal["stretch"] = "stretch", is_titled: bool = True) -> None:
+    """A multiselect whose options carry their counts. on_change gets the options chosen.
+
+    The browser knows an option by its words, counts included, so what is chosen is sent anew each time.
+    """
+    labels = {name: f"{name} ({counts.get(name, 0):,})" for name in options}
+    st.session_state[key] = [name for name in value if name in labels]
+
+    def changed() -> None:
+        picked = [item if item in labels else item.rpartition(" (")[0] for item in st.session_state[key]]
+        on_change([item for item in picked if item in labels])
+
+    st.multiselect(title, options, key=key, placeholder="any", width=width,
+                   format_func=lambda name: labels.get(name, name), on_change=changed, help=help,
+                   label_visibility="visible" if is_titled else "collapsed")

@@ -1,0 +1,27 @@
+"""Side-by-side layout that stacks where there is no room, and the style sheet of the pages about samples."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from curation.views.widgets import state
+
+ROWS_AT_ONCE = 10
+
+
+def style() -> None:
+    """Load assets/curation.css; each of these pages calls it once."""
+    st.html(state.ASSETS / "curation.css")
+
+
+def side_by_side(name: str, widths: Sequence[int]) -> Sequence[DeltaGenerator]:
+    """Columns of these relative widths; below 1,180 pixels one under another. `name` is unique on the page."""
+    with st.container(key=f"stack_{name}"):
+        return st.columns(widths, gap="medium")
+
+
+def table_height(num_rows: int, most: int = 400) -> Literal["auto"] | int:
+    """Height of a data frame: as its rows need, a scrolling `most` pixels for more than a few."""
+    return "auto" if num_rows <= ROWS_AT_ONCE else most

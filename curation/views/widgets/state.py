@@ -1,0 +1,255 @@
+"""What every page shares: which project, run and person, the sidebar that picks them, cached tables, error display.
+
+Draws the sidebar and short notices. Draws no page and decides nothing.
+"""
+
+import getpass
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from curation.jobs.request import warm_start_of
+from curation.project import Project, list_projects, projects_home
+from curation.samples.table import run_table, with_decisions
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
+
+ASSETS = Path(__file__).parents[3] / "assets"
+PROJECT_KEY = "project"
+RUN_KEY = "run"
+USER_KEY = "person"
+_NEXT_KEY = "_next_choice"
+_PAGES_KEY = "_pages"
+_REVISION = "revision"
+_logger = logging.getLogger("whetstone")
+
+
+# -- text that came with the data
+
+
+def plain(text: object) -> str:
+    """Text as Streamlit's Markdown shows it unchanged: a class called `*b*`, `$x$` or `:red[x]` is data, not markup."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#+\-.!|<>$~&:])", r"\\\1", " ".join(str(text).split()))
+    # Icon and emoji names are replaced after Markdown is parsed, where a backslash is gone: break them apart.
+    return re.sub(r"\\:(?=[\w/\\+-]+\\:)", "\\:\u200b", escaped)
+
+
+# -- the sidebar
+
+
+def sidebar() -> None:
+    """Draw the pickers of project, run and person. main.py calls this once, before the page."""
+    names = [path.name for path in list_projects(projects_home())]
+    _take_next_choice()
+    with st.sidebar:
+        if names:
+            _take_from_address(PROJECT_KEY, names)
+            st.selectbox("Project", names, key=PROJECT_KEY,
+                         help="A data set with its decisions and runs. Add one on the Data page.")
+            try:
+                _run_picker(Project.open(projects_home() / st.session_state[PROJECT_KEY]))
+            except ValueError as error:  # the page says what is wrong; here is no room for it
+                if not is_ours(error):
+                    raise
+                st.caption("This project cannot be opened.")
+        _name_in_address()
+        st.text_input("Your name", value=_login_name(), key=USER_KEY, max_chars=60, persist_state="session",
+                      help="Written beside every decision you take, so that others can see who decided what.")
+
+
+def _take_from_address(key: str, names: list[str]) -> None:
+    """What the address that opened this session asks for."""
+    wanted = st.query_params.get(key)
+    if key not in st.session_state and wanted in names:
+        st.session_state[key] = wanted
+
+
+def _name_in_address() -> None:
+    """Project and run, also where they are what the app would open by itself (a bound widget leaves those out): that
+    changes with each new run, and a reloaded or copied address must not."""
+    for key in (PROJECT_KEY, RUN_KEY):
+        name = st.session_state.get(key)
+        if name and st.query_params.get(key) != name:
+            st.query_params[key] = name
+
+
+def _run_picker(project: Project) -> None:
+    runs = [run.name for run in project.runs()]
+    if not runs:
+        st.caption("No run yet. Start one on the Train page.")
+        return
+    _take_from_address(RUN_KEY, runs)
+    if st.session_state.get(RUN_KEY) not in runs:
+        st.session_state.pop(RUN_KEY, None)
+    st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY,
+                 help="The trained run that Explore, Decide and Export show. New ones appear on the Train page.")
+
+
+def _best_run(project: Project, names: list[str]) -> int:
+    """Position of the newest done run that is no preview; without one, of the newest that has results; else 0."""
+    runs = [project.run(name) for name in names]
+    is_done = [run.read_status()["state"] == "done" and warm_start_of(run) is None for run in runs]
+    has_results = [run.signals_path.exists() for run in runs]
+    return next((choices.index(True) for choices in (is_done, has_results) if any(choices)), 0)
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user in this container
+        return "me"
+
+
+def choose(*, project: str | None = None, run: str | None = None) -> None:
+    """Make a project or run the current one from now on and rerun. Never returns."""
+    st.session_state[_NEXT_KEY] = {PROJECT_KEY: project, RUN_KEY: run}
+    st.rerun()
+
+
+def _take_next_choice() -> None:
+    """Apply choose(): a widget's value may change only before the widget is drawn."""
+    for key, value in st.session_state.pop(_NEXT_KEY, {}).items():
+        if value is not None:
+            st.session_state[key] = value
+
+
+# -- what is current
+
+
+def current_project() -> Project | None:
+    """The project picked in the sidebar; None while there is none at all."""
+    name = st.session_state.get(PROJECT_KEY)
+    paths = {path.name: path for path in list_projects(projects_home())}
+    return Project.open(paths[name]) if name in paths else None
+
+
+def current_run(project: Project) -> RunDir | None:
+    """The run picked in the sidebar; None while the project has none."""
+    name = st.session_state.get(RUN_KEY)
+    return project.run(name) if name and RunDir.of(project.path, name).path.is_dir() else None
+
+
+def user_name() -> str:
+    """Who is deciding: the name in the sidebar, or the login name where that was emptied."""
+    return str(st.session_state.get(USER_KEY) or "").strip() or _login_name()
+
+
+def need_project() -> Project:
+    """The current project. Without one: say how to begin, and end the page here."""
+    project = current_project()
+    if project is None:
+        empty_state("There is no project yet.", "Bring data in on the Data page, or create the demo project there.",
+                    link=("data", "Go to Data"))
+        st.stop()
+    return project
+
+
+def need_run(project: Project) -> RunDir:
+    """The current run, if it has signals. Without: say why, and end the page here."""
+    run = current_run(project)
+    if run is None or not run.signals_path.exists():
+        why = ("This project has no run yet." if run is None else
+               f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.")
+        empty_state(why, "Start a run, or watch it, on the Train page.", link=("train", "Go to Train"))
+        st.stop()
+    return run
+
+
+def empty_state(what: str, to_do: str, link: tuple[str, str] | None = None) -> None:
+    """Say why there is nothing to see and what to do about it; `link` is (page, label)."""
+    with st.container(border=True):
+        st.markdown(f"**{what}**")
+        st.markdown(to_do)
+        if link is not None:
+            link_to(*link)
+
+
+# -- pages
+
+
+def set_pages(pages: dict[str, Any]) -> None:
+    """Remember this session's st.Page objects by name, so that a page can link to another."""
+    st.session_state[_PAGES_KEY] = pages
+
+
+def link_to(page: str, label: str) -> None:
+    """A link to another page, named as its module is."""
+    st.page_link(st.session_state[_PAGES_KEY][page], label=label, icon=":material/arrow_forward:")
+
+
+def go_to(page: str) -> None:
+    """Show another page now, named as its module is. Never returns."""
+    st.switch_page(st.session_state[_PAGES_KEY][page])
+
+
+# -- tables
+
+
+def sample_table_cached(project: Project, run: RunDir | None) -> pd.DataFrame:
+    """sample_table of a project and run. Shared by all sessions: treat it as read-only, copy before you change it. What
+    is made of it is cached by revision_of(table), never by the ledger's own, which may be newer by then.
+
+    Cached by what it is made from, never by a frame: Streamlit hashes only a sample of a large frame, so after one
+    relabel it would return yesterday's table.
+    """
+    files = [project.path / MANIFEST_NAME]
+    if run is not None:
+        files += [run.signals_path, run.path / "embedding.parquet"]
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
+    return _sample_table(str(project.path), run.name if run else None, stamps, project.ledger().revision, project, run)
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _sample_table(path: str, run_name: str | None, stamps: tuple[int, ...], revision: int, _project: Project,
+                  _run: RunDir | None) -> pd.DataFrame:
+    table = with_decisions(_run_table(path, run_name, stamps, _project, _run), _project)
+    table.attrs[_REVISION] = revision
+    return table
+
+
+def revision_of(table: pd.DataFrame) -> int:
+    """The ledger's revision that a table of sample_table_cached is of."""
+    return int(table.attrs[_REVISION])
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the samples ...")
+def _run_table(path: str, run_name: str | None, stamps: tuple[int, ...], _project: Project,
+               _run: RunDir | None) -> pd.DataFrame:
+    """What no decision changes: at a million samples four seconds, against a tenth for the decisions."""
+    return run_table(_project, _run)
+
+
+# -- errors
+
+
+def show_failure(error: Exception) -> bool:
+    """Show an exception as one calm notice: our named errors in their own words, others as such and in the log.
+
+    Returns True: nothing more is to be shown (the contract of st.App's on_script_error).
+    """
+    if is_ours(error):
+        st.error(plain(error), icon=":material/error:")
+    else:
+        _logger.error("a page failed", exc_info=error)
+        st.error("Something went wrong on this page. Nothing of your work is lost: decisions and runs are on disk. "
+                 "The details are in the terminal that runs the app. Reload the page to go on.",
+                 icon=":material/error:")
+    return True
+
+
+def is_ours(error: Exception) -> bool:
+    """True for the one-line errors that engine and curation define for the user's eyes."""
+    return isinstance(error, ValueError) and type(error).__module__.split(".")[0] in ("engine", "curation")
+
+
+def guarded(draw: Callable[[], None]) -> None:
+    """Draw a page; an exception becomes a notice in its place."""
+    try:
+        draw()
+    except Exception as error:
+        show_failure(error)
