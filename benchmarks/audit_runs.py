@@ -28,7 +28,7 @@ from benchmarks.closed_loop import trained
 from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 from engine.data.dataset import load_dataset
 from engine.runs.cross_fitting import cross_fitted_probabilities
 

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from benchmarks.problems import PROBLEMS
-from engine.contract.run_dir import without_nan
 from engine.contract.study_dir import Arm, StudyDir
 from engine.contract.study_plan import parse_arm, parse_settings
 from engine.contract.study_summary import summary
+from engine.contract.work_dir import without_nan
 from engine.study.runner import run_study
 
 COMMON = "network=tiny batch_size=32 embedding=none"

@@ -11,8 +11,9 @@ import typer
 
 from curation.audit import commands as audit_commands
 from curation.commands import register
-from curation.sources import CHECKS, SOURCES, import_project
 from curation.sources.console import ShownProgress, print_summary
+from curation.sources.images import CHECKS
+from curation.sources.importing import SOURCES, import_project
 
 _INTERRUPTED = 130
 

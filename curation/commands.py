@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import typer
 
-from curation.exports import EXPORTS, export
+from curation.exports.exporting import EXPORTS, export
 from curation.ledger.journal import replay_journal, write_journal
 from curation.ledger.ledger import Ledger
 from curation.project import Project
@@ -30,7 +30,7 @@ from curation.samples.triage import (
     wrong_share,
 )
 from curation.sources.console import ShownProgress, visible
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 ACTIONS = {
     "pin": "hold samples in --to validation or train (none: let go)",

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from engine.contract.config import METHODS, ConfigError, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.settings import ConfigError
 from engine.contract.study_dir import Arm, StudyDir, StudyError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -111,7 +113,8 @@ def study(
 @app.command("settings")
 def show_settings() -> None:
     """List every setting with its default, range and meaning."""
-    from engine.contract.config import ReweighterConfig, SplitterConfig, settings_of
+    from engine.contract.config import ReweighterConfig, SplitterConfig
+    from engine.contract.settings import settings_of
 
     for prefix, cls in (("", RunConfig), ("reweighter.", ReweighterConfig), ("splitter.", SplitterConfig)):
         for s in settings_of(cls):

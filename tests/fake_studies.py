@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.contract.config import METHODS
 from engine.contract.manifest import read_info
+from engine.contract.methods import METHODS
 from engine.contract.processes import process_start
 from engine.contract.study_dir import Arm, StudyDir
 from engine.contract.study_plan import config_of, not_controlled

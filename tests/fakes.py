@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from engine.contract.config import METHODS, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -27,6 +27,7 @@ from engine.contract.manifest import (
     read_info,
     read_manifest,
 )
+from engine.contract.methods import METHODS
 from engine.contract.processes import process_start
 from engine.contract.run_dir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir
 

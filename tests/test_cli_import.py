@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from curation.__main__ import app, main
-from curation.sources import SOURCES, import_project
 from curation.sources.console import ShownProgress, print_summary, visible
+from curation.sources.importing import SOURCES, import_project
 from engine.contract.manifest import read_info, read_manifest
 from tests.picture_files import write_image
 

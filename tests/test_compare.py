@@ -19,10 +19,10 @@ from curation.experiments.compare import (
     sample_changes,
     scored_predictions,
     setting_differences,
-    t_interval,
     worst_groups,
 )
 from curation.project import Project
+from engine.contract.intervals import t_interval
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 

@@ -7,16 +7,9 @@ from typing import Any
 
 import pytest
 
-from engine.contract.config import (
-    METHODS,
-    VALIDATION_SOURCES,
-    WEIGHT_SOURCES,
-    ConfigError,
-    ReweighterConfig,
-    RunConfig,
-    SplitterConfig,
-    settings_of,
-)
+from engine.contract.config import VALIDATION_SOURCES, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig
+from engine.contract.methods import METHODS
+from engine.contract.settings import ConfigError, settings_of
 
 CONFIGS = (RunConfig, ReweighterConfig, SplitterConfig)
 ALL_SETTINGS = [(cls, setting) for cls in CONFIGS for setting in settings_of(cls)]

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from curation.exports import EXPORTS, ExportError, default_target, export
 from curation.exports.curated import PROVENANCE
-from curation.exports.staging import staged
+from curation.exports.exporting import EXPORTS, default_target, export
+from curation.exports.staging import ExportError, staged
 from curation.project import Project
 from curation.samples import csv_cells
 from curation.samples.csv_cells import SafeNames, neutral, write_csv

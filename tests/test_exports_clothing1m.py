@@ -9,11 +9,12 @@ import pytest
 
 from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.resolve import apply_verdicts
-from curation.exports import ExportError, export
+from curation.exports.exporting import export
+from curation.exports.staging import ExportError
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.samples.table import sample_table
-from curation.sources import import_project
+from curation.sources.importing import import_project
 from engine.contract.manifest import file_digest, read_manifest
 from tests.fakes import make_project, make_run, write_manifest
 from tests.test_sources_clothing1m import TRAIN, lines, write_images, write_layout

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from curation.project import Project
-from engine.contract.config import METHODS, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import file_digest, read_info, read_manifest, resolve_image
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import ROLES, SIGNAL_COLUMNS, STATES
 from tests.fakes import make_project, make_run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from curation.jobs import request, run_jobs
-from curation.jobs.run_jobs import JobError
+from curation.jobs.queue import JobError
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir

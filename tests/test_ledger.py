@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from curation.ledger import ledger as ledger_module
 from curation.ledger import tables
+from curation.ledger.batch import LedgerError
 from curation.ledger.journal import JournalError, replay_journal, write_journal
-from curation.ledger.ledger import Ledger, LedgerError
+from curation.ledger.ledger import Ledger
 from curation.project import Project
 from engine.contract.manifest import read_decisions, read_manifest
 from tests.fakes import make_project, write_manifest

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engine.contract.config import METHODS, RunConfig, settings_of
+from engine.contract.config import RunConfig
+from engine.contract.methods import METHODS
+from engine.contract.settings import settings_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

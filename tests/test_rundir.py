@@ -13,16 +13,8 @@ import pandas as pd
 import pytest
 
 from engine.contract.processes import is_same_process, process_start
-from engine.contract.run_dir import (
-    HISTORY_DTYPE,
-    ROLES,
-    SIGNAL_COLUMNS,
-    RunDir,
-    RunDirError,
-    check_name,
-    list_runs,
-    write_atomic,
-)
+from engine.contract.run_dir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir, RunDirError, check_name, list_runs
+from engine.contract.work_dir import write_atomic
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from curation.sources import SourceError, import_project
+from curation.sources.importing import import_project
+from curation.sources.report import SourceError
 from engine.contract.manifest import image_root, read_info, read_manifest, resolve_image
 from tests.picture_files import tree_bytes, write_image
 

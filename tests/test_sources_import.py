@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from curation.project import Project
-from curation.sources import SOURCES, SourceError, import_project, source_options
 from curation.sources.images import check_images, chosen_check
+from curation.sources.importing import SOURCES, import_project, source_options
 from curation.sources.lines import decode, read_lines
-from curation.sources.report import Problems
+from curation.sources.report import Problems, SourceError
 from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import make_run
 from tests.picture_files import tree_bytes, write_image

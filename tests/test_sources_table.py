@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.project import Project
-from curation.sources import ImportResult, SourceError, import_project
+from curation.sources.importing import ImportResult, import_project
+from curation.sources.report import SourceError
 from engine.contract.manifest import read_info, read_manifest
 from tests.picture_files import ODD_NAMES, write_broken, write_image
 

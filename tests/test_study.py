@@ -13,9 +13,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
 from engine.__main__ import app
-from engine.contract.config import ConfigError, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError
 from engine.contract.run_dir import RunDirError
+from engine.contract.settings import ConfigError
 from engine.contract.study_dir import Arm, StudyDir, StudyError
 from engine.contract.study_plan import config_of, merged, parse_arm, parse_seeds, parse_settings, read_plan_file
 from engine.model.prediction import NonFiniteError

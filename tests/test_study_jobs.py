@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from curation.jobs import run_jobs, study_jobs
-from curation.jobs.run_jobs import JobError
+from curation.jobs.queue import JobError
 from curation.jobs.study_jobs import cost_of, plan_study
-from engine.contract.config import ConfigError, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import RunDir
+from engine.contract.settings import ConfigError
 from engine.contract.study_dir import StudyDir, StudyError
 from engine.contract.study_plan import read_plan_file
 from tests.fake_studies import make_study

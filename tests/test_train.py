@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.contract.config import METHODS, ConfigError, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir, RunDirError
+from engine.contract.settings import ConfigError
 from engine.data.dataset import load_dataset
 from engine.model.prediction import NonFiniteError
 from engine.runs import train as engine_train

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.contract.config import METHODS, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
+from engine.contract.methods import METHODS
 from engine.data.batches import normalize
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.networks import Reweighter, make_classifier
@@ -248,7 +249,7 @@ def test_pretrained_weights_from_a_file_must_fit(tmp_path):
     import safetensors.torch
     import torchvision
 
-    from engine.contract.config import ConfigError
+    from engine.contract.settings import ConfigError
 
     file = tmp_path / "w.safetensors"
     state = torchvision.models.resnet18(weights=None).state_dict()

@@ -11,6 +11,7 @@ import pytest
 
 from curation.audit.estimate import noise_rate
 from curation.audit.estimate.sampling_plan import load_plan
+from curation.audit.report.figures import percent
 from curation.audit.report.summaries import random_verdicts
 from curation.audit.reviews import batches
 from curation.audit.reviews.batches import Served, newest
@@ -20,7 +21,6 @@ from curation.project import Project
 from curation.views.audit import at_hand, find, matrix, people
 from curation.views.audit import review as audit_review
 from curation.views.audit.heat import clicked, shown_classes
-from curation.views.audit.words import percent
 from curation.views.explore import chosen
 from curation.views.widgets.review import Act, acts_of
 from engine.contract.run_dir import RunDir

@@ -7,8 +7,10 @@ from curation.audit.reviews import batches
 from curation.project import Project
 from curation.views.audit import find
 from tests import views
-from tests.test_views_audit import Reviewer, in_hand
-from tests.test_views_audit import pets as pets  # the fixture
+from tests.test_views_audit import (
+    Reviewer,
+    in_hand,  # the fixture
+)
 
 
 def test_the_ranked_queue_asks_for_nothing_that_is_drawn(home: Path, pets: Project, monkeypatch) -> None:

@@ -15,7 +15,8 @@ from curation.views.train import form, progress
 from curation.views.train import page as train
 from curation.views.widgets import state
 from curation.views.widgets.pictures import pictures_html
-from engine.contract.config import METHODS, RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run

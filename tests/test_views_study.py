@@ -16,7 +16,7 @@ from curation.views.study import answer
 from curation.views.study import charts as study_charts
 from curation.views.study import progress as study_progress
 from curation.views.study.page import _report_json
-from engine.contract.config import METHODS
+from engine.contract.methods import METHODS
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_summary import summary
 from tests import views

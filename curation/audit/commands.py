@@ -25,7 +25,7 @@ from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
 from curation.sources.console import visible
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 NAME = "audit"
 """The audit that is meant where none is named."""

@@ -21,7 +21,6 @@ from curation.jobs.request import warm_start_of
 from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
 from engine.contract.intervals import paired_interval
-from engine.contract.intervals import t_interval as t_interval
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 

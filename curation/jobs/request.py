@@ -16,7 +16,8 @@ import pandas as pd
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISION_COLUMNS
-from engine.contract.run_dir import RunDir, RunDirError, write_atomic
+from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.work_dir import write_atomic
 
 REQUEST_NAME = "request.json"
 OPTIONS_NAME = "request_options.json"

@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from curation.jobs import run_jobs
-from curation.jobs.run_jobs import REQUEST_NAME, Job, JobError, RunStatus
-from engine.contract.config import ConfigError, RunConfig
-from engine.contract.run_dir import RunDir, check_name, write_atomic
+from curation.jobs.queue import Job, JobError
+from curation.jobs.request import REQUEST_NAME
+from curation.jobs.run_jobs import RunStatus
+from engine.contract.config import RunConfig
+from engine.contract.run_dir import RunDir, check_name
+from engine.contract.settings import ConfigError
 from engine.contract.study_dir import Arm, StudyDir
 from engine.contract.study_plan import config_of, merged, parse_arm, parse_settings, read_plan_file
+from engine.contract.work_dir import write_atomic
 
 LAUNCH_NAME = "launch.json"
 OF_THEIR_OWN = ("method", "seed", "epochs")

@@ -20,7 +20,7 @@ from curation.ledger.ledger import Ledger
 from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, PINS
 from curation.ledger.tables import BATCH_COLUMNS
 from engine.contract.manifest import read_manifest
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 FORMAT, VERSION = "whetstone journal", 1
 

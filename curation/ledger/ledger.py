@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from curation.ledger import tables
-from curation.ledger.batch import LedgerError as LedgerError
-from curation.ledger.batch import batch_row
+from curation.ledger.batch import LedgerError, batch_row
 from curation.ledger.conflicts import AUDIT_VIEW, conflicts
 from curation.ledger.replay import (
     COLUMN_OF,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.ledger.replay import empty_state
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 _METADATA_KEY = b"whetstone_ledger"
 

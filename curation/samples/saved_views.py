@@ -10,7 +10,8 @@ from typing import Any
 
 from curation.project import Project
 from curation.samples.predicates import Predicate
-from engine.contract.run_dir import RunDirError, check_name, write_atomic
+from engine.contract.run_dir import RunDirError, check_name
+from engine.contract.work_dir import write_atomic
 
 
 class ViewError(ValueError):

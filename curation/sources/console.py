@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from curation.sources import ImportResult
+from curation.sources.importing import ImportResult
 
 _PLAIN_WIDTH = 120
 _MAX_CLASSES = 30

@@ -25,7 +25,7 @@ from engine.contract.manifest import (
     read_decisions,
     read_info,
 )
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 _ROW_GROUP = 131_072
 

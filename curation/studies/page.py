@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from curation.studies import figures
-from engine.contract.run_dir import write_atomic
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
 from engine.contract.study_summary import FIGURES, MEANS, curve_table, group_table, paired, report_tables, summary
+from engine.contract.work_dir import write_atomic
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #14201e; max-width: 1080px; margin: 2rem auto; padding: 0 1rem }

@@ -11,10 +11,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from engine.contract.methods import METHODS as METHODS
-from engine.contract.settings import ConfigError as ConfigError
-from engine.contract.settings import build, check, leaves, parse, setting
-from engine.contract.settings import settings_of as settings_of
+from engine.contract.methods import METHODS
+from engine.contract.settings import ConfigError, build, check, leaves, parse, setting
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 NETWORKS = ("auto", "tiny", "small", "resnet18", "resnet50", "vit_b_16")

@@ -27,9 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.contract.work_dir import WorkDir as WorkDir
-from engine.contract.work_dir import without_nan as without_nan
-from engine.contract.work_dir import write_atomic as write_atomic
+from engine.contract.work_dir import WorkDir, write_atomic
 
 ROLES = ("train", "validation", "excluded")
 """Role names; a history record holds the position in this tuple."""

@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.processes import alone_in
-from engine.contract.run_dir import RunDirError, WorkDir, check_name, write_atomic
+from engine.contract.run_dir import RunDirError, check_name
+from engine.contract.work_dir import WorkDir, write_atomic
 
 CURRENT_DECISIONS, NO_DECISIONS = None, "none"
 

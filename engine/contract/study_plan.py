@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.contract.config import ConfigError, RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.settings import ConfigError
 from engine.contract.study_dir import Arm, StudyError
 
 PLAN_KEYS = ("arms", "seeds", "settings", "reference")

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.intervals import mean_interval, paired_interval
-from engine.contract.run_dir import without_nan
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_margins import margin_bins, read_all_margins
+from engine.contract.work_dir import without_nan
 
 FIGURES = ("test_accuracy", "balanced_accuracy", "worst_class_accuracy", "worst_group_accuracy")
 MEANS = ("effective_sample_size", "weight_right", "weight_wrong", "guard_wrong_share", "unguarded_wrong_share",

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
 from engine.contract.processes import alone_in
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 MAX_NATIVE_SIZE = 224
 CHUNK = 1024

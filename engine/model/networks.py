@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from engine.contract.config import ConfigError, SplitterConfig
+from engine.contract.config import SplitterConfig
+from engine.contract.settings import ConfigError
 
 SMALL_IMAGE_SIZE = 32
 SMALL_WIDTHS = {"tiny": 12, "small": 24}

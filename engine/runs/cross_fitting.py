@@ -11,7 +11,8 @@ import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError
-from engine.contract.run_dir import RunDir, write_atomic
+from engine.contract.run_dir import RunDir
+from engine.contract.work_dir import write_atomic
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy, margins
 from engine.molere import routing

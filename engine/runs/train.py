@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import torch
 
-from engine.contract.config import CLOSED_FORMS, ConfigError, RunConfig
+from engine.contract.config import CLOSED_FORMS, RunConfig
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -30,7 +30,9 @@ from engine.contract.manifest import (
     read_decisions,
 )
 from engine.contract.processes import alone_in, drop_old_cancel
-from engine.contract.run_dir import RunDir, RunDirError, write_atomic
+from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.settings import ConfigError
+from engine.contract.work_dir import write_atomic
 from engine.data.dataset import load_dataset
 from engine.model.prediction import pick_device
 from engine.runs import embedding

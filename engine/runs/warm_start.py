@@ -7,8 +7,8 @@ decisions. config.json says so ("warm_start"), so that nobody takes a preview fo
 from pathlib import Path
 from typing import Any
 
-from engine.contract.config import ConfigError
 from engine.contract.run_dir import RunDir
+from engine.contract.settings import ConfigError
 from engine.model.networks import Classifier
 from engine.training import checkpoint
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.contract.config import ConfigError, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -21,9 +21,11 @@ from engine.contract.manifest import (
     read_info,
 )
 from engine.contract.processes import drop_old_cancel, process_start
-from engine.contract.run_dir import RunDir, write_atomic
+from engine.contract.run_dir import RunDir
+from engine.contract.settings import ConfigError
 from engine.contract.study_dir import NO_DECISIONS, Arm, StudyDir
 from engine.contract.study_plan import config_of, merged, not_controlled
+from engine.contract.work_dir import write_atomic
 from engine.runs.status import Cancelled, cancel_on_signals
 from engine.runs.train import describe
 from engine.study.worker import Pool, Say, Task, Worker

@@ -22,8 +22,8 @@ import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
-from engine.contract.run_dir import write_atomic
 from engine.contract.study_dir import StudyDir
+from engine.contract.work_dir import write_atomic
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.prediction import pick_device
 from engine.runs.cross_fitting import cross_fitted_probabilities

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 KEPT = 2
 _NAME = re.compile(r"state-(\d+)-(\d+)\.pt")

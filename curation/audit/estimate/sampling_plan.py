@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.contract.manifest import file_digest
-from engine.contract.run_dir import check_name, write_atomic
+from engine.contract.run_dir import check_name
+from engine.contract.work_dir import write_atomic
 
 NUM_STRATA = 10
 SPREAD = 0.1

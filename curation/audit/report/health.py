@@ -19,7 +19,7 @@ from curation.audit.estimate.sampling_plan import Plan
 from curation.audit.report import summaries
 from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.summaries import Part
-from curation.audit.reviews.batches import TARGET as TARGET
+from curation.audit.reviews.batches import TARGET
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.duplicates import conflicts, content_ids, in_signal_order

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from curation.audit.report.figures import between, definitions, percent, plural, safe, table, whole
 from curation.audit.report.findings import Health, classes, corrections, duplicates, matrix, overlaps, reviewers
-from engine.contract.run_dir import without_nan
+from engine.contract.work_dir import without_nan
 
 _STYLE = Path(__file__).parents[3] / "assets" / "report.css"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

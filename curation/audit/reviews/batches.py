@@ -24,7 +24,8 @@ from curation.audit.report import summaries
 from curation.audit.reviews import queues
 from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.scores import Scores
-from engine.contract.run_dir import check_name, write_atomic
+from engine.contract.run_dir import check_name
+from engine.contract.work_dir import write_atomic
 
 HELD_SECONDS = 24 * 3600.0
 """So long a batch keeps its samples from others' batches; then whoever has it may be gone."""

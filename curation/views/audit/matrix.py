@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_matrix
+from curation.audit.report.figures import percent
 from curation.audit.report.summaries import RULE, UNDECIDED, random_verdicts
 from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
@@ -17,7 +18,6 @@ from curation.samples.predicates import MAX_IDS
 from curation.views.audit import at_hand, find, page
 from curation.views.audit.at_hand import Audit
 from curation.views.audit.heat import clicked, heat_figure, shown_classes
-from curation.views.audit.words import percent
 from curation.views.explore import chosen
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height

@@ -6,12 +6,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from curation.audit.report.figures import percent
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batches
 from curation.audit.reviews.queues import promises
 from curation.views.audit import at_hand, page
 from curation.views.audit.at_hand import Audit, Standing
-from curation.views.audit.words import goal_words, interval_words, percent, reviews
+from curation.views.audit.words import goal_words, interval_words, reviews
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 

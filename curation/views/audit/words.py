@@ -1,7 +1,7 @@
 """An audit's figures in words. Strings out; those that hold names are escaped by whoever shows them."""
 
 from curation.audit.estimate.noise_rate import Rate
-from curation.audit.report.figures import percent as percent
+from curation.audit.report.figures import percent
 from curation.views.audit.at_hand import Standing
 
 

@@ -1,6 +1,6 @@
 """The form that brings a data set in, on the Data page, and the button that makes the demo project.
 
-Calls curation.sources in this very script run with a progress bar: leaving the page stops the import, which writes the
+Calls curation.sources.importing in this very script run with a progress bar: leaving the page stops the import, which writes the
 project's files last, so that nothing half-made remains.
 """
 
@@ -12,7 +12,8 @@ from typing import Any
 import streamlit as st
 
 from curation.project import projects_home
-from curation.sources import CHECKS, SOURCES, Option, Source, import_project
+from curation.sources.images import CHECKS
+from curation.sources.importing import SOURCES, Option, Source, import_project
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name

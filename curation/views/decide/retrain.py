@@ -16,8 +16,9 @@ from curation.jobs.request import warm_start_of
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
-from engine.contract.config import METHODS, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
 TRAIN_FOCUS_KEY = "train.focus"

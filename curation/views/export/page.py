@@ -1,6 +1,6 @@
 """The Export page: what leaves the project, a preview of it, and the folder it was written to.
 
-Writing is the work of curation.exports; this page asks, shows and reports.
+Writing is the work of curation.exports.exporting; this page asks, shows and reports.
 """
 
 from pathlib import Path
@@ -9,8 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from curation.audit.reviews.known_labels import decided_labels, with_labels
-from curation.exports import EXPORTS, Export, ExportError, ExportResult, default_target, export
 from curation.exports.curated import DEFINITION, curated_validation
+from curation.exports.exporting import EXPORTS, Export, default_target, export
+from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.widgets import state

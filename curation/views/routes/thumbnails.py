@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from curation.project import Project, projects_home
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
-from engine.contract.run_dir import write_atomic
+from engine.contract.work_dir import write_atomic
 
 SIZES = (64, 128, 256, 512)
 """Sides in pixels of the square a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""

@@ -13,7 +13,8 @@ import pandas as pd
 import streamlit as st
 
 from curation.samples.csv_cells import write_csv
-from engine.contract.config import METHODS, RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.methods import METHODS
 from engine.contract.study_summary import FIGURES
 
 FIGURE_WORDS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy",

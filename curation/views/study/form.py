@@ -14,7 +14,8 @@ from curation.project import Project
 from curation.views.train.form import decisions_in_force
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
-from engine.contract.config import METHODS, RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.methods import METHODS
 from engine.contract.study_dir import StudyDir
 
 KEY = "new_study."

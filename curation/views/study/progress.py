@@ -8,7 +8,8 @@ from typing import Any
 import streamlit as st
 
 from curation.jobs import study_jobs
-from curation.jobs.run_jobs import JobError, RunStatus
+from curation.jobs.queue import JobError
+from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
 from curation.views.study import answer, charts
 from curation.views.study.charts import Stamp

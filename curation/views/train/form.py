@@ -13,16 +13,10 @@ import streamlit as st
 from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.widgets import state
-from engine.contract.config import (
-    HELDOUT_SOURCES,
-    METHODS,
-    WEIGHT_SOURCES,
-    ReweighterConfig,
-    RunConfig,
-    SplitterConfig,
-    settings_of,
-)
+from engine.contract.config import HELDOUT_SOURCES, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
+from engine.contract.settings import settings_of
 
 MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
 """Settings shown at once, in this order; every other one is an expander away."""

@@ -10,7 +10,7 @@ from curation.views.train import progress
 from curation.views.train.form import new_run_form
 from curation.views.widgets import state
 from curation.views.widgets.run_table import COLUMNS, runs_frame, state_text
-from engine.contract.config import METHODS
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
 FOCUS_KEY = "train.focus"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import streamlit as st
 
-from curation.ledger.ledger import LedgerError
+from curation.ledger.batch import LedgerError
 from curation.project import Project
 from curation.views.widgets import state
 

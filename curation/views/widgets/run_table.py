@@ -9,7 +9,7 @@ import streamlit as st
 
 from curation.jobs import run_jobs
 from curation.jobs.request import warm_start_of
-from engine.contract.config import METHODS
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
 COLUMNS = {

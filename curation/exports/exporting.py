@@ -1,0 +1,81 @@
+"""Exporting from a project: every export by what it holds and its format, and what all have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.exports.clothing1m import export_label_files, export_validation_list
+from curation.exports.corrections import export_corrections
+from curation.exports.imagefolder import export_imagefolder
+from curation.exports.staging import ExportError, ExportResult, Progress, check_free
+from curation.exports.table import export_table
+from curation.project import Project
+from engine.contract.run_dir import RunDir
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """One kind of export: what it holds, in which format, and whether it needs a run."""
+
+    write: Callable[..., ExportResult]
+    needs_run: bool
+    title: str
+    help: str
+
+
+EXPORTS: dict[tuple[str, str], Export] = {
+    ("hard-validation", "imagefolder"): Export(
+        write=export_imagefolder, needs_run=True, title="Hard validation set as an image folder",
+        help="validation/CLASS/FILE with metadata.csv, for torchvision's ImageFolder and Hugging Face."),
+    ("hard-validation", "table"): Export(
+        write=export_table, needs_run=True, title="Hard validation set as a table",
+        help="Parquet and CSV with every signal, decision and provenance column."),
+    ("hard-validation", "clothing1m"): Export(
+        write=export_validation_list, needs_run=True, title="Hard validation set as Clothing1M's files",
+        help="curated_val_key_list.txt and its labels as `key label`."),
+    ("corrected-labels", "table"): Export(
+        write=export_corrections, needs_run=False, title="Corrected labels",
+        help="Parquet with a corrected label beside every given one, CSV of the changed ones with who, when and why; "
+             "the original manifest beside them, untouched."),
+    ("corrected-labels", "clothing1m"): Export(
+        write=export_label_files, needs_run=False, title="Corrected labels as Clothing1M's files",
+        help="corrected_label_kv.txt: the labels that people confirmed or changed; all_label_kv.txt and "
+             "corrected_train_key_list.txt to train on; keys left out."),
+}
+"""(what, format) -> export."""
+
+
+def formats_of(what: str) -> list[str]:
+    """The formats that `what` can be exported in."""
+    return [form for kind, form in EXPORTS if kind == what]
+
+
+def default_target(project: Project, run: RunDir | None, what: str, form: str) -> Path:
+    """A free folder under the project's exports/."""
+    stem = "-".join([*([run.name] if run else []), what, form])
+    number, target = 1, project.path / "exports" / stem
+    while target.exists():
+        number += 1
+        target = target.with_name(f"{stem}-{number}")
+    return target
+
+
+def export(project: Project, run: RunDir | None, what: str, form: str, target: Path | None = None,
+           progress: Progress | None = None) -> ExportResult:
+    """Export `what` as `form` into the folder `target` (default_target where None), which must be new or empty.
+
+    Raises ExportError for an unknown pair, a missing run, a target with files in it, or nothing to export.
+    """
+    kinds = sorted({kind for kind, _ in EXPORTS})
+    if what not in kinds:
+        raise ExportError(f"an export is one of {', '.join(kinds)}; got {what!r}; choose one of them")
+    if (what, form) not in EXPORTS:
+        raise ExportError(f"{what} is exported as {', '.join(formats_of(what))}; got {form!r}; choose one of them")
+    chosen: Any = EXPORTS[what, form]
+    if chosen.needs_run and run is None:
+        raise ExportError(f"exporting {what} needs a run; none was given; name one of the project's runs")
+    target = Path(target).absolute() if target else default_target(project, run, what, form)
+    check_free(target)
+    result: ExportResult = chosen.write(project, run, target, progress or (lambda done, total: None))
+    return result

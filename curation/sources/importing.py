@@ -1,0 +1,245 @@
+"""Importing a project: every source by name, and what an import does whatever the source.
+
+import_project runs a source, screens its rows, looks at the images and writes the project's files. What is wrong with
+single samples goes to the import report and the rest loads; what cannot load at all raises SourceError before
+anything of the project is touched. Ledger and runs of an existing project stay as they are.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from curation.project import REPORT_NAME
+from curation.sources import clothing1m, demo, imagefolder, table
+from curation.sources.images import CHECKS, check_images, chosen_check
+from curation.sources.report import Problems, Progress, SourceError
+from curation.sources.rows import (
+    Loaded,
+    class_table,
+    disagreement,
+    labels_seen,
+    report_empty_classes,
+    screen,
+)
+from curation.sources.storage import compare_with_manifest, write_project
+from engine.contract.manifest import SPLITS, ManifestInfo
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """One option of a source, with what a form or a command line needs to ask for it."""
+
+    name: str
+    help: str
+    kind: type = str
+    """str, int or float."""
+    default: str | int | float | None = None
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """One format that can be imported."""
+
+    title: str
+    help: str
+    load: Callable[..., Loaded]
+    needs_root: bool = True
+    root_help: str = "Folder of the data set."
+    is_root_file: bool = False
+    options: tuple[Option, ...] = ()
+
+
+SOURCES: dict[str, Source] = {
+    "demo": Source(
+        title="Demo: handwritten digits", load=demo.load, needs_root=False, root_help="",
+        help="1,797 real handwritten digits that come with scikit-learn, some training labels made wrong on purpose. "
+             "Needs no download.",
+        options=(
+            Option(name="seed", kind=int, default=0, help="Draws the splits and the labels that are made wrong."),
+            Option(name="noise", kind=float, default=0.1, help="Share of training labels made wrong (0 to 1)."),
+        )),
+    "clothing1m": Source(
+        title="Clothing1M layout", load=clothing1m.load,
+        help="Key lists and label files of text beside a tree of images, as Clothing1M is distributed.",
+        root_help="Folder that holds the key lists (or annotations/ with them) and the images."),
+    "imagefolder": Source(
+        title="Image folders", load=imagefolder.load, help="ROOT/CLASS/image or ROOT/SPLIT/CLASS/image.",
+        root_help="Folder that holds a folder for each class, or one for each split.",
+        options=(Option(name="layout", default="auto", choices=imagefolder.LAYOUTS,
+                        help="What ROOT's folders are. auto: splits if ROOT/train holds folders, else classes."),)),
+    "table": Source(
+        title="Table (CSV, Parquet, JSON Lines)", load=table.load, is_root_file=True,
+        help="A table of image paths and labels; every other column is kept.",
+        root_help="The table file: .csv, .tsv, .parquet or .jsonl.",
+        options=(
+            Option(name="path_column", help="Column of image paths. Default: the first usual name, such as path."),
+            Option(name="label_column", help="Column of labels. Default: the first usual name, such as label."),
+            Option(name="clean_label_column", help="Column of known true labels, for scoring alone."),
+            Option(name="split_column", help="Column of splits: train, val (becomes clean) or test."),
+            Option(name="group_column", help="Column of groups or domains, for worst-group figures."),
+            Option(name="id_column", help="Column of sample ids. Default: sample_id if there is one, else the path."),
+            Option(name="image_root", help="Folder that paths are relative to. Default: the table's folder."),
+            Option(name="classes", help="Text file of class names, one a line, in index order. Labels may then be "
+                                        "names or line numbers counted from 0; any other is reported and left out."),
+        )),
+}
+"""Every source by the name that the command line and the app call it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportResult:
+    """What an import did."""
+
+    project: Path
+    source: str
+    num_loaded: int
+    num_problems: int
+    splits: dict[str, int]
+    """Samples of each split."""
+    classes: pd.DataFrame
+    """class, train, clean, test, and for training samples of known truth dual and wrong; by given_label."""
+    disagreement: dict[str, float] | None
+    """num_dual, num_wrong, share, low, high (95% interval) of wrong labels where truth is known; else None."""
+    counts: dict[str, int]
+    """What the source's own lists hold, by name."""
+    problem_kinds: dict[str, int]
+    first_problems: pd.DataFrame
+    """The first ten lines of the report: file, row, sample_id, kind, reason, action."""
+    report_path: Path
+    check: str
+    """none, exists or decode: what was done to the images."""
+    num_added: int
+    num_removed: int
+    is_new: bool
+    notes: list[str]
+    seconds: float
+
+
+def source_options(source: str) -> tuple[Option, ...]:
+    """The options of one source, for a form or a command line. Raises SourceError for an unknown source."""
+    return _source(source).options
+
+
+def import_project(source: str, project_dir: str | Path, *, root: str | Path | None = None,
+                   progress: Progress | None = None, check: str = "auto", **options: Any) -> ImportResult:
+    """Import a data set into a project folder, new or not.
+
+    check: none; exists (each file is there); decode (each image reads to its end); auto: decode up to 50,000 images,
+    none above. progress is called as progress(done, total, message). options: see source_options; None means default.
+    Raises SourceError, with the project as it was, where nothing can be loaded.
+    """
+    began = time.monotonic()
+    show = progress or (lambda done, total, message: None)
+    spec, given, folder = _checked(source, check, options), {k: v for k, v in options.items() if v is not None}, None
+    if spec.needs_root:
+        folder = _checked_root(spec, source, root)
+    elif root is not None:
+        raise SourceError(f"source {source} takes no ROOT; got {str(root)!r}; leave it out")
+    project = Path(project_dir).absolute()
+    if project.exists() and not project.is_dir():
+        raise SourceError(f"a project is a folder; {project} is a file; choose another --project")
+    problems = Problems()
+    try:
+        loaded = spec.load(folder, project, problems, show, **given)
+        rows = screen(loaded, problems)
+        done_check = chosen_check(check, rows.num_rows)
+        rows = check_images(rows, loaded.root, done_check, problems, show)
+        classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
+        counted = class_table(rows, classes)
+        report_empty_classes(loaded, counted, problems)
+        _refuse_nothing(loaded, counted, problems)
+        show(0, 1, "writing")
+        changed = compare_with_manifest(project, rows, classes)
+        result = ImportResult(
+            project=project, source=source, num_loaded=rows.num_rows, num_problems=len(problems),
+            splits={name: int(counted[name].sum()) for name in SPLITS}, classes=counted,
+            disagreement=disagreement(counted), counts=loaded.counts, problem_kinds=problems.by_kind(),
+            first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
+            check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,
+            notes=[*loaded.notes, *_notes(done_check, rows, counted), *changed.notes],
+            seconds=time.monotonic() - began)
+        write_project(project, rows, ManifestInfo(classes=classes, root=str(loaded.root), source=source), problems,
+                      _details(result, given))
+    except OSError as error:
+        where = error.filename or project
+        raise SourceError(f"files must be readable and the project writable; {where}: {error.strerror or error}; "
+                          "check rights and free space") from error
+    show(1, 1, "writing")
+    return result
+
+
+def _details(result: ImportResult, options: dict[str, Any]) -> dict[str, Any]:
+    """What project.json keeps of an import, so that the app can show it again."""
+    return {"options": options, "check": result.check, "counts": result.counts, "splits": result.splits,
+            "disagreement": result.disagreement, "problem_kinds": result.problem_kinds, "notes": result.notes,
+            "classes": result.classes.to_dict("records"), "num_added": result.num_added,
+            "num_removed": result.num_removed, "seconds": round(result.seconds, 3)}
+
+
+def _source(source: str) -> Source:
+    if source not in SOURCES:
+        raise SourceError(f"a source must be one of {', '.join(SOURCES)}; got {source!r}")
+    return SOURCES[source]
+
+
+def _checked(source: str, check: str, options: dict[str, Any]) -> Source:
+    """The source, if it takes these options with these values."""
+    spec = _source(source)
+    if check not in CHECKS:
+        raise SourceError(f"check must be one of {', '.join(CHECKS)}; got {check!r}")
+    known = {option.name: option for option in spec.options}
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name not in known:
+            takes = ", ".join(known) or "none"
+            raise SourceError(f"source {source} has no option {name}; its options: {takes}; leave it out")
+        option = known[name]
+        fits = isinstance(value, (int, float)) if option.kind is float else isinstance(value, option.kind)
+        if not fits or isinstance(value, bool):
+            raise SourceError(f"{name} must be of type {option.kind.__name__}; got {value!r}")
+        if option.choices and value not in option.choices:
+            raise SourceError(f"{name} must be one of {', '.join(option.choices)}; got {value!r}")
+    return spec
+
+
+def _checked_root(spec: Source, source: str, root: str | Path | None) -> Path:
+    if root is None or not str(root):
+        raise SourceError(f"source {source} needs ROOT: {spec.root_help[0].lower()}{spec.root_help[1:]}")
+    path = Path(root).expanduser()
+    if not spec.is_root_file and not path.is_dir():
+        found = "is a file" if path.exists() else "does not exist"
+        raise SourceError(f"ROOT of source {source} must be a folder; {path} {found}; check the path")
+    return path
+
+
+def _refuse_nothing(loaded: Loaded, counted: pd.DataFrame, problems: Problems) -> None:
+    """Raise SourceError where what is left cannot be trained on: no training row, or one class alone."""
+    first = problems.table().slice(0, 1).to_pylist()
+    hint = "check the source" if not first else (
+        f"{len(problems):,} findings, the first: {first[0]['kind']}: {first[0]['file']}: {first[0]['reason']}")
+    if not counted["train"].sum():
+        num = loaded.rows.num_rows
+        raise SourceError(f"a project needs training samples; none of {num:,} rows loads as one; {hint}")
+    if len(counted) < 2:
+        raise SourceError(f"a project needs at least two classes; got {counted['class'][0]!r} alone; {hint}")
+
+
+def _notes(check: str, rows: pa.Table, counted: pd.DataFrame) -> list[str]:
+    """What a person should know although nothing is wrong."""
+    notes = []
+    if check != "decode":
+        how = "not looked at" if check == "none" else "found but not decoded"
+        notes.append(f"{rows.num_rows:,} images were {how}: each is checked when it is first decoded")
+    for split, use in (("clean", "accuracy while training"), ("test", "a final accuracy")):
+        if not counted[split].sum():
+            notes.append(f"no sample in split {split}: runs cannot report {use}")
+    if len(counted) > 1000 and len(counted) > rows.num_rows / 10:
+        notes.append(f"{len(counted):,} classes for {rows.num_rows:,} samples: is it the right label column?")
+    return notes
