@@ -7,8 +7,8 @@ import pytest
 from curation.audit.estimate.allocation import draw
 from curation.audit.estimate.sampling_plan import save_plan
 from curation.audit.report.page import report_html
-from curation.audit.report.summaries import num_seen_before, random_verdicts
 from curation.audit.reviews.agreement import agreement_part
+from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
 from curation.ledger.verdicts import Verdict
 from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import write_manifest

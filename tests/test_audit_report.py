@@ -16,9 +16,10 @@ from curation.audit.estimate.sampling_plan import Plan, make_plan
 from curation.audit.report import figures, findings
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
-from curation.audit.report.summaries import corrections_part, find_part, random_verdicts, strata_part
+from curation.audit.report.summaries import corrections_part, find_part, strata_part
 from curation.audit.reviews.agreement import agreement_part
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import apply_verdicts
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import Verdict

@@ -12,9 +12,9 @@ import pytest
 from curation.audit.estimate import noise_rate
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.figures import percent
-from curation.audit.report.summaries import random_verdicts
 from curation.audit.reviews import batches
 from curation.audit.reviews.batches import Served, newest
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects import scores as scores_module
 from curation.ledger.verdicts import Verdict
 from curation.project import Project

@@ -13,10 +13,11 @@ from curation.audit.estimate.allocation import empty_words, left_of
 from curation.audit.estimate.noise_rate import Rate, estimate, reviews_to
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of, runs_of
-from curation.audit.report.summaries import MIN_CLASS, random_verdicts
+from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batches
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
 from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import apply_verdicts, catch_up, consensus, of_today
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures, scores_of

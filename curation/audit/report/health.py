@@ -21,6 +21,7 @@ from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.summaries import Part
 from curation.audit.reviews.batches import TARGET
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
+from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
 from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.duplicates import conflicts, content_ids, in_signal_order
 from curation.audit.suspects.matrix import model_matrix, overlaps
@@ -43,7 +44,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     target: half-width of the overall interval that is asked for; agreement: summaries.agreement_part; neighbours: of
     the run (RunDir.read_neighbours); generated: seconds since 1970, now by default.
     """
-    random = summaries.random_verdicts(verdicts, plan)
+    random = random_verdicts(verdicts, plan)
     rows = with_labels(training_rows(project), decided_labels(project))
     names = plan.classes if plan is not None else scores.classes
     num_stale = len(plan.stale(rows)) if plan is not None else 0
@@ -54,7 +55,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     is_random = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
     rate = None if plan is None or noise is None else summaries.rate_part(
         noise, reviews_to(plan, random, target), target, num_stale=num_stale,
-        num_seen=summaries.num_seen_before(verdicts), num_reviewers=int(verdicts.loc[is_random, "who"].nunique()))
+        num_seen=num_seen_before(verdicts), num_reviewers=int(verdicts.loc[is_random, "who"].nunique()))
     agreement = agreement or {"pairs": [], "fleiss": None, "consistency": {}, "gold": {}}
     state = summaries.open_part(of_today(project.verdicts().in_force(), rows), audit)
     result: Part = {

@@ -14,7 +14,7 @@ from curation.audit.estimate.noise_rate import NoiseRate, Rate
 from curation.audit.estimate.reviewed_matrix import MIN_CELL, MIN_ROW, ReviewedMatrix
 from curation.audit.estimate.sampling_plan import Plan
 from curation.audit.reviews.queues import Promise, disputes, promises
-from curation.audit.reviews.resolve import consensus, of_today
+from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.duplicates import Duplicates
 from curation.audit.suspects.matrix import Overlap
 
@@ -25,34 +25,6 @@ MAX_GROUPS, MAX_IDS = 50, 6
 UNDECIDED = "wrong, in dispute as what"
 RULE = (f"Quoted are cells on {MIN_CELL} or more reviews, by weight, in rows of {MIN_ROW} or more. A cell that only "
         "just has as many tends to be overstated.")
-
-
-def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.DataFrame:
-    """What holds of each sample that the random queue drew: curation.audit.reviews.resolve.consensus with a sample_id column.
-
-    verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, and those
-    alone that were given without the model's opinion; hidden known items were not drawn, so they are left out. plan:
-    what is about other labels than the plan's is left out, and what is about these counts, though data imported anew
-    has corrected some since: to drop just the labels that were found wrong would bend the rate.
-    """
-    drawn = verdicts.loc[_is_drawn(verdicts), "sample_id"]
-    is_in = verdicts["sample_id"].isin(drawn) & verdicts["queue"].isin(["estimate", "adjudicate"])
-    rows = verdicts[is_in & verdicts["suggested_label"].isna()]
-    return consensus(rows if plan is None else of_today(rows, plan.labels)).reset_index()
-
-
-def _is_drawn(verdicts: pd.DataFrame) -> pd.Series:
-    """Rows that answer a draw."""
-    return verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
-
-
-def num_seen_before(verdicts: pd.DataFrame) -> int:
-    """Drawn samples that somebody judged in the random queue after they had judged them beside the model's opinion."""
-    rows = verdicts[verdicts["sample_id"].isin(verdicts.loc[_is_drawn(verdicts), "sample_id"])]
-    first_seen = rows[rows["suggested_label"].notna()].groupby(["sample_id", "who"])["verdict_id"].min()
-    random = rows[rows["queue"].eq("estimate")].set_index(["sample_id", "who"])["verdict_id"]
-    is_seen = first_seen.reindex(random.index).lt(random)  # NaN, never seen, is False
-    return int(is_seen[is_seen].index.get_level_values("sample_id").nunique())
 
 
 def rate_part(rate: NoiseRate, further: int | None, target: float, *, num_reviewers: int, num_seen: int,

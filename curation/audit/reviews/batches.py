@@ -20,8 +20,8 @@ import pandas as pd
 from curation.audit.estimate import sampling_plan
 from curation.audit.estimate.allocation import draw
 from curation.audit.estimate.sampling_plan import Plan
-from curation.audit.report import summaries
 from curation.audit.reviews import queues
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.scores import Scores
 from engine.contract.run_dir import check_name
@@ -127,7 +127,7 @@ def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids
                     stale: Sequence[str] = (), size: int = ESTIMATE_SIZE) -> Served:
     """The next draws of the random queue, without the model's opinion. verdicts: in force in this audit; reserved,
     stale: as curation.audit.estimate.allocation.draw takes them."""
-    draws = draw(plan, summaries.random_verdicts(verdicts, plan), reserved, size, stale)
+    draws = draw(plan, random_verdicts(verdicts, plan), reserved, size, stale)
     batch = queues.estimate_batch(draws, _of_today(scores, verdicts), audit=plan.audit, reviewer=reviewer,
                                    number=number, gold_ids=gold_ids)
     questions = _questions(scores, batch.items, is_shown=False)
@@ -139,7 +139,7 @@ def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids
 def file_served(plan: Plan, verdicts: pd.DataFrame, *, number: int, reserved: Sequence[str] = (),
                 stale: Sequence[str] = (), size: int = ESTIMATE_SIZE) -> Served:
     """The next draws of the random queue for a file, without hidden checks; arguments as estimate_served's."""
-    draws = draw(plan, summaries.random_verdicts(verdicts, plan), reserved, size, stale)
+    draws = draw(plan, random_verdicts(verdicts, plan), reserved, size, stale)
     labels = plan.labels.set_index("sample_id")["given_label"].loc[draws]
     return Served(audit=plan.audit, queue="estimate", reviewer=FILE, number=number, run=plan.run,
                   model=plan.digests.get("run", ""), created=time.time(), questions=tuple(

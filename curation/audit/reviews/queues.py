@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.scores import Scores
 
@@ -154,8 +155,6 @@ def adjudication_rows(verdicts: pd.DataFrame, reviewer: str, audit: str | None =
 
 def disputes(verdicts: pd.DataFrame, audit: str | None = None) -> list[str]:
     """sample_ids in dispute, the longest first; as adjudication_rows."""
-    from curation.audit.report.summaries import random_verdicts  # which stands on this module
-
     names = verdicts["audit"].unique() if audit is None else [audit]
     random = [random_verdicts(verdicts[verdicts["audit"] == name]) for name in names]
     rows = pd.concat([consensus(verdicts).reset_index(), *random], ignore_index=True)

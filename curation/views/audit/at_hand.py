@@ -12,10 +12,10 @@ import streamlit as st
 
 from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.opening import runs_of
-from curation.audit.report.summaries import random_verdicts
 from curation.audit.reviews import batches, queues
 from curation.audit.reviews.batches import TARGET
 from curation.audit.reviews.given_labels import Stamp, given_rows, stamp_of
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import catch_up, consensus, of_today
 from curation.audit.suspects import duplicates, evidence, scores
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix

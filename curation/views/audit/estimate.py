@@ -10,9 +10,9 @@ import streamlit as st
 from curation.audit.estimate import allocation, sampling_plan
 from curation.audit.estimate.noise_rate import planned_reviews
 from curation.audit.opening import plan_of as new_plan
-from curation.audit.report.summaries import random_verdicts
 from curation.audit.reviews import batches
 from curation.audit.reviews.batches import TARGET, Served
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit, Standing

@@ -10,12 +10,13 @@ import streamlit as st
 
 from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_matrix
 from curation.audit.report.figures import percent
-from curation.audit.report.summaries import RULE, UNDECIDED, random_verdicts
+from curation.audit.report.summaries import RULE, UNDECIDED
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.samples.predicates import MAX_IDS
-from curation.views.audit import at_hand, find, page
+from curation.views.audit import at_hand, find, sections
 from curation.views.audit.at_hand import Audit
 from curation.views.audit.heat import clicked, heat_figure, shown_classes
 from curation.views.explore import chosen
@@ -231,7 +232,7 @@ def _worst(model: ModelMatrix, classes: list[str]) -> tuple[str, str]:
 
 def _review(at: Audit, given: str, true: str) -> None:
     find.want(at, "confusion", (given, true))
-    page.go("Find")
+    sections.go("Find")
 
 
 # -- below

@@ -10,7 +10,7 @@ from curation.audit.report.figures import percent
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batches
 from curation.audit.reviews.queues import promises
-from curation.views.audit import at_hand, page
+from curation.views.audit import at_hand, sections
 from curation.views.audit.at_hand import Audit, Standing
 from curation.views.audit.words import goal_words, interval_words, reviews
 from curation.views.widgets import state
@@ -109,7 +109,7 @@ def _next(at: Audit, found: Standing | None) -> None:
 
 def _step(words: str, section: str, why: str, is_main: bool = False) -> None:
     left, right = st.columns([5, 6], vertical_alignment="center", gap="small")
-    left.button(words, key=f"audit.next.{section}.{is_main}", on_click=page.go, args=(section,), width="stretch",
+    left.button(words, key=f"audit.next.{section}.{is_main}", on_click=sections.go, args=(section,), width="stretch",
                 icon=":material/arrow_forward:", type="primary" if is_main else "secondary")
     right.caption(why)
 

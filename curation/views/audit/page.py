@@ -9,14 +9,11 @@ import streamlit as st
 
 from curation.project import Project
 from curation.views.audit import at_hand
+from curation.views.audit.sections import SECTION_KEY, SECTIONS
 from curation.views.widgets import actions, state
 from curation.views.widgets.layout import style
 from engine.contract.run_dir import RunDir, RunDirError, check_name
 
-SECTIONS = {"Overview": "overview", "Find": "find", "Estimate": "estimate",
-            "Noise matrix": "matrix", "Reviewers": "people", "Report": "report"}
-"""What the control says -> module with show(audit). A section is imported when it is first opened."""
-SECTION_KEY = "section"
 _NAME_KEY = "audit.name"
 _NEW_KEY = "audit.new_name"
 
@@ -29,11 +26,6 @@ def page() -> None:
     project = state.need_project()
     run = state.need_run(project)
     st.fragment(_body)(project, run)
-
-
-def go(section: str) -> None:
-    """Show another section when the page is drawn next; for callbacks."""
-    st.session_state[SECTION_KEY] = section
 
 
 def _body(project: Project, run: RunDir) -> None:
