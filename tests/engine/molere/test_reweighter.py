@@ -17,8 +17,8 @@ from engine.molere.meta_step import ValidationBatch
 from engine.molere.reweighter import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
 from engine.runs.epoch_report import measure
 from engine.training.trainer import Trainer
+from tests.engine.training.test_trainer import config_of
 from tests.fakes import make_project
-from tests.test_trainer import config_of
 
 B, C, D = 12, 3, 5
 

@@ -7,7 +7,7 @@ from curation.audit.reviews import batches
 from curation.project import Project
 from curation.views.audit import find
 from tests import views
-from tests.test_views_audit import (  # noqa: F401  pets is a fixture
+from tests.curation.views.audit.test_page import (  # noqa: F401  pets is a fixture
     Reviewer,
     in_hand,
     pets,

@@ -28,8 +28,8 @@ from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest
 from engine.contract.run_dir import RunDir
+from tests.curation.audit.suspects.test_scores import hide_truth, with_probabilities
 from tests.fakes import make_project, make_run, write_manifest
-from tests.test_audit_scores import hide_truth, with_probabilities
 
 NUM = 300
 ADA = {"reviewer": "ada", "run": "first", "model": "m"}

@@ -12,8 +12,8 @@ from curation.audit.reviews.batches import Question, Served
 from curation.audit.reviews.known_labels import decided_labels
 from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
+from tests.curation.audit.reviews.test_resolve import import_anew, state
 from tests.fakes import make_project
-from tests.test_audit_resolve import import_anew, state
 
 A, B = "train-00003", "train-00006"  # given cat
 

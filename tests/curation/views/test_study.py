@@ -20,9 +20,9 @@ from engine.contract.methods import METHODS
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_summary import summary
 from tests import views
+from tests.curation.views.test_compare_export import HOSTILE, press, table_of
 from tests.fake_studies import make_study
 from tests.fakes import make_project
-from tests.test_views_compare_export import HOSTILE, press, table_of
 
 
 @pytest.fixture

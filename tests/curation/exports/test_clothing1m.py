@@ -16,8 +16,8 @@ from curation.project import Project
 from curation.samples.table import sample_table
 from curation.sources.importing import import_project
 from engine.contract.manifest import file_digest, read_manifest
+from tests.curation.sources.test_clothing1m import TRAIN, lines, write_images, write_layout
 from tests.fakes import make_project, make_run, write_manifest
-from tests.test_sources_clothing1m import TRAIN, lines, write_images, write_layout
 
 KEYS = list(TRAIN)
 """images/0/00/1,1.jpg and so on: keys with commas and with a space; given labels 0, 1, 1, 0 of Shirt and T-Shirt."""

@@ -15,8 +15,8 @@ from curation.views.explore import page as explore_page
 from curation.views.widgets import actions
 from engine.contract.manifest import read_manifest
 from tests import views
+from tests.curation.views.test_explore import add_filter, drawn_map, explore, lasso, press, selected_ids
 from tests.fakes import make_project, make_run, write_manifest
-from tests.test_views_explore import add_filter, drawn_map, explore, lasso, press, selected_ids
 
 
 @pytest.fixture

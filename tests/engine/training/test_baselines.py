@@ -25,9 +25,9 @@ from engine.runs.train import resume, train
 from engine.runtime.rng import stream
 from engine.training.early_stopping import BestEpoch
 from engine.training.trainer import Trainer
+from tests.engine.runs.test_train import cancel_in_epoch, equal_runs
+from tests.engine.training.test_trainer import config_of, run_epochs, same_parameters
 from tests.fakes import make_project
-from tests.test_train import cancel_in_epoch, equal_runs
-from tests.test_trainer import config_of, run_epochs, same_parameters
 
 NOISY = {"method": "erm", "validation": "random", "val_fraction": 0.3, "select_best": True, "epochs": 5, "lr": 0.3}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from curation.views.routes import pages
+from tests.curation.views.routes.test_thumbnails import get
 from tests.fakes import make_project
-from tests.test_media import get
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,8 +11,8 @@ from curation.audit.reviews.agreement import agreement_part
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
 from curation.ledger.verdicts import Verdict
 from engine.contract.manifest import read_info, read_manifest
+from tests.curation.audit.report.test_report import Audit, reviewed, text_of
 from tests.fakes import write_manifest
-from tests.test_audit_report import Audit, reviewed, text_of
 
 SEEN = "had been judged before by the same person in the ranked queue"
 ANEW = "imported anew since the audit was planned"

@@ -25,9 +25,9 @@ from curation.views.explore import chosen
 from curation.views.widgets.review import Act, acts_of
 from engine.contract.run_dir import RunDir
 from tests import views
+from tests.curation.audit.reviews.test_resolve import import_anew
+from tests.curation.audit.suspects.test_scores import hide_truth, with_probabilities
 from tests.fakes import make_project, make_run
-from tests.test_audit_resolve import import_anew
-from tests.test_audit_scores import hide_truth, with_probabilities
 
 CLASSES = ("cat", "dog", "bird")
 KEY = str(uuid.UUID(int=7))

@@ -15,8 +15,8 @@ from engine.model.record import SignalRecord
 from engine.molere import routing
 from engine.runs.train import train
 from engine.training.trainer import Trainer
+from tests.engine.training.test_trainer import config_of, priors_of, run_epochs, same_parameters, weights_of
 from tests.fakes import make_project
-from tests.test_trainer import config_of, priors_of, run_epochs, same_parameters, weights_of
 
 LEARNERS = ("molere", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net")
 THIRDS = {"epochs": 6, "warmup_fraction": 1 / 3, "finish_fraction": 1 / 3, "val_fraction": 0.2, "guard": "off"}
