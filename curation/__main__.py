@@ -14,6 +14,7 @@ from curation.commands import register
 from curation.sources.console import ShownProgress, print_summary
 from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, import_project
+from engine.contract.errors import UserError
 
 _INTERRUPTED = 130
 
@@ -94,11 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _user_error(error: Exception) -> str | None:
     """The one line to show if the user's input is to blame; None where we are.
 
-    Our own modules raise ValueError subclasses for it; the parser's errors know how to format themselves.
+    Our own modules raise UserError for it; the parser's errors know how to format themselves.
     """
     if hasattr(error, "format_message"):
         return " ".join(str(error.format_message()).split())
-    if isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in ("engine", "curation"):
+    if isinstance(error, UserError):
         return " ".join(str(error).split())
     return None
 

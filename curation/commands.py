@@ -30,6 +30,8 @@ from curation.samples.triage import (
     wrong_share,
 )
 from curation.sources.console import ShownProgress, visible
+from engine.contract.errors import UserError
+from engine.contract.study_dir import StudyDir
 from engine.contract.work_dir import write_atomic
 
 ACTIONS = {
@@ -43,15 +45,16 @@ ACTIONS = {
 _SAMPLE_ACTIONS = ("pin", "exclude", "include", "relabel", "as-given")
 
 
-class CommandError(ValueError):
+class CommandError(UserError):
     """Options that do not fit together. One line, ready to show."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the four commands."""
+    """Add these commands."""
     app.command("decide")(decide)
     app.command("export")(export_)
     app.command("score")(score)
+    app.command("study-report")(study_report)
     app.command("triage")(triage)
 
 
@@ -150,6 +153,18 @@ def score(
         print(f"{name:<36}{shown:>8}  ({basis})")
     if figures.num_unmatched:
         print(f"{figures.num_unmatched:,} answers fit no training sample of the run")
+
+
+def study_report(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    *,
+    name: Annotated[str, typer.Option(help="Name of the study.")],
+) -> None:
+    """Write a study's comparison as one HTML page with its figures."""
+    from curation.studies.page import write_report  # plotly takes a second, which no other command should wait
+
+    Project.open(project)
+    print(f"report: {write_report(StudyDir.of(project, name))}")
 
 
 def triage(

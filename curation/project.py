@@ -3,8 +3,8 @@
     project.json           name, source, created (written by import)
     manifest.parquet       contract 1 (engine.contract.manifest)
     import_report.parquet  what the import skipped or found odd
-    ledger.sqlite          decisions (curation.ledger.ledger), verdicts (curation.ledger.verdicts); decisions.parquet is the
-                           decisions' current state
+    ledger.sqlite          decisions (curation.ledger.ledger), verdicts (curation.ledger.verdicts); decisions.parquet
+                           is the decisions' current state
     runs/NAME/             contract 2 (engine.contract.run_dir)
     studies/NAME/          contract 3 (engine.contract.study_dir)
     cache/  thumbnails/  exports/
@@ -19,6 +19,7 @@ import pandas as pd
 
 from curation.ledger.ledger import Ledger
 from curation.ledger.verdicts import VerdictLog
+from engine.contract.errors import UserError
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -36,7 +37,7 @@ LEDGER_NAME = "ledger.sqlite"
 REPORT_COLUMNS = ("file", "row", "sample_id", "kind", "reason", "action")
 
 
-class ProjectError(ValueError):
+class ProjectError(UserError):
     """A folder is no project, or one of its files cannot be read. One line, ready to show."""
 
 

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from engine.contract.config import RunConfig
-from engine.contract.manifest import ManifestError
+from engine.contract.errors import UserError
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
-from engine.contract.study_dir import Arm, StudyDir, StudyError
+from engine.contract.study_dir import Arm, StudyDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -80,7 +80,7 @@ def study(
     tuned_here: Annotated[bool | None, typer.Option(
         "--tuned-here/--not-tuned-here", help="Whether settings were chosen on this project, for the report.")] = None,
     report: Annotated[bool, typer.Option(
-        "--report", help="Only make the report anew, from the runs that are there.")] = False,
+        "--report", help="Only compare anew the runs that are there.")] = False,
 ) -> None:
     """Train methods x seeds x settings side by side, then compare them. Finished runs are never repeated."""
     from engine.contract.study_plan import parse_arm, parse_seeds, parse_settings, read_plan_file
@@ -135,7 +135,7 @@ def _read_json(path: Path) -> dict[str, object]:
 def _print_end(run: RunDir) -> None:
     from engine.runtime import distributed
 
-    if not distributed.is_first():
+    if not distributed.is_rank_zero():
         return
     status, metrics = run.read_status(), run.read_metrics()
     print(f"{run.name}: {status['state']} in {run.path}")
@@ -147,18 +147,18 @@ def _print_end(run: RunDir) -> None:
 
 
 def _print_study(study: StudyDir) -> None:
-    """The table of differences and where the whole report is."""
-    from curation.studies.page import write_report
-    from engine.contract.study_summary import plain_table
+    """The table of differences and where all of them are."""
+    from engine.contract.study_summary import plain_table, write_tables
 
-    path = write_report(study)
-    print(f"{study.name}: {study.read_status()['state']}\n{plain_table(study)}\nreport: {path}")
+    path = write_tables(study)
+    print(f"{study.name}: {study.read_status()['state']}\n{plain_table(study)}\ntables: {path}\n"
+          f"a page of figures: python -m curation study-report {study.path.parents[1]} --name {study.name}")
 
 
 def main() -> None:
     try:
         app()
-    except (ConfigError, ManifestError, RunDirError, StudyError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, OSError) as error:

@@ -11,6 +11,7 @@ from engine.contract.config import RunConfig
 from engine.contract.manifest import file_digest, read_info, read_manifest, resolve_image
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import ROLES, SIGNAL_COLUMNS, STATES
+from tests import ROOT
 from tests.fakes import make_project, make_run
 
 METRIC_KEYS = {
@@ -101,6 +102,6 @@ def test_the_same_seed_gives_the_same_run_and_another_another(path: Path) -> Non
 
 def test_metric_keys_are_those_of_the_engine() -> None:
     """A key that the engine no longer writes must not live on here."""
-    folder = Path(__file__).parent.parent / "engine"
+    folder = ROOT / "engine"
     source = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.name != "rundir.py")
     assert [key for key in sorted(METRIC_KEYS) if f'"{key}"' not in source] == []

@@ -1,6 +1,6 @@
 """Who may import whom, and nothing that runs what it reads: held by reading the imports of every file.
 
-    app.py -> curation.views -> curation -> the engine's contracts, which know no torch (ENGINE_CONTRACTS)
+    app.py -> curation.views -> curation -> engine.contract, which knows no torch; inside engine only downwards
 """
 
 import ast
@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests import ROOT
+
 PICKLERS = ("pickle", "_pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal")
 UNREADABLE = "a module whose name is made at run time"
-ENGINE_CONTRACTS = ("engine.contract.config", "engine.contract.manifest", "engine.contract.run_dir", "engine.contract.processes", "engine.contract.intervals",
-                    "engine.contract.study_dir", "engine.contract.study_plan", "engine.contract.study_summary", "engine.contract.study_margins",
-                    "curation.studies.figures", "curation.studies.page")
+ENGINE_ROOMS = ("contract", "runtime", "data", "model", "molere", "training", "runs", "study")
+"""From the foundation up: a room imports from those before it alone."""
+WIDE = ("curation", "curation.audit", "curation.views", "engine")
+"""Folders of rooms: a module that lies here itself is a room of its own."""
+MAX_LINES, MAX_FILES = 300, 20
 
 
 def imported(tree: ast.AST, module: str, is_package: bool = False) -> set[str]:
@@ -55,17 +58,23 @@ def broken_rules(source: str, module: str, is_package: bool = False) -> list[str
     lines = [f"imports the pickler {name}" for name in uses(*PICKLERS)]
     lines += [f"imports {UNREADABLE}"] * (UNREADABLE in names) + _unsafe_calls(tree)
     if module.startswith("engine"):
-        lines += [f"engine imports {name}" for name in uses("curation", "app", "streamlit")]
+        lines += [f"engine imports {name}" for name in uses("curation", "app", "streamlit", "plotly", "html", "jinja2")]
+        lines += [f"{name} lies above {module}" for name in uses("engine") if _height(name) > _height(module)]
     if module.startswith("curation") or module == "app":
         lines += [f"imports {name}" for name in uses("torch", "torchvision", "umap")]
-        lines += [f"imports {n}" for n in uses("engine") if n != "engine" and not
-                  any(n == c or n.startswith(f"{c}.") for c in ENGINE_CONTRACTS)]
+        lines += [f"imports {n}" for n in uses("engine") if n != "engine" and n.split(".")[1] != "contract"]
         if not is_view:
             lines += [f"{name} belongs to the views" for name in uses("streamlit", "curation.views", "app")]
     if module == "app":
         lines += [f"app imports {name}" for name in uses("curation", "engine") if name != "curation"
                   and name != "curation.views" and not name.startswith("curation.views.")]
     return lines
+
+
+def _height(module: str) -> int:
+    """The floor that a module of the engine lies on; its command line lies above all rooms."""
+    room = (module.split(".") + [""])[1]
+    return ENGINE_ROOMS.index(room) if room in ENGINE_ROOMS else len(ENGINE_ROOMS) if room == "__main__" else -1
 
 
 def _called(node: ast.Call) -> str:
@@ -112,9 +121,9 @@ def test_every_file_keeps_the_rules(path: Path) -> None:
     ("engine.runs.train", "def f():\n    import streamlit", "engine imports streamlit"),
     ("curation.ledger.ledger", "import torch.nn as nn", "imports torch.nn"),
     ("curation.ledger.ledger", "from engine.runs.train import train", "imports engine.runs.train"),
-    ("curation.ledger.ledger", "from engine import trainer", "imports engine.training.trainer"),
+    ("curation.ledger.ledger", "from engine.training import trainer", "imports engine.training.trainer"),
     ("curation.ledger.ledger", "import streamlit as st", "streamlit belongs to the views"),
-    ("curation.ledger.ledger", "from .views import state", "curation.views belongs to the views"),
+    ("curation.ledger.ledger", "from ..views import state", "curation.views belongs to the views"),
     ("curation.ledger.ledger", "importlib.import_module('torch')", "imports torch"),
     ("curation.ledger.ledger", "importlib.import_module(name)", f"imports {UNREADABLE}"),
     ("curation.ledger.ledger", "importlib.import_module(f'torch.{name}')", "imports torch"),
@@ -122,7 +131,13 @@ def test_every_file_keeps_the_rules(path: Path) -> None:
     ("curation.views.data.page", "from engine.molere.routing import rotation_groups", "imports engine.molere.routing"),
     ("app", "from curation.project import Project", "app imports curation.project"),
     ("engine.training.checkpoint", "import torch\ntorch.load(path)", "line 2: torch.load without weights_only=True"),
-    ("engine.training.checkpoint", "torch.load(path, weights_only=False)", "line 1: torch.load without weights_only=True"),
+    ("engine.training.checkpoint", "torch.load(path, weights_only=False)",
+     "line 1: torch.load without weights_only=True"),
+    ("engine.model.record", "from engine.molere import routing",
+     "engine.molere.routing lies above engine.model.record"),
+    ("engine.contract.config", "import engine.data.dataset",
+     "engine.data.dataset lies above engine.contract.config"),
+    ("engine.study.runner", "import plotly.graph_objects as go", "engine imports plotly.graph_objects"),
     ("engine.data.dataset", "np.load(path, allow_pickle=True)", "line 1: allow_pickle"),
     ("engine.data.dataset", "np.load(path, allow_pickle=flag)", "line 1: allow_pickle"),
     ("benchmarks.speed", "from joblib import load", "imports the pickler joblib"),
@@ -145,6 +160,74 @@ def test_a_file_that_keeps_them_is_not(module: str, source: str) -> None:
     assert broken_rules(source, module) == []
 
 
+# -- the house
+
+
+def room_of(module: str) -> str:
+    package = module.rpartition(".")[0]
+    return module if package in WIDE or not package else package
+
+
+def house() -> tuple[dict[str, list[Path]], dict[str, set[str]]]:
+    """The files of each room of the code, and the rooms that each imports from."""
+    modules = {module_of(path)[0]: path for path in source_files()
+               if path.relative_to(ROOT).parts[0] in ("app.py", "engine", "curation") and path.name != "__init__.py"}
+    files: dict[str, list[Path]] = {}
+    uses: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        files.setdefault(room_of(module), []).append(path)
+        names = imported(ast.parse(path.read_text(encoding="utf-8")), module)
+        if module == "curation.views.main":
+            names.discard("curation.views")
+        uses.setdefault(room_of(module), set()).update(room_of(name) for name in names if name in modules)
+    return files, {room: others - {room} for room, others in uses.items()}
+
+
+def circle(uses: dict[str, set[str]]) -> list[str]:
+    """Rooms from which one comes back to where one began; [] without any."""
+    done: set[str] = set()
+
+    def walk(room: str, path: list[str]) -> list[str]:
+        if room in path:
+            return [*path[path.index(room):], room]
+        if room in done:
+            return []
+        found = next((way for other in sorted(uses.get(room, ())) if (way := walk(other, [*path, room]))), [])
+        done.add(room)
+        return found
+
+    return next((way for room in sorted(uses) if (way := walk(room, []))), [])
+
+
+def test_no_circle_of_rooms_and_none_of_modules() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c", "a"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    files, uses = house()
+    assert len(files) > 20 and circle(uses) == []
+    modules = {module_of(path)[0]: path for paths in files.values() for path in paths}
+    assert circle({module: {name for name in imported(ast.parse(path.read_text(encoding="utf-8")), module)
+                            if name in modules and name != module} for module, path in modules.items()}) == []
+
+
+def test_every_room_of_the_engine_has_its_floor() -> None:
+    assert {path.name for path in (ROOT / "engine").iterdir() if (path / "__init__.py").exists()} == set(ENGINE_ROOMS)
+
+
+def test_no_room_is_crowded_and_no_file_too_long() -> None:
+    files, _ = house()
+    assert {room: len(paths) for room, paths in files.items() if len(paths) > MAX_FILES} == {}
+    lines = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8").count("\n")
+             for paths in files.values() for path in paths}
+    assert {path: num for path, num in lines.items() if num > MAX_LINES} == {}
+
+
+def test_every_room_says_what_it_is() -> None:
+    folders = {path.parent for folder in ("engine", "curation") for path in (ROOT / folder).rglob("*.py")}
+    lacking = [str(folder.relative_to(ROOT)) for folder in folders
+               if not ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))]
+    assert lacking == []
+
+
 def test_curation_loads_neither_torch_nor_streamlit_however_deep() -> None:
     modules = [name for path in sorted((ROOT / "curation").rglob("*.py"))
                if "views" not in path.parts and (name := module_of(path)[0]) != "curation.__main__"]
@@ -156,7 +239,7 @@ def test_curation_loads_neither_torch_nor_streamlit_however_deep() -> None:
 
 def test_every_third_party_import_is_a_requirement() -> None:
     """A package that only happens to be installed here is missing on a new machine."""
-    root = Path(__file__).parent.parent
+    root = ROOT
     required = {re.split(r"[<>=\[ ]", line)[0].lower() for line in (root / "requirements.txt").read_text().splitlines()
                 if line and not line.startswith(("#", "-"))}
     modules = {"sklearn": "scikit-learn", "PIL": "pillow", "umap": "umap-learn"}

@@ -3,7 +3,6 @@
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -11,8 +10,8 @@ from typer.testing import CliRunner
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import settings_of
+from tests import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
 

@@ -15,8 +15,9 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from curation.views.routes.pages import DEFAULT_PAGE
+from tests import ROOT
 
-MAIN = Path(__file__).parents[1] / "curation" / "views" / "main.py"
+MAIN = ROOT / "curation" / "views" / "main.py"
 
 
 class PageFailed(AssertionError):

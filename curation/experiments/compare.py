@@ -3,7 +3,8 @@
 Figures of quality come from predictions.parquet alone: the splits clean and test, less any sample that was trained on
 or decided about, since accuracy on a set that a person or a splitter chose says how it was chosen. Where a run used
 the clean split for validation, that split's figures are marked as seen. A preview (a short training that began with
-another run's classifier) never stands in a paired difference. Draws nothing; curation.experiments.effects has figures over seeds.
+another run's classifier) never stands in a paired difference. Draws nothing; curation.experiments.effects has figures
+over seeds.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from curation.experiments.repeats import experiment_key, flat
 from curation.jobs.request import warm_start_of
 from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
+from engine.contract.errors import UserError
 from engine.contract.intervals import paired_interval
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -30,7 +32,7 @@ EPOCH_FIGURES = ("train_loss", "validation_loss", "num_routed", "validation_shar
                  "num_withheld", "guard_wrong_share", "unguarded_wrong_share", "coverage")
 
 
-class CompareError(ValueError):
+class CompareError(UserError):
     """Two runs cannot be compared. One line, ready to show."""
 
 

@@ -1,7 +1,8 @@
 """Retraining as an experiment: the same settings with the decisions in force and with none, paired by seed.
 
 Plans which runs that takes, which of them exist already, and what the rest will cost; starts the rest through
-curation.jobs.run_jobs. A plan is pure but for reading the runs of the project. Compares nothing: curation.experiments.effects does.
+curation.jobs.run_jobs. A plan is pure but for reading the runs of the project. Compares nothing:
+curation.experiments.effects does.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ import pandas as pd
 from curation.experiments import repeats
 from curation.jobs import request, run_jobs
 from engine.contract.config import RunConfig
+from engine.contract.errors import UserError
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.run_dir import RunDir
 
@@ -26,7 +28,7 @@ PREVIEW_LR_SHARE = 0.2
 """A preview goes on from a trained classifier: at the full learning rate it would first unlearn most of it."""
 
 
-class ExperimentError(ValueError):
+class ExperimentError(UserError):
     """An experiment cannot be planned. One line, ready to show."""
 
 

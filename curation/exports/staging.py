@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from engine.contract.errors import UserError
+
 Progress = Callable[[int, int], None]
 """Called with (done, total) samples."""
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """There is nothing to export, or nowhere to put it. One line, ready to show."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.ledger.sqlite_wal import use_write_ahead_log
+from engine.contract.errors import UserError
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
 
@@ -32,7 +33,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_device ON job (device) WHERE state =
 """
 
 
-class JobError(ValueError):
+class JobError(UserError):
     """A run cannot be started, resumed or cancelled. One line, ready to show."""
 
 

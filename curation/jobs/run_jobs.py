@@ -8,7 +8,7 @@ Holds no process handle and plans nothing about training. Runs that were started
 queue here, but their status, cancel and resume work the same.
 
     python -m curation.jobs.run_jobs wait JOB_ID                      the detached process (not for people)
-    python -m curation.jobs.run_jobs stop RUN SECONDS [PID STARTED]   makes sure that a cancelled run ends (not for people)
+    python -m curation.jobs.run_jobs stop RUN SECONDS [PID STARTED]   makes sure that a cancelled run ends (nor this)
 """
 
 import json
@@ -214,7 +214,8 @@ def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
     pid, started = _process_of(run)
     run.request_cancel()
     process = [str(pid), str(started)] if pid is not None and started is not None else []
-    _start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "stop", str(run.path), str(grace_seconds), *process], None)
+    command = [sys.executable, "-m", "curation.jobs.run_jobs", "stop", str(run.path), str(grace_seconds), *process]
+    _start_detached(command, None)
 
 
 def _stop(run: RunDir, grace_seconds: float, process: tuple[int | None, float | None]) -> None:

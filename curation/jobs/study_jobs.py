@@ -1,7 +1,7 @@
 """Studies in the background: planned here, queued with the runs, trained by `python -m engine study`.
 
-A study's folder has the status and cancel files of a run's, so curation.jobs.run_jobs starts, watches and stops it, and at most
-one of them all works on a device at a time.
+A study's folder has the status and cancel files of a run's, so curation.jobs.run_jobs starts, watches and stops it,
+and at most one of them all works on a device at a time.
 
     request.json   the plan that was asked for, as the engine's --plan reads it
     launch.json    how to start it: workers, is_tuned_here

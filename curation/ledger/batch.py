@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.contract.errors import UserError
+
 MAX_TEXT = 2000
 
 
-class LedgerError(ValueError):
+class LedgerError(UserError):
     """A decision cannot be taken, or the database does not answer. One line, ready to show."""
 
 

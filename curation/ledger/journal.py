@@ -19,13 +19,14 @@ import pandas as pd
 from curation.ledger.ledger import Ledger
 from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, PINS
 from curation.ledger.tables import BATCH_COLUMNS
+from engine.contract.errors import UserError
 from engine.contract.manifest import read_manifest
 from engine.contract.work_dir import write_atomic
 
 FORMAT, VERSION = "whetstone journal", 1
 
 
-class JournalError(ValueError):
+class JournalError(UserError):
     """A line of a journal cannot be replayed. One line, ready to show."""
 
 

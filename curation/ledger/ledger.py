@@ -142,8 +142,8 @@ class Ledger:
         return rows[targets.isin(touched)].reset_index(drop=True)
 
     def conflicts(self, sample_id: str | None = None) -> pd.DataFrame:
-        """Where two people decided differently and nobody settled it, as curation.ledger.conflicts has it: one row a sample
-        and kind, of one sample or of all."""
+        """Where two people decided differently and nobody settled it, as curation.ledger.conflicts has it: one row a
+        sample and kind, of one sample or of all."""
         with self._transaction() as connection:
             rows = tables.batches_of(connection)
             is_stand = rows["batch_id"].isin(timeline(rows).active) & rows["view"].ne(AUDIT_VIEW)

@@ -1,7 +1,7 @@
 """The log of verdicts: what each reviewer said of each sample, append-only, in the ledger's database.
 
-A verdict changes no label: curation.audit.reviews.resolve says what several of them add up to and brings the ledger in line.
-Taking one back is a row of its own, so that who said what, and who took it back, is never lost.
+A verdict changes no label: curation.audit.reviews.resolve says what several of them add up to and brings the ledger in
+line. Taking one back is a row of its own, so that who said what, and who took it back, is never lost.
 """
 
 import math

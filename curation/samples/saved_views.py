@@ -10,11 +10,12 @@ from typing import Any
 
 from curation.project import Project
 from curation.samples.predicates import Predicate
+from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDirError, check_name
 from engine.contract.work_dir import write_atomic
 
 
-class ViewError(ValueError):
+class ViewError(UserError):
     """A saved view is not there or cannot be read. One line, ready to show."""
 
 

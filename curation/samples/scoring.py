@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curation.project import Project
 from curation.samples.table import sample_table
+from engine.contract.errors import UserError
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 
@@ -25,7 +26,7 @@ WITHHELD = "withheld by the guard"
 """How the engine's note on such a sample begins (column why)."""
 
 
-class ScoringError(ValueError):
+class ScoringError(UserError):
     """An answers file cannot be read, or a run has nothing to score. One line, ready to show."""
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curation.project import Project, ProjectError
 from curation.samples.columns import contains, is_one_of, kind_of, numbers_of
+from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
 from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir
 
@@ -25,7 +26,7 @@ ADDED_COLUMNS = (*SIGNAL_COLUMNS[1:], "signal_row", "is_resting", "x", "y", *DEC
                  "in_validation")
 
 
-class SelectionError(ValueError):
+class SelectionError(UserError):
     """A filter names no column of the table, or cannot apply to it. One line, ready to show."""
 
 

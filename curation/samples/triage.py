@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.contract.errors import UserError
+
 LANES = ("mislabeled", "ambiguous", "out-of-place", "hard-but-right")
 """A sample's lane is its position here. Where several would fit, the first in ORDER that fits has it."""
 ORDER = (0, 2, 1, 3)
@@ -20,7 +22,7 @@ _ROWS_AT_ONCE = 16_384
 _TINY = 1e-6  # shares are float32, and differences of them a little off
 
 
-class TriageError(ValueError):
+class TriageError(UserError):
     """A rule or a lane is out of range. One line, ready to show."""
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.contract.errors import UserError
+
 REPORT_SCHEMA = pa.schema([
     ("file", pa.string()), ("row", pa.int64()), ("sample_id", pa.string()), ("kind", pa.string()),
     ("reason", pa.string()), ("action", pa.string()),
@@ -21,7 +23,7 @@ Progress = Callable[[int, int, str], None]
 _FLUSH_EVERY = 10_000
 
 
-class SourceError(ValueError):
+class SourceError(UserError):
     """Nothing can be imported as asked. One line, ready to show."""
 
 

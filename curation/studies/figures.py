@@ -1,4 +1,5 @@
-"""Plotly figures of a study. Each takes a table of engine.contract.study_summary or engine.contract.study_margins; computes no statistics.
+"""Plotly figures of a study. Each takes a table of engine.contract.study_summary or engine.contract.study_margins;
+computes no statistics.
 
 Names of classes and groups are data: Plotly reads a little HTML in labels, so they are escaped.
 """

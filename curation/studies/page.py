@@ -1,7 +1,6 @@
-"""report.json and report.html of a study: one page that needs no network. Every name and value on it is escaped."""
+"""report.html of a study: one page that needs no network. Every name and value on it is escaped."""
 
 import html
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,8 @@ MARGIN_NOTE = "Margin: probability of the label minus the highest other one. A s
 
 
 def write_report(study: StudyDir) -> Path:
-    """report.json (all tables) and report.html, from the rows that are there. Returns the page's path."""
-    tables = report_tables(study)
-    text = json.dumps(tables, indent=2, allow_nan=False)
-    write_atomic(study.path / "report.json", lambda p: p.write_text(text))
-    page = report_page(study, tables)
+    """report.html, from the rows that are there. Returns its path."""
+    page = report_page(study, report_tables(study))
     write_atomic(study.report_path, lambda p: p.write_text(page, encoding="utf-8"))
     return study.report_path
 

@@ -21,9 +21,10 @@ def _page_of(name: str) -> Callable[[], None]:
 
 
 def main() -> None:
-    st.set_page_config(page_title="Whetstone", page_icon=str(state.ASSETS / "icon.svg"), layout="wide")
-    st.html(state.ASSETS / "app.css")
-    st.logo(str(state.ASSETS / "logo.svg"), size="large", icon_image=str(state.ASSETS / "icon.svg"))
+    shared = state.ASSETS / "shared"
+    st.set_page_config(page_title="Whetstone", page_icon=str(shared / "icon.svg"), layout="wide")
+    st.html(shared / "app.css")
+    st.logo(str(shared / "logo.svg"), size="large", icon_image=str(shared / "icon.svg"))
     pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == DEFAULT_PAGE)
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)

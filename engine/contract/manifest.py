@@ -14,6 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.contract.errors import UserError
+
 MANIFEST_NAME = "manifest.parquet"
 DECISIONS_NAME = "decisions.parquet"
 SPLITS = ("train", "clean", "test")
@@ -26,7 +28,7 @@ bool; label: the class that replaces given_label, or null. Curation writes it af
 _METADATA_KEY = b"whetstone"
 
 
-class ManifestError(ValueError):
+class ManifestError(UserError):
     """manifest.parquet breaks the contract. One line, ready to show."""
 
 

@@ -6,7 +6,7 @@
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
     probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
-    cross_fitted.npy     (N, C) float16 probabilities by a head that did not see the sample's label (engine.runs.label_head)
+    cross_fitted.npy     (N, C) float16 probabilities by a head that did not see the sample's label
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
     embedding.parquet    sample_id, x, y, pca_x, pca_y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.contract.errors import UserError
 from engine.contract.work_dir import WorkDir, write_atomic
 
 ROLES = ("train", "validation", "excluded")
@@ -48,7 +49,7 @@ splitter, the ranking or a pin put it there, 0 where it only rested by rotation.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-class RunDirError(ValueError):
+class RunDirError(UserError):
     """A run's name or one of its files breaks the contract. One line, ready to show."""
 
 

@@ -11,8 +11,10 @@ import typing
 from dataclasses import field
 from typing import Any
 
+from engine.contract.errors import UserError
 
-class ConfigError(ValueError):
+
+class ConfigError(UserError):
     """A setting the user gave is unknown, of the wrong type or out of range. One line, ready to show."""
 
 

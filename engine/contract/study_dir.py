@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.contract.errors import UserError
 from engine.contract.processes import alone_in
 from engine.contract.run_dir import RunDirError, check_name
 from engine.contract.work_dir import WorkDir, write_atomic
@@ -31,7 +32,7 @@ from engine.contract.work_dir import WorkDir, write_atomic
 CURRENT_DECISIONS, NO_DECISIONS = None, "none"
 
 
-class StudyError(ValueError):
+class StudyError(UserError):
     """A study's plan or one of its files is wrong. One line, ready to show."""
 
 
@@ -80,7 +81,13 @@ class StudyDir(WorkDir):
         return [cls(p.parent) for p in sorted(plans, key=lambda p: p.stat().st_mtime, reverse=True)]
 
     @property
+    def tables_path(self) -> Path:
+        """The comparison of the arms, as engine.contract.study_summary.report_tables has it."""
+        return self.path / "report.json"
+
+    @property
     def report_path(self) -> Path:
+        """The comparison as a page."""
         return self.path / "report.html"
 
     def exists(self) -> bool:

@@ -3,6 +3,7 @@
 Reads the study directory alone; imports no torch.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,3 +147,9 @@ def report_tables(study: StudyDir) -> dict[str, Any]:
         "failed": failed[["arm", "seed", "error"]].to_dict("records") if len(failed) else [],
     })
     return tables
+
+
+def write_tables(study: StudyDir) -> Path:
+    """report.json: report_tables of the rows that are there. Returns its path."""
+    study.write_json(study.tables_path, report_tables(study))
+    return study.tables_path

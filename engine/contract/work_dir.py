@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from engine.contract.errors import UserError
 from engine.contract.processes import is_same_process
 
 
@@ -37,7 +38,7 @@ class WorkDir:
     """The folder of a run or a study: status.json, a request to cancel, JSON files. Holds a path and nothing else, so
     it may be made anew at any time."""
 
-    error: ClassVar[type[ValueError]]
+    error: ClassVar[type[UserError]]
     """What reading a damaged file raises."""
 
     def __init__(self, path: Path) -> None:

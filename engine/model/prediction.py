@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.contract.settings import ConfigError
 from engine.data.batches import ImageStore
 from engine.model.networks import Classifier
 from engine.runtime import distributed
@@ -21,13 +22,13 @@ class NonFiniteError(RuntimeError):
 
 
 def pick_device(name: str) -> torch.device:
-    """The device for a config's name. Raises RuntimeError if it is named and this machine lacks it."""
+    """The device for a config's name. Raises ConfigError if it is named and this machine lacks it."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(d for d in ("cuda", "mps", "cpu") if available[d])
     if not available[name]:
         usable = ", ".join(d for d, is_there in available.items() if is_there)
-        raise RuntimeError(f"device must be one this machine has; got {name}; choose auto or one of: {usable}")
+        raise ConfigError(f"device must be one this machine has; got {name}; choose auto or one of: {usable}")
     return torch.device(name)
 
 
@@ -39,9 +40,9 @@ def predict(model: Classifier, store: ImageStore, idx: np.ndarray, sample_ids: n
     """
     model.eval()
     size = CPU_EVAL_BATCH if store.device.type == "cpu" else EVAL_BATCH
-    mine = idx[distributed.part(len(idx))]
+    mine = idx[distributed.local_slice(len(idx))]
     passes = [model(images) for images in store.batches(mine, size)] or [model(store.batch(mine))]
-    logits, features = (distributed.whole(torch.cat(parts), len(idx)) for parts in zip(*passes, strict=True))
+    logits, features = (distributed.gather_rows(torch.cat(parts), len(idx)) for parts in zip(*passes, strict=True))
     is_bad = ~torch.isfinite(logits).all(1).cpu().numpy()
     if is_bad.any():
         raise NonFiniteError(

@@ -51,7 +51,7 @@ def validation_batch(model: Classifier, images: Tensor, labels_V: Tensor, needs_
     if not needs_pass:
         return ValidationBatch(images, labels_V, None)
     with torch.no_grad(), frozen_running_statistics(model):
-        logits_VC, features_VD = (distributed.whole(values, len(labels_V)) for values in model(images))
+        logits_VC, features_VD = (distributed.gather_rows(values, len(labels_V)) for values in model(images))
         return ValidationBatch(images, labels_V, (logits_VC, features_VD))
 
 

@@ -112,8 +112,9 @@ class Weighting:
         return views
 
     def _averaged(self, gradient_CD: Tensor) -> Tensor:
-        """The moving average with the head gradient of one more validation batch (engine.molere.hypergradient.head_gradient).
-        Its length, too small at first, does not matter: agreement is about its direction."""
+        """The moving average with the head gradient of one more validation batch
+        (engine.molere.hypergradient.head_gradient). Its length, too small at first, does not matter: agreement is
+        about its direction."""
         return VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CD
 
     def set_floor(self, disputed_frac: float, bimodality: float) -> None:
@@ -121,9 +122,9 @@ class Weighting:
         not. Meta-Weight-Net's weights have no floor.
 
         disputed_frac: share in [0, 1] of the samples whose label their held-out predictions confidently dispute
-        (engine.molere.routing.confident_suggestion); from NOISY_SHARE on the data look noisy. A low weight is for wrong labels;
-        among right ones it silences whom the classifier does not understand yet: with a rare subgroup of digits its
-        worst group gained less the lower weights could fall.
+        (engine.molere.routing.confident_suggestion); from NOISY_SHARE on the data look noisy. A low weight is for wrong
+        labels; among right ones it silences whom the classifier does not understand yet: with a rare subgroup of
+        digits its worst group gained less the lower weights could fall.
         bimodality: of the samples' margins, in (0, 1] (engine.model.record.bimodality). A classifier that knows little
         disputes as many labels as wrong ones would make it, but its margins lie in one heap around 0; wrong labels
         make a heap of their own. From LUMPS[0] to LUMPS[1] the data look ever noisier: on photos half learned, free

@@ -1,7 +1,7 @@
 """The splitter of a training: its steps on what was held out, and its scores of everybody. Part of a checkpoint.
 
-Decides no roles (engine.molere.assignment) and never trains the classifier. N samples of the train split, V validation batch,
-R random batch of all data, C classes, D features.
+Decides no roles (engine.molere.assignment) and never trains the classifier. N samples of the train split, V validation
+batch, R random batch of all data, C classes, D features.
 """
 
 from typing import Any

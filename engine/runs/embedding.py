@@ -41,7 +41,7 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     if method == "none":
         return
     _, features = trainer.predict(data.train_idx)  # every rank its part, before anybody may give up
-    if not distributed.is_first():
+    if not distributed.is_rank_zero():
         return
     features_ND = features.float().cpu().numpy()
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),

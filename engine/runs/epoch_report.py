@@ -161,5 +161,5 @@ def write_predictions(trainer: Trainer, run: RunDir) -> None:
     columns = {"sample_id": "string", "split": "string", "label": "string", "prediction": "string",
                "margin": "float32", "group": "string"}
     everything = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({c: [] for c in columns})
-    if distributed.is_first():
+    if distributed.is_rank_zero():
         run.write_predictions(everything.astype(columns))

@@ -1,23 +1,19 @@
 """A run from its config to its reports: train(config, project, name) fills the run directory of contract 2.
 
-Read `train` top to bottom; the method itself is engine.training.trainer. Whatever happens, status.json ends in a final state,
-and a killed process leaves a checkpoint from which `resume` reaches the same end.
+Read `train` top to bottom; the method itself is engine.training.trainer. Whatever happens, status.json ends in a final
+state, and a killed process leaves a checkpoint from which `resume` reaches the same end.
 """
 
 import contextlib
 import os
-import platform
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 
 from engine.contract.config import CLOSED_FORMS, RunConfig
@@ -38,6 +34,7 @@ from engine.model.prediction import pick_device
 from engine.runs import embedding
 from engine.runs.cross_fitting import irreducible_losses, rank_samples
 from engine.runs.epoch_report import measure, write_epoch, write_predictions
+from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.runs.warm_start import source_of, warm_start
 from engine.runtime import distributed
@@ -56,7 +53,7 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
     """
-    with distributed.joined(config.device):
+    with distributed.process_group(config.device):
         run, source = RunDir.of(project, name), decisions or Path(project) / DECISIONS_NAME
         if distributed.is_restart() and run.exists() and run.read_config().get("launch") == distributed.launch():
             return _together(run, lambda: _go_on(Path(project), run), project)
@@ -82,7 +79,7 @@ def resume(project: Path, name: str) -> RunDir:
     run = RunDir.of(project, name)
     if run.read_config() and run.read_status()["state"] == "done":
         return run
-    with distributed.joined(RunConfig.of_run(run.read_config()["config"]).device):
+    with distributed.process_group(RunConfig.of_run(run.read_config()["config"]).device):
         return _together(run, lambda: _go_on(Path(project), run), project)
 
 
@@ -105,7 +102,7 @@ def _together(run: RunDir, begin: Callable[[], None], project: Path) -> RunDir:
             stack.enter_context(_alone(run))
             begin()
 
-        distributed.first(begin_alone)
+        distributed.on_rank_zero(begin_alone)
         return _carry_out(RunConfig.of_run(run.read_config()["config"]), Path(project), run)
 
 
@@ -120,37 +117,9 @@ def _refuse_changed_data(project: Path, name: str, document: dict[str, Any]) -> 
                           "start a new run")
 
 
-def describe(config: RunConfig, project: Path, run: RunDir) -> dict[str, Any]:
-    """config.json: the config and all that one needs to know where its results come from."""
-    return {
-        "config": config.to_dict(), "name": run.name, "method": config.method, "created": time.time(),
-        "project": Path(project).resolve().name,
-        "versions": {"python": platform.python_version(),
-                     **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},
-        "code_revision": _code_revision(), "manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
-        "decisions_digest": file_digest(run.decisions_path), "num_decisions": len(read_decisions(run.decisions_path)),
-        "hardware": _hardware(), "num_processes": distributed.size(), "launch": distributed.launch(),
-    }
-
-
-def _code_revision() -> str:
-    """The git commit of this code, "-dirty" if changed since; "unknown" outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        return subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True,
-                              text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def _hardware() -> str:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {gpu}"
-
-
 def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     """Train with a status that always ends: done, cancelled or failed with one line."""
-    if not distributed.is_first():
+    if not distributed.is_rank_zero():
         return _follow(config, project, run)
     status = Status(run, config)
     run.log(f"{config.method} on {project.name}, seed {config.seed}, {config.epochs} epochs, pid {os.getpid()}")
@@ -177,7 +146,7 @@ def _follow(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     with cancel_on_signals(lambda: None, signal.SIGTERM), contextlib.suppress(Cancelled):
         try:
             _run(config, project, run, Follower())
-        except distributed.FirstFailed as failure:
+        except distributed.RankZeroFailed as failure:
             if failure.kind != Cancelled.__name__:
                 raise
     return run
@@ -209,11 +178,12 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     """Load, rank if the method ranks, train epoch by epoch, report, embed."""
     _refuse_ranks(config)
     status.update(stage="preparing images")
-    data = distributed.in_turn(lambda: load_dataset(project, read_decisions(run.decisions_path), config.image_size,
-                                              lambda done, total: status.progress(done, total, "preparing images")))
+    data = distributed.rank_zero_first(lambda: load_dataset(
+        project, read_decisions(run.decisions_path), config.image_size,
+        lambda done, total: status.progress(done, total, "preparing images")))
     if config.validation_source == "clean" and not len(data.clean_idx):
         raise ManifestError("validation=clean needs samples of split clean; this project has none; choose another")
-    say = run.log if distributed.is_first() else lambda *_: None
+    say = run.log if distributed.is_rank_zero() else lambda *_: None
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
     _set_threads(config, data.images.shape[-1])
@@ -238,7 +208,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     while epoch <= config.epochs:
         metrics.append(_train_epoch(trainer, run, status, metrics, epoch, step))
         epoch, step = epoch + 1, 0
-        if distributed.is_first():
+        if distributed.is_rank_zero():
             run.write_metrics(metrics)
             _save(trainer, run, metrics, epoch, 0)
     status.update(stage="reporting")
@@ -268,7 +238,7 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
             is_cancelled = True
         is_cancelled = distributed.is_asked(is_cancelled)
         is_late = step < num_steps and time.monotonic() - saved > config.checkpoint_seconds
-        if distributed.is_first() and (is_cancelled or is_late):
+        if distributed.is_rank_zero() and (is_cancelled or is_late):
             trainer.check(epoch)
             _save(trainer, run, metrics, epoch, step)
             saved = time.monotonic()
@@ -278,7 +248,7 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
     trainer.run_epoch(epoch, on_step, first_step)
     line = measure(trainer, epoch)
     line["seconds"] = time.monotonic() - started
-    if not distributed.is_first():
+    if not distributed.is_rank_zero():
         return line
     write_epoch(trainer, run, epoch)
     run.log(f"epoch {epoch}/{config.epochs}: " + ", ".join(

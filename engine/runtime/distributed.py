@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 @contextlib.contextmanager
-def joined(device: str) -> Iterator[None]:
+def process_group(device: str) -> Iterator[None]:
     """The process group that torchrun's environment asks for; none without it. device: of the config; with GPUs each
     process of a machine takes its own."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
@@ -51,7 +51,7 @@ def size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process is the one that writes files and talks to people."""
     return int(os.environ.get("RANK", "0")) == 0 or int(os.environ.get("WORLD_SIZE", "1")) < 2
 
@@ -69,18 +69,18 @@ def launch() -> str | None:
     return name if name != "none" else f"{agent.pid} since {agent.create_time():.0f}"
 
 
-def part(num: int) -> slice:
+def local_slice(num: int) -> slice:
     """This rank's rows of a batch of num: contiguous, of sizes that differ by one at most."""
     rank = dist.get_rank() if size() > 1 else 0
     return slice(num * rank // size(), num * (rank + 1) // size())
 
 
-def whole(part_rows: Tensor, num: int) -> Tensor:
-    """All rows (num, ...) of a batch on every rank, in order, detached; part_rows: those of part(num)."""
+def gather_rows(part_rows: Tensor, num: int) -> Tensor:
+    """All rows (num, ...) of a batch on every rank, in order, detached; part_rows: those of local_slice(num)."""
     if size() == 1:
         return part_rows.detach()
     rows = part_rows.new_zeros(num, *part_rows.shape[1:])
-    rows[part(num)] = part_rows.detach()
+    rows[local_slice(num)] = part_rows.detach()
     dist.all_reduce(rows)  # every row is one rank's and 0 elsewhere: exact
     return rows
 
@@ -90,7 +90,7 @@ def mean(part_values: Tensor, num: int) -> Tensor:
     return part_values.mean() if size() == 1 else part_values.sum() * (size() / num)
 
 
-def agreed(value: Value) -> Value:
+def broadcast_object(value: Value) -> Value:
     """The first rank's value, on every rank."""
     if size() == 1:
         return value
@@ -99,7 +99,7 @@ def agreed(value: Value) -> Value:
     return values[0]
 
 
-class FirstFailed(RuntimeError):
+class RankZeroFailed(RuntimeError):
     """What the others raise where the first rank failed; kind: the name of its exception's class."""
 
     def __init__(self, kind: str, words: str) -> None:
@@ -107,26 +107,26 @@ class FirstFailed(RuntimeError):
         self.kind = kind
 
 
-def first(work: Callable[[], Value]) -> Value | None:
-    """The work's result on the first rank, None on the others, once it is done. Raises FirstFailed on the others where
-    the first raised."""
+def on_rank_zero(work: Callable[[], Value]) -> Value | None:
+    """The work's result on the first rank, None on the others, once it is done. Raises RankZeroFailed on the others
+    where the first raised."""
     result, failure = None, None
-    if is_first():
+    if is_rank_zero():
         try:
             result = work()
         except BaseException as error:
             failure = error
-    kind, words = agreed((type(failure).__name__, f"{failure}") if failure else ("", ""))
+    kind, words = broadcast_object((type(failure).__name__, f"{failure}") if failure else ("", ""))
     if failure is not None:
         raise failure
     if kind:
-        raise FirstFailed(kind, words)
+        raise RankZeroFailed(kind, words)
     return result
 
 
-def in_turn(work: Callable[[], Value]) -> Value:
+def rank_zero_first(work: Callable[[], Value]) -> Value:
     """The work's result on every rank: the others begin once the first is done, and find the files it made."""
-    result = first(work)
+    result = on_rank_zero(work)
     return work() if result is None else result
 
 

@@ -26,8 +26,8 @@ from engine.contract.settings import ConfigError
 from engine.contract.study_dir import NO_DECISIONS, Arm, StudyDir
 from engine.contract.study_plan import config_of, merged, not_controlled
 from engine.contract.work_dir import write_atomic
+from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, cancel_on_signals
-from engine.runs.train import describe
 from engine.study.worker import Pool, Say, Task, Worker
 
 STATUS_SECONDS = 1.0

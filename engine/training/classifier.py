@@ -27,7 +27,8 @@ class ClassifierTraining:
         self.config, self.device = config, device
         model = make_classifier(config.network, num_classes, image_size, config.weights)
         # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
-        self.model: Classifier = distributed.synchronized(model, device).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = distributed.synchronized(model, device).to(device)
+        self.model: Classifier = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         is_native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         self.model.is_mixed = config.precision == "bfloat16" or (config.precision == "auto" and is_native)
         self.forward = torch.compile(self.model, fullgraph=True) if config.is_compiled else distributed.wrapped(

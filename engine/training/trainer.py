@@ -1,8 +1,8 @@
 """One trainer; every method is a configuration of it: where validation samples come from x how weights are made.
 
 Knows a Dataset and a RunConfig; writes no files, so the cross-fitted first training of train-twice uses it as well.
-The run directory, checkpoints and reports are engine.runs.train's. N training samples, B train batch, V validation batch,
-C classes, D features.
+The run directory, checkpoints and reports are engine.runs.train's. N training samples, B train batch, V validation
+batch, C classes, D features.
 """
 
 import math
@@ -101,7 +101,7 @@ class Trainer:
         previous = self.roles
         for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter):
             distributed.agree_on(part.parameters() if part else iter(()))
-        self.roles = distributed.agreed(assign(
+        self.roles = distributed.broadcast_object(assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
             record=self.record, score=lambda: self._score().cpu().numpy()))
         if self.weighting and not self.roles.is_warmup:
@@ -156,7 +156,7 @@ class Trainer:
     def _steps(self, epoch: int, order: np.ndarray, pool: np.ndarray, steps: Sequence[int]) -> Iterator[int]:
         """Each step's number once it is done, while the images of the next are on their way."""
         rows = [order[step * self.draw_size:(step + 1) * self.draw_size] for step in steps]
-        images = self.store.ahead(self.data.train_idx[rows_B[distributed.part(len(rows_B))]] for rows_B in rows)
+        images = self.store.ahead(self.data.train_idx[rows_B[distributed.local_slice(len(rows_B))]] for rows_B in rows)
         for step, rows_B, images_B in zip(steps, rows, images, strict=True):
             self._step(epoch, step, rows_B, images_B, pool)
             yield step
@@ -165,7 +165,7 @@ class Trainer:
         """One classifier step; every Q steps also a reweighter and a splitter step. images_B: of this rank's part."""
         config, idx = self.config, self.data.train_idx[rows]
         lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
-        mine = distributed.part(len(rows))  # of the batch, what goes through the classifier here
+        mine = distributed.local_slice(len(rows))  # of the batch, what goes through the classifier here
         images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows), mine)
         labels_B = self.labels[to_device(idx, self.device)]
 
@@ -177,7 +177,7 @@ class Trainer:
         logits, features = self.classifier.forward(images_B)
         losses = cross_entropy(logits, labels_B[mine])
         batch = TrainBatch(to_device(rows, self.device), images_B, labels_B,
-                           *(distributed.whole(values, len(rows)) for values in (logits, features, losses)))
+                           *(distributed.gather_rows(values, len(rows)) for values in (logits, features, losses)))
         weights_B = priors_B = self.class_weights[labels_B]
         learning: Tensor | float = 0.0
         is_due = len(pool) > 0 and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish
@@ -226,7 +226,7 @@ class Trainer:
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
         idx = routing.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
         needs_pass = config.hypergradient in CLOSED_FORMS or (self.weighting is not None and self.weighting.sees_record)
-        images = self.store.batch(idx[distributed.part(len(idx))])
+        images = self.store.batch(idx[distributed.local_slice(len(idx))])
         return validation_batch(self.model, images, self.labels[to_device(idx, self.device)], needs_pass)
 
     def _weigh(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ import numpy as np
 
 from engine.contract.run_dir import ENDED, RunDir
 
-ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]
 IDLE = """() => {

@@ -2,7 +2,8 @@
 
 The estimate is what a working model expects of every sample, plus the reviews' mean difference from it, stratum by
 stratum, times the stratum's size. Any model does: a bad one costs width, not truth. Finite population: a stratum that
-has been reviewed to the end adds no variance. Knows nothing of labels (curation.audit.estimate.noise_rate): y is any 0 or 1.
+has been reviewed to the end adds no variance. Knows nothing of labels (curation.audit.estimate.noise_rate): y is any 0
+or 1.
 
 In simulation the model makes the interval 4% (40% wrong) and 14% (9%) narrower at 500 reviews than strata alone.
 

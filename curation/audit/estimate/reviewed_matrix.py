@@ -1,8 +1,8 @@
 """Given label x true label as reviews have it: estimates for the whole population, with intervals. These may be quoted.
 
-They stand on the random queue alone. Every cell is estimated as the noise rate is (curation.audit.estimate.estimator), with the
-same working model, so a row's errors add up to the noise rate of its class: samples that are wrong, but in dispute as
-what, among them, in a column of their own. What is too thin to be quoted is not shown:
+They stand on the random queue alone. Every cell is estimated as the noise rate is (curation.audit.estimate.estimator),
+with the same working model, so a row's errors add up to the noise rate of its class: samples that are wrong, but in
+dispute as what, among them, in a column of their own. What is too thin to be quoted is not shown:
 
     a row with fewer than MIN_ROW reviewed samples, and
     a cell whose reviewed samples count for fewer than MIN_CELL (Kish's effective number, by weight N_h / n_h).
@@ -88,8 +88,8 @@ def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
     """Estimate every cell that has enough reviews.
 
     verdicts: sample_id, is_wrong (True, False; None: unsure, left out), label (the true class where is_wrong; null:
-    none of the classes) and state, as curation.audit.reviews.resolve.consensus has them, one row a sample that the random queue
-    drew. Wrong but "disputed" counts as wrong, undecided what. Ids outside the plan are left out.
+    none of the classes) and state, as curation.audit.reviews.resolve.consensus has them, one row a sample that the
+    random queue drew. Wrong but "disputed" counts as wrong, undecided what. Ids outside the plan are left out.
     """
     num_classes = len(plan.classes)
     reviews = _reviews(plan, verdicts, num_classes)

@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.contract.errors import UserError
 from engine.contract.manifest import file_digest
 from engine.contract.run_dir import check_name
 from engine.contract.work_dir import write_atomic
@@ -36,7 +37,7 @@ POPULATION = "population"
 POPULATION_COLUMNS = ("sample_id", "given", "p_wrong", "stratum", "place")
 
 
-class PlanError(ValueError):
+class PlanError(UserError):
     """A plan cannot be made or read. One line, ready to show."""
 
 

@@ -1,7 +1,8 @@
 """The audit's report: one HTML file that stands on its own and prints on A4, and the same figures as JSON.
 
 First the answer, then how it was found, then the detail, what is not known, and what it all rests on. Works out nothing
-(curation.audit.report.health does): what health lacks, a section says in words. No script, no font, no picture from elsewhere.
+(curation.audit.report.health does): what health lacks, a section says in words. No script, no font, no picture from
+elsewhere.
 """
 
 import json
@@ -12,7 +13,7 @@ from curation.audit.report.figures import between, definitions, percent, plural,
 from curation.audit.report.findings import Health, classes, corrections, duplicates, matrix, overlaps, reviewers
 from engine.contract.work_dir import without_nan
 
-_STYLE = Path(__file__).parents[3] / "assets" / "report.css"
+_STYLE = Path(__file__).parents[3] / "assets" / "shared" / "report.css"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 

@@ -114,8 +114,8 @@ def reviewers_part(verdicts: pd.DataFrame, agreement: Part) -> list[Part]:
 
 
 def open_part(verdicts: pd.DataFrame, audit: str) -> Part:
-    """Samples that reviews have left open: num_disputed (curation.audit.reviews.queues.disputes), num_unsure of this audit.
-    verdicts: in force, of every audit, on labels as they are."""
+    """Samples that reviews have left open: num_disputed (curation.audit.reviews.queues.disputes), num_unsure of this
+    audit. verdicts: in force, of every audit, on labels as they are."""
     state = consensus(verdicts[verdicts["audit"].eq(audit)])["state"]
     return {"num_disputed": len(disputes(verdicts, audit)), "num_unsure": int(state.eq("unsure").sum())}
 
@@ -124,9 +124,9 @@ def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | N
                      in_population: np.ndarray) -> Part:
     """What was changed, confirmed and left out, and the noise rate that remains.
 
-    rows: curation.audit.reviews.known_labels.with_labels; in_population: (N,) bool, what the rate is about. remaining: the
-    estimated wrong labels less those corrected or left out as fitting no class, others left out taken as wrong as the
-    average, over the samples still in; None without an estimate.
+    rows: curation.audit.reviews.known_labels.with_labels; in_population: (N,) bool, what the rate is about. remaining:
+    the estimated wrong labels less those corrected or left out as fitting no class, others left out taken as wrong as
+    the average, over the samples still in; None without an estimate.
     """
     changed, excluded = rows["is_changed"] & ~rows["is_excluded"], rows["is_excluded"]
     confirmed = rows["is_known"] & ~changed

@@ -1,7 +1,8 @@
 """An answer of a reviewer becomes a verdict in the log and, where that settles it, a decision in the ledger.
 
-One way for app and command line. Chooses no sample (curation.audit.reviews.batches) and weighs no verdicts (resolve). All of it
-may be done again: what a program that was killed left undone is done then, and what is done already is not done twice.
+One way for app and command line. Chooses no sample (curation.audit.reviews.batches) and weighs no verdicts (resolve).
+All of it may be done again: what a program that was killed left undone is done then, and what is done already is not
+done twice.
 """
 
 from contextlib import suppress

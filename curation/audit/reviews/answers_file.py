@@ -17,13 +17,14 @@ from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import QUEUES, Verdict, checked_row
 from curation.project import Project
 from curation.samples.table import sample_table
+from engine.contract.errors import UserError
 from engine.contract.manifest import file_digest
 
 ANSWER_COLUMNS = ("sample_id", "verdict")
 _KEYS = uuid.UUID("5f0c3d1e-6f2b-4c53-9d53-8a0f4f0e7a11")
 
 
-class AuditError(ValueError):
+class AuditError(UserError):
     """Options or a file of answers that cannot be used. One line, ready to show."""
 
 
@@ -47,8 +48,9 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
                  drawn: Collection[str]) -> list[Verdict]:
     """Verdicts from a CSV, each with a key, so that a file read twice counts once.
 
-    queue: where the file names none; drawn: what the random queue may be asked about (curation.audit.reviews.batches.drawn).
-    Raises AuditError, naming the row, and nothing of the file is used, where one cannot be.
+    queue: where the file names none; drawn: what the random queue may be asked about
+    (curation.audit.reviews.batches.drawn). Raises AuditError, naming the row, and nothing of the file is used, where
+    one cannot be.
     """
     rows = _rows(path)
     table = sample_table(project, None).set_index("sample_id")

@@ -1,8 +1,8 @@
 """The batches that reviewers have in hand, kept on disk: whoever comes back goes on where they were.
 
 A batch is written when it is first served and never changed: P/audits/NAME/batches/QUEUE-REVIEWER-NUMBER.json. What of
-it is answered, the log of verdicts says. What goes into a batch, curation.audit.reviews.queues and drawing say; here it is
-put together with what the reviewer is shown. The files are also the record of what the random queue has drawn.
+it is answered, the log of verdicts says. What goes into a batch, queues and allocation say; here
+it is put together with what the reviewer is shown. The files are also the record of what the random queue has drawn.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from curation.audit.reviews import queues
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.scores import Scores
+from engine.contract.errors import UserError
 from engine.contract.run_dir import check_name
 from engine.contract.work_dir import write_atomic
 
@@ -40,7 +41,7 @@ FILE = ""
 """The reviewer of draws that were written to a file: whoever answers it. No person is called so."""
 
 
-class BatchError(ValueError):
+class BatchError(UserError):
     """A batch cannot be read. One line, ready to show."""
 
 

@@ -1,8 +1,8 @@
 """What a reviewer sees next: the ranked queue's order, batches with hidden checks mixed in, disputes; and the promise.
 
-Pure functions on scores and verdicts; the random queue's draws come from curation.audit.estimate.allocation. A batch follows from
-the audit, the queue, the reviewer, its number and what it was handed, so asking again gives the same batch. Knowing no
-truth but which samples have one, it cannot leak into an order.
+Pure functions on scores and verdicts; the random queue's draws come from curation.audit.estimate.allocation. A batch
+follows from the audit, the queue, the reviewer, its number and what it was handed, so asking again gives the same
+batch. Knowing no truth but which samples have one, it cannot leak into an order.
 
 Hidden checks measure the reviewer, and come on top of a batch:
 
@@ -21,6 +21,7 @@ import pandas as pd
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.scores import Scores
+from engine.contract.errors import UserError
 
 MODES = ("value", "balanced", "confusion")
 BATCH_SIZE = 50
@@ -35,7 +36,7 @@ TURNS = ("overlap", "gold", "overlap", "repeat")
 PREFERENCE = ("overlap", "gold", "repeat")
 
 
-class ServingError(ValueError):
+class ServingError(UserError):
     """A queue cannot be had like this. One line, ready to show."""
 
 
@@ -134,7 +135,8 @@ def find_batch(sample_ids: np.ndarray, verdicts: pd.DataFrame, *, audit: str, re
 
 def estimate_batch(draws: Sequence[str] | np.ndarray, verdicts: pd.DataFrame, *, audit: str, reviewer: str, number: int,
                    gold_ids: Sequence[str] | np.ndarray = ()) -> Batch:
-    """The drawn samples (curation.audit.estimate.allocation.draw), all and in their order, with hidden checks among them.
+    """The drawn samples (curation.audit.estimate.allocation.draw), all and in their order, with hidden checks among
+    them.
 
     Only items of purpose main belong to the sample that an estimate stands on; gold ones are no part of the draw.
     """

@@ -10,7 +10,8 @@ from curation.audit.reviews.resolve import consensus, of_today
 
 
 def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.DataFrame:
-    """What holds of each sample that the random queue drew: curation.audit.reviews.resolve.consensus with a sample_id column.
+    """What holds of each sample that the random queue drew: curation.audit.reviews.resolve.consensus with a sample_id
+    column.
 
     verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, and those
     alone that were given without the model's opinion; hidden known items were not drawn, so they are left out. plan:

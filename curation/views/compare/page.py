@@ -1,4 +1,4 @@
-"""The Compare page: two runs side by side, what changed and what that rests on. Figures come from curation.experiments.compare."""
+"""The Compare page: two runs side by side, what changed and what that rests on. Figures: curation.experiments."""
 
 from collections.abc import Hashable
 from functools import partial

@@ -1,7 +1,7 @@
 """The form that brings a data set in, on the Data page, and the button that makes the demo project.
 
-Calls curation.sources.importing in this very script run with a progress bar: leaving the page stops the import, which writes the
-project's files last, so that nothing half-made remains.
+Calls curation.sources.importing in this very script run with a progress bar: leaving the page stops the import, which
+writes the project's files last, so that nothing half-made remains.
 """
 
 import time

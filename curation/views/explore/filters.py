@@ -1,7 +1,7 @@
 """Filters of the sample table: the widgets, with how many samples each choice would leave.
 
-They show and change the predicate in force (curation.views.explore.chosen); curation.samples.predicates applies it. Knows nothing of
-map and gallery.
+They show and change the predicate in force (curation.views.explore.chosen); curation.samples.predicates applies it.
+Knows nothing of map and gallery.
 """
 
 from typing import Any

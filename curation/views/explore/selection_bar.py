@@ -1,6 +1,7 @@
 """The selection in one line: how many, in words, and what can be done with it: clear, invert, undo, redo, save, open.
 
-Selects nothing itself: the predicate is in curation.views.explore.chosen, what it leaves in curation.samples.predicates.
+Selects nothing itself: the predicate is in curation.views.explore.chosen, what it leaves in
+curation.samples.predicates.
 """
 
 import pandas as pd

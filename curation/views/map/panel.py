@@ -1,7 +1,7 @@
 """The map beside its controls: which map, what it is coloured by, the region selected on it and how that is kept.
 
-The map is a component of our own (assets/map.js), which fetches what it draws (curation.views.map.layer) and keeps its
-zoom. Knows nothing of gallery and decisions.
+The map is a component of our own (assets/map/map.js), which fetches what it draws (curation.views.map.layer) and keeps
+its zoom. Knows nothing of gallery and decisions.
 """
 
 import hashlib

@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.project import Project, projects_home
+from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
 from engine.contract.work_dir import write_atomic
 
@@ -33,7 +34,7 @@ _MAX_INDEXES = 4
 _NEUTRAL = (226, 232, 230)
 
 
-class MediaError(ValueError):
+class MediaError(UserError):
     """No such picture: an unknown project, sample or size. One line, ready to show."""
 
 

@@ -133,8 +133,8 @@ def _highest(rows: pd.DataFrame, arms: list[str]) -> list[str]:
 
 def answer(study: StudyDir, stamp: Stamp, arms: tuple[str, ...], reference: str,
            figure: str) -> tuple[pd.DataFrame, pd.DataFrame, go.Figure | None]:
-    """engine.contract.study_summary.summary by titles, `against_next` of it, and its chart in points; None where no difference
-    is known. Read-only."""
+    """engine.contract.study_summary.summary by titles, `against_next` of it, and its chart in points; None where no
+    difference is known. Read-only."""
     return _answer(str(study.path), stamp, arms, reference, figure, study)
 
 

@@ -1,6 +1,7 @@
 """The Study page: which way to train is better here, over several seeds, and how sure that is.
 
-Figures come from engine.contract.study_summary, background work from curation.jobs.study_jobs; this page asks, watches and shows.
+Figures come from engine.contract.study_summary, background work from curation.jobs.study_jobs; this page asks, watches
+and shows.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""The form of a new run on the Train page, drawn from engine.contract.config: the settings cannot differ from the engine's.
+"""The form of a new run on the Train page, drawn from engine.contract.config: the settings cannot differ from the
+engine's.
 
 Submits to curation.jobs.run_jobs. Knows no training and shows no results.
 """

@@ -1,4 +1,4 @@
-"""Our components for the browser: their files under assets/, registered once a process. Knows none of them."""
+"""Our components for the browser: a folder each under assets/, registered once a process. Knows none of them."""
 
 from functools import cache
 from typing import Any
@@ -10,7 +10,8 @@ from curation.views.widgets import state
 
 @cache
 def component(name: str) -> Any:
-    """The component of assets/NAME.html, .css and .js; Streamlit registers it anew in each runtime that mounts it."""
-    html, css, js = ((state.ASSETS / f"{name}.{kind}").read_text() for kind in ("html", "css", "js"))
-    shared = (state.ASSETS / "component.js").read_text()
+    """The component of assets/NAME/NAME.html, .css and .js; Streamlit registers it anew in each runtime that mounts
+    it."""
+    html, css, js = ((state.ASSETS / name / f"{name}.{kind}").read_text() for kind in ("html", "css", "js"))
+    shared = (state.ASSETS / "shared" / "component.js").read_text()
     return st.components.v2.component(f"whetstone_{name}", html=html, css=css, js=f"{shared}\n{js}")

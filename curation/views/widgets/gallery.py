@@ -1,4 +1,4 @@
-"""The gallery: a grid of samples with keyboard and mouse, as a component of our own (assets/gallery.js).
+"""The gallery: a grid of samples with keyboard and mouse, as a component of our own (assets/gallery/gallery.js).
 
 Shows one page of rows and reports what the user marked or asked for. Takes no decision and selects nothing.
 """

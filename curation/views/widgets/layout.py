@@ -12,8 +12,8 @@ ROWS_AT_ONCE = 10
 
 
 def style() -> None:
-    """Load assets/curation.css; each of these pages calls it once."""
-    st.html(state.ASSETS / "curation.css")
+    """Load assets/shared/curation.css; each of these pages calls it once."""
+    st.html(state.ASSETS / "shared" / "curation.css")
 
 
 def side_by_side(name: str, widths: Sequence[int]) -> Sequence[DeltaGenerator]:

@@ -1,4 +1,7 @@
-"""What the splitter wanted of pinned samples, in words and as an order: most disputed first. From curation.experiments.pin_disagreement."""
+"""What the splitter wanted of pinned samples, in words and as an order, most disputed first.
+
+Figures come from curation.experiments.pin_disagreement.
+"""
 
 import pandas as pd
 import streamlit as st

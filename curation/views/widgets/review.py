@@ -1,4 +1,4 @@
-"""The review: one sample at a time, answered by keyboard, as a component of our own (assets/review.js).
+"""The review: one sample at a time, answered by keyboard, as a component of our own (assets/review/review.js).
 
 Shows a batch of items and reports answers. Knows neither scores nor the log of verdicts, and is told no item's purpose:
 what the browser does not have it cannot give away.

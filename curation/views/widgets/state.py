@@ -16,6 +16,7 @@ import streamlit as st
 from curation.jobs.request import warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import run_table, with_decisions
+from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 
@@ -244,7 +245,7 @@ def show_failure(error: Exception) -> bool:
 
 def is_ours(error: Exception) -> bool:
     """True for the one-line errors that engine and curation define for the user's eyes."""
-    return isinstance(error, ValueError) and type(error).__module__.split(".")[0] in ("engine", "curation")
+    return isinstance(error, UserError)
 
 
 def guarded(draw: Callable[[], None]) -> None:

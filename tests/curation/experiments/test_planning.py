@@ -62,7 +62,8 @@ def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under
         run.write_status(state="queued"), asked.append((run.name, command))))
     found, decisions = plan(project), project.ledger().state()
     assert planning.start(project.path, found, decisions) == [run.name for run in found.new]
-    monkeypatch.setattr(run_jobs, "status_of", lambda run: run_jobs.RunStatus(state=run.read_status()["state"], details={}))
+    monkeypatch.setattr(run_jobs, "status_of", lambda run: run_jobs.RunStatus(
+        state=run.read_status()["state"], details={}))
     assert [run.state for run in plan(project).runs] == ["done", "queued", "queued", "queued"], "asked for once"
     project.ledger().relabel(["train-00008"], "bird", "ada")
     for name, command in asked:

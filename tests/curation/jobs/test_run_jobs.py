@@ -16,6 +16,7 @@ from curation.jobs.queue import JobError
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
+from tests import ROOT
 
 FAKE_ENGINE = """
 import json, os, pathlib, signal, sys, time
@@ -136,7 +137,7 @@ def test_simultaneous_resumes_from_separate_processes_start_one(place):
             "except jobs.JobError: sys.exit(3)\n")
     gun = place.project / "gun"
     command = [sys.executable, "-c", code, str(gun), str(place.project), *place.command("first", "quick")]
-    racers = [subprocess.Popen(command, cwd=Path(run_jobs.__file__).parents[2]) for _ in range(3)]
+    racers = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
     time.sleep(1.5)
     gun.touch()
     assert sorted(racer.wait(30) for racer in racers) == [0, 3, 3]
@@ -191,7 +192,7 @@ def test_a_run_outlives_the_process_that_started_it(place):
             "jobs.submit(Path(sys.argv[1]), 'first', RunConfig(device='cpu'), sys.argv[2:])\n"
             "print('started', flush=True)\ntime.sleep(60)\n")
     app = subprocess.Popen([sys.executable, "-c", code, str(place.project), *place.command("first", "polite")],
-                           cwd=Path(run_jobs.__file__).parents[2], stdout=subprocess.PIPE, start_new_session=True)
+                           cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
     assert app.stdout is not None and app.stdout.readline() == b"started\n"
     os.killpg(app.pid, signal.SIGINT)
     app.wait(10)

@@ -14,7 +14,7 @@ from engine.contract.intervals import mean_interval, paired_interval, t_interval
 from engine.contract.study_dir import Arm, StudyDir
 from engine.contract.study_margins import margin_bins, margin_changes
 from engine.contract.study_plan import not_controlled
-from engine.contract.study_summary import cautions, curve_table, group_table, plain_table, summary
+from engine.contract.study_summary import cautions, curve_table, group_table, plain_table, summary, write_tables
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 
@@ -136,6 +136,7 @@ def test_curves_and_groups_are_means_over_seeds(rows):
 
 def test_the_page_holds_everything_and_no_markup_of_the_data(study):
     path = write_report(study)
+    write_tables(study)
     page = path.read_text()
     assert EVIL not in page and "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;" in page
     assert "<img" not in page.split("<h2>Figures</h2>")[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
@@ -26,6 +27,7 @@ from engine.runs.cross_fitting import cross_fitted_probabilities
 from engine.runs.train import embed_again, resume, train
 from engine.training import checkpoint
 from engine.training.trainer import Trainer
+from tests import ROOT
 from tests.fakes import make_project, write_manifest
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "shift", "warmup_fraction": 0.3, "rotation_groups": 3,
@@ -188,7 +190,7 @@ def test_a_run_cancelled_while_ranking_keeps_its_folds(project, monkeypatch):
     equal_runs(whole, cut)
 
 
-@pytest.mark.parametrize("stage", ["write_predictions", "embed.embed_run"])
+@pytest.mark.parametrize("stage", ["write_predictions", "embedding.embed_run"])
 def test_stopped_after_training_and_resumed_finishes_and_says_all_epochs_are_done(project, monkeypatch, stage):
     whole = train(config_of(), project, "whole")
 
@@ -279,7 +281,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(project):
     settings = ["--set", "epochs=16", "--set", "batch_size=8", "--set", "embedding=pca", "--set", "num_threads=1",
                 "--set", "checkpoint_seconds=0.2", "--set", "rotation_groups=4"]
     command = [sys.executable, "-m", "engine", "train", str(project)]
-    root = Path(__file__).parent.parent
+    root = ROOT
     subprocess.run([*command, "--name", "whole", *settings], cwd=root, check=True, capture_output=True)
     process = subprocess.Popen([*command, "--name", "cut", *settings], cwd=root, stdout=subprocess.DEVNULL)
     cut = RunDir.of(project, "cut")
@@ -367,7 +369,7 @@ def test_the_map_can_be_made_again(project):
 
 def test_the_command_line_says_what_is_wrong_in_one_line(project):
     def engine(*args):
-        return subprocess.run([sys.executable, "-m", "engine", *args], cwd=Path(__file__).parent.parent,
+        return subprocess.run([sys.executable, "-m", "engine", *args], cwd=ROOT,
                               capture_output=True, text=True)
 
     wrong = engine("train", str(project), "--name", "x", "--set", "epochs=0")
@@ -413,3 +415,11 @@ def test_held_out_probabilities_are_kept_beside_the_signals(tmp_path):
         assert found[row].sum() == pytest.approx(1, abs=5e-3)
         assert found[row][classes.index(rows[row])] == pytest.approx(signals["label_quality"][row], abs=1e-3)
     assert run.read_probabilities(len(signals)) is None
+
+
+def test_a_device_that_this_machine_lacks_is_the_users_error(project, monkeypatch):
+    """Exit status 2 and one line, as for any other setting that cannot be had."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device must be one this machine has; got cuda"):
+        train(RunConfig(method="erm", device="cuda"), project, "lost")
+    assert RunDir.of(project, "lost").read_status()["state"] == "failed"

@@ -18,12 +18,12 @@ from engine.contract.run_dir import RunDir
 from engine.data.batches import augment
 from engine.runs.train import _go_on
 from engine.runtime import distributed
+from tests import ROOT
 from tests.fakes import make_project
 
 SETTINGS = ("epochs=6", "batch_size=33", "warmup_fraction=0.3", "network=tiny", "embedding=none", "num_threads=1",
             "reweighter.every=2", "device=cpu", "augment=shift")
 """Batches of an odd size: the two parts differ."""
-ROOT = Path(__file__).parent.parent
 
 
 def command(project: Path, name: str, *extra: str, num_ranks: int = 1, method: str = "molere") -> list[str]:
@@ -148,9 +148,10 @@ def test_a_cancel_holds_over_torchruns_restart_and_not_over_a_persons_resume(pro
 
 def test_alone_everything_is_the_identity():
     values = torch.arange(6.0).reshape(3, 2)
-    assert distributed.size() == 1 and distributed.is_first() and distributed.part(7) == slice(0, 7)
-    assert torch.equal(distributed.whole(values, 3), values) and distributed.agreed("x") == "x" and distributed.is_asked(True)
-    assert distributed.in_turn(lambda: 3) == 3 and float(distributed.mean(values, 6)) == 2.5
+    assert distributed.size() == 1 and distributed.is_rank_zero() and distributed.local_slice(7) == slice(0, 7)
+    assert torch.equal(distributed.gather_rows(values, 3), values)
+    assert distributed.broadcast_object("x") == "x" and distributed.is_asked(True)
+    assert distributed.rank_zero_first(lambda: 3) == 3 and float(distributed.mean(values, 6)) == 2.5
 
 
 def test_parts_cover_a_batch_and_are_augmented_as_the_whole_is(monkeypatch):
@@ -160,7 +161,7 @@ def test_parts_cover_a_batch_and_are_augmented_as_the_whole_is(monkeypatch):
     parts = []
     for rank in range(3):
         monkeypatch.setattr(distributed.dist, "get_rank", lambda rank=rank: rank)
-        parts.append(distributed.part(7))
+        parts.append(distributed.local_slice(7))
     assert [list(range(7))[p] for p in parts] == [[0, 1], [2, 3], [4, 5, 6]]
     found = [augment(images[p], "shift_flip", np.random.default_rng(3), 7, p) for p in parts]
     assert torch.equal(torch.cat(found), expected)

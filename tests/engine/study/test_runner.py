@@ -352,12 +352,12 @@ def test_a_plan_file_and_options_together(project, tmp_path, monkeypatch):
     command = ["study", str(project), "--name", "s", "--plan", str(path), "--methods", "molere"]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0 and trained == [("erm", 4), ("molere", 4)]
-    assert "report: " in done.output and "one seed" in done.output
+    assert "tables: " in done.output and "one seed" in done.output
     study = StudyDir.of(project, "s")
     assert study.read_row("erm", 4)["config"]["epochs"] == 4
-    study.report_path.unlink()
+    study.tables_path.unlink()
     again = CliRunner().invoke(app, ["study", str(project), "--name", "s", "--report"], catch_exceptions=False)
-    assert again.exit_code == 0 and len(trained) == 2 and study.report_path.exists()
+    assert again.exit_code == 0 and len(trained) == 2 and study.tables_path.exists()
     path.write_text('{"arm": {}}')
     with pytest.raises(StudyError, match="a plan holds arms, seeds, settings, reference; .* has arm"):
         read_plan_file(path)

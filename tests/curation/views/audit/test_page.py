@@ -12,7 +12,6 @@ import pytest
 from curation.audit.estimate import noise_rate
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.figures import percent
-from curation.audit.reviews import batches
 from curation.audit.reviews.batches import Served, newest
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects import scores as scores_module
@@ -23,11 +22,9 @@ from curation.views.audit import review as audit_review
 from curation.views.audit.heat import clicked, shown_classes
 from curation.views.explore import chosen
 from curation.views.widgets.review import Act, acts_of
-from engine.contract.run_dir import RunDir
 from tests import views
 from tests.curation.audit.reviews.test_resolve import import_anew
-from tests.curation.audit.suspects.test_scores import hide_truth, with_probabilities
-from tests.fakes import make_project, make_run
+from tests.fakes import make_project
 
 CLASSES = ("cat", "dog", "bird")
 KEY = str(uuid.UUID(int=7))
@@ -70,19 +67,6 @@ def test_seconds_lie_between_nothing_and_five_minutes(sent: Any, kept: float | N
 
 
 # -- the page
-
-
-@pytest.fixture
-def pets(home: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """300 training samples, a tenth wrong, the truth known of 30; a run with probabilities; batches of few items."""
-    monkeypatch.setattr(find.serving, "BATCH_SIZE", 12)
-    monkeypatch.setitem(batches.find_served.__kwdefaults__, "size", 12)
-    monkeypatch.setitem(batches.estimate_served.__kwdefaults__, "size", 30)
-    path = make_project(home / "pets", num_train=300, size=2)
-    make_run(path, "first")
-    with_probabilities(RunDir.of(path, "first"), 300)
-    hide_truth(path, 30)
-    return Project.open(path)
 
 
 class Reviewer:

@@ -7,11 +7,7 @@ from curation.audit.reviews import batches
 from curation.project import Project
 from curation.views.audit import find
 from tests import views
-from tests.curation.views.audit.test_page import (  # noqa: F401  pets is a fixture
-    Reviewer,
-    in_hand,
-    pets,
-)
+from tests.curation.views.audit.test_page import Reviewer, in_hand
 
 
 def test_the_ranked_queue_asks_for_nothing_that_is_drawn(home: Path, pets: Project, monkeypatch) -> None:

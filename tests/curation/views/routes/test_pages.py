@@ -7,15 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from curation.views.routes import pages
+from tests import ROOT
 from tests.curation.views.routes.test_thumbnails import get
 from tests.fakes import make_project
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", [name for name in pages.PAGES if name != pages.DEFAULT_PAGE])

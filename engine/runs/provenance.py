@@ -1,0 +1,45 @@
+"""config.json: where a run's results come from: config, versions, code revision, data, decisions, machine."""
+
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from engine.contract.config import RunConfig
+from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
+from engine.contract.run_dir import RunDir
+from engine.runtime import distributed
+
+
+def describe(config: RunConfig, project: Path, run: RunDir) -> dict[str, Any]:
+    """config.json: the config and all that one needs to know where its results come from."""
+    return {
+        "config": config.to_dict(), "name": run.name, "method": config.method, "created": time.time(),
+        "project": Path(project).resolve().name,
+        "versions": {"python": platform.python_version(),
+                     **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},
+        "code_revision": _code_revision(), "manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
+        "decisions_digest": file_digest(run.decisions_path), "num_decisions": len(read_decisions(run.decisions_path)),
+        "hardware": _hardware(), "num_processes": distributed.size(), "launch": distributed.launch(),
+    }
+
+
+def _code_revision() -> str:
+    """The git commit of this code, "-dirty" if changed since; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        return subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True,
+                              text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _hardware() -> str:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{platform.machine()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {gpu}"
