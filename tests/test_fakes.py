@@ -103,5 +103,5 @@ def test_the_same_seed_gives_the_same_run_and_another_another(path: Path) -> Non
 def test_metric_keys_are_those_of_the_engine() -> None:
     """A key that the engine no longer writes must not live on here."""
     folder = ROOT / "engine"
-    source = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.name != "rundir.py")
+    source = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py") if path.name != "run_dir.py")
     assert [key for key in sorted(METRIC_KEYS) if f'"{key}"' not in source] == []

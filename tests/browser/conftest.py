@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from engine.contract.run_dir import ENDED, RunDir
+from tests import ROOT
 from tests.browser.driver import (
     ACTION_MILLISECONDS,
     ARGUMENTS,
-    ROOT,
     Browser,
     answers,
     chromium,

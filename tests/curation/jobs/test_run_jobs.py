@@ -131,10 +131,10 @@ def test_of_twenty_simultaneous_submits_one_wins(place):
 def test_simultaneous_resumes_from_separate_processes_start_one(place):
     run = place.submit("first", "broken")
     place.wait(run, "failed")
-    code = ("import sys\nfrom pathlib import Path\nfrom curation import jobs\n"
+    code = ("import sys\nfrom pathlib import Path\nfrom curation.jobs import run_jobs\n"
             "while not Path(sys.argv[1]).exists(): pass\n"
-            "try:\n    jobs.resume(Path(sys.argv[2]), 'first', sys.argv[3:])\n"
-            "except jobs.JobError: sys.exit(3)\n")
+            "try:\n    run_jobs.resume(Path(sys.argv[2]), 'first', sys.argv[3:])\n"
+            "except run_jobs.JobError: sys.exit(3)\n")
     gun = place.project / "gun"
     command = [sys.executable, "-c", code, str(gun), str(place.project), *place.command("first", "quick")]
     racers = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
@@ -187,9 +187,9 @@ def test_a_killed_run_is_interrupted_frees_its_device_and_resumes(place):
 def test_a_run_outlives_the_process_that_started_it(place):
     # Started from a shell's background it would inherit an ignored SIGINT.
     code = ("import signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-            "from pathlib import Path\nfrom curation import jobs\n"
+            "from pathlib import Path\nfrom curation.jobs import run_jobs\n"
             "from engine.contract.config import RunConfig\n"
-            "jobs.submit(Path(sys.argv[1]), 'first', RunConfig(device='cpu'), sys.argv[2:])\n"
+            "run_jobs.submit(Path(sys.argv[1]), 'first', RunConfig(device='cpu'), sys.argv[2:])\n"
             "print('started', flush=True)\ntime.sleep(60)\n")
     app = subprocess.Popen([sys.executable, "-c", code, str(place.project), *place.command("first", "polite")],
                            cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)

@@ -173,7 +173,7 @@ def test_no_answer_makes_the_probabilities_anew_but_each_batch_does(home, pets, 
 
 def test_a_batch_ends_with_what_came_of_its_promise_and_the_next_begins(home, pets, monkeypatch) -> None:
     ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
-    promised = find.serving.expected_yield(served.main_p_wrong)
+    promised = find.queues.expected_yield(served.main_p_wrong)
     assert f"**About {promised.expected:.0f} of these 12 are wrong** ({promised.low} to {promised.high})" in \
         views.texts(ada.app)
     assert ada.data["summary"] is None

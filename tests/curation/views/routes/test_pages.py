@@ -31,7 +31,7 @@ def test_the_default_page_is_sent_to_the_root_with_its_query():
 
 def test_every_page_has_a_module_with_a_page():
     for name in pages.PAGES:
-        assert (ROOT / "curation" / "views" / f"{name}.py").is_file()
+        assert (ROOT / "curation" / "views" / name / "page.py").is_file()
 
 
 @pytest.fixture(scope="module")
