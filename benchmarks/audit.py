@@ -108,7 +108,7 @@ def rankings(bench: Bench, seed: int) -> dict[str, tuple[np.ndarray, float]]:
             found["label quality (rotation) alone, MOLERE run"] = -signals["label_quality"].to_numpy(float), cost
         else:
             quality = scores_of(bench.project, [run], signals, run.read_neighbours())
-            found["AUM, plain run"] = -signals["aum"].to_numpy(float), cost
+            found["AUM, plain run"] = -signals["mean_margin"].to_numpy(float), cost
             found["loss, plain run"] = signals["loss"].to_numpy(float), cost
             found["neighbour disagreement, plain run"] = -quality.columns["neighbour_agreement"].astype(float), cost
     for kind in FOLDS:

@@ -60,7 +60,8 @@ def synthetic(num: int, side: int, num_classes: int) -> Dataset:
                    images=rng.integers(0, 256, (num, 3, side, side), dtype=np.uint8), labels=labels,
                    clean_labels=np.full(num, -1), train_idx=np.arange(num), clean_idx=np.empty(0, np.int64),
                    test_idx=np.empty(0, np.int64), pins=np.zeros(num, np.int8), excluded=np.zeros(num, bool),
-                   notes=np.full(num, ""), sample_ids=np.arange(num).astype(str), groups=None)
+                   exclusions=np.full(num, "", dtype=object), unreadable={},
+                   sample_ids=np.arange(num).astype(str), groups=None)
 
 
 class UnrolledMetaWeightNet:

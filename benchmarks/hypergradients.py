@@ -38,7 +38,7 @@ LARGEST_POOL = 512
 
 def problem(trainer: Trainer, rows: np.ndarray, idx_V: np.ndarray, lr: float) -> MetaProblem:
     idx = trainer.data.train_idx[rows]
-    weights = trainer.record.tensors["weight"][torch.from_numpy(rows)].nan_to_num(1.0)
+    weights = trainer.record.weight[torch.from_numpy(rows)].nan_to_num(1.0)
     return MetaProblem(
         model=trainer.model, images_B=trainer.store.batch(idx), labels_B=trainer.labels[torch.from_numpy(idx)],
         weights_B=weights, images_V=trainer.store.batch(idx_V), labels_V=trainer.labels[torch.from_numpy(idx_V)], lr=lr,
@@ -52,7 +52,7 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 def measure(trainer: Trainer, epoch: int, num_batches: int) -> list[dict[str, object]]:
     """One row a mode: cosines and seconds at the state that the trainer is in."""
     rng, config = np.random.default_rng(epoch), trainer.config
-    pool, labels = trainer._validation_pool(), trainer.data.labels
+    pool, labels = trainer.validation_pool(), trainer.data.labels
     train_rows = np.flatnonzero(trainer.active & ~trainer.heldout)
     lr = trainer.classifier.set_learning_rate((epoch - 1) / config.epochs)
     whole = routing.stratified_draw(pool, labels[pool], LARGEST_POOL, rng)

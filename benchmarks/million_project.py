@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, file_digest, manifest_schema
-from engine.contract.run_dir import HISTORY_DTYPE, PROBABILITIES, ROLES, RunDir
+from engine.contract.run_dir import HISTORY_DTYPE, PROBABILITIES, RunDir
+from engine.contract.signal_columns import ROLES
 
 CLASSES = ("T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat", "Suit",
            "Shawl", "Dress", "Vest", "Underwear")
@@ -82,7 +83,7 @@ def _run(project: Path, rows: pd.DataFrame, given: np.ndarray, truth: np.ndarray
         "sample_id": rows["sample_id"], "role": np.asarray(ROLES, dtype=object)[role], "p_train": p_train,
         "route_share": np.where(routed, 0.8, 0.1).astype(np.float32), "weight": weight, "margin": margin,
         "heldout_margin": (margin * 0.9).astype(np.float32), "heldout_epochs": np.where(routed, 16, 3).astype(np.int32),
-        "aum": (margin * 5).astype(np.float32), "label_quality": quality, "suggested_label": suggested,
+        "mean_margin": (margin * 5).astype(np.float32), "label_quality": quality, "suggested_label": suggested,
         "predicted_label": np.where(margin < 0, names[truth], names[given]), "loss": (1 - margin).astype(np.float32),
         "forgetting": rng.poisson(0.6, num).astype(np.int32),
         "why": np.where(routed, "routed by the splitter", np.where(guarded == 2, "withheld: label in doubt", ""))}))

@@ -62,13 +62,12 @@ def orders(config: RunConfig, data: Dataset) -> dict[str, np.ndarray]:
     molere, plain = train("molere"), train("erm")
     probs_NC, is_known = molere.record.heldout_predictions()
     quality = np.where(is_known, probs_NC[rows, labels], 0.5)
-    t = molere.record.tensors
-    aum = (t["margin_sum"] / t["train_epochs"].clamp(min=1)).cpu().numpy()
+    mean_margin = (molere.record.margin_sum / molere.record.train_epochs.clamp(min=1)).cpu().numpy()
     crossed = cross_fitted_probabilities(RunConfig.from_dict(config.to_dict() | {"method": "erm", "folds": 3}), data,
                                          lambda *_: None)
-    return {"triage": np.argsort(rankdata(quality) + rankdata(aum), kind="stable"),
+    return {"triage": np.argsort(rankdata(quality) + rankdata(mean_margin), kind="stable"),
             "cleanlab": np.argsort(crossed[rows, labels], kind="stable"),
-            "loss": np.argsort(-plain.record.tensors["loss"].cpu().numpy(), kind="stable"),
+            "loss": np.argsort(-plain.record.loss.cpu().numpy(), kind="stable"),
             "random": np.random.default_rng(LOOKING_SEED).permutation(data.num_train)}
 
 

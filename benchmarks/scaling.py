@@ -53,22 +53,24 @@ def kept(network: str, side: int, num_classes: int) -> dict[str, float]:
     config = RunConfig()
     num_features = make_classifier(network, num_classes, side).head.in_features
     record = SignalRecord(MILLION, num_classes, num_features, torch.device("cpu"))
-    for name, values in record.tensors.items():  # files of zeros would be smaller than those of a run
+    for name, values in record.state_dict().items():  # files of zeros would be smaller than those of a run
         values.copy_(torch.rand(values.shape) * (1 if values.is_floating_point() or name == "prediction" else 100))
     rows = torch.arange(int(MILLION * (config.val_fraction + 1 / config.num_rotation_groups)))
-    held = {"features": record.tensors["features"][rows], "scale": record.tensors["feature_scale"][rows],
+    held = {"features": record.features[rows], "scale": record.feature_scale[rows],
             "logits": torch.zeros(len(rows), num_classes), "labels": torch.zeros_like(rows),
             "rows": torch.arange(MILLION, dtype=torch.int32)}
     ids = np.asarray([f"images/{i % 10}/{i % 100:02d}/{i},{i * 7}.jpg" for i in range(MILLION)], dtype=object)
     codes = np.arange(MILLION) % num_classes
     with tempfile.TemporaryDirectory() as folder:
-        torch.save({"record": record.tensors, "held": held}, Path(folder) / "state.pt")
-        record.frame(ids, codes, codes % 2, np.full(MILLION, "", dtype=object), codes,
-                     tuple(map(str, range(num_classes)))).to_parquet(Path(folder) / "signals.parquet", index=False)
+        torch.save({"record": record.state_dict(), "held": held}, Path(folder) / "state.pt")
+        record.frame(sample_ids=ids, labels_N=codes, roles_N=codes % 2, suggestions_N=codes,
+                     reasons_N=np.full(MILLION, "trains", dtype=object), is_resting_N=codes == 0,
+                     is_pinned_N=codes == 1, classes=tuple(map(str, range(num_classes)))).to_parquet(
+                         Path(folder) / "signals.parquet", index=False)
         state, signals = (sum(p.stat().st_size for p in Path(folder).glob(name)) for name in ("*.pt", "*.parquet"))
     history, probabilities = 50 * MILLION * HISTORY_DTYPE.itemsize, MILLION * num_classes * 2
     return {"network": network, "features": num_features, "history_mb": history / 1e6,
-            "record_mb": sum(t.numel() * t.element_size() for t in record.tensors.values()) / 1e6,
+            "record_mb": sum(t.numel() * t.element_size() for t in record.state_dict().values()) / 1e6,
             "disk_mb": (2 * state + signals + history + probabilities) / 1e6}
 
 

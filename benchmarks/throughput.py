@@ -44,10 +44,9 @@ def ceiling(trainer: Trainer, num_steps: int) -> None:
 def waits_in_steps(trainer: Trainer, epoch: int, num_steps: int = 10) -> dict[str, int]:
     """How often the host waited within num_steps steps, by what it waited in."""
     trainer.start_epoch(epoch)
-    order, pool = trainer._order(epoch), trainer._validation_pool()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
-        list(trainer._steps(epoch, order, pool, range(num_steps)))
+        list(trainer.run_steps(epoch, range(num_steps)))
     return {event.key: event.count for event in profile.key_averages() if event.key in WAITS}
 
 

@@ -1,4 +1,5 @@
-"""Makes before_rooms.zip: a project, its queue of jobs, a study and an audit, as the version before the rooms left them.
+"""Makes before_rooms.zip: a project, its queue of jobs, a study and an audit, as the version before the rooms left
+them.
 
 Ran once, at revision 7f322c8, whose module names it has; it stays to say what is in the archive:
 

@@ -29,7 +29,8 @@ from engine.contract.manifest import (
 )
 from engine.contract.methods import METHODS
 from engine.contract.processes import process_start
-from engine.contract.run_dir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir
+from engine.contract.run_dir import HISTORY_DTYPE, RunDir
+from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 
 GROUPS = ("day", "night")
 
@@ -137,23 +138,25 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
     routed = _route(values["margin"], label, is_wrong, decided, config, classes)
     history = _history(values, routed, excluded, config, num_epochs, rng)
     is_resting = (history[-1]["role"] == ROLES.index("validation")) & ~routed
-    why = np.select([excluded, (decided["pin"] == "validation").to_numpy(), routed, is_resting, is_wrong],
-                    ["excluded by a decision", "pinned to validation", "routed by the splitter",
-                     "rests this epoch by rotation, to collect a held-out prediction",
-                     "withheld by the guard: held-out predictions confidently say another class"], "")
+    pin = decided["pin"].to_numpy(dtype=object)
+    reason = np.select([excluded, pin == "validation", pin == "train", routed, is_resting, is_wrong],
+                       ["excluded_decision", "pinned_validation", "pinned_train", "routed_learned", "rests",
+                        "withheld_disputed"], "trains")
     heldout_epochs = (history["role"] == ROLES.index("validation")).sum(axis=0)
     quality = np.where(heldout_epochs > 0, (values["margin"] + 1) / 2, np.nan)
     suggested = np.where(excluded, None, np.where(is_wrong, truth, label))
-    numbers = {**values, "route_share": history["routed"].mean(axis=0), "aum": 5 * values["margin"],
+    numbers = {**values, "p_train_unpinned": np.where(pd.isna(pin), np.nan, values["p_train"]),
+               "route_share": history["routed"].mean(axis=0), "mean_margin": values["margin"],
                "heldout_margin": np.where(heldout_epochs > 0, values["margin"] - 0.1, np.nan),
                "label_quality": quality, "loss": -np.log(np.clip((values["margin"] + 1) / 2, 1e-3, 1))}
     signals = pd.DataFrame({
-        "sample_id": rows["sample_id"], "role": np.asarray(ROLES, dtype=object)[history[-1]["role"]], "why": why,
+        "sample_id": rows["sample_id"], "role": np.asarray(ROLES, dtype=object)[history[-1]["role"]],
+        "role_reason": reason, "is_resting": is_resting & ~excluded,
         **{name: np.where(excluded, np.nan, value).astype(np.float32) for name, value in numbers.items()},
         "heldout_epochs": heldout_epochs, "forgetting": rng.integers(0, 3, n), "suggested_label": suggested,
         "predicted_label": suggested,
     })[list(SIGNAL_COLUMNS)]
-    texts = ["sample_id", "role", "why", "suggested_label", "predicted_label"]
+    texts = ["sample_id", "role", "role_reason", "suggested_label", "predicted_label"]
     return {"signals": signals.astype(dict.fromkeys(texts, "string")), "history": history, "is_wrong": is_wrong}
 
 
@@ -212,7 +215,8 @@ def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_
             "num_withheld": int(wrong.sum()),
             "guard_wrong_share": float(wrong[routed].mean()) if routed.any() else None,
             "unguarded_wrong_share": 0.6 if routed.any() else None, "coverage": 1.0 if routed.any() else None,
-            "events": [] if routed.any() or config.validation_source in ("none", "proxy") else ["empty validation"],
+            "events": [] if routed.any() or config.validation_source in ("none", "proxy") else [
+                {"kind": "empty_validation"}],
         })
     return lines
 

@@ -10,7 +10,8 @@ from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.manifest import file_digest, read_info, read_manifest, resolve_image
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import ROLES, SIGNAL_COLUMNS, STATES
+from engine.contract.run_dir import STATES
+from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from tests import ROOT
 from tests.fakes import make_project, make_run
 

@@ -1,9 +1,9 @@
 """Pins against the splitter: how often it alone would have put a pinned sample on the other side, in a finished run.
 
 From the run's history, which has the splitter's own p_train of pinned samples; runs of older code recorded the pin
-there, and say what the splitter wanted in the last epoch alone (column why). It wants a sample in validation where its
-p_train is among the lowest of its class, as many as val_fraction sends there; guard and coverage are left aside. Where
-that line lies is read from at most MAX_SAMPLED samples, so that a million are as quick as a few.
+there, and say what the splitter wanted in the last epoch alone (p_train_unpinned). It wants a sample in validation
+where its p_train is among the lowest of its class, as many as val_fraction sends there; guard and coverage are left
+aside. Where that line lies is read from at most MAX_SAMPLED samples, so that a million are as quick as a few.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curation.ledger.replay import PINS
 from engine.contract.manifest import read_decisions
-from engine.contract.run_dir import ROLES, RunDir
+from engine.contract.run_dir import RunDir
+from engine.contract.signal_columns import ROLES
 
 MAX_SAMPLED = 50_000
-_WISH = r"gives it p_train (?P<wish>[0-9.]+)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +51,7 @@ def pin_tension(run: RunDir, table: pd.DataFrame) -> Tension:
     fraction = float(run.read_config()["config"]["val_fraction"])
     known, against, wish, lines, is_recorded = _over_epochs(run, row_of[both], classes, to_validation, fraction)
     if not is_recorded:
-        why = pq.read_table(run.signals_path, columns=["why"])["why"].combine_chunks().cast(pa.string())
-        found = pc.extract_regex(why.take(pa.array(row_of[places])), _WISH)
-        wish = pc.cast(pc.struct_field(found, "wish"), pa.float64()).to_numpy(zero_copy_only=False)
+        wish = run.read_signals()["p_train_unpinned"].to_numpy(dtype=np.float64, na_value=np.nan)[row_of[places]]
         known = np.isfinite(wish).astype(np.int64)
         against = (known > 0) & ((wish <= lines) != to_validation)
     return Tension(rows=_frame(pinned, known, against, wish), is_last_only=not is_recorded)

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.samples.columns import codes_of, kind_of, starts_with
+from curation.samples.columns import codes_of, is_one_of, kind_of
 from curation.samples.table import matches
+from engine.contract.signal_columns import WITHHELD
 
 Predicate = dict[str, Any]
 DECISIONS: dict[str, dict[str, Any]] = {
@@ -110,7 +111,8 @@ def is_doubted(table: pd.DataFrame) -> np.ndarray:
 
 def is_withheld(table: pd.DataFrame) -> np.ndarray:
     """(N,) bool: the run's guard kept the sample out of validation."""
-    return starts_with(table["why"], "withheld") if "why" in table else np.zeros(len(table), dtype=bool)
+    return is_one_of(table["role_reason"], list(WITHHELD)) if "role_reason" in table else \
+        np.zeros(len(table), dtype=bool)
 
 
 # -- predicates from elsewhere

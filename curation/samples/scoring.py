@@ -18,12 +18,11 @@ from curation.samples.table import sample_table
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
+from engine.contract.signal_columns import WITHHELD
 
 KEY_COLUMNS = ("sample_id", "path")
 """Columns that the keys of an answers file may be; the one that more keys fit is taken."""
 
-WITHHELD = "withheld by the guard"
-"""How the engine's note on such a sample begins (column why)."""
 
 
 class ScoringError(UserError):
@@ -79,7 +78,7 @@ def score_run(project: Project, run: RunDir, answers: Path | None = None) -> Sco
     is_validation = is_active & table["role"].eq("validation").to_numpy(dtype=bool)
     quality = table["label_quality"].to_numpy(dtype=np.float64)
     is_scored = is_known & np.isfinite(quality)
-    is_withheld = is_known & table["why"].fillna("").str.startswith(WITHHELD).to_numpy(dtype=bool)
+    is_withheld = is_known & table["role_reason"].isin(WITHHELD).to_numpy(dtype=bool)
     auroc, average_precision = detector_figures(quality[is_scored], is_wrong[is_scored])
     last = _last_epoch(run)
     return Score(

@@ -16,13 +16,14 @@ from curation.project import Project, ProjectError
 from curation.samples.columns import contains, is_one_of, kind_of, numbers_of
 from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
-from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir
+from engine.contract.run_dir import RunDir
+from engine.contract.signal_columns import SIGNAL_COLUMNS
 
 DECISION_FIELDS = {"pin": "pin", "excluded": "excluded", "label": "relabel", "who": "decided_by", "at": "decided_at",
                    "why": "decided_why"}
 """Columns of the ledger's state -> their names in the sample table."""
 OWN_COLUMNS = (*REQUIRED_COLUMNS, "path", "clean_label", "group")
-ADDED_COLUMNS = (*SIGNAL_COLUMNS[1:], "signal_row", "is_resting", "x", "y", *DECISION_FIELDS.values(), "current_label",
+ADDED_COLUMNS = (*SIGNAL_COLUMNS[1:], "signal_row", "x", "y", *DECISION_FIELDS.values(), "current_label",
                  "in_validation")
 
 
@@ -35,7 +36,7 @@ def sample_table(project: Project, run: RunDir | None) -> pd.DataFrame:
 
     Always there: the manifest's columns (but `image`), pin, excluded, relabel, decided_by, decided_at, decided_why,
     current_label (relabel, else given_label) and in_validation. With signals: SIGNAL_COLUMNS, signal_row (the sample's
-    row in signals.parquet, history and neighbours; -1 where the run did not know it) and is_resting. With a map: x, y.
+    row in signals.parquet, history and neighbours; -1 where the run did not know it). With a map: x, y.
     `role` is validation only for samples routed or pinned there; those that merely rested from training in the last
     epoch, to collect a held-out prediction, have role train and is_resting. in_validation is what an export takes: role
     validation or pinned to it now, and neither excluded nor pinned to training now. A column of the manifest whose
@@ -140,14 +141,13 @@ def free_names(names: list[str], taken: set[str]) -> dict[str, str]:
 
 
 def routed_signals(run: RunDir) -> pd.DataFrame:
-    """signals.parquet with is_resting, and role validation only for samples routed or pinned there.
+    """signals.parquet with role validation only for samples routed or pinned there.
 
     Raises RunDirError before the first epoch ends.
     """
     signals = run.read_signals()
     texts = [name for name in signals if pd.api.types.is_string_dtype(signals[name].dtype)]
     signals = signals.astype(dict.fromkeys(texts, "str"))  # one kind of null, whoever wrote the file
-    signals["is_resting"] = _rest(signals, run)
     signals.loc[signals["is_resting"], "role"] = "train"
     return signals
 
@@ -166,16 +166,6 @@ def _with_signals(table: pd.DataFrame, run: RunDir) -> pd.DataFrame:
         signals["signal_row"] = signals["signal_row"].fillna(-1).astype(np.int64)
         signals["is_resting"] = signals["is_resting"].eq(True)
     return pd.concat([table, signals.drop(columns="sample_id")], axis=1)
-
-
-def _rest(signals: pd.DataFrame, run: RunDir) -> np.ndarray:
-    """(N,) bool: held out in the last epoch by rotation alone, as that epoch's history tells."""
-    is_held_out = _as_mask(signals["role"].eq("validation"))
-    epochs = sorted((run.path / "history").glob("*.npy"))
-    if not epochs:
-        return np.zeros(len(signals), dtype=bool)
-    routed = np.load(epochs[-1], mmap_mode="r", allow_pickle=False)["routed"].astype(bool)
-    return is_held_out & ~routed if len(routed) == len(signals) else np.zeros(len(signals), dtype=bool)
 
 
 def _is_same_order(left: pd.Series, right: pd.Series) -> bool:

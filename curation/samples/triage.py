@@ -118,7 +118,7 @@ def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None
     weight = _numbers(table, "weight")
     # Those held out in the last epoch have no weight then: it speaks neither for nor against them.
     is_light = weight < class_quantiles(weight, label, 0.5)[label]
-    is_steady = ~is_disputed & (_numbers(table, "aum") > 0) & ~is_light & (margin > 0) & (agreement >= top)
+    is_steady = ~is_disputed & (_numbers(table, "mean_margin") > 0) & ~is_light & (margin > 0) & (agreement >= top)
     return Evidence(label=label, margin=margin, confidence=np.maximum(quality, quality - margin),
                     is_disputed=is_disputed, agreement=agreement, rival=rival, top=top, distance=distance,
                     is_steady=is_steady, is_judged=is_judged, is_open=is_judged & ~is_decided & ~excluded,

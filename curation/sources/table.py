@@ -21,7 +21,7 @@ from curation.sources.lines import read_lines
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
 from engine.contract.manifest import DECISION_COLUMNS
-from engine.contract.run_dir import SIGNAL_COLUMNS
+from engine.contract.signal_columns import SIGNAL_COLUMNS
 
 USUAL_NAMES = {
     "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "img_filename", "file",

@@ -28,16 +28,12 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
+from engine.contract.older_runs import event_of, is_older, upgraded
+from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import WorkDir, write_atomic
 
-ROLES = ("train", "validation", "excluded")
-"""Role names; a history record holds the position in this tuple."""
 STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
-SIGNAL_COLUMNS = (
-    "sample_id", "role", "p_train", "route_share", "weight", "margin", "heldout_margin", "heldout_epochs", "aum",
-    "label_quality", "suggested_label", "predicted_label", "loss", "forgetting", "why",
-)
 PROBABILITIES = ("probabilities", "cross_fitted")
 """Names of the two arrays of probabilities, mean held-out and cross-fitted."""
 HISTORY_DTYPE = np.dtype([("margin", "<f2"), ("p_train", "<f2"), ("weight", "<f2"), ("role", "u1"), ("routed", "u1")])
@@ -111,11 +107,14 @@ class RunDir(WorkDir):
         write_atomic(self.path / "metrics.jsonl", lambda p: p.write_text(text))
 
     def read_metrics(self) -> pd.DataFrame:
-        """One row an epoch, oldest first; empty before the first epoch ends."""
+        """One row an epoch, oldest first; empty before the first epoch ends. events: a list of RunEvent each."""
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return pd.DataFrame()
-        return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])
+        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        for line in lines:
+            line["events"] = [event for said in line.get("events") or () if (event := event_of(said)) is not None]
+        return pd.DataFrame(lines)
 
     # -- signals.parquet and history/
 
@@ -127,7 +126,13 @@ class RunDir(WorkDir):
         """One row a training sample in manifest order, with SIGNAL_COLUMNS. Raises RunDirError before epoch 1 ends."""
         if not self.signals_path.exists():
             raise RunDirError(f"run {self.name} has no signals yet; they appear when its first epoch ends")
-        return pd.read_parquet(self.signals_path)
+        signals = pd.read_parquet(self.signals_path)
+        return upgraded(signals, self._last_routed()) if is_older(signals) else signals
+
+    def _last_routed(self) -> np.ndarray | None:
+        """(N,) bool, who was routed in the last epoch of the history; None without one."""
+        epochs = sorted((self.path / "history").glob("*.npy"))
+        return np.load(epochs[-1], mmap_mode="r", allow_pickle=False)["routed"].astype(bool) if epochs else None
 
     def write_probabilities(self, probs_NC: np.ndarray, name: str = "probabilities") -> None:
         """probs_NC: of one of PROBABILITIES, in the order of signals.parquet; NaN rows where there are none."""

@@ -34,8 +34,10 @@ class Dataset:
     """(N,) int8 over train rows: 1 pinned to training, -1 pinned to validation, 0 free."""
     excluded: np.ndarray
     """(N,) bool: excluded by a decision, without a label or unreadable."""
-    notes: np.ndarray
-    """(N,) object: why a row is excluded, "" otherwise."""
+    exclusions: np.ndarray
+    """(N,) object: of excluded rows one of ROLE_REASONS (engine.contract.signal_columns), "" of others."""
+    unreadable: dict[str, str]
+    """sample_id -> what is wrong with its image, one line."""
     groups: np.ndarray | None
     """(M,) object of group names, where the manifest has them."""
 
@@ -72,15 +74,15 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
     train_idx = np.flatnonzero(splits == "train")
     is_usable = labels >= 0
     is_usable[list(bad)] = False
-    pins, excluded, notes = _apply_decisions(decisions, rows, train_idx, labels, info.classes)
-    for row, note in [(row, "no usable label") for row in np.flatnonzero(labels < 0)] + list(bad.items()):
-        position = int(np.searchsorted(train_idx, row))
-        if position < len(train_idx) and train_idx[position] == row:
-            excluded[position] = True
-            notes[position] = notes[position] or note
+    pins, excluded, reasons = _apply_decisions(decisions, rows, train_idx, labels, info.classes)
+    unreadable = np.isin(train_idx, list(bad))
+    for is_out, reason in ((labels[train_idx] < 0, "excluded_unlabelled"), (unreadable, "excluded_unreadable")):
+        reasons[is_out & ~excluded] = reason
+        excluded |= is_out
     if excluded.all():
+        first = bad.get(int(train_idx[0]), reasons[0])
         raise ManifestError(f"training needs at least one usable sample; all {len(train_idx)} of {project} are "
-                            f"excluded, unlabelled or unreadable (first: {notes[0]}); undo exclusions or import again")
+                            f"excluded, unlabelled or unreadable (first: {first}); undo exclusions or import again")
     if (excluded | (pins == -1)).all():
         raise ManifestError(f"training needs at least one usable sample outside validation; all {(~excluded).sum()} of "
                             f"{project} are pinned to validation; unpin some")
@@ -91,7 +93,8 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
         sample_ids=rows["sample_id"].to_numpy(dtype=object), train_idx=train_idx,
         clean_idx=np.flatnonzero((splits == "clean") & is_usable),
         test_idx=np.flatnonzero((splits == "test") & is_usable),
-        pins=pins, excluded=excluded, notes=notes,
+        pins=pins, excluded=excluded, exclusions=reasons,
+        unreadable={str(rows["sample_id"].iloc[row]): why for row, why in bad.items()},
         groups=rows["group"].to_numpy(dtype=object) if "group" in rows else None,
     )
 
@@ -103,10 +106,11 @@ def _label_codes(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
 
 def _apply_decisions(decisions: pd.DataFrame, rows: pd.DataFrame, train_idx: np.ndarray, labels: np.ndarray,
                      classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pins, exclusions and notes over train rows; relabels are written into `labels`. Ids not in training are left."""
+    """Pins, exclusions and their reasons over train rows; relabels are written into `labels`. Ids not in training
+    are left."""
     pins = np.zeros(len(train_idx), dtype=np.int8)
     excluded = np.zeros(len(train_idx), dtype=bool)
-    notes = np.full(len(train_idx), "", dtype=object)
+    reasons = np.full(len(train_idx), "", dtype=object)
     position_of = pd.Series(np.arange(len(train_idx)), index=rows["sample_id"].to_numpy()[train_idx])
     known = decisions[decisions["sample_id"].isin(position_of.index)]
     at = position_of.loc[known["sample_id"]].to_numpy()
@@ -114,11 +118,11 @@ def _apply_decisions(decisions: pd.DataFrame, rows: pd.DataFrame, train_idx: np.
     pins[at[pin == "train"]] = 1
     pins[at[pin == "validation"]] = -1
     is_out = known["excluded"].fillna(False).to_numpy(dtype=bool)
-    excluded[at[is_out]], notes[at[is_out]] = True, "excluded by decision"
+    excluded[at[is_out]], reasons[at[is_out]] = True, "excluded_decision"
     has_label = known["label"].notna().to_numpy()
     codes = _label_codes(known["label"][has_label], classes)
     if (codes < 0).any():
         name = known["label"][has_label].iloc[int(np.flatnonzero(codes < 0)[0])]
         raise ManifestError(f"a relabel must name one of the project's classes; got {name!r}; undo that decision")
     labels[train_idx[at[has_label]]] = codes
-    return pins, excluded, notes
+    return pins, excluded, reasons

@@ -4,12 +4,15 @@ Tensors of N samples live on the training device, so that recording never waits 
 D features.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from engine.contract.run_dir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS
+from engine.contract.run_dir import HISTORY_DTYPE
+from engine.contract.signal_columns import COLUMNS, ROLES
 from engine.model.losses import cross_entropy, margins
 
 MAX_KEPT, NUM_PROJECTED = 96, 64
@@ -19,6 +22,22 @@ read those: 2,048 of a million samples are 4 GB, in memory and again in each che
 LEVELS = 127
 """Each kept number is a whole one up to this, times its sample's own scale: a byte, at an error of at most 1/254 of the
 sample's largest."""
+
+
+FIELDS = ("margin", "loss", "weight", "p_train", "p_train_unpinned", "prediction", "features", "feature_scale",
+          "has_features", "logits", "margin_sum", "train_epochs", "heldout_margin_sum", "heldout_epochs",
+          "heldout_weight", "heldout_probs", "weight_average", "route_count", "scored_epochs", "was_correct",
+          "forgetting", "seen")
+"""Of a SignalRecord, all of them part of a checkpoint: (N,) but features (N, K), logits and heldout_probs (N, C)."""
+
+
+class HeldoutPredictions(NamedTuple):
+    """What predictions made while samples were held out say of them."""
+
+    probs_NC: np.ndarray
+    """float32, their mean, later epochs counting more; 0 where there is none."""
+    is_known_N: np.ndarray
+    """bool: held out once."""
 
 
 class SignalRecord:
@@ -36,30 +55,43 @@ class SignalRecord:
         if num_kept < num_features:
             draw = torch.randn(num_features, num_kept, generator=torch.Generator().manual_seed(0))
             self.projection = (draw / num_kept**0.5).to(device)
-        self.tensors: dict[str, Tensor] = {
-            # This epoch's (or the last known) values.
-            "margin": floats(nan), "loss": floats(nan), "weight": floats(nan), "p_train": floats(nan),
-            "prediction": torch.full((num_samples,), -1, dtype=torch.int64, device=device),
-            "features": torch.zeros(num_samples, num_kept, dtype=torch.int8, device=device),
-            "feature_scale": torch.zeros(num_samples, device=device),
-            "has_features": torch.zeros(num_samples, dtype=torch.bool, device=device),
-            # Totals over epochs.
-            "margin_sum": floats(0.0), "train_epochs": counts(),
-            "heldout_margin_sum": floats(0.0), "heldout_epochs": counts(),
-            "heldout_probs": torch.zeros(num_samples, num_classes, device=device),
-            "heldout_weight": floats(0.0),
-            "weight_average": floats(nan),
-            "route_count": counts(), "scored_epochs": counts(),
-            "was_correct": torch.zeros(num_samples, dtype=torch.bool, device=device), "forgetting": counts(),
-            "seen": torch.zeros(num_samples, dtype=torch.bool, device=device),
-        }
+        # This epoch's (or the last known) values.
+        self.margin, self.loss, self.weight = floats(nan), floats(nan), floats(nan)
+        self.p_train, self.p_train_unpinned = floats(nan), floats(nan)
+        self.prediction = torch.full((num_samples,), -1, dtype=torch.int64, device=device)
+        self.features = torch.zeros(num_samples, num_kept, dtype=torch.int8, device=device)
+        self.feature_scale = torch.zeros(num_samples, device=device)
+        self.has_features = torch.zeros(num_samples, dtype=torch.bool, device=device)
+        self.logits: Tensor | None = None
         if self.projection is not None:  # the classifier's head cannot read what is kept
-            self.tensors["logits"] = torch.zeros(num_samples, num_classes, dtype=torch.float16, device=device)
+            self.logits = torch.zeros(num_samples, num_classes, dtype=torch.float16, device=device)
+        # Totals over epochs.
+        self.margin_sum, self.train_epochs = floats(0.0), counts()
+        self.heldout_margin_sum, self.heldout_epochs, self.heldout_weight = floats(0.0), counts(), floats(0.0)
+        self.heldout_probs = torch.zeros(num_samples, num_classes, device=device)
+        self.weight_average = floats(nan)
+        self.route_count, self.scored_epochs = counts(), counts()
+        self.was_correct = torch.zeros(num_samples, dtype=torch.bool, device=device)
+        self.forgetting = counts()
+        self.seen = torch.zeros(num_samples, dtype=torch.bool, device=device)
+        self._heldout: HeldoutPredictions | None = None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every field by name."""
+        return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Raises KeyError, naming the field, for a state that lacks one; p_train_unpinned may lack: older code had it
+        nowhere."""
+        for name, value in self.state_dict().items():
+            if name in state or name != "p_train_unpinned":
+                setattr(self, name, state[name].to(value.device))
+        self._heldout = None
 
     @property
     def num_kept(self) -> int:
         """Numbers kept of a sample's features, K <= D."""
-        return self.tensors["features"].shape[1]
+        return self.features.shape[1]
 
     def kept(self, features_BD: Tensor) -> tuple[Tensor, Tensor]:
         """What is kept of features, themselves or their projection: (B, K) int8 and the scale (B,) float32 of each."""
@@ -68,148 +100,154 @@ class SignalRecord:
         scale_B = values_BK.abs().amax(1) / LEVELS
         return (values_BK / scale_B.clamp(min=1e-30)[:, None]).round().to(torch.int8), scale_B
 
-    def features(self, rows: Tensor | slice) -> Tensor:
+    def features_of(self, rows: Tensor | slice) -> Tensor:
         """The features that are kept of rows, (R, K) float32."""
-        return self.tensors["features"][rows] * self.tensors["feature_scale"][rows, None]
+        return self.features[rows] * self.feature_scale[rows, None]
 
     def probabilities(self, head: nn.Linear, rows: Tensor | slice) -> Tensor:
         """The classifier's last known predictions of rows, (R, C) float32: by its head as it is now, or where features
         were projected by its head as it was when they were kept."""
-        logits = self.tensors["logits"][rows].float() if self.projection is not None else head(self.features(rows))
+        logits = self.logits[rows].float() if self.logits is not None else head(self.features_of(rows))
         return torch.softmax(logits, dim=1)
 
     def _keep(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor) -> None:
-        self.tensors["features"][rows_B], self.tensors["feature_scale"][rows_B] = self.kept(features_BD)
-        self.tensors["has_features"][rows_B] = True
-        if self.projection is not None:
-            self.tensors["logits"][rows_B] = _half(logits_BC.detach())
+        self.features[rows_B], self.feature_scale[rows_B] = self.kept(features_BD)
+        self.has_features[rows_B] = True
+        if self.logits is not None:
+            self.logits[rows_B] = _half(logits_BC.detach())
 
     def start_epoch(self) -> None:
         """Weights and who was seen belong to one epoch; the rest stays as last known."""
-        self.tensors["weight"].fill_(float("nan"))
-        self.tensors["seen"].zero_()
+        self.weight.fill_(float("nan"))
+        self.seen.zero_()
 
     def observe_training(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
                          losses_B: Tensor, weights_B: Tensor, is_judged_B: Tensor) -> None:
-        """A training batch as the classifier saw it, before its step. Counts towards aum and forgetting once an epoch
-        a sample, also where the order passes over a sample twice. is_judged_B: bool, whose margin, loss and prediction
-        stay as they were last held out: the routed, when they train at the end of a run."""
-        t, logits_BC = self.tensors, logits_BC.detach()
+        """A training batch as the classifier saw it, before its step. Counts towards mean_margin and forgetting once
+        an epoch a sample, also where the order passes over a sample twice. is_judged_B: bool, whose margin, loss and
+        prediction stay as they were last held out: the routed, when they train at the end of a run."""
+        logits_BC = logits_BC.detach()
         margins_B = margins(logits_BC, labels_B)
         correct_B = margins_B > 0
-        first_B = ~t["seen"][rows_B]
-        t["margin_sum"][rows_B] += margins_B * first_B
-        t["train_epochs"][rows_B] += first_B.to(torch.int32)
-        t["forgetting"][rows_B] += (first_B & t["was_correct"][rows_B] & ~correct_B).to(torch.int32)
-        t["was_correct"][rows_B] = torch.where(first_B, correct_B, t["was_correct"][rows_B])
-        for name, values_B in (("margin", margins_B), ("loss", losses_B.detach()),
-                               ("prediction", logits_BC.argmax(1))):
-            t[name][rows_B] = torch.where(is_judged_B, t[name][rows_B], values_B)
-        t["weight"][rows_B] = weights_B.detach()
+        first_B = ~self.seen[rows_B]
+        self.margin_sum[rows_B] += margins_B * first_B
+        self.train_epochs[rows_B] += first_B.to(torch.int32)
+        self.forgetting[rows_B] += (first_B & self.was_correct[rows_B] & ~correct_B).to(torch.int32)
+        self.was_correct[rows_B] = torch.where(first_B, correct_B, self.was_correct[rows_B])
+        for last, values_B in ((self.margin, margins_B), (self.loss, losses_B.detach()),
+                               (self.prediction, logits_BC.argmax(1))):
+            last[rows_B] = torch.where(is_judged_B, last[rows_B], values_B)
+        self.weight[rows_B] = weights_B.detach()
         self._keep(rows_B, logits_BC, features_BD)
-        t["seen"][rows_B] = True
+        self.seen[rows_B] = True
 
     def observe_candidates(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
                            losses_B: Tensor) -> None:
         """Samples looked at but perhaps not trained on: last known values alone, no totals. No row twice."""
-        t = self.tensors
-        t["margin"][rows_B] = margins(logits_BC, labels_B)
-        t["loss"][rows_B] = losses_B
-        t["prediction"][rows_B] = logits_BC.argmax(1)
+        self.margin[rows_B] = margins(logits_BC, labels_B)
+        self.loss[rows_B] = losses_B
+        self.prediction[rows_B] = logits_BC.argmax(1)
         self._keep(rows_B, logits_BC, features_BD)
 
     def observe_heldout(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor, labels_B: Tensor,
                         epoch: int) -> None:
         """Predictions for samples out of training in this epoch. Later epochs count more (weight: the epoch's number),
         since the first predictions of a run know little."""
-        t = self.tensors
         margins_B = margins(logits_BC, labels_B)
-        t["heldout_margin_sum"][rows_B] += epoch * margins_B
-        t["heldout_probs"][rows_B] += epoch * torch.softmax(logits_BC, dim=1)
-        t["heldout_weight"][rows_B] += float(epoch)
-        t["heldout_epochs"][rows_B] += 1
-        t["margin"][rows_B] = margins_B
-        t["loss"][rows_B] = cross_entropy(logits_BC, labels_B)
-        t["prediction"][rows_B] = logits_BC.argmax(1)
+        self.heldout_margin_sum[rows_B] += epoch * margins_B
+        self.heldout_probs[rows_B] += epoch * torch.softmax(logits_BC, dim=1)
+        self.heldout_weight[rows_B] += float(epoch)
+        self.heldout_epochs[rows_B] += 1
+        self._heldout = None
+        self.margin[rows_B] = margins_B
+        self.loss[rows_B] = cross_entropy(logits_BC, labels_B)
+        self.prediction[rows_B] = logits_BC.argmax(1)
         self._keep(rows_B, logits_BC, features_BD)
 
     def set_heldout(self, probs_NC: np.ndarray, is_known_N: np.ndarray, labels_N: np.ndarray) -> None:
         """Start from cross-fitted predictions: they count as one held-out epoch of weight 1."""
-        t = self.tensors
-        device = t["margin"].device
+        device = self.margin.device
         rows = torch.from_numpy(np.flatnonzero(is_known_N)).to(device)
         probs = torch.from_numpy(probs_NC[is_known_N].astype(np.float32)).to(device)
         labels = torch.from_numpy(labels_N[is_known_N]).to(device)
-        t["heldout_probs"][rows] = probs
-        t["heldout_weight"][rows] = 1.0
-        t["heldout_epochs"][rows] = 1
-        t["heldout_margin_sum"][rows] = margins(torch.log(probs.clamp(min=1e-12)), labels)
+        self.heldout_probs[rows] = probs
+        self.heldout_weight[rows] = 1.0
+        self.heldout_epochs[rows] = 1
+        self._heldout = None
+        self.heldout_margin_sum[rows] = margins(torch.log(probs.clamp(min=1e-12)), labels)
 
     def average_weights(self, decay: float) -> None:
         """Take this epoch's weights into their moving average; who was not weighed keeps what it had."""
-        weight, average = self.tensors["weight"], self.tensors["weight_average"]
+        weight, average = self.weight, self.weight_average
         mixed = torch.where(average.isnan(), weight, decay * average + (1.0 - decay) * weight)
-        self.tensors["weight_average"] = torch.where(weight.isnan(), average, mixed)
+        self.weight_average = torch.where(weight.isnan(), average, mixed)
 
-    def end_epoch(self, p_train_N: Tensor | None) -> None:
-        """Scale this epoch's weights to mean 1 over the samples trained on, and keep the splitter's probabilities."""
-        weight = self.tensors["weight"]
-        weight /= weight.nanmean().clamp(min=1e-12)
-        if p_train_N is not None:
-            self.tensors["p_train"] = p_train_N
+    def end_epoch(self) -> None:
+        """Scale this epoch's weights to mean 1 over the samples trained on."""
+        self.weight /= self.weight.nanmean().clamp(min=1e-12)
+
+    def set_scores(self, p_train_N: Tensor, unpinned_N: Tensor) -> None:
+        """The splitter's probabilities of training: under the pins, and as it has them by itself."""
+        self.p_train, self.p_train_unpinned = p_train_N, unpinned_N
 
     def count_routes(self, routed_N: Tensor) -> None:
         """One more scored epoch, in which routed_N were in validation."""
-        self.tensors["route_count"] += routed_N.to(torch.int32)
-        self.tensors["scored_epochs"] += 1
+        self.route_count += routed_N.to(torch.int32)
+        self.scored_epochs += 1
 
-    def heldout_predictions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean held-out probabilities (N, C) float32 and who has any (N,) bool."""
-        weight = self.tensors["heldout_weight"]
-        probs = self.tensors["heldout_probs"] / weight.clamp(min=1e-12)[:, None]
-        return probs.cpu().numpy(), (weight > 0).cpu().numpy()
+    def heldout_predictions(self) -> HeldoutPredictions:
+        """Copied to the CPU once, however often it is asked for until the next are observed. Read-only."""
+        if self._heldout is None:
+            probs = self.heldout_probs / self.heldout_weight.clamp(min=1e-12)[:, None]
+            self._heldout = HeldoutPredictions(_numpy(probs), _numpy(self.heldout_weight > 0))
+        return self._heldout
 
     def history(self, roles_N: np.ndarray, routed_N: np.ndarray) -> np.ndarray:
         """This epoch's record of every sample, (N,) of HISTORY_DTYPE. roles_N: positions in ROLES."""
         records = np.zeros(len(roles_N), dtype=HISTORY_DTYPE)
-        for name in ("margin", "p_train", "weight"):
-            records[name] = self.tensors[name].cpu().numpy()
+        for name, values in (("margin", self.margin), ("p_train", self.p_train), ("weight", self.weight)):
+            records[name] = _numpy(values)
         records["role"], records["routed"] = roles_N, routed_N
         return records
 
-    def frame(self, sample_ids: np.ndarray, labels_N: np.ndarray, roles_N: np.ndarray, why_N: np.ndarray,
-              suggestions_N: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
-        """signals.parquet: one row a sample with SIGNAL_COLUMNS. Excluded samples have null signals.
+    def frame(self, *, sample_ids: np.ndarray, labels_N: np.ndarray, roles_N: np.ndarray, reasons_N: np.ndarray,
+              is_resting_N: np.ndarray, is_pinned_N: np.ndarray, suggestions_N: np.ndarray,
+              classes: tuple[str, ...]) -> pd.DataFrame:
+        """signals.parquet: one row a sample with engine.contract.signal_columns.COLUMNS. Excluded samples have null
+        signals.
 
-        label_quality: mean held-out probability of the label, later epochs counting more, in [0, 1], 0 bad, null until
-        held out once. Held out of that epoch: the classifier did train on most samples in others, so this knows a label
-        better than cross-fitting would (cross-fitted for methods with folds alone).
-        suggestions_N: positions in `classes`, -1 for none (engine.molere.routing.confident_suggestion).
+        label_quality: held out of that epoch, but the classifier did train on most samples in others, so this knows a
+        label better than cross-fitting would (cross-fitted for methods with folds alone). roles_N: positions in ROLES;
+        reasons_N: of ROLE_REASONS; suggestions_N: positions in `classes`, -1 for none.
         """
-        t = {k: v.cpu().numpy() for k, v in self.tensors.items() if k not in ("features", "logits", "heldout_probs")}
         probs_NC, is_known_N = self.heldout_predictions()
-        rows = np.arange(len(labels_N))
         is_out = roles_N == ROLES.index("excluded")
         names = np.asarray([*classes, None], dtype=object)
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = {
-                "p_train": t["p_train"], "route_share": t["route_count"] / t["scored_epochs"],
-                "weight": t["weight"], "margin": t["margin"],
-                "heldout_margin": t["heldout_margin_sum"] / t["heldout_weight"],
-                "aum": t["margin_sum"] / t["train_epochs"],
-                "label_quality": np.where(is_known_N, probs_NC[rows, labels_N], np.nan), "loss": t["loss"],
+            numbers = {
+                "p_train": _numpy(self.p_train),
+                "p_train_unpinned": np.where(is_pinned_N, _numpy(self.p_train_unpinned), np.nan),
+                "route_share": _numpy(self.route_count) / _numpy(self.scored_epochs),
+                "weight": _numpy(self.weight), "margin": _numpy(self.margin),
+                "heldout_margin": _numpy(self.heldout_margin_sum) / _numpy(self.heldout_weight),
+                "mean_margin": _numpy(self.margin_sum) / _numpy(self.train_epochs),
+                "label_quality": np.where(is_known_N, probs_NC[np.arange(len(labels_N)), labels_N], np.nan),
+                "loss": _numpy(self.loss),
             }
-        columns: dict[str, object] = {k: np.where(is_out, np.nan, v).astype(np.float32) for k, v in values.items()}
-        columns |= {
-            "sample_id": sample_ids, "role": np.asarray(ROLES, dtype=object)[roles_N], "why": why_N,
-            "heldout_epochs": t["heldout_epochs"], "forgetting": t["forgetting"],
-            "predicted_label": names[np.where(is_out, -1, t["prediction"])],
+        columns: dict[str, np.ndarray] = {
+            "sample_id": sample_ids, "role": np.asarray(ROLES, dtype=object)[roles_N], "role_reason": reasons_N,
+            "is_resting": is_resting_N, "heldout_epochs": _numpy(self.heldout_epochs),
+            "forgetting": _numpy(self.forgetting),
+            "predicted_label": names[np.where(is_out, -1, _numpy(self.prediction))],
             "suggested_label": names[np.where(is_out, -1, suggestions_N)],
+            **{name: np.where(is_out, np.nan, values).astype(np.float32) for name, values in numbers.items()},
         }
-        frame = pd.DataFrame({name: columns[name] for name in SIGNAL_COLUMNS})
-        for name in ("sample_id", "role", "why", "predicted_label", "suggested_label"):
-            frame[name] = frame[name].astype("string")
-        return frame
+        frame = pd.DataFrame({name: columns[name] for name in COLUMNS})
+        return frame.astype({name: "string" for name, column in COLUMNS.items() if column.kind == "text"})
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return np.asarray(values.cpu().numpy())
 
 
 def _half(values: Tensor) -> Tensor:

@@ -3,9 +3,8 @@
 Decides from the record and the splitter's scores; changes neither. N samples of the train split.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,8 +12,17 @@ import torch
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
-from engine.molere import routing as roles
+from engine.molere import guard, routing
 from engine.runtime.rng import stream
+
+Phase = Literal["warmup", "game", "finish"]
+"""Of a run: random splits and uniform weights; then splitter, reweighter and classifier play; at the end the routed
+keep their mark and train like everybody, under weights that are no longer updated."""
+
+
+def phase_of(config: RunConfig, epoch: int) -> Phase:
+    """epoch counts from 1. The first never finishes: it draws the routing."""
+    return "warmup" if epoch <= config.warmup_epochs else "game" if epoch < config.first_finish_epoch else "finish"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -26,9 +34,7 @@ class EpochRoles:
     withheld: np.ndarray
     kept_by_coverage: np.ndarray
     unguarded: np.ndarray
-    is_warmup: bool
-    is_finish: bool
-    """The end of the run: the routed keep their mark and train like everybody."""
+    phase: Phase
     num_new: int
     coverage: float | None
 
@@ -40,75 +46,77 @@ class EpochRoles:
     @classmethod
     def of_state(cls, state: dict[str, Any]) -> "EpochRoles":
         """What state_dict gave."""
-        values: dict[str, Any] = {n: v.numpy() if isinstance(v, torch.Tensor) else v for n, v in state.items()}
+        values: dict[str, Any] = {name: v.numpy() if isinstance(v, torch.Tensor) else v for name, v in state.items()}
+        if "phase" not in values:  # older code had two flags in its place
+            is_warmup, is_finish = values.pop("is_warmup"), values.pop("is_finish")
+            values["phase"] = "finish" if is_finish else "warmup" if is_warmup else "game"
         return cls(**values)
 
 
 def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, previous: EpochRoles | None, *,
-           ranking: np.ndarray | None, groups: np.ndarray, record: SignalRecord,
-           score: Callable[[], np.ndarray]) -> EpochRoles:
-    """Roles of an epoch (counted from 1).
+           ranking: np.ndarray | None, groups: np.ndarray, record: SignalRecord) -> EpochRoles:
+    """Roles of an epoch (counted from 1), by the splitter's scores in the record once it decides.
 
     active: (N,) bool. ranking: (N,) cross-fitted margins for the sources easy and hard. groups: (N,) rotation groups.
-    score: gives (N,) p_train, and is called only once the splitter decides.
     """
-    source, is_warmup = config.validation_source, epoch <= config.warmup_epochs
-    if epoch >= config.first_finish_epoch and previous is not None:
-        return replace(previous, is_warmup=is_warmup, is_finish=True, num_new=0, resting=np.zeros_like(active))
-    is_random = source == "random" or (source == "learned" and is_warmup and not config.rotation_groups)
+    source, phase = config.validation_source, phase_of(config, epoch)
+    if phase == "finish":
+        assert previous is not None, "a run finishes with the roles of the epoch before"
+        return replace(previous, phase=phase, num_new=0, resting=np.zeros_like(active))
+    is_random = source == "random" or (source == "learned" and phase == "warmup" and not config.rotation_groups)
     if source in ("random", "easy", "hard") and previous is not None:
-        return replace(previous, is_warmup=is_warmup, num_new=0)  # a fixed split is drawn once
+        return replace(previous, phase=phase, num_new=0)  # a fixed split is drawn once
     neighbours = None
     if is_random:
         scores = stream(config.seed, "split", epoch).random(data.num_train)
-        routing = _route(config, data, active, scores)
+        found = _route(config, data, active, scores)
     elif source in ("easy", "hard"):
         assert ranking is not None, "easy and hard need a ranking"
         is_hard = source == "hard"
-        routing = _route(config, data, active, ranking if is_hard else -ranking,
+        found = _route(config, data, active, ranking if is_hard else -ranking,
                          eligible=_eligible(config, data, active, record) if is_hard else None)
-    elif source == "learned" and not is_warmup:
-        has_features = record.tensors["has_features"].cpu().numpy()
-        keys = np.where(has_features, score(), np.nan)
+    elif source == "learned" and phase == "game":
+        has_features = record.has_features.cpu().numpy()
+        keys = np.where(has_features, record.p_train.cpu().numpy(), np.nan)
         eligible = _eligible(config, data, active, record)
         is_free = (data.pins == 0) & (True if eligible is None else eligible)
         if previous:
             keys = np.where(previous.routed, keys - config.splitter.hysteresis, keys)
-        features, times = record.features(slice(None)).cpu().numpy(), roles.CANDIDATES
+        features, times = record.features_of(slice(None)).cpu().numpy(), routing.CANDIDATES
         while True:
-            asked = roles.candidates(keys, data.train_labels, active, is_free, config.val_fraction, times)
+            asked = routing.candidates(keys, data.train_labels, active, is_free, config.val_fraction, times)
             asked |= data.pins == -1
-            neighbours = roles.same_class_neighbours(features, data.train_labels, active & has_features,
+            neighbours = routing.same_class_neighbours(features, data.train_labels, active & has_features,
                                                      config.splitter.num_neighbors, asked)
-            routing = roles.route(keys, data.train_labels, active, data.pins, fraction=config.val_fraction,
+            found = routing.route(keys, data.train_labels, active, data.pins, fraction=config.val_fraction,
                                   is_eligible_N=eligible, neighbours_Nk=neighbours, coverage=config.splitter.coverage)
-            if not (routing.kept_by_coverage & ~asked).any():
+            if not (found.kept_by_coverage & ~asked).any():
                 break
             times *= 4  # coverage passed over so many that it came to samples whose neighbours it does not know
     else:
-        routing = _pinned_only(data, active)
+        found = _pinned_only(data, active)
     resting = np.zeros(data.num_train, dtype=bool)
     if source == "learned" and config.num_rotation_groups and epoch < config.epochs:
         # The last epoch rests nobody: its roles are the ones people see and export.
-        resting = (groups == epoch % config.num_rotation_groups) & active & ~routing.routed & (data.pins != 1)
-        if not (active & ~routing.routed & ~resting).any():
+        resting = (groups == epoch % config.num_rotation_groups) & active & ~found.routed & (data.pins != 1)
+        if not (active & ~found.routed & ~resting).any():
             resting[:] = False  # so few samples that their rest would leave nobody to train on
-    is_new = routing.routed & ~previous.routed if previous else routing.routed
+    is_new = found.routed & ~previous.routed if previous else found.routed
     return EpochRoles(
-        routed=routing.routed, resting=resting, withheld=routing.withheld, kept_by_coverage=routing.kept_by_coverage,
-        unguarded=routing.unguarded, is_warmup=is_warmup, is_finish=False, num_new=int(is_new.sum()),
-        coverage=roles.covered_share(routing.routed, active, neighbours) if neighbours is not None else None)
+        routed=found.routed, resting=resting, withheld=found.withheld, kept_by_coverage=found.kept_by_coverage,
+        unguarded=found.unguarded, phase=phase, num_new=int(is_new.sum()),
+        coverage=routing.covered_share(found.routed, active, neighbours) if neighbours is not None else None)
 
 
 def _route(config: RunConfig, data: Dataset, active: np.ndarray, scores: np.ndarray,
-           eligible: np.ndarray | None = None) -> roles.Routing:
-    return roles.route(scores, data.train_labels, active, data.pins, fraction=config.val_fraction,
+           eligible: np.ndarray | None = None) -> routing.Routing:
+    return routing.route(scores, data.train_labels, active, data.pins, fraction=config.val_fraction,
                        is_eligible_N=eligible)
 
 
-def _pinned_only(data: Dataset, active: np.ndarray) -> roles.Routing:
+def _pinned_only(data: Dataset, active: np.ndarray) -> routing.Routing:
     none = np.zeros(data.num_train, dtype=bool)
-    return roles.Routing(routed=active & (data.pins == -1), unguarded=none, withheld=none, kept_by_coverage=none)
+    return routing.Routing(routed=active & (data.pins == -1), unguarded=none, withheld=none, kept_by_coverage=none)
 
 
 def _eligible(config: RunConfig, data: Dataset, active: np.ndarray, record: SignalRecord) -> np.ndarray | None:
@@ -116,4 +124,4 @@ def _eligible(config: RunConfig, data: Dataset, active: np.ndarray, record: Sign
     if config.guard == "off":
         return None
     probs_NC, is_known = record.heldout_predictions()
-    return roles.guarded(config.guard, probs_NC, data.train_labels, is_known & active, config.val_fraction)
+    return guard.guarded(config.guard, probs_NC, data.train_labels, is_known & active, config.val_fraction)

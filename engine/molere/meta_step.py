@@ -5,6 +5,7 @@ Learns nothing and draws nothing at random. B train batch, V validation batch, C
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +19,10 @@ from engine.runtime import distributed
 class TrainBatch(NamedTuple):
     """The training samples of a step and what the classifier says of them."""
 
+    rows: np.ndarray
+    """(B,) rows of the train split."""
     rows_B: Tensor
-    """Rows of the train split."""
+    """The same on the device."""
     images_B: Tensor
     labels_B: Tensor
     logits_BC: Tensor

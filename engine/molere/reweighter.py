@@ -14,14 +14,14 @@ from engine.contract.config import ReweighterConfig
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.model.networks import Reweighter, standardize
 from engine.model.record import SignalRecord
+from engine.molere.guard import NOISY_SHARE
 from engine.molere.hypergradient import head_agreement, head_gradient
 from engine.molere.meta_step import ValidationBatch
-from engine.molere.routing import NOISY_SHARE
 
 NUM_RECORD_INPUTS = 6
 PEAK_DECAY = 0.99
-"""A step's hypergradient is measured against the largest of late; the past fades by this share each update."""
-LUMPS = (0.45, 0.52)
+"""A step's hypergradient is measured against the largest so far; the past fades by this share each update."""
+BIMODALITY_RANGE = (0.45, 0.52)
 """Bimodality of margins below which their heaps are one and above which they are two; 5/9 is that of a flat histogram.
 """
 LARGEST_LOSS = 10.0
@@ -51,7 +51,7 @@ class Weighting:
                                          config.min_weight, config.max_weight)
         self.reweighter.to(device)
         self.optimizer = torch.optim.Adam(self.reweighter.parameters(), lr=config.lr)
-        self.peak = torch.zeros((), device=device)
+        self.gradient_scale = torch.zeros((), device=device)
         self.val_gradient = torch.zeros(num_classes, num_features, device=device)
 
     @property
@@ -94,10 +94,10 @@ class Weighting:
     def views(self, validation: ValidationBatch) -> list[tuple[Tensor, ValidationBatch]]:
         """Pairs of the validation gradient (C, D) that the reweighter is shown and the samples it is judged by.
 
-        Agreeing with the very batch that the slopes come from always pays, noise of the draw and all, and a reweighter
-        learned to follow that noise. So each half of the batch is shown and the other one judges. Not independent all
-        the same where the pool is hardly larger than a batch: the average holds earlier draws of it. Takes the batch
-        into the moving average.
+        Agreeing with the very batch that the hypergradients come from always pays, noise of the draw and all, and a
+        reweighter learned to follow that noise. So each half of the batch is shown and the other one judges. Not
+        independent all the same where the pool is hardly larger than a batch: the average holds earlier draws of it.
+        Takes the batch into the moving average.
         """
         if not self.sees_record:
             return [(self.val_gradient, validation)]
@@ -122,52 +122,53 @@ class Weighting:
         not. Meta-Weight-Net's weights have no floor.
 
         disputed_frac: share in [0, 1] of the samples whose label their held-out predictions confidently dispute
-        (engine.molere.routing.confident_suggestion); from NOISY_SHARE on the data look noisy. A low weight is for wrong
+        (engine.contract.confident); from NOISY_SHARE on the data look noisy. A low weight is for wrong
         labels; among right ones it silences whom the classifier does not understand yet: with a rare subgroup of
         digits its worst group gained less the lower weights could fall.
         bimodality: of the samples' margins, in (0, 1] (engine.model.record.bimodality). A classifier that knows little
         disputes as many labels as wrong ones would make it, but its margins lie in one heap around 0; wrong labels
-        make a heap of their own. From LUMPS[0] to LUMPS[1] the data look ever noisier: on photos half learned, free
-        weights cost 5 points (benchmarks/LOG.md).
+        make a heap of their own. From BIMODALITY_RANGE[0] to BIMODALITY_RANGE[1] the data look ever noisier: on photos
+        half learned, free weights cost 5 points (benchmarks/LOG.md).
         """
         if self.source != "loss":
             low, high = self.config.min_weight, self.config.max_weight
-            freedom = min(disputed_frac / NOISY_SHARE, (bimodality - LUMPS[0]) / (LUMPS[1] - LUMPS[0]), 1.0)
-            self.reweighter.low = low + (1.0 - max(freedom, 0.0)) * (high - low) / 2
+            one_heap, two_heaps = BIMODALITY_RANGE
+            openness = min(disputed_frac / NOISY_SHARE, (bimodality - one_heap) / (two_heaps - one_heap), 1.0)
+            self.reweighter.low = low + (1.0 - max(openness, 0.0)) * (high - low) / 2
 
     @property
-    def freedom(self) -> float | None:
+    def floor_openness(self) -> float | None:
         """How far the floor is down, in [0, 1]: 1 at min_weight, 0 halfway between the bounds. None without a floor."""
         low, high = self.config.min_weight, self.config.max_weight
         return None if self.source == "loss" or low == high else 1.0 - 2.0 * (self.reweighter.low - low) / (high - low)
 
-    def settled(self, averages_B: Tensor, weights_B: Tensor) -> Tensor:
+    def averaged_weights(self, averages_B: Tensor, weights_B: Tensor) -> Tensor:
         """Weights (B,) of mean 1 from the moving averages of the epochs before; where a sample has none (NaN), since it
         was never trained on, what the reweighter says of it now.
 
         Reweighter and classifier answer each other and circle; what one epoch ends on is a matter of chance, the
         average over epochs is not.
         """
-        settled_B = torch.where(averages_B.isnan(), weights_B.detach(), averages_B)
-        return settled_B / settled_B.mean()
+        weights_of_epochs_B = torch.where(averages_B.isnan(), weights_B.detach(), averages_B)
+        return weights_of_epochs_B / weights_of_epochs_B.mean()
 
     def objective(self, judged: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Scalar whose gradient moves weights (B,) against their slopes dF/dw (B,) of the validation loss; the mean
-        over such pairs.
+        """Scalar whose gradient moves weights (B,) against their hypergradients dF/dw (B,) of the validation
+        loss; the mean over such pairs.
 
-        The slopes are scaled by their largest root mean square of late, not by their own: once the classifier fits its
+        They are scaled by their largest root mean square so far, fading, not by their own: once the classifier fits its
         data they are small and mostly noise, and scaled to unit size each step they drove the weights to their bounds
         (digits with a spurious colour). Then the pull towards 1 takes over. Weights above heavy_weight are pulled back
         as well: those of wrong labels need to fall, nobody's needs to rise far, and weights that gather on a few
         samples are how they collapse (12,000 photos: effective sample size 0.24 without).
         """
-        size = torch.stack([slopes_B.square().mean().sqrt() for _, slopes_B in judged]).amax()
-        self.peak = torch.maximum(PEAK_DECAY * self.peak, size).clamp(min=1e-20)
+        size = torch.stack([hypergradient_B.square().mean().sqrt() for _, hypergradient_B in judged]).amax()
+        self.gradient_scale = torch.maximum(PEAK_DECAY * self.gradient_scale, size).clamp(min=1e-20)
         return torch.stack([
-            (weights_B * (slopes_B / self.peak)).mean()
+            (weights_B * (hypergradient_B / self.gradient_scale)).mean()
             + self.config.uniform_pull * (weights_B - 1.0).square().mean()
             + HEAVY_PULL * (weights_B - self.config.heavy_weight).clamp(min=0.0).square().mean()
-            for weights_B, slopes_B in judged]).mean()
+            for weights_B, hypergradient_B in judged]).mean()
 
     def step(self) -> None:
         """Apply and clear the gradient that a backward of the objective left."""
@@ -176,13 +177,13 @@ class Weighting:
 
     def state_dict(self) -> dict[str, Any]:
         return {"reweighter": self.reweighter.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "peak": self.peak, "low": self.reweighter.low, "val_gradient": self.val_gradient}
+                "peak": self.gradient_scale, "low": self.reweighter.low, "val_gradient": self.val_gradient}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reweighter.load_state_dict(state["reweighter"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.peak = state["peak"].to(self.peak.device)
-        self.val_gradient = state["val_gradient"].to(self.peak.device)
+        self.gradient_scale = state["peak"].to(self.gradient_scale.device)
+        self.val_gradient = state["val_gradient"].to(self.gradient_scale.device)
         self.reweighter.low = state["low"]
 
 
@@ -202,10 +203,9 @@ def record_inputs(record: SignalRecord, rows_B: Tensor, labels_B: Tensor, agreem
     The paper's reweighter sees the image alone; what tells wrong labels from hard ones is what predictions made without
     the sample, and early in training, said of it.
     """
-    t = record.tensors
-    held_B, trained_B = t["heldout_weight"][rows_B], t["train_epochs"][rows_B]
-    quality_B = t["heldout_probs"][rows_B, labels_B] / held_B.clamp(min=1e-12)
-    margin_B = t["heldout_margin_sum"][rows_B] / held_B.clamp(min=1e-12)
-    aum_B = t["margin_sum"][rows_B] / trained_B.clamp(min=1)
-    return torch.stack([2.0 * quality_B, margin_B, (held_B > 0).float(), aum_B, (trained_B > 0).float(),
+    held_B, trained_B = record.heldout_weight[rows_B], record.train_epochs[rows_B]
+    quality_B = record.heldout_probs[rows_B, labels_B] / held_B.clamp(min=1e-12)
+    margin_B = record.heldout_margin_sum[rows_B] / held_B.clamp(min=1e-12)
+    mean_margin_B = record.margin_sum[rows_B] / trained_B.clamp(min=1)
+    return torch.stack([2.0 * quality_B, margin_B, (held_B > 0).float(), mean_margin_B, (trained_B > 0).float(),
                         agreement_B], dim=1)

@@ -1,9 +1,9 @@
-"""Who is in training and who in validation: random, ranked or learned; pins, noise guard, coverage. numpy only.
+"""Who is in training and who in validation, by scores: pins, quotas, coverage, rotation. numpy only.
 
-Decides roles from arrays; trains nothing. N samples of the train split, C classes, D features, k neighbours.
+The noise guard is engine.molere.guard. Decides roles from arrays; trains nothing. N samples of the train split, C
+classes, D features, k neighbours.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,24 +34,6 @@ def class_quota(num_members: int, fraction: float) -> int:
     return min(max(1, round(fraction * num_members)), max(num_members - 1, 0))
 
 
-def confident_suggestion(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> np.ndarray:
-    """The other class that a held-out prediction confidently names, (N,) int64; -1 where it names none or is unknown.
-
-    Confident learning's rule (Northcutt et al. 2021, eq. 1-2): sample i counts as class j if p_ij reaches t_j, the
-    mean p_j of the samples labelled j; among several such classes the most probable counts.
-    """
-    num_classes = probs_NC.shape[1]
-    thresholds_C = np.full(num_classes, np.inf)
-    for c in range(num_classes):
-        members = is_known_N & (labels_N == c)
-        if members.any():
-            thresholds_C[c] = probs_NC[members, c].mean()
-    confident_NC = np.where(probs_NC >= thresholds_C, probs_NC, -1.0)
-    best_N = confident_NC.argmax(1)
-    is_suspected_N = is_known_N & (confident_NC.max(1) > 0) & (best_N != labels_N)
-    return np.where(is_suspected_N, best_N, -1)
-
-
 def class_weights(labels: np.ndarray, num_classes: int, exponent: float) -> np.ndarray:
     """Weight of each class, (C,) float32: its size ** -exponent, scaled to mean 1 over the samples; 1 of empty classes.
 
@@ -61,52 +43,6 @@ def class_weights(labels: np.ndarray, num_classes: int, exponent: float) -> np.n
     raw_C = np.maximum(sizes_C, 1.0) ** -exponent
     scaled_C = raw_C * max(sizes_C.sum(), 1.0) / max((raw_C * sizes_C).sum(), 1e-12)
     return np.where(sizes_C > 0, scaled_C, 1.0).astype(np.float32)
-
-
-NOISY_SHARE = 0.25
-"""Share of all labels disputed at which guard and weights take the data for noisy; below it they are more careful the
-nearer to 0 it is, since a classifier's own errors look the same."""
-STRICTNESS = 2.0
-"""In noisy data so many times as many of a class wait as are disputed: a classifier that trains on wrong labels agrees
-with some of them, and the splitter finds just those."""
-GUARD_ROOM = 1.5
-"""A class has at least so many times its quota of validation to choose from, whatever the guard says of it."""
-
-
-def guarded(kind: str, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray,
-            fraction: float) -> np.ndarray:
-    """Who may be routed, (N,) bool: known from held-out predictions, and not disputed by them.
-
-    "confident": they do not confidently name another class. "agree": moreover their most probable class is the label,
-    and where many labels are disputed those of the class with the lowest margins wait as well.
-    A class of which too few pass to fill its `fraction` lets the least disputed of the rest pass: without them a class
-    that the classifier cannot predict yet has no voice in validation, its weights fall, and it is never learned
-    (benchmarks/LOG.md).
-    """
-    disputed_N = confident_suggestion(probs_NC, labels_N, is_known_N) >= 0
-    passed = is_known_N & ~disputed_N
-    if kind == "agree":
-        passed &= probs_NC.argmax(1) == labels_N
-    margins_N = label_margins(probs_NC, labels_N)
-    strictness = STRICTNESS * min(float(disputed_N[is_known_N].mean()) / NOISY_SHARE, 1.0) if is_known_N.any() else 0.0
-    for c in np.unique(labels_N[is_known_N]):
-        members = np.flatnonzero(is_known_N & (labels_N == c))
-        if kind == "agree":
-            num_waiting = round(strictness * int(disputed_N[members].sum()))
-            passed[members[np.argsort(margins_N[members], kind="stable")[:num_waiting]]] = False
-        num_missing = math.ceil(GUARD_ROOM * fraction * len(members)) - int(passed[members].sum())
-        disputed = members[~passed[members]]
-        passed[disputed[np.argsort(-margins_N[disputed], kind="stable")[:max(num_missing, 0)]]] = True
-    return passed
-
-
-def label_margins(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
-    """p_y - max_{j != y} p_j, (N,) in [-1, 1]; high is good."""
-    rows = np.arange(len(labels_N))
-    others_NC = probs_NC.copy()
-    others_NC[rows, labels_N] = -1.0
-    margins_N: np.ndarray = probs_NC[rows, labels_N] - others_NC.max(1)
-    return margins_N
 
 
 CANDIDATES = 4

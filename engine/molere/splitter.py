@@ -55,7 +55,7 @@ class SplitterTraining:
         logits_V, labels_V = held["logits"][val], held["labels"][val]
         num = len(held["rows"])
         rows_R = held["rows"][to_device(rng.integers(0, num, size=min(4 * config.batch_size, num)), self.device)]
-        labels_R, features_R = self.labels[rows_R], record.features(rows_R)
+        labels_R, features_R = self.labels[rows_R], record.features_of(rows_R)
         with torch.no_grad():
             probs_R = record.probabilities(head, rows_R)
         loss = splitter_loss(
@@ -74,16 +74,16 @@ class SplitterTraining:
         return torch.where(pins_R == 0, logits_R, pins_R * CERTAIN_LOGIT)
 
     @torch.no_grad()
-    def score(self, head: nn.Linear, record: SignalRecord, with_pins: bool = True) -> Tensor:
-        """p_train (N,) of every sample whose features are known, NaN for the rest. Pins are 0 and 1, unless one wants
-        to know what the splitter alone would say of them."""
+    def scores(self, head: nn.Linear, record: SignalRecord) -> tuple[Tensor, Tensor]:
+        """p_train (N,) under the pins, which are 0 and 1, and as the splitter alone has it; NaN where a sample's
+        features are not known."""
         parts = []
         for start in range(0, len(self.labels), SCORE_ROWS):
             part = slice(start, start + SCORE_ROWS)
             probs = record.probabilities(head, part)
-            parts.append(torch.sigmoid(self.splitter(record.features(part), probs, self.labels[part])))
-        p_train = torch.where(record.tensors["has_features"], torch.cat(parts), torch.nan)
-        return torch.where(self.pins == 0, p_train, (self.pins == 1).float()) if with_pins else p_train
+            parts.append(torch.sigmoid(self.splitter(record.features_of(part), probs, self.labels[part])))
+        alone = torch.where(record.has_features, torch.cat(parts), torch.nan)
+        return torch.where(self.pins == 0, alone, (self.pins == 1).float()), alone
 
     def state_dict(self) -> dict[str, Any]:
         return {"splitter": self.splitter.state_dict(), "optimizer": self.optimizer.state_dict(), "held": self.held}

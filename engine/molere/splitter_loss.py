@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from engine.contract.config import SplitterConfig
 
 SMOOTHING = 1.0
-"""Added to each soft class count, so that a class missing from a batch gives a finite KL term with a gradient."""
+"""Samples of the whole's class mix that each class's count begins with, so that a class missing from a side gives a
+finite KL term with a gradient."""
 
 
 def splitter_loss(config: SplitterConfig, val_fraction: float, num_classes: int, *, validation_logits_V: Tensor,
@@ -31,21 +32,29 @@ def splitter_loss(config: SplitterConfig, val_fraction: float, num_classes: int,
 
 
 def ratio_divergence(p_R: Tensor, val_fraction: float) -> Tensor:
-    """KL([1 - delta, delta] || [mean p, 1 - mean p]): the target ratio is for train, hence 1 - delta. A scalar >= 0."""
+    """KL([1 - delta, delta] || [mean p, 1 - mean p]): the target ratio is for train, hence 1 - delta. A scalar >= 0.
+
+    This direction, from the target, since it grows without bound as a side empties: the split cannot vanish.
+    """
     target = torch.tensor([1.0 - val_fraction, val_fraction], device=p_R.device, dtype=p_R.dtype)
     mean = p_R.mean().clamp(1e-6, 1.0 - 1e-6)
     return (target * (target.log() - torch.stack([mean, 1.0 - mean]).log())).sum()
 
 
 def balance_divergence(p_R: Tensor, labels_R: Tensor, num_classes: int) -> Tensor:
-    """KL(P(y) || P(y | train)) + KL(P(y) || P(y | validation)) from soft, smoothed counts over all C classes."""
+    """KL(P(y) || P(y | train)) + KL(P(y) || P(y | validation)) from soft, smoothed counts over all C classes; 0 where
+    both sides have the whole's mix, whatever their sizes.
+
+    This direction, from the whole to a side (Bao & Barzilay 2022, eq. 3), since it grows without bound where a side
+    loses a class; the other one lets a side drop classes and charges it for those it keeps.
+    """
     onehot_RC = F.one_hot(labels_R, num_classes).to(p_R.dtype)
-    whole_C = onehot_RC.sum(0) + SMOOTHING
-    whole_C = whole_C / whole_C.sum()
+    counts_C = onehot_RC.sum(0) + SMOOTHING
+    whole_C = counts_C / counts_C.sum()
     divergence = p_R.new_zeros(())
     for share_R in (p_R, 1.0 - p_R):
-        # Smoothed towards the whole's mix, so that small sides are not pulled to the uniform mix.
-        side_C = (share_R[:, None] * onehot_RC).sum(0) + SMOOTHING * num_classes * whole_C
+        # The samples that smooth the whole are split as the batch is, so an equal split of each class stays one.
+        side_C = (share_R[:, None] * onehot_RC).sum(0) + SMOOTHING * share_R.mean().clamp(min=1e-6)
         side_C = side_C / side_C.sum()
         divergence = divergence + (whole_C * (whole_C.log() - side_C.log())).sum()
     return divergence

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from engine.contract.config import CLOSED_FORMS, RunConfig
+from engine.contract.events import RunEvent
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -195,7 +196,9 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
     else:
         trainer = Trainer(config, data)
-    state = checkpoint.load_newest(run.checkpoint_dir)
+    for sample_id, why in data.unreadable.items():
+        say(f"left out, unreadable: {sample_id}: {why}")
+    state = checkpoint.load_newest(run.checkpoint_dir, say)
     metrics: list[dict[str, Any]] = []
     epoch, step = 1, 0
     if not state and (begins := warm_start(trainer.model, project, run.read_config())):
@@ -253,8 +256,14 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
     write_epoch(trainer, run, epoch)
     run.log(f"epoch {epoch}/{config.epochs}: " + ", ".join(
         f"{k} {line[k]:.4g}" for k in ("train_loss", "clean_accuracy", "num_routed", "effective_sample_size")
-        if line[k] is not None) + "".join(f"; {e}" for e in line["events"]))
+        if line[k] is not None) + "".join(f"; {_logged(event)}" for event in line["events"]))
     return line
+
+
+def _logged(event: RunEvent) -> str:
+    """An event as a piece of a line of log.txt; pages put it in words."""
+    return " ".join([event["kind"], *(f"{name}={value:.3g}" for name, value in event.items()
+                                      if isinstance(value, int | float))])
 
 
 def embed_again(project: Path, name: str, method: str, on_message: Callable[[str], None]) -> None:
@@ -263,7 +272,7 @@ def embed_again(project: Path, name: str, method: str, on_message: Callable[[str
     document = run.read_config()
     _refuse_changed_data(project, name, document)
     config = RunConfig.of_run(document["config"] | {"embedding": method})
-    state = checkpoint.load_newest(run.checkpoint_dir)
+    state = checkpoint.load_newest(run.checkpoint_dir, run.log)
     if state is None:
         raise RunDirError(f"a map needs a trained classifier; {name!r} has no checkpoint; resume it first")
     data = load_dataset(project, read_decisions(run.decisions_path), config.image_size, lambda *_: None)

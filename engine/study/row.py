@@ -56,7 +56,7 @@ def train_and_measure(config: RunConfig, data: Dataset, probs_NC: np.ndarray | N
 def _rest_loss(trainer: Trainer) -> float | None:
     """Mean held-out loss of who rested in this epoch by rotation alone; None where nobody did."""
     resting = trainer.epoch_roles.resting
-    return float(trainer.record.tensors["loss"].cpu().numpy()[resting].mean()) if resting.any() else None
+    return float(trainer.record.loss.cpu().numpy()[resting].mean()) if resting.any() else None
 
 
 def _last_figures(lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -114,7 +114,9 @@ def label_figures(trainer: Trainer) -> dict[str, float | None]:
     """How well label_quality, aum and p_train tell wrong labels (low is wrong), where the truth is known."""
     data = trainer.data
     truth = data.clean_labels[data.train_idx]
-    t = {name: trainer.record.tensors[name].cpu().numpy() for name in ("margin_sum", "train_epochs", "p_train")}
+    record = trainer.record
+    t = {"margin_sum": record.margin_sum.cpu().numpy(), "train_epochs": record.train_epochs.cpu().numpy(),
+         "p_train": record.p_train.cpu().numpy()}
     probs_NC, is_known = trainer.record.heldout_predictions()
     quality = np.where(is_known, probs_NC[np.arange(len(truth)), np.maximum(data.train_labels, 0)], np.nan)
     aum = np.where(t["train_epochs"] > 0, t["margin_sum"] / np.maximum(t["train_epochs"], 1), np.nan)

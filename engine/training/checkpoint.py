@@ -5,6 +5,7 @@ Tensors and plain values only, read back with weights_only, so that a checkpoint
 
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,21 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_newest(folder: Path) -> dict[str, Any] | None:
+def load_newest(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
     """The newest readable state; None if there is none at all. Raises CheckpointError if none of several is readable.
 
-    A damaged newest one (a full disk, a power cut) falls back to the one before it.
+    A damaged newest one (a full disk, a power cut) falls back to the one before it; say: hears so.
     """
     failures = []
     for path in reversed(checkpoints(folder)):
         try:
-            return load(path)
+            state = load(path)
         except (CheckpointError, OSError) as error:
             failures.append(str(error))
+        else:
+            if failures:
+                say(f"going back to the checkpoint {path.name}, since {'; '.join(failures)}")
+            return state
     if failures:
         raise CheckpointError(f"a checkpoint must be readable; {'; '.join(failures)}; start the run anew")
     return None

@@ -7,6 +7,7 @@ batch, C classes, D features.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.contract.config import CLOSED_FORMS, RunConfig
-from engine.contract.run_dir import ROLES
+from engine.contract.signal_columns import ROLES
 from engine.data.batches import ImageStore, augment, epoch_order, to_device
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy
@@ -23,9 +24,11 @@ from engine.model.prediction import non_finite_step, pick_device, predict
 from engine.model.record import SignalRecord, bimodality
 from engine.molere import fsr, rho, routing
 from engine.molere.assignment import EpochRoles, assign
-from engine.molere.meta_step import TrainBatch, ValidationBatch, hypergradient, validation_batch
-from engine.molere.reweighter import AVERAGE_DECAY, Weighting, record_inputs
+from engine.molere.guard import disputed_frac
+from engine.molere.meta_step import TrainBatch, ValidationBatch, validation_batch
+from engine.molere.reweighter import AVERAGE_DECAY, Weighting
 from engine.molere.splitter import SplitterTraining
+from engine.molere.weight_sources import LearnedWeights, OnlineWeights, StepInputs, UniformWeights, WeightSource
 from engine.runtime import distributed
 from engine.runtime.rng import stream
 from engine.training.checkpoint import CheckpointError
@@ -37,7 +40,8 @@ OnStep = Callable[[int, int], None]
 
 
 class Trainer:
-    """Networks, optimizers, roles and record of one training; `run_epoch` is the whole method."""
+    """Networks, optimizers, roles and record of one training; `run_epoch` is the whole method, of these parts:
+    start_epoch, run_steps, end_epoch."""
 
     def __init__(self, config: RunConfig, data: Dataset, *, is_active: np.ndarray | None = None,
                  ranking: np.ndarray | None = None, irreducible: np.ndarray | None = None) -> None:
@@ -66,8 +70,9 @@ class Trainer:
             data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
-        self.irreducible = None if irreducible is None else to_device(irreducible, self.device)
+        self.weights = self._weight_source()
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
+        self.irreducible = None if irreducible is None else to_device(irreducible, self.device)
         self.is_choosing = config.weight_source == "rho"
         self.draw_size = config.batch_size if not self.is_choosing else rho.num_candidates(
             config.batch_size, config.rho_fraction, int(self.active.sum()))
@@ -75,25 +80,29 @@ class Trainer:
         self.roles: EpochRoles | None = None
         self.totals: dict[str, Tensor] = {}
 
+    def _weight_source(self) -> WeightSource:
+        if self.weighting is not None:
+            return LearnedWeights(self.config, self.weighting, self.model, self.record)
+        return OnlineWeights(self.config, self.model) if self.config.weight_source == "online" else UniformWeights()
+
     # -- one epoch
 
     def run_epoch(self, epoch: int, on_step: OnStep, first_step: int = 0) -> None:
         """Epochs count from 1. first_step > 0 goes on within an epoch whose state was restored."""
         if first_step == 0:
             self.start_epoch(epoch)
-        order, pool = self._order(epoch), self._validation_pool()
-        for step in self._steps(epoch, order, pool, range(first_step, self.num_steps)):
+        for step in self.run_steps(epoch, range(first_step, self.num_steps)):
             if (step + 1) % STEPS_UNSEEN == 0:
                 self.check(epoch)
             on_step(step + 1, self.num_steps)
         self.check(epoch)
-        self._end_epoch(epoch)
+        self.end_epoch(epoch)
 
     def check(self, epoch: int) -> None:
         """Raise NonFiniteError where a step of this epoch was not finite and that has not been looked at yet."""
         step = self.classifier.first_bad_step()
         if step is not None:
-            rows = self._order(epoch)[step * self.draw_size:(step + 1) * self.draw_size]
+            rows = self.training_order(epoch)[step * self.draw_size:(step + 1) * self.draw_size]
             raise non_finite_step(None, None, self.data.sample_ids[self.data.train_idx[rows]], epoch, step + 1)
 
     def start_epoch(self, epoch: int) -> None:
@@ -103,23 +112,16 @@ class Trainer:
             distributed.agree_on(part.parameters() if part else iter(()))
         self.roles = distributed.broadcast_object(assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
-            record=self.record, score=lambda: self._score().cpu().numpy()))
-        if self.weighting and not self.roles.is_warmup:
-            self.weighting.set_floor(self._disputed_share(), bimodality(
-                self.record.tensors["margin"].cpu().numpy()[self.active]))
+            record=self.record))
+        if self.weighting and self.roles.phase != "warmup":
+            self.weighting.set_floor(
+                disputed_frac(self.record.heldout_predictions(), self.data.train_labels, self.active),
+                bimodality(self.record.margin.cpu().numpy()[self.active]))
         if self.proxy:
             self.proxy.refill(self.data.train_labels, self.active & ~self.roles.routed, self.config.proxy_fraction,
                               self.data.num_classes, stream(self.config.seed, "proxy", epoch))
         self.record.start_epoch()
         self.totals = {name: torch.zeros((), device=self.device) for name in ("loss", "samples")}
-
-    def _disputed_share(self) -> float:
-        """Share of the active samples with held-out predictions whose label those confidently dispute; 1 if none has
-        any, since then nothing vouches for a label."""
-        probs_NC, is_known = self.record.heldout_predictions()
-        rows = is_known & self.active
-        disputed = routing.confident_suggestion(probs_NC, self.data.train_labels, rows) >= 0
-        return float(disputed[rows].mean()) if rows.any() else 1.0
 
     @property
     def epoch_roles(self) -> EpochRoles:
@@ -131,30 +133,31 @@ class Trainer:
         """(N,) bool: out of training in this epoch. While the run finishes, that is who people pinned there."""
         current = self.epoch_roles
         heldout: np.ndarray = current.routed | current.resting
-        return heldout & (self.data.pins == -1) if current.is_finish else heldout
+        return heldout & (self.data.pins == -1) if current.phase == "finish" else heldout
 
     def role_codes(self, is_in_validation: np.ndarray) -> np.ndarray:
         """(N,) positions in ROLES of who is in validation by (N,) bool, in training, or excluded."""
         codes = np.where(is_in_validation, ROLES.index("validation"), ROLES.index("train"))
         return np.asarray(np.where(self.active, codes, ROLES.index("excluded")))
 
-    def _order(self, epoch: int) -> np.ndarray:
-        """Training rows of this epoch's steps."""
+    def training_order(self, epoch: int) -> np.ndarray:
+        """Training rows of this epoch's steps, draw_size each, int64."""
         rows = np.flatnonzero(self.active & ~self.heldout)
         if not len(rows):
             raise RuntimeError("training needs at least one sample; all are in validation; unpin some or lower "
                                "val_fraction")
         return epoch_order(rows, self.num_steps, self.draw_size, stream(self.config.seed, "order", epoch))
 
-    def _validation_pool(self) -> np.ndarray:
+    def validation_pool(self) -> np.ndarray:
         """Rows of the manifest that validation batches are drawn from: the routed, never those who only rest, and who
         is in the proxy buffer."""
         routed = self.epoch_roles.routed
         pool = self.data.train_idx[routed | self.proxy.members if self.proxy else routed]
         return np.concatenate([pool, self.data.clean_idx]) if self.config.validation_source == "clean" else pool
 
-    def _steps(self, epoch: int, order: np.ndarray, pool: np.ndarray, steps: Sequence[int]) -> Iterator[int]:
+    def run_steps(self, epoch: int, steps: Sequence[int]) -> Iterator[int]:
         """Each step's number once it is done, while the images of the next are on their way."""
+        order, pool = self.training_order(epoch), self.validation_pool()
         rows = [order[step * self.draw_size:(step + 1) * self.draw_size] for step in steps]
         images = self.store.ahead(self.data.train_idx[rows_B[distributed.local_slice(len(rows_B))]] for rows_B in rows)
         for step, rows_B, images_B in zip(steps, rows, images, strict=True):
@@ -162,59 +165,61 @@ class Trainer:
             yield step
 
     def _step(self, epoch: int, step: int, rows: np.ndarray, images_B: Tensor, pool: np.ndarray) -> None:
-        """One classifier step; every Q steps also a reweighter and a splitter step. images_B: of this rank's part."""
-        config, idx = self.config, self.data.train_idx[rows]
+        """Pass the batch forward, weigh it, step the classifier and whatever learned beside it, record.
+
+        images_B: of this rank's part.
+        """
+        config, phase = self.config, self.epoch_roles.phase
         lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
-        mine = distributed.local_slice(len(rows))  # of the batch, what goes through the classifier here
-        images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows), mine)
-        labels_B = self.labels[to_device(idx, self.device)]
-
+        images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows),
+                           distributed.local_slice(len(rows)))
         self.model.train()
-        if self.is_choosing:
-            assert self.irreducible is not None, "rho needs irreducible losses"
-            chosen = rho.choose(self.model, images_B, labels_B, rows, self.irreducible, config.batch_size, self.record)
-            rows, idx, images_B, labels_B = rows[chosen], idx[chosen], images_B[chosen], labels_B[chosen]
-        logits, features = self.classifier.forward(images_B)
-        losses = cross_entropy(logits, labels_B[mine])
-        batch = TrainBatch(to_device(rows, self.device), images_B, labels_B,
-                           *(distributed.gather_rows(values, len(rows)) for values in (logits, features, losses)))
-        weights_B = priors_B = self.class_weights[labels_B]
-        learning: Tensor | float = 0.0
-        is_due = len(pool) > 0 and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish
-        is_meta = self.weighting is not None and is_due and step % config.reweighter.every == 0
-        if config.weight_source == "online" and is_due:
-            weights_B = fsr.online_weights(hypergradient(
-                config.reweighter, self.model, batch, weights_B, self._validation_batch(pool, epoch, step), config.lr))
-        elif self.weighting and not self.epoch_roles.is_warmup:
-            views = self.weighting.views(self._validation_batch(pool, epoch, step)) if is_meta else []
-            with torch.no_grad():
-                weights_B = priors_B * self._weigh(batch, self.weighting.val_gradient)
-            if self.epoch_roles.is_finish:
-                weights_B = self.weighting.settled(self.record.tensors["weight_average"][batch.rows_B], weights_B)
-            if views:
-                slopes = [hypergradient(config.reweighter, self.model, batch, weights_B, judge, lr)
-                          * priors_B * (len(rows) / lr) for _, judge in views]
-                learning = self.weighting.objective(
-                    [(self._weigh(batch, shown_CD), slopes_B)
-                     for (shown_CD, _), slopes_B in zip(views, slopes, strict=True)])
+        batch, losses = self._forward(*self._chosen(rows, images_B))
+        weights = self.weights.weigh(StepInputs(
+            batch, self.class_weights[batch.labels_B], phase, step, lr,
+            partial(self._validation_batch, pool, epoch, step) if phase == "game" and len(pool) else None))
         values_B = fsr.values(config, self.model.head, self.classifier.optimizer, batch.logits_BC, batch.features_BD,
-                              labels_B) if self.proxy else None  # before the step that trains on them
-        self.classifier.step(distributed.mean(weights_B[mine] * losses, len(rows)) + learning, batch.losses_B,
-                             self.data.sample_ids[idx], epoch, step)
-        if is_meta and self.weighting:
-            self.weighting.step()
-        if self.splitting and step % config.splitter.every == 0 and not self.epoch_roles.is_finish:
+                              batch.labels_B) if self.proxy else None  # before the step that trains on them
+        mine = distributed.local_slice(len(batch.labels_B))
+        objective = distributed.mean(weights.weights_B[mine] * losses, len(batch.labels_B))
+        if weights.objective is not None:
+            objective = objective + weights.objective
+        ids_B = self.data.sample_ids[self.data.train_idx[batch.rows]]
+        self.classifier.step(objective, batch.losses_B, ids_B, epoch, step)
+        self.weights.update(weights)
+        if self.splitting and phase != "finish" and step % config.splitter.every == 0:
             self.splitting.step(self.model.head, self.record, stream(config.seed, "splitter", epoch, step))
-        self._observe(rows, batch, weights_B, values_B)
-        self.totals["loss"] += (weights_B * batch.losses_B).sum()
-        self.totals["samples"] += len(rows)
+        self._observe(batch, weights.weights_B, values_B)
+        self.totals["loss"] += (weights.weights_B * batch.losses_B).sum()
+        self.totals["samples"] += len(batch.rows)
 
-    def _observe(self, rows: np.ndarray, batch: TrainBatch, weights_B: Tensor, values_B: Tensor | None) -> None:
+    def _chosen(self, rows: np.ndarray, images_B: Tensor) -> tuple[np.ndarray, Tensor]:
+        """The rows to train on and their images: all of the draw, of which RHO-loss takes its choice."""
+        if not self.is_choosing:
+            return rows, images_B
+        assert self.irreducible is not None, "rho needs irreducible losses"
+        chosen = rho.choose(self.model, images_B, self._labels_of(rows), rows, self.irreducible,
+                            self.config.batch_size, self.record)
+        return rows[chosen], images_B[chosen]
+
+    def _forward(self, rows: np.ndarray, images_B: Tensor) -> tuple[TrainBatch, Tensor]:
+        """The batch as all ranks see it, detached, and the losses of this rank's part with their gradient."""
+        labels_B = self._labels_of(rows)
+        logits, features = self.classifier.forward(images_B)
+        losses = cross_entropy(logits, labels_B[distributed.local_slice(len(rows))])
+        return TrainBatch(rows, to_device(rows, self.device), images_B, labels_B, *(
+            distributed.gather_rows(values, len(rows)) for values in (logits, features, losses))), losses
+
+    def _labels_of(self, rows: np.ndarray) -> Tensor:
+        """Labels (B,) of rows of the train split, on the device."""
+        return self.labels[to_device(self.data.train_idx[rows], self.device)]
+
+    def _observe(self, batch: TrainBatch, weights_B: Tensor, values_B: Tensor | None) -> None:
         """Record the batch. Where the order starts over within it a sample may occur twice: writing both to one place
         is a race between threads, and the run would not repeat bit for bit."""
-        unique, first = np.unique(rows, return_index=True)
+        unique, first = np.unique(batch.rows, return_index=True)
         keep = to_device(first, self.device)
-        is_judged = self.epoch_roles.routed[unique] & self.epoch_roles.is_finish
+        is_judged = self.epoch_roles.routed[unique] & (self.epoch_roles.phase == "finish")
         self.record.observe_training(
             to_device(unique, self.device), batch.logits_BC[keep], batch.features_BD[keep], batch.labels_B[keep],
             batch.losses_B[keep], weights_B[keep], to_device(is_judged, self.device))
@@ -229,43 +234,38 @@ class Trainer:
         images = self.store.batch(idx[distributed.local_slice(len(idx))])
         return validation_batch(self.model, images, self.labels[to_device(idx, self.device)], needs_pass)
 
-    def _weigh(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:
-        """Weights (B,) with a gradient to the reweighter, which is shown the validation gradient shown_CD."""
-        assert self.weighting is not None, "only learned weights are asked for"
-        agreement_B = self.weighting.agreement(shown_CD, batch.logits_BC, batch.features_BD, batch.labels_B)
-        return self.weighting.weigh(batch.features_BD, batch.labels_B, batch.losses_B,
-                                    record_inputs(self.record, batch.rows_B, batch.labels_B, agreement_B))
-
-    def _end_epoch(self, epoch: int) -> None:
-        """Held-out predictions of everybody out of training, then the splitter's view of all."""
+    def end_epoch(self, epoch: int) -> None:
+        """Held-out predictions of all who were out of training, then the splitter's view of all samples."""
+        phase, is_last = self.epoch_roles.phase, epoch == self.config.epochs
         rows = np.flatnonzero(self.heldout)
         if len(rows):
-            logits, features = self.predict(self.data.train_idx[rows])
-            rows_t = to_device(rows, self.device)
-            labels = self.labels[to_device(self.data.train_idx[rows], self.device)]
-            self.record.observe_heldout(rows_t, logits, features, labels, epoch)
-            if self.best and self.epoch_roles.routed.any():
-                is_right = (logits.argmax(1) == labels).cpu().numpy()
-                self.best.consider(epoch, float(is_right[self.epoch_roles.routed[rows]].mean()), self.model)
-            if self.splitting and not self.epoch_roles.is_finish:
-                known = self.record.tensors["has_features"] & to_device(self.active, self.device)
-                self.splitting.observe_heldout(logits, self.record.kept(features), labels, known.nonzero()[:, 0].int())
-        if not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
+            self._observe_heldout(epoch, rows)
+        if phase == "game":
             self.record.count_routes(to_device(self.epoch_roles.routed, self.device))
+        self.record.end_epoch()
         # While the run finishes the splitter's last word stands: it would now judge features of samples trained on.
-        self.record.end_epoch(self._score() if self.splitting and not self.epoch_roles.is_finish else None)
-        if self.weighting and not self.epoch_roles.is_warmup and not self.epoch_roles.is_finish:
+        if self.splitting and phase != "finish":
+            self.record.set_scores(*self.splitting.scores(self.model.head, self.record))
+        if self.weighting and phase == "game":
             self.record.average_weights(AVERAGE_DECAY)
-        if self.best and epoch == self.config.epochs:
+        if self.best and is_last:
             self.best.restore(self.model)  # last: the signals of an epoch are those of its own classifier
+
+    def _observe_heldout(self, epoch: int, rows: np.ndarray) -> None:
+        """Predictions of rows of the train split, which this epoch did not train on."""
+        logits, features = self.predict(self.data.train_idx[rows])
+        labels, routed = self._labels_of(rows), self.epoch_roles.routed
+        self.record.observe_heldout(to_device(rows, self.device), logits, features, labels, epoch)
+        if self.best and routed.any():
+            is_right = (logits.argmax(1) == labels).cpu().numpy()
+            self.best.consider(epoch, float(is_right[routed[rows]].mean()), self.model)
+        if self.splitting and self.epoch_roles.phase != "finish":
+            known = self.record.has_features & to_device(self.active, self.device)
+            self.splitting.observe_heldout(logits, self.record.kept(features), labels, known.nonzero()[:, 0].int())
 
     @property
     def model(self) -> Classifier:
         return self.classifier.model
-
-    def _score(self) -> Tensor:
-        assert self.splitting is not None, "only a learned split has scores"
-        return self.splitting.score(self.model.head, self.record)
 
     def predict(self, idx: np.ndarray) -> tuple[Tensor, Tensor]:
         """Logits (len(idx), C) and features (len(idx), D) of rows of the manifest; see engine.model.prediction."""
@@ -282,19 +282,17 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""
         state: dict[str, Any] = {name: module.state_dict() for name, module in self._modules.items()}
-        state |= {"record": self.record.tensors, "totals": self.totals}
+        state |= {"record": self.record.state_dict(), "totals": self.totals}
         return state | ({"roles": self.roles.state_dict()} if self.roles is not None else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises CheckpointError for a state that other code wrote."""
-        lacking = [n for n in self._modules if n not in state] + [n for n in self.record.tensors
-                                                                   if n not in state["record"]]
-        if lacking:
-            raise CheckpointError(f"a checkpoint must be of this version of the program; it lacks {lacking[0]}; "
-                                  "start the run anew")
-        for name, module in self._modules.items():
-            module.load_state_dict(state[name])
-        self.record.tensors = {k: v.to(self.device) for k, v in state["record"].items()}
+        try:
+            for name, module in (self._modules | {"record": self.record}).items():
+                module.load_state_dict(state[name])
+        except KeyError as error:
+            raise CheckpointError(f"a checkpoint must be of this version of the program; it lacks {error.args[0]}; "
+                                  "start the run anew") from error
         self.totals = {k: v.to(self.device) for k, v in state["totals"].items()}
         if "roles" in state:
             self.roles = EpochRoles.of_state(state["roles"])

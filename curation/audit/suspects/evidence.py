@@ -19,7 +19,8 @@ from engine.contract.run_dir import RunDir
 
 MIN_PROBABILITY = 1e-6
 ROWS_AT_ONCE = 65_536
-SIGNALS = {"label_quality": "heldout_confidence", "aum": "aum", "loss": "loss", "forgetting": "forgetting"}
+SIGNALS = {"label_quality": "heldout_confidence", "mean_margin": "mean_margin",
+           "loss": "loss", "forgetting": "forgetting"}
 """Columns of a run's signals -> their names here."""
 
 
@@ -37,8 +38,8 @@ class Evidence:
     """Low bad but for loss and forgetting. self_confidence: probability of the given label by predictions that did not
     see it (probabilities_of; the features under a cross-fitted head did), in [0, 1]; normalised_margin: that less the
     best other, plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals;
-    dynamics: mean margin over the epochs, later ones counting more, in [-1, 1]; aum, loss, forgetting: of the signals;
-    neighbour_agreement: share of the neighbours with this label."""
+    dynamics: mean margin over the epochs, later ones counting more, in [-1, 1]; mean_margin, loss, forgetting: of the
+    signals; neighbour_agreement: share of the neighbours with this label."""
     runs: tuple[str, ...]
     """Names of the runs it comes from."""
 

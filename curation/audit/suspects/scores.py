@@ -20,7 +20,7 @@ from curation.audit.suspects.matrix import confident_joint
 from curation.project import Project
 from engine.contract.run_dir import RunDir
 
-PRIOR = {"own": 0.9, "dynamics": 0.7, "rival": 0.0, "heldout": 0.0, "aum": 0.0, "loss": 0.0, "neighbours": 0.0}
+PRIOR = {"own": 0.9, "dynamics": 0.7, "rival": 0.0, "heldout": 0.0, "mean_margin": 0.0, "loss": 0.0, "neighbours": 0.0}
 """Log-odds of being wrong per standard deviation of each piece of evidence, before verdicts. Chosen on seeds 70 and 71
 of eight problems (benchmarks/LOG.md): own and dynamics alone are a good ranking on all of them; the rest helps on some
 and harms on others, which verdicts tell."""
@@ -109,7 +109,7 @@ def design(evidence: Evidence, is_active: np.ndarray) -> tuple[np.ndarray, np.nd
     columns = evidence.columns
     raw = {"own": -log_odds(columns["self_confidence"]), "dynamics": -columns["dynamics"],
            "rival": log_odds(_rival(evidence)), "heldout": -log_odds(columns["heldout_confidence"]),
-           "aum": -columns["aum"], "loss": np.log(np.maximum(columns["loss"], 1e-3)),
+           "mean_margin": -columns["mean_margin"], "loss": np.log(np.maximum(columns["loss"], 1e-3)),
            "neighbours": -columns["neighbour_agreement"]}
     x = np.zeros((len(is_active), len(PRIOR)), dtype=np.float32)
     for k, name in enumerate(PRIOR):

@@ -60,7 +60,7 @@ def filter_bar(project: Project, table: pd.DataFrame, chosen: Predicate, passing
 
 def filter_columns(table: pd.DataFrame) -> list[str]:
     """Columns that "Add filter" offers: what the run says, then the data's own, then the rest."""
-    late = ("path", "why", "x", "y", "is_resting", "relabel", "decided_by", "decided_at", "decided_why", "clean_label")
+    late = ("path", "x", "y", "is_resting", "relabel", "decided_by", "decided_at", "decided_why", "clean_label")
     names = [str(name) for name in table if name not in _QUICK]
     ours = [name for name in COLUMNS if name in names and name not in late]
     own = [name for name in names if name not in ours and name not in late]

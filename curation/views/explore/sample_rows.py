@@ -18,7 +18,7 @@ from curation.views.widgets.palette import COLUMNS, info_of
 PAGE_SIZE = 100
 FIRST = ("given_label", "suggested_label", "margin", "label_quality", "role", "predicted_label", "weight",
          "heldout_margin", "p_train", "loss", "pin", "excluded", "relabel")
-LAST = ("why", "path", "x", "y", "decided_by", "decided_at", "decided_why")
+LAST = ("role_reason", "path", "x", "y", "decided_by", "decided_at", "decided_why")
 SHORT_TITLES = {"suggested_label": "Suggested", "predicted_label": "Predicted", "label_quality": "Quality",
                 "heldout_margin": "Held-out", "p_train": "p_train", "given_label": "Given label"}
 _LEFT_OUT = ("sample_id", "split", "signal_row", "current_label")

@@ -22,7 +22,7 @@ PREVIEW_ROWS = 10
 MAX_DOWNLOAD_BYTES = 20_000_000
 _LAST_KEY = "export.last"
 _FIRST_COLUMNS = ("sample_id", "given_label", "current_label", "corrected_label", "pin", "margin", "p_train",
-                  "label_quality", "weight", "why")
+                  "label_quality", "weight", "role_reason")
 _CORRECTED = {"table": " Every label that a person changed, with who, when and why.",
               "clothing1m": " Every label that a person confirmed or changed, and every sample left out."}
 """What the rows of a preview are, by format."""

@@ -11,8 +11,7 @@ import pandas as pd
 
 from curation.experiments.stability import Stability
 from curation.views.widgets.gallery import text_of
-
-ROUTED = "routed by the splitter"
+from curation.views.widgets.role_words import reason_words
 
 
 def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | None:
@@ -29,8 +28,8 @@ def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | 
 def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str, excluded_then: bool) -> list[str]:
     """Sentences about row `idx`, the decisive one first. config: the run's settings; *_then: its decisions."""
     row = table.iloc[idx].to_dict()
-    role, why = text_of(row.get("role")), text_of(row.get("why"))
-    found = [_headline(role, why)]
+    role, reason = text_of(row.get("role")), text_of(row.get("role_reason"))
+    found = [_headline(role, reason, reason_words(row, config.get("guard") != "off"))]
     rank = class_rank(table, idx, "p_train")
     is_the_pins = bool(pin_then) and row.get("p_train") in (0.0, 1.0)  # what is recorded then is the pin itself
     if rank is not None and not is_the_pins:
@@ -38,11 +37,11 @@ def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str
         found.append(f"The splitter gives it p_train {row['p_train']:.2f}: place {rank[0]:,} of {rank[1]:,} in its "
                      f"class, counted from the sample it most wants in validation. About {quota:,} of the class go "
                      "there.")
-        if role == "validation" and why.startswith(ROUTED) and rank[0] > quota:
+        if role == "validation" and reason == "routed_learned" and rank[0] > quota:
             found.append("Many that the splitter wants more were passed over: the guard withholds samples whose "
                          "label held-out predictions do not support, and coverage keeps some of each neighbourhood in "
                          "training. This probability is also from after the epoch, roles are from before it.")
-        if role == "train" and not why and rank[0] <= quota:
+        if reason == "trains" and rank[0] <= quota:
             found.append("Roles are set before an epoch and this probability is from after it: the next split would "
                          "have considered the sample, unless the guard doubts its label.")
     quality = row.get("label_quality")
@@ -72,13 +71,13 @@ def stability_words(own: Stability | None, others: Sequence[Stability]) -> list[
     return found
 
 
-def _headline(role: str, why: str) -> str:
-    """The role and the run's own note."""
+def _headline(role: str, reason: str, why: str) -> str:
+    """The role and why."""
     place = {"validation": "In validation", "train": "In training, not in validation",
              "excluded": "Excluded: in neither training nor validation"}.get(role)
     if place is None:
         return "This run says nothing about it yet."
-    if role == "train" and not why:
+    if reason == "trains":
         why = "it is not among the samples that its class sends to validation"
     return f"{place}{': ' + why if why else ''}."
 

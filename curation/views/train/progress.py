@@ -15,19 +15,31 @@ from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.widgets.run_table import duration_text, state_text
 from curation.views.widgets.state import plain
+from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir
 
 COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
-ADVICE = {
-    "weights were held near 1": "More epochs or a larger network may change that; until then it trains much like plain "
-                                "training does.",
-    "empty validation": "Raise the validation share, or turn the noise guard off if the labels are known to be good.",
-    "one class": "Raise the validation share, or raise the splitter's balance strength.",
-    "churning": "Raise the splitter's hysteresis, so that samples stay in validation longer.",
-    "weights collapse": "Raise the reweighter's uniform pull or its smallest weight.",
-    "learned weights are constant": "Lower the reweighter's uniform pull, or give it more epochs after warm-up.",
+EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
+    "empty_validation": ("empty validation: no sample was routed, so weights were not updated",
+                         "Raise the validation share, or turn the noise guard off if the labels are known to be good."),
+    "one_class": ("one class: all validation samples are of one class",
+                  "Raise the validation share, or raise the splitter's balance strength."),
+    "churning": ("churning: {share:.0%} of the routed samples are new since the epoch before",
+                 "Raise the splitter's hysteresis, so that samples stay in validation longer."),
+    "went_back": ("early stopping: went back to the classifier of epoch {epoch}, validation accuracy {accuracy:.3f}",
+                  ""),
+    "never_left_warmup": ("never left warm-up: no weight was ever learned",
+                          "Raise the epochs, or lower the warm-up's share of them."),
+    "weights_held": ("weights were held near 1: margins lie in one heap (bimodality {bimodality:.2f}, below "
+                     "{threshold}), so the classifier cannot tell wrong labels from hard ones yet",
+                     "More epochs or a larger network may change that; until then it trains much like plain training "
+                     "does."),
+    "weights_collapse": ("weights collapse onto a few samples: effective sample size {effective_sample_frac:.2f} apart "
+                         "from class sizes", "Raise the reweighter's uniform pull or its smallest weight."),
+    "weights_constant": ("learned weights are constant: they change nothing",
+                         "Lower the reweighter's uniform pull, or give it more epochs after warm-up."),
 }
-"""What helps, by how the engine's event begins."""
+"""What happened, and what helps."""
 CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
     ("Loss", "mean loss", ".3~g", {"train_loss": "training (weighted)", "validation_loss": "validation"},
      "Training falls and levels off. Validation should fall too; rising while training falls means over-fitting. It "
@@ -170,16 +182,16 @@ def show_events(metrics: pd.DataFrame) -> None:
     """The engine's events as warnings: what, in which epochs, and what helps."""
     if "events" not in metrics:
         return
-    found: dict[str, tuple[list[int], str]] = {}
+    found: dict[EventKind, tuple[list[int], RunEvent]] = {}
     for epoch, events in zip(metrics["epoch"], metrics["events"], strict=True):
         for event in events or []:
-            kind = next((begin for begin in ADVICE if str(event).startswith(begin)), str(event).partition(":")[0])
-            epochs = found[kind][0] if kind in found else []
-            found[kind] = ([*epochs, int(epoch)], str(event))
-    for kind, (epochs, text) in found.items():
+            epochs, _ = found.get(event["kind"], ([], event))
+            found[event["kind"]] = ([*epochs, int(epoch)], event)
+    for kind, (epochs, event) in found.items():
         many = "Epoch" if len(epochs) == 1 else "Epochs"
-        advice = f" {ADVICE[kind]}" if kind in ADVICE else ""
-        st.warning(f"{many} {epoch_ranges(epochs)}: {plain(text)}.{advice}", icon=":material/warning:")
+        words, advice = EVENT_WORDS[kind]
+        st.warning(f"{many} {epoch_ranges(epochs)}: {words.format(**event)}. {advice}".rstrip(),
+                   icon=":material/warning:")
 
 
 def epoch_ranges(epochs: list[int]) -> str:

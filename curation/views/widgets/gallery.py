@@ -15,6 +15,7 @@ from curation.project import Project
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.widgets.component import component
 from curation.views.widgets.palette import NO_VALUE_COLOUR, ROLE_COLOURS, info_of
+from curation.views.widgets.role_words import reason_words
 
 CHANGE_COLUMN = "change"
 """A column of ready-made words, shown without its name."""
@@ -102,8 +103,8 @@ def _item(row: dict[Any, Any], src: str, value_column: str | None) -> dict[str, 
     tip = [str(row["sample_id"]), f"given: {given or 'none'}"]
     tip += [f"{info_of(name).title.lower()}: {row[name]}" for name in ("suggested_label", "predicted_label", "role")
             if text_of(row.get(name))]
-    if text_of(row.get("why")):
-        tip.append(text_of(row["why"]))
+    if words := reason_words(row):
+        tip.append(words)
     return {
         "id": str(row["sample_id"]), "src": src, "label": given or "no label",
         "suggestion": suggestion if suggestion and suggestion != (current or given) else None,

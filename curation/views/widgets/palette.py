@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from engine.contract import signal_columns
+
 ROLE_COLOURS = {"train": "#3B75AF", "validation": "#E07B00", "excluded": "#8C9299"}
 """Blue, orange and grey: told apart with any of the common colour blindnesses, and by lightness in print."""
 PIN_COLOURS = {"validation": "#E07B00", "train": "#3B75AF"}
@@ -35,30 +37,46 @@ class ColumnInfo:
     """None where neither end is bad."""
 
 
-COLUMNS: dict[str, ColumnInfo] = {
-    "role": ColumnInfo("Role", "where the run used the sample"),
+def _signal(name: str, title: str, meaning: str) -> ColumnInfo:
+    """Of a column that engine.contract.signal_columns defines: its range where that is fixed, and its bad end."""
+    column = signal_columns.COLUMNS[name]
+    is_fixed = column.low is not None and column.high is not None
+    return ColumnInfo(title, meaning, column.low if is_fixed else None, column.high if is_fixed else None,
+                      None if column.bad_end is None else column.bad_end == "low")
+
+
+_SIGNALS = {
+    "role": ("Role", "where the run used the sample"),
+    "role_reason": ("Reason of the role", "what put the sample where the run has it"),
+    "predicted_label": ("Predicted label", "what the classifier said last"),
+    "suggested_label": ("Suggested label", "the other class that held-out predictions name"),
+    "weight": ("Weight", "mean 1; low counts less in training"),
+    "margin": ("Margin", "low is bad: below 0 the model prefers another class"),
+    "heldout_margin": ("Held-out margin", "low is bad; from epochs the sample was not trained on"),
+    "p_train": ("Splitter probability (p_train)", "low: the splitter wants it in validation"),
+    "p_train_unpinned": ("Splitter probability without the pin", "low: the splitter wants it in validation"),
+    "label_quality": ("Label quality", "low is bad: the label is likely wrong"),
+    "loss": ("Loss", "high is bad"),
+    "route_share": ("Share of epochs in validation", "high: routed again and again"),
+    "mean_margin": ("Mean margin", "low is bad; over the epochs it was trained on"),
+    "forgetting": ("Forgetting events", "high is bad: learned and lost again"),
+    "heldout_epochs": ("Held-out epochs", "few: label quality rests on little"),
+}
+_OTHERS = {
     "current_label": ColumnInfo("Class (current label)", "given label, or what a person changed it to"),
     "given_label": ColumnInfo("Given label", "the label in the data"),
-    "predicted_label": ColumnInfo("Predicted label", "what the classifier said last"),
-    "suggested_label": ColumnInfo("Suggested label", "the other class that held-out predictions name"),
     "clean_label": ColumnInfo("Clean label", "known truth, for scoring alone"),
-    "weight": ColumnInfo("Weight", "mean 1; low counts less in training", is_low_bad=None),
-    "margin": ColumnInfo("Margin", "low is bad: below 0 the model prefers another class", -1.0, 1.0, True),
-    "heldout_margin": ColumnInfo("Held-out margin", "low is bad; from epochs the sample was not trained on",
-                                 -1.0, 1.0, True),
-    "p_train": ColumnInfo("Splitter probability (p_train)", "low: the splitter wants it in validation", 0.0, 1.0, True),
-    "label_quality": ColumnInfo("Label quality", "low is bad: the label is likely wrong", 0.0, 1.0, True),
-    "loss": ColumnInfo("Loss", "high is bad", is_low_bad=False),
-    "route_share": ColumnInfo("Share of epochs in validation", "high: routed again and again", 0.0, 1.0, False),
-    "aum": ColumnInfo("Area under the margin", "low is bad", is_low_bad=True),
-    "forgetting": ColumnInfo("Forgetting events", "high is bad: learned and lost again", is_low_bad=False),
-    "heldout_epochs": ColumnInfo("Held-out epochs", "few: label quality rests on little", is_low_bad=None),
     "group": ColumnInfo("Group", "domain or subgroup"),
     "pin": ColumnInfo("Pin", "where a person holds the sample"),
     "excluded": ColumnInfo("Excluded", "left out by a person"),
     "in_validation": ColumnInfo("In the hard validation set", "what an export takes now, decisions included"),
 }
-_HIDDEN = {"sample_id", "path", "image", "split", "x", "y", "why", "signal_row", "is_resting", "relabel", "decided_by",
+_ORDER = ("role", "current_label", "given_label", "predicted_label", "suggested_label", "clean_label", "weight",
+          "margin", "heldout_margin", "p_train", "label_quality", "loss", "route_share", "mean_margin", "forgetting",
+          "heldout_epochs", "role_reason", "p_train_unpinned", "group", "pin", "excluded", "in_validation")
+COLUMNS: dict[str, ColumnInfo] = {
+    name: _OTHERS[name] if name in _OTHERS else _signal(name, *_SIGNALS[name]) for name in _ORDER}
+_HIDDEN = {"sample_id", "path", "image", "split", "x", "y", "signal_row", "is_resting", "relabel", "decided_by",
            "decided_at", "decided_why"}
 
 

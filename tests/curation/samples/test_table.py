@@ -10,7 +10,7 @@ import pytest
 from curation.project import Project
 from curation.samples.table import SelectionError, in_box, in_polygon, matches, sample_table
 from engine.contract.manifest import read_manifest
-from engine.contract.run_dir import SIGNAL_COLUMNS
+from engine.contract.signal_columns import SIGNAL_COLUMNS
 from tests.fakes import make_project, make_run, write_manifest
 
 CLASSES = ("cat", "dog", "bird")

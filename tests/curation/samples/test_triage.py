@@ -40,7 +40,8 @@ def table_of(cases: list[dict[str, Any]], num_easy: int = 20) -> tuple[pd.DataFr
     easy: list[dict[str, Any]] = [{"current_label": name} for name in "a" * num_easy + "b" * num_easy + "cc"]
     easy[0] |= {"label_quality": 0.3, "heldout_margin": 0.3}
     usual = {"current_label": "a", "given_label": None, "suggested_label": None, "label_quality": 0.95,
-             "heldout_margin": 0.9, "weight": 1.0, "aum": 2.0, "decided_by": None, "excluded": False, "far": 0.01}
+             "heldout_margin": 0.9, "weight": 1.0, "mean_margin": 0.8, "decided_by": None, "excluded": False,
+             "far": 0.01}
     rows = [{**usual, **row} for row in [*easy, *cases]]
     first = {"a": 0, "b": num_easy, "c": 2 * num_easy}
     near = [row.get("near") or {"a": (10, 0, 0), "b": (0, 10, 0), "c": (0, 8, 2)}[row["current_label"]] for row in rows]
@@ -87,7 +88,7 @@ HARD_ONE = {"heldout_margin": 0.05, "label_quality": 0.5, "near": (9, 1, 0)}
     ({**HARD_ONE, "near": (3, 7, 0)}, REST),
     ({**HARD_ONE, "suggested_label": "b"}, REST),
     ({**HARD_ONE, "near": (5, 4, 1), "label_quality": 0.93, "heldout_margin": 0.4}, HARD),  # steady over the epochs
-    ({**HARD_ONE, "near": (5, 4, 1), "label_quality": 0.93, "heldout_margin": 0.4, "aum": -1.0}, REST),
+    ({**HARD_ONE, "near": (5, 4, 1), "label_quality": 0.93, "heldout_margin": 0.4, "mean_margin": -1.0}, REST),
     ({**HARD_ONE, "near": (5, 4, 1), "label_quality": 0.93, "heldout_margin": 0.4, "weight": 0.5}, REST),
     ({}, REST),
     ({**WRONG, "decided_by": "ada"}, DECIDED),
@@ -104,11 +105,11 @@ def test_every_threshold_moves_its_lane() -> None:
 
     assert [moved(WRONG, lead=x) for x in (0.8, 0.81)] == [MISLABELED, REST]
     assert [moved(WRONG, doubt=x) for x in (0.8, 0.81)] == [MISLABELED, REST]
-    assert [moved({**TORN, "aum": -1.0}, mixed=x) for x in (0.51, 0.5)] == [AMBIGUOUS, REST]
-    assert [moved({**TORN, "aum": -1.0}, torn=x) for x in (0.04, 0.0)] == [AMBIGUOUS, REST]
+    assert [moved({**TORN, "mean_margin": -1.0}, mixed=x) for x in (0.51, 0.5)] == [AMBIGUOUS, REST]
+    assert [moved({**TORN, "mean_margin": -1.0}, torn=x) for x in (0.04, 0.0)] == [AMBIGUOUS, REST]
     assert [moved(ODD, odd=x) for x in (0.04, 0.0)] == [OUT_OF_PLACE, HARD]
     assert [moved(ODD, far=x) for x in (0.1, 0.0)] == [OUT_OF_PLACE, HARD]
-    assert [moved({**HARD_ONE, "aum": -1.0}, support=x) for x in (0.9, 0.95)] == [HARD, REST]
+    assert [moved({**HARD_ONE, "mean_margin": -1.0}, support=x) for x in (0.9, 0.95)] == [HARD, REST]
     assert [moved(HARD_ONE, hard=x) for x in (0.06, 0.0)] == [HARD, REST]
     with pytest.raises(TriageError, match=r"lead of a triage rule must be a share from 0 to 1; got 1\.5"):
         Rule(lead=1.5)

@@ -218,7 +218,7 @@ def test_the_curated_set_is_exported_and_its_files_are_listed(home, pets, chosen
 
 def test_the_preview_is_what_will_be_written(home, pets):
     app = views.start(home, "export")
-    preview = table_of(app, "sample_id", "current_label", "why")
+    preview = table_of(app, "sample_id", "current_label", "role_reason")
     assert list(preview["sample_id"][:2]) == ["train-00001", "train-00002"], "the pinned ones"
     assert "train-00003" not in set(preview["sample_id"]), "the excluded one"
     counts = table_of(app, "class", "samples")

@@ -141,7 +141,8 @@ def test_every_filter_passes_what_it_says(home, pets):
     assert found(decisions=["relabelled"]) == {ids[5]}
     assert found(decisions=["undecided"]) == set(table["sample_id"]) - set(ids[:6])
     assert found(roles=["validation"]) == set(table["sample_id"][table["role"] == "validation"])
-    assert found(flags=["withheld by the guard"]) == set(table["sample_id"][table["why"].str.startswith("withheld")])
+    assert found(flags=["withheld by the guard"]) == set(
+        table["sample_id"][table["role_reason"].str.startswith("withheld")])
     assert found(flags=["in the hard validation set"]) == set(table["sample_id"][table["in_validation"]])
     assert found(columns={"margin": {"max": 0.0}}) == set(table["sample_id"][table["margin"] <= 0])
     assert found(search="00007") == {"train-00007"}
@@ -405,7 +406,7 @@ def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
     table = pd.DataFrame({
         "sample_id": ["a", "b", "c"], "current_label": ["x", "x", "y"], "given_label": ["x", "x", "y"],
         "p_train": [0.9, 0.2, 0.5], "role": ["validation", "train", "train"],
-        "why": ["pinned to validation", "withheld by the guard: held-out predictions confidently say y", ""],
+        "role_reason": ["pinned_validation", "withheld_disputed", "trains"],
         "route_share": [1.0, 0.0, np.nan], "label_quality": [0.8, 0.1, np.nan], "heldout_epochs": [3, 4, 0],
         "suggested_label": [None, "y", None], "pin": ["validation", None, None], "excluded": [False, False, True]})
     config = {"val_fraction": 0.1}
@@ -414,9 +415,10 @@ def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
     assert "place 2 of 2 in its class" in pinned[1]
     assert pinned[-1] == "The splitter disagrees with the pin: left to itself it leans 90% the other way."
     withheld = reasons.reasons(table, 1, config, "", False)
-    assert withheld[0].startswith("In training, not in validation: withheld by the guard")
+    assert withheld[0] == ("In training, not in validation: withheld by the guard: held-out predictions confidently "
+                           "say y.")
     assert "held-out predictions name y instead" in " ".join(withheld)
-    later = " ".join(reasons.reasons(table.assign(why=""), 1, config, "", False))
+    later = " ".join(reasons.reasons(table.assign(role_reason="trains"), 1, config, "", False))
     assert "the next split would have considered" in later
     out = reasons.reasons(table, 2, config, "", False)
     assert out[-1] == "Since this run a person excluded it: that takes effect in the next run."
@@ -427,7 +429,7 @@ def test_a_routed_sample_far_down_the_splitters_list_is_explained():
     size = 20
     table = pd.DataFrame({
         "sample_id": [f"s{i}" for i in range(size)], "current_label": "x", "given_label": "x",
-        "p_train": np.linspace(0.1, 0.9, size), "role": "validation", "why": "routed by the splitter: as usual"})
+        "p_train": np.linspace(0.1, 0.9, size), "role": "validation", "role_reason": "routed_learned"})
     passed_over = "Many that the splitter wants more were passed over"
     assert passed_over in " ".join(reasons.reasons(table, 15, {"val_fraction": 0.1}, "", False))
     assert passed_over not in " ".join(reasons.reasons(table, 1, {"val_fraction": 0.1}, "", False))

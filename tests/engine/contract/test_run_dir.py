@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from engine.contract.processes import is_same_process, process_start
-from engine.contract.run_dir import HISTORY_DTYPE, ROLES, SIGNAL_COLUMNS, RunDir, RunDirError, check_name, list_runs
+from engine.contract.run_dir import HISTORY_DTYPE, RunDir, RunDirError, check_name, list_runs
+from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import write_atomic
 
 
@@ -145,12 +146,13 @@ def test_cancel_is_asked_for_once_and_cleared(run: RunDir) -> None:
 
 def test_metrics_are_one_json_line_an_epoch(run: RunDir) -> None:
     assert run.read_metrics().empty
-    rows = [{"epoch": 1, "train_loss": 1.5, "events": ["one class"]}, {"epoch": 2, "train_loss": None, "events": []}]
+    rows = [{"epoch": 1, "train_loss": 1.5, "events": [{"kind": "one_class"}]},
+            {"epoch": 2, "train_loss": None, "events": []}]
     run.write_metrics(rows)
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows
     metrics = run.read_metrics()
-    assert metrics["epoch"].tolist() == [1, 2] and metrics["events"].tolist() == [["one class"], []]
+    assert metrics["epoch"].tolist() == [1, 2] and metrics["events"].tolist() == [[{"kind": "one_class"}], []]
     assert pd.isna(metrics["train_loss"].iloc[1])
     run.write_metrics(rows[:1])
     assert len(run.read_metrics()) == 1, "a resumed run repeats no line"
@@ -162,7 +164,7 @@ def test_signals_come_back_as_written_and_only_with_the_contracts_columns(run: R
     run.write_signals(signals())
     assert tuple(run.read_signals().columns) == SIGNAL_COLUMNS and len(run.read_signals()) == 3
     with pytest.raises(AssertionError, match="signals have"):
-        run.write_signals(signals().drop(columns="why"))
+        run.write_signals(signals().drop(columns="role_reason"))
 
 
 def test_the_history_of_a_few_rows_is_read_without_the_rest(run: RunDir) -> None:

@@ -190,7 +190,9 @@ def test_images_outside_the_root_and_broken_ones_are_bad_and_the_rest_loads(tmp_
     (project / "images" / rows["path"][5]).write_bytes((project / "images" / rows["path"][5]).read_bytes()[:40])
     data = load(project)
     assert np.flatnonzero(data.excluded).tolist() == [3, 4, 5]
-    assert "must lie inside" in data.notes[3] and "No such file" in data.notes[4] and data.notes[5]
+    assert data.exclusions[3:6].tolist() == ["excluded_unreadable"] * 3
+    said = list(data.unreadable.values())
+    assert "must lie inside" in said[0] and "No such file" in said[1] and said[2]
 
 
 def test_a_mended_file_is_read_the_next_time(tmp_path):
@@ -295,7 +297,7 @@ def test_a_picture_too_large_to_open_is_left_out_like_any_broken_one(tmp_path, m
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     data = load(project)
     assert data.images.shape[-1] == 16 and np.flatnonzero(data.excluded).tolist() == [0]
-    assert "decompression bomb" in data.notes[0]
+    assert data.exclusions[0] == "excluded_unreadable" and "decompression bomb" in list(data.unreadable.values())[0]
 
 
 def test_everything_pinned_to_validation_is_one_clear_line(tmp_path):
@@ -316,7 +318,7 @@ def test_a_label_by_decision_makes_an_unlabelled_sample_usable(tmp_path):
                   "label": ["bird", "dog"]}).to_parquet(project / "decisions.parquet")
     data = load(project)
     assert np.flatnonzero(data.excluded).tolist() == [1, 2]
-    assert data.notes[1] == "excluded by decision" and data.notes[2] == "no usable label"
+    assert data.exclusions[1] == "excluded_decision" and data.exclusions[2] == "excluded_unlabelled"
     assert data.classes[data.train_labels[0]] == "bird" and data.pins[0] == -1
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import kurtosis, skew
 
-from engine.contract.run_dir import ROLES
+from engine.contract.signal_columns import ROLES
 from engine.model.losses import margins
 from engine.model.record import SignalRecord, bimodality, effective_sample_size
 
@@ -30,9 +30,11 @@ def observe(record: SignalRecord, *own: float, weights=(1.0, 1.0, 1.0, 1.0)) -> 
 
 
 def frame_of(record: SignalRecord, roles=(0, 0, 0, 0), suggestions=(-1, -1, -1, -1)):
-    none = np.full(4, "", dtype=object)
-    return record.frame(np.array(["s0", "s1", "s2", "s3"], dtype=object), LABELS.numpy(), np.array(roles), none,
-                        np.array(suggestions), CLASSES)
+    none = np.zeros(4, dtype=bool)
+    return record.frame(
+        sample_ids=np.array(["s0", "s1", "s2", "s3"], dtype=object), labels_N=LABELS.numpy(), roles_N=np.array(roles),
+        reasons_N=np.full(4, "trains", dtype=object), is_resting_N=none, is_pinned_N=np.arange(4) == 2,
+        suggestions_N=np.array(suggestions), classes=CLASSES)
 
 
 def test_later_held_out_epochs_count_more_in_quality_and_margin():
@@ -53,8 +55,8 @@ def test_a_sample_seen_twice_in_an_epoch_counts_once_and_forgetting_needs_having
             observe(record, *own)
     signals = frame_of(record)
     assert signals["forgetting"].tolist() == [2, 0, 0, 0], "sample 1 was wrong twice, but never right before"
-    assert signals["aum"][0] == pytest.approx(np.mean([0.8, -0.4, 0.6, -0.8]), abs=1e-6)
-    assert signals["aum"][1] == pytest.approx(np.mean([-0.6, -0.2, 0.6, 0.8]), abs=1e-6)
+    assert signals["mean_margin"][0] == pytest.approx(np.mean([0.8, -0.4, 0.6, -0.8]), abs=1e-6)
+    assert signals["mean_margin"][1] == pytest.approx(np.mean([-0.6, -0.2, 0.6, 0.8]), abs=1e-6)
 
 
 def test_weights_are_of_mean_one_over_this_epochs_samples_alone():
@@ -63,7 +65,7 @@ def test_weights_are_of_mean_one_over_this_epochs_samples_alone():
     observe(record, 0.5, 0.5, 0.5, 0.5, weights=(9.0, 9.0, 9.0, 9.0))
     record.start_epoch()
     observe(record, 0.5, 0.5, weights=(1.0, 3.0))
-    record.end_epoch(None)
+    record.end_epoch()
     np.testing.assert_allclose(frame_of(record)["weight"], [0.5, 1.5, np.nan, np.nan], rtol=1e-6)
 
 
@@ -79,8 +81,8 @@ def test_excluded_samples_have_no_signals_and_suggestions_are_names():
     record.start_epoch()
     observe(record, 0.9, 0.9, 0.9, 0.9)
     signals = frame_of(record, roles=(0, ROLES.index("excluded"), 0, 0), suggestions=(1, 1, -1, 0))
-    numbers = ["p_train", "weight", "margin", "heldout_margin", "aum", "label_quality", "loss", "route_share"]
-    assert signals.loc[1, numbers].isna().all() and signals.loc[0, ["weight", "margin", "aum"]].notna().all()
+    numbers = ["p_train", "weight", "margin", "heldout_margin", "mean_margin", "label_quality", "loss", "route_share"]
+    assert signals.loc[1, numbers].isna().all() and signals.loc[0, ["weight", "margin", "mean_margin"]].notna().all()
     assert signals["suggested_label"].fillna("-").tolist() == ["b", "-", "-", "a"]
     assert signals["predicted_label"].fillna("-").tolist() == ["a", "-", "b", "b"]
 
@@ -119,7 +121,7 @@ def test_values_that_do_not_differ_have_no_heaps(values):
 def test_wide_features_are_kept_as_a_projection_that_keeps_their_angles_and_with_their_predictions():
     num, wide = 60, 700
     record = SignalRecord(num, 3, wide, torch.device("cpu"))
-    assert record.num_kept == 64 and record.tensors["features"].shape == (num, 64)
+    assert record.num_kept == 64 and record.features.shape == (num, 64)
     generator = torch.Generator().manual_seed(1)
     centres = torch.randn(6, wide, generator=generator)
     features = centres.repeat(10, 1) + 0.7 * torch.randn(num, wide, generator=generator)
@@ -127,15 +129,15 @@ def test_wide_features_are_kept_as_a_projection_that_keeps_their_angles_and_with
     record.observe_training(torch.arange(num), logits, features, labels, torch.zeros(num), torch.ones(num),
                             torch.zeros(num, dtype=torch.bool))
     unit = torch.nn.functional.normalize
-    exact, kept = unit(features) @ unit(features).T, unit(record.features(slice(None)))
+    exact, kept = unit(features) @ unit(features).T, unit(record.features_of(slice(None)))
     assert float((exact - kept @ kept.T).abs().mean()) < 0.1
     head = torch.nn.Linear(wide, 3)
     torch.testing.assert_close(record.probabilities(head, torch.tensor([5, 2])), torch.softmax(logits[[5, 2]], 1),
                                rtol=1e-2, atol=1e-3)
     codes, scale = record.kept(features)
-    assert torch.equal(codes, record.tensors["features"]) and torch.equal(scale, record.tensors["feature_scale"])
+    assert torch.equal(codes, record.features) and torch.equal(scale, record.feature_scale)
     record.observe_heldout(torch.tensor([4]), logits[[7]], features[[7]], labels[[7]], 1)
-    assert torch.equal(record.tensors["logits"][4], record.tensors["logits"][7])
+    assert torch.equal(record.logits[4], record.logits[7])
     again = SignalRecord(num, 3, wide, torch.device("cpu"))
     assert torch.equal(again.projection, record.projection), "a resumed run projects alike"
 
@@ -144,7 +146,7 @@ def test_features_that_are_not_wide_are_kept_and_read_by_the_head_as_it_is_now()
     record, head = SignalRecord(4, 2, 3, torch.device("cpu")), torch.nn.Linear(3, 2)
     features = torch.randn(4, 3)
     record.observe_heldout(torch.arange(4), torch.zeros(4, 2), features, torch.zeros(4, dtype=torch.int64), 1)
-    assert record.projection is None and "logits" not in record.tensors
+    assert record.projection is None and record.logits is None
     torch.testing.assert_close(record.probabilities(head, slice(1, 3)), torch.softmax(head(features[1:3]), 1),
                                rtol=1e-2, atol=1e-2)
 
@@ -153,8 +155,8 @@ def test_what_is_kept_is_finite_however_large_features_are():
     record, rows = SignalRecord(2, 3, 300, torch.device("cpu")), torch.arange(2)
     record.observe_heldout(rows, torch.full((2, 3), 1e6), torch.full((2, 300), 1e6), torch.zeros(2, dtype=torch.int64),
                            1)
-    assert record.features(rows).isfinite().all() and record.tensors["logits"].isfinite().all()
-    torch.testing.assert_close(record.features(rows), (torch.full((2, 300), 1e6) @ record.projection),
+    assert record.features_of(rows).isfinite().all() and record.logits.isfinite().all()
+    torch.testing.assert_close(record.features_of(rows), (torch.full((2, 300), 1e6) @ record.projection),
                                rtol=0, atol=float((torch.full((300,), 1e6) @ record.projection).abs().max()) / 250)
 
 
@@ -163,6 +165,6 @@ def test_kept_features_are_off_by_half_a_level_at_most_and_zeros_stay_zeros():
     features = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 5, 5)[:, None]
     features[2] = 0.0
     record.observe_heldout(torch.arange(5), torch.zeros(5, 2), features, torch.zeros(5, dtype=torch.int64), 1)
-    off = (record.features(slice(None)) - features).abs()
+    off = (record.features_of(slice(None)) - features).abs()
     assert (off <= features.abs().amax(1, keepdim=True) / 254 * 1.001).all() and (off[[0, 1, 3, 4]] > 0).any(1).all()
-    assert (record.features(torch.tensor([2])) == 0).all()
+    assert (record.features_of(torch.tensor([2])) == 0).all()

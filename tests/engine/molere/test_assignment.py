@@ -20,18 +20,19 @@ def make_data(**changes) -> Dataset:
     return Dataset(
         classes=("a", "b"), images=np.zeros((NUM, 3, 8, 8), np.uint8), labels=np.zeros(NUM, np.int64),
         clean_labels=np.full(NUM, -1), sample_ids=np.arange(NUM).astype(object), train_idx=np.arange(NUM),
-        clean_idx=np.arange(0), test_idx=np.arange(0), notes=np.full(NUM, "", dtype=object), groups=None, **fields)
+        clean_idx=np.arange(0), test_idx=np.arange(0), groups=None,
+        exclusions=np.full(NUM, "", dtype=object), unreadable={}, **fields)
 
 
 def make_record(known=range(NUM), featured=range(NUM)) -> SignalRecord:
     """Features along a circle, so that neighbours are the rows beside; held-out predictions support every label."""
     record = SignalRecord(NUM, 2, 2, torch.device("cpu"))
     angle = torch.arange(NUM) * 2 * torch.pi / NUM
-    record.tensors["features"] = (127 * torch.stack([angle.cos(), angle.sin()], dim=1)).round().to(torch.int8)
-    record.tensors["feature_scale"].fill_(1 / 127)
-    record.tensors["has_features"][list(featured)] = True
-    record.tensors["heldout_probs"][list(known), 0] = 1.0
-    record.tensors["heldout_weight"][list(known)] = 1.0
+    record.features = (127 * torch.stack([angle.cos(), angle.sin()], dim=1)).round().to(torch.int8)
+    record.feature_scale.fill_(1 / 127)
+    record.has_features[list(featured)] = True
+    record.heldout_probs[list(known), 0] = 1.0
+    record.heldout_weight[list(known)] = 1.0
     return record
 
 
@@ -39,10 +40,11 @@ def roles_of(epoch=3, data=None, record=None, previous=None, ranking=None, group
              **settings) -> EpochRoles:
     bare = {"guard": "off", "rotation_groups": None, "epochs": 10, "warmup_fraction": 0.2}
     config = RunConfig.from_dict({**bare, **settings, "splitter": {"coverage": 1.0, **(splitter or {})}})
-    data = data or make_data()
+    data, record = data or make_data(), record or make_record()
+    if scores is not None:
+        record.p_train = torch.from_numpy(scores)
     return assign(epoch, config, data, ~data.excluded, previous, ranking=ranking,
-                  groups=np.arange(NUM) % 4 if groups is None else groups, record=record or make_record(),
-                  score=lambda: scores)
+                  groups=np.arange(NUM) % 4 if groups is None else groups, record=record)
 
 
 def rows(mask: np.ndarray) -> list[int]:
@@ -50,7 +52,7 @@ def rows(mask: np.ndarray) -> list[int]:
 
 
 def test_the_splitter_decides_from_the_first_epoch_after_warmup():
-    assert roles_of(epoch=2).is_warmup and not roles_of(epoch=3).is_warmup
+    assert roles_of(epoch=2).phase == "warmup" and roles_of(epoch=3).phase == "game"
     assert rows(roles_of(epoch=3).routed) == [0, 1, 2, 3]
     assert rows(roles_of(epoch=2).routed) != [0, 1, 2, 3] and roles_of(epoch=2).routed.sum() == 4
 
@@ -73,7 +75,7 @@ def test_hard_takes_the_lowest_and_easy_the_highest_margins():
 def test_a_fixed_split_outlives_warmup_unchanged():
     first = roles_of(epoch=1, method="lrw_random")
     later = roles_of(epoch=3, method="lrw_random", previous=first)
-    assert first.is_warmup and not later.is_warmup and later.num_new == 0
+    assert first.phase == "warmup" and later.phase == "game" and later.num_new == 0
     assert rows(later.routed) == rows(first.routed)
 
 
@@ -113,7 +115,7 @@ def test_rotation_turns_and_rests_neither_the_routed_nor_pinned_nor_excluded_nor
         seen += rows(current.resting)
     expected = set(range(NUM)) - set(rows(current.routed)) - {7, 8, 11}
     assert sorted(seen) == sorted(expected), "each of the rest once in four epochs"
-    assert not roles_of(epoch=10, rotation_groups=4).resting.any()
+    assert not roles_of(epoch=10, rotation_groups=4, finish_fraction=0.0).resting.any()
 
 
 def test_in_few_epochs_everybody_is_held_out_at_least_once_all_the_same():
@@ -122,9 +124,9 @@ def test_in_few_epochs_everybody_is_held_out_at_least_once_all_the_same():
     heldout, current = np.zeros(NUM, int), None
     for epoch in range(1, 9):
         current = roles_of(epoch=epoch, previous=current, groups=groups, epochs=8, rotation_groups=8)
-        if not current.is_finish:
+        if current.phase != "finish":
             heldout += current.routed | current.resting
-    assert current.is_finish and heldout.min() == 1 and current.routed.sum() == 4
+    assert current.phase == "finish" and heldout.min() == 1 and current.routed.sum() == 4
     assert (heldout[~current.routed] == 1).all(), "and who is not in validation no more than once in six epochs"
 
 
@@ -138,8 +140,8 @@ def test_nobody_rests_where_that_would_leave_nobody_to_train_on(num_free):
 def disputing(**own) -> SignalRecord:
     """Held-out predictions give row i its label with probability i / 100: nobody is supported."""
     record = make_record(**own)
-    record.tensors["heldout_probs"][:, 0] = torch.arange(NUM) / 100
-    record.tensors["heldout_probs"][:, 1] = 1 - torch.arange(NUM) / 100
+    record.heldout_probs[:, 0] = torch.arange(NUM) / 100
+    record.heldout_probs[:, 1] = 1 - torch.arange(NUM) / 100
     return record
 
 
@@ -153,13 +155,13 @@ def test_a_class_that_is_disputed_whole_sends_the_least_disputed_of_its_active()
 def test_the_finish_keeps_the_last_split_rests_nobody_and_asks_the_splitter_nothing():
     settings = {"finish_fraction": 0.2, "rotation_groups": 4}
     last = roles_of(epoch=8, **settings)
-    assert last.resting.any() and not last.is_finish and last.num_new == 4
+    assert last.resting.any() and last.phase == "game" and last.num_new == 4
     for epoch in (9, 10):
         current = roles_of(epoch=epoch, previous=last, scores=None, **settings)
-        assert current.is_finish and not current.is_warmup and not current.resting.any() and current.num_new == 0
+        assert current.phase == "finish" and not current.resting.any() and current.num_new == 0
         for name in ("routed", "withheld", "kept_by_coverage", "unguarded"):
             assert (getattr(current, name) == getattr(last, name)).all(), name
     assert last.resting.any(), "the roles of the epoch before stay as they were"
     fixed = roles_of(epoch=1, method="lrw_random", **settings)
-    assert [roles_of(epoch=epoch, method="lrw_random", previous=fixed, **settings).is_finish
+    assert [roles_of(epoch=epoch, method="lrw_random", previous=fixed, **settings).phase == "finish"
             for epoch in (3, 8, 9, 10)] == [False, False, True, True]

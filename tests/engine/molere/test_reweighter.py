@@ -13,6 +13,7 @@ from engine.contract.config import WEIGHT_INPUTS, ReweighterConfig
 from engine.contract.manifest import read_decisions
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.record import SignalRecord, bimodality, effective_sample_size
+from engine.molere.guard import disputed_frac
 from engine.molere.meta_step import ValidationBatch
 from engine.molere.reweighter import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
 from engine.runs.epoch_report import measure
@@ -176,7 +177,7 @@ def test_the_objective_and_its_gradient_are_those_of_a_naive_one_through_the_nor
     weighting.reweighter.double()
     torch.nn.init.normal_(weighting.reweighter.body[2].weight, std=0.7)
     args, slopes = batch(dtype=torch.float64), torch.linspace(-3, 1, B, dtype=torch.float64) * 1e-3
-    weighting.peak = torch.tensor(8e-3, dtype=torch.float64)
+    weighting.gradient_scale = torch.tensor(8e-3, dtype=torch.float64)
     shown = inputs_of(weighting, *args).numpy()
     params = list(weighting.reweighter.parameters())
     start = np.concatenate([p.detach().numpy().ravel() for p in params])
@@ -203,10 +204,10 @@ def test_the_peak_is_the_largest_of_late_and_fades():
     for size in (0.5, 4.0, 1.0, 0.0, 3.9, 3.7, 0.1, 5.0):
         weighting.objective([(torch.ones(4), torch.tensor([size, -size, size, -size]))])
         expected = max(0.99 * expected, size)
-        assert float(weighting.peak) == pytest.approx(expected) and expected <= 5.0
+        assert float(weighting.gradient_scale) == pytest.approx(expected) and expected <= 5.0
     for _ in range(100):
         weighting.objective([(torch.ones(4), torch.zeros(4))])
-    assert float(weighting.peak) == pytest.approx(5.0 * 0.99**100, rel=1e-4)
+    assert float(weighting.gradient_scale) == pytest.approx(5.0 * 0.99**100, rel=1e-4)
 
 
 def test_two_views_count_alike_and_share_one_peak():
@@ -216,7 +217,7 @@ def test_two_views_count_alike_and_share_one_peak():
         weighting = make_weighting(uniform_pull=0.0, heavy_weight=100.0)
         assert float(weighting.objective(pairs)) == pytest.approx((-0.5 / 3 - 0.5) / 2)
         weighting.objective([(weights, small)])
-        assert float(weighting.peak) == pytest.approx(0.99 * 3.0)
+        assert float(weighting.gradient_scale) == pytest.approx(0.99 * 3.0)
 
 
 def test_without_any_slope_yet_the_objective_is_the_pull_alone():
@@ -303,21 +304,21 @@ def test_the_floor_of_an_epoch_is_by_the_share_disputed_among_the_active_known(d
     excluded = np.arange(data.num_train) >= 60
     some = dataclasses.replace(data, excluded=excluded)
     trainer, labels = Trainer(config_of(warmup_fraction=0.0), some), torch.from_numpy(data.train_labels)
-    t, known = trainer.record.tensors, torch.arange(data.num_train) % 2 == 0
+    record, known = trainer.record, torch.arange(data.num_train) % 2 == 0
     trainer.start_epoch(1)
     assert trainer.weighting.reweighter.low == 2.025, "nobody has a margin yet"
-    t["margin"][:] = torch.linspace(-1, 1, data.num_train).sign()
+    record.margin[:] = torch.linspace(-1, 1, data.num_train).sign()
     trainer.start_epoch(1)
     assert trainer.weighting.reweighter.low == 0.05, "nobody held out yet: nothing vouches for a label"
     shown = torch.where(torch.arange(data.num_train) < 4, (labels + 1) % 3, labels)
     shown[60:] = (labels[60:] + 1) % 3
-    t["heldout_probs"][known] = 3.0 * F.one_hot(shown, 3).float()[known]
-    t["heldout_weight"][known] = 3.0
-    assert trainer._disputed_share() == pytest.approx(2 / 30), "two of the thirty that are known and active"
+    record.set_heldout(F.one_hot(shown, 3).numpy(), known.numpy(), labels.numpy())
+    disputed = disputed_frac(record.heldout_predictions(), data.train_labels, trainer.active)
+    assert disputed == pytest.approx(2 / 30), "two of the thirty that are known and active"
     trainer.start_epoch(2)
     assert trainer.weighting.reweighter.low == pytest.approx(0.05 + 1.975 * (1 - (2 / 30) / 0.25))
-    t["margin"][:60] = torch.arange(60) // 20 - 1.0  # one heap in the middle and one on each side
-    t["margin"][10:50] = 0.0
+    record.margin[:60] = torch.arange(60) // 20 - 1.0  # one heap in the middle and one on each side
+    record.margin[10:50] = 0.0
     trainer.start_epoch(2)
     assert trainer.weighting.reweighter.low == 2.025, "margins in one heap; those of the excluded do not count"
 
@@ -329,20 +330,20 @@ def test_weights_that_margins_in_one_heap_held_near_one_are_spoken_of(data, marg
     trainer.start_epoch(1)
     spread = np.linspace(-0.99, 0.99, num)
     values = {"one heap": spread**3, "two heaps": np.sign(spread), "all right": 1 - 0.1 * (spread + 1) ** 4}[margins]
-    trainer.record.tensors["margin"][:] = torch.from_numpy(values)
+    trainer.record.margin[:] = torch.from_numpy(values)
     trainer.weighting.set_floor(0.0 if margins == "all right" else 0.5, bimodality(values))
     line = measure(trainer, 1)
     assert line["margin_bimodality"] == pytest.approx(bimodality(values), abs=1e-4)
     assert line["weight_freedom"] == pytest.approx(1.0 if margins == "two heaps" else 0.0)
-    assert any(e.startswith("weights were held near 1") for e in line["events"]) == is_said
+    assert any(event["kind"] == "weights_held" for event in line["events"]) == is_said
 
 
 def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_none_of_mean_one():
     nan, now = float("nan"), torch.tensor([3.0, 0.5, 9.0, 0.1], requires_grad=True)
-    settled = make_weighting().settled(torch.tensor([0.5, nan, 2.5, 1.0]), now)
+    settled = make_weighting().averaged_weights(torch.tensor([0.5, nan, 2.5, 1.0]), now)
     assert settled.tolist() == pytest.approx([4 * share / 4.5 for share in (0.5, 0.5, 2.5, 1.0)])
     assert not settled.requires_grad
-    assert make_weighting().settled(torch.tensor([nan, nan]), torch.tensor([1.5, 4.5])).tolist() == [0.5, 1.5]
+    assert make_weighting().averaged_weights(torch.tensor([nan, nan]), torch.tensor([1.5, 4.5])).tolist() == [0.5, 1.5]
 
 
 def test_a_checkpoint_restores_all_that_the_next_step_depends_on():
@@ -357,7 +358,7 @@ def test_a_checkpoint_restores_all_that_the_next_step_depends_on():
     second.load_state_dict(torch.load(buffer, weights_only=True))
     assert second.reweighter.low == first.reweighter.low == pytest.approx(1.235)
     assert torch.equal(second.val_gradient, first.val_gradient) and second.val_gradient.norm() > 0.01
-    assert float(second.peak) == float(first.peak) > 1
+    assert float(second.gradient_scale) == float(first.gradient_scale) > 1
     ours, theirs = (teach(w, args, lambda: 0.1 * torch.linspace(1, -2, B), 5) for w in (first, second))
     assert (ours == theirs).all() and ours.std() > 0.01
 

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import entropy
 
 from engine.contract.config import SplitterConfig
-from engine.molere.splitter_loss import SMOOTHING, balance_divergence, ratio_divergence, splitter_loss
+from engine.molere.splitter_loss import balance_divergence, ratio_divergence, splitter_loss
 
 
 def random_batch(seed=0, num=40, num_classes=5, missing=3):
@@ -29,16 +29,36 @@ def test_ratio_term_pulls_an_average_of_one_half_towards_training():
     assert (p.grad < 0).all()
 
 
-def test_balance_term_equals_a_naive_loop_over_all_classes_present_or_not():
-    p, labels = random_batch()
-    whole = np.array([sum(1.0 for y in labels if y == c) + SMOOTHING for c in range(5)])
-    whole /= whole.sum()
-    expected = 0.0
-    for share in (p, 1 - p):
-        side = np.array([sum(float(s) for s, y in zip(share, labels, strict=True) if y == c) for c in range(5)])
-        side = side + SMOOTHING * 5 * whole
-        expected += entropy(whole, side / side.sum())
-    assert float(balance_divergence(p, labels, 5)) == pytest.approx(expected, rel=1e-10)
+UNEQUAL = np.repeat([0, 1, 2, 3], [100, 50, 7, 2])
+
+
+def test_balance_term_is_the_definition_where_there_are_many_samples():
+    """KL(P(y) || P(y | train)) + KL(P(y) || P(y | validation)) on unequal classes, unsmoothed, by scipy."""
+    times = 2000
+    p = np.random.default_rng(1).uniform(0.05, 0.95, len(UNEQUAL))
+    whole = np.bincount(UNEQUAL) / len(UNEQUAL)
+    expected = sum(entropy(whole, np.bincount(UNEQUAL, share) / share.sum()) for share in (p, 1 - p))
+    found = balance_divergence(torch.from_numpy(np.tile(p, times)), torch.from_numpy(np.tile(UNEQUAL, times)), 4)
+    assert expected > 1e-3 and float(found) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.97])
+def test_an_equal_split_of_unequal_classes_costs_nothing_and_pulls_nobody(share):
+    p = torch.full((len(UNEQUAL),), share, dtype=torch.float64, requires_grad=True)
+    found = balance_divergence(p, torch.from_numpy(UNEQUAL), 6)  # two classes are missing from the batch
+    found.backward()
+    assert float(found.detach()) == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(p.grad.numpy(), 0.0, atol=1e-12)
+
+
+def test_a_class_that_leaves_a_side_is_pulled_back_and_the_term_stays_finite():
+    p = torch.where(torch.from_numpy(UNEQUAL) == 3, 0.0, 0.9).double().requires_grad_()
+    found = balance_divergence(p, torch.from_numpy(UNEQUAL), 4)
+    found.backward()
+    assert np.isfinite(float(found.detach()))
+    assert (p.grad[UNEQUAL == 3] < 0).all(), "descending sends the rare to training"
+    everything = torch.ones(len(UNEQUAL), dtype=torch.float64)
+    assert np.isfinite(float(balance_divergence(everything, torch.from_numpy(UNEQUAL), 4)))
 
 
 def test_balance_term_is_zero_when_every_class_is_split_alike_and_grows_with_the_skew():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,8 +17,9 @@ import torch
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import SIGNAL_COLUMNS, RunDir, RunDirError
+from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.settings import ConfigError
+from engine.contract.signal_columns import SIGNAL_COLUMNS
 from engine.data.dataset import load_dataset
 from engine.model.prediction import NonFiniteError
 from engine.runs import train as engine_train
@@ -87,7 +87,7 @@ def test_decisions_reach_the_run_and_later_ones_do_not(project):
     signals = run.read_signals().set_index("sample_id")
     pinned = signals.loc["train-00000"]
     assert pinned["role"] == "validation" and pinned["p_train"] == 0
-    assert re.fullmatch(r"pinned to validation; the splitter alone gives it p_train 0\.\d\d", pinned["why"])
+    assert pinned["role_reason"] == "pinned_validation" and 0 < pinned["p_train_unpinned"] < 1
     wishes = run.read_history(0)["p_train"]
     assert wishes.iloc[:-1].between(0.001, 0.999).all(), "the history has the splitter's own wish in every epoch"
     assert np.isnan(wishes.iloc[-1]), "but for the epochs in which a run finishes: it is not asked then"
@@ -137,7 +137,7 @@ def test_cancelled_in_mid_epoch_and_resumed_equals_uninterrupted(project, monkey
     cut = train(config_of(), project, "cut")
     assert cut.read_status()["state"] == "cancelled" and len(cut.read_metrics()) == 2
     assert checkpoint.checkpoints(cut.checkpoint_dir)[-1].name == "state-00003-0000002.pt"
-    assert checkpoint.load_newest(cut.checkpoint_dir)["step"] == 2
+    assert checkpoint.load_newest(cut.checkpoint_dir, print)["step"] == 2
     monkeypatch.undo()
     assert resume(project, "cut").read_status()["state"] == "done"
     equal_runs(whole, cut)
@@ -244,11 +244,10 @@ def test_results_do_not_depend_on_where_the_splits_lie_in_the_manifest(project, 
 
 def test_a_run_that_never_leaves_warmup_says_so(project):
     metrics = train(config_of(epochs=1), project, "short").read_metrics()
-    assert metrics["events"].iloc[0] == ["never left warm-up: no weight was ever learned; raise epochs or lower "
-                                         "warmup_fraction"]
+    assert metrics["events"].iloc[0] == [{"kind": "never_left_warmup"}]
     run = train(config_of(epochs=2, warmup_fraction=1.0, rotation_groups=None), project, "random")
     signals = run.read_signals()
-    assert (signals.loc[signals["role"] == "validation", "why"] == "routed by a random split").all()
+    assert (signals.loc[signals["role"] == "validation", "role_reason"] == "routed_random").all()
     assert (signals["role"] == "validation").sum() == 6
 
 
@@ -309,7 +308,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(project, monke
     for path in checkpoint.checkpoints(cut.checkpoint_dir):
         path.write_bytes(b"junk")
     with pytest.raises(checkpoint.CheckpointError, match="a checkpoint must be readable; state-"):
-        checkpoint.load_newest(cut.checkpoint_dir)
+        checkpoint.load_newest(cut.checkpoint_dir, print)
 
 
 def test_a_non_finite_loss_ends_in_a_failed_status_with_the_reason(project):
@@ -337,7 +336,8 @@ def test_an_unreadable_image_is_left_out_and_says_so(project):
     (project / "images" / "train" / "00004.png").write_bytes(b"no image")
     run = train(config_of(), project, "first")
     row = run.read_signals().set_index("sample_id").loc["train-00004"]
-    assert row["role"] == "excluded" and row["why"].startswith("unreadable image: cannot identify image file")
+    assert row["role"] == "excluded" and row["role_reason"] == "excluded_unreadable"
+    assert "left out, unreadable: train-00004: unreadable image: cannot identify image file" in run.log_path.read_text()
 
 
 def test_a_status_is_never_half_written_and_beats_while_it_trains(project):
@@ -380,12 +380,12 @@ def test_the_command_line_says_what_is_wrong_in_one_line(project):
 
 def test_a_preview_begins_with_the_classifier_of_another_run_and_says_so(project):
     first = train(config_of(), project, "first")
-    weights = checkpoint.load_newest(first.checkpoint_dir)["trainer"]["classifier"]["model"]
+    weights = checkpoint.load_newest(first.checkpoint_dir, print)["trainer"]["classifier"]["model"]
     still = config_of(epochs=1, lr=1e-8, weight_decay=0.0, seed=5)
     cold, warm = train(still, project, "cold"), train(still, project, "warm", None, "first")
 
     def moved(run: RunDir) -> float:
-        now = checkpoint.load_newest(run.checkpoint_dir)["trainer"]["classifier"]["model"]
+        now = checkpoint.load_newest(run.checkpoint_dir, print)["trainer"]["classifier"]["model"]
         return max(float((now[name] - weights[name]).abs().max()) for name in weights if name.endswith("weight"))
 
     assert moved(warm) < 1e-5 < 1e-2 < moved(cold)

@@ -64,7 +64,7 @@ def test_two_processes_train_as_one_does(project, method):
                                    err_msg=figure)
     left, right = one.read_signals().set_index("sample_id"), two.read_signals().set_index("sample_id")
     assert (left["role"] == right["role"]).all()
-    for column in ("weight", "margin", "loss", "p_train", "aum"):
+    for column in ("weight", "margin", "loss", "p_train", "mean_margin"):
         np.testing.assert_allclose(left[column].astype(float), right[column].astype(float), rtol=1e-3, atol=1e-4,
                                    err_msg=column)
     assert (one.read_predictions()["prediction"] == two.read_predictions()["prediction"]).all()

@@ -104,9 +104,9 @@ def test_a_row_says_what_a_run_of_the_same_config_says(project):
     known = signals["label_quality"].notna().to_numpy()
     assert row["label_quality_auroc"] == pytest.approx(
         roc_auc_score(is_wrong[known], 1 - signals["label_quality"][known]), abs=1e-6)
-    seen = signals["aum"].notna().to_numpy()
+    seen = signals["mean_margin"].notna().to_numpy()
     assert row["aum_average_precision"] == pytest.approx(
-        average_precision_score(is_wrong[seen], -signals["aum"][seen]), abs=1e-6)
+        average_precision_score(is_wrong[seen], -signals["mean_margin"][seen]), abs=1e-6)
     assert row["num_steps"] == 3 * 4 and row["epochs"] == 3 and row["seconds"] > 0 and row["cpu_seconds"] > 0
     history = run.read_history(np.arange(60)).query("epoch == 2")  # the last epoch rests nobody
     assert row["curve"]["rest_loss"][2] is None and row["rest_loss"] == row["curve"]["rest_loss"][1] > 0
@@ -117,7 +117,7 @@ def test_a_row_says_what_a_run_of_the_same_config_says(project):
 def test_the_random_resting_loss_is_of_the_resting_alone():
     def resting(mask):
         return SimpleNamespace(epoch_roles=SimpleNamespace(resting=np.array(mask)), record=SimpleNamespace(
-            tensors={"loss": torch.tensor([1.0, 2.0, 6.0])}))
+            loss=torch.tensor([1.0, 2.0, 6.0])))
 
     assert study_row._rest_loss(resting([True, False, True])) == 3.5
     assert study_row._rest_loss(resting([False] * 3)) is None

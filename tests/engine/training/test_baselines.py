@@ -110,16 +110,15 @@ def test_the_reports_are_those_of_the_restored_classifier(tmp_path, monkeypatch)
     metrics, predictions = run.read_metrics(), run.read_predictions().query("split == 'test'")
     assert metrics["clean_accuracy"].iloc[-1] == metrics["clean_accuracy"].iloc[0]
     assert (predictions["label"] == predictions["prediction"]).mean() == metrics["test_accuracy"].iloc[-1]
-    assert metrics["events"].iloc[-1] == ["early stopping: went back to the classifier of epoch 1, validation accuracy "
-                                          "1.000"]
+    assert metrics["events"].iloc[-1] == [{"kind": "went_back", "epoch": 1, "accuracy": 1.0}]
 
 
 def test_plain_training_on_the_training_part_alone(data):
     trainer = run_epochs(Trainer(config_of(method="erm", validation="random"), data), range(1, 3))
     routed = trainer.epoch_roles.routed
-    assert routed.sum() == 9 and not trainer.record.tensors["seen"].numpy()[routed].any()
-    assert set(np.flatnonzero(~routed)) == set(trainer._order(2))
-    assert (trainer.record.tensors["weight"][torch.from_numpy(~routed)] == 1).all()
+    assert routed.sum() == 9 and not trainer.record.seen.numpy()[routed].any()
+    assert set(np.flatnonzero(~routed)) == set(trainer.training_order(2))
+    assert (trainer.record.weight[torch.from_numpy(~routed)] == 1).all()
 
 
 # -- decisions of one's own
@@ -195,7 +194,7 @@ def test_each_step_trains_on_the_highest_reducible_losses_of_its_candidates(data
     irreducible = np.random.default_rng(1).normal(0, 2, data.num_train)
     trainer = rho_trainer(data, irreducible, augment="shift_flip", batch_size=8)
     trainer.start_epoch(1)
-    order = trainer._order(1)
+    order = trainer.training_order(1)
     assert trainer.draw_size == 32 and len(order) == 12 * 32
     for step in range(3):
         rows, model = order[step * 32:(step + 1) * 32], copy.deepcopy(trainer.model).train()
@@ -207,9 +206,9 @@ def test_each_step_trains_on_the_highest_reducible_losses_of_its_candidates(data
                   reversed(list(zip(rows, losses.tolist(), strict=True)))}  # of two occurrences the first counts
         expected = sorted(scores, key=lambda row: scores[row], reverse=True)[:8]
         trainer.record.start_epoch()
-        list(trainer._steps(1, order, trainer._validation_pool(), [step]))
-        assert set(np.flatnonzero(trainer.record.tensors["seen"].numpy())) == set(expected)
-        assert (trainer.record.tensors["weight"].numpy()[expected] == 1).all()
+        list(trainer.run_steps(1, [step]))
+        assert set(np.flatnonzero(trainer.record.seen.numpy())) == set(expected)
+        assert (trainer.record.weight.numpy()[expected] == 1).all()
         naive(images[sorted(rows.tolist().index(row) for row in expected)])
         for ours, own in zip(trainer.model.buffers(), naive.buffers(), strict=True):
             torch.testing.assert_close(ours, own, rtol=1e-4, atol=1e-6, msg="running statistics of the chosen alone")
@@ -224,7 +223,7 @@ def test_choosing_leaves_no_trace_but_last_known_values(data):
         data.train_labels[rows])
     trainer.model.train()
     chosen = rho.choose(trainer.model, images, labels, rows, trainer.irreducible, 16, trainer.record)
-    t = trainer.record.tensors
+    t = trainer.record.state_dict()
     assert len(chosen) == 16 and (np.diff(chosen) > 0).all() and equal_states(before, trainer.model.state_dict())
     assert t["train_epochs"].sum() == 0 and not t["seen"].any() and t["weight"].isnan().all()
     assert t["has_features"].nonzero().flatten().tolist() == rows.tolist() and t["margin"][:40].isfinite().all()
@@ -252,10 +251,10 @@ def test_rho_takes_the_steps_of_plain_training_and_candidates_that_may_train(dat
     pins[:3], excluded[3:6] = -1, True
     trainer, steps = rho_trainer(dataclasses.replace(data, pins=pins, excluded=excluded)), []
     trainer.run_epoch(1, lambda step, _: steps.append(step))
-    order = trainer._order(1)
+    order = trainer.training_order(1)
     assert steps == list(range(1, 7)) and len(order) == 6 * 64, "84 active samples, 16 a step, 64 candidates"
     assert sorted(order[:84]) == list(range(6, 90)), "nobody comes again before all have come"
-    assert not trainer.record.tensors["has_features"][3:6].any() and not trainer.record.tensors["seen"][:6].any()
+    assert not trainer.record.has_features[3:6].any() and not trainer.record.seen[:6].any()
 
 
 @pytest.mark.parametrize(("batch_size", "fraction", "num", "expected"),
@@ -350,7 +349,7 @@ def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_wei
     trainer.start_epoch(1)
     torch.manual_seed(0)
     torch.nn.init.normal_(trainer.model.head.weight, std=0.3)
-    order, pool = trainer._order(1), trainer._validation_pool()
+    order, pool = trainer.training_order(1), trainer.validation_pool()
     assert set(pool) == set(data.train_idx[trainer.proxy.members]) and len(pool) == 3
     model, idx = copy.deepcopy(trainer.model).train(), data.train_idx[order[:16]]
     with torch.no_grad():
@@ -373,8 +372,8 @@ def test_online_weights_are_a_naive_loss_after_a_step_differentiated_by_each_wei
     slopes = np.array([(loss_after(1 + 1e-4 * unit) - loss_after(1 - 1e-4 * unit)) / 2e-4 for unit in np.eye(16)])
     expected = np.maximum(0, -slopes)
     assert 0 < (expected == 0).sum() < 16
-    list(trainer._steps(1, order, pool, [0]))
-    weights = trainer.record.tensors["weight"][torch.from_numpy(order[:16])].double().numpy()
+    list(trainer.run_steps(1, [0]))
+    weights = trainer.record.weight[torch.from_numpy(order[:16])].double().numpy()
     np.testing.assert_allclose(weights, expected / expected.mean(), rtol=1e-2, atol=1e-3)
     # The step descends that weighted loss.
     losses = F.cross_entropy(model(normalize(torch.from_numpy(data.images[idx])))[0],
@@ -403,8 +402,8 @@ def test_a_meta_margin_is_the_fall_of_the_loss_in_a_naive_step_of_the_head():
 def test_a_meta_margin_looks_ahead_of_the_step_with_its_momentum(data, monkeypatch):
     trainer, seen = Trainer(config_of(method="fsr", proxy_value="meta_margin"), data), []
     trainer.start_epoch(1)
-    order, pool = trainer._order(1), trainer._validation_pool()
-    list(trainer._steps(1, order, pool, [0]))
+    order = trainer.training_order(1)
+    list(trainer.run_steps(1, [0]))
     model, idx = copy.deepcopy(trainer.model).train(), data.train_idx[order[16:32]]
     past = [trainer.classifier.optimizer.state[p]["momentum_buffer"].double().numpy().copy() for p in
             trainer.model.head.parameters()]
@@ -415,7 +414,7 @@ def test_a_meta_margin_looks_ahead_of_the_step_with_its_momentum(data, monkeypat
     after = mean_loss(w - 0.9 * trainer.config.lr * past[0], b - 0.9 * trainer.config.lr * past[1], features,
                       data.labels[idx])
     monkeypatch.setattr(fsr.ProxyBuffer, "observe", lambda self, rows, values: seen.append((rows, values)))
-    list(trainer._steps(1, order, pool, [1]))
+    list(trainer.run_steps(1, [1]))
     (rows, values), = seen
     expected = dict(zip(order[16:32], mean_loss(weight, bias, features, data.labels[idx]) - after, strict=True))
     np.testing.assert_allclose(values.numpy(), [expected[int(row)] for row in rows], rtol=1e-3, atol=1e-5)
@@ -447,8 +446,8 @@ def test_each_epoch_the_buffer_is_filled_by_what_training_has_seen(data, monkeyp
         run_epochs(trainer, range(epoch, epoch + 1))
         assert np.bincount(labels[trainer.proxy.members]).tolist() == [6, 6, 6]
         assert trainer.proxy.members[:4].sum() == 0 and trainer.heldout.nonzero()[0].tolist() == [0, 1]
-        assert set(np.flatnonzero(trainer.proxy.members)) <= set(trainer._order(epoch)), "they train as well"
-        assert set(trainer._validation_pool()) == set(data.train_idx[trainer.proxy.members]) | set(data.train_idx[:2])
+        assert set(np.flatnonzero(trainer.proxy.members)) <= set(trainer.training_order(epoch)), "they train as well"
+        assert set(trainer.validation_pool()) == set(data.train_idx[trainer.proxy.members]) | set(data.train_idx[:2])
     trainer.start_epoch(4)
     for c in range(3):
         rows = np.flatnonzero((labels == c) & (np.arange(90) >= 4))
@@ -459,7 +458,7 @@ def test_in_warmup_fast_sample_reweighting_is_plain_training(data):
     plain, fast = Trainer(config_of(method="erm"), data), Trainer(config_of(method="fsr"), data)
     assert same_parameters(run_epochs(plain, range(1, 3)), run_epochs(fast, range(1, 3)))
     assert not same_parameters(run_epochs(plain, range(3, 4)), run_epochs(fast, range(3, 4)))
-    weights = fast.record.tensors["weight"]
+    weights = fast.record.weight
     assert (weights >= 0).all() and (weights == 0).any() and float(weights.mean()) == pytest.approx(1, abs=1e-5)
 
 
@@ -495,8 +494,8 @@ def test_restored_in_mid_epoch_a_baseline_goes_on_bit_for_bit(data, values):
     restored.run_epoch(3, lambda *_: None, first_step=3)
     run_epochs(restored, range(4, config.epochs + 1))
     assert same_parameters(whole, restored)
-    for name, value in whole.record.tensors.items():
-        assert torch.equal(value.nan_to_num(-9), restored.record.tensors[name].nan_to_num(-9)), name
+    for name, value in whole.record.state_dict().items():
+        assert torch.equal(value.nan_to_num(-9), restored.record.state_dict()[name].nan_to_num(-9)), name
 
 
 @pytest.mark.parametrize("method", ["rho", "fsr"])

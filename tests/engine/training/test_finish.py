@@ -42,10 +42,10 @@ def trainer_of(data: Dataset, **changes) -> Trainer:
 def test_at_the_end_everybody_trains_but_the_pinned_and_the_excluded(data, method):
     trainer, last_routed = trainer_of(data, method=method), None
     for epoch in range(1, 7):
-        before = copy.deepcopy(trainer.record.tensors)
+        before = copy.deepcopy(trainer.record.state_dict())
         run_epochs(trainer, range(epoch, epoch + 1))
-        trained = (trainer.record.tensors["train_epochs"] - before["train_epochs"]).bool().numpy()
-        assert trainer.epoch_roles.is_finish == (epoch >= 5)
+        trained = (trainer.record.train_epochs - before["train_epochs"]).bool().numpy()
+        assert (trainer.epoch_roles.phase == "finish") == (epoch >= 5)
         assert not trained[PINNED_OUT].any() and not trained[EXCLUDED].any() and trained[PINNED_IN].all()
         routed = trainer.epoch_roles.routed
         assert routed[PINNED_OUT].all() and (routed.sum() > 10 or epoch <= 2), "rotation alone while MOLERE warms up"
@@ -96,12 +96,12 @@ def test_the_weights_of_the_end_are_the_averages_of_the_epochs_before_and_else_t
     naive = np.full(data.num_train, np.nan)
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
-        weight = trainer.record.tensors["weight"].numpy().copy()
+        weight = trainer.record.weight.numpy().copy()
         if epoch > 2:
             naive = np.where(np.isnan(weight), naive, np.where(np.isnan(naive), weight, 0.7 * naive + 0.3 * weight))
     assert np.nanstd(naive) > 0.01 and np.isnan(naive[PINNED_OUT]).all()
     trainer.start_epoch(5)
-    order, pool, expected = trainer._order(5), trainer._validation_pool(), np.full(data.num_train, np.nan)
+    order, expected = trainer.training_order(5), np.full(data.num_train, np.nan)
     now_of_unknown: list[float] = []
     for step in range(trainer.num_steps):
         rows = order[step * 16:(step + 1) * 16]
@@ -112,22 +112,22 @@ def test_the_weights_of_the_end_are_the_averages_of_the_epochs_before_and_else_t
         weights = expected[rows] = weights / weights.mean()
         now_of_unknown += now[torch.from_numpy(np.isnan(naive[rows]))].tolist()
         (torch.from_numpy(weights).float() * losses).mean().backward()
-        list(trainer._steps(5, order, pool, [step]))
+        list(trainer.run_steps(5, [step]))
         for ours, own in zip(trainer.model.parameters(), model.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, own.grad, rtol=1e-3, atol=1e-5)
     assert len(now_of_unknown) > 5 and max(abs(weight - 1) for weight in now_of_unknown) > 0.01
-    trainer._end_epoch(5)
-    np.testing.assert_allclose(trainer.record.tensors["weight"].numpy(), expected / np.nanmean(expected), rtol=1e-4)
+    trainer.end_epoch(5)
+    np.testing.assert_allclose(trainer.record.weight.numpy(), expected / np.nanmean(expected), rtol=1e-4)
 
 
 def test_a_moving_average_by_hand():
     record, nan = SignalRecord(4, 2, 2, torch.device("cpu")), float("nan")
     for weights in ([1.0, 2.0, nan, nan], [2.0, nan, 0.5, nan], [1.0, 1.0, nan, nan]):
-        record.tensors["weight"] = torch.tensor(weights)
+        record.weight = torch.tensor(weights)
         record.average_weights(0.7)
-    average = record.tensors["weight_average"]
+    average = record.weight_average
     assert average[:3].tolist() == pytest.approx([0.7 * (0.7 * 1 + 0.3 * 2) + 0.3 * 1, 0.7 * 2 + 0.3 * 1, 0.5])
-    assert average[3].isnan() and record.tensors["weight"][2].isnan()
+    assert average[3].isnan() and record.weight[2].isnan()
 
 
 def test_restored_in_the_middle_of_the_end_it_goes_on_bit_for_bit(data):
@@ -146,10 +146,10 @@ def test_restored_in_the_middle_of_the_end_it_goes_on_bit_for_bit(data):
     torch.save(cut.state_dict(), buffer)
     buffer.seek(0)
     restored.load_state_dict(torch.load(buffer, weights_only=True))
-    assert restored.epoch_roles.is_finish
+    assert restored.epoch_roles.phase == "finish"
     restored.run_epoch(5, lambda *_: None, first_step=3)
     run_epochs(restored, range(6, 7))
-    assert same_parameters(whole, restored) and same(whole.record.tensors, restored.record.tensors)
+    assert same_parameters(whole, restored) and same(whole.record.state_dict(), restored.record.state_dict())
     assert not restored.heldout[whole.epoch_roles.routed & (data.pins == 0)].any()
 
 
@@ -160,9 +160,9 @@ def test_the_end_comes_after_warmup_and_after_a_first_epoch(data, warmup, finish
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
         current = trainer.epoch_roles
-        assert current.is_finish == (epoch >= first) and not (current.is_finish and current.is_warmup)
-        assert not current.is_finish or np.flatnonzero(trainer.heldout).tolist() == PINNED_OUT
-    weights = trainer.record.tensors["weight"]
+        assert (current.phase == "finish") == (epoch >= first)
+        assert current.phase != "finish" or np.flatnonzero(trainer.heldout).tolist() == PINNED_OUT
+    weights = trainer.record.weight
     if warmup > 0:
         assert (weights[weights.isfinite()] == 1).all(), "no weight was ever learned: the end is neutral"
 
@@ -175,8 +175,8 @@ def test_who_has_no_learned_weights_or_nobody_held_out_never_ends_so(data, chang
     trainer = trainer_of(data, epochs=4, **changes)
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
-        assert not trainer.epoch_roles.is_finish
-        assert not trainer.record.tensors["seen"].numpy()[trainer.epoch_roles.routed].any()
+        assert trainer.epoch_roles.phase != "finish"
+        assert not trainer.record.seen.numpy()[trainer.epoch_roles.routed].any()
 
 
 def test_signals_keep_the_split_and_say_since_when_its_samples_train(tmp_path):
@@ -192,9 +192,7 @@ def test_signals_keep_the_split_and_say_since_when_its_samples_train(tmp_path):
         assert (at[epoch].loc[routed, "role"] == "train").all() and at[epoch].loc[routed, "routed"].all()
         assert at[epoch].loc["train-00000", "role"] == "validation"
         assert at[epoch].loc["train-00001", "role"] == "excluded" == signals.loc["train-00001", "role"]
-    assert (signals.loc[routed, "why"] == "routed by the splitter: among the lowest p_train of its class; "
-                                          "trained on since epoch 5").all()
-    assert not signals.loc[~routed, "why"].str.contains("trained on").any()
+    assert (signals.loc[routed, "role_reason"] == "routed_learned").all() and not signals["is_resting"].any()
     assert signals.loc["train-00000", "role"] == "validation" and signals.loc[routed, "weight"].notna().all()
     pinned = signals.index == "train-00000"  # whose p_train is the splitter's own wish, unknown once it rests
     np.testing.assert_array_equal(at[6]["p_train"][~pinned], at[4]["p_train"][~pinned])

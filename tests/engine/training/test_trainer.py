@@ -114,9 +114,9 @@ def test_decisions_hold_in_every_epoch_of_every_method(data, method):
         names = np.asarray(["train", "validation", "excluded"])[trainer.role_codes(trainer.heldout)]
         assert (names[[0, 1, 2]] == "validation").all() and (names[[3, 4, 5]] == "train").all()
         assert (names[[6, 7, 8]] == "excluded").all()
-        order = trainer._order(epoch)
+        order = trainer.training_order(epoch)
         assert not np.isin(order, [0, 1, 2, 6, 7, 8]).any() and np.isin([3, 4, 5], order).all()
-        assert trainer.record.tensors["seen"][[0, 1, 2, 6, 7, 8]].sum() == 0
+        assert trainer.record.seen[[0, 1, 2, 6, 7, 8]].sum() == 0
 
 
 def test_pins_count_as_certain_in_the_splitters_sums_and_teach_it_nothing(data):
@@ -132,7 +132,7 @@ def test_pins_count_as_certain_in_the_splitters_sums_and_teach_it_nothing(data):
 
 def test_every_sample_is_held_out_by_rotation_and_nobody_rests_at_the_end(data):
     trainer = run_epochs(Trainer(config_of(epochs=5, warmup_fraction=0.2, guard="off"), data), range(1, 6))
-    assert (trainer.record.tensors["heldout_epochs"] >= 1).all()
+    assert (trainer.record.heldout_epochs >= 1).all()
     assert not trainer.epoch_roles.resting.any() and trainer.epoch_roles.routed.sum() == 9
 
 
@@ -151,7 +151,7 @@ def test_every_method_takes_as_many_steps_as_plain_training(data):
 def test_weights_are_learned_and_of_mean_one_in_every_mode(data, mode):
     config = config_of(method="lrw_random", reweighter={**FAST["reweighter"], "hypergradient": mode, "lr": 0.05})
     trainer = run_epochs(Trainer(config, data), range(1, 5))
-    weights = trainer.record.tensors["weight"]
+    weights = trainer.record.weight
     weights = weights[torch.isfinite(weights)]
     assert float(weights.mean()) == pytest.approx(1.0, abs=1e-5) and float(weights.std()) > 1e-3
     assert weights.min() >= 0.3 / 1.7 - 1e-6
@@ -182,7 +182,7 @@ def test_weights_learn_to_favour_samples_that_help_validation(data):
     config = config_of(method="lrw_random", validation="clean", epochs=12, warmup_fraction=0.2, rotation_groups=None,
                        reweighter={"every": 1, "val_batch_size": 12, "lr": 0.02})
     trainer = run_epochs(Trainer(config, noisy), range(1, 13))
-    weights = trainer.record.tensors["weight"].numpy()
+    weights = trainer.record.weight.numpy()
     is_wrong = np.isin(np.arange(data.num_train), wrong)
     assert np.nanmean(weights[~is_wrong]) > np.nanmean(weights[is_wrong]) + 0.4
 
@@ -225,8 +225,8 @@ def test_restored_in_mid_epoch_it_goes_on_bit_for_bit(data):
     restored.run_epoch(3, lambda *_: None, first_step=3)
     run_epochs(restored, range(4, 5))
     assert same_parameters(whole, restored)
-    for name, value in whole.record.tensors.items():
-        assert torch.equal(value.nan_to_num(-9), restored.record.tensors[name].nan_to_num(-9)), name
+    for name, value in whole.record.state_dict().items():
+        assert torch.equal(value.nan_to_num(-9), restored.record.state_dict()[name].nan_to_num(-9)), name
 
 
 def test_held_out_signals_come_from_held_out_epochs_alone(data):
@@ -286,17 +286,17 @@ def priors_of(trainer: Trainer, rows: np.ndarray) -> torch.Tensor:
 def test_class_weights_are_those_of_torchs_weighted_cross_entropy(lopsided):
     trainer = Trainer(config_of(method="erm", class_balance=1.0), lopsided)
     trainer.start_epoch(1)
-    order, model = trainer._order(1), copy.deepcopy(trainer.model).train()
+    order, model = trainer.training_order(1), copy.deepcopy(trainer.model).train()
     idx = lopsided.train_idx[order[:16]]
     sizes = torch.bincount(torch.from_numpy(lopsided.train_labels[trainer.active]))
     assert len(set(sizes.tolist())) > 1
     logits, _ = model(normalize(torch.from_numpy(lopsided.images[idx])))
     F.cross_entropy(logits, torch.from_numpy(lopsided.labels[idx]), weight=sizes.sum() / len(sizes) / sizes,
                     reduction="none").mean().backward()
-    list(trainer._steps(1, order, np.empty(0, np.int64), [0]))
+    list(trainer.run_steps(1, [0]))
     for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
-    recorded = trainer.record.tensors["weight"].numpy()[order[:16]]
+    recorded = trainer.record.weight.numpy()[order[:16]]
     expected = (sizes.sum() / len(sizes) / sizes)[lopsided.train_labels[order[:16]]]
     np.testing.assert_allclose(recorded, expected, rtol=1e-6)
 
@@ -305,7 +305,7 @@ def test_class_weights_are_those_of_torchs_weighted_cross_entropy(lopsided):
 def test_who_learns_weights_on_validation_warms_up_under_the_classes_own(lopsided, method):
     trainer = Trainer(config_of(method=method), lopsided)
     run_epochs(trainer, range(1, 2))
-    weight = trainer.record.tensors["weight"].numpy()
+    weight = trainer.record.weight.numpy()
     rows = np.flatnonzero(np.isfinite(weight))
     expected = priors_of(trainer, rows).numpy()
     assert np.ptp(expected) > 0.1
@@ -318,7 +318,7 @@ def weighing(data, **changes) -> tuple[Trainer, np.ndarray, np.ndarray]:
     torch.manual_seed(0)
     torch.nn.init.normal_(trainer.weighting.reweighter.body[2].weight, std=0.5)
     trainer.start_epoch(1)
-    return trainer, trainer._order(1), trainer._validation_pool()
+    return trainer, trainer.training_order(1), trainer.validation_pool()
 
 
 def weights_of(trainer: Trainer, model, rows: np.ndarray, shown: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -339,7 +339,7 @@ def test_a_step_descends_the_weighted_loss_and_teaches_the_reweighter_nothing(lo
     weights, losses = weights_of(trainer, model, order[16:32], trainer.weighting.val_gradient)
     assert float(weights.detach().std()) > 0.05
     (priors_of(trainer, order[16:32]) * weights.detach() * losses).mean().backward()
-    list(trainer._steps(1, order, pool, [1]))
+    list(trainer.run_steps(1, [1]))
     for ours, naive in zip(trainer.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, naive.grad, rtol=1e-4, atol=1e-6)
     assert all(p.grad is None for p in trainer.weighting.reweighter.parameters()), "it learns from validation alone"
@@ -386,11 +386,11 @@ def test_every_qth_step_moves_the_reweighter_down_the_hypergradients_of_both_hal
             expected = torch.autograd.grad(loss, list(trainer.weighting.reweighter.parameters()))
             average = fresh
         before = len(seen)
-        list(trainer._steps(1, order, pool, [step]))
+        list(trainer.run_steps(1, [step]))
         assert len(seen) - before == (step % 2 == 0)
         for ours, naive in zip(seen[-1] if step % 2 == 0 else [], expected, strict=False):
             torch.testing.assert_close(ours, naive, rtol=1e-3, atol=1e-6)
-    assert float(trainer.weighting.peak) == pytest.approx(peak), "by sample, whatever the size of the batch"
+    assert float(trainer.weighting.gradient_scale) == pytest.approx(peak), "by sample, whatever the size of the batch"
 
 
 @pytest.mark.parametrize(("method", "mode", "num_passes"), [
@@ -401,17 +401,17 @@ def test_validation_passes_the_classifier_only_where_somebody_looks(data, monkey
     trainer, passes = Trainer(config, data), []
     monkeypatch.setitem(HYPERGRADIENT_FUNCTIONS, mode, lambda problem: torch.zeros(len(problem.labels_B)))
     trainer.start_epoch(1)
-    order, pool = trainer._order(1), trainer._validation_pool()
     trainer.model.register_forward_hook(lambda *_: passes.append(1))
-    list(trainer._steps(1, order, pool, [0]))
+    list(trainer.run_steps(1, [0]))
     assert len(passes) == num_passes
 
 
 def test_scores_do_not_depend_on_how_many_are_scored_at_once(data, monkeypatch):
     trainer = run_epochs(Trainer(config_of(guard="off"), data), range(1, 4))
-    whole = trainer._score()
+    whole, _ = trainer.splitting.scores(trainer.model.head, trainer.record)
     monkeypatch.setattr("engine.molere.splitter.SCORE_ROWS", 7)
-    torch.testing.assert_close(trainer._score(), whole, equal_nan=True)
+    again, _ = trainer.splitting.scores(trainer.model.head, trainer.record)
+    torch.testing.assert_close(again, whole, equal_nan=True)
     assert whole.unique().numel() > 7
 
 
@@ -442,7 +442,7 @@ def test_the_splitter_learns_who_the_classifier_gets_wrong(data):
     labels = trainer.labels[torch.from_numpy(data.train_idx)]
     is_wrong = torch.arange(data.num_train) % 2 == 0
     shown = torch.where(is_wrong, (labels + 1) % 3, labels)
-    logits, features = 4.0 * F.one_hot(shown, 3).float(), trainer.record.features(slice(None))
+    logits, features = 4.0 * F.one_hot(shown, 3).float(), trainer.record.features_of(slice(None))
     trainer.splitting.observe_heldout(logits, trainer.record.kept(features), labels, torch.arange(data.num_train))
     for step in range(150):
         trainer.splitting.step(trainer.model.head, trainer.record, stream(0, "splitter", 9, step))
@@ -459,7 +459,7 @@ def test_the_splitters_losses_are_bounded_whatever_the_weights_learn_from(data, 
                         lambda *args, **terms: seen.append(terms) or splitter_loss(*args, **terms))
     logits = torch.tensor([[3.0, 0, -1], [0, -2, 1]]).repeat(data.num_train // 2, 1)
     labels = torch.arange(len(logits)) % 3
-    features = trainer.record.features(slice(len(logits)))
+    features = trainer.record.features_of(slice(len(logits)))
     trainer.splitting.observe_heldout(logits, trainer.record.kept(features), labels, torch.arange(len(logits)))
     trainer.splitting.step(trainer.model.head, trainer.record, np.random.default_rng(0))
     drawn = np.random.default_rng(0).integers(0, len(logits), size=len(seen[0]["losses_V"]))
@@ -471,9 +471,9 @@ def test_pins_are_certain_and_scored_epochs_leave_warmup_out(data):
     pins = np.zeros(data.num_train, np.int8)
     pins[:2] = [1, -1]
     trainer = run_epochs(Trainer(config_of(guard="off"), dataclasses.replace(data, pins=pins)), range(1, 5))
-    assert trainer._score()[:2].tolist() == [1.0, 0.0]
-    assert trainer.record.tensors["scored_epochs"].unique().tolist() == [1], "two of four were warm-up, one the finish"
-    assert trainer.record.tensors["route_count"][:2].tolist() == [0, 1]
+    assert trainer.record.p_train[:2].tolist() == [1.0, 0.0]
+    assert trainer.record.scored_epochs.unique().tolist() == [1], "two of four were warm-up, one the finish"
+    assert trainer.record.route_count[:2].tolist() == [0, 1]
 
 
 def test_a_prediction_does_not_depend_on_who_else_is_predicted_and_leaves_the_classifier_alone(data):
@@ -493,9 +493,9 @@ def test_one_sample_left_over_for_a_batch_does_not_stop_training(data, mode):
     config = config_of(method="lrw_random", epochs=1, warmup_fraction=0.0, network="resnet18",
                        reweighter={"every": 1, "hypergradient": mode})
     trainer = run_epochs(Trainer(config, dataclasses.replace(data, pins=pins, excluded=few)), range(1, 2))
-    order = trainer._order(1)
+    order = trainer.training_order(1)
     assert len(order) == 32 and set(order) == set(range(1, 18))
-    assert trainer.record.tensors["seen"].sum() == 17
+    assert trainer.record.seen.sum() == 17
 
 
 def test_class_sizes_are_no_collapse_and_do_not_hide_that_nothing_was_learned(lopsided):
@@ -506,10 +506,9 @@ def test_class_sizes_are_no_collapse_and_do_not_hide_that_nothing_was_learned(lo
     run_epochs(trainer, range(1, 2))
     line = measure(trainer, 1)
     assert line["effective_sample_size"] < 0.7 and line["weight_max"] > 3
-    assert [event for event in line["events"] if "weights" in event] == [
-        "learned weights are constant: they change nothing"]
-    trainer.record.tensors["weight"][trainer._order(1)[3:]] *= 1e-3
-    assert any(event.startswith("weights collapse") for event in measure(trainer, 1)["events"])
+    assert [event["kind"] for event in line["events"] if "weights" in event["kind"]] == ["weights_constant"]
+    trainer.record.weight[trainer.training_order(1)[3:]] *= 1e-3
+    assert any(event["kind"] == "weights_collapse" for event in measure(trainer, 1)["events"])
 
 
 def test_the_splitter_balances_over_the_active_whose_features_are_known_alone(lopsided, monkeypatch):

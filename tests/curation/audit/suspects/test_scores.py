@@ -104,8 +104,8 @@ def test_runs_of_other_seeds_are_averaged_and_held_out_predictions_stand_in(proj
     given, _ = truth_of(project)
     found = gather(table, [first, second], CLASSES, None)
     np.testing.assert_allclose(found.columns["self_confidence"], ((a + b) / 2)[np.arange(600), given], atol=1e-4)
-    aum = [run.read_signals()["aum"].to_numpy() for run in (first, second)]
-    np.testing.assert_allclose(found.columns["aum"], np.mean(aum, axis=0), atol=1e-5)
+    aum = [run.read_signals()["mean_margin"].to_numpy() for run in (first, second)]
+    np.testing.assert_allclose(found.columns["mean_margin"], np.mean(aum, axis=0), atol=1e-5)
     assert found.runs == ("first", "second") and np.isnan(found.columns["neighbour_agreement"]).all()
 
 

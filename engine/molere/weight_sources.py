@@ -1,0 +1,120 @@
+"""Where the weights of a training batch come from: one signature, three sources.
+
+    uniform   the class's own weight alone
+    learned   the reweighter's, times the class's own (MOLERE, LRW, Meta-Weight-Net)
+    online    each step's hypergradient on the proxy buffer (FSR)
+
+RHO-loss weighs nothing: it chooses a batch before (engine.molere.rho). B train batch, V validation batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.contract.config import RunConfig
+from engine.model.networks import Classifier
+from engine.model.record import SignalRecord
+from engine.molere.assignment import Phase
+from engine.molere.fsr import online_weights
+from engine.molere.meta_step import TrainBatch, ValidationBatch, hypergradient
+from engine.molere.reweighter import Weighting, record_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """What the weights of one step may depend on."""
+
+    batch: TrainBatch
+    priors_B: Tensor
+    """Each sample's class weight, mean 1 over the training samples."""
+    phase: Phase
+    step: int
+    """Within the epoch, from 0."""
+    lr: float
+    draw_validation: Callable[[], ValidationBatch] | None
+    """A fresh batch of validation samples; None where there are none to learn from now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepWeights:
+    """The weights of one step, and what its backward is to teach besides the classifier."""
+
+    weights_B: Tensor
+    """Detached."""
+    objective: Tensor | None = None
+    """A scalar with a gradient to the source's own parameters alone; None where nothing is learned at this step."""
+
+
+class WeightSource(Protocol):
+    """weigh() before the classifier's step, update() after its backward."""
+
+    def weigh(self, inputs: StepInputs) -> StepWeights: ...
+
+    def update(self, weights: StepWeights) -> None: ...
+
+
+class UniformWeights:
+    """The class weights."""
+
+    def weigh(self, inputs: StepInputs) -> StepWeights:
+        return StepWeights(inputs.priors_B)
+
+    def update(self, weights: StepWeights) -> None:
+        pass
+
+
+class OnlineWeights:
+    """max(0, -dF/dw) of every step, from uniform weights and at the peak learning rate, as FSR has it."""
+
+    def __init__(self, config: RunConfig, model: Classifier) -> None:
+        self.config, self.model = config, model
+
+    def weigh(self, inputs: StepInputs) -> StepWeights:
+        if inputs.draw_validation is None:
+            return StepWeights(inputs.priors_B)
+        slopes_B = hypergradient(self.config.reweighter, self.model, inputs.batch, inputs.priors_B,
+                                 inputs.draw_validation(), self.config.lr)
+        return StepWeights(online_weights(slopes_B))
+
+    def update(self, weights: StepWeights) -> None:
+        pass
+
+
+class LearnedWeights:
+    """The reweighter's weights; every Q steps of the game it also learns from the hypergradient."""
+
+    def __init__(self, config: RunConfig, weighting: Weighting, model: Classifier, record: SignalRecord) -> None:
+        self.config, self.weighting, self.model, self.record = config, weighting, model, record
+
+    def weigh(self, inputs: StepInputs) -> StepWeights:
+        if inputs.phase == "warmup":
+            return StepWeights(inputs.priors_B)
+        views = self.weighting.views(inputs.draw_validation()) if self._is_due(inputs) and inputs.draw_validation \
+            else []
+        with torch.no_grad():
+            weights_B = inputs.priors_B * self._raw(inputs.batch, self.weighting.val_gradient)
+        if inputs.phase == "finish":
+            weights_B = self.weighting.averaged_weights(self.record.weight_average[inputs.batch.rows_B], weights_B)
+        if not views:
+            return StepWeights(weights_B)
+        hypergradients = [hypergradient(self.config.reweighter, self.model, inputs.batch, weights_B, judge, inputs.lr)
+                          * inputs.priors_B * (len(weights_B) / inputs.lr) for _, judge in views]
+        return StepWeights(weights_B, self.weighting.objective(
+            [(self._raw(inputs.batch, shown_CD), hypergradient_B)
+             for (shown_CD, _), hypergradient_B in zip(views, hypergradients, strict=True)]))
+
+    def _is_due(self, inputs: StepInputs) -> bool:
+        return inputs.draw_validation is not None and inputs.step % self.config.reweighter.every == 0
+
+    def _raw(self, batch: TrainBatch, shown_CD: Tensor) -> Tensor:
+        """Weights (B,) with a gradient to the reweighter, which is shown the validation gradient shown_CD."""
+        agreement_B = self.weighting.agreement(shown_CD, batch.logits_BC, batch.features_BD, batch.labels_B)
+        return self.weighting.weigh(batch.features_BD, batch.labels_B, batch.losses_B,
+                                    record_inputs(self.record, batch.rows_B, batch.labels_B, agreement_B))
+
+    def update(self, weights: StepWeights) -> None:
+        if weights.objective is not None:
+            self.weighting.step()
