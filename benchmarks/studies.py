@@ -1,4 +1,4 @@
-"""Every study that the defaults and the README's claims rest on, on the problems of benchmarks/problems.py.
+"""Every study that the defaults and the tables of RESULTS.md rest on, on the problems of benchmarks/problems.py.
 
     python benchmarks/problems.py PROBLEMS --data DATA
     python benchmarks/studies.py PROBLEMS [--only digits_rare_subgroup,...] [--workers 2] [--first-seed 90] [--summary]

@@ -7,6 +7,8 @@
                            is the decisions' current state
     runs/NAME/             contract 2 (engine.contract.run_dir)
     studies/NAME/          contract 3 (engine.contract.study_dir)
+    audits/NAME/           the plan of an estimate, its goal, the batches served (curation.audit)
+    views/NAME.json        saved selections (curation.samples.saved_views)
     cache/  thumbnails/  exports/
 """
 
