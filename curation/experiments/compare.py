@@ -9,7 +9,6 @@ over seeds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +96,7 @@ def worst_groups(a: RunDir, b: RunDir) -> pd.DataFrame:
     Groups are those of the data; where it has none, its classes (column kind: group or label). Those of fewer than
     SMALLEST_GROUP samples are left out.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for kind in ("group", "label"):
         table = accuracy_table(a, b, by=kind)
         for split, part in table.groupby("split"):

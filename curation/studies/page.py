@@ -124,13 +124,14 @@ def _cell(value: object) -> str:
 
 
 def _arms_frame(plan: StudyPlan) -> pd.DataFrame:
-    lines = [{"arm": arm.name, "settings": _text(arm.settings), "decisions": arm.decisions or "the project's",
+    lines = [{"arm": arm.name, "settings": settings_text(arm.settings), "decisions": arm.decisions or "the project's",
               "epochs_factor": f"{arm.epochs_factor:g}"} for arm in plan.arms]
-    return pd.DataFrame([*lines, {"arm": "(all)", "settings": _text(plan.settings), "decisions": "",
+    return pd.DataFrame([*lines, {"arm": "(all)", "settings": settings_text(plan.settings), "decisions": "",
                                   "epochs_factor": ""}])
 
 
-def _text(settings: Settings) -> str:
+def settings_text(settings: Settings) -> str:
+    """Settings as the command line takes them: name=value, in one line."""
     return " ".join(f"{name}={value}" for name, value in settings.items())
 
 

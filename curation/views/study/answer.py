@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.samples.csv_cells import write_csv
+from curation.studies.page import settings_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import Settings
@@ -206,11 +207,6 @@ def rows_frame(rows: pd.DataFrame, common: Settings) -> pd.DataFrame:
 
 def _own(arm: Arm) -> Settings:
     return {**arm.settings, **({} if arm.epochs_factor == 1.0 else {"epochs_factor": arm.epochs_factor})}
-
-
-def settings_text(settings: Settings) -> str:
-    """Settings as the command line takes them: name=value, in one line."""
-    return " ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def rows_csv(rows: pd.DataFrame) -> bytes:

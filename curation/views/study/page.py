@@ -12,7 +12,7 @@ import streamlit as st
 
 from curation.jobs import study_jobs
 from curation.project import Project
-from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page
+from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page, settings_text
 from curation.views.study import answer as study_answer
 from curation.views.study import charts as study_charts
 from curation.views.study.answer import (
@@ -99,7 +99,7 @@ def _arms(study: StudyDir) -> None:
         st.dataframe(frame, hide_index=True, column_config=ARMS_COLUMNS, placeholder="",
                      height=table_height(len(frame)))
         if plan.settings:
-            st.caption(state.plain(f"All arms beside that: {study_answer.settings_text(plan.settings)}"))
+            st.caption(state.plain(f"All arms beside that: {settings_text(plan.settings)}"))
 
 
 def _take_started() -> None:
