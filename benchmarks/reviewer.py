@@ -32,8 +32,8 @@ from scipy.stats import rankdata
 from engine.contract.config import RunConfig
 from engine.contract.intervals import paired_interval
 from engine.contract.manifest import read_decisions
-from engine.contract.study_dir import Arm
-from engine.contract.study_plan import parse_settings
+from engine.contract.settings import parse_settings
+from engine.contract.study_plan import Arm
 from engine.contract.study_summary import values_by_seed
 from engine.data.dataset import Dataset, load_dataset
 from engine.runs.cross_fitting import cross_fitted_probabilities

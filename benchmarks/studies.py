@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import pandas as pd
 
 from benchmarks.problems import PROBLEMS
-from engine.contract.study_dir import Arm, StudyDir
-from engine.contract.study_plan import parse_arm, parse_settings
+from engine.contract.settings import parse_settings
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_plan import Arm, parse_arm
 from engine.contract.study_summary import summary
 from engine.contract.work_dir import without_nan
 from engine.study.runner import run_study
@@ -115,10 +116,10 @@ def arm_at(project: Path, text: str) -> Arm:
 
 def table_of(study: StudyDir, problem: str, name: str, figure: str) -> list[dict[str, Any]]:
     """The study's summary, one row an arm, with where it comes from."""
-    plan = study.read_plan()
-    table = summary(study.read_rows(), plan["reference"], figure).dropna(subset=["mean"])
+    reference = study.read_document().plan.reference
+    table = summary(study.read_rows(), reference, figure).dropna(subset=["mean"])
     records = json.loads(table.to_json(orient="records"))
-    return [{"problem": problem, "study": name, "figure": figure, "reference": plan["reference"], **r} for r in records]
+    return [{"problem": problem, "study": name, "figure": figure, "reference": reference, **r} for r in records]
 
 
 def show(rows: list[dict[str, Any]]) -> None:

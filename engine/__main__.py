@@ -13,7 +13,7 @@ from engine.contract.errors import UserError
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
-from engine.contract.study_dir import Arm, StudyDir
+from engine.contract.study_dir import StudyDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -83,13 +83,13 @@ def study(
         "--report", help="Only compare anew the runs that are there.")] = False,
 ) -> None:
     """Train methods x seeds x settings side by side, then compare them. Finished runs are never repeated."""
-    from engine.contract.study_plan import parse_arm, parse_seeds, parse_settings, read_plan_file
+    from engine.contract.settings import parse_settings
+    from engine.contract.study_plan import Arm, PlanFile, parse_arm, parse_seeds, read_plan_file
 
-    given = read_plan_file(plan) if plan else {"arms": [], "seeds": []}
-    arms = [*given["arms"], *(Arm(name=m, settings={"method": m}) for m in (methods or "").split(",") if m),
-            *map(parse_arm, arm or [])]
-    chosen = parse_seeds(seeds) if seeds else given["seeds"]
-    common = {**given.get("settings", {}), **parse_settings(settings or [])}
+    given = read_plan_file(plan) if plan else PlanFile()
+    arms = [*given.arms, *map(Arm.of_method, filter(None, (methods or "").split(","))), *map(parse_arm, arm or [])]
+    chosen = parse_seeds(seeds) if seeds else given.seeds
+    common = {**given.settings, **parse_settings(settings or [])}
     found = StudyDir.of(project, name)
     is_training = not report or bool(arms or chosen or common)
     if is_training:
@@ -100,7 +100,7 @@ def study(
 
         console = Console(highlight=False, markup=False, soft_wrap=True)
         with console.status("starting") if console.is_terminal else contextlib.nullcontext() as shown:
-            run_study(project, name, arms, chosen, common, workers, reference or given.get("reference"),
+            run_study(project, name, arms, chosen, common, workers, reference or given.reference,
                       is_tuned_here=tuned_here, say=console.print,
                       show=lambda text: shown.update(escape(text)) if shown else None)
     _print_study(found)

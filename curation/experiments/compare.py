@@ -9,7 +9,6 @@ over seeds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.intervals import paired_interval
 from engine.contract.manifest import read_decisions
+from engine.contract.measures import worst_group
 from engine.contract.run_dir import RunDir
 
 SPLITS = ("clean", "test")
@@ -93,17 +93,17 @@ def accuracy_table(a: RunDir, b: RunDir, by: str | None = None) -> pd.DataFrame:
 def worst_groups(a: RunDir, b: RunDir) -> pd.DataFrame:
     """Each run's worst group, a row a split: split, group_a, accuracy_a, group_b, accuracy_b, difference, is_seen.
 
-    Groups are those of the data; where it has none, its classes (column kind: group or label). Groups of fewer than
-    five samples are left out, for their accuracy says little.
+    Groups are those of the data; where it has none, its classes (column kind: group or label). Those of fewer than
+    SMALLEST_GROUP samples are left out.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for kind in ("group", "label"):
         table = accuracy_table(a, b, by=kind)
-        table = table[table["num_samples"] >= 5]
         for split, part in table.groupby("split"):
-            if any(row["split"] == split for row in rows):
+            at = [worst_group(part[f"accuracy_{side}"].to_numpy(), part["num_samples"].to_numpy()) for side in "ab"]
+            if at[0] is None or at[1] is None or any(row["split"] == split for row in rows):
                 continue
-            worst_a, worst_b = (part.sort_values(f"accuracy_{side}", kind="stable").iloc[0] for side in "ab")
+            worst_a, worst_b = part.iloc[at[0]], part.iloc[at[1]]
             rows.append({"split": split, "kind": kind, "group_a": worst_a[kind], "accuracy_a": worst_a["accuracy_a"],
                          "group_b": worst_b[kind], "accuracy_b": worst_b["accuracy_b"],
                          "difference": worst_b["accuracy_b"] - worst_a["accuracy_a"], "is_seen": worst_a["is_seen"]})

@@ -15,10 +15,9 @@ from scipy import stats
 from curation.experiments import compare, repeats
 from curation.samples.table import routed_signals
 from engine.contract.manifest import read_decisions
+from engine.contract.measures import SMALLEST_GROUP, worst_group
 from engine.contract.run_dir import RunDir
 
-MIN_SAMPLES = 5
-"""Groups and classes of fewer samples are no worst group: their accuracy says little."""
 EFFECT_COLUMNS = ("split", "kind", "name", "num_samples", "num_pairs", "mean_a", "mean_b", "difference", "low", "high")
 
 
@@ -92,12 +91,18 @@ def _accuracies(rows: pd.DataFrame, by: str, kind: str) -> pd.DataFrame:
 
 def _worst(figures: pd.DataFrame) -> pd.DataFrame:
     """Each side's lowest accuracy among the groups of a split, among its classes where it has no groups."""
-    large = figures[figures["num_samples"] >= MIN_SAMPLES]
-    has_groups = set(large.loc[large["kind"] == "group", "split"])
-    kept = large[(large["kind"] == "group") | ~large["split"].isin(has_groups)]
-    found = kept.groupby(["split", "kind"], sort=True).agg(
-        num_samples=("num_samples", "min"), a=("a", "min"), b=("b", "min")).reset_index()
-    return found.rename(columns={"kind": "name"}).assign(kind="worst")
+    lines = []
+    for split, part in figures.groupby("split", sort=True):
+        for kind in ("group", "label"):
+            own = part[part["kind"] == kind]
+            sizes = own["num_samples"].to_numpy()
+            at = {side: worst_group(own[side].to_numpy(), sizes) for side in "ab"}
+            if at["a"] is not None and at["b"] is not None:
+                lines.append({"split": split, "kind": "worst", "name": kind,
+                              "num_samples": sizes[sizes >= SMALLEST_GROUP].min(),
+                              "a": own["a"].iloc[at["a"]], "b": own["b"].iloc[at["b"]]})
+                break
+    return pd.DataFrame(lines)
 
 
 def curated_figures(a: RunDir, b: RunDir) -> pd.DataFrame:

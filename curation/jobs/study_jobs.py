@@ -3,16 +3,15 @@
 A study's folder has the status and cancel files of a run's, so curation.jobs.run_jobs starts, watches and stops it,
 and at most one of them all works on a device at a time.
 
-    request.json   the plan that was asked for, as the engine's --plan reads it
+    request.json   the plan that was asked for (StudyPlan.to_dict; of older versions by arm's name), as the engine's
+                   --plan reads it
     launch.json    how to start it: workers, is_tuned_here
 """
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from curation.jobs import run_jobs
 from curation.jobs.queue import Job, JobError
@@ -20,10 +19,9 @@ from curation.jobs.request import REQUEST_NAME
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir, check_name
-from engine.contract.settings import ConfigError
-from engine.contract.study_dir import Arm, StudyDir
-from engine.contract.study_plan import config_of, merged, parse_arm, parse_settings, read_plan_file
-from engine.contract.work_dir import write_atomic
+from engine.contract.settings import ConfigError, parse_settings
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_plan import Arm, StudyPlan, config_of, merged, parse_arm, read_plan_file
 
 LAUNCH_NAME = "launch.json"
 OF_THEIR_OWN = ("method", "seed", "epochs")
@@ -31,26 +29,13 @@ OF_THEIR_OWN = ("method", "seed", "epochs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudyPlan:
+class NewStudy:
     """A study that could be started: every arm's settings are valid."""
 
     name: str
-    arms: list[Arm]
-    seeds: list[int]
-    reference: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    plan: StudyPlan
     num_workers: int = 1
     is_tuned_here: bool | None = None
-
-    @property
-    def num_runs(self) -> int:
-        return len(self.arms) * len(self.seeds)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The plan as `--plan` reads it."""
-        arms = {a.name: {**a.settings, "decisions": a.decisions, "epochs_factor": a.epochs_factor} for a in self.arms}
-        return {"arms": arms, "seeds": self.seeds, "settings": self.settings, "reference": self.reference}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +54,8 @@ class Cost:
 
 def plan_study(name: str, methods: Sequence[str], num_seeds: int, epochs: int, *, arm_lines: str = "",
                setting_lines: str = "", reference: str | None = None, num_workers: int = 1,
-               is_tuned_here: bool | None = None) -> StudyPlan:
-    """A plan from what a person picked and typed. Raises ConfigError, StudyError or RunDirError in one line.
+               is_tuned_here: bool | None = None) -> NewStudy:
+    """A study from what a person picked and typed. Raises ConfigError, StudyError or RunDirError in one line.
 
     arm_lines: more arms, one a line, as the command line's --arm has them; setting_lines: name=value, one a line.
     """
@@ -79,13 +64,11 @@ def plan_study(name: str, methods: Sequence[str], num_seeds: int, epochs: int, *
     if taken:
         raise ConfigError(f"a study's {', '.join(OF_THEIR_OWN)} stand in fields of their own; got {taken[0]} among the "
                           "settings; remove that line")
-    arms = [*(Arm(name=method, settings={"method": method}) for method in methods),
-            *(parse_arm(line) for line in arm_lines.splitlines() if line.strip())]
-    found = merged(None, arms, range(num_seeds), {"epochs": epochs, **settings}, reference)
-    for arm in arms:
-        config_of(arm, found["settings"], 0)
-    return StudyPlan(name=check_name(name), arms=arms, seeds=found["seeds"], reference=found["reference"],
-                     settings=found["settings"], num_workers=num_workers, is_tuned_here=is_tuned_here)
+    arms = [*map(Arm.of_method, methods), *(parse_arm(line) for line in arm_lines.splitlines() if line.strip())]
+    plan = merged(None, arms, range(num_seeds), {"epochs": epochs, **settings}, reference)
+    for arm in plan.arms:
+        config_of(arm, plan.settings, 0)
+    return NewStudy(name=check_name(name), plan=plan, num_workers=num_workers, is_tuned_here=is_tuned_here)
 
 
 def epoch_seconds(project: Path) -> dict[str, list[float]]:
@@ -104,8 +87,9 @@ def epoch_seconds(project: Path) -> dict[str, list[float]]:
     return found
 
 
-def cost_of(plan: StudyPlan, measured: dict[str, list[float]]) -> Cost:
-    """Runs and seconds of a plan. measured: epoch_seconds; a method without any takes the mean of all runs."""
+def cost_of(new: NewStudy, measured: dict[str, list[float]]) -> Cost:
+    """Runs and seconds of a study. measured: epoch_seconds; a method without any takes the mean of all runs."""
+    plan = new.plan
     every = [seconds for values in measured.values() for seconds in values]
     if not every:
         return Cost(num_runs=plan.num_runs, seconds=None, num_measured=0)
@@ -114,7 +98,7 @@ def cost_of(plan: StudyPlan, measured: dict[str, list[float]]) -> Cost:
         config: RunConfig = config_of(arm, plan.settings, 0)
         own = measured.get(config.method) or every
         total += config.epochs * sum(own) / len(own)
-    at_once = min(plan.num_workers, plan.num_runs)
+    at_once = min(new.num_workers, plan.num_runs)
     return Cost(num_runs=plan.num_runs, seconds=total * len(plan.seeds) / at_once, num_measured=len(every))
 
 
@@ -147,26 +131,25 @@ def status_of(study: StudyDir) -> RunStatus:
     return run_jobs.status_of(RunDir(study.path))
 
 
-def asked_plan(study: StudyDir) -> dict[str, Any]:
-    """arms (dicts of Arm), seeds, settings and reference: of study.json, else of the request. Raises StudyError."""
+def asked_plan(study: StudyDir) -> StudyPlan:
+    """The plan of study.json, else of the request. Raises StudyError if there is neither or it is damaged."""
     request = study.path / REQUEST_NAME
     if study.exists() or not request.exists():
-        return study.read_plan()
+        return study.read_document().plan
     asked = read_plan_file(request)
-    return {**asked, "arms": [arm.to_dict() for arm in asked["arms"]]}
+    return merged(None, asked.arms, asked.seeds, asked.settings, asked.reference)
 
 
 # -- acting
 
 
-def submit(project: Path, plan: StudyPlan, command: list[str] | None = None) -> Job:
+def submit(project: Path, new: NewStudy, command: list[str] | None = None) -> Job:
     """Queue a new study and start its process. `command` replaces the engine's (tests). Raises JobError."""
     project = Path(project).resolve()
-    study = StudyDir.of(project, plan.name)
+    study = StudyDir.of(project, new.name)
     run_jobs.claim(study.path, "study")
-    launch = {"workers": plan.num_workers, "is_tuned_here": plan.is_tuned_here}
-    for name, values in ((LAUNCH_NAME, launch), (REQUEST_NAME, plan.document)):
-        write_atomic(study.path / name, lambda p, values=values: p.write_text(json.dumps(values, indent=2)))  # type: ignore[misc]
+    study.write_json(study.path / LAUNCH_NAME, {"workers": new.num_workers, "is_tuned_here": new.is_tuned_here})
+    study.write_json(study.path / REQUEST_NAME, new.plan.to_dict())
     return _start(project, study, command)
 
 
@@ -190,5 +173,5 @@ def cancel(project: Path, name: str) -> None:
 
 
 def _start(project: Path, study: StudyDir, command: list[str] | None) -> Job:
-    device = str(asked_plan(study).get("settings", {}).get("device", RunConfig().device))
+    device = str(asked_plan(study).settings.get("device", RunConfig().device))
     return run_jobs.enqueue(project, RunDir(study.path), device, command or command_of(project, study))

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_decisions
+from engine.contract.measures import detection
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import WITHHELD
 
@@ -79,7 +79,7 @@ def score_run(project: Project, run: RunDir, answers: Path | None = None) -> Sco
     quality = table["label_quality"].to_numpy(dtype=np.float64)
     is_scored = is_known & np.isfinite(quality)
     is_withheld = is_known & table["role_reason"].isin(WITHHELD).to_numpy(dtype=bool)
-    auroc, average_precision = detector_figures(quality[is_scored], is_wrong[is_scored])
+    found = detection(quality[is_scored], is_wrong[is_scored])
     last = _last_epoch(run)
     return Score(
         run=run.name, num_active=int(is_active.sum()), num_known=int(is_known.sum()),
@@ -88,15 +88,8 @@ def score_run(project: Project, run: RunDir, answers: Path | None = None) -> Sco
         validation_wrong_share=_share(is_wrong, is_validation & is_known),
         unguarded_wrong_share=last.get("unguarded_wrong_share") if answers is None else None,
         num_withheld_known=int(is_withheld.sum()), withheld_wrong_share=_share(is_wrong, is_withheld),
-        num_scored=int(is_scored.sum()), num_scored_wrong=int(is_wrong[is_scored].sum()), auroc=auroc,
-        average_precision=average_precision, coverage=last.get("coverage"), num_unmatched=num_unmatched)
-
-
-def detector_figures(quality: np.ndarray, is_wrong: np.ndarray) -> tuple[float | None, float | None]:
-    """(AUROC, average precision) of low quality (N,) as a sign of a wrong label; None unless both kinds are there."""
-    if not is_wrong.any() or is_wrong.all():
-        return None, None
-    return float(roc_auc_score(is_wrong, -quality)), float(average_precision_score(is_wrong, -quality))
+        num_scored=int(is_scored.sum()), num_scored_wrong=int(is_wrong[is_scored].sum()), auroc=found.auroc,
+        average_precision=found.average_precision, coverage=last.get("coverage"), num_unmatched=num_unmatched)
 
 
 def read_answers(path: Path, classes: tuple[str, ...]) -> pd.Series:

@@ -5,10 +5,13 @@ Names of classes and groups are data: Plotly reads a little HTML in labels, so t
 """
 
 import html
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go  # slow to import, and most commands draw nothing
 
 COLORS = ("#0F766E", "#D97706", "#4338CA", "#BE185D", "#65A30D", "#0284C7", "#7C2D12", "#A855F7", "#111827", "#DC2626",
           "#22D3EE", "#CA8A04")
@@ -23,7 +26,7 @@ def arm_colors(arms: list[str], reference: str) -> dict[str, str]:
     return {**{arm: COLORS[i % len(COLORS)] for i, arm in enumerate(arms)}, reference: REFERENCE_COLOR}
 
 
-def _figure(title: str, x: str, y: str, height: int = 380) -> Any:
+def _figure(title: str, x: str, y: str, height: int = 380) -> "go.Figure":
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -35,7 +38,7 @@ def _figure(title: str, x: str, y: str, height: int = 380) -> Any:
 
 
 def differences_figure(table: pd.DataFrame, pairs: dict[str, list[tuple[int, float, float]]], reference: str,
-                       figure: str, colors: dict[str, str]) -> Any:
+                       figure: str, colors: dict[str, str]) -> "go.Figure":
     """Paired difference with its interval for each arm, and a dot for each seed.
 
     table: engine.contract.study_summary.summary. pairs: arm -> (seed, reference's figure, arm's figure).
@@ -62,7 +65,7 @@ def differences_figure(table: pd.DataFrame, pairs: dict[str, list[tuple[int, flo
     return drawn
 
 
-def change_histogram(changes: dict[str, np.ndarray], reference: str, colors: dict[str, str]) -> Any:
+def change_histogram(changes: dict[str, np.ndarray], reference: str, colors: dict[str, str]) -> "go.Figure":
     """Distribution over test samples of the change in margin; changes: arm -> (T,)."""
     import plotly.graph_objects as go
 
@@ -77,7 +80,7 @@ def change_histogram(changes: dict[str, np.ndarray], reference: str, colors: dic
     return drawn
 
 
-def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str]) -> Any:
+def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str]) -> "go.Figure":
     """Mean change of margin by bin of the reference's margin; bins: engine.contract.study_margins.margin_bins."""
     import plotly.graph_objects as go
 
@@ -96,7 +99,7 @@ def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str
     return drawn
 
 
-def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> Any:
+def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> "go.Figure":
     """Above: held-out loss of the routed (line) and of a random sample (dashed); below: churn. By epoch, mean of seeds.
 
     curves: engine.contract.study_summary.curve_table.
@@ -123,7 +126,7 @@ def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> Any:
     return drawn
 
 
-def groups_figure(table: pd.DataFrame, kind: str, colors: dict[str, str]) -> Any:
+def groups_figure(table: pd.DataFrame, kind: str, colors: dict[str, str]) -> "go.Figure":
     """Test accuracy by class or group, a bar an arm; table: engine.contract.study_summary.group_table."""
     import plotly.graph_objects as go
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from engine.contract.methods import METHODS
-from engine.contract.settings import ConfigError, build, check, leaves, parse, setting
+from engine.contract.settings import ConfigError, Settings, build, check, leaves, nested, parse_settings, setting
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 NETWORKS = ("auto", "tiny", "small", "resnet18", "resnet50", "vit_b_16")
@@ -261,14 +261,9 @@ class RunConfig:
 
         Raises ConfigError for a setting without '=', an unknown name or a bad value.
         """
-        values: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-        for pair in settings:
-            name, equals, text = pair.partition("=")
-            if not equals:
-                raise ConfigError(f"a setting must read name=value; got {pair!r}")
-            target, leaf = values, name
-            if "." in name:
-                group, leaf = name.split(".", 1)
-                target = values.setdefault(group, {})
-            target[leaf] = parse(text)
-        return cls.from_dict(values)
+        return cls.from_dotted({**{k: v for k, v in given.items() if v is not None}, **parse_settings(settings)})
+
+    @classmethod
+    def from_dotted(cls, settings: Settings) -> "RunConfig":
+        """Build from values by dotted name. Raises ConfigError as from_dict does."""
+        return cls.from_dict(nested(settings))

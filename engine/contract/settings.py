@@ -8,10 +8,14 @@ import json
 import math
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
 from engine.contract.errors import UserError
+
+Settings = Mapping[str, object]
+"""Values by the settings' dotted names, such as {"method": "molere", "splitter.lr": 0.01}, not checked yet."""
 
 
 class ConfigError(UserError):
@@ -81,9 +85,32 @@ def build(cls: type, values: Any, prefix: str) -> Any:
     return cls(**built)
 
 
-def parse(text: str) -> Any:
-    """A command-line value: JSON where it parses (numbers, true, null), else the text itself."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return {"True": True, "False": False}.get(text, text)
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """{name: value} of texts that read name=value; a value as JSON where it parses, else as text. Of a name that stands
+    there twice, the last. Raises ConfigError for a text without a name or without '='."""
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"a setting must read name=value; got {text!r}")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = {"True": True, "False": False}.get(value, value)
+    return found
+
+
+def nested(settings: Settings) -> dict[str, Any]:
+    """The same values as `build` takes them: {"splitter.lr": 0.01} becomes {"splitter": {"lr": 0.01}}. Raises
+    ConfigError where a name is given both a value and settings of its own."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        group, dot, leaf = name.partition(".")
+        if not dot:
+            found[name] = dict(value) if isinstance(value, dict) else value
+            continue
+        own = found.setdefault(group, {})
+        if not isinstance(own, dict):
+            raise ConfigError(f"{group} must be an object of settings; got {own!r}")
+        own[leaf] = value
+    return found

@@ -1,13 +1,12 @@
 """Contract 3, the study directory: arms x seeds on one project, one row a run. Imports no torch.
 
-    study.json              the plan: arms, seeds, reference, common settings, versions, code revision, manifest digest,
-                            hardware, what was not controlled
-    rows/ARM-sSEED.json     a finished or failed run: its figures, its curve by epoch, and all that it depends on;
-                            rows/replaced/ keeps those that a changed plan made obsolete
+    study.json              StudyDocument: arms, seeds, reference, common settings, versions, code revision, hardware
+    rows/ARM-sSEED.json     a finished or failed run (engine.contract.study_row): its figures, its curve by epoch, and
+                            all that it depends on; rows/replaced/ keeps those that a changed plan made obsolete
     margins/ARM-sSEED.npy   (T,) float16 margins in [-1, 1] of the test split, in manifest order
     rankings/KEY.npz        cross-fitted predictions that the arms of one seed share
     decisions/DIGEST.parquet  the decisions that arms were trained under (copies)
-    status.json             state, done, total, running, ETA, pid and its start time, heartbeat, error
+    status.json             StudyStatus: state, done, total, running, ETA, pid and its start time, heartbeat, error
     report.json, report.html
     cancel                  present once somebody asked the study to stop
 
@@ -17,51 +16,84 @@ Every file is written under a temporary name and renamed, so a reader never sees
 import builtins
 import contextlib
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
 
-from engine.contract.errors import UserError
 from engine.contract.processes import alone_in
-from engine.contract.run_dir import RunDirError, check_name
+from engine.contract.run_dir import check_name
+from engine.contract.study_plan import StudyError, StudyPlan
+from engine.contract.study_row import Row, row_of
 from engine.contract.work_dir import WorkDir, write_atomic
-
-CURRENT_DECISIONS, NO_DECISIONS = None, "none"
-
-
-class StudyError(UserError):
-    """A study's plan or one of its files is wrong. One line, ready to show."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arm:
-    """One way to train, repeated over the seeds of a study."""
+class StudyDocument:
+    """study.json: the plan, and where and by what code the study last went on with it."""
 
+    plan: StudyPlan
     name: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Settings by dotted name, such as {"method": "molere", "reweighter.every": 4}; they go over the common ones."""
-    decisions: str | None = CURRENT_DECISIONS
-    """A file of DECISION_COLUMNS to train under. None: the project's current decisions; "none": no decisions."""
-    epochs_factor: float = 1.0
-    """Multiplies epochs, so that a cheaper method may have equal compute."""
+    project: str
+    created: float
+    updated: float
+    """Both in seconds since the epoch."""
+    is_tuned_here: bool | None
+    """Whether settings were chosen on this project; None where that is not known."""
+    versions: Mapping[str, str]
+    """Package -> version."""
+    code_revision: str
+    hardware: str
+    manifest_digest: str
 
-    def __post_init__(self) -> None:
-        try:
-            check_name(self.name)
-        except RunDirError as error:
-            raise StudyError(f"an arm's name: {error}") from error
-        if isinstance(self.epochs_factor, bool) or not isinstance(self.epochs_factor, (int, float)) \
-                or not 0 < self.epochs_factor <= 1000:
-            raise StudyError(f"epochs_factor must lie in (0, 1000]; arm {self.name} has {self.epochs_factor!r}")
-        if not isinstance(self.settings, dict) or not (self.decisions is None or isinstance(self.decisions, str)):
-            raise StudyError(f"an arm has settings (an object) and decisions (a path, none or null); arm {self.name} "
-                             f"has {self.settings!r} and {self.decisions!r}")
+    def to_dict(self) -> dict[str, object]:
+        """Plain JSON values, the plan's beside the others, which of_dict reads back."""
+        own = asdict(self)
+        del own["plan"]
+        return {**self.plan.to_dict(), **own}
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    @classmethod
+    def of_dict(cls, values: object) -> "StudyDocument":
+        """Raises StudyError for anything that to_dict does not give. Other keys are left alone: older code wrote
+        sentences under not_controlled, which engine.contract.study_summary has as values."""
+        plan = StudyPlan.of_dict(values)
+        assert isinstance(values, dict), "a plan was read of it"
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "created": (int, float), "updated": (int, float), "is_tuned_here": (bool, type(None)), "versions": dict}
+        names = [f.name for f in fields(cls) if f.name != "plan"]
+        wrong = [name for name in names if not isinstance(values.get(name), kinds.get(name, str))]
+        if wrong:
+            raise StudyError(f"a study must have {', '.join(names)}; its {wrong[0]} is {values.get(wrong[0])!r}")
+        return cls(plan=plan, **{name: values[name] for name in names})
+
+
+class RunningTask(TypedDict):
+    """A run that a worker trains now."""
+
+    arm: str
+    seed: int
+    message: str
+    """What it does, for people."""
+
+
+class StudyStatus(TypedDict, total=False):
+    """status.json. Times are in seconds; started, heartbeat and pid_started since the epoch."""
+
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    done: int
+    """Runs that ended well, of this process and of those before it; failed: of this process; total: of the plan."""
+    failed: int
+    total: int
+    running: list[RunningTask]
+    eta_seconds: float | None
+    started: float
+    heartbeat: float
+    pid: int
+    pid_started: float | None
+    error: str | None
 
 
 class StudyDir(WorkDir):
@@ -95,22 +127,26 @@ class StudyDir(WorkDir):
 
     # -- study.json
 
-    def write_plan(self, plan: dict[str, Any]) -> None:
-        self.write_json(self.path / "study.json", plan)
+    def write_document(self, document: StudyDocument) -> None:
+        self.write_json(self.path / "study.json", document.to_dict())
 
-    def read_plan(self) -> dict[str, Any]:
-        """arms (dicts of Arm), seeds, reference, settings, versions, ... Raises StudyError if there is none."""
-        plan = self.read_json(self.path / "study.json")
-        if plan is None:
+    def read_document(self) -> StudyDocument:
+        """Raises StudyError if there is none or it is damaged."""
+        path = self.path / "study.json"
+        values = self.read_json(path)
+        if values is None:
             raise StudyError(f"a study needs study.json; {self.path} has none; start it with `python -m engine study`")
-        return plan
+        try:
+            return StudyDocument.of_dict(values)
+        except StudyError as error:
+            raise StudyError(f"{path} is no study's: {error}; it was damaged from outside") from error
 
     # -- rows/ and margins/
 
     def _file(self, folder: str, arm: str, seed: int, ending: str) -> Path:
         return self.path / folder / f"{check_name(arm)}-s{int(seed)}.{ending}"
 
-    def write_row(self, row: dict[str, Any], margins: np.ndarray | None = None) -> None:
+    def write_row(self, row: Row, margins: np.ndarray | None = None) -> None:
         """A run's row, after its margins (T,): a row that is there has its margins."""
         arm, seed = row["arm"], row["seed"]
         if margins is not None:
@@ -128,9 +164,14 @@ class StudyDir(WorkDir):
         aside.parent.mkdir(parents=True, exist_ok=True)
         path.rename(aside)
 
-    def read_row(self, arm: str, seed: int) -> dict[str, Any] | None:
-        """The row as it was written; None where that run never ended."""
-        return self.read_json(self._file("rows", arm, seed, "json"))
+    def read_row(self, arm: str, seed: int) -> Row | None:
+        """The row as it was written; None where that run never ended. Raises StudyError if it is damaged."""
+        path = self._file("rows", arm, seed, "json")
+        values = self.read_json(path)
+        try:
+            return None if values is None else row_of(values)
+        except StudyError as error:
+            raise StudyError(f"{path} is no row of a study: {error}; remove it to train that run again") from error
 
     def read_rows(self) -> pd.DataFrame:
         """One row a run of the plan that ended, in the plan's order of arms, then by seed; figures as flat columns.
@@ -138,9 +179,8 @@ class StudyDir(WorkDir):
         group_accuracies, class_accuracies, curve and settings hold dicts. Rows of arms and seeds that the plan does
         not name are left out. Empty, with arm, seed and state, before the first run ends.
         """
-        plan = self.read_plan()
-        rows = [row for arm in plan["arms"] for seed in sorted(plan["seeds"])
-                if (row := self.read_row(arm["name"], seed)) is not None]
+        plan = self.read_document().plan
+        rows = [row for arm in plan.arms for seed in plan.seeds if (row := self.read_row(arm.name, seed)) is not None]
         return pd.DataFrame(rows) if rows else pd.DataFrame({"arm": [], "seed": [], "state": []}, dtype=object)
 
     def read_margins(self, arm: str, seed: int) -> np.ndarray | None:

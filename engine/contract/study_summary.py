@@ -3,22 +3,28 @@
 Reads the study directory alone; imports no torch.
 """
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 
+from engine.contract.config import RunConfig
 from engine.contract.intervals import mean_interval, paired_interval
-from engine.contract.study_dir import StudyDir
+from engine.contract.study_dir import StudyDir, StudyDocument
 from engine.contract.study_margins import margin_bins, read_all_margins
 from engine.contract.work_dir import without_nan
 
 FIGURES = ("test_accuracy", "balanced_accuracy", "worst_class_accuracy", "worst_group_accuracy")
 MEANS = ("effective_sample_size", "weight_right", "weight_wrong", "guard_wrong_share", "unguarded_wrong_share",
          "coverage", "churn_late", "rest_loss", "routed_loss_then", "label_quality_auroc",
-         "label_quality_average_precision", "aum_auroc", "p_train_auroc")
+         "label_quality_average_precision", "mean_margin_auroc", "p_train_auroc")
 """Figures of a row whose mean over seeds stands beside the differences."""
+Verdict = Literal["reference", "ahead", "behind", "tie", "one seed", "no pairs"]
+Records = list[dict[str, object]]
+"""A table as JSON has it: an object a row."""
 
 
 def finished(rows: pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +60,7 @@ def summary(rows: pd.DataFrame, reference: str, figure: str = "test_accuracy") -
         pairs = paired(rows, reference, arm, figure)
         is_reference = arm == reference
         found = paired_interval([p[1] for p in pairs], [p[2] for p in pairs])
-        line: dict[str, Any] = {
+        line: dict[str, object] = {
             "arm": arm, "n": len(values), "mean": mean_interval(values).mean,
             "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None, "num_pairs": len(pairs),
             **{k: None if is_reference else v for k, v in (("difference", found.mean), ("low", found.low),
@@ -77,7 +83,7 @@ def _with_total(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(total_seconds=pd.to_numeric(rows["seconds"]) + ranking)
 
 
-def verdict(num_pairs: int, low: float | None, high: float | None) -> str:
+def verdict(num_pairs: int, low: float | None, high: float | None) -> Verdict:
     """In plain words what the interval of a difference says."""
     if num_pairs == 0:
         return "no pairs"
@@ -88,7 +94,7 @@ def verdict(num_pairs: int, low: float | None, high: float | None) -> str:
 
 def plain_table(study: StudyDir) -> str:
     """The summary of test accuracy as text of fixed width."""
-    table = summary(study.read_rows(), study.read_plan()["reference"])
+    table = summary(study.read_rows(), study.read_document().plan.reference)
     if table.empty:
         return "no run has ended yet"
     columns = ["arm", "n", "mean", "sd", "difference", "low", "high", "verdict", "relative_seconds"]
@@ -115,38 +121,83 @@ def group_table(rows: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(mean="mean", sd="std", num_seeds="size").reset_index()
 
 
-def cautions(plan: dict[str, Any], rows: pd.DataFrame) -> list[str]:
-    """What was not controlled, and what these rows themselves leave open."""
-    lines = list(plan["not_controlled"])
-    num_planned = len(plan["arms"]) * len(plan["seeds"])
-    done = finished(rows)
-    if len(done) < num_planned:
-        lines.append(f"{num_planned - len(done)} of {num_planned} planned runs failed or have not ended; pairs without "
-                     "both runs are left out.")
-    for column, what in (("code_revision", "code revisions"), ("device", "devices")):
-        kinds = sorted(set(done[column].dropna())) if column in done else []
-        if len(kinds) > 1:
-            lines.append(f"The runs were trained at several {what}: {', '.join(kinds)}.")
-    if any(str(revision).endswith("-dirty") for revision in done.get("code_revision", [])):
-        lines.append("Some runs were trained by code with changes that no revision holds.")
-    if "config" in done and any(c.get("validation") == "clean" for c in done["config"]):
-        lines.append("An arm learned from the clean split: its clean accuracy is no untouched figure.")
-    return lines
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotControlled:
+    """What the differences of a study may rest on besides its arms, and what its rows leave open. Values, no words."""
+
+    num_arms: int
+    num_seeds: int
+    num_planned: int
+    num_done: int
+    """Runs; pairs without both are left out."""
+    is_tuned_here: bool | None
+    """Whether settings were chosen on this project; None where that is not known."""
+    networks: tuple[str, ...]
+    """The setting of any arm."""
+    epochs_factors: Mapping[str, float]
+    """Of arms with another number of epochs than the plan's."""
+    hardware: str
+    """That the study last went on with."""
+    code_revisions: tuple[str, ...]
+    devices: tuple[str, ...]
+    """Of the runs that are done."""
+    has_uncommitted_code: bool
+    """A run was trained by code with changes that no revision holds."""
+    is_clean_split_used: bool
+    """An arm learned from the clean split."""
 
 
-def report_tables(study: StudyDir) -> dict[str, Any]:
+def not_controlled(document: StudyDocument, rows: pd.DataFrame) -> NotControlled:
+    """Of a study's document and StudyDir.read_rows."""
+    plan, done = document.plan, finished(rows)
+
+    def kinds(column: str) -> tuple[str, ...]:
+        return tuple(sorted(set(done[column].dropna()))) if column in done else ()
+
+    networks = {str(arm.settings.get("network", plan.settings.get("network", RunConfig().network)))
+                for arm in plan.arms}
+    return NotControlled(
+        num_arms=len(plan.arms), num_seeds=len(plan.seeds), num_planned=plan.num_runs, num_done=len(done),
+        is_tuned_here=document.is_tuned_here, networks=tuple(sorted(networks)), hardware=document.hardware,
+        epochs_factors={arm.name: arm.epochs_factor for arm in plan.arms if arm.epochs_factor != 1.0},
+        code_revisions=kinds("code_revision"), devices=kinds("device"),
+        has_uncommitted_code=any(revision.endswith("-dirty") for revision in kinds("code_revision")),
+        is_clean_split_used="config" in done and any(c.get("validation") == "clean" for c in done["config"]))
+
+
+class ReportTables(TypedDict):
+    """report.json."""
+
+    plan: dict[str, object]
+    """StudyDocument.to_dict."""
+    reference: str
+    not_controlled: dict[str, object]
+    """NotControlled's fields."""
+    summary: dict[str, Records]
+    """Figure -> `summary` by it."""
+    margin_bins: Records
+    curves: Records
+    groups: Records
+    failed: Records
+    """arm, seed and error."""
+
+
+def report_tables(study: StudyDir) -> ReportTables:
     """All that the report says, as plain JSON values."""
-    plan, rows = study.read_plan(), study.read_rows()
-    reference = plan["reference"]
+    document, rows = study.read_document(), study.read_rows()
+    reference = document.plan.reference
     failed = rows[rows["state"] == "failed"]
-    tables: dict[str, Any] = without_nan({
-        "plan": plan, "reference": reference, "cautions": cautions(plan, rows),
-        "summary": {figure: summary(rows, reference, figure).to_dict("records") for figure in FIGURES},
-        "margin_bins": margin_bins(read_all_margins(study, rows), reference).to_dict("records"),
-        "curves": curve_table(rows).to_dict("records"), "groups": group_table(rows).to_dict("records"),
-        "failed": failed[["arm", "seed", "error"]].to_dict("records") if len(failed) else [],
-    })
-    return tables
+    tables: ReportTables = {
+        "plan": document.to_dict(), "reference": reference, "not_controlled": asdict(not_controlled(document, rows)),
+        "summary": {figure: _records(summary(rows, reference, figure)) for figure in FIGURES},
+        "margin_bins": _records(margin_bins(read_all_margins(study, rows), reference)),
+        "curves": _records(curve_table(rows)), "groups": _records(group_table(rows)),
+        "failed": _records(failed[["arm", "seed", "error"]]) if len(failed) else []}
+    return cast(ReportTables, without_nan(tables))
+
+
+def _records(table: pd.DataFrame) -> Records:
+    return cast(Records, table.to_dict("records"))
 
 
 def write_tables(study: StudyDir) -> Path:

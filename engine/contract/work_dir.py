@@ -4,7 +4,7 @@ import json
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,7 +66,7 @@ class WorkDir:
     def is_cancel_requested(self) -> bool:
         return (self.path / "cancel").exists()
 
-    def write_json(self, path: Path, values: dict[str, Any]) -> None:
+    def write_json(self, path: Path, values: Mapping[str, object]) -> None:
         text = json.dumps(without_nan(values), indent=2, allow_nan=False)
         write_atomic(path, lambda p: p.write_text(text))
 

@@ -20,6 +20,10 @@ from engine.runs.status import Status
 from engine.runtime.rng import stream
 from engine.training.trainer import Trainer
 
+NOT_OF_PLAIN_TRAINING = ("method", "validation", "select_best", "guard", "val_fraction", "warmup_fraction",
+                         "finish_fraction", "rotation_groups", "folds", "rho_fraction", "proxy_fraction", "proxy_value",
+                         "reweighter", "splitter", "checkpoint_seconds", "embedding")
+"""Settings that plain training ignores; folds counts by its own number."""
 OnFoldStep = Callable[[str, int], None]
 """Called after each step with (fold and epoch in words, steps done in the epoch); raises to stop the training there."""
 
@@ -34,6 +38,11 @@ def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) 
     return cross_fitted_margins(probs_NC, data), probs_NC
 
 
+def plain_settings(config: RunConfig) -> dict[str, object]:
+    """The settings that plain training heeds: configs that agree in these and in num_folds have one ranking."""
+    return {name: value for name, value in config.to_dict().items() if name not in NOT_OF_PLAIN_TRAINING}
+
+
 def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFoldStep,
                                keep: Path | None = None) -> np.ndarray:
     """Probabilities (N, C) float32 from plain training on all other folds; NaN where excluded.
@@ -42,7 +51,7 @@ def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFold
     folds it is RHO-loss without holdout data (Mindermann et al. 2022). keep: a folder for finished folds,
     so that a killed process repeats at most one. Raises ManifestError where a fold leaves nobody to train on.
     """
-    plain = RunConfig.from_dict(config.to_dict() | {"method": "erm", "validation": None, "select_best": False})
+    plain = RunConfig.from_dict({**plain_settings(config), "method": "erm"})
     folds = routing.rotation_groups(data.num_train, config.num_folds, stream(config.seed, "folds"))
     probs_NC = np.full((data.num_train, data.num_classes), np.nan, dtype=np.float32)
     for fold in range(config.num_folds):

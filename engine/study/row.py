@@ -5,39 +5,40 @@ N training samples, T test samples, C classes.
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import numpy as np
 import torch
 
 from engine.contract.config import RunConfig
+from engine.contract.measures import SMALLEST_GROUP, detection, worst_group
+from engine.contract.study_row import GroupFigures, LabelFigures, LastFigures, RunFigures
 from engine.data.dataset import Dataset
 from engine.model.losses import margins
 from engine.runs.cross_fitting import cross_fitted_margins, irreducible_losses
 from engine.runs.epoch_report import measure
 from engine.training.trainer import Trainer
 
-SMALLEST_GROUP = 5
 CURVE = ("train_loss", "churn", "validation_loss", "rest_loss", "effective_sample_size", "guard_wrong_share",
          "clean_accuracy")
+Epoch = Mapping[str, float | None]
+"""Figures of one epoch: engine.runs.epoch_report.measure's and rest_loss."""
 OnTick = Callable[[int, int, int], None]
 """Called after each step with (epoch, steps done, steps in the epoch); raises to stop the training there."""
 
 
 def train_and_measure(config: RunConfig, data: Dataset, probs_NC: np.ndarray | None,
-                      on_tick: OnTick) -> tuple[dict[str, Any], np.ndarray]:
-    """(figures of a row, test margins (T,)). probs_NC: cross-fitted probabilities, for methods that train twice.
-
-    seconds and cpu_seconds are of the training alone, without measuring.
-    """
+                      on_tick: OnTick) -> tuple[RunFigures, np.ndarray]:
+    """(figures of a row, test margins (T,) in [-1, 1]). probs_NC: cross-fitted probabilities (N, C), for methods that
+    train twice."""
     if probs_NC is None:
         trainer = Trainer(config, data)
     else:
         margins_N = cross_fitted_margins(probs_NC, data)
         trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
         trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
-    lines: list[dict[str, Any]] = []
+    lines: list[Epoch] = []
     wall = cpu = 0.0
     for epoch in range(1, config.epochs + 1):
         wall_before, cpu_before = time.monotonic(), time.process_time()
@@ -47,9 +48,10 @@ def train_and_measure(config: RunConfig, data: Dataset, probs_NC: np.ndarray | N
         wall, cpu = wall + time.monotonic() - wall_before, cpu + time.process_time() - cpu_before
         lines.append({**measure(trainer, epoch), "rest_loss": _rest_loss(trainer)})
     test, test_margins = _test_figures(trainer)
-    row = {"method": config.method, **_last_figures(lines), **test, **label_figures(trainer), "seconds": wall,
-           "cpu_seconds": cpu, "num_steps": config.epochs * trainer.num_steps, "epochs": config.epochs,
-           "device": str(trainer.device), "curve": {name: [line[name] for line in lines] for name in CURVE}}
+    row: RunFigures = {
+        "method": config.method, **_last_figures(lines), **test, **label_figures(trainer), "seconds": wall,
+        "cpu_seconds": cpu, "num_steps": config.epochs * trainer.num_steps, "epochs": config.epochs,
+        "device": str(trainer.device), "curve": {name: [line[name] for line in lines] for name in CURVE}}
     return row, test_margins
 
 
@@ -59,27 +61,24 @@ def _rest_loss(trainer: Trainer) -> float | None:
     return float(trainer.record.loss.cpu().numpy()[resting].mean()) if resting.any() else None
 
 
-def _last_figures(lines: list[dict[str, Any]]) -> dict[str, Any]:
+def _last_figures(lines: list[Epoch]) -> LastFigures:
     """Figures of the last epoch; churn and validation_loss of the last one that has them, since a run may end by
-    training on all.
-
-    churn_late: mean over the last third of the epochs that have churn. rest_loss is of the last epoch in which anybody
-    rested, and routed_loss_then of the routed in that same epoch: two held-out losses under one classifier.
-    """
+    training on all."""
     last = lines[-1]
     known = {name: [line for line in lines if line[name] is not None]
              for name in ("churn", "validation_loss", "rest_loss")}
     late = known["churn"][-max(1, len(known["churn"]) // 3):]
     same = ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_size", "guard_wrong_share",
             "unguarded_wrong_share", "coverage", "num_routed")
-    return {**{name: last[name] for name in same},
-            **{name: found[-1][name] if found else None for name, found in known.items()},
-            "weight_right": last["weight_mean_right"], "weight_wrong": last["weight_mean_wrong"],
-            "churn_late": float(np.mean([line["churn"] for line in late])) if late else None,
-            "routed_loss_then": known["rest_loss"][-1]["validation_loss"] if known["rest_loss"] else None}
+    return cast(LastFigures, {
+        **{name: last[name] for name in same},
+        **{name: found[-1][name] if found else None for name, found in known.items()},
+        "weight_right": last["weight_mean_right"], "weight_wrong": last["weight_mean_wrong"],
+        "churn_late": float(np.mean([line["churn"] for line in late])) if late else None,
+        "routed_loss_then": known["rest_loss"][-1]["validation_loss"] if known["rest_loss"] else None})
 
 
-def _test_figures(trainer: Trainer) -> tuple[dict[str, Any], np.ndarray]:
+def _test_figures(trainer: Trainer) -> tuple[GroupFigures, np.ndarray]:
     """Accuracies of the test split by class and group, and its margins (T,)."""
     data, idx = trainer.data, trainer.data.test_idx
     if not len(idx):
@@ -92,26 +91,24 @@ def _test_figures(trainer: Trainer) -> tuple[dict[str, Any], np.ndarray]:
     return group_figures(is_right, names, data.groups[idx] if data.groups is not None else None), test_margins
 
 
-def group_figures(is_right: np.ndarray, classes: np.ndarray, groups: np.ndarray | None) -> dict[str, Any]:
-    """Accuracy by class and by group, their mean and worst. All (T,); groups may hold nulls, whose rows are left out.
-
-    balanced_accuracy: mean of the recalls of the classes present. Groups of fewer than SMALLEST_GROUP samples are left
-    out: their accuracy says little.
-    """
+def group_figures(is_right: np.ndarray, classes: np.ndarray, groups: np.ndarray | None) -> GroupFigures:
+    """Accuracy by class and by group, their mean and worst. All (T,); groups may hold nulls, whose rows are left out,
+    as are groups of fewer than SMALLEST_GROUP samples."""
     by_class = {str(c): float(is_right[classes == c].mean()) for c in sorted(set(classes))}
-    by_group: dict[str, float] = {}
-    if groups is not None:
-        sizes = Counter(g for g in groups if isinstance(g, str))
-        by_group = {g: float(is_right[groups == g].mean()) for g in sorted(sizes) if sizes[g] >= SMALLEST_GROUP}
-    worst = min(by_group, key=lambda g: by_group[g]) if by_group else None
+    sizes = Counter(g for g in groups if isinstance(g, str)) if groups is not None else Counter[str]()
+    names = sorted(sizes)
+    accuracies = [float(is_right[groups == g].mean()) for g in names]
+    worst = worst_group(np.array(accuracies), np.array([sizes[g] for g in names]))
     return {"balanced_accuracy": float(np.mean(list(by_class.values()))) if by_class else None,
             "worst_class_accuracy": min(by_class.values()) if by_class else None,
-            "worst_group_accuracy": by_group[worst] if worst is not None else None, "worst_group": worst,
-            "class_accuracies": by_class, "group_accuracies": by_group}
+            "worst_group_accuracy": None if worst is None else accuracies[worst],
+            "worst_group": None if worst is None else names[worst], "class_accuracies": by_class,
+            "group_accuracies": {g: accuracy for g, accuracy in zip(names, accuracies, strict=True)
+                                 if sizes[g] >= SMALLEST_GROUP}}
 
 
-def label_figures(trainer: Trainer) -> dict[str, float | None]:
-    """How well label_quality, aum and p_train tell wrong labels (low is wrong), where the truth is known."""
+def label_figures(trainer: Trainer) -> LabelFigures:
+    """How well label_quality, mean_margin and p_train tell wrong labels (low is wrong), where the truth is known."""
     data = trainer.data
     truth = data.clean_labels[data.train_idx]
     record = trainer.record
@@ -119,19 +116,10 @@ def label_figures(trainer: Trainer) -> dict[str, float | None]:
          "p_train": record.p_train.cpu().numpy()}
     probs_NC, is_known = trainer.record.heldout_predictions()
     quality = np.where(is_known, probs_NC[np.arange(len(truth)), np.maximum(data.train_labels, 0)], np.nan)
-    aum = np.where(t["train_epochs"] > 0, t["margin_sum"] / np.maximum(t["train_epochs"], 1), np.nan)
+    mean_margin = np.where(t["train_epochs"] > 0, t["margin_sum"] / np.maximum(t["train_epochs"], 1), np.nan)
     found: dict[str, float | None] = {}
-    for name, values in (("label_quality", quality), ("aum", aum), ("p_train", t["p_train"])):
+    for name, values in (("label_quality", quality), ("mean_margin", mean_margin), ("p_train", t["p_train"])):
         rows = trainer.active & (truth >= 0) & np.isfinite(values)
-        found |= {f"{name}_{k}": v for k, v in detection(values[rows], (truth != data.train_labels)[rows]).items()}
-    return found
-
-
-def detection(quality: np.ndarray, is_wrong: np.ndarray) -> dict[str, float | None]:
-    """AUROC and average precision of low `quality` as a sign of a wrong label; None without both kinds. Both (n,)."""
-    from sklearn.metrics import average_precision_score, roc_auc_score  # slow to import, and workers wait for it
-
-    if is_wrong.all() or not is_wrong.any():
-        return {"auroc": None, "average_precision": None}
-    return {"auroc": float(roc_auc_score(is_wrong, -quality)),
-            "average_precision": float(average_precision_score(is_wrong, -quality))}
+        scores = detection(values[rows], (truth != data.train_labels)[rows])
+        found |= {f"{name}_{figure}": value for figure, value in scores._asdict().items()}
+    return cast(LabelFigures, found)

@@ -9,9 +9,8 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
-from engine.contract.config import RunConfig
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -22,9 +21,10 @@ from engine.contract.manifest import (
 )
 from engine.contract.processes import drop_old_cancel, process_start
 from engine.contract.run_dir import RunDir
-from engine.contract.settings import ConfigError
-from engine.contract.study_dir import NO_DECISIONS, Arm, StudyDir
-from engine.contract.study_plan import config_of, merged, not_controlled
+from engine.contract.settings import ConfigError, Settings
+from engine.contract.study_dir import StudyDir, StudyDocument, StudyStatus
+from engine.contract.study_plan import NO_DECISIONS, Arm, StudyPlan, config_of, merged
+from engine.contract.study_row import Row
 from engine.contract.work_dir import write_atomic
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, cancel_on_signals
@@ -34,7 +34,7 @@ STATUS_SECONDS = 1.0
 
 
 def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequence[int] = (),
-              settings: dict[str, Any] | None = None, num_workers: int = 1, reference: str | None = None, *,
+              settings: Settings | None = None, num_workers: int = 1, reference: str | None = None, *,
               is_tuned_here: bool | None = None, say: Say = lambda _: None, show: Say = lambda _: None) -> StudyDir:
     """Train what is missing of a study: seed by seed, every arm. An existing study goes on, with these added to it.
 
@@ -48,18 +48,20 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
     read_info(project)
     if num_workers < 1:
         raise ConfigError(f"workers must be at least 1; got {num_workers}")
-    plan = merged(study.read_plan() if study.exists() else None, arms, seeds, settings or {}, reference)
-    for arm in plan["arms"]:
-        config_of(arm, plan["settings"], plan["seeds"][0])
+    before = study.read_document() if study.exists() else None
+    plan = merged(before.plan if before else None, arms, seeds, settings or {}, reference)
+    for arm in plan.arms:
+        config_of(arm, plan.settings, plan.seeds[0])
     with study.lock():
         drop_old_cancel(study.path)
-        document = _document(project, study, plan, is_tuned_here)
-        tasks = plan_tasks(project, study, plan, document)  # refuses bad decisions, so before the plan is written
-        study.write_plan(document)
-        left = [task for task in tasks if not is_current(study, task)]
+        document = _document(project, study, plan, before, is_tuned_here)
+        tasks = plan_tasks(project, study, document)  # refuses bad decisions, so before the plan is written
+        study.write_document(document)
+        left = [task for task in tasks if not task.is_done_by(study.read_row(task.arm.name, task.seed))]
         for task in left:
-            if (study.read_row(task.arm, task.seed) or {}).get("state") == "done":
-                study.set_aside(task.arm, task.seed)
+            row = study.read_row(task.arm.name, task.seed)
+            if row is not None and row["state"] == "done":
+                study.set_aside(task.arm.name, task.seed)
         board = Board(study, num_total=len(tasks), num_left=len(left), say=say, show=show)
         with cancel_on_signals(study.request_cancel, signal.SIGTERM, signal.SIGINT):
             try:
@@ -88,14 +90,14 @@ def _train(project: Path, study: StudyDir, tasks: list[Task], num_workers: int, 
     return True
 
 
-def plan_tasks(project: Path, study: StudyDir, plan: dict[str, Any], document: dict[str, Any]) -> list[Task]:
+def plan_tasks(project: Path, study: StudyDir, document: StudyDocument) -> list[Task]:
     """Every run of the plan, seed by seed so that all arms have a first seed soon. Keeps copies of the decisions."""
-    decisions = {arm.name: _keep_decisions(project, study, arm) for arm in plan["arms"]}
-    return [Task(arm=arm.name, seed=seed, config=config_of(arm, plan["settings"], seed).to_dict(),
-                 settings=arm.to_dict(), decisions_path=str(decisions[arm.name][0]),
-                 decisions_digest=decisions[arm.name][1], manifest_digest=document["manifest_digest"],
-                 code_revision=document["code_revision"])
-            for seed in plan["seeds"] for arm in plan["arms"]]
+    plan = document.plan
+    decisions = {arm.name: _keep_decisions(project, study, arm) for arm in plan.arms}
+    return [Task(arm=arm, seed=seed, config=config_of(arm, plan.settings, seed), decisions_path=decisions[arm.name][0],
+                 decisions_digest=decisions[arm.name][1], manifest_digest=document.manifest_digest,
+                 code_revision=document.code_revision)
+            for seed in plan.seeds for arm in plan.arms]
 
 
 def _keep_decisions(project: Path, study: StudyDir, arm: Arm) -> tuple[Path, str]:
@@ -114,33 +116,15 @@ def _keep_decisions(project: Path, study: StudyDir, arm: Arm) -> tuple[Path, str
     return copy, digest
 
 
-def is_current(study: StudyDir, task: Task) -> bool:
-    """True if the row on disk is of a finished run under the task's config, decisions and manifest.
-
-    Configs are compared as configs: what a setting that is new since did then, RunConfig.of_run says.
-    """
-    row = study.read_row(task.arm, task.seed)
-    if row is None or row["state"] != "done":
-        return False
-    try:
-        row_config = RunConfig.of_run(row["config"]).to_dict()
-    except ConfigError:
-        return False
-    return {name: row[name] for name in task.depends_on} | {"config": row_config} == task.depends_on
-
-
-def _document(project: Path, study: StudyDir, plan: dict[str, Any], is_tuned_here: bool | None) -> dict[str, Any]:
-    """study.json."""
-    before = study.read_plan() if study.exists() else {}
-    config = config_of(plan["arms"][0], plan["settings"], plan["seeds"][0])
-    about = describe(config, project, RunDir(study.path))
-    document = {
-        **plan, "arms": [arm.to_dict() for arm in plan["arms"]], "name": study.name,
-        "created": before.get("created", time.time()), "updated": time.time(),
-        "is_tuned_here": before.get("is_tuned_here") if is_tuned_here is None else is_tuned_here,
-        **{key: about[key] for key in ("project", "versions", "code_revision", "hardware")},
-        "manifest_digest": file_digest(project / MANIFEST_NAME)}
-    return {**document, "not_controlled": not_controlled(document)}
+def _document(project: Path, study: StudyDir, plan: StudyPlan, before: StudyDocument | None,
+              is_tuned_here: bool | None) -> StudyDocument:
+    now = time.time()
+    about = describe(config_of(plan.arms[0], plan.settings, plan.seeds[0]), project, RunDir(study.path))
+    return StudyDocument(
+        plan=plan, name=study.name, project=about["project"], created=before.created if before else now, updated=now,
+        is_tuned_here=before.is_tuned_here if before and is_tuned_here is None else is_tuned_here,
+        versions=about["versions"], code_revision=about["code_revision"], hardware=about["hardware"],
+        manifest_digest=file_digest(project / MANIFEST_NAME))
 
 
 class Board:
@@ -150,19 +134,19 @@ class Board:
         self.study, self.say, self.show = study, say, show
         self.num_left, self.began, self.written = num_left, time.monotonic(), 0.0
         self.running: dict[tuple[str, int], str] = {}
-        self.num_ended = 0
-        self.values: dict[str, Any] = {
-            "state": "running", "done": num_total - num_left, "failed": 0, "total": num_total, "running": [],
-            "eta_seconds": None, "started": time.time(), "pid": os.getpid(),
+        self.num_done, self.num_failed, self.num_total = num_total - num_left, 0, num_total
+        self.values: StudyStatus = {
+            "state": "running", "total": num_total, "eta_seconds": None, "started": time.time(), "pid": os.getpid(),
             "pid_started": process_start(os.getpid()), "error": None}
         self.write()
         if num_left < num_total:
             say(f"{num_total - num_left} of {num_total} runs are there already")
 
-    def write(self, **values: Any) -> None:
-        self.values |= {"running": [{"arm": arm, "seed": seed, "message": message}
-                                    for (arm, seed), message in self.running.items()], **values}
-        self.study.write_status(**self.values, heartbeat=time.time())
+    def write(self, **values: Unpack[StudyStatus]) -> None:
+        self.values.update({"done": self.num_done, "failed": self.num_failed, "heartbeat": time.time(), "running": [
+            {"arm": arm, "seed": seed, "message": message} for (arm, seed), message in self.running.items()]})
+        self.values.update(values)
+        self.study.write_status(**self.values)
         self.written = time.monotonic()
 
     def write_seldom(self) -> None:
@@ -171,23 +155,26 @@ class Board:
             self.show("; ".join(f"{arm} seed {seed}: {message}" for (arm, seed), message in self.running.items()))
 
     def hear(self, task: Task, message: str) -> None:
-        self.running[task.arm, task.seed] = message
+        self.running[task.arm.name, task.seed] = message
         self.write_seldom()
 
-    def row(self, row: dict[str, Any]) -> None:
+    def row(self, row: Row) -> None:
         """A run ended: count it and say so."""
         self.running.pop((row["arm"], row["seed"]), None)
-        self.num_ended += 1
-        key = "done" if row["state"] == "done" else "failed"
-        left = self.num_left - self.num_ended
+        if row["state"] == "done":
+            self.num_done += 1
+            accuracy = row.get("test_accuracy")
+            what = f"{row['seconds']:.1f} s" if accuracy is None else \
+                f"test accuracy {accuracy:.4f} in {row['seconds']:.1f} s"
+        else:
+            self.num_failed += 1
+            what = row["error"]
+        left = self.num_total - self.num_done - self.num_failed
         # Elapsed time by runs ended knows of the workers already, since they end side by side.
-        eta = left * (time.monotonic() - self.began) / self.num_ended
-        self.write(**{key: self.values[key] + 1}, eta_seconds=eta)
-        accuracy = row.get("test_accuracy")
-        what = row["error"] if row["state"] == "failed" else f"{row['seconds']:.1f} s" if accuracy is None else \
-            f"test accuracy {accuracy:.4f} in {row['seconds']:.1f} s"
-        self.say(f"{row['arm']} seed {row['seed']}: {what} ({self.values['done'] + self.values['failed']} of "
-                 f"{self.values['total']}" + (f", about {_duration(eta)} left)" if left else ")"))
+        eta = left * (time.monotonic() - self.began) / (self.num_left - left)
+        self.write(eta_seconds=eta)
+        self.say(f"{row['arm']} seed {row['seed']}: {what} ({self.num_done + self.num_failed} of {self.num_total}"
+                 + (f", about {_duration(eta)} left)" if left else ")"))
 
 
 def _duration(seconds: float) -> str:

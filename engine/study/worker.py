@@ -4,7 +4,6 @@ Writes rows, margins and rankings; decides nothing about what is to be trained a
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -14,19 +13,24 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
+from engine.contract.settings import ConfigError
 from engine.contract.study_dir import StudyDir
+from engine.contract.study_plan import Arm
+from engine.contract.study_row import DoneRow, FailedRow, Provenance, Row, RunFigures
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.prediction import pick_device
-from engine.runs.cross_fitting import cross_fitted_probabilities
+from engine.runs.cross_fitting import cross_fitted_probabilities, plain_settings
 from engine.runs.status import Cancelled
 from engine.runtime.allocator import keep_freed_memory
 from engine.study.row import train_and_measure
@@ -34,38 +38,47 @@ from engine.study.row import train_and_measure
 TICK_SECONDS = 0.2
 STOP_SECONDS = 30.0
 """How long a worker may take to see that it is to stop, before it is killed."""
-NOT_OF_PLAIN_TRAINING = ("method", "validation", "select_best", "guard", "val_fraction", "warmup_fraction",
-                         "finish_fraction", "rotation_groups", "folds", "rho_fraction", "proxy_fraction", "proxy_value",
-                         "reweighter", "splitter", "checkpoint_seconds", "embedding")
-"""Settings that plain training ignores (folds counts by its own number): arms that differ there share a ranking."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """One run to be trained. Plain values, so that it can be sent to another process."""
+    """One run to be trained. It is sent to another process."""
 
-    arm: str
+    arm: Arm
     seed: int
-    config: dict[str, Any]
-    """RunConfig.to_dict()."""
-    settings: dict[str, Any]
-    """The arm as it was planned, for people to read."""
-    decisions_path: str
+    config: RunConfig
+    decisions_path: Path
     decisions_digest: str
     manifest_digest: str
     code_revision: str
 
-    @property
-    def depends_on(self) -> dict[str, Any]:
-        """All that a row must have been trained under to stand for this run."""
-        return {"config": self.config, "decisions_digest": self.decisions_digest,
-                "manifest_digest": self.manifest_digest}
+    def is_done_by(self, row: Row | None) -> bool:
+        """True if the row is of a finished run under this task's config, decisions and manifest.
 
-    def row(self, state: str, error: str | None, figures: dict[str, Any]) -> dict[str, Any]:
-        return {"arm": self.arm, "seed": self.seed, "state": state, "error": error, **figures,
-                "settings": self.settings, **self.depends_on, "code_revision": self.code_revision,
-                "finished": time.time()}
+        Configs are compared as configs: what a setting that is new since did then, RunConfig.of_run says.
+        """
+        if row is None or row["state"] != "done":
+            return False
+        try:
+            config = RunConfig.of_run(row["config"])
+        except ConfigError:
+            return False
+        return (config, row["decisions_digest"], row["manifest_digest"]) == \
+            (self.config, self.decisions_digest, self.manifest_digest)
+
+    def done_row(self, figures: RunFigures, ranking_seconds: float) -> DoneRow:
+        return {"arm": self.arm.name, "seed": self.seed, "state": "done", "error": None, **figures,
+                "ranking_seconds": ranking_seconds, **self._provenance()}
+
+    def failed_row(self, error: str) -> FailedRow:
+        return {"arm": self.arm.name, "seed": self.seed, "state": "failed", "error": error,
+                "method": self.config.method, **self._provenance()}
+
+    def _provenance(self) -> Provenance:
+        return {"settings": self.arm.to_dict(), "config": self.config.to_dict(),
+                "decisions_digest": self.decisions_digest, "manifest_digest": self.manifest_digest,
+                "code_revision": self.code_revision, "finished": time.time()}
 
 
 class Worker:
@@ -76,9 +89,10 @@ class Worker:
         self.datasets: dict[tuple[str, int | None], Dataset] = {}
         self.last_tick = 0.0
 
-    def run(self, task: Task, say: Say) -> dict[str, Any]:
+    def run(self, task: Task, say: Say) -> Row:
         """Train and write the row, also of a run that fails. say: shown to people; may raise Cancelled."""
-        config = RunConfig.from_dict(task.config)
+        config = task.config
+        row: Row
 
         def tick(message: str) -> None:
             now = time.monotonic()
@@ -93,40 +107,38 @@ class Worker:
                 # One thread each, however many workers: the same bits on every call, and no two fight for a core.
                 torch.set_num_threads(config.num_threads or 1)
                 keep_freed_memory()
-            data = self._dataset(task, config, tick)
-            probs, ranking_seconds = self._probabilities(task, config, data, tick)
+            data = self._dataset(task, tick)
+            probs, ranking_seconds = self._probabilities(task, data, tick)
             figures, margins = train_and_measure(config, data, probs, lambda epoch, step, total: tick(
                 f"epoch {epoch} of {config.epochs}, step {step} of {total}"))
-            row = task.row("done", None, {**figures, "ranking_seconds": ranking_seconds})
+            row = task.done_row(figures, ranking_seconds)
             self.study.write_row(row, margins)
         except (Cancelled, ConnectionError):
             raise
         except Exception as error:  # whatever ends one run must not end the others; the row says what it was
             lines = str(error).splitlines()
-            row = task.row("failed", f"{type(error).__name__}: {lines[0] if lines else ''}", {
-                "method": config.method})
+            row = task.failed_row(f"{type(error).__name__}: {lines[0] if lines else ''}")
             self.study.write_row(row)
         return row
 
-    def _dataset(self, task: Task, config: RunConfig, tick: Say) -> Dataset:
-        key = (task.decisions_digest, config.image_size)
+    def _dataset(self, task: Task, tick: Say) -> Dataset:
+        key = (task.decisions_digest, task.config.image_size)
         if key not in self.datasets:
             self.datasets[key] = load_dataset(
-                self.project, read_decisions(Path(task.decisions_path)), config.image_size,
+                self.project, read_decisions(task.decisions_path), task.config.image_size,
                 lambda done, total: tick(f"preparing images, {done:,} of {total:,}"))
         return self.datasets[key]
 
-    def _probabilities(self, task: Task, config: RunConfig, data: Dataset,
-                       tick: Say) -> tuple[np.ndarray | None, float]:
+    def _probabilities(self, task: Task, data: Dataset, tick: Say) -> tuple[np.ndarray | None, float]:
         """(cross-fitted probabilities (N, C), seconds that they took whoever made them); (None, 0) where not needed."""
-        if not config.is_cross_fitted:
+        if not task.config.is_cross_fitted:
             return None, 0.0
-        path = self.study.path / "rankings" / f"{ranking_key(task, config)}.npz"
+        path = self.study.path / "rankings" / f"{ranking_key(task)}.npz"
         with _turn(path.with_suffix(".lock"), tick):
             if not path.exists():
                 folds, began = path.with_suffix(""), time.monotonic()
                 probs = cross_fitted_probabilities(
-                    config, data, lambda words, _: tick(f"ranking samples, {words}"), keep=folds)
+                    task.config, data, lambda words, _: tick(f"ranking samples, {words}"), keep=folds)
                 seconds = time.monotonic() - began
 
                 def save(temporary: Path) -> None:
@@ -139,10 +151,10 @@ class Worker:
             return arrays["probs"], float(arrays["seconds"])
 
 
-def ranking_key(task: Task, config: RunConfig) -> str:
-    """Digest of all that cross-fitted plain training depends on."""
-    matters = {name: value for name, value in config.to_dict().items() if name not in NOT_OF_PLAIN_TRAINING}
-    text = json.dumps([matters, config.num_folds, task.decisions_digest, task.manifest_digest], sort_keys=True)
+def ranking_key(task: Task) -> str:
+    """Digest of all that cross-fitted plain training depends on: arms that agree in it share a ranking."""
+    matters = [plain_settings(task.config), task.config.num_folds, task.decisions_digest, task.manifest_digest]
+    text = json.dumps(matters, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -150,15 +162,16 @@ def ranking_key(task: Task, config: RunConfig) -> str:
 def _turn(path: Path, tick: Say) -> Iterator[None]:
     """Wait until no other worker holds this lock: two arms of one seed want the same ranking at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                tick("waiting for another arm's ranking")
-                time.sleep(TICK_SECONDS)
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=TICK_SECONDS)
+        except Timeout:
+            tick("waiting for another arm's ranking")
+    try:
         yield
+    finally:
+        lock.release()
 
 
 # -- several processes
@@ -170,11 +183,11 @@ class Pool:
     def __init__(self, project: Path, study: StudyDir, num_workers: int) -> None:
         self.project, self.study, self.num_workers = project, study, num_workers
         self.context = multiprocessing.get_context("spawn")
-        self.busy: dict[Connection, tuple[Any, Task]] = {}
-        self.idle: list[tuple[Connection, Any]] = []
+        self.busy: dict[Connection, tuple[SpawnProcess, Task]] = {}
+        self.idle: list[tuple[Connection, SpawnProcess]] = []
 
     def run(self, tasks: list[Task], on_message: Callable[[Task, str], None],
-            on_row: Callable[[dict[str, Any]], None], on_wait: Callable[[], None]) -> bool:
+            on_row: Callable[[Row], None], on_wait: Callable[[], None]) -> bool:
         """Train all tasks in order, as workers come free. on_wait: called several times a second.
 
         Returns False if the study was cancelled before all were done.
@@ -199,29 +212,27 @@ class Pool:
         pipe.send(task)
         self.busy[pipe] = (process, task)
 
-    def _start(self) -> tuple[Connection, Any]:
+    def _start(self) -> tuple[Connection, SpawnProcess]:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_serve, args=(theirs, self.project, self.study.path), daemon=True)
         process.start()
         theirs.close()
         return ours, process
 
-    def _hear(self, pipe: Connection, on_message: Callable[[Task, str], None]) -> dict[str, Any] | None:
+    def _hear(self, pipe: Connection, on_message: Callable[[Task, str], None]) -> Row | None:
         """What a worker says: the row if its run ended, one of its death included."""
         process, task = self.busy[pipe]
         try:
-            heard = pipe.recv()
+            heard: str | Row = pipe.recv()
         except (EOFError, ConnectionError):
             process.join()
             del self.busy[pipe]
-            row = self.study.read_row(task.arm, task.seed)
-            if row is not None and row["state"] == "done" and \
-                    {name: row[name] for name in task.depends_on} == task.depends_on:  # it died after its work
+            row = self.study.read_row(task.arm.name, task.seed)
+            if task.is_done_by(row):  # it died after its work
                 return row
             if self.study.is_cancel_requested():
                 return None
-            row = task.row("failed", f"its process ended with status {process.exitcode}; out of memory?", {
-                "method": task.config["method"]})
+            row = task.failed_row(f"its process ended with status {process.exitcode}; out of memory?")
             self.study.write_row(row)
             return row
         if isinstance(heard, str):
@@ -229,7 +240,7 @@ class Pool:
             return None
         del self.busy[pipe]
         self.idle.append((pipe, process))
-        return cast(dict[str, Any], heard)
+        return heard
 
     def _stop(self) -> None:
         """Closing a pipe ends its worker at its next word; those that say none for long are killed."""

@@ -18,6 +18,7 @@ from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, proba
 from curation.audit.suspects.evidence import gather as gather_evidence
 from curation.audit.suspects.matrix import confident_joint
 from curation.project import Project
+from engine.contract.measures import detection
 from engine.contract.run_dir import RunDir
 
 PRIOR = {"own": 0.9, "dynamics": 0.7, "rival": 0.0, "heldout": 0.0, "mean_margin": 0.0, "loss": 0.0, "neighbours": 0.0}
@@ -190,14 +191,12 @@ def _intercept(odds: np.ndarray, level: float) -> float:
 def dual_figures(scores: Scores, table: pd.DataFrame) -> dict[str, float | int] | None:
     """How well the evidence tells the wrong from the right among samples with a known truth, out of fold: num, wrong,
     auroc, average_precision of self_confidence (which no truth has touched); None without two kinds of them."""
-    from curation.samples.scoring import detector_figures  # scikit-learn takes a second
-
     if "clean_label" not in table:
         return None
     confidence = scores.columns["self_confidence"]
     is_known = (table["clean_label"].notna() & table["given_label"].notna()).to_numpy() & np.isfinite(confidence)
     is_wrong = table["clean_label"].ne(table["given_label"]).to_numpy(dtype=bool)[is_known]
-    auroc, precision = detector_figures(confidence[is_known], is_wrong)
+    auroc, precision = detection(confidence[is_known], is_wrong)
     if auroc is None or precision is None:
         return None
     return {"num": int(is_known.sum()), "num_wrong": int(is_wrong.sum()), "auroc": auroc,

@@ -13,8 +13,11 @@ import pandas as pd
 import streamlit as st
 
 from curation.samples.csv_cells import write_csv
+from curation.studies.page import settings_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
+from engine.contract.settings import Settings
+from engine.contract.study_plan import Arm, StudyPlan
 from engine.contract.study_summary import FIGURES
 
 FIGURE_WORDS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy",
@@ -53,11 +56,11 @@ SUMMARY_COLUMNS = {
     "auroc": _number("AUROC", format="%.2f", width=72, help="How well label_quality tells wrong labels from right "
                      "ones: 0.5 is chance, 1 perfect."),
 }
-ROW_COLUMNS: dict[str, Any] = {
+ROW_COLUMNS = {
     "arm": st.column_config.TextColumn("arm", pinned=True),
     **{name: _number(words, format="%.1f%%") for name, words in FIGURE_WORDS.items()},
-    "worst_group": "name of the worst group", "seconds": _number("seconds", format="%.1f"),
-    "ranking_seconds": _number("ranking (s)", format="%.1f"), "code_revision": "code",
+    "worst_group": st.column_config.TextColumn("name of the worst group"), "seconds": _number("seconds", format="%.1f"),
+    "ranking_seconds": _number("ranking (s)", format="%.1f"), "code_revision": st.column_config.TextColumn("code"),
 }
 FAILED_COLUMNS = {"arm": st.column_config.TextColumn(width="small"), "seed": _number(format="%d", width="small"),
                   "error": st.column_config.TextColumn(width="large")}
@@ -71,13 +74,12 @@ MARGIN_COLUMNS = {"arm": st.column_config.TextColumn("Arm", pinned=True, width=1
 assert set(FIGURE_WORDS) == set(FIGURES) == set(FIGURE_HELP), "words for every figure"
 
 
-def arm_titles(plan: dict[str, Any]) -> dict[str, str]:
+def arm_titles(plan: StudyPlan) -> dict[str, str]:
     """arm -> what the page calls it: the method's own short title where the arm is that method and nothing else."""
     titles = {}
-    for arm in plan["arms"]:
-        name, method = str(arm["name"]), arm["settings"].get("method")
-        is_plain = name == method and len(arm["settings"]) == 1 and method in METHODS
-        titles[name] = METHODS[name].title.partition(" (")[0] if is_plain else name
+    for arm in plan.arms:
+        is_plain = arm.settings == {"method": arm.name} and arm.name in METHODS
+        titles[arm.name] = METHODS[arm.name].title.partition(" (")[0] if is_plain else arm.name
     values = list(titles.values())
     return {name: title if values.count(title) == 1 else name for name, title in titles.items()}
 
@@ -133,14 +135,14 @@ def leader(table: pd.DataFrame, against_next: pd.DataFrame, reference: str, figu
     return "No arm is clearly the best.", f"{highest} {next_to_it}"
 
 
-def warnings(table: pd.DataFrame, plan: dict[str, Any]) -> str:
+def warnings(table: pd.DataFrame, is_tuned_here: bool | None) -> str:
     """What to hold against the sentences of `leader` and `answers`; "" where nothing is."""
     num = int(table["difference"].notna().sum())
     lines = []
     if num > 1:
         lines.append(f"These are {num} comparisons and their intervals are not corrected for that: some may look clear "
                      "by chance, and the highest of many is flattered by it.")
-    if plan.get("is_tuned_here"):
+    if is_tuned_here:
         lines.append("Settings were chosen on this project, which flatters the arm they were chosen for.")
     return " ".join(lines)
 
@@ -148,16 +150,16 @@ def warnings(table: pd.DataFrame, plan: dict[str, Any]) -> str:
 # -- tables
 
 
-def arms_frame(plan: dict[str, Any]) -> pd.DataFrame:
+def arms_frame(plan: StudyPlan) -> pd.DataFrame:
     """What each arm is: its method and what it sets beside that; columns that say nothing left out."""
     titles = arm_titles(plan)
     lines = []
-    for arm in plan["arms"]:
+    for arm in plan.arms:
         own = {name: value for name, value in _own(arm).items() if name != "method"}
-        method = str(arm["settings"].get("method", RunConfig().method))
-        lines.append({"arm": titles[str(arm["name"])], "method": METHODS[method].title if method in METHODS else method,
+        method = str(arm.settings.get("method", RunConfig().method))
+        lines.append({"arm": titles[arm.name], "method": METHODS[method].title if method in METHODS else method,
                       "own_settings": settings_text(own) or None,
-                      "decisions": PurePath(arm["decisions"]).name if arm.get("decisions") else None})
+                      "decisions": PurePath(arm.decisions).name if arm.decisions else None})
     return pd.DataFrame(lines).dropna(axis=1, how="all")
 
 
@@ -185,7 +187,7 @@ def summary_frame(table: pd.DataFrame) -> pd.DataFrame:
     return frame.dropna(axis=1, how="all")
 
 
-def rows_frame(rows: pd.DataFrame, common: dict[str, Any]) -> pd.DataFrame:
+def rows_frame(rows: pd.DataFrame, common: Settings) -> pd.DataFrame:
     """One line a run: its figures in percent, its time and the settings that are not the defaults.
 
     common: the plan's settings for all arms; a row's own go over them.
@@ -197,19 +199,14 @@ def rows_frame(rows: pd.DataFrame, common: dict[str, Any]) -> pd.DataFrame:
     for name in ("worst_group", "epochs", "seconds", "ranking_seconds", "device", "code_revision"):
         if name in rows:
             found[name] = rows[name]
-    found["settings"] = [settings_text({**common, **_own(arm)}) for arm in rows["settings"]]
-    found["decisions"] = [arm.get("decisions") or "the project's" for arm in rows["settings"]]
+    arms = [Arm.of_dict(values) for values in rows["settings"]]
+    found["settings"] = [settings_text({**common, **_own(arm)}) for arm in arms]
+    found["decisions"] = [arm.decisions or "the project's" for arm in arms]
     return found.dropna(axis=1, how="all")
 
 
-def _own(arm: dict[str, Any]) -> dict[str, Any]:
-    factor = arm.get("epochs_factor", 1.0)
-    return {**arm.get("settings", {}), **({} if factor == 1.0 else {"epochs_factor": factor})}
-
-
-def settings_text(settings: dict[str, Any]) -> str:
-    """Settings as the command line takes them: name=value, in one line."""
-    return " ".join(f"{name}={value}" for name, value in settings.items())
+def _own(arm: Arm) -> Settings:
+    return {**arm.settings, **({} if arm.epochs_factor == 1.0 else {"epochs_factor": arm.epochs_factor})}
 
 
 def rows_csv(rows: pd.DataFrame) -> bytes:

@@ -4,7 +4,6 @@ Figures are curation.studies.figures', in the page's own dress. Starts nothing a
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +11,16 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from curation.studies import figures
+from curation.studies.cautions import cautions
 from curation.views.study.answer import FIGURE_WORDS, arm_titles
-from engine.contract.study_dir import StudyDir
+from engine.contract.study_dir import StudyDir, StudyDocument
 from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
 from engine.contract.study_summary import (
     FIGURES,
-    cautions,
     curve_table,
     finished,
     group_table,
+    not_controlled,
     paired,
     summary,
     values_by_seed,
@@ -40,7 +40,7 @@ Stamp = tuple[tuple[str, int, int], ...]
 class Shown:
     """All that the page shows of a study. Shared by all sessions: read-only."""
 
-    plan: dict[str, Any]
+    document: StudyDocument
     rows: pd.DataFrame
     """StudyDir.read_rows: of every arm, shown or not."""
     arms: tuple[str, ...]
@@ -87,8 +87,8 @@ def shown(study: StudyDir, stamp: Stamp, arms: tuple[str, ...], reference: str) 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the study ...")
 def _shown(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, _study: StudyDir) -> Shown:
-    plan, all_rows = _study.read_plan(), rows_of(_study, stamp)
-    titles = arm_titles(plan)
+    document, all_rows = _study.read_document(), rows_of(_study, stamp)
+    titles = arm_titles(document.plan)
     own_rows = all_rows[all_rows["arm"].isin({*arms, reference})]
     rows, name, reference = own_rows.assign(arm=own_rows["arm"].map(titles)), reference, titles[reference]
     colors = figures.arm_colors(list(titles.values()), reference)
@@ -118,9 +118,9 @@ def _shown(path: str, stamp: Stamp, arms: tuple[str, ...], reference: str, _stud
             num_names[kind] = part["name"].nunique()
             charts[kind] = _dress(figures.groups_figure(_worst(part), kind, colors), height=300).update_yaxes(
                 tickformat=".0%", hoverformat=".1%").update_layout(bargap=0.25)
-    return Shown(plan=plan, rows=all_rows, arms=arms, reference_name=name, reference=reference, titles=titles,
+    return Shown(document=document, rows=all_rows, arms=arms, reference_name=name, reference=reference, titles=titles,
                  charts=charts, margins=margin_bins(margins, reference, HARD_EDGES), num_names=num_names,
-                 cautions=cautions(plan, all_rows),
+                 cautions=cautions(not_controlled(document, all_rows)),
                  figures=[f for f in FIGURES if f in rows and finished(rows)[f].notna().any()],
                  num_hidden=len({*rows["arm"]} - drawn))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from curation.jobs import study_jobs
-from curation.jobs.study_jobs import Cost, StudyPlan
+from curation.jobs.study_jobs import Cost, NewStudy
 from curation.project import Project
 from curation.views.train.form import decisions_in_force
 from curation.views.widgets import state
@@ -17,6 +17,7 @@ from curation.views.widgets.run_table import duration_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.study_dir import StudyDir
+from engine.contract.study_plan import StudyPlan
 
 KEY = "new_study."
 FIRST_METHODS = ("erm", "molere")
@@ -67,22 +68,22 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     if not methods and not arms.strip():
         st.caption("Pick a method, or write an arm of your own.")
         return
-    plan = study_jobs.plan_study(name.strip(), methods, int(num_seeds), int(epochs), arm_lines=arms,
-                                 setting_lines=settings, reference=reference or None, num_workers=int(num_workers),
-                                 is_tuned_here=TUNED[str(tuned)])
-    st.caption(cost_text(plan, _cost(project, plan)))
+    new = study_jobs.plan_study(name.strip(), methods, int(num_seeds), int(epochs), arm_lines=arms,
+                                setting_lines=settings, reference=reference or None, num_workers=int(num_workers),
+                                is_tuned_here=TUNED[str(tuned)])
+    st.caption(cost_text(new.plan, _cost(project, new)))
     if is_pressed:
-        study_jobs.submit(project.path, plan)
-        on_started(plan.name)
+        study_jobs.submit(project.path, new)
+        on_started(new.name)
         st.rerun()
 
 
-def _cost(project: Project, plan: StudyPlan) -> Cost:
+def _cost(project: Project, new: NewStudy) -> Cost:
     """The cost by what has been measured so far; read again once a run or a study of the project ends."""
     runs = project.path.glob("runs/*/status.json")
     rows = project.path.glob("studies/*/rows/*.json")
     stamps = tuple(sorted((str(p), p.stat().st_mtime_ns) for paths in (runs, rows) for p in paths))
-    return study_jobs.cost_of(plan, _measured(str(project.path), hash(stamps), project))
+    return study_jobs.cost_of(new, _measured(str(project.path), hash(stamps), project))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -12,7 +12,7 @@ import streamlit as st
 
 from curation.jobs import study_jobs
 from curation.project import Project
-from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page
+from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page, settings_text
 from curation.views.study import answer as study_answer
 from curation.views.study import charts as study_charts
 from curation.views.study.answer import (
@@ -74,12 +74,12 @@ def page() -> None:
 
 def _choose_arms(study: StudyDir) -> tuple[tuple[str, ...], str]:
     """The arms to show and the one that they are compared with, by their names."""
-    plan = study.read_plan()
+    plan = study.read_document().plan
     titles = study_answer.arm_titles(plan)
     names = list(titles)
     with st.container(horizontal=True):
         reference = str(st.selectbox(
-            "Compared with", names, index=names.index(plan["reference"]), format_func=titles.__getitem__, width=220,
+            "Compared with", names, index=names.index(plan.reference), format_func=titles.__getitem__, width=220,
             key=f"study.{study.name}.reference", persist_state="session",
             help="Differences, intervals and margins are against this arm, paired by seed."))
         if len(names) <= min(MAX_ARMS, MAX_LINES + 1):
@@ -93,13 +93,13 @@ def _choose_arms(study: StudyDir) -> tuple[tuple[str, ...], str]:
 
 def _arms(study: StudyDir) -> None:
     """What the arms' names stand for, folded."""
-    plan = study.read_plan()
+    plan = study.read_document().plan
     with st.expander("What the arms are"):
         frame = study_answer.arms_frame(plan)
         st.dataframe(frame, hide_index=True, column_config=ARMS_COLUMNS, placeholder="",
                      height=table_height(len(frame)))
-        if plan["settings"]:
-            st.caption(state.plain(f"All arms beside that: {study_answer.settings_text(plan['settings'])}"))
+        if plan.settings:
+            st.caption(state.plain(f"All arms beside that: {settings_text(plan.settings)}"))
 
 
 def _take_started() -> None:
@@ -148,9 +148,9 @@ def _answer(study: StudyDir, shown: Shown) -> None:
         st.markdown(f"**{state.plain(best[0])}** {state.plain(best[1])}")
     said = study_answer.answers(table, shown.reference)
     st.markdown("\n".join(f"- **{state.plain(what)}** {state.plain(how_sure)}" for what, how_sure in said)
-                or ("Nothing to compare: the study has one arm." if len(shown.plan["arms"]) == 1 else
+                or ("Nothing to compare: the study has one arm." if len(shown.document.plan.arms) == 1 else
                     "Nothing to compare yet: no other arm that is chosen above has finished a run."))
-    if warnings := study_answer.warnings(table, shown.plan):
+    if warnings := study_answer.warnings(table, shown.document.is_tuned_here):
         st.caption(warnings)
     if chart is not None:
         st.plotly_chart(chart, theme=None, key=f"study.{study.name}.difference.{figure}", config=CHART)
@@ -231,7 +231,7 @@ def _runs(study: StudyDir, shown: Shown) -> None:
         st.dataframe(failed[["arm", "seed", "error"]], hide_index=True, height=table_height(len(failed)),
                      column_config=FAILED_COLUMNS)
     with st.expander(f"All {len(shown.rows):,} runs with their settings"):
-        frame = study_answer.rows_frame(shown.rows, shown.plan["settings"])
+        frame = study_answer.rows_frame(shown.rows, shown.document.plan.settings)
         st.dataframe(frame, hide_index=True, column_config=ROW_COLUMNS, placeholder="", height=table_height(len(frame)))
     with st.container(horizontal=True):
         for ending, mime, make in (("html", "text/html", partial(_report_html, study)),
@@ -246,7 +246,7 @@ def _runs(study: StudyDir, shown: Shown) -> None:
 
 
 def _report_html(study: StudyDir) -> bytes:
-    return report_page(study, report_tables(study)).encode("utf-8")
+    return report_page(study).encode("utf-8")
 
 
 def _report_json(study: StudyDir) -> bytes:

@@ -3,7 +3,9 @@
 Asks curation.jobs.study_jobs; starts no new study and shows no result.
 """
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import streamlit as st
 
@@ -16,7 +18,8 @@ from curation.views.study.charts import Stamp
 from curation.views.train import progress as run_progress
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
-from engine.contract.study_dir import StudyDir, StudyError
+from engine.contract.study_dir import StudyDir, StudyStatus
+from engine.contract.study_plan import StudyError
 
 TICK_SECONDS = 2.0
 MAX_NAMED = 8
@@ -45,16 +48,15 @@ def _state_line(project: Project, study: StudyDir, status: RunStatus) -> None:
     """Name, state, size and the button that fits."""
     plan = study_jobs.asked_plan(study)
     num_done = _num_done(study)
-    num_planned = len(plan["arms"]) * len(plan["seeds"])
     titles = answer.arm_titles(plan)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        words = (f"**{state.plain(study.name)}** &nbsp; {state_text(status)}, {num_done:,} of {num_planned:,} runs: "
-                 f"{state.plain(_arms_text(list(titles.values())))}; {_seeds_text(plan['seeds'])}.")
+        words = (f"**{state.plain(study.name)}** &nbsp; {state_text(status)}, {num_done:,} of {plan.num_runs:,} runs: "
+                 f"{state.plain(_arms_text(list(titles.values())))}; {_seeds_text(plan.seeds)}.")
         st.markdown(words, width="stretch")
         if status.is_active:
             st.button("Cancel", key="study.cancel", icon=":material/stop:", disabled=status.is_cancelling,
                       on_click=_act, args=(study_jobs.cancel, project, study))
-        elif num_done < num_planned:
+        elif num_done < plan.num_runs:
             st.button("Try again" if status.state == "done" else "Resume", key="study.resume",
                       icon=":material/restart_alt:", on_click=_act, args=(study_jobs.resume, project, study),
                       help="Trains what is missing or failed. Finished runs are kept, unless decisions, data or "
@@ -72,27 +74,28 @@ def _arms_text(titles: list[str]) -> str:
     return ", ".join(titles[:MAX_NAMED]) + (f" and {num_more:,} more" if num_more > 0 else "")
 
 
-def _seeds_text(seeds: list[int]) -> str:
+def _seeds_text(seeds: tuple[int, ...]) -> str:
     """seed 0; seeds 0 to 4; seeds 0, 3, 7"""
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
-    is_range = len(seeds) > 2 and sorted(seeds) == list(range(min(seeds), max(seeds) + 1))
-    return f"seeds {min(seeds)} to {max(seeds)}" if is_range else f"seeds {', '.join(map(str, seeds))}"
+    is_range = len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1))
+    return f"seeds {seeds[0]} to {seeds[-1]}" if is_range else f"seeds {', '.join(map(str, seeds))}"
 
 
 def _progress(project: Project, study: StudyDir, status: RunStatus) -> None:
     """What is being trained, or why nothing is."""
-    details = status.details
+    details = cast(StudyStatus, status.details)
     if status.state == "queued":
         run_progress.say_queue(project, status)
     elif status.state == "running":
-        ended, total = (details.get("done") or 0) + (details.get("failed") or 0), details.get("total") or 0
-        failed = f", {details['failed']:,} failed" if details.get("failed") else ""
-        left = f", about {duration_text(details['eta_seconds'])} left" if details.get("eta_seconds") else ""
+        num_failed, total, eta = details.get("failed", 0), details.get("total", 0), details.get("eta_seconds")
+        ended = details.get("done", 0) + num_failed
+        failed = f", {num_failed:,} failed" if num_failed else ""
+        left = f", about {duration_text(eta)} left" if eta else ""
         st.progress(min(1.0, ended / total) if total else 0.0,
                     text=f"{ended:,} of {total:,} runs ended{failed}{left}" if total else "Starting")
         titles = answer.arm_titles(study_jobs.asked_plan(study))
-        for run in details.get("running") or []:
+        for run in details.get("running", []):
             arm = titles.get(run["arm"], run["arm"])
             st.caption(state.plain(f"{arm}, seed {run['seed']}: {run['message']}"))
     elif status.state == "failed":
@@ -102,7 +105,7 @@ def _progress(project: Project, study: StudyDir, status: RunStatus) -> None:
                    "what is missing.", icon=":material/warning:")
 
 
-def _act(action: Any, project: Project, study: StudyDir) -> None:
+def _act(action: Callable[[Path, str], object], project: Project, study: StudyDir) -> None:
     """Cancel or resume from a button."""
     try:
         action(project.path, study.name)

@@ -16,9 +16,9 @@ from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
-from engine.contract.study_dir import StudyDir, StudyError
-from engine.contract.study_plan import read_plan_file
-from tests.fake_studies import make_study
+from engine.contract.study_dir import StudyDir
+from engine.contract.study_plan import StudyError, read_plan_file
+from tests.fake_studies import document_of, make_study
 from tests.fakes import make_project, make_run
 
 FAKE_ENGINE = """
@@ -51,8 +51,8 @@ class Workplace:
 
     def submit(self, name: str, mode: str = "quick") -> StudyDir:
         study = StudyDir.of(self.project, name)
-        plan = plan_study(name, ["erm"], 2, 3, setting_lines="device=cpu")
-        study_jobs.submit(self.project, plan, self.command(study.path, mode))
+        new = plan_study(name, ["erm"], 2, 3, setting_lines="device=cpu")
+        study_jobs.submit(self.project, new, self.command(study.path, mode))
         return study
 
     def wait(self, study: StudyDir, *states: str, seconds: float = 15.0) -> run_jobs.RunStatus:
@@ -76,15 +76,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_plan_holds_what_was_picked_and_typed_and_the_engine_reads_it_back(tmp_path):
-    plan = plan_study("first", ["erm", "molere"], 3, 7, arm_lines="\nopen: method=molere guard=off decisions=none\n",
-                      setting_lines="lr=0.02\n\n splitter.coverage=0.3 ", reference="molere", num_workers=2)
-    assert plan.num_runs == 9 and plan.seeds == [0, 1, 2]
+    new = plan_study("first", ["erm", "molere"], 3, 7, arm_lines="\nopen: method=molere guard=off decisions=none\n",
+                     setting_lines="lr=0.02\n\n splitter.coverage=0.3 ", reference="molere", num_workers=2)
+    plan = new.plan
+    assert plan.num_runs == 9 and plan.seeds == (0, 1, 2) and new.num_workers == 2
     path = tmp_path / "plan.json"
-    path.write_text(json.dumps(plan.document))
+    path.write_text(json.dumps(plan.to_dict()))
     read = read_plan_file(path)
-    assert read["arms"] == plan.arms and [a.name for a in plan.arms] == ["erm", "molere", "open"]
-    assert read["arms"][2].settings == {"method": "molere", "guard": "off"} and read["arms"][2].decisions == "none"
-    assert read["settings"] == {"epochs": 7, "lr": 0.02, "splitter.coverage": 0.3} and read["reference"] == "molere"
+    assert read.arms == plan.arms and [a.name for a in plan.arms] == ["erm", "molere", "open"]
+    assert read.arms[2].settings == {"method": "molere", "guard": "off"} and read.arms[2].decisions == "none"
+    assert read.settings == {"epochs": 7, "lr": 0.02, "splitter.coverage": 0.3} and read.reference == "molere"
 
 
 @pytest.mark.parametrize(("change", "error", "match"), [
@@ -104,11 +105,11 @@ def test_a_plan_that_could_not_be_trained_is_refused_in_one_line(change, error, 
 
 
 def test_the_cost_is_runs_by_what_an_epoch_of_each_method_took():
-    plan = plan_study("first", ["erm", "molere", "rho"], 2, 10, arm_lines="long: method=erm epochs_factor=2")
-    cost = cost_of(plan, {"erm": [1.0, 3.0], "molere": [5.0]})
+    new = plan_study("first", ["erm", "molere", "rho"], 2, 10, arm_lines="long: method=erm epochs_factor=2")
+    cost = cost_of(new, {"erm": [1.0, 3.0], "molere": [5.0]})
     # erm 10 epochs of 2 s, molere 10 of 5 s, rho 10 of the mean 3 s, long 20 of 2 s; two seeds.
     assert cost.seconds == pytest.approx(2 * (20 + 50 + 30 + 40)) and (cost.num_runs, cost.num_measured) == (8, 3)
-    assert cost_of(plan, {}).seconds is None
+    assert cost_of(new, {}).seconds is None
     beside = plan_study("first", ["erm"], 4, 10, num_workers=4)
     assert cost_of(beside, {"erm": [2.0]}).seconds == pytest.approx(20)
 
@@ -123,17 +124,30 @@ def test_epochs_are_timed_in_finished_runs_and_studies(tmp_path):
 
 
 def test_the_command_takes_the_request_once_and_then_the_studys_own_plan(tmp_path, place):
-    plan = plan_study("first", ["erm"], 2, 3, num_workers=2, is_tuned_here=False)
+    new = plan_study("first", ["erm"], 2, 3, num_workers=2, is_tuned_here=False)
     study = StudyDir.of(place.project, "first")
-    study_jobs.submit(place.project, plan, place.command(study.path, "quick"))
+    study_jobs.submit(place.project, new, place.command(study.path, "quick"))
     place.wait(study, "done")
     command = study_jobs.command_of(place.project, study)
     assert command[1:] == ["-m", "engine", "study", str(place.project), "--name", "first", "--workers", "2",
                            "--not-tuned-here", "--plan", str(study.path / "request.json")]
-    assert study_jobs.asked_plan(study)["seeds"] == [0, 1]
+    assert study_jobs.asked_plan(study) == new.plan
     assert [found.name for found in study_jobs.studies(place.project)] == ["first"]
-    study.write_plan({"arms": []})
+    study.write_document(document_of(new.plan, "first"))
     assert "--plan" not in study_jobs.command_of(place.project, study)
+
+
+def test_a_request_of_older_versions_is_read(place):
+    study = StudyDir.of(place.project, "waiting")
+    study.path.mkdir(parents=True)
+    arms = {"erm": {"method": "erm", "decisions": None, "epochs_factor": 1.0},
+            "open": {"method": "molere", "guard": "off", "decisions": "none", "epochs_factor": 2.0}}
+    (study.path / "request.json").write_text(json.dumps({"arms": arms, "seeds": [0, 1], "settings": {"epochs": 7},
+                                                         "reference": "open"}))
+    plan = study_jobs.asked_plan(study)
+    assert (plan.num_runs, plan.reference, plan.settings) == (4, "open", {"epochs": 7})
+    assert plan.arms[1].decisions == "none" and plan.arms[1].epochs_factor == 2.0
+    assert [found.name for found in study_jobs.studies(place.project)] == ["waiting"]
 
 
 # -- the queue

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from curation.project import Project
-from curation.samples.scoring import ScoringError, detector_figures, score_run
+from curation.samples.scoring import ScoringError, score_run
 from engine.contract.manifest import read_manifest
 from engine.contract.run_dir import RunDir, RunDirError
 from tests.fakes import make_project, make_run, write_manifest
@@ -36,19 +36,6 @@ def test_a_perfect_quality_scores_one_and_its_reverse_zero(project: Project) -> 
     assert (score.auroc, score.average_precision, score.wrong_share) == (1.0, 1.0, pytest.approx(0.1))
     set_signals(run, label_quality=1 - is_right)
     assert score_run(project, run).auroc == 0.0
-
-
-def test_the_figures_count_pairs_as_defined() -> None:
-    """AUROC by its definition over all pairs of a wrong and a right label, ties half."""
-    rng = np.random.default_rng(0)
-    quality, is_wrong = np.round(rng.random(40), 1), rng.random(40) < 0.3
-    pairs = [(q_wrong < q_right) + 0.5 * (q_wrong == q_right) for q_wrong in quality[is_wrong]
-             for q_right in quality[~is_wrong]]
-    auroc, average_precision = detector_figures(quality, is_wrong)
-    assert auroc == pytest.approx(np.mean(pairs)) and 0 < average_precision <= 1
-    assert detector_figures(quality, np.zeros(40, dtype=bool)) == (None, None)
-    assert detector_figures(quality, np.ones(40, dtype=bool)) == (None, None)
-    assert detector_figures(np.empty(0), np.empty(0, dtype=bool)) == (None, None)
 
 
 def test_wrong_share_in_validation_counts_routed_samples_alone(project: Project) -> None:

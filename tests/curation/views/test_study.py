@@ -18,6 +18,7 @@ from curation.views.study import progress as study_progress
 from curation.views.study.page import _report_json
 from engine.contract.methods import METHODS
 from engine.contract.study_dir import StudyDir
+from engine.contract.study_plan import Arm, StudyPlan
 from engine.contract.study_summary import summary
 from tests import views
 from tests.curation.views.test_compare_export import HOSTILE, press, table_of
@@ -136,15 +137,15 @@ def test_of_arms_with_fewer_runs_none_is_called_the_highest():
 
 def test_settings_chosen_here_are_held_against_the_figures():
     table = pd.DataFrame({"arm": ["a", "b"], "difference": [None, 0.1]})
-    assert answer.warnings(table, {"is_tuned_here": None}) == ""
-    assert "chosen on this project" in answer.warnings(table, {"is_tuned_here": True})
+    assert answer.warnings(table, None) == ""
+    assert "chosen on this project" in answer.warnings(table, True)
 
 
 def test_arms_are_explained_by_method_and_settings():
-    arms = [{"name": "erm", "settings": {"method": "erm"}, "decisions": None, "epochs_factor": 1.0},
-            {"name": "odd", "settings": {"method": "molere", "guard": "off"}, "decisions": "/x/oracle.parquet",
-             "epochs_factor": 1.2}]
-    assert answer.arms_frame({"arms": arms}).fillna("").to_numpy().tolist() == [
+    arms = (Arm.of_method("erm"), Arm(name="odd", settings={"method": "molere", "guard": "off"},
+                                      decisions="/x/oracle.parquet", epochs_factor=1.2))
+    plan = StudyPlan(arms=arms, seeds=(0,), reference="erm")
+    assert answer.arms_frame(plan).fillna("").to_numpy().tolist() == [
         ["ERM", METHODS["erm"].title, "", ""],
         ["odd", METHODS["molere"].title, "guard=off epochs_factor=1.2", "oracle.parquet"]]
 
@@ -239,7 +240,7 @@ def test_a_new_row_is_read_and_an_unchanged_study_is_not_read_again(home, pets):
 
 
 def shown_of(study: StudyDir) -> study_charts.Shown:
-    arms = tuple(a["name"] for a in study.read_plan()["arms"])
+    arms = tuple(arm.name for arm in study.read_document().plan.arms)
     return study_charts.shown(study, study_charts.stamp_of(study), arms, arms[0])
 
 
@@ -279,7 +280,7 @@ def test_of_many_arms_the_first_are_shown_and_others_on_demand(home, pets, monke
     monkeypatch.setattr("curation.views.study.progress.MAX_NAMED", 2)
     study = make_study(pets)
     app = views.start(home, "study")
-    names = [a["name"] for a in study.read_plan()["arms"]]
+    names = [arm.name for arm in study.read_document().plan.arms]
     assert len(table_of(app, "arm", "verdict")) == 2 < len(names) == 3
     assert "and 1 more" in views.texts(app)
     assert len(table_of(app, "arm", "seed", "settings")) == 9, "every run is listed"
@@ -337,8 +338,8 @@ def test_a_refused_cancel_is_a_short_notice(home, pets):
 def test_a_study_that_waits_has_no_results_yet(home, pets):
     study = StudyDir.of(pets.path, "asked")
     study.path.mkdir(parents=True)
-    plan = study_jobs.plan_study("asked", ["erm", "molere"], 2, 3)
-    (study.path / "request.json").write_text(json.dumps(plan.document))
+    new = study_jobs.plan_study("asked", ["erm", "molere"], 2, 3)
+    (study.path / "request.json").write_text(json.dumps(new.plan.to_dict()))
     app = views.start(home, "study")
     assert "0 of 4 runs: ERM, MOLERE; seeds 0, 1." in unescaped(app) and not charts_of(app)
 
@@ -371,7 +372,7 @@ def test_a_study_is_planned_and_started_from_the_form(home, pets, monkeypatch):
     assert "4 runs: 2 arms, 2 seeds. About 1 min 44 s of training by what an epoch took in this project's 6 " \
         "finished runs" in unescaped(app)
     press(app, "new_study.start")
-    assert [(p.name, p.num_runs, p.settings, p.reference) for p in plans] == [
+    assert [(new.name, new.plan.num_runs, new.plan.settings, new.plan.reference) for new in plans] == [
         ("study", 4, {"epochs": 12, "lr": 0.02}, "erm")]
     assert app.selectbox(key="study").value == "study"
 
@@ -406,10 +407,10 @@ def test_the_rows_file_cannot_run_in_a_spreadsheet(pets):
 
 
 def test_an_arm_that_is_more_than_its_method_keeps_its_name():
-    def arm(name: str, **settings: Any) -> dict[str, Any]:
-        return {"name": name, "settings": settings}
+    def arm(name: str, **settings: Any) -> Arm:
+        return Arm(name=name, settings=settings)
 
-    plan = {"arms": [arm("erm", method="erm"), arm("molere", method="molere", guard="off"), arm("rho", method="erm"),
-                     arm("lrw_easy", method="lrw_easy"), arm("LRW-Easy", method="erm")]}
-    assert answer.arm_titles(plan) == {"erm": "ERM", "molere": "molere", "rho": "rho", "lrw_easy": "lrw_easy",
-                                             "LRW-Easy": "LRW-Easy"}
+    arms = (arm("erm", method="erm"), arm("molere", method="molere", guard="off"), arm("rho", method="erm"),
+            arm("lrw_easy", method="lrw_easy"), arm("LRW-Easy", method="erm"))
+    assert answer.arm_titles(StudyPlan(arms=arms, seeds=(0,), reference="erm")) == {
+        "erm": "ERM", "molere": "molere", "rho": "rho", "lrw_easy": "lrw_easy", "LRW-Easy": "LRW-Easy"}

@@ -1,4 +1,4 @@
-"""A study's report: intervals that scipy agrees with, pairs by seed, names that cannot become markup."""
+"""What a study's rows say: intervals that scipy agrees with, pairs by seed, and what was not controlled, as values."""
 
 import json
 from pathlib import Path
@@ -8,47 +8,24 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from curation.studies import figures
-from curation.studies.page import html_table, report_figures, write_report
 from engine.contract.intervals import mean_interval, paired_interval, t_interval
-from engine.contract.study_dir import Arm, StudyDir
 from engine.contract.study_margins import margin_bins, margin_changes
-from engine.contract.study_plan import not_controlled
-from engine.contract.study_summary import cautions, curve_table, group_table, plain_table, summary, write_tables
-
-EVIL = "</script><img src=x onerror=alert(1)>"
-
-
-def row(arm: str, seed: int, accuracy: float | None, **more) -> dict:
-    base = {"arm": arm, "seed": seed, "state": "done", "error": None, "test_accuracy": accuracy, "seconds": 2.0,
-            "ranking_seconds": 0.0, "code_revision": "abc", "device": "cpu", "config": {"validation": None},
-            "class_accuracies": {"cat": 0.5, EVIL: 0.25}, "group_accuracies": {},
-            "curve": {"churn": [None, 0.5], "validation_loss": [None, 1.0], "rest_loss": [1.0, None]}}
-    return base | more
+from engine.contract.study_plan import Arm, StudyPlan
+from engine.contract.study_summary import (
+    NotControlled,
+    curve_table,
+    group_table,
+    not_controlled,
+    plain_table,
+    summary,
+    write_tables,
+)
+from tests.fake_studies import EVIL, document_of, row, rows_by_hand, study_by_hand
 
 
 @pytest.fixture
 def rows() -> pd.DataFrame:
-    erm = [row("erm", s, a) for s, a in enumerate((0.60, 0.62, 0.61, 0.65))]
-    better = [row("better", s, a, seconds=3.0, ranking_seconds=1.0, effective_sample_size=0.5 + s / 10)
-              for s, a in enumerate((0.70, 0.73, 0.70))]
-    failed = [row("better", 3, None, state="failed", error="boom"), row("lone", 0, 0.4)]
-    return pd.DataFrame([*erm, *better, *failed])
-
-
-@pytest.fixture
-def study(tmp_path: Path, rows: pd.DataFrame) -> StudyDir:
-    """A study directory of those rows, with margins; an error in it is markup."""
-    study = StudyDir.of(tmp_path, "made")
-    plan = {"name": "made", "project": EVIL, "arms": [Arm(name=n, settings={"method": "erm"}).to_dict()
-                                                      for n in ("erm", "better", "lone")],
-            "seeds": [0, 1, 2, 3], "settings": {}, "reference": "erm", "versions": {"torch": "0"},
-            "code_revision": "abc", "hardware": EVIL, "manifest_digest": "d", "is_tuned_here": True}
-    study.write_plan({**plan, "not_controlled": not_controlled(plan)})
-    for line in rows.to_dict("records"):
-        error = EVIL if line["state"] == "failed" else None
-        study.write_row({**line, "error": error}, np.linspace(-0.9, 0.9, 20) + 0.01 * line["seed"])
-    return study
+    return rows_by_hand()
 
 
 def test_the_summary_agrees_with_scipy(rows):
@@ -134,48 +111,31 @@ def test_curves_and_groups_are_means_over_seeds(rows):
     assert groups.loc[("erm", "class", "cat"), "mean"] == 0.5 and (groups["num_seeds"] <= 4).all()
 
 
-def test_the_page_holds_everything_and_no_markup_of_the_data(study):
-    path = write_report(study)
+def test_the_tables_are_json_of_all_that_the_report_says(tmp_path: Path) -> None:
+    study = study_by_hand(tmp_path)
     write_tables(study)
-    page = path.read_text()
-    assert EVIL not in page and "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;" in page
-    assert "<img" not in page.split("<h2>Figures</h2>")[0]
-    assert page.count("plotly.js v") == 1 and "cdn.plot.ly" not in page.replace("https://cdn.plot.ly/un", "")
     tables = json.loads((study.path / "report.json").read_text())
     assert [line["arm"] for line in tables["summary"]["test_accuracy"]] == ["erm", "better", "lone"]
     assert tables["summary"]["test_accuracy"][2]["low"] is None
     assert tables["failed"] == [{"arm": "better", "seed": 3, "error": EVIL}]
-    assert set(report_figures(study)) == {"difference_test_accuracy", "margin_histogram", "margin_bins", "splitter",
-                                          "classes"}
+    assert tables["not_controlled"]["networks"] == ["auto"] and tables["plan"]["seeds"] == [0, 1, 2, 3]
     assert plain_table(study).splitlines()[0].split()[:3] == ["arm", "n", "mean"]
 
 
-def test_the_figure_of_differences_draws_the_table(study):
-    figure = report_figures(study)["difference_test_accuracy"]
-    mean, dots = figure.data[0], figure.data[1]
-    assert mean.y[0] == "better" and mean.x[0] == pytest.approx(0.10)
-    assert mean.x[0] + mean.error_x.array[0] == pytest.approx(summary(study.read_rows(), "erm").loc[1, "high"])
-    assert list(dots.x) == pytest.approx([0.10, 0.11, 0.09])
+def test_what_was_not_controlled_is_told_in_values(rows: pd.DataFrame) -> None:
+    arms = (Arm(name="erm", settings={"network": "small"}), Arm(name="better", epochs_factor=2.0), Arm(name="lone"))
+    document = document_of(StudyPlan(arms=arms, seeds=(0, 1, 2, 3), reference="erm", settings={"network": "tiny"}), "s")
+    assert not_controlled(document, rows) == NotControlled(
+        num_arms=3, num_seeds=4, num_planned=12, num_done=8, is_tuned_here=None, networks=("small", "tiny"),
+        epochs_factors={"better": 2.0}, hardware="fake", code_revisions=("abc",), devices=("cpu",),
+        has_uncommitted_code=False, is_clean_split_used=False)
+    other = row("lone", 1, 0.4, code_revision="def-dirty", device="cuda", config={"validation": "clean"})
+    found = not_controlled(document, pd.concat([rows, pd.DataFrame([other])]))
+    assert found.code_revisions == ("abc", "def-dirty") and found.devices == ("cpu", "cuda")
+    assert found.has_uncommitted_code and found.is_clean_split_used and found.num_done == 9
 
 
-def test_what_was_not_controlled_is_told(study, rows):
-    plan = study.read_plan()
-    lines = "\n".join(cautions(plan, rows))
-    assert "Settings were chosen on this project" in lines and "4 seeds" in lines
-    assert "4 of 12 planned runs failed or have not ended" in lines
-    mixed = pd.concat([rows, pd.DataFrame([row("lone", 1, 0.4, code_revision="def-dirty", device="cuda")])])
-    lines = "\n".join(cautions(plan, mixed))
-    assert "several code revisions: abc, def-dirty" in lines and "several devices: cpu, cuda" in lines
-    assert "changes that no revision holds" in lines
-
-
-def test_a_table_escapes_heads_and_cells():
-    text = html_table(pd.DataFrame({"<b>": ["<i>", None], "n": [0.5, np.nan]}))
-    assert "&lt;b&gt;" in text and "&lt;i&gt;" in text and "<td></td><td></td>" in text and "0.5000" in text
-
-
-def test_the_histogram_puts_every_change_where_it_is():
-    values = np.asarray([-1.99, -0.01, 0.01, 1.51, 1.99])
-    (line,) = figures.change_histogram({"a": values}, "erm", {"a": "#000000"}).data
-    found = {round(x, 3): y for x, y in zip(line.x, line.y, strict=True) if y}
-    assert found == {-1.975: 0.2, -0.025: 0.2, 0.025: 0.2, 1.525: 0.2, 1.975: 0.2}, "a margin may change by up to 2"
+def test_a_study_that_has_no_row_yet_leaves_all_runs_open() -> None:
+    document = document_of(StudyPlan(arms=(Arm.of_method("erm"),), seeds=(0,), reference="erm"), "s")
+    found = not_controlled(document, pd.DataFrame({"arm": [], "seed": [], "state": []}, dtype=object))
+    assert (found.num_done, found.code_revisions, found.networks) == (0, (), ("auto",))
