@@ -19,6 +19,7 @@ from engine.data.batches import augment
 from engine.runs.train import _go_on
 from engine.runtime import distributed
 from tests import ROOT
+from tests.engine.runtime.lockstep import EPOCHS
 from tests.fakes import make_project
 
 SETTINGS = ("epochs=6", "batch_size=33", "warmup_fraction=0.3", "network=tiny", "embedding=none", "num_threads=1",
@@ -26,9 +27,12 @@ SETTINGS = ("epochs=6", "batch_size=33", "warmup_fraction=0.3", "network=tiny", 
 """Batches of an odd size: the two parts differ."""
 
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
+
+
 def command(project: Path, name: str, *extra: str, num_ranks: int = 1, method: str = "molere") -> list[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks), "--max-restarts",
-                "1", "--monitor-interval", "0.2"] if num_ranks > 1 else []
+    torchrun = [*TORCHRUN, "--nproc-per-node", str(num_ranks), "--max-restarts", "1", "--monitor-interval",
+                "0.2"] if num_ranks > 1 else []
     settings = [part for s in (*SETTINGS, *extra) for part in ("--set", s)]
     return [sys.executable, *torchrun, "-m", "engine", "train", str(project), "--name", name, "--method", method,
             *settings]
@@ -54,20 +58,31 @@ def project(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("method", ["molere", "erm"])
-def test_two_processes_train_as_one_does(project, method):
+def test_two_processes_leave_the_files_that_one_does(project, method):
     one, two = (RunDir.of(project, f"{method}-{name}") for name in ("one", "two"))
-    a, b = one.read_metrics(), two.read_metrics()
-    assert len(a) == 6 and (method == "erm" or a["num_routed"].iloc[-1] > 10)
-    for figure in ("train_loss", "validation_loss", "effective_sample_size", "weight_min", "weight_max", "num_routed",
-                   "clean_accuracy", "test_accuracy", "churn"):
-        np.testing.assert_allclose(a[figure].astype(float), b[figure].astype(float), rtol=1e-4, atol=1e-6,
-                                   err_msg=figure)
-    left, right = one.read_signals().set_index("sample_id"), two.read_signals().set_index("sample_id")
-    assert (left["role"] == right["role"]).all()
-    for column in ("weight", "margin", "loss", "p_train", "mean_margin"):
-        np.testing.assert_allclose(left[column].astype(float), right[column].astype(float), rtol=1e-3, atol=1e-4,
-                                   err_msg=column)
-    assert (one.read_predictions()["prediction"] == two.read_predictions()["prediction"]).all()
+    assert len(one.read_metrics()) == len(two.read_metrics()) == 6
+    assert method == "erm" or two.read_metrics()["num_routed"].iloc[-1] > 10
+    assert two.read_config()["num_processes"] == 2
+    for left, right in ((one.read_signals(), two.read_signals()), (one.read_predictions(), two.read_predictions())):
+        assert left["sample_id"].tolist() == right["sample_id"].tolist() and (left.dtypes == right.dtypes).all()
+
+
+@pytest.mark.parametrize("method", ["molere", "erm"])
+def test_two_processes_train_as_one_does(project, tmp_path, method):
+    """Epoch by epoch from the same state (tests.engine.runtime.lockstep says why not over a whole run)."""
+    module = ["-m", "tests.engine.runtime.lockstep", str(project), str(tmp_path), method]
+    for start in ([], [*TORCHRUN, "--nproc-per-node", "2"]):
+        done = subprocess.run([sys.executable, *start, *module], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                              capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+    spread = []
+    for epoch in range(1, EPOCHS + 1):
+        one, two = (np.load(tmp_path / f"{epoch}-by-{num}.npz") for num in (1, 2))
+        np.testing.assert_array_equal(one["routed"], two["routed"])
+        for name in one.files:
+            np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=2e-5, err_msg=f"epoch {epoch}: {name}")
+        spread.append(np.nanstd(one["weight"]))
+    assert method == "erm" or spread[-1] > 0.01, "weights were learned"
 
 
 def test_a_killed_process_is_started_anew_and_the_run_ends_as_if_nothing_had_been(project):

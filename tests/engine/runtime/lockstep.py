@@ -1,0 +1,72 @@
+"""One epoch at a time, by one process or by several under torchrun, each from the same state: what test_distributed
+compares.
+
+    python -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD            writes states and outcomes
+    torchrun ... -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD      goes from those states, writes its outcomes
+
+Every epoch begins with the same bits, so whatever is decided by a threshold, a sort or a rounding is decided alike, and
+what follows within the epoch is continuous. Reweighter and splitter take plain gradient steps: Adam's first step is the
+sign of the gradient times the learning rate, also where the gradient is nothing but rounding (that of the reweighter's
+last bias is 0 at the start, since weights are normalised), so it turns a difference of 1e-9 into one of 2e-2.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.contract.config import RunConfig
+from engine.contract.manifest import read_decisions
+from engine.data.dataset import load_dataset
+from engine.runtime import distributed
+from engine.training.trainer import Trainer
+
+EPOCHS = 6
+SETTINGS = ("batch_size=33", "warmup_fraction=0.3", "network=tiny", "reweighter.every=2", "device=cpu", "augment=shift",
+            f"epochs={EPOCHS}")
+"""Batches of an odd size: the two parts differ."""
+
+
+def new_trainer(project: Path, method: str) -> Trainer:
+    config = RunConfig.from_settings(list(SETTINGS), method=method)
+    data = load_dataset(project, read_decisions(project / "none"), None, lambda *_: None)
+    trainer = Trainer(config, data)
+    if trainer.weighting and trainer.splitting:
+        trainer.weighting.optimizer = torch.optim.SGD(trainer.weighting.reweighter.parameters(), lr=0.5)
+        trainer.splitting.optimizer = torch.optim.SGD(trainer.splitting.splitter.parameters(), lr=0.5)
+    return trainer
+
+
+def outcome(trainer: Trainer) -> dict[str, np.ndarray]:
+    """What an epoch left that is continuous in what it began with."""
+    record, nets = trainer.record, [trainer.model]
+    if trainer.weighting and trainer.splitting:
+        nets += [trainer.weighting.reweighter, trainer.splitting.splitter]
+    values = {"loss": record.loss, "weight": record.weight, "margin": record.margin, "p_train": record.p_train,
+              "heldout_probs": record.heldout_probs, "train_loss": trainer.totals["loss"] / trainer.totals["samples"]}
+    values |= {f"parameters {i}": torch.cat([p.detach().flatten() for p in net.parameters()])
+               for i, net in enumerate(nets)}
+    values["statistics"] = torch.cat([b.flatten().float() for b in trainer.model.buffers()])
+    values["logits"] = trainer.predict(np.concatenate([trainer.data.clean_idx, trainer.data.test_idx]))[0]
+    return {name: value.numpy().copy() for name, value in values.items()} | {"routed": trainer.epoch_roles.routed}
+
+
+def main(project: Path, folder: Path, method: str) -> None:
+    torch.set_num_threads(1)
+    with distributed.process_group("cpu"):
+        trainer, num = new_trainer(project, method), distributed.size()
+        for epoch in range(1, EPOCHS + 1):
+            state = folder / f"{epoch}.pt"
+            if num == 1:
+                torch.save(trainer.state_dict(), state)
+            else:
+                trainer.load_state_dict(torch.load(state, weights_only=True))
+            trainer.run_epoch(epoch, lambda *_: None)
+            found = outcome(trainer)
+            if distributed.is_rank_zero():
+                np.savez(folder / f"{epoch}-by-{num}.npz", **found)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
