@@ -305,6 +305,8 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(project, monke
     newest.write_bytes(newest.read_bytes()[:1000])
     resume(project, "cut")
     equal_runs(whole, cut)
+    assert f"going back to the checkpoint state-00004-0000000.pt, since {newest.name}: cut short" in \
+        cut.log_path.read_text()
     for path in checkpoint.checkpoints(cut.checkpoint_dir):
         path.write_bytes(b"junk")
     with pytest.raises(checkpoint.CheckpointError, match="a checkpoint must be readable; state-"):

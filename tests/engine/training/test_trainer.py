@@ -16,9 +16,11 @@ from engine.data.batches import normalize
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.networks import Reweighter, make_classifier
 from engine.model.prediction import NonFiniteError
+from engine.model.record import SignalRecord
 from engine.molere import routing
 from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS
 from engine.molere.reweighter import record_inputs
+from engine.molere.splitter import SplitterTraining
 from engine.molere.splitter_loss import splitter_loss
 from engine.runs.epoch_report import measure
 from engine.runtime.rng import stream
@@ -404,6 +406,24 @@ def test_validation_passes_the_classifier_only_where_somebody_looks(data, monkey
     trainer.model.register_forward_hook(lambda *_: passes.append(1))
     list(trainer.run_steps(1, [0]))
     assert len(passes) == num_passes
+
+
+def test_the_splitter_scores_all_once_an_epoch_and_not_while_the_run_finishes(data, monkeypatch):
+    scored, real = [], SplitterTraining.scores
+    monkeypatch.setattr(SplitterTraining, "scores", lambda self, head, record: (
+        scored.append(1), real(self, head, record))[1])
+    run_epochs(Trainer(config_of(epochs=5, finish_fraction=0.2), data), range(1, 6))
+    assert len(scored) == 4
+
+
+def test_what_was_held_out_is_copied_to_the_cpu_once_until_more_is():
+    record = SignalRecord(4, 2, 3, torch.device("cpu"))
+    first = record.heldout_predictions()
+    assert record.heldout_predictions() is first and not first.is_known_N.any()
+    record.observe_heldout(torch.tensor([1]), torch.zeros(1, 2), torch.zeros(1, 3), torch.tensor([0]), epoch=2)
+    assert record.heldout_predictions().is_known_N.tolist() == [False, True, False, False]
+    record.set_heldout(np.full((4, 2), 0.5), np.array([True, False, False, True]), np.zeros(4, np.int64))
+    assert record.heldout_predictions().is_known_N.tolist() == [True, True, False, True]
 
 
 def test_scores_do_not_depend_on_how_many_are_scored_at_once(data, monkeypatch):
