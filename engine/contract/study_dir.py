@@ -27,7 +27,7 @@ import pandas as pd
 from engine.contract.errors import UserError
 from engine.contract.processes import alone_in
 from engine.contract.run_dir import RunDirError, check_name
-from engine.contract.work_dir import WorkDir, write_atomic
+from engine.contract.work_dir import WorkDir, write_array
 
 CURRENT_DECISIONS, NO_DECISIONS = None, "none"
 
@@ -114,11 +114,7 @@ class StudyDir(WorkDir):
         """A run's row, after its margins (T,): a row that is there has its margins."""
         arm, seed = row["arm"], row["seed"]
         if margins is not None:
-            def save(path: Path) -> None:
-                with open(path, "wb") as file:
-                    np.save(file, margins.astype(np.float16))
-
-            write_atomic(self._file("margins", arm, seed, "npy"), save)
+            write_array(self._file("margins", arm, seed, "npy"), margins.astype(np.float16))
         self.write_json(self._file("rows", arm, seed, "json"), row)
 
     def set_aside(self, arm: str, seed: int) -> None:

@@ -1,0 +1,31 @@
+"""What the version before the rooms left on disk (tests/before_rooms.py) opens."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation.project import Project
+from curation.samples.neighbours import neighbours_of
+from tests import ROOT
+
+
+@pytest.fixture(scope="module")
+def old_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive unpacked: home/ and projects/pets/. Read-only: copy what you change."""
+    folder = tmp_path_factory.mktemp("before")
+    with zipfile.ZipFile(ROOT / "tests" / "before_rooms.zip") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_neighbours_of_an_old_run_are_read_whole_and_one_by_one(old_home: Path) -> None:
+    run = Project.open(old_home / "projects" / "pets").run("first")
+    assert run.neighbours_path.name == "neighbours.npz"
+    found = run.read_neighbours()
+    assert found is not None and found[0].shape == found[1].shape == (66, 15)
+    assert ((found[0] >= 0) & (found[0] < 66) & (found[0] != np.arange(66)[:, None])).all()
+    assert (np.diff(found[1].astype(float), axis=1) >= 0).all(), "nearest first"
+    one = neighbours_of(run, 65)
+    assert one is not None and one[0].tolist() == found[0][65].tolist() and one[2] == 66
