@@ -23,6 +23,7 @@ from curation.views.widgets.component import component
 from curation.views.widgets.palette import Colouring, colour_columns, colouring, info_of
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 MAP_KEY = "explore.map"
 REGION_KEY = "explore.region"
@@ -65,7 +66,7 @@ def current_region(project: Project, run: RunDir | None) -> Region | None:
 def region_rows(project: Project, run: RunDir, table: pd.DataFrame, region: Region) -> np.ndarray:
     """(N,) bool: samples inside the region, on whichever map it was drawn. Read-only: the last one is kept."""
     choice = region.get("map") or places.OWN
-    wanted, kept = (_stamps(project, run, choice), len(table), region), st.session_state.get(_INSIDE_KEY)
+    wanted, kept = (_stamp(project, run, choice), len(table), region), st.session_state.get(_INSIDE_KEY)
     if kept is None or kept[0] != wanted:
         mask = region_mask(places.places(project, run, table, choice), region)
         mask.flags.writeable = False
@@ -96,7 +97,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
     layer = replace(base, selected=shown_mask, is_selected_only=is_filtered) if is_narrowed else base
     if inside is not None:
         layer = replace(layer, inside=inside)
-    name = repr((_stamps(project, run, choice), state.revision_of(table), choice, column, region,
+    name = repr((_stamp(project, run, choice), state.revision_of(table), choice, column, region,
                  (is_filtered, hashlib.blake2b(np.packbits(shown_mask).tobytes()).hexdigest()) if is_narrowed else ""))
     token, owner = token_of(name), f"{project.path}/{run.name}/{choice}"
     keep(token, layer)
@@ -170,20 +171,20 @@ def _two_columns(table: pd.DataFrame) -> str:
     return places.of_columns(x, y)
 
 
-def _stamps(project: Project, run: RunDir, choice: str) -> tuple[Any, ...]:
+def _stamp(project: Project, run: RunDir, choice: str) -> tuple[str, str, Stamp]:
     """What the map `choice` is made of, but for decisions."""
     paths = [run.signals_path, run.path / "embedding.parquet", project.path / MANIFEST_NAME]
     if (other := places.source_of(project, choice)) is not None:
         paths.append(other.path / "embedding.parquet")
-    return (str(project.path), run.name, *(p.stat().st_mtime_ns if p.exists() else 0 for p in paths))
+    return str(project.path), run.name, stamp_of(*paths)
 
 
 def _base_layer(project: Project, run: RunDir, table: pd.DataFrame, choice: str, column: str) -> Layer:
-    return _layer(_stamps(project, run, choice), state.revision_of(table), choice, column, project, run, table)
+    return _layer(_stamp(project, run, choice), state.revision_of(table), choice, column, project, run, table)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _layer(stamps: tuple[Any, ...], revision: int, choice: str, column: str, _project: Project, _run: RunDir,
+def _layer(stamp: tuple[str, str, Stamp], revision: int, choice: str, column: str, _project: Project, _run: RunDir,
            _table: pd.DataFrame) -> Layer:
     """What no filter changes."""
     return make_layer(_project, _table, places.places(_project, _run, _table, choice), colouring(_table[column]))

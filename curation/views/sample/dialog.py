@@ -24,6 +24,7 @@ from curation.views.widgets.palette import ROLE_COLOURS, info_of
 from curation.views.widgets.pins import pin_words, tension_cached
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 MAX_CLASSES = 6
 OPEN_KEY = "sample.open"
@@ -214,12 +215,11 @@ def _siblings(project: Project, run: RunDir) -> list[RunDir]:
     """The other seeds of a run; looked for again when a run of the project begins or ends."""
     runs = project.runs()
     files = [path for other in runs for path in (other.path / "config.json", other.path / "predictions.parquet")]
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
-    return [project.run(name) for name in _sibling_names(str(project.path), run.name, stamps, project, run)]
+    return [project.run(name) for name in _sibling_names(str(project.path), run.name, stamp_of(*files), project, run)]
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _sibling_names(path: str, name: str, stamps: tuple[int, ...], _project: Project, _run: RunDir) -> list[str]:
+def _sibling_names(path: str, name: str, stamp: Stamp, _project: Project, _run: RunDir) -> list[str]:
     return [other.name for other in same_but_seed(_run, _project.runs()) if other.name != name]
 
 

@@ -29,7 +29,10 @@ from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.widgets.layout import style
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
+Key = tuple[str, str, Stamp]
+"""Project, run and their files: what evidence is made of, but for decisions."""
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"
 LANE_KEY = "triage.lane"
@@ -55,7 +58,7 @@ def page() -> None:
                "sample is in one at most and leaves it once you decide on it.")
     project = state.need_project()
     run = state.need_run(project)
-    if not (run.path / "neighbours.npz").exists():
+    if not run.neighbours_path.exists():
         state.empty_state("This run has no neighbours yet.", "Triage compares a sample with its nearest neighbours. "
                           "They are made with the map, when the run has ended, unless the setting `embedding` turned "
                           "it off.", link=("train", "Go to Train"))
@@ -107,13 +110,12 @@ def _lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule
     return _lanes(_key(project, run), state.revision_of(table), values, project, run, table)
 
 
-def _key(project: Project, run: RunDir) -> tuple[object, ...]:
-    paths = (project.path / MANIFEST_NAME, run.signals_path, run.path / "neighbours.npz")
-    return (str(project.path), run.name, *(path.stat().st_mtime_ns if path.exists() else 0 for path in paths))
+def _key(project: Project, run: RunDir) -> Key:
+    return str(project.path), run.name, stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _lanes(key: tuple[object, ...], revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
+def _lanes(key: Key, revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
            _table: pd.DataFrame) -> Lanes:
     rule = Rule(**{field.name: value for field, value in zip(fields(Rule), values, strict=True)})
     lane, priority = triage.lanes_of(evidence_cached(_project, _run, _table), rule)
@@ -129,12 +131,12 @@ def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evide
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: tuple[object, ...], revision: int, _run: RunDir, _table: pd.DataFrame) -> Evidence:
+def _evidence(key: Key, revision: int, _run: RunDir, _table: pd.DataFrame) -> Evidence:
     return triage.gather(_table, _neighbours(key, _run))
 
 
 @st.cache_resource(max_entries=1, show_spinner="Reading the neighbours ...")
-def _neighbours(key: tuple[object, ...], _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
+def _neighbours(key: Key, _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
     return _run.read_neighbours()
 
 
