@@ -200,8 +200,7 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     then = then[then["sample_id"] == table["sample_id"].iloc[idx]]
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
-    config = run.read_config().get("config", {})
-    found = reasons(table, idx, config, pin_then, is_out_then)
+    found = reasons(table, idx, run.read_config()["config"]["val_fraction"], pin_then, is_out_then)
     row = int(table["signal_row"].iloc[idx])
     if row >= 0 and not is_out_then and not pin_then:  # where a pin holds, nothing was routed
         found += stability_words(stability(run, row), over_seeds(_siblings(project, run), row))

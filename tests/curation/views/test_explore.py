@@ -408,17 +408,16 @@ def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
         "why": ["pinned to validation", "withheld by the guard: held-out predictions confidently say y", ""],
         "route_share": [1.0, 0.0, np.nan], "label_quality": [0.8, 0.1, np.nan], "heldout_epochs": [3, 4, 0],
         "suggested_label": [None, "y", None], "pin": ["validation", None, None], "excluded": [False, False, True]})
-    config = {"val_fraction": 0.1}
-    pinned = reasons.reasons(table, 0, config, "validation", False)
+    pinned = reasons.reasons(table, 0, 0.1, "validation", False)
     assert pinned[0] == "In validation: pinned to validation."
     assert "place 2 of 2 in its class" in pinned[1]
     assert pinned[-1] == "The splitter disagrees with the pin: left to itself it leans 90% the other way."
-    withheld = reasons.reasons(table, 1, config, "", False)
+    withheld = reasons.reasons(table, 1, 0.1, "", False)
     assert withheld[0].startswith("In training, not in validation: withheld by the guard")
     assert "held-out predictions name y instead" in " ".join(withheld)
-    later = " ".join(reasons.reasons(table.assign(why=""), 1, config, "", False))
+    later = " ".join(reasons.reasons(table.assign(why=""), 1, 0.1, "", False))
     assert "the next split would have considered" in later
-    out = reasons.reasons(table, 2, config, "", False)
+    out = reasons.reasons(table, 2, 0.1, "", False)
     assert out[-1] == "Since this run a person excluded it: that takes effect in the next run."
     assert "label quality" not in " ".join(out).lower()
 
@@ -429,8 +428,8 @@ def test_a_routed_sample_far_down_the_splitters_list_is_explained():
         "sample_id": [f"s{i}" for i in range(size)], "current_label": "x", "given_label": "x",
         "p_train": np.linspace(0.1, 0.9, size), "role": "validation", "why": "routed by the splitter: as usual"})
     passed_over = "Many that the splitter wants more were passed over"
-    assert passed_over in " ".join(reasons.reasons(table, 15, {"val_fraction": 0.1}, "", False))
-    assert passed_over not in " ".join(reasons.reasons(table, 1, {"val_fraction": 0.1}, "", False))
+    assert passed_over in " ".join(reasons.reasons(table, 15, 0.1, "", False))
+    assert passed_over not in " ".join(reasons.reasons(table, 1, 0.1, "", False))
 
 
 # -- names that look like markup
