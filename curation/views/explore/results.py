@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.samples.table import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.decision_bar import PENDING_KEY, WHY_KEY, decision_bar
 from curation.views.explore.distributions import distributions
@@ -31,7 +32,7 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     """Draw it all. Runs as a fragment: marking and paging redraw this part alone, what changes more the whole page."""
     if actions.take_changed() or chosen.take_moved():
         st.rerun()  # a decision changes counts and tables outside this fragment, a click in a chart the filters
-    table = state.sample_table_cached(project, run)
+    table = state.samples_cached(project, run)
     view = f"explore: {selection.words}"
 
     def take(op: str, ids: list[str], label: str | None) -> bool:
@@ -74,14 +75,14 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         marked = []
         distributions(project, table, selection)
     with bar:
-        decision_bar(project, selection, table, marked, decide)
-    dialog.show_if_open(project, run, table)
+        decision_bar(project, selection, table.frame, marked, decide)
+    dialog.show_if_open(project, run, table.frame)
 
 
-def _gallery(project: Project, table: pd.DataFrame, selection: Selection, acted: Callable[[Act], None],
+def _gallery(project: Project, table: SampleTable, selection: Selection, acted: Callable[[Act], None],
              marks_token: str) -> list[str]:
     """Pictures of a page; ids of the marked."""
-    column, is_descending, size = _sorting(table)
+    column, is_descending, size = _sorting(table.frame)
     page = page_of(table, selection, column, is_descending, PAGE_SIZE)
     marked = gallery(project, page.rows, acted, key=GALLERY_KEY, token=marks_token, size=size,
                      value_column=column, focus=st.session_state.get(dialog.FOCUS_KEY),

@@ -7,15 +7,25 @@ its zoom. Knows nothing of gallery and decisions.
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.samples.predicates import Region
 from curation.views.map import places
-from curation.views.map.layer import MARK_COLOURS, Layer, keep, make_layer, token_of
+from curation.views.map.layer import (
+    EXCLUDED,
+    MARK_COLOURS,
+    PINNED_TO_TRAINING,
+    PINNED_TO_VALIDATION,
+    Layer,
+    keep,
+    make_layer,
+    token_of,
+)
 from curation.views.map.region import region_mask, region_of
 from curation.views.sample import dialog
 from curation.views.widgets import state
@@ -32,8 +42,6 @@ _MAP_OF_KEY = "explore.map_of"
 _NEXT_MAP_KEY = "explore.next_map"
 AXES = ("Across", "Up")
 _INSIDE_KEY = "explore.inside"
-Region = dict[str, Any]
-"""{"lasso", "box", "map"}: corners (curation.views.map.region) and which of a run's maps they are of."""
 Pick = Callable[[str, str], None]
 """Called with a column and a category's name where somebody clicks on it in the legend."""
 
@@ -107,7 +115,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
         if (value := events.get("region")) is not None:
             found = region_of(value)
             if isinstance(value, dict) and value.get("owner") == owner:  # else the page turned to another map meanwhile
-                set_region(owner_of(project, run), found and {**found, "map": choice})
+                set_region(owner_of(project, run), {**found, "map": choice} if found else None)
         if (value := events.get("open")) is not None:
             dialog.open_sample(str(value.get("id")), [])
         if on_pick and (value := events.get("pick")) is not None:
@@ -190,25 +198,53 @@ def _layer(stamp: tuple[str, str, Stamp], revision: int, choice: str, column: st
     return make_layer(_project, _table, places.places(_project, _run, _table, choice), colouring(_table[column]))
 
 
-def _legend(layer: Layer, mask: np.ndarray, can_pick: bool) -> dict[str, Any]:
+class Entry(TypedDict):
+    """A line of the legend as map.js draws it."""
+
+    name: str
+    count: int
+    colour: str
+    symbol: Literal["diamond", "square", "cross"] | None
+    """Of a mark; None: a dot of the map's colours."""
+    can_pick: bool
+
+
+class Scale(TypedDict):
+    """Ends of the colours of numbers in words, and colours from the one to the other."""
+
+    low: str
+    high: str
+    stops: list[str]
+
+
+class Legend(TypedDict):
+    title: str
+    scale: Scale | None
+    entries: list[Entry]
+
+
+SYMBOLS: dict[int, Literal["diamond", "square", "cross"]] = {
+    PINNED_TO_VALIDATION: "diamond", PINNED_TO_TRAINING: "square", EXCLUDED: "cross"}
+
+
+def _legend(layer: Layer, mask: np.ndarray, can_pick: bool) -> Legend:
     """Title, categories with how many of them the filters leave, or the scale; and the marks of decisions."""
     colours = layer.colours
-    entries = [{"name": name, "count": int(((layer.marks & bit) > 0).sum()), "colour": colour,
-                "symbol": {1: "diamond", 2: "square", 4: "cross"}[bit], "can_pick": False}
-               for name, bit, colour in MARK_COLOURS if ((layer.marks & bit) > 0).any()]
-    return {"title": colours.title, "scale": _scale(colours), "entries": [*_categories(colours, mask, can_pick),
-                                                                          *entries]}
+    counts = ((name, bit, colour, int(((layer.marks & bit) > 0).sum())) for name, bit, colour in MARK_COLOURS)
+    marks = [Entry(name=name, count=count, colour=colour, symbol=SYMBOLS[bit], can_pick=False)
+             for name, bit, colour, count in counts if count]
+    return Legend(title=colours.title, scale=_scale(colours), entries=[*_categories(colours, mask, can_pick), *marks])
 
 
-def _categories(colours: Colouring, mask: np.ndarray, can_pick: bool) -> list[dict[str, Any]]:
+def _categories(colours: Colouring, mask: np.ndarray, can_pick: bool) -> list[Entry]:
     if colours.codes is None:
         return []
     counts = np.bincount(colours.codes[mask], minlength=len(colours.names))
-    return [{"name": name, "count": int(count), "colour": colour, "symbol": None, "can_pick": can_pick}
+    return [Entry(name=name, count=int(count), colour=colour, symbol=None, can_pick=can_pick)
             for name, colour, count in zip(colours.names, colours.colours, counts, strict=True)]
 
 
-def _scale(colours: Colouring) -> dict[str, Any] | None:
+def _scale(colours: Colouring) -> Scale | None:
     if not colours.is_numeric:
         return None
-    return {"low": f"{colours.low:.3g}", "high": f"{colours.high:.3g}", "stops": list(colours.scale)}
+    return Scale(low=f"{colours.low:.3g}", high=f"{colours.high:.3g}", stops=list(colours.scale))

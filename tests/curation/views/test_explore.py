@@ -11,7 +11,7 @@ import pytest
 
 from curation.project import Project
 from curation.samples import predicates
-from curation.samples.table import in_polygon, sample_table
+from curation.samples.table import SampleTable, in_polygon, sample_table
 from curation.views.explore import results
 from curation.views.map import layer as map_layer
 from curation.views.map.panel import REGION_KEY
@@ -135,7 +135,7 @@ def test_every_filter_passes_what_it_says(home, pets):
     table = sample_table(pets, pets.run("first"))
 
     def found(**chosen: Any) -> set[str]:
-        return set(table["sample_id"][predicates.apply(table, chosen)])
+        return set(table["sample_id"][predicates.apply(SampleTable(table), chosen)])
 
     assert found(decisions=["pinned to validation", "excluded"]) == {*ids[:2], ids[4]}
     assert found(decisions=["relabelled"]) == {ids[5]}
