@@ -191,13 +191,8 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
         def acted(act: Act) -> None:
             if act.op == "open":
                 dialog.open_sample(act.ids[0], list(rows["sample_id"]))
-            elif act.op == "undo":
-                actions.undo(project)
-            elif act.op == "redo":
-                actions.redo(project)
-            elif act.op in actions.VERBS:
-                actions.take(project, act.op, act.ids, label=act.label, view=f"compare: {which}, {a.name} to {b.name}",
-                             run=b.name)
+            else:
+                actions.carry_out(project, act, view=f"compare: {which}, {a.name} to {b.name}", run=b.name)
 
         if len(rows):
             gallery(project, rows.reset_index(drop=True), acted, key="compare.gallery", size=124, value_column="change",

@@ -35,13 +35,12 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     table = state.samples_cached(project, run)
     view = f"explore: {selection.words}"
 
-    def take(op: str, ids: list[str], label: str | None) -> bool:
-        st.session_state.pop(PENDING_KEY, None)
-        return actions.take(project, op, ids, label=label, view=view, run=run.name if run else "",
-                            why=str(st.session_state.get(WHY_KEY) or ""))
+    def why() -> str:
+        return str(st.session_state.get(WHY_KEY) or "")
 
-    def decide(op: str, ids: Callable[[], list[str]], label: str | None = None) -> None:
-        if take(op, ids(), label):
+    def decide(op: actions.Op, ids: Callable[[], list[str]], label: str | None = None) -> None:
+        st.session_state.pop(PENDING_KEY, None)
+        if actions.take(project, op, ids(), label=label, view=view, run=run.name if run else "", why=why()):
             st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
     def acted(act: Act) -> None:
@@ -49,12 +48,8 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
             dialog.open_sample(act.ids[0], st.session_state.get(ORDER_KEY, []))
         elif act.op in ("next", "previous"):
             turn_by(1 if act.op == "next" else -1)
-        elif act.op == "undo":
-            actions.undo(project)
-        elif act.op == "redo":
-            actions.redo(project)
         else:
-            take(act.op, list(act.ids), act.label)
+            actions.carry_out(project, act, view=view, run=run.name if run else "", why=why())
 
     actions.show_notices()
     panel = st.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",

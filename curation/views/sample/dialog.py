@@ -115,7 +115,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
     """Buttons for this one sample. A decision in force can be taken back here as well."""
     ids, name = [row["sample_id"]], run.name if run else ""
 
-    def button(label: str, op: str, shortcut: str | None = None, chosen: str | None = None) -> None:
+    def button(label: str, op: actions.Op, shortcut: str | None = None, chosen: str | None = None) -> None:
         st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=_take, args=(project, op, ids, name, chosen))
 
     pin, is_excluded = text_of(row.get("pin")), bool(row.get("excluded"))
@@ -127,7 +127,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         if pin:
             button("Unpin", "unpin")
         button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
-        st.button("Undo", key="sample.undo", shortcut="U", on_click=_undo, args=(project,),
+        st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help="Takes back the newest decision of this project.")
     current = text_of(row.get("current_label"))
     options = list(project.classes)
@@ -142,12 +142,8 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
                 st.rerun(scope="fragment")
 
 
-def _take(project: Project, op: str, ids: list[str], run: str, label: str | None) -> None:
+def _take(project: Project, op: actions.Op, ids: list[str], run: str, label: str | None) -> None:
     actions.take(project, op, ids, label=label, view="explore: one sample", run=run)
-
-
-def _undo(project: Project) -> None:
-    actions.undo(project)
 
 
 def _facts(table: pd.DataFrame, idx: int) -> None:

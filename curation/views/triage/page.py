@@ -51,6 +51,10 @@ SLIDERS = {
 """Thresholds that can be moved: what the slider says, and its upper end."""
 
 
+KEYED: tuple[actions.Op, ...] = ("validation", "train", "exclude")
+"""Decisions that take no label; buttons say their keys."""
+
+
 def page() -> None:
     st.title("Triage")
     style()
@@ -211,12 +215,8 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
             dialog.open_sample(act.ids[0], st.session_state.get(_ORDER_KEY, []))
         elif act.op in ("next", "previous"):
             _turn(1 if act.op == "next" else -1)
-        elif act.op == "undo":
-            _undo(project)
-        elif act.op == "redo":
-            actions.redo(project)
-        else:
-            _decide(project, run, which, act.op, list(act.ids), act.label)
+        elif actions.carry_out(project, act, view=view_of(which), run=run.name):
+            _count()
 
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="triage_bar")
     # A decision lets go of the marks: the next one must not fall on these samples again.
@@ -239,7 +239,7 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
              num_pages: int) -> None:
     """The keys' decisions for the mouse, and all marked to their suggestions."""
     pairs = suggestions(part, marked)
-    for op in ("validation", "train", "exclude"):
+    for op in KEYED:
         st.button(actions.VERBS[op].format("marked"), key=f"triage.do.{op}", disabled=not marked, on_click=_decide,
                   args=(project, run, which, op, marked), help=f"Key: {actions.SHORTCUTS[op]}")
     num = sum(map(len, pairs.values()))
@@ -247,9 +247,9 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
               disabled=not num, on_click=_relabel, args=(project, run, which, pairs), type="primary",
               help="Each marked sample to the class that held-out predictions name; those without one stay. One "
                    "decision a class. For another class press r.")
-    st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=_undo, args=(project,),
+    st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
               help="Takes back the newest decision of this project, whoever took it. Key: u")
-    st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=_redo, args=(project,),
+    st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
               help="Brings back the decision undone last. Key: Shift+u")
     if num_pages > 1:
         st.button("Previous", key="triage.previous", disabled=number == 1, on_click=_turn, args=(-1,), help="Key: p")
@@ -272,17 +272,14 @@ def _turn(step: int) -> None:
     st.session_state[_PAGE_KEY] = int(st.session_state.get(_PAGE_KEY) or 1) + step
 
 
-def _undo(project: Project) -> None:
-    actions.undo(project)
-
-
-def _redo(project: Project) -> None:
-    actions.redo(project)
-
-
-def _decide(project: Project, run: RunDir, which: int, op: str, ids: list[str], label: str | None = None) -> None:
+def _decide(project: Project, run: RunDir, which: int, op: actions.Op, ids: list[str],
+            label: str | None = None) -> None:
     if actions.take(project, op, ids, label=label, view=view_of(which), run=run.name):
-        st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
+        _count()
+
+
+def _count() -> None:
+    st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
 
 def _relabel(project: Project, run: RunDir, which: int, pairs: dict[str, list[str]]) -> None:
