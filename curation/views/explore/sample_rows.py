@@ -3,10 +3,9 @@
 Shows one page of rows and returns the marked ids. Takes no decision and selects nothing.
 """
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from curation.project import Project
 from curation.samples.table import SampleTable
@@ -75,9 +74,9 @@ def _sorting(columns: list[str]) -> tuple[str, bool]:
     return str(column), order == "highest"
 
 
-def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
+def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, ColumnConfig]:
     """Titles and widths; numbers with three digits."""
-    found: dict[str, Any] = {
+    found: dict[str, ColumnConfig] = {
         _PICTURE: st.column_config.ImageColumn("", width=56, pinned=True),
         "sample_id": st.column_config.TextColumn("Sample id", width=120)}
     for name in columns:

@@ -1,7 +1,6 @@
 """What is selected on Explore, as the panels beside the map get it, and sorted pages of it. Draws the page turner."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,5 +75,5 @@ def turn_by(by: int) -> None:
     st.session_state[PAGE_KEY] = st.session_state.get(PAGE_KEY, 1) + by
 
 
-def _turn(key: Any) -> None:
+def _turn(key: str) -> None:
     st.session_state[PAGE_KEY] = st.session_state[key]
