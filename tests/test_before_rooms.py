@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from curation.project import Project
+from curation.samples import saved_views
 from curation.samples.neighbours import neighbours_of
+from curation.samples.predicates import apply, fitted
+from curation.samples.table import SampleTable, sample_table
 from tests import ROOT
 
 
@@ -29,3 +32,16 @@ def test_neighbours_of_an_old_run_are_read_whole_and_one_by_one(old_home: Path) 
     assert (np.diff(found[1].astype(float), axis=1) >= 0).all(), "nearest first"
     one = neighbours_of(run, 65)
     assert one is not None and one[0].tolist() == found[0][65].tolist() and one[2] == 66
+
+
+def test_a_view_saved_by_the_older_version_selects(old_home: Path) -> None:
+    project = Project.open(old_home / "projects" / "pets")
+    assert saved_views.names(project) == ["hard-ones"]
+    view = saved_views.load(project, "hard-ones")
+    assert (view["run"], view["who"]) == ("first", "ada")
+    table = SampleTable(sample_table(project, project.run("first")))
+    predicate, gone = fitted(view["predicate"], table, project.classes, "first")
+    assert predicate == {"roles": ["validation"], "flags": ["in the hard validation set"]} and not gone
+    frame = table.frame
+    expected = frame["role"].eq("validation") & frame["in_validation"]
+    assert apply(table, predicate).tolist() == expected.tolist() and expected.any()
