@@ -28,7 +28,7 @@ from benchmarks.closed_loop import trained
 from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import write_array, write_atomic
 from engine.data.dataset import load_dataset
 from engine.runs.cross_fitting import cross_fitted_probabilities
 
@@ -66,12 +66,8 @@ def fold_job(project: Project, kind: str, seed: int, settings: list[str]) -> Non
     began = time.monotonic()
     probs = cross_fitted_probabilities(config, data, lambda *_: None, keep=path.with_suffix(""))
 
-    def save(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.save(file, probs)
-
     write_atomic(path.with_suffix(".seconds"), lambda p: p.write_text(f"{time.monotonic() - began:.1f}"))
-    write_atomic(path, save)
+    write_array(path, probs)
     shutil.rmtree(path.with_suffix(""), ignore_errors=True)
 
 

@@ -2,8 +2,9 @@
 
 From the run's history, which has the splitter's own p_train of pinned samples; runs of older code recorded the pin
 there, and say what the splitter wanted in the last epoch alone (p_train_unpinned). It wants a sample in validation
-where its p_train is among the lowest of its class, as many as val_fraction sends there; guard and coverage are left
-aside. Where that line lies is read from at most MAX_SAMPLED samples, so that a million are as quick as a few.
+where its p_train is among the lowest of its class, as many as val_fraction sends there (class_quota); guard and
+coverage are left aside. Where that line lies is read from at most MAX_SAMPLED samples, so that a million are as quick
+as a few.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from curation.ledger.replay import PINS
 from engine.contract.manifest import read_decisions
+from engine.contract.quota import class_quota
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import ROLES
 
@@ -45,11 +47,13 @@ def pin_tension(run: RunDir, table: pd.DataFrame) -> Tension:
     if pinned.empty:
         return Tension(rows=_frame(pinned, *(np.empty(0),) * 3), is_last_only=False)
     others = np.flatnonzero(row_of >= 0)
-    both = np.concatenate([places, others[::-(-len(others) // MAX_SAMPLED)]])
+    step = -(-len(others) // MAX_SAMPLED)
+    both = np.concatenate([places, others[::step]])
     classes = pd.factorize(table["current_label"].iloc[both])[0]
     to_validation = pinned["pin"].eq("validation").to_numpy(dtype=bool)
     fraction = float(run.read_config()["config"]["val_fraction"])
-    known, against, wish, lines, is_recorded = _over_epochs(run, row_of[both], classes, to_validation, fraction)
+    known, against, wish, lines, is_recorded = _over_epochs(run, row_of[both], classes, to_validation, fraction,
+                                                              step)
     if not is_recorded:
         wish = run.read_signals()["p_train_unpinned"].to_numpy(dtype=np.float64, na_value=np.nan)[row_of[places]]
         known = np.isfinite(wish).astype(np.int64)
@@ -58,10 +62,11 @@ def pin_tension(run: RunDir, table: pd.DataFrame) -> Tension:
 
 
 def _over_epochs(run: RunDir, rows: np.ndarray, classes: np.ndarray, to_validation: np.ndarray,
-                 fraction: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
+                 fraction: float, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, bool]:
     """(known (M,), against (M,), wish (M,), lines (M,), is_recorded) of the first M of these rows of the history, the
     pinned ones: in how many epochs the wish is known and against the pin, the last of them and where the line of its
-    class lay, and whether it was recorded at all (else it is the pin, 0 or 1). The other rows (R - M) draw the lines.
+    class lay, and whether it was recorded at all (else it is the pin, 0 or 1). The other rows (R - M), one in `step` of
+    all, draw the lines.
     """
     num = len(to_validation)
     known, against = np.zeros(num, dtype=np.int64), np.zeros(num, dtype=np.int64)
@@ -71,26 +76,28 @@ def _over_epochs(run: RunDir, rows: np.ndarray, classes: np.ndarray, to_validati
         p_train = records["p_train"].astype(np.float64)
         is_active = records["role"] != ROLES.index("excluded")
         p_train[~is_active] = np.nan
-        line = _lines(p_train[num:], classes[num:], fraction, int(classes.max()) + 1)[classes[:num]]
+        line = class_lines(p_train[num:], classes[num:], fraction, int(classes.max()) + 1, step)[classes[:num]]
         own = p_train[:num]
         is_recorded |= bool(((own > 0) & (own < 1)).any())
-        is_finite = np.isfinite(own) & np.isfinite(line)
-        known += is_finite
-        against += is_finite & ((own <= line) != to_validation)
-        wish, lines = np.where(is_finite, own, wish), np.where(is_finite, line, lines)
+        is_known = np.isfinite(own) & ~np.isnan(line)
+        known += is_known
+        against += is_known & ((own <= line) != to_validation)
+        wish, lines = np.where(is_known, own, wish), np.where(is_known, line, lines)
     return known, against, wish, lines, is_recorded
 
 
-def _lines(p_train: np.ndarray, classes: np.ndarray, fraction: float, num_classes: int) -> np.ndarray:
-    """(C,) highest p_train that is among the lowest `fraction` of each class, at least one; NaN of an empty class."""
+def class_lines(p_train: np.ndarray, classes: np.ndarray, fraction: float, num_classes: int, step: int) -> np.ndarray:
+    """(C,) highest p_train among those of each class that go to validation: -inf where none does, NaN of an empty
+    class. Each sample stands for `step` of its class."""
     is_finite = np.isfinite(p_train)
     values, codes = p_train[is_finite], classes[is_finite]
     order = np.lexsort((values, codes))
     sizes = np.bincount(codes[codes >= 0], minlength=num_classes)
     starts = int((codes < 0).sum()) + np.cumsum(sizes) - sizes
-    quota = np.maximum(1, np.rint(fraction * sizes)).astype(np.int64)
-    found = np.full(num_classes, np.nan)
-    found[sizes > 0] = values[order][(starts + quota - 1)[sizes > 0]]
+    quotas = np.array([class_quota(int(size) * step, fraction) for size in sizes])
+    is_sent = quotas > 0
+    found = np.where(sizes > 0, -np.inf, np.nan)
+    found[is_sent] = values[order][(starts + np.maximum(1, np.rint(quotas / step)).astype(np.int64) - 1)[is_sent]]
     return found
 
 

@@ -14,6 +14,7 @@ from curation.jobs.request import warm_start_of
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISION_COLUMNS, read_decisions
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds")
 """Settings that may differ between repeats of one experiment."""
@@ -42,15 +43,12 @@ def digest_of(decisions: pd.DataFrame) -> str:
 
 def digest_of_decisions(path: Path) -> str:
     """digest_of a file of decisions, no file being no decisions; worked out once for each state of it."""
-    if not path.exists():
-        return digest_of(read_decisions(path))
-    stat = path.stat()
-    return _digest_of_file(path, stat.st_mtime_ns, stat.st_size)
+    return _digest_of_file(stamp_of(path))
 
 
 @lru_cache(maxsize=1024)
-def _digest_of_file(path: Path, stamp: int, size: int) -> str:
-    return digest_of(read_decisions(path))
+def _digest_of_file(stamp: Stamp) -> str:
+    return digest_of(read_decisions(Path(stamp[0].path)))
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

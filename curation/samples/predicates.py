@@ -1,35 +1,62 @@
 """A selection as one predicate: filters, a region of a map, turned over or not. What it leaves of the sample table.
 
-A predicate is a plain dict that compares and stores as JSON; a part that says nothing is not there:
-
-    ids: [sample ids]                  these samples, at most MAX_IDS
-    search: text in the sample id      classes, roles, decisions, flags: any of these
-    columns: {column: condition}       a condition as curation.samples.table.matches takes it, with lists or dicts alone
-    region, run                        a region (curation.views.map.region) and the run whose map it is of
-    inverted: True                     the samples that do not pass
-
-Parts hold together ("and"). Resolves all but the region, whose coordinates it does not know. Draws nothing.
+Resolves all but the region, whose coordinates it does not know. Draws nothing.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
 
 import numpy as np
-import pandas as pd
 
-from curation.samples.columns import codes_of, is_one_of, kind_of
-from curation.samples.table import matches
+from curation.samples.columns import Cell, Column, Condition
+from curation.samples.table import SampleTable, matches
 from engine.contract.signal_columns import WITHHELD
 
-Predicate = dict[str, Any]
-DECISIONS: dict[str, dict[str, Any]] = {
+ListPart = Literal["classes", "roles", "decisions", "flags"]
+LISTS: tuple[ListPart, ...] = ("classes", "roles", "decisions", "flags")
+
+
+class Region(TypedDict):
+    """A part of a map, the inside of any of its shapes."""
+
+    lasso: list[list[list[float]]]
+    """Polygons, each its corners [x, y]."""
+    box: list[list[float]]
+    """[x0, x1, y0, y1] each."""
+    map: NotRequired[str]
+    """Which of a run's maps it is of (curation.views.map.places); the run's own where it is not said."""
+
+
+class Predicate(TypedDict, total=False):
+    """Which samples: those that pass every part. It compares and stores as JSON; a part that says nothing is not there.
+    """
+
+    ids: list[str]
+    """These samples, at most MAX_IDS."""
+    search: str
+    """Text in the sample id."""
+    classes: list[str]
+    """Current labels, any of these; so with the next three."""
+    roles: list[str]
+    decisions: list[str]
+    """Of DECISIONS."""
+    flags: list[str]
+    """Of FLAGS."""
+    columns: dict[str, Condition]
+    region: Region
+    run: str
+    """Whose map the region is of."""
+    inverted: bool
+    """True: the samples that do not pass."""
+
+
+DECISIONS: dict[str, dict[str, Condition | Cell]] = {
     "pinned to validation": {"pin": "validation"}, "pinned to training": {"pin": "train"},
     "excluded": {"excluded": True}, "relabelled": {"relabel": {"is_null": False}},
     "undecided": {"pin": {"is_null": True}, "excluded": False, "relabel": {"is_null": True}},
 }
 FLAGS = ("label in doubt", "withheld by the guard", "in the hard validation set")
 ROLE_NAMES = ("train", "validation", "excluded")
-LISTS = ("classes", "roles", "decisions", "flags")
 MAX_TEXT = 200
 MAX_IDS = 10_000
 _COLUMN = "column:"
@@ -63,62 +90,64 @@ class Passing:
         return np.asarray(self.num_failed == ~self.masks[part])
 
 
-def passing(table: pd.DataFrame, chosen: Predicate, inside: np.ndarray | None = None) -> Passing:
+def passing(table: SampleTable, chosen: Predicate, inside: np.ndarray | None = None) -> Passing:
     """Rows by part. inside: (N,) bool, the rows of the region, which is a part as well."""
     masks: dict[str, np.ndarray] = {} if inside is None else {"region": inside}
-    if chosen.get("search"):
-        masks["search"] = matches(table, {"sample_id": {"contains": chosen["search"]}})
-    if chosen.get("ids"):
-        masks["ids"] = matches(table, {"sample_id": chosen["ids"]})
-    for name, column in (("classes", "current_label"), ("roles", "role")):
-        if chosen.get(name):
-            masks[name] = matches(table, {column: chosen[name]})
-    for name, test in (("decisions", decision_mask), ("flags", flag_mask)):
-        if chosen.get(name):
-            masks[name] = np.logical_or.reduce([test(table, value) for value in chosen[name]])
+    if text := chosen.get("search"):
+        masks["search"] = matches(table, {"sample_id": {"contains": text}})
+    if ids := chosen.get("ids"):
+        masks["ids"] = matches(table, {"sample_id": ids})
+    if classes := chosen.get("classes"):
+        masks["classes"] = matches(table, {"current_label": classes})
+    if roles := chosen.get("roles"):
+        masks["roles"] = matches(table, {"role": roles})
+    if decisions := chosen.get("decisions"):
+        masks["decisions"] = np.logical_or.reduce([decision_mask(table, name) for name in decisions])
+    if flags := chosen.get("flags"):
+        masks["flags"] = np.logical_or.reduce([flag_mask(table, name) for name in flags])
     for column, condition in chosen.get("columns", {}).items():
         masks[part_of(column)] = matches(table, {column: condition})
-    return Passing(masks, len(table))
+    return Passing(masks, len(table.frame))
 
 
-def apply(table: pd.DataFrame, chosen: Predicate, inside: np.ndarray | None = None) -> np.ndarray:
+def apply(table: SampleTable, chosen: Predicate, inside: np.ndarray | None = None) -> np.ndarray:
     """(N,) bool: rows of the predicate. Raises SelectionError for a column that the table lacks."""
     mask = passing(table, chosen, inside).all()
     return ~mask if chosen.get("inverted") else mask
 
 
-def decision_mask(table: pd.DataFrame, name: str) -> np.ndarray:
+def decision_mask(table: SampleTable, name: str) -> np.ndarray:
     """(N,) bool: samples that people decided on so, in force now. name: one of DECISIONS."""
     return matches(table, DECISIONS[name])
 
 
-def flag_mask(table: pd.DataFrame, name: str) -> np.ndarray:
+def flag_mask(table: SampleTable, name: str) -> np.ndarray:
     """(N,) bool. name: one of FLAGS."""
     if name == FLAGS[0]:
         return is_doubted(table)
-    return is_withheld(table) if name == FLAGS[1] else table["in_validation"].to_numpy(dtype=bool)
+    return is_withheld(table) if name == FLAGS[1] else table.frame["in_validation"].to_numpy(dtype=bool)
 
 
-def is_doubted(table: pd.DataFrame) -> np.ndarray:
+def is_doubted(table: SampleTable) -> np.ndarray:
     """(N,) bool: held-out predictions suggest a class that is not the current label."""
-    if "suggested_label" not in table:
-        return np.zeros(len(table), dtype=bool)
-    suggested, current = codes_of(table["suggested_label"]), codes_of(table["current_label"])
+    if "suggested_label" not in table.columns:
+        return np.zeros(len(table.frame), dtype=bool)
+    suggested, current = table.columns["suggested_label"].codes, table.columns["current_label"].codes
     same = {name: i for i, name in enumerate(current.names)}
     as_current = np.array([same.get(name, -2) for name in suggested.names] + [-1], dtype=np.int32)
     return np.asarray((suggested.codes >= 0) & (as_current[suggested.codes] != current.codes) & (current.codes >= 0))
 
 
-def is_withheld(table: pd.DataFrame) -> np.ndarray:
+def is_withheld(table: SampleTable) -> np.ndarray:
     """(N,) bool: the run's guard kept the sample out of validation."""
-    return is_one_of(table["role_reason"], list(WITHHELD)) if "role_reason" in table else \
-        np.zeros(len(table), dtype=bool)
+    reason = table.columns.get("role_reason")
+    return np.zeros(len(table.frame), dtype=bool) if reason is None else reason.is_one_of(list(WITHHELD))
 
 
 # -- predicates from elsewhere
 
 
-def fitted(value: Any, table: pd.DataFrame, classes: tuple[str, ...], run: str) -> tuple[Predicate, list[str]]:
+def fitted(value: Any, table: SampleTable, classes: tuple[str, ...], run: str) -> tuple[Predicate, list[str]]:
     """What of a stored predicate applies to this table, and what does not, a phrase each. Anything may arrive.
 
     run: the run that the table is of; a region of another one's map does not apply.
@@ -130,24 +159,25 @@ def fitted(value: Any, table: pd.DataFrame, classes: tuple[str, ...], run: str) 
         found["search"] = value["search"].strip()[:MAX_TEXT]
     ids = value.get("ids") if isinstance(value.get("ids"), list) else []
     if wanted := [item for item in ids[:MAX_IDS] if isinstance(item, str)]:
-        there = set(table["sample_id"][matches(table, {"sample_id": wanted})])
+        there = set(table.frame["sample_id"][matches(table, {"sample_id": wanted})])
         found |= {"ids": kept} if (kept := [item for item in wanted if item in there]) else {}
         gone += [f"{len(wanted) - len(kept):,} of its {len(wanted):,} samples are not there"] * (kept != wanted)
-    known = {"classes": classes, "roles": ROLE_NAMES if "role" in table else (), "decisions": tuple(DECISIONS),
-             "flags": FLAGS}
-    for name, word in zip(LISTS, ("class", "role", "decision", "set"), strict=True):
-        wanted = value.get(name) if isinstance(value.get(name), list) else []
-        gone += [f"the {word} {item} is not there" for item in wanted if item not in known[name]]
-        if kept := [item for item in wanted if item in known[name]]:
-            found[name] = kept
+    known: dict[ListPart, tuple[str, ...]] = {
+        "classes": classes, "roles": ROLE_NAMES if "role" in table.columns else (), "decisions": tuple(DECISIONS),
+        "flags": FLAGS}
+    for part, word in zip(LISTS, ("class", "role", "decision", "set"), strict=True):
+        wanted = value.get(part) if isinstance(value.get(part), list) else []
+        gone += [f"the {word} {item} is not there" for item in wanted if item not in known[part]]
+        if kept := [item for item in wanted if item in known[part]]:
+            found[part] = kept
     columns = value.get("columns") if isinstance(value.get("columns"), dict) else {}
     for column, condition in columns.items():
-        if column not in table:
+        if column not in table.columns:
             gone.append(f"the column {column} is not there")
-        elif not _is_condition(condition) or not _applies(table, column, condition):
+        elif not _is_condition(condition) or not _applies(table.columns[column], condition):
             gone.append(f"the filter of {column} does not fit it")
-        elif isinstance(condition, list) and kind_of(table[column]) == "choice":
-            names = {None, *codes_of(table[column]).names}
+        elif isinstance(condition, list) and table.columns[column].kind == "choice":
+            names = {None, *table.columns[column].codes.names}
             gone += [f"{item} is no value of {column}" for item in condition if item not in names]
             if kept := [item for item in condition if item in names]:
                 found.setdefault("columns", {})[column] = kept
@@ -163,8 +193,8 @@ def fitted(value: Any, table: pd.DataFrame, classes: tuple[str, ...], run: str) 
     return found, gone
 
 
-def _is_condition(value: Any) -> bool:
-    """A list of plain values, or a dict of the keys that a filter may have."""
+def _is_condition(value: Any) -> TypeGuard[Condition]:
+    """A list of plain values, or a dict of a range's parts."""
     if isinstance(value, list):
         return bool(value) and all(v is None or isinstance(v, (str, bool, int, float)) for v in value)
     if not isinstance(value, dict) or not value:
@@ -179,9 +209,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _applies(table: pd.DataFrame, column: str, condition: Any) -> bool:
+def _applies(column: Column, condition: Condition) -> bool:
     try:
-        matches(table.iloc[:1], {column: condition})
+        matches(SampleTable(column.cells.iloc[:1].to_frame()), {column.name: condition})
     except ValueError:
         return False
     return True

@@ -6,7 +6,7 @@ Stores and finds predicates (curation.samples.predicates); does not know what th
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from curation.project import Project
 from curation.samples.predicates import Predicate
@@ -28,20 +28,28 @@ def names(project: Project) -> list[str]:
     return sorted(path.stem for path in folder(project).glob("*.json") if _is_name(path.stem))
 
 
-def save(project: Project, name: str, predicate: Predicate, *, run: str, who: str) -> None:
-    """Save it under this name, over an older one. run: that it was made on, "" for none.
+class SavedView(TypedDict):
+    """views/NAME.json; one of an older version, or mended by hand, may lack who and saved."""
 
-    Raises RunDirError for a name that cannot be a file's.
-    """
+    name: str
+    predicate: Predicate
+    run: str
+    """That it was made on, "" for none."""
+    who: NotRequired[str]
+    saved: NotRequired[float]
+    """Seconds since the epoch."""
+
+
+def save(project: Project, name: str, predicate: Predicate, *, run: str, who: str) -> None:
+    """Save it under this name, over an older one. Raises RunDirError for a name that cannot be a file's."""
     path = _path(project, name)
-    document = {"name": name, "predicate": predicate, "run": run, "who": who,
-                "saved": time.time()}
+    document = SavedView(name=name, predicate=predicate, run=run, who=who, saved=time.time())
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, lambda partial: partial.write_text(json.dumps(document, indent=1), encoding="utf-8"))
 
 
-def load(project: Project, name: str) -> dict[str, Any]:
-    """{"predicate", "run", ...} as saved; the predicate still has to be fitted to a table.
+def load(project: Project, name: str) -> SavedView:
+    """The view as saved, by whatever program: its predicate still has to be fitted to a table.
 
     Raises RunDirError for a bad name, ViewError where there is no such view or it cannot be read.
     """
@@ -55,7 +63,8 @@ def load(project: Project, name: str) -> dict[str, Any]:
                         "anew") from error
     if not isinstance(found, dict) or not isinstance(found.get("predicate"), dict):
         raise ViewError(f"the saved view {name} cannot be read: {path} holds no predicate; delete it and save it anew")
-    return {**found, "run": str(found.get("run") or "")}
+    return SavedView(name=name, predicate=found["predicate"], run=str(found.get("run") or ""),
+                     who=str(found.get("who") or ""))
 
 
 def delete(project: Project, name: str) -> None:

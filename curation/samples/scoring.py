@@ -7,7 +7,6 @@ where the truth is unknown: every figure says how many samples it rests on.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,16 +79,16 @@ def score_run(project: Project, run: RunDir, answers: Path | None = None) -> Sco
     is_scored = is_known & np.isfinite(quality)
     is_withheld = is_known & table["role_reason"].isin(WITHHELD).to_numpy(dtype=bool)
     found = detection(quality[is_scored], is_wrong[is_scored])
-    last = _last_epoch(run)
     return Score(
         run=run.name, num_active=int(is_active.sum()), num_known=int(is_known.sum()),
         wrong_share=_share(is_wrong, is_known), num_validation=int(is_validation.sum()),
         num_validation_known=int((is_validation & is_known).sum()),
         validation_wrong_share=_share(is_wrong, is_validation & is_known),
-        unguarded_wrong_share=last.get("unguarded_wrong_share") if answers is None else None,
+        unguarded_wrong_share=_of_last_epoch(run, "unguarded_wrong_share") if answers is None else None,
         num_withheld_known=int(is_withheld.sum()), withheld_wrong_share=_share(is_wrong, is_withheld),
         num_scored=int(is_scored.sum()), num_scored_wrong=int(is_wrong[is_scored].sum()), auroc=found.auroc,
-        average_precision=found.average_precision, coverage=last.get("coverage"), num_unmatched=num_unmatched)
+        average_precision=found.average_precision, coverage=_of_last_epoch(run, "coverage"),
+        num_unmatched=num_unmatched)
 
 
 def read_answers(path: Path, classes: tuple[str, ...]) -> pd.Series:
@@ -144,10 +143,8 @@ def _share(is_wrong: np.ndarray, among: np.ndarray) -> float | None:
     return float(is_wrong[among].mean()) if among.any() else None
 
 
-def _last_epoch(run: RunDir) -> dict[str, Any]:
-    """The last line of metrics.jsonl, nulls as None."""
+def _of_last_epoch(run: RunDir, figure: str) -> float | None:
+    """A figure of metrics.jsonl's last line; None where it has none."""
     metrics = run.read_metrics()
-    if metrics.empty:
-        return {}
-    line = metrics.iloc[-1].to_dict()
-    return {str(name): None if pd.api.types.is_scalar(v) and pd.isna(v) else v for name, v in line.items()}
+    value = metrics[figure].iloc[-1] if figure in metrics else None
+    return None if value is None or pd.isna(value) else float(value)

@@ -4,7 +4,7 @@ Selections are predicates resolved here on the whole table, so a lasso over a mi
 nothing and decides nothing.
 """
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.project import Project, ProjectError
-from curation.samples.columns import contains, is_one_of, kind_of, numbers_of
+from curation.samples.columns import Cell, Column, Condition, Range
 from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME, REQUIRED_COLUMNS, ManifestError, read_manifest
 from engine.contract.run_dir import RunDir
@@ -31,6 +31,26 @@ class SelectionError(UserError):
     """A filter names no column of the table, or cannot apply to it. One line, ready to show."""
 
 
+class SampleTable:
+    """A table of N samples with what is known of its columns, which lives as long as the table. Read-only.
+
+    frame: the table itself. columns: its columns by name.
+    """
+
+    def __init__(self, frame: pd.DataFrame, columns: Mapping[str, Column] | None = None) -> None:
+        known = columns or {}
+        self.frame = frame
+        self.columns = {str(name): known.get(str(name)) or Column(frame[name]) for name in frame}
+
+    def with_columns(self, added: pd.DataFrame) -> "SampleTable":
+        """The same samples with more columns (N rows); the others are shared, with what is known of them."""
+        frame = self.frame.copy(deep=False)
+        for name in added:
+            assert name not in frame, f"the table has a column {name} already"
+            frame[name] = added[name]
+        return SampleTable(frame, self.columns)
+
+
 def sample_table(project: Project, run: RunDir | None) -> pd.DataFrame:
     """One row a training sample in manifest order: manifest, signals, map and present decisions, joined on sample_id.
 
@@ -42,7 +62,8 @@ def sample_table(project: Project, run: RunDir | None) -> pd.DataFrame:
     validation or pinned to it now, and neither excluded nor pinned to training now. A column of the manifest whose
     name is taken here gets the suffix _data. Samples that only the run or only the manifest knows have nulls, or drop.
     """
-    return with_decisions(run_table(project, run), project)
+    table = run_table(project, run)
+    return pd.concat([table, decision_columns(table, project)], axis=1)
 
 
 def run_table(project: Project, run: RunDir | None) -> pd.DataFrame:
@@ -51,37 +72,68 @@ def run_table(project: Project, run: RunDir | None) -> pd.DataFrame:
     return _with_signals(table, run) if run is not None and run.signals_path.exists() else table
 
 
-def with_decisions(table: pd.DataFrame, project: Project) -> pd.DataFrame:
-    """run_table with the decisions in force; a new frame that shares the other one's cells."""
-    table = table.copy(deep=False)
-    _add_decisions(table, project)
-    is_pinned, is_kept = table["pin"].eq("validation"), table["pin"].eq("train")
-    is_routed = table["role"].eq("validation") if "role" in table else pd.Series(False, index=table.index)
-    table["in_validation"] = _as_mask((is_routed | is_pinned) & ~is_kept & ~table["excluded"])
-    return table
-
-
-def matches(frame: pd.DataFrame, filters: dict[str, Any]) -> np.ndarray:
-    """Rows (N,) bool that pass every filter. A filter is by column, and one of:
-
-    a list, tuple or set: the cell is one of these (None stands for null; an empty one lets nothing through);
-    a dict with any of "min", "max" (inclusive; null never passes), "contains" (text, any case), "is_null" (bool);
-    None: no filter; any other value: the cell equals it. Raises SelectionError for an unknown column or key.
-    """
-    mask = np.ones(len(frame), dtype=bool)
-    for name, wanted in filters.items():
-        if name not in frame:
-            raise SelectionError(f"a filter must name a column of the table; got {name!r}; there are "
-                                 f"{', '.join(map(str, frame.columns))}")
-        if wanted is None:
-            continue
-        if isinstance(wanted, dict):
-            mask &= _in_condition(frame[name], wanted)
-        elif isinstance(wanted, (list, tuple, set, frozenset)):
-            mask &= is_one_of(frame[name], list(wanted))
+def decision_columns(table: pd.DataFrame, project: Project) -> pd.DataFrame:
+    """What the decisions in force add to run_table (N rows): DECISION_FIELDS' names, current_label, in_validation."""
+    state = project.ledger().state()
+    ids = pa.array(table["sample_id"], pa.large_string())
+    decided = pc.index_in(ids, value_set=pa.array(state["sample_id"], pa.large_string()))  # null: undecided
+    added = pd.DataFrame(index=table.index)
+    for column, name in DECISION_FIELDS.items():
+        if column == "excluded":
+            cells = pa.array(state[column], pa.bool_()).take(decided)
+            added[name] = cells.fill_null(False).to_numpy(zero_copy_only=False)
         else:
-            mask &= is_one_of(frame[name], [wanted])
+            cells = pa.array(state[column], pa.large_string(), from_pandas=True).take(decided)
+            added[name] = pd.array(cells, dtype="str")
+    added["current_label"] = added["relabel"].where(added["relabel"].notna(), table["given_label"])
+    is_pinned, is_kept = added["pin"].eq("validation"), added["pin"].eq("train")
+    is_routed = table["role"].eq("validation") if "role" in table else pd.Series(False, index=table.index)
+    added["in_validation"] = _as_mask((is_routed | is_pinned) & ~is_kept & ~added["excluded"])
+    return added
+
+
+# -- filters
+
+
+def matches(table: SampleTable, filters: Mapping[str, Condition | Cell]) -> np.ndarray:
+    """Rows (N,) bool that pass every filter: a condition of the column, a value that its cell equals, or None for no
+    filter. Raises SelectionError for an unknown column, a condition of unknown parts, or a range of what is no number.
+    """
+    mask = np.ones(len(table.frame), dtype=bool)
+    for name, wanted in filters.items():
+        if name not in table.columns:
+            raise SelectionError(f"a filter must name a column of the table; got {name!r}; there are "
+                                 f"{', '.join(table.columns)}")
+        if isinstance(wanted, dict):
+            mask &= _in_range(table.columns[name], wanted)
+        elif wanted is not None:
+            mask &= table.columns[name].is_one_of(wanted if isinstance(wanted, list) else [wanted])
     return mask
+
+
+def _in_range(column: Column, wanted: Range) -> np.ndarray:
+    unknown = set(wanted) - set(Range.__annotations__)
+    if unknown:
+        raise SelectionError(f"a filter of {column.name} may have min, max, contains and is_null; got "
+                             f"{sorted(unknown)[0]!r}; leave it out")
+    mask = np.ones(len(column.cells), dtype=bool)
+    low, high = wanted.get("min"), wanted.get("max")
+    if low is not None or high is not None:
+        if column.kind != "number":
+            raise SelectionError(f"a range needs a column of numbers; {column.name} has {column.cells.dtype}; filter "
+                                 "it by value")
+        if low is not None:
+            mask &= column.numbers >= low
+        if high is not None:
+            mask &= column.numbers <= high
+    if text := wanted.get("contains"):
+        mask &= column.contains(text)
+    if (is_null := wanted.get("is_null")) is not None:
+        mask &= column.cells.isna().to_numpy() == is_null
+    return mask
+
+
+# -- shapes
 
 
 def in_box(xy: np.ndarray, x0: float, x1: float, y0: float, y1: float) -> np.ndarray:
@@ -115,6 +167,9 @@ def in_polygon(xy: np.ndarray, polygon: np.ndarray) -> np.ndarray:
         is_odd[low:high] ^= x[low:high] < (bx - ax) * (y[low:high] - ay) / (by - ay) + ax
     inside[candidates] = is_odd
     return inside
+
+
+# -- inside
 
 
 def _training_rows(project: Project) -> pd.DataFrame:
@@ -172,45 +227,7 @@ def _is_same_order(left: pd.Series, right: pd.Series) -> bool:
     return len(left) == len(right) and bool((left.to_numpy(dtype=object) == right.to_numpy(dtype=object)).all())
 
 
-def _add_decisions(table: pd.DataFrame, project: Project) -> None:
-    """Present decisions as DECISION_FIELDS name them, and current_label, written into the table."""
-    state = project.ledger().state()
-    ids = pa.array(table["sample_id"], pa.large_string())
-    decided = pc.index_in(ids, value_set=pa.array(state["sample_id"], pa.large_string()))  # null: undecided
-    for column, name in DECISION_FIELDS.items():
-        if column == "excluded":
-            cells = pa.array(state[column], pa.bool_()).take(decided)
-            table[name] = cells.fill_null(False).to_numpy(zero_copy_only=False)
-        else:
-            cells = pa.array(state[column], pa.large_string(), from_pandas=True).take(decided)
-            table[name] = pd.array(cells, dtype="str")
-    table["current_label"] = table["relabel"].where(table["relabel"].notna(), table["given_label"])
-
-
 def _as_mask(column: pd.Series) -> np.ndarray:
     """A column of booleans, nulls counted as False."""
     mask: np.ndarray = column.fillna(False).to_numpy(dtype=bool)
-    return mask
-
-
-def _in_condition(column: pd.Series, wanted: dict[str, Any]) -> np.ndarray:
-    """(N,) bool of one dict filter."""
-    unknown = set(wanted) - {"min", "max", "contains", "is_null"}
-    if unknown:
-        raise SelectionError(f"a filter of {column.name} may have min, max, contains and is_null; got "
-                             f"{sorted(unknown)[0]!r}; leave it out")
-    mask = np.ones(len(column), dtype=bool)
-    if wanted.get("min") is not None or wanted.get("max") is not None:
-        if kind_of(column) != "number":
-            raise SelectionError(f"a range needs a column of numbers; {column.name} has {column.dtype}; filter it by "
-                                 "value")
-        values = numbers_of(column)
-        if wanted.get("min") is not None:
-            mask &= values >= wanted["min"]
-        if wanted.get("max") is not None:
-            mask &= values <= wanted["max"]
-    if wanted.get("contains"):
-        mask &= contains(column, str(wanted["contains"]))
-    if wanted.get("is_null") is not None:
-        mask &= column.isna().to_numpy() == bool(wanted["is_null"])
     return mask

@@ -8,7 +8,9 @@
     probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
     cross_fitted.npy     (N, C) float16 probabilities by a head that did not see the sample's label
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
-    embedding.parquet    sample_id, x, y, pca_x, pca_y; neighbours.npz: sample_id, indices (N, k), distances (N, k)
+    embedding.parquet    sample_id, x, y, pca_x, pca_y
+    neighbours.npy       record of the k nearest others of every row of signals.parquet, in the same order, which has
+                         the ids (NEIGHBOUR_FIELDS); runs of older code: indices and distances in neighbours.npz
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
     checkpoint/          complete state; the last two are kept
     log.txt
@@ -30,7 +32,7 @@ import pandas as pd
 from engine.contract.errors import UserError
 from engine.contract.older_runs import event_of, is_older, upgraded
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
-from engine.contract.work_dir import WorkDir, write_atomic
+from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
@@ -41,6 +43,9 @@ HISTORY_DTYPE = np.dtype([("margin", "<f2"), ("p_train", "<f2"), ("weight", "<f2
 samples as the splitter alone has it (runs of older code: 0 or 1; NaN while a run finishes); weight >= 0, NaN
 where the sample was not trained on; role: index into ROLES (validation: held out of training); routed: 1 where the
 splitter, the ranking or a pin put it there, 0 where it only rested by rotation."""
+NEIGHBOUR_FIELDS = ("rows", "distances")
+"""One sample's neighbours, 6k bytes, nearest first, in one file so that neither half is of another version: rows (k,)
+int32 of signals.parquet, the sample's own left out; cosine distances (k,) float16 in [0, 2]."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -136,7 +141,7 @@ class RunDir(WorkDir):
 
     def write_probabilities(self, probs_NC: np.ndarray, name: str = "probabilities") -> None:
         """probs_NC: of one of PROBABILITIES, in the order of signals.parquet; NaN rows where there are none."""
-        self._write_array(self.path / f"{name}.npy", probs_NC.astype(np.float16))
+        write_array(self.path / f"{name}.npy", probs_NC.astype(np.float16))
 
     def open_probabilities(self, name: str = "probabilities") -> np.ndarray | None:
         """(N, C) float16 of one of PROBABILITIES, read from disk as far as it is used; None where there are none."""
@@ -152,14 +157,7 @@ class RunDir(WorkDir):
     def write_history(self, epoch: int, records: np.ndarray) -> None:
         """records: (N,) of HISTORY_DTYPE, in the order of signals.parquet. epoch counts from 1."""
         assert records.dtype == HISTORY_DTYPE, f"history has dtype {records.dtype}"
-        self._write_array(self.path / "history" / f"{epoch:04d}.npy", records)
-
-    def _write_array(self, path: Path, array: np.ndarray) -> None:
-        def save(temporary: Path) -> None:
-            with open(temporary, "wb") as file:  # given a name, numpy would add its own ending
-                np.save(file, array)
-
-        write_atomic(path, save)
+        write_array(self.path / "history" / f"{epoch:04d}.npy", records)
 
     def read_history(self, row_idx: int | np.ndarray) -> pd.DataFrame:
         """History of one row (or of an array of rows) of signals.parquet: epoch, row_idx and HISTORY_DTYPE's fields.
@@ -188,12 +186,7 @@ class RunDir(WorkDir):
         frame = pd.DataFrame({"sample_id": sample_ids, "x": xy[:, 0], "y": xy[:, 1]})
         if pca_xy is not None:
             frame["pca_x"], frame["pca_y"] = pca_xy[:, 0], pca_xy[:, 1]
-
-        def save(path: Path) -> None:
-            with open(path, "wb") as file:
-                np.savez(file, indices=indices.astype(np.int32), distances=dists.astype(np.float16))
-
-        write_atomic(self.path / "neighbours.npz", save)
+        write_array(self.path / "neighbours.npy", _neighbour_records(indices, dists))
         write_atomic(self.path / "embedding.parquet", lambda p: frame.to_parquet(p, index=False))
 
     def read_embedding(self) -> pd.DataFrame | None:
@@ -201,13 +194,31 @@ class RunDir(WorkDir):
         path = self.path / "embedding.parquet"
         return pd.read_parquet(path) if path.exists() else None
 
-    def read_neighbours(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """(indices (N, k) int32 into signals.parquet's rows, cosine distances (N, k)); None until they are made."""
-        path = self.path / "neighbours.npz"
+    @property
+    def neighbours_path(self) -> Path:
+        """neighbours.npy, or the .npz that runs of older code have instead."""
+        new, old = self.path / "neighbours.npy", self.path / "neighbours.npz"
+        return old if old.exists() and not new.exists() else new
+
+    def open_neighbours(self) -> np.ndarray | None:
+        """(N,) records of NEIGHBOUR_FIELDS in the order of signals.parquet, read from disk as far as they are used (an
+        .npz is read whole); None until they are made."""
+        path = self.neighbours_path
         if not path.exists():
             return None
+        if path.suffix == ".npy":
+            records: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            return records
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["indices"], arrays["distances"]
+            return _neighbour_records(arrays["indices"], arrays["distances"])
+
+    def read_neighbours(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(rows (N, k) int32 of signals.parquet, cosine distances (N, k) float16), in memory; None until they are
+        made."""
+        records = self.open_neighbours()
+        if records is None:
+            return None
+        return np.ascontiguousarray(records["rows"]), np.ascontiguousarray(records["distances"])
 
     def write_predictions(self, predictions: pd.DataFrame) -> None:
         write_atomic(self.path / "predictions.parquet", lambda p: predictions.to_parquet(p, index=False))
@@ -230,6 +241,14 @@ class RunDir(WorkDir):
         with open(self.log_path, "rb") as file:
             file.seek(max(0, self.log_path.stat().st_size - 65_536))
             return file.read().decode(errors="replace").splitlines()[-num_lines:]
+
+
+def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """(N,) records of NEIGHBOUR_FIELDS of two arrays (N, k)."""
+    formats = [(name, kind, rows.shape[1:]) for name, kind in zip(NEIGHBOUR_FIELDS, ("<i4", "<f2"), strict=True)]
+    records = np.empty(len(rows), dtype=np.dtype(formats))
+    records["rows"], records["distances"] = rows, distances
+    return records
 
 
 def list_runs(project: Path) -> list[RunDir]:

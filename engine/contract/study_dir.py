@@ -28,7 +28,7 @@ from engine.contract.processes import alone_in
 from engine.contract.run_dir import check_name
 from engine.contract.study_plan import StudyError, StudyPlan
 from engine.contract.study_row import Row, row_of
-from engine.contract.work_dir import WorkDir, write_atomic
+from engine.contract.work_dir import WorkDir, write_array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,11 +150,7 @@ class StudyDir(WorkDir):
         """A run's row, after its margins (T,): a row that is there has its margins."""
         arm, seed = row["arm"], row["seed"]
         if margins is not None:
-            def save(path: Path) -> None:
-                with open(path, "wb") as file:
-                    np.save(file, margins.astype(np.float16))
-
-            write_atomic(self._file("margins", arm, seed, "npy"), save)
+            write_array(self._file("margins", arm, seed, "npy"), margins.astype(np.float16))
         self.write_json(self._file("rows", arm, seed, "json"), row)
 
     def set_aside(self, arm: str, seed: int) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from engine.contract.errors import UserError
 from engine.contract.processes import is_same_process
 
@@ -23,6 +25,15 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """The array as a .npy file at `path`, by write_atomic."""
+    def save(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # given a name, numpy would add its own ending
+            np.save(file, array, allow_pickle=False)
+
+    write_atomic(path, save)
 
 
 def without_nan(value: Any) -> Any:

@@ -19,6 +19,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
+from engine.contract.pixels import to_rgb
 from engine.contract.processes import alone_in
 from engine.contract.work_dir import write_atomic
 
@@ -27,8 +28,6 @@ CHUNK = 1024
 VERIFIED_BYTES = 2**30
 """How much of an array is read again to verify it as it is opened: all of it up to here, about a second's work; of a
 larger one chunks spread evenly."""
-GROUND = (226, 232, 230)
-"""What shows through transparency: the ground on which thumbnails show it to people."""
 
 Progress = Callable[[int, int], None]
 
@@ -168,25 +167,10 @@ def _decode_row(images: np.ndarray, row: int, rows: pd.DataFrame, root: Path) ->
     try:
         with _open(rows, row, root) as image:
             image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG no more than twice the side is decoded
-            rgb = _to_rgb(image)
+            rgb = to_rgb(image)
             if rgb.size != (size, size):
                 rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
             images[row] = np.asarray(rgb).transpose(2, 0, 1)
     except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
         return f"unreadable image: {error}".replace("\n", " ")[:200]
     return ""
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB as thumbnails show it to people: deep greys stretched to 8 bits, where a plain conversion would clip them to
-    white, and transparency over GROUND, where it would show whatever colour lies under it."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        low, high = float(values.min()), float(values.max())
-        if high > 255 and high > low:
-            values = (values - low) * (255.0 / (high - low))
-        return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        pixels = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", pixels.size, (*GROUND, 255)), pixels).convert("RGB")
-    return image.convert("RGB")

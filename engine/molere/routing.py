@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.contract.quota import class_quota
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Routing:
@@ -29,9 +31,6 @@ def rotation_groups(num_samples: int, num_groups: int, rng: np.random.Generator)
     return groups
 
 
-def class_quota(num_members: int, fraction: float) -> int:
-    """How many of a class go to validation: its share rounded, at least one, and never the whole class."""
-    return min(max(1, round(fraction * num_members)), max(num_members - 1, 0))
 
 
 def class_weights(labels: np.ndarray, num_classes: int, exponent: float) -> np.ndarray:

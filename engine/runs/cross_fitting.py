@@ -12,7 +12,7 @@ import torch
 from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError
 from engine.contract.run_dir import RunDir
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import write_array
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy, margins
 from engine.molere import routing
@@ -73,7 +73,7 @@ def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFold
         logits, _ = trainer.predict(data.train_idx[rows])
         probs_NC[rows] = torch.softmax(logits, 1).cpu().numpy()
         if path:
-            write_atomic(path, lambda p, probs=probs_NC[rows]: _save_array(p, probs))  # type: ignore[misc]
+            write_array(path, probs_NC[rows])
     return probs_NC
 
 
@@ -94,8 +94,3 @@ def _logits(probs_NC: np.ndarray) -> torch.Tensor:
 
 def _labels(data: Dataset) -> torch.Tensor:
     return torch.from_numpy(np.maximum(data.train_labels, 0))
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as file:
-        np.save(file, array)

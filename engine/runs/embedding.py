@@ -35,7 +35,7 @@ PLACED_AT_ONCE = 20_000
 
 
 def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
-    """Write embedding.parquet, neighbours.npz and cross_fitted.npy of all training samples, excluded ones too.
+    """Write embedding.parquet, neighbours.npy and cross_fitted.npy of all training samples, excluded ones too.
     on_message may raise."""
     data, method = trainer.data, trainer.config.embedding
     if method == "none":

@@ -13,18 +13,7 @@ import pyarrow.parquet as pq
 
 from curation.project import Project, ProjectError
 from engine.contract.manifest import MANIFEST_NAME
-
-Stamp = tuple[str, int, int]
-
-
-def stamp_of(project: Project) -> Stamp:
-    """Names the manifest as it is: path, time and size. Raises ProjectError without one."""
-    file = project.path / MANIFEST_NAME
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise ProjectError(f"a project must have a manifest; {file} cannot be read; import the data again") from error
-    return str(file), status.st_mtime_ns, status.st_size
+from engine.contract.stamps import Stamp, stamp_of
 
 
 def given_rows(project: Project, sample_ids: Collection[str]) -> pd.DataFrame:
@@ -32,7 +21,7 @@ def given_rows(project: Project, sample_ids: Collection[str]) -> pd.DataFrame:
 
     Raises ProjectError for a manifest that cannot be read.
     """
-    table, known = _labels(stamp_of(project))
+    table, known = _labels(stamp_of(project.path / MANIFEST_NAME))
     new = list({str(sample_id) for sample_id in sample_ids} - known.keys())
     if new:
         ids = table["sample_id"]
@@ -47,9 +36,10 @@ def given_rows(project: Project, sample_ids: Collection[str]) -> pd.DataFrame:
 @lru_cache(maxsize=2)
 def _labels(stamp: Stamp) -> tuple[pa.Table, dict[str, tuple[bool, str | None]]]:
     """(sample_id and given_label of the training samples; what was asked of them so far: is it there, its label)."""
+    path = stamp[0].path
     try:
-        table = pq.read_table(stamp[0], columns=["sample_id", "given_label", "split"])
+        table = pq.read_table(path, columns=["sample_id", "given_label", "split"])
     except (OSError, pa.ArrowException) as error:
-        raise ProjectError(f"a manifest must be a Parquet file as it was written; {stamp[0]} cannot be read "
+        raise ProjectError(f"a manifest must be a Parquet file as it was written; {path} cannot be read "
                            f"({type(error).__name__}); import the data again") from error
     return table.filter(pc.equal(table["split"], "train")).select(["sample_id", "given_label"]), {}

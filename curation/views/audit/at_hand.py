@@ -14,7 +14,7 @@ from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.opening import runs_of
 from curation.audit.reviews import batches, queues
 from curation.audit.reviews.batches import TARGET
-from curation.audit.reviews.given_labels import Stamp, given_rows, stamp_of
+from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import catch_up, consensus, of_today
 from curation.audit.suspects import duplicates, evidence, scores
@@ -24,6 +24,7 @@ from curation.project import Project
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 DEFAULT_NAME = "audit"
 _CAUGHT_UP_KEY = "audit.caught_up"
@@ -89,7 +90,8 @@ def _verdicts_of_all(path: str, revision: int, _project: Project) -> pd.DataFram
 
 def today_of_all(audit: Audit) -> pd.DataFrame:
     """Verdicts in force of every audit of the project on labels as they are now, oldest first. Read-only."""
-    return _today(audit.path, audit.revision, stamp_of(audit.project), audit.project)
+    return _today(audit.path, audit.revision, stamp_of(audit.project.path / MANIFEST_NAME),
+                  audit.project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -117,11 +119,11 @@ def to_settle(audit: Audit) -> list[str]:
 def plan_of(audit: Audit) -> sampling_plan.Plan | None:
     """The plan of the audit's estimate. Read-only."""
     file = sampling_plan.folder(audit.project.path, audit.name) / sampling_plan.PLAN_FILE
-    return _plan(str(file), file.stat().st_mtime_ns, audit.project, audit.name) if file.exists() else None
+    return _plan(stamp_of(file), audit.project, audit.name) if file.exists() else None
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the plan ...")
-def _plan(path: str, stamp: int, _project: Project, name: str) -> sampling_plan.Plan | None:
+def _plan(stamp: Stamp, _project: Project, name: str) -> sampling_plan.Plan | None:
     return sampling_plan.load_plan(_project.path, name)
 
 
@@ -139,21 +141,19 @@ def _run_key(audit: Audit) -> Key:
     """What evidence is made of: the run, its repeats with other seeds, and the manifest."""
     files = [audit.project.path / MANIFEST_NAME]
     for run in repeats(audit.project, audit.run):
-        files += [run.signals_path, run.path / "neighbours.npz", run.path / "cross_fitted.npy",
-                  run.path / "probabilities.npy"]
-    return (audit.path, audit.run.name, *((str(p), p.stat().st_mtime_ns) for p in files if p.exists()))
+        files += [run.signals_path, run.neighbours_path, run.path / "cross_fitted.npy", run.path / "probabilities.npy"]
+    return audit.path, audit.run.name, stamp_of(*files)
 
 
 def repeats(project: Project, run: RunDir) -> list[RunDir]:
     """The run, then those that differ from it by seed alone; looked for again when a run begins or ends."""
     files = [path for other in project.runs() for path in (other.path / "config.json",
                                                            other.path / "predictions.parquet")]
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
-    return [project.run(name) for name in _repeat_names(str(project.path), run.name, stamps, project)]
+    return [project.run(name) for name in _repeat_names(str(project.path), run.name, stamp_of(*files), project)]
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _repeat_names(path: str, name: str, stamps: tuple[int, ...], _project: Project) -> list[str]:
+def _repeat_names(path: str, name: str, stamp: Stamp, _project: Project) -> list[str]:
     return [run.name for run in runs_of(_project, name)]
 
 
@@ -236,8 +236,7 @@ def _standing(path: str, name: str, created: float, revision: int, goal: float, 
 def duplicates_of(audit: Audit) -> tuple[duplicates.Duplicates, np.ndarray] | None:
     """(conflicts among the labels in force, (M,) row of the sample table of each signal row); None without neighbours.
     Read-only."""
-    path = audit.run.path / "neighbours.npz"
-    if not path.exists():
+    if not audit.run.neighbours_path.exists():
         return None
     return _duplicates(_run_key(audit), state.revision_of(audit.table), audit)
 

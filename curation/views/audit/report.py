@@ -6,10 +6,11 @@ import streamlit as st
 
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
-from curation.audit.reviews.given_labels import Stamp, stamp_of
 from curation.views.audit import at_hand, people
 from curation.views.audit.at_hand import Audit
 from curation.views.widgets import state
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.stamps import Stamp, stamp_of
 
 HEIGHT = 900
 
@@ -39,8 +40,8 @@ def health_of(audit: Audit) -> dict[str, Any]:
     """Everything the report says. Read-only."""
     standing = at_hand.standing_of(audit)
     decisions = audit.project.ledger().revision
-    return _health(audit.path, audit.run.name, audit.name, audit.revision, decisions, stamp_of(audit.project),
-                   standing.goal if standing else None, audit)
+    return _health(audit.path, audit.run.name, audit.name, audit.revision, decisions,
+                   stamp_of(audit.project.path / MANIFEST_NAME), standing.goal if standing else None, audit)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Putting the report together ...")

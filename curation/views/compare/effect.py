@@ -18,6 +18,7 @@ from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 SPLITS = {"test": "test accuracy", "clean": "clean accuracy"}
 KINDS = {"label": "class", "group": "group"}
@@ -28,13 +29,12 @@ def experiment_of(project: Project, a: RunDir, b: RunDir) -> tuple[Experiment, p
     """The experiment of two runs with its effects; None where they are none. Kept until a run of the project ends."""
     runs = project.runs()
     files = [path for run in runs for path in (run.path / "config.json", run.path / "predictions.parquet")]
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
-    return _found(str(project.path), a.name, b.name, tuple(run.name for run in runs), stamps, project, a, b)
+    return _found(str(project.path), a.name, b.name, stamp_of(*files), project, a, b)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the predictions of every pair ...")
-def _found(path: str, name_a: str, name_b: str, names: tuple[str, ...], stamps: tuple[int, ...], _project: Project,
-           _a: RunDir, _b: RunDir) -> tuple[Experiment, pd.DataFrame] | None:
+def _found(path: str, name_a: str, name_b: str, stamp: Stamp, _project: Project, _a: RunDir, _b: RunDir
+           ) -> tuple[Experiment, pd.DataFrame] | None:
     found = effects.experiment_of(_a, _b, _project.runs())
     return None if found is None else (found, effects.effects(found.pairs))
 

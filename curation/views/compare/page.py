@@ -17,6 +17,7 @@ from curation.views.widgets.confusion import confusion_counts, heat_map, shown_c
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 CHANGES = {"role changed": "role_changed", "weight changed most": "weight_change",
            "margin changed most": "margin_change"}
@@ -170,8 +171,7 @@ def _classes(project: Project, a: RunDir, b: RunDir) -> None:
 
 def _samples(project: Project, a: RunDir, b: RunDir) -> None:
     """Who changed role, weight or margin most, as a gallery in which decisions can be taken."""
-    stamps = tuple(run.signals_path.stat().st_mtime_ns for run in (a, b))
-    changes = _changes(str(project.path), a.name, b.name, stamps, a, b)
+    changes = _changes(stamp_of(a.signals_path, b.signals_path), a, b)
     left, right = side_by_side("compare_samples", [2, 5])
     with left:
         st.markdown("Samples by role, A in rows, B in columns")
@@ -191,13 +191,8 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
         def acted(act: Act) -> None:
             if act.op == "open":
                 dialog.open_sample(act.ids[0], list(rows["sample_id"]))
-            elif act.op == "undo":
-                actions.undo(project)
-            elif act.op == "redo":
-                actions.redo(project)
-            elif act.op in actions.VERBS:
-                actions.take(project, act.op, act.ids, label=act.label, view=f"compare: {which}, {a.name} to {b.name}",
-                             run=b.name)
+            else:
+                actions.carry_out(project, act, view=f"compare: {which}, {a.name} to {b.name}", run=b.name)
 
         if len(rows):
             gallery(project, rows.reset_index(drop=True), acted, key="compare.gallery", size=124, value_column="change",
@@ -206,7 +201,7 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Comparing the samples ...")
-def _changes(path: str, name_a: str, name_b: str, stamps: tuple[int, ...], _a: RunDir, _b: RunDir) -> pd.DataFrame:
+def _changes(stamp: Stamp, _a: RunDir, _b: RunDir) -> pd.DataFrame:
     """sample_changes, kept for as long as neither run writes new signals. Read-only."""
     return compare.sample_changes(_a, _b)
 

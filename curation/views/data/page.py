@@ -12,6 +12,7 @@ from curation.views.data.import_form import demo_button, import_form
 from curation.views.widgets import state
 from curation.views.widgets.pictures import show_pictures
 from engine.contract.manifest import MANIFEST_NAME, SPLITS
+from engine.contract.stamps import Stamp, stamp_of
 
 MAX_BARS = 30
 MAX_REPORT_ROWS = 5000
@@ -52,11 +53,11 @@ def _begin() -> None:
 
 def _labels(project: Project) -> pd.DataFrame:
     """sample_id, split, given_label, clean_label of every sample; cached by the manifest's time, read-only."""
-    return _read_labels(str(project.path), (project.path / MANIFEST_NAME).stat().st_mtime_ns, project)
+    return _read_labels(stamp_of(project.path / MANIFEST_NAME), project)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the manifest ...")
-def _read_labels(path: str, stamp: int, _project: Project) -> pd.DataFrame:
+def _read_labels(stamp: Stamp, _project: Project) -> pd.DataFrame:
     rows = _project.manifest()
     classes = list(_project.classes)
     known = rows["clean_label"] if "clean_label" in rows else pd.Series(None, index=rows.index, dtype=object)

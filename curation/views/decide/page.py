@@ -19,10 +19,11 @@ from engine.contract.run_dir import RunDir
 PAGE_SIZE = 60
 BATCHES_KEY = "decide.batches"
 _NUM_DECIDED_KEY = "decide.num_decided"
-TAKE_BACK = {"pinned to validation": "unpin", "pinned to training": "unpin", "excluded": "include",
-             "relabelled": "relabel"}
-BY_ID = {"Pin to validation": "validation", "Pin to training": "train", "Unpin": "unpin", "Exclude": "exclude",
-         "Take back in": "include", "Relabel": "relabel"}
+TAKE_BACK: dict[str, actions.Op] = {
+    "pinned to validation": "unpin", "pinned to training": "unpin", "excluded": "include", "relabelled": "relabel"}
+BY_ID: dict[str, actions.Op] = {
+    "Pin to validation": "validation", "Pin to training": "train", "Unpin": "unpin", "Exclude": "exclude",
+    "Take back in": "include", "Relabel": "relabel"}
 
 
 def page() -> None:
@@ -69,19 +70,17 @@ def _in_force(project: Project, run: RunDir | None) -> None:
         value_column = CHANGE_COLUMN if CHANGE_COLUMN in rows else value_column
     shown = rows.head(PAGE_SIZE)
 
-    def decide(op: str, ids: list[str], label: str | None = None) -> None:
-        if actions.take(project, op, ids, label=label, view=f"decide: {kind}", run=run.name if run else ""):
-            st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
+    view = f"decide: {kind}"
+
+    def take_back(ids: list[str]) -> None:
+        if actions.take(project, TAKE_BACK[kind], ids, view=view, run=run.name if run else ""):
+            _count()
 
     def acted(act: Act) -> None:
         if act.op == "open":
             dialog.open_sample(act.ids[0], list(shown["sample_id"]))
-        elif act.op == "undo":
-            actions.undo(project)
-        elif act.op == "redo":
-            actions.redo(project)
-        elif act.op in actions.VERBS:
-            decide(act.op, list(act.ids), act.label)
+        elif actions.carry_out(project, act, view=view, run=run.name if run else ""):
+            _count()
 
     bar = st.container(horizontal=True, vertical_alignment="center")
     token = f"{project.name}/{kind}/{st.session_state.get(_NUM_DECIDED_KEY, 0)}"  # a decision lets go of the marks
@@ -91,10 +90,14 @@ def _in_force(project: Project, run: RunDir | None) -> None:
         ids = marked or list(rows["sample_id"])
         what = f"{len(marked):,} marked" if marked else f"all {len(ids):,}"
         text = "Back to the given label: {}" if kind == "relabelled" else actions.VERBS[TAKE_BACK[kind]]
-        st.button(text.format(what), key="decide.take_back", on_click=decide, args=(TAKE_BACK[kind], ids))
+        st.button(text.format(what), key="decide.take_back", on_click=take_back, args=(ids,))
         if len(rows) > len(shown):
             st.caption(f"The first {PAGE_SIZE} of {len(rows):,}; all of them in Explore, filter Decision.")
     dialog.show_if_open(project, run, table)
+
+
+def _count() -> None:
+    st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
 
 # -- by id
@@ -139,9 +142,9 @@ def _batches(project: Project) -> None:
         st.caption("None yet. Each will be listed here with who took it, when, why, and from which view.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.button("Undo", key="decide.undo", icon=":material/undo:", on_click=_do, args=(actions.undo, project),
+        st.button("Undo", key="decide.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
                   help="Takes back the newest decision in force, whoever took it.")
-        st.button("Redo", key="decide.redo", icon=":material/redo:", on_click=_do, args=(actions.redo, project),
+        st.button("Redo", key="decide.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
                   help="Brings back the decision undone last.")
         kinds = st.multiselect("Kind", sorted(batches["kind"].unique()), key="decide.f.kind", placeholder="any",
                                width=170)
@@ -160,13 +163,8 @@ def _batches(project: Project) -> None:
     chosen = shown.iloc[rows[0]]
     number = int(chosen["batch_id"])
     st.button(f"Undo decision {number} alone", key="decide.undo_batch", icon=":material/undo:",
-              disabled=bool(chosen["is_undone"]), on_click=_do, args=(actions.undo_batch, project, number),
+              disabled=bool(chosen["is_undone"]), on_click=actions.undo_batch, args=(project, number),
               help="It is undone already." if chosen["is_undone"] else None)
-
-
-def _do(act: object, *args: object) -> None:
-    assert callable(act), "an action is a function"
-    act(*args)
 
 
 def filtered(batches: pd.DataFrame, kinds: list[str], people: list[str], text: str) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 TRAIN_FOCUS_KEY = "train.focus"
 """The Train page shows the run named here."""
@@ -213,11 +214,9 @@ def _say_started(project: Project) -> None:
 
 def _digest(project: Project) -> str:
     """The manifest's digest, read again when its file changes."""
-    path = project.path / MANIFEST_NAME
-    stat = path.stat()
-    return _digest_of(str(path), stat.st_mtime_ns, stat.st_size, project)
+    return _digest_of(stamp_of(project.path / MANIFEST_NAME), project)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _digest_of(path: str, stamp: int, size: int, _project: Project) -> str:
+def _digest_of(stamp: Stamp, _project: Project) -> str:
     return file_digest(_project.path / MANIFEST_NAME)

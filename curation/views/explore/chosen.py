@@ -3,12 +3,14 @@
 One store for filters, map, charts and saved views; widgets show it and change it in their callbacks. Draws nothing.
 """
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Literal
 
 import streamlit as st
 
 from curation.project import Project
-from curation.samples.predicates import Predicate, part_of
+from curation.samples.columns import Condition
+from curation.samples.predicates import ListPart, Predicate
 from curation.views.map.panel import current_region, owner_of, set_region
 from engine.contract.run_dir import RunDir
 
@@ -37,36 +39,54 @@ def current(project: Project, run: RunDir | None) -> Predicate:
 
 def put(project: Project, run: RunDir | None, predicate: Predicate) -> None:
     """Put a predicate in force in place of the one before. A region of another run's map is left out."""
-    chosen = {name: value for name, value in predicate.items() if name not in ("region", "run")}
-    st.session_state.setdefault(_CHOSEN_KEY, {})[str(project.path)] = chosen
     region = predicate.get("region") if run is not None and predicate.get("run") == run.name else None
     if region != current_region(project, run):
         set_region(owner_of(project, run), region)
-    st.session_state[_MOVED_KEY] = True
+    chosen = predicate.copy()
+    chosen.pop("region", None)
+    chosen.pop("run", None)
+    _store(project, chosen)
 
 
 def settle(project: Project, predicate: Predicate) -> None:
     """Let go of an inversion of nothing, which would turn the next filter over unseen. predicate: what is in force."""
     if not predicate and "inverted" in stored(project):
-        put_aside = {name: value for name, value in stored(project).items() if name != "inverted"}
-        st.session_state[_CHOSEN_KEY][str(project.path)] = put_aside
+        rest = stored(project).copy()
+        rest.pop("inverted")
+        st.session_state[_CHOSEN_KEY][str(project.path)] = rest
 
 
-def change(project: Project, part: str, value: Any) -> None:
-    """Set one part of the filters ("search", ..., or predicates.part_of a column); a value that says nothing clears."""
-    chosen = dict(stored(project))
-    column = part.removeprefix(part_of(""))
-    if part == part_of(column):
-        columns = {name: item for name, item in chosen.pop("columns", {}).items() if name != column or value}
-        if value:
-            columns[column] = value
-        if columns:
-            chosen["columns"] = columns
-    else:
-        chosen.pop(part, None)
-        if value:
-            chosen[part] = value
-    st.session_state[_CHOSEN_KEY][str(project.path)] = chosen
+def search(project: Project, text: str) -> None:
+    """Set the text to be in the sample id; none clears."""
+    chosen = stored(project).copy()
+    chosen["search"] = text
+    if not text:
+        chosen.pop("search")
+    _store(project, chosen)
+
+
+def change(project: Project, part: Literal[ListPart, "ids"], values: list[str]) -> None:
+    """Set one part of the filters; an empty one clears."""
+    chosen = stored(project).copy()
+    chosen[part] = values
+    if not values:
+        chosen.pop(part)
+    _store(project, chosen)
+
+
+def change_column(project: Project, column: str, condition: Condition | None) -> None:
+    """Set the filter of one column; one that says nothing clears."""
+    chosen = stored(project).copy()
+    columns = {name: kept for name, kept in chosen.pop("columns", {}).items() if name != column or condition}
+    if condition:
+        columns[column] = condition
+    if columns:
+        chosen["columns"] = columns
+    _store(project, chosen)
+
+
+def _store(project: Project, chosen: Predicate) -> None:
+    st.session_state.setdefault(_CHOSEN_KEY, {})[str(project.path)] = chosen
     st.session_state[_MOVED_KEY] = True
 
 
@@ -94,7 +114,10 @@ def show_column(project: Project, name: str) -> None:
 
 def hide_column(project: Project, name: str) -> None:
     """Take the column's filter off the page and out of force."""
-    change(project, "flags" if name == FLAGS_CELL else part_of(name), None)
+    if name == FLAGS_CELL:
+        change(project, "flags", [])
+    else:
+        change_column(project, name, None)
     kept = st.session_state.setdefault(_SHOWN_KEY, {}).setdefault(str(project.path), [])
     if name in kept:
         kept.remove(name)
@@ -107,30 +130,37 @@ def hide_all(project: Project) -> None:
 # -- back and forward
 
 
-def _history(project: Project, run: RunDir | None) -> dict[str, Any]:
+@dataclass(slots=True)
+class _History:
+    """Predicates that were in force, the oldest first, and the place of the one that is."""
+
+    past: list[Predicate] = field(default_factory=lambda: [{}])
+    at: int = 0
+
+
+def _history(project: Project, run: RunDir | None) -> _History:
     """Of one run: on another run's map and columns the same steps would say something else."""
-    found: dict[str, Any] = st.session_state.setdefault(_HISTORY_KEY, {}).setdefault(
-        owner_of(project, run), {"past": [{}], "at": 0})
+    found: _History = st.session_state.setdefault(_HISTORY_KEY, {}).setdefault(owner_of(project, run), _History())
     return found
 
 
 def note(project: Project, run: RunDir | None, predicate: Predicate) -> None:
     """Remember what is in force; what was undone before is forgotten once something new is."""
     history = _history(project, run)
-    if history["past"][history["at"]] == predicate:
+    if history.past[history.at] == predicate:
         return
-    past = [*history["past"][:history["at"] + 1], predicate][-MAX_HISTORY:]
-    history.update(past=past, at=len(past) - 1)
+    history.past = [*history.past[:history.at + 1], predicate][-MAX_HISTORY:]
+    history.at = len(history.past) - 1
 
 
 def can_step(project: Project, run: RunDir | None, by: int) -> bool:
     history = _history(project, run)
-    return bool(0 <= history["at"] + by < len(history["past"]))
+    return 0 <= history.at + by < len(history.past)
 
 
 def step(project: Project, run: RunDir | None, by: int) -> None:
     """Back (by -1) or forward (+1); nothing where there is no such step."""
     history = _history(project, run)
     if can_step(project, run, by):
-        history["at"] += by
-        put(project, run, history["past"][history["at"]])
+        history.at += by
+        put(project, run, history.past[history.at])

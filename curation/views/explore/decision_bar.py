@@ -19,11 +19,13 @@ PENDING_KEY = "explore.pending"
 WHY_KEY = "explore.why"
 NOBODY = "Mark samples to decide on them, or lasso or filter to decide on many at once."
 """In a hint and not on the page, where it would move the pictures as the first is clicked."""
+MAIN: tuple[actions.Op, ...] = ("validation", "train", "exclude")
+BACK: tuple[actions.Op, ...] = ("unpin", "include")
 _MARKED_IN_KEY = "explore.marked_in"
 
 
 class Decide(Protocol):
-    def __call__(self, op: str, ids: Callable[[], list[str]], label: str | None = None) -> None: ...
+    def __call__(self, op: actions.Op, ids: Callable[[], list[str]], label: str | None = None) -> None: ...
 
 
 class Targets:
@@ -60,14 +62,14 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
                                         format_func=lambda name: on_offer[name].words)
             target = on_offer[str(name)]
         revision = state.revision_of(table)
-        for op in ("validation", "train", "exclude"):
+        for op in MAIN:
             _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
         _relabel(project, target, decide, revision)
         _aside(project, target, decide, revision)
     _confirmation(selection, target, decide, revision)
 
 
-def _button(text: str, op: str, target: Targets, decide: Decide, revision: int, label: str | None = None,
+def _button(text: str, op: actions.Op, target: Targets, decide: Decide, revision: int, label: str | None = None,
             key: str = "", is_off: bool = False) -> None:
     """A decision button; above CONFIRM_ABOVE samples it asks first."""
     has_key = op in actions.SHORTCUTS and not key
@@ -92,21 +94,17 @@ def _aside(project: Project, target: Targets, decide: Decide, revision: int) -> 
             st.button(f"Keep only the {target.num:,} marked", key="explore.keep_marked",
                       on_click=lambda: chosen.change(project, "ids", target.ids()),
                       help="They become the selection, which can be saved as a view.")
-        for op in ("unpin", "include"):
+        for op in BACK:
             _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
         st.text_input("Why (optional)", key=WHY_KEY, max_chars=500, persist_state="session",
                       placeholder="kept with each decision taken here")
-    st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=_step, args=(actions.undo, project),
+    st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
               help="Takes back the newest decision of this project, whoever took it. Key: u")
-    st.button("Redo", key="explore.redo", icon=":material/redo:", on_click=_step, args=(actions.redo, project),
+    st.button("Redo", key="explore.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
               help="Brings back the decision undone last. Key: Shift+u")
 
 
-def _step(step: Callable[[Project], bool], project: Project) -> None:
-    step(project)
-
-
-def _ask(op: str, num: int, label: str | None, revision: int) -> None:
+def _ask(op: actions.Op, num: int, label: str | None, revision: int) -> None:
     st.session_state[PENDING_KEY] = (op, num, label, st.session_state.get(PAGE_OF_KEY), revision)
 
 

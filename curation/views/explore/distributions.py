@@ -4,16 +4,14 @@ Counts in Python and sends bars, not samples. Draws figures; changes the predica
 """
 
 import html
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from curation.project import Project
-from curation.samples.columns import bins_of, codes_of, kind_of
-from curation.samples.predicates import part_of
+from curation.samples.columns import Cell, Column, Range
+from curation.samples.table import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.selected import Selection
 from curation.views.widgets.column_filter import range_of
@@ -27,7 +25,7 @@ _NOT_NUMBERS = ("x", "y", "signal_row")
 _NUM_CLICKS_KEY = "explore.num_clicks"
 
 
-def distributions(project: Project, table: pd.DataFrame, selection: Selection) -> None:
+def distributions(project: Project, table: SampleTable, selection: Selection) -> None:
     """Draw them. A click on a class or cell, or a box over bars, sets filters and draws the page anew."""
     how = "To filter, drag over bars of the histogram, or click a class or a cell."
     st.caption(f"Dark: the selected. Pale: all samples. Each in percent of its own number. {how}"
@@ -40,15 +38,15 @@ def distributions(project: Project, table: pd.DataFrame, selection: Selection) -
     _confusion(project, table, selection, key)
 
 
-def number_columns(table: pd.DataFrame) -> list[str]:
-    return [str(name) for name in table if name not in _NOT_NUMBERS and kind_of(table[name]) == "number"
-            and range_of(table[name]) is not None]
+def number_columns(table: SampleTable) -> list[str]:
+    return [name for name, column in table.columns.items()
+            if name not in _NOT_NUMBERS and column.kind == "number" and range_of(column) is not None]
 
 
 # -- histogram
 
 
-def edges_of(column: pd.Series) -> np.ndarray:
+def edges_of(column: Column) -> np.ndarray:
     """(B + 1,) edges of the bars over a column of numbers; whole numbers get bars of a whole number each."""
     ends = range_of(column)
     assert ends is not None, "there is nothing to draw of this column"
@@ -60,16 +58,16 @@ def edges_of(column: pd.Series) -> np.ndarray:
     return np.linspace(low, high, MAX_BARS + 1)
 
 
-def _histogram(project: Project, table: pd.DataFrame, selection: Selection, key: str) -> None:
+def _histogram(project: Project, table: SampleTable, selection: Selection, key: str) -> None:
     names = number_columns(table)
     if not names:
         return
     name = str(st.selectbox("Histogram of", names, index=names.index("margin") if "margin" in names else 0,
                             key="explore.histogram", format_func=lambda name: info_of(name).title, width=260,
                             persist_state="session"))
-    edges = edges_of(table[name])
+    edges = edges_of(table.columns[name])
     num = len(edges) - 1
-    bins = bins_of(table[name], float(edges[0]), float(edges[-1]), num)
+    bins = table.columns[name].bins(float(edges[0]), float(edges[-1]), num)
     of_all, of_selected = (np.bincount(cells, minlength=num + 1)[:num] for cells in (bins, bins[selection.mask]))
     figure = _bars([(edges[i] + edges[i + 1]) / 2 for i in range(num)], of_all, of_selected, selection.is_narrowed)
     figure.update_layout(height=210, xaxis={"title": {"text": html.escape(info_of(name).title)}},
@@ -79,29 +77,34 @@ def _histogram(project: Project, table: pd.DataFrame, selection: Selection, key:
     places = [int(point["point_index"]) for point in event["selection"]["points"]]
     places = [i for i in places if 0 <= i < num]
     if places:
-        _clicked(project, {part_of(name): condition_of(edges, min(places), max(places))})
+        chosen.change_column(project, name, condition_of(edges, min(places), max(places)))
+        _clicked()
 
 
-def condition_of(edges: np.ndarray, first: int, last: int) -> dict[str, float] | None:
+def condition_of(edges: np.ndarray, first: int, last: int) -> Range | None:
     """The filter of a run of bars; None where they are all of them."""
     low, high = float(edges[first]), float(edges[last + 1])
     is_whole = float(edges[0]) % 1 == 0.5 and float(edges[-1]) % 1 == 0.5
     if is_whole:
         low, high = low + 0.5, high - 0.5
-    condition = {} if first == 0 else {"min": float(f"{low:.6g}")}
-    return (condition if last == len(edges) - 2 else {**condition, "max": float(f"{high:.6g}")}) or None
+    condition = Range()
+    if first > 0:
+        condition["min"] = float(f"{low:.6g}")
+    if last < len(edges) - 2:
+        condition["max"] = float(f"{high:.6g}")
+    return condition or None
 
 
 # -- classes
 
 
-def _classes(project: Project, table: pd.DataFrame, selection: Selection, key: str) -> None:
-    found = codes_of(table["current_label"])
+def _classes(project: Project, table: SampleTable, selection: Selection, key: str) -> None:
+    found = table.columns["current_label"].codes
     of_all, of_selected = found.counts()[:-1], found.counts(selection.mask)[:-1]
     shown = np.argsort(-of_selected, kind="stable")[:MAX_BARS]
     names = [str(found.names[i]) for i in shown]
     figure = _bars(list(range(len(names))), of_all[shown], of_selected[shown], selection.is_narrowed,
-                   (len(table), len(selection.rows)))
+                   (len(table.frame), len(selection.rows)))
     figure.update_layout(height=230, xaxis={"tickvals": list(range(len(names))), "tickangle": -40,
                                             "ticktext": [_short(name) for name in names]},
                          yaxis={"title": {"text": "% of samples"}}, dragmode=False)
@@ -109,28 +112,29 @@ def _classes(project: Project, table: pd.DataFrame, selection: Selection, key: s
                             selection_mode="points", config={"displayModeBar": False})
     places = sorted({int(point["point_index"]) for point in event["selection"]["points"]})
     if picked := [names[i] for i in places if 0 <= i < len(names) and names[i] in project.classes]:
-        _clicked(project, {"classes": picked})
+        chosen.change(project, "classes", picked)
+        _clicked()
 
 
 # -- given against predicted
 
 
-def label_counts(table: pd.DataFrame, against: str, classes: tuple[str, ...], mask: np.ndarray) -> np.ndarray:
+def label_counts(table: SampleTable, against: str, classes: tuple[str, ...], mask: np.ndarray) -> np.ndarray:
     """(C, C) int64 over the rows of mask (N,) bool: rows the given label, columns the label that `against` names."""
-    rows, columns = (_class_codes(table[name], classes)[mask] for name in ("given_label", against))
+    rows, columns = (_class_codes(table.columns[name], classes)[mask] for name in ("given_label", against))
     is_known = (rows >= 0) & (columns >= 0)
     flat = rows[is_known].astype(np.int64) * len(classes) + columns[is_known]
     return np.bincount(flat, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
 
 
-def _class_codes(column: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
-    found, place = codes_of(column), {name: i for i, name in enumerate(classes)}
-    places = np.array([*(place.get(name, -1) for name in found.names), -1], dtype=np.int32)
-    return np.asarray(places[found.codes])
+def _class_codes(column: Column, classes: tuple[str, ...]) -> np.ndarray:
+    place: dict[Cell, int] = {name: i for i, name in enumerate(classes)}
+    places = np.array([*(place.get(name, -1) for name in column.codes.names), -1], dtype=np.int32)
+    return np.asarray(places[column.codes.codes])
 
 
-def _confusion(project: Project, table: pd.DataFrame, selection: Selection, key: str) -> None:
-    names = [name for name in AGAINST if name in table]
+def _confusion(project: Project, table: SampleTable, selection: Selection, key: str) -> None:
+    names = [name for name in AGAINST if name in table.columns]
     if not names:
         return
     against = str(st.segmented_control("Given label against", names, default=names[0], required=True,
@@ -157,15 +161,15 @@ def _confusion(project: Project, table: pd.DataFrame, selection: Selection, key:
     places = [int(point["point_index"]) for point in event["selection"]["points"]]
     if places and 0 <= places[0] < size * size:
         row, column = divmod(places[0], size)
-        _clicked(project, {part_of("given_label"): [classes[row]], part_of(against): [classes[column]]})
+        chosen.change_column(project, "given_label", [classes[row]])
+        chosen.change_column(project, against, [classes[column]])
+        _clicked()
 
 
 # -- shared
 
 
-def _clicked(project: Project, parts: dict[str, Any]) -> None:
-    for part, value in parts.items():
-        chosen.change(project, part, value)
+def _clicked() -> None:
     st.session_state[_NUM_CLICKS_KEY] = st.session_state.get(_NUM_CLICKS_KEY, 0) + 1
     st.rerun()
 

@@ -7,12 +7,12 @@ import hashlib
 import json
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from curation.project import Project
-from curation.samples.columns import codes_of
+from curation.samples.columns import Cell, Column
 from curation.samples.predicates import fitted, is_withheld, passing
+from curation.samples.table import SampleTable
 from curation.views.explore import chosen, filters, selection_bar
 from curation.views.explore.results import results
 from curation.views.explore.selected import Selection
@@ -31,8 +31,8 @@ def page() -> None:
                "validation: the hardest that the run's noise guard let through.")
     project = state.need_project()
     run = state.current_run(project)
-    table = state.sample_table_cached(project, run)
-    if table.empty:
+    table = state.samples_cached(project, run)
+    if table.frame.empty:
         state.empty_state("This project has no training samples.", "Explore shows samples of the train split. Look at "
                           "the import report on the Data page.", link=("data", "Go to Data"))
         return
@@ -50,20 +50,20 @@ def _draw_body(project: Project, run: RunDir | None) -> None:
     if selection_bar.is_wanted():
         st.rerun()  # a view may be of another run, which the whole page shows
     chosen.take_moved()
-    table = state.sample_table_cached(project, run)
+    table = state.samples_cached(project, run)
     predicate, _ = fitted(chosen.current(project, run), table, project.classes, run.name if run else "")
     chosen.settle(project, predicate)
     inside = None
     if predicate.get("region"):
         assert run is not None, "a region is of a run's map"
-        inside = region_rows(project, run, table, predicate["region"])
+        inside = region_rows(project, run, table.frame, predicate["region"])
     left_by = passing(table, predicate, inside)
     mask = ~left_by.all() if predicate.get("inverted") else left_by.all()
     filters.filter_bar(project, table, predicate, left_by)
-    selection_bar.selection_bar(project, run, predicate, int(np.count_nonzero(mask)), len(table))
+    selection_bar.selection_bar(project, run, predicate, int(np.count_nonzero(mask)), len(mask))
     left, right = side_by_side("explore", [6, 7])
     with left:
-        map_panel(project, run, table, mask if predicate.get("inverted") else left_by.but("region"),
+        map_panel(project, run, table.frame, mask if predicate.get("inverted") else left_by.but("region"),
                   on_pick=lambda column, name: filters.pick(project, table, column, name))
     token = hashlib.sha256(json.dumps([project.name, run and run.name, predicate], sort_keys=True).encode())
     selection = Selection(mask=mask, rows=np.flatnonzero(mask), words=sentence(predicate), predicate=predicate,
@@ -79,12 +79,13 @@ def _draw_results(project: Project, run: RunDir | None, selection: Selection) ->
 # -- on top
 
 
-def _summary(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
+def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
     """Numbers of the whole project, whatever is selected."""
     actions.show_notices()
-    pins, items = _counts(table["pin"]), [_item("", len(table), "training samples", "all of the train split")]
-    if "role" in table:
-        roles = _counts(table["role"])
+    columns, frame = table.columns, table.frame
+    pins, items = _counts(columns["pin"]), [_item("", len(frame), "training samples", "all of the train split")]
+    if "role" in columns:
+        roles = _counts(columns["role"])
         items += [_item("train", roles.get("train", 0), "in training", "trained on in the run's last epoch"),
                   _item("validation", roles.get("validation", 0), "in validation", "routed by the run, or pinned"),
                   _item("excluded", roles.get("excluded", 0), "excluded in this run", "in neither of them"),
@@ -93,24 +94,23 @@ def _summary(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
     decided = [_item("", number, text, "by people, in force now") for number, text in (
         (pins.get("validation", 0), "pinned to validation"),
         (pins.get("train", 0), "pinned to training"),
-        (int(table["excluded"].sum()), "excluded"), (int(table["relabel"].notna().sum()), "relabelled"))]
+        (int(frame["excluded"].sum()), "excluded"), (int(frame["relabel"].notna().sum()), "relabelled"))]
     st.html(f'<div class="strip"><div class="part">{"".join(items)}</div>'
             f'<div class="part"><span class="item">Decisions:</span>{"".join(decided)}</div></div>')
     if run is None:
         st.info("This project has no run yet, so there is no map and nothing is known of its samples but labels and "
                 "decisions. Start a run on the Train page.", icon=":material/info:")
-    elif "role" not in table:
+    elif "role" not in columns:
         st.info(f"The run {state.plain(run.name)} has no results yet; they appear when its first epoch ends. Watch it "
                 "on the Train page.", icon=":material/info:")
-    elif "x" not in table:
+    elif "x" not in columns:
         st.info(f"The run {state.plain(run.name)} has no map (yet): it is made when the run has ended, unless the "
                 "setting `embedding` turned it off. Filters and gallery work without it.", icon=":material/info:")
 
 
-def _counts(column: pd.Series) -> dict[str, int]:
+def _counts(column: Column) -> dict[Cell, int]:
     """Rows by value."""
-    found = codes_of(column)
-    return dict(zip(found.names, map(int, found.counts()), strict=False))
+    return dict(zip(column.codes.names, map(int, column.codes.counts()), strict=False))
 
 
 def _item(role: str, number: int, text: str, meaning: str) -> str:

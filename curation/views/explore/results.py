@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.samples.table import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.decision_bar import PENDING_KEY, WHY_KEY, decision_bar
 from curation.views.explore.distributions import distributions
@@ -31,16 +32,15 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     """Draw it all. Runs as a fragment: marking and paging redraw this part alone, what changes more the whole page."""
     if actions.take_changed() or chosen.take_moved():
         st.rerun()  # a decision changes counts and tables outside this fragment, a click in a chart the filters
-    table = state.sample_table_cached(project, run)
+    table = state.samples_cached(project, run)
     view = f"explore: {selection.words}"
 
-    def take(op: str, ids: list[str], label: str | None) -> bool:
-        st.session_state.pop(PENDING_KEY, None)
-        return actions.take(project, op, ids, label=label, view=view, run=run.name if run else "",
-                            why=str(st.session_state.get(WHY_KEY) or ""))
+    def why() -> str:
+        return str(st.session_state.get(WHY_KEY) or "")
 
-    def decide(op: str, ids: Callable[[], list[str]], label: str | None = None) -> None:
-        if take(op, ids(), label):
+    def decide(op: actions.Op, ids: Callable[[], list[str]], label: str | None = None) -> None:
+        st.session_state.pop(PENDING_KEY, None)
+        if actions.take(project, op, ids(), label=label, view=view, run=run.name if run else "", why=why()):
             st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
     def acted(act: Act) -> None:
@@ -48,12 +48,8 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
             dialog.open_sample(act.ids[0], st.session_state.get(ORDER_KEY, []))
         elif act.op in ("next", "previous"):
             turn_by(1 if act.op == "next" else -1)
-        elif act.op == "undo":
-            actions.undo(project)
-        elif act.op == "redo":
-            actions.redo(project)
         else:
-            take(act.op, list(act.ids), act.label)
+            actions.carry_out(project, act, view=view, run=run.name if run else "", why=why())
 
     actions.show_notices()
     panel = st.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",
@@ -74,14 +70,14 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         marked = []
         distributions(project, table, selection)
     with bar:
-        decision_bar(project, selection, table, marked, decide)
-    dialog.show_if_open(project, run, table)
+        decision_bar(project, selection, table.frame, marked, decide)
+    dialog.show_if_open(project, run, table.frame)
 
 
-def _gallery(project: Project, table: pd.DataFrame, selection: Selection, acted: Callable[[Act], None],
+def _gallery(project: Project, table: SampleTable, selection: Selection, acted: Callable[[Act], None],
              marks_token: str) -> list[str]:
     """Pictures of a page; ids of the marked."""
-    column, is_descending, size = _sorting(table)
+    column, is_descending, size = _sorting(table.frame)
     page = page_of(table, selection, column, is_descending, PAGE_SIZE)
     marked = gallery(project, page.rows, acted, key=GALLERY_KEY, token=marks_token, size=size,
                      value_column=column, focus=st.session_state.get(dialog.FOCUS_KEY),

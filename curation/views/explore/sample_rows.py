@@ -3,13 +3,12 @@
 Shows one page of rows and returns the marked ids. Takes no decision and selects nothing.
 """
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from curation.project import Project
-from curation.samples.columns import has_nulls
+from curation.samples.table import SampleTable
 from curation.views.explore.selected import ORDER_KEY, Selection, page_of, page_turner
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.sample import dialog
@@ -26,7 +25,7 @@ _PICTURE = "_picture"
 _MARKS_KEY = "explore.row_marks"
 
 
-def sample_rows(project: Project, table: pd.DataFrame, selection: Selection, token: str) -> list[str]:
+def sample_rows(project: Project, table: SampleTable, selection: Selection, token: str) -> list[str]:
     """Draw a page of the selection; ids marked on this page and on others, until the token changes."""
     columns = row_columns(table)
     column, is_descending = _sorting(columns)
@@ -53,14 +52,14 @@ def sample_rows(project: Project, table: pd.DataFrame, selection: Selection, tok
     return marked
 
 
-def row_columns(table: pd.DataFrame) -> list[str]:
+def row_columns(table: SampleTable) -> list[str]:
     """Columns to show beside the id, those that matter first; those without any value are left out."""
-    names = [str(name) for name in table if name not in _LEFT_OUT]
+    names = [name for name in table.columns if name not in _LEFT_OUT]
     first = [name for name in FIRST if name in names]
     ours = [name for name in COLUMNS if name in names and name not in first and name not in LAST]
     own = [name for name in names if name not in first and name not in ours and name not in LAST]
     ordered = [*first, *ours, *own, *(name for name in LAST if name in names)]
-    return [name for name in ordered if not has_nulls(table[name]) or table[name].notna().any()]
+    return [name for name in ordered if not table.columns[name].has_nulls or table.frame[name].notna().any()]
 
 
 def _sorting(columns: list[str]) -> tuple[str, bool]:
@@ -75,9 +74,9 @@ def _sorting(columns: list[str]) -> tuple[str, bool]:
     return str(column), order == "highest"
 
 
-def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
+def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, ColumnConfig]:
     """Titles and widths; numbers with three digits."""
-    found: dict[str, Any] = {
+    found: dict[str, ColumnConfig] = {
         _PICTURE: st.column_config.ImageColumn("", width=56, pinned=True),
         "sample_id": st.column_config.TextColumn("Sample id", width=120)}
     for name in columns:

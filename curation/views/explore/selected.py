@@ -1,14 +1,13 @@
 """What is selected on Explore, as the panels beside the map get it, and sorted pages of it. Draws the page turner."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.samples.columns import sorted_page
 from curation.samples.predicates import Predicate
+from curation.samples.table import SampleTable
 
 PAGE_KEY = "explore.page"
 PAGE_OF_KEY = "explore.page_of"
@@ -45,7 +44,7 @@ class Page:
     size: int
 
 
-def page_of(table: pd.DataFrame, selection: Selection, column: str | None, is_descending: bool, size: int) -> Page:
+def page_of(table: SampleTable, selection: Selection, column: str | None, is_descending: bool, size: int) -> Page:
     """The rows to show: of the first page when the selection changes, never beyond the last."""
     of = f"{selection.token}.{size}"
     if st.session_state.get(PAGE_OF_KEY) != of:
@@ -55,9 +54,9 @@ def page_of(table: pd.DataFrame, selection: Selection, column: str | None, is_de
     number = min(max(1, int(st.session_state.get(PAGE_KEY) or 1)), num_pages)
     st.session_state[PAGE_KEY] = number
     start, stop = (number - 1) * size, number * size
-    rows = selection.rows[start:stop] if column is None else sorted_page(
-        selection.rows, len(table), table[column], is_descending, start, stop)
-    shown = table.iloc[rows]
+    rows = selection.rows[start:stop] if column is None else table.columns[column].sorted_page(
+        selection.rows, is_descending, start, stop)
+    shown = table.frame.iloc[rows]
     st.session_state[ORDER_KEY] = list(shown["sample_id"])
     return Page(rows=shown, number=number, num_pages=num_pages, size=size)
 
@@ -76,5 +75,5 @@ def turn_by(by: int) -> None:
     st.session_state[PAGE_KEY] = st.session_state.get(PAGE_KEY, 1) + by
 
 
-def _turn(key: Any) -> None:
+def _turn(key: str) -> None:
     st.session_state[PAGE_KEY] = st.session_state[key]

@@ -4,12 +4,12 @@ Selects nothing itself: the predicate is in curation.views.explore.chosen, what 
 curation.samples.predicates.
 """
 
-import pandas as pd
 import streamlit as st
 
 from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.predicates import Predicate, fitted
+from curation.samples.table import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.selection_words import sentence
 from curation.views.map.region import region_of
@@ -72,8 +72,12 @@ def _clear(project: Project, run: RunDir | None) -> None:
 
 
 def _invert(project: Project, run: RunDir | None, predicate: Predicate) -> None:
-    rest = {name: value for name, value in predicate.items() if name != "inverted"}
-    chosen.put(project, run, rest if predicate.get("inverted") else {**rest, "inverted": True})
+    turned = predicate.copy()
+    if turned.get("inverted"):
+        turned.pop("inverted")
+    else:
+        turned["inverted"] = True
+    chosen.put(project, run, turned)
 
 
 def _save(project: Project, run: RunDir | None, predicate: Predicate) -> None:
@@ -108,7 +112,7 @@ def is_wanted() -> bool:
     return _WANTED_KEY in st.session_state or _by_address() is not None
 
 
-def open_wanted(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
+def open_wanted(project: Project, run: RunDir | None, table: SampleTable) -> None:
     """Open the view that waits, if any, with its own run: that may rerun the page. Draws an error where it cannot."""
     name = st.session_state.get(_WANTED_KEY) or _by_address()
     if not name:
@@ -125,10 +129,10 @@ def open_wanted(project: Project, run: RunDir | None, table: pd.DataFrame) -> No
         st.session_state[_WANTED_KEY] = name
         state.choose(run=found["run"])
     st.session_state.pop(_WANTED_KEY, None)
-    predicate = dict(found["predicate"])
-    if predicate.get("region"):  # a file is not to be trusted with what the map draws
-        region = region_of(predicate["region"])
-        predicate["region"] = region and {**region, "map": str(predicate["region"].get("map") or "own")}
+    predicate = found["predicate"].copy()
+    if region := predicate.pop("region", None):  # a file is not to be trusted with what the map draws
+        if checked := region_of(region):
+            predicate["region"] = {**checked, "map": str(region.get("map") or "own")}
     predicate, gone = fitted(predicate, table, project.classes, run.name if run else "")
     lines = [f"Of the view {name}: {'; '.join(gone)}. The rest applies."] if gone else []
     chosen.put(project, run, predicate)

@@ -1,8 +1,7 @@
 """A predicate in words. Holds labels and what was typed, so whoever shows it escapes it. Draws nothing."""
 
-from typing import Any
-
-from curation.samples.predicates import Predicate
+from curation.samples.columns import Condition
+from curation.samples.predicates import LISTS, Predicate
 from curation.views.map.region import region_words
 from curation.views.widgets.palette import COLUMNS, info_of
 
@@ -12,8 +11,8 @@ MAX_NAMES = 4
 def sentence(chosen: Predicate) -> str:
     """'class = dress and margin < 0 and role = validation, inside the lasso'; 'all samples' where nothing is set."""
     said = " and ".join(conditions(chosen))
-    if chosen.get("region"):
-        said = ", ".join(part for part in (said, region_words(chosen["region"])) if part)
+    if region := chosen.get("region"):
+        said = ", ".join(part for part in (said, region_words(region)) if part)
     if not said:
         return "all samples"
     return f"not ({said})" if chosen.get("inverted") else said
@@ -21,9 +20,10 @@ def sentence(chosen: Predicate) -> str:
 
 def conditions(chosen: Predicate) -> list[str]:
     """The filters, a phrase each."""
-    names = {"classes": "class", "roles": "role", "decisions": "decision", "flags": ""}
-    found = [f"{word} = {any_of(chosen[name])}" if word else any_of(chosen[name])
-             for name, word in names.items() if chosen.get(name)]
+    found = []
+    for part, word in zip(LISTS, ("class = ", "role = ", "decision = ", ""), strict=True):
+        if names := chosen.get(part):
+            found.append(f"{word}{any_of(names)}")
     found += [condition_words(name, condition) for name, condition in chosen.get("columns", {}).items()]
     if chosen.get("ids"):
         found.append(f"among {len(chosen['ids']):,} chosen ones")
@@ -32,7 +32,7 @@ def conditions(chosen: Predicate) -> list[str]:
     return found
 
 
-def condition_words(column: str, condition: Any) -> str:
+def condition_words(column: str, condition: Condition) -> str:
     """One column's condition: 'weight 0.5 to 1.2', 'margin ≤ 0', 'camera = left or no value'."""
     name = info_of(column).title.split(" (")[0].lower() if column in COLUMNS else column
     if isinstance(condition, list):
@@ -41,8 +41,10 @@ def condition_words(column: str, condition: Any) -> str:
     low, high = condition.get("min"), condition.get("max")
     if low is not None and high is not None:
         parts.append(f"{name} {number(low)} to {number(high)}")
-    elif low is not None or high is not None:
-        parts.append(f"{name} ≥ {number(low)}" if low is not None else f"{name} ≤ {number(high)}")
+    elif low is not None:
+        parts.append(f"{name} ≥ {number(low)}")
+    elif high is not None:
+        parts.append(f"{name} ≤ {number(high)}")
     if condition.get("contains"):
         parts.append(f'{name} contains "{condition["contains"]}"')
     if condition.get("is_null") is not None:

@@ -7,15 +7,25 @@ its zoom. Knows nothing of gallery and decisions.
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.samples.predicates import Region
 from curation.views.map import places
-from curation.views.map.layer import MARK_COLOURS, Layer, keep, make_layer, token_of
+from curation.views.map.layer import (
+    EXCLUDED,
+    MARK_COLOURS,
+    PINNED_TO_TRAINING,
+    PINNED_TO_VALIDATION,
+    Layer,
+    keep,
+    make_layer,
+    token_of,
+)
 from curation.views.map.region import region_mask, region_of
 from curation.views.sample import dialog
 from curation.views.widgets import state
@@ -23,6 +33,7 @@ from curation.views.widgets.component import component
 from curation.views.widgets.palette import Colouring, colour_columns, colouring, info_of
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 MAP_KEY = "explore.map"
 REGION_KEY = "explore.region"
@@ -31,8 +42,6 @@ _MAP_OF_KEY = "explore.map_of"
 _NEXT_MAP_KEY = "explore.next_map"
 AXES = ("Across", "Up")
 _INSIDE_KEY = "explore.inside"
-Region = dict[str, Any]
-"""{"lasso", "box", "map"}: corners (curation.views.map.region) and which of a run's maps they are of."""
 Pick = Callable[[str, str], None]
 """Called with a column and a category's name where somebody clicks on it in the legend."""
 
@@ -65,7 +74,7 @@ def current_region(project: Project, run: RunDir | None) -> Region | None:
 def region_rows(project: Project, run: RunDir, table: pd.DataFrame, region: Region) -> np.ndarray:
     """(N,) bool: samples inside the region, on whichever map it was drawn. Read-only: the last one is kept."""
     choice = region.get("map") or places.OWN
-    wanted, kept = (_stamps(project, run, choice), len(table), region), st.session_state.get(_INSIDE_KEY)
+    wanted, kept = (_stamp(project, run, choice), len(table), region), st.session_state.get(_INSIDE_KEY)
     if kept is None or kept[0] != wanted:
         mask = region_mask(places.places(project, run, table, choice), region)
         mask.flags.writeable = False
@@ -96,7 +105,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
     layer = replace(base, selected=shown_mask, is_selected_only=is_filtered) if is_narrowed else base
     if inside is not None:
         layer = replace(layer, inside=inside)
-    name = repr((_stamps(project, run, choice), state.revision_of(table), choice, column, region,
+    name = repr((_stamp(project, run, choice), state.revision_of(table), choice, column, region,
                  (is_filtered, hashlib.blake2b(np.packbits(shown_mask).tobytes()).hexdigest()) if is_narrowed else ""))
     token, owner = token_of(name), f"{project.path}/{run.name}/{choice}"
     keep(token, layer)
@@ -106,7 +115,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
         if (value := events.get("region")) is not None:
             found = region_of(value)
             if isinstance(value, dict) and value.get("owner") == owner:  # else the page turned to another map meanwhile
-                set_region(owner_of(project, run), found and {**found, "map": choice})
+                set_region(owner_of(project, run), {**found, "map": choice} if found else None)
         if (value := events.get("open")) is not None:
             dialog.open_sample(str(value.get("id")), [])
         if on_pick and (value := events.get("pick")) is not None:
@@ -170,44 +179,72 @@ def _two_columns(table: pd.DataFrame) -> str:
     return places.of_columns(x, y)
 
 
-def _stamps(project: Project, run: RunDir, choice: str) -> tuple[Any, ...]:
+def _stamp(project: Project, run: RunDir, choice: str) -> tuple[str, str, Stamp]:
     """What the map `choice` is made of, but for decisions."""
     paths = [run.signals_path, run.path / "embedding.parquet", project.path / MANIFEST_NAME]
     if (other := places.source_of(project, choice)) is not None:
         paths.append(other.path / "embedding.parquet")
-    return (str(project.path), run.name, *(p.stat().st_mtime_ns if p.exists() else 0 for p in paths))
+    return str(project.path), run.name, stamp_of(*paths)
 
 
 def _base_layer(project: Project, run: RunDir, table: pd.DataFrame, choice: str, column: str) -> Layer:
-    return _layer(_stamps(project, run, choice), state.revision_of(table), choice, column, project, run, table)
+    return _layer(_stamp(project, run, choice), state.revision_of(table), choice, column, project, run, table)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _layer(stamps: tuple[Any, ...], revision: int, choice: str, column: str, _project: Project, _run: RunDir,
+def _layer(stamp: tuple[str, str, Stamp], revision: int, choice: str, column: str, _project: Project, _run: RunDir,
            _table: pd.DataFrame) -> Layer:
     """What no filter changes."""
     return make_layer(_project, _table, places.places(_project, _run, _table, choice), colouring(_table[column]))
 
 
-def _legend(layer: Layer, mask: np.ndarray, can_pick: bool) -> dict[str, Any]:
+class Entry(TypedDict):
+    """A line of the legend as map.js draws it."""
+
+    name: str
+    count: int
+    colour: str
+    symbol: Literal["diamond", "square", "cross"] | None
+    """Of a mark; None: a dot of the map's colours."""
+    can_pick: bool
+
+
+class Scale(TypedDict):
+    """Ends of the colours of numbers in words, and colours from the one to the other."""
+
+    low: str
+    high: str
+    stops: list[str]
+
+
+class Legend(TypedDict):
+    title: str
+    scale: Scale | None
+    entries: list[Entry]
+
+
+SYMBOLS: dict[int, Literal["diamond", "square", "cross"]] = {
+    PINNED_TO_VALIDATION: "diamond", PINNED_TO_TRAINING: "square", EXCLUDED: "cross"}
+
+
+def _legend(layer: Layer, mask: np.ndarray, can_pick: bool) -> Legend:
     """Title, categories with how many of them the filters leave, or the scale; and the marks of decisions."""
     colours = layer.colours
-    entries = [{"name": name, "count": int(((layer.marks & bit) > 0).sum()), "colour": colour,
-                "symbol": {1: "diamond", 2: "square", 4: "cross"}[bit], "can_pick": False}
-               for name, bit, colour in MARK_COLOURS if ((layer.marks & bit) > 0).any()]
-    return {"title": colours.title, "scale": _scale(colours), "entries": [*_categories(colours, mask, can_pick),
-                                                                          *entries]}
+    counts = ((name, bit, colour, int(((layer.marks & bit) > 0).sum())) for name, bit, colour in MARK_COLOURS)
+    marks = [Entry(name=name, count=count, colour=colour, symbol=SYMBOLS[bit], can_pick=False)
+             for name, bit, colour, count in counts if count]
+    return Legend(title=colours.title, scale=_scale(colours), entries=[*_categories(colours, mask, can_pick), *marks])
 
 
-def _categories(colours: Colouring, mask: np.ndarray, can_pick: bool) -> list[dict[str, Any]]:
+def _categories(colours: Colouring, mask: np.ndarray, can_pick: bool) -> list[Entry]:
     if colours.codes is None:
         return []
     counts = np.bincount(colours.codes[mask], minlength=len(colours.names))
-    return [{"name": name, "count": int(count), "colour": colour, "symbol": None, "can_pick": can_pick}
+    return [Entry(name=name, count=int(count), colour=colour, symbol=None, can_pick=can_pick)
             for name, colour, count in zip(colours.names, colours.colours, counts, strict=True)]
 
 
-def _scale(colours: Colouring) -> dict[str, Any] | None:
+def _scale(colours: Colouring) -> Scale | None:
     if not colours.is_numeric:
         return None
-    return {"low": f"{colours.low:.3g}", "high": f"{colours.high:.3g}", "stops": list(colours.scale)}
+    return Scale(low=f"{colours.low:.3g}", high=f"{colours.high:.3g}", stops=list(colours.scale))

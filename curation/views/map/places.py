@@ -13,6 +13,7 @@ from curation.project import Project
 from curation.views.widgets.palette import is_numeric
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 OWN, PCA, COLUMNS = "own", "pca", "columns"
 RUN_PREFIX = "run:"
@@ -21,8 +22,8 @@ _NOT_PLACES = ("x", "y", "signal_row")
 
 def choices(project: Project, run: RunDir) -> dict[str, str]:
     """{choice: words} of the maps that can be shown; its own first."""
-    found = {OWN: "This run", PCA: "This run, principal components"} if _stamp(run) else {}
-    others = [other for other in project.runs() if other.name != run.name and _stamp(other)]
+    found = {OWN: "This run", PCA: "This run, principal components"} if _has_map(run) else {}
+    others = [other for other in project.runs() if other.name != run.name and _has_map(other)]
     return found | {RUN_PREFIX + other.name: f"Run {other.name}" for other in others} | {COLUMNS: "Two columns"}
 
 
@@ -55,11 +56,10 @@ def places(project: Project, run: RunDir, table: pd.DataFrame, choice: str) -> n
     if choice == OWN:
         return table[["x", "y"]].to_numpy(dtype=np.float32) if "x" in table else nowhere
     source = run if choice == PCA else source_of(project, choice)
-    stamp = _stamp(source) if source else 0
-    if not source or not stamp:
+    if source is None or not _has_map(source):
         return nowhere
-    manifest = (project.path / MANIFEST_NAME).stat().st_mtime_ns
-    found = _joined(str(source.path), stamp, choice == PCA, manifest, len(table), source, table["sample_id"])
+    stamp = stamp_of(source.path / "embedding.parquet", project.path / MANIFEST_NAME)
+    found = _joined(stamp, choice == PCA, len(table), source, table["sample_id"])
     return nowhere if found is None else found
 
 
@@ -77,14 +77,12 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return scaled.astype(np.float32)
 
 
-def _stamp(run: RunDir) -> int:
-    path = run.path / "embedding.parquet"
-    return path.stat().st_mtime_ns if path.exists() else 0
+def _has_map(run: RunDir) -> bool:
+    return (run.path / "embedding.parquet").exists()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the map ...")
-def _joined(path: str, stamp: int, is_pca: bool, manifest: int, num: int, _run: RunDir,
-            _ids: pd.Series) -> np.ndarray | None:
+def _joined(stamp: Stamp, is_pca: bool, num: int, _run: RunDir, _ids: pd.Series) -> np.ndarray | None:
     """The run's coordinates in the order of the table's ids; None where it keeps none of that kind."""
     embedding, names = _run.read_embedding(), ["pca_x", "pca_y"] if is_pca else ["x", "y"]
     if embedding is None or not set(names) <= set(embedding):

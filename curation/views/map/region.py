@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from curation.samples.predicates import Region
 from curation.samples.table import in_box, in_polygon
 
 MAX_PARTS, MAX_CORNERS = 50, 2_000
 
 
-def region_of(value: Any) -> dict[str, Any] | None:
+def region_of(value: Any) -> Region | None:
     """The lassos and boxes of what a browser sent, checked; None where there is none or it is not of this form.
 
-    {"lasso": [[[x, y], ...], ...], "box": [[x0, x1, y0, y1], ...]}: plain lists, so they compare and store as they are.
+    Which map it is of is for the caller to say.
     """
     try:
         lassos = [[[float(x), float(y)] for x, y in part] for part in value["lasso"][:MAX_PARTS]
@@ -27,10 +28,10 @@ def region_of(value: Any) -> dict[str, Any] | None:
         return None
     numbers = [n for part in lassos for corner in part for n in corner] + [n for part in boxes for n in part]
     is_good = (lassos or boxes) and all(map(math.isfinite, numbers))
-    return {"lasso": lassos, "box": boxes} if is_good else None
+    return Region(lasso=lassos, box=boxes) if is_good else None
 
 
-def region_mask(xy: np.ndarray, region: dict[str, Any]) -> np.ndarray:
+def region_mask(xy: np.ndarray, region: Region) -> np.ndarray:
     """(N,) bool: inside any of the region's lassos and boxes. xy: (N, 2); points that are not finite are outside."""
     inside = np.zeros(len(xy), dtype=bool)
     for lasso in region["lasso"]:
@@ -40,8 +41,8 @@ def region_mask(xy: np.ndarray, region: dict[str, Any]) -> np.ndarray:
     return np.asarray(inside & np.isfinite(xy).all(axis=1))
 
 
-def region_words(region: dict[str, Any]) -> str:
+def region_words(region: Region) -> str:
     """'inside the lasso', 'inside 2 lassos or the box'."""
-    parts = [f"the {name}" if len(region[name]) == 1 else f"{len(region[name])} {name}{'es' if name == 'box' else 's'}"
-             for name in ("lasso", "box") if region[name]]
+    counts = (("lasso", "lassos", len(region["lasso"])), ("box", "boxes", len(region["box"])))
+    parts = [f"the {one}" if num == 1 else f"{num} {many}" for one, many, num in counts if num]
     return "inside " + " or ".join(parts)

@@ -25,13 +25,14 @@ from starlette.routing import Route
 from curation.project import Project, projects_home
 from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
+from engine.contract.pixels import GROUND, to_rgb
+from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_atomic
 
 SIZES = (64, 128, 256, 512)
 """Sides in pixels of the square a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""
 ROUTE_PATH = "/api/thumbnail"
 _MAX_INDEXES = 4
-_NEUTRAL = (226, 232, 230)
 
 
 class MediaError(UserError):
@@ -42,13 +43,13 @@ def thumbnail_url(project: Project, sample_id: str, size: int = 128) -> str:
     """URL of a sample's thumbnail, `size` one of SIZES. Safe inside an HTML attribute once escaped as any URL is."""
     if size not in SIZES:
         raise MediaError(f"a thumbnail's size must be one of {', '.join(map(str, SIZES))}; got {size}")
-    query = {"project": Path(project.path).name, "id": sample_id, "size": size, "v": _stamp(Path(project.path))}
+    query = {"project": Path(project.path).name, "id": sample_id, "size": size, "v": _version(Path(project.path))}
     return f"{ROUTE_PATH}?{urlencode(query)}"
 
 
-def _stamp(project: Path) -> str:
+def _version(project: Path) -> str:
     """Changes whenever the manifest is written anew, so a URL never shows the picture of an older import."""
-    return format((project / MANIFEST_NAME).stat().st_mtime_ns // 1_000_000, "x")
+    return format(stamp_of(project / MANIFEST_NAME)[0].mtime_ns // 1_000_000, "x")
 
 
 # -- where a sample's picture is
@@ -79,16 +80,16 @@ def _hashes(sample_ids: object) -> np.ndarray:
     return np.asarray(pd.util.hash_array(np.asarray(sample_ids, dtype=object), categorize=False))
 
 
-_indexes: dict[tuple[str, int], _Index] = {}
+_indexes: dict[Stamp, _Index] = {}
 _indexes_lock = threading.Lock()
 
 
 def _index_of(project: Path) -> _Index:
     """The project's index, read once for each version of its manifest."""
-    key = (str(project), (project / MANIFEST_NAME).stat().st_mtime_ns)
+    key = stamp_of(project / MANIFEST_NAME)
     with _indexes_lock:
         if key not in _indexes:
-            outdated = [k for k in _indexes if k[0] == key[0]]
+            outdated = [k for k in _indexes if k[0].path == key[0].path]
             for old in outdated or list(_indexes)[: max(0, len(_indexes) - _MAX_INDEXES + 1)]:
                 del _indexes[old]
             _indexes[key] = _read_index(project)
@@ -146,11 +147,12 @@ def thumbnail(project: Path, sample_id: str, size: int) -> tuple[bytes, str]:
 
 
 def _file_version(path: Path) -> str:
+    """Of what is kept on disk: a copied project, whose files have other inodes, keeps its thumbnails."""
     try:
-        stat = path.stat()
+        found = stamp_of(path)[0]
     except OSError:
         return "missing"
-    return f"{stat.st_mtime_ns}-{stat.st_size}"
+    return f"{found.mtime_ns}-{found.size}" if found.inode else "missing"
 
 
 def _encode(source: Path | bytes | None, size: int) -> bytes | None:
@@ -160,7 +162,7 @@ def _encode(source: Path | bytes | None, size: int) -> bytes | None:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
             opened.draft("RGB", (size * 2, size * 2))  # lets JPEG decode at a lower resolution
-            image = _to_rgb(opened)
+            image = to_rgb(opened)
     except Exception:  # Pillow raises whatever its codecs raise, and a damaged file is normal here
         return None
     longest = max(image.size)
@@ -175,23 +177,9 @@ def _encode(source: Path | bytes | None, size: int) -> bytes | None:
     return buffer.getvalue()
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with transparency over a neutral ground and 16-bit greys brought to 8 bit."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        low, high = float(values.min()), float(values.max())
-        scaled = (values - low) * (255.0 / (high - low)) if high > 255 and high > low else values
-        return Image.fromarray(scaled.clip(0, 255).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        pixels = image.convert("RGBA")
-        ground = Image.new("RGBA", pixels.size, (*_NEUTRAL, 255))
-        return Image.alpha_composite(ground, pixels).convert("RGB")
-    return image.convert("RGB")
-
-
 def _unreadable(size: int) -> bytes:
     """A crossed-out square, so that a damaged file is seen as damaged and not as a gap in the page."""
-    image = Image.new("RGB", (size, size), _NEUTRAL)
+    image = Image.new("RGB", (size, size), GROUND)
     draw = ImageDraw.Draw(image)
     inner, width = math.ceil(size * 0.3), max(2, size // 32)
     draw.line((inner, inner, size - inner, size - inner), fill=(148, 163, 160), width=width)

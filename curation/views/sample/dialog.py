@@ -22,8 +22,10 @@ from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import ROLE_COLOURS, info_of
 from curation.views.widgets.pins import pin_words, tension_cached
+from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 MAX_CLASSES = 6
 OPEN_KEY = "sample.open"
@@ -114,7 +116,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
     """Buttons for this one sample. A decision in force can be taken back here as well."""
     ids, name = [row["sample_id"]], run.name if run else ""
 
-    def button(label: str, op: str, shortcut: str | None = None, chosen: str | None = None) -> None:
+    def button(label: str, op: actions.Op, shortcut: str | None = None, chosen: str | None = None) -> None:
         st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=_take, args=(project, op, ids, name, chosen))
 
     pin, is_excluded = text_of(row.get("pin")), bool(row.get("excluded"))
@@ -126,7 +128,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         if pin:
             button("Unpin", "unpin")
         button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
-        st.button("Undo", key="sample.undo", shortcut="U", on_click=_undo, args=(project,),
+        st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help="Takes back the newest decision of this project.")
     current = text_of(row.get("current_label"))
     options = list(project.classes)
@@ -141,12 +143,8 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
                 st.rerun(scope="fragment")
 
 
-def _take(project: Project, op: str, ids: list[str], run: str, label: str | None) -> None:
+def _take(project: Project, op: actions.Op, ids: list[str], run: str, label: str | None) -> None:
     actions.take(project, op, ids, label=label, view="explore: one sample", run=run)
-
-
-def _undo(project: Project) -> None:
-    actions.undo(project)
 
 
 def _facts(table: pd.DataFrame, idx: int) -> None:
@@ -199,8 +197,8 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     then = then[then["sample_id"] == table["sample_id"].iloc[idx]]
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
-    config = run.read_config().get("config", {})
-    found = reasons(table, idx, config, pin_then, is_out_then)
+    config = RunConfig.of_run(run.read_config()["config"])
+    found = reasons(table, idx, config.val_fraction, pin_then, is_out_then, config.guard != "off")
     row = int(table["signal_row"].iloc[idx])
     if row >= 0 and not is_out_then and not pin_then:  # where a pin holds, nothing was routed
         found += stability_words(stability(run, row), over_seeds(_siblings(project, run), row))
@@ -214,12 +212,11 @@ def _siblings(project: Project, run: RunDir) -> list[RunDir]:
     """The other seeds of a run; looked for again when a run of the project begins or ends."""
     runs = project.runs()
     files = [path for other in runs for path in (other.path / "config.json", other.path / "predictions.parquet")]
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
-    return [project.run(name) for name in _sibling_names(str(project.path), run.name, stamps, project, run)]
+    return [project.run(name) for name in _sibling_names(str(project.path), run.name, stamp_of(*files), project, run)]
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _sibling_names(path: str, name: str, stamps: tuple[int, ...], _project: Project, _run: RunDir) -> list[str]:
+def _sibling_names(path: str, name: str, stamp: Stamp, _project: Project, _run: RunDir) -> list[str]:
     return [other.name for other in same_but_seed(_run, _project.runs()) if other.name != name]
 
 

@@ -39,13 +39,8 @@ def show_neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int
     def acted(act: Act) -> None:
         if act.op == "open":
             on_open(act.ids[0])
-        elif act.op == "undo":
-            actions.undo(project)
-        elif act.op == "redo":
-            actions.redo(project)
-        elif act.op in actions.VERBS:
-            actions.take(project, act.op, act.ids, label=act.label, view="explore: neighbours of one sample",
-                         run=run.name)
+        else:
+            actions.carry_out(project, act, view="explore: neighbours of one sample", run=run.name)
 
     gallery(project, near, acted, key=_KEY, token=str(table["sample_id"].iloc[idx]), size=92, value_column="distance",
             is_compact=True)

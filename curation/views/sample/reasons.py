@@ -12,6 +12,7 @@ import pandas as pd
 from curation.experiments.stability import Stability
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.role_words import reason_words
+from engine.contract.quota import class_quota
 
 
 def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | None:
@@ -25,15 +26,17 @@ def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | 
     return int((same < np.float32(value)).sum()) + 1, len(same)
 
 
-def reasons(table: pd.DataFrame, idx: int, config: dict[str, Any], pin_then: str, excluded_then: bool) -> list[str]:
-    """Sentences about row `idx`, the decisive one first. config: the run's settings; *_then: its decisions."""
+def reasons(table: pd.DataFrame, idx: int, val_fraction: float, pin_then: str, excluded_then: bool,
+            is_guarded: bool = True) -> list[str]:
+    """Sentences about row `idx`, the decisive one first. val_fraction, is_guarded: of the run's settings; *_then: its
+    decisions."""
     row = table.iloc[idx].to_dict()
     role, reason = text_of(row.get("role")), text_of(row.get("role_reason"))
-    found = [_headline(role, reason, reason_words(row, config.get("guard") != "off"))]
+    found = [_headline(role, reason, reason_words(row, is_guarded))]
     rank = class_rank(table, idx, "p_train")
     is_the_pins = bool(pin_then) and row.get("p_train") in (0.0, 1.0)  # what is recorded then is the pin itself
     if rank is not None and not is_the_pins:
-        quota = max(1, round(config.get("val_fraction", 0.1) * rank[1]))
+        quota = class_quota(rank[1], val_fraction)
         found.append(f"The splitter gives it p_train {row['p_train']:.2f}: place {rank[0]:,} of {rank[1]:,} in its "
                      f"class, counted from the sample it most wants in validation. About {quota:,} of the class go "
                      "there.")

@@ -13,6 +13,7 @@ import streamlit as st
 from curation.studies import figures
 from curation.studies.cautions import cautions
 from curation.views.study.answer import FIGURE_WORDS, arm_titles
+from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.study_dir import StudyDir, StudyDocument
 from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
 from engine.contract.study_summary import (
@@ -33,7 +34,6 @@ MAX_LINES = 5
 """So many arms beside the reference stand in charts with a line or a bar each: those of the highest test accuracy."""
 HARD_EDGES = np.array([-1.0, 0.0, 1.0])
 """Margins of samples that the reference predicts wrong, and right."""
-Stamp = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +63,9 @@ class Shown:
     """Arms shown that `charts` leave out, having MAX_LINES without them."""
 
 
-def stamp_of(study: StudyDir) -> Stamp:
-    """Name, time and size of every file that the page's tables come from."""
-    files = [study.path / "study.json", *sorted((study.path / "rows").glob("*.json"))]
-    return tuple((p.name, (found := p.stat()).st_mtime_ns, found.st_size) for p in files if p.exists())
+def stamp_of_study(study: StudyDir) -> Stamp:
+    """Of every file that the page's tables come from."""
+    return stamp_of(study.path / "study.json", *sorted((study.path / "rows").glob("*.json")))
 
 
 def rows_of(study: StudyDir, stamp: Stamp) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
+from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.study_dir import StudyDir
 from engine.contract.study_plan import StudyPlan
 
@@ -82,12 +83,11 @@ def _cost(project: Project, new: NewStudy) -> Cost:
     """The cost by what has been measured so far; read again once a run or a study of the project ends."""
     runs = project.path.glob("runs/*/status.json")
     rows = project.path.glob("studies/*/rows/*.json")
-    stamps = tuple(sorted((str(p), p.stat().st_mtime_ns) for paths in (runs, rows) for p in paths))
-    return study_jobs.cost_of(new, _measured(str(project.path), hash(stamps), project))
+    return study_jobs.cost_of(new, _measured(str(project.path), stamp_of(*sorted(runs), *sorted(rows)), project))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _measured(path: str, stamps: int, _project: Project) -> dict[str, list[float]]:
+def _measured(path: str, stamp: Stamp, _project: Project) -> dict[str, list[float]]:
     return study_jobs.epoch_seconds(_project.path)
 
 

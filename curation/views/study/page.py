@@ -55,7 +55,7 @@ def page() -> None:
         _no_study(project)
         return
     study = _choose(found)
-    stamp = study_charts.stamp_of(study)
+    stamp = study_charts.stamp_of_study(study)
     watch(project, study, stamp)
     if not study.exists():
         return
@@ -140,7 +140,7 @@ def _answer(study: StudyDir, shown: Shown) -> None:
                                       format_func=_capital_words, key="study.figure", persist_state="session",
                                       label_visibility="collapsed"))
     figure = figure if figure in shown.figures else shown.figures[0]
-    table, against_next, chart = study_charts.answer(study, study_charts.stamp_of(study), shown.arms,
+    table, against_next, chart = study_charts.answer(study, study_charts.stamp_of_study(study), shown.arms,
                                                      shown.reference_name, figure)
     st.caption(FIGURE_HELP[figure] + " On the test split, after the last epoch.")
     best = study_answer.leader(table, against_next, shown.reference, figure)

@@ -14,10 +14,10 @@ from curation.jobs.queue import JobError
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
 from curation.views.study import answer, charts
-from curation.views.study.charts import Stamp
 from curation.views.train import progress as run_progress
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
+from engine.contract.stamps import Stamp
 from engine.contract.study_dir import StudyDir, StudyStatus
 from engine.contract.study_plan import StudyError
 
@@ -37,7 +37,7 @@ def _live(project: Project, study: StudyDir, was_active: bool, stamp: Stamp) -> 
 
 def _draw_live(project: Project, study: StudyDir, was_active: bool, stamp: Stamp) -> None:
     status = study_jobs.status_of(study)
-    if status.is_active != was_active or was_active and charts.stamp_of(study) != stamp:
+    if status.is_active != was_active or was_active and charts.stamp_of_study(study) != stamp:
         st.rerun()  # it was resumed and is to tick from now on, or it ended, or another run of it did
     with st.container(border=True):
         _state_line(project, study, status)
@@ -66,7 +66,7 @@ def _state_line(project: Project, study: StudyDir, status: RunStatus) -> None:
 def _num_done(study: StudyDir) -> int:
     if not study.exists():
         return 0
-    return int((charts.rows_of(study, charts.stamp_of(study))["state"] == "done").sum())
+    return int((charts.rows_of(study, charts.stamp_of_study(study))["state"] == "done").sum())
 
 
 def _arms_text(titles: list[str]) -> str:

@@ -29,7 +29,10 @@ from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.widgets.layout import style
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
+Key = tuple[str, str, Stamp]
+"""Project, run and their files: what evidence is made of, but for decisions."""
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"
 LANE_KEY = "triage.lane"
@@ -48,6 +51,10 @@ SLIDERS = {
 """Thresholds that can be moved: what the slider says, and its upper end."""
 
 
+KEYED: tuple[actions.Op, ...] = ("validation", "train", "exclude")
+"""Decisions that take no label; buttons say their keys."""
+
+
 def page() -> None:
     st.title("Triage")
     style()
@@ -55,7 +62,7 @@ def page() -> None:
                "sample is in one at most and leaves it once you decide on it.")
     project = state.need_project()
     run = state.need_run(project)
-    if not (run.path / "neighbours.npz").exists():
+    if not run.neighbours_path.exists():
         state.empty_state("This run has no neighbours yet.", "Triage compares a sample with its nearest neighbours. "
                           "They are made with the map, when the run has ended, unless the setting `embedding` turned "
                           "it off.", link=("train", "Go to Train"))
@@ -107,13 +114,12 @@ def _lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule
     return _lanes(_key(project, run), state.revision_of(table), values, project, run, table)
 
 
-def _key(project: Project, run: RunDir) -> tuple[object, ...]:
-    paths = (project.path / MANIFEST_NAME, run.signals_path, run.path / "neighbours.npz")
-    return (str(project.path), run.name, *(path.stat().st_mtime_ns if path.exists() else 0 for path in paths))
+def _key(project: Project, run: RunDir) -> Key:
+    return str(project.path), run.name, stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _lanes(key: tuple[object, ...], revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
+def _lanes(key: Key, revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
            _table: pd.DataFrame) -> Lanes:
     rule = Rule(**{field.name: value for field, value in zip(fields(Rule), values, strict=True)})
     lane, priority = triage.lanes_of(evidence_cached(_project, _run, _table), rule)
@@ -129,12 +135,12 @@ def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evide
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: tuple[object, ...], revision: int, _run: RunDir, _table: pd.DataFrame) -> Evidence:
+def _evidence(key: Key, revision: int, _run: RunDir, _table: pd.DataFrame) -> Evidence:
     return triage.gather(_table, _neighbours(key, _run))
 
 
 @st.cache_resource(max_entries=1, show_spinner="Reading the neighbours ...")
-def _neighbours(key: tuple[object, ...], _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
+def _neighbours(key: Key, _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
     return _run.read_neighbours()
 
 
@@ -209,12 +215,8 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
             dialog.open_sample(act.ids[0], st.session_state.get(_ORDER_KEY, []))
         elif act.op in ("next", "previous"):
             _turn(1 if act.op == "next" else -1)
-        elif act.op == "undo":
-            _undo(project)
-        elif act.op == "redo":
-            actions.redo(project)
-        else:
-            _decide(project, run, which, act.op, list(act.ids), act.label)
+        elif actions.carry_out(project, act, view=view_of(which), run=run.name):
+            _count()
 
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="triage_bar")
     # A decision lets go of the marks: the next one must not fall on these samples again.
@@ -237,7 +239,7 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
              num_pages: int) -> None:
     """The keys' decisions for the mouse, and all marked to their suggestions."""
     pairs = suggestions(part, marked)
-    for op in ("validation", "train", "exclude"):
+    for op in KEYED:
         st.button(actions.VERBS[op].format("marked"), key=f"triage.do.{op}", disabled=not marked, on_click=_decide,
                   args=(project, run, which, op, marked), help=f"Key: {actions.SHORTCUTS[op]}")
     num = sum(map(len, pairs.values()))
@@ -245,9 +247,9 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
               disabled=not num, on_click=_relabel, args=(project, run, which, pairs), type="primary",
               help="Each marked sample to the class that held-out predictions name; those without one stay. One "
                    "decision a class. For another class press r.")
-    st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=_undo, args=(project,),
+    st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
               help="Takes back the newest decision of this project, whoever took it. Key: u")
-    st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=_redo, args=(project,),
+    st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
               help="Brings back the decision undone last. Key: Shift+u")
     if num_pages > 1:
         st.button("Previous", key="triage.previous", disabled=number == 1, on_click=_turn, args=(-1,), help="Key: p")
@@ -270,17 +272,14 @@ def _turn(step: int) -> None:
     st.session_state[_PAGE_KEY] = int(st.session_state.get(_PAGE_KEY) or 1) + step
 
 
-def _undo(project: Project) -> None:
-    actions.undo(project)
-
-
-def _redo(project: Project) -> None:
-    actions.redo(project)
-
-
-def _decide(project: Project, run: RunDir, which: int, op: str, ids: list[str], label: str | None = None) -> None:
+def _decide(project: Project, run: RunDir, which: int, op: actions.Op, ids: list[str],
+            label: str | None = None) -> None:
     if actions.take(project, op, ids, label=label, view=view_of(which), run=run.name):
-        st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
+        _count()
+
+
+def _count() -> None:
+    st.session_state[_NUM_DECIDED_KEY] = st.session_state.get(_NUM_DECIDED_KEY, 0) + 1
 
 
 def _relabel(project: Project, run: RunDir, which: int, pairs: dict[str, list[str]]) -> None:

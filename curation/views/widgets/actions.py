@@ -4,23 +4,26 @@ The only place where views write decisions. Draws nothing but those notices.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import streamlit as st
 
 from curation.ledger.batch import LedgerError
 from curation.project import Project
 from curation.views.widgets import state
+from curation.views.widgets.gallery import Act
 
-VERBS = {
+Op = Literal["validation", "train", "unpin", "exclude", "include", "relabel"]
+VERBS: dict[Op, str] = {
     "validation": "Pin {} to validation", "train": "Pin {} to training", "unpin": "Unpin {}", "exclude": "Exclude {}",
     "include": "Take {} back in", "relabel": "Relabel {}",
 }
 """What a button says; {} becomes a number of samples."""
-DONE = {
+DONE: dict[Op, str] = {
     "validation": "Pinned {} to validation", "train": "Pinned {} to training", "unpin": "Unpinned {}",
     "exclude": "Excluded {}", "include": "Took {} back in", "relabel": "Relabelled {}",
 }
-SHORTCUTS = {"validation": "v", "train": "t", "exclude": "x", "relabel": "r", "undo": "u"}
+SHORTCUTS: dict[Op, str] = {"validation": "v", "train": "t", "exclude": "x", "relabel": "r"}
 CONFIRM_ABOVE = 1_000
 """More samples than this in one decision ask for a second click."""
 _NOTICES_KEY = "_notices"
@@ -32,7 +35,24 @@ def samples(num: int) -> str:
     return f"{num:,} sample{'' if num == 1 else 's'}"
 
 
-def take(project: Project, op: str, ids: Iterable[str], *, label: str | None = None, view: str, run: str = "",
+def carry_out(project: Project, act: Act, *, view: str, run: str = "", why: str = "") -> bool:
+    """Do what a gallery's act asks of the ledger: take a decision, or step back or forward. True if it took a decision.
+
+    An act about the page alone (open, next, previous) is the page's, and does nothing here.
+    """
+    match act.op:
+        case "undo":
+            undo(project)
+        case "redo":
+            redo(project)
+        case "open" | "next" | "previous":
+            pass
+        case op:
+            return take(project, op, act.ids, label=act.label, view=view, run=run, why=why)
+    return False
+
+
+def take(project: Project, op: Op, ids: Iterable[str], *, label: str | None = None, view: str, run: str = "",
          why: str = "") -> bool:
     """Put one decision on these samples into the ledger; True if it was taken. An error becomes a notice."""
     ids = list(ids)
@@ -55,43 +75,41 @@ def take(project: Project, op: str, ids: Iterable[str], *, label: str | None = N
     return True
 
 
-def undo(project: Project) -> bool:
-    """Take back the newest decision in force; True if there was one."""
-    return _step_back(project, "undo")
+def undo(project: Project) -> None:
+    """Take back the newest decision in force."""
+    _step(project, "undo")
 
 
-def redo(project: Project) -> bool:
-    """Bring back the decision undone last; True if there was one."""
-    return _step_back(project, "redo")
+def redo(project: Project) -> None:
+    """Bring back the decision undone last."""
+    _step(project, "redo")
 
 
-def undo_batch(project: Project, batch_id: int) -> bool:
+def undo_batch(project: Project, batch_id: int) -> None:
     """Take one batch out of force wherever it lies in the history."""
     try:
         touched = project.ledger().undo_batch(batch_id, state.user_name())
     except LedgerError as error:
         say(str(error), is_error=True)
-        return False
+        return
     say(f"Undone: decision {touched}.")
     st.session_state[_CHANGED_KEY] = True
-    return True
 
 
-def _step_back(project: Project, name: str) -> bool:
+def _step(project: Project, name: Literal["undo", "redo"]) -> None:
     try:
         ledger = project.ledger()
         batch = ledger.undo(state.user_name()) if name == "undo" else ledger.redo(state.user_name())
         if batch is None:
             say(f"There is nothing to {name}.")
-            return False
+            return
         row = ledger.batches().query("batch_id == @batch").iloc[0]
     except LedgerError as error:
         say(str(error), is_error=True)
-        return False
+        return
     what = batch_words(row["kind"], row["value"], row["num_samples"])
     say(f"{'Undone' if name == 'undo' else 'Done again'}: {what}, by {row['who']}.")
     st.session_state[_CHANGED_KEY] = True
-    return True
 
 
 def batch_words(kind: str, value: object, num_samples: int) -> str:

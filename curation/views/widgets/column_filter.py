@@ -4,89 +4,87 @@ Shows a condition (curation.samples.table.matches) and reports the new one. Know
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from curation.samples.columns import bins_of, bounds_of, codes_of, has_nulls, kind_of
+from curation.samples.columns import Cell, Column, Condition, Range
 from curation.samples.predicates import MAX_TEXT
 from curation.views.widgets.palette import info_of
 
 NO_VALUE = "(no value)"
 NUM_BARS = 40
 _NULLS = {"any": None, "has a value": False, "no value": True}
+OnChange = Callable[[Condition | None], None]
 
 
-def column_filter(column: pd.Series, condition: Any, left: np.ndarray, on_change: Callable[[Any], None]) -> None:
+def column_filter(column: Column, condition: Condition | None, left: np.ndarray, on_change: OnChange) -> None:
     """Draw the filter of a column with the condition in force, or None. left: (N,) bool, what all other filters leave.
 
     on_change gets the new condition, None for none.
     """
-    key, kind = f"explore.on.{column.name}", kind_of(column)
+    key, kind = f"explore.on.{column.name}", column.kind
     if kind in ("choice", "flag"):
-        _choice(column, condition, left, on_change, key)
+        _choice(column, condition if isinstance(condition, list) else [], left, on_change, key)
         return
-    condition = condition if isinstance(condition, dict) else {}
-    is_null = condition.get("is_null")
+    wanted = condition if isinstance(condition, dict) else Range()
+    is_null = wanted.get("is_null")
     if kind == "number" and not is_null:
-        _range(column, condition, left, on_change, key)
+        _range(column, wanted, left, on_change, key)
     elif kind == "text" and not is_null:
-        _contains(column, condition, on_change, key)
-    if has_nulls(column) or kind == "other":
-        _null(condition, on_change, f"{key}.null")
+        _contains(column, wanted, on_change, key)
+    if column.has_nulls or kind == "other":
+        _null(wanted, on_change, f"{key}.null")
 
 
-def _choice(column: pd.Series, condition: Any, left: np.ndarray, on_change: Callable[[Any], None], key: str) -> None:
-    found = codes_of(column)
+def _choice(column: Column, wanted: Sequence[Cell], left: np.ndarray, on_change: OnChange, key: str) -> None:
+    found = column.codes
     counts = found.counts(left)
-    values: dict[str, Any] = {str(name): name for name in found.names}
-    if counts[-1] or has_nulls(column):
+    values: dict[str, Cell] = {str(name): name for name in found.names}
+    if counts[-1] or column.has_nulls:
         values[NO_VALUE] = None
-    wanted = condition if isinstance(condition, list) else []
     by_name = dict(zip([*map(str, found.names), NO_VALUE], map(int, counts), strict=True))
-    choices(info_of(str(column.name)).title, key, list(values),
+    choices(info_of(column.name).title, key, list(values),
             [name for name, value in values.items() if value in wanted], by_name,
             lambda picked: on_change([values[name] for name in picked] or None), is_titled=False)
 
 
-def _contains(column: pd.Series, condition: dict[str, Any], on_change: Callable[[Any], None], key: str) -> None:
-    value = condition.get("contains", "")
+def _contains(column: Column, wanted: Range, on_change: OnChange, key: str) -> None:
+    value = wanted.get("contains", "")
     if st.session_state.get(key, "") != value:
         st.session_state[key] = value
 
     def changed() -> None:
         text = str(st.session_state[key] or "").strip()
-        on_change(_without(condition, "contains") | ({"contains": text} if text else {}) or None)
+        on_change(_without(wanted, "contains") | (Range(contains=text) if text else Range()) or None)
 
-    st.text_input(str(column.name), key=key, placeholder="contains ...", max_chars=MAX_TEXT, on_change=changed,
+    st.text_input(column.name, key=key, placeholder="contains ...", max_chars=MAX_TEXT, on_change=changed,
                   label_visibility="collapsed")
 
 
-def _null(condition: dict[str, Any], on_change: Callable[[Any], None], key: str) -> None:
+def _null(wanted: Range, on_change: OnChange, key: str) -> None:
     words = {value: name for name, value in _NULLS.items()}
-    st.session_state[key] = words[condition.get("is_null")]
+    st.session_state[key] = words[wanted.get("is_null")]
 
     def changed() -> None:
         value = _NULLS.get(str(st.session_state[key]))
-        on_change({"is_null": True} if value else
-                  _without(condition, "is_null") | ({} if value is None else {"is_null": False}) or None)
+        on_change(Range(is_null=True) if value else
+                  _without(wanted, "is_null") | (Range() if value is None else Range(is_null=False)) or None)
 
     st.segmented_control("Value", list(_NULLS), key=key, on_change=changed, label_visibility="collapsed")
 
 
-def _range(column: pd.Series, condition: dict[str, Any], left: np.ndarray, on_change: Callable[[Any], None],
-           key: str) -> None:
+def _range(column: Column, wanted: Range, left: np.ndarray, on_change: OnChange, key: str) -> None:
     """A slider under a histogram of what the other filters leave."""
     ends = range_of(column)
     if ends is None:
         st.caption("One value only, or none.")
         return
     low, high, step = ends
-    span = (min(max(condition.get("min", low), low), high), max(min(condition.get("max", high), high), low))
-    counts = np.bincount(bins_of(column, low, high, NUM_BARS)[left], minlength=NUM_BARS + 1)[:NUM_BARS]
+    span = (min(max(wanted.get("min", low), low), high), max(min(wanted.get("max", high), high), low))
+    counts = np.bincount(column.bins(low, high, NUM_BARS)[left], minlength=NUM_BARS + 1)[:NUM_BARS]
     st.html(bars(counts, *((end - low) / (high - low) for end in span)))
     key = f"{key}.{low:g}.{high:g}"  # a slider outside its bounds is an error, and another run may have others
     is_whole = isinstance(step, int)
@@ -94,16 +92,16 @@ def _range(column: pd.Series, condition: dict[str, Any], left: np.ndarray, on_ch
 
     def changed() -> None:
         first, last = st.session_state[key]
-        new = ({"min": first} if first > low else {}) | ({"max": last} if last < high else {})
-        on_change(_without(condition, "min", "max") | new or None)
+        new = (Range(min=first) if first > low else Range()) | (Range(max=last) if last < high else Range())
+        on_change(_without(wanted, "min", "max") | new or None)
 
-    st.slider(info_of(str(column.name)).title, low, high, step=step, key=key, on_change=changed,
+    st.slider(info_of(column.name).title, low, high, step=step, key=key, on_change=changed,
               label_visibility="collapsed")
 
 
-def range_of(column: pd.Series) -> tuple[float, float, float] | None:
+def range_of(column: Column) -> tuple[float, float, float] | None:
     """Ends and step of the slider of a column of numbers; None where there is nothing to narrow. Whole ones: ints."""
-    bounds, info = bounds_of(column), info_of(str(column.name))
+    bounds, info = column.bounds, info_of(column.name)
     if bounds is None:
         return None
     low = bounds.low if info.low is None else min(info.low, bounds.low)
@@ -129,8 +127,11 @@ def bars(counts: np.ndarray, first: float, last: float) -> str:
             f'title="{int(counts.sum()):,} samples pass the other filters">{"".join(parts)}</div>')
 
 
-def _without(condition: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in condition.items() if name not in names}
+def _without(wanted: Range, *names: Literal["min", "max", "contains", "is_null"]) -> Range:
+    rest = wanted.copy()
+    for name in names:
+        rest.pop(name, None)
+    return rest
 
 
 def choices(title: str, key: str, options: list[str], value: list[str], counts: dict[str, int],

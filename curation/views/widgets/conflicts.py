@@ -110,13 +110,13 @@ def settle(project: Project, rows: pd.DataFrame, side: str, run: str = "") -> No
     st.session_state[_NUM_SETTLED_KEY] = st.session_state.get(_NUM_SETTLED_KEY, 0) + 1
 
 
-def _operation(kind: str, value: str) -> tuple[str, str | None]:
+def _operation(kind: str, value: str) -> tuple[actions.Op, str | None]:
     """The decision, and its label, that has this value hold. A pin holds where the exclusion is taken back."""
     if kind in ("exclude", PIN_OR_EXCLUDE):
         return ("exclude" if value == "excluded" else "include"), None
     if kind == "relabel":
         return "relabel", value or None
-    return value or "unpin", None
+    return ("validation" if value == "validation" else "train" if value == "train" else "unpin"), None
 
 
 def _undo(project: Project, batch_id: int) -> None:

@@ -4,9 +4,9 @@ Shows one page of rows and reports what the user marked or asked for. Takes no d
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict, get_args
 
 import pandas as pd
 import streamlit as st
@@ -21,16 +21,31 @@ CHANGE_COLUMN = "change"
 """A column of ready-made words, shown without its name."""
 SHORT_NAMES = {"label_quality": "quality", "heldout_margin": "held-out"}
 """Names that would push the number out of a card of the usual size."""
-OPS = ("validation", "train", "exclude", "relabel", "undo", "redo", "next", "previous", "open")
+Op = Literal["validation", "train", "exclude", "relabel", "undo", "redo", "next", "previous", "open"]
+OPS: tuple[Op, ...] = get_args(Op)
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What the user asked for with a key: one of OPS, the samples it is about, and for relabel the class (or None)."""
+    """What the user asked for with a key, the samples it is about, and for relabel the class (or None)."""
 
-    op: str
+    op: Op
     ids: tuple[str, ...]
     label: str | None = None
+
+
+class Card(TypedDict):
+    """One sample as gallery.js draws it, text as it is: the component never reads it as HTML."""
+
+    id: str
+    src: str
+    label: str
+    suggestion: str | None
+    value: str
+    role: str
+    badges: list[tuple[str, str]]
+    """(kind, words)"""
+    tip: str
 
 
 def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None], *, key: str, token: str, size: int,
@@ -77,8 +92,8 @@ def act_of(value: Any) -> Act | None:
     return Act(op=value["op"], ids=tuple(map(str, value["ids"])), label=None if label is None else str(label))
 
 
-def items(project: Project, rows: pd.DataFrame, value_column: str | None, size: int) -> list[dict[str, Any]]:
-    """What the component draws of each row: JSON values alone, text as it is (the component never reads it as HTML)."""
+def items(project: Project, rows: pd.DataFrame, value_column: str | None, size: int) -> list[Card]:
+    """What the component draws of each row."""
     picture = picture_size(size)
     return [_item(row, thumbnail_url(project, row["sample_id"], picture), value_column)
             for row in rows.to_dict("records")]
@@ -89,36 +104,35 @@ def picture_size(size: int) -> int:
     return next((s for s in SIZES if s >= size * 1.25), SIZES[-1])
 
 
-def _item(row: dict[Any, Any], src: str, value_column: str | None) -> dict[str, Any]:
+def _item(row: Mapping[Hashable, object], src: str, value_column: str | None) -> Card:
     given, current = text_of(row.get("given_label")), text_of(row.get("current_label"))
     suggestion = text_of(row.get("suggested_label"))
     is_relabelled = bool(current) and current != given
     pin, is_excluded = text_of(row.get("pin")), bool(row.get("excluded"))
-    badges = [["relabelled", f"now {current}"]] if is_relabelled else []
+    badges = [("relabelled", f"now {current}")] if is_relabelled else []
     if pin:
-        badges.append([pin, "pinned: val" if pin == "validation" else "pinned: train"])
+        badges.append((pin, "pinned: val" if pin == "validation" else "pinned: train"))
     if is_excluded:
-        badges.append(["excluded", "excluded"])
+        badges.append(("excluded", "excluded"))
     role = text_of(row.get("role"))
     tip = [str(row["sample_id"]), f"given: {given or 'none'}"]
     tip += [f"{info_of(name).title.lower()}: {row[name]}" for name in ("suggested_label", "predicted_label", "role")
             if text_of(row.get(name))]
     if words := reason_words(row):
         tip.append(words)
-    return {
-        "id": str(row["sample_id"]), "src": src, "label": given or "no label",
-        "suggestion": suggestion if suggestion and suggestion != (current or given) else None,
-        "value": value_words(value_column, row.get(value_column)),
-        "role": "excluded" if is_excluded else role, "badges": badges, "tip": "\n".join(tip),
-    }
+    return Card(
+        id=str(row["sample_id"]), src=src, label=given or "no label",
+        suggestion=suggestion if suggestion and suggestion != (current or given) else None,
+        value=value_words(value_column, row.get(value_column)),
+        role="excluded" if is_excluded else role, badges=badges, tip="\n".join(tip))
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Text of a cell; "" where there is none."""
     return "" if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
-def value_words(column: str | None, value: Any) -> str:
+def value_words(column: str | None, value: object) -> str:
     """'margin -0.42', 'no weight', 'group: night'."""
     if column is None:
         return ""

@@ -11,6 +11,7 @@ from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import CHANGE_COLUMN
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 PIN_OF = {"pinned to validation": "validation", "pinned to training": "train"}
 MAX_TOLD = 1_000
@@ -23,12 +24,11 @@ def tension_cached(project: Project, run: RunDir) -> Tension:
 
     Labels are as they were when it was first asked for: one relabel more moves no class's line that could be seen.
     """
-    path = run.signals_path
-    return _tension(str(run.path), path.stat().st_mtime_ns if path.exists() else 0, project, run)
+    return _tension(stamp_of(run.signals_path), project, run)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _tension(path: str, stamp: int, _project: Project, _run: RunDir) -> Tension:
+def _tension(stamp: Stamp, _project: Project, _run: RunDir) -> Tension:
     return pin_tension(_run, state.sample_table_cached(_project, _run))
 
 

@@ -8,7 +8,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypedDict, get_args
 
 import streamlit as st
 
@@ -17,7 +17,8 @@ from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.widgets.component import component
 
 ANSWERS = ("given", "suggested", "both", "neither", "other", "unsure")
-OPS = ("verdict", "retract", "next")
+Op = Literal["verdict", "retract", "next"]
+OPS: tuple[Op, ...] = get_args(Op)
 MAX_SECONDS = 300.0
 """A longer look was a pause."""
 
@@ -45,9 +46,9 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a key asked for: one of OPS, in the batch of that token; the rest for verdict and retract alone."""
+    """What a key asked for, in the batch of that token; the rest for verdict and retract alone."""
 
-    op: str
+    op: Op
     batch: str
     key: str
     """A UUID of this very act."""
@@ -125,6 +126,17 @@ def _seconds(value: Any) -> float | None:
     return min(max(float(value), 0.0), MAX_SECONDS)
 
 
-def _item(project: Project, item: ReviewItem) -> dict[str, Any]:
-    return {"key": item.key, "id": item.sample_id, "src": thumbnail_url(project, item.sample_id, 512),
-            "given": item.given, "suggestion": item.suggestion, "confidence": item.confidence}
+class _Shown(TypedDict):
+    """An item as review.js draws it."""
+
+    key: str
+    id: str
+    src: str
+    given: str
+    suggestion: str | None
+    confidence: str | None
+
+
+def _item(project: Project, item: ReviewItem) -> _Shown:
+    return _Shown(key=item.key, id=item.sample_id, src=thumbnail_url(project, item.sample_id, 512), given=item.given,
+                  suggestion=item.suggestion, confidence=item.confidence)

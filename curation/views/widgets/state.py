@@ -8,17 +8,18 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from curation.jobs.request import warm_start_of
 from curation.project import Project, list_projects, projects_home
-from curation.samples.table import run_table, with_decisions
+from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
 
 ASSETS = Path(__file__).parents[3] / "assets"
 PROJECT_KEY = "project"
@@ -173,7 +174,7 @@ def empty_state(what: str, to_do: str, link: tuple[str, str] | None = None) -> N
 # -- pages
 
 
-def set_pages(pages: dict[str, Any]) -> None:
+def set_pages(pages: dict[str, StreamlitPage]) -> None:
     """Remember this session's st.Page objects by name, so that a page can link to another."""
     st.session_state[_PAGES_KEY] = pages
 
@@ -194,6 +195,12 @@ def go_to(page: str) -> None:
 def sample_table_cached(project: Project, run: RunDir | None) -> pd.DataFrame:
     """sample_table of a project and run. Shared by all sessions: treat it as read-only, copy before you change it. What
     is made of it is cached by revision_of(table), never by the ledger's own, which may be newer by then.
+    """
+    return samples_cached(project, run).frame
+
+
+def samples_cached(project: Project, run: RunDir | None) -> SampleTable:
+    """The table of sample_table_cached with what is known of its columns.
 
     Cached by what it is made from, never by a frame: Streamlit hashes only a sample of a large frame, so after one
     relabel it would return yesterday's table.
@@ -201,15 +208,16 @@ def sample_table_cached(project: Project, run: RunDir | None) -> pd.DataFrame:
     files = [project.path / MANIFEST_NAME]
     if run is not None:
         files += [run.signals_path, run.path / "embedding.parquet"]
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in files)
-    return _sample_table(str(project.path), run.name if run else None, stamps, project.ledger().revision, project, run)
+    return _sample_table(str(project.path), run.name if run else None, stamp_of(*files), project.ledger().revision,
+                         project, run)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
-def _sample_table(path: str, run_name: str | None, stamps: tuple[int, ...], revision: int, _project: Project,
-                  _run: RunDir | None) -> pd.DataFrame:
-    table = with_decisions(_run_table(path, run_name, stamps, _project, _run), _project)
-    table.attrs[_REVISION] = revision
+def _sample_table(path: str, run_name: str | None, stamp: Stamp, revision: int, _project: Project,
+                  _run: RunDir | None) -> SampleTable:
+    undecided = _run_table(path, run_name, stamp, _project, _run)
+    table = undecided.with_columns(decision_columns(undecided.frame, _project))
+    table.frame.attrs[_REVISION] = revision
     return table
 
 
@@ -219,10 +227,10 @@ def revision_of(table: pd.DataFrame) -> int:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the samples ...")
-def _run_table(path: str, run_name: str | None, stamps: tuple[int, ...], _project: Project,
-               _run: RunDir | None) -> pd.DataFrame:
+def _run_table(path: str, run_name: str | None, stamp: Stamp, _project: Project,
+               _run: RunDir | None) -> SampleTable:
     """What no decision changes: at a million samples four seconds, against a tenth for the decisions."""
-    return run_table(_project, _run)
+    return SampleTable(run_table(_project, _run))
 
 
 # -- errors

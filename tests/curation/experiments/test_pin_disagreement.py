@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.experiments.pin_disagreement import Tension, pin_tension
+from curation.experiments.pin_disagreement import Tension, class_lines, pin_tension
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.run_dir import RunDir
@@ -51,6 +51,25 @@ def test_epochs_against_the_pin_are_counted_and_the_most_disputed_come_first(run
     assert rows["num_epochs"].tolist() == [4, 3, 3]
     assert rows.loc["train-00003", "wish"] == pytest.approx(0.4, abs=1e-3)
     assert rows["pin"].tolist() == ["train", "validation", "validation"]
+
+
+def test_the_only_sample_of_a_class_is_never_wanted_in_validation(tmp_path: Path) -> None:
+    project = Project.open(make_project(tmp_path / "p", size=2))
+    birds = sample_table(project, None).query("given_label == 'bird'")["sample_id"].tolist()
+    project.ledger().relabel(birds[1:], "cat", "ada")
+    project.ledger().pin(birds[:1], "train", "ada")
+    run = make_run(project, "first")
+    record(run, {int(birds[0][-2:]): [0.1, 0.2, 0.3, 0.4]})
+    assert tension(run).rows[["sample_id", "num_epochs", "share_against"]].to_numpy().tolist() == [[birds[0], 4, 0.0]]
+
+
+def test_lines_of_a_sample_are_those_of_the_whole_class() -> None:
+    p_train = np.arange(1, 101) / 100
+    for step, kept in ((1, p_train), (5, p_train[4::5])):
+        assert class_lines(kept, np.zeros(len(kept), dtype=int), 0.1, 1, step) == pytest.approx([0.1])
+    few = class_lines(np.array([0.3, 0.6, 0.5]), np.array([0, 2, 2]), 0.1, 4, 1)
+    assert few[0] == -np.inf and few[2] == 0.5 and np.isnan(few[[1, 3]]).all()
+    assert class_lines(np.array([0.3]), np.array([0]), 0.1, 1, 20) == [0.3], "one of about twenty, of which two go"
 
 
 def test_a_run_of_older_code_tells_the_last_epoch_alone(run: RunDir) -> None:

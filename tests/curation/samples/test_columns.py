@@ -1,12 +1,14 @@
 """Facts about columns against plain pandas: kinds, codes and counts, masks, order, bins; what is kept, and how long."""
 
 import gc
+import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from curation.samples import columns
+from curation.samples.columns import Column
+from curation.samples.table import SampleTable
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def frame() -> pd.DataFrame:
 
 
 def test_every_column_has_a_kind(frame: pd.DataFrame) -> None:
-    assert {name: columns.kind_of(frame[name]) for name in frame} == {
+    assert {name: Column(frame[name]).kind for name in frame} == {
         "letter": "choice", "kind": "choice", "number": "number", "whole": "number", "flag": "flag", "maybe": "choice",
         "name": "text", "when": "other", "list": "other"}
 
@@ -31,14 +33,14 @@ def test_every_column_has_a_kind(frame: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", ["letter", "kind", "flag", "maybe"])
 def test_counts_are_those_of_pandas_within_any_rows(frame: pd.DataFrame, name: str) -> None:
     mask = frame["whole"].to_numpy() < 4
-    found, expected = columns.codes_of(frame[name]), frame[name][mask].astype(object).value_counts(dropna=False)
+    found, expected = Column(frame[name]).codes, frame[name][mask].astype(object).value_counts(dropna=False)
     by_name = dict(zip(found.names, found.counts(mask).tolist(), strict=False))
     assert by_name == {value: num for value, num in expected.items() if not pd.isna(value)}
     assert found.counts(mask)[-1] == frame[name][mask].isna().sum()
 
 
 def test_names_are_in_natural_order(frame: pd.DataFrame) -> None:
-    assert columns.codes_of(frame["letter"]).names == ("9", "10", "a", "b")
+    assert Column(frame["letter"]).codes.names == ("9", "10", "a", "b")
 
 
 @pytest.mark.parametrize("name", ["number", "whole", "letter", "name", "flag"])
@@ -48,51 +50,76 @@ def test_order_is_pandas_order_with_nulls_last_and_ties_as_they_lie(frame, name,
     if name == "letter":  # 9 before 10
         column = column.map({"9": 0, "10": 1, "a": 2, "b": 3})
     expected = column.sort_values(ascending=not is_descending, kind="stable", na_position="last").index
-    np.testing.assert_array_equal(columns.order_of(frame[name], is_descending), expected)
+    np.testing.assert_array_equal(Column(frame[name]).order(is_descending), expected)
 
 
 @pytest.mark.parametrize("share", [0.005, 0.4, 1.0])
 def test_a_page_is_cut_from_the_sorted_selection(frame: pd.DataFrame, share: float) -> None:
     rows = np.flatnonzero(np.random.default_rng(1).random(400) < share)
     expected = frame["number"].iloc[rows].sort_values(kind="stable", ascending=False).index[1:3]
-    np.testing.assert_array_equal(columns.sorted_page(rows, 400, frame["number"], True, 1, 3), expected)
+    np.testing.assert_array_equal(Column(frame["number"]).sorted_page(rows, True, 1, 3), expected)
 
 
 @pytest.mark.parametrize("text", ["n1", ".JPG", "7.", "*", ""])
 def test_contains_is_about_the_text_itself_in_any_case(frame: pd.DataFrame, text: str) -> None:
     for name in ("name", "letter"):
         expected = [isinstance(cell, str) and text.lower() in cell.lower() for cell in frame[name]]
-        assert columns.contains(frame[name], text).tolist() == expected
+        assert Column(frame[name]).contains(text).tolist() == expected
 
 
 def test_bins_are_those_of_numpy(frame: pd.DataFrame) -> None:
-    bins = columns.bins_of(frame["number"], -1.0, 1.0, 8)
+    bins = Column(frame["number"]).bins(-1.0, 1.0, 8)
     finite = frame["number"].dropna().to_numpy(np.float64)
     np.testing.assert_array_equal(np.bincount(bins, minlength=9)[:8], np.histogram(finite, 8, (-1.0, 1.0))[0])
     assert (bins == 8).sum() == 400 - ((finite >= -1) & (finite <= 1)).sum()
 
 
-def test_a_fact_is_kept_with_the_cells_and_not_with_the_frame(frame: pd.DataFrame) -> None:
-    order, codes = columns.order_of(frame["number"], False), columns.codes_of(frame["letter"])
-    later = frame.copy(deep=False)
-    later["letter"] = later["letter"].where(later.index > 0, "new")
-    assert columns.order_of(later["number"], False) is order
-    assert "new" in columns.codes_of(later["letter"]).names and "new" not in codes.names
-    del frame, later
-    gc.collect()
+@pytest.mark.parametrize("text", ["N1", "n1", "b", ""])
+def test_starts_with_is_about_the_text_as_it_is(frame: pd.DataFrame, text: str) -> None:
+    for name in ("name", "letter", "kind"):
+        expected = [isinstance(cell, str) and cell.startswith(text) for cell in frame[name]]
+        assert Column(frame[name]).starts_with(text).tolist() == expected
 
 
-def test_facts_go_when_their_cells_go() -> None:
-    frame = pd.DataFrame({"a": np.random.default_rng(2).normal(size=50), "b": pd.array(["x"] * 50, dtype="str")})
-    columns.order_of(frame["a"], True), columns.codes_of(frame["b"])
-    before = len(columns._kept)
-    del frame
+# -- what is kept
+
+
+def test_what_is_known_of_a_column_is_worked_out_once(frame: pd.DataFrame) -> None:
+    table = SampleTable(frame)
+    number, letter = table.columns["number"], table.columns["letter"]
+    assert number.order(False) is number.order(False) and number.order(False) is not number.order(True)
+    assert number.bins(0.0, 1.0, 4) is number.bins(0.0, 1.0, 4) is not number.bins(0.0, 1.0, 5)
+    assert letter.codes is letter.codes and number.bounds is number.bounds
+
+
+def test_a_table_with_more_columns_shares_what_is_known_of_the_others(frame: pd.DataFrame) -> None:
+    table = SampleTable(frame)
+    before = table.columns["number"].order(False)
+    added = pd.DataFrame({"new": pd.array(["x"] * 400, dtype="str")})
+    first, second = table.with_columns(added), table.with_columns(added.assign(new="y"))
+    assert first.columns["number"].order(False) is before is second.columns["number"].order(False)
+    assert first.columns["letter"].codes is second.columns["letter"].codes is table.columns["letter"].codes
+    assert first.columns["new"].codes.names == ("x",) and second.columns["new"].codes.names == ("y",)
+    assert list(first.frame) == [*frame, "new"] == list(first.columns) and "new" not in table.frame
+    assert np.shares_memory(first.frame["number"].to_numpy(), frame["number"].to_numpy())
+    with pytest.raises(AssertionError, match="a column number already"):
+        table.with_columns(pd.DataFrame({"number": np.zeros(400)}))
+
+
+def test_what_is_known_goes_with_the_tables_that_have_it(frame: pd.DataFrame) -> None:
+    table = SampleTable(frame)
+    later = table.with_columns(pd.DataFrame({"new": np.arange(400.0)}))
+    shared, own = (weakref.ref(later.columns[name].order(True)) for name in ("number", "new"))
+    del later
     gc.collect()
-    assert len(columns._kept) < before
+    assert own() is None and shared() is not None
+    del table
+    gc.collect()
+    assert shared() is None
 
 
 def test_an_empty_column_is_no_trouble() -> None:
-    empty = pd.DataFrame({"a": np.empty(0), "b": pd.array([], dtype="str")})
-    assert columns.bounds_of(empty["a"]) is None and columns.codes_of(empty["b"]).names == ()
-    assert columns.codes_of(empty["b"]).counts().tolist() == [0]
-    assert columns.order_of(empty["b"], True).tolist() == [] and columns.contains(empty["b"], "x").tolist() == []
+    empty = SampleTable(pd.DataFrame({"a": np.empty(0), "b": pd.array([], dtype="str")})).columns
+    assert empty["a"].bounds is None and empty["b"].codes.names == ()
+    assert empty["b"].codes.counts().tolist() == [0]
+    assert empty["b"].order(True).tolist() == [] and empty["b"].contains("x").tolist() == []

@@ -8,7 +8,9 @@ import pytest
 
 from curation.project import Project
 from curation.samples import saved_views
+from curation.samples.columns import Column
 from curation.samples.predicates import Passing, apply, fitted, is_doubted, part_of, passing
+from curation.samples.table import SampleTable
 from curation.views.explore.distributions import condition_of, edges_of, label_counts
 from curation.views.explore.selection_words import sentence
 from curation.views.widgets.column_filter import range_of
@@ -19,7 +21,7 @@ CLASSES = ("cat", "dog", "bird")
 
 
 @pytest.fixture
-def table() -> pd.DataFrame:
+def table() -> SampleTable:
     rng = np.random.default_rng(0)
     num = 300
 
@@ -27,28 +29,29 @@ def table() -> pd.DataFrame:
         cells = np.asarray(CLASSES, dtype=object)[rng.integers(0, 3, num)]
         return pd.Series(np.where(rng.random(num) < share_of_null, None, cells), dtype="str")
 
-    return pd.DataFrame({
+    return SampleTable(pd.DataFrame({
         "sample_id": [f"s{i:03d}" for i in range(num)], "given_label": names(0), "current_label": names(0),
         "suggested_label": names(0.3), "predicted_label": names(0.1), "role": ["train", "validation"] * 150,
         "margin": rng.uniform(-1, 1, num).astype(np.float32), "count": rng.integers(0, 5, num),
         "camera": pd.Series(["left", "right", None] * 100, dtype="str"), "pin": pd.Series([None] * num, dtype="str"),
-        "relabel": pd.Series([None] * num, dtype="str"), "excluded": False, "in_validation": False})
+        "relabel": pd.Series([None] * num, dtype="str"), "excluded": False, "in_validation": False}))
 
 
-def test_parts_hold_together_and_invert_turns_the_whole_over(table: pd.DataFrame) -> None:
+def test_parts_hold_together_and_invert_turns_the_whole_over(table: SampleTable) -> None:
     chosen = {"classes": ["cat", "dog"], "roles": ["train"], "search": "S0", "columns": {
         "margin": {"max": 0.0}, "camera": ["left", None]}}
     inside = np.arange(300) % 7 != 0
-    expected = (table["current_label"].isin(["cat", "dog"]) & (table["role"] == "train") & (table["margin"] <= 0)
-                & table["sample_id"].str.startswith("s0") & (table["camera"].isna() | (table["camera"] == "left"))
+    frame = table.frame
+    expected = (frame["current_label"].isin(["cat", "dog"]) & (frame["role"] == "train") & (frame["margin"] <= 0)
+                & frame["sample_id"].str.startswith("s0") & (frame["camera"].isna() | (frame["camera"] == "left"))
                 & inside).to_numpy(dtype=bool)
     assert 0 < expected.sum() < 40
     np.testing.assert_array_equal(apply(table, chosen, inside), expected)
     np.testing.assert_array_equal(apply(table, {**chosen, "inverted": True}, inside), ~expected)
 
 
-def test_counts_of_a_part_are_taken_among_what_the_others_leave(table: pd.DataFrame) -> None:
-    inside, is_cat, is_low = np.arange(300) < 200, table["current_label"] == "cat", table["margin"] <= 0
+def test_counts_of_a_part_are_taken_among_what_the_others_leave(table: SampleTable) -> None:
+    inside, is_cat, is_low = np.arange(300) < 200, table.frame["current_label"] == "cat", table.frame["margin"] <= 0
     left = passing(table, {"classes": ["cat"], "columns": {"margin": {"max": 0.0}}}, inside)
     np.testing.assert_array_equal(left.but("classes"), is_low & inside)
     np.testing.assert_array_equal(left.but(part_of("margin")), is_cat & inside)
@@ -57,11 +60,12 @@ def test_counts_of_a_part_are_taken_among_what_the_others_leave(table: pd.DataFr
     assert Passing({}, 3).all().all()
 
 
-def test_doubt_compares_names_not_codes(table: pd.DataFrame) -> None:
-    table["suggested_label"] = table["suggested_label"].replace("bird", "emu")  # no current label, and other codes
-    expected = [isinstance(s, str) and s != c for s, c in zip(table["suggested_label"], table["current_label"],
+def test_doubt_compares_names_not_codes(table: SampleTable) -> None:
+    frame = table.frame
+    frame = frame.assign(suggested_label=frame["suggested_label"].replace("bird", "emu"))  # no current one, other codes
+    expected = [isinstance(s, str) and s != c for s, c in zip(frame["suggested_label"], frame["current_label"],
                                                             strict=True)]
-    assert is_doubted(table).tolist() == expected
+    assert is_doubted(SampleTable(frame)).tolist() == expected
 
 
 # -- words
@@ -87,7 +91,7 @@ def test_a_predicate_in_words(chosen: dict, words: str) -> None:
 # -- fitted to another table
 
 
-def test_what_is_gone_is_said_and_the_rest_applies(table: pd.DataFrame) -> None:
+def test_what_is_gone_is_said_and_the_rest_applies(table: SampleTable) -> None:
     region = {"lasso": [[[0, 0], [1, 0], [0, 1]]], "box": []}
     chosen, gone = fitted({"classes": ["cat", "emu"], "columns": {"lens": ["a"], "margin": {"min": 0.5},
                            "camera": ["left", "top"]}, "region": region, "run": "old"}, table, CLASSES, "new")
@@ -102,7 +106,7 @@ def test_what_is_gone_is_said_and_the_rest_applies(table: pd.DataFrame) -> None:
     {"columns": {"margin": {"min": "1"}}}, {"columns": {"margin": {"max": float("nan")}}},
     {"columns": {"camera": {"min": 1}}}, {"columns": {"camera": [["x"]]}}, {"columns": {"margin": {"min": True}}},
     {"columns": {"margin": "x"}}, {"columns": {"camera": {"like": "x"}}}, {"inverted": True}, {"classes": [["cat"]]}])
-def test_what_is_no_predicate_selects_nothing_and_breaks_nothing(table: pd.DataFrame, value: object) -> None:
+def test_what_is_no_predicate_selects_nothing_and_breaks_nothing(table: SampleTable, value: object) -> None:
     chosen, _ = fitted(value, table, CLASSES, "")
     assert chosen == {} and apply(table, chosen).all()
 
@@ -151,16 +155,17 @@ def test_a_broken_view_is_one_line(project: Project, text: str) -> None:
 # -- charts' counts
 
 
-def test_given_against_predicted_is_a_crosstab(table: pd.DataFrame) -> None:
-    mask = (table["margin"] < 0.3).to_numpy()
-    expected = pd.crosstab(table["given_label"][mask], table["predicted_label"][mask]).loc[list(CLASSES), list(CLASSES)]
+def test_given_against_predicted_is_a_crosstab(table: SampleTable) -> None:
+    frame = table.frame
+    mask = (frame["margin"] < 0.3).to_numpy()
+    expected = pd.crosstab(frame["given_label"][mask], frame["predicted_label"][mask]).loc[list(CLASSES), list(CLASSES)]
     np.testing.assert_array_equal(label_counts(table, "predicted_label", CLASSES, mask), expected)
 
 
 @pytest.mark.parametrize("name", ["margin", "count"])
-def test_bars_filter_to_what_they_hold(table: pd.DataFrame, name: str) -> None:
-    edges = edges_of(table[name])
-    counts = np.histogram(table[name], edges)[0]
+def test_bars_filter_to_what_they_hold(table: SampleTable, name: str) -> None:
+    edges = edges_of(table.columns[name])
+    counts = np.histogram(table.frame[name], edges)[0]
     first, last = (10, 17) if name == "margin" else (1, 3)
     condition = condition_of(edges, first, last)
     assert condition and apply(table, {"columns": {name: condition}}).sum() == counts[first:last + 1].sum() > 0
@@ -170,8 +175,8 @@ def test_bars_filter_to_what_they_hold(table: pd.DataFrame, name: str) -> None:
 
 def test_the_slider_reaches_every_value() -> None:
     for values in ([0.003, 0.004], [-5.0, 123456.7], [1e-9, 1.0], [3, 900], [-1.0, 1.0]):
-        column = pd.Series(values, name="own")
+        column = Column(pd.Series(values, name="own"))
         low, high, step = range_of(column) or (0, 0, 0)
         assert low <= min(values) and high >= max(values) and 0 < step <= (high - low) / 2
-    assert range_of(pd.Series([2.0, 2.0], name="own")) is None
-    assert range_of(pd.Series([np.nan], name="own")) is None
+    assert range_of(Column(pd.Series([2.0, 2.0], name="own"))) is None
+    assert range_of(Column(pd.Series([np.nan], name="own"))) is None

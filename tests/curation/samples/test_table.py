@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.project import Project
-from curation.samples.table import SelectionError, in_box, in_polygon, matches, sample_table
+from curation.samples.table import SampleTable, SelectionError, in_box, in_polygon, matches, sample_table
 from engine.contract.manifest import read_manifest
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 from tests.fakes import make_project, make_run, write_manifest
@@ -144,8 +144,8 @@ def frame() -> pd.DataFrame:
     ({"role": "train", "weight": {"max": 1.0}}, [True, False, False, False]),
 ])
 def test_filters(frame: pd.DataFrame, filters: dict, expected: list[bool]) -> None:
-    assert matches(frame, filters).tolist() == expected
-    assert matches(frame.astype({"role": "string", "name": "string"}), filters).tolist() == expected
+    assert matches(SampleTable(frame), filters).tolist() == expected
+    assert matches(SampleTable(frame.astype({"role": "string", "name": "string"})), filters).tolist() == expected
 
 
 @pytest.mark.parametrize(("filters", "message"), [
@@ -155,7 +155,7 @@ def test_filters(frame: pd.DataFrame, filters: dict, expected: list[bool]) -> No
 ])
 def test_a_wrong_filter_is_refused(frame: pd.DataFrame, filters: dict, message: str) -> None:
     with pytest.raises(SelectionError, match=message):
-        matches(frame, filters)
+        matches(SampleTable(frame), filters)
 
 
 # -- shapes

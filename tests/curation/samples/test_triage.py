@@ -227,6 +227,6 @@ def test_the_command_counts_lanes_and_writes_the_queue(tmp_path: Path, capsys: p
     assert set(written["lane"]) == {"mislabeled"} and written["priority"].is_monotonic_decreasing
     assert main(["triage", str(path), "--run", "first", "--lane", "odd"]) == 2
     assert "a lane must be one of mislabeled, ambiguous" in capsys.readouterr().err
-    (run.path / "neighbours.npz").unlink()
+    run.neighbours_path.unlink()
     assert main(["triage", str(path), "--run", "first"]) == 2
     assert "triage needs a run's neighbours; first has none" in capsys.readouterr().err

@@ -241,7 +241,7 @@ def test_a_new_row_is_read_and_an_unchanged_study_is_not_read_again(home, pets):
 
 def shown_of(study: StudyDir) -> study_charts.Shown:
     arms = tuple(arm.name for arm in study.read_document().plan.arms)
-    return study_charts.shown(study, study_charts.stamp_of(study), arms, arms[0])
+    return study_charts.shown(study, study_charts.stamp_of_study(study), arms, arms[0])
 
 
 def test_the_arms_are_compared_with_any_of_them(home, pets):
@@ -323,7 +323,7 @@ def test_the_page_is_drawn_anew_once_a_study_is_resumed_or_ends(pets, monkeypatc
     study = make_study(pets, state="running" if is_active else "done")
     monkeypatch.setattr("streamlit.rerun", lambda: pytest.fail("drawn anew"))
     with pytest.raises(pytest.fail.Exception, match="drawn anew"):
-        study_progress._draw_live(pets, study, was_active, study_charts.stamp_of(study))
+        study_progress._draw_live(pets, study, was_active, study_charts.stamp_of_study(study))
 
 
 def test_a_refused_cancel_is_a_short_notice(home, pets):

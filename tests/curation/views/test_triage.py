@@ -178,7 +178,7 @@ def test_without_neighbours_or_an_odd_sample_the_page_says_so(home: Path, pets: 
     app = views.start(home, "triage")
     assert "Nothing is left in this queue" in views.texts(app)
     assert f"{len(ids)} already decided on" in views.texts(app)
-    (pets.run("first").path / "neighbours.npz").unlink()
+    pets.run("first").neighbours_path.unlink()
     assert "This run has no neighbours yet" in views.texts(views.start(home, "triage"))
 
 

@@ -194,9 +194,24 @@ def test_embedding_and_neighbours_round_trip(run: RunDir) -> None:
 
 
 def test_a_neighbours_file_that_holds_objects_is_not_run(run: RunDir) -> None:
-    np.savez(run.path / "neighbours.npz", indices=np.array([{"a": 1}], dtype=object), distances=np.zeros(1))
+    objects = np.array([{"a": 1}], dtype=object)
+    np.savez(run.path / "neighbours.npz", indices=objects, distances=np.zeros(1))
     with pytest.raises(ValueError, match="Object arrays cannot be loaded when allow_pickle=False"):
         run.read_neighbours()
+    np.save(run.path / "neighbours.npy", objects)
+    with pytest.raises(ValueError, match="can't be memory-mapped: Python objects in dtype"):
+        run.read_neighbours()
+
+
+def test_neighbours_replace_those_of_an_older_version_as_one(run: RunDir) -> None:
+    np.savez(run.path / "neighbours.npz", indices=np.array([[1], [0]]), distances=np.ones((2, 1)))
+    before = run.read_neighbours()
+    assert before is not None and before[0].tolist() == [[1], [0]] and before[1].dtype == np.float16
+    xy = np.zeros((3, 2), dtype=np.float32)
+    run.write_embedding(np.array(["a", "b", "c"]), xy, np.array([[1], [2], [0]]), np.array([[0.5], [0.25], [0.125]]))
+    after = run.read_neighbours()
+    assert after is not None and after[0].tolist() == [[1], [2], [0]] and after[1].tolist() == [[0.5], [0.25], [0.125]]
+    assert not list(run.path.glob(".*")), "nothing is left half"
 
 
 def test_predictions_round_trip(run: RunDir) -> None:

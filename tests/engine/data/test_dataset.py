@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from engine.contract.manifest import ManifestError, image_root, read_decisions, read_info, read_manifest
+from engine.contract.pixels import GROUND
 from engine.data import image_cache as module
 from engine.data.batches import AHEAD, ImageStore, augment, normalize
 from engine.data.dataset import load_dataset
@@ -287,7 +288,7 @@ def test_transparency_shows_the_ground_and_an_animation_its_first_picture(tmp_pa
     frames = [Image.new("L", (16, 16), shade) for shade in (50, 200)]
     frames[0].save(project / "images" / "train" / "00001.png", "GIF", save_all=True, append_images=frames[1:])
     data = load(project)
-    assert (data.images[0][:, 0, 0] == [200, 10, 10]).all() and (data.images[0][:, 15, 0] == module.GROUND).all()
+    assert (data.images[0][:, 0, 0] == [200, 10, 10]).all() and (data.images[0][:, 15, 0] == GROUND).all()
     assert (data.images[1] == 50).all()
 
 

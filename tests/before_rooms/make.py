@@ -3,7 +3,7 @@ them.
 
 Ran once, at revision 7f322c8, whose module names it has; it stays to say what is in the archive:
 
-    PYTHONPATH=. python tests/before_rooms.py OUT.zip
+    PYTHONPATH=. python tests/before_rooms/make.py OUT.zip
 
 `pets`: 90 small pictures in three classes, one training label in ten wrong. Runs: first (molere), untouched (erm), and
 under the decisions decided (molere) and plain (erm, with its last checkpoint); asked is a preview that was asked for

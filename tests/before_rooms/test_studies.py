@@ -1,4 +1,4 @@
-"""What the version before the rooms left opens in this one; tests/before_rooms.py says what is in the archive."""
+"""What the version before the rooms left opens in this one; make.py says what is in the archive."""
 
 import json
 import zipfile
@@ -19,7 +19,7 @@ from tests import ROOT, views
 
 def unpacked(folder: Path) -> Path:
     """The project, in a home of its own."""
-    with zipfile.ZipFile(ROOT / "tests" / "before_rooms.zip") as archive:
+    with zipfile.ZipFile(ROOT / "tests" / "before_rooms" / "before_rooms.zip") as archive:
         archive.extractall(folder)
     return folder / "projects" / "pets"
 
@@ -63,7 +63,7 @@ def test_a_study_is_shown_on_its_page(tmp_path: Path, monkeypatch: pytest.Monkey
     said = views.texts(app)
     assert "done, 4 of 4 runs: ERM, MOLERE; seeds 0, 1" in said and "Nobody said whether settings were chosen" in said
     study = StudyDir.of(project, "methods")
-    shown = study_charts.shown(study, study_charts.stamp_of(study), ("erm", "molere"), "erm")
+    shown = study_charts.shown(study, study_charts.stamp_of_study(study), ("erm", "molere"), "erm")
     assert {"margin_bins", "margin_histogram", "class"} <= set(shown.charts)
 
 

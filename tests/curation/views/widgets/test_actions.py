@@ -1,0 +1,63 @@
+"""A gallery's acts become decisions in the ledger, with who, why, view and run, and words that say so."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import streamlit as st
+
+from curation.project import Project
+from curation.views.widgets import actions, gallery
+from curation.views.widgets.gallery import Act
+from tests.fakes import make_project
+
+IDS = ("train-00001", "train-00002")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr(st, "session_state", {"person": "ada"})
+    return Project.open(make_project(tmp_path / "pets", size=4))
+
+
+def said() -> list[tuple[str, bool]]:
+    """Notices that the next page would show."""
+    return st.session_state.pop("_notices", [])
+
+
+@pytest.mark.parametrize(("act", "kind", "value", "words"), [
+    (Act("validation", IDS), "pin", "validation", "Pinned 2 samples to validation."),
+    (Act("train", IDS[:1]), "pin", "train", "Pinned 1 sample to training."),
+    (Act("exclude", IDS), "exclude", "excluded", "Excluded 2 samples."),
+    (Act("relabel", IDS, "dog"), "relabel", "dog", "Relabelled 2 samples to dog.")])
+def test_an_act_is_one_decision_with_who_why_view_and_run(project, act, kind, value, words) -> None:
+    assert actions.carry_out(project, act, view="here", run="first", why=" because ")
+    (batch,) = project.ledger().batches().to_dict("records")
+    assert {name: batch[name] for name in ("kind", "value", "num_samples", "who", "why", "view", "run")} == {
+        "kind": kind, "value": value, "num_samples": len(act.ids), "who": "ada", "why": "because", "view": "here",
+        "run": "first"}
+    assert said() == [(words, False)] and actions.take_changed()
+
+
+def test_undo_and_redo_step_and_are_no_decision(project: Project) -> None:
+    actions.carry_out(project, Act("exclude", IDS), view="here")
+    said()
+    for op, num_excluded, words in (("undo", 0, "Undone: exclude 2 samples, by ada."),
+                                    ("redo", 2, "Done again: exclude 2 samples, by ada.")):
+        assert not actions.carry_out(project, Act(op, ()), view="here")
+        assert project.ledger().state()["excluded"].sum() == num_excluded
+        assert said() == [(words, False)]
+    assert not actions.carry_out(project, Act("redo", ()), view="here")
+    assert said() == [("There is nothing to redo.", False)]
+
+
+def test_acts_about_the_page_do_nothing_to_the_ledger(project: Project) -> None:
+    for op in sorted({*gallery.OPS} - {*get_args(actions.Op), "undo", "redo"}):
+        assert not actions.carry_out(project, Act(op, IDS[:1]), view="here")
+    assert project.ledger().batches().empty and not said() and not actions.take_changed()
+
+
+def test_a_refusal_is_said_and_no_decision(project: Project) -> None:
+    assert not actions.carry_out(project, Act("relabel", IDS, "emu"), view="here")
+    ((words, is_error),) = said()
+    assert is_error and "emu" in words and project.ledger().batches().empty
