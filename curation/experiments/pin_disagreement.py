@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.ledger.replay import PINS
+from curation.ledger.batch import PINS
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import ROLES, RunDir
 
