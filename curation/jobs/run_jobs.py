@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from curation.jobs import queue
-from curation.jobs.queue import Job, JobError, device_key
+from curation.jobs.queue import Job, JobError, JobKind, device_key
 from curation.jobs.request import REQUEST_NAME, config_of, train_command, write_request
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
@@ -78,7 +78,7 @@ def submit(project: Path, run_name: str, config: RunConfig, command: list[str] |
     run = RunDir.of(project, run_name)
     claim(run.path, "run")
     write_request(run, config, decisions, warm_start)
-    return enqueue(project, run, config.device, command or train_command(project, run_name))
+    return enqueue(project, "run", run, config.device, command or train_command(project, run_name))
 
 
 def claim(path: Path, what: str) -> None:
@@ -105,14 +105,12 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
         raise JobError(f"a run can be resumed once it failed, was cancelled or interrupted; {run_name!r} is "
                        f"{status.state}; start a new run instead")
     run.clear_cancel()
-    return enqueue(project, run, config_of(run).device, command or train_command(project, run_name))
+    return enqueue(project, "run", run, config_of(run).device, command or train_command(project, run_name))
 
 
-def enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
-    """Queue a command for a run's folder, or for a study's, and start the process that waits for its turn."""
-    folder = run.path.parent.name
-    name = run.name if folder == "runs" else f"{folder}/{run.name}"
-    job_id = queue.add(project, name, device_key(device), command)
+def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: list[str]) -> Job:
+    """Queue a command for the folder of a run or a study, and start the process that waits for its turn."""
+    job_id = queue.add(project, kind, run.name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
     pid = _start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
     queue.set_process(job_id, pid)
