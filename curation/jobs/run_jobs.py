@@ -26,10 +26,10 @@ import pandas as pd
 
 from curation.jobs import queue
 from curation.jobs.queue import Job, JobError, JobKind, device_key
-from curation.jobs.request import REQUEST_NAME, config_of, train_command, write_request
+from curation.jobs.request import REQUEST_NAME, config_of, created_of, train_command, write_request
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
-from engine.contract.run_dir import ENDED, RunDir, RunDirError
+from engine.contract.run_dir import ENDED, RunDir
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
@@ -71,7 +71,7 @@ def submit(project: Path, run_name: str, config: RunConfig, command: list[str] |
            decisions: pd.DataFrame | None = None, warm_start: str | None = None) -> Job:
     """Queue a new run of a project and start its process. `command` replaces the engine's (tests).
 
-    decisions and warm_start as launch.write_request has them.
+    decisions and warm_start as request.write_request has them.
     Raises JobError if a run of that name exists or is queued, RunDirError for a name that cannot name a run.
     """
     project = Path(project).resolve()
@@ -140,18 +140,7 @@ def run_dirs(project: Path) -> list[RunDir]:
     folder = Path(project) / "runs"
     paths = [p for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
         if folder.is_dir() else []
-    return sorted((RunDir(p) for p in paths), key=_created, reverse=True)
-
-
-def _created(run: RunDir) -> float:
-    """When the run was asked for: here, or on the command line, where its config is the first sign of it."""
-    request = run.path / REQUEST_NAME
-    if request.exists():
-        return request.stat().st_mtime
-    try:
-        return float(run.read_config().get("created") or 0.0)
-    except RunDirError:  # a damaged config.json; whoever opens that run will be told
-        return 0.0
+    return sorted((RunDir(p) for p in paths), key=created_of, reverse=True)
 
 
 def status_of(run: RunDir) -> RunStatus:

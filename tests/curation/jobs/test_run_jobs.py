@@ -1,6 +1,5 @@
 """The queue of background runs, with a fake engine: a small script that keeps the run directory's contract."""
 
-import json
 import os
 import signal
 import subprocess
@@ -86,7 +85,8 @@ def test_a_run_is_queued_and_then_done(place):
     while run_jobs.jobs(place.project) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert run_jobs.jobs(place.project) == []
-    assert RunConfig.from_dict(json.loads((run.path / "request.json").read_text())) == RunConfig(device="cpu")
+    asked = request.read_request(run)
+    assert asked is not None and asked.config == RunConfig(device="cpu") and asked.decisions is None
 
 
 def test_runs_of_one_device_take_turns_in_order_and_another_device_does_not_wait(place):
