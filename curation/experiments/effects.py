@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from curation.experiments import compare, repeats
 from curation.samples.table import routed_signals
+from engine.contract.intervals import t_half_width
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 
@@ -66,10 +66,7 @@ def effects(pairs: Sequence[tuple[int, RunDir, RunDir]]) -> pd.DataFrame:
     found = rows.groupby(["split", "kind", "name"], sort=True).agg(
         num_samples=("num_samples", "min"), num_pairs=("seed", "size"), mean_a=("a", "mean"), mean_b=("b", "mean"),
         difference=("difference", "mean"), spread=("difference", "std")).reset_index()
-    num = found["num_pairs"].to_numpy()
-    half = np.full(len(found), np.nan)
-    has = num >= 2
-    half[has] = stats.t.ppf(0.975, num[has] - 1) * found["spread"].to_numpy()[has] / np.sqrt(num[has])
+    half = t_half_width(found["spread"].to_numpy(), found["num_pairs"].to_numpy())
     return found.assign(low=found["difference"] - half, high=found["difference"] + half)[list(EFFECT_COLUMNS)]
 
 

@@ -3,7 +3,6 @@
 Opens no image and knows no source format; each source hands over a Loaded.
 """
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 
 from curation.sources.lines import constant
 from curation.sources.report import Problems, joined, quoted
+from engine.contract.intervals import wilson_interval
 from engine.contract.manifest import SPLITS
 
 SPLIT_NAMES = {
@@ -135,11 +135,8 @@ def disagreement(classes: pd.DataFrame) -> dict[str, float] | None:
     num, wrong = int(classes["dual"].sum()), int(classes["wrong"].sum())
     if not num:
         return None
-    z, share = 1.959964, wrong / num
-    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
-    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    return {"num_dual": num, "num_wrong": wrong, "share": share,
-            "low": min(share, max(0.0, centre - half)), "high": max(share, min(1.0, centre + half))}
+    low, high = wilson_interval(wrong / num, num)
+    return {"num_dual": num, "num_wrong": wrong, "share": wrong / num, "low": float(low), "high": float(high)}
 
 
 def report_empty_classes(loaded: Loaded, table: pd.DataFrame, problems: Problems) -> None:

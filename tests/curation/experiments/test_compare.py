@@ -22,7 +22,7 @@ from curation.experiments.compare import (
     worst_groups,
 )
 from curation.project import Project
-from engine.contract.intervals import t_interval
+from engine.contract.intervals import paired_interval
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
@@ -168,8 +168,8 @@ def test_the_paired_difference_agrees_with_scipy(project: Project) -> None:
     assert found.seeds == (0, 1, 2, 3) and found.num_pairs == 4 and found.note == ""
     assert found.mean == pytest.approx(np.mean(found.values_b) - np.mean(found.values_a)) and found.mean != 0
     assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    direct = t_interval(np.array(found.values_b) - np.array(found.values_a))
-    assert direct == (pytest.approx(found.mean), pytest.approx(found.low), pytest.approx(found.high))
+    direct = paired_interval(found.values_a, found.values_b)
+    assert (direct.mean, direct.low, direct.high) == (found.mean, found.low, found.high)
 
 
 def test_one_pair_gives_a_difference_without_an_interval_and_says_so(project: Project) -> None:
