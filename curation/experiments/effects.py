@@ -44,7 +44,7 @@ def experiment_of(a: RunDir, b: RunDir, runs: Sequence[RunDir]) -> Experiment | 
     keys = [repeats.experiment_key(run) for run in (a, b)]
     if keys[0] is None or keys[1] is None or keys[0][:2] != keys[1][:2] or keys[0] == keys[1]:
         return None
-    sides = [compare.same_but_seed(run, runs) for run in (a, b)]
+    sides = [repeats.same_but_seed(run, runs) for run in (a, b)]
     return Experiment(pairs=compare.pairs_by_seed(*sides),
                       num_decided=(len(read_decisions(a.decisions_path)), len(read_decisions(b.decisions_path))))
 
