@@ -20,7 +20,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ from curation.jobs.request import REQUEST_NAME, config_of, created_of, train_com
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import ENDED, RunDir
+from engine.contract.work_dir import StatusDocument
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
@@ -40,20 +41,23 @@ __all__ = ["REQUEST_NAME", "Job", "JobError", "RunStatus", "cancel", "cancel_in"
            "enqueue", "jobs", "resume", "run_dirs", "status_of", "submit"]
 
 
+RunState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+"""interrupted: its process is gone without a word."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunStatus:
     """What a run is doing now, judged by its files, its process and the queue together."""
 
-    state: str
-    """queued, running, done, failed, cancelled, or interrupted: its process is gone without a word."""
+    state: RunState
     num_ahead: int = 0
     """Runs that go first on the same device, while queued."""
     device: str = ""
     error: str = ""
     """Why it failed, one line."""
     is_cancelling: bool = False
-    details: dict[str, Any]
-    """status.json as the engine wrote it: stage, message, epoch, num_epochs, step, samples_per_second, eta_seconds."""
+    details: StatusDocument
+    """status.json as the engine wrote it."""
 
     @property
     def is_active(self) -> bool:
@@ -146,7 +150,7 @@ def run_dirs(project: Path) -> list[RunDir]:
 def status_of(run: RunDir) -> RunStatus:
     """What the run is doing now. Never raises for a run whose process died: that is `interrupted` or `failed`."""
     details = run.read_status()
-    state = str(details["state"])
+    state = details["state"]
     is_cancelling = run.is_cancel_requested()
     if state in ENDED:
         return RunStatus(state=state, error=str(details.get("error") or ""), details=details,

@@ -3,7 +3,7 @@
 Asks curation.jobs.study_jobs; starts no new study and shows no result.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
 
@@ -82,7 +82,7 @@ def _seeds_text(seeds: list[int]) -> str:
 
 def _progress(project: Project, study: StudyDir, status: RunStatus) -> None:
     """What is being trained, or why nothing is."""
-    details = status.details
+    details = cast(dict[str, Any], status.details)
     if status.state == "queued":
         run_progress.say_queue(project, status)
     elif status.state == "running":
