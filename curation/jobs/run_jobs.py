@@ -37,8 +37,6 @@ GRACE_SECONDS = 20.0
 """How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
 OUTPUT_NAME = "output.txt"
 _CODE_ROOT = Path(__file__).parents[2]
-__all__ = ["REQUEST_NAME", "Job", "JobError", "RunStatus", "cancel", "cancel_in", "claim", "config_of", "device_key",
-           "enqueue", "jobs", "resume", "run_dirs", "status_of", "submit"]
 
 
 RunState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]

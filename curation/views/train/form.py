@@ -14,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from curation.jobs import run_jobs
+from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.widgets import state
 from engine.contract.config import HELDOUT_SOURCES, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig
@@ -120,7 +121,7 @@ def start_runs(project: Project, name: str, values: dict[str, object], num_repea
                for seed in range(first.seed, first.seed + num_repeats)}
     taken = [n for n in configs if RunDir.of(project.path, n).path.exists()]
     if taken:
-        raise run_jobs.JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
+        raise JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
     for run_name, config in configs.items():
         run_jobs.submit(project.path, run_name, config)
     return next(iter(configs))

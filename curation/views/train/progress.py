@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from curation.jobs import run_jobs
+from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.widgets.run_table import duration_text, state_text
 from curation.views.widgets.state import plain
@@ -93,7 +94,7 @@ def _act(action: Callable[[Path, str], object], project: Project, run: RunDir) -
     """Cancel or resume from a button; a refusal is shown by the page's notice on the rerun that follows."""
     try:
         action(project.path, run.name)
-    except run_jobs.JobError as error:  # it ended between the drawing and the click
+    except JobError as error:  # it ended between the drawing and the click
         st.toast(plain(error), icon=":material/info:")
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.jobs import run_jobs
-from curation.jobs.request import warm_start_of
+from curation.jobs.request import config_of, warm_start_of
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
@@ -58,7 +58,7 @@ def _row(run: RunDir) -> dict[str, object]:
     status = run_jobs.status_of(run)
     try:
         document = run.read_config() if run.exists() else {}
-        config, metrics = run_jobs.config_of(run), run.read_metrics()
+        config, metrics = config_of(run), run.read_metrics()
     except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
     row: dict[str, object] = {
