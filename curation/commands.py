@@ -6,13 +6,14 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import pandas as pd
 import typer
 
 from curation.exports.exporting import EXPORTS, export
+from curation.ledger.batch import Pin
 from curation.ledger.journal import replay_journal, write_journal
 from curation.ledger.ledger import Ledger
 from curation.project import Project
@@ -209,18 +210,19 @@ def _print_lane(name: str, table: pd.DataFrame, rows: np.ndarray) -> None:
 def _take(ledger: Ledger, action: str, ids: list[str], to: str | None, label: str | None, *, who: str, why: str,
           run: str) -> str:
     """Take one decision; a line that says what was done."""
-    where = {"who": who, "why": why, "view": "command line", "run": run}
+    words = {"who": who, "why": why, "view": "command line", "run": run}
     if action == "pin":
         if to is None:
             raise CommandError("pin needs a place; none was given; name it with --to validation, train or none")
-        number = ledger.pin(ids, None if to == "none" else to, **where)
+        place = None if to == "none" else cast(Pin, to)  # the ledger refuses what is none
+        number = ledger.pin(ids, place, origin="person", **words)
     elif action in ("relabel", "as-given"):
         if (label is None) != (action == "as-given"):
             raise CommandError(f"relabel needs a --label and as-given takes none; got {action} with {label!r}; name a "
                                "class or leave it out")
-        number = ledger.relabel(ids, label, **where)
+        number = ledger.relabel(ids, label, origin="person", **words)
     else:
-        number = ledger.exclude(ids, action == "exclude", **where)
+        number = ledger.exclude(ids, action == "exclude", origin="person", **words)
     what = {"pin": f" to {to}", "relabel": f" as {visible(label or '')}"}.get(action, "")
     return f"{action}: {len(set(ids)):,} samples{what} (batch {number}, by {who})"
 

@@ -15,7 +15,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pandas as pd
 
@@ -39,6 +39,52 @@ LEDGER_NAME = "ledger.sqlite"
 REPORT_COLUMNS = ("file", "row", "sample_id", "kind", "reason", "action")
 
 
+class Disagreement(TypedDict):
+    """How often the given label differs from the known truth among training samples that have one."""
+
+    num_dual: int
+    """Training samples whose truth is known; num_wrong of them have another given label."""
+    num_wrong: int
+    share: float
+    low: float
+    high: float
+    """Ends of the share's 95% Wilson interval; all three in [0, 1]."""
+
+
+class ImportDetails(TypedDict, total=False):
+    """What project.json keeps of an import, so that it can be shown again."""
+
+    options: dict[str, str | int | float]
+    check: str
+    """none, exists or decode: what was done to the images."""
+    counts: dict[str, int]
+    """What the source's own lists hold, by name."""
+    splits: dict[str, int]
+    disagreement: Disagreement | None
+    problem_kinds: dict[str, int]
+    notes: list[str]
+    classes: list[dict[str, object]]
+    """class, train, clean, test, dual, wrong: samples by given label."""
+    num_added: int
+    num_removed: int
+    seconds: float
+
+
+class ProjectDetails(ImportDetails, total=False):
+    """project.json. A project may have been made by other means than an import, so that any of it may be absent."""
+
+    name: str
+    source: str
+    created: float
+    """Of the first import; in seconds since the epoch, as imported."""
+    imported: float
+    root: str
+    num_samples: int
+    num_problems: int
+    ledger: str
+    """URL of the database of decisions and verdicts, where that is not ledger.sqlite."""
+
+
 class ProjectError(UserError):
     """A folder is no project, or one of its files cannot be read. One line, ready to show."""
 
@@ -46,11 +92,10 @@ class ProjectError(UserError):
 class Project:
     """One opened project. Holds its path and the manifest's metadata; every table is read when asked for."""
 
-    def __init__(self, path: Path, info: ManifestInfo, details: dict[str, Any]) -> None:
+    def __init__(self, path: Path, info: ManifestInfo, details: ProjectDetails) -> None:
         self.path = path
         self.info = info
         self.details = details
-        """project.json as import wrote it: name, source, created (unix seconds) and the source's own entries."""
 
     @classmethod
     def open(cls, path: str | Path) -> "Project":
@@ -139,10 +184,10 @@ def list_projects(home: Path) -> list[Path]:
     return sorted(p for p in home.iterdir() if (p / MANIFEST_NAME).is_file())
 
 
-def _read_details(path: Path) -> dict[str, Any]:
+def _read_details(path: Path) -> ProjectDetails:
     """project.json's object; {} where there is no file, for the manifest alone makes a project."""
     try:
-        details = json.loads(path.read_text())
+        details: ProjectDetails = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

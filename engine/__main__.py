@@ -28,7 +28,8 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     settings: Annotated[list[str] | None, typer.Option(
         "--set", help="A setting as name=value, such as epochs=20 or splitter.coverage=0.3. Repeatable.")] = None,
-    config: Annotated[Path | None, typer.Option(help="JSON file of settings; --set goes over it.")] = None,
+    config: Annotated[Path | None, typer.Option(
+        help="JSON file of settings, or a request.json that has them under config; --set goes over it.")] = None,
     resume: Annotated[str | None, typer.Option(help="Go on with this run instead of starting one.")] = None,
     decisions: Annotated[Path | None, typer.Option(
         help="Train under the decisions of this Parquet file instead of the project's own.")] = None,
@@ -127,6 +128,7 @@ def _read_json(path: Path) -> dict[str, object]:
         values = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise ConfigError(f"--config must be a readable JSON file; {path}: {error}") from error
+    values = values.get("config", values) if isinstance(values, dict) else values
     if not isinstance(values, dict):
         raise ConfigError(f"--config must hold an object of settings; {path} holds a {type(values).__name__}")
     return values

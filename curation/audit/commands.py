@@ -12,7 +12,7 @@ import typer
 from curation.audit.estimate.allocation import empty_words, left_of
 from curation.audit.estimate.noise_rate import Rate, estimate, reviews_to
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
-from curation.audit.opening import plan_of, runs_of
+from curation.audit.opening import plan_of
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batches
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
@@ -21,6 +21,7 @@ from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.resolve import apply_verdicts, catch_up, consensus, of_today
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures, scores_of
+from curation.experiments.repeats import repeats_of
 from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -198,7 +199,8 @@ def _take(project: Project, answers: list[Verdict], who: str) -> None:
 
 
 def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
-    runs = [project.run(name)] if alone else runs_of(project, name)
+    run = project.run(name)
+    runs = [run] if alone else repeats_of(project.path, run)
     runs[0].read_signals()  # says so where there are none yet
     table = sample_table(project, runs[0])
     judged = consensus(of_today(project.verdicts().in_force(), table)).reset_index()

@@ -1,4 +1,4 @@
-"""What an audit begins with, for command line and app alike: which runs judge, and the plan of its estimate."""
+"""What an audit begins with, for command line and app alike: the plan of its estimate."""
 
 import time
 
@@ -6,10 +6,8 @@ import pandas as pd
 
 from curation.audit.estimate.sampling_plan import Plan, make_plan
 from curation.audit.suspects.scores import Scores
-from curation.experiments.compare import same_but_seed
 from curation.project import Project
 from engine.contract.manifest import MANIFEST_NAME, file_digest
-from engine.contract.run_dir import RunDir
 
 
 def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
@@ -25,9 +23,3 @@ def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
     return make_plan(audit=audit, run=run.name, sample_id=scores.sample_id, given=scores.given, p_wrong=scores.p_wrong,
                      is_active=scores.is_active | (neither & (scores.given >= 0)), classes=scores.classes, seed=seed,
                      created=time.time(), digests=digests)
-
-
-def runs_of(project: Project, name: str) -> list[RunDir]:
-    """The run and, after it, the finished ones that differ from it by their seed alone."""
-    run = project.run(name)
-    return [run, *same_but_seed(run, [other for other in project.runs() if other.name != name])]

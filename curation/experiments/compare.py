@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.experiments.repeats import experiment_key, flat
+from curation.experiments.repeats import flat
 from curation.jobs.request import warm_start_of
 from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
@@ -181,21 +181,6 @@ def cautions(a: RunDir, b: RunDir) -> list[str]:
     if _config(a).seed != _config(b).seed:
         lines.append("The seeds differ, so part of the difference is chance.")
     return lines
-
-
-def same_but_seed(run: RunDir, others: Sequence[RunDir]) -> list[RunDir]:
-    """The finished runs among `others` that differ from `run` by seed alone: same settings, manifest and decisions.
-
-    A preview has no repeats and is none.
-    """
-    key, found = experiment_key(run), []
-    for other in others if key is not None else ():
-        try:
-            if (other.path / "predictions.parquet").exists() and experiment_key(other) == key:
-                found.append(other)
-        except ValueError:  # a damaged run is no repeat; its own page says what is wrong
-            continue
-    return found
 
 
 def pairs_by_seed(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir]) -> list[tuple[int, RunDir, RunDir]]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from curation.experiments import compare, repeats
 from curation.samples.table import routed_signals
+from engine.contract.intervals import t_half_width
 from engine.contract.manifest import read_decisions
 from engine.contract.measures import SMALLEST_GROUP, worst_group
 from engine.contract.run_dir import RunDir
@@ -43,7 +43,7 @@ def experiment_of(a: RunDir, b: RunDir, runs: Sequence[RunDir]) -> Experiment | 
     keys = [repeats.experiment_key(run) for run in (a, b)]
     if keys[0] is None or keys[1] is None or keys[0][:2] != keys[1][:2] or keys[0] == keys[1]:
         return None
-    sides = [compare.same_but_seed(run, runs) for run in (a, b)]
+    sides = [repeats.same_but_seed(run, runs) for run in (a, b)]
     return Experiment(pairs=compare.pairs_by_seed(*sides),
                       num_decided=(len(read_decisions(a.decisions_path)), len(read_decisions(b.decisions_path))))
 
@@ -65,10 +65,7 @@ def effects(pairs: Sequence[tuple[int, RunDir, RunDir]]) -> pd.DataFrame:
     found = rows.groupby(["split", "kind", "name"], sort=True).agg(
         num_samples=("num_samples", "min"), num_pairs=("seed", "size"), mean_a=("a", "mean"), mean_b=("b", "mean"),
         difference=("difference", "mean"), spread=("difference", "std")).reset_index()
-    num = found["num_pairs"].to_numpy()
-    half = np.full(len(found), np.nan)
-    has = num >= 2
-    half[has] = stats.t.ppf(0.975, num[has] - 1) * found["spread"].to_numpy()[has] / np.sqrt(num[has])
+    half = t_half_width(found["spread"].to_numpy(), found["num_pairs"].to_numpy())
     return found.assign(low=found["difference"] - half, high=found["difference"] + half)[list(EFFECT_COLUMNS)]
 
 

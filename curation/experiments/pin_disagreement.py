@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.ledger.replay import PINS
+from curation.ledger.batch import PINS
 from engine.contract.manifest import read_decisions
 from engine.contract.quota import class_quota
 from engine.contract.run_dir import RunDir

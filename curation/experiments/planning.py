@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -20,7 +21,9 @@ from engine.contract.errors import UserError
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.run_dir import RunDir
 
-SIDES = ("without", "with")
+Side = Literal["without", "with"]
+PlannedState = Literal["new", "done", "running", "queued"]
+SIDES: tuple[Side, ...] = get_args(Side)
 """Of each seed the run without decisions goes first, so that a pair is complete as soon as it can be."""
 MAX_SEEDS = 10
 PREVIEW_EPOCHS = 3
@@ -38,9 +41,8 @@ class PlannedRun:
 
     name: str
     seed: int
-    side: str
-    """One of SIDES."""
-    state: str
+    side: Side
+    state: PlannedState
     """new, or what an existing run that is taken instead does: done, running or queued."""
 
 
@@ -57,7 +59,7 @@ class ExperimentPlan:
     def new(self) -> list[PlannedRun]:
         return [run for run in self.runs if run.state == "new"]
 
-    def num(self, *states: str) -> int:
+    def num(self, *states: PlannedState) -> int:
         return sum(run.state in states for run in self.runs)
 
 
@@ -90,10 +92,10 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
     return ExperimentPlan(config=config, runs=runs, seconds=run_seconds(base))
 
 
-def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object, int], tuple[str, str]]:
+def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object, int], tuple[str, PlannedState]]:
     """(key, seed) -> (name, state) of the runs that may be taken: of several a finished one, of those the newest.
     manifest_digest: of the data as they are, which a run that has not begun yet will train on."""
-    found: dict[tuple[object, int], tuple[str, str]] = {}
+    found: dict[tuple[object, int], tuple[str, PlannedState]] = {}
     for run in reversed(runs):  # they come newest first
         try:
             decisions, config = request.decisions_path_of(run), request.config_of(run)
@@ -104,7 +106,7 @@ def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object
         if decisions is None or request.warm_start_of(run) is not None or state not in ("done", "running", "queued"):
             continue
         key = (repeats.key_of(config, digest, repeats.digest_of_decisions(decisions)), config.seed)
-        if found.get(key, ("", ""))[1] != "done" or state == "done":
+        if key not in found or found[key][1] != "done" or state == "done":
             found[key] = (run.name, state)
     return found
 

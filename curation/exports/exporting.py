@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from curation.exports.clothing1m import export_label_files, export_validation_list
 from curation.exports.corrections import export_corrections
@@ -72,10 +71,9 @@ def export(project: Project, run: RunDir | None, what: str, form: str, target: P
         raise ExportError(f"an export is one of {', '.join(kinds)}; got {what!r}; choose one of them")
     if (what, form) not in EXPORTS:
         raise ExportError(f"{what} is exported as {', '.join(formats_of(what))}; got {form!r}; choose one of them")
-    chosen: Any = EXPORTS[what, form]
+    chosen = EXPORTS[what, form]
     if chosen.needs_run and run is None:
         raise ExportError(f"exporting {what} needs a run; none was given; name one of the project's runs")
     target = Path(target).absolute() if target else default_target(project, run, what, form)
     check_free(target)
-    result: ExportResult = chosen.write(project, run, target, progress or (lambda done, total: None))
-    return result
+    return chosen.write(project, run, target, progress or (lambda done, total: None))

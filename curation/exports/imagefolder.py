@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -103,7 +102,7 @@ def _sources(project: Project, wanted: set[str]) -> Iterator[tuple[str, str, byt
             ids = batch["sample_id"].to_pylist()
             hits = [i for i, sample_id in enumerate(ids) if sample_id in wanted]
             for row in batch.take(hits).to_pylist() if hits else ():
-                image: dict[str, Any] = row.get("image") or {}
+                image = row.get("image") or {}
                 path = row.get("path") or image.get("path") or ""
                 yield row["sample_id"], path, image.get("bytes")
 

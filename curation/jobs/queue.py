@@ -1,6 +1,7 @@
-"""The queue of background runs: one small SQLite database a user, so that two clicks, two tabs and two projects agree.
+"""The queue of background work: one small SQLite database a user, so that two clicks, two tabs and two projects agree.
 
-Two partial unique indexes hold the rules: one active job a run, one running job a device. A job whose process is gone
+A job trains a run or a study. Two partial unique indexes hold the rules: one active job for each of them, one running
+job a device. A job whose process is gone
 is ended by whoever looks next. Starts and stops no process.
 """
 
@@ -11,41 +12,55 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.errors import UserError
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
+from engine.contract.study_dir import StudyDir
 
 LOCK_SECONDS = 30.0
 """How long one process waits for another to let go of the database."""
 NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: whoever queued it is about to start one."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS job (
+JobKind = Literal["run", "study"]
+JobState = Literal["queued", "running", "ended"]
+_VERSION = 1
+"""Of the schema, as SQLite's user_version keeps it. 0: no table yet, or that of older code, where a study's job is one
+of a run called "studies/NAME"."""
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS job (
     id INTEGER PRIMARY KEY, project TEXT NOT NULL, run TEXT NOT NULL, device TEXT NOT NULL, state TEXT NOT NULL,
-    command TEXT NOT NULL, submitted REAL NOT NULL, started REAL, heartbeat REAL, pid INTEGER, pid_started REAL);
-CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_run ON job (project, run) WHERE state != 'ended';
-CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_device ON job (device) WHERE state = 'running';
-"""
+    command TEXT NOT NULL, submitted REAL NOT NULL, started REAL, heartbeat REAL, pid INTEGER, pid_started REAL)""",
+    "DROP INDEX IF EXISTS one_job_a_run",
+    "ALTER TABLE job ADD COLUMN kind TEXT NOT NULL DEFAULT 'run'",
+    "UPDATE job SET kind = 'study', run = substr(run, length('studies/') + 1) WHERE run LIKE 'studies/%'",
+    "CREATE UNIQUE INDEX one_job_a_run ON job (project, kind, run) WHERE state != 'ended'",
+    "CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_device ON job (device) WHERE state = 'running'",
+    f"PRAGMA user_version = {_VERSION}",
+)
+"""From nothing, or from the table of older code, to that of today."""
 
 
 class JobError(UserError):
-    """A run cannot be started, resumed or cancelled. One line, ready to show."""
+    """A run or a study cannot be started, resumed or cancelled. One line, ready to show."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One row of the queue. state: queued, running or ended (how it ended stands in the run's status)."""
+    """One row of the queue."""
 
     id: int
     project: str
+    kind: JobKind
     run: str
+    """Name of the run, or of the study."""
     device: str
-    state: str
+    state: JobState
+    """How an ended one ended stands in the run's status."""
     command: str
     submitted: float
     started: float | None
@@ -62,24 +77,26 @@ class Job:
 
     @property
     def run_dir(self) -> RunDir:
-        """The folder it works in; a study's (run is then "studies/NAME") has the status and cancel files of a run's."""
-        return RunDir(Path(self.project) / self.run) if "/" in self.run else RunDir.of(Path(self.project), self.run)
+        """The folder it works in; a study's has the status and cancel files of a run's."""
+        project = Path(self.project)
+        return RunDir.of(project, self.run) if self.kind == "run" else RunDir(StudyDir.of(project, self.run).path)
 
 
 # -- acting on the queue
 
 
-def add(project: Path, run_name: str, device: str, command: list[str]) -> int:
-    """Queue a job for a run; its number. Raises JobError if the run has an active one."""
+def add(project: Path, kind: JobKind, name: str, device: str, command: list[str]) -> int:
+    """Queue a job for a run or a study; its number. Raises JobError if that has an active one."""
     with database() as connection:
         release_dead(connection)
         try:
             job_id = connection.execute(
-                "INSERT INTO job (project, run, device, state, command, submitted) VALUES (?, ?, ?, 'queued', ?, ?)",
-                (str(project), run_name, device, json.dumps(command), time.time())).lastrowid
+                "INSERT INTO job (project, kind, run, device, state, command, submitted) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                (str(project), kind, name, device, json.dumps(command), time.time())).lastrowid
         except sqlite3.IntegrityError:
-            raise JobError(f"a run can be started once at a time; {run_name!r} is queued or running already; wait "
-                           "for it or cancel it") from None
+            raise JobError(f"a {kind} can be started once at a time; {name!r} is queued or running already; wait for "
+                           "it or cancel it") from None
     assert job_id is not None, "an inserted row has an id"
     return job_id
 
@@ -118,18 +135,17 @@ def active(project: Path | None = None) -> list[Job]:
     """Queued and running jobs of a project (of all projects if None), in the order of the queue."""
     with database() as connection:
         release_dead(connection)
-        rows = connection.execute("SELECT * FROM job WHERE state != 'ended' ORDER BY id").fetchall()
-    found = [Job(**row) for row in rows]
+        found = _jobs(connection, "state != 'ended' ORDER BY id")
     return [job for job in found if project is None or job.project == str(Path(project).resolve())]
 
 
 def get(job_id: int) -> Job:
     """One job, ended or not. Raises JobError if there is none of that number."""
     with database() as connection:
-        row = connection.execute("SELECT * FROM job WHERE id = ?", (job_id,)).fetchone()
-    if row is None:
+        found = _jobs(connection, "id = ?", job_id)
+    if not found:
         raise JobError(f"a job must be in the queue; number {job_id} is not")
-    return Job(**row)
+    return found[0]
 
 
 def device_key(device: str) -> str:
@@ -156,11 +172,12 @@ def database() -> Iterator[sqlite3.Connection]:
     folder.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(folder / "jobs.sqlite", timeout=LOCK_SECONDS, isolation_level=None)
     try:
-        connection.row_factory = _as_dict
         use_write_ahead_log(connection, LOCK_SECONDS)
-        connection.executescript(_SCHEMA)
         connection.execute("BEGIN IMMEDIATE")
         try:
+            if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+                for statement in _SCHEMA:
+                    connection.execute(statement)
             yield connection
         except BaseException:
             connection.execute("ROLLBACK")
@@ -170,13 +187,15 @@ def database() -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
-    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+def _jobs(connection: sqlite3.Connection, where: str, *values: object) -> list[Job]:
+    """The jobs that a condition of SQL holds for."""
+    names = ", ".join(field.name for field in fields(Job))
+    rows = connection.execute(f"SELECT {names} FROM job WHERE {where}", values).fetchall()
+    return [Job(*row) for row in rows]
 
 
 def release_dead(connection: sqlite3.Connection) -> None:
     """End every active row whose process is gone: the next in the queue may then take its device."""
-    for row in connection.execute("SELECT * FROM job WHERE state != 'ended'").fetchall():
-        job = Job(**row)
+    for job in _jobs(connection, "state != 'ended'"):
         if not job.is_alive:
             connection.execute("UPDATE job SET state = 'ended' WHERE id = ?", (job.id,))

@@ -1,27 +1,42 @@
-"""What the app asked the engine to train, as files of the run's folder from which its command line can be made anew.
+"""What the app asked the engine to train: one document in the run's folder, from which its command line is made anew.
 
-    request.json            the settings
-    request_options.json    what else it was started with: {"warm_start": RUN}; only where there is any
-    request.parquet         the decisions to train under; without it those in force when the run begins
+    request.json       RunRequest
+    request.parquet    the decisions to train under, where the request names them: a table may be too long for JSON
 
-Starts nothing: curation.jobs.run_jobs does.
+Requests of older code are read as well: request.json held the settings alone, request_options.json the warm start, and
+the decisions were whatever lay in request.parquet. Starts nothing: curation.jobs.run_jobs does.
 """
 
-import json
 import sys
+import time
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from engine.contract.config import RunConfig
+from engine.contract.errors import UserError
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.work_dir import write_atomic
 
 REQUEST_NAME = "request.json"
-OPTIONS_NAME = "request_options.json"
 DECISIONS_NAME = "request.parquet"
+_OLD_OPTIONS_NAME = "request_options.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRequest:
+    """One run, as it was asked for."""
+
+    config: RunConfig
+    created: float
+    """When it was asked for, in seconds since the epoch."""
+    warm_start: str | None = None
+    """The run whose classifier it begins with; None: it is trained from the start."""
+    decisions: str | None = None
+    """Name of a Parquet file of DECISION_COLUMNS beside request.json; None: those in force when the run begins."""
 
 
 def write_request(run: RunDir, config: RunConfig, decisions: pd.DataFrame | None = None,
@@ -32,30 +47,59 @@ def write_request(run: RunDir, config: RunConfig, decisions: pd.DataFrame | None
         rows = decisions[list(DECISION_COLUMNS)].astype({"sample_id": "str", "pin": "str", "excluded": "bool",
                                                          "label": "str"})
         write_atomic(run.path / DECISIONS_NAME, lambda p: rows.to_parquet(p, index=False))
-    if warm_start is not None:
-        run.write_json(run.path / OPTIONS_NAME, {"warm_start": warm_start})
-    write_atomic(run.path / REQUEST_NAME, lambda p: p.write_text(config.to_json()))
+    request = RunRequest(config=config, created=time.time(), warm_start=warm_start,
+                         decisions=None if decisions is None else DECISIONS_NAME)
+    run.write_json(run.path / REQUEST_NAME, asdict(request))
+
+
+def read_request(run: RunDir) -> RunRequest | None:
+    """The request of a run; None where nobody asked for it here. Raises RunDirError or ConfigError if it is damaged."""
+    path = run.path / REQUEST_NAME
+    values: object = run.read_json(path)
+    if values is None:
+        return None
+    if isinstance(values, dict) and "config" not in values:
+        return RunRequest(config=RunConfig.from_dict(values), created=path.stat().st_mtime,
+                          warm_start=(run.read_json(run.path / _OLD_OPTIONS_NAME) or {}).get("warm_start"),
+                          decisions=DECISIONS_NAME if (run.path / DECISIONS_NAME).exists() else None)
+    names = [field.name for field in fields(RunRequest)]
+    if not isinstance(values, dict) or set(values) != set(names) or not isinstance(values["created"], (int, float)) \
+            or not isinstance(values["warm_start"], (str, type(None))) \
+            or values["decisions"] not in (None, DECISIONS_NAME):
+        raise RunDirError(f"{path} must hold {', '.join(names)}; it was damaged from outside; start a new run")
+    return RunRequest(**{**values, "config": RunConfig.from_dict(values["config"])})
+
+
+def created_of(run: RunDir) -> float:
+    """When the run was asked for, here or on the command line, in seconds since the epoch; 0 where that is damaged."""
+    path = run.path / REQUEST_NAME
+    try:
+        if path.exists():
+            return float((run.read_json(path) or {}).get("created") or path.stat().st_mtime)
+        return float(run.read_config().get("created") or 0.0)
+    except (UserError, AttributeError, TypeError, ValueError):  # whoever opens that run will be told
+        return 0.0
 
 
 def train_command(project: Path, run_name: str) -> list[str]:
-    """The engine's command line: resume a run that ever began, else train from the request."""
+    """The engine's command line: resume a run that ever began, else train from the request. Raises as _asked does."""
     run = RunDir.of(project, run_name)
     head = [sys.executable, "-m", "engine", "train", str(project)]
     if run.exists():
         return [*head, "--resume", run_name]
-    command = [*head, "--config", str(run.path / REQUEST_NAME), "--name", run_name]
-    if (run.path / DECISIONS_NAME).exists():
-        command += ["--decisions", str(run.path / DECISIONS_NAME)]
-    options = run.read_json(run.path / OPTIONS_NAME) or {}
-    return [*command, "--warm-start", options["warm_start"]] if "warm_start" in options else command
+    request, command = _asked(run), [*head, "--config", str(run.path / REQUEST_NAME), "--name", run_name]
+    if request.decisions is not None:
+        command += ["--decisions", str(run.path / request.decisions)]
+    return command if request.warm_start is None else [*command, "--warm-start", request.warm_start]
 
 
 def config_of(run: RunDir) -> RunConfig:
-    """The run's settings: of its config.json, or of the request while it has not begun. Raises ConfigError."""
-    if run.exists():
-        values: Any = run.read_config().get("config")
-        return RunConfig.of_run(values)
-    return RunConfig.from_dict(json.loads((run.path / REQUEST_NAME).read_text()))
+    """The run's settings: of its config.json, or of the request while it has not begun. Raises ConfigError, and
+    RunDirError where there is neither."""
+    if not run.exists():
+        return _asked(run).config
+    values: Any = run.read_config().get("config")  # None, or whatever a damaged file holds, is refused as no settings
+    return RunConfig.of_run(values)
 
 
 def decisions_path_of(run: RunDir) -> Path | None:
@@ -63,8 +107,8 @@ def decisions_path_of(run: RunDir) -> Path | None:
     None where that is not settled yet."""
     if run.exists():
         return run.decisions_path
-    asked = run.path / DECISIONS_NAME
-    return asked if asked.exists() else None
+    request = read_request(run)
+    return None if request is None or request.decisions is None else run.path / request.decisions
 
 
 def warm_start_of(run: RunDir) -> str | None:
@@ -74,6 +118,15 @@ def warm_start_of(run: RunDir) -> str | None:
         if run.exists():
             source = run.read_config().get("warm_start")
             return str(source["run"]) if source else None
-        return (run.read_json(run.path / OPTIONS_NAME) or {}).get("warm_start")
-    except RunDirError:
+        request = read_request(run)
+        return request.warm_start if request is not None else None
+    except UserError:
         return None
+
+
+def _asked(run: RunDir) -> RunRequest:
+    """read_request of a run that must have one. Raises RunDirError where it has none."""
+    request = read_request(run)
+    if request is None:
+        raise RunDirError(f"a run that has not begun must have {REQUEST_NAME}; {run.path} has none; start a new run")
+    return request

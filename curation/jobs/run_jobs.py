@@ -20,40 +20,42 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pandas as pd
 
 from curation.jobs import queue
-from curation.jobs.queue import Job, JobError, device_key
-from curation.jobs.request import REQUEST_NAME, config_of, train_command, write_request
+from curation.jobs.queue import Job, JobError, JobKind, device_key
+from curation.jobs.request import REQUEST_NAME, config_of, created_of, train_command, write_request
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
-from engine.contract.run_dir import ENDED, RunDir, RunDirError
+from engine.contract.run_dir import ENDED, RunDir
+from engine.contract.work_dir import StatusDocument
 
 POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
 """How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
 OUTPUT_NAME = "output.txt"
 _CODE_ROOT = Path(__file__).parents[2]
-__all__ = ["REQUEST_NAME", "Job", "JobError", "RunStatus", "cancel", "cancel_in", "claim", "config_of", "device_key",
-           "enqueue", "jobs", "resume", "run_dirs", "status_of", "submit"]
+
+
+RunState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+"""interrupted: its process is gone without a word."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunStatus:
     """What a run is doing now, judged by its files, its process and the queue together."""
 
-    state: str
-    """queued, running, done, failed, cancelled, or interrupted: its process is gone without a word."""
+    state: RunState
     num_ahead: int = 0
     """Runs that go first on the same device, while queued."""
     device: str = ""
     error: str = ""
     """Why it failed, one line."""
     is_cancelling: bool = False
-    details: dict[str, Any]
-    """status.json as the engine wrote it: stage, message, epoch, num_epochs, step, samples_per_second, eta_seconds."""
+    details: StatusDocument
+    """status.json as the engine wrote it."""
 
     @property
     def is_active(self) -> bool:
@@ -71,14 +73,14 @@ def submit(project: Path, run_name: str, config: RunConfig, command: list[str] |
            decisions: pd.DataFrame | None = None, warm_start: str | None = None) -> Job:
     """Queue a new run of a project and start its process. `command` replaces the engine's (tests).
 
-    decisions and warm_start as launch.write_request has them.
+    decisions and warm_start as request.write_request has them.
     Raises JobError if a run of that name exists or is queued, RunDirError for a name that cannot name a run.
     """
     project = Path(project).resolve()
     run = RunDir.of(project, run_name)
     claim(run.path, "run")
     write_request(run, config, decisions, warm_start)
-    return enqueue(project, run, config.device, command or train_command(project, run_name))
+    return enqueue(project, "run", run, config.device, command or train_command(project, run_name))
 
 
 def claim(path: Path, what: str) -> None:
@@ -105,14 +107,12 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
         raise JobError(f"a run can be resumed once it failed, was cancelled or interrupted; {run_name!r} is "
                        f"{status.state}; start a new run instead")
     run.clear_cancel()
-    return enqueue(project, run, config_of(run).device, command or train_command(project, run_name))
+    return enqueue(project, "run", run, config_of(run).device, command or train_command(project, run_name))
 
 
-def enqueue(project: Path, run: RunDir, device: str, command: list[str]) -> Job:
-    """Queue a command for a run's folder, or for a study's, and start the process that waits for its turn."""
-    folder = run.path.parent.name
-    name = run.name if folder == "runs" else f"{folder}/{run.name}"
-    job_id = queue.add(project, name, device_key(device), command)
+def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: list[str]) -> Job:
+    """Queue a command for the folder of a run or a study, and start the process that waits for its turn."""
+    job_id = queue.add(project, kind, run.name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
     pid = _start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
     queue.set_process(job_id, pid)
@@ -142,24 +142,13 @@ def run_dirs(project: Path) -> list[RunDir]:
     folder = Path(project) / "runs"
     paths = [p for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
         if folder.is_dir() else []
-    return sorted((RunDir(p) for p in paths), key=_created, reverse=True)
-
-
-def _created(run: RunDir) -> float:
-    """When the run was asked for: here, or on the command line, where its config is the first sign of it."""
-    request = run.path / REQUEST_NAME
-    if request.exists():
-        return request.stat().st_mtime
-    try:
-        return float(run.read_config().get("created") or 0.0)
-    except RunDirError:  # a damaged config.json; whoever opens that run will be told
-        return 0.0
+    return sorted((RunDir(p) for p in paths), key=created_of, reverse=True)
 
 
 def status_of(run: RunDir) -> RunStatus:
     """What the run is doing now. Never raises for a run whose process died: that is `interrupted` or `failed`."""
     details = run.read_status()
-    state = str(details["state"])
+    state = details["state"]
     is_cancelling = run.is_cancel_requested()
     if state in ENDED:
         return RunStatus(state=state, error=str(details.get("error") or ""), details=details,

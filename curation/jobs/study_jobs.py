@@ -174,4 +174,4 @@ def cancel(project: Path, name: str) -> None:
 
 def _start(project: Path, study: StudyDir, command: list[str] | None) -> Job:
     device = str(asked_plan(study).settings.get("device", RunConfig().device))
-    return run_jobs.enqueue(project, RunDir(study.path), device, command or command_of(project, study))
+    return run_jobs.enqueue(project, "study", RunDir(study.path), device, command or command_of(project, study))

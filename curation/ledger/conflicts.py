@@ -2,8 +2,8 @@
 
 What counts is where people stand: the last decision in force of each person on a sample, a kind at a time. Two stands
 that differ are a conflict, whoever came last and won; so are a pin of one person and an exclusion of another. It ends
-when a person takes over the other's decision, when one of the two is undone, or when somebody settles it: a decision
-taken in SETTLING_VIEW makes all earlier ones on that sample and kind history. Knows no database.
+when a person takes over the other's decision, when one of the two is undone, or when somebody settles it: a decision of
+origin settlement makes all earlier ones on that sample and kind history. Knows no database.
 """
 
 import numpy as np
@@ -11,11 +11,6 @@ import pandas as pd
 
 from curation.ledger.replay import COLUMN_OF, EXCLUSIONS
 
-SETTLING_VIEW = "decide: conflicts"
-"""The view of a decision that settles; what follows it is judged anew."""
-AUDIT_VIEW = "audit"
-"""The view of decisions that follow from an audit's verdicts. They are nobody's stand: where reviewers disagree the
-audit itself has them settle it, by verdicts."""
 PIN_OR_EXCLUDE = "pin or exclude"
 KINDS = (*COLUMN_OF, PIN_OR_EXCLUDE)
 CONFLICT_COLUMNS = ("sample_id", "kind", "first_who", "first_value", "first_at", "first_batch", "second_who",
@@ -25,7 +20,7 @@ CONFLICT_COLUMNS = ("sample_id", "kind", "first_who", "first_value", "first_at",
 def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray) -> pd.DataFrame:
     """One row a sample and kind that people disagree on: CONFLICT_COLUMNS, the newest second decision first.
 
-    batches: decision batches in force (batch_id, kind, value, who, at, view), ascending batch_id. batch_ids (E,)
+    batches: decision batches in force (batch_id, kind, value, who, at, origin), ascending batch_id. batch_ids (E,)
     ascending and sample_ids (E,): which sample each touches. second: the decision that holds now; first: the newest of
     another person that it differs from. Values are a pin's side, excluded or included, a class, or None: taken back.
     in_force: what holds; of a pin and an exclusion the exclusion, whichever came last.
@@ -35,7 +30,7 @@ def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarr
     kinds = batches["kind"].to_numpy(dtype=object)
     people = pd.factorize(batches["who"])[0]
     values = pd.factorize(batches["value"].fillna("").astype(str))[0]  # no pin, exclusion or class is ""
-    settles = batches["view"].eq(SETTLING_VIEW).to_numpy(dtype=bool)
+    settles = batches["origin"].eq("settlement").to_numpy(dtype=bool)
     found = []
     for kind in COLUMN_OF:
         is_kind = (kinds == kind)[position]
@@ -73,7 +68,7 @@ def _pin_and_exclusion(codes: np.ndarray, position: np.ndarray, batches: pd.Data
                        settles: np.ndarray, num_samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same of samples that one person has pinned and another has excluded, both of it holding now.
 
-    Whoever settles takes one of the two back, or excludes in SETTLING_VIEW: then the pin rests knowingly.
+    Whoever settles takes one of the two back, or excludes as a settlement: then the pin rests knowingly.
     """
     kinds, values = batches["kind"].to_numpy(dtype=object), batches["value"].to_numpy(dtype=object)
     last = {}

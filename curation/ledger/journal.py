@@ -2,9 +2,10 @@
 
     {"format": "whetstone journal", "version": 1, "classes": [...]}
     {"batch_id": 1, "kind": "pin", "value": "validation", "num_samples": 2, "who": "ada", "at": "2026-11-23T06:...",
-     "why": "", "view": "", "run": "", "sample_ids": ["...", "..."]}
+     "why": "", "view": "", "run": "", "origin": "person", "sample_ids": ["...", "..."]}
 
-Sample ids hold over re-imports, so a journal can be replayed onto a project imported anew.
+Sample ids hold over re-imports, so a journal can be replayed onto a project imported anew. Journals of older code have
+no origin.
 """
 
 import json
@@ -12,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import pandas as pd
 
+from curation.ledger.batch import ORIGINS, PINS, Batch, origin_of_view
 from curation.ledger.ledger import Ledger
-from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, PINS
+from curation.ledger.replay import COLUMN_OF, EXCLUSIONS
 from curation.ledger.tables import BATCH_COLUMNS
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_manifest
@@ -64,7 +66,7 @@ def replay_journal(ledger: Ledger, path: Path) -> Replayed:
     known = set(read_manifest(ledger.project, columns=()).query("split == 'train'")["sample_id"])
     classes, lost, num_decisions = set(ledger.classes), [], 0
 
-    def checked() -> Iterator[tuple[dict[str, Any], list[str]]]:
+    def checked() -> Iterator[tuple[Batch, list[str]]]:
         nonlocal num_decisions
         for batch, sample_ids in _read(path):
             num_decisions += len(sample_ids)
@@ -80,7 +82,7 @@ def replay_journal(ledger: Ledger, path: Path) -> Replayed:
     return Replayed(num_batches=ledger.revision, num_decisions=num_decisions, vanished=vanished)
 
 
-def _read(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
+def _read(path: Path) -> Iterator[tuple[Batch, list[str]]]:
     """Each batch of a journal, checked, with its sample ids."""
     try:
         file = open(path, encoding="utf-8")
@@ -103,18 +105,23 @@ def _read(path: Path) -> Iterator[tuple[dict[str, Any], list[str]]]:
         raise JournalError(f"a journal holds one batch a line as `decide dump` writes it; {path} is empty; dump again")
 
 
-def _checked(row: Any, in_force: list[bool | None]) -> tuple[dict[str, Any], list[str]]:
+def _checked(row: object, in_force: list[bool | None]) -> tuple[Batch, list[str]]:
     """One line as (batch, sample ids). `in_force` gathers whether each batch's decision counts; None: no decision."""
-    missing = [name for name in (*BATCH_COLUMNS, "sample_ids") if not isinstance(row, dict) or name not in row]
+    found = row if isinstance(row, dict) else {}
+    if isinstance(found.get("view"), str):
+        found = {"origin": origin_of_view(found["view"]), **found}
+    missing = [name for name in (*BATCH_COLUMNS, "sample_ids") if name not in found]
     if missing:
         raise ValueError(f"{missing[0]} is missing")
-    batch, sample_ids = {name: row[name] for name in BATCH_COLUMNS}, row["sample_ids"]
+    batch, sample_ids = {name: found[name] for name in BATCH_COLUMNS}, found["sample_ids"]
     kind, value, number = batch["kind"], batch["value"], len(in_force) + 1
     if batch["batch_id"] != number:
         raise ValueError(f"batch_id must be {number}; got {batch['batch_id']!r}")
     texts = [batch[name] for name in ("who", "at", "why", "view", "run")]
     if not all(isinstance(text, str) for text in texts) or not isinstance(batch["num_samples"], int):
         raise ValueError("who, at, why, view and run must be texts and num_samples a whole number")
+    if batch["origin"] not in ORIGINS:
+        raise ValueError(f"origin must be one of {', '.join(ORIGINS)}; got {batch['origin']!r}")
     datetime.fromisoformat(batch["at"])
     if not isinstance(sample_ids, list) or not all(isinstance(i, str) for i in sample_ids) \
             or len(set(sample_ids)) != len(sample_ids):
@@ -128,11 +135,11 @@ def _checked(row: Any, in_force: list[bool | None]) -> tuple[dict[str, Any], lis
     elif not _is_decision(kind, value):
         raise ValueError(f"kind and value must be those of a decision; got {kind!r}, {value!r}")
     in_force.append(True if kind in COLUMN_OF else None)
-    return batch, sample_ids
+    return cast(Batch, batch), sample_ids
 
 
-def _is_decision(kind: Any, value: Any) -> bool:
+def _is_decision(kind: object, value: object) -> bool:
     """True for a kind and a value that the ledger itself could have written."""
     if kind == "relabel":
         return value is None or isinstance(value, str)
-    return value in {"pin": (*PINS, None), "exclude": EXCLUSIONS}.get(kind, ())
+    return value in ((*PINS, None) if kind == "pin" else EXCLUSIONS if kind == "exclude" else ())

@@ -8,7 +8,7 @@ what the engine reads, is the state at the newest revision. Does not know what a
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,19 +18,29 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from curation.ledger import tables
-from curation.ledger.batch import LedgerError, batch_row
-from curation.ledger.conflicts import AUDIT_VIEW, conflicts
+from curation.ledger.batch import (
+    PINS,
+    Batch,
+    BatchKind,
+    DecisionKind,
+    LedgerError,
+    Origin,
+    Pin,
+    Said,
+    new_batch,
+    said,
+)
+from curation.ledger.conflicts import conflicts
 from curation.ledger.replay import (
     COLUMN_OF,
     EXCLUSIONS,
-    PINS,
     Timeline,
     apply_batch,
     replay,
     timeline,
     undone_flags,
 )
-from curation.ledger.snapshot import read_snapshot, read_stamp, write_snapshot
+from curation.ledger.snapshot import Stamp, read_snapshot, read_stamp, write_snapshot
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
 
 
@@ -48,23 +58,27 @@ class Ledger:
 
     # -- decide
 
-    def pin(self, ids: Iterable[str], to: str | None, who: str, why: str = "", view: str = "", run: str = "") -> int:
+    # who, why, view, run: texts for people (curation.ledger.batch.said); origin: what the decision follows from.
+
+    def pin(self, ids: Iterable[str], to: Pin | None, who: str, why: str = "", view: str = "", run: str = "", *,
+            origin: Origin = "person") -> int:
         """Hold samples in validation or training; to=None lets go. Returns the batch. Raises LedgerError."""
         if to not in (*PINS, None):
             raise LedgerError(f"a pin must be to one of {', '.join(PINS)} or None; got {to!r}")
-        return self._decide("pin", to, ids, who, why, view, run)
+        return self._decide("pin", to, ids, origin, said(who, why, view, run))
 
     def exclude(self, ids: Iterable[str], is_excluded: bool = True, who: str = "", why: str = "", view: str = "",
-                run: str = "") -> int:
+                run: str = "", *, origin: Origin = "person") -> int:
         """Leave samples out of everything, or take them back. Returns the batch. Raises LedgerError."""
-        return self._decide("exclude", EXCLUSIONS[0] if is_excluded else EXCLUSIONS[1], ids, who, why, view, run)
+        value = EXCLUSIONS[0] if is_excluded else EXCLUSIONS[1]
+        return self._decide("exclude", value, ids, origin, said(who, why, view, run))
 
     def relabel(self, ids: Iterable[str], label: str | None, who: str, why: str = "", view: str = "",
-                run: str = "") -> int:
+                run: str = "", *, origin: Origin = "person") -> int:
         """Give samples another class; None goes back to given_label. Returns the batch. Raises LedgerError."""
         if label is not None and label not in self.classes:
             raise LedgerError(f"a label must be one of {', '.join(self.classes)}; got {label!r}; choose one of them")
-        return self._decide("relabel", label, ids, who, why, view, run)
+        return self._decide("relabel", label, ids, origin, said(who, why, view, run))
 
     def undo(self, who: str, why: str = "") -> int | None:
         """Take back the newest decision in force. Returns its batch; None where there is nothing to undo."""
@@ -84,7 +98,7 @@ class Ledger:
             raise LedgerError(f"a batch must be one of the ledger's {len(rows)}; got {batch_id}; see the list")
         kind, value = rows.loc[batch_id, "kind"], rows.loc[batch_id, "value"]
 
-        def choose(line: Timeline) -> tuple[str, int]:
+        def choose(line: Timeline) -> tuple[BatchKind, int]:
             target = int(batch_id) if kind in COLUMN_OF else int(str(value))
             if not (target in line.active if kind in COLUMN_OF else line.latest_change[target] == batch_id):
                 raise LedgerError(f"a batch can be undone while it is in force; batch {batch_id} is undone already; "
@@ -123,7 +137,8 @@ class Ledger:
         return frame
 
     def batches(self) -> pd.DataFrame:
-        """Every batch, newest first: batch_id, kind, value, num_samples, who, at, why, view, run, is_undone.
+        """Every batch, newest first: batch_id, kind, value, num_samples, who, at, why, view, run, origin,
+        is_undone.
 
         value: what a pin, exclude or relabel set (None: taken back); of an undo or redo, the batch it touched.
         """
@@ -146,7 +161,7 @@ class Ledger:
         sample and kind, of one sample or of all."""
         with self._transaction() as connection:
             rows = tables.batches_of(connection)
-            is_stand = rows["batch_id"].isin(timeline(rows).active) & rows["view"].ne(AUDIT_VIEW)
+            is_stand = rows["batch_id"].isin(timeline(rows).active) & rows["origin"].ne("audit")
             rows = rows[is_stand].reset_index(drop=True)
             if rows["who"].nunique() < 2:  # nobody to disagree with: spare reading the entries
                 rows = rows.iloc[:0]
@@ -161,15 +176,16 @@ class Ledger:
 
     # -- move between ledgers
 
-    def journal(self) -> Iterator[tuple[dict[str, Any], list[str]]]:
+    def journal(self) -> Iterator[tuple[Batch, list[str]]]:
         """Every batch, oldest first, with its sample ids: all there is in the ledger."""
-        for batch in self._batch_rows().to_dict("records"):
+        batches = cast(list[Batch], self._batch_rows().to_dict("records"))
+        for batch in batches:
             with self._transaction() as connection:
                 entries = sa.select(tables.ENTRIES.c.sample_id).where(tables.ENTRIES.c.batch_id == batch["batch_id"])
                 ids = [str(row[0]) for row in connection.execute(entries.order_by(tables.ENTRIES.c.sample_id))]
-            yield {str(name): value for name, value in batch.items()}, ids
+            yield batch, ids
 
-    def restore(self, journal: Iterable[tuple[dict[str, Any], list[str]]]) -> None:
+    def restore(self, journal: Iterable[tuple[Batch, list[str]]]) -> None:
         """Append a checked journal as it is, in one transaction. Raises LedgerError unless the ledger is empty."""
         with self._transaction(is_write=True) as connection:
             num_batches = tables.revision_of(connection)
@@ -182,18 +198,17 @@ class Ledger:
 
     # -- how
 
-    def _decide(self, kind: str, value: str | None, ids: Iterable[str], who: str, why: str, view: str,
-                run: str) -> int:
+    def _decide(self, kind: DecisionKind, value: str | None, ids: Iterable[str], origin: Origin, words: Said) -> int:
         """Check the ids, append one batch, bring the snapshot up to date."""
         sample_ids = self._check_ids(ids)
-        batch = batch_row(kind, value, len(sample_ids), who, why, view, run)
+        new = new_batch(kind, value, len(sample_ids), origin, words)
         with self._transaction(is_write=True) as connection:
-            batch["batch_id"] = tables.revision_of(connection) + 1
+            batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, sample_ids)
         self._write_snapshot(batch, sample_ids)
-        return int(batch["batch_id"])
+        return batch["batch_id"]
 
-    def _change(self, who: str, why: str, choose: Callable[[Timeline], tuple[str, int | None]]) -> int | None:
+    def _change(self, who: str, why: str, choose: Callable[[Timeline], tuple[BatchKind, int | None]]) -> int | None:
         """Append the undo or redo that `choose` picks from the timeline as it is inside the transaction."""
         with self._transaction(is_write=True) as connection:
             rows = tables.batches_of(connection)
@@ -201,8 +216,8 @@ class Ledger:
             if target is None:
                 return None
             num_samples = int(rows.set_index("batch_id")["num_samples"][target])
-            batch = batch_row(kind, str(target), num_samples, who, why, "", "")
-            batch["batch_id"] = tables.revision_of(connection) + 1
+            new = new_batch(kind, str(target), num_samples, "person", said(who, why))
+            batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, np.empty(0, dtype=object))
         self._write_snapshot()
         return target
@@ -237,12 +252,12 @@ class Ledger:
         batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist())
         return replay(rows, batch_ids, sample_ids, self.classes)
 
-    def _stamp(self, connection: sa.Connection) -> dict[str, Any]:
+    def _stamp(self, connection: sa.Connection) -> Stamp:
         """What decisions.parquet must carry to be up to date."""
         return {"ledger_id": tables.ledger_id_of(connection), "revision": tables.revision_of(connection),
                 "classes": list(self.classes)}
 
-    def _write_snapshot(self, batch: dict[str, Any] | None = None, sample_ids: np.ndarray | None = None) -> None:
+    def _write_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
         """Bring decisions.parquet to the newest revision under the write lock; whoever comes last finds it done.
 
         The revision is read inside the lock, so an older state can never replace a newer one. Where the file lacks
@@ -256,10 +271,10 @@ class Ledger:
             if self._is_current(stamp):
                 return
             state, written = read_snapshot(self.decisions_path)
-            if self.decisions_path.exists() and (written or {}).get("ledger_id") != stamp["ledger_id"]:
+            if self.decisions_path.exists() and (written is None or written["ledger_id"] != stamp["ledger_id"]):
                 raise LedgerError(f"{self.decisions_path} must come from this ledger; it was written by another; bring "
                                   "that ledger back, or move the file away")
-            before = {**stamp, "revision": stamp["revision"] - 1}
+            before: Stamp = {**stamp, "revision": stamp["revision"] - 1}
             is_next = written == before or (written is None and stamp["revision"] == 1)
             if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
                 state = apply_batch(state, batch, sample_ids, self.classes)
@@ -267,16 +282,17 @@ class Ledger:
                 state = self._replay(connection)
             write_snapshot(self.decisions_path, state, stamp)
 
-    def _is_current(self, stamp: dict[str, Any]) -> bool:
+    def _is_current(self, stamp: Stamp) -> bool:
         """True if the file says what `stamp` says, or if there is neither a file nor a decision."""
         if not self.decisions_path.exists():
-            return bool(stamp["revision"] == 0)
+            return stamp["revision"] == 0
         return read_stamp(self.decisions_path) == stamp
 
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
-        """One transaction; a write one waits for, and then is, the only writer."""
+        """One transaction; a write one waits for, and then is, the only writer, of tables as they are today."""
         with tables.one_line_errors(self._engine), tables.transaction(self._engine, is_write) as connection:
             if is_write:
                 tables.lock(connection)
+                tables.add_origin(connection)
             yield connection

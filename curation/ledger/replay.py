@@ -12,11 +12,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.ledger.batch import Batch
 from engine.contract.manifest import DECISION_COLUMNS
 
 COLUMN_OF = {"pin": "pin", "exclude": "excluded", "relabel": "label"}
 """The column of the state that each kind of decision sets."""
-PINS = ("validation", "train")
 EXCLUSIONS = ("excluded", "included")
 STATE_SCHEMA = pa.schema([
     (name, pa.bool_() if name == "excluded" else pa.string()) for name in (*DECISION_COLUMNS, "who", "at", "why")
@@ -94,7 +94,7 @@ def replay(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
     return _in_force(pa.table(columns, schema=STATE_SCHEMA), classes)
 
 
-def apply_batch(state: pa.Table, batch: dict[str, str | None], sample_ids: np.ndarray,
+def apply_batch(state: pa.Table, batch: Batch, sample_ids: np.ndarray,
                 classes: tuple[str, ...]) -> pa.Table:
     """The state after one more decision batch (kind, value, who, at, why): what replay would give, without the past."""
     ids = pa.array(sample_ids, pa.string())
@@ -104,7 +104,7 @@ def apply_batch(state: pa.Table, batch: dict[str, str | None], sample_ids: np.nd
                       else pa.nulls(len(new_ids), pa.string()) for name in STATE_SCHEMA.names}, schema=STATE_SCHEMA)
     rows = pa.concat_tables([state.select(STATE_SCHEMA.names).cast(STATE_SCHEMA), fresh])
     is_hit = pc.is_in(rows["sample_id"], value_set=ids)
-    column = COLUMN_OF[str(batch["kind"])]
+    column = COLUMN_OF[batch["kind"]]
     value = pa.scalar(batch["value"] == EXCLUSIONS[0]) if column == "excluded" else batch["value"]
     for name, now in ((column, value), ("who", batch["who"]), ("at", batch["at"]), ("why", batch["why"])):
         cell = now if isinstance(now, pa.Scalar) else pa.scalar(now, pa.string())

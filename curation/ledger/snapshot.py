@@ -5,7 +5,7 @@ The engine reads the file's DECISION_COLUMNS; who, at and why ride along. Does n
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,15 @@ from engine.contract.work_dir import write_atomic
 _METADATA_KEY = b"whetstone_ledger"
 
 
-def read_snapshot(path: Path) -> tuple[pa.Table, dict[str, Any] | None]:
+class Stamp(TypedDict):
+    """What a state is of."""
+
+    ledger_id: str
+    revision: int
+    classes: list[str]
+
+
+def read_snapshot(path: Path) -> tuple[pa.Table, Stamp | None]:
     """State and stamp, from one open file; the empty state and None where there is no file."""
     try:
         table = pq.read_table(path)
@@ -25,17 +33,20 @@ def read_snapshot(path: Path) -> tuple[pa.Table, dict[str, Any] | None]:
     return table, _stamp_in(table.schema)
 
 
-def read_stamp(path: Path) -> dict[str, Any] | None:
+def read_stamp(path: Path) -> Stamp | None:
     """The stamp alone; None where the file has none."""
     return _stamp_in(pq.read_schema(path))
 
 
-def write_snapshot(path: Path, state: pa.Table, stamp: dict[str, Any]) -> None:
+def write_snapshot(path: Path, state: pa.Table, stamp: Stamp) -> None:
     """Replace the file."""
     table = state.replace_schema_metadata({_METADATA_KEY: json.dumps(stamp).encode()})
     write_atomic(path, lambda temporary: pq.write_table(table, temporary))
 
 
-def _stamp_in(schema: pa.Schema) -> dict[str, Any] | None:
+def _stamp_in(schema: pa.Schema) -> Stamp | None:
     raw = (schema.metadata or {}).get(_METADATA_KEY)
-    return None if raw is None else dict(json.loads(raw))
+    if raw is None:
+        return None
+    stamp: Stamp = json.loads(raw)
+    return stamp

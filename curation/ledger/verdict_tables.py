@@ -3,10 +3,42 @@
 Rows are only ever added, as in curation.ledger.tables. The table is made where a ledger from before it lacks it.
 """
 
+from typing import TypedDict, cast
+
 import pandas as pd
 import sqlalchemy as sa
 
 from curation.ledger import tables
+
+
+class NewVerdict(TypedDict):
+    """A row of the table that has no number yet; fields as curation.ledger.verdicts.Verdict has them, checked."""
+
+    audit: str
+    queue: str
+    purpose: str
+    sample_id: str
+    verdict: str
+    label: str | None
+    """The class that the verdict means."""
+    given_label: str
+    suggested_label: str | None
+    previous_label: str | None
+    who: str
+    at: str
+    seconds: float | None
+    run: str | None
+    model: str | None
+    p_wrong: float | None
+    batch: int | None
+    key: str | None
+    retracts: int | None
+    """verdict_id of the row that this one takes back."""
+
+
+class VerdictRow(NewVerdict):
+    verdict_id: int
+
 
 _META = sa.MetaData()
 VERDICT_ROWS = sa.Table(
@@ -54,15 +86,15 @@ def ids_of_keys(connection: sa.Connection, keys: list[str]) -> dict[str, int]:
     return found
 
 
-def row_of(connection: sa.Connection, column: sa.Column, value: int) -> dict[str, object] | None:
+def row_of(connection: sa.Connection, column: sa.Column, value: int) -> VerdictRow | None:
     """The row with that value in a unique column, None where there is none."""
     row = connection.execute(sa.select(VERDICT_ROWS).where(column == value)).first()
-    return None if row is None else dict(row._mapping)
+    return None if row is None else cast(VerdictRow, dict(row._mapping))
 
 
-def append(connection: sa.Connection, rows: list[dict[str, object]]) -> None:
+def append(connection: sa.Connection, rows: list[VerdictRow]) -> None:
     if rows:
-        connection.execute(VERDICT_ROWS.insert(), rows)
+        connection.execute(VERDICT_ROWS.insert(), [dict(row) for row in rows])
 
 
 def rows_of(connection: sa.Connection, sample_id: str | None = None) -> pd.DataFrame:

@@ -7,16 +7,16 @@ line. Taking one back is a row of its own, so that who said what, and who took i
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 
 from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
-from curation.ledger.batch import LedgerError, batch_row
+from curation.ledger.batch import LedgerError, said
+from curation.ledger.verdict_tables import NewVerdict, VerdictRow
 from engine.contract.run_dir import RunDirError, check_name
 
 VERDICTS = ("given", "suggested", "both", "neither", "other", "unsure")
@@ -82,24 +82,25 @@ class VerdictLog:
         """
         rows = [checked_row(verdict, self.classes) for verdict in verdicts]
         with self._writing() as connection:
-            ids = tables.ids_of_keys(connection, [row["key"] for row in rows if row["key"] is not None])
-            next_id = tables.newest_id(connection) + 1
-            new: list[dict[str, Any]] = []
+            id_of_key = tables.ids_of_keys(connection, [row["key"] for row in rows if row["key"] is not None])
+            next_id, ids = tables.newest_id(connection) + 1, []
+            new: list[VerdictRow] = []
             for row in rows:
-                row["verdict_id"] = ids.get(row["key"], next_id + len(new))
-                if row["verdict_id"] == next_id + len(new):
-                    new.append(row)
+                verdict_id = next_id + len(new) if row["key"] is None else id_of_key.get(row["key"], next_id + len(new))
+                ids.append(verdict_id)
+                if verdict_id == next_id + len(new):
+                    new.append({**row, "verdict_id": verdict_id})
                     if row["key"] is not None:
-                        ids[row["key"]] = row["verdict_id"]
+                        id_of_key[row["key"]] = verdict_id
             tables.append(connection, new)
-        return [row["verdict_id"] for row in rows]
+        return ids
 
     def retract(self, verdict_id: int, who: str, key: str | None = None) -> int:
         """Take a verdict back; the id of the row that does. Raises VerdictError if there is none or it is taken back.
 
         The row says who took it back and when; the verdict's own row stays. key: as a Verdict's.
         """
-        said = batch_row(RETRACT, None, 1, who, "", "", "")
+        words = said(who)
         with self._writing() as connection:
             if key is not None and (known := tables.ids_of_keys(connection, [key])):
                 return known[key]
@@ -110,10 +111,11 @@ class VerdictLog:
                 raise VerdictError(f"a verdict can be taken back once; {verdict_id} is taken back already; review the "
                                    "sample again instead")
             new_id = tables.newest_id(connection) + 1
-            tables.append(connection, [{
-                **dict.fromkeys(tables.COLUMNS), "verdict_id": new_id, "verdict": RETRACT, "who": said["who"],
-                **{name: old[name] for name in ("audit", "queue", "purpose", "sample_id", "given_label")},
-                "at": said["at"], "retracts": int(verdict_id), "key": key}])
+            tables.append(connection, [VerdictRow(
+                verdict_id=new_id, audit=old["audit"], queue=old["queue"], purpose=old["purpose"],
+                sample_id=old["sample_id"], verdict=RETRACT, label=None, given_label=old["given_label"],
+                suggested_label=None, previous_label=None, who=words["who"], at=words["at"], seconds=None, run=None,
+                model=None, p_wrong=None, batch=None, key=key, retracts=int(verdict_id))])
         return new_id
 
     @property
@@ -150,7 +152,7 @@ class VerdictLog:
             yield connection
 
 
-def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> dict[str, Any]:
+def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> NewVerdict:
     """A verdict as a row of the log, its verdict_id still to come. Raises VerdictError for what cannot be one."""
     for name, options in (("queue", QUEUES), ("purpose", PURPOSES), ("verdict", VERDICTS)):
         if getattr(verdict, name) not in options:
@@ -163,10 +165,13 @@ def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> dict[str, Any]:
         check_name(verdict.audit)
     except RunDirError as error:
         raise VerdictError(str(error)) from error
-    said = batch_row("verdict", verdict.verdict, 1, verdict.who, "", "", verdict.run)
-    return {**asdict(verdict), "who": said["who"], "run": said["run"], "at": said["at"], "retracts": None,
-            "label": _label(verdict, classes), "seconds": _number("seconds", verdict.seconds, math.inf),
-            "p_wrong": _number("p_wrong", verdict.p_wrong, 1.0), "batch": _batch(verdict.batch)}
+    words = said(verdict.who, run=verdict.run)
+    return NewVerdict(
+        audit=verdict.audit, queue=verdict.queue, purpose=verdict.purpose, sample_id=verdict.sample_id,
+        verdict=verdict.verdict, label=_label(verdict, classes), given_label=verdict.given_label,
+        suggested_label=verdict.suggested_label, previous_label=verdict.previous_label, who=words["who"],
+        at=words["at"], seconds=_number("seconds", verdict.seconds, math.inf), run=words["run"], model=verdict.model,
+        p_wrong=_number("p_wrong", verdict.p_wrong, 1.0), batch=_batch(verdict.batch), key=verdict.key, retracts=None)
 
 
 def _label(verdict: Verdict, classes: tuple[str, ...]) -> str | None:

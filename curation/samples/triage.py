@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.contract.errors import UserError
+from engine.contract.intervals import wilson_interval
 
 LANES = ("mislabeled", "ambiguous", "out-of-place", "hard-but-right")
 """A sample's lane is its position here. Where several would fit, the first in ORDER that fits has it."""
@@ -283,7 +284,5 @@ def wrong_share(table: pd.DataFrame, rows: np.ndarray) -> WrongShare | None:
     if not known:
         return None
     wrong = int(pc.sum(is_wrong).as_py() or 0)
-    from scipy.stats import binomtest  # takes half a second, which no other command should wait
-
-    interval = binomtest(wrong, known).proportion_ci(0.95, method="wilson")
-    return WrongShare(wrong=wrong, known=known, low=float(interval.low), high=float(interval.high))
+    low, high = wilson_interval(wrong / known, known)
+    return WrongShare(wrong=wrong, known=known, low=float(low), high=float(high))

@@ -16,14 +16,13 @@ A key in two lists is leakage: the row of the list named first in ROW_LISTS is k
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.sources.lines import located, read_lines
-from curation.sources.report import Problems, Progress, SourceError, joined, quoted
+from curation.sources.report import Column, Problems, Progress, SourceError, joined, quoted
 from curation.sources.rows import Loaded, drop_repeats
 
 CATEGORIES = "category_names_eng.txt"
@@ -154,7 +153,7 @@ def _with_labels(rows: pa.Table, noisy: pa.Table, clean: pa.Table, problems: Pro
     return rows
 
 
-def _report_lacking(rows: pa.Table, name: str, labels: pa.Table, problems: Problems, *, action: str) -> Any | None:
+def _report_lacking(rows: pa.Table, name: str, labels: pa.Table, problems: Problems, *, action: str) -> Column | None:
     """Report rows without an entry in the label file `name`, or with one that is no class; their ids, None if none."""
     place = pc.index_in(rows["sample_id"], value_set=labels["sample_id"])
     is_absent = pc.is_null(place)
@@ -175,7 +174,7 @@ def _report_unknown(entries: pa.Table, problems: Problems, *, action: str) -> No
         problems.add_rows("unknown label", reason, entries, action=action)
 
 
-def _is_prefix_stripped(root: Path, keys: Any) -> bool:
+def _is_prefix_stripped(root: Path, keys: Column) -> bool:
     """True if images lie under root without the keys' images/ prefix: stats a few keys, spread over all."""
     spread = np.linspace(0, len(keys) - 1, min(_NUM_PROBES, len(keys))).astype(int)
     probes = [keys[int(idx)].as_py() for idx in spread]

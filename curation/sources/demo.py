@@ -11,13 +11,12 @@ of every image stays in clean_label, for scoring alone.
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curation.sources.report import Problems, Progress, SourceError
+from curation.sources.report import Column, Problems, Progress, SourceError
 from curation.sources.rows import Loaded, plain_rows
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
 
@@ -45,7 +44,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, s
     given[train_idx] = _with_wrong_labels(pixels[train_idx], digits[train_idx], noise, seed)
     names = [f"digit-{idx:04d}" for idx in range(len(digits))]
     _write_images(project / IMAGES, names, pixels, progress)
-    columns: dict[str, Any] = {
+    columns: dict[str, Column] = {
         "sample_id": pa.array(names), "path": pa.array([f"{name}.png" for name in names]),
         "given_label": pa.array([CLASSES[digit] for digit in given]), "split": pa.array(split.tolist()),
         "clean_label": pa.array([CLASSES[digit] for digit in digits]),

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -66,9 +65,9 @@ def read_frame(path: Path, problems: Problems, progress: Progress) -> Frame:
 
 def _csv(path: Path, delimiter: str, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
     """Every column as text: a type guessed from the first block would fail the file at the first odd value."""
-    malformed: list[Any] = []
+    malformed: list[pyarrow.csv.InvalidRow] = []
 
-    def skip(row: Any) -> str:
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
         malformed.append(row)
         return "skip"
 
@@ -128,7 +127,7 @@ def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list
     return table, np.arange(1, table.num_rows + 1), notes
 
 
-def _plain_type(kind: Any) -> Any | None:
+def _plain_type(kind: pa.DataType) -> pa.DataType | None:
     """The one of few types that stands for a Parquet type here; None for nested and binary ones."""
     types = pa.types
     if types.is_dictionary(kind):
@@ -157,7 +156,7 @@ def _json_lines(path: Path, problems: Problems, progress: Progress) -> tuple[pa.
     return _concatenated(parts), np.array(rows, dtype=np.int64), []
 
 
-def _objects(lines: pa.Table, name: str, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(lines: pa.Table, name: str, problems: Problems) -> Iterator[tuple[int, dict[str, object]]]:
     for text, row in zip(lines["text"].to_pylist(), lines["row"].to_pylist(), strict=True):
         try:
             value = json.loads(text)
@@ -171,7 +170,7 @@ def _objects(lines: pa.Table, name: str, problems: Problems) -> Iterator[tuple[i
                          row=row)
 
 
-def _column(values: list[Any]) -> pa.Array:
+def _column(values: list[object]) -> pa.Array:
     """One type where all values share it, else the values' JSON as text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {bool} or kinds <= {int} or kinds <= {int, float} or kinds <= {str}:
@@ -182,7 +181,7 @@ def _column(values: list[Any]) -> pa.Array:
     return pa.array([v if v is None else _json_text(v) for v in values], pa.string())
 
 
-def _json_text(value: Any) -> str:
+def _json_text(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -191,7 +190,7 @@ def _concatenated(parts: list[pa.Table]) -> pa.Table:
     """Parts as one table; a column whose parts differ in type becomes text."""
     if not parts:
         return pa.table({})
-    fields: dict[str, set[Any]] = {}
+    fields: dict[str, set[pa.DataType]] = {}
     for part in parts:
         for field in part.schema:
             if not pa.types.is_null(field.type):

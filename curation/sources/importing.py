@@ -6,15 +6,14 @@ anything of the project is touched. Ledger and runs of an existing project stay 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from curation.project import REPORT_NAME
+from curation.project import REPORT_NAME, Disagreement, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder, table
 from curation.sources.images import CHECKS, check_images, chosen_check
 from curation.sources.report import Problems, Progress, SourceError
@@ -29,6 +28,8 @@ from curation.sources.rows import (
 from curation.sources.storage import compare_with_manifest, write_project
 from engine.contract.manifest import SPLITS, ManifestInfo
 
+OptionValue = str | int | float
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
@@ -38,7 +39,7 @@ class Option:
     help: str
     kind: type = str
     """str, int or float."""
-    default: str | int | float | None = None
+    default: OptionValue | None = None
     choices: tuple[str, ...] | None = None
 
 
@@ -104,8 +105,8 @@ class ImportResult:
     """Samples of each split."""
     classes: pd.DataFrame
     """class, train, clean, test, and for training samples of known truth dual and wrong; by given_label."""
-    disagreement: dict[str, float] | None
-    """num_dual, num_wrong, share, low, high (95% interval) of wrong labels where truth is known; else None."""
+    disagreement: Disagreement | None
+    """Of wrong labels where truth is known; else None."""
     counts: dict[str, int]
     """What the source's own lists hold, by name."""
     problem_kinds: dict[str, int]
@@ -127,7 +128,8 @@ def source_options(source: str) -> tuple[Option, ...]:
 
 
 def import_project(source: str, project_dir: str | Path, *, root: str | Path | None = None,
-                   progress: Progress | None = None, check: str = "auto", **options: Any) -> ImportResult:
+                   progress: Progress | None = None, check: str = "auto",
+                   **options: OptionValue | None) -> ImportResult:
     """Import a data set into a project folder, new or not.
 
     check: none; exists (each file is there); decode (each image reads to its end); auto: decode up to 50,000 images,
@@ -174,12 +176,13 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
     return result
 
 
-def _details(result: ImportResult, options: dict[str, Any]) -> dict[str, Any]:
+def _details(result: ImportResult, options: dict[str, OptionValue]) -> ImportDetails:
     """What project.json keeps of an import, so that the app can show it again."""
+    classes = [{str(name): value for name, value in row.items()} for row in result.classes.to_dict("records")]
     return {"options": options, "check": result.check, "counts": result.counts, "splits": result.splits,
             "disagreement": result.disagreement, "problem_kinds": result.problem_kinds, "notes": result.notes,
-            "classes": result.classes.to_dict("records"), "num_added": result.num_added,
-            "num_removed": result.num_removed, "seconds": round(result.seconds, 3)}
+            "classes": classes, "num_added": result.num_added, "num_removed": result.num_removed,
+            "seconds": round(result.seconds, 3)}
 
 
 def _source(source: str) -> Source:
@@ -188,7 +191,7 @@ def _source(source: str) -> Source:
     return SOURCES[source]
 
 
-def _checked(source: str, check: str, options: dict[str, Any]) -> Source:
+def _checked(source: str, check: str, options: Mapping[str, OptionValue | None]) -> Source:
     """The source, if it takes these options with these values."""
     spec = _source(source)
     if check not in CHECKS:

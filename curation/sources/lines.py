@@ -4,14 +4,13 @@ Does not know what the lines mean.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from curation.sources.report import Problems, Progress, SourceError
+from curation.sources.report import Column, Problems, Progress, SourceError
 
 _NEVER_IN_A_LIST = "\x1f"
 _BLOCK_BYTES = 4 << 20
@@ -28,7 +27,7 @@ def read_lines(path: Path, name: str, problems: Problems, progress: Progress) ->
     if not size:
         problems.add("empty list", "the file has no bytes", file=name, action="kept")
         return located(pa.array([], pa.string()), name, np.empty(0, np.int64))
-    malformed: list[Any] = []
+    malformed: list[pyarrow.csv.InvalidRow] = []
     parts, num_lines, num_bytes = [], 0, 0
     try:
         for batch in _open(path, malformed):
@@ -56,7 +55,7 @@ def read_lines(path: Path, name: str, problems: Problems, progress: Progress) ->
     return lines
 
 
-def decode(values: Any) -> tuple[Any, np.ndarray]:
+def decode(values: Column) -> tuple[Column, np.ndarray]:
     """(text, is_bad): a binary or string column as strings, null where the bytes are not UTF-8, and where that is."""
     chunks, bad = [], []
     for chunk in values.chunks if isinstance(values, pa.ChunkedArray) else [values]:
@@ -72,7 +71,7 @@ def decode(values: Any) -> tuple[Any, np.ndarray]:
     return pa.chunked_array(chunks, pa.string()), np.concatenate(bad) if bad else np.empty(0, dtype=bool)
 
 
-def located(text: Any, file: str, rows: np.ndarray) -> pa.Table:
+def located(text: Column, file: str, rows: np.ndarray) -> pa.Table:
     """Columns text, file, row: values and where they stand, for the report."""
     return pa.table({"text": text, "file": constant(file, len(rows)), "row": pa.array(rows, pa.int64())})
 
@@ -82,9 +81,9 @@ def constant(value: str, num: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(num, np.int8)), pa.array([value]))
 
 
-def _open(path: Path, malformed: list[Any]) -> Any:
+def _open(path: Path, malformed: list[pyarrow.csv.InvalidRow]) -> pyarrow.csv.CSVStreamingReader:
     """The CSV reader set up for one raw column: no quotes, no escapes, no separator that a list would hold."""
-    def skip(row: Any) -> str:
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
         malformed.append(row)
         return "skip"
 
@@ -97,7 +96,7 @@ def _open(path: Path, malformed: list[Any]) -> Any:
         convert_options=csv.ConvertOptions(column_types={"line": pa.binary()}))
 
 
-def _line_numbers(ordinals: np.ndarray, malformed: list[Any]) -> np.ndarray:
+def _line_numbers(ordinals: np.ndarray, malformed: list[pyarrow.csv.InvalidRow]) -> np.ndarray:
     """Line numbers of the lines that were parsed, given their ordinals: those the parser refused count as well."""
     gaps = np.array([bad.number for bad in malformed], dtype=np.int64)
     return ordinals + np.searchsorted(gaps - np.arange(len(gaps)), ordinals, side="right")

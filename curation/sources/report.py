@@ -4,7 +4,7 @@ Knows no source format and opens no image.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +20,7 @@ REPORT_SCHEMA = pa.schema([
 Progress = Callable[[int, int, str], None]
 """Called as progress(done, total, message); done and total start anew whenever message changes."""
 
+Column: TypeAlias = pa.Array | pa.ChunkedArray
 _FLUSH_EVERY = 10_000
 
 
@@ -45,7 +46,7 @@ class Problems:
         if len(self._pending) >= _FLUSH_EVERY:
             self._flush()
 
-    def add_rows(self, kind: str, reason: Any, rows: pa.Table, *, action: str = "skipped") -> None:
+    def add_rows(self, kind: str, reason: str | Column, rows: pa.Table, *, action: str = "skipped") -> None:
         """One finding for each of `rows` (columns file, row, sample_id); reason: one text or a string array."""
         if not rows.num_rows:
             return
@@ -76,14 +77,14 @@ class Problems:
             self._pending = []
 
 
-def quoted(values: Any) -> Any:
+def quoted(values: Column) -> Column:
     """A string array with each value in quotes and its line breaks and tabs made visible, to stand inside reasons."""
     for raw, shown in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
         values = pc.replace_substring(values, raw, shown)
     return pc.binary_join_element_wise("'", values, "'", "")
 
 
-def joined(*parts: Any) -> Any:
+def joined(*parts: str | Column) -> Column:
     """String arrays, numbers and texts put together element by element."""
     cast = [part if isinstance(part, str) else part.cast(pa.string()) for part in parts]
     return pc.binary_join_element_wise(*cast, "")

@@ -3,18 +3,19 @@
 Opens no image and knows no source format; each source hands over a Loaded.
 """
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.project import Disagreement
 from curation.sources.lines import constant
-from curation.sources.report import Problems, joined, quoted
+from curation.sources.report import Column, Problems, joined, quoted
+from engine.contract.intervals import wilson_interval
 from engine.contract.manifest import SPLITS
 
 SPLIT_NAMES = {
@@ -67,7 +68,8 @@ def screen(loaded: Loaded, problems: Problems) -> pa.Table:
     return in_split_order(rows)
 
 
-def drop(rows: pa.Table, is_bad: Any, problems: Problems, kind: str, reason: Any) -> pa.Table:
+def drop(rows: pa.Table, is_bad: Column, problems: Problems, kind: str,
+         reason: str | Callable[[pa.Table], Column]) -> pa.Table:
     """`rows` without the bad ones, which are reported. reason: one text, or rows -> string array."""
     is_bad = pc.fill_null(is_bad, True)
     if not pc.any(is_bad).as_py():
@@ -89,7 +91,7 @@ def drop_repeats(rows: pa.Table, problems: Problems) -> pa.Table:
     return drop(rows, pa.array(is_repeat), problems, "duplicate key", lambda bad: reason)
 
 
-def first_places(ids: Any) -> np.ndarray:
+def first_places(ids: Column) -> np.ndarray:
     """For each id the position of its first occurrence (int64); its own position where it is the first."""
     return np.asarray(pc.index_in(ids, value_set=ids)).astype(np.int64)
 
@@ -126,20 +128,14 @@ def class_table(rows: pa.Table, classes: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def disagreement(classes: pd.DataFrame) -> dict[str, float] | None:
-    """How often given_label differs from the known truth in training; None where no truth is known.
-
-    num_dual, num_wrong; share (0-1) and its 95% Wilson interval low, high. It speaks for the samples whose truth is
-    known: for all of them only where those are a random draw.
-    """
+def disagreement(classes: pd.DataFrame) -> Disagreement | None:
+    """How often given_label differs from the known truth in training; None where no truth is known. It speaks for the
+    samples whose truth is known: for all of them only where those are a random draw."""
     num, wrong = int(classes["dual"].sum()), int(classes["wrong"].sum())
     if not num:
         return None
-    z, share = 1.959964, wrong / num
-    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
-    half = z / (1 + z * z / num) * math.sqrt(share * (1 - share) / num + z * z / (4 * num * num))
-    return {"num_dual": num, "num_wrong": wrong, "share": share,
-            "low": min(share, max(0.0, centre - half)), "high": max(share, min(1.0, centre + half))}
+    low, high = wilson_interval(wrong / num, num)
+    return Disagreement(num_dual=num, num_wrong=wrong, share=wrong / num, low=float(low), high=float(high))
 
 
 def report_empty_classes(loaded: Loaded, table: pd.DataFrame, problems: Problems) -> None:
@@ -155,7 +151,7 @@ def report_empty_classes(loaded: Loaded, table: pd.DataFrame, problems: Problems
                          row=idx + 1 if loaded.classes_file and loaded.classes is not None else None)
 
 
-def plain_rows(columns: dict[str, Any], file: str, rows: np.ndarray | None) -> pa.Table:
+def plain_rows(columns: dict[str, Column], file: str, rows: np.ndarray | None) -> pa.Table:
     """A rows table of a source: absent manifest columns are filled with nulls, split with train."""
     num = len(columns["path"])
     filled = {name: columns.get(name, pa.nulls(num, pa.string())) for name in MANIFEST_COLUMNS}

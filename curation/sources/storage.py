@@ -8,13 +8,12 @@ import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.project import PROJECT_NAME, REPORT_NAME
+from curation.project import PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails
 from curation.sources.report import Problems
 from engine.contract.manifest import (
     DECISIONS_NAME,
@@ -66,7 +65,7 @@ def compare_with_manifest(project: Path, rows: pa.Table, classes: tuple[str, ...
 
 
 def write_project(project: Path, rows: pa.Table, info: ManifestInfo, problems: Problems,
-                  details: dict[str, Any]) -> None:
+                  details: ImportDetails) -> None:
     """Write report, project.json and, last, the manifest. info.root: absolute; stored relative if inside `project`."""
     root = Path(info.root).resolve()
     home = project.resolve()
@@ -75,10 +74,11 @@ def write_project(project: Path, rows: pa.Table, info: ManifestInfo, problems: P
     table = table.cast(manifest_schema(table.schema, replace(info, root=stored)))
     report = problems.table().to_pandas().astype({"row": "Int64"})
     now = time.time()
-    document = {"name": project.name, "source": info.source, "created": _created(project, now), "imported": now,
-                "root": stored, "num_samples": rows.num_rows, "num_problems": len(problems), **details}
+    document: ProjectDetails = {"name": project.name, "source": info.source, "created": _created(project, now),
+                                "imported": now, "root": stored, "num_samples": rows.num_rows,
+                                "num_problems": len(problems)}
     write_atomic(project / REPORT_NAME, lambda path: report.to_parquet(path, index=False))
-    write_atomic(project / PROJECT_NAME, lambda path: path.write_text(json.dumps(document, indent=2)))
+    write_atomic(project / PROJECT_NAME, lambda path: path.write_text(json.dumps({**document, **details}, indent=2)))
     write_atomic(project / MANIFEST_NAME, lambda path: pq.write_table(table, path, row_group_size=_ROW_GROUP))
 
 

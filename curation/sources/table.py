@@ -10,7 +10,6 @@ Opens no image. Guesses columns by the usual names and says which it took.
 import os
 import posixpath
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 
 from curation.sources.frames import Frame, read_frame
 from curation.sources.lines import read_lines
-from curation.sources.report import Problems, Progress, SourceError
+from curation.sources.report import Column, Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.signal_columns import SIGNAL_COLUMNS
@@ -55,7 +54,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     frame = read_frame(root, problems, progress)
     ours = _choose_columns(frame.columns.column_names, named, root.name)
     table, numbers = _readable_rows(frame, ours, root.name, problems)
-    columns: dict[str, Any] = {name: _text(table[column]) for name, column in ours.items()}
+    columns: dict[str, Column] = {name: _text(table[column]) for name, column in ours.items()}
     columns["path"] = _below(columns["path"], folder, Path(image_root) if image_root else root.parent)
     columns.setdefault("sample_id", columns["path"])
     if "split" in columns:
@@ -107,7 +106,7 @@ def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Prob
     return frame.columns.filter(pa.array(~is_lost)), frame.rows[~is_lost]
 
 
-def _text(column: Any) -> Any:
+def _text(column: Column) -> Column:
     """Any plain column as strings without white space at their ends; null where that leaves nothing."""
     kind = column.type
     if pa.types.is_floating(kind):  # whole numbers with gaps come out of pandas as floats: 3.0 is label 3
@@ -118,7 +117,7 @@ def _text(column: Any) -> Any:
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
-def _below(paths: Any, folder: Path, as_given: Path) -> Any:
+def _below(paths: Column, folder: Path, as_given: Path) -> Column:
     """Paths relative to `folder`, resolved by text alone; one that leaves it stays as it is, to be reported.
 
     as_given: the folder before links were followed: absolute paths may be written either way.
@@ -136,11 +135,11 @@ def _below(paths: Any, folder: Path, as_given: Path) -> Any:
     return pc.replace_with_mask(_whole(paths), _whole(is_odd), pa.array(plain, pa.string()))
 
 
-def _whole(column: Any) -> Any:
+def _whole(column: Column) -> Column:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _our_splits(splits: Any) -> Any:
+def _our_splits(splits: Column) -> Column:
     """Split names as ours; an unknown one stays, to be reported; an empty one becomes ''."""
     lower = pc.utf8_lower(splits)
     known = pc.index_in(lower, value_set=pa.array(list(SPLIT_NAMES)))
@@ -160,7 +159,7 @@ def _class_names(path: str | None, problems: Problems, progress: Progress) -> tu
     return tuple(names)
 
 
-def _named(labels: Any, classes: tuple[str, ...]) -> Any:
+def _named(labels: Column, classes: tuple[str, ...]) -> Column:
     """Labels that are no class name but the number of one, as that name."""
     values = pa.array(classes, pa.string())
     numbers = pa.array([str(idx) for idx in range(len(classes))])
@@ -169,9 +168,9 @@ def _named(labels: Any, classes: tuple[str, ...]) -> Any:
     return pc.if_else(is_name, _whole(labels), pc.coalesce(by_number, _whole(labels)))
 
 
-def _extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def _extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Column], dict[str, str]]:
     """(columns of the table that are none of ours, numbers as numbers; old name -> new name of those renamed)."""
-    extra: dict[str, Any] = {}
+    extra: dict[str, Column] = {}
     renamed: dict[str, str] = {}
     for name in frame.column_names:
         if name in used:
@@ -185,7 +184,7 @@ def _extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Any], dic
     return extra, renamed
 
 
-def _typed(column: Any) -> Any:
+def _typed(column: Column) -> Column:
     """Text as numbers where every value reads as one and none has a leading zero, which would be lost."""
     if not pa.types.is_string(column.type):
         return column

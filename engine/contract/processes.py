@@ -4,12 +4,15 @@ Knows no format of any file.
 """
 
 import contextlib
-import fcntl
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
+
+LOCK_NAME = ".lock"
+"""An empty file in a folder that is worked in. It stays when the work is done: what is locked is the open file, so that
+a process lets go of it however it ends, killed too."""
 
 
 def process_start(pid: int) -> float | None:
@@ -39,14 +42,30 @@ def drop_old_cancel(folder: Path) -> None:
 
 @contextlib.contextmanager
 def alone_in(folder: Path, refusal: Exception) -> Iterator[None]:
-    """Lock a folder, so that of processes that start at once only one works in it; a killed one lets go of it. Raises
-    `refusal` where another process holds it."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Lock a folder, so that of processes that start at once only one works in it. Raises `refusal` where another
+    holds it."""
+    lock = FileLock(folder / LOCK_NAME)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise refusal from None
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise refusal from None
+    try:
         yield
     finally:
-        os.close(handle)
+        lock.release()
+
+
+@contextlib.contextmanager
+def in_turn(path: Path, waiting: Callable[[], object], every_seconds: float = 1.0) -> Iterator[None]:
+    """Hold the lock file `path` as soon as nobody else does; `waiting` is called every so often until then, and may
+    raise to give up."""
+    lock = FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=every_seconds)
+        except Timeout:
+            waiting()
+    try:
+        yield
+    finally:
+        lock.release()

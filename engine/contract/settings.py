@@ -29,10 +29,25 @@ def setting(default: Any, help: str, *, unit: str = "", low: float | None = None
     return field(default=default, metadata=metadata)
 
 
-def settings_of(cls: type) -> list[dict[str, Any]]:
-    """Every setting of a config class in order: name, default, type, help, unit, low, high, choices, advanced."""
+class SettingInfo(typing.TypedDict):
+    """A setting, with all that a form or a list needs to show of it."""
+
+    name: str
+    default: Any
+    type: Any
+    """As it is annotated: a type, or a union with None."""
+    help: str
+    unit: str
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...] | None
+    advanced: bool
+
+
+def settings_of(cls: type) -> list[SettingInfo]:
+    """Every setting of a config class, in order."""
     hints = typing.get_type_hints(cls)
-    return [{"name": f.name, "default": f.default, "type": hints[f.name], **f.metadata}
+    return [typing.cast(SettingInfo, {"name": f.name, "default": f.default, "type": hints[f.name], **f.metadata})
             for f in dataclasses.fields(cls) if f.metadata]
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypedDict, cast
 
 import numpy as np
 
@@ -45,6 +45,31 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+class StatusDocument(TypedDict, total=False):
+    """status.json of a run. Times are in seconds; started, heartbeat and pid_started since the epoch."""
+
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    stage: str
+    message: str
+    """What it does, for people."""
+    epoch: int
+    num_epochs: int
+    step: int
+    """In the epoch, of num_steps; None before the first."""
+    num_steps: int | None
+    samples_per_second: float | None
+    eta_seconds: float | None
+    started: float
+    heartbeat: float
+    pid: int | None
+    pid_started: float | None
+    device: str | None
+    error: str | None
+    """Why it failed, one line."""
+    is_alive: bool
+    """Added on reading: its process lives now."""
+
+
 class WorkDir:
     """The folder of a run or a study: status.json, a request to cancel, JSON files. Holds a path and nothing else, so
     it may be made anew at any time."""
@@ -59,12 +84,13 @@ class WorkDir:
     def name(self) -> str:
         return self.path.name
 
-    def write_status(self, **values: Any) -> None:
+    def write_status(self, **values: object) -> None:
+        """Replace status.json: a StatusDocument's values, or those that a study has."""
         self.write_json(self.path / "status.json", values)
 
-    def read_status(self) -> dict[str, Any]:
-        """The last status; {"state": "queued"} before the first. `is_alive` is added: its process lives now."""
-        status = self.read_json(self.path / "status.json") or {"state": "queued"}
+    def read_status(self) -> StatusDocument:
+        """The last status, with is_alive; its state is queued before the first. Raises self.error if it is damaged."""
+        status = cast(StatusDocument, self.read_json(self.path / "status.json") or {"state": "queued"})
         status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
         return status
 

@@ -6,10 +6,8 @@ Knows files and pixels, no labels and no roles. M rows of the manifest, S the si
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from PIL import Image, ImageOps
 
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
 from engine.contract.pixels import to_rgb
-from engine.contract.processes import alone_in
+from engine.contract.processes import LOCK_NAME, in_turn
 from engine.contract.work_dir import write_atomic
 
 MAX_NATIVE_SIZE = 224
@@ -28,6 +26,8 @@ CHUNK = 1024
 VERIFIED_BYTES = 2**30
 """How much of an array is read again to verify it as it is opened: all of it up to here, about a second's work; of a
 larger one chunks spread evenly."""
+WAITING_SECONDS = 1.0
+"""How often whoever waits for another process to decode reports its progress."""
 
 Progress = Callable[[int, int], None]
 
@@ -73,7 +73,8 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
     folder.mkdir(parents=True, exist_ok=True)
     path, num = folder / "images.npy", len(rows)
     starts = range(0, num, CHUNK)
-    with _alone(folder, lambda: progress(min(num, CHUNK * len(_read_journal(folder))), num)):
+    with in_turn(folder / LOCK_NAME, lambda: progress(min(num, CHUNK * len(_read_journal(folder))), num),
+                 WAITING_SECONDS):
         journal = _read_journal(folder)
         images = _opened(path, (num, 3, size, size)) if journal else None
         if images is None:
@@ -105,20 +106,6 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
         images.flush()
     return np.load(path, mmap_mode="r"), {int(row): reason for start in starts
                                           for row, reason in journal[start]["bad"].items()}
-
-
-@contextmanager
-def _alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """The folder locked; `waiting` is called every second until it is free, and may raise to give up."""
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(alone_in(folder, BlockingIOError()))
-                break
-            except BlockingIOError:
-                waiting()
-                time.sleep(1.0)
-        yield
 
 
 def _damaged(images: np.ndarray, journal: dict[int, dict[str, Any]]) -> list[int]:

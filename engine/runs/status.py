@@ -6,12 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Unpack
 
 import psutil
 
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir
+from engine.contract.work_dir import StatusDocument
 
 STATUS_SECONDS = 1.0
 CANCEL_SECONDS = 0.1
@@ -28,18 +29,18 @@ class Status:
         now = time.time()
         self.run, self.last_check, self.is_signalled = run, 0.0, False
         self.lock = threading.Lock()
-        self.values: dict[str, Any] = {
+        self.values: StatusDocument = {
             "state": "running", "stage": "starting", "message": "", "epoch": 0, "num_epochs": config.epochs, "step": 0,
             "num_steps": None, "samples_per_second": None, "eta_seconds": None, "started": now, "heartbeat": now,
             "pid": os.getpid(), "pid_started": psutil.Process().create_time(), "device": None, "error": None}
         self.update()
 
-    def update(self, **values: Any) -> None:
+    def update(self, **values: Unpack[StatusDocument]) -> None:
         with self.lock:
             self.values |= {**values, "heartbeat": time.time()}
             self.run.write_status(**self.values)
 
-    def tick(self, **values: Any) -> None:
+    def tick(self, **values: Unpack[StatusDocument]) -> None:
         """Between two steps: keep the values and, ten times a second at most, look for a cancel (raises Cancelled)."""
         self.values |= values
         if self.is_signalled:
@@ -79,10 +80,10 @@ class Status:
 class Follower:
     """The status of a rank that writes nothing."""
 
-    def update(self, **values: Any) -> None:
+    def update(self, **values: Unpack[StatusDocument]) -> None:
         pass
 
-    def tick(self, **values: Any) -> None:
+    def tick(self, **values: Unpack[StatusDocument]) -> None:
         pass
 
     def progress(self, done: int, total: int, stage: str) -> None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CONFIDENCE = 0.95
+from engine.contract.intervals import CONFIDENCE, wilson_interval
+
 PRIOR_REVIEWS = 2.0
 
 
@@ -82,8 +83,8 @@ def total_of(expected: Expected, h: np.ndarray, difference: np.ndarray, is_in: n
     share = float(np.clip(parts[~is_blind].sum() / seen, 0, 1))
     effective = _effective(share, float(expected.total[~is_blind].sum()) / seen, variance / seen ** 2, num_reviews)
     t2 = _t_squared(spread, num_in, expected.noise / np.maximum(sizes_in, 1))
-    low, high = wilson(share, np.array([effective]), t2)
-    return Total(total=total, low=min(float(low[0]) * seen, total), high=max(float(high[0]) * seen + num_blind, total),
+    low, high = wilson_interval(share, effective, np.sqrt(t2))
+    return Total(total=total, low=min(float(low) * seen, total), high=max(float(high) * seen + num_blind, total),
                  variance=variance, effective=effective, t2=t2, num_reviews=num_reviews,
                  num_population=num_population)
 
@@ -103,13 +104,6 @@ def parts_variance(residual: np.ndarray, h: np.ndarray, sizes: np.ndarray, taken
 def _mean(x: np.ndarray, h: np.ndarray, taken: np.ndarray) -> np.ndarray:
     means: np.ndarray = np.bincount(h, weights=x, minlength=len(taken)) / np.maximum(taken, 1)
     return means
-
-
-def wilson(share: float, effective: np.ndarray, t2: float) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high), each (k,) in [0, 1]: Wilson's interval of a share for each effective number of reviews (k,)."""
-    centre = (share + t2 / (2 * effective)) / (1 + t2 / effective)
-    half = np.sqrt(t2 * (share * (1 - share) / effective + t2 / (4 * effective ** 2))) / (1 + t2 / effective)
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
 
 
 def _effective(share: float, expected: float, variance: float, num_reviews: int) -> float:

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from curation.audit.estimate.allocation import MIN_PER_STRATUM, known, next_strata, spreads
-from curation.audit.estimate.estimator import CONFIDENCE, Total, expect, total_of, wilson
+from curation.audit.estimate.estimator import Total, expect, total_of
 from curation.audit.estimate.sampling_plan import Plan, cut
 from curation.audit.estimate.working_model import WorkingModel, fit
+from engine.contract.intervals import CONFIDENCE, wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +102,8 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
     open_after = np.maximum(np.cumsum(gain[::-1])[::-1] - gain, 0.0)  # exactly 0 after the last
     variance = total.variance / now * (floor + open_after)
     with np.errstate(divide="ignore"):
-        low, high = wilson(total.total / total.num_population, total.effective * total.variance / variance, total.t2)
+        effective = total.effective * total.variance / variance
+    low, high = wilson_interval(total.total / total.num_population, effective, np.sqrt(total.t2))
     is_enough = high - low <= 2 * half_width
     return int(np.argmax(is_enough)) + 1 if is_enough.any() else None
 

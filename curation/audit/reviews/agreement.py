@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.contract.intervals import wilson_interval
+
 MIN_FOR_INTERVAL = 20
 """Samples below which kappa has no interval: its variance is that of large samples."""
 NUM_RESAMPLES = 1000
@@ -187,11 +189,9 @@ def _ends(num: int, agreement: float, low: float | None, high: float | None) -> 
 
 def _shares(who: pd.Series, is_right: pd.Series) -> dict[str, Share]:
     """Each person's share of right answers; only people with an answer."""
-    from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped]  # as slow
-
     found = {}
     for name, rows in is_right.astype(bool).groupby(who, sort=True):
         num, num_right = len(rows), int(rows.sum())
-        low, high = proportion_confint(num_right, num, method="wilson")
+        low, high = wilson_interval(num_right / num, num)
         found[str(name)] = Share(num=num, num_right=num_right, share=num_right / num, low=float(low), high=float(high))
     return found

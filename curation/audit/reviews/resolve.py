@@ -19,7 +19,7 @@ from curation.ledger.replay import EXCLUSIONS, timeline
 from curation.project import Project
 
 VIEW = "audit"
-"""The view of the audit's own batches."""
+"""The view of the audit's own batches, as people read it."""
 WHY_LABEL = "audit: the given label is wrong"
 WHY_GIVEN = "audit: the given label is right"
 WHY_EXCLUDED = "audit: no class fits"
@@ -211,8 +211,9 @@ def _decide(ledger: Ledger, act: _Act, sample_ids: list[str], who: str, runs: pd
     names = set(runs.reindex(sample_ids).dropna())
     run = names.pop() if len(names) == 1 else ""
     if act.kind == "exclude":
-        return ledger.exclude(sample_ids, act.value is not None, who=who, why=act.why, view=VIEW, run=run)
-    return ledger.relabel(sample_ids, act.value, who=who, why=act.why, view=VIEW, run=run)
+        return ledger.exclude(sample_ids, act.value is not None, who=who, why=act.why, view=VIEW, run=run,
+                              origin="audit")
+    return ledger.relabel(sample_ids, act.value, who=who, why=act.why, view=VIEW, run=run, origin="audit")
 
 
 def _standing(database: str, ids: list[str], classes: Sequence[str]) -> dict[tuple[str, str], _Standing]:
@@ -227,20 +228,20 @@ def _standing(database: str, ids: list[str], classes: Sequence[str]) -> dict[tup
     line = timeline(batches)
     active = set(line.active)
     time_of = dict(zip(batches["batch_id"], pd.to_datetime(batches["at"], utc=True, format="ISO8601"), strict=True))
-    columns = ["batch_id", "kind", "value", "view"]
+    columns = ["batch_id", "kind", "value", "origin"]
     rows = {row[0]: row[1:] for row in batches[columns].itertuples(index=False, name=None)}
     found: dict[tuple[str, str], _Standing] = {}
     for batch_id, sample_id in entries:
-        kind, value, view = rows[batch_id]
+        kind, value, origin = rows[batch_id]
         value = value if value in (EXCLUSIONS[:1] if kind == "exclude" else classes) else None
         standing = found.setdefault((sample_id, kind), _Standing())
         if batch_id not in active:
-            if view == VIEW:
+            if origin == "audit":
                 standing.refused[value] = time_of[line.latest_change[batch_id]]
             continue
         standing.value = value
-        standing.at = None if view == VIEW else time_of[batch_id]
-        standing.outside = standing.outside if view == VIEW else value
+        standing.at = None if origin == "audit" else time_of[batch_id]
+        standing.outside = standing.outside if origin == "audit" else value
     return found
 
 

@@ -67,7 +67,7 @@ def scores_of(project: Project, runs: Sequence[RunDir], table: pd.DataFrame,
               neighbours: tuple[np.ndarray, np.ndarray] | None, verdicts: pd.DataFrame | None = None) -> Scores:
     """Scores of a sample table with the signals of runs[0], and its neighbours (RunDir.read_neighbours).
 
-    runs: the run, and others that differ from it by seed alone (curation.experiments.compare.same_but_seed), averaged.
+    runs: the run, and others that differ from it by seed alone (curation.experiments.repeats.repeats_of), averaged.
     verdicts: sample_id and is_wrong (True, False or None), one row a sample; None: none yet.
     """
     evidence = gather_evidence(table, runs, project.classes, neighbours)

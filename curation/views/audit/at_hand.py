@@ -11,7 +11,6 @@ import pandas as pd
 import streamlit as st
 
 from curation.audit.estimate import noise_rate, sampling_plan
-from curation.audit.opening import runs_of
 from curation.audit.reviews import batches, queues
 from curation.audit.reviews.batches import TARGET
 from curation.audit.reviews.given_labels import given_rows
@@ -20,6 +19,7 @@ from curation.audit.reviews.resolve import catch_up, consensus, of_today
 from curation.audit.suspects import duplicates, evidence, scores
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix
 from curation.audit.suspects.scores import Scores
+from curation.experiments.repeats import repeats_of
 from curation.project import Project
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
@@ -140,27 +140,15 @@ def scores_now(audit: Audit) -> Scores:
 def _run_key(audit: Audit) -> Key:
     """What evidence is made of: the run, its repeats with other seeds, and the manifest."""
     files = [audit.project.path / MANIFEST_NAME]
-    for run in repeats(audit.project, audit.run):
+    for run in repeats_of(audit.project.path, audit.run):
         files += [run.signals_path, run.neighbours_path, run.path / "cross_fitted.npy", run.path / "probabilities.npy"]
     return audit.path, audit.run.name, stamp_of(*files)
-
-
-def repeats(project: Project, run: RunDir) -> list[RunDir]:
-    """The run, then those that differ from it by seed alone; looked for again when a run begins or ends."""
-    files = [path for other in project.runs() for path in (other.path / "config.json",
-                                                           other.path / "predictions.parquet")]
-    return [project.run(name) for name in _repeat_names(str(project.path), run.name, stamp_of(*files), project)]
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _repeat_names(path: str, name: str, stamp: Stamp, _project: Project) -> list[str]:
-    return [run.name for run in runs_of(_project, name)]
 
 
 @st.cache_resource(max_entries=2, show_spinner="Gathering what speaks for and against each label ...")
 def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -> tuple[evidence.Evidence, float]:
     """Decisions taken later change it by so little (whose neighbours are counted) that they do not make it anew."""
-    found = evidence.gather(_table, repeats(_project, _run), _project.classes, _run.read_neighbours())
+    found = evidence.gather(_table, repeats_of(_project.path, _run), _project.classes, _run.read_neighbours())
     return found, scores.first_level(_run, _table, found.given)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.experiments import compare
+from curation.experiments.repeats import same_but_seed
 from curation.jobs.request import warm_start_of
 from curation.project import Project
 from curation.views.compare.effect import show_curated, show_effect, title_of
@@ -111,7 +112,7 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
 def evidence(project: Project, a: RunDir, b: RunDir) -> list[str]:
     """How much the difference can be believed: the interval over seeds where there is one, and every caution."""
     runs = project.runs()
-    sides = [compare.same_but_seed(run, runs) for run in (a, b)]
+    sides = [same_but_seed(run, runs) for run in (a, b)]
     lines = []
     for split in ("test", "clean"):
         paired = compare.paired_difference(sides[0], sides[1], split)

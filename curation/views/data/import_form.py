@@ -5,15 +5,15 @@ writes the project's files last, so that nothing half-made remains.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from curation.project import projects_home
 from curation.sources.images import CHECKS
-from curation.sources.importing import SOURCES, Option, Source, import_project
+from curation.sources.importing import SOURCES, Option, OptionValue, Source, import_project
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
@@ -49,7 +49,7 @@ def import_form() -> None:
                                     placeholder="letters, digits, - _ .").strip()
         with st.expander("Options"), st.grid(min_column_width=200):
             given = {option.name: _option(name, option) for option in source.options}
-            given["check"] = st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check",
+            check = st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check",
                                           help=CHECK_HELP)
         may_replace = _exists(project) and st.checkbox(
             "Import again: replace the data of this project. Its decisions and runs stay.", key=KEY + "replace")
@@ -60,25 +60,26 @@ def import_form() -> None:
         if problem:
             st.error(state.plain(problem), icon=":material/error:")
             return
-        run_import(name, project, root or None, given)
+        run_import(name, project, root or None, given, check)
 
 
 def _root_label(source: Source) -> str:
     return "Table file" if source.is_root_file else "Folder"
 
 
-def _option(source: str, option: Option) -> Any:
+def _option(source: str, option: Option) -> OptionValue | None:
     """The widget of one option; None leaves it to its default."""
-    default: Any = option.default
+    default = option.default
     key, label = f"{KEY}{source}.{option.name}", option.name.replace("_", " ").capitalize()
     text = state.plain(option.help)
     if option.choices:
-        start = option.choices.index(default) if default in option.choices else 0
+        start = option.choices.index(str(default)) if default in option.choices else 0
         return st.selectbox(label, option.choices, start, key=key, help=text)
     if option.kind is int:
-        return st.number_input(label, value=default, step=1, key=key, help=text)
+        return st.number_input(label, value=default if isinstance(default, int) else None, step=1, key=key, help=text)
     if option.kind is float:
-        return st.number_input(label, value=default, format="%g", step=0.05, key=key, help=text)
+        number = default if isinstance(default, float) else None
+        return st.number_input(label, value=number, format="%g", step=0.05, key=key, help=text)
     return st.text_input(label, str(default or ""), key=key, help=text, placeholder="default").strip() or None
 
 
@@ -103,12 +104,14 @@ def _refusal(source: Source, root: str, project: str, may_replace: bool) -> str:
     return ""
 
 
-def run_import(source: str, project: str, root: str | None, given: dict[str, Any]) -> None:
+def run_import(source: str, project: str, root: str | None, given: Mapping[str, OptionValue | None],
+               check: str = "auto") -> None:
     """Import with a progress bar, make the project current and rerun the app; a refusal is shown in its place."""
     with st.status("Importing ...", expanded=True) as box:
         bar = st.progress(0.0, text="Starting")
         try:
-            result = import_project(source, projects_home() / project, root=root, progress=_reporter(bar), **given)
+            result = import_project(source, projects_home() / project, root=root, progress=_reporter(bar),
+                                    check=check, **given)
         except ValueError as error:
             if not state.is_ours(error):
                 raise
@@ -121,7 +124,7 @@ def run_import(source: str, project: str, root: str | None, given: dict[str, Any
     state.choose(project=project)
 
 
-def _reporter(bar: Any) -> Callable[[int, int, str], None]:
+def _reporter(bar: DeltaGenerator) -> Callable[[int, int, str], None]:
     """A progress callback that redraws the bar at most ten times a second."""
     last_drawn, last_message = 0.0, ""
 

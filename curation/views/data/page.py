@@ -99,8 +99,8 @@ def _wrong_help(project: Project, num_known: int) -> str:
     """What the share of wrong labels is of, with its interval where the import worked one out."""
     text = (f"Of the {num_known:,} training samples whose true label is known, the share with another given label. The "
             "truth is used for scoring alone.")
-    found = project.details.get("disagreement") or {}
-    if "low" in found and "high" in found:
+    found = project.details.get("disagreement")
+    if found and "low" in found and "high" in found:
         text += f" 95% interval for the whole: {found['low']:.1%} to {found['high']:.1%}."
     return text
 

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from curation.experiments.compare import same_but_seed
+from curation.experiments.repeats import repeats_of
 from curation.experiments.stability import over_seeds, stability
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail_url
@@ -25,7 +25,6 @@ from curation.views.widgets.pins import pin_words, tension_cached
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
-from engine.contract.stamps import Stamp, stamp_of
 
 MAX_CLASSES = 6
 OPEN_KEY = "sample.open"
@@ -201,23 +200,11 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     found = reasons(table, idx, config.val_fraction, pin_then, is_out_then, config.guard != "off")
     row = int(table["signal_row"].iloc[idx])
     if row >= 0 and not is_out_then and not pin_then:  # where a pin holds, nothing was routed
-        found += stability_words(stability(run, row), over_seeds(_siblings(project, run), row))
+        found += stability_words(stability(run, row), over_seeds(repeats_of(project.path, run)[1:], row))
     if pin_then:
         found += pin_words(tension_cached(project, run), str(table["sample_id"].iloc[idx]))
     for i, sentence in enumerate(found):
         st.markdown(f"**{state.plain(sentence)}**" if i == 0 else state.plain(sentence))
-
-
-def _siblings(project: Project, run: RunDir) -> list[RunDir]:
-    """The other seeds of a run; looked for again when a run of the project begins or ends."""
-    runs = project.runs()
-    files = [path for other in runs for path in (other.path / "config.json", other.path / "predictions.parquet")]
-    return [project.run(name) for name in _sibling_names(str(project.path), run.name, stamp_of(*files), project, run)]
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _sibling_names(path: str, name: str, stamp: Stamp, _project: Project, _run: RunDir) -> list[str]:
-    return [other.name for other in same_but_seed(_run, _project.runs()) if other.name != name]
 
 
 # -- its course over the epochs

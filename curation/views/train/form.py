@@ -4,20 +4,23 @@ engine's.
 Submits to curation.jobs.run_jobs. Knows no training and shows no results.
 """
 
+import dataclasses
 import math
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from curation.jobs import run_jobs
+from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.widgets import state
 from engine.contract.config import HELDOUT_SOURCES, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
-from engine.contract.settings import settings_of
+from engine.contract.settings import SettingInfo, settings_of
 
 MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
 """Settings shown at once, in this order; every other one is an expander away."""
@@ -47,20 +50,20 @@ KEY = "new_run."
 OWN = "the method's own"
 
 
-def new_run_form(project: Project, on_started: Any) -> None:
+def new_run_form(project: Project, on_started: Callable[[str], None]) -> None:
     """Draw the form; after a start call on_started(name of the first run queued) and rerun the app."""
     st.fragment(_draw)(project, on_started)
 
 
-def _draw(project: Project, on_started: Any) -> None:
+def _draw(project: Project, on_started: Callable[[str], None]) -> None:
     state.guarded(lambda: _form(project, on_started))
 
 
-def _form(project: Project, on_started: Any) -> None:
+def _form(project: Project, on_started: Callable[[str], None]) -> None:
     method = _method_picker()
     override = st.session_state.get(KEY + "validation", OWN)
     source = METHODS[method].validation if override == OWN else override
-    values: dict[str, Any] = {"method": method}
+    values: dict[str, object] = {"method": method}
     by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
     sources = {method, source, METHODS[method].weights}
     shown = [name for name in by_name if name != "method" and (name not in _NEEDS or sources & set(_NEEDS[name]))]
@@ -78,7 +81,7 @@ def _form(project: Project, on_started: Any) -> None:
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
         values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
-    _start_row(project, values, int(num_repeats), on_started)
+    _start_row(project, method, values, int(num_repeats), on_started)
 
 
 def _method_picker() -> str:
@@ -91,15 +94,16 @@ def _method_picker() -> str:
     return str(method)
 
 
-def _group(title: str, cls: type, prefix: str) -> dict[str, Any]:
+def _group(title: str, cls: type, prefix: str) -> dict[str, object]:
     with st.expander(title), st.grid(min_column_width=170):
         return {setting["name"]: _widget(setting, prefix) for setting in settings_of(cls)}
 
 
-def _start_row(project: Project, values: dict[str, Any], num_repeats: int, on_started: Any) -> None:
+def _start_row(project: Project, method: str, values: dict[str, object], num_repeats: int,
+               on_started: Callable[[str], None]) -> None:
     """Name, decisions in force and the start button; submits when it is pressed."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input("Name", _free_name(project, values["method"]), max_chars=60, width=240,
+        name = st.text_input("Name", _free_name(project, method), max_chars=60, width=240,
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
                                icon=":material/play_arrow:", key=KEY + "start")
@@ -110,14 +114,14 @@ def _start_row(project: Project, values: dict[str, Any], num_repeats: int, on_st
         st.rerun()
 
 
-def start_runs(project: Project, name: str, values: dict[str, Any], num_repeats: int = 1) -> str:
+def start_runs(project: Project, name: str, values: dict[str, object], num_repeats: int = 1) -> str:
     """Queue one run, or one a seed under names that end in their seed; the first name. Raises ConfigError, JobError."""
-    seeds = range(int(values["seed"]), int(values["seed"]) + num_repeats)
-    configs = {name if num_repeats == 1 else f"{name}-s{seed}": RunConfig.from_dict({**values, "seed": seed})
-               for seed in seeds}
+    first = RunConfig.from_dict(values)
+    configs = {name if num_repeats == 1 else f"{name}-s{seed}": dataclasses.replace(first, seed=seed)
+               for seed in range(first.seed, first.seed + num_repeats)}
     taken = [n for n in configs if RunDir.of(project.path, n).path.exists()]
     if taken:
-        raise run_jobs.JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
+        raise JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
     for run_name, config in configs.items():
         run_jobs.submit(project.path, run_name, config)
     return next(iter(configs))
@@ -146,7 +150,7 @@ def _free_name(project: Project, method: str) -> str:
 # -- one setting -> one widget
 
 
-def _widget(setting: dict[str, Any], prefix: str = "") -> Any:
+def _widget(setting: SettingInfo, prefix: str = "") -> object:
     """Draw a setting as the widget that its type asks for; its value as RunConfig takes it."""
     kinds = typing.get_args(setting["type"]) if isinstance(setting["type"], types.UnionType) else (setting["type"],)
     base = next(kind for kind in kinds if kind is not types.NoneType)
@@ -167,7 +171,7 @@ def _widget(setting: dict[str, Any], prefix: str = "") -> Any:
     return _number(setting, base, key, label, text, default)
 
 
-def _number(setting: dict[str, Any], base: type, key: str, label: str, text: str, default: Any) -> Any:
+def _number(setting: SettingInfo, base: type, key: str, label: str, text: str, default: Any) -> object:
     low, high = setting["low"], setting["high"]
     bounds = (None if low is None else base(low), None if high is None else base(high))
     if base is int:
@@ -177,7 +181,7 @@ def _number(setting: dict[str, Any], base: type, key: str, label: str, text: str
                            placeholder=OWN, persist_state="session")
 
 
-def _switched_number(setting: dict[str, Any], key: str, label: str, text: str) -> int | None:
+def _switched_number(setting: SettingInfo, key: str, label: str, text: str) -> int | None:
     """An optional number with a default: a text field, since a number field cannot be emptied to mean "off"."""
     given = st.text_input(label, str(setting["default"]), key=key, help=f"{text} Leave empty for off.",
                           placeholder="off", persist_state="session").strip()
@@ -193,13 +197,13 @@ def _step(default: float | None, low: float | None) -> float:
     return float(10.0 ** math.floor(math.log10(size))) if size < 10 else 1.0
 
 
-def _label(setting: dict[str, Any]) -> str:
+def _label(setting: SettingInfo) -> str:
     label = LABELS.get(setting["name"]) or setting["name"].replace("_", " ").capitalize()
     unit = setting["unit"]
     return f"{label} ({unit})" if unit and unit != "fraction" and unit not in label.lower() else label
 
 
-def _help(setting: dict[str, Any], prefix: str) -> str:
+def _help(setting: SettingInfo, prefix: str) -> str:
     """The setting's own help, its range, and how the command line calls it."""
     parts = [setting["help"].replace("$", r"\$").replace("*", r"\*").replace("_", r"\_")]
     if setting["high"] is not None:

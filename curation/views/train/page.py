@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from curation.jobs import run_jobs
+from curation.jobs.request import config_of
 from curation.project import Project
 from curation.views.train import progress
 from curation.views.train.form import new_run_form
@@ -101,7 +102,7 @@ def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
         st.caption("Curves appear when the first epoch ends." if status.is_active else
                    "It ended before its first epoch did, so there are no curves.")
     else:
-        config = run_jobs.config_of(run)
+        config = config_of(run)
         is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
         st.caption(f"{METHODS[config.method].title}, {state_text(status)}, {len(metrics):,} of {config.epochs:,} "

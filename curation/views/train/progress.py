@@ -4,19 +4,22 @@ Reads the run directory and curation.jobs.run_jobs; asks for cancel and resume. 
 """
 
 import time
+from collections.abc import Callable
 from itertools import groupby
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from curation.jobs import run_jobs
+from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.widgets.run_table import duration_text, state_text
 from curation.views.widgets.state import plain
 from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir
+from engine.contract.work_dir import StatusDocument
 
 COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
 EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
@@ -99,11 +102,11 @@ def _where(status: run_jobs.RunStatus) -> str:
     return f", in epoch {epoch:,} of {num_epochs:,}" if epoch and num_epochs and not status.is_active else ""
 
 
-def _act(action: Any, project: Project, run: RunDir) -> None:
+def _act(action: Callable[[Path, str], object], project: Project, run: RunDir) -> None:
     """Cancel or resume from a button; a refusal is shown by the page's notice on the rerun that follows."""
     try:
         action(project.path, run.name)
-    except run_jobs.JobError as error:  # it ended between the drawing and the click
+    except JobError as error:  # it ended between the drawing and the click
         st.toast(plain(error), icon=":material/info:")
 
 
@@ -116,7 +119,7 @@ def say_queue(project: Project, status: run_jobs.RunStatus) -> None:
     st.caption(text + (" Another project is using the device." if others and status.num_ahead else ""))
 
 
-def fraction_done(details: dict[str, Any]) -> float:
+def fraction_done(details: StatusDocument) -> float:
     """Share of all epochs' steps that are behind, 0 to 1."""
     num_epochs, num_steps = details.get("num_epochs") or 0, details.get("num_steps") or 0
     epoch, step = details.get("epoch") or 0, details.get("step") or 0
@@ -127,7 +130,7 @@ def fraction_done(details: dict[str, Any]) -> float:
     return min(1.0, (epoch - 1 + (step / num_steps if num_steps else 0.0)) / num_epochs)
 
 
-def _progress_text(details: dict[str, Any]) -> str:
+def _progress_text(details: StatusDocument) -> str:
     stage, message = str(details.get("stage") or "starting"), str(details.get("message") or "")
     if stage == "training" and details.get("epoch"):
         return (f"Training: epoch {details['epoch']:,} of {details.get('num_epochs') or 0:,}, "
@@ -135,7 +138,7 @@ def _progress_text(details: dict[str, Any]) -> str:
     return plain(stage.capitalize()) + (f": {plain(message)}" if message else "")
 
 
-def _pace_text(details: dict[str, Any]) -> str:
+def _pace_text(details: StatusDocument) -> str:
     """Throughput, time left and how long ago the engine was last heard of."""
     parts, now = [], time.time()
     if details.get("samples_per_second"):

@@ -8,7 +8,7 @@ from typing import Literal
 
 import streamlit as st
 
-from curation.ledger.batch import LedgerError
+from curation.ledger.batch import LedgerError, Origin, Pin
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import Act
@@ -23,6 +23,7 @@ DONE: dict[Op, str] = {
     "validation": "Pinned {} to validation", "train": "Pinned {} to training", "unpin": "Unpinned {}",
     "exclude": "Excluded {}", "include": "Took {} back in", "relabel": "Relabelled {}",
 }
+PINS_TO: dict[str, Pin | None] = {"validation": "validation", "train": "train", "unpin": None}
 SHORTCUTS: dict[Op, str] = {"validation": "v", "train": "t", "exclude": "x", "relabel": "r"}
 CONFIRM_ABOVE = 1_000
 """More samples than this in one decision ask for a second click."""
@@ -53,19 +54,19 @@ def carry_out(project: Project, act: Act, *, view: str, run: str = "", why: str 
 
 
 def take(project: Project, op: Op, ids: Iterable[str], *, label: str | None = None, view: str, run: str = "",
-         why: str = "") -> bool:
+         why: str = "", origin: Origin = "person") -> bool:
     """Put one decision on these samples into the ledger; True if it was taken. An error becomes a notice."""
     ids = list(ids)
-    where = {"who": state.user_name(), "why": why.strip(), "view": view[:500], "run": run}
+    words = {"who": state.user_name(), "why": why.strip(), "view": view[:500], "run": run}
     try:
         ledger = project.ledger()
-        if op in ("validation", "train", "unpin"):
-            ledger.pin(ids, to=None if op == "unpin" else op, **where)
+        if op in PINS_TO:
+            ledger.pin(ids, to=PINS_TO[op], origin=origin, **words)
         elif op in ("exclude", "include"):
-            ledger.exclude(ids, is_excluded=op == "exclude", **where)
+            ledger.exclude(ids, is_excluded=op == "exclude", origin=origin, **words)
         else:
             assert op == "relabel", f"no decision is called {op}"
-            ledger.relabel(ids, label, **where)
+            ledger.relabel(ids, label, origin=origin, **words)
     except LedgerError as error:
         say(str(error), is_error=True)
         return False

@@ -4,12 +4,11 @@ Conflicts come from the ledger; settling them goes through actions. Draws and wo
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from curation.ledger.conflicts import PIN_OR_EXCLUDE, SETTLING_VIEW
+from curation.ledger.conflicts import PIN_OR_EXCLUDE
 from curation.project import Project
 from curation.views.widgets import actions, state
 from curation.views.widgets.layout import table_height
@@ -42,7 +41,7 @@ def words_of(kind: str, value: object) -> str:
 
 def listed(rows: pd.DataFrame) -> pd.DataFrame:
     """Conflicts as people read them; text stays text, a table cell interprets nothing."""
-    columns: dict[str, Any] = {"sample": rows["sample_id"], "in force": _words(rows, "in_force")}
+    columns: dict[str, pd.Series | list[str]] = {"sample": rows["sample_id"], "in force": _words(rows, "in_force")}
     for side, number in (("first", "1st"), ("second", "2nd")):
         columns |= {f"{number}: who": rows[f"{side}_who"],
                     f"{number}: said": _words(rows, f"{side}_value"),
@@ -106,7 +105,8 @@ def settle(project: Project, rows: pd.DataFrame, side: str, run: str = "") -> No
     values = rows[f"{side}_value"].fillna("")
     for (kind, value), part in rows.groupby([rows["kind"], values], sort=True):
         op, label = _operation(str(kind), str(value))
-        actions.take(project, op, part["sample_id"], label=label, view=SETTLING_VIEW, run=run)
+        actions.take(project, op, part["sample_id"], label=label, view="decide: conflicts", run=run,
+                     origin="settlement")
     st.session_state[_NUM_SETTLED_KEY] = st.session_state.get(_NUM_SETTLED_KEY, 0) + 1
 
 

@@ -2,13 +2,12 @@
 
 import time
 from datetime import datetime
-from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from curation.jobs import run_jobs
-from curation.jobs.request import warm_start_of
+from curation.jobs.request import config_of, warm_start_of
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
@@ -55,14 +54,14 @@ def runs_frame(runs: list[RunDir]) -> pd.DataFrame:
     return frame
 
 
-def _row(run: RunDir) -> dict[str, Any]:
+def _row(run: RunDir) -> dict[str, object]:
     status = run_jobs.status_of(run)
     try:
-        document: dict[str, Any] = run.read_config() if run.exists() else {}
-        config, metrics = run_jobs.config_of(run), run.read_metrics()
+        document = run.read_config() if run.exists() else {}
+        config, metrics = config_of(run), run.read_metrics()
     except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "name": run.name, "state": state_text(status), "seed": config.seed,
         "method": f"{'Preview: ' if warm_start_of(run) else ''}{METHODS[config.method].title}",
         "epochs": f"{len(metrics)} / {config.epochs}", "num_decisions": document.get("num_decisions"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curation.audit.opening import plan_of, runs_of
+from curation.audit.opening import plan_of
 from curation.audit.reviews.resolve import apply_verdicts
 from curation.audit.suspects.scores import scores_of
 from curation.ledger.verdicts import Verdict
@@ -26,10 +26,3 @@ def test_what_an_audit_left_out_stays_in_the_population_and_what_people_left_out
     plan = plan_of(project, scores_of(project, [run], table, None), "a", seed=0)
     assert set(table["sample_id"]) - set(plan.population["sample_id"]) == {"train-00009"}
     assert np.isfinite(plan.population.set_index("sample_id").loc["train-00003", "p_wrong"])
-
-
-def test_runs_of_other_seeds_judge_together(tmp_path: Path) -> None:
-    path = make_project(tmp_path / "p", num_train=20, size=2)
-    for name, seed, epochs in (("one", 0, 4), ("two", 1, 4), ("long", 2, 5)):
-        make_run(path, name, seed=seed, epochs=epochs)
-    assert [run.name for run in runs_of(Project.open(path), "one")] == ["one", "two"]

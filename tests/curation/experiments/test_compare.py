@@ -15,14 +15,13 @@ from curation.experiments.compare import (
     epoch_figures,
     paired_difference,
     role_flow,
-    same_but_seed,
     sample_changes,
     scored_predictions,
     setting_differences,
     worst_groups,
 )
 from curation.project import Project
-from engine.contract.intervals import t_interval
+from engine.contract.intervals import paired_interval
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
@@ -168,8 +167,8 @@ def test_the_paired_difference_agrees_with_scipy(project: Project) -> None:
     assert found.seeds == (0, 1, 2, 3) and found.num_pairs == 4 and found.note == ""
     assert found.mean == pytest.approx(np.mean(found.values_b) - np.mean(found.values_a)) and found.mean != 0
     assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
-    direct = t_interval(np.array(found.values_b) - np.array(found.values_a))
-    assert direct == (pytest.approx(found.mean), pytest.approx(found.low), pytest.approx(found.high))
+    direct = paired_interval(found.values_a, found.values_b)
+    assert (direct.mean, direct.low, direct.high) == (found.mean, found.low, found.high)
 
 
 def test_one_pair_gives_a_difference_without_an_interval_and_says_so(project: Project) -> None:
@@ -194,18 +193,6 @@ def test_of_two_runs_of_one_seed_the_newest_counts(project: Project) -> None:
         predict(run, right)
     found = paired_difference([new, old], [b])
     assert found.values_a == (0.5,) and "newest counts" in found.note
-
-
-def test_repeats_are_runs_that_differ_by_seed_alone(project: Project) -> None:
-    runs = [make_run(project, f"s{seed}", seed=seed) for seed in range(3)]
-    other = [make_run(project, "longer", epochs=5), make_run(project, "erm", method="erm"),
-             make_run(project, "unfinished", seed=9, state="running")]
-    project.ledger().pin(["train-00001"], "validation", "ada")
-    decided = make_run(project, "decided", seed=4)
-    project.ledger().undo("ada")
-    restored = make_run(project, "restored", seed=5)
-    assert [run.name for run in same_but_seed(runs[0], [*runs, *other, decided, restored])] == [
-        "s0", "s1", "s2", "restored"]
 
 
 def test_runs_are_compared_on_clean_or_test_alone(project: Project) -> None:

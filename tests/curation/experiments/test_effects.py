@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from curation.experiments import effects
-from curation.experiments.compare import paired_difference, same_but_seed
+from curation.experiments.compare import paired_difference
+from curation.experiments.repeats import same_but_seed
 from curation.project import Project
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run

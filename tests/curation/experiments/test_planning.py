@@ -58,7 +58,7 @@ def test_a_preview_other_data_and_other_decisions_are_not_taken(project: Project
 def test_queued_runs_keep_the_decisions_of_the_day_and_their_engine_trains_under_them(
         project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(run_jobs, "enqueue", lambda project, run, device, command: (
+    monkeypatch.setattr(run_jobs, "enqueue", lambda project, kind, run, device, command: (
         run.write_status(state="queued"), asked.append((run.name, command))))
     found, decisions = plan(project), project.ledger().state()
     assert planning.start(project.path, found, decisions) == [run.name for run in found.new]
@@ -98,7 +98,7 @@ def test_without_decisions_there_is_nothing_to_measure(project: Project) -> None
 
 def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(run_jobs, "enqueue", lambda project, run, device, command: asked.append(command))
+    monkeypatch.setattr(run_jobs, "enqueue", lambda project, kind, run, device, command: asked.append(command))
     config = planning.preview_config(request.config_of(project.run("first")))
     assert config.epochs == 3 and config.lr == pytest.approx(0.01) and config.embedding == "none"
     assert planning.preview_config(RunConfig(epochs=2)).epochs == 2

@@ -1,6 +1,5 @@
 """The queue of background runs, with a fake engine: a small script that keeps the run directory's contract."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from curation.jobs import request, run_jobs
-from curation.jobs.queue import JobError
+from curation.jobs.queue import JobError, device_key
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
@@ -86,7 +85,8 @@ def test_a_run_is_queued_and_then_done(place):
     while run_jobs.jobs(place.project) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert run_jobs.jobs(place.project) == []
-    assert RunConfig.from_dict(json.loads((run.path / "request.json").read_text())) == RunConfig(device="cpu")
+    asked = request.read_request(run)
+    assert asked is not None and asked.config == RunConfig(device="cpu") and asked.decisions is None
 
 
 def test_runs_of_one_device_take_turns_in_order_and_another_device_does_not_wait(place):
@@ -131,10 +131,10 @@ def test_of_twenty_simultaneous_submits_one_wins(place):
 def test_simultaneous_resumes_from_separate_processes_start_one(place):
     run = place.submit("first", "broken")
     place.wait(run, "failed")
-    code = ("import sys\nfrom pathlib import Path\nfrom curation.jobs import run_jobs\n"
+    code = ("import sys\nfrom pathlib import Path\nfrom curation.jobs import queue, run_jobs\n"
             "while not Path(sys.argv[1]).exists(): pass\n"
             "try:\n    run_jobs.resume(Path(sys.argv[2]), 'first', sys.argv[3:])\n"
-            "except run_jobs.JobError: sys.exit(3)\n")
+            "except queue.JobError: sys.exit(3)\n")
     gun = place.project / "gun"
     command = [sys.executable, "-c", code, str(gun), str(place.project), *place.command("first", "quick")]
     racers = [subprocess.Popen(command, cwd=ROOT) for _ in range(3)]
@@ -210,8 +210,8 @@ def test_an_engine_that_cannot_begin_fails_with_its_last_line(place):
 
 
 def test_auto_queues_with_a_device_of_this_machine():
-    assert run_jobs.device_key("auto") in ("cuda", "mps", "cpu")
-    assert run_jobs.device_key("cuda") == "cuda"
+    assert device_key("auto") in ("cuda", "mps", "cpu")
+    assert device_key("cuda") == "cuda"
 
 
 def test_the_command_resumes_a_run_that_began_and_else_starts_it(place):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation.ledger.conflicts import AUDIT_VIEW, CONFLICT_COLUMNS, PIN_OR_EXCLUDE, SETTLING_VIEW
+from curation.ledger.conflicts import CONFLICT_COLUMNS, PIN_OR_EXCLUDE
 from curation.ledger.ledger import Ledger
 from curation.project import Project
 from tests.fakes import make_project
@@ -45,8 +45,8 @@ def test_another_label_another_pin_and_a_pin_against_an_exclusion_are_conflicts(
 
 def test_what_an_audit_decided_is_nobodys_stand(ledger: Ledger) -> None:
     ledger.relabel(IDS[:1], "cat", "ada")
-    ledger.relabel(IDS[:2], None, "bob", view=AUDIT_VIEW)
-    ledger.relabel(IDS[1:2], "dog", "cid", view=AUDIT_VIEW)
+    ledger.relabel(IDS[:2], None, "bob", origin="audit")
+    ledger.relabel(IDS[1:2], "dog", "cid", origin="audit")
     assert told(ledger) == set()
     ledger.relabel(IDS[:1], "dog", "cid")
     assert told(ledger) == {(IDS[0], "relabel", "ada", "cat", "cid", "dog", "dog")}
@@ -84,7 +84,7 @@ def test_giving_in_undoing_either_and_settling_each_end_it(ledger: Ledger) -> No
         elif sample == IDS[2]:
             ledger.undo_batch(second, "eve")
         else:
-            ledger.relabel([sample], "bird", "eve", view=SETTLING_VIEW)
+            ledger.relabel([sample], "bird", "eve", origin="settlement")
         assert told(ledger) == set()
     ledger.relabel([IDS[3]], "cat", "ada")
     assert told(ledger) == {(IDS[3], "relabel", "eve", "bird", "ada", "cat", "cat")}, "a settlement can be disputed"
@@ -104,9 +104,9 @@ def test_a_pin_and_an_exclusion_are_settled_by_taking_one_back_or_by_saying_so(l
     ledger.pin(IDS[:3], "train", "ada")
     ledger.exclude(IDS[:3], who="bob")
     assert len(told(ledger)) == 3
-    ledger.pin(IDS[:1], None, "eve", view=SETTLING_VIEW)
-    ledger.exclude(IDS[1:2], is_excluded=False, who="eve", view=SETTLING_VIEW)
-    ledger.exclude(IDS[2:3], who="eve", view=SETTLING_VIEW)
+    ledger.pin(IDS[:1], None, "eve", origin="settlement")
+    ledger.exclude(IDS[1:2], is_excluded=False, who="eve", origin="settlement")
+    ledger.exclude(IDS[2:3], who="eve", origin="settlement")
     assert told(ledger) == set()
 
 
@@ -118,7 +118,7 @@ def test_random_histories_agree_with_an_oracle(ledger: Ledger) -> None:
         who, label = people[rng.integers(3)], classes[rng.integers(3)]
         ids = [IDS[i] for i in np.unique(rng.integers(0, 12, size=4))]
         is_settling = rng.random() < 0.15
-        ledger.relabel(ids, label, who, view=SETTLING_VIEW if is_settling else "explore")
+        ledger.relabel(ids, label, who, origin="settlement" if is_settling else "person")
         for sample in ids:
             people_of = stands.setdefault(sample, {})
             if is_settling:

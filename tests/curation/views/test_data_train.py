@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.jobs import queue, run_jobs
+from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.data import import_form
 from curation.views.data import page as data
@@ -260,7 +261,7 @@ def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
     project = make_project(home / "pets")
     make_run(project, "molere")
     assert form._free_name(Project.open(project), "molere") == "molere-2"
-    with pytest.raises(run_jobs.JobError, match="'molere' exists; choose another name"):
+    with pytest.raises(JobError, match="'molere' exists; choose another name"):
         form.start_runs(Project.open(project), "molere", {"seed": 0})
 
 

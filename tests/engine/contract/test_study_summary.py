@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from engine.contract.intervals import mean_interval, paired_interval, t_interval
 from engine.contract.study_margins import margin_bins, margin_changes
 from engine.contract.study_plan import Arm, StudyPlan
 from engine.contract.study_summary import (
@@ -53,15 +52,6 @@ def test_the_sign_of_a_difference_is_arm_minus_reference(rows):
 def test_verdicts_follow_the_interval(rows, values, expected):
     more = pd.concat([rows, pd.DataFrame([row("new", s, v + 0.02) for s, v in enumerate(values)])])
     assert summary(more, "erm").set_index("arm").loc["new", "verdict"] == expected
-
-
-def test_intervals_agree_with_scipy_and_need_two_values():
-    values = np.random.default_rng(0).normal(size=7)
-    low, high = stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
-    assert t_interval(values) == pytest.approx((values.mean(), low, high))
-    assert t_interval([1.0]) is None
-    assert (mean_interval([2.0]).mean, mean_interval([2.0]).low, mean_interval([]).mean) == (2.0, None, None)
-    assert paired_interval([1.0, 2.0], [4.0, 7.0]).mean == pytest.approx(4.0)
 
 
 def test_figures_that_no_run_has_are_null(rows):

@@ -1,7 +1,5 @@
 """Decoding, the image cache, augmentation and decisions on small files."""
 
-import fcntl
-import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from engine.contract.manifest import ManifestError, image_root, read_decisions, read_info, read_manifest
@@ -154,18 +153,17 @@ def test_a_second_process_waits_for_the_first_and_reports_its_progress(tmp_path,
     expected = load(project).images.copy()
     journal = cached(project) / "journal.jsonl"
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:2]))
-    holder, waited = os.open(cached(project), os.O_RDONLY), []
-    fcntl.flock(holder, fcntl.LOCK_EX)
+    holder, waited = FileLock(cached(project) / ".lock"), []
+    holder.acquire()
     seen = decoded_rows(monkeypatch)
 
     def progress(done, total):
         waited.append((done, len(seen)))
         if len(waited) == 2:
-            fcntl.flock(holder, fcntl.LOCK_UN)
+            holder.release()
 
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(module, "WAITING_SECONDS", 0.01)
     images = load_dataset(project, read_decisions(project / "none"), None, progress).images
-    os.close(holder)
     assert waited[:2] == [(16, 0), (16, 0)] and (images == expected).all() and min(seen) == 16
 
 

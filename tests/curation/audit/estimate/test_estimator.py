@@ -5,10 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.stats import bernoulli, norm, t
-from statsmodels.stats.proportion import proportion_confint
+from scipy.stats import bernoulli, t
 
-from curation.audit.estimate.estimator import Total, expect, parts_variance, total_of, wilson
+from curation.audit.estimate.estimator import Total, expect, parts_variance, total_of
 from curation.audit.estimate.working_model import SD_CLASS, SD_LEVEL, SD_SLOPE, fit
 
 SIZES, TAKEN = (4, 3, 2, 3), (2, 2, 2, 2)
@@ -55,12 +54,6 @@ def test_the_variance_leans_on_the_model_by_the_prior_reviews():
     found = parts_variance(residual, h, sizes, taken, noise, 2.0)
     by_hand = [10 * 8 / 2 * (0.5 + 2 * 0.2) / 3, 8 * 6 / 2 * (0.0 + 2 * 0.3) / 3]
     assert found == pytest.approx(by_hand)
-
-
-def test_the_interval_is_wilsons():
-    for wrong, num in ((0, 20), (3, 40), (50, 50), (199, 500)):
-        low, high = wilson(wrong / num, np.array([num]), norm.ppf(0.975) ** 2)
-        assert (low[0], high[0]) == pytest.approx(proportion_confint(wrong, num, 0.05, "wilson"), abs=1e-12)
 
 
 @pytest.mark.parametrize("level", [1.0, 0.05])
