@@ -16,9 +16,10 @@ from curation.audit.opening import plan_of, runs_of
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batches
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
+from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import apply_verdicts, catch_up, consensus, of_today
+from curation.audit.reviews.reconcile import reconcile, reconcile_all
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures, scores_of
 from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
@@ -60,7 +61,8 @@ def audit_(
     opened = Project.open(project)
     scores, table = _scores(opened, run, alone)
     judged = opened.verdicts().in_force(audit)
-    order = find_order(scores, of_today(judged, table), mode, reserved=batches.drawn(opened.path, audit, judged))
+    order = find_order(scores, on_current_labels(judged, table), mode,
+                       reserved=batches.drawn(opened.path, audit, judged))
     _print_scores(scores, table, order)
     if out is not None:
         frame = score_frame(scores, table, order[:top])
@@ -125,7 +127,7 @@ def verdicts_(
                                    drawn=batches.drawn(opened.path, audit, log.in_force(audit))), who)
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
-    num_disputed = len(disputes(of_today(log.in_force(), sample_table(opened, None)), audit))
+    num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))
     print(f"{audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
     if out is not None:
         write_atomic(out, lambda p: write_csv(rows, p))
@@ -188,10 +190,10 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
 
 def _take(project: Project, answers: list[Verdict], who: str) -> None:
     """Log answers and bring the labels in line with them."""
-    catch_up(project)  # what an earlier command was stopped before
+    reconcile_all(project)  # what an earlier command was stopped before
     log, before = project.verdicts(), project.verdicts().revision
     num_new = sum(verdict_id > before for verdict_id in set(log.add(answers)))
-    done = apply_verdicts(project, {answer.sample_id for answer in answers}, log.in_force(), who)
+    done = reconcile(project, project.ledger(), {answer.sample_id for answer in answers}, log.in_force(), who)
     known = f" ({len(answers) - num_new:,} known already)" if num_new < len(answers) else ""
     print(f"{len(answers):,} verdicts by {visible(who)}{known}: {done.num_relabelled:,} labels changed, "
           f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")
@@ -201,7 +203,7 @@ def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFr
     runs = [project.run(name)] if alone else runs_of(project, name)
     runs[0].read_signals()  # says so where there are none yet
     table = sample_table(project, runs[0])
-    judged = consensus(of_today(project.verdicts().in_force(), table)).reset_index()
+    judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
     return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table
 
 

@@ -20,9 +20,9 @@ from curation.audit.report import summaries
 from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.summaries import Part
 from curation.audit.reviews.batches import TARGET
+from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
-from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.duplicates import conflicts, content_ids, in_signal_order
 from curation.audit.suspects.matrix import model_matrix, overlaps
 from curation.audit.suspects.scores import Scores
@@ -57,7 +57,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         noise, reviews_to(plan, random, target), target, num_stale=num_stale,
         num_seen=num_seen_before(verdicts), num_reviewers=int(verdicts.loc[is_random, "who"].nunique()))
     agreement = agreement or {"pairs": [], "fleiss": None, "consistency": {}, "gold": {}}
-    state = summaries.open_part(of_today(project.verdicts().in_force(), rows), audit)
+    state = summaries.open_part(on_current_labels(project.verdicts().in_force(), rows), audit)
     result: Part = {
         "format": FORMAT,
         "project": {"name": project.name, "source": project.info.source, "num_training": len(rows),

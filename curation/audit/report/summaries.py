@@ -13,8 +13,8 @@ from curation.audit.estimate.allocation import known
 from curation.audit.estimate.noise_rate import NoiseRate, Rate
 from curation.audit.estimate.reviewed_matrix import MIN_CELL, MIN_ROW, ReviewedMatrix
 from curation.audit.estimate.sampling_plan import Plan
+from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.queues import Promise, disputes, promises
-from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.duplicates import Duplicates
 from curation.audit.suspects.matrix import Overlap
 

@@ -21,8 +21,8 @@ from curation.audit.estimate import sampling_plan
 from curation.audit.estimate.allocation import draw
 from curation.audit.estimate.sampling_plan import Plan
 from curation.audit.reviews import queues
+from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.scores import Scores
 from engine.contract.errors import UserError
 from engine.contract.run_dir import check_name
@@ -111,7 +111,7 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
 
     What was judged under another given label than today's is asked again.
     """
-    verdicts = _of_today(scores, verdicts)
+    verdicts = _on_current_labels(scores, verdicts)
     codes = {name: code for code, name in enumerate(scores.classes)}
     given, suggested = (codes.get(name) for name in confusion) if confusion else (None, None)
     order = queues.find_order(scores, verdicts, mode, given=given, suggested=suggested, reserved=reserved)
@@ -129,7 +129,7 @@ def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids
     """The next draws of the random queue, without the model's opinion. verdicts: in force in this audit; reserved,
     stale: as curation.audit.estimate.allocation.draw takes them."""
     draws = draw(plan, random_verdicts(verdicts, plan), reserved, size, stale)
-    batch = queues.estimate_batch(draws, _of_today(scores, verdicts), audit=plan.audit, reviewer=reviewer,
+    batch = queues.estimate_batch(draws, _on_current_labels(scores, verdicts), audit=plan.audit, reviewer=reviewer,
                                    number=number, gold_ids=gold_ids)
     questions = _questions(scores, batch.items, is_shown=False)
     return Served(audit=plan.audit, queue="estimate", reviewer=reviewer, number=number, run=run, model=model,
@@ -179,10 +179,11 @@ def _questions(scores: Scores, items: Sequence[queues.Item], is_shown: bool) -> 
     return tuple(found)
 
 
-def _of_today(scores: Scores, verdicts: pd.DataFrame) -> pd.DataFrame:
+def _on_current_labels(scores: Scores, verdicts: pd.DataFrame) -> pd.DataFrame:
     """Those about the labels that the scores are of."""
     names = np.array([*scores.classes, None], dtype=object)
-    return of_today(verdicts, pd.DataFrame({"sample_id": scores.sample_id, "given_label": names[scores.given]}))
+    rows = pd.DataFrame({"sample_id": scores.sample_id, "given_label": names[scores.given]})
+    return on_current_labels(verdicts, rows)
 
 
 def _typical(scores: Scores, questions: Sequence[Question]) -> dict[str, list[str]]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.scores import Scores
 from engine.contract.errors import UserError
 
@@ -148,7 +148,7 @@ def adjudication_rows(verdicts: pd.DataFrame, reviewer: str, audit: str | None =
 
     verdicts: in force, of every audit: a label is one, however many audits ask about it. audit: the one whose random
     queue must be free of disputes by itself as well, for its estimate hears no other; None: each must. What a dispute
-    is, curation.audit.reviews.resolve.consensus says.
+    is, curation.audit.reviews.consensus says.
     """
     rows = disputes(verdicts, audit)
     judged = set(verdicts.loc[verdicts["who"] == reviewer, "sample_id"])

@@ -14,9 +14,10 @@ from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.opening import runs_of
 from curation.audit.reviews import batches, queues
 from curation.audit.reviews.batches import TARGET
+from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import catch_up, consensus, of_today
+from curation.audit.reviews.reconcile import reconcile_all
 from curation.audit.suspects import duplicates, evidence, scores
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix
 from curation.audit.suspects.scores import Scores
@@ -55,18 +56,18 @@ class Audit:
 
 def audit_of(project: Project, run: RunDir, name: str) -> Audit:
     """The audit as it is now; opened for the first time in a session, labels are brought in line with its verdicts."""
-    catch_up_once(project, "opened")
+    reconcile_once(project, "opened")
     revision = project.verdicts().revision
     return Audit(project=project, run=run, name=name, revision=revision,
                  verdicts=_verdicts(str(project.path), name, revision, project))
 
 
-def catch_up_once(project: Project, occasion: str) -> None:
+def reconcile_once(project: Project, occasion: str) -> None:
     """Once a session and occasion, do what a process left undone that was killed between an answer and its label."""
     past: set[str] = st.session_state.setdefault(f"{_CAUGHT_UP_KEY}/{project.path}", set())
     if occasion not in past:
         past.add(occasion)
-        catch_up(project)
+        reconcile_all(project)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -97,7 +98,7 @@ def today_of_all(audit: Audit) -> pd.DataFrame:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _today(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
     rows = _verdicts_of_all(path, revision, _project)
-    return of_today(rows, given_rows(_project, rows["sample_id"].unique()))
+    return on_current_labels(rows, given_rows(_project, rows["sample_id"].unique()))
 
 
 def today(audit: Audit) -> pd.DataFrame:

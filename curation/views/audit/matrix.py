@@ -11,8 +11,8 @@ import streamlit as st
 from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_matrix
 from curation.audit.report.figures import percent
 from curation.audit.report.summaries import RULE, UNDECIDED
+from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.samples.predicates import MAX_IDS

@@ -10,7 +10,7 @@ from curation.audit.report.summaries import reviewers_part
 from curation.audit.reviews import batches
 from curation.audit.reviews.agreement import agreement_part
 from curation.audit.reviews.batches import Served
-from curation.audit.reviews.resolve import consensus
+from curation.audit.reviews.consensus import consensus
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
@@ -69,7 +69,7 @@ def _disputes(audit: Audit) -> None:
 
 
 def dispute_words(sample_ids: list[str], settled: pd.DataFrame) -> str:
-    """How many disagreements there are, and what waits for them. settled: curation.audit.reviews.resolve.consensus."""
+    """How many disagreements there are, and what waits for them. settled: curation.audit.reviews.consensus."""
     num, num_random = len(sample_ids), int(settled["state"].reindex(sample_ids).ne("disputed").sum())
     words = f"**{num:,} sample{'s' * (num != 1)} in dispute.**"
     if num > num_random:

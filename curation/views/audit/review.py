@@ -35,7 +35,7 @@ def current(audit: Audit, queue: str,
     """
     served, number = _in_hand(audit, queue, is_wanted)
     if served is None:
-        at_hand.catch_up_once(audit.project, f"{audit.name}/{queue}/{number}")
+        at_hand.reconcile_once(audit.project, f"{audit.name}/{queue}/{number}")
     return served, number
 
 

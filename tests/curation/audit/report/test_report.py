@@ -20,7 +20,7 @@ from curation.audit.report.summaries import corrections_part, find_part, strata_
 from curation.audit.reviews.agreement import agreement_part
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import apply_verdicts
+from curation.audit.reviews.reconcile import reconcile
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
@@ -86,7 +86,7 @@ def reviewed(audit: Audit, num: int = 150) -> Audit:
     audit.say(ids)
     audit.say(ids[:20], "bob", purpose="overlap")
     audit.say([i for i in audit.ids[np.argsort(-audit.scores.p_wrong)] if i not in ids][:10], "bob", "find", batch=0)
-    apply_verdicts(audit.project, audit.ids.tolist(), audit.verdicts(), "ada")
+    reconcile(audit.project, audit.project.ledger(), audit.ids.tolist(), audit.verdicts(), "ada")
     return audit
 
 

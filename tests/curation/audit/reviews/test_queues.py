@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.audit.reviews.agreement import agreement_part
+from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.queues import (
     FIRST_CHECK,
     MIN_APART,
@@ -22,7 +23,6 @@ from curation.audit.reviews.queues import (
     promise_kept,
     promises,
 )
-from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
 
