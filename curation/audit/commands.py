@@ -2,6 +2,7 @@
 curation.__main__."""
 
 import getpass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,16 @@ import pandas as pd
 import typer
 
 from curation.audit.estimate.allocation import empty_words, left_of
+from curation.audit.estimate.goal import TARGET, goal_of, save_goal
 from curation.audit.estimate.noise_rate import Rate, estimate, reviews_to
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of, runs_of
 from curation.audit.report.summaries import MIN_CLASS
-from curation.audit.reviews import batches
+from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
+from curation.audit.reviews.batches import FILE, file_served
 from curation.audit.reviews.consensus import consensus, on_current_labels
-from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order
+from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order, mode_named
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile, reconcile_all
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
@@ -34,7 +37,7 @@ NAME = "audit"
 _Project = Annotated[Path, typer.Argument(help="Project folder.")]
 _Audit = Annotated[str, typer.Option("--audit", help="Name of the audit.")]
 _Target = Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred. "
-                                               f"Default: what the audit was begun with, or {100 * batches.TARGET:g}.")]
+                                               f"Default: what the audit was begun with, or {100 * TARGET:g}.")]
 _By = Annotated[str | None, typer.Option(help="Who answered. Default: the user of this computer.")]
 
 
@@ -61,8 +64,8 @@ def audit_(
     opened = Project.open(project)
     scores, table = _scores(opened, run, alone)
     judged = opened.verdicts().in_force(audit)
-    order = find_order(scores, on_current_labels(judged, table), mode,
-                       reserved=batches.drawn(opened.path, audit, judged))
+    order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
+                       reserved=batch_files.drawn(opened.path, audit, judged))
     _print_scores(scores, table, order)
     if out is not None:
         frame = score_frame(scores, table, order[:top])
@@ -93,7 +96,7 @@ def estimate_(
                              "one with --run")
         plan = plan_of(opened, _scores(opened, run, alone=False)[0], audit, seed)
         save_plan(opened.path, plan)
-        batches.save_goal(opened.path, audit, half_width)
+        save_goal(opened.path, audit, half_width)
         print(f"{audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
     verdicts = opened.verdicts().in_force(audit)
     table = sample_table(opened, None)
@@ -124,7 +127,7 @@ def verdicts_(
     if file is not None:
         who = by or getpass.getuser()
         _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit,
-                                   drawn=batches.drawn(opened.path, audit, log.in_force(audit))), who)
+                                   drawn=cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit)))), who)
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
     num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))
@@ -145,7 +148,7 @@ def report_(
     """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
     from curation.audit.report.health import health
     from curation.audit.report.page import report_html, report_json
-    from curation.audit.reviews.agreement import agreement_part
+    from curation.audit.report.summaries import agreement_part
 
     if out.suffix not in (".html", ".json"):
         raise AuditError(f"a report is .html or .json; got {out.name!r}; end its name so")
@@ -168,21 +171,21 @@ def _half_width(project: Project, audit: str, target: float | None) -> float:
     """The precision asked for, in (0, 1]; target: in points."""
     if target is not None and not 0 < target <= 100:
         raise AuditError(f"a half-width is above 0 and at most 100 points; got {target:g}; say --target 1.5")
-    return batches.goal_of(project.path, audit, batches.TARGET) if target is None else target / 100
+    return goal_of(project.path, audit) if target is None else target / 100
 
 
 def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.DataFrame, stale: list[str], num: int,
                 out: Path) -> None:
-    """The next draws as a file; kept as a batch, so that nobody else is given them and their answers are known."""
-    before = batches.newest(project.path, plan.audit, "estimate", batches.FILE)
-    reserved = batches.in_hand(project.path, plan.audit, "estimate", batches.FILE, verdicts)
-    served = batches.file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
+    """The next draws as a file; kept as a batch, so that no one else is given them and their answers are known."""
+    before = batch_files.newest(project.path, plan.audit, "estimate", FILE)
+    reserved = batch_files.in_hand(project.path, plan.audit, "estimate", FILE, verdicts)
+    served = file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
                                  stale=stale, size=num)
     if not served.questions:
         print(empty_words(left_of(plan, random_verdicts(verdicts, plan), reserved, stale)))
         return
     frame = draw_frame(served, table)
-    batches.save(project.path, served)
+    batch_files.save(project.path, served)
     write_atomic(out, lambda p: write_csv(frame, p))
     print(f"{len(frame):,} samples to review written to {visible(str(out))}; answer with one of "
           f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")

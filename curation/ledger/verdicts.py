@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import pandas as pd
 import sqlalchemy as sa
@@ -29,6 +29,7 @@ Purpose = Literal["main", "repeat", "overlap", "gold"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 QUEUES: tuple[Queue, ...] = get_args(Queue)
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+Option = TypeVar("Option", bound=str)
 WRONG: dict[str, bool | None] = {"given": False, "suggested": True, "both": False, "neither": True, "other": True,
                                  "unsure": None}
 """Whether a verdict says that the given label is wrong; None: it does not say."""
@@ -171,31 +172,19 @@ def in_force_of(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~is_out].reset_index(drop=True)
 
 
-def verdict_named(text: str) -> VerdictName:
-    """A verdict's name that came as text. Raises VerdictError for another."""
-    for name in VERDICTS:
-        if name == text:
-            return name
-    raise _no_choice("verdict", text, VERDICTS)
-
-
-def queue_named(text: str) -> Queue:
-    """A queue's name that came as text. Raises VerdictError for another."""
-    for name in QUEUES:
-        if name == text:
-            return name
-    raise _no_choice("queue", text, QUEUES)
-
-
-def _no_choice(name: str, text: object, options: Sequence[str]) -> VerdictError:
-    return VerdictError(f"{name} must be one of {', '.join(options)}; got {text!r}; choose one of them")
+def choice(name: str, text: str, options: tuple[Option, ...]) -> Option:
+    """The option that came as text. Raises VerdictError where it is none; name: what is chosen."""
+    for option in options:
+        if option == text:
+            return option
+    raise VerdictError(f"{name} must be one of {', '.join(options)}; got {text!r}; choose one of them")
 
 
 def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> dict[str, Any]:
     """A verdict as a row of the log, its verdict_id still to come. Raises VerdictError for what cannot be one."""
-    for name, options in (("queue", QUEUES), ("purpose", PURPOSES), ("verdict", VERDICTS)):
-        if getattr(verdict, name) not in options:
-            raise _no_choice(name, getattr(verdict, name), options)
+    choice("queue", verdict.queue, QUEUES)
+    choice("purpose", verdict.purpose, PURPOSES)
+    choice("verdict", verdict.verdict, VERDICTS)
     for name in ("sample_id", "given_label"):
         if not isinstance(getattr(verdict, name), str) or not getattr(verdict, name):
             raise VerdictError(f"a verdict must have a {name}; got {getattr(verdict, name)!r}; say what it is about")

@@ -39,8 +39,13 @@ def _draw(project: Project, run: RunDir) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         section = _section()
         name = _which(project)
+    audit = at_hand.audit_of(project, run, name)
+    goal = at_hand.goal_or_default(audit)
+    if goal.complaint:
+        st.warning(f"{state.plain(goal.complaint)} Meanwhile this page takes \u00b1{100 * goal.half_width:g} points.",
+                   icon=":material/warning:")
     module = importlib.import_module(f"curation.views.audit.{SECTIONS[section]}")
-    module.show(at_hand.audit_of(project, run, name))
+    module.show(audit)
 
 
 def _section() -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.__main__ import main
-from curation.audit.reviews.batches import goal_of
+from curation.audit.estimate.goal import goal_of
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest
@@ -157,7 +157,7 @@ def test_the_precision_asked_for_is_kept_for_commands_and_page(project: Path, tm
     assert main(["estimate", str(project), "--run", "first", "--target", "4", "--out", str(tmp_path / "e.csv")]) == 0
     answered(tmp_path / "e.csv", project)
     assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 0
-    assert goal_of(project, "audit", 0.5) == 0.04
+    assert goal_of(project, "audit") == 0.04
     assert main(["estimate", str(project)]) == 0 and "+-4 points" in capsys.readouterr().out
     assert main(["estimate", str(project), "--target", "7"]) == 0 and "+-7 points" in capsys.readouterr().out
     for options, half_width in (([], 0.04), (["--target", "7"], 0.07)):
