@@ -15,6 +15,7 @@ from curation.audit.estimate.goal import TARGET, goal_of, save_goal
 from curation.audit.estimate.noise_rate import Rate, estimate, reviews_to
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of, runs_of
+from curation.audit.report.caveats import missing_words
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
@@ -23,6 +24,7 @@ from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order, mode_named
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile, reconcile_all
+from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures, scores_of
 from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
@@ -205,6 +207,9 @@ def _take(project: Project, answers: list[Verdict], who: str) -> None:
 def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
     runs = [project.run(name)] if alone else runs_of(project, name)
     runs[0].read_signals()  # says so where there are none yet
+    missing = missing_of(runs[0])
+    if missing:
+        print(missing_words(visible(name), missing))
     table = sample_table(project, runs[0])
     judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
     return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table

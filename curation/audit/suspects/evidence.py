@@ -72,7 +72,7 @@ def missing_of(run: RunDir) -> list[Missing]:
     found: list[Missing] = []
     if run.open_probabilities("cross_fitted") is None and not _is_kfold(run):
         found.append("label_head")
-    return found if any(run.path.glob("neighbours.np[yz]")) else [*found, "neighbours"]
+    return found if run.neighbours_path.exists() else [*found, "neighbours"]
 
 
 def codes_of(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
