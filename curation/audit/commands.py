@@ -128,8 +128,8 @@ def verdicts_(
     log = opened.verdicts()
     if file is not None:
         who = by or getpass.getuser()
-        _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit,
-                                   drawn=cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit)))), who)
+        drawn = cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit)))
+        _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit, drawn=drawn), who)
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
     num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))

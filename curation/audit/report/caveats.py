@@ -72,8 +72,9 @@ def missing_words(run: str, missing: Sequence[Missing]) -> str:
     lacks = {"label_head": ("predictions of labels that did not see them", "labels are judged by what else there is"),
              "neighbours": ("neighbours", "near-duplicates are not looked for")}
     names, results = zip(*(lacks[name] for name in missing), strict=True)
-    return (f"Run {run} keeps no {' and no '.join(names)}, so {' and '.join(results)}: it has not ended, or was trained "
-            f"by an older version without a map; `python -m engine embed PROJECT --run {run} --method pca` makes both.")
+    return (f"Run {run} keeps no {' and no '.join(names)}, so {' and '.join(results)}. It has not ended, or was "
+            "trained without a map by an older version; then "
+            f"`python -m engine embed PROJECT --run {run} --method pca` makes them from its last checkpoint.")
 
 
 def _of_rate(rate: RatePart) -> list[str]:

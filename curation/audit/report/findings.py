@@ -1,4 +1,4 @@
-"""What the findings of an audit's report show, put in order for the templates. Works out nothing that health has not."""
+"""What the findings of an audit's report show, put in order for the templates. Works out nothing anew."""
 
 from dataclasses import dataclass
 

@@ -40,9 +40,9 @@ class Evidence:
     rival_share: np.ndarray
     """Its probability among all classes but the given one, in [0, 1]."""
     columns: dict[str, np.ndarray]
-    """Low is bad, except of loss and forgetting. self_confidence: probability of the given label by predictions that did not
-    see it (probabilities_of; the features under a cross-fitted head did), in [0, 1]; normalised_margin: that less the
-    best other, plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals;
+    """Low is bad, except of loss and forgetting. self_confidence: probability of the given label by predictions that
+    did not see it (probabilities_of; the features under the label head did), in [0, 1]; normalised_margin: that less
+    the best other, plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals;
     dynamics: mean margin over the epochs, later ones counting more, in [-1, 1]; mean_margin, loss, forgetting: of the
     signals; neighbour_agreement: share of the neighbours with this label."""
     runs: tuple[str, ...]

@@ -12,7 +12,8 @@ import pytest
 from curation.audit.estimate import noise_rate
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.figures import percent
-from curation.audit.reviews.batches import Served, newest
+from curation.audit.reviews.batch_files import newest
+from curation.audit.reviews.batches import Served
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects import scores as scores_module
 from curation.ledger.verdicts import Verdict
