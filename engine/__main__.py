@@ -55,8 +55,8 @@ def train(
 
 @app.command()
 def embed(project: Project, run: Annotated[str, typer.Option(help="A finished run.")],
-          method: Annotated[str, typer.Option(help="umap or pca.")] = "umap") -> None:
-    """Make the map and the neighbours of a run anew from its last checkpoint."""
+          method: Annotated[str, typer.Option(help="umap or pca; none: no map.")] = "umap") -> None:
+    """Make the map, the neighbours and the out-of-fold predictions of a run anew from its last checkpoint."""
     from engine.runs.train import embed_again
 
     embed_again(project, run, method, lambda message: print(message, flush=True))

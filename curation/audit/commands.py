@@ -2,6 +2,7 @@
 curation.__main__."""
 
 import getpass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +11,20 @@ import pandas as pd
 import typer
 
 from curation.audit.estimate.allocation import empty_words, left_of
+from curation.audit.estimate.goal import TARGET, goal_of, save_goal
 from curation.audit.estimate.noise_rate import Rate, estimate, reviews_to
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of
+from curation.audit.report.caveats import missing_words
 from curation.audit.report.summaries import MIN_CLASS
-from curation.audit.reviews import batches
+from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
-from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order
+from curation.audit.reviews.batches import FILE, file_served
+from curation.audit.reviews.consensus import consensus, on_current_labels
+from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order, mode_named
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import apply_verdicts, catch_up, consensus, of_today
+from curation.audit.reviews.reconcile import reconcile, reconcile_all
+from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures, scores_of
 from curation.experiments.repeats import repeats_of
@@ -34,7 +40,7 @@ NAME = "audit"
 _Project = Annotated[Path, typer.Argument(help="Project folder.")]
 _Audit = Annotated[str, typer.Option("--audit", help="Name of the audit.")]
 _Target = Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred. "
-                                               f"Default: what the audit was begun with, or {100 * batches.TARGET:g}.")]
+                                               f"Default: what the audit was begun with, or {100 * TARGET:g}.")]
 _By = Annotated[str | None, typer.Option(help="Who answered. Default: the user of this computer.")]
 
 
@@ -61,7 +67,8 @@ def audit_(
     opened = Project.open(project)
     scores, table = _scores(opened, run, alone)
     judged = opened.verdicts().in_force(audit)
-    order = find_order(scores, of_today(judged, table), mode, reserved=batches.drawn(opened.path, audit, judged))
+    order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
+                       reserved=batch_files.drawn(opened.path, audit, judged))
     _print_scores(scores, table, order)
     if out is not None:
         frame = score_frame(scores, table, order[:top])
@@ -92,7 +99,7 @@ def estimate_(
                              "one with --run")
         plan = plan_of(opened, _scores(opened, run, alone=False)[0], audit, seed)
         save_plan(opened.path, plan)
-        batches.save_goal(opened.path, audit, half_width)
+        save_goal(opened.path, audit, half_width)
         print(f"{audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
     verdicts = opened.verdicts().in_force(audit)
     table = sample_table(opened, None)
@@ -122,11 +129,11 @@ def verdicts_(
     log = opened.verdicts()
     if file is not None:
         who = by or getpass.getuser()
-        _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit,
-                                   drawn=batches.drawn(opened.path, audit, log.in_force(audit))), who)
+        drawn = cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit)))
+        _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit, drawn=drawn), who)
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
-    num_disputed = len(disputes(of_today(log.in_force(), sample_table(opened, None)), audit))
+    num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))
     print(f"{audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
     if out is not None:
         write_atomic(out, lambda p: write_csv(rows, p))
@@ -144,7 +151,7 @@ def report_(
     """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
     from curation.audit.report.health import health
     from curation.audit.report.page import report_html, report_json
-    from curation.audit.reviews.agreement import agreement_part
+    from curation.audit.report.summaries import agreement_part
 
     if out.suffix not in (".html", ".json"):
         raise AuditError(f"a report is .html or .json; got {out.name!r}; end its name so")
@@ -167,21 +174,21 @@ def _half_width(project: Project, audit: str, target: float | None) -> float:
     """The precision asked for, in (0, 1]; target: in points."""
     if target is not None and not 0 < target <= 100:
         raise AuditError(f"a half-width is above 0 and at most 100 points; got {target:g}; say --target 1.5")
-    return batches.goal_of(project.path, audit, batches.TARGET) if target is None else target / 100
+    return goal_of(project.path, audit) if target is None else target / 100
 
 
 def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.DataFrame, stale: list[str], num: int,
                 out: Path) -> None:
-    """The next draws as a file; kept as a batch, so that nobody else is given them and their answers are known."""
-    before = batches.newest(project.path, plan.audit, "estimate", batches.FILE)
-    reserved = batches.in_hand(project.path, plan.audit, "estimate", batches.FILE, verdicts)
-    served = batches.file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
+    """The next draws as a file; kept as a batch, so that no one else is given them and their answers are known."""
+    before = batch_files.newest(project.path, plan.audit, "estimate", FILE)
+    reserved = batch_files.in_hand(project.path, plan.audit, "estimate", FILE, verdicts)
+    served = file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
                                  stale=stale, size=num)
     if not served.questions:
         print(empty_words(left_of(plan, random_verdicts(verdicts, plan), reserved, stale)))
         return
     frame = draw_frame(served, table)
-    batches.save(project.path, served)
+    batch_files.save(project.path, served)
     write_atomic(out, lambda p: write_csv(frame, p))
     print(f"{len(frame):,} samples to review written to {visible(str(out))}; answer with one of "
           f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
@@ -189,10 +196,10 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
 
 def _take(project: Project, answers: list[Verdict], who: str) -> None:
     """Log answers and bring the labels in line with them."""
-    catch_up(project)  # what an earlier command was stopped before
+    reconcile_all(project)  # what an earlier command was stopped before
     log, before = project.verdicts(), project.verdicts().revision
     num_new = sum(verdict_id > before for verdict_id in set(log.add(answers)))
-    done = apply_verdicts(project, {answer.sample_id for answer in answers}, log.in_force(), who)
+    done = reconcile(project, project.ledger(), {answer.sample_id for answer in answers}, log.in_force(), who)
     known = f" ({len(answers) - num_new:,} known already)" if num_new < len(answers) else ""
     print(f"{len(answers):,} verdicts by {visible(who)}{known}: {done.num_relabelled:,} labels changed, "
           f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")
@@ -202,8 +209,11 @@ def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFr
     run = project.run(name)
     runs = [run] if alone else repeats_of(project.path, run)
     runs[0].read_signals()  # says so where there are none yet
+    missing = missing_of(runs[0])
+    if missing:
+        print(missing_words(visible(name), missing))
     table = sample_table(project, runs[0])
-    judged = consensus(of_today(project.verdicts().in_force(), table)).reset_index()
+    judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
     return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table
 
 

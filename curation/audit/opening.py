@@ -4,7 +4,7 @@ import time
 
 import pandas as pd
 
-from curation.audit.estimate.sampling_plan import Plan, make_plan
+from curation.audit.estimate.sampling_plan import Plan, PlanDigests, make_plan
 from curation.audit.suspects.scores import Scores
 from curation.project import Project
 from engine.contract.manifest import MANIFEST_NAME, file_digest
@@ -13,13 +13,14 @@ from engine.contract.manifest import MANIFEST_NAME, file_digest
 def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
     """A plan by these scores, stamped with what it stands on.
 
-    Its population has a given label and is not excluded, but for what an audit itself left out because no class fits:
-    to leave its wrong labels out of what is measured would make the rate look better than it is.
+    Its population are the samples with a given label that are not excluded, and those that an audit itself left out
+    because no class fits: without these wrong labels the rate would look better than it is.
     """
     judged = project.verdicts().in_force()
     neither = pd.Series(scores.sample_id).isin(judged.loc[judged["verdict"] == "neither", "sample_id"]).to_numpy()
     run = project.run(scores.runs[0])
-    digests = {"manifest": file_digest(project.path / MANIFEST_NAME), "model": file_digest(run.path / "config.json")}
+    digests = PlanDigests(manifest=file_digest(project.path / MANIFEST_NAME),
+                          model=file_digest(run.path / "config.json"))
     return make_plan(audit=audit, run=run.name, sample_id=scores.sample_id, given=scores.given, p_wrong=scores.p_wrong,
                      is_active=scores.is_active | (neither & (scores.given >= 0)), classes=scores.classes, seed=seed,
                      created=time.time(), digests=digests)

@@ -5,7 +5,7 @@ line for all who work on a project: undo takes back the newest decision in force
 what the engine reads, is the state at the newest revision. Does not know what a decision does to a run.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -155,6 +155,15 @@ class Ledger:
         is_decision = rows["kind"].isin(list(COLUMN_OF))
         targets = pd.to_numeric(rows["value"].mask(is_decision), errors="coerce").where(~is_decision, rows["batch_id"])
         return rows[targets.isin(touched)].reset_index(drop=True)
+
+    def decisions_on(self, sample_ids: Collection[str], kinds: Collection[str]) -> tuple[pd.DataFrame,
+                                                                                         list[tuple[int, str]]]:
+        """(every batch, oldest first, with BATCH_COLUMNS; batch_id and sample_id of each entry, oldest first, that a
+        decision of these kinds has on these samples, undone ones as well). No batch where there is no such entry."""
+        with self._transaction() as connection:
+            entries = tables.entries_on(connection, sample_ids, kinds)
+            batches = tables.batches_of(connection) if entries else pd.DataFrame(columns=list(tables.BATCH_COLUMNS))
+            return batches, entries
 
     def conflicts(self, sample_id: str | None = None) -> pd.DataFrame:
         """Where two people decided differently and nobody settled it, as curation.ledger.conflicts has it: one row a

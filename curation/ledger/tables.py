@@ -5,8 +5,9 @@ Rows are only ever added: no function here updates or deletes one, and triggers 
 
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -34,6 +35,8 @@ ENTRIES = sa.Table(  # clustered on its key: without a rowid a million entries t
     sa.Column("batch_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("sample_id", sa.Text, primary_key=True), sqlite_with_rowid=False,
 )
+MAX_NAMED = 500
+"""Up to so many samples are asked for by name; of more, all entries are read (a million in about a second)."""
 LOCK_SECONDS = 60.0
 """How long one process waits for another to let go of the database."""
 BATCH_COLUMNS = tuple(BATCHES.c.keys())
@@ -75,6 +78,7 @@ def engine_of(database: str) -> sa.Engine:
                           "the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
 
 
+@lru_cache(maxsize=16)  # an engine remembers the statements that it has compiled
 def _engine_of(database: str) -> sa.Engine:
     if "://" in database and not database.startswith("sqlite"):
         return sa.create_engine(database, pool_pre_ping=True)
@@ -177,6 +181,18 @@ def entries_of(connection: sa.Connection, batch_ids: list[int],
     sample_ids = np.fromiter((row[1] for row in rows), dtype=object, count=len(rows))
     is_wanted = np.isin(found, np.asarray(batch_ids, dtype=np.int64))
     return found[is_wanted], sample_ids[is_wanted]
+
+
+def entries_on(connection: sa.Connection, sample_ids: Collection[str], kinds: Collection[str]) -> list[tuple[int, str]]:
+    """(batch_id, sample_id) of every entry that batches of these kinds have on these samples, oldest first."""
+    batch_ids = sa.select(BATCHES.c.batch_id).where(BATCHES.c.kind.in_(kinds))
+    if len(sample_ids) > MAX_NAMED:
+        found, touched = entries_of(connection, list(connection.execute(batch_ids).scalars()))
+        is_asked = pd.Series(touched, dtype=object).isin(list(sample_ids)).to_numpy()
+        return list(zip(found[is_asked].tolist(), touched[is_asked], strict=True))
+    query = sa.select(ENTRIES.c.batch_id, ENTRIES.c.sample_id).order_by(ENTRIES.c.batch_id)
+    rows = connection.execute(query.where(ENTRIES.c.batch_id.in_(batch_ids), ENTRIES.c.sample_id.in_(sample_ids)))
+    return [(int(row[0]), str(row[1])) for row in rows]
 
 
 def append(connection: sa.Connection, batch: Batch, sample_ids: np.ndarray) -> None:

@@ -62,18 +62,20 @@ tables.guard_append_only(VERDICT_ROWS)
 
 def create(engine: sa.Engine) -> None:
     """Make the ledger and the table of verdicts where there are none; whoever else does so at once is waited for."""
-    tables.create(engine)
     with tables.transaction(engine) as connection:
-        if sa.inspect(connection).has_table(VERDICT_ROWS.name):
+        if sa.inspect(connection).has_table(VERDICT_ROWS.name):  # made after the ledger: that is there as well
             return
+    tables.create(engine)
     with tables.transaction(engine, is_write=True) as connection:
         tables.lock(connection)
         _META.create_all(connection)
 
 
-def newest_id(connection: sa.Connection) -> int:
-    """verdict_id of the newest row, 0 before the first."""
-    return int(connection.execute(sa.select(sa.func.max(VERDICT_ROWS.c.verdict_id))).scalar() or 0)
+def newest_id(connection: sa.Connection, sample_id: str | None = None) -> int:
+    """verdict_id of the newest row, of all or of those on one sample; 0 before the first."""
+    query = sa.select(sa.func.max(VERDICT_ROWS.c.verdict_id))
+    query = query if sample_id is None else query.where(VERDICT_ROWS.c.sample_id == sample_id)
+    return int(connection.execute(query).scalar() or 0)
 
 
 def ids_of_keys(connection: sa.Connection, keys: list[str]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The log of verdicts: what each reviewer said of each sample, append-only, in the ledger's database.
 
-A verdict changes no label: curation.audit.reviews.resolve says what several of them add up to and brings the ledger in
-line. Taking one back is a row of its own, so that who said what, and who took it back, is never lost.
+A verdict changes no label: curation.audit.reviews says what several of them add up to (consensus) and brings the ledger
+in line (reconcile). Taking one back is a row of its own, so that who said what, and who took it back, is never lost.
 """
 
 import math
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeVar, get_args
 
 import pandas as pd
 import sqlalchemy as sa
@@ -19,12 +20,21 @@ from curation.ledger.batch import LedgerError, said
 from curation.ledger.verdict_tables import NewVerdict, VerdictRow
 from engine.contract.run_dir import RunDirError, check_name
 
-VERDICTS = ("given", "suggested", "both", "neither", "other", "unsure")
-WRONG = {"given": False, "suggested": True, "both": False, "neither": True, "other": True, "unsure": None}
+VerdictName = Literal["given", "suggested", "both", "neither", "other", "unsure"]
+"""Which class is right: the given one, the suggested one, both, no class at all, another one; or the reviewer cannot
+tell."""
+Queue = Literal["find", "estimate", "adjudicate"]
+"""Ranked by suspicion; drawn at random; settling disputes."""
+Purpose = Literal["main", "repeat", "overlap", "gold"]
+"""What the queue is for, or one of the hidden checks (curation.audit.reviews.queues)."""
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
+QUEUES: tuple[Queue, ...] = get_args(Queue)
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+Option = TypeVar("Option", bound=str)
+WRONG: dict[str, bool | None] = {"given": False, "suggested": True, "both": False, "neither": True, "other": True,
+                                 "unsure": None}
 """Whether a verdict says that the given label is wrong; None: it does not say."""
 RETRACT = "retract"
-QUEUES = ("find", "estimate", "adjudicate")
-PURPOSES = ("main", "repeat", "overlap", "gold")
 
 
 class VerdictError(LedgerError):
@@ -37,11 +47,9 @@ class Verdict:
 
     audit: str
     """Name of the audit."""
-    queue: str
-    """One of QUEUES."""
+    queue: Queue
     sample_id: str
-    verdict: str
-    """One of VERDICTS."""
+    verdict: VerdictName
     given_label: str
     who: str
     label: str | None = None
@@ -50,8 +58,7 @@ class Verdict:
     """As it was shown; None: none was."""
     previous_label: str | None = None
     """The current label before."""
-    purpose: str = "main"
-    """One of PURPOSES."""
+    purpose: Purpose = "main"
     seconds: float | None = None
     """Time taken, 0 or more; None: unknown."""
     run: str = ""
@@ -124,6 +131,11 @@ class VerdictLog:
         with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
             return tables.newest_id(connection)
 
+    def revision_of(self, sample_id: str) -> int:
+        """Id of the newest row on one sample; 0 where there is none."""
+        with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
+            return tables.newest_id(connection, sample_id)
+
     def rows(self, audit: str | None = None, sample_id: str | None = None) -> pd.DataFrame:
         """Every row of one audit or of all, on one sample or on all, retractions too, oldest first.
 
@@ -139,9 +151,14 @@ class VerdictLog:
 
     def in_force(self, audit: str | None = None, sample_id: str | None = None) -> pd.DataFrame:
         """The verdicts of rows() that nobody took back, with the same columns."""
-        frame = self.rows(audit, sample_id)
-        is_out = frame["retracts"].notna() | frame["verdict_id"].isin(frame["retracts"].dropna())
-        return frame[~is_out].reset_index(drop=True)
+        return in_force_of(self.rows(audit, sample_id))
+
+    @contextmanager
+    def held_open(self) -> Iterator[None]:
+        """Keep one connection to the database, the ledger's as well, over several transactions: when its last one
+        closes, SQLite folds the write-ahead log into the file."""
+        with ledger_tables.one_line_errors(self._engine), self._engine.connect():
+            yield
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -152,12 +169,25 @@ class VerdictLog:
             yield connection
 
 
+def in_force_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows as VerdictLog.rows has them, the verdicts that nobody took back."""
+    is_out = rows["retracts"].notna() | rows["verdict_id"].isin(rows["retracts"].dropna())
+    return rows[~is_out].reset_index(drop=True)
+
+
+def choice(name: str, text: str, options: tuple[Option, ...]) -> Option:
+    """The option that came as text. Raises VerdictError where it is none; name: what is chosen."""
+    for option in options:
+        if option == text:
+            return option
+    raise VerdictError(f"{name} must be one of {', '.join(options)}; got {text!r}; choose one of them")
+
+
 def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> NewVerdict:
     """A verdict as a row of the log, its verdict_id still to come. Raises VerdictError for what cannot be one."""
-    for name, options in (("queue", QUEUES), ("purpose", PURPOSES), ("verdict", VERDICTS)):
-        if getattr(verdict, name) not in options:
-            raise VerdictError(f"{name} must be one of {', '.join(options)}; got {getattr(verdict, name)!r}; choose "
-                               "one of them")
+    choice("queue", verdict.queue, QUEUES)
+    choice("purpose", verdict.purpose, PURPOSES)
+    choice("verdict", verdict.verdict, VERDICTS)
     for name in ("sample_id", "given_label"):
         if not isinstance(getattr(verdict, name), str) or not getattr(verdict, name):
             raise VerdictError(f"a verdict must have a {name}; got {getattr(verdict, name)!r}; say what it is about")

@@ -179,14 +179,18 @@ class RunDir(WorkDir):
 
     # -- embedding, neighbours, predictions
 
+    def write_neighbours(self, indices: np.ndarray, dists: np.ndarray) -> None:
+        """indices: (N, k) rows in the order of signals.parquet, self left out; dists: (N, k) cosine distances."""
+        write_array(self.path / "neighbours.npy", _neighbour_records(indices, dists))
+
     def write_embedding(self, sample_ids: np.ndarray, xy: np.ndarray, indices: np.ndarray, dists: np.ndarray,
                         pca_xy: np.ndarray | None = None) -> None:
-        """xy: (N, 2) float32; indices: (N, k) rows of the same order, self left out; dists: (N, k) cosine distance.
-        pca_xy: (N, 2) float32, the features' first two principal components."""
+        """xy: (N, 2) float32; indices, dists: as write_neighbours takes them. pca_xy: (N, 2) float32, the features'
+        first two principal components."""
         frame = pd.DataFrame({"sample_id": sample_ids, "x": xy[:, 0], "y": xy[:, 1]})
         if pca_xy is not None:
             frame["pca_x"], frame["pca_y"] = pca_xy[:, 0], pca_xy[:, 1]
-        write_array(self.path / "neighbours.npy", _neighbour_records(indices, dists))
+        self.write_neighbours(indices, dists)
         write_atomic(self.path / "embedding.parquet", lambda p: frame.to_parquet(p, index=False))
 
     def read_embedding(self) -> pd.DataFrame | None:

@@ -1,4 +1,4 @@
-"""Features of the classifier -> map coordinates (UMAP or PCA) and the k-nearest-neighbour graph.
+"""Features of the classifier -> the k-nearest-neighbour graph, out-of-fold predictions, map coordinates (UMAP, PCA).
 
 UMAP is imported only where it is used: a machine without it gets PCA, and the log says so. Above MAX_FITTED samples it
 places that many of them, drawn evenly, and the rest is put among its nearest placed neighbours. Drawing sparse regions
@@ -35,11 +35,9 @@ PLACED_AT_ONCE = 20_000
 
 
 def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
-    """Write embedding.parquet, neighbours.npy and cross_fitted.npy of all training samples, excluded ones too.
-    on_message may raise."""
+    """Write what an audit takes as evidence, neighbours.npy and cross_fitted.npy, and unless the config says embedding
+    none the map, embedding.parquet: of all training samples, excluded ones too. on_message may raise."""
     data, method = trainer.data, trainer.config.embedding
-    if method == "none":
-        return
     _, features = trainer.predict(data.train_idx)  # every rank its part, before anybody may give up
     if not distributed.is_rank_zero():
         return
@@ -51,12 +49,15 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     probs_NC = _waited(lambda: label_head.out_of_fold_probabilities(
         torch.from_numpy(features_ND), data.train_labels, trainer.active, data.num_classes, folds_N),
         "out-of-fold predictions", on_message)
+    run.write_probabilities(probs_NC, "cross_fitted")
+    if method == "none":
+        run.write_neighbours(indices, distances)
+        return
     xy, used = project(features_ND, method, seed, on_message)
     if used != method:
         run.log(f"map made by {used}: {method} is not installed or the data is too small for it")
     elif method == "umap" and len(features_ND) > MAX_FITTED:
         run.log(f"map: UMAP placed {MAX_FITTED:,} of {len(features_ND):,} samples, the rest lies among its neighbours")
-    run.write_probabilities(probs_NC, "cross_fitted")
     run.write_embedding(data.sample_ids[data.train_idx], xy.astype(np.float32), indices, distances,
                         principal_components(features_ND))
 

@@ -88,7 +88,7 @@ def reviewed_matrix(plan: Plan, verdicts: pd.DataFrame) -> ReviewedMatrix:
     """Estimate every cell that has enough reviews.
 
     verdicts: sample_id, is_wrong (True, False; None: unsure, left out), label (the true class where is_wrong; null:
-    none of the classes) and state, as curation.audit.reviews.resolve.consensus has them, one row a sample that the
+    none of the classes) and state, as curation.audit.reviews.consensus has them, one row a sample that the
     random queue drew. Wrong but "disputed" counts as wrong, undecided what. Ids outside the plan are left out.
     """
     num_classes = len(plan.classes)

@@ -13,10 +13,10 @@ last one.
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -32,13 +32,22 @@ NUM_STRATA = 10
 SPREAD = 0.1
 """Against sqrt(p (1 - p)) <= 0.5: what a sample weighs in the cuts however sure the model is of it."""
 PLAN_FILE = "plan.json"
-POPULATION = "population"
-"""Name of the population's digest in a plan, and first word of its file."""
 POPULATION_COLUMNS = ("sample_id", "given", "p_wrong", "stratum", "place")
 
 
 class PlanError(UserError):
     """A plan cannot be made or read. One line, ready to show."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanDigests:
+    """SHA-256 in hex of what a plan stands on; "" where it is not known."""
+
+    manifest: str = ""
+    model: str = ""
+    """Of the run's config.json."""
+    population: str = ""
+    """Of the population's file, once it is saved."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,8 +63,7 @@ class Plan:
     classes: tuple[str, ...]
     edges: tuple[float, ...]
     """Lowest p_wrong of each scored stratum, ascending."""
-    digests: dict[str, str]
-    """What else it stands on, by name: of the manifest, the run's config; once saved, of the population's file."""
+    digests: PlanDigests
     population: pd.DataFrame
     """(N,) sample_id str; given int32 code of given_label; p_wrong float32 in [0, 1], NaN: not scored; stratum int16
     from 0, by rising p_wrong, the unscored last; place int32 from 0: its turn within its stratum."""
@@ -95,7 +103,7 @@ class Plan:
 
 def make_plan(*, audit: str, run: str, sample_id: np.ndarray, given: np.ndarray, p_wrong: np.ndarray,
               is_active: np.ndarray, classes: Sequence[str], seed: int, created: float,
-              digests: Mapping[str, str] | None = None, num_strata: int = NUM_STRATA) -> Plan:
+              digests: PlanDigests | None = None, num_strata: int = NUM_STRATA) -> Plan:
     """A plan for all active samples with a given label; a million in about a second.
 
     sample_id, given (codes, -1: none), p_wrong (in [0, 1], NaN: not scored), is_active: all (N,). Raises RunDirError
@@ -116,7 +124,7 @@ def make_plan(*, audit: str, run: str, sample_id: np.ndarray, given: np.ndarray,
     if not population["sample_id"].is_unique:
         raise PlanError("a sample may be in a population once; some sample_id comes twice; give each its own")
     return Plan(audit=audit, run=run, created=created, seed=seed, classes=tuple(classes), edges=edges,
-                digests=dict(digests or {}), population=population)
+                digests=digests or PlanDigests(), population=population)
 
 
 def cut(p_wrong: np.ndarray, num_strata: int = NUM_STRATA) -> tuple[np.ndarray, tuple[float, ...]]:
@@ -144,6 +152,19 @@ def _places(stratum: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 # -- on disk
 
+class _Document(TypedDict):
+    """plan.json."""
+
+    audit: str
+    run: str
+    created: float
+    seed: int
+    classes: list[str]
+    edges: list[float]
+    digests: dict[str, str]
+    num_population: int
+
+
 def folder(project: Path, audit: str) -> Path:
     """Where an audit's files lie. Raises RunDirError for a bad name."""
     return Path(project) / "audits" / check_name(audit)
@@ -158,7 +179,7 @@ def save_plan(project: Path, plan: Plan) -> None:
     plan.population.to_parquet(buffer, index=False)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     document = {**{field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "population"},
-                "digests": {**plan.digests, POPULATION: digest}, "num_population": plan.num_population}
+                "digests": asdict(replace(plan.digests, population=digest)), "num_population": plan.num_population}
     if not (path / PLAN_FILE).exists():
         write_atomic(_population_file(path, digest), lambda p: p.write_bytes(buffer.getvalue()))
     try:
@@ -174,13 +195,14 @@ def load_plan(project: Path, audit: str) -> Plan | None:
     if not (path / PLAN_FILE).exists():
         return None
     try:
-        document: dict[str, Any] = json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))
-        file = _population_file(path, document["digests"][POPULATION])
+        document: _Document = json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))
+        digests = PlanDigests(**document["digests"])
+        file = _population_file(path, digests.population)
         population = pd.read_parquet(file)
-        num_population = document.pop("num_population")
-        plan = Plan(**{**document, "classes": tuple(document["classes"]), "edges": tuple(document["edges"])},
+        plan = Plan(audit=document["audit"], run=document["run"], created=document["created"], seed=document["seed"],
+                    classes=tuple(document["classes"]), edges=tuple(document["edges"]), digests=digests,
                     population=population)
-        if file_digest(file) != plan.digests[POPULATION] or len(population) != num_population or \
+        if file_digest(file) != digests.population or len(population) != document["num_population"] or \
                 tuple(population.columns) != POPULATION_COLUMNS:
             raise ValueError("the population is not the plan's")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # pyarrow's errors are ValueErrors
@@ -191,7 +213,7 @@ def load_plan(project: Path, audit: str) -> Plan | None:
 
 
 def _population_file(path: Path, digest: str) -> Path:
-    return path / f"{POPULATION}-{digest[:16]}.parquet"
+    return path / f"population-{digest[:16]}.parquet"
 
 
 def list_plans(project: Path) -> list[str]:

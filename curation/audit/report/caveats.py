@@ -1,9 +1,10 @@
-"""How an audit was done and what it does not know, in plain words, as far as they apply to it. Works nothing out.
+"""How an audit was done and what it does not know, in plain words, as far as they apply to it. Works nothing out."""
 
-health: what curation.audit.report.health makes, but for its method and limits.
-"""
+from collections.abc import Mapping, Sequence
 
-from typing import Any
+from curation.audit.report.document import Facts
+from curation.audit.report.parts import RatePart
+from curation.audit.suspects.evidence import Missing
 
 POOR_KAPPA = 0.6
 """Kappa below which reviewers are said to agree poorly (Landis and Koch 1977: below "substantial")."""
@@ -13,7 +14,7 @@ MIN_SECONDS = 0.5
 """A median faster than this is no look at a picture."""
 
 
-def method_of(health: dict[str, Any]) -> list[str]:
+def method_of(health: Facts) -> list[str]:
     """How it was done, a paragraph each."""
     rate, run = health["rate"], health["provenance"].get("run")
     lines = ["A given label is wrong where reviewers found that another class is right, or that no class fits. Where "
@@ -43,7 +44,7 @@ def method_of(health: dict[str, Any]) -> list[str]:
     return lines
 
 
-def limits_of(health: dict[str, Any]) -> list[str]:
+def limits_of(health: Facts) -> list[str]:
     """What is not known, or holds only as far as it is said."""
     rate = health["rate"]
     if rate is None or not rate["num_reviews"]:
@@ -58,13 +59,25 @@ def limits_of(health: dict[str, Any]) -> list[str]:
                      "verdict of it enters one.")
     if health["duplicates"] is not None:
         lines.append("Near-duplicates are near in the classifier's feature space, which need not be near to the eye.")
+    if health["missing"]:
+        lines.append(missing_words(health["provenance"]["run"], health["missing"]))
     if health["num_unscored"]:
         lines.append(f"{health['num_unscored']:,} samples could not be scored by the model. They are a stratum of "
                      "their own and in the rate, but not in the ranked queue.")
     return lines
 
 
-def _of_rate(rate: dict[str, Any]) -> list[str]:
+def missing_words(run: str, missing: Sequence[Missing]) -> str:
+    """What it means that a run lacks evidence, and what to do; on one line. missing: at least one."""
+    lacks = {"label_head": ("predictions of labels that did not see them", "labels are judged by what else there is"),
+             "neighbours": ("neighbours", "near-duplicates are not looked for")}
+    names, results = zip(*(lacks[name] for name in missing), strict=True)
+    return (f"Run {run} keeps no {' and no '.join(names)}, so {' and '.join(results)}. It has not ended, or was "
+            "trained without a map by an older version; then "
+            f"`python -m engine embed PROJECT --run {run} --method pca` makes them from its last checkpoint.")
+
+
+def _of_rate(rate: RatePart) -> list[str]:
     """Caveats about the estimate itself."""
     lines = []
     if not rate["is_complete"]:
@@ -86,7 +99,7 @@ def _of_rate(rate: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _of_data(rate: dict[str, Any], provenance: dict[str, str]) -> list[str]:
+def _of_data(rate: RatePart, provenance: Mapping[str, str]) -> list[str]:
     """Which labels the rate is of."""
     lines = ["The rate is that of the labels as they were given, on the samples there were when the audit was "
              "planned. What was imported later is not in it."]
@@ -98,7 +111,7 @@ def _of_data(rate: dict[str, Any], provenance: dict[str, str]) -> list[str]:
     return lines
 
 
-def _of_reviewers(health: dict[str, Any]) -> list[str]:
+def _of_reviewers(health: Facts) -> list[str]:
     """Caveats about how sure the verdicts are."""
     people, pairs = health["reviewers"], health["agreement"]["pairs"]
     if not people:

@@ -1,4 +1,4 @@
-"""Everything about an audit in one JSON-able dict: what its page shows and what its report prints.
+"""Everything about an audit in one document: what its page shows and what its report prints.
 
 Puts together what the other modules work out and names what it all rests on. Draws nothing and decides nothing.
 """
@@ -6,6 +6,7 @@ Puts together what the other modules work out and names what it all rests on. Dr
 import hashlib
 import platform
 import time
+from dataclasses import asdict
 from importlib.metadata import version
 
 import numpy as np
@@ -13,17 +14,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.audit.estimate.goal import TARGET
 from curation.audit.estimate.noise_rate import estimate, reviews_to
 from curation.audit.estimate.reviewed_matrix import reviewed_matrix
 from curation.audit.estimate.sampling_plan import Plan
 from curation.audit.report import summaries
 from curation.audit.report.caveats import limits_of, method_of
-from curation.audit.report.summaries import Part
-from curation.audit.reviews.batches import TARGET
+from curation.audit.report.document import AgreementPart, AuditPart, Facts, Health, PeoplePart, ProjectPart
+from curation.audit.report.parts import DuplicatesPart
+from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
-from curation.audit.reviews.resolve import of_today
 from curation.audit.suspects.duplicates import conflicts, content_ids, in_signal_order
+from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.matrix import model_matrix, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.project import Project
@@ -31,13 +34,12 @@ from curation.samples.neighbours import NEAR_ZERO
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
 
-FORMAT = "whetstone-audit-1"
 _PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "statsmodels")
 
 
 def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | None, verdicts: pd.DataFrame, *,
-           audit: str, target: float = TARGET, agreement: Part | None = None,
-           neighbours: tuple[np.ndarray, np.ndarray] | None = None, generated: float | None = None) -> Part:
+           audit: str, target: float = TARGET, agreement: AgreementPart | None = None,
+           neighbours: tuple[np.ndarray, np.ndarray] | None = None, generated: float | None = None) -> Health:
     """The state of an audit.
 
     verdicts: of this audit, in force, oldest first (VerdictLog.in_force); plan: None before the random queue has one;
@@ -56,14 +58,14 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     rate = None if plan is None or noise is None else summaries.rate_part(
         noise, reviews_to(plan, random, target), target, num_stale=num_stale,
         num_seen=num_seen_before(verdicts), num_reviewers=int(verdicts.loc[is_random, "who"].nunique()))
-    agreement = agreement or {"pairs": [], "fleiss": None, "consistency": {}, "gold": {}}
-    state = summaries.open_part(of_today(project.verdicts().in_force(), rows), audit)
-    result: Part = {
-        "format": FORMAT,
-        "project": {"name": project.name, "source": project.info.source, "num_training": len(rows),
-                    "classes": list(scores.classes)},
-        "audit": {"name": audit, "generated": time.time() if generated is None else generated,
-                  "planned": plan.created if plan is not None else None},
+    agreement = agreement or AgreementPart(pairs=[], fleiss=None, consistency={}, gold={})
+    state = summaries.open_part(on_current_labels(project.verdicts().in_force(), rows), audit)
+    facts: Facts = {
+        "format": "whetstone-audit-1",
+        "project": ProjectPart(name=project.name, source=project.info.source, num_training=len(rows),
+                               classes=list(scores.classes)),
+        "audit": AuditPart(name=audit, generated=time.time() if generated is None else generated,
+                           planned=plan.created if plan is not None else None),
         "rate": rate,
         "classes": summaries.classes_part(noise.per_class, names) if noise is not None else [],
         "strata": summaries.strata_part(plan, random) if plan is not None else [],
@@ -73,16 +75,16 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "duplicates": _duplicates(project, run, scores, rows, neighbours),
         "find": summaries.find_part(verdicts),
         "reviewers": summaries.reviewers_part(verdicts, agreement),
-        "agreement": {"pairs": agreement["pairs"], "fleiss": agreement["fleiss"], **state},
+        "agreement": PeoplePart(pairs=agreement["pairs"], fleiss=agreement["fleiss"],
+                                num_disputed=state["num_disputed"], num_unsure=state["num_unsure"]),
         "corrections": summaries.corrections_part(
             rows, scores.classes, noise.overall if noise and not num_stale else None, _in_population(rows, plan)),
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
+        "missing": missing_of(run) if run is not None else [],
         "provenance": _provenance(project, run, plan, verdicts),
     }
-    result["method"] = method_of(result)
-    result["limits"] = limits_of(result)
-    return result
+    return {**facts, "method": method_of(facts), "limits": limits_of(facts)}
 
 
 def _in_population(rows: pd.DataFrame, plan: Plan | None) -> np.ndarray:
@@ -95,7 +97,7 @@ def _in_population(rows: pd.DataFrame, plan: Plan | None) -> np.ndarray:
 
 
 def _duplicates(project: Project, run: RunDir | None, scores: Scores, rows: pd.DataFrame,
-                neighbours: tuple[np.ndarray, np.ndarray] | None) -> Part | None:
+                neighbours: tuple[np.ndarray, np.ndarray] | None) -> DuplicatesPart | None:
     """Near-duplicates with contradicting labels in force; None without neighbours."""
     if run is None or neighbours is None:
         return None
@@ -119,7 +121,7 @@ def _provenance(project: Project, run: RunDir | None, plan: Plan | None, verdict
                   "method": str(config["config"]["method"]), "run's seed": str(config["config"]["seed"]),
                   "run's code": str(config.get("code_revision", ""))}
     if plan is not None:
-        facts |= {f"plan's {name}": digest for name, digest in plan.digests.items()}
+        facts |= {f"plan's {name}": digest for name, digest in asdict(plan.digests).items()}
         facts |= {"plan's seed": str(plan.seed), "plan's run": plan.run, "plan's samples": f"{plan.num_population:,}"}
     facts["software"] = ", ".join([f"Python {platform.python_version()}",
                                    *(f"{name} {version(name)}" for name in _PACKAGES)])

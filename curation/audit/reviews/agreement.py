@@ -6,9 +6,8 @@ What cannot be said is None, never NaN. Measures reviewers, not labels (curation
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +48,7 @@ class PairAgreement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupAgreement:
-    """All samples that exactly num_reviewers people judged, whoever they were: Fleiss' kappa."""
+    """All samples that exactly num_reviewers people judged, any of them: Fleiss' kappa."""
 
     num_reviewers: int
     on_label: Kappa
@@ -117,25 +116,6 @@ def gold_accuracy(verdicts: pd.DataFrame, truth: Mapping[str, str] | pd.Series) 
     gold, clean = gold[clean.notna()], clean[clean.notna()]
     is_right = gold["label"].eq(clean) | (gold["verdict"].eq("both") & gold["suggested_label"].eq(clean))
     return _shares(gold["who"], is_right)
-
-
-def agreement_part(verdicts: pd.DataFrame, truth: Mapping[str, str] | pd.Series | None = None) -> dict[str, Any]:
-    """All of it as a report keeps it (JSON-able).
-
-    pairs: reviewers, num, agreement, kappa, low, high on the label, and the same in on_wrong. fleiss: group_agreement
-    alike, with num_reviewers, or None. consistency, gold: by reviewer; the latter is empty without truth.
-    """
-    group = group_agreement(verdicts)
-    return {
-        "pairs": [{"reviewers": list(pair.reviewers), **_flat(pair)} for pair in pair_agreements(verdicts)],
-        "fleiss": None if group is None else {"num_reviewers": group.num_reviewers, **_flat(group)},
-        "consistency": {who: asdict(share) for who, share in consistency(verdicts).items()},
-        "gold": {} if truth is None else {who: asdict(s) for who, s in gold_accuracy(verdicts, truth).items()},
-    }
-
-
-def _flat(found: PairAgreement | GroupAgreement) -> dict[str, Any]:
-    return {**asdict(found.on_label), "on_wrong": asdict(found.on_wrong)}
 
 
 def _answers(verdicts: pd.DataFrame) -> pd.DataFrame:

@@ -1,20 +1,23 @@
 """An answer of a reviewer becomes a verdict in the log and, where that settles it, a decision in the ledger.
 
-One way for app and command line. Chooses no sample (curation.audit.reviews.batches) and weighs no verdicts (resolve).
+One way for app and command line. Chooses no sample (curation.audit.reviews.batches) and weighs no verdicts (consensus).
 All of it may be done again: what a program that was killed left undone is done then, and what is done already is not
-done twice.
+done twice. Log and ledger are opened once an act, and the verdicts on its one sample are read, no others.
 """
 
 from contextlib import suppress
 
+import pandas as pd
+
 from curation.audit.reviews.batches import Question, Served
 from curation.audit.reviews.given_labels import given_rows
-from curation.audit.reviews.resolve import apply_verdicts
-from curation.ledger.verdicts import Verdict, VerdictError
+from curation.audit.reviews.reconcile import label_in_force, reconcile
+from curation.ledger.ledger import Ledger
+from curation.ledger.verdicts import Verdict, VerdictError, VerdictLog, VerdictName, in_force_of
 from curation.project import Project
 
 
-def answer(project: Project, served: Served, sample_id: str, verdict: str, *, label: str | None = None,
+def answer(project: Project, served: Served, sample_id: str, verdict: VerdictName, *, label: str | None = None,
            seconds: float | None = None, key: str | None = None) -> int:
     """Log the reviewer's verdict on a sample of their batch, in place of an earlier one; its id.
 
@@ -23,13 +26,19 @@ def answer(project: Project, served: Served, sample_id: str, verdict: str, *, la
     """
     question = _question(project, served, sample_id)
     log = project.verdicts()
-    (new_id,) = log.add([Verdict(
-        audit=served.audit, queue=served.queue, sample_id=sample_id, verdict=verdict, given_label=question.given_label,
-        who=served.reviewer, label=label, suggested_label=question.suggested_label,
-        previous_label=_current(project, question), purpose=question.purpose, seconds=seconds, run=served.run,
-        model=served.model, p_wrong=question.p_wrong, batch=served.number, key=key)])
-    _retract(project, served, [earlier for earlier in _own(project, served, sample_id) if earlier < new_id])
-    _apply(project, served, sample_id)
+    with log.held_open():
+        ledger = project.ledger()
+        (new_id,) = log.add([Verdict(
+            audit=served.audit, queue=served.queue, sample_id=sample_id, verdict=verdict, who=served.reviewer,
+            given_label=question.given_label, label=label, suggested_label=question.suggested_label,
+            previous_label=label_in_force(ledger, sample_id, project.classes) or question.given_label,
+            purpose=question.purpose, seconds=seconds, run=served.run, model=served.model, p_wrong=question.p_wrong,
+            batch=served.number, key=key)])
+        rows = log.rows(sample_id=sample_id)
+        if earlier := [verdict_id for verdict_id in _own(rows, served) if verdict_id < new_id]:
+            _retract(log, served, earlier)
+            rows = log.rows(sample_id=sample_id)
+        _reconcile(project, log, ledger, served, sample_id, rows)
     return new_id
 
 
@@ -40,9 +49,13 @@ def take_back(project: Project, served: Served, sample_id: str, key: str | None 
     """
     if not any(question.sample_id == sample_id for question in served.questions):
         raise _no_question(sample_id)
-    own = _own(project, served, sample_id)
-    _retract(project, served, own, key)
-    _apply(project, served, sample_id)
+    log = project.verdicts()
+    with log.held_open():
+        ledger, rows = project.ledger(), log.rows(sample_id=sample_id)
+        if own := _own(rows, served):
+            _retract(log, served, own, key)
+            rows = log.rows(sample_id=sample_id)
+        _reconcile(project, log, ledger, served, sample_id, rows)
     return bool(own)
 
 
@@ -64,38 +77,31 @@ def _no_question(sample_id: str) -> VerdictError:
                         "again")
 
 
-def _own(project: Project, served: Served, sample_id: str) -> list[int]:
-    """Ids of this reviewer's answers in force to this question, oldest first."""
-    rows = project.verdicts().in_force(served.audit, sample_id)
-    is_own = rows["who"].eq(served.reviewer) & rows["queue"].eq(served.queue)
-    is_own &= rows["batch"].eq(served.number).fillna(False).astype(bool)
-    return [int(verdict_id) for verdict_id in rows.loc[is_own, "verdict_id"]]
+def _own(rows: pd.DataFrame, served: Served) -> list[int]:
+    """Ids of this reviewer's answers in force to this question, oldest first. rows: all on its sample."""
+    said = in_force_of(rows)
+    is_own = said["audit"].eq(served.audit) & said["who"].eq(served.reviewer) & said["queue"].eq(served.queue)
+    is_own &= said["batch"].eq(served.number).fillna(False).astype(bool)
+    return [int(verdict_id) for verdict_id in said.loc[is_own, "verdict_id"]]
 
 
-def _retract(project: Project, served: Served, verdict_ids: list[int], key: str | None = None) -> None:
+def _retract(log: VerdictLog, served: Served, verdict_ids: list[int], key: str | None = None) -> None:
     """Take back verdicts in force, oldest first. The key goes with the newest, the others being left over from before
     it: so the log knows an act that is done, and one that was killed halfway is not."""
-    log = project.verdicts()
     for verdict_id in verdict_ids:
         with suppress(VerdictError):  # another session of theirs took it back since it was seen in force
             log.retract(verdict_id, served.reviewer, key=key if verdict_id == verdict_ids[-1] else None)
 
 
-def _apply(project: Project, served: Served, sample_id: str) -> None:
-    """Bring the ledger in line with this sample's verdicts, again where another reviewer's came meanwhile.
+def _reconcile(project: Project, log: VerdictLog, ledger: Ledger, served: Served, sample_id: str,
+               rows: pd.DataFrame) -> None:
+    """Bring the ledger in line with this sample's verdicts, again where another reviewer's came meanwhile: the one who
+    wrote last looks last, so that no outdated view of the verdicts stays.
 
-    Whoever wrote last looks last: so that nobody's view of the verdicts that has passed is what stays.
+    rows: all on the sample, as they were read last.
     """
-    log = project.verdicts()
-    seen, num = -1, len(log.rows(sample_id=sample_id))
-    while seen != num:
-        seen = num
-        apply_verdicts(project, [sample_id], log.in_force(sample_id=sample_id), served.reviewer)
-        num = len(log.rows(sample_id=sample_id))
-
-
-def _current(project: Project, question: Question) -> str:
-    """The label in force before the answer."""
-    state = project.ledger().state()
-    labels = state.loc[state["sample_id"] == question.sample_id, "label"].dropna()
-    return str(labels.iloc[0]) if len(labels) else question.given_label
+    while True:
+        reconcile(project, ledger, [sample_id], in_force_of(rows), served.reviewer)
+        if log.revision_of(sample_id) == (rows["verdict_id"].iloc[-1] if len(rows) else 0):
+            return
+        rows = log.rows(sample_id=sample_id)

@@ -5,7 +5,7 @@ chosen by suspicion, or seen beside the model's opinion, must not enter a noise 
 """
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from curation.audit.reviews.batches import Served
 from curation.audit.suspects.scores import Scores
-from curation.ledger.verdicts import QUEUES, Verdict, checked_row
+from curation.ledger.verdicts import QUEUES, VERDICTS, Queue, Verdict, checked_row, choice
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.errors import UserError
@@ -45,12 +45,12 @@ def draw_frame(served: Served, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_answers(project: Project, path: Path, *, queue: str | None, who: str, run: str, audit: str,
-                 drawn: Collection[str]) -> list[Verdict]:
+                 drawn: Callable[[], Collection[str]]) -> list[Verdict]:
     """Verdicts from a CSV, each with a key, so that a file read twice counts once.
 
-    queue: where the file names none; drawn: what the random queue may be asked about
-    (curation.audit.reviews.batches.drawn). Raises AuditError, naming the row, and nothing of the file is used, where
-    one cannot be.
+    queue: where the file names none; drawn: says what the random queue may be asked about
+    (curation.audit.reviews.batch_files.drawn), asked where the file has answers to it. Raises AuditError, naming the
+    row, and nothing of the file is used, where one cannot be.
     """
     rows = _rows(path)
     table = sample_table(project, None).set_index("sample_id")
@@ -65,7 +65,7 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
             _check(row, sample_id, table)
             verdict = Verdict(
                 audit=audit, queue=_queue(row, queue, sample_id, drawn), sample_id=sample_id,
-                verdict=row["verdict"].strip(), who=who, run=run, model=model,
+                verdict=choice("verdict", row["verdict"].strip(), VERDICTS), who=who, run=run, model=model,
                 given_label=str(table.at[sample_id, "given_label"]),
                 label=_as_written(row.get("label", ""), project.classes) or None,
                 suggested_label=_as_written(row.get("suggested_label", ""), project.classes) or None,
@@ -104,16 +104,17 @@ def _check(row: dict[str, str], sample_id: str, table: pd.DataFrame) -> None:
                          f"{given!r}; write the file anew and answer this one again")
 
 
-def _queue(row: dict[str, str], asked: str | None, sample_id: str, drawn: Collection[str]) -> str:
+def _queue(row: dict[str, str], asked: str | None, sample_id: str, drawn: Callable[[], Collection[str]]) -> Queue:
     """The queue of one answer, by its file; asked: by the command."""
-    queue = row.get("queue", "").strip() or asked
-    if queue is None or (asked is not None and queue != asked):
-        raise AuditError(f"an answer is to one queue of {', '.join(QUEUES)}; got {queue or 'none'!r}, and "
+    named = row.get("queue", "").strip() or asked
+    if named is None or (asked is not None and named != asked):
+        raise AuditError(f"an answer is to one queue of {', '.join(QUEUES)}; got {named or 'none'!r}, and "
                          f"{asked or 'none'!r} as --queue; leave out --queue, or give it where the file has no queue")
+    queue = choice("queue", named, QUEUES)
     if queue == "estimate" and row.get("suggested_label", "").strip():
         raise AuditError("the random queue is answered without the model's opinion; got a suggested label beside the "
                          "answer; say --queue find")
-    if queue == "estimate" and sample_id not in drawn:
+    if queue == "estimate" and sample_id not in drawn():
         raise AuditError(f"the random queue has answers to its own draws alone; got {sample_id!r}, which it did not "
                          "draw; answer a file of `estimate --out`, or say --queue find")
     return queue

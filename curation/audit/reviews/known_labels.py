@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
-from curation.audit.reviews.resolve import consensus, of_today
 from curation.project import Project
 from engine.contract.manifest import read_manifest
 
@@ -70,7 +70,7 @@ def with_labels(rows: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
 def _verdicts(project: Project) -> pd.DataFrame:
     """verdict, num_reviewers, is_confirmed, who, at, why (null) by sample_id: verdicts in force on today's labels."""
     verdicts = project.verdicts().in_force()
-    verdicts = of_today(verdicts, given_rows(project, verdicts["sample_id"].unique()))
+    verdicts = on_current_labels(verdicts, given_rows(project, verdicts["sample_id"].unique()))
     last = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")
     said = consensus(verdicts).reindex(last.index)
     rows = last[["verdict", "who", "at"]].assign(num_reviewers=said["num_reviewers"], why=None)

@@ -14,16 +14,23 @@ Hidden checks measure the reviewer, and come on top of a batch:
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.scores import Scores
+from curation.ledger.verdicts import Purpose, Queue
 from engine.contract.errors import UserError
 
-MODES = ("value", "balanced", "confusion")
+Mode = Literal["value", "balanced", "confusion"]
+"""Orders of the ranked queue (find_order)."""
+MODES: tuple[Mode, ...] = get_args(Mode)
+Check = Literal["overlap", "gold", "repeat"]
+Outcome = Literal["kept", "too much", "too little"]
+"""What came of a promise: as many wrong labels as p_wrong allows (95%), or fewer, or more."""
 BATCH_SIZE = 50
 CHECK_SHARE = 0.07
 """Of all items of a batch, on average; at least one where there is any to ask."""
@@ -31,9 +38,9 @@ MIN_APART = 15
 """A sample is asked for again after so many other verdicts of the reviewer."""
 FIRST_CHECK = 2
 """Position from 0 of the first item that may be a check."""
-TURNS = ("overlap", "gold", "overlap", "repeat")
-"""Kinds of checks, in turn; where one has none left, the next of PREFERENCE that has."""
-PREFERENCE = ("overlap", "gold", "repeat")
+TURNS: tuple[Check, ...] = ("overlap", "gold", "overlap", "repeat")
+"""Kinds of checks, in turn; where one has none left, the next of PREFERENCE that has some."""
+PREFERENCE: tuple[Check, ...] = ("overlap", "gold", "repeat")
 
 
 class ServingError(UserError):
@@ -45,8 +52,8 @@ class Item:
     """One question. Its purpose is for the log; a browser must not be told."""
 
     sample_id: str
-    queue: str
-    purpose: str
+    queue: Queue
+    purpose: Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class Batch:
     """What a reviewer works through, in this order. No items: there is nothing left."""
 
     audit: str
-    queue: str
+    queue: Queue
     reviewer: str
     number: int
     items: tuple[Item, ...]
@@ -87,24 +94,21 @@ class Promise:
     high: int
 
     @property
-    def is_kept(self) -> bool:
-        """As many wrong labels as p_wrong allows (95%), neither fewer nor more."""
-        return self.low <= self.num_found <= self.high
+    def outcome(self) -> Outcome:
+        return "too much" if self.num_found < self.low else "too little" if self.num_found > self.high else "kept"
 
 
 # -- the ranked queue
 
-def find_order(scores: Scores, verdicts: pd.DataFrame, mode: str = "value", *, given: int | None = None,
+def find_order(scores: Scores, verdicts: pd.DataFrame, mode: Mode = "value", *, given: int | None = None,
                suggested: int | None = None, reserved: Collection[str] = ()) -> np.ndarray:
     """Rows (M,) int64 of scores, the one to review first first; a million in about half a second.
 
     value: by p_wrong, highest first, NaN last. balanced: the highest of each given class, then the second of each, and
     so on; NaN last. confusion: by p_wrong among those given class `given` and suggested class `suggested` (codes). Left
-    out: inactive samples, those with a verdict in force of anybody, and `reserved` ids (in somebody's hands).
-    verdicts: in force in this audit. Raises ServingError for an unknown mode or missing codes.
+    out: inactive samples, those with a verdict in force, and `reserved` ids (in others' hands, or drawn). verdicts: in
+    force in this audit. Raises ServingError for missing codes.
     """
-    if mode not in MODES:
-        raise ServingError(f"a queue's mode must be one of {', '.join(MODES)}; got {mode!r}; choose one of them")
     if mode == "confusion" and (given is None or suggested is None):
         raise ServingError(f"a confusion is of two classes; got {given!r} and {suggested!r}; name the given class and "
                            "the suggested one")
@@ -118,6 +122,14 @@ def find_order(scores: Scores, verdicts: pd.DataFrame, mode: str = "value", *, g
         turn = pd.Series(scores.given[rows]).groupby(scores.given[rows]).cumcount().to_numpy()
         rows = rows[np.lexsort((turn, np.isnan(scores.p_wrong[rows])))]  # stable: within a turn by p_wrong
     return rows
+
+
+def mode_named(text: str) -> Mode:
+    """An order of the ranked queue that came as text. Raises ServingError for another."""
+    for name in MODES:
+        if name == text:
+            return name
+    raise ServingError(f"a queue's mode must be one of {', '.join(MODES)}; got {text!r}; choose one of them")
 
 
 # -- batches
@@ -148,7 +160,7 @@ def adjudication_rows(verdicts: pd.DataFrame, reviewer: str, audit: str | None =
 
     verdicts: in force, of every audit: a label is one, however many audits ask about it. audit: the one whose random
     queue must be free of disputes by itself as well, for its estimate hears no other; None: each must. What a dispute
-    is, curation.audit.reviews.resolve.consensus says.
+    is, curation.audit.reviews.consensus says.
     """
     rows = disputes(verdicts, audit)
     judged = set(verdicts.loc[verdicts["who"] == reviewer, "sample_id"])
@@ -164,7 +176,7 @@ def disputes(verdicts: pd.DataFrame, audit: str | None = None) -> list[str]:
     return list(rows["sample_id"].drop_duplicates())
 
 
-def _batch(queue: str, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequence[str] | np.ndarray, audit: str,
+def _batch(queue: Queue, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequence[str] | np.ndarray, audit: str,
            reviewer: str, number: int) -> Batch:
     """`main` in order, checks drawn and spread by a generator of this batch's own."""
     digest = hashlib.sha256("\0".join((audit, queue, reviewer, str(number))).encode()).digest()
@@ -186,8 +198,8 @@ def num_checks(num_main: int, rng: np.random.Generator) -> int:
     return max(1, int(wanted + rng.random()))
 
 
-def _pools(queue: str, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequence[str] | np.ndarray,
-           reviewer: str) -> dict[str, np.ndarray]:
+def _pools(queue: Queue, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequence[str] | np.ndarray,
+           reviewer: str) -> dict[Check, np.ndarray]:
     """sample_ids that each kind of check may ask for; overlap and repeat from the same queue, as it shows the same."""
     is_own = verdicts["who"].eq(reviewer).to_numpy(dtype=bool)
     own, judged = verdicts[is_own], set(verdicts.loc[is_own, "sample_id"])
@@ -197,15 +209,16 @@ def _pools(queue: str, main: list[str], verdicts: pd.DataFrame, gold_ids: Sequen
     others = verdicts[verdicts["queue"].eq(queue) & ~verdicts["sample_id"].isin(judged)]
     num_people = others.drop_duplicates(["sample_id", "who"])["sample_id"].value_counts(sort=False)
     gold = pd.Series(gold_ids, dtype=object).drop_duplicates()
-    pools = {"repeat": repeat, "overlap": num_people[num_people == 1].index.to_series(),
+    pools: dict[Check, pd.Series] = {
+             "repeat": repeat, "overlap": num_people[num_people == 1].index.to_series(),
              "gold": gold[~gold.isin(judged)]}
     return {kind: pool[~pool.isin(main)].to_numpy(dtype=object) for kind, pool in pools.items()}
 
 
-def _draw_checks(pools: dict[str, np.ndarray], num: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+def _draw_checks(pools: dict[Check, np.ndarray], num: int, rng: np.random.Generator) -> list[tuple[Check, str]]:
     """At most num (purpose, sample_id), no sample twice."""
     order = {kind: pool[rng.permutation(len(pool))[:2 * num]].tolist() for kind, pool in sorted(pools.items())}
-    checks: list[tuple[str, str]] = []
+    checks: list[tuple[Check, str]] = []
     first = int(rng.integers(len(TURNS)))
     for turn in range(num):
         used = {sample_id for _, sample_id in checks}

@@ -6,11 +6,11 @@ Draws nothing (curation.audit.estimate.allocation) and estimates nothing.
 import pandas as pd
 
 from curation.audit.estimate.sampling_plan import Plan
-from curation.audit.reviews.resolve import consensus, of_today
+from curation.audit.reviews.consensus import consensus, on_current_labels
 
 
 def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.DataFrame:
-    """What holds of each sample that the random queue drew: curation.audit.reviews.resolve.consensus with a sample_id
+    """What holds of each sample that the random queue drew: curation.audit.reviews.consensus with a sample_id
     column.
 
     verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, and those
@@ -21,7 +21,7 @@ def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.Data
     drawn = verdicts.loc[is_drawn(verdicts), "sample_id"]
     is_in = verdicts["sample_id"].isin(drawn) & verdicts["queue"].isin(["estimate", "adjudicate"])
     rows = verdicts[is_in & verdicts["suggested_label"].isna()]
-    return consensus(rows if plan is None else of_today(rows, plan.labels)).reset_index()
+    return consensus(rows if plan is None else on_current_labels(rows, plan.labels)).reset_index()
 
 
 def is_drawn(verdicts: pd.DataFrame) -> pd.Series:

@@ -8,6 +8,7 @@ into a probability of being wrong: curation.audit.suspects.scores does. Never lo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,10 @@ SIGNALS = {"label_quality": "heldout_confidence", "mean_margin": "mean_margin",
 """Columns of a run's signals -> their names here."""
 
 
+Missing = Literal["label_head", "neighbours"]
+"""Evidence that a run may lack: predictions that did not see the sample's label, and the nearest others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """(N,) each, float32 unless said; NaN where unknown."""
@@ -35,9 +40,9 @@ class Evidence:
     rival_share: np.ndarray
     """Its probability among all classes but the given one, in [0, 1]."""
     columns: dict[str, np.ndarray]
-    """Low bad but for loss and forgetting. self_confidence: probability of the given label by predictions that did not
-    see it (probabilities_of; the features under a cross-fitted head did), in [0, 1]; normalised_margin: that less the
-    best other, plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals;
+    """Low is bad, except of loss and forgetting. self_confidence: probability of the given label by predictions that
+    did not see it (probabilities_of; the features under the label head did), in [0, 1]; normalised_margin: that less
+    the best other, plus 1, halved (as cleanlab has it), in [0, 1]; heldout_confidence: label_quality of the signals;
     dynamics: mean margin over the epochs, later ones counting more, in [-1, 1]; mean_margin, loss, forgetting: of the
     signals; neighbour_agreement: share of the neighbours with this label."""
     runs: tuple[str, ...]
@@ -62,6 +67,14 @@ def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
     return Evidence(given=given, rival=rival, rival_share=share, columns=columns, runs=tuple(r.name for r in runs))
 
 
+def missing_of(run: RunDir) -> list[Missing]:
+    """What a run lacks, as a run does that has not ended, or one of older code that was trained with embedding=none."""
+    found: list[Missing] = []
+    if run.open_probabilities("cross_fitted") is None and not _is_kfold(run):
+        found.append("label_head")
+    return found if run.neighbours_path.exists() else [*found, "neighbours"]
+
+
 def codes_of(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
     """(N,) int16 (int32 above 32,767 classes) positions in classes; -1 for null or no class."""
     cells = pa.array(labels, pa.large_string(), from_pandas=True)
@@ -80,11 +93,15 @@ def log_odds(share: np.ndarray) -> np.ndarray:
 def probabilities_of(run: RunDir) -> np.ndarray | None:
     """(M, C) float16 in the order of the run's signals: out of fold by K trainings, where the run has those; by a head
     that did not see the label (engine.runs.label_head), else held out by rotation; None without any."""
-    names = [name for name in ("cross_fitted", "probabilities") if run.open_probabilities(name) is not None]
-    if not names:
-        return None
-    is_kfold = "probabilities" in names and run.read_config()["config"].get("method") == "kfold"
-    return run.open_probabilities("probabilities" if is_kfold else names[0])
+    probabilities = run.open_probabilities("probabilities")
+    if probabilities is not None and _is_kfold(run):
+        return probabilities
+    crossed = run.open_probabilities("cross_fitted")
+    return probabilities if crossed is None else crossed
+
+
+def _is_kfold(run: RunDir) -> bool:
+    return bool(run.read_config()["config"].get("method") == "kfold")
 
 
 def _predictions(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
@@ -139,7 +156,7 @@ def _dynamics(run: RunDir, rows: np.ndarray) -> np.ndarray:
 
 def _agreement(table: pd.DataFrame, given: np.ndarray, rows: np.ndarray,
                neighbours: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
-    """(N,) share of the neighbours with the same given label; excluded samples speak for nobody."""
+    """(N,) share of the neighbours with the same given label; excluded samples do not count."""
     if neighbours is None:
         return np.full(len(given), np.nan, dtype=np.float32)
     code_of = np.full(len(neighbours[0]), -1, dtype=given.dtype)

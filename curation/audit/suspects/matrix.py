@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.contract.confident import confident_class
+
 SUSPECT = 0.5
 """p_wrong from which a sample counts as suspected."""
-_NEVER = 2.0
-_SLACK = 1e-6
-"""Room for rounding when a probability meets its class's threshold."""
+SLACK = 1e-6
+"""By so much a probability may miss its class's threshold, as in the reference code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +113,9 @@ def overlaps(expected: np.ndarray, classes: Sequence[str], num_top: int = 10) ->
 def confident_joint(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """The joint distribution of given and true label by confident learning (C, C), summing to 1. NOT a noise rate.
 
-    Northcutt, Jiang and Chuang 2021 (JAIR 70), equations 1 to 3: a sample counts as class j where its probability of j
-    reaches the mean probability of j among samples given j; of several such classes the most probable of them; counts
-    are then scaled to the sizes of the given classes. As the reference code does, each class counts one sample as right
-    at least; unlike it, a class that misses its threshold never wins. Counts stay unrounded.
+    Northcutt, Jiang and Chuang 2021 (JAIR 70), equations 1 to 3: a sample counts as the class that its prediction
+    confidently names (engine.contract.confident); counts are then scaled to the sizes of the given classes. As the
+    reference code does, each class counts one sample as right at least. Counts stay unrounded.
     given: (N,) codes; probabilities: (N, C) held-out; rows with a NaN and samples without a given label are left out.
     """
     given, probs = np.asarray(given, dtype=np.int64), np.asarray(probabilities, dtype=np.float32)
@@ -124,11 +124,8 @@ def confident_joint(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         given, probs = given[is_in], probs[is_in]
     num_classes = probs.shape[1]
     sizes = np.bincount(given, minlength=num_classes)
-    own = np.bincount(given, weights=probs[np.arange(len(given)), given], minlength=num_classes)
-    thresholds = np.where(sizes > 0, own / np.maximum(sizes, 1), _NEVER)
-    confident = np.where(probs >= (thresholds - _SLACK).astype(np.float32), probs, np.float32(-1.0))
-    guess = confident.argmax(axis=1)
-    is_confident = confident[np.arange(len(given)), guess] >= 0
+    guess = confident_class(probs, given, np.ones(len(given), dtype=bool), SLACK)
+    is_confident = guess >= 0
     counts = _cells(given[is_confident], guess[is_confident], None, num_classes).astype(np.float64)
     np.fill_diagonal(counts, np.maximum(counts.diagonal(), 1.0))
     scaled = counts / counts.sum(axis=1, keepdims=True) * sizes[:, None]

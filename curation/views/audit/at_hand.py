@@ -5,17 +5,19 @@ nor probabilities are worked out anew for it. Draws nothing.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from curation.audit.estimate import noise_rate, sampling_plan
-from curation.audit.reviews import batches, queues
-from curation.audit.reviews.batches import TARGET
+from curation.audit.estimate.goal import TARGET, GoalError, goal_of
+from curation.audit.reviews import queues
+from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import catch_up, consensus, of_today
+from curation.audit.reviews.reconcile import reconcile_all
 from curation.audit.suspects import duplicates, evidence, scores
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix
 from curation.audit.suspects.scores import Scores
@@ -55,18 +57,18 @@ class Audit:
 
 def audit_of(project: Project, run: RunDir, name: str) -> Audit:
     """The audit as it is now; opened for the first time in a session, labels are brought in line with its verdicts."""
-    catch_up_once(project, "opened")
+    reconcile_once(project, "opened")
     revision = project.verdicts().revision
     return Audit(project=project, run=run, name=name, revision=revision,
                  verdicts=_verdicts(str(project.path), name, revision, project))
 
 
-def catch_up_once(project: Project, occasion: str) -> None:
+def reconcile_once(project: Project, occasion: str) -> None:
     """Once a session and occasion, do what a process left undone that was killed between an answer and its label."""
     past: set[str] = st.session_state.setdefault(f"{_CAUGHT_UP_KEY}/{project.path}", set())
     if occasion not in past:
         past.add(occasion)
-        catch_up(project)
+        reconcile_all(project)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -88,32 +90,31 @@ def _verdicts_of_all(path: str, revision: int, _project: Project) -> pd.DataFram
     return _project.verdicts().in_force()
 
 
-def today_of_all(audit: Audit) -> pd.DataFrame:
+def current_verdicts_of_all(audit: Audit) -> pd.DataFrame:
     """Verdicts in force of every audit of the project on labels as they are now, oldest first. Read-only."""
-    return _today(audit.path, audit.revision, stamp_of(audit.project.path / MANIFEST_NAME),
-                  audit.project)
+    return _current_verdicts(audit.path, audit.revision, stamp_of(audit.project.path / MANIFEST_NAME), audit.project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _today(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
+def _current_verdicts(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
     rows = _verdicts_of_all(path, revision, _project)
-    return of_today(rows, given_rows(_project, rows["sample_id"].unique()))
+    return on_current_labels(rows, given_rows(_project, rows["sample_id"].unique()))
 
 
-def today(audit: Audit) -> pd.DataFrame:
-    """today_of_all of this audit alone: what is to be judged again is not in it."""
-    rows = today_of_all(audit)
+def current_verdicts(audit: Audit) -> pd.DataFrame:
+    """current_verdicts_of_all of this audit alone: what is to be judged again is not in it."""
+    rows = current_verdicts_of_all(audit)
     return rows[rows["audit"] == audit.name].reset_index(drop=True)
 
 
 def disputes_of(audit: Audit) -> list[str]:
     """sample_ids on which people disagree, in whatever audits, or within this one's random queue."""
-    return queues.disputes(today_of_all(audit), audit.name)
+    return queues.disputes(current_verdicts_of_all(audit), audit.name)
 
 
 def to_settle(audit: Audit) -> list[str]:
-    """Those of disputes_of that whoever is at the page has not judged."""
-    return queues.adjudication_rows(today_of_all(audit), state.user_name(), audit.name)
+    """Those of disputes_of that the person at the page has not judged."""
+    return queues.adjudication_rows(current_verdicts_of_all(audit), state.user_name(), audit.name)
 
 
 def plan_of(audit: Audit) -> sampling_plan.Plan | None:
@@ -156,7 +157,7 @@ def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -
 def _scores(key: Key, revision: int, decisions: int, _evidence: evidence.Evidence, _level: float, _table: pd.DataFrame,
             _audit: Audit) -> Scores:
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
-    known = consensus(today_of_all(_audit)).reset_index()
+    known = consensus(current_verdicts_of_all(_audit)).reset_index()
     return scores.calibrated(_evidence, _table, _audit.project.classes, known, _level)
 
 
@@ -201,12 +202,29 @@ class Standing:
     """Reviews that reaching it takes; None: cannot be told yet."""
 
 
+class Goal(NamedTuple):
+    """The precision that an audit asks for."""
+
+    half_width: float
+    """In (0, 1]."""
+    complaint: str
+    """Why it is not what was asked for but the default; "" where it is."""
+
+
+def goal_or_default(audit: Audit) -> Goal:
+    """What was asked for; the default, and why, where that cannot be read."""
+    try:
+        return Goal(goal_of(audit.project.path, audit.name), "")
+    except GoalError as error:
+        return Goal(TARGET, str(error))
+
+
 def standing_of(audit: Audit) -> Standing | None:
     """None before there is a plan."""
     plan = plan_of(audit)
     if plan is None:
         return None
-    goal = batches.goal_of(audit.project.path, audit.name, TARGET)
+    goal = goal_or_default(audit).half_width
     return _standing(audit.path, audit.name, plan.created, audit.revision, goal, plan, audit.verdicts)
 
 

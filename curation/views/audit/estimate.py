@@ -8,10 +8,11 @@ import secrets
 import streamlit as st
 
 from curation.audit.estimate import allocation, sampling_plan
+from curation.audit.estimate.goal import TARGET, save_goal
 from curation.audit.estimate.noise_rate import planned_reviews
 from curation.audit.opening import plan_of as new_plan
-from curation.audit.reviews import batches
-from curation.audit.reviews.batches import TARGET, Served
+from curation.audit.reviews import batch_files, batches
+from curation.audit.reviews.batches import Served
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
@@ -44,7 +45,7 @@ def _make(audit: Audit, plan: sampling_plan.Plan, number: int) -> Served:
 
 
 def _reserved(audit: Audit) -> list[str]:
-    return batches.in_hand(audit.project.path, audit.name, "estimate", state.user_name(), audit.verdicts)
+    return batch_files.in_hand(audit.project.path, audit.name, "estimate", state.user_name(), audit.verdicts)
 
 
 def _left(audit: Audit, plan: sampling_plan.Plan) -> allocation.Left:
@@ -77,7 +78,7 @@ def _draw(audit: Audit, half_width: float) -> None:
     try:
         plan = new_plan(audit.project, at_hand.scores_now(audit), audit.name, secrets.randbelow(2**31))
         sampling_plan.save_plan(audit.project.path, plan)
-        batches.save_goal(audit.project.path, audit.name, half_width)
+        save_goal(audit.project.path, audit.name, half_width)
     except ValueError as error:
         if not state.is_ours(error):
             raise
@@ -110,7 +111,7 @@ def _to_go(audit: Audit) -> str:
 
 
 def _standing_of_batch(audit: Audit) -> Standing | None:
-    served = batches.newest(audit.project.path, audit.name, "estimate", state.user_name())
+    served = batch_files.newest(audit.project.path, audit.name, "estimate", state.user_name())
     key = f"audit.standing/{audit.path}/{audit.name}/{served.number if served else 0}"
     if key not in st.session_state:
         st.session_state[key] = at_hand.standing_of(audit)

@@ -3,9 +3,9 @@
 import pandas as pd
 import streamlit as st
 
-from curation.audit.reviews import batches, queues
+from curation.audit.reviews import batch_files, batches, queues
 from curation.audit.reviews.batches import Served
-from curation.audit.reviews.queues import Promise
+from curation.audit.reviews.queues import Mode
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
@@ -13,11 +13,11 @@ from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
 
-MODE_WORDS = {"value": "Likeliest wrong first", "balanced": "The same from every class",
+MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "balanced": "The same from every class",
               "confusion": "One confusion: given A, rather B"}
 _MODE_KEY = "audit.mode"
 _CHOICES = ("audit.find.mode", "audit.find.given")
-Order = tuple[str, tuple[str, str] | None]
+Order = tuple[Mode | None, tuple[str, str] | None]
 
 
 def show(audit: Audit) -> None:
@@ -33,7 +33,7 @@ def show(audit: Audit) -> None:
                                                           "somebody's hands, or is drawn in Estimate."))
 
 
-def want(audit: Audit, mode: str, confusion: tuple[str, str] | None = None) -> None:
+def want(audit: Audit, mode: Mode, confusion: tuple[str, str] | None = None) -> None:
     """Have the next batch drawn in this order; for callbacks."""
     for key in _CHOICES:  # they show the order of the batch in hand again
         st.session_state.pop(key, None)
@@ -51,18 +51,18 @@ def _is_wanted(audit: Audit, served: Served, wanted: Order | None) -> bool:
         return False
     if not served.own(audit.verdicts).empty:
         return True
-    drawn = batches.drawn(audit.project.path, audit.name, audit.verdicts)
+    drawn = batch_files.drawn(audit.project.path, audit.name, audit.verdicts)
     return served.run == audit.run.name and not drawn & {q.sample_id for q in served.questions}
 
 
 def _make(audit: Audit, number: int, wanted: Order | None) -> Served:
-    before = batches.newest(audit.project.path, audit.name, "find", state.user_name())
+    before = batch_files.newest(audit.project.path, audit.name, "find", state.user_name())
     mode, confusion = wanted or ((before.mode, before.confusion) if before else ("value", None))
-    reserved = [*batches.in_hand(audit.project.path, audit.name, "find", state.user_name(), audit.verdicts),
-                *batches.drawn(audit.project.path, audit.name, audit.verdicts)]
+    reserved = [*batch_files.in_hand(audit.project.path, audit.name, "find", state.user_name(), audit.verdicts),
+                *batch_files.drawn(audit.project.path, audit.name, audit.verdicts)]
     return batches.find_served(at_hand.scores_now(audit), audit.verdicts, at_hand.gold_ids(audit),
-                               audit=audit.name, number=number, mode=mode, confusion=confusion, reserved=reserved,
-                               **audit_review.facts(audit))
+                               audit=audit.name, number=number, mode=mode or "value", confusion=confusion,
+                               reserved=reserved, **audit_review.facts(audit))
 
 
 # -- above the sample
@@ -93,11 +93,12 @@ def basis_words(num_calibrated: int) -> str:
 
 
 def _order(audit: Audit, served: Served) -> None:
-    words = MODE_WORDS[served.mode] if served.mode != "confusion" or not served.confusion else \
+    now = served.mode or "value"
+    words = MODE_WORDS[now] if now != "confusion" or not served.confusion else \
         f"{served.confusion[0]} \u2192 {served.confusion[1]}"
     with st.popover(f"Order: {state.plain(words)}", icon=":material/sort:"):
         mode = st.radio("Order of the queue", list(MODE_WORDS), format_func=MODE_WORDS.__getitem__,
-                        index=list(MODE_WORDS).index(served.mode or "value"), key=_CHOICES[0])
+                        index=list(MODE_WORDS).index(now), key=_CHOICES[0])
         classes, confusion = list(audit.project.classes), None
         if mode == "confusion" and len(classes) > 1:
             given = st.selectbox("Given label", classes, key=_CHOICES[1],
@@ -108,7 +109,7 @@ def _order(audit: Audit, served: Served) -> None:
                                  index=others.index(at) if at in others else 0)
             confusion = (str(given), str(other))
         st.button("Begin a batch in this order", key="audit.find.begin", type="primary", on_click=want,
-                  args=(audit, str(mode), confusion), disabled=(mode, confusion) == (served.mode, served.confusion))
+                  args=(audit, mode, confusion), disabled=(mode, confusion) == (served.mode, served.confusion))
         st.caption("A batch that is begun is left as it is; its open samples come again.")
 
 
@@ -122,24 +123,17 @@ def _record(audit: Audit) -> None:
                    "how many were found.")
         return
     st.markdown(f"**{total.num_found:,} of {total.num_judged:,} were wrong**; {total.expected:.0f} promised "
-                f"({total.low:,} to {total.high:,}): {kept_words(total)}.")
+                f"({total.low:,} to {total.high:,}): {total.outcome}.")
     rows = pd.DataFrame([{"reviewer": who, "batch": number, "judged": p.num_judged, "found wrong": p.num_found,
-                          "promised": round(p.expected, 1), "from": p.low, "to": p.high, "promise": kept_words(p)}
+                          "promised": round(p.expected, 1), "from": p.low, "to": p.high, "promise": p.outcome}
                          for who, number, p in each])
     st.dataframe(rows, hide_index=True, height=table_height(len(rows), 300))
-
-
-def kept_words(promise: Promise) -> str:
-    """'kept', or what was wrong with what was promised: 'too much', 'too little'."""
-    if promise.is_kept:
-        return "kept"
-    return "too much" if promise.num_found < promise.low else "too little"
 
 
 def _summary(audit: Audit, served: Served) -> Summary:
     own = served.own(audit.verdicts)
     done = queues.promise_kept(own)
-    lines = [f"About {done.expected:.0f} were promised ({done.low} to {done.high}): {kept_words(done)}."] \
+    lines = [f"About {done.expected:.0f} were promised ({done.low} to {done.high}): {done.outcome}."] \
         if done.num_judged else []
     num_unsure = int((own["is_wrong"].isna() & own["purpose"].eq("main")).sum())
     num_checks = int(own["purpose"].ne("main").sum())

@@ -11,8 +11,8 @@ import streamlit as st
 from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_matrix
 from curation.audit.report.figures import percent
 from curation.audit.report.summaries import RULE, UNDECIDED
+from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.samples.predicates import MAX_IDS
@@ -147,7 +147,7 @@ def _chart(cells: Cells, rows: tuple[str, ...], columns: tuple[str, ...] | list[
 
 
 def _model_both(at: Audit, found: Scores) -> tuple[ModelMatrix, ModelMatrix]:
-    settled = consensus(at_hand.today(at))
+    settled = consensus(at_hand.current_verdicts(at))
     ids = settled.index[settled["is_wrong"].eq(False)]
     is_settled = pd.Series(found.sample_id).isin(ids).to_numpy()
     return before_and_after(found.given, found.current, found.p_wrong, found.suggested, found.confidence,
@@ -204,7 +204,7 @@ def _cell(at: Audit, found: Scores) -> None:
 
 def _reviewed_ones(at: Audit, given: str, true: str) -> None:
     """Samples that people put into this cell, whichever queue they came from."""
-    verdicts = at_hand.today(at)
+    verdicts = at_hand.current_verdicts(at)
     found = consensus(verdicts)
     wrong = found["is_wrong"].eq(given != true) & found["state"].eq("agreed")
     wrong &= found["label"].isna() if true == NO_CLASS else found["label"].eq(true)

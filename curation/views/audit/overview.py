@@ -8,8 +8,9 @@ import streamlit as st
 
 from curation.audit.report.figures import percent
 from curation.audit.report.summaries import MIN_CLASS
-from curation.audit.reviews import batches
+from curation.audit.reviews import batch_files
 from curation.audit.reviews.queues import promises
+from curation.ledger.verdicts import Queue
 from curation.views.audit import at_hand, sections
 from curation.views.audit.at_hand import Audit, Standing
 from curation.views.audit.words import goal_words, interval_words, reviews
@@ -17,6 +18,8 @@ from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 
 MAX_BARS = 40
+QUEUE_SECTIONS: tuple[tuple[Queue, str], ...] = (("find", "Find"), ("estimate", "Estimate"))
+"""The queues that are gone on with, and their sections."""
 
 
 def show(at: Audit) -> None:
@@ -86,8 +89,8 @@ def _next(at: Audit, found: Standing | None) -> None:
     st.caption(f"You review as **{state.plain(who)}**, the name in the sidebar: your batches are kept under it.")
     num_disputed = len(at_hand.to_settle(at))
     begun = []
-    for queue, section in (("find", "Find"), ("estimate", "Estimate")):
-        served = batches.newest(at.project.path, at.name, queue, who)
+    for queue, section in QUEUE_SECTIONS:
+        served = batch_files.newest(at.project.path, at.name, queue, who)
         if served is not None and not served.is_done(verdicts) and not served.own(verdicts).empty:
             num = len(served.own(verdicts))
             _step(f"Go on with {section}", section,

@@ -7,6 +7,8 @@ import importlib
 
 import streamlit as st
 
+from curation.audit.report.caveats import missing_words
+from curation.audit.suspects.evidence import missing_of
 from curation.project import Project
 from curation.views.audit import at_hand
 from curation.views.audit.sections import SECTION_KEY, SECTIONS
@@ -39,8 +41,21 @@ def _draw(project: Project, run: RunDir) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         section = _section()
         name = _which(project)
+    audit = at_hand.audit_of(project, run, name)
+    _say_what_is_missing(audit)
     module = importlib.import_module(f"curation.views.audit.{SECTIONS[section]}")
-    module.show(at_hand.audit_of(project, run, name))
+    module.show(audit)
+
+
+def _say_what_is_missing(audit: at_hand.Audit) -> None:
+    """What the figures below go without, on a line each."""
+    goal = at_hand.goal_or_default(audit)
+    if goal.complaint:
+        st.warning(f"{state.plain(goal.complaint)} Meanwhile this page takes \u00b1{100 * goal.half_width:g} points.",
+                   icon=":material/warning:")
+    missing = missing_of(audit.run)
+    if missing:
+        st.caption(state.plain(missing_words(audit.run.name, missing)))
 
 
 def _section() -> str:

@@ -1,16 +1,13 @@
 """Reviewers: how much each judged, how far they agree with each other, themselves and the known truth; disputes."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
-from curation.audit.report.summaries import reviewers_part
+from curation.audit.report.document import AgreementPart, CountPart, KappaPart
+from curation.audit.report.summaries import agreement_part, reviewers_part
 from curation.audit.reviews import batches
-from curation.audit.reviews.agreement import agreement_part
 from curation.audit.reviews.batches import Served
-from curation.audit.reviews.resolve import consensus
+from curation.audit.reviews.consensus import consensus
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
@@ -34,13 +31,13 @@ def show(audit: Audit) -> None:
     _pairs(agreement)
 
 
-def agreement_of(audit: Audit) -> dict[str, Any]:
-    """summaries' part of this audit. Read-only."""
+def agreement_of(audit: Audit) -> AgreementPart:
+    """Of this audit. Read-only."""
     return _agreement(audit.path, audit.name, audit.revision, audit)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Comparing the reviewers ...")
-def _agreement(path: str, name: str, revision: int, _audit: Audit) -> dict[str, Any]:
+def _agreement(path: str, name: str, revision: int, _audit: Audit) -> AgreementPart:
     gold = _audit.verdicts.loc[_audit.verdicts["purpose"].eq("gold"), "sample_id"]
     truth = None
     if len(gold) and "clean_label" in _audit.table:
@@ -62,14 +59,14 @@ def _disputes(audit: Audit) -> None:
     is_begun = served is not None and not served.is_done(audit.verdicts)
     can_settle = mine > 0 or is_begun
     waits = "" if can_settle else " You judged them yourself, and there is no majority: another person must settle."
-    st.markdown(f"{dispute_words(found, consensus(at_hand.today_of_all(audit)))}{waits}")
+    st.markdown(f"{dispute_words(found, consensus(at_hand.current_verdicts_of_all(audit)))}{waits}")
     words = f"Settle {mine:,} disagreement{'s' * (mine != 1)}" if mine else "Go on settling"
     st.button(words if can_settle else "Settle disagreements", key="audit.settle", type="primary",
               disabled=not can_settle, on_click=st.session_state.__setitem__, args=(_SETTLE_KEY, audit.path))
 
 
 def dispute_words(sample_ids: list[str], settled: pd.DataFrame) -> str:
-    """How many disagreements there are, and what waits for them. settled: curation.audit.reviews.resolve.consensus."""
+    """How many disagreements there are, and what waits for them. settled: curation.audit.reviews.consensus."""
     num, num_random = len(sample_ids), int(settled["state"].reindex(sample_ids).ne("disputed").sum())
     words = f"**{num:,} sample{'s' * (num != 1)} in dispute.**"
     if num > num_random:
@@ -84,7 +81,7 @@ def _settle(audit: Audit) -> bool:
     """The queue of disputes; False where there is nothing (left) in it."""
     served, number = audit_review.current(audit, "adjudicate")
     if served is None:
-        rows = at_hand.today_of_all(audit)
+        rows = at_hand.current_verdicts_of_all(audit)
         rows = rows[rows["sample_id"].isin(at_hand.to_settle(audit))]  # not what other audits' estimates wait for
         served = batches.adjudicate_served(at_hand.scores_now(audit), rows, audit=audit.name, number=number,
                                            **audit_review.facts(audit))
@@ -108,12 +105,12 @@ def _summary(served: Served) -> Summary:
 # -- people
 
 
-def _people(audit: Audit, agreement: dict[str, Any]) -> None:
+def _people(audit: Audit, agreement: AgreementPart) -> None:
     st.subheader("People")
     rows = pd.DataFrame([{
         "reviewer": p["name"], "verdicts": p["num_verdicts"], "median seconds": p["median_seconds"],
-        "can't tell": p["num_unsure"], "same answer again": share_words(p.get("consistency")),
-        "right where the truth is known": share_words(p.get("gold"))}
+        "can't tell": p["num_unsure"], "same answer again": share_words(p["consistency"]),
+        "right where the truth is known": share_words(p["gold"])}
         for p in reviewers_part(audit.verdicts, agreement)])
     st.dataframe(rows, hide_index=True, height=table_height(len(rows)),
                  column_config={"median seconds": st.column_config.NumberColumn(format="%.1f")})
@@ -121,15 +118,15 @@ def _people(audit: Audit, agreement: dict[str, Any]) -> None:
                "person judged, samples whose true class is known. In brackets the 95% interval.")
 
 
-def share_words(found: Mapping[str, Any] | None) -> str:
+def share_words(found: CountPart | None) -> str:
     """'18 of 20, 90% (70 to 97)'."""
     if not found or not found["num"]:
         return "not asked yet"
-    ends = f" ({found['low']:.0%} to {found['high']:.0%})" if found.get("low") is not None else ""
-    return f"{found['num_right']} of {found['num']}, {found['num_right'] / found['num']:.0%}{ends}"
+    return (f"{found['num_right']} of {found['num']}, {found['share']:.0%} ({found['low']:.0%} to "
+            f"{found['high']:.0%})")
 
 
-def _pairs(agreement: Mapping[str, Any]) -> None:
+def _pairs(agreement: AgreementPart) -> None:
     st.subheader("Agreement")
     if not agreement["pairs"]:
         st.caption("No two people have judged the same sample yet.")
@@ -148,9 +145,10 @@ def _pairs(agreement: Mapping[str, Any]) -> None:
                "count: these samples were chosen because people disagreed.")
 
 
-def kappa_words(found: Mapping[str, Any]) -> str:
+def kappa_words(found: KappaPart) -> str:
     """'0.82 (0.71 to 0.93)'; why there is none, where there is none."""
     if found["kappa"] is None:
         return "all answers alike"
-    ends = "" if found["low"] is None else f" ({found['low']:.2f} to {found['high']:.2f})"
+    is_known = found["low"] is not None and found["high"] is not None
+    ends = f" ({found['low']:.2f} to {found['high']:.2f})" if is_known else ""
     return f"{found['kappa']:.2f}{ends or ', too few for an interval'}"

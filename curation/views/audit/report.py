@@ -1,9 +1,9 @@
 """The report: what is missing before one would sign it, the page itself in a sandbox, and its two files."""
 
-from typing import Any
-
 import streamlit as st
 
+from curation.audit.estimate.goal import goal_of
+from curation.audit.report.document import Health
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
 from curation.views.audit import at_hand, people
@@ -36,24 +36,24 @@ def show(audit: Audit) -> None:
     st.iframe(page, height=HEIGHT)
 
 
-def health_of(audit: Audit) -> dict[str, Any]:
-    """Everything the report says. Read-only."""
-    standing = at_hand.standing_of(audit)
+def health_of(audit: Audit) -> Health:
+    """Everything the report says. Read-only. Raises GoalError where the precision asked for cannot be read: a report
+    is signed, so no default stands in for it."""
+    goal = goal_of(audit.project.path, audit.name)
     decisions = audit.project.ledger().revision
     return _health(audit.path, audit.run.name, audit.name, audit.revision, decisions,
-                   stamp_of(audit.project.path / MANIFEST_NAME), standing.goal if standing else None, audit)
+                   stamp_of(audit.project.path / MANIFEST_NAME), goal, audit)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Putting the report together ...")
-def _health(path: str, run: str, name: str, revision: int, decisions: int, stamp: Stamp, goal: float | None,
-            _audit: Audit) -> dict[str, Any]:
-    asked = {} if goal is None else {"target": goal}
+def _health(path: str, run: str, name: str, revision: int, decisions: int, stamp: Stamp, goal: float,
+            _audit: Audit) -> Health:
     return health(_audit.project, _audit.run, at_hand.scores_now(_audit), at_hand.plan_of(_audit),
                   _audit.verdicts, audit=name, agreement=people.agreement_of(_audit),
-                  neighbours=_audit.run.read_neighbours(), **asked)
+                  neighbours=_audit.run.read_neighbours(), target=goal)
 
 
-def missing_of(found: dict[str, Any]) -> list[str]:
+def missing_of(found: Health) -> list[str]:
     """What a data lead would ask for first, a sentence each; holds no names."""
     rate, lines = found["rate"], []
     if rate is None:
@@ -67,7 +67,7 @@ def missing_of(found: dict[str, Any]) -> list[str]:
         lines.append(f"The precision asked for, \u00b1{rate['target'] * 100:g} points, is not reached{more}.")
     if rate["num_reviewers"] < 2:
         lines.append("One person alone reviewed the random sample: nobody can say how far another would agree.")
-    num_disputed = found["agreement"].get("num_disputed", 0)
+    num_disputed = found["agreement"]["num_disputed"]
     if num_disputed:
         lines.append(f"{num_disputed:,} disagreement{'s are' if num_disputed != 1 else ' is'} open: under Reviewers "
                      "somebody who has not judged the sample settles it.")

@@ -6,13 +6,14 @@ nothing large is read: the batch is a file, the answers are the log's.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 import streamlit as st
 
-from curation.audit.reviews import answering, batches
+from curation.audit.reviews import answering, batch_files, batches
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.given_labels import given_rows
+from curation.ledger.verdicts import VERDICTS, Queue, choice
 from curation.views.audit import at_hand
 from curation.views.audit.at_hand import Audit
 from curation.views.widgets import actions, state
@@ -26,7 +27,7 @@ MAX_KEPT = 4
 """Batches whose late answers are still taken in this session."""
 
 
-def current(audit: Audit, queue: str,
+def current(audit: Audit, queue: Queue,
             is_wanted: Callable[[Served], bool] = lambda _: True) -> tuple[Served | None, int]:
     """(the batch in hand, None where a new one is due; the number of that new one).
 
@@ -35,12 +36,12 @@ def current(audit: Audit, queue: str,
     """
     served, number = _in_hand(audit, queue, is_wanted)
     if served is None:
-        at_hand.catch_up_once(audit.project, f"{audit.name}/{queue}/{number}")
+        at_hand.reconcile_once(audit.project, f"{audit.name}/{queue}/{number}")
     return served, number
 
 
-def _in_hand(audit: Audit, queue: str, is_wanted: Callable[[Served], bool]) -> tuple[Served | None, int]:
-    served = batches.newest(audit.project.path, audit.name, queue, state.user_name())
+def _in_hand(audit: Audit, queue: Queue, is_wanted: Callable[[Served], bool]) -> tuple[Served | None, int]:
+    served = batch_files.newest(audit.project.path, audit.name, queue, state.user_name())
     if served is None:
         return None, 1
     served = _still_there(audit, served)
@@ -62,16 +63,23 @@ def _still_there(audit: Audit, served: Served) -> Served:
                                            or now.get(q.sample_id) == q.given_label))
 
 
-def facts(audit: Audit) -> dict[str, Any]:
+class Facts(TypedDict):
     """What each batch records of who answers it and by which model."""
-    return {"reviewer": state.user_name(), "run": audit.run.name,
-            "model": file_digest(audit.run.path / "config.json")}
+
+    reviewer: str
+    run: str
+    model: str
+
+
+def facts(audit: Audit) -> Facts:
+    """Of the person at the page."""
+    return Facts(reviewer=state.user_name(), run=audit.run.name, model=file_digest(audit.run.path / "config.json"))
 
 
 def keep(audit: Audit, served: Served) -> Served:
     """Write a new batch, unless there is nothing in it."""
     if served.questions:
-        batches.save(audit.project.path, served)
+        batch_files.save(audit.project.path, served)
     return served
 
 
@@ -119,8 +127,9 @@ def _act(audit: Audit, act: Act) -> None:
         if act.op == "retract":
             answering.take_back(audit.project, served, str(act.item), key=act.key)
         else:
-            answering.answer(audit.project, served, str(act.item), str(act.verdict), label=act.label,
-                             seconds=act.seconds, key=act.key)
+            verdict = choice("verdict", str(act.verdict), VERDICTS)
+            answering.answer(audit.project, served, str(act.item), verdict, label=act.label, seconds=act.seconds,
+                             key=act.key)
     except ValueError as error:
         if not state.is_ours(error):
             raise

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.__main__ import main
-from curation.audit.reviews.batches import goal_of
+from curation.audit.estimate.goal import goal_of
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest
@@ -157,13 +157,48 @@ def test_the_precision_asked_for_is_kept_for_commands_and_page(project: Path, tm
     assert main(["estimate", str(project), "--run", "first", "--target", "4", "--out", str(tmp_path / "e.csv")]) == 0
     answered(tmp_path / "e.csv", project)
     assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 0
-    assert goal_of(project, "audit", 0.5) == 0.04
+    assert goal_of(project, "audit") == 0.04
     assert main(["estimate", str(project)]) == 0 and "+-4 points" in capsys.readouterr().out
     assert main(["estimate", str(project), "--target", "7"]) == 0 and "+-7 points" in capsys.readouterr().out
     for options, half_width in (([], 0.04), (["--target", "7"], 0.07)):
         assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json"), *options]) == 0
         assert json.loads((tmp_path / "r.json").read_text())["rate"]["target"] == half_width
     assert main(["estimate", str(project), "--target", "0"]) == 2 and "got 0; say" in capsys.readouterr().err
+
+
+def test_a_damaged_precision_is_told_unless_another_is_named(project: Path, tmp_path: Path, capsys) -> None:
+    assert main(["estimate", str(project), "--run", "first", "--target", "4"]) == 0
+    (project / "audits" / "audit" / "goal.json").write_text("{}")
+    report = ["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json")]
+    for command in (["estimate", str(project)], report):
+        capsys.readouterr()
+        assert main(command) == 2 and "goal.json cannot be read" in capsys.readouterr().err
+        assert main([*command, "--target", "3"]) == 0
+
+
+def test_the_ranked_queue_waits_for_a_damaged_draw(project: Path, tmp_path: Path, capsys) -> None:
+    found = tmp_path / "found.csv"
+    audit = ["audit", str(project), "--run", "first", "--top", "5", "--out", str(found)]
+    assert main(audit) == 0
+    assert main(["estimate", str(project), "--run", "first", "--out", str(tmp_path / "e.csv"), "--draw", "50"]) == 0
+    (file,) = (project / "audits" / "audit" / "batches").glob("*.json")
+    file.write_text("?")
+    capsys.readouterr()
+    assert main(audit) == 2 and f"{file.name} cannot be read" in capsys.readouterr().err
+    answered(tmp_path / "e.csv", project)
+    assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 2
+    assert f"{file.name} cannot be read" in capsys.readouterr().err
+    answered(found, project)
+    assert main(["verdicts", str(project), "--file", str(found), "--by", "ada"]) == 0, "answers to Find need no draw"
+
+
+def test_what_evidence_a_run_lacks_is_said(project: Path, tmp_path: Path, capsys) -> None:
+    assert main(["audit", str(project), "--run", "first"]) == 0 and "keeps no" not in capsys.readouterr().out
+    (project / "runs" / "first" / "cross_fitted.npy").unlink()
+    assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json")]) == 0
+    assert "Run first keeps no predictions of labels that did not see them, so labels are" in capsys.readouterr().out
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["missing"] == ["label_head"] and any("Run first keeps no" in line for line in found["limits"])
 
 
 def imported_anew(project: Path, change) -> None:

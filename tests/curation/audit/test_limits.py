@@ -1,13 +1,14 @@
 """What an audit's report says that it does not know: as far as it applies, and no further."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from curation.audit.estimate.allocation import draw
-from curation.audit.estimate.sampling_plan import save_plan
+from curation.audit.estimate.sampling_plan import PlanDigests, save_plan
 from curation.audit.report.page import report_html
-from curation.audit.reviews.agreement import agreement_part
+from curation.audit.report.summaries import agreement_part
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
 from curation.ledger.verdicts import Verdict
 from engine.contract.manifest import read_info, read_manifest
@@ -109,7 +110,8 @@ def test_what_is_wrong_but_in_dispute_as_what_has_a_column_where_there_is_any(au
 
 def test_data_imported_anew_are_told_and_the_rate_stays_that_of_the_plan(audit):
     save_plan(audit.project.path, audit.plan)
-    audit.plan.digests["manifest"] = reviewed(audit).health()["provenance"]["manifest"]
+    manifest = reviewed(audit).health()["provenance"]["manifest"]
+    audit.plan = replace(audit.plan, digests=PlanDigests(manifest=manifest))
     before = audit.health()
     assert ANEW not in "\n".join(before["limits"])
     rows, info = read_manifest(audit.project.path), read_info(audit.project.path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from curation.audit.opening import plan_of
-from curation.audit.reviews.resolve import apply_verdicts
+from curation.audit.reviews.reconcile import reconcile
 from curation.audit.suspects.scores import scores_of
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
@@ -19,7 +19,7 @@ def test_what_an_audit_left_out_stays_in_the_population_and_what_people_left_out
     given = sample_table(project, None).set_index("sample_id")["given_label"]
     log.add([Verdict(audit="a", queue="find", sample_id=f"train-{i:05d}", verdict="neither", who="ada",
                      given_label=given[f"train-{i:05d}"]) for i in (3, 7)])
-    apply_verdicts(project, ["train-00003", "train-00007"], log.in_force(), "ada")
+    reconcile(project, project.ledger(), ["train-00003", "train-00007"], log.in_force(), "ada")
     project.ledger().exclude(["train-00009"], who="bob")
     table = sample_table(project, run)
     assert list(table["sample_id"][table["excluded"]]) == ["train-00003", "train-00007", "train-00009"]

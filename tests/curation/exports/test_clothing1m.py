@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from curation.audit.reviews.known_labels import decided_labels
-from curation.audit.reviews.resolve import apply_verdicts
+from curation.audit.reviews.reconcile import reconcile
 from curation.exports.exporting import export
 from curation.exports.staging import ExportError
 from curation.ledger.verdicts import Verdict
@@ -175,7 +175,7 @@ def test_applied_verdicts_are_what_the_label_file_holds(clothing: Project, tmp_p
     say(clothing, KEYS[0], "other", "ada", label="T-Shirt")
     say(clothing, KEYS[1], "given", "ada")
     say(clothing, KEYS[3], "neither", "ada")
-    apply_verdicts(clothing, KEYS, clothing.verdicts().in_force(), "ada")
+    reconcile(clothing, clothing.ledger(), KEYS, clothing.verdicts().in_force(), "ada")
     export(clothing, None, "corrected-labels", "clothing1m", tmp_path / "out")
     assert read_pairs(tmp_path / "out" / "corrected_label_kv.txt") == {KEYS[0]: 1, KEYS[1]: 1}
     assert (tmp_path / "out" / "excluded_key_list.txt").read_text() == lines([KEYS[3]])

@@ -78,6 +78,14 @@ def test_every_method_leaves_a_complete_run_directory(project, method):
     assert len(checkpoint.checkpoints(run.checkpoint_dir)) == 2
 
 
+def test_without_a_map_a_run_keeps_the_same_evidence(project):
+    bare, mapped = (train(config_of(method="erm", epochs=2, embedding=how), project, how) for how in ("none", "pca"))
+    assert bare.read_embedding() is None and mapped.read_embedding() is not None
+    for one, other in zip(bare.read_neighbours(), mapped.read_neighbours(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(bare.open_probabilities("cross_fitted"), mapped.open_probabilities("cross_fitted"))
+
+
 def test_decisions_reach_the_run_and_later_ones_do_not(project):
     decide(project, sample_id=["train-00000", "train-00001", "train-00002", "train-00003", "gone"],
            pin=["validation", "train", None, None, "train"], excluded=[False, False, True, False, False],

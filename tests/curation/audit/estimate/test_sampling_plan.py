@@ -21,6 +21,7 @@ from curation.audit.estimate.allocation import (
 from curation.audit.estimate.sampling_plan import (
     SPREAD,
     Plan,
+    PlanDigests,
     PlanError,
     cut,
     list_plans,
@@ -37,7 +38,7 @@ def plan_of(p_wrong: np.ndarray, given: np.ndarray | None = None, seed: int = 0,
     arguments = {"audit": "first", "run": "r", "sample_id": np.array([f"s{i:05d}" for i in range(num)]),
                  "given": np.arange(num) % 3 if given is None else given, "p_wrong": p_wrong,
                  "is_active": np.ones(num, dtype=bool), "classes": ("cat", "dog", "bird"), "seed": seed,
-                 "created": 1.5, "digests": {"manifest": "abc"}}
+                 "created": 1.5, "digests": PlanDigests(manifest="abc")}
     return make_plan(**{**arguments, **changes})  # type: ignore[arg-type]
 
 
@@ -129,7 +130,7 @@ def test_a_plan_comes_back_as_it_was(tmp_path: Path):
     pd.testing.assert_frame_equal(back.population, plan.population, check_dtype=False)
     assert [getattr(back, name) for name in ("audit", "run", "seed", "created", "classes", "edges")] == [
         "first", "r", 0, 1.5, ("cat", "dog", "bird"), plan.edges]
-    assert back.digests == {"manifest": "abc", "population": file_digest(population_file(tmp_path))}
+    assert back.digests == PlanDigests(manifest="abc", population=file_digest(population_file(tmp_path)))
     assert draw(back, NONE_YET, num=20) == draw(plan, NONE_YET, num=20)
 
 

@@ -16,11 +16,10 @@ from curation.audit.estimate.sampling_plan import Plan, make_plan
 from curation.audit.report import figures, findings
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
-from curation.audit.report.summaries import corrections_part, find_part, strata_part
-from curation.audit.reviews.agreement import agreement_part
+from curation.audit.report.summaries import agreement_part, corrections_part, find_part, strata_part
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.resolve import apply_verdicts
+from curation.audit.reviews.reconcile import reconcile
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
@@ -86,7 +85,7 @@ def reviewed(audit: Audit, num: int = 150) -> Audit:
     audit.say(ids)
     audit.say(ids[:20], "bob", purpose="overlap")
     audit.say([i for i in audit.ids[np.argsort(-audit.scores.p_wrong)] if i not in ids][:10], "bob", "find", batch=0)
-    apply_verdicts(audit.project, audit.ids.tolist(), audit.verdicts(), "ada")
+    reconcile(audit.project, audit.project.ledger(), audit.ids.tolist(), audit.verdicts(), "ada")
     return audit
 
 
@@ -267,22 +266,27 @@ def test_of_very_many_classes_the_matrix_shows_the_most_confused(audit):
     empty = {"num_reviewed": 0, "share": None, "low": None, "high": None}
     rows = [{**row, "name": f"class {i}", "cells": [{**empty, "num_reviewed": int(j == 0 and i >= 25)}
                                                     for j in range(42)]} for i in range(40)]
-    page = findings.matrix({"matrix": {**state["matrix"], "rows": rows, "flows": []}})
+    page = report_html({**state, "matrix": {**state["matrix"], "rows": rows, "flows": []}})
+    page = page[page.index('<table class="matrix">'):page.index("Classes mixed up</h2>")]
     assert page.count("<tr>") == 1 + findings.MAX_MATRIX
     assert f"the {findings.MAX_MATRIX} of 40 classes" in page and "class 39" in page and "class 24" not in page
 
 
-def test_whiskers_stand_where_their_numbers_are():
-    end, step = figures.scale_of([0.31, None])
-    assert (end, step) == (pytest.approx(0.4), 0.1)
-    drawn = figures.whisker(0.2, 0.1, 0.3, end, step)
+def test_whiskers_stand_where_their_numbers_are(audit):
+    axis = figures.axis_of([0.31, None])
+    assert (axis.end, axis.step) == (pytest.approx(0.4), 0.1)
+    state = reviewed(audit).health()
+    state["rate"] |= {"share": 0.2, "low": 0.1, "high": 0.39}
+    state["classes"] = [{**state["classes"][0], "share": 0.2, "low": 0.1, "high": 0.3, "is_shown": True},
+                        {**state["classes"][0], "share": None, "low": None, "high": None, "is_shown": False}]
+    _, total, drawn, few = re.findall("<svg .*?</svg>", report_html(state), re.S)
     places = [float(x) for x in re.findall(r"M([\d.]+) 8.0 V16.0", drawn)]
     dot = float(re.search(r'cx="([\d.]+)"', drawn).group(1))
     inner = figures.WIDTH - 2 * figures.EDGE
     assert dot == pytest.approx(figures.EDGE + inner / 2, abs=0.06)
     assert places == pytest.approx([figures.EDGE + inner / 4, figures.EDGE + 3 * inner / 4], abs=0.06)
     assert "95% interval 10.0% to 30.0%" in drawn
-    assert "circle" not in figures.whisker(None, None, None, end, step, 0.1)
+    assert "circle" not in few and 'class="mark"' in few and total.count("<circle") == 1
 
 
 def test_the_examples_in_the_docstrings_hold():

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from curation.audit.report.summaries import agreement_part
 from curation.audit.reviews.agreement import (
     MIN_FOR_INTERVAL,
-    agreement_part,
     consistency,
     gold_accuracy,
     group_agreement,

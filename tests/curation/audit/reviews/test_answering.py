@@ -10,9 +10,9 @@ from curation.audit.reviews import answering
 from curation.audit.reviews.answering import answer, take_back
 from curation.audit.reviews.batches import Question, Served
 from curation.audit.reviews.known_labels import decided_labels
-from curation.ledger.verdicts import Verdict, VerdictError
+from curation.ledger.verdicts import Verdict, VerdictError, VerdictLog
 from curation.project import Project
-from tests.curation.audit.reviews.test_resolve import import_anew, state
+from tests.curation.audit.reviews.test_reconcile import import_anew, state
 from tests.fakes import make_project
 
 A, B = "train-00003", "train-00006"  # given cat
@@ -48,17 +48,21 @@ def test_acts_sent_again_by_a_new_session_leave_things_as_they_were(project: Pro
     assert state(project) == {A: (None, True)}
 
 
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_an_act_killed_halfway_is_done_to_its_end_when_it_comes_again(project: Project, monkeypatch) -> None:
     answer(project, served(), A, "suggested", key="first")
     with monkeypatch.context() as patch:
-        patch.setattr(answering, "_apply", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(answering, "reconcile", killed)
         with pytest.raises(KeyboardInterrupt):
             answer(project, served(), A, "other", label="bird", key="second")
     assert state(project) == {A: ("dog", False)}
     answer(project, served(), A, "other", label="bird", key="second")
     assert state(project) == {A: ("bird", False)}
     with monkeypatch.context() as patch:
-        patch.setattr(answering, "_apply", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(answering, "reconcile", killed)
         with pytest.raises(KeyboardInterrupt):
             take_back(project, served(), A, key="undo")
     take_back(project, served(), A, key="undo")
@@ -78,7 +82,7 @@ def test_an_answer_about_data_that_was_imported_anew_is_refused_before_it_is_log
 
 
 def test_of_two_answers_at_once_both_count_whoever_wrote_the_label_last(project: Project, monkeypatch) -> None:
-    real, calls = answering.apply_verdicts, []
+    real, calls = answering.reconcile, []
 
     def overtaken(*args) -> None:
         """Bob answers, and is done, between ada's reading of the verdicts and her writing of the label."""
@@ -87,7 +91,7 @@ def test_of_two_answers_at_once_both_count_whoever_wrote_the_label_last(project:
             answer(project, served("bob"), A, "given")
         real(*args)
 
-    monkeypatch.setattr(answering, "apply_verdicts", overtaken)
+    monkeypatch.setattr(answering, "reconcile", overtaken)
     answer(project, served("ada"), A, "suggested")
     assert sorted(said(project)) == [("ada", "suggested"), ("bob", "given")]
     assert state(project) == {}, "they disagree: no label is changed"
@@ -96,14 +100,14 @@ def test_of_two_answers_at_once_both_count_whoever_wrote_the_label_last(project:
 
 def test_an_earlier_answer_that_another_session_takes_back_at_once_is_no_obstacle(project, monkeypatch) -> None:
     first = answer(project, served(), A, "suggested")
-    real = answering._own
+    real = VerdictLog.retract
 
-    def overtaken(*args) -> list[int]:
-        found = real(*args)
-        project.verdicts().retract(first, "ada")
-        return found
+    def overtaken(log: VerdictLog, verdict_id: int, *more, **named) -> int:
+        assert verdict_id == first
+        real(log, verdict_id, "ada")
+        return real(log, verdict_id, *more, **named)
 
-    monkeypatch.setattr(answering, "_own", overtaken)
+    monkeypatch.setattr(VerdictLog, "retract", overtaken)
     answer(project, served(), A, "neither")
     assert said(project) == [("ada", "neither")] and state(project) == {A: (None, True)}
 
@@ -111,12 +115,28 @@ def test_an_earlier_answer_that_another_session_takes_back_at_once_is_no_obstacl
 def test_an_answer_reads_the_verdicts_on_its_own_sample_alone(project: Project, monkeypatch) -> None:
     project.verdicts().add([Verdict(audit="audit", queue="find", sample_id=f"s{i}", verdict="given", given_label="cat",
                                     who="eve") for i in range(50)])
-    sizes, real = [], answering.apply_verdicts
-    monkeypatch.setattr(answering, "apply_verdicts",
-                        lambda project, ids, verdicts, who: sizes.append(len(verdicts)) or
-                        real(project, ids, verdicts, who))
+    sizes, real = [], answering.reconcile
+    monkeypatch.setattr(answering, "reconcile",
+                        lambda project, ledger, ids, verdicts, who: sizes.append(len(verdicts)) or
+                        real(project, ledger, ids, verdicts, who))
     answer(project, served(), A, "suggested")
     assert sizes == [1] and state(project) == {A: ("dog", False)}
+
+
+def test_an_act_opens_ledger_and_log_once(project: Project, monkeypatch) -> None:
+    opened, ledger, verdicts = [], Project.ledger, Project.verdicts
+    monkeypatch.setattr(Project, "ledger", lambda self: opened.append("ledger") or ledger(self))
+    monkeypatch.setattr(Project, "verdicts", lambda self: opened.append("verdicts") or verdicts(self))
+    for act in (lambda: answer(project, served(), A, "suggested"), lambda: answer(project, served(), A, "neither"),
+                lambda: take_back(project, served(), A), lambda: take_back(project, served(), A)):
+        opened.clear()
+        act()
+        assert sorted(opened) == ["ledger", "verdicts"]
+
+
+def test_taking_back_what_was_never_said_does_nothing(project: Project) -> None:
+    assert not take_back(project, served(), A)
+    assert project.verdicts().rows().empty and project.ledger().revision == 0
 
 
 def test_two_audits_on_one_sample_are_heard_together(project: Project) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit.reviews.agreement import agreement_part
+from curation.audit.report.summaries import agreement_part
+from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.queues import (
     FIRST_CHECK,
     MIN_APART,
@@ -19,10 +20,10 @@ from curation.audit.reviews.queues import (
     expected_yield,
     find_batch,
     find_order,
+    mode_named,
     promise_kept,
     promises,
 )
-from curation.audit.reviews.resolve import consensus
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
 
@@ -85,7 +86,7 @@ def test_a_confusion_is_one_given_class_taken_for_one_other() -> None:
                                                ("confusion", "of two classes; got 0 and None")])
 def test_a_queue_that_cannot_be_is_refused(mode: str, message: str) -> None:
     with pytest.raises(ServingError, match=message) as caught:
-        find_order(scores([.1]), NONE, mode, given=0)
+        find_order(scores([.1]), NONE, mode_named(mode), given=0)
     assert "\n" not in str(caught.value)
 
 
@@ -303,15 +304,15 @@ def test_a_promise_is_held_to_what_was_judged() -> None:
     verdicts["p_wrong"] = [.9, .8, .3, .9, .9, np.nan, .9]
     found = promise_kept(verdicts)
     assert (found.num_judged, found.num_found, found.expected) == (3, 1, pytest.approx(2.0))
-    assert (found.low, found.high, found.is_kept) == (1, 3, True)
+    assert (found.low, found.high, found.outcome) == (1, 3, "kept")
 
 
 def test_a_promise_is_broken_by_too_few_and_by_too_many() -> None:
     rows = [(f"s{i}", "ada", "suggested" if i < 25 else "given") for i in range(50)]
-    assert promise_kept(log(*rows, p_wrong=0.5)).is_kept
-    assert not promise_kept(log(*rows, p_wrong=0.9)).is_kept
-    assert not promise_kept(log(*rows, p_wrong=0.1)).is_kept
-    assert promise_kept(NONE).num_judged == 0 and promise_kept(NONE).is_kept
+    assert promise_kept(log(*rows, p_wrong=0.5)).outcome == "kept"
+    assert promise_kept(log(*rows, p_wrong=0.9)).outcome == "too much"
+    assert promise_kept(log(*rows, p_wrong=0.1)).outcome == "too little"
+    assert promise_kept(NONE).num_judged == 0 and promise_kept(NONE).outcome == "kept"
 
 
 def test_promises_are_by_reviewer_and_batch_newest_first_and_those_without_a_batch_count_in_all() -> None:

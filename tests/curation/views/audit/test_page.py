@@ -12,7 +12,8 @@ import pytest
 from curation.audit.estimate import noise_rate
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.figures import percent
-from curation.audit.reviews.batches import Served, newest
+from curation.audit.reviews.batch_files import newest
+from curation.audit.reviews.batches import Served
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects import scores as scores_module
 from curation.ledger.verdicts import Verdict
@@ -23,7 +24,7 @@ from curation.views.audit.heat import clicked, shown_classes
 from curation.views.explore import chosen
 from curation.views.widgets.review import Act, acts_of
 from tests import views
-from tests.curation.audit.reviews.test_resolve import import_anew
+from tests.curation.audit.reviews.test_reconcile import import_anew
 from tests.fakes import make_project
 
 CLASSES = ("cat", "dog", "bird")
@@ -323,8 +324,8 @@ def test_a_dispute_of_the_random_queue_alone_is_told_for_what_it_is() -> None:
 def test_a_killed_answer_is_made_good_when_the_audit_is_opened_and_only_then(home, pets, monkeypatch) -> None:
     ada = Reviewer(home, monkeypatch)
     question = in_hand(pets, "find").questions[0]
-    calls, real = [], at_hand.catch_up
-    monkeypatch.setattr(at_hand, "catch_up", lambda project: calls.append(1) or real(project))
+    calls, real = [], at_hand.reconcile_all
+    monkeypatch.setattr(at_hand, "reconcile_all", lambda project: calls.append(1) or real(project))
     pets.verdicts().add([Verdict(audit="audit", queue="find", sample_id=question.sample_id, verdict="neither",
                                  given_label=question.given_label, who="bob")])
     ada.press("verdict", ada.data["items"][1]["key"], "given")

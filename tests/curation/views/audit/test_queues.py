@@ -31,7 +31,7 @@ def test_a_find_batch_that_is_begun_is_kept(home: Path, pets: Project, monkeypat
     ada = Reviewer(home, monkeypatch)
     served = in_hand(pets, "find")
     ada.press("verdict", served.questions[0].sample_id, "given")
-    monkeypatch.setattr(find.batches, "drawn", lambda *_: {q.sample_id for q in served.questions})
+    monkeypatch.setattr(find.batch_files, "drawn", lambda *_: {q.sample_id for q in served.questions})
     ada.show("Find")
     assert in_hand(pets, "find") == served
 

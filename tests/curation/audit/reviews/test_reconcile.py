@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit.reviews import resolve
-from curation.audit.reviews.resolve import VIEW, apply_verdicts, catch_up, consensus, of_today
+from curation.audit.reviews import reconcile as reconciling
+from curation.audit.reviews.consensus import consensus, on_current_labels
+from curation.audit.reviews.reconcile import VIEW, Reconciled, reconcile, reconcile_all
+from curation.ledger import tables
 from curation.ledger.batch import LedgerError
+from curation.ledger.ledger import Ledger
 from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
 from curation.project import Project
 from engine.contract.manifest import read_info, read_manifest
@@ -113,10 +116,10 @@ def test_a_verdict_on_a_label_that_the_data_has_corrected_since_is_left_out(dtyp
     verdicts["given_label"] = pd.Series(["cat", "cat", "cat", "dog", "cat"], dtype=object)
     rows = pd.DataFrame({"sample_id": ["s3", "s2", "s1", "s0"], "given_label": [None, "cat", "dog", "cat"]},
                         dtype=dtype)
-    found = of_today(verdicts, rows)
+    found = on_current_labels(verdicts, rows)
     assert list(zip(found["sample_id"], found["who"], strict=True)) == [("s2", "ada"), ("s1", "bob")]
     assert list(found.index) == [0, 1] and list(found.columns) == list(verdicts.columns)
-    assert of_today(verdicts.iloc[:0], rows).empty and of_today(verdicts, rows.iloc[:0]).empty
+    assert on_current_labels(verdicts.iloc[:0], rows).empty and on_current_labels(verdicts, rows.iloc[:0]).empty
 
 
 # -- apply
@@ -139,8 +142,8 @@ def say(log: VerdictLog, sample_id: str, name: str, who: str = "ada", label: str
                             suggested_label=suggested, label=label, run=run)])[0]
 
 
-def bring(project: Project, *ids: str, who: str = "ada") -> resolve.Applied:
-    return apply_verdicts(project, ids, project.verdicts().in_force(), who)
+def bring(project: Project, *ids: str, who: str = "ada") -> Reconciled:
+    return reconcile(project, project.ledger(), ids, project.verdicts().in_force(), who)
 
 
 def state(project: Project) -> dict[str, tuple[str | None, bool]]:
@@ -178,7 +181,7 @@ def test_applied_again_it_does_nothing_and_others_are_left_alone(project, log) -
     say(log, C, "neither")
     bring(project, A, C)
     again = bring(project, A, C)
-    assert again == resolve.Applied(num_relabelled=0, num_excluded=0, num_taken_back=0, kept=(), batches=())
+    assert again == Reconciled(num_relabelled=0, num_excluded=0, num_taken_back=0, kept=(), batches=())
     assert project.ledger().revision == 2 and B not in state(project)
     assert bring(project).batches == ()
 
@@ -190,7 +193,7 @@ def test_a_verdict_taken_back_takes_the_audits_own_decision_with_it(project, log
     log.retract(second, "ada")
     done = bring(project, A, C)
     assert state(project) == {} and done.num_taken_back == 2
-    assert set(project.ledger().batches()["why"].head(2)) == {resolve.WHY_BACK}
+    assert set(project.ledger().batches()["why"].head(2)) == {reconciling.WHY_BACK}
 
 
 def test_a_verdict_taken_back_leaves_what_others_decided(project, log) -> None:
@@ -314,7 +317,7 @@ def test_many_samples_go_the_way_of_one(project, log, monkeypatch) -> None:
     for sample_id in ids:
         say(log, sample_id, "suggested")
     project.ledger().relabel([ids[0]], "bird", "bob")
-    monkeypatch.setattr(resolve, "MAX_NAMED", 3)
+    monkeypatch.setattr(tables, "MAX_NAMED", 3)
     assert bring(project, *ids).kept == (ids[0],)
     assert bring(project, *ids).batches == ()
     assert state(project) == {ids[0]: ("bird", False), **{sample_id: ("dog", False) for sample_id in ids[1:]}}
@@ -367,7 +370,7 @@ def test_a_sample_that_is_gone_is_left_alone_with_what_was_decided_of_it(project
     renewed = import_anew(project, {A: None})
     log.retract(number, "ada")
     assert bring(renewed, A, "never-there").batches == ()
-    catch_up(renewed)
+    reconcile_all(renewed)
     assert renewed.ledger().revision == 1
 
 
@@ -395,28 +398,29 @@ def test_what_a_killed_program_left_undone_is_done_in_the_reviewers_name_and_onc
     first = say(log, C, "neither")
     bring(project, C)
     log.retract(first, "kim")
-    catch_up(project)
+    reconcile_all(project)
     assert state(project) == {A: ("dog", False), B: ("dog", False)}
     rows = project.ledger().batches().head(3)
     assert set(zip(rows["kind"], rows["who"], strict=True)) == {("relabel", "ada"), ("relabel", "bob"),
                                                                ("exclude", "kim")}
-    catch_up(project)
+    reconcile_all(project)
     assert project.ledger().revision == 4
 
 
 def test_an_answer_that_comes_while_one_catches_up_is_heard(project, log, monkeypatch) -> None:
     say(log, A, "suggested")
-    real, calls = resolve._bring, []
+    real, calls = Ledger.decisions_on, []
 
     def overtaken(*args):
+        """Bob answers, and is done, between the reading of all verdicts and of where the ledger stands."""
         calls.append(1)
         if len(calls) == 1:
             say(log, A, "given", who="bob")
             bring(project, A, who="bob")
         return real(*args)
 
-    monkeypatch.setattr(resolve, "_bring", overtaken)
-    catch_up(project)
+    monkeypatch.setattr(Ledger, "decisions_on", overtaken)
+    reconcile_all(project)
     assert state(project) == {}, "they disagree"
 
 
@@ -428,6 +432,6 @@ def test_catching_up_leaves_what_people_decided_later_and_labels_that_were_corre
     project.ledger().relabel([C], None, "boss")
     renewed = import_anew(project, {B: "dog"})
     revision = renewed.ledger().revision
-    catch_up(renewed)
+    reconcile_all(renewed)
     assert renewed.ledger().revision == revision
     assert state(renewed) == {A: ("bird", False), B: ("dog", False)}

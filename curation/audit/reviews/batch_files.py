@@ -1,0 +1,150 @@
+"""The batches that reviewers have in hand, on disk: a reviewer who comes back goes on where they were.
+
+A batch is written when it is first served and never changed: P/audits/NAME/batches/QUEUE-REVIEWER-NUMBER.json. What of
+it is answered, the log of verdicts says. The files are also the record of what the random queue has drawn.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypedDict
+
+import pandas as pd
+
+from curation.audit.estimate import sampling_plan
+from curation.audit.reviews.batches import FILE, Question, Served
+from curation.audit.reviews.queues import mode_named
+from curation.ledger.verdicts import PURPOSES, QUEUES, Queue, choice
+from engine.contract.errors import UserError
+from engine.contract.run_dir import check_name
+from engine.contract.work_dir import write_atomic
+
+HELD_SECONDS = 24 * 3600.0
+"""So long a batch keeps its samples from others' batches; then the reviewer may be gone."""
+UNTOUCHED_SECONDS = 900.0
+"""How long a batch that has no answer yet is kept from others."""
+
+
+class BatchError(UserError):
+    """A batch cannot be read. One line, ready to show."""
+
+
+class _Asked(TypedDict):
+    """A Question, as a file has it."""
+
+    sample_id: str
+    purpose: str
+    given_label: str
+    suggested_label: str | None
+    confidence: float | None
+    p_wrong: float | None
+
+
+class _Document(TypedDict):
+    """A Served, as a file has it. Older code wrote "" for no mode."""
+
+    audit: str
+    queue: str
+    reviewer: str
+    number: int
+    run: str
+    model: str
+    mode: str | None
+    confusion: list[str] | None
+    num_calibrated: int
+    created: float
+    questions: list[_Asked]
+    typical: dict[str, list[str]]
+
+
+def save(project: Path, served: Served) -> None:
+    """Write a batch; one of the same number is replaced, which is for those without an answer."""
+    file = _folder(project, served.audit) / f"{_stem(served.queue, served.reviewer)}-{served.number:06d}.json"
+    write_atomic(file, lambda path: path.write_text(json.dumps(asdict(served), ensure_ascii=False), encoding="utf-8"))
+
+
+def newest(project: Path, audit: str, queue: Queue, reviewer: str) -> Served | None:
+    """The reviewer's last batch of a queue, done or not; None before the first. Raises BatchError for a damaged one."""
+    files = sorted(_folder(project, audit).glob(f"{_stem(queue, reviewer)}-*.json"))
+    return _read(files[-1]) if files else None
+
+
+def in_hand(project: Path, audit: str, queue: Queue, reviewer: str, verdicts: pd.DataFrame,
+            now: float | None = None) -> list[str]:
+    """Samples without an answer in this queue in the last batches of the others, and in all files, if these are not
+    older than HELD_SECONDS; a batch that was opened and not answered at all lets go after UNTOUCHED_SECONDS. Checks are
+    in no one's hands, and a damaged batch, which its own reviewer is told of, holds nothing."""
+    newest_of: dict[str, Path] = {}
+    for file in sorted(_folder(project, audit).glob(f"{queue}-*.json")):
+        stem = file.name.rpartition("-")[0]
+        newest_of[file.name if stem == _stem(queue, FILE) else stem] = file
+    newest_of.pop(_stem(queue, reviewer), None)
+    answered = set(verdicts.loc[verdicts["queue"].eq(queue), "sample_id"])
+    held: set[str] = set()
+    for file in newest_of.values():
+        age = (time.time() if now is None else now) - file.stat().st_mtime
+        asked: set[str] = set()
+        if age <= HELD_SECONDS:
+            with suppress(BatchError):
+                asked = _main_ids([_read(file)])
+        if age <= UNTOUCHED_SECONDS or asked & answered or file.name.startswith(_stem(queue, FILE)):
+            held |= asked
+    return sorted(held - answered)
+
+
+def drawn(project: Path, audit: str, verdicts: pd.DataFrame) -> set[str]:
+    """All that the random queue has ever drawn, answered or not; verdicts: in force in this audit. The ranked queue
+    asks for none of it: it would tell the model's opinion of a sample to a reviewer who is to judge without.
+
+    Raises BatchError where one of the queue's batches is damaged: any sample might have been drawn in it.
+    """
+    is_main = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
+    files = sorted(_folder(project, audit).glob("estimate-*.json"))
+    return _main_ids(map(_read, files)) | set(verdicts.loc[is_main, "sample_id"])
+
+
+def _main_ids(batches: Iterable[Served]) -> set[str]:
+    """What these ask for, without hidden checks."""
+    return {q.sample_id for served in batches for q in served.questions if q.purpose == "main"}
+
+
+def _read(file: Path) -> Served:
+    try:
+        document: _Document = json.loads(file.read_text(encoding="utf-8"))
+        return _served(document)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        todo = "delete it: its answers are in the log, and the next batch takes its place"
+        if file.name.startswith("estimate-"):
+            todo = ("restore it from a copy, since Find may show nothing that was drawn; without a copy delete it and "
+                    "open Estimate before Find, so that the same samples are drawn again")
+        raise BatchError(f"a batch must be as it was written; {file} cannot be read ({type(error).__name__}); "
+                         f"{todo}") from error
+
+
+def _served(document: _Document) -> Served:
+    confusion, mode = document["confusion"], document["mode"]
+    return Served(
+        audit=document["audit"], queue=choice("queue", document["queue"], QUEUES), reviewer=document["reviewer"],
+        number=document["number"], run=document["run"], model=document["model"],
+        mode=mode_named(mode) if mode else None, confusion=(confusion[0], confusion[1]) if confusion else None,
+        num_calibrated=document["num_calibrated"], created=document["created"],
+        questions=tuple(_question(asked) for asked in document["questions"]), typical=document["typical"])
+
+
+def _question(asked: _Asked) -> Question:
+    return Question(sample_id=asked["sample_id"], purpose=choice("purpose", asked["purpose"], PURPOSES),
+                    given_label=asked["given_label"], suggested_label=asked["suggested_label"],
+                    confidence=asked["confidence"], p_wrong=asked["p_wrong"])
+
+
+def _folder(project: Path, audit: str) -> Path:
+    return sampling_plan.folder(project, check_name(audit)) / "batches"
+
+
+def _stem(queue: Queue, reviewer: str) -> str:
+    """Of a file's name: people may be called anything."""
+    return f"{queue}-{hashlib.sha256(reviewer.encode()).hexdigest()[:16]}"
