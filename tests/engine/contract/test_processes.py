@@ -85,7 +85,7 @@ def test_a_lock_that_stays_is_no_content(tmp_path: Path) -> None:
     enter(run.path)
     with study.lock(), pytest.raises(StudyError, match="one process runs a study; 'second' is being run by another"):
         study.lock().__enter__()
-    study.write_plan({"arms": []})
+    study.write_json(study.path / "study.json", {})
     assert [found.name for found in list_runs(tmp_path)] == ["first"]
     assert [found.name for found in StudyDir.list(tmp_path)] == ["second"]
     assert os.stat(run.path / LOCK_NAME).st_size == 0
