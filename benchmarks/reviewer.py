@@ -33,8 +33,8 @@ from engine.contract.config import RunConfig
 from engine.contract.intervals import paired_interval
 from engine.contract.manifest import read_decisions
 from engine.contract.settings import parse_settings
-from engine.contract.study_plan import Arm
-from engine.contract.study_summary import values_by_seed
+from engine.contract.studies.study_plan import Arm
+from engine.contract.studies.study_summary import values_by_seed
 from engine.data.dataset import Dataset, load_dataset
 from engine.runs.cross_fitting import cross_fitted_probabilities
 from engine.study.runner import run_study

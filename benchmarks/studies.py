@@ -22,9 +22,9 @@ import pandas as pd
 
 from benchmarks.problems import PROBLEMS
 from engine.contract.settings import parse_settings
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import Arm, parse_arm
-from engine.contract.study_summary import summary
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import Arm, parse_arm
+from engine.contract.studies.study_summary import summary
 from engine.contract.work_dir import without_nan
 from engine.study.runner import run_study
 

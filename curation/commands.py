@@ -19,20 +19,10 @@ from curation.ledger.ledger import Ledger
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
-from curation.samples.triage import (
-    DECIDED,
-    LANES,
-    REST,
-    UNJUDGED,
-    Rule,
-    gather,
-    lane_frame,
-    lanes_of,
-    wrong_share,
-)
+from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Rule, gather, lane_frame, lanes_of, wrong_share
 from curation.sources.console import ShownProgress, visible
 from engine.contract.errors import UserError
-from engine.contract.study_dir import StudyDir
+from engine.contract.studies.study_dir import StudyDir
 from engine.contract.work_dir import write_atomic
 
 ACTIONS = {

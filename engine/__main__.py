@@ -13,7 +13,7 @@ from engine.contract.errors import UserError
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
-from engine.contract.study_dir import StudyDir
+from engine.contract.studies.study_dir import StudyDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
@@ -85,7 +85,7 @@ def study(
 ) -> None:
     """Train methods x seeds x settings side by side, then compare them. Finished runs are never repeated."""
     from engine.contract.settings import parse_settings
-    from engine.contract.study_plan import Arm, PlanFile, parse_arm, parse_seeds, read_plan_file
+    from engine.contract.studies.study_plan import Arm, PlanFile, parse_arm, parse_seeds, read_plan_file
 
     given = read_plan_file(plan) if plan else PlanFile()
     arms = [*given.arms, *map(Arm.of_method, filter(None, (methods or "").split(","))), *map(parse_arm, arm or [])]
@@ -150,7 +150,7 @@ def _print_end(run: RunDir) -> None:
 
 def _print_study(study: StudyDir) -> None:
     """The table of differences and where all of them are."""
-    from engine.contract.study_summary import plain_table, write_tables
+    from engine.contract.studies.study_summary import plain_table, write_tables
 
     path = write_tables(study)
     print(f"{study.name}: {study.read_status()['state']}\n{plain_table(study)}\ntables: {path}\n"

@@ -11,8 +11,8 @@ import pandas as pd
 from engine.contract.manifest import read_info
 from engine.contract.methods import METHODS
 from engine.contract.processes import process_start
-from engine.contract.study_dir import StudyDir, StudyDocument
-from engine.contract.study_plan import Arm, StudyPlan, config_of
+from engine.contract.studies.study_dir import StudyDir, StudyDocument
+from engine.contract.studies.study_plan import Arm, StudyPlan, config_of
 from tests.fakes import GROUPS
 
 EVIL = "</script><img src=x onerror=alert(1)>"

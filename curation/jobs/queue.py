@@ -20,7 +20,7 @@ from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.errors import UserError
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
-from engine.contract.study_dir import StudyDir
+from engine.contract.studies.study_dir import StudyDir
 
 LOCK_SECONDS = 30.0
 """How long one process waits for another to let go of the database."""

@@ -20,8 +20,8 @@ from curation.jobs.run_jobs import RunStatus
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.settings import ConfigError, parse_settings
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import Arm, StudyPlan, config_of, merged, parse_arm, read_plan_file
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import Arm, StudyPlan, config_of, merged, parse_arm, read_plan_file
 
 LAUNCH_NAME = "launch.json"
 OF_THEIR_OWN = ("method", "seed", "epochs")

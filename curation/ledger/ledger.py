@@ -18,28 +18,9 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from curation.ledger import tables
-from curation.ledger.batch import (
-    PINS,
-    Batch,
-    BatchKind,
-    DecisionKind,
-    LedgerError,
-    Origin,
-    Pin,
-    Said,
-    new_batch,
-    said,
-)
+from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
-from curation.ledger.replay import (
-    COLUMN_OF,
-    EXCLUSIONS,
-    Timeline,
-    apply_batch,
-    replay,
-    timeline,
-    undone_flags,
-)
+from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, Timeline, apply_batch, replay, timeline, undone_flags
 from curation.ledger.snapshot import Stamp, read_snapshot, read_stamp, write_snapshot
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
 

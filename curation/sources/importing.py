@@ -17,14 +17,7 @@ from curation.project import REPORT_NAME, Disagreement, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder, table
 from curation.sources.images import CHECKS, check_images, chosen_check
 from curation.sources.report import Problems, Progress, SourceError
-from curation.sources.rows import (
-    Loaded,
-    class_table,
-    disagreement,
-    labels_seen,
-    report_empty_classes,
-    screen,
-)
+from curation.sources.rows import Loaded, class_table, disagreement, labels_seen, report_empty_classes, screen
 from curation.sources.storage import compare_with_manifest, write_project
 from engine.contract.manifest import SPLITS, ManifestInfo
 

@@ -1,6 +1,6 @@
 """What was not controlled in a study, in sentences: for its report and for the Study page. Finds nothing out itself."""
 
-from engine.contract.study_summary import NotControlled
+from engine.contract.studies.study_summary import NotControlled
 
 TUNED = {True: "Settings were chosen on this project, so its test figures flatter the arm they were chosen for.",
          False: "Settings were not chosen on this project.",

@@ -1,5 +1,5 @@
-"""Plotly figures of a study. Each takes a table of engine.contract.study_summary or engine.contract.study_margins;
-computes no statistics.
+"""Plotly figures of a study. Each takes a table of engine.contract.studies.study_summary or
+engine.contract.studies.study_margins; computes no statistics.
 
 Names of classes and groups are data: Plotly reads a little HTML in labels, so they are escaped.
 """
@@ -41,7 +41,7 @@ def differences_figure(table: pd.DataFrame, pairs: dict[str, list[tuple[int, flo
                        figure: str, colors: dict[str, str]) -> "go.Figure":
     """Paired difference with its interval for each arm, and a dot for each seed.
 
-    table: engine.contract.study_summary.summary. pairs: arm -> (seed, reference's figure, arm's figure).
+    table: engine.contract.studies.study_summary.summary. pairs: arm -> (seed, reference's figure, arm's figure).
     """
     import plotly.graph_objects as go
 
@@ -81,7 +81,8 @@ def change_histogram(changes: dict[str, np.ndarray], reference: str, colors: dic
 
 
 def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str]) -> "go.Figure":
-    """Mean change of margin by bin of the reference's margin; bins: engine.contract.study_margins.margin_bins."""
+    """Mean change of margin by bin of the reference's margin; bins:
+    engine.contract.studies.study_margins.margin_bins."""
     import plotly.graph_objects as go
 
     drawn = _figure(f"Change of margin by the margin under {reference}, 95% t interval over seeds",
@@ -102,7 +103,7 @@ def margin_bins_figure(bins: pd.DataFrame, reference: str, colors: dict[str, str
 def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> "go.Figure":
     """Above: held-out loss of the routed (line) and of a random sample (dashed); below: churn. By epoch, mean of seeds.
 
-    curves: engine.contract.study_summary.curve_table.
+    curves: engine.contract.studies.study_summary.curve_table.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -127,7 +128,7 @@ def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> "go.Figure"
 
 
 def groups_figure(table: pd.DataFrame, kind: str, colors: dict[str, str]) -> "go.Figure":
-    """Test accuracy by class or group, a bar an arm; table: engine.contract.study_summary.group_table."""
+    """Test accuracy by class or group, a bar an arm; table: engine.contract.studies.study_summary.group_table."""
     import plotly.graph_objects as go
 
     drawn = _figure(f"Test accuracy by {kind}, mean over seeds", kind, "test accuracy")

@@ -10,10 +10,10 @@ from curation.studies import figures
 from curation.studies.cautions import cautions
 from curation.templates import render
 from engine.contract.settings import Settings
-from engine.contract.study_dir import StudyDir, StudyDocument
-from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
-from engine.contract.study_plan import StudyPlan
-from engine.contract.study_summary import (
+from engine.contract.studies.study_dir import StudyDir, StudyDocument
+from engine.contract.studies.study_margins import margin_bins, margin_changes, read_all_margins
+from engine.contract.studies.study_plan import StudyPlan
+from engine.contract.studies.study_summary import (
     FIGURES,
     MEANS,
     curve_table,

@@ -13,7 +13,7 @@ import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.measures import SMALLEST_GROUP, detection, worst_group
-from engine.contract.study_row import GroupFigures, LabelFigures, LastFigures, RunFigures
+from engine.contract.studies.study_row import GroupFigures, LabelFigures, LastFigures, RunFigures
 from engine.data.dataset import Dataset
 from engine.model.losses import margins
 from engine.runs.cross_fitting import cross_fitted_margins, irreducible_losses

@@ -22,9 +22,9 @@ from engine.contract.manifest import (
 from engine.contract.processes import drop_old_cancel, process_start
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError, Settings
-from engine.contract.study_dir import StudyDir, StudyDocument, StudyStatus
-from engine.contract.study_plan import NO_DECISIONS, Arm, StudyPlan, config_of, merged
-from engine.contract.study_row import Row
+from engine.contract.studies.study_dir import StudyDir, StudyDocument, StudyStatus
+from engine.contract.studies.study_plan import NO_DECISIONS, Arm, StudyPlan, config_of, merged
+from engine.contract.studies.study_row import Row
 from engine.contract.work_dir import write_atomic
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, cancel_on_signals

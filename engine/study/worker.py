@@ -24,9 +24,9 @@ from filelock import FileLock, Timeout
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.settings import ConfigError
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import Arm
-from engine.contract.study_row import DoneRow, FailedRow, Provenance, Row, RunFigures
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import Arm
+from engine.contract.studies.study_row import DoneRow, FailedRow, Provenance, Row, RunFigures
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.prediction import pick_device

@@ -10,8 +10,8 @@ from curation.jobs import study_jobs
 from curation.studies.page import report_page
 from curation.views.study import charts as study_charts
 from engine.contract.config import RunConfig
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_summary import report_tables, summary
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_summary import report_tables, summary
 from engine.study import worker
 from engine.study.runner import run_study
 from tests import ROOT, views

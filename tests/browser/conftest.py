@@ -11,14 +11,7 @@ import pytest
 
 from engine.contract.run_dir import ENDED, RunDir
 from tests import ROOT
-from tests.browser.driver import (
-    ACTION_MILLISECONDS,
-    ARGUMENTS,
-    Browser,
-    answers,
-    chromium,
-    wait_for,
-)
+from tests.browser.driver import ACTION_MILLISECONDS, ARGUMENTS, Browser, answers, chromium, wait_for
 
 
 @pytest.fixture

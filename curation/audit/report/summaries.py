@@ -37,14 +37,7 @@ from curation.audit.report.parts import (
     StratumPart,
     TotalPart,
 )
-from curation.audit.reviews.agreement import (
-    Kappa,
-    Share,
-    consistency,
-    gold_accuracy,
-    group_agreement,
-    pair_agreements,
-)
+from curation.audit.reviews.agreement import Kappa, Share, consistency, gold_accuracy, group_agreement, pair_agreements
 from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.queues import Promise, disputes, promises
 from curation.audit.suspects.duplicates import Duplicates

@@ -1,4 +1,5 @@
-"""What a study found, in sentences and tables for the Study page. Figures come from engine.contract.study_summary.
+"""What a study found, in sentences and tables for the Study page. Figures come from
+engine.contract.studies.study_summary.
 
 Draws nothing.
 """
@@ -17,8 +18,8 @@ from curation.studies.page import settings_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import Settings
-from engine.contract.study_plan import Arm, StudyPlan
-from engine.contract.study_summary import FIGURES
+from engine.contract.studies.study_plan import Arm, StudyPlan
+from engine.contract.studies.study_summary import FIGURES
 
 FIGURE_WORDS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced accuracy",
                 "worst_class_accuracy": "worst class", "worst_group_accuracy": "worst group"}
@@ -90,7 +91,7 @@ def arm_titles(plan: StudyPlan) -> dict[str, str]:
 def answers(table: pd.DataFrame, reference: str) -> list[tuple[str, str]]:
     """(what is found, how sure it is) for each arm but the reference, in plain text.
 
-    table: engine.contract.study_summary.summary, arms by the names to be shown.
+    table: engine.contract.studies.study_summary.summary, arms by the names to be shown.
     """
     return [_answer(line, reference) for line in table.to_dict("records") if line["arm"] != reference]
 

@@ -14,9 +14,9 @@ from curation.studies import figures
 from curation.studies.cautions import cautions
 from curation.views.study.answer import FIGURE_WORDS, arm_titles
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.study_dir import StudyDir, StudyDocument
-from engine.contract.study_margins import margin_bins, margin_changes, read_all_margins
-from engine.contract.study_summary import (
+from engine.contract.studies.study_dir import StudyDir, StudyDocument
+from engine.contract.studies.study_margins import margin_bins, margin_changes, read_all_margins
+from engine.contract.studies.study_summary import (
     FIGURES,
     curve_table,
     finished,
@@ -51,7 +51,7 @@ class Shown:
     """The same by its title, as in `charts`."""
     titles: dict[str, str]
     figures: list[str]
-    """Those of engine.contract.study_summary.FIGURES that any finished run has."""
+    """Those of engine.contract.studies.study_summary.FIGURES that any finished run has."""
     charts: dict[str, go.Figure]
     """margin_bins, margin_histogram, splitter, group and class, as far as the rows give them."""
     margins: pd.DataFrame
@@ -132,8 +132,8 @@ def _highest(rows: pd.DataFrame, arms: list[str]) -> list[str]:
 
 def answer(study: StudyDir, stamp: Stamp, arms: tuple[str, ...], reference: str,
            figure: str) -> tuple[pd.DataFrame, pd.DataFrame, go.Figure | None]:
-    """engine.contract.study_summary.summary by titles, `against_next` of it, and its chart in points; None where no
-    difference is known. Read-only."""
+    """engine.contract.studies.study_summary.summary by titles, `against_next` of it, and its chart in points; None
+    where no difference is known. Read-only."""
     return _answer(str(study.path), stamp, arms, reference, figure, study)
 
 

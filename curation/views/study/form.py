@@ -17,8 +17,8 @@ from curation.views.widgets.run_table import duration_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import StudyPlan
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import StudyPlan
 
 KEY = "new_study."
 FIRST_METHODS = ("erm", "molere")

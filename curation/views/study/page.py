@@ -1,7 +1,7 @@
 """The Study page: which way to train is better here, over several seeds, and how sure that is.
 
-Figures come from engine.contract.study_summary, background work from curation.jobs.study_jobs; this page asks, watches
-and shows.
+Figures come from engine.contract.studies.study_summary, background work from curation.jobs.study_jobs; this page asks,
+watches and shows.
 """
 
 import json
@@ -29,8 +29,8 @@ from curation.views.study.form import new_study_form
 from curation.views.study.progress import watch
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_summary import report_tables
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_summary import report_tables
 
 STUDY_KEY = "study"
 FORM_KEY = "study.form"

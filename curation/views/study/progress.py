@@ -18,8 +18,8 @@ from curation.views.train import progress as run_progress
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
 from engine.contract.stamps import Stamp
-from engine.contract.study_dir import StudyDir, StudyStatus
-from engine.contract.study_plan import StudyError
+from engine.contract.studies.study_dir import StudyDir, StudyStatus
+from engine.contract.studies.study_plan import StudyError
 
 TICK_SECONDS = 2.0
 MAX_NAMED = 8

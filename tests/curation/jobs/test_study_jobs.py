@@ -16,8 +16,8 @@ from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import StudyError, read_plan_file
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import StudyError, read_plan_file
 from tests.fake_studies import document_of, make_study
 from tests.fakes import make_project, make_run
 

@@ -9,9 +9,9 @@ import pytest
 from curation.studies import figures
 from curation.studies.cautions import cautions
 from curation.studies.page import report_figures, report_page, table_of, write_report
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import Arm, StudyPlan
-from engine.contract.study_summary import not_controlled, summary
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import Arm, StudyPlan
+from engine.contract.studies.study_summary import not_controlled, summary
 from tests.fake_studies import EVIL, document_of, row, rows_by_hand, study_by_hand
 
 ESCAPED = "&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;"

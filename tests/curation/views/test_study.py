@@ -17,9 +17,9 @@ from curation.views.study import charts as study_charts
 from curation.views.study import progress as study_progress
 from curation.views.study.page import _report_json
 from engine.contract.methods import METHODS
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import Arm, StudyPlan
-from engine.contract.study_summary import summary
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import Arm, StudyPlan
+from engine.contract.studies.study_summary import summary
 from tests import views
 from tests.curation.views.test_compare_export import HOSTILE, press, table_of
 from tests.fake_studies import make_study

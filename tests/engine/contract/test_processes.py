@@ -9,7 +9,7 @@ import pytest
 
 from engine.contract.processes import LOCK_NAME, alone_in, in_turn
 from engine.contract.run_dir import RunDir, list_runs
-from engine.contract.study_dir import StudyDir, StudyError
+from engine.contract.studies.study_dir import StudyDir, StudyError
 from tests import ROOT
 
 HOLD = ("import sys, time\nfrom pathlib import Path\nfrom engine.contract.processes import alone_in\n"

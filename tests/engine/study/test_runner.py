@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from engine.__main__ import app
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import Arm, StudyError, config_of
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import Arm, StudyError, config_of
 from engine.model.prediction import NonFiniteError
 from engine.runs.status import Cancelled
 from engine.runs.train import train

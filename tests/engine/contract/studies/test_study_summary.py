@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from engine.contract.study_margins import margin_bins, margin_changes
-from engine.contract.study_plan import Arm, StudyPlan
-from engine.contract.study_summary import (
+from engine.contract.studies.study_margins import margin_bins, margin_changes
+from engine.contract.studies.study_plan import Arm, StudyPlan
+from engine.contract.studies.study_summary import (
     NotControlled,
     curve_table,
     group_table,

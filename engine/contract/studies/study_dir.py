@@ -1,8 +1,8 @@
 """Contract 3, the study directory: arms x seeds on one project, one row a run. Imports no torch.
 
     study.json              StudyDocument: arms, seeds, reference, common settings, versions, code revision, hardware
-    rows/ARM-sSEED.json     a finished or failed run (engine.contract.study_row): its figures, its curve by epoch, and
-                            all that it depends on; rows/replaced/ keeps those that a changed plan made obsolete
+    rows/ARM-sSEED.json     a finished or failed run (study_row): its figures, its curve by epoch, and all that it
+                            depends on; rows/replaced/ keeps those that a changed plan made obsolete
     margins/ARM-sSEED.npy   (T,) float16 margins in [-1, 1] of the test split, in manifest order
     rankings/KEY.npz        cross-fitted predictions that the arms of one seed share
     decisions/DIGEST.parquet  the decisions that arms were trained under (copies)
@@ -26,8 +26,8 @@ import pandas as pd
 
 from engine.contract.processes import alone_in
 from engine.contract.run_dir import check_name
-from engine.contract.study_plan import StudyError, StudyPlan
-from engine.contract.study_row import Row, row_of
+from engine.contract.studies.study_plan import StudyError, StudyPlan
+from engine.contract.studies.study_row import Row, row_of
 from engine.contract.work_dir import WorkDir, write_array
 
 
@@ -58,7 +58,7 @@ class StudyDocument:
     @classmethod
     def of_dict(cls, values: object) -> "StudyDocument":
         """Raises StudyError for anything that to_dict does not give. Other keys are left alone: older code wrote
-        sentences under not_controlled, which engine.contract.study_summary has as values."""
+        sentences under not_controlled, which engine.contract.studies.study_summary has as values."""
         plan = StudyPlan.of_dict(values)
         assert isinstance(values, dict), "a plan was read of it"
         kinds: dict[str, type | tuple[type, ...]] = {
@@ -114,7 +114,7 @@ class StudyDir(WorkDir):
 
     @property
     def tables_path(self) -> Path:
-        """The comparison of the arms, as engine.contract.study_summary.report_tables has it."""
+        """The comparison of the arms, as engine.contract.studies.study_summary.report_tables has it."""
         return self.path / "report.json"
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.intervals import mean_interval
-from engine.contract.study_dir import StudyDir
+from engine.contract.studies.study_dir import StudyDir
 
 BIN_EDGES = np.linspace(-1.0, 1.0, 11)
 Margins = dict[str, dict[int, np.ndarray]]

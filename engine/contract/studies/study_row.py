@@ -1,11 +1,11 @@
 """A row of a study: what one run under one arm and seed came to, and all that it depends on. Imports no torch.
 
-Reads and writes no file: engine.contract.study_dir does.
+Reads and writes no file: engine.contract.studies.study_dir does.
 """
 
 from typing import Literal, TypedDict, cast
 
-from engine.contract.study_plan import StudyError
+from engine.contract.studies.study_plan import StudyError
 
 
 class GroupFigures(TypedDict):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.contract.study_dir import StudyDir, StudyDocument
-from engine.contract.study_plan import Arm, StudyError, StudyPlan
+from engine.contract.studies.study_dir import StudyDir, StudyDocument
+from engine.contract.studies.study_plan import Arm, StudyError, StudyPlan
 from tests.fake_studies import document_of
 
 PLAN = StudyPlan(arms=(Arm.of_method("erm"), Arm.of_method("molere")), seeds=(0, 1), reference="erm")

@@ -13,8 +13,8 @@ import pandas as pd
 
 from engine.contract.config import RunConfig
 from engine.contract.intervals import mean_interval, paired_interval
-from engine.contract.study_dir import StudyDir, StudyDocument
-from engine.contract.study_margins import margin_bins, read_all_margins
+from engine.contract.studies.study_dir import StudyDir, StudyDocument
+from engine.contract.studies.study_margins import margin_bins, read_all_margins
 from engine.contract.work_dir import without_nan
 
 FIGURES = ("test_accuracy", "balanced_accuracy", "worst_class_accuracy", "worst_group_accuracy")

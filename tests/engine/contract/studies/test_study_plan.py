@@ -7,8 +7,8 @@ import pytest
 
 from engine.contract.run_dir import RunDirError
 from engine.contract.settings import ConfigError, parse_settings
-from engine.contract.study_dir import StudyDir
-from engine.contract.study_plan import (
+from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import (
     Arm,
     PlanFile,
     StudyError,

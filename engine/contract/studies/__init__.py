@@ -1,0 +1,1 @@
+"""A study's plan, its files, its rows, and the comparison of its arms."""
