@@ -13,16 +13,15 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from curation.ledger import tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
 from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, Timeline, apply_batch, replay, timeline, undone_flags
+from curation.ledger.sample_ids import training_ids
 from curation.ledger.snapshot import Stamp, read_snapshot, read_stamp, write_snapshot
-from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
+from engine.contract.manifest import ManifestError, read_info
 
 
 class Ledger:
@@ -190,7 +189,8 @@ class Ledger:
 
     def _decide(self, kind: DecisionKind, value: str | None, ids: Iterable[str], origin: Origin, words: Said) -> int:
         """Check the ids, append one batch, bring the snapshot up to date."""
-        sample_ids = self._check_ids(ids)
+        assert self.classes, "a manifest without classes cannot be written"  # and reports a missing manifest
+        sample_ids = training_ids(self.project, ids)
         new = new_batch(kind, value, len(sample_ids), origin, words)
         with self._transaction(is_write=True) as connection:
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
@@ -211,25 +211,6 @@ class Ledger:
             tables.append(connection, batch, np.empty(0, dtype=object))
         self._write_snapshot()
         return target
-
-    def _check_ids(self, ids: Iterable[str]) -> np.ndarray:
-        """The distinct ids, sorted. Raises LedgerError for none, or for one that is no training sample."""
-        sample_ids = np.array(sorted({str(i) for i in ([ids] if isinstance(ids, str) else ids)}), dtype=object)
-        if not len(sample_ids):
-            raise LedgerError("a decision needs at least one sample; got none; select some first")
-        assert self.classes, "a manifest without classes cannot be written"  # and reports a missing manifest
-        asked = pa.array(sample_ids, pa.string())
-        rows = pq.read_table(self.project / MANIFEST_NAME, columns=["sample_id", "split"])
-        rows = rows.filter(pc.is_in(rows["sample_id"], value_set=asked.cast(rows.schema.field("sample_id").type)))
-        training = rows.filter(pc.equal(rows["split"], "train"))["sample_id"].combine_chunks().cast(pa.string())
-        is_known = pc.is_in(asked, value_set=training).to_numpy(zero_copy_only=False)
-        missing = sample_ids[~is_known]
-        if len(missing):
-            is_elsewhere = pc.any(pc.equal(rows["sample_id"], missing[0])).as_py()
-            where = "of another split" if is_elsewhere else "not in the manifest"
-            raise LedgerError(f"a decision is about training samples; {len(missing)} of {len(sample_ids)} are none, "
-                              f"first {missing[0]!r} ({where}); check the ids")
-        return sample_ids
 
     def _batch_rows(self) -> pd.DataFrame:
         with self._transaction() as connection:
@@ -253,9 +234,10 @@ class Ledger:
         The revision is read inside the lock, so an older state can never replace a newer one. Where the file lacks
         nothing but `batch`, that alone is applied to it; else everything is replayed.
         """
-        with self._transaction() as connection:
-            if self._is_current(self._stamp(connection)):
-                return
+        if batch is None:  # most often it is up to date, and nothing waits for a writer then
+            with self._transaction() as connection:
+                if self._is_current(self._stamp(connection)):
+                    return
         with self._transaction(is_write=True) as connection:
             stamp = self._stamp(connection)
             if self._is_current(stamp):
