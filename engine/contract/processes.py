@@ -57,8 +57,9 @@ def alone_in(folder: Path, refusal: Exception) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_turn(path: Path, waiting: Callable[[], object], every_seconds: float = 1.0) -> Iterator[None]:
-    """Hold the lock file `path` as soon as nobody else does; `waiting` is called every so often until then, and may
-    raise to give up."""
+    """Hold the lock file `path`, made with its folder, as soon as nobody else does; `waiting` is called every so often
+    until then, and may raise to give up."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     while not lock.is_locked:
         try:

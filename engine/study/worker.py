@@ -10,7 +10,7 @@ import multiprocessing
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -19,10 +19,10 @@ from typing import cast
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
+from engine.contract.processes import in_turn
 from engine.contract.settings import ConfigError
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm
@@ -134,7 +134,8 @@ class Worker:
         if not task.config.is_cross_fitted:
             return None, 0.0
         path = self.study.path / "rankings" / f"{ranking_key(task)}.npz"
-        with _turn(path.with_suffix(".lock"), tick):
+        # Two arms of one seed want the same ranking at once: one makes it, the others wait.
+        with in_turn(path.with_suffix(".lock"), lambda: tick("waiting for another arm's ranking"), TICK_SECONDS):
             if not path.exists():
                 folds, began = path.with_suffix(""), time.monotonic()
                 probs = cross_fitted_probabilities(
@@ -156,22 +157,6 @@ def ranking_key(task: Task) -> str:
     matters = [plain_settings(task.config), task.config.num_folds, task.decisions_digest, task.manifest_digest]
     text = json.dumps(matters, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-@contextlib.contextmanager
-def _turn(path: Path, tick: Say) -> Iterator[None]:
-    """Wait until no other worker holds this lock: two arms of one seed want the same ranking at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=TICK_SECONDS)
-        except Timeout:
-            tick("waiting for another arm's ranking")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 # -- several processes

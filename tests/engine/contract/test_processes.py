@@ -68,6 +68,8 @@ def test_who_waits_its_turn_is_called_until_it_comes(tmp_path: Path, holder: sub
         enter(tmp_path)
     assert len(calls) >= 3
     enter(tmp_path)
+    with in_turn(tmp_path / "new" / "key.lock", waiting):
+        assert (tmp_path / "new" / "key.lock").exists()
 
 
 def test_who_waits_may_give_up(tmp_path: Path, holder: subprocess.Popen) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from filelock import FileLock, Timeout
 from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
@@ -19,7 +18,6 @@ from engine.contract.manifest import DECISIONS_NAME, ManifestError
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm, StudyError, config_of
 from engine.model.prediction import NonFiniteError
-from engine.runs.status import Cancelled
 from engine.runs.train import train
 from engine.study import row as study_row
 from engine.study import worker
@@ -260,24 +258,6 @@ def test_arms_of_one_seed_share_their_ranking(project, monkeypatch):
     assert rows.loc["lrw_hard", "num_routed"] == last["num_routed"] > 0
     assert rows.loc["lrw_hard", "label_quality_auroc"] == pytest.approx(
         roc_auc_score(np.arange(60) % 10 != 7, signals["label_quality"]), abs=1e-6)
-
-
-def test_a_worker_waits_its_turn_for_a_ranking_and_can_be_stopped_meanwhile(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "TICK_SECONDS", 0.01)
-    path, said = tmp_path / "rankings" / "key.lock", []
-
-    def tick(words):
-        said.append(words)
-        if len(said) == 2:
-            raise Cancelled
-
-    path.parent.mkdir()
-    with FileLock(path), pytest.raises(Cancelled), worker._turn(path, tick):
-        pytest.fail("another arm makes it")
-    assert said == ["waiting for another arm's ranking"] * 2
-    with worker._turn(path, tick), pytest.raises(Timeout):
-        FileLock(path).acquire(timeout=0)
-    FileLock(path).acquire(timeout=0)
 
 
 @pytest.mark.slow
