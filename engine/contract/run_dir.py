@@ -23,13 +23,15 @@ Every file but log.txt and metrics.jsonl is written under a temporary name and r
 import json
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
+from engine.contract.metrics import EpochMetrics
 from engine.contract.older_runs import event_of, is_older, upgraded
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
@@ -48,6 +50,38 @@ NEIGHBOUR_FIELDS = ("rows", "distances")
 int32 of signals.parquet, the sample's own left out; cosine distances (k,) float16 in [0, 2]."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class WarmStart(TypedDict):
+    """The classifier that a preview begins with."""
+
+    run: str
+    checkpoint: str
+    """Name of the file in that run's checkpoint folder."""
+
+
+class RunDocument(TypedDict, total=False):
+    """config.json: the settings of a run and where its results come from; older code wrote fewer of these."""
+
+    config: Required[dict[str, Any]]
+    """RunConfig.to_dict(); RunConfig.of_run reads it."""
+    name: str
+    method: str
+    created: float
+    """Seconds since 1970."""
+    project: str
+    versions: dict[str, str]
+    code_revision: str
+    """A git commit, "-dirty" where changed since; "unknown" outside a checkout."""
+    manifest_digest: str
+    decisions_digest: str
+    num_decisions: int
+    hardware: str
+    num_processes: int
+    launch: str | None
+    """What tells one call of torchrun from the next; None without it."""
+    warm_start: WarmStart
+    """Of a preview alone."""
 
 
 class RunDirError(UserError):
@@ -93,20 +127,20 @@ class RunDir(WorkDir):
 
     # -- config.json
 
-    def write_config(self, document: dict[str, Any]) -> None:
-        """document: {"config": RunConfig.to_dict(), "versions", "code_revision", "manifest_digest", ...}."""
+    def write_config(self, document: RunDocument) -> None:
+        """Its config, and where its results come from."""
         self.write_json(self.path / "config.json", document)
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self) -> RunDocument:
         """The document of write_config. Raises RunDirError if there is none or it is not JSON."""
         document = self.read_json(self.path / "config.json")
         if document is None:
             raise RunDirError(f"a run must have config.json; {self.path} has none; start it with `train`")
-        return document
+        return cast(RunDocument, document)
 
     # -- metrics.jsonl
 
-    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+    def write_metrics(self, rows: Sequence[EpochMetrics]) -> None:
         """Replace all lines; the loop keeps them in its state, so a resumed run repeats none."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomic(self.path / "metrics.jsonl", lambda p: p.write_text(text))

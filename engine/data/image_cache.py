@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,17 @@ WAITING_SECONDS = 1.0
 """How often whoever waits for another process to decode reports its progress."""
 
 Progress = Callable[[int, int], None]
+
+
+class JournalEntry(TypedDict):
+    """A chunk that was decoded."""
+
+    start: int
+    """Its first row."""
+    digest: str
+    """Of its bytes."""
+    bad: dict[str, str]
+    """Row of the manifest -> why its image cannot be read."""
 
 
 def native_size(rows: pd.DataFrame, root: Path) -> int:
@@ -108,7 +119,7 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
                                           for row, reason in journal[start]["bad"].items()}
 
 
-def _damaged(images: np.ndarray, journal: dict[int, dict[str, Any]]) -> list[int]:
+def _damaged(images: np.ndarray, journal: dict[int, JournalEntry]) -> list[int]:
     """First rows of chunks that do not match their digests. Of a large array chunks all over it are looked at, and
     every chunk once one of them is damaged."""
     starts = sorted(journal)
@@ -127,10 +138,9 @@ def _opened(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
-def _read_journal(folder: Path) -> dict[int, dict[str, Any]]:
-    """{first row: {"start", "digest", "bad": {row: reason}}} of finished chunks, the last word on each; a line
-    cut short counts as not written."""
-    entries: dict[int, dict[str, Any]] = {}
+def _read_journal(folder: Path) -> dict[int, JournalEntry]:
+    """first row -> entry of finished chunks, the last word on each; a line cut short counts as not written."""
+    entries: dict[int, JournalEntry] = {}
     try:
         lines = (folder / "journal.jsonl").read_text().splitlines()
     except FileNotFoundError:

@@ -1,13 +1,12 @@
 """What a run tells of itself: metrics.jsonl's line, signals.parquet, history/ and predictions.parquet."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import torch
 
 from engine.contract.confident import confident_suggestion
 from engine.contract.events import RunEvent
+from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import RunDir
 from engine.model.losses import margins
 from engine.model.record import bimodality, effective_sample_size
@@ -52,7 +51,7 @@ def role_reasons(trainer: Trainer, suggestions_N: np.ndarray, is_known_N: np.nda
     return found
 
 
-def measure(trainer: Trainer, epoch: int) -> dict[str, Any]:
+def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
     """One line of metrics.jsonl. The test split is read in the last epoch alone."""
     config, data, current = trainer.config, trainer.data, trainer.epoch_roles
     totals, weights = trainer.totals, trainer.record.weight.cpu().numpy()
@@ -62,7 +61,7 @@ def measure(trainer: Trainer, epoch: int) -> dict[str, Any]:
     is_weighed = np.isfinite(weights)
     heldout_loss = trainer.record.loss.cpu().numpy()[current.routed]
     ess = effective_sample_size(weights) if trainer.learns_weights else None
-    line: dict[str, Any] = {
+    line: EpochMetrics = {
         "epoch": epoch, "seconds": None, "lr": trainer.classifier.optimizer.param_groups[0]["lr"],
         "train_loss": float(totals["loss"] / totals["samples"].clamp(min=1)),
         "validation_loss": float(heldout_loss.mean()) if num_routed and current.phase != "finish" else None,
@@ -80,6 +79,7 @@ def measure(trainer: Trainer, epoch: int) -> dict[str, Any]:
         "weight_mean_right": _mean(weights, is_weighed & is_scored & ~is_wrong),
         "guard_wrong_share": _mean(is_wrong, current.routed & is_scored),
         "unguarded_wrong_share": _mean(is_wrong, current.unguarded & is_scored), "coverage": current.coverage,
+        "events": [],
     }
     line["events"] = _events(trainer, line)
     return line
@@ -89,7 +89,7 @@ def _mean(values: np.ndarray, mask: np.ndarray) -> float | None:
     return float(values[mask].mean()) if mask.any() else None
 
 
-def _events(trainer: Trainer, line: dict[str, Any]) -> list[RunEvent]:
+def _events(trainer: Trainer, line: EpochMetrics) -> list[RunEvent]:
     """What a user should know of this epoch's split and weights."""
     current, is_last = trainer.epoch_roles, line["epoch"] == trainer.config.epochs
     events: list[RunEvent] = []
@@ -105,7 +105,7 @@ def _events(trainer: Trainer, line: dict[str, Any]) -> list[RunEvent]:
     return [*events, *_weight_events(trainer, line, is_last)] if trainer.learns_weights else events
 
 
-def _weight_events(trainer: Trainer, line: dict[str, Any], is_last: bool) -> list[RunEvent]:
+def _weight_events(trainer: Trainer, line: EpochMetrics, is_last: bool) -> list[RunEvent]:
     """The same of learned weights alone."""
     if trainer.epoch_roles.phase == "warmup":
         return [{"kind": "never_left_warmup"}] if is_last else []

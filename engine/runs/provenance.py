@@ -6,18 +6,17 @@ import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, RunDocument
 from engine.runtime import distributed
 
 
-def describe(config: RunConfig, project: Path, run: RunDir) -> dict[str, Any]:
+def describe(config: RunConfig, project: Path, run: RunDir) -> RunDocument:
     """config.json: the config and all that one needs to know where its results come from."""
     return {
         "config": config.to_dict(), "name": run.name, "method": config.method, "created": time.time(),

@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +25,9 @@ from engine.contract.manifest import (
     file_digest,
     read_decisions,
 )
+from engine.contract.metrics import EpochMetrics
 from engine.contract.processes import alone_in, drop_old_cancel
-from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.run_dir import RunDir, RunDirError, RunDocument
 from engine.contract.settings import ConfigError
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import load_dataset
@@ -65,7 +65,10 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
                 raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
             if source.exists():
                 write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
-            run.write_config(describe(config, project, run) | source_of(project, preview_of))
+            document = describe(config, project, run)
+            if preview_of is not None:
+                document["warm_start"] = source_of(project, preview_of)
+            run.write_config(document)
 
         if decisions is not None:
             check_decisions(decisions)
@@ -112,7 +115,7 @@ def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
                                           "it first"))
 
 
-def _refuse_changed_data(project: Path, name: str, document: dict[str, Any]) -> None:
+def _refuse_changed_data(project: Path, name: str, document: RunDocument) -> None:
     if document["manifest_digest"] != file_digest(Path(project) / MANIFEST_NAME):
         raise RunDirError(f"a run goes on with the data it began with; the manifest changed since {name!r} began; "
                           "start a new run")
@@ -199,7 +202,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     for sample_id, why in data.unreadable.items():
         say(f"left out, unreadable: {sample_id}: {why}")
     state = checkpoint.load_newest(run.checkpoint_dir, say)
-    metrics: list[dict[str, Any]] = []
+    metrics: list[EpochMetrics] = []
     epoch, step = 1, 0
     if not state and (begins := warm_start(trainer.model, project, run.read_config())):
         say(begins)
@@ -220,13 +223,13 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     embedding.embed_run(trainer, run, lambda message: status.tick(message=message))
 
 
-def _save(trainer: Trainer, run: RunDir, metrics: list[dict[str, Any]], epoch: int, step: int) -> None:
+def _save(trainer: Trainer, run: RunDir, metrics: list[EpochMetrics], epoch: int, step: int) -> None:
     checkpoint.save(run.checkpoint_dir, epoch, step, {"trainer": trainer.state_dict(), "metrics": metrics,
                                                       "epoch": epoch, "step": step})
 
 
-def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metrics: list[dict[str, Any]], epoch: int,
-                 first_step: int) -> dict[str, Any]:
+def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metrics: list[EpochMetrics], epoch: int,
+                 first_step: int) -> EpochMetrics:
     """One epoch with status, checkpoints by the clock and the epoch's files; returns its line of metrics."""
     config, started, saved = trainer.config, time.monotonic(), time.monotonic()
     status.update(stage="training", epoch=epoch, num_steps=trainer.num_steps, message="")

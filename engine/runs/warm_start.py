@@ -5,26 +5,23 @@ decisions. config.json says so ("warm_start"), so that nobody takes a preview fo
 """
 
 from pathlib import Path
-from typing import Any
 
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, RunDocument, WarmStart
 from engine.contract.settings import ConfigError
 from engine.model.networks import Classifier
 from engine.training import checkpoint
 
 
-def source_of(project: Path, name: str | None) -> dict[str, Any]:
-    """What config.json keeps of a warm start from the run `name`: {} for None. Raises ConfigError unless that run has
-    a checkpoint."""
-    if name is None:
-        return {}
+def source_of(project: Path, name: str) -> WarmStart:
+    """What config.json keeps of a warm start from the run `name`. Raises ConfigError unless that run has a
+    checkpoint."""
     found = checkpoint.checkpoints(RunDir.of(project, name).checkpoint_dir)
     if not found:
         raise ConfigError(f"a warm start needs a run with a checkpoint; {name!r} has none; choose another run")
-    return {"warm_start": {"run": name, "checkpoint": found[-1].name}}
+    return {"run": name, "checkpoint": found[-1].name}
 
 
-def warm_start(model: Classifier, project: Path, document: dict[str, Any]) -> str:
+def warm_start(model: Classifier, project: Path, document: RunDocument) -> str:
     """Give the classifier the weights that config.json names, if it names any; a line for the log, "" for none.
 
     Raises ConfigError where the checkpoint is gone or of another network.

@@ -46,7 +46,7 @@ def train_and_measure(config: RunConfig, data: Dataset, probs_NC: np.ndarray | N
         if trainer.device.type == "cuda":
             torch.cuda.synchronize()
         wall, cpu = wall + time.monotonic() - wall_before, cpu + time.process_time() - cpu_before
-        lines.append({**measure(trainer, epoch), "rest_loss": _rest_loss(trainer)})
+        lines.append(cast(Epoch, {**measure(trainer, epoch), "rest_loss": _rest_loss(trainer)}))
     test, test_margins = _test_figures(trainer)
     row: RunFigures = {
         "method": config.method, **_last_figures(lines), **test, **label_figures(trainer), "seconds": wall,

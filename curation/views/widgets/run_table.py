@@ -9,7 +9,7 @@ import streamlit as st
 from curation.jobs import run_jobs
 from curation.jobs.request import config_of, warm_start_of
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, RunDocument
 
 COLUMNS = {
     "name": st.column_config.TextColumn("Run", pinned=True, width=150),
@@ -57,7 +57,7 @@ def runs_frame(runs: list[RunDir]) -> pd.DataFrame:
 def _row(run: RunDir) -> dict[str, object]:
     status = run_jobs.status_of(run)
     try:
-        document = run.read_config() if run.exists() else {}
+        document = run.read_config() if run.exists() else RunDocument(config={})
         config, metrics = config_of(run), run.read_metrics()
     except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
