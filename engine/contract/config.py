@@ -37,7 +37,7 @@ PROXY_VALUES = ("confidence", "meta_margin")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReweighterConfig:
-    """How sample weights are learned (method.md: updates, weights; Jain et al. 2024, eq. 3)."""
+    """How sample weights are learned (Jain et al. 2024, eq. 3)."""
 
     hypergradient: str = setting(
         "last_layer_centred", "How the effect of a weight on the validation loss is computed. last_layer: closed form "
