@@ -149,7 +149,7 @@ class Column:
         if self.kind == "choice":
             passes = np.array([text.lower() in str(name).lower() for name in self.codes.names] + [False], dtype=bool)
             return np.asarray(passes[self.codes.codes])
-        return _flags(pc.match_substring(self._lower, text.lower()))
+        return np.asarray(pc.match_substring(self._lower, text.lower()).fill_null(False), dtype=bool)
 
     @cached_property
     def _lower(self) -> Any:
@@ -157,15 +157,6 @@ class Column:
         if cells is None or not _is_text(cells.type):
             cells = pa.array(self.cells.astype("str"), from_pandas=True)
         return pc.utf8_lower(cells)
-
-    def starts_with(self, text: str) -> np.ndarray:
-        """(N,) bool: the cell's text starts so; null never does."""
-        key = ("starts", text)
-        if key not in self._arrays:
-            cells = _arrow(self.cells)
-            self._arrays[key] = (_as_mask(self.cells.astype("str").str.startswith(text))
-                                 if cells is None or not _is_text(cells.type) else _flags(pc.starts_with(cells, text)))
-        return self._arrays[key]
 
     # -- order
 
@@ -219,11 +210,6 @@ def _arrow(column: pd.Series) -> Any:
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _flags(found: Any) -> np.ndarray:
-    """Arrow's flags (N,), in chunks or not, as numpy's; null is False."""
-    return np.asarray(found.fill_null(False), dtype=bool)
 
 
 def _as_mask(column: pd.Series) -> np.ndarray:

@@ -31,8 +31,6 @@ def rotation_groups(num_samples: int, num_groups: int, rng: np.random.Generator)
     return groups
 
 
-
-
 def class_weights(labels: np.ndarray, num_classes: int, exponent: float) -> np.ndarray:
     """Weight of each class, (C,) float32: its size ** -exponent, scaled to mean 1 over the samples; 1 of empty classes.
 

@@ -74,13 +74,6 @@ def test_bins_are_those_of_numpy(frame: pd.DataFrame) -> None:
     assert (bins == 8).sum() == 400 - ((finite >= -1) & (finite <= 1)).sum()
 
 
-@pytest.mark.parametrize("text", ["N1", "n1", "b", ""])
-def test_starts_with_is_about_the_text_as_it_is(frame: pd.DataFrame, text: str) -> None:
-    for name in ("name", "letter", "kind"):
-        expected = [isinstance(cell, str) and cell.startswith(text) for cell in frame[name]]
-        assert Column(frame[name]).starts_with(text).tolist() == expected
-
-
 # -- what is kept
 
 
