@@ -232,8 +232,8 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
         print(f"  {visible(pair.name)}: about {pair.num_first + pair.num_second:,.0f} ({pair.share:.1%} of both)")
     figures = dual_figures(scores, table)
     if figures is not None:
-        print(f"self-confidence, where the truth is known ({figures['num']:,}, {figures['num_wrong']:,} wrong): AUROC "
-              f"{figures['auroc']:.3f}, average precision {figures['average_precision']:.3f}")
+        print(f"self-confidence, where the truth is known ({figures.num:,}, {figures.num_wrong:,} wrong): AUROC "
+              f"{figures.auroc:.3f}, average precision {figures.average_precision:.3f}")
 
 
 def _print_rate(plan: Plan, answered: pd.DataFrame, target: float) -> None:

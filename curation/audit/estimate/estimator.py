@@ -8,7 +8,7 @@ or 1.
 In simulation the model makes the interval 4% (40% wrong) and 14% (9%) narrower at 500 reviews than strata alone.
 
 Interval: Wilson's, for as many reviews as a simple random sample of that variance would have had ("effective").
-Each stratum's variance leans on the model's by PRIOR_REVIEWS, lest three equal verdicts pass for certainty; strata
+Each stratum's variance leans on the model's by PRIOR_REVIEWS, so that three equal verdicts are no certainty; strata
 without a review widen the interval by all they could hold.
 """
 
@@ -93,7 +93,7 @@ def parts_variance(residual: np.ndarray, h: np.ndarray, sizes: np.ndarray, taken
                    noise: np.ndarray, prior: float | np.ndarray) -> np.ndarray:
     """(H,) variance of each stratum's estimated total; 0 for strata reviewed to the end or not at all.
 
-    residual, h: (n,) and its stratum; noise: (H,) variance of a residual as the model has it. prior = 0 is the
+    residual, h: (n,) and its stratum; noise: (H,) variance of a residual by the model. prior = 0 is the
     textbook's unbiased estimate.
     """
     squares = np.bincount(h, weights=(residual - _mean(residual, h, taken)[h]) ** 2, minlength=len(sizes))

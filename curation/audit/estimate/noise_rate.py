@@ -6,7 +6,7 @@ reviews a wanted precision takes, and whether it is reached. The arithmetic is c
 Not judged and unsure: an unsure (or disputed) sample counts as not answered, as if its stratum's other answers spoke
 for it; `bounds` says what would hold if all of them were wrong, or right. Every sample drawn and judged counts, though
 one before it in its stratum's order is still out: the order is random, so those that are in are a random sample as long
-as nobody chose by the picture which to answer.
+as no one chose by the picture which to answer.
 """
 
 from dataclasses import dataclass
@@ -80,8 +80,8 @@ def estimate(plan: Plan, verdicts: pd.DataFrame) -> NoiseRate:
 def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | None:
     """Expected number of further answers until the overall interval's half-width is at most this; 0: it is.
 
-    half_width in (0, 1]: 0.01 is one point either way. None while a stratum lacks its first reviews, for then nobody
-    can tell, and where unsure answers leave too few. With a share u of unsure answers, 1 / (1 - u) times as many.
+    half_width in (0, 1]: 0.01 is one point either way. None while a stratum lacks its first reviews, as it cannot be
+    told then, and where unsure answers leave too few. With a share u of unsure answers, 1 / (1 - u) times as many.
     """
     rows, wrong, unsure = known(plan, verdicts)
     model = _model(plan, rows, wrong)

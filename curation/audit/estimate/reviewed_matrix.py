@@ -123,7 +123,7 @@ def _reviews(plan: Plan, verdicts: pd.DataFrame, num_classes: int) -> _Reviews:
     num_taken = np.bincount(stratum[rows], minlength=plan.num_strata)
     model = fit(population["p_wrong"].to_numpy(), given, rows, wrong.astype(np.float64))
     spread = np.full((num_classes, num_classes + NUM_MORE), PRIOR_SPREAD / num_classes)
-    spread[:, -1] = 0  # nobody expects a dispute
+    spread[:, -1] = 0  # no dispute is expected
     np.add.at(spread, (given[rows[wrong]], truth[wrong]), 1.0)
     spread[np.arange(num_classes), np.arange(num_classes)] = 0
     return _Reviews(given=given[rows], truth=truth, stratum=stratum[rows],

@@ -89,7 +89,7 @@ class Plan:
                              "given_label": names[self.population["given"].to_numpy()]})
 
     def stale(self, rows: pd.DataFrame) -> list[str]:
-        """sample_ids of the population that nobody can be asked about: gone, or of another given label by now.
+        """sample_ids of the population that can be asked about no longer: gone, or of another given label by now.
 
         rows: sample_id, unique, and given_label, as they are. A million take half a second.
         """

@@ -29,7 +29,7 @@ def consensus(verdicts: pd.DataFrame) -> pd.DataFrame:
 
     verdicts: rows in force, oldest first (sample_id, who, verdict, label, is_wrong, at); of several by one reviewer the
     last counts. Unsure ones abstain. state: "agreed" where more than half of the others mean the same class (or, for
-    neither, no class), "disputed" where no outcome has that, "unsure" where nobody said anything else. is_wrong (True,
+    neither, no class), "disputed" where no outcome has that, "unsure" where all are unsure. is_wrong (True,
     False, None) by the same majority of its own: it may be known while the class is disputed. label: the class meant
     where state is agreed; None for neither, too. num_reviewers: all, unsure ones too. at: time of the newest verdict
     that says what is agreed; where nothing is, of the newest that is not unsure, if there is any.

@@ -54,7 +54,7 @@ def with_labels(rows: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
     """The rows with what was decided: corrected_label (in force: the relabel, else the given one) and is_changed
     beside DECIDED_COLUMNS; given_label stays as it is. rows: at least sample_id and given_label."""
     place = pc.index_in(pa.array(rows["sample_id"], pa.large_string()),
-                        value_set=pa.array(decided["sample_id"], pa.large_string()))  # null: nobody decided
+                        value_set=pa.array(decided["sample_id"], pa.large_string()))  # null: nothing was decided
     found = {name: pa.array(decided[name], kind, from_pandas=True).take(place) for name, kind in _KINDS.items()}
     table = rows.reset_index(drop=True)
     for name in ("is_known", "is_excluded", "num_reviewers"):
@@ -68,7 +68,7 @@ def with_labels(rows: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdicts(project: Project) -> pd.DataFrame:
-    """verdict, num_reviewers, is_confirmed, who, at, why (null) by sample_id: verdicts in force on today's labels."""
+    """verdict, num_reviewers, is_confirmed, who, at, why (null) by sample_id: verdicts in force on current labels."""
     verdicts = project.verdicts().in_force()
     verdicts = on_current_labels(verdicts, given_rows(project, verdicts["sample_id"].unique()))
     last = verdicts.drop_duplicates("sample_id", keep="last").set_index("sample_id")

@@ -1,4 +1,4 @@
-"""Given label x true label as the model has it: to find the way by, never to be quoted.
+"""Given label x true label by the model: to find the way by, never to be quoted.
 
 model_matrix counts what a calibrated model expects; reviewed.py has the estimates that stand on reviews alone.
 confident_joint is here for the benchmark's table of biases and as a prior: it counts about 3 points too few errors on

@@ -100,7 +100,7 @@ def first_level(run: RunDir, table: pd.DataFrame, given: np.ndarray) -> float:
     if probs is None or not len(known):
         return float(log_odds(np.array(FIRST_SHARE)))
     joint = confident_joint(given[known], probs[rows[known]])
-    share = 1 - float(np.trace(joint)) if joint.sum() > 0 else FIRST_SHARE  # nothing where nobody was held out
+    share = 1 - float(np.trace(joint)) if joint.sum() > 0 else FIRST_SHARE  # nothing where no sample was held out
     return float(log_odds(np.clip(share, 0.01, 0.99)))
 
 
@@ -188,9 +188,19 @@ def _intercept(odds: np.ndarray, level: float) -> float:
 # -- how good they are, where that is known
 
 
-def dual_figures(scores: Scores, table: pd.DataFrame) -> dict[str, float | int] | None:
-    """How well the evidence tells the wrong from the right among samples with a known truth, out of fold: num, wrong,
-    auroc, average_precision of self_confidence (which no truth has touched); None without two kinds of them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DualFigures:
+    """How well self_confidence tells wrong labels from right ones; as engine.contract.measures.Detection."""
+
+    num: int
+    num_wrong: int
+    """Of these."""
+    auroc: float
+    average_precision: float
+
+
+def dual_figures(scores: Scores, table: pd.DataFrame) -> DualFigures | None:
+    """Of the samples with a known truth, which has not touched self_confidence; None without wrong and right ones."""
     if "clean_label" not in table:
         return None
     confidence = scores.columns["self_confidence"]
@@ -199,5 +209,5 @@ def dual_figures(scores: Scores, table: pd.DataFrame) -> dict[str, float | int] 
     auroc, precision = detection(confidence[is_known], is_wrong)
     if auroc is None or precision is None:
         return None
-    return {"num": int(is_known.sum()), "num_wrong": int(is_wrong.sum()), "auroc": auroc,
-            "average_precision": precision}
+    return DualFigures(num=int(is_known.sum()), num_wrong=int(is_wrong.sum()), auroc=auroc,
+                       average_precision=precision)

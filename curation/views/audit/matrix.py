@@ -161,7 +161,7 @@ def _reviewed(at: Audit) -> ReviewedMatrix | None:
 
 
 def plan_classes(at: Audit) -> tuple[str, ...]:
-    """The classes when the estimate was planned, which its figures are of; today's before there is a plan."""
+    """The classes when the estimate was planned, which its figures are of; the current ones before there is a plan."""
     plan = at_hand.plan_of(at)
     return at.project.classes if plan is None else plan.classes
 

@@ -1,4 +1,4 @@
-"""An audit's figures in words. Strings out; those that hold names are escaped by whoever shows them."""
+"""An audit's figures in words. Strings out; those that hold names are escaped where they are shown."""
 
 from curation.audit.estimate.noise_rate import Rate
 from curation.audit.report.figures import percent

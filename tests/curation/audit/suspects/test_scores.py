@@ -173,7 +173,7 @@ def test_dual_labels_calibrate_where_they_are_few_and_verdicts_beat_them(tmp_pat
     rows, is_wrong, _ = scores_module._known(table, verdicts)
     assert dict(zip(rows, is_wrong, strict=True))[0] == 1.0, "the verdict, not the dual label"
     figures = dual_figures(found, table)
-    assert figures is not None and figures["num"] == 100 and figures["num_wrong"] == 10 and figures["auroc"] > 0.8
+    assert figures is not None and figures.num == 100 and figures.num_wrong == 10 and figures.auroc > 0.8
     many = built(tmp_path, num_known=301)
     assert scores_of(many, [many.run("first")], sample_table(many, many.run("first")), None).num_calibrated == 0
 
