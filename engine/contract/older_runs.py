@@ -73,6 +73,6 @@ def event_of(said: RunEvent | str) -> RunEvent | None:
     event = RunEvent(kind=kind)
     found = re.search(_NUMBERS[kind], said) if kind in _NUMBERS else None
     for name, text in (found.groupdict() if found else {}).items():
-        value = float(text.rstrip(","))
+        value = float(text.rstrip(".,"))
         event[name] = int(value) if name == "epoch" else value / 100 if name == "share" else value  # type: ignore[literal-required]
     return event

@@ -113,6 +113,6 @@ class WorkDir:
             values: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             return None
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise self.error(f"{path} must be JSON; {error}; it was damaged from outside") from error
         return values

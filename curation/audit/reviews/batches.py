@@ -87,7 +87,8 @@ class Served:
 def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, audit: str, reviewer: str, number: int,
                 run: str, model: str, mode: queues.Mode = "value", confusion: tuple[str, str] | None = None,
                 reserved: Sequence[str] = (), size: int = queues.BATCH_SIZE) -> Served:
-    """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands, or drawn.
+    """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands, or drawn: asked
+    for neither in its order nor as a hidden check, for both are shown with the model's opinion.
 
     What was judged under another given label than the current one is asked again.
     """
@@ -95,8 +96,9 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
     codes = {name: code for code, name in enumerate(scores.classes)}
     given, suggested = (codes.get(name) for name in confusion) if confusion else (None, None)
     order = queues.find_order(scores, verdicts, mode, given=given, suggested=suggested, reserved=reserved)
-    batch = queues.find_batch(scores.sample_id[order[:2 * size]], verdicts, audit=audit, reviewer=reviewer,
-                               number=number, gold_ids=gold_ids, size=size)
+    checked = verdicts[~verdicts["sample_id"].isin(reserved)]
+    batch = queues.find_batch(scores.sample_id[order[:2 * size]], checked, audit=audit, reviewer=reviewer,
+                              number=number, gold_ids=gold_ids[~np.isin(gold_ids, list(reserved))], size=size)
     questions = _questions(scores, batch.items, is_shown=True)
     return Served(audit=audit, queue="find", reviewer=reviewer, number=number, run=run, model=model, mode=mode,
                   confusion=confusion if mode == "confusion" else None, num_calibrated=scores.num_calibrated,

@@ -108,6 +108,9 @@ def test_a_run_without_config_or_with_a_damaged_one_is_reported_in_one_line(run:
     with pytest.raises(RunDirError, match=r"config.json must be JSON; .*damaged from outside") as caught:
         run.read_config()
     assert "\n" not in str(caught.value)
+    (run.path / "config.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunDirError, match="config.json must be JSON"):
+        run.read_config()
 
 
 def test_alive_means_the_very_process_that_wrote_the_status(run: RunDir) -> None:

@@ -56,6 +56,19 @@ def labels(project: Project) -> pd.Series:
 # -- what is in a batch
 
 
+def test_what_is_reserved_is_no_hidden_check_either(pets: Project) -> None:
+    """Checks of Find are shown with the model's opinion: what the random queue drew may not be one."""
+    ids = scores(pets).sample_id
+    gold = np.asarray(ids[-30:], dtype=object)
+    for number in range(1, 9):
+        checks = {q.sample_id for q in find(pets, number, gold=gold).questions if q.purpose == "gold"}
+        assert checks, "there are checks to begin with"
+        served = find(pets, number, gold=gold, reserved=[str(name) for name in gold])
+        assert not {q.sample_id for q in served.questions} & set(gold)
+        one = next(iter(checks))
+        assert one not in {q.sample_id for q in find(pets, number, gold=gold, reserved=[one]).questions}
+
+
 def test_the_ranked_queue_comes_in_order_with_what_is_shown_and_what_is_recorded(pets: Project) -> None:
     found, served = scores(pets), find(pets)
     expected = find_order(found, pets.verdicts().in_force())[:20]
