@@ -1,5 +1,7 @@
-"""The commands decide, export, score and triage: arguments in, one module's work, lines out. Added by
-curation.__main__."""
+"""The commands decide, export, score, study-report and triage: arguments in, one module's work, lines out.
+
+Added by curation.__main__.
+"""
 
 import getpass
 import json
@@ -93,7 +95,8 @@ def export_(
     *,
     what: Annotated[str, typer.Option(help="; ".join(f"{what} as {form}: {kind.help}"
                                                      for (what, form), kind in EXPORTS.items()))] = "hard-validation",
-    form: Annotated[str, typer.Option("--format", help="imagefolder, table or clothing1m.")] = "table",
+    form: Annotated[str, typer.Option(
+        "--format", help=", ".join(dict.fromkeys(form for _, form in EXPORTS)))] = "table",
     run: Annotated[str | None, typer.Option(help="Run to export from.")] = None,
     out: Annotated[Path | None, typer.Option(help="New or empty folder. Default: a new one in the project's exports.")
                    ] = None,

@@ -1,4 +1,4 @@
-"""The engine's command line: train, resume, embed, study. Exit status 0 done, 2 the user's input is wrong, 1 ours."""
+"""The engine's command line: train, embed, study, settings. Exit status 0 done, 2 the user's input is wrong, 1 ours."""
 
 import contextlib
 import json
