@@ -69,7 +69,7 @@ class Bench:
 
     def run(self, method: str, seed: int) -> RunDir | None:
         run = RunDir.of(self.project.path, run_name(method, seed))
-        return run if (run.path / "cross_fitted.npy").exists() else None
+        return run if run.probabilities_path("label_head").exists() else None
 
     def table(self, run: RunDir, has_dual: bool = False) -> pd.DataFrame:
         """The sample table; without dual labels the scores are those of a project that has none."""
@@ -208,7 +208,7 @@ def joint_table(bench: Bench, seeds: list[int]) -> list[dict[str, Any]]:
     sources: dict[str, Callable[[int], np.ndarray | None]] = {
         "5-fold": lambda seed: np.load(path) if (path := folds_path(bench.project, "kfold", seed)).exists() else None,
         **{f"cross-fitted head, {WHAT[m]}": lambda seed, m=m: np.asarray(
-            run.open_probabilities("cross_fitted"), dtype=np.float64) if (run := bench.run(m, seed)) else None
+            run.open_probabilities("label_head"), dtype=np.float64) if (run := bench.run(m, seed)) else None
            for m in METHODS}}  # type: ignore[misc]
     rows = []
     for name, read in sources.items():

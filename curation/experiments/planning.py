@@ -1,7 +1,7 @@
 """Retraining as an experiment: the same settings with the decisions in force and with none, paired by seed.
 
 Plans which runs that takes, which of them exist already, and what the rest will cost; starts the rest through
-curation.jobs.run_jobs. A plan is pure but for reading the runs of the project. Compares nothing:
+curation.jobs.run_jobs. A plan only reads the runs of the project. Compares nothing:
 curation.experiments.effects does.
 """
 

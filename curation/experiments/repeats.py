@@ -1,4 +1,4 @@
-"""When two runs are repeats of one another: their settings but for the seed, data and decisions, by digest.
+"""When two runs are repeats of one another: their settings except the seed, data and decisions, by digest.
 
 Reads a run's config and decisions; compares no figures.
 """

@@ -2,7 +2,7 @@
 
 A job trains a run or a study. Two partial unique indexes hold the rules: one active job for each of them, one running
 job a device. A job whose process is gone
-is ended by whoever looks next. Starts and stops no process.
+is ended by the next process that looks. Starts and stops no process.
 """
 
 import json
@@ -25,7 +25,7 @@ from engine.contract.studies.study_dir import StudyDir
 LOCK_SECONDS = 30.0
 """How long one process waits for another to let go of the database."""
 NEWBORN_SECONDS = 30.0
-"""A job without a process counts as alive for this long: whoever queued it is about to start one."""
+"""A job without a process counts as alive for this long: the process that queued it is about to start one."""
 JobKind = Literal["run", "study"]
 JobState = Literal["queued", "running", "ended"]
 _VERSION = 1

@@ -77,7 +77,7 @@ def created_of(run: RunDir) -> float:
         if path.exists():
             return float((run.read_json(path) or {}).get("created") or path.stat().st_mtime)
         return float(run.read_config().get("created") or 0.0)
-    except (UserError, AttributeError, TypeError, ValueError):  # whoever opens that run will be told
+    except (UserError, AttributeError, TypeError, ValueError):  # its own page says so
         return 0.0
 
 

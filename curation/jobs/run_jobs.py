@@ -1,7 +1,7 @@
 """Runs in the background: one detached process a run, one run at a time on a device, for all projects of this user.
 
 A submitted run is a row of a small SQLite queue and a process of its own. The process first waits for its turn, then
-turns into the engine (same pid), which reports through the run directory. So a run outlives the app, and whoever looks
+turns into the engine (same pid), which reports through the run directory. So a run outlives the app, and all who look
 next (app, command line, another waiting process) sees the truth: a process lives if its pid and start time match.
 
 Holds no process handle and plans nothing about training. Runs that were started with `python -m engine train` do not

@@ -1,9 +1,9 @@
 """Where two people decided differently about one sample: a pure function over the ledger's batches and entries.
 
 What counts is where people stand: the last decision in force of each person on a sample, a kind at a time. Two stands
-that differ are a conflict, whoever came last and won; so are a pin of one person and an exclusion of another. It ends
-when a person takes over the other's decision, when one of the two is undone, or when somebody settles it: a decision of
-origin settlement makes all earlier ones on that sample and kind history. Knows no database.
+that differ are a conflict, no matter which came last and won; so are a pin of one person and an exclusion of another.
+It ends when a person takes over the other's decision, when one of the two is undone, or when somebody settles it: a
+decision of origin settlement makes all earlier ones on that sample and kind history. Knows no database.
 """
 
 import numpy as np
@@ -68,7 +68,7 @@ def _pin_and_exclusion(codes: np.ndarray, position: np.ndarray, batches: pd.Data
                        settles: np.ndarray, num_samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same of samples that one person has pinned and another has excluded, both of it holding now.
 
-    Whoever settles takes one of the two back, or excludes as a settlement: then the pin rests knowingly.
+    Settling takes one of the two back, or excludes as a settlement: then the pin rests knowingly.
     """
     kinds, values = batches["kind"].to_numpy(dtype=object), batches["value"].to_numpy(dtype=object)
     last = {}

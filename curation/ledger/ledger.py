@@ -1,7 +1,7 @@
 """The ledger: every decision on samples, append-only, in SQLite or PostgreSQL. Who, when, why; undo; exact replay.
 
 Undo and redo are batches like any other, so they survive a restart and can themselves be undone. The history is one
-line for all who work on a project: undo takes back the newest decision in force, whoever made it. decisions.parquet,
+line for all who work on a project: undo takes back the newest decision in force, no matter whose. decisions.parquet,
 what the engine reads, is the state at the newest revision. Does not know what a decision does to a run.
 """
 
@@ -146,13 +146,13 @@ class Ledger:
             return batches, entries
 
     def conflicts(self, sample_id: str | None = None) -> pd.DataFrame:
-        """Where two people decided differently and nobody settled it, as curation.ledger.conflicts has it: one row a
+        """Where two people decided differently and it was not settled (curation.ledger.conflicts): one row a
         sample and kind, of one sample or of all."""
         with self._transaction() as connection:
             rows = tables.batches_of(connection)
             is_stand = rows["batch_id"].isin(timeline(rows).active) & rows["origin"].ne("audit")
             rows = rows[is_stand].reset_index(drop=True)
-            if rows["who"].nunique() < 2:  # nobody to disagree with: spare reading the entries
+            if rows["who"].nunique() < 2:  # one person cannot disagree: spare reading the entries
                 rows = rows.iloc[:0]
             batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist(), sample_id)
         return conflicts(rows, batch_ids, sample_ids)
@@ -229,7 +229,7 @@ class Ledger:
                 "classes": list(self.classes)}
 
     def _write_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
-        """Bring decisions.parquet to the newest revision under the write lock; whoever comes last finds it done.
+        """Bring decisions.parquet to the newest revision under the write lock; the last of several finds it done.
 
         The revision is read inside the lock, so an older state can never replace a newer one. Where the file lacks
         nothing but `batch`, that alone is applied to it; else everything is replayed.

@@ -61,7 +61,8 @@ tables.guard_append_only(VERDICT_ROWS)
 
 
 def create(engine: sa.Engine) -> None:
-    """Make the ledger and the table of verdicts where there are none; whoever else does so at once is waited for."""
+    """Make the ledger and the table of verdicts where there are none; another process that does so at once is waited
+    for."""
     with tables.transaction(engine) as connection:
         if sa.inspect(connection).has_table(VERDICT_ROWS.name):  # made after the ledger: that is there as well
             return

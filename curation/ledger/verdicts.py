@@ -69,7 +69,7 @@ class Verdict:
     batch: int | None = None
     """Number of the reviewer's batch, 0 or more."""
     key: str | None = None
-    """Whoever may send a verdict twice gives it a key of its own, such as a UUID: it then counts once."""
+    """A sender that may send a verdict twice gives it a key of its own, such as a UUID: it then counts once."""
 
 
 class VerdictLog:
@@ -150,7 +150,7 @@ class VerdictLog:
         return frame
 
     def in_force(self, audit: str | None = None, sample_id: str | None = None) -> pd.DataFrame:
-        """The verdicts of rows() that nobody took back, with the same columns."""
+        """The verdicts of rows() that were not taken back, with the same columns."""
         return in_force_of(self.rows(audit, sample_id))
 
     @contextmanager
@@ -170,7 +170,7 @@ class VerdictLog:
 
 
 def in_force_of(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of rows as VerdictLog.rows has them, the verdicts that nobody took back."""
+    """Of rows as VerdictLog.rows has them, the verdicts that were not taken back."""
     is_out = rows["retracts"].notna() | rows["verdict_id"].isin(rows["retracts"].dropna())
     return rows[~is_out].reset_index(drop=True)
 

@@ -202,7 +202,7 @@ def routed_signals(run: RunDir) -> pd.DataFrame:
     """
     signals = run.read_signals()
     texts = [name for name in signals if pd.api.types.is_string_dtype(signals[name].dtype)]
-    signals = signals.astype(dict.fromkeys(texts, "str"))  # one kind of null, whoever wrote the file
+    signals = signals.astype(dict.fromkeys(texts, "str"))  # one kind of null, no matter what wrote the file
     signals.loc[signals["is_resting"], "role"] = "train"
     return signals
 

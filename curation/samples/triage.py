@@ -1,7 +1,7 @@
 """Which samples deserve a look, and why: four lanes from held-out predictions, neighbours and training dynamics.
 
 Pure functions on arrays. gather() turns a sample table and the neighbours into Evidence, lanes_of() applies a Rule of
-few thresholds to it. Never looks at clean_label, but for scoring lanes in wrong_share(). Draws and decides nothing.
+few thresholds to it. Never looks at clean_label, except to score lanes in wrong_share(). Draws and decides nothing.
 """
 
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ HISTOGRAM_EDGES = np.linspace(-2.0, 2.0, 81)
 
 def arm_colors(arms: list[str], reference: str) -> dict[str, str]:
     """One colour an arm by its place among `arms`, the reference grey. Every figure takes those of all arms of a study,
-    so that an arm keeps its colour whoever else is shown."""
+    so that an arm keeps its colour in any selection."""
     return {**{arm: COLORS[i % len(COLORS)] for i, arm in enumerate(arms)}, reference: REFERENCE_COLOR}
 
 

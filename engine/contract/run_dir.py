@@ -6,7 +6,7 @@
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
     probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
-    cross_fitted.npy     (N, C) float16 probabilities by a head that did not see the sample's label
+    label_head.npy       (N, C) float16 probabilities by a head that did not see the sample's label
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
     embedding.parquet    sample_id, x, y, pca_x, pca_y
     neighbours.npy       record of the k nearest others of every row of signals.parquet, in the same order, which has
@@ -25,7 +25,7 @@ import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Required, TypedDict, cast
+from typing import Any, Literal, Required, TypedDict, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -38,8 +38,9 @@ from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
-PROBABILITIES = ("probabilities", "cross_fitted")
-"""Names of the two arrays of probabilities, mean held-out and cross-fitted."""
+Probabilities = Literal["probabilities", "label_head"]
+"""The two arrays of probabilities: mean held-out, and by a head on the features that did not see the label."""
+PROBABILITIES: tuple[Probabilities, ...] = get_args(Probabilities)
 HISTORY_DTYPE = np.dtype([("margin", "<f2"), ("p_train", "<f2"), ("weight", "<f2"), ("role", "u1"), ("routed", "u1")])
 """One sample in one epoch, 8 bytes. margin in [-1, 1]; p_train in [0, 1], NaN without a splitter, of pinned
 samples as the splitter alone has it (runs of older code: 0 or 1; NaN while a run finishes); weight >= 0, NaN
@@ -72,14 +73,12 @@ class RunDocument(TypedDict, total=False):
     project: str
     versions: dict[str, str]
     code_revision: str
-    """A git commit, "-dirty" where changed since; "unknown" outside a checkout."""
     manifest_digest: str
     decisions_digest: str
     num_decisions: int
     hardware: str
     num_processes: int
-    launch: str | None
-    """What tells one call of torchrun from the next; None without it."""
+    launch: str | None  # what tells one call of torchrun from the next
     warm_start: WarmStart
     """Of a preview alone."""
 
@@ -173,13 +172,18 @@ class RunDir(WorkDir):
         epochs = sorted((self.path / "history").glob("*.npy"))
         return np.load(epochs[-1], mmap_mode="r", allow_pickle=False)["routed"].astype(bool) if epochs else None
 
-    def write_probabilities(self, probs_NC: np.ndarray, name: str = "probabilities") -> None:
+    def write_probabilities(self, probs_NC: np.ndarray, name: Probabilities = "probabilities") -> None:
         """probs_NC: of one of PROBABILITIES, in the order of signals.parquet; NaN rows where there are none."""
         write_array(self.path / f"{name}.npy", probs_NC.astype(np.float16))
 
-    def open_probabilities(self, name: str = "probabilities") -> np.ndarray | None:
+    def probabilities_path(self, name: Probabilities) -> Path:
+        """The file of one of PROBABILITIES; older code called the head's cross_fitted.npy."""
+        path, older = self.path / f"{name}.npy", self.path / "cross_fitted.npy"
+        return older if name == "label_head" and older.exists() and not path.exists() else path
+
+    def open_probabilities(self, name: Probabilities = "probabilities") -> np.ndarray | None:
         """(N, C) float16 of one of PROBABILITIES, read from disk as far as it is used; None where there are none."""
-        path = self.path / f"{name}.npy"
+        path = self.probabilities_path(name)
         return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 
     def read_probabilities(self, row: int) -> np.ndarray | None:

@@ -27,7 +27,7 @@ VERIFIED_BYTES = 2**30
 """How much of an array is read again to verify it as it is opened: all of it up to here, about a second's work; of a
 larger one chunks spread evenly."""
 WAITING_SECONDS = 1.0
-"""How often whoever waits for another process to decode reports its progress."""
+"""How often a process that waits for another to decode reports its progress."""
 
 Progress = Callable[[int, int], None]
 
@@ -76,7 +76,7 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
     of those that cannot be read.
 
     The cache is keyed by the manifest's digest and the size. Chunks of CHUNK rows are decoded by all cores; a journal
-    holds each finished chunk's digest, so that whoever comes after a killed process decodes what is missing or does not
+    holds each finished chunk's digest, so that the process after a killed one decodes what is missing or does not
     match its digest. One process decodes at a time; others wait and report its progress. Rows that were unreadable are
     tried again, for files may have been mended since.
     """

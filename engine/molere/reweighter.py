@@ -83,7 +83,7 @@ class Weighting:
 
         It tells the reweighter at every step what it could not learn by heart in its few updates: whom the classifier
         is about to learn against its validation samples. A direction, since the length is the loss's: weights that
-        follow the length as well fall for whoever is fitted (benchmarks/LOG.md).
+        follow the length as well fall for every sample that is fitted (benchmarks/LOG.md).
         """
         if not self.sees_record:
             return torch.zeros_like(labels_B, dtype=features_BD.dtype)

@@ -35,7 +35,7 @@ PLACED_AT_ONCE = 20_000
 
 
 def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
-    """Write what an audit takes as evidence, neighbours.npy and cross_fitted.npy, and unless the config says embedding
+    """Write what an audit takes as evidence, neighbours.npy and label_head.npy, and unless the config says embedding
     none the map, embedding.parquet: of all training samples, excluded ones too. on_message may raise."""
     data, method = trainer.data, trainer.config.embedding
     _, features = trainer.predict(data.train_idx)  # every rank its part, before anybody may give up
@@ -49,7 +49,7 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     probs_NC = _waited(lambda: label_head.out_of_fold_probabilities(
         torch.from_numpy(features_ND), data.train_labels, trainer.active, data.num_classes, folds_N),
         "out-of-fold predictions", on_message)
-    run.write_probabilities(probs_NC, "cross_fitted")
+    run.write_probabilities(probs_NC, "label_head")
     if method == "none":
         run.write_neighbours(indices, distances)
         return

@@ -130,7 +130,8 @@ class Worker:
         return self.datasets[key]
 
     def _probabilities(self, task: Task, data: Dataset, tick: Say) -> tuple[np.ndarray | None, float]:
-        """(cross-fitted probabilities (N, C), seconds that they took whoever made them); (None, 0) where not needed."""
+        """(cross-fitted probabilities (N, C), seconds that it took to make them, here or in another process); (None,
+        0) where not needed."""
         if not task.config.is_cross_fitted:
             return None, 0.0
         path = self.study.path / "rankings" / f"{ranking_key(task)}.npz"

@@ -34,7 +34,7 @@ def clothes(server: tuple[str, Path]) -> Project:
     rng, truth = np.random.default_rng(0), np.arange(NUM) % 3
     logits = rng.normal(0, 1, (NUM, 3))
     logits[np.arange(NUM), truth] += 3
-    RunDir.of(path, "first").write_probabilities(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), "cross_fitted")
+    RunDir.of(path, "first").write_probabilities(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), "label_head")
     rows = read_manifest(path)
     rows.loc[rows["split"] == "train", "clean_label"] = None
     info = ManifestInfo(classes=read_info(path).classes, root="images", source="clothing1m")

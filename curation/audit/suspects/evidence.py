@@ -70,7 +70,7 @@ def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
 def missing_of(run: RunDir) -> list[Missing]:
     """What a run lacks, as a run does that has not ended, or one of older code that was trained with embedding=none."""
     found: list[Missing] = []
-    if run.open_probabilities("cross_fitted") is None and not _is_kfold(run):
+    if run.open_probabilities("label_head") is None and not _is_kfold(run):
         found.append("label_head")
     return found if run.neighbours_path.exists() else [*found, "neighbours"]
 
@@ -96,7 +96,7 @@ def probabilities_of(run: RunDir) -> np.ndarray | None:
     probabilities = run.open_probabilities("probabilities")
     if probabilities is not None and _is_kfold(run):
         return probabilities
-    crossed = run.open_probabilities("cross_fitted")
+    crossed = run.open_probabilities("label_head")
     return probabilities if crossed is None else crossed
 
 

@@ -25,7 +25,7 @@ from curation.experiments.repeats import repeats_of
 from curation.project import Project
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import PROBABILITIES, RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
 DEFAULT_NAME = "audit"
@@ -142,7 +142,7 @@ def _run_key(audit: Audit) -> Key:
     """What evidence is made of: the run, its repeats with other seeds, and the manifest."""
     files = [audit.project.path / MANIFEST_NAME]
     for run in repeats_of(audit.project.path, audit.run):
-        files += [run.signals_path, run.neighbours_path, run.path / "cross_fitted.npy", run.path / "probabilities.npy"]
+        files += [run.signals_path, run.neighbours_path, *map(run.probabilities_path, PROBABILITIES)]
     return audit.path, audit.run.name, stamp_of(*files)
 
 

@@ -1,7 +1,7 @@
 """The effect of decisions on the Compare page: in words first, then every figure with its interval.
 
 Figures come from curation.experiments.effects; this module words them and draws the tables. Sentences hold names of
-the data: whoever shows them escapes them.
+the data: escape them where they are shown.
 """
 
 from collections.abc import Hashable

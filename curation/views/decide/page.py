@@ -143,7 +143,7 @@ def _batches(project: Project) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button("Undo", key="decide.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-                  help="Takes back the newest decision in force, whoever took it.")
+                  help="Takes back the newest decision in force, no matter who took it.")
         st.button("Redo", key="decide.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
                   help="Brings back the decision undone last.")
         kinds = st.multiselect("Kind", sorted(batches["kind"].unique()), key="decide.f.kind", placeholder="any",

@@ -1,4 +1,4 @@
-"""A predicate in words. Holds labels and what was typed, so whoever shows it escapes it. Draws nothing."""
+"""A predicate in words. Holds labels and what was typed: escape it where it is shown. Draws nothing."""
 
 from curation.samples.columns import Condition
 from curation.samples.predicates import LISTS, Predicate

@@ -46,7 +46,7 @@ Pick = Callable[[str, str], None]
 """Called with a column and a category's name where somebody clicks on it in the legend."""
 
 
-# -- the region, kept here for whoever sets it: a lasso, a saved view, undo
+# -- the region, kept here for all that set it: a lasso, a saved view, undo
 
 
 def owner_of(project: Project, run: RunDir | None) -> tuple[str, str]:
@@ -180,7 +180,7 @@ def _two_columns(table: pd.DataFrame) -> str:
 
 
 def _stamp(project: Project, run: RunDir, choice: str) -> tuple[str, str, Stamp]:
-    """What the map `choice` is made of, but for decisions."""
+    """What the map `choice` is made of, without decisions."""
     paths = [run.signals_path, run.path / "embedding.parquet", project.path / MANIFEST_NAME]
     if (other := places.source_of(project, choice)) is not None:
         paths.append(other.path / "embedding.parquet")

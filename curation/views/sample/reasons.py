@@ -1,6 +1,6 @@
 """Why a sample is, or is not, in validation: plain sentences from what the run recorded. Strings in, strings out.
 
-Labels appear as they are; whoever shows the sentences escapes them. Draws nothing.
+Labels appear as they are: escape the sentences where they are shown. Draws nothing.
 """
 
 from collections.abc import Sequence

@@ -32,7 +32,7 @@ from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
 Key = tuple[str, str, Stamp]
-"""Project, run and their files: what evidence is made of, but for decisions."""
+"""Project, run and their files: what evidence is made of, without decisions."""
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"
 LANE_KEY = "triage.lane"
@@ -248,7 +248,7 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
               help="Each marked sample to the class that held-out predictions name; those without one stay. One "
                    "decision a class. For another class press r.")
     st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-              help="Takes back the newest decision of this project, whoever took it. Key: u")
+              help="Takes back the newest decision of this project, no matter who took it. Key: u")
     st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
               help="Brings back the decision undone last. Key: Shift+u")
     if num_pages > 1:

@@ -114,7 +114,7 @@ def _step(project: Project, name: Literal["undo", "redo"]) -> None:
 
 
 def batch_words(kind: str, value: object, num_samples: int) -> str:
-    """A batch in words: 'pin 5 samples to validation'. Holds labels, so whoever shows it escapes it."""
+    """A batch in words: 'pin 5 samples to validation'. Holds labels: escape it where it is shown."""
     count = samples(int(num_samples))
     has_value = isinstance(value, str) and value != ""
     if kind == "pin":

@@ -1,6 +1,6 @@
 """Colours and what they mean: one place for roles, categories and numbers, safe for colour-blind eyes.
 
-Knows no widget and no figure. Labels pass through as data; whoever draws them escapes them.
+Knows no widget and no figure. Labels pass through as data: escape them where they are drawn.
 """
 
 from dataclasses import dataclass

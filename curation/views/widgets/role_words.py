@@ -1,5 +1,5 @@
 """Why a sample has its role in a run, in words: role_reason and what belongs to it. Strings out; labels appear as they
-are, and whoever shows the words escapes them."""
+are: escape the words where they are shown."""
 
 from collections.abc import Mapping
 from typing import Any

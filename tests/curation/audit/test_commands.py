@@ -23,7 +23,7 @@ def project(tmp_path: Path) -> Path:
     truth, rng = np.arange(400) % 3, np.random.default_rng(0)
     logits = rng.normal(0, 1, (400, 3))
     logits[np.arange(400), truth] += 3
-    run.write_probabilities(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), "cross_fitted")
+    run.write_probabilities(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), "label_head")
     rows, info = read_manifest(path), read_info(path)
     rows.loc[(rows["split"] == "train") & (rows.index >= 30), "clean_label"] = None
     write_manifest(path, rows, info.classes, root=info.root)
@@ -194,7 +194,7 @@ def test_the_ranked_queue_waits_for_a_damaged_draw(project: Path, tmp_path: Path
 
 def test_what_evidence_a_run_lacks_is_said(project: Path, tmp_path: Path, capsys) -> None:
     assert main(["audit", str(project), "--run", "first"]) == 0 and "keeps no" not in capsys.readouterr().out
-    (project / "runs" / "first" / "cross_fitted.npy").unlink()
+    (project / "runs" / "first" / "label_head.npy").unlink()
     assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json")]) == 0
     assert "Run first keeps no predictions of labels that did not see them, so labels are" in capsys.readouterr().out
     found = json.loads((tmp_path / "r.json").read_text())
@@ -265,7 +265,7 @@ def test_a_class_added_by_a_new_import_stops_no_report(project: Path, tmp_path: 
 
 def test_names_that_a_spreadsheet_would_run_are_read_back_as_they_are(tmp_path: Path) -> None:
     path = make_project(tmp_path / "odd", num_train=60, size=2, classes=("=cat", "-dog", "bird"))
-    make_run(path, "first").write_probabilities(np.random.default_rng(0).dirichlet([1, 1, 1], 60), "cross_fitted")
+    make_run(path, "first").write_probabilities(np.random.default_rng(0).dirichlet([1, 1, 1], 60), "label_head")
     assert main(["audit", str(path), "--run", "first", "--out", str(tmp_path / "a.csv")]) == 0
     rows = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
     assert "'=cat" in set(rows["given_label"]) | set(rows["suggested_label"])

@@ -245,3 +245,14 @@ def test_runs_are_listed_newest_first_and_half_made_ones_left_out(tmp_path: Path
     (tmp_path / "runs" / "no-config").mkdir()
     (tmp_path / "runs" / "file").write_text("")
     assert [run.name for run in list_runs(tmp_path)] == ["new", "middle", "old"]
+
+
+def test_the_heads_predictions_are_found_under_the_name_that_older_code_gave_them(run: RunDir) -> None:
+    assert run.open_probabilities("label_head") is None
+    old, new = np.full((3, 2), 0.25), np.full((3, 2), 0.75)
+    run.write_probabilities(old, "label_head")
+    (run.path / "label_head.npy").rename(run.path / "cross_fitted.npy")
+    np.testing.assert_array_equal(run.open_probabilities("label_head"), old)
+    assert run.open_probabilities() is None
+    run.write_probabilities(new, "label_head")
+    np.testing.assert_array_equal(run.open_probabilities("label_head"), new)

@@ -83,7 +83,7 @@ def test_without_a_map_a_run_keeps_the_same_evidence(project):
     assert bare.read_embedding() is None and mapped.read_embedding() is not None
     for one, other in zip(bare.read_neighbours(), mapped.read_neighbours(), strict=True):
         np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(bare.open_probabilities("cross_fitted"), mapped.open_probabilities("cross_fitted"))
+    np.testing.assert_array_equal(bare.open_probabilities("label_head"), mapped.open_probabilities("label_head"))
 
 
 def test_decisions_reach_the_run_and_later_ones_do_not(project):
@@ -280,7 +280,7 @@ def test_kfold_judges_labels_by_out_of_fold_predictions_alone(project):
     quality = run.read_signals()["label_quality"].to_numpy()
     np.testing.assert_allclose(quality, expected[np.arange(len(quality)), data.train_labels], atol=1e-6)
     assert (run.read_signals()["heldout_epochs"] == 1).all()
-    assert np.isfinite(run.open_probabilities("cross_fitted")).all()
+    assert np.isfinite(run.open_probabilities("label_head")).all()
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def test_the_joint_is_that_of_cleanlab_where_its_argmax_is_masked(seed):
     count = pytest.importorskip("cleanlab.count")
     given, probabilities = noisy(seed=seed)
     thresholds = count.get_confident_thresholds(given, probabilities)
-    masked = np.where(probabilities >= thresholds - 1e-6, probabilities, 0)  # mends its issue 1248
+    masked = np.where(probabilities >= thresholds - 1e-6, probabilities, 0)  # mends cleanlab/cleanlab#1248
     theirs = count.estimate_joint(given, probabilities, confident_joint=count.compute_confident_joint(
         given, masked, thresholds=thresholds, calibrate=False))
     np.testing.assert_allclose(confident_joint(given, probabilities), theirs, atol=1.01 / len(given))

@@ -30,7 +30,7 @@ from tests.fakes import make_project, make_run, write_manifest
 CLASSES = ("cat", "dog", "bird")
 
 
-def with_probabilities(run: RunDir, num: int, seed: int = 0, name: str = "cross_fitted") -> np.ndarray:
+def with_probabilities(run: RunDir, num: int, seed: int = 0, name: str = "label_head") -> np.ndarray:
     """Random probabilities (num, 3) that favour the truth, kept with the run; as they are read back."""
     rng = np.random.default_rng(seed)
     truth = np.arange(num) % 3
@@ -201,7 +201,7 @@ def test_a_run_without_evidence_scores_nobody(project: Project) -> None:
 def test_out_of_fold_predictions_come_before_a_heads_and_none_at_all_is_a_tenth(project: Project) -> None:
     run = make_run(project.path, "third", method="kfold")
     folds = with_probabilities(run, 600, 0, "probabilities")
-    with_probabilities(run, 600, 1, "cross_fitted")
+    with_probabilities(run, 600, 1, "label_head")
     table = sample_table(project, run)
     given, _ = truth_of(project)
     confidence = gather(table, [run], CLASSES, None).columns["self_confidence"]

@@ -57,7 +57,7 @@ def test_what_evidence_a_run_lacks_is_said_in_one_line(home: Path, pets: Project
     ada = Reviewer(home, monkeypatch)
     assert "keeps no" not in said(ada.app)
     run = pets.run("first")
-    for file in (run.neighbours_path, run.path / "cross_fitted.npy"):
+    for file in (run.neighbours_path, run.path / "label_head.npy"):
         file.unlink()
     (line,) = [caption.value for caption in ada.show("Report").caption if "keeps no" in caption.value]
     assert "first keeps no predictions of labels that did not see them and no neighbours" in line.replace("\\", "")
