@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from benchmarks.epoch_cost import hardware
-from engine.contract.config import HYPERGRADIENTS, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, read_decisions
+from engine.contract.method_config import HYPERGRADIENTS
 from engine.data.dataset import load_dataset
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.molere import routing

@@ -114,7 +114,7 @@ def study(
 @app.command("settings")
 def show_settings() -> None:
     """List every setting with its default, range and meaning."""
-    from engine.contract.config import ReweighterConfig, SplitterConfig
+    from engine.contract.method_config import ReweighterConfig, SplitterConfig
     from engine.contract.settings import settings_of
 
     for prefix, cls in (("", RunConfig), ("reweighter.", ReweighterConfig), ("splitter.", SplitterConfig)):

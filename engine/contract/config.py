@@ -11,87 +11,30 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from engine.contract.method_config import ReweighterConfig, SplitterConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import ConfigError, Settings, build, check, leaves, nested, parse_settings, setting
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-NETWORKS = ("auto", "tiny", "small", "resnet18", "resnet50", "vit_b_16")
+HEADS = ("linear", "mlp")
+"""Networks that take features; all others take images."""
+NETWORKS = ("auto", *HEADS, "tiny", "small", "resnet18", "resnet50", "vit_b_16")
+"""Those with a name of ours; any other name is a pretrained backbone's (engine.data.backbones)."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
-CLOSED_FORMS = ("last_layer_centred", "last_layer")
-HYPERGRADIENTS = (*CLOSED_FORMS, "jvp", "unroll", "finite_difference")
-WEIGHT_INPUTS = ("features", "features_label_loss", "record", "all")
-LOSSES = ("cross_entropy", "generalized_cross_entropy", "balanced_generalized_cross_entropy")
 GUARDS = ("off", "confident", "agree")
 VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
 WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
+DEFAULT_WEIGHT_DECAY = 5e-4
+"""Of a classifier of images."""
 BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32"}
 """What runs did by settings that came later."""
 DEFAULT_CLASS_BALANCE = 0.5
 """Of the methods that learn weights on class-stratified validation (benchmarks/LOG.md)."""
 PROXY_VALUES = ("confidence", "meta_margin")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReweighterConfig:
-    """How sample weights are learned (Jain et al. 2024, eq. 3)."""
-
-    hypergradient: str = setting(
-        "last_layer_centred", "How the effect of a weight on the validation loss is computed. last_layer: closed form "
-        "on the final layer, nearly free; centred: without what all features of a batch share. jvp: exact for one SGD "
-        "step. finite_difference: close to exact. unroll: the slow reference.", choices=HYPERGRADIENTS)
-    every: int = setting(6, "Classifier steps between two updates of the weights (Q).", unit="steps", low=1, high=1000)
-    val_batch_size: int = setting(
-        64, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=4, high=8192)
-    inputs: str = setting(
-        "all", "What the reweighter sees of a sample. The paper's sees the image alone (features). record: label, "
-        "loss, what earlier epochs said of it, held out and in training, and how its gradient agrees with that of "
-        "validation; all: the record and the features.",
-        choices=WEIGHT_INPUTS)
-    val_loss: str = setting(
-        "balanced_generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded: wrong "
-        "labels in validation pull little, but a class that is predicted badly pulls little as well and may be given "
-        "up; balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
-    min_weight: float = setting(
-        0.05, "Smallest weight before normalisation where the data look noisy: a quarter of the labels or more are "
-        "disputed, and margins lie in two heaps. The less so, the nearer it is to halfway between the bounds.",
-        low=0.0, high=1.0)
-    max_weight: float = setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
-    lr: float = setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
-    hidden: int = setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
-    uniform_pull: float = setting(
-        0.02, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
-        low=0.0, high=100.0)
-    heavy_weight: float = setting(
-        3.0, "Weight, after normalisation, above which a sample is pulled back strongly, so that weights do not gather "
-        "on a few. 100: hardly ever.", low=1.0, high=100.0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SplitterConfig:
-    """How the splitter learns who is hard (Jain et al. 2024; regularisers of Bao & Barzilay 2022, eq. 2-3)."""
-
-    every: int = setting(4, "Classifier steps between two updates of the splitter.", unit="steps", low=1, high=1000)
-    lr: float = setting(3e-3, "Learning rate of the splitter (Adam).", low=1e-8, high=10.0)
-    hidden: int = setting(64, "Hidden units of the splitter head.", unit="units", low=1, high=8192)
-    gap_strength: float = setting(
-        1.0, "Strength of the term that asks for a high validation loss (soft assignment).", low=0.0, high=100.0)
-    ratio_strength: float = setting(
-        1.0, "Strength of the KL term that holds the validation share near val_fraction.", low=0.0, high=100.0)
-    balance_strength: float = setting(
-        1.0, "Strength of the KL term that keeps the class mix of both sides like the whole.", low=0.0, high=100.0)
-    is_soft: bool = setting(
-        True, "Let the validation-loss term see soft assignments. Off: a hard threshold, which blocks its gradient.")
-    hysteresis: float = setting(
-        0.05, "How much lower the splitter's probability of a newcomer must be to replace a sample already in "
-        "validation. Damps churn.", low=0.0, high=1.0)
-    coverage: float = setting(
-        0.5, "Largest share of a sample's same-class neighbours that may be in validation with it, so that training "
-        "keeps some of every hard neighbourhood. 1 turns this off.", unit="fraction", low=0.0, high=1.0)
-    num_neighbors: int = setting(10, "Neighbours a sample has for coverage.", unit="samples", low=1, high=1000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +47,9 @@ class RunConfig:
     seed: int = setting(0, "Seed of everything random in the run.", low=0, high=2**31 - 1)
     epochs: int = setting(20, "Passes over the data: each epoch takes as many classifier steps as plain training on "
                           "all samples would, whatever the method.", unit="epochs", low=1, high=100_000)
-    batch_size: int = setting(128, "Training samples a step.", unit="samples", low=2, high=65_536)
+    batch_size: int | None = setting(
+        None, "Training samples a step. None: 128 images; of features as many as make about 100 steps an epoch, from "
+        "128 to 2048.", unit="samples", low=2, high=65_536)
     val_fraction: float = setting(
         0.1, "Share of each class in validation (delta).", unit="fraction", low=0.001, high=0.9)
     validation: str | None = setting(
@@ -133,7 +78,20 @@ class RunConfig:
         "held-out predictions support its label; disputed ones wait for people. confident: withhold only those that "
         "they confidently dispute. A class short of others passes its least disputed. off: admit all.", choices=GUARDS)
     network: str = setting(
-        "auto", "Classifier. auto: small up to 32 pixels, resnet18 above.", choices=NETWORKS)
+        "auto", "Classifier. On features: linear, or mlp (one hidden layer); auto: mlp. On images: a network that "
+        "starts from nothing, or the name of a pretrained backbone to fine-tune, such as efficientnet_lite0; auto: "
+        "small up to 32 pixels, resnet18 above.", examples=NETWORKS)
+    features: str | None = setting(
+        None, "Features of the images to train a head on, by the name of their folder in the project. None: the images "
+        "themselves.")
+    num_components: int | None = setting(
+        256, "Principal components of the features that a head sees, each scaled to variance 1, fitted on the train "
+        "split. None: the features themselves, scaled.", unit="components", low=2, high=8192)
+    hidden: int = setting(256, "Hidden units of network mlp.", unit="units", low=4, high=8192)
+    folds_by: str | None = setting(
+        None, "Column of the data whose equal values stay in one fold and in one rotation group, such as who took the "
+        "photo: what is known of one picture then tells nothing of its siblings. None: each sample by itself.",
+        advanced=True)
     weights: str | None = setting(
         None, "Pretrained start: a torchvision weights name such as DEFAULT (downloads), or a .safetensors file.")
     image_size: int | None = setting(
@@ -144,7 +102,9 @@ class RunConfig:
         "auto: shift up to 8 pixels, shift_flip above.", choices=AUGMENTATIONS)
     lr: float = setting(0.05, "Peak learning rate of the classifier (SGD, cosine to 0).", low=1e-8, high=100.0)
     momentum: float = setting(0.9, "Momentum of the classifier's SGD.", low=0.0, high=0.9999)
-    weight_decay: float = setting(5e-4, "Weight decay of the classifier.", low=0.0, high=1.0)
+    weight_decay: float | None = setting(
+        None, "Weight decay of the classifier. None: 5e-4 on images; on features the run chooses it, by the given "
+        "labels of a part held out of training, in the same way for every method.", low=0.0, high=1.0)
     folds: int | None = setting(
         None, "Folds of the cross-fitted first training of lrw_easy, lrw_hard, rho and kfold. None: 3, for rho 2, for "
         "kfold 5.", low=2, high=20)
@@ -178,12 +138,45 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, value, spec, kind in leaves(self):
             check(name, value, spec, kind)
+        self._check_head()
         if self.select_best and self.validation_source not in HELDOUT_SOURCES:
             raise ConfigError(f"select_best needs validation samples held out of training; got validation source "
                               f"{self.validation_source}; choose validation from {', '.join(HELDOUT_SOURCES)}")
         if self.class_balance and self.weight_source in ("rho", "online"):
             raise ConfigError(f"class_balance needs a method whose weights it can multiply; got {self.method} with "
                               f"class_balance {self.class_balance}; leave it at none")
+
+    def _check_head(self) -> None:
+        """Refuse what makes no sense on features, or without them."""
+        if self.features is None:
+            if self.network in HEADS or METHODS[self.method].is_head_only:
+                what = f"network={self.network}" if self.network in HEADS else f"method={self.method}"
+                raise ConfigError(f"a head is trained on features; got {what} without any; add features=NAME, made by "
+                                  "`python -m engine features`")
+            return
+        if self.network not in ("auto", *HEADS):
+            raise ConfigError(f"on features the network must be auto, {' or '.join(HEADS)}; got network={self.network} "
+                              f"with features={self.features}; leave one of them out")
+        for name, value, allowed, why in (
+                ("weights", self.weights, (None,), "a head starts from nothing"),
+                ("image_size", self.image_size, (None,), "features were made at a size of their own"),
+                ("augment", self.augment, ("auto", "none"), "features are of the image as it is"),
+                ("precision", self.precision, ("auto", "float32"), "a head computes in float32"),
+                ("is_compiled", self.is_compiled, (False,), "a head has nothing to gain from it")):
+            if value not in allowed:
+                raise ConfigError(f"{name} is of training on images, {why}; got {name}={value} with "
+                                  f"features={self.features}; leave one of them out")
+
+    @property
+    def head(self) -> str | None:
+        """Which of HEADS is trained on features; None on images."""
+        return None if self.features is None else "mlp" if self.network == "auto" else self.network
+
+    def step_size(self, num_samples: int) -> int:
+        """batch_size, or what a training on so many samples takes where that is None."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return 128 if self.features is None else min(2048, max(128, 2 ** round(math.log2(max(num_samples, 1) / 100))))
 
     @property
     def validation_source(self) -> str:

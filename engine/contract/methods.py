@@ -13,6 +13,8 @@ class Method:
     help: str
     folds: int | None = None
     """Folds of a first, cross-fitted plain training; None: there is none."""
+    is_head_only: bool = False
+    """Whether it can be trained on features alone."""
 
 
 METHODS: dict[str, Method] = {
@@ -64,5 +66,11 @@ METHODS: dict[str, Method] = {
         help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
              "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021). The "
              "paper's: hypergradient=last_layer, val_loss=cross_entropy.",
+    ),
+    "discriminant": Method(
+        validation="none", weights="uniform", title="Linear discriminant",
+        help="No training: a Gaussian of the features for each class, all of one covariance. Every sample is judged by "
+             "a head that did not see it, nor its fold. On features alone, in a second.",
+        is_head_only=True,
     ),
 }

@@ -23,9 +23,12 @@ class ConfigError(UserError):
 
 
 def setting(default: Any, help: str, *, unit: str = "", low: float | None = None, high: float | None = None,
-            choices: tuple[str, ...] | None = None, advanced: bool = False) -> Any:
-    """A dataclass field that carries its help, unit, inclusive range or choices."""
-    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "advanced": advanced}
+            choices: tuple[str, ...] | None = None, examples: tuple[str, ...] | None = None,
+            advanced: bool = False) -> Any:
+    """A dataclass field that carries its help, unit, inclusive range or choices. examples: to choose from, where other
+    values are good as well."""
+    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "examples": examples,
+                "advanced": advanced}
     return field(default=default, metadata=metadata)
 
 
@@ -41,6 +44,7 @@ class SettingInfo(typing.TypedDict):
     low: float | None
     high: float | None
     choices: tuple[str, ...] | None
+    examples: tuple[str, ...] | None
     advanced: bool
 
 

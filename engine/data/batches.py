@@ -25,7 +25,9 @@ class ImageStore:
     def __init__(self, images: np.ndarray, device: torch.device) -> None:
         self.images, self.device = images, device
         self.resident: Tensor | None = None
-        if device.type == "cuda" and images.nbytes < 0.5 * torch.cuda.mem_get_info(device)[0]:
+        if images.ndim == 2 and device.type == "cpu":  # features: to gather a batch is quicker than to hand it over
+            self.resident = torch.from_numpy(np.asarray(images))
+        elif device.type == "cuda" and images.nbytes < 0.5 * torch.cuda.mem_get_info(device)[0]:
             self.resident = torch.from_numpy(np.array(images)).to(device)
 
     def batch(self, idx: np.ndarray) -> Tensor:
@@ -82,7 +84,10 @@ def _channel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """uint8 (B, 3, S, S) -> float32, channels last, with ImageNet's channel mean and deviation taken out."""
+    """uint8 (B, 3, S, S) -> float32, channels last, with ImageNet's channel mean and deviation taken out; features
+    (B, D) are scaled already -> float32."""
+    if images.ndim == 2:
+        return images.float()
     mean, std = _channel_statistics(images.device)
     return ((images.float() / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError, image_root, read_info, read_manifest
+from engine.data.components import open_components
 from engine.data.image_cache import Progress, decode_images, native_size
 
 
@@ -19,7 +21,8 @@ class Dataset:
 
     classes: tuple[str, ...]
     images: np.ndarray
-    """(M, 3, S, S) uint8, memory-mapped."""
+    """(M, 3, S, S) uint8, memory-mapped; on features (M, D) float16, what a head sees of each (engine.data.components).
+    """
     labels: np.ndarray
     """(M,) int64 labels to train on or score against: given_label under the decisions; -1 where there is none."""
     clean_labels: np.ndarray
@@ -40,6 +43,8 @@ class Dataset:
     """sample_id -> what is wrong with its image, one line."""
     groups: np.ndarray | None
     """(M,) object of group names, where the manifest has them."""
+    siblings: np.ndarray | None = None
+    """(N,) int64 over train rows: samples of equal number stay in one fold; None: each by itself."""
 
     @property
     def num_train(self) -> int:
@@ -55,23 +60,29 @@ class Dataset:
         return labels
 
 
-def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None, progress: Progress) -> Dataset:
-    """Read the manifest, decode (or reopen) the images and apply the decisions.
+def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None, progress: Progress, *,
+                 features: str | None = None, num_components: int | None = None,
+                 folds_by: str | None = None) -> Dataset:
+    """Read the manifest, decode (or reopen) the images, or open their features, and apply the decisions.
 
-    decisions: DECISION_COLUMNS. image_size None: the data's own size, at most 224. Raises ManifestError where the
+    decisions: DECISION_COLUMNS. image_size None: the data's own size, at most 224. features, num_components, folds_by:
+    of the config. Raises ManifestError where the
     manifest breaks the contract, nothing is left to train on, or a decision names an unknown class.
     """
     project = Path(project)
     info = read_info(project)
-    rows = read_manifest(project, columns=["path", "image", "clean_label", "group"])
+    rows = read_manifest(project, columns=["path", "image", "clean_label", "group", *([folds_by] if folds_by else [])])
     if not (rows["split"] == "train").any():
         raise ManifestError(f"a project needs samples of split train; {project} has none of {len(rows)}; import again")
-    root = image_root(project, info)
-    size = image_size or native_size(rows, root)
-    images, bad = decode_images(project, rows, root, size, progress)
-    labels = _label_codes(rows["given_label"], info.classes)
     splits = rows["split"].to_numpy(dtype=object)
     train_idx = np.flatnonzero(splits == "train")
+    if features is not None:
+        images, bad = open_components(project, features, rows["sample_id"].to_numpy(dtype=object), train_idx,
+                                      num_components, progress)
+    else:
+        root = image_root(project, info)
+        images, bad = decode_images(project, rows, root, image_size or native_size(rows, root), progress)
+    labels = _label_codes(rows["given_label"], info.classes)
     is_usable = labels >= 0
     is_usable[list(bad)] = False
     pins, excluded, reasons = _apply_decisions(decisions, rows, train_idx, labels, info.classes)
@@ -96,7 +107,24 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
         pins=pins, excluded=excluded, exclusions=reasons,
         unreadable={str(rows["sample_id"].iloc[row]): why for row, why in bad.items()},
         groups=rows["group"].to_numpy(dtype=object) if "group" in rows else None,
+        siblings=None if folds_by is None else _siblings(rows, folds_by, train_idx),
     )
+
+
+def load_for(config: RunConfig, project: Path, decisions: pd.DataFrame, progress: Progress) -> Dataset:
+    """load_dataset with what a config says of it."""
+    return load_dataset(project, decisions, config.image_size, progress, features=config.features,
+                        num_components=config.num_components, folds_by=config.folds_by)
+
+
+def _siblings(rows: pd.DataFrame, column: str, train_idx: np.ndarray) -> np.ndarray:
+    """(N,) int64 numbers of the column's values over train rows; a sample without one is by itself."""
+    if column not in rows:
+        raise ManifestError(f"folds_by must name a column of the data; there is no {column!r}; choose another, or none")
+    numbers = pd.factorize(rows[column].iloc[train_idx])[0].astype(np.int64)
+    alone = numbers < 0
+    numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(int(alone.sum()))
+    return numbers
 
 
 def _label_codes(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from engine.contract.config import SplitterConfig
+from engine.contract.method_config import SplitterConfig
 from engine.contract.settings import ConfigError
 
 SMALL_IMAGE_SIZE = 32
@@ -71,6 +71,26 @@ def _folded(conv: Any, norm: Any, x: Tensor) -> Tensor:
     weight, bias = fuse_conv_bn_weights(
         conv.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     return F.conv2d(x, weight, bias, padding=1)
+
+
+class MlpBackbone(nn.Module):
+    """One hidden layer with batch normalisation, over features: (B, K) -> (B, D)."""
+
+    def __init__(self, num_inputs: int, num_features: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(num_inputs, num_features, bias=False)
+        self.norm = nn.BatchNorm1d(num_features)
+        self.num_features = num_features
+
+    def forward(self, inputs_BK: Tensor) -> Tensor:
+        return F.relu(self.norm(self.layer(inputs_BK)))
+
+
+def make_head(head: str, num_inputs: int, hidden: int, num_classes: int) -> Classifier:
+    """A classifier of features (B, num_inputs): "linear", whose features are its inputs, or "mlp"."""
+    if head == "linear":
+        return Classifier(nn.Identity(), num_inputs, num_classes)
+    return Classifier(MlpBackbone(num_inputs, hidden), hidden, num_classes)
 
 
 def make_classifier(network: str, num_classes: int, image_size: int, weights: str | None = None) -> Classifier:

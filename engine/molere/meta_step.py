@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.contract.config import ReweighterConfig
+from engine.contract.method_config import ReweighterConfig
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.model.networks import Classifier
 from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics

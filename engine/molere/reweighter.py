@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.contract.config import ReweighterConfig
+from engine.contract.method_config import ReweighterConfig
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.model.networks import Reweighter, standardize
 from engine.model.record import SignalRecord

@@ -4,6 +4,7 @@ The noise guard is engine.molere.guard. Decides roles from arrays; trains nothin
 classes, D features, k neighbours.
 """
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +25,24 @@ class Routing:
     """Passed over because too many of their neighbours are in validation."""
 
 
-def rotation_groups(num_samples: int, num_groups: int, rng: np.random.Generator) -> np.ndarray:
-    """A random group 0..num_groups-1 for each sample, (N,) int64; group sizes differ by at most one."""
+def rotation_groups(num_samples: int, num_groups: int, rng: np.random.Generator,
+                    siblings_N: np.ndarray | None = None) -> np.ndarray:
+    """A random group 0..num_groups-1 for each sample, (N,) int64; group sizes differ by at most one.
+
+    siblings_N: (N,) int64, samples of equal number go to one group; the largest first, each to the group that is the
+    smallest so far.
+    """
     groups = np.empty(num_samples, dtype=np.int64)
+    if siblings_N is not None:
+        sizes = np.bincount(siblings_N)
+        drawn = rng.permutation(np.flatnonzero(sizes))
+        filled = [(0, group) for group in range(num_groups)]
+        group_of = np.zeros(len(sizes), dtype=np.int64)
+        for number in drawn[np.argsort(-sizes[drawn], kind="stable")]:
+            size, group = heapq.heappop(filled)
+            group_of[number] = group
+            heapq.heappush(filled, (size + int(sizes[number]), group))
+        return np.asarray(group_of[siblings_N])
     groups[rng.permutation(num_samples)] = np.arange(num_samples) % num_groups
     return groups
 

@@ -26,12 +26,15 @@ SCORE_ROWS = 65_536
 class SplitterTraining:
     """The splitter with its optimizer, and the predictions held out in the epoch before."""
 
-    def __init__(self, config: RunConfig, num_features: int, data: Dataset, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, num_features: int, data: Dataset, device: torch.device,
+                 num_random: int) -> None:
+        """num_random: samples of all that are active in a step of the splitter."""
         self.config, self.num_classes, self.device = config, data.num_classes, device
         self.splitter = Splitter(config.splitter, num_features, data.num_classes, config.val_fraction).to(device)
         self.optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
         self.labels = torch.from_numpy(np.maximum(data.train_labels, 0)).to(device)
         self.pins = torch.from_numpy(data.pins).to(device)
+        self.num_random = num_random
         self.held: dict[str, Tensor] = {}
 
     def observe_heldout(self, logits: Tensor, kept: tuple[Tensor, Tensor], labels: Tensor, rows: Tensor) -> None:
@@ -54,7 +57,7 @@ class SplitterTraining:
         features_V = held["features"][val] * held["scale"][val, None]
         logits_V, labels_V = held["logits"][val], held["labels"][val]
         num = len(held["rows"])
-        rows_R = held["rows"][to_device(rng.integers(0, num, size=min(4 * config.batch_size, num)), self.device)]
+        rows_R = held["rows"][to_device(rng.integers(0, num, size=min(self.num_random, num)), self.device)]
         labels_R, features_R = self.labels[rows_R], record.features_of(rows_R)
         with torch.no_grad():
             probs_R = record.probabilities(head, rows_R)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.contract.config import SplitterConfig
+from engine.contract.method_config import SplitterConfig
 
 SMOOTHING = 1.0
 """Samples of the whole's class mix that each class's count begins with, so that a class missing from a side gives a

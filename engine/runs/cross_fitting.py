@@ -52,7 +52,7 @@ def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFold
     so that a killed process repeats at most one. Raises ManifestError where a fold leaves nobody to train on.
     """
     plain = RunConfig.from_dict({**plain_settings(config), "method": "erm"})
-    folds = routing.rotation_groups(data.num_train, config.num_folds, stream(config.seed, "folds"))
+    folds = routing.rotation_groups(data.num_train, config.num_folds, stream(config.seed, "folds"), data.siblings)
     probs_NC = np.full((data.num_train, data.num_classes), np.nan, dtype=np.float32)
     for fold in range(config.num_folds):
         rows = np.flatnonzero((folds == fold) & ~data.excluded)

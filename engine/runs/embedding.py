@@ -45,7 +45,8 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),
                                  "nearest neighbours", on_message)
     seed = int(stream(trainer.config.seed, "init").integers(2**31))
-    folds_N = routing.rotation_groups(data.num_train, label_head.NUM_FOLDS, stream(trainer.config.seed, "heads"))
+    folds_N = routing.rotation_groups(data.num_train, label_head.NUM_FOLDS, stream(trainer.config.seed, "heads"),
+                                      data.siblings)
     probs_NC = _waited(lambda: label_head.out_of_fold_probabilities(
         torch.from_numpy(features_ND), data.train_labels, trainer.active, data.num_classes, folds_N),
         "out-of-fold predictions", on_message)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.contract.config import CLOSED_FORMS, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.events import RunEvent
 from engine.contract.manifest import (
     DECISIONS_NAME,
@@ -25,12 +25,13 @@ from engine.contract.manifest import (
     file_digest,
     read_decisions,
 )
+from engine.contract.method_config import CLOSED_FORMS
 from engine.contract.metrics import EpochMetrics
 from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir, RunDirError, RunDocument
 from engine.contract.settings import ConfigError
 from engine.contract.work_dir import write_atomic
-from engine.data.dataset import load_dataset
+from engine.data.dataset import load_for
 from engine.model.prediction import pick_device
 from engine.runs import embedding
 from engine.runs.cross_fitting import irreducible_losses, rank_samples
@@ -182,15 +183,16 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     """Load, rank if the method ranks, train epoch by epoch, report, embed."""
     _refuse_ranks(config)
     status.update(stage="preparing images")
-    data = distributed.rank_zero_first(lambda: load_dataset(
-        project, read_decisions(run.decisions_path), config.image_size,
+    data = distributed.rank_zero_first(lambda: load_for(
+        config, project, read_decisions(run.decisions_path),
         lambda done, total: status.progress(done, total, "preparing images")))
     if config.validation_source == "clean" and not len(data.clean_idx):
         raise ManifestError("validation=clean needs samples of split clean; this project has none; choose another")
     say = run.log if distributed.is_rank_zero() else lambda *_: None
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
-            f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} pixels")
-    _set_threads(config, data.images.shape[-1])
+            f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} "
+        f"{'components of features ' + config.features if config.features else 'pixels'}")
+    _set_threads(config, 0 if config.head else data.images.shape[-1])
     keep_freed_memory()
     if config.is_cross_fitted:
         assert isinstance(status, Status), "methods that train twice do not run on several ranks"
@@ -239,7 +241,7 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
         rate = (step - first_step) / max(time.monotonic() - started, 1e-9)
         left, is_cancelled = (config.epochs - epoch + 1) * num_steps - step, False
         try:
-            status.tick(step=step, samples_per_second=rate * config.batch_size, eta_seconds=left / max(rate, 1e-9))
+            status.tick(step=step, samples_per_second=rate * trainer.batch_size, eta_seconds=left / max(rate, 1e-9))
         except Cancelled:
             is_cancelled = True
         is_cancelled = distributed.is_asked(is_cancelled)
@@ -278,7 +280,7 @@ def embed_again(project: Path, name: str, method: str, on_message: Callable[[str
     state = checkpoint.load_newest(run.checkpoint_dir, run.log)
     if state is None:
         raise RunDirError(f"a map needs a trained classifier; {name!r} has no checkpoint; resume it first")
-    data = load_dataset(project, read_decisions(run.decisions_path), config.image_size, lambda *_: None)
+    data = load_for(config, project, read_decisions(run.decisions_path), lambda *_: None)
     trainer = Trainer(config, data, ranking=np.zeros(data.num_train))
     trainer.load_state_dict(state["trainer"])
     embedding.embed_run(trainer, run, on_message)

@@ -28,7 +28,7 @@ from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm
 from engine.contract.studies.study_row import DoneRow, FailedRow, Provenance, Row, RunFigures
 from engine.contract.work_dir import write_atomic
-from engine.data.dataset import Dataset, load_dataset
+from engine.data.dataset import Dataset, load_for
 from engine.model.prediction import pick_device
 from engine.runs.cross_fitting import cross_fitted_probabilities, plain_settings
 from engine.runs.status import Cancelled
@@ -86,7 +86,7 @@ class Worker:
 
     def __init__(self, project: Path, study: StudyDir) -> None:
         self.project, self.study = project, study
-        self.datasets: dict[tuple[str, int | None], Dataset] = {}
+        self.datasets: dict[tuple[str | int | None, ...], Dataset] = {}
         self.last_tick = 0.0
 
     def run(self, task: Task, say: Say) -> Row:
@@ -122,10 +122,11 @@ class Worker:
         return row
 
     def _dataset(self, task: Task, tick: Say) -> Dataset:
-        key = (task.decisions_digest, task.config.image_size)
+        config = task.config
+        key = (task.decisions_digest, config.image_size, config.features, config.num_components, config.folds_by)
         if key not in self.datasets:
-            self.datasets[key] = load_dataset(
-                self.project, read_decisions(task.decisions_path), task.config.image_size,
+            self.datasets[key] = load_for(
+                config, self.project, read_decisions(task.decisions_path),
                 lambda done, total: tick(f"preparing images, {done:,} of {total:,}"))
         return self.datasets[key]
 

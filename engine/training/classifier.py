@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.contract.config import RunConfig
-from engine.model.networks import Classifier, make_classifier
+from engine.contract.config import DEFAULT_WEIGHT_DECAY, RunConfig
+from engine.model.networks import Classifier, make_classifier, make_head
 from engine.model.prediction import non_finite_step
 from engine.runtime import distributed
 from engine.training.schedule import learning_rate
@@ -22,10 +22,11 @@ STEPS_UNSEEN = 50
 class ClassifierTraining:
     """Network and SGD; `step` is the only place where the classifier changes. Part of a checkpoint."""
 
-    def __init__(self, config: RunConfig, num_classes: int, image_size: int, device: torch.device) -> None:
-        """Draws the initial weights from torch's generator."""
+    def __init__(self, config: RunConfig, num_classes: int, num_inputs: int, device: torch.device) -> None:
+        """num_inputs: side of the images, or numbers of a feature. Draws the initial weights from torch's generator."""
         self.config, self.device = config, device
-        model = make_classifier(config.network, num_classes, image_size, config.weights)
+        model = make_head(config.head, num_inputs, config.hidden, num_classes) if config.head else make_classifier(
+            config.network, num_classes, num_inputs, config.weights)
         # channels_last: a quarter off a step's time on CPU, and what tensor cores want.
         model = distributed.synchronized(model, device).to(device)
         self.model: Classifier = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -38,8 +39,9 @@ class ClassifierTraining:
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.SGD(
-            groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay,
-            nesterov=config.momentum > 0, fused=device.type == "cuda" or None)
+            groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0,
+            weight_decay=DEFAULT_WEIGHT_DECAY if config.weight_decay is None else config.weight_decay,
+            fused=device.type == "cuda" or None)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
 
     def set_learning_rate(self, done: float) -> float:

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.contract.config import CLOSED_FORMS, RunConfig
+from engine.contract.config import RunConfig
+from engine.contract.method_config import CLOSED_FORMS
 from engine.contract.signal_columns import ROLES
 from engine.data.batches import ImageStore, augment, epoch_order, to_device
 from engine.data.dataset import Dataset
@@ -50,11 +51,13 @@ class Trainer:
         self.config, self.data = config, data
         self.device = pick_device(config.device)
         self.active = ~data.excluded if is_active is None else is_active & ~data.excluded
+        self.batch_size = config.step_size(int(self.active.sum()))
         self.ranking = ranking
         self.store = ImageStore(data.images, self.device)
         self.labels = torch.from_numpy(np.maximum(data.labels, 0)).to(self.device)
         image_size = data.images.shape[-1]
-        self.augment = {"auto": "shift" if image_size <= 8 else "shift_flip"}.get(config.augment, config.augment)
+        self.augment = "none" if config.head else {"auto": "shift" if image_size <= 8 else "shift_flip"}.get(
+            config.augment, config.augment)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
             self.classifier = ClassifierTraining(config, data.num_classes, image_size, self.device)
@@ -62,20 +65,20 @@ class Trainer:
             self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
                                        self.device) if config.weight_source in ("features", "loss") else None
-            self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device) \
+            self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device, 4 * self.batch_size) \
                 if config.validation_source == "learned" else None
         self.groups = routing.rotation_groups(data.num_train, config.num_rotation_groups or 1,
-                                            stream(config.seed, "rotation"))
+                                              stream(config.seed, "rotation"), data.siblings)
         self.class_weights = torch.from_numpy(routing.class_weights(
             data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
-        self.num_steps = max(1, math.ceil(int(self.active.sum()) / config.batch_size))
+        self.num_steps = max(1, math.ceil(int(self.active.sum()) / self.batch_size))
         self.weights = self._weight_source()
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.irreducible = None if irreducible is None else to_device(irreducible, self.device)
         self.is_choosing = config.weight_source == "rho"
-        self.draw_size = config.batch_size if not self.is_choosing else rho.num_candidates(
-            config.batch_size, config.rho_fraction, int(self.active.sum()))
+        self.draw_size = self.batch_size if not self.is_choosing else rho.num_candidates(
+            self.batch_size, config.rho_fraction, int(self.active.sum()))
         self.best = BestEpoch() if config.select_best else None
         self.roles: EpochRoles | None = None
         self.totals: dict[str, Tensor] = {}
@@ -199,7 +202,7 @@ class Trainer:
             return rows, images_B
         assert self.irreducible is not None, "rho needs irreducible losses"
         chosen = rho.choose(self.model, images_B, self._labels_of(rows), rows, self.irreducible,
-                            self.config.batch_size, self.record)
+                            self.batch_size, self.record)
         return rows[chosen], images_B[chosen]
 
     def _forward(self, rows: np.ndarray, images_B: Tensor) -> tuple[TrainBatch, Tensor]:

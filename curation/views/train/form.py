@@ -17,7 +17,8 @@ from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.widgets import state
-from engine.contract.config import HELDOUT_SOURCES, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig
+from engine.contract.config import HELDOUT_SOURCES, WEIGHT_SOURCES, RunConfig
+from engine.contract.method_config import ReweighterConfig, SplitterConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import SettingInfo, settings_of

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.contract.config import VALIDATION_SOURCES, WEIGHT_SOURCES, ReweighterConfig, RunConfig, SplitterConfig
+from engine.contract.config import VALIDATION_SOURCES, WEIGHT_SOURCES, RunConfig
+from engine.contract.method_config import ReweighterConfig, SplitterConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import ConfigError, settings_of
 
@@ -43,7 +44,8 @@ def test_settings_cover_every_field_with_help(cls: type) -> None:
     assert [setting["name"] for setting in settings] == own
     for setting in settings:
         assert len(setting["help"]) > 10 and setting["help"].endswith("."), setting["name"]
-        assert {"name", "default", "type", "help", "unit", "low", "high", "choices", "advanced"} == set(setting)
+        assert {"name", "default", "type", "help", "unit", "low", "high", "choices", "examples",
+                "advanced"} == set(setting)
         is_number = setting["type"] in (int, float, int | None, float | None)
         assert (setting["low"] is not None) == (setting["high"] is not None) == is_number, setting["name"]
 
@@ -130,11 +132,11 @@ def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
 
 def test_methods_are_combinations_of_sources() -> None:
     assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho", "fsr",
-                            "kfold"}
+                            "kfold", "discriminant"}
     for method in METHODS.values():
         assert method.validation in VALIDATION_SOURCES and method.weights in WEIGHT_SOURCES
         assert method.title and method.help.endswith(".")
-    assert len({(m.validation, m.weights, m.folds) for m in METHODS.values()}) == len(METHODS)
+    assert len({(m.validation, m.weights, m.folds, m.is_head_only) for m in METHODS.values()}) == len(METHODS)
 
 
 def test_validation_can_be_overridden_and_without_it_weights_are_uniform() -> None:
@@ -153,7 +155,7 @@ def test_rho_cross_fits_on_halves_unless_told_otherwise() -> None:
 
 
 def test_who_trains_cross_fitted_first() -> None:
-    firsts = {name for name in METHODS if RunConfig(method=name).is_cross_fitted}
+    firsts = {name for name in METHODS if RunConfig(method=name, features="own").is_cross_fitted}
     assert firsts == {"lrw_easy", "lrw_hard", "rho", "kfold"} and RunConfig(method="kfold").num_folds == 5
     assert not RunConfig(method="lrw_hard", validation="clean").is_cross_fitted
     assert RunConfig(validation="hard").is_cross_fitted and not RunConfig(folds=4).is_cross_fitted

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.contract.config import WEIGHT_INPUTS, ReweighterConfig
 from engine.contract.manifest import read_decisions
+from engine.contract.method_config import WEIGHT_INPUTS, ReweighterConfig
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.record import SignalRecord, bimodality, effective_sample_size
 from engine.molere.guard import disputed_frac

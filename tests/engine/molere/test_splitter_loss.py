@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from engine.contract.config import SplitterConfig
+from engine.contract.method_config import SplitterConfig
 from engine.molere.splitter_loss import balance_divergence, ratio_divergence, splitter_loss
 
 

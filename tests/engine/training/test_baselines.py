@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from engine.__main__ import app
-from engine.contract.config import LOSSES, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions
+from engine.contract.method_config import LOSSES
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
 from engine.data.batches import augment, normalize

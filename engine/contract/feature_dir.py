@@ -1,0 +1,178 @@
+"""Features of a project's images on disk: PROJECT/features/NAME/, and how to read and write it. Imports no torch.
+
+    features.json       FeatureDocument: what made them
+    samples.parquet     sample_id, image_digest, row (-1 where there are none), reason (why not): one row a sample of
+                        the manifest as it was when they were made, in its order
+    shards/00000.npy    (up to SHARD_ROWS, D) float16, finite; row r of samples.parquet is row r % SHARD_ROWS of
+                        shard r // SHARD_ROWS
+    journal.jsonl       one line a finished chunk of rows, with its digest (engine.data.feature_store)
+    status.json, cancel, log.txt, request.json, output.txt      as in a run's folder
+
+N samples of the manifest, R rows asked for, D numbers each.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict, cast
+
+import numpy as np
+import pandas as pd
+
+from engine.contract.errors import UserError
+from engine.contract.run_dir import check_name
+from engine.contract.work_dir import WorkDir, write_array, write_atomic
+
+SHARD_ROWS = 65_536
+SAMPLE_COLUMNS = ("sample_id", "image_digest", "row", "reason")
+
+
+class FeatureDocument(TypedDict, total=False):
+    """features.json. Older code, and people who bring their own, may know fewer of these."""
+
+    kind: Literal["backbone", "imported"]
+    backbone: str
+    """Name that engine.data.backbones opens; of imported ones the file they came from."""
+    revision: str
+    """Version of the package or the hub's revision that its weights came from; "" unknown."""
+    digest: str
+    """SHA-256 of the weights, in hex; of imported features that of the file."""
+    licence: str
+    """Of the weights; "" unknown."""
+    num_features: int
+    image_size: int | None
+    """Side of the square images it saw, in pixels; None unknown."""
+    mean: list[float]
+    std: list[float]
+    """Of the channels, on a scale of 0 to 1."""
+    is_mirrored: bool
+    """Whether features are the mean of those of the image and its mirror image."""
+    created: float
+    """Seconds since 1970."""
+
+
+class FeatureError(UserError):
+    """A folder of features is absent or breaks the contract. One line, ready to show."""
+
+
+class FeatureDir(WorkDir):
+    """One folder of features: paths and documents; FeatureStore reads the numbers."""
+
+    error = FeatureError
+
+    @classmethod
+    def of(cls, project: Path, name: str) -> "FeatureDir":
+        """The features `name` of a project, whether they exist or not. Raises RunDirError for a bad name."""
+        return cls(Path(project) / "features" / check_name(name))
+
+    @property
+    def samples_path(self) -> Path:
+        return self.path / "samples.parquet"
+
+    def shard_path(self, number: int) -> Path:
+        return self.path / "shards" / f"{number:05d}.npy"
+
+    def exists(self) -> bool:
+        """Whether features can be read; extraction writes samples.parquet last."""
+        return self.samples_path.exists()
+
+    def write_document(self, document: FeatureDocument) -> None:
+        self.write_json(self.path / "features.json", document)
+
+    def read_document(self) -> FeatureDocument:
+        """Raises FeatureError where there is none."""
+        values = self.read_json(self.path / "features.json")
+        if values is None:
+            raise FeatureError(f"features must have features.json; {self.path} has none; make them anew")
+        return cast(FeatureDocument, values)
+
+    def write_samples(self, samples: pd.DataFrame) -> None:
+        """samples: SAMPLE_COLUMNS. The last file to be written: from now on the features can be read."""
+        assert tuple(samples.columns) == SAMPLE_COLUMNS, f"samples have {list(samples.columns)}"
+        write_atomic(self.samples_path, lambda p: samples.to_parquet(p, index=False))
+
+    def read_samples(self) -> pd.DataFrame:
+        """SAMPLE_COLUMNS. Raises FeatureError where features are not finished or the file is damaged."""
+        if not self.exists():
+            raise FeatureError(f"features {self.name!r} must be finished before they are used; {self.path} has no "
+                               f"{self.samples_path.name}; run `python -m engine features`")
+        try:
+            return pd.read_parquet(self.samples_path, columns=list(SAMPLE_COLUMNS))
+        except (OSError, ValueError) as error:
+            raise FeatureError(f"{self.samples_path} must be a Parquet file with {', '.join(SAMPLE_COLUMNS)}; "
+                               f"{str(error).splitlines()[0]}; make the features anew") from error
+
+
+class FeatureStore:
+    """Features that are finished, read from disk as far as they are used."""
+
+    def __init__(self, folder: FeatureDir) -> None:
+        """Raises FeatureError where they are not finished, damaged or cut short."""
+        self.folder, self.document = folder, folder.read_document()
+        self.samples = folder.read_samples()
+        self.num_features = int(self.document["num_features"])
+        num_rows = int(self.samples["row"].max()) + 1 if len(self.samples) else 0
+        self.shards = [self._opened(number) for number in range(-(-num_rows // SHARD_ROWS))]
+        if num_rows > sum(map(len, self.shards)):
+            raise FeatureError(f"features {folder.name!r} must have {num_rows} rows; its shards have "
+                               f"{sum(map(len, self.shards))}; make them anew")
+
+    @classmethod
+    def open(cls, project: Path, name: str) -> "FeatureStore":
+        """The features `name` of a project. Raises as the constructor does."""
+        return cls(FeatureDir.of(project, name))
+
+    def _opened(self, number: int) -> np.ndarray:
+        path = self.folder.shard_path(number)
+        try:
+            shard: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise FeatureError(f"a shard of features must be a .npy file; {path}: {error}; make the features anew") \
+                from error
+        if shard.ndim != 2 or shard.shape[1] != self.num_features or shard.dtype != np.float16:
+            raise FeatureError(f"a shard of features must be float16 of {self.num_features} columns; {path} has "
+                               f"{shard.dtype} {shard.shape}; make the features anew")
+        return shard
+
+    def rows_of(self, sample_ids: np.ndarray | pd.Series) -> np.ndarray:
+        """(R,) int64 rows of samples by id; -1 where there are no features."""
+        at = pd.Index(self.samples["sample_id"]).get_indexer(pd.Index(sample_ids))
+        rows = self.samples["row"].to_numpy(dtype=np.int64)
+        return np.where(at >= 0, rows[at], -1) if len(rows) else np.full(len(at), -1, dtype=np.int64)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """(R, D) float16 of rows (R,) int64, all of them >= 0; read in the order of the disk."""
+        rows = np.asarray(rows, dtype=np.int64)
+        assert not (rows < 0).any(), "rows without features have nothing to read"
+        found = np.empty((len(rows), self.num_features), dtype=np.float16)
+        shard_of = rows // SHARD_ROWS
+        for number in np.unique(shard_of):
+            at = np.flatnonzero(shard_of == number)
+            found[at] = self.shards[number][rows[at] % SHARD_ROWS]
+        return found
+
+
+def list_features(project: Path) -> list[FeatureDir]:
+    """Every folder of features that can be read, by name."""
+    folder = Path(project) / "features"
+    found = [FeatureDir(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    return [features for features in found if features.exists() and (features.path / "features.json").exists()]
+
+
+def write_features(folder: FeatureDir, document: FeatureDocument, sample_ids: Sequence[str], values_ND: np.ndarray,
+                   is_known_N: np.ndarray, reason: str = "no features in the file") -> None:
+    """Write features that are there already, such as imported ones, whole. values_ND: (N, D) finite where known; row n
+    is of sample_ids[n]. Values beyond float16 are clipped. Replaces features of the same name, samples.parquet last."""
+    folder.samples_path.unlink(missing_ok=True)
+    for path in (folder.path / "shards").glob("*.npy"):
+        path.unlink()
+    known = np.flatnonzero(is_known_N)
+    largest = float(np.finfo(np.float16).max)
+    for number, start in enumerate(range(0, len(known), SHARD_ROWS)):
+        block = values_ND[known[start:start + SHARD_ROWS]]
+        write_array(folder.shard_path(number), np.clip(block, -largest, largest).astype(np.float16))
+    row = np.full(len(sample_ids), -1, dtype=np.int64)
+    row[known] = np.arange(len(known))
+    folder.write_document(document)
+    folder.write_samples(pd.DataFrame({
+        "sample_id": pd.Series(list(sample_ids), dtype=object), "image_digest": "", "row": row,
+        "reason": pd.Series([reason if n < 0 else None for n in row], dtype=object)}))

@@ -1,0 +1,69 @@
+"""Settings of the reweighter and the splitter, nested in a RunConfig. Imports no torch."""
+
+from dataclasses import dataclass
+
+from engine.contract.settings import setting
+
+CLOSED_FORMS = ("last_layer_centred", "last_layer")
+HYPERGRADIENTS = (*CLOSED_FORMS, "jvp", "unroll", "finite_difference")
+WEIGHT_INPUTS = ("features", "features_label_loss", "record", "all")
+LOSSES = ("cross_entropy", "generalized_cross_entropy", "balanced_generalized_cross_entropy")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReweighterConfig:
+    """How sample weights are learned (Jain et al. 2024, eq. 3)."""
+
+    hypergradient: str = setting(
+        "last_layer_centred", "How the effect of a weight on the validation loss is computed. last_layer: closed form "
+        "on the final layer, nearly free; centred: without what all features of a batch share. jvp: exact for one SGD "
+        "step. finite_difference: close to exact. unroll: the slow reference.", choices=HYPERGRADIENTS)
+    every: int = setting(6, "Classifier steps between two updates of the weights (Q).", unit="steps", low=1, high=1000)
+    val_batch_size: int = setting(
+        64, "Validation samples drawn, class-stratified and fresh, at each update.", unit="samples", low=4, high=8192)
+    inputs: str = setting(
+        "all", "What the reweighter sees of a sample. The paper's sees the image alone (features). record: label, "
+        "loss, what earlier epochs said of it, held out and in training, and how its gradient agrees with that of "
+        "validation; all: the record and the features.",
+        choices=WEIGHT_INPUTS)
+    val_loss: str = setting(
+        "balanced_generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded: wrong "
+        "labels in validation pull little, but a class that is predicted badly pulls little as well and may be given "
+        "up; balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
+    min_weight: float = setting(
+        0.05, "Smallest weight before normalisation where the data look noisy: a quarter of the labels or more are "
+        "disputed, and margins lie in two heaps. The less so, the nearer it is to halfway between the bounds.",
+        low=0.0, high=1.0)
+    max_weight: float = setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
+    lr: float = setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
+    hidden: int = setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)
+    uniform_pull: float = setting(
+        0.02, "Pull of the weights towards 1: strength of mean (w - 1)^2 against the scaled hypergradient.",
+        low=0.0, high=100.0)
+    heavy_weight: float = setting(
+        3.0, "Weight, after normalisation, above which a sample is pulled back strongly, so that weights do not gather "
+        "on a few. 100: hardly ever.", low=1.0, high=100.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitterConfig:
+    """How the splitter learns who is hard (Jain et al. 2024; regularisers of Bao & Barzilay 2022, eq. 2-3)."""
+
+    every: int = setting(4, "Classifier steps between two updates of the splitter.", unit="steps", low=1, high=1000)
+    lr: float = setting(3e-3, "Learning rate of the splitter (Adam).", low=1e-8, high=10.0)
+    hidden: int = setting(64, "Hidden units of the splitter head.", unit="units", low=1, high=8192)
+    gap_strength: float = setting(
+        1.0, "Strength of the term that asks for a high validation loss (soft assignment).", low=0.0, high=100.0)
+    ratio_strength: float = setting(
+        1.0, "Strength of the KL term that holds the validation share near val_fraction.", low=0.0, high=100.0)
+    balance_strength: float = setting(
+        1.0, "Strength of the KL term that keeps the class mix of both sides like the whole.", low=0.0, high=100.0)
+    is_soft: bool = setting(
+        True, "Let the validation-loss term see soft assignments. Off: a hard threshold, which blocks its gradient.")
+    hysteresis: float = setting(
+        0.05, "How much lower the splitter's probability of a newcomer must be to replace a sample already in "
+        "validation. Damps churn.", low=0.0, high=1.0)
+    coverage: float = setting(
+        0.5, "Largest share of a sample's same-class neighbours that may be in validation with it, so that training "
+        "keeps some of every hard neighbourhood. 1 turns this off.", unit="fraction", low=0.0, high=1.0)
+    num_neighbors: int = setting(10, "Neighbours a sample has for coverage.", unit="samples", low=1, high=1000)
