@@ -28,6 +28,7 @@ VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "pro
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
 WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
+DEFAULT_HEAD = "mlp"
 DEFAULT_WEIGHT_DECAY = 5e-4
 """Of a classifier of images."""
 BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32"}
@@ -139,6 +140,8 @@ class RunConfig:
         for name, value, spec, kind in leaves(self):
             check(name, value, spec, kind)
         self._check_head()
+        if METHODS[self.method].is_head_only:
+            object.__setattr__(self, "epochs", 1)  # it is fitted at once
         if self.select_best and self.validation_source not in HELDOUT_SOURCES:
             raise ConfigError(f"select_best needs validation samples held out of training; got validation source "
                               f"{self.validation_source}; choose validation from {', '.join(HELDOUT_SOURCES)}")
@@ -157,6 +160,8 @@ class RunConfig:
         if self.network not in ("auto", *HEADS):
             raise ConfigError(f"on features the network must be auto, {' or '.join(HEADS)}; got network={self.network} "
                               f"with features={self.features}; leave one of them out")
+        if METHODS[self.method].is_head_only and self.network not in ("auto", "linear"):
+            raise ConfigError(f"method {self.method} is a linear head; got network={self.network}; leave it out")
         for name, value, allowed, why in (
                 ("weights", self.weights, (None,), "a head starts from nothing"),
                 ("image_size", self.image_size, (None,), "features were made at a size of their own"),
@@ -170,7 +175,9 @@ class RunConfig:
     @property
     def head(self) -> str | None:
         """Which of HEADS is trained on features; None on images."""
-        return None if self.features is None else "mlp" if self.network == "auto" else self.network
+        if self.features is None or self.network != "auto":
+            return None if self.features is None else self.network
+        return "linear" if METHODS[self.method].is_head_only else DEFAULT_HEAD
 
     def step_size(self, num_samples: int) -> int:
         """batch_size, or what a training on so many samples takes where that is None."""

@@ -48,7 +48,7 @@ def open_components(project: Path, name: str, sample_ids: np.ndarray, train_idx:
             write_array(path, _projected(store, rows, known, kept, progress))
             text = _digest(path)
             write_atomic(digest_path, lambda p: p.write_text(text))
-    return np.load(path, mmap_mode="r", allow_pickle=False), bad
+    return np.load(path, mmap_mode="c", allow_pickle=False), bad  # torch takes no array that is read-only
 
 
 def _projected(store: FeatureStore, rows: np.ndarray, known: np.ndarray, num_components: int | None,

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from engine.contract.run_dir import RunDir
-from engine.molere import routing
 from engine.runs import label_head
 from engine.runtime import distributed
 from engine.runtime.rng import stream
@@ -45,12 +44,10 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),
                                  "nearest neighbours", on_message)
     seed = int(stream(trainer.config.seed, "init").integers(2**31))
-    folds_N = routing.rotation_groups(data.num_train, label_head.NUM_FOLDS, stream(trainer.config.seed, "heads"),
-                                      data.siblings)
-    probs_NC = _waited(lambda: label_head.out_of_fold_probabilities(
-        torch.from_numpy(features_ND), data.train_labels, trainer.active, data.num_classes, folds_N),
+    probs_NC = _waited(lambda: label_head.predict_out_of_fold(
+        torch.from_numpy(features_ND), data, trainer.config.seed, trainer.active),
         "out-of-fold predictions", on_message)
-    run.write_probabilities(probs_NC, "label_head")
+    run.write_probabilities(probs_NC.numpy(), "label_head")
     if method == "none":
         run.write_neighbours(indices, distances)
         return

@@ -10,10 +10,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.data.dataset import Dataset
+from engine.molere import routing
+from engine.runtime.rng import stream
+
 NUM_FOLDS = 5
 SHRINKAGE = 0.01
 """Share of the identity in the covariance of standardised features, so that it can be inverted."""
 ROWS_AT_ONCE = 65_536
+NEVER = 1e4
+"""Logit below which a class is never predicted, and which a checkpoint can hold."""
+
+
+def predict_out_of_fold(features_ND: Tensor, data: Dataset, seed: int, is_used_N: np.ndarray) -> Tensor:
+    """out_of_fold_probabilities of a dataset's train split, (N, C) float32, over folds drawn by the seed."""
+    folds_N = routing.rotation_groups(data.num_train, NUM_FOLDS, stream(seed, "heads"), data.siblings)
+    return torch.from_numpy(out_of_fold_probabilities(features_ND, data.train_labels, is_used_N, data.num_classes,
+                                                      folds_N))
+
+
+def fit(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray,
+        num_classes: int) -> tuple[Tensor, Tensor]:
+    """Weight (C, D) and bias (C,), float32, of the discriminant of all used samples, of which there must be one. A
+    class without any is never predicted."""
+    mean_D, scale_D = _scaling(features_ND)
+    sums = _Sums(features_ND.shape[1], num_classes)
+    rows = np.flatnonzero(is_used_N)
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        block = rows[start:start + ROWS_AT_ONCE]
+        sums.add((features_ND[torch.from_numpy(block)] - mean_D) / scale_D, torch.from_numpy(labels_N[block]))
+    head = _head(sums)
+    assert head is not None, "a head is fitted to at least one sample"
+    weight_CD = (head[0] / scale_D.double()[:, None]).T
+    bias_C = (head[1] - weight_CD @ mean_D.double()).clamp(min=-NEVER)
+    return weight_CD.float(), bias_C.float()
+
+
+def _scaling(features_ND: Tensor) -> tuple[Tensor, Tensor]:
+    return features_ND.mean(0), features_ND.std(0, correction=0).clamp(min=1e-6)
 
 
 def out_of_fold_probabilities(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray, num_classes: int,
@@ -23,7 +57,7 @@ def out_of_fold_probabilities(features_ND: Tensor, labels_N: np.ndarray, is_used
     features_ND: float, finite. labels_N: int codes; is_used_N: bool, whose labels count (all are predicted); folds_N:
     int, 0 to K - 1. A class without a used sample outside the fold has probability 0; NaN where none has.
     """
-    mean_D, scale_D = features_ND.mean(0), features_ND.std(0, correction=0).clamp(min=1e-6)
+    mean_D, scale_D = _scaling(features_ND)
     probs_NC = np.full((len(features_ND), num_classes), np.nan, dtype=np.float32)
     num_folds = int(folds_N.max(initial=-1)) + 1
     parts = [_Sums(features_ND.shape[1], num_classes) for _ in range(num_folds)]

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.events import RunEvent
@@ -25,17 +24,18 @@ from engine.contract.manifest import (
     file_digest,
     read_decisions,
 )
-from engine.contract.method_config import CLOSED_FORMS
+from engine.contract.methods import METHODS
 from engine.contract.metrics import EpochMetrics
 from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir, RunDirError, RunDocument
-from engine.contract.settings import ConfigError
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import load_for
 from engine.model.prediction import pick_device
 from engine.runs import embedding
 from engine.runs.cross_fitting import irreducible_losses, rank_samples
+from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import measure, write_epoch, write_predictions
+from engine.runs.processes import refuse_ranks, set_threads
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals
 from engine.runs.warm_start import source_of, warm_start
@@ -44,7 +44,8 @@ from engine.runtime.allocator import keep_freed_memory
 from engine.training import checkpoint
 from engine.training.trainer import Trainer
 
-TINY_IMAGE_SIZE = 16
+MAX_LOGGED = 100
+"""Unreadable samples that log.txt names."""
 
 
 def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None,
@@ -157,31 +158,9 @@ def _follow(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     return run
 
 
-def _refuse_ranks(config: RunConfig) -> None:
-    """Raise ConfigError for what several processes cannot do together."""
-    if distributed.size() == 1:
-        return
-    if config.is_cross_fitted or config.validation_source == "proxy" or config.weight_source == "online":
-        raise ConfigError(f"several processes train methods of one training and no proxy buffer; got {config.method}; "
-                          "start it without torchrun")
-    if config.is_compiled:
-        raise ConfigError("several processes do not compile yet; got is_compiled=true; leave it out, or torchrun")
-    if config.weight_source in ("features", "loss") and config.reweighter.hypergradient not in CLOSED_FORMS:
-        raise ConfigError(f"several processes need a hypergradient of {' or '.join(CLOSED_FORMS)}, since the others go "
-                          f"through the whole network; got {config.reweighter.hypergradient}; start it without "
-                          "torchrun")
-
-
-def _set_threads(config: RunConfig, image_size: int) -> None:
-    """Threads of torch on CPU. Steps on images of 16 pixels and less are too short to share: measured on a busy
-    machine of two cores, the digits took 131 s with two threads and 37 s with one."""
-    if config.num_threads or image_size <= TINY_IMAGE_SIZE:
-        torch.set_num_threads(config.num_threads or 1)
-
-
 def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Follower) -> None:
     """Load, rank if the method ranks, train epoch by epoch, report, embed."""
-    _refuse_ranks(config)
+    refuse_ranks(config)
     status.update(stage="preparing images")
     data = distributed.rank_zero_first(lambda: load_for(
         config, project, read_decisions(run.decisions_path),
@@ -192,7 +171,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} "
         f"{'components of features ' + config.features if config.features else 'pixels'}")
-    _set_threads(config, 0 if config.head else data.images.shape[-1])
+    set_threads(config, 0 if config.head else data.images.shape[-1])
     keep_freed_memory()
     if config.is_cross_fitted:
         assert isinstance(status, Status), "methods that train twice do not run on several ranks"
@@ -201,8 +180,10 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
     else:
         trainer = Trainer(config, data)
-    for sample_id, why in data.unreadable.items():
+    for sample_id, why in list(data.unreadable.items())[:MAX_LOGGED]:
         say(f"left out, unreadable: {sample_id}: {why}")
+    if len(data.unreadable) > MAX_LOGGED:
+        say(f"left out, unreadable: {len(data.unreadable) - MAX_LOGGED:,} more")
     state = checkpoint.load_newest(run.checkpoint_dir, say)
     metrics: list[EpochMetrics] = []
     epoch, step = 1, 0
@@ -214,7 +195,8 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         status.update(epoch=epoch - 1)
         say(f"going on at epoch {epoch}, step {step}")
     while epoch <= config.epochs:
-        metrics.append(_train_epoch(trainer, run, status, metrics, epoch, step))
+        metrics.append(_fit_at_once(trainer, run, status) if METHODS[config.method].is_head_only
+                       else _train_epoch(trainer, run, status, metrics, epoch, step))
         epoch, step = epoch + 1, 0
         if distributed.is_rank_zero():
             run.write_metrics(metrics)
@@ -228,6 +210,18 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
 def _save(trainer: Trainer, run: RunDir, metrics: list[EpochMetrics], epoch: int, step: int) -> None:
     checkpoint.save(run.checkpoint_dir, epoch, step, {"trainer": trainer.state_dict(), "metrics": metrics,
                                                       "epoch": epoch, "step": step})
+
+
+def _fit_at_once(trainer: Trainer, run: RunDir, status: Status | Follower) -> EpochMetrics:
+    """The one epoch of a method that fits its head in closed form, with its files; returns its line of metrics."""
+    started = time.monotonic()
+    status.update(stage="fitting", epoch=1, message="")
+    fit_discriminant(trainer)
+    line = measure(trainer, 1)
+    line["seconds"] = time.monotonic() - started
+    if distributed.is_rank_zero():
+        write_epoch(trainer, run, 1)
+    return line
 
 
 def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metrics: list[EpochMetrics], epoch: int,

@@ -10,9 +10,10 @@ from engine.contract.older_runs import event_of, upgraded
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import COLUMNS, ROLE_REASONS, SIGNAL_COLUMNS
 from engine.runs.train import train
+from tests.fake_features import make_features
 from tests.fakes import make_project, make_run
 
-FAST = {"epochs": 4, "network": "tiny", "batch_size": 16, "embedding": "none", "device": "cpu", "num_threads": 1}
+FAST = {"epochs": 4, "batch_size": 16, "embedding": "none", "device": "cpu", "num_threads": 1}
 
 
 def breaches(signals: pd.DataFrame) -> list[str]:
@@ -36,7 +37,11 @@ def breaches(signals: pd.DataFrame) -> list[str]:
 def test_the_engine_writes_what_is_defined(tmp_path, method):
     project = make_project(tmp_path / "p", size=8)
     (project / "images" / "train" / "00004.png").write_bytes(b"no image")
-    run = train(RunConfig(method=method, **FAST), project, "first")
+    inputs = {"network": "tiny"}
+    if METHODS[method].is_head_only:
+        make_features(project, missing=("train-00004",))
+        inputs = {"features": "own"}
+    run = train(RunConfig(method=method, **FAST, **inputs), project, "first")
     signals = run.read_signals()
     assert breaches(signals) == []
     assert signals.loc[signals["role"] == "excluded", "role_reason"].tolist() == ["excluded_unreadable"]

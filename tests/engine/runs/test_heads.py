@@ -1,0 +1,184 @@
+"""Runs on features: heads of every method, the discriminant, and what makes no sense there."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from engine.contract.config import RunConfig
+from engine.contract.feature_dir import FeatureError
+from engine.contract.methods import METHODS
+from engine.contract.settings import ConfigError
+from engine.data.dataset import load_for
+from engine.runs import label_head
+from engine.runs.train import resume, train
+from tests.fake_features import make_features
+from tests.fakes import make_project
+
+FAST = {"features": "own", "epochs": 4, "batch_size": 16, "weight_decay": 0.01, "embedding": "none", "device": "cpu",
+        "num_threads": 1}
+
+
+def config_of(**changes) -> RunConfig:
+    return RunConfig.from_dict(FAST | changes)
+
+
+@pytest.fixture
+def project(tmp_path):
+    project = make_project(tmp_path / "p", num_train=90, size=8)
+    make_features(project)
+    return project
+
+
+@pytest.mark.parametrize("network", ["linear", "mlp"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_a_head_and_leaves_a_complete_run(project, method, network):
+    if METHODS[method].is_head_only and network == "mlp":
+        pytest.skip("a discriminant is linear")
+    run = train(config_of(method=method, network=network, folds=2), project, "first")
+    signals, metrics = run.read_signals(), run.read_metrics()
+    assert run.read_status()["state"] == "done" and len(signals) == 90
+    assert metrics["test_accuracy"].iloc[-1] > 0.6, "each class has a direction of its own"
+    assert run.read_neighbours()[0].shape == (90, 15)
+    assert np.isfinite(run.open_probabilities("label_head")).all()
+    assert set(run.read_predictions()["split"]) == {"clean", "test"}
+    assert len(run.read_history(0)) == len(metrics)
+
+
+def test_a_sample_without_features_is_left_out_and_said(project):
+    make_features(project, missing=("train-00004", "test-00001"))
+    run = train(config_of(), project, "first")
+    signals = run.read_signals().set_index("sample_id")
+    assert signals.loc["train-00004", "role_reason"] == "excluded_unreadable"
+    assert "test-00001" not in set(run.read_predictions()["sample_id"])
+    assert any("train-00004: no features" in line for line in run.log_tail(40))
+
+
+def test_components_are_of_the_train_split_alone(project):
+    data = load_for(config_of(num_components=5), project, no_decisions(), lambda *_: None)
+    train_DK = np.asarray(data.images[data.train_idx], dtype=np.float64)
+    assert train_DK.shape == (90, 5)
+    assert np.abs(train_DK.mean(0)).max() < 2e-3
+    covariance = np.cov(train_DK.T)
+    assert covariance == pytest.approx(np.eye(5), abs=0.01)
+
+
+def test_features_themselves_are_scaled_where_no_components_are_asked_for(project):
+    data = load_for(config_of(num_components=None), project, no_decisions(), lambda *_: None)
+    values = np.asarray(data.images[data.train_idx], dtype=np.float64)
+    assert values.shape == (90, 12) and values.std(0) == pytest.approx(np.ones(12), abs=0.01)
+
+
+def test_components_follow_new_features_of_the_same_name_and_damage_is_mended(project):
+    config = config_of(num_components=5)
+    before = np.array(load_for(config, project, no_decisions(), lambda *_: None).images)
+    (path,) = (project / "cache").glob("*/components.npy")
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1
+    path.write_bytes(bytes(raw))
+    assert (np.array(load_for(config, project, no_decisions(), lambda *_: None).images) == before).all()
+    make_features(project, num_features=7, missing=("train-00001",))
+    after = load_for(config_of(num_components=None), project, no_decisions(), lambda *_: None)
+    assert after.images.shape == (114, 7) and list(after.unreadable) == ["train-00001"]
+
+
+def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):
+    run = train(config_of(method="discriminant", num_components=None), project, "first")
+    data = load_for(config_of(num_components=None), project, no_decisions(), lambda *_: None)
+    x, y = np.asarray(data.images[data.train_idx], np.float64), data.train_labels
+    folds = label_head.routing.rotation_groups(90, label_head.NUM_FOLDS, label_head.stream(0, "heads"))
+    expected = np.empty((90, 3))
+    for fold in range(label_head.NUM_FOLDS):
+        # Its covariance is the same average over classes; the shrinkage is ours on standardised features.
+        peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=label_head.SHRINKAGE)
+        peer.fit(x[folds != fold], y[folds != fold])
+        expected[folds == fold] = peer.predict_proba(x[folds == fold])
+    found = np.asarray(run.open_probabilities(), np.float64)
+    assert found == pytest.approx(expected, abs=0.02)
+    signals = run.read_signals()
+    assert signals["label_quality"].to_numpy() == pytest.approx(expected[np.arange(90), y], abs=0.02)
+    assert (signals["heldout_epochs"] == 1).all() and signals["mean_margin"].isna().all()
+
+
+def test_the_discriminants_final_head_is_the_one_fitted_to_all():
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(80, 6)).astype(np.float32)) * torch.arange(1, 7) + 3.0
+    y = rng.integers(0, 3, 80)
+    x[:, 0] += torch.from_numpy(3.0 * y.astype(np.float32))
+    used = np.ones(80, bool)
+    weight, bias = label_head.fit(x, y, used, 4)
+    folds = np.ones(80, np.int64)
+    probs = label_head.out_of_fold_probabilities(torch.cat([x, x]), np.tile(y, 2), np.r_[used, ~used], 4,
+                                                 np.r_[folds, np.zeros(80, np.int64)])
+    assert torch.softmax(x @ weight.T + bias, 1).numpy() == pytest.approx(probs[80:], abs=1e-4)
+    assert (probs[80:, 3] < 1e-6).all(), "a class without samples is never predicted"
+
+
+def test_siblings_stay_in_one_fold(project):
+    table = pq.read_table(project / "manifest.parquet")
+    table = table.append_column("sender", [[f"s{i // 7}" if i % 5 else None for i in range(len(table))]])
+    pq.write_table(table, project / "manifest.parquet")
+    data = load_for(config_of(folds_by="sender"), project, no_decisions(), lambda *_: None)
+    folds = label_head.routing.rotation_groups(90, 5, np.random.default_rng(0), data.siblings)
+    for number in np.unique(data.siblings):
+        assert len(set(folds[data.siblings == number])) == 1
+    assert np.bincount(folds, minlength=5).tolist() == [18] * 5
+    assert len(np.unique(data.siblings)) == 13 + 18, "who has no sender is by itself"
+    with pytest.raises(ValueError, match="folds_by must name a column of the data; there is no 'nothing'"):
+        load_for(config_of(folds_by="nothing"), project, no_decisions(), lambda *_: None)
+
+
+def test_a_head_goes_on_from_its_checkpoint_to_the_same_end(project, monkeypatch):
+    whole = train(config_of(method="molere"), project, "whole")
+    calls = []
+
+    def stop(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    from engine.runs import train as module
+    original = module.measure
+    monkeypatch.setattr(module, "measure", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(config_of(method="molere"), project, "cut")
+    monkeypatch.setattr(module, "measure", original)
+    cut = resume(project, "cut")
+    pd.testing.assert_frame_equal(cut.read_signals(), whole.read_signals())
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"network": "resnet18"}, "on features the network must be auto, linear or mlp; got network=resnet18"),
+    ({"augment": "shift"}, "augment is of training on images, features are of the image as it is; got augment=shift"),
+    ({"image_size": 32}, "image_size is of training on images, .*; leave one of them out"),
+    ({"method": "discriminant", "network": "mlp"}, "method discriminant is a linear head; got network=mlp"),
+    ({"features": None, "network": "mlp"}, "a head is trained on features; got network=mlp without any"),
+    ({"features": None, "method": "discriminant"}, "a head is trained on features; got method=discriminant"),
+])
+def test_what_makes_no_sense_on_features_is_refused(values, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        config_of(**values)
+    assert "\n" not in str(caught.value)
+
+
+def test_features_that_are_not_there_are_named(project):
+    with pytest.raises(FeatureError, match="features must have features.json; .*other has none"):
+        train(config_of(features="other"), project, "first")
+    (project / "features" / "own" / "samples.parquet").unlink()
+    with pytest.raises(FeatureError, match="features 'own' must be finished before they are used"):
+        train(config_of(), project, "second")
+
+
+def test_a_discriminant_takes_one_epoch_whatever_is_asked():
+    assert config_of(method="discriminant", epochs=30).epochs == 1
+    assert dataclasses.replace(config_of(), method="discriminant").head == "linear"
+
+
+def no_decisions() -> pd.DataFrame:
+    return pd.DataFrame({"sample_id": pd.Series(dtype=str), "pin": pd.Series(dtype=object),
+                         "excluded": pd.Series(dtype=bool), "label": pd.Series(dtype=object)})
