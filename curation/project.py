@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypedDict
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from curation.ledger.ledger import Ledger
 from curation.ledger.verdicts import VerdictLog
@@ -133,6 +134,10 @@ class Project:
             return read_manifest(self.path)
         except ManifestError as error:
             raise ProjectError(str(error)) from error
+
+    def columns(self) -> list[str]:
+        """Names of the manifest's columns, in its order; reads no rows."""
+        return list(pq.read_schema(self.path / MANIFEST_NAME).names)
 
     def import_report(self) -> pd.DataFrame:
         """What the import found wrong, one row a problem, with REPORT_COLUMNS; no rows where all went well."""

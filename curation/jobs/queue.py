@@ -1,8 +1,8 @@
 """The queue of background work: one small SQLite database a user, so that two clicks, two tabs and two projects agree.
 
-A job trains a run or a study. Two partial unique indexes hold the rules: one active job for each of them, one running
-job a device. A job whose process is gone
-is ended by the next process that looks. Starts and stops no process.
+A job trains a run or a study, or makes features. Two partial unique indexes hold the rules: one active job for each of
+them, one running job a device. A job whose process is gone is ended by the next process that looks. Starts and stops no
+process.
 """
 
 import json
@@ -18,6 +18,7 @@ from typing import Literal
 
 from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.errors import UserError
+from engine.contract.feature_dir import FeatureDir
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
 from engine.contract.studies.study_dir import StudyDir
@@ -26,7 +27,7 @@ LOCK_SECONDS = 30.0
 """How long one process waits for another to let go of the database."""
 NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: the process that queued it is about to start one."""
-JobKind = Literal["run", "study"]
+JobKind = Literal["run", "study", "features"]
 JobState = Literal["queued", "running", "ended"]
 _VERSION = 1
 """Of the schema, as SQLite's user_version keeps it. 0: no table yet, or that of older code, where a study's job is one
@@ -57,7 +58,7 @@ class Job:
     project: str
     kind: JobKind
     run: str
-    """Name of the run, or of the study."""
+    """Name of the run, of the study, or of the features."""
     device: str
     state: JobState
     """How an ended one ended stands in the run's status."""
@@ -77,8 +78,10 @@ class Job:
 
     @property
     def run_dir(self) -> RunDir:
-        """The folder it works in; a study's has the status and cancel files of a run's."""
+        """The folder it works in; others' have the status and cancel files of a run's."""
         project = Path(self.project)
+        if self.kind == "features":
+            return RunDir(FeatureDir.of(project, self.run).path)
         return RunDir.of(project, self.run) if self.kind == "run" else RunDir(StudyDir.of(project, self.run).path)
 
 
@@ -86,7 +89,7 @@ class Job:
 
 
 def add(project: Path, kind: JobKind, name: str, device: str, command: list[str]) -> int:
-    """Queue a job for a run or a study; its number. Raises JobError if that has an active one."""
+    """Queue a job for a run, a study or features; its number. Raises JobError if that has an active one."""
     with database() as connection:
         release_dead(connection)
         try:
@@ -95,8 +98,9 @@ def add(project: Path, kind: JobKind, name: str, device: str, command: list[str]
                 "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
                 (str(project), kind, name, device, json.dumps(command), time.time())).lastrowid
         except sqlite3.IntegrityError:
-            raise JobError(f"a {kind} can be started once at a time; {name!r} is queued or running already; wait for "
-                           "it or cancel it") from None
+            what = kind if kind == "features" else f"a {kind}"
+            raise JobError(f"{what} can be started once at a time; {name!r} is queued or running already; wait or "
+                           "cancel") from None
     assert job_id is not None, "an inserted row has an id"
     return job_id
 

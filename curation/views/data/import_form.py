@@ -11,9 +11,11 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from curation.project import projects_home
+from curation.jobs.feature_jobs import MAX_AT_ONCE
+from curation.project import Project, projects_home
 from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, Option, OptionValue, Source, import_project
+from curation.views.data.features import WHAT, start_features
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
@@ -51,6 +53,8 @@ def import_form() -> None:
             given = {option.name: _option(name, option) for option in source.options}
             check = st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check",
                                           help=CHECK_HELP)
+        makes_features = st.checkbox(f"Make features at once (up to {MAX_AT_ONCE:,} images)", True,
+                                     key=KEY + "features", help=state.plain(WHAT))
         may_replace = _exists(project) and st.checkbox(
             "Import again: replace the data of this project. Its decisions and runs stay.", key=KEY + "replace")
         is_pressed = st.button("Import", type="primary", icon=":material/download:", key=KEY + "start")
@@ -60,7 +64,7 @@ def import_form() -> None:
         if problem:
             st.error(state.plain(problem), icon=":material/error:")
             return
-        run_import(name, project, root or None, given, check)
+        run_import(name, project, root or None, given, check, makes_features=makes_features)
 
 
 def _root_label(source: Source) -> str:
@@ -105,8 +109,9 @@ def _refusal(source: Source, root: str, project: str, may_replace: bool) -> str:
 
 
 def run_import(source: str, project: str, root: str | None, given: Mapping[str, OptionValue | None],
-               check: str = "auto") -> None:
-    """Import with a progress bar, make the project current and rerun the app; a refusal is shown in its place."""
+               check: str = "auto", *, makes_features: bool = True) -> None:
+    """Import with a progress bar, begin the features of a small project, make it current and rerun the app; a refusal
+    is shown in its place."""
     with st.status("Importing ...", expanded=True) as box:
         bar = st.progress(0.0, text="Starting")
         try:
@@ -121,6 +126,8 @@ def run_import(source: str, project: str, root: str | None, given: Mapping[str, 
         box.update(label=f"Imported {result.num_loaded:,} samples", state="complete")
     findings = "one finding" if result.num_problems == 1 else f"{result.num_problems:,} findings"
     st.toast(f"Imported {result.num_loaded:,} samples, {findings} in the report.", icon=":material/check:")
+    if makes_features and result.num_loaded <= MAX_AT_ONCE:
+        start_features(Project.open(projects_home() / project))
     state.choose(project=project)
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from curation.project import Project
+from curation.views.data.features import features_section
 from curation.views.data.import_form import demo_button, import_form
 from curation.views.widgets import state
 from curation.views.widgets.pictures import show_pictures
@@ -30,6 +31,7 @@ def page() -> None:
         return
     labels = _labels(project)
     _overview(project, labels)
+    features_section(project, len(labels))
     _classes(project, labels)
     _pictures(project, labels)
     _import_report(project)
@@ -75,7 +77,7 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
     known = train["clean_label"].notna()
     st.caption(f"Project {state.plain(project.name)}, imported from {state.plain(project.info.source)}; images in "
                f"{state.plain(project.root)}. Whetstone finds the hard samples and the probably mislabeled ones among "
-               "these: Train a run, Explore what it found, Decide, train again, Compare, Export.")
+               "these: make Features, Explore and Audit what they show, Decide, Train, Compare, Export.")
     with st.grid(min_column_width=112, gap="small"):
         st.metric("Samples", f"{len(labels):,}")
         st.metric("Classes", f"{len(project.classes):,}")

@@ -14,16 +14,19 @@ from typing import Any
 import streamlit as st
 
 from curation.jobs import run_jobs
+from curation.jobs.feature_jobs import DEFAULT_BACKBONE
 from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.widgets import state
-from engine.contract.config import HELDOUT_SOURCES, WEIGHT_SOURCES, RunConfig
+from engine.contract.config import HEADS, HELDOUT_SOURCES, WEIGHT_SOURCES, RunConfig
+from engine.contract.feature_dir import list_features
+from engine.contract.manifest import REQUIRED_COLUMNS
 from engine.contract.method_config import ReweighterConfig, SplitterConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import SettingInfo, settings_of
 
-MAIN = ("epochs", "val_fraction", "guard", "network", "device", "seed")
+MAIN = ("network", "epochs", "val_fraction", "guard", "device", "seed")
 """Settings shown at once, in this order; every other one is an expander away."""
 LABELS = {
     "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
@@ -35,7 +38,7 @@ LABELS = {
     "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
     "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
     "class_balance": "Class balance", "is_compiled": "Compile", "ratio_strength": "Share strength",
-    "coverage": "Coverage limit",
+    "coverage": "Coverage limit", "num_components": "Components", "folds_by": "Folds by",
 }
 OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cross_entropy": "balanced"}
 """Options too long for their widget, in the words of their setting's help."""
@@ -47,8 +50,18 @@ _NEEDS = {
 }
 """Where a setting does something only for some methods, sources of validation samples or of weights: hidden for the
 others."""
+FITTED_AT_ONCE = ("seed", "device", "num_components", "embedding", "num_threads", "folds_by")
+"""Settings of a method that fits its head in closed form."""
+ON_IMAGES = ("weights", "image_size", "augment", "precision", "is_compiled")
+"""Settings that make no sense on features."""
+ON_FEATURES = ("num_components", "hidden")
+"""Settings that make none on images."""
 KEY = "new_run."
 OWN = "the method's own"
+IMAGES = "the images themselves"
+NO_COLUMN = "each sample by itself"
+NO_SIBLINGS = (*REQUIRED_COLUMNS, "path", "image", "clean_label")
+"""Columns whose equal values do not make siblings."""
 
 
 def new_run_form(project: Project, on_started: Callable[[str], None]) -> None:
@@ -61,16 +74,20 @@ def _draw(project: Project, on_started: Callable[[str], None]) -> None:
 
 
 def _form(project: Project, on_started: Callable[[str], None]) -> None:
-    method = _method_picker()
+    features = _features_picker(project)
+    method = _method_picker(is_on_images=features is None)
     override = st.session_state.get(KEY + "validation", OWN)
     source = METHODS[method].validation if override == OWN else override
-    values: dict[str, object] = {"method": method}
+    values: dict[str, object] = {"method": method, "features": features}
     by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
     sources = {method, source, METHODS[method].weights}
-    shown = [name for name in by_name if name != "method" and (name not in _NEEDS or sources & set(_NEEDS[name]))]
+    hidden = {"method", "features", "folds_by", *(ON_FEATURES if features is None else ON_IMAGES)}
+    if METHODS[method].is_head_only:
+        hidden |= {name for name in by_name if name not in FITTED_AT_ONCE}
+    shown = [name for name in by_name if name not in hidden and (name not in _NEEDS or sources & set(_NEEDS[name]))]
     with st.grid(min_column_width=136):
         for name in (name for name in MAIN if name in shown):
-            values[name] = _widget(by_name[name])
+            values[name] = _network(by_name[name], features) if name == "network" else _widget(by_name[name])
         num_repeats = st.number_input(
             "Repeats", 1, 20, 1, key=KEY + "repeats", persist_state="session",
             help="Queue this many runs that differ by their seed alone. Compare needs at least 3 for an interval.")
@@ -78,6 +95,7 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         rest = [by_name[name] for name in shown if name not in MAIN]
         for setting in sorted(rest, key=lambda s: bool(s["advanced"])):
             values[setting["name"]] = _widget(setting)
+        values["folds_by"] = _folds_by(project, by_name["folds_by"])
     if source != "none" and METHODS[method].weights not in ("uniform", "rho"):
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
@@ -85,9 +103,44 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     _start_row(project, method, values, int(num_repeats), on_started)
 
 
-def _method_picker() -> str:
+def _features_picker(project: Project) -> str | None:
+    """What to train on: a head on features where the project has some, else the images; None for the images."""
+    names = [features.name for features in list_features(project.path)]
+    if not names:
+        st.caption("Trains on the images themselves. With features, which the Data page makes, a training takes "
+                   "seconds and most often ends better.")
+        return None
+    chosen = st.selectbox(
+        "Train on", [*names, IMAGES], key=KEY + "features", width=300, persist_state="session",
+        format_func=lambda name: name if name == IMAGES else f"features {name}",
+        help="A head on features takes seconds. On the images a network starts from nothing, or a pretrained one is "
+             "fine-tuned, which takes minutes to hours and wants a GPU.")
+    return None if chosen == IMAGES else str(chosen)
+
+
+def _network(setting: SettingInfo, features: str | None) -> str:
+    """The names that fit what is trained on; on images any pretrained network's besides."""
+    own = [name for name in setting["examples"] or () if name == "auto" or (name in HEADS) == (features is not None)]
+    options = own if features is not None else [*own, DEFAULT_BACKBONE]
+    chosen = st.selectbox(_label(setting), options, key=f"{KEY}network.{'features' if features else 'images'}",
+                          help=_help(setting, ""), accept_new_options=features is None, persist_state="session")
+    return str(chosen or "auto")
+
+
+def _folds_by(project: Project, setting: SettingInfo) -> str | None:
+    """A column of the data, by which folds are drawn; None: each sample by itself."""
+    columns = [name for name in project.columns() if name not in NO_SIBLINGS]
+    if not columns:
+        return None
+    chosen = st.selectbox(_label(setting), [NO_COLUMN, *columns], key=KEY + "folds_by", help=_help(setting, ""),
+                          persist_state="session")
+    return None if chosen == NO_COLUMN else str(chosen)
+
+
+def _method_picker(is_on_images: bool) -> str:
     method = st.selectbox(
-        "Method", list(METHODS), format_func=lambda m: METHODS[m].title, key=KEY + "method", width=300,
+        "Method", [name for name in METHODS if not (is_on_images and METHODS[name].is_head_only)], width=300,
+        format_func=lambda m: METHODS[m].title, key=KEY + "method",
         persist_state="session",
         help="How training is done. Methods differ by where validation samples come from and how sample weights are "
              f"made (one of: {', '.join(WEIGHT_SOURCES)}).")

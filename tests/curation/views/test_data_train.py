@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation.jobs import queue, run_jobs
+from curation.jobs import feature_jobs, queue, run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.data import import_form
@@ -20,6 +20,7 @@ from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from tests import views
+from tests.fake_features import make_features
 from tests.fakes import make_project, make_run
 
 HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :smile:", "[a](http://evil)")
@@ -30,6 +31,14 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, RunConfig]]:
     """What was submitted; nothing is started."""
     found: list[tuple[str, RunConfig]] = []
     monkeypatch.setattr(run_jobs, "submit", lambda project, name, config: found.append((name, config)))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Features that were asked for; none are made."""
+    found: list[Any] = []
+    monkeypatch.setattr(feature_jobs, "submit", lambda *arguments: found.append(arguments))
     return found
 
 
@@ -203,15 +212,67 @@ def test_an_existing_project_is_replaced_only_if_that_is_ticked():
 
 def test_the_default_form_asks_for_the_engine_defaults_of_every_method(home, submitted):
     make_project(home / "pets")
+    methods = [name for name in METHODS if not METHODS[name].is_head_only]
     app = views.start(home, "train")
-    for method in METHODS:
+    for method in methods:
         app.selectbox(key="new_run.method").set_value(method)
         views.rerun(app)
         app.button(key="new_run.start").click()
         views.rerun(app)
         app.session_state["train.form"] = True  # the form folds itself away once a run has started
         views.rerun(app)
-    assert [config for _, config in submitted] == [RunConfig(method=method) for method in METHODS]
+    assert [config for _, config in submitted] == [RunConfig(method=method) for method in methods]
+
+
+def test_with_features_a_head_on_them_is_the_default_and_the_images_the_other_way(home, submitted):
+    make_features(make_project(home / "pets"), "lite0")
+    app = views.start(home, "train")
+    app.selectbox(key="new_run.network.features").set_value("linear")
+    app.selectbox(key="new_run.folds_by").set_value("group")
+    views.rerun(app)
+    shown = {widget.key for widget in [*app.number_input, *app.text_input, *app.selectbox]}
+    assert "new_run.num_components" in shown and not {"new_run.image_size", "new_run.augment"} & shown
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    app.session_state["train.form"] = True
+    views.rerun(app)
+    app.selectbox(key="new_run.method").set_value("discriminant")
+    views.rerun(app)
+    assert "new_run.epochs" not in {widget.key for widget in app.number_input}, "it is fitted at once"
+    app.selectbox(key="new_run.method").set_value("molere")
+    app.selectbox(key="new_run.features").set_value(form.IMAGES)
+    app.selectbox(key="new_run.folds_by").set_value(form.NO_COLUMN)
+    views.rerun(app)
+    app.selectbox(key="new_run.network.images").set_value("efficientnet_lite0")
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    assert [config for _, config in submitted] == [
+        RunConfig(features="lite0", network="linear", folds_by="group"), RunConfig(network="efficientnet_lite0")]
+
+
+def test_a_small_import_begins_its_features_and_the_page_shows_how_far_they_are(home, asked):
+    app = views.start(home, "data")
+    app.button(key="import.demo").click()
+    views.rerun(app)
+    assert [(path.name, name, request) for path, name, request in asked] == [
+        ("demo", "lite0", feature_jobs.FeatureRequest())]
+    app.button(key="features.start").click()
+    views.rerun(app)
+    assert len(asked) == 2
+
+
+def test_features_say_what_made_them_and_who_is_without(home):
+    project = make_project(home / "pets")
+    features = make_features(project, "lite0", missing=("train-00004",))
+    features.write_document({"kind": "backbone", "backbone": "*net*", "revision": "1.0", "digest": "0123456789abcdef",
+                             "licence": "Apache-2.0", "num_features": 12, "image_size": 224})
+    features.write_json(features.path / "request.json", {"backbone": "x", "image_size": None, "is_mirrored": False})
+    features.write_status(state="done")
+    shown = views.texts(views.start(home, "data"))
+    assert r"\*net\*" in shown, "a name is data, not markup"
+    shown = shown.replace("\\", "")
+    assert "83 of 84 samples have them" in shown and "train-00004" in shown
+    assert "revision 1.0, digest 0123456789ab, 224 pixels, 12 numbers an image, licence Apache-2.0" in shown
 
 
 def test_changed_settings_reach_the_engine_and_bad_ones_are_refused(home, submitted):
