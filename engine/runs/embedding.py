@@ -22,10 +22,14 @@ from engine.runtime.rng import stream
 from engine.training.trainer import Trainer
 
 Result = TypeVar("Result")
+Neighbours = tuple[np.ndarray, np.ndarray]
+"""Rows (N, k) of the nearest others and their cosine distances."""
 Say = Callable[[str], None]
 """Shown to people while they wait; may raise to give up."""
 
 NUM_NEIGHBOURS = 15
+NUM_UMAP_EPOCHS = 200
+"""What umap-learn takes for more than 10,000 samples; of fewer it would take 500, which look the same."""
 MAX_EXACT = 40_000
 MAX_FITTED = 50_000
 NUM_ANCHORS = 5
@@ -51,7 +55,7 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     if method == "none":
         run.write_neighbours(indices, distances)
         return
-    xy, used = project(features_ND, method, seed, on_message)
+    xy, used = project(features_ND, method, seed, on_message, (indices, distances))
     if used != method:
         run.log(f"map made by {used}: {method} is not installed or the data is too small for it")
     elif method == "umap" and len(features_ND) > MAX_FITTED:
@@ -84,13 +88,15 @@ def nearest_neighbours(features_ND: np.ndarray, k: int) -> tuple[np.ndarray, np.
     return torch.cat(indices).numpy(), (1.0 - torch.cat(similarities)).clamp(min=0.0).numpy()
 
 
-def project(features_ND: np.ndarray, method: str, seed: int, on_message: Say) -> tuple[np.ndarray, str]:
+def project(features_ND: np.ndarray, method: str, seed: int, on_message: Say,
+            neighbours: Neighbours | None = None) -> tuple[np.ndarray, str]:
     """Coordinates (N, 2) float32 and the method that made them ("umap" falls back to "pca" where it cannot run).
 
-    Deterministic under the seed, which costs UMAP its parallelism.
+    neighbours: what nearest_neighbours says of these features, where that is known already. Deterministic under the
+    seed, which costs UMAP its parallelism.
     """
     if method == "umap" and len(features_ND) > NUM_NEIGHBOURS + 2 and importlib.util.find_spec("umap"):
-        return _umap(features_ND, seed, on_message), "umap"
+        return _umap(features_ND, seed, on_message, neighbours), "umap"
     on_message("PCA")
     return principal_components(features_ND), "pca"
 
@@ -103,10 +109,11 @@ def principal_components(features_ND: np.ndarray) -> np.ndarray:
     return np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
 
 
-def _umap(features_ND: np.ndarray, seed: int, on_message: Say) -> np.ndarray:
+def _umap(features_ND: np.ndarray, seed: int, on_message: Say,
+          neighbours: Neighbours | None = None) -> np.ndarray:
     num = len(features_ND)
     if num <= MAX_FITTED:
-        return _waited(lambda: _fitted(features_ND, seed), "UMAP", on_message)
+        return _waited(lambda: _fitted(features_ND, seed, neighbours), "UMAP", on_message)
     chosen = np.sort(np.random.default_rng(seed).choice(num, MAX_FITTED, replace=False))
     placed = _waited(lambda: _fitted(features_ND[chosen], seed),
                      f"UMAP of {MAX_FITTED:,} of {num:,} samples", on_message)
@@ -117,14 +124,20 @@ def _umap(features_ND: np.ndarray, seed: int, on_message: Say) -> np.ndarray:
     return xy
 
 
-def _fitted(features_MD: np.ndarray, seed: int) -> np.ndarray:
+def _fitted(features_MD: np.ndarray, seed: int, neighbours: Neighbours | None = None) -> np.ndarray:
+    """UMAP of all rows. It is given their neighbours: to compile a search of its own takes it 40 s."""
     from umap import UMAP
+
+    rows, distances = neighbours or nearest_neighbours(features_MD, NUM_NEIGHBOURS - 1)
+    num_others = NUM_NEIGHBOURS - 1  # it counts a sample as its own first neighbour
+    known = (np.c_[np.arange(len(rows)), rows[:, :num_others]].astype(np.int32),
+             np.c_[np.zeros(len(rows)), distances[:, :num_others]].astype(np.float32))
 
     with warnings.catch_warnings():
         # UMAP warns that a seed makes it single-threaded, which is the price we chose.
         warnings.simplefilter("ignore")
-        return np.asarray(UMAP(n_neighbors=NUM_NEIGHBOURS, metric="cosine", random_state=seed).fit_transform(
-            features_MD), dtype=np.float32)
+        return np.asarray(UMAP(n_neighbors=NUM_NEIGHBOURS, metric="cosine", random_state=seed, precomputed_knn=known,
+                               n_epochs=NUM_UMAP_EPOCHS).fit_transform(features_MD), dtype=np.float32)
 
 
 def _placed_among(features_ND: np.ndarray, rest: np.ndarray, chosen: np.ndarray, placed: np.ndarray,

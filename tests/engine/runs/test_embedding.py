@@ -54,7 +54,7 @@ def test_samples_beyond_the_fitted_ones_lie_beside_their_neighbours(monkeypatch)
     features, labels = clusters(300)
     monkeypatch.setattr(embed, "MAX_FITTED", 150)
     monkeypatch.setattr(embed, "PLACED_AT_ONCE", 60)
-    monkeypatch.setattr(embed, "_fitted", lambda rows, seed: rows[:, :2])
+    monkeypatch.setattr(embed, "_fitted", lambda rows, *_: rows[:, :2])
     said = []
     xy = embed._umap(features, 0, said.append)
     centres = np.stack([xy[labels == c].mean(0) for c in range(3)])
