@@ -1,7 +1,11 @@
-"""The engine's command line: train, embed, study, settings. Exit status 0 done, 2 the user's input is wrong, 1 ours."""
+"""The engine's command line: features, train, embed, study, settings.
+
+Exit status 0 done, 2 the user's input is wrong, 1 ours.
+"""
 
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +14,7 @@ import typer
 
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
+from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError, Fit
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
@@ -17,7 +22,61 @@ from engine.contract.studies.study_dir import StudyDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
+DEFAULT_FEATURES = "lite0"
 Project = Annotated[Path, typer.Argument(help="Project folder, made by `python -m curation import`.")]
+
+
+@app.command()
+def features(
+    project: Project,
+    backbone: Annotated[str | None, typer.Option(
+        help=f"A name of timm or torchvision, or an .onnx file; default {DEFAULT_BACKBONE}, which needs no download.",
+    )] = None,
+    name: Annotated[str | None, typer.Option(
+        help=f"Name of the features; those that exist go on. Default: {DEFAULT_FEATURES}, or that of the backbone.",
+    )] = None,
+    image_size: Annotated[int | None, typer.Option(
+        help="Side of the square images in pixels; default the backbone's own.", min=8, max=4096)] = None,
+    mirror: Annotated[bool | None, typer.Option(
+        "--mirror/--no-mirror", help="Average with the features of the mirror image; takes twice the time.")] = None,
+    fit: Annotated[Fit | None, typer.Option(
+        help="How an image becomes a square: pressed together (default), padded with grey, or its middle cut out.",
+    )] = None,
+    weights: Annotated[Path | None, typer.Option(help="A .safetensors file for the architecture --backbone.")] = None,
+    mean: Annotated[str | None, typer.Option(
+        help="Mean of the channels, such as 0.5,0.5,0.5 on a scale of 0 to 1; default the backbone's own.")] = None,
+    std: Annotated[str | None, typer.Option(help="Deviation of the channels, likewise.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    run: Annotated[bool, typer.Option(
+        "--run/--no-run", help="Whether to end with a map and suspected labels: a run of method discriminant.")] = True,
+) -> None:
+    """Compute features of all images by a pretrained backbone; what has some already is left as it is."""
+    from engine.runs.extraction import FeatureRequest, make_features, make_map
+    from engine.runtime import distributed
+
+    name = name or (DEFAULT_FEATURES if backbone in (None, DEFAULT_BACKBONE) else _name_of(str(backbone)))
+    request = FeatureRequest(
+        backbone=backbone, weights=str(weights) if weights else None, image_size=image_size, is_mirrored=mirror,
+        fit=fit, mean=_channels("--mean", mean), std=_channels("--std", std), device=device)
+    if not distributed.is_rank_zero():
+        make_features(project, name, request)
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    with console.status("starting") if console.is_terminal else contextlib.nullcontext() as shown:
+        made = make_features(project, name, request,
+                             lambda text: shown.update(escape(text)) if shown else print(text, flush=True))
+    _print_features(made)
+    if not run or made.read_status()["state"] != "done":
+        return
+    if distributed.num_processes() > 1:
+        print(f"a map: python -m engine train {project} --method discriminant --set features={name} --name {name}")
+        return
+    found, is_new = make_map(project, name)
+    print(f"{found.name}: {found.read_status()['state']} in {found.path}" if is_new else
+          f"{found.name}: up to date in {found.path}")
 
 
 @app.command()
@@ -132,6 +191,38 @@ def _read_json(path: Path) -> dict[str, object]:
     if not isinstance(values, dict):
         raise ConfigError(f"--config must hold an object of settings; {path} holds a {type(values).__name__}")
     return values
+
+
+def _name_of(backbone: str) -> str:
+    """A name for the features of a backbone."""
+    stem = Path(backbone).stem if backbone.endswith(".onnx") else backbone
+    return re.sub("[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64] or "features"
+
+
+def _channels(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Three numbers, separated by commas. Raises FeatureError for anything else."""
+    if text is None:
+        return None
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(0.0 <= value <= 1.0 for value in values) or (option == "--std" and 0.0 in values):
+        raise FeatureError(f"{option} must be three numbers from 0 to 1, one a channel; got {text!r}; give such as "
+                           "0.5,0.5,0.5")
+    return values
+
+
+def _print_features(made: FeatureDir) -> None:
+    """The state, the counts and the first images that were left out."""
+    state = made.read_status()["state"]
+    print(f"features {made.name}: {state} in {made.path}")
+    if state == "done":
+        samples = made.read_samples()
+        lost = samples[samples["row"] < 0]
+        print(f"  {len(samples) - len(lost):,} samples with features, {len(lost):,} left out")
+        for sample_id, reason in zip(lost["sample_id"][:5], lost["reason"], strict=False):
+            print(f"  left out: {sample_id}: {reason}")
 
 
 def _print_end(run: RunDir) -> None:

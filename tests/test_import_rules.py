@@ -244,7 +244,7 @@ def test_every_third_party_import_is_a_requirement() -> None:
                 if line and not line.startswith(("#", "-"))}
     modules = {"sklearn": "scikit-learn", "PIL": "pillow", "umap": "umap-learn"}
     brought = {"starlette": "streamlit", "anyio": "streamlit", "scipy": "scikit-learn", "pynndescent": "umap-learn",
-               "torchvision": "torchvision", "uvicorn": "streamlit"}
+               "torchvision": "torchvision", "uvicorn": "streamlit", "huggingface_hub": "timm"}
     missing = set()
     for file in [root / "app.py", *(root / "engine").rglob("*.py"), *(root / "curation").rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):

@@ -5,7 +5,9 @@
                         the manifest as it was when they were made, in its order
     shards/00000.npy    (up to SHARD_ROWS, D) float16, finite; row r of samples.parquet is row r % SHARD_ROWS of
                         shard r // SHARD_ROWS
-    journal.jsonl       one line a finished chunk of rows, with its digest (engine.data.feature_store)
+    journal.jsonl       one line a finished chunk of rows, with its digest (engine.data.journal)
+    rows.parquet        SAMPLE_COLUMNS of every image that has a row, also of those that left the manifest (sample_id
+                        null); plan-*.parquet: the same while features are being made (engine.data.feature_plan)
     status.json, cancel, log.txt, request.json, output.txt      as in a run's folder
 
 N samples of the manifest, R rows asked for, D numbers each.
@@ -23,6 +25,10 @@ from engine.contract.run_dir import check_name
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 SHARD_ROWS = 65_536
+DEFAULT_BACKBONE = "efficientnet_lite0"
+"""Its weights come with the requirements: nothing is downloaded."""
+Fit = Literal["squash", "pad", "crop"]
+"""How an image becomes a square: pressed together, with grey added, or its middle cut out."""
 SAMPLE_COLUMNS = ("sample_id", "image_digest", "row", "reason")
 
 
@@ -46,6 +52,9 @@ class FeatureDocument(TypedDict, total=False):
     """Of the channels, on a scale of 0 to 1."""
     is_mirrored: bool
     """Whether features are the mean of those of the image and its mirror image."""
+    fit: Fit
+    weights: str
+    """File of the weights, where that is not the backbone's own; "" otherwise."""
     created: float
     """Seconds since 1970."""
 
@@ -70,6 +79,10 @@ class FeatureDir(WorkDir):
 
     def shard_path(self, number: int) -> Path:
         return self.path / "shards" / f"{number:05d}.npy"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.path / "journal.jsonl"
 
     def exists(self) -> bool:
         """Whether features can be read; extraction writes samples.parquet last."""

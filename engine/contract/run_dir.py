@@ -22,7 +22,6 @@ Every file but log.txt and metrics.jsonl is written under a temporary name and r
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Required, TypedDict, cast, get_args
@@ -76,6 +75,8 @@ class RunDocument(TypedDict, total=False):
     manifest_digest: str
     decisions_digest: str
     num_decisions: int
+    features_digest: str
+    """Of the features' samples.parquet; "" of a run on images."""
     hardware: str
     num_processes: int
     launch: str | None  # what tells one call of torchrun from the next
@@ -112,10 +113,6 @@ class RunDir(WorkDir):
     @property
     def decisions_path(self) -> Path:
         return self.path / "decisions.parquet"
-
-    @property
-    def log_path(self) -> Path:
-        return self.path / "log.txt"
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -269,20 +266,6 @@ class RunDir(WorkDir):
         """sample_id, split, label, prediction, margin, group of the clean and test splits; None until the end."""
         path = self.path / "predictions.parquet"
         return pd.read_parquet(path) if path.exists() else None
-
-    # -- log.txt
-
-    def log(self, line: str) -> None:
-        with open(self.log_path, "a") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-
-    def log_tail(self, num_lines: int = 20) -> list[str]:
-        """The last lines of log.txt, oldest first; reads at most its last 64 kB."""
-        if not self.log_path.exists():
-            return []
-        with open(self.log_path, "rb") as file:
-            file.seek(max(0, self.log_path.stat().st_size - 65_536))
-            return file.read().decode(errors="replace").splitlines()[-num_lines:]
 
 
 def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:

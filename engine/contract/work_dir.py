@@ -1,9 +1,11 @@
-"""The folder of a run or a study: atomic writes, JSON, status.json, a request to cancel. Knows no other file."""
+"""The folder of a job, such as a run, a study or features: atomic writes, JSON, status.json, log.txt, a request to
+cancel. Knows no other file."""
 
 import json
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict, cast
@@ -46,7 +48,8 @@ def without_nan(value: Any) -> Any:
 
 
 class StatusDocument(TypedDict, total=False):
-    """status.json of a run. Times are in seconds; started, heartbeat and pid_started since the epoch."""
+    """status.json of a run, and of features as they are made. Times are in seconds; started, heartbeat and pid_started
+    since the epoch."""
 
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     stage: str
@@ -71,8 +74,8 @@ class StatusDocument(TypedDict, total=False):
 
 
 class WorkDir:
-    """The folder of a run or a study: status.json, a request to cancel, JSON files. Holds a path and nothing else, so
-    it may be made anew at any time."""
+    """The folder of a job: status.json, log.txt, a request to cancel, JSON files. Holds a path and nothing else, so it
+    may be made anew at any time."""
 
     error: ClassVar[type[UserError]]
     """What reading a damaged file raises."""
@@ -102,6 +105,22 @@ class WorkDir:
 
     def is_cancel_requested(self) -> bool:
         return (self.path / "cancel").exists()
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    def log(self, line: str) -> None:
+        with open(self.log_path, "a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def log_tail(self, num_lines: int = 20) -> list[str]:
+        """The last lines of log.txt, oldest first; reads at most its last 64 kB."""
+        if not self.log_path.exists():
+            return []
+        with open(self.log_path, "rb") as file:
+            file.seek(max(0, self.log_path.stat().st_size - 65_536))
+            return file.read().decode(errors="replace").splitlines()[-num_lines:]
 
     def write_json(self, path: Path, values: Mapping[str, object]) -> None:
         text = json.dumps(without_nan(values), indent=2, allow_nan=False)

@@ -3,24 +3,20 @@
 Knows files and pixels, no labels and no roles. M rows of the manifest, S the side.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
-from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
 
-from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
-from engine.contract.pixels import to_rgb
+from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
 from engine.contract.processes import LOCK_NAME, in_turn
-from engine.contract.work_dir import write_atomic
+from engine.data.decoding import open_image, reason_of, to_square
+from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
 
+JOURNAL_NAME = "journal.jsonl"
 MAX_NATIVE_SIZE = 224
 CHUNK = 1024
 VERIFIED_BYTES = 2**30
@@ -32,42 +28,18 @@ WAITING_SECONDS = 1.0
 Progress = Callable[[int, int], None]
 
 
-class JournalEntry(TypedDict):
-    """A chunk that was decoded."""
-
-    start: int
-    """Its first row."""
-    digest: str
-    """Of its bytes."""
-    bad: dict[str, str]
-    """Row of the manifest -> why its image cannot be read."""
-
-
 def native_size(rows: pd.DataFrame, root: Path) -> int:
     """The median longer side of up to 64 images spread over the data, at most 224 pixels, at least 8."""
     sides = []
     for row in np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int):
         try:
-            with _open(rows, row, root) as image:
+            with open_image(rows, row, root) as image:
                 sides.append(max(image.size))
         except Exception:  # decoding says which and why; one picture must not end the run
             continue
     if not sides:
         raise ManifestError(f"images must be readable; none of {min(64, len(rows))} tried under {root} is; check root")
     return int(np.clip(np.median(sides), 8, MAX_NATIVE_SIZE))
-
-
-def _open(rows: pd.DataFrame, row: int, root: Path) -> Image.Image:
-    """Open (not decode) the image of a manifest row, from its bytes or its path."""
-    if "image" in rows and rows["image"].iloc[row] is not None:
-        value: Any = rows["image"].iloc[row]
-        if value.get("bytes"):
-            return Image.open(BytesIO(value["bytes"]))
-        return Image.open(resolve_image(root, value["path"]))
-    path = rows["path"].iloc[row]
-    if not isinstance(path, str):
-        raise ManifestError("a sample must have a path or an image; got neither")
-    return Image.open(resolve_image(root, path))
 
 
 def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
@@ -84,12 +56,12 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
     folder.mkdir(parents=True, exist_ok=True)
     path, num = folder / "images.npy", len(rows)
     starts = range(0, num, CHUNK)
-    with in_turn(folder / LOCK_NAME, lambda: progress(min(num, CHUNK * len(_read_journal(folder))), num),
+    with in_turn(folder / LOCK_NAME, lambda: progress(min(num, CHUNK * len(read_journal(folder / JOURNAL_NAME))), num),
                  WAITING_SECONDS):
-        journal = _read_journal(folder)
+        journal = read_journal(folder / JOURNAL_NAME)
         images = _opened(path, (num, 3, size, size)) if journal else None
         if images is None:
-            (folder / "journal.jsonl").unlink(missing_ok=True)  # it tells of another array
+            (folder / JOURNAL_NAME).unlink(missing_ok=True)  # it tells of another array
             journal, images = {}, np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num, 3, size, size))
         for start in _damaged(images, journal):
             del journal[start]
@@ -99,21 +71,18 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
                 reasons = pool.map(lambda row: _decode_row(images, row, rows, root), numbers)
                 return {str(row): reason for row, reason in zip(numbers, reasons, strict=True) if reason}
 
-            with open(folder / "journal.jsonl", "a") as file:
-                for start in starts:
-                    if start not in journal:
-                        bad = decode(range(start, min(start + CHUNK, num)))
-                        journal[start] = {"start": start, "digest": _digest(images, start), "bad": bad}
-                        file.write(json.dumps(journal[start]) + "\n")
-                        file.flush()
-                        progress(min(start + CHUNK, num), num)
+            for start in starts:
+                if start not in journal:
+                    bad = decode(range(start, min(start + CHUNK, num)))
+                    journal[start] = {"start": start, "digest": _digest(images, start), "bad": bad}
+                    append_entry(folder / JOURNAL_NAME, journal[start])
+                    progress(min(start + CHUNK, num), num)
             if again:
                 still = decode(again)
                 for start in {CHUNK * (row // CHUNK) for row in again}:
                     bad = {row: reason for row, reason in still.items() if start <= int(row) < start + CHUNK}
                     journal[start] = {"start": start, "digest": _digest(images, start), "bad": bad}
-                lines = "".join(json.dumps(journal[start]) + "\n" for start in starts)
-                write_atomic(folder / "journal.jsonl", lambda to: to.write_text(lines))
+                write_journal(folder / JOURNAL_NAME, journal)
         images.flush()
     return np.load(path, mmap_mode="r"), {int(row): reason for start in starts
                                           for row, reason in journal[start]["bad"].items()}
@@ -138,36 +107,16 @@ def _opened(path: Path, shape: tuple[int, ...]) -> np.memmap | None:
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
-def _read_journal(folder: Path) -> dict[int, JournalEntry]:
-    """first row -> entry of finished chunks, the last word on each; a line cut short counts as not written."""
-    entries: dict[int, JournalEntry] = {}
-    try:
-        lines = (folder / "journal.jsonl").read_text().splitlines()
-    except FileNotFoundError:
-        return entries
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            entries[entry["start"]] = entry
-        except (json.JSONDecodeError, KeyError):
-            continue
-    return entries
-
-
 def _digest(images: np.ndarray, start: int) -> str:
-    return hashlib.blake2b(images[start:start + CHUNK].tobytes(), digest_size=16).hexdigest()
+    return rows_digest(images[start:start + CHUNK])
 
 
 def _decode_row(images: np.ndarray, row: int, rows: pd.DataFrame, root: Path) -> str:
     """Decode one image into its place; the reason why it cannot be read, "" if it can."""
     size = images.shape[-1]
     try:
-        with _open(rows, row, root) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG no more than twice the side is decoded
-            rgb = to_rgb(image)
-            if rgb.size != (size, size):
-                rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BICUBIC)
-            images[row] = np.asarray(rgb).transpose(2, 0, 1)
+        with open_image(rows, row, root) as image:
+            images[row] = to_square(image, size, "crop").transpose(2, 0, 1)
     except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
-        return f"unreadable image: {error}".replace("\n", " ")[:200]
+        return reason_of(error)
     return ""

@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from engine.contract.config import RunConfig
+from engine.contract.feature_dir import FeatureDir
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.run_dir import RunDir, RunDocument
 from engine.runtime import distributed
@@ -25,6 +26,7 @@ def describe(config: RunConfig, project: Path, run: RunDir) -> RunDocument:
                      **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},
         "code_revision": _code_revision(), "manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
         "decisions_digest": file_digest(run.decisions_path), "num_decisions": len(read_decisions(run.decisions_path)),
+        "features_digest": file_digest(FeatureDir.of(project, config.features).samples_path) if config.features else "",
         "hardware": _hardware(), "num_processes": distributed.size(), "launch": distributed.launch(),
     }
 

@@ -1,4 +1,5 @@
-"""status.json while a run lives: kept by the loop and a heartbeat thread; cancel requests are seen here."""
+"""status.json while a run or another job lives: kept by its loop and a heartbeat thread; cancel requests are seen here.
+"""
 
 import contextlib
 import os
@@ -10,27 +11,25 @@ from typing import Unpack
 
 import psutil
 
-from engine.contract.config import RunConfig
-from engine.contract.run_dir import RunDir
-from engine.contract.work_dir import StatusDocument
+from engine.contract.work_dir import StatusDocument, WorkDir
 
 STATUS_SECONDS = 1.0
 CANCEL_SECONDS = 0.1
 
 
 class Cancelled(Exception):
-    """Somebody asked the run to stop; raised between two steps."""
+    """Somebody asked the job to stop; raised between two steps."""
 
 
 class Status:
-    """The run's current values; `update` writes them at once, `tick` leaves that to the heartbeat."""
+    """The job's current values; `update` writes them at once, `tick` leaves that to the heartbeat."""
 
-    def __init__(self, run: RunDir, config: RunConfig) -> None:
+    def __init__(self, folder: WorkDir, num_epochs: int) -> None:
         now = time.time()
-        self.run, self.last_check, self.is_signalled = run, 0.0, False
+        self.folder, self.last_check, self.is_signalled = folder, 0.0, False
         self.lock = threading.Lock()
         self.values: StatusDocument = {
-            "state": "running", "stage": "starting", "message": "", "epoch": 0, "num_epochs": config.epochs, "step": 0,
+            "state": "running", "stage": "starting", "message": "", "epoch": 0, "num_epochs": num_epochs, "step": 0,
             "num_steps": None, "samples_per_second": None, "eta_seconds": None, "started": now, "heartbeat": now,
             "pid": os.getpid(), "pid_started": psutil.Process().create_time(), "device": None, "error": None}
         self.update()
@@ -38,7 +37,7 @@ class Status:
     def update(self, **values: Unpack[StatusDocument]) -> None:
         with self.lock:
             self.values |= {**values, "heartbeat": time.time()}
-            self.run.write_status(**self.values)
+            self.folder.write_status(**self.values)
 
     def tick(self, **values: Unpack[StatusDocument]) -> None:
         """Between two steps: keep the values and, ten times a second at most, look for a cancel (raises Cancelled)."""
@@ -48,11 +47,11 @@ class Status:
         now = time.monotonic()
         if now - self.last_check > CANCEL_SECONDS:
             self.last_check = now
-            if self.run.is_cancel_requested():
+            if self.folder.is_cancel_requested():
                 raise Cancelled
 
     def signal(self) -> None:
-        """The next tick raises Cancelled. Unlike a request in the run's folder it ends with this process."""
+        """The next tick raises Cancelled. Unlike a request in the job's folder it ends with this process."""
         self.is_signalled = True
 
     def progress(self, done: int, total: int, stage: str) -> None:
@@ -75,6 +74,25 @@ class Status:
         finally:
             stop.set()
             thread.join()
+
+
+@contextlib.contextmanager
+def kept_to_the_end(status: Status, cancelled: str) -> Iterator[None]:
+    """status.json with a heartbeat around a job's work, which always ends: done, cancelled (with these words; the
+    request is dropped) or failed with one line, whose exception goes on."""
+    with cancel_on_signals(status.signal, signal.SIGTERM), status.heartbeat():
+        try:
+            yield
+        except Cancelled:
+            status.update(state="cancelled", message=cancelled)
+            status.folder.clear_cancel()
+        except BaseException as error:
+            status.update(state="failed", error=f"{error}" or type(error).__name__)
+            status.folder.log(f"failed: {type(error).__name__}: {error}")
+            raise
+        else:
+            status.update(state="done", message="", eta_seconds=0.0)
+    status.folder.log(str(status.values["state"]))
 
 
 class Follower:

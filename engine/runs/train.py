@@ -37,7 +37,7 @@ from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import measure, write_epoch, write_predictions
 from engine.runs.processes import refuse_ranks, set_threads
 from engine.runs.provenance import describe
-from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals
+from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals, kept_to_the_end
 from engine.runs.warm_start import source_of, warm_start
 from engine.runtime import distributed
 from engine.runtime.allocator import keep_freed_memory
@@ -127,22 +127,11 @@ def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
     """Train with a status that always ends: done, cancelled or failed with one line."""
     if not distributed.is_rank_zero():
         return _follow(config, project, run)
-    status = Status(run, config)
+    status = Status(run, config.epochs)
     run.log(f"{config.method} on {project.name}, seed {config.seed}, {config.epochs} epochs, pid {os.getpid()}")
-    with cancel_on_signals(status.signal, signal.SIGTERM), status.heartbeat():
-        try:
-            status.update(device=str(pick_device(config.device)))
-            _run(config, project, run, status)
-        except Cancelled:
-            status.update(state="cancelled", message="cancelled; resume goes on from its last checkpoint")
-            run.clear_cancel()
-        except BaseException as error:
-            status.update(state="failed", error=f"{error}" or type(error).__name__)
-            run.log(f"failed: {type(error).__name__}: {error}")
-            raise
-        else:
-            status.update(state="done", message="", eta_seconds=0.0)
-    run.log(str(status.values["state"]))
+    with kept_to_the_end(status, "cancelled; resume goes on from its last checkpoint"):
+        status.update(device=str(pick_device(config.device)))
+        _run(config, project, run, status)
     return run
 
 

@@ -26,7 +26,7 @@ Model = TypeVar("Model", bound=nn.Module)
 def process_group(device: str) -> Iterator[None]:
     """The process group that torchrun's environment asks for; none without it. device: of the config; with GPUs each
     process of a machine takes its own."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if num_processes() < 2:
         yield
         return
     is_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
@@ -47,13 +47,23 @@ def process_group(device: str) -> Iterator[None]:
         dist.destroy_process_group()
 
 
+def num_processes() -> int:
+    """How many torchrun started, whether they have a group now or not; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """Which of size() processes this one is, from 0."""
+    return dist.get_rank() if size() > 1 else 0
+
+
 def is_rank_zero() -> bool:
     """Whether this process is the one that writes files and talks to people."""
-    return int(os.environ.get("RANK", "0")) == 0 or int(os.environ.get("WORLD_SIZE", "1")) < 2
+    return int(os.environ.get("RANK", "0")) == 0 or num_processes() < 2
 
 
 def is_restart() -> bool:
@@ -71,8 +81,7 @@ def launch() -> str | None:
 
 def local_slice(num: int) -> slice:
     """This rank's rows of a batch of num: contiguous, of sizes that differ by one at most."""
-    rank = dist.get_rank() if size() > 1 else 0
-    return slice(num * rank // size(), num * (rank + 1) // size())
+    return slice(num * rank() // size(), num * (rank() + 1) // size())
 
 
 def gather_rows(part_rows: Tensor, num: int) -> Tensor:
@@ -97,6 +106,12 @@ def broadcast_object(value: Value) -> Value:
     values = [value]
     dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
     return values[0]
+
+
+def wait_for_all() -> None:
+    """Return once every process has come here."""
+    if size() > 1:
+        dist.all_reduce(torch.zeros(1))
 
 
 class RankZeroFailed(RuntimeError):

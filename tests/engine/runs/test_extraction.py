@@ -1,0 +1,197 @@
+"""python -m engine features: a job like a run, killed and gone on with to the same bytes, by one process or two."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.__main__ import _channels, _name_of
+from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
+from engine.contract.processes import process_start
+from engine.contract.run_dir import RunDir
+from engine.contract.work_dir import StatusDocument
+from engine.data import feature_store
+from engine.runs import extraction
+from engine.runs.extraction import FeatureRequest, make_features, make_map
+from tests import ROOT
+from tests.fake_features import make_features as make_imported
+from tests.fakes import make_project
+from tests.tiny_backbone import ARCHITECTURE, NUM_FEATURES, write_weights
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    return make_project(tmp_path / "p", num_train=60, num_clean=6, num_test=6, size=16)
+
+
+@pytest.fixture
+def request_(tmp_path) -> FeatureRequest:
+    return FeatureRequest(backbone=ARCHITECTURE, weights=write_weights(tmp_path / "w.safetensors"), image_size=32,
+                          device="cpu")
+
+
+def bytes_of(folder: FeatureDir) -> dict[str, bytes]:
+    names = ("samples.parquet", "rows.parquet", "journal.jsonl")
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in sorted(folder.path.rglob("*"))
+            if path.name in names or path.suffix == ".npy"}
+
+
+def command(project: Path, request: FeatureRequest, *more: str) -> list[str]:
+    return [sys.executable, "-m", "engine", "features", str(project), "--name", "own", "--backbone",
+            str(request.backbone), "--weights", str(request.weights), "--image-size", str(request.image_size),
+            "--device", "cpu", *more]
+
+
+def test_a_job_leaves_features_a_status_and_a_document(project, request_):
+    shown = []
+    folder = make_features(project, "own", request_, shown.append)
+    status, document = folder.read_status(), folder.read_document()
+    assert set(status) <= set(StatusDocument.__annotations__)
+    assert (status["state"], status["stage"], status["step"], status["num_steps"], status["error"]) == (
+        "done", "computing features", 72, 72, None)
+    assert status["samples_per_second"] > 0 and status["pid"] == os.getpid()
+    assert {key: document[key] for key in ("kind", "backbone", "num_features", "image_size", "is_mirrored", "fit")} == {
+        "kind": "backbone", "backbone": ARCHITECTURE, "num_features": NUM_FEATURES, "image_size": 32,
+        "is_mirrored": False, "fit": extraction.DEFAULT_FIT}
+    assert len(FeatureStore(folder).samples) == 72
+    assert shown[-1] == "computing features: 72 of 72"
+    assert folder.log_tail()[-1].endswith("done")
+
+
+def test_a_folder_goes_on_with_what_it_has_and_refuses_anything_else(project, request_, tmp_path):
+    folder = make_features(project, "own", request_)
+    before = bytes_of(folder)
+    make_features(project, "own", FeatureRequest(device="cpu"))
+    assert bytes_of(folder) == before
+    for change, words in (
+            ({"image_size": 48}, "differs in pixels: 32 and 48"),
+            ({"is_mirrored": True}, "differs in mirror averaging: False and True"),
+            ({"fit": "crop"}, "differs in fit: squash and crop"),
+            ({"mean": (0.1, 0.1, 0.1)}, "differs in mean: "),
+            ({"weights": write_weights(tmp_path / "other.safetensors", seed=1)}, "differs in weights: ")):
+        with pytest.raises(FeatureError, match=f"one backbone, prepared in one way; 'own' {words}.*choose another "
+                           "--name"):
+            make_features(project, "own", FeatureRequest(device="cpu", **change))
+    assert folder.read_status()["state"] == "failed" and bytes_of(folder) == before
+    make_imported(project, "dino")
+    with pytest.raises(FeatureError, match="a folder has features of one origin; 'dino' was imported"):
+        make_features(project, "dino", request_)
+
+
+def test_mirror_averaging_is_the_mean_of_both(project, request_):
+    plain = FeatureStore(make_features(project, "own", request_)).read(np.arange(72)).astype(np.float32)
+    folder = make_features(project, "both", FeatureRequest(
+        backbone=ARCHITECTURE, weights=request_.weights, image_size=32, device="cpu", is_mirrored=True))
+    both = FeatureStore(folder).read(np.arange(72)).astype(np.float32)
+    assert folder.read_document()["is_mirrored"] and np.abs(both - plain).max() > 1e-3
+    assert np.abs(both - plain).max() < 1.0
+
+
+def test_one_process_makes_features_at_a_time(project, request_):
+    folder = FeatureDir.of(project, "own")
+    folder.path.mkdir(parents=True)
+    with extraction.alone_in(folder.path, FeatureError("unused")), \
+            pytest.raises(FeatureError, match="one process makes features; 'own' is being made by another"):
+        make_features(project, "own", request_)
+
+
+def test_unreadable_images_are_said(project, request_):
+    (project / "images" / "train" / "00003.png").write_bytes(b"no picture")
+    folder = make_features(project, "own", request_)
+    assert any("left out: train-00003: unreadable image: " in line for line in folder.log_tail())
+
+
+def test_a_request_to_cancel_stops_between_two_batches(project, request_, monkeypatch):
+    folder = FeatureDir.of(project, "own")
+    embed, calls = feature_store._embed, []
+
+    def ask(*args):
+        calls.append(1)
+        if len(calls) == 2:
+            folder.request_cancel()
+        time.sleep(0.15)
+        return embed(*args)
+
+    monkeypatch.setattr(feature_store, "_embed", ask)
+    made = make_features(project, "own", request_)
+    status = made.read_status()
+    assert (status["state"], status["message"]) == ("cancelled", "cancelled; the same command goes on from there")
+    assert not made.exists() and not made.is_cancel_requested()
+    monkeypatch.setattr(feature_store, "_embed", embed)
+    assert make_features(project, "own", request_).read_status()["state"] == "done"
+
+
+def test_the_map_is_made_once_and_anew_where_it_is_out_of_date(project, request_):
+    make_features(project, "own", request_)
+    run, is_new = make_map(project, "own")
+    assert is_new and run.name == "own" and run.read_status()["state"] == "done"
+    assert run.read_config()["method"] == "discriminant" and len(run.read_embedding()) == 60
+    assert make_map(project, "own")[1] is False
+    RunDir.of(project, "own").write_config(run.read_config() | {"decisions_digest": "older"})
+    again, is_new = make_map(project, "own")
+    assert is_new and again.name == "own-2" and make_map(project, "own") [0].name == "own-2"
+
+
+def test_killed_at_random_it_goes_on_to_the_same_bytes(tmp_path, request_):
+    project = make_project(tmp_path / "p", num_train=700, num_clean=6, num_test=6, size=16)
+    whole = bytes_of(make_features(project, "whole", request_))
+    folder, rng, killed = FeatureDir.of(project, "own"), random.Random(0), 0
+    for _ in range(3):
+        process = subprocess.Popen(command(project, request_, "--no-run"), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if line.startswith("computing"):
+                break
+        time.sleep(rng.random() * 0.3)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+        process.stdout.close()
+        if killed == 1:
+            assert folder.read_status()["state"] == "running" and not folder.read_status()["is_alive"]
+    subprocess.run(command(project, request_, "--no-run"), cwd=ROOT, check=True, capture_output=True)
+    assert killed and bytes_of(folder) == whole
+
+
+def test_two_processes_make_the_bytes_of_one(tmp_path, request_):
+    project = make_project(tmp_path / "p", num_train=700, num_clean=6, num_test=6, size=16)
+    whole = bytes_of(make_features(project, "whole", request_))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*torchrun, *command(project, request_)[1:]], cwd=ROOT, capture_output=True, text=True,
+                          timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert bytes_of(FeatureDir.of(project, "own")) == whole
+    assert f"a map: python -m engine train {project} --method discriminant --set features=own" in done.stdout
+
+
+def test_the_command_ends_with_counts_and_a_map(project, request_):
+    (project / "images" / "train" / "00003.png").write_bytes(b"no picture")
+    done = subprocess.run(command(project, request_), cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "  71 samples with features, 1 left out" in lines
+    assert any(line.startswith("  left out: train-00003: unreadable image: ") for line in lines)
+    assert lines[-1] == f"own: done in {project / 'runs' / 'own'}"
+    config = json.loads((project / "runs" / "own" / "config.json").read_text())["config"]
+    assert (config["method"], config["features"]) == ("discriminant", "own")
+    bad = subprocess.run(command(project, request_, "--fit", "pad"), cwd=ROOT, capture_output=True, text=True)
+    assert bad.returncode == 2 and bad.stderr.startswith("error: a folder has features of one backbone")
+
+
+def test_names_and_channels_of_the_command():
+    assert [_name_of(name) for name in ("vit_small.dino", "torchvision/resnet18", "a/b.c/own.onnx", "...")] == [
+        "vit_small-dino", "torchvision-resnet18", "own", "features"]
+    assert _channels("--mean", "0.5,0,1") == (0.5, 0.0, 1.0) and _channels("--std", None) is None
+    for option, text in (("--mean", "0.5"), ("--mean", "a,b,c"), ("--std", "0.5,0,1"), ("--mean", "2,0,0")):
+        with pytest.raises(FeatureError, match=f"{option} must be three numbers from 0 to 1, one a channel; got"):
+            _channels(option, text)
+
+
+def test_a_status_of_a_living_process_says_so(project, request_):
+    folder = make_features(project, "own", request_)
+    assert folder.read_status()["is_alive"] and folder.read_status()["pid_started"] == process_start(os.getpid())
