@@ -10,15 +10,13 @@ import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from curation.jobs import run_jobs
+from curation.jobs import queue, run_jobs
 from curation.jobs.queue import Job, JobError
 from curation.jobs.request import REQUEST_NAME
 from curation.jobs.run_jobs import RunStatus
-from engine.contract.feature_dir import FeatureDir, FeatureError
+from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError
 from engine.contract.run_dir import RunDir, check_name
 
-DEFAULT_BACKBONE = "efficientnet_lite0"
-"""Its weights come with the program: nothing is downloaded."""
 DEFAULT_NAME = "lite0"
 MAX_AT_ONCE = 20_000
 """Images up to which features are made right after an import without being asked for: some minutes' work."""
@@ -73,6 +71,13 @@ def status_of(features: FeatureDir) -> RunStatus:
     return run_jobs.status_of(RunDir(features.path))
 
 
+def is_under_way(features: FeatureDir) -> bool:
+    """Whether a process makes them, or waits to, or makes the map of those that are made."""
+    path = features.path.resolve()
+    return status_of(features).is_active or any(
+        job.kind == "features" and job.run_dir.path == path for job in queue.active())
+
+
 def request_of(features: FeatureDir) -> FeatureRequest:
     """What was asked for. Raises JobError where nothing was, or the file is damaged."""
     values: object = features.read_json(features.path / REQUEST_NAME)
@@ -94,9 +99,8 @@ def command_of(project: Path, features: FeatureDir) -> list[str]:
 
 
 def _start(project: Path, features: FeatureDir, command: list[str] | None) -> Job:
-    status = status_of(features)
-    if status.is_active:
-        raise JobError(f"features are made once at a time; {features.name!r} is {status.state}; wait or cancel it")
+    if is_under_way(features):
+        raise JobError(f"features are made once at a time; {features.name!r} is under way; wait or cancel it")
     features.clear_cancel()
     return run_jobs.enqueue(project, "features", RunDir(features.path), "auto",
                             command or command_of(project, features))

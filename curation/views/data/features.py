@@ -4,14 +4,14 @@ import pandas as pd
 import streamlit as st
 
 from curation.jobs import feature_jobs
-from curation.jobs.feature_jobs import DEFAULT_BACKBONE, DEFAULT_NAME, MAX_AT_ONCE, FeatureRequest
+from curation.jobs.feature_jobs import DEFAULT_NAME, MAX_AT_ONCE, FeatureRequest
 from curation.jobs.queue import JobError
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import FeatureDir, FeatureDocument
+from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument
 from engine.contract.stamps import Stamp, stamp_of
 
 KEY = "features."
@@ -37,7 +37,7 @@ def features_section(project: Project, num_samples: int) -> None:
     st.header("Features")
     st.caption(WHAT)
     found = feature_jobs.features_of(project.path)
-    is_active = any(feature_jobs.status_of(features).is_active for features in found)
+    is_active = any(map(feature_jobs.is_under_way, found))
     if found:
         st.fragment(_live, run_every=TICK_SECONDS if is_active else None)(project, num_samples, is_active)
     elif num_samples > MAX_AT_ONCE:
@@ -81,7 +81,7 @@ def _live(project: Project, num_samples: int, was_active: bool) -> None:
 def _cards(project: Project, num_samples: int, was_active: bool) -> None:
     found = feature_jobs.features_of(project.path)
     statuses = {features.name: feature_jobs.status_of(features) for features in found}
-    is_active = any(status.is_active for status in statuses.values())
+    is_active = any(map(feature_jobs.is_under_way, found))
     if was_active and not is_active:
         state.choose(run=_newest_run(project))  # what they show is now the thing to see
     if is_active and not was_active:
@@ -111,10 +111,12 @@ def _card(project: Project, features: FeatureDir, status: RunStatus, num_samples
     if status.state == "running":
         done, total = status.details.get("step") or 0, status.details.get("num_steps") or 0
         st.progress(min(1.0, done / total) if total else 0.0, text=_progress_text(status))
+    elif status.state == "done" and feature_jobs.is_under_way(features):
+        st.progress(1.0, text="All images have features; making the map and judging the labels ...")
     elif status.state == "failed":
         st.error(f"It failed: {state.plain(status.error) or 'no reason given.'}", icon=":material/error:")
     if features.exists():
-        _facts(project, features, num_samples, can_add=not is_imported and not status.is_active)
+        _facts(project, features, num_samples, can_add=not is_imported and not feature_jobs.is_under_way(features))
 
 
 def _progress_text(status: RunStatus) -> str:

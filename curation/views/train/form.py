@@ -14,12 +14,11 @@ from typing import Any
 import streamlit as st
 
 from curation.jobs import run_jobs
-from curation.jobs.feature_jobs import DEFAULT_BACKBONE
 from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.widgets import state
 from engine.contract.config import HEADS, HELDOUT_SOURCES, WEIGHT_SOURCES, RunConfig
-from engine.contract.feature_dir import list_features
+from engine.contract.feature_dir import DEFAULT_BACKBONE, list_features
 from engine.contract.manifest import REQUIRED_COLUMNS
 from engine.contract.method_config import ReweighterConfig, SplitterConfig
 from engine.contract.methods import METHODS

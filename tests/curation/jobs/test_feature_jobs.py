@@ -73,7 +73,7 @@ def test_features_are_queued_watched_cancelled_and_resumed(project):
     (job,) = queue.active(project)
     assert (job.kind, job.run, job.run_dir.path) == ("features", "lite0", features.path)
     wait(features, "running")
-    with pytest.raises(JobError, match="features are made once at a time; 'lite0' is running"):
+    with pytest.raises(JobError, match="features are made once at a time; 'lite0' is under way"):
         feature_jobs.submit(project, "lite0", FeatureRequest(), command(project))
     feature_jobs.cancel(project, "lite0")
     wait(features, "cancelled")
