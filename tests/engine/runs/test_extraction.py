@@ -74,7 +74,7 @@ def test_a_folder_goes_on_with_what_it_has_and_refuses_anything_else(project, re
     for change, words in (
             ({"image_size": 48}, "differs in pixels: 32 and 48"),
             ({"is_mirrored": True}, "differs in mirror averaging: False and True"),
-            ({"fit": "crop"}, "differs in fit: squash and crop"),
+            ({"fit": "pad"}, "differs in fit: crop and pad"),
             ({"mean": (0.1, 0.1, 0.1)}, "differs in mean: "),
             ({"weights": write_weights(tmp_path / "other.safetensors", seed=1)}, "differs in weights: ")):
         with pytest.raises(FeatureError, match=f"one backbone, prepared in one way; 'own' {words}.*choose another "
