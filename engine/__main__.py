@@ -40,7 +40,8 @@ def features(
     mirror: Annotated[bool | None, typer.Option(
         "--mirror/--no-mirror", help="Average with the features of the mirror image; takes twice the time.")] = None,
     fit: Annotated[Fit | None, typer.Option(
-        help="How an image becomes a square: pressed together (default), padded with grey, or its middle cut out.",
+        help="How an image becomes a square: crop (default) cuts its middle out, squash presses all of it together, pad "
+             "adds grey.",
     )] = None,
     weights: Annotated[Path | None, typer.Option(help="A .safetensors file for the architecture --backbone.")] = None,
     mean: Annotated[str | None, typer.Option(
@@ -94,22 +95,32 @@ def train(
         help="Train under the decisions of this Parquet file instead of the project's own.")] = None,
     warm_start: Annotated[str | None, typer.Option(
         help="Begin with the classifier of this run's last checkpoint: a quick preview, marked as one.")] = None,
+    weights_from: Annotated[str | None, typer.Option(
+        help="Train plainly under the sample weights, split and decisions that this run learned, such as one on "
+             "features; method erm.")] = None,
 ) -> None:
     """Train a run in the foreground; the app starts the same command in the background."""
     from engine.runs.train import resume as resume_run
     from engine.runs.train import train as train_run
 
     if resume is not None:
-        if decisions is not None or warm_start is not None:
-            option = "--decisions" if decisions is not None else "--warm-start"
-            raise ConfigError(f"a resumed run keeps what it began with; got {option}; leave it out")
+        for option, value in (("--decisions", decisions), ("--warm-start", warm_start),
+                              ("--weights-from", weights_from)):
+            if value is not None:
+                raise ConfigError(f"a resumed run keeps what it began with; got {option}; leave it out")
         _print_end(resume_run(project, resume))
         return
     if name is None:
         raise ConfigError("a new run needs a name; got none; give --name, or --resume NAME")
+    if weights_from is not None and decisions is not None:
+        raise ConfigError(f"--weights-from {weights_from} brings that run's decisions; got --decisions as well; leave "
+                          "one out")
     given = _read_json(config) if config else {}
+    if weights_from is not None and not config and method is None:
+        method = "erm"
     given |= {k: v for k, v in (("method", method), ("seed", seed)) if v is not None}
-    _print_end(train_run(RunConfig.from_settings(settings or [], **given), project, name, decisions, warm_start))
+    _print_end(train_run(RunConfig.from_settings(settings or [], **given), project, name, decisions, warm_start,
+                         weights_from))
 
 
 @app.command()

@@ -31,7 +31,7 @@ WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
 DEFAULT_HEAD = "mlp"
 DEFAULT_WEIGHT_DECAY = 5e-4
 """Of a classifier of images."""
-BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32"}
+BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
 """What runs did by settings that came later."""
 DEFAULT_CLASS_BALANCE = 0.5
 """Of the methods that learn weights on class-stratified validation (benchmarks/LOG.md)."""
@@ -94,7 +94,12 @@ class RunConfig:
         "photo: what is known of one picture then tells nothing of its siblings. None: each sample by itself.",
         advanced=True)
     weights: str | None = setting(
-        None, "Pretrained start: a torchvision weights name such as DEFAULT (downloads), or a .safetensors file.")
+        None, "Pretrained start: a torchvision weights name such as DEFAULT (downloads), or a .safetensors file; of a "
+        "pretrained backbone a file alone, None: its own.")
+    head_epochs: int = setting(
+        1, "Of a pretrained backbone: epochs at the start that train the head alone, over features that stay as they "
+        "are. After them everything trains. As many as epochs: the backbone never does.", unit="epochs", low=0,
+        high=100_000)
     image_size: int | None = setting(
         None, "Side of the square images given to the network. None: as in the data, at most 224.", unit="pixels",
         low=8, high=1024)
@@ -178,6 +183,16 @@ class RunConfig:
         if self.features is None or self.network != "auto":
             return None if self.features is None else self.network
         return "linear" if METHODS[self.method].is_head_only else DEFAULT_HEAD
+
+    @property
+    def is_fine_tuning(self) -> bool:
+        """Whether the network is a pretrained backbone, by its name."""
+        return self.network not in NETWORKS
+
+    @property
+    def num_head_epochs(self) -> int:
+        """Epochs at the start in which a backbone stays as it is; 0 of networks that are none."""
+        return self.head_epochs if self.is_fine_tuning else 0
 
     def step_size(self, num_samples: int) -> int:
         """batch_size, or what a training on so many samples takes where that is None."""

@@ -1,6 +1,7 @@
 """Contract 2, the run directory: what a run leaves on disk, and how to read and write it. Imports no torch.
 
-    config.json          RunConfig, versions, code revision, manifest digest, decisions digest; warm_start of a preview
+    config.json          RunConfig, versions, code revision, manifest digest, decisions digest; warm_start of a preview;
+                         weights_from of a training under another run's weights
     decisions.parquet    the decisions this run was trained under (a copy; see engine.contract.manifest)
     status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
     metrics.jsonl        one line an epoch
@@ -60,6 +61,14 @@ class WarmStart(TypedDict):
     """Name of the file in that run's checkpoint folder."""
 
 
+class WeightsFrom(TypedDict):
+    """The run whose weights, split and decisions a plain training goes by."""
+
+    run: str
+    signals_digest: str
+    """SHA-256 of its signals.parquet as they were then."""
+
+
 class RunDocument(TypedDict, total=False):
     """config.json: the settings of a run and where its results come from; older code wrote fewer of these."""
 
@@ -82,6 +91,8 @@ class RunDocument(TypedDict, total=False):
     launch: str | None  # what tells one call of torchrun from the next
     warm_start: WarmStart
     """Of a preview alone."""
+    weights_from: WeightsFrom
+    """Of a training under another run's weights alone (engine.runs.given_weights)."""
 
 
 class RunDirError(UserError):

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-CHANNEL_MEAN = (0.485, 0.456, 0.406)
-CHANNEL_STD = (0.229, 0.224, 0.225)
-"""ImageNet's, so that pretrained weights see what they were trained on; any constant does for the rest."""
-
+from engine.data.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 
 AHEAD = 2
 """Batches gathered while the device works on one."""
@@ -22,8 +19,10 @@ AHEAD = 2
 class ImageStore:
     """Batches of a Dataset's images on a device: resident where they fit on it, gathered from the cache otherwise."""
 
-    def __init__(self, images: np.ndarray, device: torch.device) -> None:
-        self.images, self.device = images, device
+    def __init__(self, images: np.ndarray, device: torch.device, mean: tuple[float, ...] = IMAGENET_MEAN,
+                 std: tuple[float, ...] = IMAGENET_STD) -> None:
+        """mean, std: what the network was trained with; any constant does for one that starts from nothing."""
+        self.images, self.device, self.mean, self.std = images, device, mean, std
         self.resident: Tensor | None = None
         if images.ndim == 2 and device.type == "cpu":  # features: to gather a batch is quicker than to hand it over
             self.resident = torch.from_numpy(np.asarray(images))
@@ -33,8 +32,8 @@ class ImageStore:
     def batch(self, idx: np.ndarray) -> Tensor:
         """idx (B,) -> float images (B, 3, S, S), normalised."""
         if self.resident is not None:
-            return normalize(self.resident[to_device(idx, self.device)])
-        return normalize(to_device(self.images[idx], self.device))
+            return normalize(self.resident[to_device(idx, self.device)], self.mean, self.std)
+        return normalize(to_device(self.images[idx], self.device), self.mean, self.std)
 
     def ahead(self, batches: Iterable[np.ndarray]) -> Iterator[Tensor]:
         """`batch` of each, in order. Images that are not resident are read, and copied to the device, by a thread that
@@ -54,7 +53,7 @@ class ImageStore:
                 current = torch.cuda.current_stream(self.device)
                 current.wait_event(is_there)
                 images.record_stream(current)
-            return normalize(images)
+            return normalize(images, self.mean, self.std)
 
         waiting: deque[Future[tuple[Tensor, torch.cuda.Event | None]]] = deque()
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -77,19 +76,21 @@ def to_device(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 @functools.cache
-def _channel_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation, (1, 3, 1, 1), made once a device: to make them at each batch is to wait for a GPU there."""
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (CHANNEL_MEAN, CHANNEL_STD))
-    return mean, std
+def _channel_statistics(device: torch.device, mean: tuple[float, ...],
+                        std: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """Both as (1, 3, 1, 1), made once a device: to make them at each batch is to wait for a GPU there."""
+    mean_C, std_C = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (mean, std))
+    return mean_C, std_C
 
 
-def normalize(images: Tensor) -> Tensor:
-    """uint8 (B, 3, S, S) -> float32, channels last, with ImageNet's channel mean and deviation taken out; features
-    (B, D) are scaled already -> float32."""
+def normalize(images: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN,
+              std: tuple[float, ...] = IMAGENET_STD) -> Tensor:
+    """uint8 (B, 3, S, S) -> float32, channels last, with channel mean and deviation (on a scale of 0 to 1) taken out;
+    features (B, D) are scaled already -> float32."""
     if images.ndim == 2:
         return images.float()
-    mean, std = _channel_statistics(images.device)
-    return ((images.float() / 255.0 - mean) / std).contiguous(memory_format=torch.channels_last)
+    mean_C, std_C = _channel_statistics(images.device, mean, std)
+    return ((images.float() / 255.0 - mean_C) / std_C).contiguous(memory_format=torch.channels_last)
 
 
 def augment(images: Tensor, how: str, rng: np.random.Generator, num: int | None = None,

@@ -197,8 +197,9 @@ def _embed(job: Extraction, part: Part, inference: Inference) -> tuple[np.ndarra
         except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
             bad[str(row)] = reason_of(error)
     values = inference.embed(pixels)
-    bad |= {str(part[place][0]): "its features are not finite" for place in
-            np.flatnonzero(~np.isfinite(values).all(1)) if str(part[place][0]) not in bad}
+    for (row, _, _), is_finite in zip(part, np.isfinite(values).all(1), strict=True):
+        if not is_finite:
+            bad.setdefault(str(row), "its features are not finite")
     found = np.zeros(len(part), dtype=[("row", np.int64), ("values", np.float16, (job.num_features,))])
     found["row"] = [row for row, _, _ in part]
     is_good = [str(row) not in bad for row, _, _ in part]

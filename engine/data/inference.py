@@ -45,12 +45,11 @@ class PixelBackbone(nn.Module):
         assert backbone.module is not None, "an .onnx file has no module"
         self.module = backbone.module
         scale = 255.0 * torch.tensor([backbone.mean, backbone.std], dtype=torch.float64)
-        self.register_buffer("mean", scale[0].float().view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", scale[1].float().view(1, 3, 1, 1), persistent=False)
+        self.scale = nn.Buffer(scale.float().view(2, 1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, D)."""
-        images: Tensor = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        images: Tensor = (pixels.permute(0, 3, 1, 2).float() - self.scale[0]) / self.scale[1]
         features: Tensor = self.module(images)
         return features
 

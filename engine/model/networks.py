@@ -6,15 +6,18 @@ Shape suffixes: B batch, C classes, D features, K reweighter inputs.
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from engine.contract.config import NETWORKS
 from engine.contract.method_config import SplitterConfig
 from engine.contract.settings import ConfigError
+from engine.data.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
+from engine.data.backbones.opening import open_backbone
+from engine.data.backbones.weights_file import load_weights
 
 SMALL_IMAGE_SIZE = 32
 SMALL_WIDTHS = {"tiny": 12, "small": 24}
@@ -26,22 +29,42 @@ CIFAR_STEM_SIZE = 64
 class Classifier(nn.Module):
     """A backbone that gives features and a linear head that gives logits; the split is what last_layer relies on."""
 
-    def __init__(self, backbone: nn.Module, num_features: int, num_classes: int) -> None:
+    def __init__(self, backbone: nn.Module, num_features: int, num_classes: int,
+                 mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> None:
+        """mean, std: of the channels on a scale of 0 to 1, taken out of the images before they come here."""
         super().__init__()
+        self.mean, self.std = mean, std
         self.backbone = backbone
         self.head = nn.Linear(num_features, num_classes)
         self.is_mixed = False
         """Whether the backbone computes in bfloat16 where autocast finds that safe. Head and losses never do."""
+        self.is_frozen = False
+        """Whether the head trains alone: the backbone passes no gradient on and normalises as in evaluation."""
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """As any module's; a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        if self.is_frozen:
+            self.backbone.eval()
+        return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) float -> logits (B, C), features (B, D), in the images' dtype."""
-        if not self.is_mixed:
-            features_BD = self.backbone(images)
+        if self.is_frozen:
+            with torch.no_grad():
+                features_BD = self._features(images)
+            features_BD = features_BD.detach()  # forward-mode derivatives pass through no_grad
         else:
-            with torch.autocast(images.device.type, torch.bfloat16):
-                features_BD = self.backbone(images)
-            features_BD = features_BD.to(images.dtype)
+            features_BD = self._features(images)
         return self.head(features_BD), features_BD
+
+    def _features(self, images: Tensor) -> Tensor:
+        if not self.is_mixed:
+            features_BD: Tensor = self.backbone(images)
+            return features_BD
+        with torch.autocast(images.device.type, torch.bfloat16):
+            features_BD = self.backbone(images)
+        return features_BD.to(images.dtype)
 
 
 class SmallBackbone(nn.Module):
@@ -96,9 +119,16 @@ def make_head(head: str, num_inputs: int, hidden: int, num_classes: int) -> Clas
 def make_classifier(network: str, num_classes: int, image_size: int, weights: str | None = None) -> Classifier:
     """Build a classifier by name ("auto" picks by image size), with pretrained `weights` if given.
 
-    weights: a torchvision weights name such as "DEFAULT" (downloads them), or a .safetensors file of the whole
-    torchvision network or of a Classifier of ours. Raises ConfigError for a name or file that does not fit.
+    network: one of NETWORKS that takes images, or a pretrained backbone (engine.data.backbones). weights: a torchvision
+    weights name such as "DEFAULT" (downloads them), or a .safetensors file of the network, whose head is left behind,
+    or of a Classifier of ours. Raises ConfigError or BackboneError for a name or file that does not fit.
     """
+    if network not in NETWORKS:
+        found = open_backbone(network, weights, image_size)
+        if found.module is None:
+            raise ConfigError(f"an .onnx file cannot be trained; got network={network}; make features of it, or choose "
+                              "another network")
+        return Classifier(found.module, found.num_features, num_classes, found.mean, found.std)
     if network == "auto":
         network = "small" if image_size <= SMALL_IMAGE_SIZE else "resnet18"
     if network in SMALL_WIDTHS:
@@ -122,23 +152,8 @@ def make_classifier(network: str, num_classes: int, image_size: int, weights: st
             body.maxpool = nn.Identity()
     model = Classifier(body, num_features, num_classes)
     if is_file:
-        _load_backbone(model, Path(str(weights)))
+        load_weights(model.backbone, Path(str(weights)))
     return model
-
-
-def _load_backbone(model: Classifier, path: Path) -> None:
-    """Copy a .safetensors state into the backbone; its head is left behind, any other mismatch is refused."""
-    try:
-        state = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ConfigError(f"weights must be a readable .safetensors file; {path}: {error}") from error
-    state = {k.removeprefix("backbone."): v for k, v in state.items() if k.split(".")[0] not in ("fc", "heads", "head")}
-    expected = model.backbone.state_dict()
-    bad = [k for k in expected if k not in state or state[k].shape != expected[k].shape]
-    if bad:
-        raise ConfigError(f"weights must fit the network; {path} lacks or reshapes {bad[0]!r} and {len(bad) - 1} more; "
-                          "choose the network they were made for")
-    model.backbone.load_state_dict({k: state[k] for k in expected})
 
 
 class Reweighter(nn.Module):

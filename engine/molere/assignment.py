@@ -54,10 +54,12 @@ class EpochRoles:
 
 
 def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, previous: EpochRoles | None, *,
-           ranking: np.ndarray | None, groups: np.ndarray, record: SignalRecord) -> EpochRoles:
+           ranking: np.ndarray | None, groups: np.ndarray, record: SignalRecord,
+           held: np.ndarray | None = None) -> EpochRoles:
     """Roles of an epoch (counted from 1), by the splitter's scores in the record once it decides.
 
     active: (N,) bool. ranking: (N,) cross-fitted margins for the sources easy and hard. groups: (N,) rotation groups.
+    held: (N,) bool, who another run, whose weights this one trains under, had in validation.
     """
     source, phase = config.validation_source, phase_of(config, epoch)
     if phase == "finish":
@@ -94,7 +96,7 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
                 break
             times *= 4  # coverage passed over so many that it came to samples whose neighbours it does not know
     else:
-        found = _pinned_only(data, active)
+        found = _pinned_only(data, active, held)
     resting = np.zeros(data.num_train, dtype=bool)
     if source == "learned" and config.num_rotation_groups and epoch < config.epochs:
         # The last epoch rests nobody: its roles are the ones people see and export.
@@ -114,9 +116,10 @@ def _route(config: RunConfig, data: Dataset, active: np.ndarray, scores: np.ndar
                        is_eligible_N=eligible)
 
 
-def _pinned_only(data: Dataset, active: np.ndarray) -> routing.Routing:
+def _pinned_only(data: Dataset, active: np.ndarray, also: np.ndarray | None) -> routing.Routing:
     none = np.zeros(data.num_train, dtype=bool)
-    return routing.Routing(routed=active & (data.pins == -1), unguarded=none, withheld=none, kept_by_coverage=none)
+    routed = active & ((data.pins == -1) | (none if also is None else also))
+    return routing.Routing(routed=routed, unguarded=none, withheld=none, kept_by_coverage=none)
 
 
 def _eligible(config: RunConfig, data: Dataset, active: np.ndarray, record: SignalRecord) -> np.ndarray | None:

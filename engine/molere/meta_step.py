@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.contract.method_config import ReweighterConfig
+from engine.contract.method_config import CLOSED_FORMS, ReweighterConfig
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.model.networks import Classifier
 from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
@@ -61,8 +61,10 @@ def validation_batch(model: Classifier, images: Tensor, labels_V: Tensor, needs_
 def hypergradient(config: ReweighterConfig, model: Classifier, batch: TrainBatch, weights_B: Tensor,
                   validation: ValidationBatch, lr: float) -> Tensor:
     """dF/dw (B,) of the validation loss after a step at lr under weights_B, as the config says; see
-    engine.molere.hypergradient."""
-    return HYPERGRADIENT_FUNCTIONS[config.hypergradient](MetaProblem(
+    engine.molere.hypergradient. While the head trains alone, last_layer in place of those through the whole network:
+    it is exact then."""
+    is_whole = config.hypergradient not in CLOSED_FORMS
+    return HYPERGRADIENT_FUNCTIONS["last_layer" if is_whole and model.is_frozen else config.hypergradient](MetaProblem(
         model=model, images_B=batch.images_B, labels_B=batch.labels_B, weights_B=weights_B.detach(),
         images_V=validation.images_V, labels_V=validation.labels_V, lr=lr, train_loss=cross_entropy,
         val_loss=LOSS_FUNCTIONS[config.val_loss], train_pass=(batch.logits_BC.detach(), batch.features_BD.detach()),

@@ -1,6 +1,7 @@
-"""Where the weights of a training batch come from: one signature, three sources.
+"""Where the weights of a training batch come from: one signature, four sources.
 
     uniform   the class's own weight alone
+    given     those that another run learned, fixed (--weights-from)
     learned   the reweighter's, times the class's own (MOLERE, LRW, Meta-Weight-Net)
     online    each step's hypergradient on the proxy buffer (FSR)
 
@@ -11,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.contract.config import RunConfig
+from engine.data.batches import to_device
 from engine.model.networks import Classifier
 from engine.model.record import SignalRecord
 from engine.molere.assignment import Phase
@@ -54,6 +57,31 @@ class WeightSource(Protocol):
     def weigh(self, inputs: StepInputs) -> StepWeights: ...
 
     def update(self, weights: StepWeights) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What another run learned, N samples of the train split."""
+
+    weights_N: np.ndarray
+    """(N,) float32, mean 1 over those that train."""
+    rests_N: np.ndarray
+    """(N,) bool: in validation there, so out of training here."""
+    reasons_N: np.ndarray
+    """(N,) object of ROLE_REASONS, the role's there."""
+
+
+class GivenWeights:
+    """Fixed weights, times the class's own."""
+
+    def __init__(self, weights_N: Tensor) -> None:
+        self.weights_N = weights_N
+
+    def weigh(self, inputs: StepInputs) -> StepWeights:
+        return StepWeights(inputs.priors_B * self.weights_N[inputs.batch.rows_B])
+
+    def update(self, weights: StepWeights) -> None:
+        pass
 
 
 class UniformWeights:
@@ -118,3 +146,13 @@ class LearnedWeights:
     def update(self, weights: StepWeights) -> None:
         if weights.objective is not None:
             self.weighting.step()
+
+
+def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weighting: Weighting | None,
+                given: Given | None) -> WeightSource:
+    """The source of a training's weights. weighting: of a method that learns them; given: of another run."""
+    if weighting is not None:
+        return LearnedWeights(config, weighting, model, record)
+    if given is not None:
+        return GivenWeights(to_device(given.weights_N, model.head.weight.device))
+    return OnlineWeights(config, model) if config.weight_source == "online" else UniformWeights()

@@ -46,6 +46,8 @@ def role_reasons(trainer: Trainer, suggestions_N: np.ndarray, is_known_N: np.nda
     found[current.withheld & (suggestions_N >= 0)] = "withheld_disputed"
     found[current.resting] = "rests"
     found[current.routed] = f"routed_{source if source in ('learned', 'easy', 'hard') else 'random'}"
+    if trainer.given is not None:
+        found[current.routed] = trainer.given.reasons_N[current.routed]
     found[data.pins == -1], found[data.pins == 1] = "pinned_validation", "pinned_train"
     found[~trainer.active] = data.exclusions[~trainer.active]
     return found

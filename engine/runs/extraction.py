@@ -24,7 +24,11 @@ from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals, k
 from engine.runs.train import train
 from engine.runtime import distributed
 
-DEFAULT_FIT: Fit = "squash"
+DEFAULT_FIT: Fit = "crop"
+"""Of 5,398 photos of clothing, 17 classes, lite0 at 224 pixels, a linear discriminant out of fold by sender is right on
+77.1% so, on 74.9 squashed and 75.1 padded (3 partitions, each within .007), and ranks wrong labels alike."""
+FIT_WORDS: dict[Fit, str] = {"crop": "the middle of each image", "squash": "images pressed into a square",
+                             "pad": "images padded with grey"}
 MAX_LOGGED = 100
 """Unreadable images that log.txt names."""
 PREPARATION = (("digest", "weights"), ("image_size", "pixels"), ("mean", "mean"), ("std", "deviation"),
@@ -99,7 +103,7 @@ def _extract(project: Path, folder: FeatureDir, request: FeatureRequest, status:
 
     distributed.on_rank_zero(begin)
     manifest = read_manifest(project, columns=["path", "image"])
-    say(f"{backbone.name} at {backbone.image_size} pixels, {backbone.num_features} features of {len(manifest):,} "
+    say(f"{backbone.name} at {backbone.image_size} pixels ({FIT_WORDS[document['fit']]}), {backbone.num_features} features of {len(manifest):,} "
         f"images, on {device}")
     job = Extraction(
         folder=folder, manifest=manifest, root=image_root(project, read_info(project)),

@@ -17,6 +17,9 @@ def refuse_ranks(config: RunConfig) -> None:
     if config.is_cross_fitted or config.validation_source == "proxy" or config.weight_source == "online":
         raise ConfigError(f"several processes train methods of one training and no proxy buffer; got {config.method}; "
                           "start it without torchrun")
+    if config.is_fine_tuning and not torch.cuda.is_available():
+        raise ConfigError(f"several processes fine-tune a backbone on GPUs alone; got network={config.network} without "
+                          "one; start it without torchrun")
     if config.is_compiled:
         raise ConfigError("several processes do not compile yet; got is_compiled=true; leave it out, or torchrun")
     if config.weight_source in ("features", "loss") and config.reweighter.hypergradient not in CLOSED_FORMS:

@@ -35,6 +35,7 @@ from engine.runs import embedding
 from engine.runs.cross_fitting import irreducible_losses, rank_samples
 from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import measure, write_epoch, write_predictions
+from engine.runs.given_weights import keep_given, read_given
 from engine.runs.processes import refuse_ranks, set_threads
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals, kept_to_the_end
@@ -49,9 +50,10 @@ MAX_LOGGED = 100
 
 
 def train(config: RunConfig, project: Path, name: str, decisions: Path | None = None,
-          preview_of: str | None = None) -> RunDir:
+          preview_of: str | None = None, weights_from: str | None = None) -> RunDir:
     """Start a new run and see it to its end. decisions: a file of DECISION_COLUMNS to train under; None: the project's.
-    preview_of: the run whose classifier it begins with (engine.runs.warm_start).
+    preview_of: the run whose classifier it begins with (engine.runs.warm_start). weights_from: the run under whose
+    weights, split and decisions it trains (engine.runs.given_weights).
 
     Raises RunDirError if the name is taken or malformed, ManifestError or ConfigError for bad input (the run then says
     failed and why). Returns the run, whose status says done or cancelled.
@@ -65,11 +67,14 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
             drop_old_cancel(run.path)
             if run.exists():
                 raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
-            if source.exists():
+            given = None if weights_from is None else keep_given(project, weights_from, run, config)
+            if given is None and source.exists():
                 write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
             document = describe(config, project, run)
             if preview_of is not None:
                 document["warm_start"] = source_of(project, preview_of)
+            if given is not None:
+                document["weights_from"] = given
             run.write_config(document)
 
         if decisions is not None:
@@ -168,7 +173,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
         trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
     else:
-        trainer = Trainer(config, data)
+        trainer = Trainer(config, data, given=read_given(run, data))
     for sample_id, why in list(data.unreadable.items())[:MAX_LOGGED]:
         say(f"left out, unreadable: {sample_id}: {why}")
     if len(data.unreadable) > MAX_LOGGED:

@@ -210,7 +210,9 @@ def synchronized(model: Model, device: torch.device) -> Model:
     if size() == 1:
         return model
     if device.type == "cuda":
-        converted: Model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        from timm.layers import convert_sync_batchnorm  # torch's own would drop the activation that timm's norms have
+
+        converted: Model = convert_sync_batchnorm(model)
         return converted
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
@@ -218,9 +220,11 @@ def synchronized(model: Model, device: torch.device) -> Model:
     return model
 
 
-def wrapped(model: nn.Module, device: torch.device) -> Any:
-    """What a training forward goes through, so that gradients are means over ranks: the model itself where one is."""
+def wrapped(model: nn.Module, device: torch.device, is_partly_idle: bool = False) -> Any:
+    """What a training forward goes through, so that gradients are means over ranks: the model itself where one is.
+    is_partly_idle: in some steps a part of it has no gradient."""
     if size() == 1:
         return model
     return nn.parallel.DistributedDataParallel(
-        model, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None)
+        model, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None,
+        find_unused_parameters=is_partly_idle)

@@ -33,7 +33,7 @@ class ClassifierTraining:
         is_native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         self.model.is_mixed = config.precision == "bfloat16" or (config.precision == "auto" and is_native)
         self.forward = torch.compile(self.model, fullgraph=True) if config.is_compiled else distributed.wrapped(
-            self.model, device)
+            self.model, device, is_partly_idle=config.num_head_epochs > 0)
         """Images (B, 3, S, S) of this rank's part -> logits (B, C), features (B, D), with gradients over all ranks."""
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]

@@ -29,7 +29,7 @@ from engine.molere.guard import disputed_frac
 from engine.molere.meta_step import TrainBatch, ValidationBatch, validation_batch
 from engine.molere.reweighter import AVERAGE_DECAY, Weighting
 from engine.molere.splitter import SplitterTraining
-from engine.molere.weight_sources import LearnedWeights, OnlineWeights, StepInputs, UniformWeights, WeightSource
+from engine.molere.weight_sources import Given, StepInputs, make_source
 from engine.runtime import distributed
 from engine.runtime.rng import stream
 from engine.training.checkpoint import CheckpointError
@@ -45,15 +45,15 @@ class Trainer:
     start_epoch, run_steps, end_epoch."""
 
     def __init__(self, config: RunConfig, data: Dataset, *, is_active: np.ndarray | None = None,
-                 ranking: np.ndarray | None = None, irreducible: np.ndarray | None = None) -> None:
+                 ranking: np.ndarray | None = None, irreducible: np.ndarray | None = None,
+                 given: Given | None = None) -> None:
         """is_active: (N,) bool, who may be used at all (default: not excluded). ranking: (N,) cross-fitted margins
-        for the sources "easy" and "hard". irreducible: (N,) cross-fitted losses for rho."""
-        self.config, self.data = config, data
+        for the sources "easy" and "hard". irreducible: (N,) cross-fitted losses for rho. given: by another run."""
+        self.config, self.data, self.given = config, data, given
         self.device = pick_device(config.device)
         self.active = ~data.excluded if is_active is None else is_active & ~data.excluded
         self.batch_size = config.step_size(int(self.active.sum()))
         self.ranking = ranking
-        self.store = ImageStore(data.images, self.device)
         self.labels = torch.from_numpy(np.maximum(data.labels, 0)).to(self.device)
         image_size = data.images.shape[-1]
         self.augment = "none" if config.head else {"auto": "shift" if image_size <= 8 else "shift_flip"}.get(
@@ -61,6 +61,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
             self.classifier = ClassifierTraining(config, data.num_classes, image_size, self.device)
+            self.store = ImageStore(data.images, self.device, self.model.mean, self.model.std)
             num_features = self.model.head.in_features
             self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
@@ -73,7 +74,7 @@ class Trainer:
             data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(int(self.active.sum()) / self.batch_size))
-        self.weights = self._weight_source()
+        self.weights = make_source(config, self.model, self.record, self.weighting, given)
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.irreducible = None if irreducible is None else to_device(irreducible, self.device)
         self.is_choosing = config.weight_source == "rho"
@@ -82,11 +83,6 @@ class Trainer:
         self.best = BestEpoch() if config.select_best else None
         self.roles: EpochRoles | None = None
         self.totals: dict[str, Tensor] = {}
-
-    def _weight_source(self) -> WeightSource:
-        if self.weighting is not None:
-            return LearnedWeights(self.config, self.weighting, self.model, self.record)
-        return OnlineWeights(self.config, self.model) if self.config.weight_source == "online" else UniformWeights()
 
     # -- one epoch
 
@@ -115,7 +111,7 @@ class Trainer:
             distributed.agree_on(part.parameters() if part else iter(()))
         self.roles = distributed.broadcast_object(assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
-            record=self.record))
+            record=self.record, held=self.given and self.given.rests_N))
         if self.weighting and self.roles.phase != "warmup":
             self.weighting.set_floor(
                 disputed_frac(self.record.heldout_predictions(), self.data.train_labels, self.active),
@@ -176,6 +172,7 @@ class Trainer:
         lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
         images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows),
                            distributed.local_slice(len(rows)))
+        self.model.is_frozen = epoch <= config.num_head_epochs
         self.model.train()
         batch, losses = self._forward(*self._chosen(rows, images_B))
         weights = self.weights.weigh(StepInputs(

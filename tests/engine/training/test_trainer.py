@@ -251,7 +251,7 @@ def test_pretrained_weights_from_a_file_must_fit(tmp_path):
     import safetensors.torch
     import torchvision
 
-    from engine.contract.settings import ConfigError
+    from engine.data.backbones.backbone import BackboneError
 
     file = tmp_path / "w.safetensors"
     state = torchvision.models.resnet18(weights=None).state_dict()
@@ -260,9 +260,9 @@ def test_pretrained_weights_from_a_file_must_fit(tmp_path):
     assert torch.equal(model.backbone.conv1.weight, state["conv1.weight"]) and model.head.out_features == 4
     del state["conv1.weight"]
     safetensors.torch.save_file(state, file)
-    with pytest.raises(ConfigError, match="lacks or reshapes 'conv1.weight'"):
+    with pytest.raises(BackboneError, match="lacks or reshapes 'conv1.weight'"):
         make_classifier("resnet18", 4, 64, str(file))
-    with pytest.raises(ConfigError, match="readable .safetensors"):
+    with pytest.raises(BackboneError, match="readable .safetensors"):
         make_classifier("resnet18", 4, 64, str(tmp_path / "absent.safetensors"))
 
 
