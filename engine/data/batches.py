@@ -33,7 +33,7 @@ class ImageStore:
     def batch(self, idx: np.ndarray) -> Tensor:
         """idx (B,) -> float images (B, 3, S, S), normalised."""
         if self.resident is not None:
-            return normalize(self.resident[to_device(idx, self.device)])
+            return normalize(self.resident.index_select(0, to_device(idx, self.device)))
         return normalize(to_device(self.images[idx], self.device))
 
     def ahead(self, batches: Iterable[np.ndarray]) -> Iterator[Tensor]:

@@ -21,7 +21,7 @@ HEAD_SECONDS = 3.0
 
 
 class EpochFiles:
-    """Writes history/, signals.parquet and probabilities.npy as epochs end: each epoch of images, whose epochs are long;
+    """Writes history/, signals.parquet and probabilities.npy as epochs end: each epoch of images, which is long;
     those of heads, which may last a tenth of a second, together every few seconds."""
 
     def __init__(self, trainer: Trainer, run: RunDir) -> None:

@@ -53,17 +53,23 @@ class Observations:
             return
         rows, logits, features, labels, losses, weights, *values = (
             parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-        self.waiting = []
-        unique, first = np.unique(rows.numpy(), return_index=True)
-        device = self.record.margin.device
-        rows_U, keep = to_device(unique, device), to_device(first, device)
-        is_judged = np.zeros(len(unique), dtype=bool) if judged_N is None else judged_N[unique]
-        self.record.observe_training(rows_U, logits[keep], features[keep], labels[keep], losses[keep], weights[keep],
-                                     to_device(is_judged, device))
-        if self.proxy and values:
-            self.proxy.observe(rows_U, values[0][keep])
+        is_one, self.waiting = len(self.waiting) == 1, []
         self.totals["loss"] += (weights * losses).sum()
         self.totals["samples"] += len(rows)
+        unique, first = np.unique(rows.numpy(), return_index=True)
+        device = self.record.margin.device
+        if is_one or len(unique) < len(rows):
+            keep = to_device(first, device)
+            rows, logits, features, labels, losses, weights, *values = (
+                torch.from_numpy(unique),
+                *(each[keep] for each in (logits, features, labels, losses, weights, *values)))
+        is_judged = torch.zeros(len(rows), dtype=torch.bool) if judged_N is None else \
+            torch.from_numpy(judged_N[rows.numpy()])
+        rows_U = to_device(rows.numpy(), device)
+        self.record.observe_training(rows_U, logits, features, labels, losses, weights,
+                                     to_device(is_judged.numpy(), device))
+        if self.proxy and values:
+            self.proxy.observe(rows_U, values[0])
 
     def state_dict(self) -> dict[str, Any]:
         return {"totals": self.totals, "waiting": self.waiting}

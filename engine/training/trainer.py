@@ -63,7 +63,9 @@ class Trainer:
             torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
             self.classifier = ClassifierTraining(config, data.num_classes, image_size, self.device)
             num_features = self.model.head.in_features
-            self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
+            self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device,
+                                       "never" if config.validation_source != "learned" else
+                                       "once" if config.head == "linear" else "always")
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
                                        self.device) if config.weight_source in ("features", "loss") else None
             self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device, 4 * self.batch_size) \
