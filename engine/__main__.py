@@ -40,8 +40,8 @@ def features(
     mirror: Annotated[bool | None, typer.Option(
         "--mirror/--no-mirror", help="Average with the features of the mirror image; takes twice the time.")] = None,
     fit: Annotated[Fit | None, typer.Option(
-        help="How an image becomes a square: crop (default) cuts its middle out, squash presses all of it together, pad "
-             "adds grey.",
+        help="How an image becomes a square: crop (default) cuts its middle out, squash presses all of it together, "
+             "pad adds grey.",
     )] = None,
     weights: Annotated[Path | None, typer.Option(help="A .safetensors file for the architecture --backbone.")] = None,
     mean: Annotated[str | None, typer.Option(

@@ -1,4 +1,5 @@
-"""One line of metrics.jsonl: what an epoch came to. None where a figure does not apply."""
+"""What a run measures of itself: one line of metrics.jsonl an epoch, and the weight decay it chose. None where a figure
+does not apply."""
 
 from typing import TypedDict
 
@@ -44,3 +45,20 @@ class EpochMetrics(TypedDict):
     coverage: float | None
     """Share of the routed with a same-class neighbour left in training."""
     events: list[RunEvent]
+
+
+class TriedWeightDecay(TypedDict):
+    """A strength and what its plain head came to on given labels held out of training."""
+
+    weight_decay: float
+    accuracy: float
+    """In [0, 1]."""
+    cross_entropy: float
+
+
+class ChosenWeightDecay(TypedDict):
+    """What a run on features chose by itself (config.json, `chosen`)."""
+
+    weight_decay: float
+    heldout: list[TriedWeightDecay]
+    """Weakest first; empty where too few samples could be held out."""

@@ -5,7 +5,7 @@
     decisions.parquet    the decisions this run was trained under (a copy; see engine.contract.manifest)
     status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
     metrics.jsonl        one line an epoch
-    signals.parquet      one row a training sample, in manifest order; replaced whole each epoch
+    signals.parquet      one row a training sample, in manifest order; replaced whole each epoch; on features every 3 s
     probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
     label_head.npy       (N, C) float16 probabilities by a head that did not see the sample's label
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
-from engine.contract.metrics import EpochMetrics
+from engine.contract.metrics import ChosenWeightDecay, EpochMetrics
 from engine.contract.older_runs import event_of, is_older, upgraded
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
@@ -93,6 +93,8 @@ class RunDocument(TypedDict, total=False):
     """Of a preview alone."""
     weights_from: WeightsFrom
     """Of a training under another run's weights alone (engine.runs.given_weights)."""
+    chosen: ChosenWeightDecay
+    """Of a head on features whose config leaves weight_decay to the run."""
 
 
 class RunDirError(UserError):

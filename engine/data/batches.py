@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.contract.config import RunConfig
 from engine.data.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 
 AHEAD = 2
@@ -32,7 +33,7 @@ class ImageStore:
     def batch(self, idx: np.ndarray) -> Tensor:
         """idx (B,) -> float images (B, 3, S, S), normalised."""
         if self.resident is not None:
-            return normalize(self.resident[to_device(idx, self.device)], self.mean, self.std)
+            return normalize(self.resident.index_select(0, to_device(idx, self.device)), self.mean, self.std)
         return normalize(to_device(self.images[idx], self.device), self.mean, self.std)
 
     def ahead(self, batches: Iterable[np.ndarray]) -> Iterator[Tensor]:
@@ -91,6 +92,13 @@ def normalize(images: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN,
         return images.float()
     mean_C, std_C = _channel_statistics(images.device, mean, std)
     return ((images.float() / 255.0 - mean_C) / std_C).contiguous(memory_format=torch.channels_last)
+
+
+def augmentation_of(config: RunConfig, image_size: int) -> str:
+    """What `augment` does in a training of this config; nothing to features."""
+    if config.head:
+        return "none"
+    return {"auto": "shift" if image_size <= 8 else "shift_flip"}.get(config.augment, config.augment)
 
 
 def augment(images: Tensor, how: str, rng: np.random.Generator, num: int | None = None,

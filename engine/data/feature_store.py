@@ -197,8 +197,9 @@ def _embed(job: Extraction, part: Part, inference: Inference) -> tuple[np.ndarra
         except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
             bad[str(row)] = reason_of(error)
     values = inference.embed(pixels)
-    for (row, _, _), is_finite in zip(part, np.isfinite(values).all(1), strict=True):
-        if not is_finite:
+    is_finite = np.isfinite(values).all(axis=1)
+    for place, (row, _, _) in enumerate(part):
+        if not is_finite[place]:
             bad.setdefault(str(row), "its features are not finite")
     found = np.zeros(len(part), dtype=[("row", np.int64), ("values", np.float16, (job.num_features,))])
     found["row"] = [row for row, _, _ in part]

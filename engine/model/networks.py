@@ -179,6 +179,11 @@ def standardize(features_BD: Tensor) -> Tensor:
     return F.layer_norm(features_BD, features_BD.shape[-1:])
 
 
+def one_hot(labels_B: Tensor, num_classes: int, like: Tensor) -> Tensor:
+    """(B, C) in the dtype of `like`. torch's own looks at the labels first, which takes longer than the rest."""
+    return like.new_zeros(len(labels_B), num_classes).scatter_(1, labels_B[:, None], 1.0)
+
+
 class Splitter(nn.Module):
     """p(train | x, y) from a sample's features, its predicted probabilities and its label."""
 
@@ -193,7 +198,7 @@ class Splitter(nn.Module):
     def forward(self, features_BD: Tensor, probs_BC: Tensor, labels_B: Tensor) -> Tensor:
         """Logits (B,) of p(train). The label's own margin says how x and y disagree; from probabilities and one-hot
         alone the head would spend its few steps on learning to look that up."""
-        onehot_BC = F.one_hot(labels_B, self.num_classes).to(features_BD.dtype)
+        onehot_BC = one_hot(labels_B, self.num_classes, features_BD)
         own_B1 = (probs_BC * onehot_BC).sum(1, keepdim=True)
         margin_B1 = own_B1 - (probs_BC - onehot_BC).amax(1, keepdim=True)
         logits_B1: Tensor = self.body(torch.cat([standardize(features_BD), onehot_BC, probs_BC, margin_B1], dim=1))

@@ -4,13 +4,14 @@ Tensors of N samples live on the training device, so that recording never waits 
 D features.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from engine.contract.config import RunConfig
 from engine.contract.run_dir import HISTORY_DTYPE
 from engine.contract.signal_columns import COLUMNS, ROLES
 from engine.model.losses import cross_entropy, margins
@@ -31,6 +32,9 @@ FIELDS = ("margin", "loss", "weight", "p_train", "p_train_unpinned", "prediction
 """Of a SignalRecord, all of them part of a checkpoint: (N,) but features (N, K), logits and heldout_probs (N, C)."""
 
 
+Keeping = Literal["always", "once", "never"]
+
+
 class HeldoutPredictions(NamedTuple):
     """What predictions made while samples were held out say of them."""
 
@@ -40,16 +44,29 @@ class HeldoutPredictions(NamedTuple):
     """bool: held out once."""
 
 
+def kept_by(config: RunConfig) -> Keeping:
+    """When a training of this config keeps a sample's features: where a splitter reads them, and those of a linear
+    head, which never change, once."""
+    if config.validation_source != "learned":
+        return "never"
+    return "once" if config.head == "linear" else "always"
+
+
 class SignalRecord:
     """Accumulates margins, losses, weights and held-out predictions; every field is part of a checkpoint."""
 
-    def __init__(self, num_samples: int, num_classes: int, num_features: int, device: torch.device) -> None:
+    def __init__(self, num_samples: int, num_classes: int, num_features: int, device: torch.device,
+                 keeps: Keeping = "always") -> None:
+        """keeps: when a sample's features are; "once" for those that never change, "never" where no splitter reads
+        them."""
         def floats(value: float) -> Tensor:
             return torch.full((num_samples,), value, device=device)
 
         def counts() -> Tensor:
             return torch.zeros(num_samples, dtype=torch.int32, device=device)
 
+        self.keeps = keeps
+        num_features = 0 if keeps == "never" else num_features
         nan, num_kept = float("nan"), num_features if num_features <= MAX_KEPT else NUM_PROJECTED
         self.projection: Tensor | None = None
         if num_kept < num_features:
@@ -111,8 +128,11 @@ class SignalRecord:
         return torch.softmax(logits, dim=1)
 
     def _keep(self, rows_B: Tensor, logits_BC: Tensor, features_BD: Tensor) -> None:
-        self.features[rows_B], self.feature_scale[rows_B] = self.kept(features_BD)
-        self.has_features[rows_B] = True
+        if self.keeps == "never":
+            return
+        if self.keeps == "always" or not bool(self.has_features[rows_B].all()):
+            self.features[rows_B], self.feature_scale[rows_B] = self.kept(features_BD)
+            self.has_features[rows_B] = True
         if self.logits is not None:
             self.logits[rows_B] = _half(logits_BC.detach())
 

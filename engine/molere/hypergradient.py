@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
-from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engine.model.losses import PerSampleLoss, cross_entropy
@@ -194,7 +193,8 @@ def head_agreement(gradient_CD: Tensor, logits_BC: Tensor, features_BD: Tensor, 
     grads_BC = _logit_gradients(logits_BC, labels_B, loss)
     features_BD = _centred(features_BD)
     # Each sample's gradient is the outer product of these two, so its length is the product of theirs.
-    lengths_B = grads_BC.norm(dim=1) * features_BD.norm(dim=1) * gradient_CD.norm()
+    norm = torch.linalg.vector_norm
+    lengths_B = norm(grads_BC, dim=1) * norm(features_BD, dim=1) * norm(gradient_CD)
     cosines_B: Tensor = (features_BD @ gradient_CD.T * grads_BC).sum(1) / lengths_B.clamp(min=1e-20)
     return cosines_B
 
@@ -202,7 +202,8 @@ def head_agreement(gradient_CD: Tensor, logits_BC: Tensor, features_BD: Tensor, 
 def _logit_gradients(logits: Tensor, labels: Tensor, loss: PerSampleLoss) -> Tensor:
     """dl_i/dlogits_i, one row a sample."""
     if loss is cross_entropy:
-        return torch.softmax(logits.detach(), dim=1) - F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        grads = torch.softmax(logits.detach(), dim=1)
+        return grads.scatter_add_(1, labels[:, None], grads.new_full((len(labels), 1), -1.0))
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
         (grads,) = torch.autograd.grad(loss(leaf, labels).sum(), leaf)

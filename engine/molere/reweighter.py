@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from engine.contract.method_config import ReweighterConfig
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
-from engine.model.networks import Reweighter, standardize
+from engine.model.networks import Reweighter, one_hot, standardize
 from engine.model.record import SignalRecord
 from engine.molere.guard import NOISY_SHARE
 from engine.molere.hypergradient import head_agreement, head_gradient
@@ -71,7 +71,7 @@ class Weighting:
         if self.config.inputs == "all":
             parts.append(F.normalize(standardize(features_BD.detach()), dim=1) * FEATURE_NORM)
         if self.config.inputs != "features":
-            parts += [F.one_hot(labels_B, self.num_classes).to(losses_B1.dtype), losses_B1.clamp(max=LARGEST_LOSS)]
+            parts += [one_hot(labels_B, self.num_classes, losses_B1), losses_B1.clamp(max=LARGEST_LOSS)]
         if self.sees_record:
             parts.append(record_BK)
         weights_B = self.reweighter(torch.cat(parts, dim=1))

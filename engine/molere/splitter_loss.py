@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.contract.method_config import SplitterConfig
+from engine.model.networks import one_hot
 
 SMOOTHING = 1.0
 """Samples of the whole's class mix that each class's count begins with, so that a class missing from a side gives a
@@ -48,7 +49,7 @@ def balance_divergence(p_R: Tensor, labels_R: Tensor, num_classes: int) -> Tenso
     This direction, from the whole to a side (Bao & Barzilay 2022, eq. 3), since it grows without bound where a side
     loses a class; the other one lets a side drop classes and charges it for those it keeps.
     """
-    onehot_RC = F.one_hot(labels_R, num_classes).to(p_R.dtype)
+    onehot_RC = one_hot(labels_R, num_classes, p_R)
     counts_C = onehot_RC.sum(0) + SMOOTHING
     whole_C = counts_C / counts_C.sum()
     divergence = p_R.new_zeros(())

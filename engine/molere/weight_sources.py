@@ -122,10 +122,13 @@ class LearnedWeights:
             return StepWeights(inputs.priors_B)
         views = self.weighting.views(inputs.draw_validation()) if self._is_due(inputs) and inputs.draw_validation \
             else []
+        averages_B = self.record.weight_average[inputs.batch.rows_B] if inputs.phase == "finish" else None
+        if averages_B is not None and averages_B.device.type == "cpu" and not averages_B.isnan().any():
+            return StepWeights(self.weighting.averaged_weights(averages_B, averages_B))  # nothing is left to be asked
         with torch.no_grad():
             weights_B = inputs.priors_B * self._raw(inputs.batch, self.weighting.val_gradient)
-        if inputs.phase == "finish":
-            weights_B = self.weighting.averaged_weights(self.record.weight_average[inputs.batch.rows_B], weights_B)
+        if averages_B is not None:
+            weights_B = self.weighting.averaged_weights(averages_B, weights_B)
         if not views:
             return StepWeights(weights_B)
         hypergradients = [hypergradient(self.config.reweighter, self.model, inputs.batch, weights_B, judge, inputs.lr)

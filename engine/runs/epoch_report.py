@@ -1,5 +1,7 @@
 """What a run tells of itself: metrics.jsonl's line, signals.parquet, history/ and predictions.parquet."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import torch
@@ -14,24 +16,53 @@ from engine.molere.reweighter import BIMODALITY_RANGE
 from engine.runtime import distributed
 from engine.training.trainer import Trainer
 
+HEAD_SECONDS = 3.0
+"""Longest time between two writes of a head's files."""
 
-def write_epoch(trainer: Trainer, run: RunDir, epoch: int) -> None:
-    """history/ and signals.parquet of the epoch that just ended."""
-    data, current, record = trainer.data, trainer.epoch_roles, trainer.record
-    history = record.history(trainer.role_codes(trainer.heldout), current.routed)
-    # Of the pinned: what the splitter alone would have said. While a run finishes it is not asked any more.
-    is_pinned = data.pins != 0
-    unpinned = np.full(data.num_train, np.nan) if current.phase == "finish" else record.p_train_unpinned.cpu().numpy()
-    history["p_train"][is_pinned] = unpinned[is_pinned]
-    run.write_history(epoch, history)
-    held = record.heldout_predictions()
-    suggestions = confident_suggestion(held.probs_NC, data.train_labels, held.is_known_N)
-    run.write_probabilities(np.where(held.is_known_N[:, None], held.probs_NC, np.nan))
-    run.write_signals(record.frame(
-        sample_ids=data.sample_ids[data.train_idx], labels_N=data.train_labels,
-        roles_N=trainer.role_codes(trainer.heldout | current.routed),
-        reasons_N=role_reasons(trainer, suggestions, held.is_known_N), is_resting_N=current.resting,
-        is_pinned_N=is_pinned, suggestions_N=suggestions, classes=data.classes))
+
+class EpochFiles:
+    """Writes history/, signals.parquet and probabilities.npy as epochs end: each epoch of images, which is long;
+    those of heads, which may last a tenth of a second, together every few seconds."""
+
+    def __init__(self, trainer: Trainer, run: RunDir) -> None:
+        self.trainer, self.run = trainer, run
+        self.seconds = HEAD_SECONDS if trainer.config.head else 0.0
+        self.written = time.monotonic()
+        self.histories: dict[int, np.ndarray] = {}
+        self.newest: tuple[pd.DataFrame, np.ndarray] | None = None
+
+    def end_epoch(self, epoch: int) -> bool:
+        """Take in the epoch that just ended; whether all files are now of it."""
+        data, current, record = self.trainer.data, self.trainer.epoch_roles, self.trainer.record
+        history = record.history(self.trainer.role_codes(self.trainer.heldout), current.routed)
+        # Of the pinned: what the splitter alone would have said. While a run finishes it is not asked any more.
+        is_pinned = data.pins != 0
+        unpinned = np.full(data.num_train, np.nan) if current.phase == "finish" else \
+            record.p_train_unpinned.cpu().numpy()
+        history["p_train"][is_pinned] = unpinned[is_pinned]
+        self.histories[epoch] = history
+        held = record.heldout_predictions()
+        suggestions = confident_suggestion(held.probs_NC, data.train_labels, held.is_known_N)
+        frame = record.frame(
+            sample_ids=data.sample_ids[data.train_idx], labels_N=data.train_labels,
+            roles_N=self.trainer.role_codes(self.trainer.heldout | current.routed),
+            reasons_N=role_reasons(self.trainer, suggestions, held.is_known_N), is_resting_N=current.resting,
+            is_pinned_N=is_pinned, suggestions_N=suggestions, classes=data.classes)
+        self.newest = (frame, np.where(held.is_known_N[:, None], held.probs_NC, np.nan))
+        if epoch < self.trainer.config.epochs and time.monotonic() - self.written < self.seconds:
+            return False
+        self.write()
+        return True
+
+    def write(self) -> None:
+        """Write what waits."""
+        for epoch, history in self.histories.items():
+            self.run.write_history(epoch, history)
+        if self.newest is not None:
+            frame, probs_NC = self.newest
+            self.run.write_probabilities(probs_NC)
+            self.run.write_signals(frame)
+        self.histories, self.newest, self.written = {}, None, time.monotonic()
 
 
 def role_reasons(trainer: Trainer, suggestions_N: np.ndarray, is_known_N: np.ndarray) -> np.ndarray:

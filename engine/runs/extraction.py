@@ -103,8 +103,8 @@ def _extract(project: Path, folder: FeatureDir, request: FeatureRequest, status:
 
     distributed.on_rank_zero(begin)
     manifest = read_manifest(project, columns=["path", "image"])
-    say(f"{backbone.name} at {backbone.image_size} pixels ({FIT_WORDS[document['fit']]}), {backbone.num_features} features of {len(manifest):,} "
-        f"images, on {device}")
+    say(f"{backbone.name} at {backbone.image_size} pixels ({FIT_WORDS[document['fit']]}), "
+        f"{backbone.num_features} features of {len(manifest):,} images, on {device}")
     job = Extraction(
         folder=folder, manifest=manifest, root=image_root(project, read_info(project)),
         manifest_digest=file_digest(project / MANIFEST_NAME), num_features=backbone.num_features,

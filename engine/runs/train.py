@@ -34,12 +34,13 @@ from engine.model.prediction import pick_device
 from engine.runs import embedding
 from engine.runs.cross_fitting import irreducible_losses, rank_samples
 from engine.runs.discriminant import fit_discriminant
-from engine.runs.epoch_report import measure, write_epoch, write_predictions
+from engine.runs.epoch_report import EpochFiles, measure, write_predictions
 from engine.runs.given_weights import keep_given, read_given
 from engine.runs.processes import refuse_ranks, set_threads
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals, kept_to_the_end
 from engine.runs.warm_start import source_of, warm_start
+from engine.runs.weight_decay import with_weight_decay
 from engine.runtime import distributed
 from engine.runtime.allocator import keep_freed_memory
 from engine.training import checkpoint
@@ -167,6 +168,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         f"{'components of features ' + config.features if config.features else 'pixels'}")
     set_threads(config, 0 if config.head else data.images.shape[-1])
     keep_freed_memory()
+    config = with_weight_decay(config, data, run, status)
     if config.is_cross_fitted:
         assert isinstance(status, Status), "methods that train twice do not run on several ranks"
         margins_N, probs_NC = rank_samples(config, data, run, status)
@@ -188,13 +190,16 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         metrics, epoch, step = state["metrics"], state["epoch"], state["step"]
         status.update(epoch=epoch - 1)
         say(f"going on at epoch {epoch}, step {step}")
+    files = EpochFiles(trainer, run)
     while epoch <= config.epochs:
-        metrics.append(_fit_at_once(trainer, run, status) if METHODS[config.method].is_head_only
-                       else _train_epoch(trainer, run, status, metrics, epoch, step))
+        metrics.append(_fit_at_once(trainer, status) if METHODS[config.method].is_head_only
+                       else _train_epoch(files, status, metrics, epoch, step))
         epoch, step = epoch + 1, 0
         if distributed.is_rank_zero():
+            is_written = files.end_epoch(epoch - 1)
             run.write_metrics(metrics)
-            _save(trainer, run, metrics, epoch, 0)
+            if is_written:
+                _save(trainer, run, metrics, epoch, 0)
     status.update(stage="reporting")
     write_predictions(trainer, run)
     status.update(stage="embedding", message="")
@@ -206,21 +211,20 @@ def _save(trainer: Trainer, run: RunDir, metrics: list[EpochMetrics], epoch: int
                                                       "epoch": epoch, "step": step})
 
 
-def _fit_at_once(trainer: Trainer, run: RunDir, status: Status | Follower) -> EpochMetrics:
-    """The one epoch of a method that fits its head in closed form, with its files; returns its line of metrics."""
+def _fit_at_once(trainer: Trainer, status: Status | Follower) -> EpochMetrics:
+    """The one epoch of a method that fits its head in closed form; returns its line of metrics."""
     started = time.monotonic()
     status.update(stage="fitting", epoch=1, message="")
     fit_discriminant(trainer)
     line = measure(trainer, 1)
     line["seconds"] = time.monotonic() - started
-    if distributed.is_rank_zero():
-        write_epoch(trainer, run, 1)
     return line
 
 
-def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metrics: list[EpochMetrics], epoch: int,
+def _train_epoch(files: EpochFiles, status: Status | Follower, metrics: list[EpochMetrics], epoch: int,
                  first_step: int) -> EpochMetrics:
-    """One epoch with status, checkpoints by the clock and the epoch's files; returns its line of metrics."""
+    """One epoch with status and checkpoints by the clock; returns its line of metrics."""
+    trainer, run = files.trainer, files.run
     config, started, saved = trainer.config, time.monotonic(), time.monotonic()
     status.update(stage="training", epoch=epoch, num_steps=trainer.num_steps, message="")
 
@@ -236,6 +240,7 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
         is_late = step < num_steps and time.monotonic() - saved > config.checkpoint_seconds
         if distributed.is_rank_zero() and (is_cancelled or is_late):
             trainer.check(epoch)
+            files.write()  # the epochs before are not repeated
             _save(trainer, run, metrics, epoch, step)
             saved = time.monotonic()
         if is_cancelled:
@@ -246,7 +251,6 @@ def _train_epoch(trainer: Trainer, run: RunDir, status: Status | Follower, metri
     line["seconds"] = time.monotonic() - started
     if not distributed.is_rank_zero():
         return line
-    write_epoch(trainer, run, epoch)
     run.log(f"epoch {epoch}/{config.epochs}: " + ", ".join(
         f"{k} {line[k]:.4g}" for k in ("train_loss", "clean_accuracy", "num_routed", "effective_sample_size")
         if line[k] is not None) + "".join(f"; {_logged(event)}" for event in line["events"]))

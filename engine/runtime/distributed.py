@@ -210,9 +210,11 @@ def synchronized(model: Model, device: torch.device) -> Model:
     if size() == 1:
         return model
     if device.type == "cuda":
-        from timm.layers import convert_sync_batchnorm  # torch's own would drop the activation that timm's norms have
+        from timm.layers.norm_act import (
+            convert_sync_batchnorm,  # torch's own would drop the activation that timm's norms have
+        )
 
-        converted: Model = convert_sync_batchnorm(model)
+        converted: Model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:

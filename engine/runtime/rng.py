@@ -3,7 +3,8 @@
 import numpy as np
 
 STREAMS = {name: i for i, name in enumerate(
-    ("init", "rotation", "split", "order", "augment", "validation", "splitter", "folds", "proxy", "heads"))}
+    ("init", "rotation", "split", "order", "augment", "validation", "splitter", "folds", "proxy", "heads",
+     "weight_decay"))}
 
 
 def stream(seed: int, name: str, *counters: int) -> np.random.Generator:

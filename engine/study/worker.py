@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -32,6 +32,7 @@ from engine.data.dataset import Dataset, load_for
 from engine.model.prediction import pick_device
 from engine.runs.cross_fitting import cross_fitted_probabilities, plain_settings
 from engine.runs.status import Cancelled
+from engine.runs.weight_decay import choose_weight_decay, is_chosen_by_run
 from engine.runtime.allocator import keep_freed_memory
 from engine.study.row import train_and_measure
 
@@ -87,6 +88,7 @@ class Worker:
     def __init__(self, project: Path, study: StudyDir) -> None:
         self.project, self.study = project, study
         self.datasets: dict[tuple[str | int | None, ...], Dataset] = {}
+        self.weight_decays: dict[str, float] = {}
         self.last_tick = 0.0
 
     def run(self, task: Task, say: Say) -> Row:
@@ -108,7 +110,8 @@ class Worker:
                 torch.set_num_threads(config.num_threads or 1)
                 keep_freed_memory()
             data = self._dataset(task, tick)
-            probs, ranking_seconds = self._probabilities(task, data, tick)
+            config = self._with_weight_decay(task, data, tick)
+            probs, ranking_seconds = self._probabilities(task, config, data, tick)
             figures, margins = train_and_measure(config, data, probs, lambda epoch, step, total: tick(
                 f"epoch {epoch} of {config.epochs}, step {step} of {total}"))
             row = task.done_row(figures, ranking_seconds)
@@ -130,9 +133,21 @@ class Worker:
                 lambda done, total: tick(f"preparing images, {done:,} of {total:,}"))
         return self.datasets[key]
 
-    def _probabilities(self, task: Task, data: Dataset, tick: Say) -> tuple[np.ndarray | None, float]:
+    def _with_weight_decay(self, task: Task, data: Dataset, tick: Say) -> RunConfig:
+        """The task's config, with what the run chooses where weight decay is left to it: arms that agree in all that
+        plain training depends on choose alike."""
+        if not is_chosen_by_run(task.config):
+            return task.config
+        key = ranking_key(task)
+        if key not in self.weight_decays:
+            self.weight_decays[key] = choose_weight_decay(task.config, data, lambda done, total: tick(
+                f"choosing weight decay, step {done} of {total}"))["weight_decay"]
+        return replace(task.config, weight_decay=self.weight_decays[key])
+
+    def _probabilities(self, task: Task, config: RunConfig, data: Dataset,
+                       tick: Say) -> tuple[np.ndarray | None, float]:
         """(cross-fitted probabilities (N, C), seconds that it took to make them, here or in another process); (None,
-        0) where not needed."""
+        0) where not needed. config: the task's, with its weight decay."""
         if not task.config.is_cross_fitted:
             return None, 0.0
         path = self.study.path / "rankings" / f"{ranking_key(task)}.npz"
@@ -141,7 +156,7 @@ class Worker:
             if not path.exists():
                 folds, began = path.with_suffix(""), time.monotonic()
                 probs = cross_fitted_probabilities(
-                    task.config, data, lambda words, _: tick(f"ranking samples, {words}"), keep=folds)
+                    config, data, lambda words, _: tick(f"ranking samples, {words}"), keep=folds)
                 seconds = time.monotonic() - began
 
                 def save(temporary: Path) -> None:

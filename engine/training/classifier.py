@@ -3,6 +3,7 @@
 Knows no roles and no weights' source. B rows of a batch, of which each rank passes its part forward.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,21 @@ class ClassifierTraining:
         self.forward = torch.compile(self.model, fullgraph=True) if config.is_compiled else distributed.wrapped(
             self.model, device, is_partly_idle=config.num_head_epochs > 0)
         """Images (B, 3, S, S) of this rank's part -> logits (B, C), features (B, D), with gradients over all ranks."""
+        self.params = list(self.model.parameters())
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.SGD(
             groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0,
             weight_decay=DEFAULT_WEIGHT_DECAY if config.weight_decay is None else config.weight_decay,
-            fused=device.type == "cuda" or None)
+            fused=device.type == "cuda" or (config.head is not None and device.type == "cpu") or None)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)
+
+    def in_training(self, is_frozen: bool) -> None:
+        """Put the network in training mode. is_frozen: its backbone stays as it is, and in evaluation mode."""
+        if not self.model.training or self.model.is_frozen != is_frozen:
+            self.model.is_frozen = is_frozen
+            self.model.train()
 
     def set_learning_rate(self, done: float) -> float:
         """done: share of all steps done, in [0, 1)."""
@@ -51,22 +59,28 @@ class ClassifierTraining:
             group["lr"] = lr
         return lr
 
-    def step(self, objective: Tensor, losses_B: Tensor, ids_B: np.ndarray, epoch: int, step: int) -> None:
+    def step(self, objective: Tensor, losses_B: Tensor, name_ids: Callable[[], np.ndarray],
+             epoch: int, step: int) -> None:
         """One backward for classifier and whatever else the objective depends on, and an SGD step.
 
         Raises NonFiniteError before any update where objective or gradient is not finite; on a GPU
-        first_bad_step tells later.
+        first_bad_step tells later. name_ids: gives the ids of the batch, for the error.
         """
-        self.optimizer.zero_grad()
+        self._clear_gradients()
         objective.backward()  # type: ignore[no-untyped-call]
-        norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norms = torch._foreach_norm([p.grad for p in self.params if p.grad is not None])
         is_finite = torch.isfinite(objective.detach() + torch.linalg.vector_norm(torch.stack(norms)))
         if self.device.type == "cuda":
             self.first_bad = torch.where(is_finite | (self.first_bad >= 0), self.first_bad, step)
         elif not bool(is_finite):
-            self.optimizer.zero_grad()
-            raise non_finite_step(objective.detach(), losses_B.detach(), ids_B, epoch, step + 1)
+            self._clear_gradients()
+            raise non_finite_step(objective.detach(), losses_B.detach(), name_ids(), epoch, step + 1)
         self.optimizer.step()
+
+    def _clear_gradients(self) -> None:
+        """The optimizer's zero_grad without its bookkeeping, which takes as long as a head's update."""
+        for param in self.params:
+            param.grad = None
 
     def first_bad_step(self) -> int | None:
         """The first step since the start whose values were not finite; waits for a GPU."""

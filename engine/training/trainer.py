@@ -17,12 +17,12 @@ from torch import Tensor
 from engine.contract.config import RunConfig
 from engine.contract.method_config import CLOSED_FORMS
 from engine.contract.signal_columns import ROLES
-from engine.data.batches import ImageStore, augment, epoch_order, to_device
+from engine.data.batches import ImageStore, augment, augmentation_of, epoch_order, to_device
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy
 from engine.model.networks import Classifier
 from engine.model.prediction import non_finite_step, pick_device, predict
-from engine.model.record import SignalRecord, bimodality
+from engine.model.record import SignalRecord, bimodality, kept_by
 from engine.molere import fsr, rho, routing
 from engine.molere.assignment import EpochRoles, assign
 from engine.molere.guard import disputed_frac
@@ -35,6 +35,7 @@ from engine.runtime.rng import stream
 from engine.training.checkpoint import CheckpointError
 from engine.training.classifier import STEPS_UNSEEN, ClassifierTraining
 from engine.training.early_stopping import BestEpoch
+from engine.training.observations import ROWS_OF_HEADS, Observations
 
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in the epoch); raises to stop the training there."""
@@ -56,14 +57,14 @@ class Trainer:
         self.ranking = ranking
         self.labels = torch.from_numpy(np.maximum(data.labels, 0)).to(self.device)
         image_size = data.images.shape[-1]
-        self.augment = "none" if config.head else {"auto": "shift" if image_size <= 8 else "shift_flip"}.get(
-            config.augment, config.augment)
+        self.augment = augmentation_of(config, image_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(config.seed, "init").integers(2**31)))
             self.classifier = ClassifierTraining(config, data.num_classes, image_size, self.device)
             self.store = ImageStore(data.images, self.device, self.model.mean, self.model.std)
             num_features = self.model.head.in_features
-            self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device)
+            self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device,
+                                       kept_by(config))
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
                                        self.device) if config.weight_source in ("features", "loss") else None
             self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device, 4 * self.batch_size) \
@@ -82,7 +83,7 @@ class Trainer:
             self.batch_size, config.rho_fraction, int(self.active.sum()))
         self.best = BestEpoch() if config.select_best else None
         self.roles: EpochRoles | None = None
-        self.totals: dict[str, Tensor] = {}
+        self.observations = Observations(self.record, self.proxy, ROWS_OF_HEADS if config.head else 0)
 
     # -- one epoch
 
@@ -102,7 +103,7 @@ class Trainer:
         step = self.classifier.first_bad_step()
         if step is not None:
             rows = self.training_order(epoch)[step * self.draw_size:(step + 1) * self.draw_size]
-            raise non_finite_step(None, None, self.data.sample_ids[self.data.train_idx[rows]], epoch, step + 1)
+            raise non_finite_step(None, None, self._ids_of(rows), epoch, step + 1)
 
     def start_epoch(self, epoch: int) -> None:
         """Assign the roles of this epoch and clear what belongs to one epoch."""
@@ -111,7 +112,7 @@ class Trainer:
             distributed.agree_on(part.parameters() if part else iter(()))
         self.roles = distributed.broadcast_object(assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
-            record=self.record, held=self.given and self.given.rests_N))
+            record=self.record, held=None if self.given is None else self.given.rests_N))
         if self.weighting and self.roles.phase != "warmup":
             self.weighting.set_floor(
                 disputed_frac(self.record.heldout_predictions(), self.data.train_labels, self.active),
@@ -120,7 +121,7 @@ class Trainer:
             self.proxy.refill(self.data.train_labels, self.active & ~self.roles.routed, self.config.proxy_fraction,
                               self.data.num_classes, stream(self.config.seed, "proxy", epoch))
         self.record.start_epoch()
-        self.totals = {name: torch.zeros((), device=self.device) for name in ("loss", "samples")}
+        self.observations.start_epoch()
 
     @property
     def epoch_roles(self) -> EpochRoles:
@@ -133,6 +134,18 @@ class Trainer:
         current = self.epoch_roles
         heldout: np.ndarray = current.routed | current.resting
         return heldout & (self.data.pins == -1) if current.phase == "finish" else heldout
+
+    @property
+    def judged(self) -> np.ndarray | None:
+        """(N,) bool: whose margin, loss and prediction stay as they were last held out although they train, since the
+        run finishes; None: nobody's."""
+        current = self.epoch_roles
+        return current.routed if current.phase == "finish" else None
+
+    @property
+    def totals(self) -> dict[str, Tensor]:
+        """Of the epoch's recorded batches: weighted loss and number of samples."""
+        return self.observations.totals
 
     def role_codes(self, is_in_validation: np.ndarray) -> np.ndarray:
         """(N,) positions in ROLES of who is in validation by (N,) bool, in training, or excluded."""
@@ -170,10 +183,10 @@ class Trainer:
         """
         config, phase = self.config, self.epoch_roles.phase
         lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
-        images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows),
-                           distributed.local_slice(len(rows)))
-        self.model.is_frozen = epoch <= config.num_head_epochs
-        self.model.train()
+        if self.augment != "none":
+            images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows),
+                               distributed.local_slice(len(rows)))
+        self.classifier.in_training(is_frozen=epoch <= config.num_head_epochs)
         batch, losses = self._forward(*self._chosen(rows, images_B))
         weights = self.weights.weigh(StepInputs(
             batch, self.class_weights[batch.labels_B], phase, step, lr,
@@ -184,14 +197,11 @@ class Trainer:
         objective = distributed.mean(weights.weights_B[mine] * losses, len(batch.labels_B))
         if weights.objective is not None:
             objective = objective + weights.objective
-        ids_B = self.data.sample_ids[self.data.train_idx[batch.rows]]
-        self.classifier.step(objective, batch.losses_B, ids_B, epoch, step)
+        self.classifier.step(objective, batch.losses_B, partial(self._ids_of, batch.rows), epoch, step)
         self.weights.update(weights)
         if self.splitting and phase != "finish" and step % config.splitter.every == 0:
             self.splitting.step(self.model.head, self.record, stream(config.seed, "splitter", epoch, step))
-        self._observe(batch, weights.weights_B, values_B)
-        self.totals["loss"] += (weights.weights_B * batch.losses_B).sum()
-        self.totals["samples"] += len(batch.rows)
+        self.observations.add(batch, weights.weights_B, values_B, self.judged)
 
     def _chosen(self, rows: np.ndarray, images_B: Tensor) -> tuple[np.ndarray, Tensor]:
         """The rows to train on and their images: all of the draw, of which RHO-loss takes its choice."""
@@ -214,17 +224,9 @@ class Trainer:
         """Labels (B,) of rows of the train split, on the device."""
         return self.labels[to_device(self.data.train_idx[rows], self.device)]
 
-    def _observe(self, batch: TrainBatch, weights_B: Tensor, values_B: Tensor | None) -> None:
-        """Record the batch. Where the order starts over within it a sample may occur twice: writing both to one place
-        is a race between threads, and the run would not repeat bit for bit."""
-        unique, first = np.unique(batch.rows, return_index=True)
-        keep = to_device(first, self.device)
-        is_judged = self.epoch_roles.routed[unique] & (self.epoch_roles.phase == "finish")
-        self.record.observe_training(
-            to_device(unique, self.device), batch.logits_BC[keep], batch.features_BD[keep], batch.labels_B[keep],
-            batch.losses_B[keep], weights_B[keep], to_device(is_judged, self.device))
-        if self.proxy and values_B is not None:
-            self.proxy.observe(to_device(unique, self.device), values_B[keep])
+    def _ids_of(self, rows: np.ndarray) -> np.ndarray:
+        """Sample ids (B,) of rows of the train split."""
+        return np.asarray(self.data.sample_ids[self.data.train_idx[rows]])
 
     def _validation_batch(self, pool: np.ndarray, epoch: int, step: int) -> ValidationBatch:
         """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
@@ -236,8 +238,8 @@ class Trainer:
 
     def end_epoch(self, epoch: int) -> None:
         """Held-out predictions of all who were out of training, then the splitter's view of all samples."""
-        phase, is_last = self.epoch_roles.phase, epoch == self.config.epochs
-        rows = np.flatnonzero(self.heldout)
+        self.observations.flush(self.judged)
+        phase, rows = self.epoch_roles.phase, np.flatnonzero(self.heldout)
         if len(rows):
             self._observe_heldout(epoch, rows)
         if phase == "game":
@@ -248,7 +250,7 @@ class Trainer:
             self.record.set_scores(*self.splitting.scores(self.model.head, self.record))
         if self.weighting and phase == "game":
             self.record.average_weights(AVERAGE_DECAY)
-        if self.best and is_last:
+        if self.best and epoch == self.config.epochs:
             self.best.restore(self.model)  # last: the signals of an epoch are those of its own classifier
 
     def _observe_heldout(self, epoch: int, rows: np.ndarray) -> None:
@@ -282,7 +284,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""
         state: dict[str, Any] = {name: module.state_dict() for name, module in self._modules.items()}
-        state |= {"record": self.record.state_dict(), "totals": self.totals}
+        state |= {"record": self.record.state_dict(), **self.observations.state_dict()}
         return state | ({"roles": self.roles.state_dict()} if self.roles is not None else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -293,6 +295,6 @@ class Trainer:
         except KeyError as error:
             raise CheckpointError(f"a checkpoint must be of this version of the program; it lacks {error.args[0]}; "
                                   "start the run anew") from error
-        self.totals = {k: v.to(self.device) for k, v in state["totals"].items()}
+        self.observations.load_state_dict(state)
         if "roles" in state:
             self.roles = EpochRoles.of_state(state["roles"])
