@@ -56,8 +56,7 @@ class WarmStart(TypedDict):
     """The classifier that a preview begins with."""
 
     run: str
-    checkpoint: str
-    """Name of the file in that run's checkpoint folder."""
+    checkpoint: str  # name of the file in that run's checkpoint folder
 
 
 class RunDocument(TypedDict, total=False):
@@ -67,8 +66,7 @@ class RunDocument(TypedDict, total=False):
     """RunConfig.to_dict(); RunConfig.of_run reads it."""
     name: str
     method: str
-    created: float
-    """Seconds since 1970."""
+    created: float  # seconds since 1970
     project: str
     versions: dict[str, str]
     code_revision: str
@@ -82,6 +80,10 @@ class RunDocument(TypedDict, total=False):
     launch: str | None  # what tells one call of torchrun from the next
     warm_start: WarmStart
     """Of a preview alone."""
+    imported_file: str
+    imported_digest: str
+    map_of: str | None
+    """Of method imported alone: name and SHA-256 of the file, and the run whose map and neighbours were taken."""
 
 
 class RunDirError(UserError):
@@ -230,8 +232,7 @@ class RunDir(WorkDir):
 
     def read_embedding(self) -> pd.DataFrame | None:
         """sample_id, x, y, pca_x, pca_y in the order of signals.parquet; None until it is made."""
-        path = self.path / "embedding.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        return pd.read_parquet(path) if (path := self.path / "embedding.parquet").exists() else None
 
     @property
     def neighbours_path(self) -> Path:
@@ -264,8 +265,7 @@ class RunDir(WorkDir):
 
     def read_predictions(self) -> pd.DataFrame | None:
         """sample_id, split, label, prediction, margin, group of the clean and test splits; None until the end."""
-        path = self.path / "predictions.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        return pd.read_parquet(path) if (path := self.path / "predictions.parquet").exists() else None
 
 
 def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
