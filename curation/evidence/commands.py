@@ -1,4 +1,5 @@
-"""The commands features and predictions: arguments in, one module's work, lines out. Added by curation.__main__."""
+"""The commands features, predictions and similar: arguments in, one module's work, lines out. Added by
+curation.__main__."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,12 @@ from curation.evidence.features import import_features
 from curation.evidence.matching import match_lines
 from curation.evidence.predictions import ImportedPredictions, import_predictions
 from curation.project import Project
+from curation.samples.csv_cells import write_csv
+from curation.samples.similarity import COLUMNS, similar_to
 from curation.sources.console import ShownProgress, visible
+from engine.contract.feature_dir import FeatureStore
+from engine.contract.manifest import read_manifest
+from engine.contract.work_dir import write_atomic
 
 MARKED_GAIN = 0.1
 """By how much another order of the classes must agree better with the given labels before it is pointed out."""
@@ -21,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("features")(features)
     app.command("predictions")(predictions)
+    app.command("similar")(similar)
 
 
 def features(
@@ -74,6 +81,23 @@ def predictions(
     print(f"  map and neighbours of run {visible(done.map_of)}" if done.map_of else
           "  no map and no neighbours, which Triage needs: make features first, or name a run with --map-of")
     print(f"next: `python -m curation audit PROJECT --run {name}`")
+
+
+def similar(
+    project: _Project,
+    *,
+    to: Annotated[list[str], typer.Option(help="A sample id; given often, what they have in common is looked for.")],
+    features: Annotated[str, typer.Option(help="Features that say what is similar.")],
+    out: Annotated[Path, typer.Option(help=f"CSV to write: {', '.join(COLUMNS)}.")],
+    top: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+) -> None:
+    """The samples most similar to a picture, or to what several have in common, over all splits."""
+    opened = Project.open(project)
+    with ShownProgress() as progress:
+        found = similar_to(FeatureStore.open(opened.path, features), read_manifest(opened.path, ["path"]), to, top,
+                           progress=progress)
+    write_atomic(out, lambda path: write_csv(found, path))
+    print(f"{len(found):,} samples most similar to {len(set(to)):,} written to {visible(str(out))}")
 
 
 def _column_lines(done: ImportedPredictions, classes: tuple[str, ...]) -> list[str]:
