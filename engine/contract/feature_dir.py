@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
-from engine.contract.run_dir import check_name
+from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir, check_name
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 SHARD_ROWS = 65_536
@@ -172,6 +173,25 @@ def list_features(project: Path) -> list[FeatureDir]:
     folder = Path(project) / "features"
     found = [FeatureDir(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
     return [features for features in found if features.exists() and (features.path / "features.json").exists()]
+
+
+def map_run(project: Path, features: str) -> tuple[RunDir, bool]:
+    """The run of method discriminant on features, which shows a map and suspected labels without a training, and
+    whether it is there, done and up to date. Where it is not: a new run's, by the name of the features, or with a
+    number where a run of that name is another's or out of date."""
+    wanted = {"manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
+              "decisions_digest": file_digest(Path(project) / DECISIONS_NAME),
+              "features_digest": file_digest(FeatureDir.of(project, features).samples_path)}
+    number = 1
+    while (run := RunDir.of(project, features if number == 1 else f"{features}-{number}")).exists():
+        document = run.read_config()
+        config = document["config"]
+        if (config.get("method"), config.get("features")) == ("discriminant", features) \
+                and run.read_status()["state"] == "done" \
+                and all(document.get(key) == value for key, value in wanted.items()):
+            return run, True
+        number += 1
+    return run, False
 
 
 def write_features(folder: FeatureDir, document: FeatureDocument, sample_ids: Sequence[str], values_ND: np.ndarray,

@@ -56,7 +56,8 @@ class WarmStart(TypedDict):
     """The classifier that a preview begins with."""
 
     run: str
-    checkpoint: str  # name of the file in that run's checkpoint folder
+    checkpoint: str
+    """Name of the file in that run's checkpoint folder."""
 
 
 class RunDocument(TypedDict, total=False):
@@ -66,7 +67,8 @@ class RunDocument(TypedDict, total=False):
     """RunConfig.to_dict(); RunConfig.of_run reads it."""
     name: str
     method: str
-    created: float  # seconds since 1970
+    created: float
+    """Seconds since 1970."""
     project: str
     versions: dict[str, str]
     code_revision: str
@@ -232,7 +234,8 @@ class RunDir(WorkDir):
 
     def read_embedding(self) -> pd.DataFrame | None:
         """sample_id, x, y, pca_x, pca_y in the order of signals.parquet; None until it is made."""
-        return pd.read_parquet(path) if (path := self.path / "embedding.parquet").exists() else None
+        path = self.path / "embedding.parquet"
+        return pd.read_parquet(path) if path.exists() else None
 
     @property
     def neighbours_path(self) -> Path:
@@ -265,7 +268,8 @@ class RunDir(WorkDir):
 
     def read_predictions(self) -> pd.DataFrame | None:
         """sample_id, split, label, prediction, margin, group of the clean and test splits; None until the end."""
-        return pd.read_parquet(path) if (path := self.path / "predictions.parquet").exists() else None
+        path = self.path / "predictions.parquet"
+        return pd.read_parquet(path) if path.exists() else None
 
 
 def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
