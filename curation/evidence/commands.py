@@ -1,4 +1,4 @@
-"""The commands features, predictions and similar: arguments in, one module's work, lines out. Added by
+"""The commands features, predictions, similar and leaks: arguments in, one module's work, lines out. Added by
 curation.__main__."""
 
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from curation.audit.suspects.leaks import find_leaks
 from curation.evidence.features import import_features
 from curation.evidence.matching import match_lines
 from curation.evidence.predictions import ImportedPredictions, import_predictions
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("features")(features)
     app.command("predictions")(predictions)
     app.command("similar")(similar)
+    app.command("leaks")(leaks)
 
 
 def features(
@@ -98,6 +100,26 @@ def similar(
                            progress=progress)
     write_atomic(out, lambda path: write_csv(found, path))
     print(f"{len(found):,} samples most similar to {len(set(to)):,} written to {visible(str(out))}")
+
+
+def leaks(
+    project: _Project,
+    *,
+    features: Annotated[str, typer.Option(help="Features by which pictures are near.")],
+    out: Annotated[Path | None, typer.Option(help="CSV of the pairs, one a row.")] = None,
+) -> None:
+    """Find pictures of the splits clean and test that are, or nearly are, in training. Kept beside the features."""
+    opened = Project.open(project)
+    with ShownProgress() as progress:
+        found = find_leaks(opened, features, progress)
+    for split in found.splits:
+        print(f"{split.split}: {split.num_near:,} of {split.num_samples:,} are nearly in training, "
+              f"{split.num_identical:,} the same file")
+    if not found.splits:
+        print("no picture of clean or test has features")
+    if out is not None:
+        write_atomic(out, lambda path: write_csv(found.pairs, path))
+        print(f"{len(found.pairs):,} pairs written to {visible(str(out))}")
 
 
 def _column_lines(done: ImportedPredictions, classes: tuple[str, ...]) -> list[str]:

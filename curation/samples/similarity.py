@@ -25,23 +25,23 @@ class SimilarityError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """The k rows of a store nearest to a query, nearest first; of equals the lower row."""
+    """The k candidates nearest to a query, nearest first; of equals the first."""
 
-    rows: np.ndarray
-    """(k,) int64."""
+    at: np.ndarray
+    """(k,) int64 positions among the candidates."""
     similarity: np.ndarray
     """(k,) float32 cosines in [-1, 1]; a row of zeros has 0."""
 
 
-def nearest(store: FeatureStore, query_D: np.ndarray, k: int, is_asked_R: np.ndarray | None = None,
+def nearest(store: FeatureStore, query_D: np.ndarray, k: int, rows_N: np.ndarray,
             progress: Progress | None = None) -> Nearest:
-    """The k rows nearest to a query, fewer where fewer are asked for.
+    """The k candidates nearest to a query, fewer where there are fewer.
 
-    query_D: (D,) float, of any length but 0. is_asked_R: (R,) bool over the store's rows; None: all of them.
+    query_D: (D,) float, of any length but 0. rows_N: (N,) int64 row of each candidate in the store, -1: not to be
+    found; copies of one picture may share a row.
     """
-    similarity_R = cosines(store, query_D, progress)
-    asked = np.arange(len(similarity_R)) if is_asked_R is None else np.flatnonzero(is_asked_R)
-    found = similarity_R[asked]
+    asked = np.flatnonzero(rows_N >= 0)
+    found = cosines(store, query_D, progress)[rows_N[asked]]
     if k < len(found):
         least = np.partition(found, len(found) - k)[len(found) - k]
         asked, found = asked[found >= least], found[found >= least]
@@ -94,14 +94,10 @@ def similar_to(store: FeatureStore, manifest: pd.DataFrame, sample_ids: Sequence
     if len(lacking):
         raise SimilarityError(f"similarity needs features; {manifest['sample_id'].iloc[lacking[0]]!r} has none in "
                               f"{store.folder.name!r}; choose another sample or other features")
-    may_be = row_of_sample >= 0
-    may_be[at] = False
-    if is_asked is not None:
-        may_be &= is_asked
-    sample_of_row = np.full(sum(map(len, store.shards)), -1, dtype=np.int64)
-    sample_of_row[row_of_sample[may_be]] = np.flatnonzero(may_be)
-    found = nearest(store, direction_of(store, row_of_sample[at]), k, sample_of_row >= 0, progress)
-    rows = manifest.iloc[sample_of_row[found.rows]]
+    candidates = row_of_sample.copy() if is_asked is None else np.where(is_asked, row_of_sample, -1)
+    candidates[at] = -1
+    found = nearest(store, direction_of(store, row_of_sample[at]), k, candidates, progress)
+    rows = manifest.iloc[found.at]
     path = rows["path"] if "path" in rows else pd.Series("", index=rows.index)
     return pd.DataFrame({**{name: rows[name] if name != "path" else path for name in COLUMNS[:-1]},
                          "similarity": found.similarity}).reset_index(drop=True)
