@@ -11,6 +11,7 @@ import typer
 
 from curation.audit import commands as audit_commands
 from curation.commands import register
+from curation.evidence import commands as evidence_commands
 from curation.sources.console import ShownProgress, print_summary
 from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, import_project
@@ -71,6 +72,7 @@ def import_(
 
 register(app)
 audit_commands.register(app)
+evidence_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exports.exporting import EXPORTS, export
 from curation.ledger.batch import Pin
 from curation.ledger.journal import replay_journal, write_journal
@@ -145,6 +146,9 @@ def score(
     for name, value, basis in rows:
         shown = "" if name.startswith("samples") else "unknown" if value is None else f"{value:.4f}"
         print(f"{name:<36}{shown:>8}  ({basis})")
+    leaks = leaks_of(opened)
+    for line in words_of(leaks.features, leaks.splits) if leaks is not None else ():
+        print(line)
     if figures.num_unmatched:
         print(f"{figures.num_unmatched:,} answers fit no training sample of the run")
 

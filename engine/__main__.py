@@ -15,7 +15,7 @@ import typer
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError, Fit
-from engine.contract.methods import METHODS
+from engine.contract.methods import TRAINABLE
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
 from engine.contract.studies.study_dir import StudyDir
@@ -83,7 +83,7 @@ def features(
 @app.command()
 def train(
     project: Project,
-    method: Annotated[str | None, typer.Option(help=f"One of: {', '.join(METHODS)}.")] = None,
+    method: Annotated[str | None, typer.Option(help=f"One of: {', '.join(TRAINABLE)}.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the new run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     settings: Annotated[list[str] | None, typer.Option(

@@ -76,7 +76,9 @@ def make_run(project: str | Path, name: str = "first", epochs: int = 4, seed: in
     validation for all who were held out, routed or resting; signals of excluded samples are null.
     """
     project = Path(getattr(project, "path", project))
-    config = RunConfig(method=method, seed=seed, epochs=epochs)
+    features = "own" if METHODS[method].is_head_only else None
+    config = RunConfig(method=method, seed=seed, epochs=epochs, features=features)
+    epochs = config.epochs  # one, of methods that do not train
     run = RunDir.of(project, name)
     run.path.mkdir(parents=True, exist_ok=True)
     if (project / DECISIONS_NAME).exists():

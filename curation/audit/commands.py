@@ -28,6 +28,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures, scores_of
 from curation.experiments.repeats import repeats_of
+from curation.jobs.feature_runs import judged_on
 from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -55,7 +56,9 @@ def register(app: typer.Typer) -> None:
 def audit_(
     project: _Project,
     *,
-    run: Annotated[str, typer.Option(help="The run whose predictions judge the labels.")],
+    run: Annotated[str | None, typer.Option(help="The run whose predictions judge the labels.")] = None,
+    features: Annotated[str | None, typer.Option(help="Instead of --run: features by which to judge them, out of fold; "
+                                                      "nothing is trained.")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet of every sample, most suspect first.")] = None,
     top: Annotated[int | None, typer.Option(help="Write so many alone.")] = None,
     mode: Annotated[str, typer.Option(help="Order: value (most probably wrong first) or balanced (over classes).")
@@ -64,8 +67,12 @@ def audit_(
     audit: _Audit = NAME,
 ) -> None:
     """Score every given label: how probably it is wrong, and what it should be. Calibrated on verdicts."""
+    if (run is None) == (features is None):
+        raise AuditError(f"labels are judged by a run or on features; got {'both' if run else 'neither'}; give one of "
+                         "--run and --features")
     opened = Project.open(project)
-    scores, table = _scores(opened, run, alone)
+    judge = run or judged_on(opened.path, str(features), lambda line: print(visible(line), flush=True)).name
+    scores, table = _scores(opened, judge, alone)
     judged = opened.verdicts().in_force(audit)
     order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
                        reserved=batch_files.drawn(opened.path, audit, judged))

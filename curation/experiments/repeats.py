@@ -14,6 +14,7 @@ from curation.jobs.request import warm_start_of
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.manifest import DECISION_COLUMNS, read_decisions
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, list_runs
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -44,8 +45,8 @@ def same_but_seed(run: RunDir, others: Sequence[RunDir]) -> list[RunDir]:
 
 
 def experiment_key(run: RunDir) -> ExperimentKey | None:
-    """All that makes two runs repeats of one another; None for a preview, which repeats nothing. Worked out once for
-    each state of the run's config and decisions."""
+    """All that makes two runs repeats of one another; None for a preview and for imported predictions, which repeat
+    nothing. Worked out once for each state of the run's config and decisions."""
     return _experiment_key(run.path, stamp_of(run.path / "config.json", run.decisions_path))
 
 
@@ -55,7 +56,10 @@ def _experiment_key(path: Path, stamp: Stamp) -> ExperimentKey | None:
     if warm_start_of(run) is not None:
         return None
     document = run.read_config()
-    return key_of(RunConfig.of_run(document["config"]), document.get("manifest_digest"),
+    config = RunConfig.of_run(document["config"])
+    if METHODS[config.method].is_imported:
+        return None
+    return key_of(config, document.get("manifest_digest"),
                   digest_of_decisions(run.decisions_path))
 
 

@@ -145,7 +145,7 @@ class RunConfig:
         for name, value, spec, kind in leaves(self):
             check(name, value, spec, kind)
         self._check_head()
-        if METHODS[self.method].is_head_only:
+        if METHODS[self.method].is_head_only or METHODS[self.method].is_imported:
             object.__setattr__(self, "epochs", 1)  # it is fitted at once
         if self.select_best and self.validation_source not in HELDOUT_SOURCES:
             raise ConfigError(f"select_best needs validation samples held out of training; got validation source "

@@ -13,7 +13,10 @@
 N samples of the manifest, R rows asked for, D numbers each.
 """
 
-from collections.abc import Sequence
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict, cast
 
@@ -21,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
-from engine.contract.run_dir import check_name
+from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir, check_name
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 SHARD_ROWS = 65_536
@@ -171,21 +175,81 @@ def list_features(project: Path) -> list[FeatureDir]:
     return [features for features in found if features.exists() and (features.path / "features.json").exists()]
 
 
+def map_run(project: Path, features: str) -> tuple[RunDir, bool]:
+    """The run of method discriminant on features, which shows a map and suspected labels without a training, and
+    whether it is there, done and up to date. Where it is not: a new run's, by the name of the features, or with a
+    number where a run of that name is another's or out of date."""
+    wanted = {"manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
+              "decisions_digest": file_digest(Path(project) / DECISIONS_NAME),
+              "features_digest": file_digest(FeatureDir.of(project, features).samples_path)}
+    number = 1
+    while (run := RunDir.of(project, features if number == 1 else f"{features}-{number}")).exists():
+        document = run.read_config()
+        config = document["config"]
+        if (config.get("method"), config.get("features")) == ("discriminant", features) \
+                and run.read_status()["state"] == "done" \
+                and all(document.get(key) == value for key, value in wanted.items()):
+            return run, True
+        number += 1
+    return run, False
+
+
 def write_features(folder: FeatureDir, document: FeatureDocument, sample_ids: Sequence[str], values_ND: np.ndarray,
                    is_known_N: np.ndarray, reason: str = "no features in the file") -> None:
-    """Write features that are there already, such as imported ones, whole. values_ND: (N, D) finite where known; row n
-    is of sample_ids[n]. Values beyond float16 are clipped. Replaces features of the same name, samples.parquet last."""
-    folder.samples_path.unlink(missing_ok=True)
-    for path in (folder.path / "shards").glob("*.npy"):
-        path.unlink()
+    """Write features that are there already, whole. values_ND: (N, D) finite where known; row n is of sample_ids[n].
+    As write_blocks does, which takes them piece by piece."""
     known = np.flatnonzero(is_known_N)
-    largest = float(np.finfo(np.float16).max)
-    for number, start in enumerate(range(0, len(known), SHARD_ROWS)):
-        block = values_ND[known[start:start + SHARD_ROWS]]
-        write_array(folder.shard_path(number), np.clip(block, -largest, largest).astype(np.float16))
     row = np.full(len(sample_ids), -1, dtype=np.int64)
     row[known] = np.arange(len(known))
-    folder.write_document(document)
-    folder.write_samples(pd.DataFrame({
-        "sample_id": pd.Series(list(sample_ids), dtype=object), "image_digest": "", "row": row,
-        "reason": pd.Series([reason if n < 0 else None for n in row], dtype=object)}))
+    write_blocks(folder, document, sample_rows(sample_ids, row, reason),
+                 (values_ND[known[start:start + SHARD_ROWS]] for start in range(0, len(known), SHARD_ROWS)))
+
+
+def sample_rows(sample_ids: Sequence[str], row_N: np.ndarray, reason: str) -> pd.DataFrame:
+    """samples.parquet of features that came without digests of the images. row_N: (N,) int64, -1 where a sample has
+    none, for this reason."""
+    return pd.DataFrame({
+        "sample_id": pd.Series(list(sample_ids), dtype=object), "image_digest": "", "row": row_N,
+        "reason": pd.Series([reason if n < 0 else None for n in row_N], dtype=object)})
+
+
+def write_blocks(folder: FeatureDir, document: FeatureDocument, samples: pd.DataFrame,
+                 blocks: Iterable[np.ndarray]) -> None:
+    """Write features whole, replacing those of the same name, samples.parquet last.
+
+    samples: SAMPLE_COLUMNS. blocks: (B, D) of any length, finite, together the rows that `samples` names from 0 on;
+    one shard of them is in memory at a time. Values beyond float16 are clipped. What `blocks` raises leaves the
+    features that were there as they were.
+    """
+    staged = FeatureDir(folder.path.with_name(f".{folder.name}.{os.getpid()}-{threading.get_ident()}.new"))
+    num_rows = 0
+    try:
+        for number, shard in enumerate(_in_shards(blocks)):
+            write_array(staged.shard_path(number), shard)
+            num_rows += len(shard)
+        assert num_rows and num_rows == int(samples["row"].max()) + 1, f"{num_rows} rows were written"
+        folder.samples_path.unlink(missing_ok=True)
+        shutil.rmtree(folder.path / "shards", ignore_errors=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        os.replace(staged.path / "shards", folder.path / "shards")
+        folder.write_document(document)
+        folder.write_samples(samples)
+    finally:
+        shutil.rmtree(staged.path, ignore_errors=True)
+
+
+def _in_shards(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """(SHARD_ROWS, D) float16 each but the last."""
+    largest, num = float(np.finfo(np.float16).max), 0
+    kept: list[np.ndarray] = []
+    for block in blocks:
+        rest = np.clip(block, -largest, largest).astype(np.float16)
+        while len(rest):
+            part, rest = rest[:SHARD_ROWS - num], rest[SHARD_ROWS - num:]
+            kept.append(part)
+            num += len(part)
+            if num == SHARD_ROWS:
+                yield np.concatenate(kept)
+                kept, num = [], 0
+    if num:
+        yield np.concatenate(kept)

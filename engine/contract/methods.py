@@ -15,6 +15,8 @@ class Method:
     """Folds of a first, cross-fitted plain training; None: there is none."""
     is_head_only: bool = False
     """Whether it can be trained on features alone."""
+    is_imported: bool = False
+    """Whether its results come from elsewhere, so that nothing here can train it."""
 
 
 METHODS: dict[str, Method] = {
@@ -73,4 +75,11 @@ METHODS: dict[str, Method] = {
              "a head that did not see it, nor its fold. On features alone, in a second.",
         is_head_only=True,
     ),
+    "imported": Method(
+        validation="none", weights="uniform", title="Imported predictions",
+        help="Out-of-fold probabilities of a model trained elsewhere, by `python -m curation predictions`.",
+        is_imported=True,
+    ),
 }
+TRAINABLE = tuple(name for name, method in METHODS.items() if not method.is_imported)
+"""The methods that a run can be started with."""

@@ -25,14 +25,15 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Required, TypedDict, cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
-from engine.contract.metrics import ChosenWeightDecay, EpochMetrics
+from engine.contract.metrics import EpochMetrics
 from engine.contract.older_runs import event_of, is_older, upgraded
+from engine.contract.run_document import RunDocument
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
@@ -51,50 +52,6 @@ NEIGHBOUR_FIELDS = ("rows", "distances")
 int32 of signals.parquet, the sample's own left out; cosine distances (k,) float16 in [0, 2]."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-class WarmStart(TypedDict):
-    """The classifier that a preview begins with."""
-
-    run: str
-    checkpoint: str
-    """Name of the file in that run's checkpoint folder."""
-
-
-class WeightsFrom(TypedDict):
-    """The run whose weights, split and decisions a plain training goes by."""
-
-    run: str
-    signals_digest: str
-    """SHA-256 of its signals.parquet as they were then."""
-
-
-class RunDocument(TypedDict, total=False):
-    """config.json: the settings of a run and where its results come from; older code wrote fewer of these."""
-
-    config: Required[dict[str, Any]]
-    """RunConfig.to_dict(); RunConfig.of_run reads it."""
-    name: str
-    method: str
-    created: float
-    """Seconds since 1970."""
-    project: str
-    versions: dict[str, str]
-    code_revision: str
-    manifest_digest: str
-    decisions_digest: str
-    num_decisions: int
-    features_digest: str
-    """Of the features' samples.parquet; "" of a run on images."""
-    hardware: str
-    num_processes: int
-    launch: str | None  # what tells one call of torchrun from the next
-    warm_start: WarmStart
-    """Of a preview alone."""
-    weights_from: WeightsFrom
-    """Of a training under another run's weights alone (engine.runs.given_weights)."""
-    chosen: ChosenWeightDecay
-    """Of a head on features whose config leaves weight_decay to the run."""
 
 
 class RunDirError(UserError):

@@ -11,6 +11,8 @@ import pandas as pd
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError, image_root, read_info, read_manifest
+from engine.contract.methods import METHODS, TRAINABLE
+from engine.contract.settings import ConfigError
 from engine.data.components import open_components
 from engine.data.image_cache import Progress, decode_images, native_size
 
@@ -112,7 +114,10 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
 
 
 def load_for(config: RunConfig, project: Path, decisions: pd.DataFrame, progress: Progress) -> Dataset:
-    """load_dataset with what a config says of it."""
+    """load_dataset with what a config says of it. Raises ConfigError for a method that nothing here trains."""
+    if METHODS[config.method].is_imported:
+        raise ConfigError(f"predictions that were imported are not trained; got method={config.method}; choose one of "
+                          f"{', '.join(TRAINABLE)}")
     return load_dataset(project, decisions, config.image_size, progress, features=config.features,
                         num_components=config.num_components, folds_by=config.folds_by)
 

@@ -197,7 +197,7 @@ def _embed(job: Extraction, part: Part, inference: Inference) -> tuple[np.ndarra
         except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
             bad[str(row)] = reason_of(error)
     values = inference.embed(pixels)
-    is_finite = np.isfinite(values).all(axis=1)
+    is_finite = np.atleast_1d(np.isfinite(values).all(axis=1))
     for place, (row, _, _) in enumerate(part):
         if not is_finite[place]:
             bad.setdefault(str(row), "its features are not finite")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.contract.config import RunConfig
-from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument, FeatureError, Fit
-from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest, image_root, read_info, read_manifest
+from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument, FeatureError, Fit, map_run
+from engine.contract.manifest import MANIFEST_NAME, file_digest, image_root, read_info, read_manifest
 from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir
 from engine.data.backbones.backbone import Backbone
@@ -181,19 +181,8 @@ def _refuse_other(name: str, there: FeatureDocument, asked: FeatureDocument) -> 
 
 
 def make_map(project: Path, features: str) -> tuple[RunDir, bool]:
-    """The run of method discriminant on features, which shows the map and suspected labels without a training, and
-    whether it was made now. Its name is that of the features, with a number where a run of that name is another's or
-    out of date."""
-    config = RunConfig(method="discriminant", features=features)
-    wanted = {"manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
-              "decisions_digest": file_digest(Path(project) / DECISIONS_NAME),
-              "features_digest": file_digest(FeatureDir.of(project, features).samples_path)}
-    number = 1
-    while (run := RunDir.of(project, features if number == 1 else f"{features}-{number}")).exists():
-        document = run.read_config()
-        if document["config"].get("method") == config.method and run.read_status()["state"] == "done" \
-                and document["config"].get("features") == features \
-                and all(document.get(key) == value for key, value in wanted.items()):
-            return run, False
-        number += 1
-    return train(config, project, run.name), True
+    """engine.contract.feature_dir.map_run, made where it is not there; and whether it was made now."""
+    run, is_there = map_run(project, features)
+    if is_there:
+        return run, False
+    return train(RunConfig(method="discriminant", features=features), project, run.name), True

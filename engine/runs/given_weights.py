@@ -17,7 +17,8 @@ import pandas as pd
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir, WeightsFrom
+from engine.contract.run_dir import RunDir
+from engine.contract.run_document import WeightsFrom
 from engine.contract.settings import ConfigError
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import Dataset

@@ -13,7 +13,8 @@ import torch
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureDir
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
-from engine.contract.run_dir import RunDir, RunDocument
+from engine.contract.run_dir import RunDir
+from engine.contract.run_document import RunDocument
 from engine.runtime import distributed
 
 

@@ -27,7 +27,8 @@ from engine.contract.manifest import (
 from engine.contract.methods import METHODS
 from engine.contract.metrics import EpochMetrics
 from engine.contract.processes import alone_in, drop_old_cancel
-from engine.contract.run_dir import RunDir, RunDirError, RunDocument
+from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.run_document import RunDocument
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import load_for
 from engine.model.prediction import pick_device

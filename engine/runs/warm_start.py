@@ -6,7 +6,8 @@ decisions. config.json says so ("warm_start"), so that nobody takes a preview fo
 
 from pathlib import Path
 
-from engine.contract.run_dir import RunDir, RunDocument, WarmStart
+from engine.contract.run_dir import RunDir
+from engine.contract.run_document import RunDocument, WarmStart
 from engine.contract.settings import ConfigError
 from engine.model.networks import Classifier
 from engine.training import checkpoint

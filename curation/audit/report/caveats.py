@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from curation.audit.report.document import Facts
 from curation.audit.report.parts import RatePart
 from curation.audit.suspects.evidence import Missing
+from curation.audit.suspects.leaks import SplitLeaks, words_of
+from engine.contract.methods import METHODS
 
 POOR_KAPPA = 0.6
 """Kappa below which reviewers are said to agree poorly (Landis and Koch 1977: below "substantial")."""
@@ -37,11 +39,22 @@ def method_of(health: Facts) -> list[str]:
         lines.append(f"The strata were cut by the probabilities of run {planned} as they were at the time of the plan.")
     if run:
         lines.append(f"What the model expects, here, is of run {run} ({health['provenance']['method']}): each sample's "
-                     "probability comes from predictions that did not see its label (a linear head, fitted without it "
-                     "on features of a network that did train on it) and from its course through training, calibrated "
-                     f"on {health['num_calibrated']:,} verdicts and known labels. A model orders the ranked queue and "
+                     f"probability comes from {_judged_by(health['provenance']['method'])}, calibrated on "
+                     f"{health['num_calibrated']:,} verdicts and known labels. A model orders the ranked queue and "
                      "cuts the strata; none ever sets the noise rate.")
     return lines
+
+
+def _judged_by(method: str) -> str:
+    """What a run's probabilities come from."""
+    own = METHODS.get(method)
+    if own is not None and own.is_imported:
+        return "predictions made elsewhere, which are said not to have seen its label"
+    if own is not None and own.is_head_only:
+        return ("predictions that did not see its label (a linear head, fitted without it on features that were not "
+                "learned from these labels)")
+    return ("predictions that did not see its label (a linear head, fitted without it on features of a network that "
+            "did train on it) and from its course through training")
 
 
 def limits_of(health: Facts) -> list[str]:
@@ -59,6 +72,8 @@ def limits_of(health: Facts) -> list[str]:
                      "verdict of it enters one.")
     if health["duplicates"] is not None:
         lines.append("Near-duplicates are near in the classifier's feature space, which need not be near to the eye.")
+    if health["leaks"] is not None:
+        lines += words_of(health["leaks"]["features"], [SplitLeaks(**split) for split in health["leaks"]["splits"]])
     if health["missing"]:
         lines.append(missing_words(health["provenance"]["run"], health["missing"]))
     if health["num_unscored"]:

@@ -9,6 +9,7 @@ from curation.audit.report.parts import (
     ClassPart,
     CorrectionsPart,
     DuplicatesPart,
+    LeaksPart,
     MatrixPart,
     OverlapPart,
     RatePart,
@@ -128,6 +129,8 @@ class Facts(TypedDict):
     matrix: MatrixPart | None
     overlaps: list[OverlapPart]
     duplicates: DuplicatesPart | None
+    leaks: LeaksPart | None
+    """None where they have not been looked for."""
     find: FindPart | None
     reviewers: list[ReviewerPart]
     agreement: PeoplePart

@@ -21,12 +21,13 @@ from curation.audit.estimate.sampling_plan import Plan
 from curation.audit.report import summaries
 from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.document import AgreementPart, AuditPart, Facts, Health, PeoplePart, ProjectPart
-from curation.audit.report.parts import DuplicatesPart
+from curation.audit.report.parts import DuplicatesPart, LeaksPart, SplitLeaksPart
 from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
 from curation.audit.suspects.duplicates import conflicts, content_ids, in_signal_order
 from curation.audit.suspects.evidence import missing_of
+from curation.audit.suspects.leaks import leaks_of
 from curation.audit.suspects.matrix import model_matrix, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.project import Project
@@ -73,6 +74,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "overlaps": summaries.overlaps_part(overlaps(model.expected, scores.classes), scores.classes, found,
                                             names),
         "duplicates": _duplicates(project, run, scores, rows, neighbours),
+        "leaks": _leaks(project),
         "find": summaries.find_part(verdicts),
         "reviewers": summaries.reviewers_part(verdicts, agreement),
         "agreement": PeoplePart(pairs=agreement["pairs"], fleiss=agreement["fleiss"],
@@ -109,6 +111,15 @@ def _duplicates(project: Project, run: RunDir | None, scores: Scores, rows: pd.D
     paths = rows.loc[rows["sample_id"].isin(shown), ["sample_id", "path"]].dropna()
     content = dict(zip(paths["sample_id"], content_ids(project.root, paths["path"].tolist()), strict=True))
     return summaries.duplicates_part(found, ids, labels, scores.classes, content, NEAR_ZERO)
+
+
+def _leaks(project: Project) -> LeaksPart | None:
+    """What is kept of pictures outside training that are nearly in it."""
+    found = leaks_of(project)
+    return None if found is None else LeaksPart(
+        features=found.features, splits=[SplitLeaksPart(
+            split=one.split, num_samples=one.num_samples, num_near=one.num_near, num_identical=one.num_identical)
+            for one in found.splits])
 
 
 def _provenance(project: Project, run: RunDir | None, plan: Plan | None, verdicts: pd.DataFrame) -> dict[str, str]:

@@ -136,6 +136,23 @@ class GroupPart(TypedDict):
     """Two of its files have the same bytes."""
 
 
+class SplitLeaksPart(TypedDict):
+    """As curation.audit.suspects.leaks.SplitLeaks."""
+
+    split: str
+    num_samples: int
+    num_near: int
+    num_identical: int
+
+
+class LeaksPart(TypedDict):
+    """Pictures of clean and test that are nearly in training."""
+
+    features: str
+    """By which they are near."""
+    splits: list[SplitLeaksPart]
+
+
 class DuplicatesPart(TypedDict):
     num_near: int
     num_pairs: int

@@ -15,7 +15,7 @@ from curation.views.train.form import decisions_in_force
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
 from engine.contract.config import RunConfig
-from engine.contract.methods import METHODS
+from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import StudyPlan
@@ -37,7 +37,7 @@ def _draw(project: Project, on_started: Callable[[str], None]) -> None:
 
 
 def _form(project: Project, on_started: Callable[[str], None]) -> None:
-    methods = st.multiselect("Methods", list(METHODS), [m for m in FIRST_METHODS if m in METHODS], key=KEY + "methods",
+    methods = st.multiselect("Methods", TRAINABLE, [m for m in FIRST_METHODS if m in TRAINABLE], key=KEY + "methods",
                              format_func=lambda m: METHODS[m].title, persist_state="session",
                              help="Each is trained once a seed. What they are stands on the Train page.")
     with st.grid(min_column_width=150):

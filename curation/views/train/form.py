@@ -21,7 +21,7 @@ from engine.contract.config import HEADS, HELDOUT_SOURCES, WEIGHT_SOURCES, RunCo
 from engine.contract.feature_dir import DEFAULT_BACKBONE, list_features
 from engine.contract.manifest import REQUIRED_COLUMNS
 from engine.contract.method_config import ReweighterConfig, SplitterConfig
-from engine.contract.methods import METHODS
+from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import SettingInfo, settings_of
 
@@ -138,7 +138,7 @@ def _folds_by(project: Project, setting: SettingInfo) -> str | None:
 
 def _method_picker(is_on_images: bool) -> str:
     method = st.selectbox(
-        "Method", [name for name in METHODS if not (is_on_images and METHODS[name].is_head_only)], width=300,
+        "Method", [name for name in TRAINABLE if not (is_on_images and METHODS[name].is_head_only)], width=300,
         format_func=lambda m: METHODS[m].title, key=KEY + "method",
         persist_state="session",
         help="How training is done. Methods differ by where validation samples come from and how sample weights are "

@@ -9,7 +9,8 @@ import streamlit as st
 from curation.jobs import run_jobs
 from curation.jobs.request import config_of, warm_start_of
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir, RunDocument
+from engine.contract.run_dir import RunDir
+from engine.contract.run_document import RunDocument
 
 COLUMNS = {
     "name": st.column_config.TextColumn("Run", pinned=True, width=150),

@@ -132,11 +132,12 @@ def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
 
 def test_methods_are_combinations_of_sources() -> None:
     assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho", "fsr",
-                            "kfold", "discriminant"}
+                            "kfold", "discriminant", "imported"}
     for method in METHODS.values():
         assert method.validation in VALIDATION_SOURCES and method.weights in WEIGHT_SOURCES
         assert method.title and method.help.endswith(".")
-    assert len({(m.validation, m.weights, m.folds, m.is_head_only) for m in METHODS.values()}) == len(METHODS)
+    told = {(m.validation, m.weights, m.folds, m.is_head_only, m.is_imported) for m in METHODS.values()}
+    assert len(told) == len(METHODS)
 
 
 def test_validation_can_be_overridden_and_without_it_weights_are_uniform() -> None:

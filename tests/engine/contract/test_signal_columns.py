@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from engine.contract.config import RunConfig
-from engine.contract.methods import METHODS
+from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.older_runs import event_of, upgraded
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import COLUMNS, ROLE_REASONS, SIGNAL_COLUMNS
@@ -33,7 +33,7 @@ def breaches(signals: pd.DataFrame) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINABLE)
 def test_the_engine_writes_what_is_defined(tmp_path, method):
     project = make_project(tmp_path / "p", size=8)
     (project / "images" / "train" / "00004.png").write_bytes(b"no image")

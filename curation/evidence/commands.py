@@ -1,0 +1,140 @@
+"""The commands features, predictions, similar and leaks: arguments in, one module's work, lines out. Added by
+curation.__main__."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curation.audit.suspects.leaks import find_leaks
+from curation.evidence.features import import_features
+from curation.evidence.matching import match_lines
+from curation.evidence.predictions import ImportedPredictions, import_predictions
+from curation.project import Project
+from curation.samples.csv_cells import write_csv
+from curation.samples.similarity import COLUMNS, similar_to
+from curation.sources.console import ShownProgress, visible
+from engine.contract.feature_dir import FeatureStore
+from engine.contract.manifest import read_manifest
+from engine.contract.work_dir import write_atomic
+
+MARKED_GAIN = 0.1
+"""By how much another order of the classes must agree better with the given labels before it is pointed out."""
+_Project = Annotated[Path, typer.Argument(help="Project folder.")]
+_WITHOUT_IDS = "Without sample_id rows go by order: one for each sample of the project, or of split train."
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("features")(features)
+    app.command("predictions")(predictions)
+    app.command("similar")(similar)
+    app.command("leaks")(leaks)
+
+
+def features(
+    project: _Project,
+    *,
+    file: Annotated[Path, typer.Option(help=".npy, .npz (one array, or features and sample_id), Parquet or CSV "
+                                            f"(columns of numbers or one of lists, and sample_id). {_WITHOUT_IDS}")],
+    name: Annotated[str, typer.Option(help="Name that these features get in the project.")],
+    backbone: Annotated[str, typer.Option(help="What made them, to be kept with them. Default: the file's name.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of its weights, to be kept with them.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Replace imported features of this name.")] = False,
+) -> None:
+    """Bring features of one's own: a file of numbers becomes features that heads, maps and audits use."""
+    opened = Project.open(project)
+    with ShownProgress() as progress:
+        done = import_features(opened, file, name, backbone=backbone, licence=licence, is_replacing=replace,
+                               progress=progress)
+    num_known = done.num_samples - done.match.num_missing
+    print(f"features {name}: {num_known:,} samples of {done.file.num_columns:,} numbers from {visible(file.name)}")
+    for line in match_lines(done.match, done.file, done.num_samples, "features"):
+        print(f"  {visible(line)}")
+    if done.num_clipped:
+        print(f"  {done.num_clipped:,} numbers beyond the range of half floats were clipped to 65,504: scale the file")
+    print(f"next: `python -m curation audit PROJECT --features {name}`, nothing is trained for it")
+
+
+def predictions(
+    project: _Project,
+    *,
+    file: Annotated[Path, typer.Option(help=".npy, .npz (one array, or probabilities and sample_id), Parquet or CSV (a "
+                                            f"column a class, in any order, and sample_id). {_WITHOUT_IDS}")],
+    name: Annotated[str, typer.Option(help="Name of the run that they become.")],
+    classes: Annotated[Path | None, typer.Option(help="Text file of class names in the order of the columns, one a "
+                                                      "line, where columns have no names. Default: the project's "
+                                                      "order.")] = None,
+    map_of: Annotated[str | None, typer.Option(help="Run whose map and neighbours to take. Default: the newest of "
+                                                    "method discriminant on this data.")] = None,
+) -> None:
+    """Bring out-of-fold probabilities of one's own: they become a run that Explore, Triage and the audit read."""
+    opened = Project.open(project)
+    with ShownProgress() as progress:
+        done = import_predictions(opened, file, name, classes_file=classes,
+                                  map_of=opened.run(map_of) if map_of else None, progress=progress)
+    print(f"run {name}: predictions of {done.num_train:,} training samples and {done.num_evaluated:,} of clean and "
+          f"test from {visible(file.name)}")
+    for line in match_lines(done.match, done.file, done.num_samples, "predictions"):
+        print(f"  {visible(line)}")
+    for line in _column_lines(done, opened.classes):
+        print(f"  {visible(line)}")
+    print(f"  they name the given label for {done.agreement:.1%} of the training samples")
+    print(f"  map and neighbours of run {visible(done.map_of)}" if done.map_of else
+          "  no map and no neighbours, which Triage needs: make features first, or name a run with --map-of")
+    print(f"next: `python -m curation audit PROJECT --run {name}`")
+
+
+def similar(
+    project: _Project,
+    *,
+    to: Annotated[list[str], typer.Option(help="A sample id; given often, what they have in common is looked for.")],
+    features: Annotated[str, typer.Option(help="Features that say what is similar.")],
+    out: Annotated[Path, typer.Option(help=f"CSV to write: {', '.join(COLUMNS)}.")],
+    top: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+) -> None:
+    """The samples most similar to a picture, or to what several have in common, over all splits."""
+    opened = Project.open(project)
+    with ShownProgress() as progress:
+        found = similar_to(FeatureStore.open(opened.path, features), read_manifest(opened.path, ["path"]), to, top,
+                           progress=progress)
+    write_atomic(out, lambda path: write_csv(found, path))
+    print(f"{len(found):,} samples most similar to {len(set(to)):,} written to {visible(str(out))}")
+
+
+def leaks(
+    project: _Project,
+    *,
+    features: Annotated[str, typer.Option(help="Features by which pictures are near.")],
+    out: Annotated[Path | None, typer.Option(help="CSV of the pairs, one a row.")] = None,
+) -> None:
+    """Find pictures of the splits clean and test that are, or nearly are, in training. Kept beside the features."""
+    opened = Project.open(project)
+    with ShownProgress() as progress:
+        found = find_leaks(opened, features, progress)
+    for split in found.splits:
+        print(f"{split.split}: {split.num_near:,} of {split.num_samples:,} are nearly in training, "
+              f"{split.num_identical:,} the same file")
+    if not found.splits:
+        print("no picture of clean or test has features")
+    if out is not None:
+        write_atomic(out, lambda path: write_csv(found.pairs, path))
+        print(f"{len(found.pairs):,} pairs written to {visible(str(out))}")
+
+
+def _column_lines(done: ImportedPredictions, classes: tuple[str, ...]) -> list[str]:
+    """What is to be said of the columns."""
+    lines = []
+    if done.columns.is_reordered:
+        lines.append("the columns are in another order than the project's classes: matched by name")
+    if not done.columns.are_named:
+        lines.append(f"columns without names: taken in the project's order, {', '.join(classes[:12])}"
+                     f"{' ...' if len(classes) > 12 else ''}")
+    if done.columns.left_out:
+        lines.append(f"columns that are no class were left out: {', '.join(done.columns.left_out[:12])}")
+    if done.num_without:
+        lines.append(f"{done.num_without:,} rows are NaN: no prediction")
+    if done.best_agreement > done.agreement + MARKED_GAIN:
+        lines.append(f"with the classes in another order they would agree with {done.best_agreement:.1%} of the given "
+                     f"labels, now with {done.agreement:.1%}: check the order of the columns")
+    return lines
