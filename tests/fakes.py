@@ -68,15 +68,19 @@ def write_manifest(project: Path, rows: pd.DataFrame, classes: tuple[str, ...], 
 
 
 def make_run(project: str | Path, name: str = "first", epochs: int = 4, seed: int = 0, method: str = "molere",
-             state: str = "done", num_neighbors: int = 10) -> RunDir:
+             state: str = "done", num_neighbors: int = 10, features: str | None = None) -> RunDir:
     """A contract-2 directory of synthetic values, trained "under" the project's present decisions.
 
+    features: name of those that a head was trained on.
     done has everything; running, failed and cancelled stop half-way, without embedding and predictions; queued has
     its config and status alone. As the engine has it: pins, exclusions and relabels hold in the signals; role is
     validation for all who were held out, routed or resting; signals of excluded samples are null.
     """
     project = Path(getattr(project, "path", project))
-    config = RunConfig(method=method, seed=seed, epochs=epochs)
+    if METHODS[method].is_head_only:
+        features = features or "lite0"
+    config = RunConfig(method=method, seed=seed, epochs=epochs, features=features)
+    epochs = config.epochs
     run = RunDir.of(project, name)
     run.path.mkdir(parents=True, exist_ok=True)
     if (project / DECISIONS_NAME).exists():
@@ -135,6 +139,8 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
         values["weight"] = np.clip(1 + rng.normal(0, 0.2, n) - 0.4 * is_wrong, 0.3, 1.7)
     if config.method == "molere":
         values["p_train"] = np.clip(0.5 + 0.4 * values["margin"] + rng.normal(0, 0.05, n), 0, 1)
+    if METHODS[config.method].is_head_only:
+        values["weight"] = np.full(n, np.nan)
     routed = _route(values["margin"], label, is_wrong, decided, config, classes)
     history = _history(values, routed, excluded, config, num_epochs, rng)
     is_resting = (history[-1]["role"] == ROLES.index("validation")) & ~routed
@@ -180,7 +186,8 @@ def _history(values: dict[str, np.ndarray], routed: np.ndarray, excluded: np.nda
     n = len(routed)
     history = np.zeros((num_epochs, n), dtype=HISTORY_DTYPE)
     for epoch in range(num_epochs):
-        held_out = routed | (rng.integers(0, config.rotation_groups or 8, n) == 0)
+        rests = (rng.integers(0, config.rotation_groups or 8, n) == 0) & (not METHODS[config.method].is_head_only)
+        held_out = routed | rests
         history[epoch]["margin"] = np.clip(values["margin"] + rng.normal(0, 0.1, n), -1, 1)
         history[epoch]["p_train"] = values["p_train"]
         history[epoch]["weight"] = np.where(held_out | excluded, np.nan, values["weight"])
@@ -206,7 +213,7 @@ def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_
             "num_train": int(trained.sum()), "num_validation": num_active - int(trained.sum()),
             "num_routed": int(routed.sum()), "validation_share": float(routed.sum() / max(num_active, 1)),
             "churn": 0.0, "effective_sample_size": float(weights[trained].sum() ** 2 / max(
-                trained.sum() * (weights[trained] ** 2).sum(), 1e-9)),
+                trained.sum() * (weights[trained] ** 2).sum(), 1e-9)) if trained.any() else None,
             "margin_bimodality": 0.7, "weight_freedom": 1.0,
             "weight_min": float(weights[trained].min()) if trained.any() else None,
             "weight_max": float(weights[trained].max()) if trained.any() else None,

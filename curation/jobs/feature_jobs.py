@@ -12,9 +12,11 @@ from pathlib import Path
 
 from curation.jobs import queue, run_jobs
 from curation.jobs.queue import Job, JobError
-from curation.jobs.request import REQUEST_NAME
+from curation.jobs.request import REQUEST_NAME, config_of
 from curation.jobs.run_jobs import RunStatus
-from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError
+from engine.contract.errors import UserError
+from engine.contract.feature_dir import FeatureDir, FeatureError
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, check_name
 
 DEFAULT_NAME = "lite0"
@@ -30,28 +32,34 @@ class FeatureRequest:
     image_size: int | None = None
     """Side of the images that the backbone sees, in pixels; None: its own."""
     is_mirrored: bool = False
+    """Whether features of an image are averaged with those of its mirror image."""
 
 
 def submit(project: Path, name: str, request: FeatureRequest, command: list[str] | None = None) -> Job:
-    """Queue the making of features, or of those that are missing where some are there, and start its process.
+    """Queue the making of features and start its process. Where some of the same request are there, those that are
+    missing are made.
 
-    `command` replaces the engine's (tests). Raises JobError if it is under way, RunDirError for a bad name,
-    FeatureError where the name is that of imported features.
+    `command` replaces the engine's (tests). Raises JobError if it is under way or the name is of features that were
+    made otherwise, RunDirError for a bad name.
     """
     project = Path(project).resolve()
     features = FeatureDir.of(project, check_name(name))
-    if features.exists() and features.read_document().get("kind") == "imported":
-        raise FeatureError(f"features that were imported cannot be made here; {name!r} is such a name; choose another")
+    if is_imported(features) or (features.path.exists() and request_of(features) != request):
+        raise JobError(f"features of another network or size need a name of their own; {name!r} is taken; choose "
+                       "another name")
+    _refuse_active(features)
     features.path.mkdir(parents=True, exist_ok=True)
     features.write_json(features.path / REQUEST_NAME, asdict(request))
     return _start(project, features, command)
 
 
 def resume(project: Path, name: str, command: list[str] | None = None) -> Job:
-    """Queue features again: what is done stays, what is missing is made. Raises JobError if they are under way, were
-    never asked for here, or the request is damaged."""
+    """Queue features again: what is done stays, what is missing is made. Raises JobError if they are under way, and as
+    request_of does."""
     project = Path(project).resolve()
-    return _start(project, FeatureDir.of(project, name), command)
+    features = FeatureDir.of(project, name)
+    _refuse_active(features)
+    return _start(project, features, command)
 
 
 def cancel(project: Path, name: str) -> None:
@@ -66,8 +74,19 @@ def features_of(project: Path) -> list[FeatureDir]:
     return [FeatureDir(path) for path in paths if (path / "features.json").exists() or (path / REQUEST_NAME).exists()]
 
 
+def is_imported(features: FeatureDir) -> bool:
+    """Whether people brought these, so that they are not made here."""
+    try:
+        return features.read_document().get("kind") == "imported"
+    except FeatureError:
+        return False
+
+
 def status_of(features: FeatureDir) -> RunStatus:
-    """What is being done about features, in a run's words. Imported ones are done."""
+    """What is being done about features, in a run's words. Those that are there and were asked for elsewhere are
+    done."""
+    if features.exists() and not (features.path / "status.json").exists():
+        return RunStatus(state="done", details={"state": "done"})
     return run_jobs.status_of(RunDir(features.path))
 
 
@@ -79,13 +98,17 @@ def is_under_way(features: FeatureDir) -> bool:
 
 
 def request_of(features: FeatureDir) -> FeatureRequest:
-    """What was asked for. Raises JobError where nothing was, or the file is damaged."""
+    """What was asked for, here or on the command line. Raises JobError where nothing was, or the file is damaged."""
     values: object = features.read_json(features.path / REQUEST_NAME)
     names = {field.name for field in fields(FeatureRequest)}
-    if not isinstance(values, dict) or set(values) != names:
-        raise JobError(f"features to be made must have {REQUEST_NAME} with {', '.join(sorted(names))}; {features.path} "
-                       "has none, or a damaged one; ask for them anew")
-    return FeatureRequest(**values)
+    if isinstance(values, dict) and set(values) == names:
+        return FeatureRequest(**values)
+    if values is None and not is_imported(features) and (features.path / "features.json").exists():
+        document = features.read_document()
+        return FeatureRequest(backbone=document["backbone"], image_size=document.get("image_size"),
+                              is_mirrored=document.get("is_mirrored", False))
+    raise JobError(f"features to be made must have {REQUEST_NAME} with {', '.join(sorted(names))}; {features.name!r} "
+                   f"have {'none' if values is None else 'a damaged one'}; ask for them anew under another name")
 
 
 def command_of(project: Path, features: FeatureDir) -> list[str]:
@@ -98,9 +121,32 @@ def command_of(project: Path, features: FeatureDir) -> list[str]:
     return [*command, "--mirror"] if request.is_mirrored else command
 
 
+def runs_on(project: Path, name: str) -> list[RunDir]:
+    """Runs on these features that nobody trained, by which they are looked at: newest first, those that have not begun
+    included."""
+    found = []
+    for run in run_jobs.run_dirs(project):
+        try:
+            config = config_of(run)
+        except UserError:  # its own page says so
+            continue
+        if config.features == name and METHODS[config.method].is_head_only:
+            found.append(run)
+    return found
+
+
+def run_on(project: Path, name: str) -> RunDir | None:
+    """The newest of runs_on that has results; None without."""
+    return next((run for run in runs_on(project, name) if run.signals_path.exists()), None)
+
+
+def _refuse_active(features: FeatureDir) -> None:
+    status = status_of(features)
+    if status.is_active:
+        raise JobError(f"features are made once at a time; {features.name!r} is {status.state}; wait or cancel it")
+
+
 def _start(project: Path, features: FeatureDir, command: list[str] | None) -> Job:
-    if is_under_way(features):
-        raise JobError(f"features are made once at a time; {features.name!r} is under way; wait or cancel it")
+    command = command or command_of(project, features)
     features.clear_cancel()
-    return run_jobs.enqueue(project, "features", RunDir(features.path), "auto",
-                            command or command_of(project, features))
+    return run_jobs.enqueue(project, "features", RunDir(features.path), "auto", command)

@@ -98,8 +98,11 @@ def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
     st.html(f'<div class="strip"><div class="part">{"".join(items)}</div>'
             f'<div class="part"><span class="item">Decisions:</span>{"".join(decided)}</div></div>')
     if run is None:
-        st.info("This project has no run yet, so there is no map and nothing is known of its samples but labels and "
-                "decisions. Start a run on the Train page.", icon=":material/info:")
+        why = ("Its features are being made: map and suspected labels come with them."
+               if state.features_under_way(project) else
+               "Make features on the Data page, or start a run on the Train page.")
+        st.info(f"This project has no run yet, so there is no map and nothing is known of its samples but labels and "
+                f"decisions. {why}", icon=":material/info:")
     elif "role" not in columns:
         st.info(f"The run {state.plain(run.name)} has no results yet; they appear when its first epoch ends. Watch it "
                 "on the Train page.", icon=":material/info:")

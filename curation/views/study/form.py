@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from curation.jobs import study_jobs
+from curation.jobs import run_jobs, study_jobs
 from curation.jobs.study_jobs import Cost, NewStudy
 from curation.project import Project
 from curation.views.train.form import decisions_in_force
@@ -17,7 +17,6 @@ from curation.views.widgets.run_table import duration_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import StudyPlan
 
 KEY = "new_study."
@@ -60,7 +59,7 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         arms = st.text_area("More arms", key=KEY + "arms", help=ARMS_HELP, persist_state="session",
                             placeholder="unguarded: method=molere guard=off\nslow: method=molere lr=0.01")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        free = _free_name(project)
+        free = run_jobs.free_name(project.path / "studies", "study")
         name = st.text_input("Name", free, max_chars=60, width=240, key=f"{KEY}name.{free}",
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start study", type="primary", icon=":material/play_arrow:", key=KEY + "start",
@@ -105,12 +104,3 @@ def cost_text(plan: StudyPlan, cost: Cost) -> str:
 
 def _short_title(method: str) -> str:
     return METHODS[method].title.partition(" (")[0]
-
-
-def _free_name(project: Project) -> str:
-    """study, study-2, study-3 and so on: the first that no study has."""
-    number, name = 1, "study"
-    while StudyDir.of(project.path, name).path.exists():
-        number += 1
-        name = f"study-{number}"
-    return name

@@ -156,7 +156,7 @@ def _start_row(project: Project, method: str, values: dict[str, object], num_rep
                on_started: Callable[[str], None]) -> None:
     """Name, decisions in force and the start button; submits when it is pressed."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input("Name", _free_name(project, method), max_chars=60, width=240,
+        name = st.text_input("Name", run_jobs.free_name(project.path / "runs", method), max_chars=60, width=240,
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
                                icon=":material/play_arrow:", key=KEY + "start")
@@ -189,15 +189,6 @@ def decisions_in_force(project: Project) -> str:
     num_relabelled = int(decisions["label"].notna().sum())
     return (f"Decisions in force: {num_pins:,} pinned, {num_excluded:,} excluded, {num_relabelled:,} relabelled. "
             "The run trains under them.")
-
-
-def _free_name(project: Project, method: str) -> str:
-    """`method`, or `method-2`, `method-3` and so on: the first that no run has."""
-    folder, number, name = project.path / "runs", 1, method
-    while (folder / name).exists():
-        number += 1
-        name = f"{method}-{number}"
-    return name
 
 
 # -- one setting -> one widget

@@ -321,7 +321,7 @@ def test_repeats_queue_runs_that_differ_by_seed_alone(home, submitted):
 def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
     project = make_project(home / "pets")
     make_run(project, "molere")
-    assert form._free_name(Project.open(project), "molere") == "molere-2"
+    assert run_jobs.free_name(project / "runs", "molere") == "molere-2"
     with pytest.raises(JobError, match="'molere' exists; choose another name"):
         form.start_runs(Project.open(project), "molere", {"seed": 0})
 
