@@ -272,7 +272,7 @@ def test_features_say_what_made_them_and_who_is_without(home):
     assert r"\*net\*" in shown, "a name is data, not markup"
     shown = shown.replace("\\", "")
     assert "83 of 84 samples have them" in shown and "train-00004" in shown
-    assert "revision 1.0, digest 0123456789ab, 224 pixels, 12 numbers an image, licence Apache-2.0" in shown
+    assert "224 pixels, 12 numbers an image, revision 1.0, digest 0123456789ab, licence Apache-2.0" in shown
 
 
 def test_changed_settings_reach_the_engine_and_bad_ones_are_refused(home, submitted):
