@@ -68,19 +68,17 @@ def write_manifest(project: Path, rows: pd.DataFrame, classes: tuple[str, ...], 
 
 
 def make_run(project: str | Path, name: str = "first", epochs: int = 4, seed: int = 0, method: str = "molere",
-             state: str = "done", num_neighbors: int = 10, features: str | None = None) -> RunDir:
+             state: str = "done", num_neighbors: int = 10) -> RunDir:
     """A contract-2 directory of synthetic values, trained "under" the project's present decisions.
 
-    features: name of those that a head was trained on.
     done has everything; running, failed and cancelled stop half-way, without embedding and predictions; queued has
     its config and status alone. As the engine has it: pins, exclusions and relabels hold in the signals; role is
     validation for all who were held out, routed or resting; signals of excluded samples are null.
     """
     project = Path(getattr(project, "path", project))
-    if METHODS[method].is_head_only:
-        features = features or "lite0"
+    features = "own" if METHODS[method].is_head_only else None
     config = RunConfig(method=method, seed=seed, epochs=epochs, features=features)
-    epochs = config.epochs
+    epochs = config.epochs  # one, of methods that do not train
     run = RunDir.of(project, name)
     run.path.mkdir(parents=True, exist_ok=True)
     if (project / DECISIONS_NAME).exists():

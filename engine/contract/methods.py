@@ -16,6 +16,11 @@ class Method:
     is_head_only: bool = False
     """Whether it can be trained on features alone."""
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has epochs, in which it learns weights or routes samples: else a run of it is one look."""
+        return not self.is_head_only
+
 
 METHODS: dict[str, Method] = {
     "molere": Method(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from curation.audit.report.document import Facts
 from curation.audit.report.parts import RatePart
 from curation.audit.suspects.evidence import Missing
+from engine.contract.methods import METHODS
 
 POOR_KAPPA = 0.6
 """Kappa below which reviewers are said to agree poorly (Landis and Koch 1977: below "substantial")."""
@@ -36,9 +37,12 @@ def method_of(health: Facts) -> list[str]:
     if planned:
         lines.append(f"The strata were cut by the probabilities of run {planned} as they were at the time of the plan.")
     if run:
-        lines.append(f"What the model expects, here, is of run {run} ({health['provenance']['method']}): each sample's "
-                     "probability comes from predictions that did not see its label (a linear head, fitted without it "
-                     "on features of a network that did train on it) and from its course through training, calibrated "
+        method = health["provenance"]["method"]
+        how = ("(a linear head, fitted without it on features of a network that did train on it) and from its course "
+               "through training" if METHODS[method].is_trained else
+               "(a linear head, fitted without it on features that were not trained here)")
+        lines.append(f"What the model expects, here, is of run {run} ({method}): each sample's "
+                     f"probability comes from predictions that did not see its label {how}, calibrated "
                      f"on {health['num_calibrated']:,} verdicts and known labels. A model orders the ranked queue and "
                      "cuts the strata; none ever sets the noise rate.")
     return lines
@@ -58,7 +62,7 @@ def limits_of(health: Facts) -> list[str]:
         lines.append("The ranked queue looks where errors are likely, so its share of errors is no noise rate, and no "
                      "verdict of it enters one.")
     if health["duplicates"] is not None:
-        lines.append("Near-duplicates are near in the classifier's feature space, which need not be near to the eye.")
+        lines.append("Near-duplicates are near in the run's features, which need not be near to the eye.")
     if health["missing"]:
         lines.append(missing_words(health["provenance"]["run"], health["missing"]))
     if health["num_unscored"]:

@@ -9,9 +9,10 @@ import json
 import numpy as np
 import streamlit as st
 
+from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples.columns import Cell, Column
-from curation.samples.predicates import fitted, is_withheld, passing
+from curation.samples.predicates import fitted, is_doubted, is_withheld, passing
 from curation.samples.table import SampleTable
 from curation.views.explore import chosen, filters, selection_bar
 from curation.views.explore.results import results
@@ -27,10 +28,14 @@ from engine.contract.run_dir import RunDir
 def page() -> None:
     st.title("Explore")
     style()
-    st.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably mislabeled. In "
-               "validation: the hardest that the run's noise guard let through.")
+    words = st.empty()
     project = state.need_project()
     run = state.current_run(project)
+    is_trained = run is None or method_of(run).is_trained
+    words.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably "
+                  "mislabeled. In validation: the hardest that the run's noise guard let through." if is_trained else
+                  "The training samples as they lie in the run's features, each label judged without having been seen; "
+                  "nothing was trained. Lowest label quality: probably mislabeled.")
     table = state.samples_cached(project, run)
     if table.frame.empty:
         state.empty_state("This project has no training samples.", "Explore shows samples of the train split. Look at "
@@ -84,7 +89,10 @@ def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
     actions.show_notices()
     columns, frame = table.columns, table.frame
     pins, items = _counts(columns["pin"]), [_item("", len(frame), "training samples", "all of the train split")]
-    if "role" in columns:
+    if "role" in columns and run is not None and not method_of(run).is_trained:
+        items.append(_item("", int(is_doubted(table).sum()), "labels in doubt",
+                           "held-out predictions name another class"))
+    elif "role" in columns:
         roles = _counts(columns["role"])
         items += [_item("train", roles.get("train", 0), "in training", "trained on in the run's last epoch"),
                   _item("validation", roles.get("validation", 0), "in validation", "routed by the run, or pinned"),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from curation.jobs import run_jobs
@@ -11,6 +12,7 @@ from curation.views.train import progress
 from curation.views.train.form import new_run_form
 from curation.views.widgets import state
 from curation.views.widgets.run_table import COLUMNS, runs_frame, state_text
+from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
@@ -19,6 +21,7 @@ FORM_KEY = "train.form"
 STARTED_KEY = "train.started"
 TABLE_KEY = "train.runs"
 SELECTED_KEY = "train.selected"
+ACCURACIES = ("clean_accuracy", "test_accuracy")
 TICK_SECONDS = 2.0
 
 
@@ -103,6 +106,10 @@ def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
                    "It ended before its first epoch did, so there are no curves.")
     else:
         config = config_of(run)
+        if not METHODS[config.method].is_trained:
+            _show_untrained(config, status, metrics)
+            progress.show_log(run)
+            return
         is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
         st.caption(f"{METHODS[config.method].title}, {state_text(status)}, {len(metrics):,} of {config.epochs:,} "
@@ -111,6 +118,14 @@ def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
         progress.show_events(metrics)
         progress.show_curves(run, metrics, config.epochs)
     progress.show_log(run)
+
+
+def _show_untrained(config: RunConfig, status: run_jobs.RunStatus, metrics: pd.DataFrame) -> None:
+    """Of a run without epochs: what it is, and accuracy where it has one."""
+    method = METHODS[config.method]
+    on = f" on features {state.plain(config.features)}" if config.features else ""
+    st.caption(f"{method.title}{on}, {state_text(status)}. {method.help}")
+    progress.show_figures(metrics, ACCURACIES)
 
 
 # -- all runs

@@ -119,16 +119,16 @@ def test_samples_that_came_since_are_counted_and_can_be_added(home, asked):
 
 def test_from_features_links_lead_to_the_pages_on_their_run(home, monkeypatch):
     project = make_project(home / "pets")
-    made(project)
-    make_run(project, "lite0", method="discriminant", features="lite0")
+    made(project, "own")
+    make_run(project, "own", method="discriminant")
     make_run(project, "later")
     gone: list[tuple[str, str]] = []
     monkeypatch.setattr(state, "go_to", lambda page, run: gone.append((page, run)))
     app = views.start(home, "data")
     assert app.selectbox(key="run").value == "later"
     for page in ("explore", "triage", "audit", "train"):
-        press(app, f"features.go.lite0.{page}")
-    assert gone == [("explore", "lite0"), ("triage", "lite0"), ("audit", "lite0"), ("train", "lite0")]
+        press(app, f"features.go.own.{page}")
+    assert gone == [("explore", "own"), ("triage", "own"), ("audit", "own"), ("train", "own")]
 
 
 def test_features_without_a_run_offer_to_make_one(home, monkeypatch):
@@ -154,3 +154,52 @@ def test_without_a_run_pages_say_where_it_comes_from(home):
     for page in ("triage", "audit", "explore"):
         assert "eatures of this project are being made" in views.texts(views.start(home, page, project="pets")) or \
             "Its features are being made" in views.texts(views.start(home, page, project="pets"))
+
+
+# -- pages on a run that nobody trained
+
+
+def test_train_shows_no_curves_and_no_roles_of_a_run_that_was_not_trained(home):
+    make_run(make_project(home / "pets"), "lite0", method="discriminant")
+    app = views.start(home, "train")
+    shown = views.texts(app)
+    assert "Linear discriminant on features own, done. No training:" in shown and "Test accuracy 85.0%" in shown
+    assert "epochs, seed" not in shown and "Withheld" not in shown and not app.get("plotly_chart")
+    table = app.dataframe[0].value
+    assert table["data"].tolist() == ["own"] and table[["epochs", "num_withheld"]].isna().all(axis=None)
+
+
+def test_explore_tells_of_labels_in_doubt_where_nothing_was_routed(home):
+    make_run(make_project(home / "pets"), "lite0", method="discriminant")
+    app = views.start(home, "explore")
+    strip = "".join(element.proto.body for element in app.get("html"))
+    assert "</b>labels in doubt" in strip and "in validation" not in strip and "withheld" not in strip
+    assert "nothing was trained" in views.texts(app)
+    assert app.selectbox(key="explore.colour").value == "label_quality", "roles are all alike"
+
+
+def test_a_sample_of_such_a_run_has_no_course_and_no_reason_for_its_role(home):
+    run = make_run(make_project(home / "pets"), "lite0", method="discriminant")
+    signals = run.read_signals()
+    run.write_signals(signals.assign(label_quality=0.25, heldout_epochs=1))
+    app = views.start(home, "explore")
+    app.session_state["sample.open"] = "train-00000"
+    shown = views.texts(views.rerun(app)).replace("\\", "")
+    assert "What is said of its label" in shown and "Over the epochs" not in shown
+    assert "Label quality 0.25 from predictions that did not see it (0 bad, 1 good)" in shown
+    assert "its class sends to validation" not in shown
+
+
+def test_decide_offers_one_run_where_seeds_make_no_difference(home):
+    make_run(make_project(home / "pets"), "lite0", method="discriminant")
+    app = views.start(home, "decide")
+    shown = views.texts(app)
+    assert "(Linear discriminant, nothing is trained)" in shown and "this one is the same for every seed" in shown
+    assert app.button(key="decide.retrain") and "decide.mode" not in app.session_state
+
+
+def test_the_rule_of_triage_names_no_training_where_there_was_none(home):
+    make_run(make_project(home / "pets"), "lite0", method="discriminant")
+    app = views.start(home, "triage")
+    app.session_state["triage.lane"] = 3
+    assert "learned in training" not in views.texts(views.rerun(app))
