@@ -147,6 +147,8 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
                        ["excluded_decision", "pinned_validation", "pinned_train", "routed_learned", "rests",
                         "withheld_disputed"], "trains")
     heldout_epochs = (history["role"] == ROLES.index("validation")).sum(axis=0)
+    if METHODS[config.method].is_head_only:
+        heldout_epochs = (~excluded).astype(int)  # in training, and yet judged out of fold
     quality = np.where(heldout_epochs > 0, (values["margin"] + 1) / 2, np.nan)
     suggested = np.where(excluded, None, np.where(is_wrong, truth, label))
     numbers = {**values, "p_train_unpinned": np.where(pd.isna(pin), np.nan, values["p_train"]),

@@ -15,7 +15,7 @@ from curation.jobs.queue import Job, JobError
 from curation.jobs.request import REQUEST_NAME, config_of
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import FeatureDir, FeatureError
+from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, check_name
 
@@ -44,20 +44,30 @@ def submit(project: Path, name: str, request: FeatureRequest, command: list[str]
     """
     project = Path(project).resolve()
     features = FeatureDir.of(project, check_name(name))
-    if is_imported(features) or (features.path.exists() and request_of(features) != request):
+    there = None if is_imported(features) else request_of(features)
+    if is_imported(features) or (there is not None and not _is_same(request, there)):
         raise JobError(f"features of another network or size need a name of their own; {name!r} is taken; choose "
                        "another name")
     _refuse_active(features)
-    features.path.mkdir(parents=True, exist_ok=True)
-    features.write_json(features.path / REQUEST_NAME, asdict(request))
+    if there is None:
+        features.path.mkdir(parents=True, exist_ok=True)
+        features.write_json(features.path / REQUEST_NAME, asdict(request))
     return _start(project, features, command)
 
 
+def _is_same(request: FeatureRequest, there: FeatureRequest) -> bool:
+    return (request.backbone, request.is_mirrored) == (there.backbone, there.is_mirrored) \
+        and request.image_size in (None, there.image_size)
+
+
 def resume(project: Path, name: str, command: list[str] | None = None) -> Job:
-    """Queue features again: what is done stays, what is missing is made. Raises JobError if they are under way, and as
-    request_of does."""
+    """Queue features again: what is done stays, what is missing is made. Raises JobError if they are under way, were
+    imported or never asked for, and as request_of does."""
     project = Path(project).resolve()
     features = FeatureDir.of(project, name)
+    if is_imported(features) or request_of(features) is None:
+        raise JobError(f"features that go on must be of a network; {name!r} were imported, or never asked for; import "
+                       "them anew, or make others under another name")
     _refuse_active(features)
     return _start(project, features, command)
 
@@ -90,32 +100,37 @@ def status_of(features: FeatureDir) -> RunStatus:
     return run_jobs.status_of(RunDir(features.path))
 
 
-def is_under_way(features: FeatureDir) -> bool:
-    """Whether a process makes them, or waits to, or makes the map of those that are made."""
-    path = features.path.resolve()
-    return status_of(features).is_active or any(
-        job.kind == "features" and job.run_dir.path == path for job in queue.active())
+def is_worked_on(project: Path, features: FeatureDir) -> bool:
+    """Whether they are being made, or the run that shows them: the same process goes on with that."""
+    if status_of(features).is_active:
+        return True
+    is_queued = any((job.kind, job.run) == ("features", features.name) for job in queue.active(project))
+    return is_queued or any(run_jobs.status_of(run).is_active for run in runs_on(project, features.name))
 
 
-def request_of(features: FeatureDir) -> FeatureRequest:
-    """What was asked for, here or on the command line. Raises JobError where nothing was, or the file is damaged."""
+def request_of(features: FeatureDir) -> FeatureRequest | None:
+    """What was asked for, here or on the command line; None where nothing was. Raises JobError if it is damaged."""
     values: object = features.read_json(features.path / REQUEST_NAME)
     names = {field.name for field in fields(FeatureRequest)}
     if isinstance(values, dict) and set(values) == names:
         return FeatureRequest(**values)
-    if values is None and not is_imported(features) and (features.path / "features.json").exists():
-        document = features.read_document()
-        return FeatureRequest(backbone=document["backbone"], image_size=document.get("image_size"),
-                              is_mirrored=document.get("is_mirrored", False))
-    raise JobError(f"features to be made must have {REQUEST_NAME} with {', '.join(sorted(names))}; {features.name!r} "
-                   f"have {'none' if values is None else 'a damaged one'}; ask for them anew under another name")
+    if values is not None:
+        raise JobError(f"{features.path / REQUEST_NAME} must hold {', '.join(sorted(names))}; it was damaged from "
+                       "outside; ask for features anew under another name")
+    if not (features.path / "features.json").exists():
+        return None
+    document = features.read_document()
+    return FeatureRequest(backbone=document.get("backbone", ""), image_size=document.get("image_size"),
+                          is_mirrored=document.get("is_mirrored", False))
 
 
 def command_of(project: Path, features: FeatureDir) -> list[str]:
     """The engine's command line. Raises JobError as request_of does."""
     request = request_of(features)
-    command = [sys.executable, "-m", "engine", "features", str(project), "--name", features.name,
-               "--backbone", request.backbone]
+    command = [sys.executable, "-m", "engine", "features", str(project), "--name", features.name]
+    if request is None or not (features.path / REQUEST_NAME).exists():
+        return command  # the engine goes on as their document says
+    command += ["--backbone", request.backbone]
     if request.image_size is not None:
         command += ["--image-size", str(request.image_size)]
     return [*command, "--mirror"] if request.is_mirrored else command

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.jobs import feature_jobs, run_jobs
-from curation.jobs.feature_jobs import DEFAULT_BACKBONE, DEFAULT_NAME, FeatureRequest
+from curation.jobs.feature_jobs import DEFAULT_NAME, FeatureRequest
 from curation.jobs.queue import JobError
 from curation.jobs.request import created_of
 from curation.jobs.run_jobs import RunStatus
@@ -16,7 +16,7 @@ from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import FeatureDir, FeatureDocument
+from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -43,7 +43,7 @@ def features_section(project: Project) -> None:
     st.header("Features")
     st.caption(WHAT)
     found = feature_jobs.features_of(project.path)
-    is_active = _is_active(project, found)
+    is_active = any(feature_jobs.is_worked_on(project.path, features) for features in found)
     if found:
         st.fragment(_live, run_every=TICK_SECONDS if is_active else None)(project, is_active)
         with st.expander("Make other features", icon=":material/add:"):
@@ -61,7 +61,7 @@ def _form(project: Project, num_made: int) -> None:
     backbone = str(st.selectbox(
         "Pretrained network", BACKBONES, key=KEY + "backbone", accept_new_options=True, width=380,
         help=f"{DEFAULT_BACKBONE} comes with the program. Others are downloaded once, where there is a network: type "
-             "any name that timm or torchvision knows, or the path of a .safetensors or .onnx file."))
+             "any name that timm or torchvision knows, or the path of an .onnx file."))
     with st.expander("More"), st.grid(min_column_width=190):
         size = st.number_input("Image size (pixels)", 16, 1024, None, step=32, key=KEY + "size", placeholder="its own",
                                help="Side of the square images that the network sees. Empty: the size it was made for.")
@@ -95,16 +95,9 @@ def _live(project: Project, was_active: bool) -> None:
     state.guarded(lambda: _cards(project, was_active))
 
 
-def _is_active(project: Project, found: list[FeatureDir]) -> bool:
-    """Whether some are being made, or the run that shows them."""
-    return any(feature_jobs.status_of(features).is_active for features in found) or any(
-        run_jobs.status_of(run).is_active for features in found
-        for run in feature_jobs.runs_on(project.path, features.name))
-
-
 def _cards(project: Project, was_active: bool) -> None:
     found = feature_jobs.features_of(project.path)
-    is_active = _is_active(project, found)
+    is_active = any(feature_jobs.is_worked_on(project.path, features) for features in found)
     if was_active and not is_active:
         runs = [run for features in found if (run := feature_jobs.run_on(project.path, features.name))]
         newest = max(runs, key=created_of, default=None)
@@ -184,9 +177,8 @@ def _links(project: Project, features: FeatureDir) -> None:
     """To the pages, on the run that was fitted to these features; or a button that makes one."""
     run, key = feature_jobs.run_on(project.path, features.name), f"{KEY}go.{features.name}."
     if run is None:
-        waiting = [run_jobs.status_of(run) for run in feature_jobs.runs_on(project.path, features.name)]
-        if any(status.is_active for status in waiting):
-            st.caption("Map and suspected labels are being made.")
+        if feature_jobs.is_worked_on(project.path, features):
+            st.caption("Map and suspected labels are being made ...")
         else:
             st.button("Make map and suspected labels", key=key + "run", icon=":material/scatter_plot:",
                       on_click=_start_run, args=(project, features.name),

@@ -157,13 +157,13 @@ def need_run(project: Project) -> RunDir:
     """The current run, if it has signals. Without: say why, and end the page here."""
     run = current_run(project)
     if run is None or not run.signals_path.exists():
-        if run is not None:
-            empty_state(f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.",
-                        "Watch it on the Train page.", link=("train", "Go to Train"))
-        elif features_under_way(project):
+        if features_under_way(project):
             empty_state("The features of this project are being made.", "This page opens when they are done; the Data "
                         "page shows how far they are.", link=("data", "Go to Data"))
             st.fragment(_open_when_there, run_every=2.0)(project)
+        elif run is not None:
+            empty_state(f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.",
+                        "Watch it on the Train page.", link=("train", "Go to Train"))
         else:
             empty_state("This project has no run yet.", "Make features on the Data page: then this page works before "
                         "anything is trained. Or start a training on the Train page.", link=("data", "Go to Data"))
@@ -172,11 +172,13 @@ def need_run(project: Project) -> RunDir:
 
 
 def features_under_way(project: Project) -> bool:
-    return any(feature_jobs.status_of(features).is_active for features in feature_jobs.features_of(project.path))
+    return any(feature_jobs.is_worked_on(project.path, features) for features in feature_jobs.features_of(project.path))
 
 
 def _open_when_there(project: Project) -> None:
-    if project.runs() or not features_under_way(project):
+    run = current_run(project)
+    is_there = run.signals_path.exists() if run is not None else bool(project.runs())
+    if is_there or not features_under_way(project):
         st.rerun()
 
 

@@ -90,10 +90,7 @@ def test_what_cannot_be_made_is_refused_in_one_line(project):
     imported = make_features(project, "own")
     with pytest.raises(JobError, match="need a name of their own; 'own' is taken; choose another name"):
         feature_jobs.submit(project, "own", FeatureRequest())
-    with pytest.raises(JobError, match="'own' have none; ask for them anew under another name"):
-        feature_jobs.resume(project, "own")
-    (imported.path / "request.json").write_text(json.dumps({"backbone": "x"}))
-    with pytest.raises(JobError, match="'own' have a damaged one; ask for them anew"):
+    with pytest.raises(JobError, match="features that go on must be of a network; 'own' were imported"):
         feature_jobs.resume(project, "own")
     assert feature_jobs.status_of(imported).state == "done"
 
@@ -112,6 +109,10 @@ def test_features_made_on_the_command_line_are_gone_on_with_as_they_were_made(pr
     folder.write_document({"kind": "backbone", "backbone": "convnext_tiny", "num_features": 12, "image_size": 96,
                            "is_mirrored": True})
     assert feature_jobs.request_of(folder) == FeatureRequest(backbone="convnext_tiny", image_size=96, is_mirrored=True)
+    assert feature_jobs.command_of(project, folder)[-2:] == ["--name", "cli"], "their document says the rest"
+    (folder.path / "request.json").write_text(json.dumps({"backbone": "x"}))
+    with pytest.raises(JobError, match="request.json must hold backbone, image_size, is_mirrored; it was damaged"):
+        feature_jobs.resume(project, "cli")
 
 
 def test_the_run_of_features_is_the_newest_that_was_not_trained(project):
