@@ -19,7 +19,7 @@ from curation.views.explore.results import results
 from curation.views.explore.selected import Selection
 from curation.views.explore.selection_words import sentence
 from curation.views.map.panel import map_panel, region_rows
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.layout import side_by_side, style
 from curation.views.widgets.palette import ROLE_COLOURS
 from engine.contract.run_dir import RunDir
@@ -54,6 +54,9 @@ def _draw_body(project: Project, run: RunDir | None) -> None:
     """Filters, map and results. A lasso or filter redraws these; what happens in the results redraws them alone."""
     if selection_bar.is_wanted():
         st.rerun()  # a view may be of another run, which the whole page shows
+    if likeness.take_new():  # all samples are to be ordered, not what a filter left
+        chosen.put(project, run, {})
+        chosen.hide_all(project)
     chosen.take_moved()
     table = state.samples_cached(project, run)
     predicate, _ = fitted(chosen.current(project, run), table, project.classes, run.name if run else "")

@@ -18,7 +18,7 @@ from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import ROLE_COLOURS, info_of
@@ -130,6 +130,12 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help="Takes back the newest decision of this project.")
+        if likeness.can_ask(project) and st.button("More like this", key="sample.more_like",
+                                                   icon=":material/image_search:",
+                                                   help="Explore, with all samples, those most like this one first."):
+            likeness.ask(project, run, ids)
+            close()
+            state.go_to("explore")
     current = text_of(row.get("current_label"))
     options = list(project.classes)
     with st.form("sample.relabel", border=False):
