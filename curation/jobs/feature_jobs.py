@@ -100,12 +100,12 @@ def status_of(features: FeatureDir) -> RunStatus:
     return run_jobs.status_of(RunDir(features.path))
 
 
-def is_worked_on(project: Path, features: FeatureDir) -> bool:
-    """Whether they are being made, or the run that shows them: the same process goes on with that."""
-    if status_of(features).is_active:
-        return True
-    is_queued = any((job.kind, job.run) == ("features", features.name) for job in queue.active(project))
-    return is_queued or any(run_jobs.status_of(run).is_active for run in runs_on(project, features.name))
+def is_under_way(features: FeatureDir) -> bool:
+    """Whether a process makes them, or waits to, or makes the map of those that are made."""
+    path, project = features.path.resolve(), features.path.parents[1]
+    return status_of(features).is_active or any(
+        job.kind == "features" and job.run_dir.path == path for job in queue.active()) or any(
+        run_jobs.status_of(run).is_active for run in runs_on(project, features.name))
 
 
 def request_of(features: FeatureDir) -> FeatureRequest | None:
@@ -151,14 +151,13 @@ def runs_on(project: Path, name: str) -> list[RunDir]:
 
 
 def run_on(project: Path, name: str) -> RunDir | None:
-    """The newest of runs_on that has results; None without."""
-    return next((run for run in runs_on(project, name) if run.signals_path.exists()), None)
+    """The newest of runs_on that is done, so that it has a map; None without."""
+    return next((run for run in runs_on(project, name) if run.read_status()["state"] == "done"), None)
 
 
 def _refuse_active(features: FeatureDir) -> None:
-    status = status_of(features)
-    if status.is_active:
-        raise JobError(f"features are made once at a time; {features.name!r} is {status.state}; wait or cancel it")
+    if is_under_way(features):
+        raise JobError(f"features are made once at a time; {features.name!r} is under way; wait or cancel it")
 
 
 def _start(project: Path, features: FeatureDir, command: list[str] | None) -> Job:

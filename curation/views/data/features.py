@@ -43,7 +43,7 @@ def features_section(project: Project) -> None:
     st.header("Features")
     st.caption(WHAT)
     found = feature_jobs.features_of(project.path)
-    is_active = any(feature_jobs.is_worked_on(project.path, features) for features in found)
+    is_active = any(map(feature_jobs.is_under_way, found))
     if found:
         st.fragment(_live, run_every=TICK_SECONDS if is_active else None)(project, is_active)
         with st.expander("Make other features", icon=":material/add:"):
@@ -62,11 +62,12 @@ def _form(project: Project, num_made: int) -> None:
         "Pretrained network", BACKBONES, key=KEY + "backbone", accept_new_options=True, width=380,
         help=f"{DEFAULT_BACKBONE} comes with the program. Others are downloaded once, where there is a network: type "
              "any name that timm or torchvision knows, or the path of an .onnx file."))
-    with st.expander("More"), st.grid(min_column_width=190):
+    with st.expander("More"), st.grid(min_column_width=220):
         size = st.number_input("Image size (pixels)", 16, 1024, None, step=32, key=KEY + "size", placeholder="its own",
                                help="Side of the square images that the network sees. Empty: the size it was made for.")
-        is_mirrored = st.toggle("Average with the mirror image", key=KEY + "mirror",
-                                help="A little more accurate, twice the time. Not where left and right differ.")
+        is_mirrored = st.toggle("With the mirror image", key=KEY + "mirror",
+                                help="Averaged with the features of the mirror image: a little better, twice the time. "
+                                     "Not where left and right differ.")
         name = st.text_input("Name", _free_features(project, backbone), max_chars=60,
                              key=f"{KEY}name.{backbone}.{num_made}", help="Letters, digits, '-', '_' and '.'.")
     request = FeatureRequest(backbone=backbone, image_size=None if size is None else int(size),
@@ -97,7 +98,7 @@ def _live(project: Project, was_active: bool) -> None:
 
 def _cards(project: Project, was_active: bool) -> None:
     found = feature_jobs.features_of(project.path)
-    is_active = any(feature_jobs.is_worked_on(project.path, features) for features in found)
+    is_active = any(map(feature_jobs.is_under_way, found))
     if was_active and not is_active:
         runs = [run for features in found if (run := feature_jobs.run_on(project.path, features.name))]
         newest = max(runs, key=created_of, default=None)
@@ -132,7 +133,8 @@ def _card(project: Project, features: FeatureDir, status: RunStatus) -> None:
     elif status.state == "interrupted":
         st.warning("Its process is gone without a word. Resume makes what is missing.", icon=":material/warning:")
     if features.exists():
-        _facts(project, features, can_add=not is_imported and not status.is_active and not status.can_resume)
+        _facts(project, features, can_add=not is_imported and not status.can_resume
+               and not feature_jobs.is_under_way(features))
 
 
 def progress_text(status: RunStatus) -> str:
@@ -177,8 +179,8 @@ def _links(project: Project, features: FeatureDir) -> None:
     """To the pages, on the run that was fitted to these features; or a button that makes one."""
     run, key = feature_jobs.run_on(project.path, features.name), f"{KEY}go.{features.name}."
     if run is None:
-        if feature_jobs.is_worked_on(project.path, features):
-            st.caption("Map and suspected labels are being made ...")
+        if feature_jobs.is_under_way(features):
+            st.caption("Making the map and judging the labels ...")
         else:
             st.button("Make map and suspected labels", key=key + "run", icon=":material/scatter_plot:",
                       on_click=_start_run, args=(project, features.name),

@@ -108,6 +108,8 @@ def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
         (int(frame["excluded"].sum()), "excluded"), (int(frame["relabel"].notna().sum()), "relabelled"))]
     st.html(f'<div class="strip"><div class="part">{"".join(items)}</div>'
             f'<div class="part"><span class="item">Decisions:</span>{"".join(decided)}</div></div>')
+    if (run is None or state.is_being_fitted(run)) and state.features_under_way(project):
+        state.open_when_there(project)
     if run is None:
         why = ("Its features are being made: map and suspected labels come with them."
                if state.features_under_way(project) else
@@ -117,6 +119,8 @@ def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
     elif "role" not in columns:
         st.info(f"The run {state.plain(run.name)} has no results yet; they appear when its first epoch ends. Watch it "
                 "on the Train page.", icon=":material/info:")
+    elif state.is_being_fitted(run):
+        st.info(f"The map of {state.plain(run.name)} is being made; it appears by itself.", icon=":material/info:")
     elif "x" not in columns:
         st.info(f"The run {state.plain(run.name)} has no map (yet): it is made when the run has ended, unless the "
                 "setting `embedding` turned it off. Filters and gallery work without it.", icon=":material/info:")

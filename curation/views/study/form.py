@@ -3,6 +3,7 @@
 Plans and submits through curation.jobs.study_jobs. Knows no training and shows no results.
 """
 
+import json
 import os
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import streamlit as st
 from curation.jobs import run_jobs, study_jobs
 from curation.jobs.study_jobs import Cost, NewStudy
 from curation.project import Project
-from curation.views.train.form import decisions_in_force
+from curation.views.train.form import decisions_in_force, features_picker
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
 from engine.contract.config import RunConfig
@@ -36,7 +37,9 @@ def _draw(project: Project, on_started: Callable[[str], None]) -> None:
 
 
 def _form(project: Project, on_started: Callable[[str], None]) -> None:
-    methods = st.multiselect("Methods", list(METHODS), [m for m in FIRST_METHODS if m in METHODS], key=KEY + "methods",
+    features = features_picker(project, KEY)
+    known = [name for name in METHODS if features is not None or not METHODS[name].is_head_only]
+    methods = st.multiselect("Methods", known, [m for m in FIRST_METHODS if m in METHODS], key=KEY + "methods",
                              format_func=lambda m: METHODS[m].title, persist_state="session",
                              help="Each is trained once a seed. What they are stands on the Train page.")
     with st.grid(min_column_width=150):
@@ -68,6 +71,8 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     if not methods and not arms.strip():
         st.caption("Pick a method, or write an arm of your own.")
         return
+    if features is not None and "features=" not in settings:
+        settings = f"features={json.dumps(features)}\n{settings}"
     new = study_jobs.plan_study(name.strip(), methods, int(num_seeds), int(epochs), arm_lines=arms,
                                 setting_lines=settings, reference=reference or None, num_workers=int(num_workers),
                                 is_tuned_here=TUNED[str(tuned)])

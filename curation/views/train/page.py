@@ -11,6 +11,7 @@ from curation.project import Project
 from curation.views.train import progress
 from curation.views.train.form import new_run_form
 from curation.views.widgets import state
+from curation.views.widgets.leaks import leak_line
 from curation.views.widgets.run_table import COLUMNS, runs_frame, state_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
@@ -86,7 +87,7 @@ def _draw_live(project: Project, was_active: bool) -> None:
         is_in_trouble = run.name == focused.name and status.can_resume
         if status.is_active or is_in_trouble:
             progress.show_state(project, run, status)
-    _show_run(focused, statuses[focused.name])
+    _show_run(project, focused, statuses[focused.name])
 
 
 def _finish(run: RunDir) -> None:
@@ -97,7 +98,7 @@ def _finish(run: RunDir) -> None:
     state.choose(run=run.name if has_results else None)
 
 
-def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
+def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None:
     """Figures, warnings, curves and log of one run, or why there are none yet."""
     metrics = run.read_metrics()
     st.header(f"Run {state.plain(run.name)}")
@@ -107,7 +108,7 @@ def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
     else:
         config = config_of(run)
         if not METHODS[config.method].is_trained:
-            _show_untrained(config, status, metrics)
+            _show_untrained(project, config, status, metrics)
             progress.show_log(run)
             return
         is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
@@ -115,17 +116,26 @@ def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
         st.caption(f"{METHODS[config.method].title}, {state_text(status)}, {len(metrics):,} of {config.epochs:,} "
                    f"epochs, seed {config.seed}.{note}")
         progress.show_figures(metrics)
+        _leaks(project, metrics)
         progress.show_events(metrics)
         progress.show_curves(run, metrics, config.epochs)
     progress.show_log(run)
 
 
-def _show_untrained(config: RunConfig, status: run_jobs.RunStatus, metrics: pd.DataFrame) -> None:
+def _leaks(project: Project, metrics: pd.DataFrame) -> None:
+    """What the accuracy on test is worth, once it is there."""
+    last = metrics.iloc[-1]
+    if any(pd.notna(last.get(name)) for name in ACCURACIES):
+        leak_line(project)
+
+
+def _show_untrained(project: Project, config: RunConfig, status: run_jobs.RunStatus, metrics: pd.DataFrame) -> None:
     """Of a run without epochs: what it is, and accuracy where it has one."""
     method = METHODS[config.method]
     on = f" on features {state.plain(config.features)}" if config.features else ""
     st.caption(f"{method.title}{on}, {state_text(status)}. {method.help}")
     progress.show_figures(metrics, ACCURACIES)
+    _leaks(project, metrics)
 
 
 # -- all runs

@@ -13,8 +13,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from curation.jobs import feature_jobs
-from curation.jobs.request import warm_start_of
+from curation.jobs import feature_jobs, run_jobs
+from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.errors import UserError
@@ -156,11 +156,11 @@ def need_project() -> Project:
 def need_run(project: Project) -> RunDir:
     """The current run, if it has signals. Without: say why, and end the page here."""
     run = current_run(project)
-    if run is None or not run.signals_path.exists():
+    if run is None or not run.signals_path.exists() or is_being_fitted(run):
         if features_under_way(project):
             empty_state("The features of this project are being made.", "This page opens when they are done; the Data "
                         "page shows how far they are.", link=("data", "Go to Data"))
-            st.fragment(_open_when_there, run_every=2.0)(project)
+            open_when_there(project)
         elif run is not None:
             empty_state(f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.",
                         "Watch it on the Train page.", link=("train", "Go to Train"))
@@ -172,13 +172,21 @@ def need_run(project: Project) -> RunDir:
 
 
 def features_under_way(project: Project) -> bool:
-    return any(feature_jobs.is_worked_on(project.path, features) for features in feature_jobs.features_of(project.path))
+    return any(map(feature_jobs.is_under_way, feature_jobs.features_of(project.path)))
+
+
+def is_being_fitted(run: RunDir) -> bool:
+    """Whether it is a run that nobody trains and that lacks its map for some seconds yet."""
+    return not method_of(run).is_trained and run_jobs.status_of(run).is_active
+
+
+def open_when_there(project: Project) -> None:
+    """Draw the page anew once no features are under way; draws nothing itself."""
+    st.fragment(_open_when_there, run_every=2.0)(project)
 
 
 def _open_when_there(project: Project) -> None:
-    run = current_run(project)
-    is_there = run.signals_path.exists() if run is not None else bool(project.runs())
-    if is_there or not features_under_way(project):
+    if not features_under_way(project):
         st.rerun()
 
 
