@@ -19,7 +19,8 @@ def real_data() -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty projects folder and a queue of its own for the app under test."""
+    """An empty projects folder and a queue of its own for the app under test, which looks for nothing by itself."""
+    monkeypatch.setattr("curation.audit.suspects.leaks.begin", lambda project, features: None)
     monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
     monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
     return tmp_path / "projects"

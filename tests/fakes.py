@@ -137,6 +137,8 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
         values["weight"] = np.clip(1 + rng.normal(0, 0.2, n) - 0.4 * is_wrong, 0.3, 1.7)
     if config.method == "molere":
         values["p_train"] = np.clip(0.5 + 0.4 * values["margin"] + rng.normal(0, 0.05, n), 0, 1)
+    if METHODS[config.method].is_head_only:
+        values["weight"] = np.full(n, np.nan)
     routed = _route(values["margin"], label, is_wrong, decided, config, classes)
     history = _history(values, routed, excluded, config, num_epochs, rng)
     is_resting = (history[-1]["role"] == ROLES.index("validation")) & ~routed
@@ -145,6 +147,8 @@ def _record(rows: pd.DataFrame, decided: pd.DataFrame, config: RunConfig, num_ep
                        ["excluded_decision", "pinned_validation", "pinned_train", "routed_learned", "rests",
                         "withheld_disputed"], "trains")
     heldout_epochs = (history["role"] == ROLES.index("validation")).sum(axis=0)
+    if METHODS[config.method].is_head_only:
+        heldout_epochs = (~excluded).astype(int)  # in training, and yet judged out of fold
     quality = np.where(heldout_epochs > 0, (values["margin"] + 1) / 2, np.nan)
     suggested = np.where(excluded, None, np.where(is_wrong, truth, label))
     numbers = {**values, "p_train_unpinned": np.where(pd.isna(pin), np.nan, values["p_train"]),
@@ -182,7 +186,8 @@ def _history(values: dict[str, np.ndarray], routed: np.ndarray, excluded: np.nda
     n = len(routed)
     history = np.zeros((num_epochs, n), dtype=HISTORY_DTYPE)
     for epoch in range(num_epochs):
-        held_out = routed | (rng.integers(0, config.rotation_groups or 8, n) == 0)
+        rests = (rng.integers(0, config.rotation_groups or 8, n) == 0) & (not METHODS[config.method].is_head_only)
+        held_out = routed | rests
         history[epoch]["margin"] = np.clip(values["margin"] + rng.normal(0, 0.1, n), -1, 1)
         history[epoch]["p_train"] = values["p_train"]
         history[epoch]["weight"] = np.where(held_out | excluded, np.nan, values["weight"])
@@ -208,7 +213,7 @@ def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_
             "num_train": int(trained.sum()), "num_validation": num_active - int(trained.sum()),
             "num_routed": int(routed.sum()), "validation_share": float(routed.sum() / max(num_active, 1)),
             "churn": 0.0, "effective_sample_size": float(weights[trained].sum() ** 2 / max(
-                trained.sum() * (weights[trained] ** 2).sum(), 1e-9)),
+                trained.sum() * (weights[trained] ** 2).sum(), 1e-9)) if trained.any() else None,
             "margin_bimodality": 0.7, "weight_freedom": 1.0,
             "weight_min": float(weights[trained].min()) if trained.any() else None,
             "weight_max": float(weights[trained].max()) if trained.any() else None,

@@ -47,7 +47,7 @@ _SCHEMA = (
 
 
 class JobError(UserError):
-    """A run or a study cannot be started, resumed or cancelled. One line, ready to show."""
+    """A run, a study or features cannot be started, resumed or cancelled. One line, ready to show."""
 
 
 @dataclass(frozen=True, slots=True)

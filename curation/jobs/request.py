@@ -18,6 +18,7 @@ import pandas as pd
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.manifest import DECISION_COLUMNS
+from engine.contract.methods import METHODS, Method
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.work_dir import write_atomic
 
@@ -100,6 +101,14 @@ def config_of(run: RunDir) -> RunConfig:
         return _asked(run).config
     values: Any = run.read_config().get("config")  # None, or whatever a damaged file holds, is refused as no settings
     return RunConfig.of_run(values)
+
+
+def method_of(run: RunDir) -> Method:
+    """The method of a run; the default's where its files are damaged, of which its own page tells."""
+    try:
+        return METHODS[config_of(run).method]
+    except UserError:
+        return METHODS[RunConfig().method]
 
 
 def decisions_path_of(run: RunDir) -> Path | None:

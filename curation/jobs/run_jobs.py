@@ -93,6 +93,15 @@ def claim(path: Path, what: str) -> None:
                        f"resume that {what}") from None
 
 
+def free_name(folder: Path, name: str) -> str:
+    """`name`, or `name-2`, `name-3` and so on: the first that nothing in the folder has."""
+    number, free = 1, name
+    while (folder / free).exists():
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
 def resume(project: Path, run_name: str, command: list[str] | None = None) -> Job:
     """Queue a run that failed, was cancelled or lost its process, from its last checkpoint (else from its start).
 
@@ -111,7 +120,7 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
 
 
 def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: list[str]) -> Job:
-    """Queue a command for the folder of a run or a study, and start the process that waits for its turn."""
+    """Queue a command for the folder of a run, a study or features, and start the process that waits for its turn."""
     job_id = queue.add(project, kind, run.name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
     pid = _start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
@@ -196,7 +205,7 @@ def cancel(project: Path, run_name: str, grace_seconds: float = GRACE_SECONDS) -
 
 
 def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
-    """cancel() of whatever works in this folder, a run or a study."""
+    """cancel() of whatever works in this folder: a run, a study or features."""
     status = status_of(run)
     if not status.is_active:
         raise JobError(f"only a queued or running run can be cancelled; {run.name!r} is {status.state}")

@@ -18,6 +18,11 @@ class Method:
     is_imported: bool = False
     """Whether its results come from elsewhere, so that nothing here can train it."""
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has epochs, in which it learns weights or routes samples: else a run of it is one look."""
+        return not (self.is_head_only or self.is_imported)
+
 
 METHODS: dict[str, Method] = {
     "molere": Method(

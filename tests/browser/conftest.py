@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 60, "the app does not answer")
             yield f"http://127.0.0.1:{port}", home
         finally:
-            for run in home.glob("*/runs/*"):
+            for run in [*home.glob("*/features/*"), *home.glob("*/runs/*")]:
                 if RunDir(run).read_status()["state"] not in ENDED:
                     RunDir(run).request_cancel()
             process.terminate()

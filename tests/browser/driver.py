@@ -82,11 +82,12 @@ class Browser:
         self.page.wait_for_selector('[data-testid="stApp"]', timeout=FIRST_MILLISECONDS)
         self.settle(FIRST_MILLISECONDS)
 
-    def see(self, text: str | re.Pattern[str], within: str = '[data-testid="stMain"]') -> None:
+    def see(self, text: str | re.Pattern[str], within: str = '[data-testid="stMain"]',
+            milliseconds: int = ACTION_MILLISECONDS) -> None:
         """Wait until this is on the page."""
         from playwright.sync_api import expect
 
-        expect(self.page.locator(within).first).to_contain_text(text, timeout=ACTION_MILLISECONDS)
+        expect(self.page.locator(within).first).to_contain_text(text, timeout=milliseconds)
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()

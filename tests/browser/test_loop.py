@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from curation.jobs.request import config_of
 from curation.project import Project
 from curation.samples.table import in_polygon, sample_table
 from engine.contract.run_dir import RunDir
 from tests.browser.driver import Browser, wait_for, wait_until_done
 
+FEATURES_SECONDS = 240
+"""Of 1,797 pictures on a CPU that others use as well, and the map of them."""
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -23,10 +26,10 @@ def test_from_the_demo_to_a_curated_set_and_back(browser, server):
     home = server[1]
     train_the_demo(browser)
     project = Project.open(home / "demo")
-    folder = project.path / "runs"
-    wait_for(lambda: folder.is_dir() and any(folder.iterdir()), 30, "no run was started")
-    first = RunDir(next(folder.iterdir()))
+    first = RunDir.of(project.path, "molere")
+    wait_for(first.path.is_dir, 30, "no run was started")
     wait_until_done(first)
+    assert config_of(first).features == "lite0", "a head on features is the default"
 
     browser.open(f"explore?project=demo&run={first.name}")
     select_by_lasso(browser, project, first)
@@ -47,11 +50,17 @@ def test_from_the_demo_to_a_curated_set_and_back(browser, server):
 
 
 def train_the_demo(browser: Browser) -> None:
-    """From nothing to a run of the demo, by two buttons and a number."""
+    """From nothing to its features, which begin by themselves, and a run on them, by three buttons and a number."""
     browser.open("")
     browser.press("Create the demo project")
-    browser.see("1,797")
+    browser.see("All 1,797 samples have them.", milliseconds=1000 * FEATURES_SECONDS)
+    browser.see("Audit the labels", milliseconds=1000 * FEATURES_SECONDS)
+    browser.settle()
+    browser.press("Triage")
+    browser.see(re.compile(r"Probably mislabeled [0-9]+"))
     browser.open("train?project=demo")
+    browser.page.get_by_text("New run", exact=True).click()
+    browser.settle()
     epochs = browser.page.get_by_label(re.compile("^Epochs")).first
     epochs.fill("4")
     epochs.press("Enter")

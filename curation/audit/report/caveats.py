@@ -71,7 +71,7 @@ def limits_of(health: Facts) -> list[str]:
         lines.append("The ranked queue looks where errors are likely, so its share of errors is no noise rate, and no "
                      "verdict of it enters one.")
     if health["duplicates"] is not None:
-        lines.append("Near-duplicates are near in the classifier's feature space, which need not be near to the eye.")
+        lines.append("Near-duplicates are near in the run's features, which need not be near to the eye.")
     if health["leaks"] is not None:
         lines += words_of(health["leaks"]["features"], [SplitLeaks(**split) for split in health["leaks"]["splits"]])
     if health["missing"]:

@@ -273,7 +273,7 @@ def _duplicates(at: Audit) -> None:
         st.caption("None.")
         return
     table, num = at.table, found.num_groups
-    st.caption(f"{num:,} group{'s' * (num != 1)}, near to the classifier, which need not be near to the eye. At "
+    st.caption(f"{num:,} group{'s' * (num != 1)}, near in the run's features, which need not be near to the eye. At "
                "least one label of each group is wrong, if they show the same.")
     ids: list[str] = []
     for number in range(min(num, MAX_GROUPS)):

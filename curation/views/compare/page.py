@@ -17,6 +17,7 @@ from curation.views.widgets import actions, state
 from curation.views.widgets.confusion import confusion_counts, heat_map, shown_classes
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
+from curation.views.widgets.leaks import leak_line
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -101,6 +102,8 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
         st.warning(f"{SPLIT_WORDS[row['split']]} is no figure of quality here, since a run used that split for "
                    f"validation: A {row['accuracy_a']:.1%}, B {row['accuracy_b']:.1%} on {row['num_samples']:,} "
                    "samples.", icon=":material/warning:")
+    if not table.empty:
+        leak_line(project)
     lines = compare.cautions(a, b) if is_experiment else evidence(project, a, b)
     if not table.empty and lines:
         st.markdown("\n".join(f"- {state.plain(line)}" for line in lines))

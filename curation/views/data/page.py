@@ -31,7 +31,7 @@ def page() -> None:
         return
     labels = _labels(project)
     _overview(project, labels)
-    features_section(project, len(labels))
+    features_section(project)
     _classes(project, labels)
     _pictures(project, labels)
     _import_report(project)
@@ -77,7 +77,7 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
     known = train["clean_label"].notna()
     st.caption(f"Project {state.plain(project.name)}, imported from {state.plain(project.info.source)}; images in "
                f"{state.plain(project.root)}. Whetstone finds the hard samples and the probably mislabeled ones among "
-               "these: make Features, Explore and Audit what they show, Decide, Train, Compare, Export.")
+               "these: make features, Explore what they show, Triage and Audit the suspects, Train, Compare, Export.")
     with st.grid(min_column_width=112, gap="small"):
         st.metric("Samples", f"{len(labels):,}")
         st.metric("Classes", f"{len(project.classes):,}")

@@ -76,11 +76,17 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
     config = RunConfig.of_run(run.read_config()["config"])
     now = project.ledger().state()
     found = changes(read_decisions(run.decisions_path), now)
-    st.markdown(f"With the settings of **{state.plain(run.name)}** ({METHODS[config.method].title}, "
-                f"{config.epochs} epochs, seed {config.seed}), on the decisions in force now. Compared with what "
-                f"{state.plain(run.name)} trained under:")
+    method = METHODS[config.method]
+    what = f"{config.epochs} epochs, seed {config.seed}" if method.is_trained else "nothing is trained"
+    st.markdown(f"With the settings of **{state.plain(run.name)}** ({method.title}, {what}), on the decisions in force "
+                f"now. Compared with those that {state.plain(run.name)} was made under:")
     st.markdown("\n".join(f"- {phrase}" for phrase in found) or
-                "- no decision has changed, so a run of this seed would repeat the same training")
+                "- no decision has changed, so a run of this seed would come out the same")
+    if not method.is_trained:
+        _one_run_form(project, run, config, now)
+        st.caption("To measure what the decisions do, train a head on these features (Train) and choose that run: this "
+                   "one is the same for every seed.")
+        return
     mode = str(st.segmented_control("How", MODES, default=MODES[0], required=True, key=MODE_KEY, wrap=True,
                                     label_visibility="collapsed"))
     {MODES[0]: _experiment_form, MODES[1]: _one_run_form, MODES[2]: _preview_form}[mode](project, run, config, now)

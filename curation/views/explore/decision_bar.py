@@ -13,7 +13,7 @@ from curation.project import Project
 from curation.samples.predicates import MAX_IDS
 from curation.views.explore import chosen
 from curation.views.explore.selected import PAGE_OF_KEY, Selection
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, likeness, state
 
 PENDING_KEY = "explore.pending"
 WHY_KEY = "explore.why"
@@ -41,8 +41,9 @@ class Targets:
 
 
 def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, marked: list[str],
-                 decide: Decide) -> None:
-    """Buttons for what the keys do, on the marked samples or on the whole selection."""
+                 decide: Decide, more_like: Callable[[list[str]], None]) -> None:
+    """Buttons for what the keys do, on the marked samples or on the whole selection. more_like: shows all samples by
+    their likeness to these."""
     on_offer = {}
     if marked:
         st.session_state[_MARKED_IN_KEY] = selection.token
@@ -65,6 +66,10 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
         for op in MAIN:
             _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
         _relabel(project, target, decide, revision)
+        if likeness.can_ask(project):
+            st.button("More like these", key="explore.more_like", icon=":material/image_search:",
+                      disabled=not 0 < target.num <= likeness.MAX_PATTERN, on_click=lambda: more_like(target.ids()),
+                      help="All samples, those most like the marked or selected ones first.")
         _aside(project, target, decide, revision)
     _confirmation(selection, target, decide, revision)
 

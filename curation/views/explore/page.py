@@ -9,16 +9,17 @@ import json
 import numpy as np
 import streamlit as st
 
+from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples.columns import Cell, Column
-from curation.samples.predicates import fitted, is_withheld, passing
+from curation.samples.predicates import fitted, is_doubted, is_withheld, passing
 from curation.samples.table import SampleTable
 from curation.views.explore import chosen, filters, selection_bar
 from curation.views.explore.results import results
 from curation.views.explore.selected import Selection
 from curation.views.explore.selection_words import sentence
 from curation.views.map.panel import map_panel, region_rows
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.layout import side_by_side, style
 from curation.views.widgets.palette import ROLE_COLOURS
 from engine.contract.run_dir import RunDir
@@ -27,10 +28,14 @@ from engine.contract.run_dir import RunDir
 def page() -> None:
     st.title("Explore")
     style()
-    st.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably mislabeled. In "
-               "validation: the hardest that the run's noise guard let through.")
+    words = st.empty()
     project = state.need_project()
     run = state.current_run(project)
+    is_trained = run is None or method_of(run).is_trained
+    words.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably "
+                  "mislabeled. In validation: the hardest that the run's noise guard let through." if is_trained else
+                  "The training samples as they lie in the run's features, each label judged without having been seen; "
+                  "nothing was trained. Lowest label quality: probably mislabeled.")
     table = state.samples_cached(project, run)
     if table.frame.empty:
         state.empty_state("This project has no training samples.", "Explore shows samples of the train split. Look at "
@@ -49,6 +54,9 @@ def _draw_body(project: Project, run: RunDir | None) -> None:
     """Filters, map and results. A lasso or filter redraws these; what happens in the results redraws them alone."""
     if selection_bar.is_wanted():
         st.rerun()  # a view may be of another run, which the whole page shows
+    if likeness.take_new():  # all samples are to be ordered, not what a filter left
+        chosen.put(project, run, {})
+        chosen.hide_all(project)
     chosen.take_moved()
     table = state.samples_cached(project, run)
     predicate, _ = fitted(chosen.current(project, run), table, project.classes, run.name if run else "")
@@ -84,7 +92,10 @@ def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
     actions.show_notices()
     columns, frame = table.columns, table.frame
     pins, items = _counts(columns["pin"]), [_item("", len(frame), "training samples", "all of the train split")]
-    if "role" in columns:
+    if "role" in columns and run is not None and not method_of(run).is_trained:
+        items.append(_item("", int(is_doubted(table).sum()), "labels in doubt",
+                           "held-out predictions name another class"))
+    elif "role" in columns:
         roles = _counts(columns["role"])
         items += [_item("train", roles.get("train", 0), "in training", "trained on in the run's last epoch"),
                   _item("validation", roles.get("validation", 0), "in validation", "routed by the run, or pinned"),
@@ -97,12 +108,19 @@ def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
         (int(frame["excluded"].sum()), "excluded"), (int(frame["relabel"].notna().sum()), "relabelled"))]
     st.html(f'<div class="strip"><div class="part">{"".join(items)}</div>'
             f'<div class="part"><span class="item">Decisions:</span>{"".join(decided)}</div></div>')
+    if (run is None or state.is_being_fitted(run)) and state.features_under_way(project):
+        state.open_when_there(project)
     if run is None:
-        st.info("This project has no run yet, so there is no map and nothing is known of its samples but labels and "
-                "decisions. Start a run on the Train page.", icon=":material/info:")
+        why = ("Its features are being made: map and suspected labels come with them."
+               if state.features_under_way(project) else
+               "Make features on the Data page, or start a run on the Train page.")
+        st.info(f"This project has no run yet, so there is no map and nothing is known of its samples but labels and "
+                f"decisions. {why}", icon=":material/info:")
     elif "role" not in columns:
         st.info(f"The run {state.plain(run.name)} has no results yet; they appear when its first epoch ends. Watch it "
                 "on the Train page.", icon=":material/info:")
+    elif state.is_being_fitted(run):
+        st.info(f"The map of {state.plain(run.name)} is being made; it appears by itself.", icon=":material/info:")
     elif "x" not in columns:
         st.info(f"The run {state.plain(run.name)} has no map (yet): it is made when the run has ended, unless the "
                 "setting `embedding` turned it off. Filters and gallery work without it.", icon=":material/info:")

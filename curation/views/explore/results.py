@@ -4,6 +4,7 @@ Gets the selected rows from the page; decides through actions. The panels draw t
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -16,7 +17,7 @@ from curation.views.explore.distributions import distributions
 from curation.views.explore.sample_rows import sample_rows
 from curation.views.explore.selected import ORDER_KEY, PAGE_OF_KEY, Selection, page_of, page_turner, turn_by
 from curation.views.sample import dialog
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.palette import info_of
 from engine.contract.run_dir import RunDir
@@ -30,10 +31,14 @@ _NUM_DECIDED_KEY = "explore.num_decided"
 
 def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     """Draw it all. Runs as a fragment: marking and paging redraw this part alone, what changes more the whole page."""
-    if actions.take_changed() or chosen.take_moved():
+    if actions.take_changed() or chosen.take_moved() or likeness.is_new():
         st.rerun()  # a decision changes counts and tables outside this fragment, a click in a chart the filters
-    table = state.samples_cached(project, run)
+    pattern = likeness.pattern_of(project)
+    table = likeness.with_likeness(project, state.samples_cached(project, run))
     view = f"explore: {selection.words}"
+    if pattern is not None:
+        view += f", most like {pattern.words}"
+        selection = replace(selection, token=f"{selection.token}.{abs(hash(pattern))}")
 
     def why() -> str:
         return str(st.session_state.get(WHY_KEY) or "")
@@ -51,7 +56,12 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         else:
             actions.carry_out(project, act, view=view, run=run.name if run else "", why=why())
 
+    def more_like(ids: list[str]) -> None:
+        likeness.ask(project, run, ids)
+
     actions.show_notices()
+    if pattern is not None:
+        likeness.pattern_line(project, pattern)
     panel = st.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",
                                  label_visibility="collapsed", persist_state="session")
     if not len(selection.rows):
@@ -70,7 +80,7 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         marked = []
         distributions(project, table, selection)
     with bar:
-        decision_bar(project, selection, table.frame, marked, decide)
+        decision_bar(project, selection, table.frame, marked, decide, more_like)
     dialog.show_if_open(project, run, table.frame)
 
 
@@ -91,7 +101,9 @@ def _sorting(table: pd.DataFrame) -> tuple[str | None, bool, int]:
     columns = [name for name in SORTS if name in table and table[name].notna().any()]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         column, is_descending = None, False
-        if columns:
+        if likeness.LIKENESS in table:
+            column, is_descending = likeness.LIKENESS, True
+        elif columns:
             column = st.selectbox("Sort by", columns, format_func=lambda name: info_of(name).title, key="explore.sort",
                                   width=180, persist_state="session",
                                   help="The value under each picture. Samples without one come last.")

@@ -12,10 +12,11 @@ from curation.samples.table import SampleTable
 from curation.views.explore.selected import ORDER_KEY, Selection, page_of, page_turner
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.sample import dialog
+from curation.views.widgets.likeness import LIKENESS
 from curation.views.widgets.palette import COLUMNS, info_of
 
 PAGE_SIZE = 100
-FIRST = ("given_label", "suggested_label", "margin", "label_quality", "role", "predicted_label", "weight",
+FIRST = (LIKENESS, "given_label", "suggested_label", "margin", "label_quality", "role", "predicted_label", "weight",
          "heldout_margin", "p_train", "loss", "pin", "excluded", "relabel")
 LAST = ("role_reason", "path", "x", "y", "decided_by", "decided_at", "decided_why")
 SHORT_TITLES = {"suggested_label": "Suggested", "predicted_label": "Predicted", "label_quality": "Quality",
@@ -28,7 +29,7 @@ _MARKS_KEY = "explore.row_marks"
 def sample_rows(project: Project, table: SampleTable, selection: Selection, token: str) -> list[str]:
     """Draw a page of the selection; ids marked on this page and on others, until the token changes."""
     columns = row_columns(table)
-    column, is_descending = _sorting(columns)
+    column, is_descending = (LIKENESS, True) if LIKENESS in columns else _sorting(columns)
     page = page_of(table, selection, column, is_descending, PAGE_SIZE)
     ids = page.rows["sample_id"].tolist()
     kept = st.session_state.get(_MARKS_KEY, {})

@@ -89,8 +89,8 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
               on_pick: Pick | None = None) -> Region | None:
     """Draw the map with its controls; the region selected on it, or None. mask: (N,) bool, what the filters leave."""
     if run is None or not places.choices(project, run) or "role" not in table:
-        state.empty_state("No map here.", "The map of the classifier's features appears when a run has ended.",
-                          link=("train", "Go to Train"))
+        state.empty_state("No map here.", "It appears when a project's features are made, or when a run has ended.",
+                          link=("data", "Go to Data"))
         return None
     choice, column, is_filtered = _controls(project, run, table)
     region = current_region(project, run)
@@ -127,8 +127,8 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
                      "region": shown, "height": HEIGHT, "legend": _legend(layer, mask, on_pick is not None),
                      "mark_colours": {bit: colour for _, bit, colour in MARK_COLOURS}})
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("Near each other means alike to the classifier; the axes have no unit. Zoom in and more of the "
-                   "density becomes points. Click a point to open it." if not choice.startswith(places.COLUMNS) else
+        st.caption("Near each other means alike in the run's features; the axes have no unit. Zoom in and more of "
+                   "the density becomes points. Click a point to open it." if not choice.startswith(places.COLUMNS) else
                    "Each axis runs from its lowest to its highest value. Click a point to open it.", width="stretch")
         if region is not None:
             st.button("Clear lasso", key="explore.clear_region", on_click=set_region,
@@ -146,7 +146,8 @@ def _controls(project: Project, run: RunDir, table: pd.DataFrame) -> tuple[str, 
                                   help="Where the samples lie. Colours, filters and decisions stay the same."))
         if choice == places.COLUMNS:
             choice = _two_columns(table)
-        column = st.selectbox("Colour by", columns, format_func=lambda name: info_of(name).title,
+        first = "label_quality" if "label_quality" in columns and table["role"].nunique() < 2 else columns[0]
+        column = st.selectbox("Colour by", columns, columns.index(first), format_func=lambda name: info_of(name).title,
                               key="explore.colour", width=150, persist_state="session")
         is_filtered = st.toggle("Filtered only", key="explore.filtered", persist_state="session",
                                 help="Draw only the samples that the filters leave. Off: the others stay, pale.")

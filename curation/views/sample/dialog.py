@@ -13,11 +13,12 @@ import streamlit as st
 
 from curation.experiments.repeats import repeats_of
 from curation.experiments.stability import over_seeds, stability
+from curation.jobs.request import method_of
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import ROLE_COLOURS, info_of
@@ -78,7 +79,7 @@ def _draw(project: Project, run: RunDir | None) -> None:
     with right:
         _facts(table, idx)
         _reasons(project, run, table, idx)
-        if run is not None and "signal_row" in table:
+        if run is not None and "signal_row" in table and method_of(run).is_trained:
             _course(run, int(row["signal_row"]))
     if run is not None:
         show_neighbours(project, run, table, idx, partial(st.session_state.__setitem__, OPEN_KEY))
@@ -129,6 +130,12 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help="Takes back the newest decision of this project.")
+        if likeness.can_ask(project) and st.button("More like this", key="sample.more_like",
+                                                   icon=":material/image_search:",
+                                                   help="Explore, with all samples, those most like this one first."):
+            likeness.ask(project, run, ids)
+            close()
+            state.go_to("explore")
     current = text_of(row.get("current_label"))
     options = list(project.classes)
     with st.form("sample.relabel", border=False):
@@ -154,7 +161,7 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
                     for title, value in [*labels, ("Role in this run", text_of(row.get("role")))])
     numbers = ""
     for name in NUMBERS:
-        if name not in table:
+        if name not in table or table[name].isna().all():  # no weights where nothing was trained
             continue
         rank = class_rank(table, idx, name)
         value = "no value" if rank is None else f"{row[name]:.3f}"
@@ -188,7 +195,8 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
 
 
 def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
-    st.subheader("Why it is, or is not, in validation")
+    is_trained = run is None or method_of(run).is_trained
+    st.subheader("Why it is, or is not, in validation" if is_trained else "What is said of its label")
     if run is None or "role" not in table:
         st.caption("No run has looked at it yet.")
         return
@@ -197,9 +205,9 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
     config = RunConfig.of_run(run.read_config()["config"])
-    found = reasons(table, idx, config.val_fraction, pin_then, is_out_then, config.guard != "off")
+    found = reasons(table, idx, config.val_fraction, pin_then, is_out_then, config.guard != "off", is_trained)
     row = int(table["signal_row"].iloc[idx])
-    if row >= 0 and not is_out_then and not pin_then:  # where a pin holds, nothing was routed
+    if row >= 0 and not is_out_then and not pin_then and is_trained:  # where a pin holds, nothing was routed
         found += stability_words(stability(run, row), over_seeds(repeats_of(project.path, run)[1:], row))
     if pin_then:
         found += pin_words(tension_cached(project, run), str(table["sample_id"].iloc[idx]))

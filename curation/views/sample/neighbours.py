@@ -1,4 +1,4 @@
-"""What lies next to one sample in the classifier's features: a small gallery and what it says, near-duplicates first.
+"""What lies next to one sample in the run's features: a small gallery and what it says, near-duplicates first.
 
 Decisions go through actions. Reads one row of the neighbours' file.
 """
@@ -33,7 +33,7 @@ def show_neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int
     doubles = duplicate_words(near, label)
     if doubles:
         st.warning(state.plain(doubles), icon=":material/content_copy:")
-    st.caption(state.plain(f"Nearest first, in the classifier's features. {neighbour_words(near, label)} Enter opens "
+    st.caption(state.plain(f"Nearest first, in the run's features. {neighbour_words(near, label)} Enter opens "
                            "one."))
 
     def acted(act: Act) -> None:
@@ -79,7 +79,7 @@ def duplicate_words(near: pd.DataFrame, label: str) -> str:
     if doubles.empty:
         return ""
     num = len(doubles)
-    found = f"{num} near-duplicate{'s' * (num > 1)}: at almost no distance to the classifier."
+    found = f"{num} near-duplicate{'s' * (num > 1)}: at almost no distance in the run's features."
     other = doubles[doubles["current_label"] != label]
     if other.empty:
         return f"{found} {'All carry' if num > 1 else 'It carries'} the same label."

@@ -27,12 +27,12 @@ def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | 
 
 
 def reasons(table: pd.DataFrame, idx: int, val_fraction: float, pin_then: str, excluded_then: bool,
-            is_guarded: bool = True) -> list[str]:
+            is_guarded: bool = True, is_trained: bool = True) -> list[str]:
     """Sentences about row `idx`, the decisive one first. val_fraction, is_guarded: of the run's settings; *_then: its
-    decisions."""
+    decisions. is_trained: whether the run routes samples at all; else they are about the label alone."""
     row = table.iloc[idx].to_dict()
     role, reason = text_of(row.get("role")), text_of(row.get("role_reason"))
-    found = [_headline(role, reason, reason_words(row, is_guarded))]
+    found = [_headline(role, reason, reason_words(row, is_guarded))] if is_trained or role == "excluded" else []
     rank = class_rank(table, idx, "p_train")
     is_the_pins = bool(pin_then) and row.get("p_train") in (0.0, 1.0)  # what is recorded then is the pin itself
     if rank is not None and not is_the_pins:
@@ -51,8 +51,8 @@ def reasons(table: pd.DataFrame, idx: int, val_fraction: float, pin_then: str, e
     if not pd.isna(quality):
         suggested, current = text_of(row.get("suggested_label")), text_of(row.get("current_label"))
         doubt = f"; held-out predictions name {suggested} instead" if suggested and suggested != current else ""
-        found.append(f"Label quality {quality:.2f} from {_epochs(int(row.get('heldout_epochs') or 0))} "
-                     f"(0 bad, 1 good){doubt}.")
+        basis = _epochs(int(row.get("heldout_epochs") or 0)) if is_trained else "predictions that did not see it"
+        found.append(f"Label quality {quality:.2f} from {basis} (0 bad, 1 good){doubt}.")
     found += _since(row, role, pin_then, excluded_then)
     return found
 

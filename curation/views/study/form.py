@@ -3,21 +3,21 @@
 Plans and submits through curation.jobs.study_jobs. Knows no training and shows no results.
 """
 
+import json
 import os
 from collections.abc import Callable
 
 import streamlit as st
 
-from curation.jobs import study_jobs
+from curation.jobs import run_jobs, study_jobs
 from curation.jobs.study_jobs import Cost, NewStudy
 from curation.project import Project
-from curation.views.train.form import decisions_in_force
+from curation.views.train.form import decisions_in_force, features_picker
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import StudyPlan
 
 KEY = "new_study."
@@ -37,7 +37,9 @@ def _draw(project: Project, on_started: Callable[[str], None]) -> None:
 
 
 def _form(project: Project, on_started: Callable[[str], None]) -> None:
-    methods = st.multiselect("Methods", TRAINABLE, [m for m in FIRST_METHODS if m in TRAINABLE], key=KEY + "methods",
+    features = features_picker(project, KEY)
+    known = [name for name in TRAINABLE if features is not None or not METHODS[name].is_head_only]
+    methods = st.multiselect("Methods", known, [m for m in FIRST_METHODS if m in known], key=KEY + "methods",
                              format_func=lambda m: METHODS[m].title, persist_state="session",
                              help="Each is trained once a seed. What they are stands on the Train page.")
     with st.grid(min_column_width=150):
@@ -60,7 +62,7 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         arms = st.text_area("More arms", key=KEY + "arms", help=ARMS_HELP, persist_state="session",
                             placeholder="unguarded: method=molere guard=off\nslow: method=molere lr=0.01")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        free = _free_name(project)
+        free = run_jobs.free_name(project.path / "studies", "study")
         name = st.text_input("Name", free, max_chars=60, width=240, key=f"{KEY}name.{free}",
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start study", type="primary", icon=":material/play_arrow:", key=KEY + "start",
@@ -69,6 +71,8 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     if not methods and not arms.strip():
         st.caption("Pick a method, or write an arm of your own.")
         return
+    if features is not None and "features=" not in settings:
+        settings = f"features={json.dumps(features)}\n{settings}"
     new = study_jobs.plan_study(name.strip(), methods, int(num_seeds), int(epochs), arm_lines=arms,
                                 setting_lines=settings, reference=reference or None, num_workers=int(num_workers),
                                 is_tuned_here=TUNED[str(tuned)])
@@ -105,12 +109,3 @@ def cost_text(plan: StudyPlan, cost: Cost) -> str:
 
 def _short_title(method: str) -> str:
     return METHODS[method].title.partition(" (")[0]
-
-
-def _free_name(project: Project) -> str:
-    """study, study-2, study-3 and so on: the first that no study has."""
-    number, name = 1, "study"
-    while StudyDir.of(project.path, name).path.exists():
-        number += 1
-        name = f"study-{number}"
-    return name

@@ -6,6 +6,7 @@ watches and shows.
 
 import json
 import shlex
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
@@ -29,6 +30,7 @@ from curation.views.study.form import new_study_form
 from curation.views.study.progress import watch
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
+from curation.views.widgets.leaks import leak_line
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_summary import report_tables
 
@@ -65,8 +67,9 @@ def page() -> None:
     arms, reference = _choose_arms(study)
     _arms(study)
     shown = study_charts.shown(study, stamp, arms, reference)
-    parts = [("Answer", _answer), ("Margins of the test samples", _margins), ("The splitter", _splitter),
-             ("Groups and classes", _groups), ("What was not controlled", _cautions), ("Runs", _runs)]
+    parts: list[tuple[str, Callable[[StudyDir, Shown], None]]] = [
+        ("Answer", partial(_answer, project)), ("Margins of the test samples", _margins), ("The splitter", _splitter),
+        ("Groups and classes", _groups), ("What was not controlled", _cautions), ("Runs", _runs)]
     for title, part in parts:
         st.header(title)
         state.guarded(partial(part, study, shown))
@@ -129,7 +132,7 @@ def _choose(found: list[StudyDir]) -> StudyDir:
 # -- what was found
 
 
-def _answer(study: StudyDir, shown: Shown) -> None:
+def _answer(project: Project, study: StudyDir, shown: Shown) -> None:
     """The highest, one sentence an arm, then the differences as dots, then the table."""
     if not shown.figures:
         states = shown.rows.loc[shown.rows["arm"].isin([*shown.arms, shown.reference_name]), "state"]
@@ -143,6 +146,7 @@ def _answer(study: StudyDir, shown: Shown) -> None:
     table, against_next, chart = study_charts.answer(study, study_charts.stamp_of_study(study), shown.arms,
                                                      shown.reference_name, figure)
     st.caption(FIGURE_HELP[figure] + " On the test split, after the last epoch.")
+    leak_line(project)
     best = study_answer.leader(table, against_next, shown.reference, figure)
     if best is not None:
         st.markdown(f"**{state.plain(best[0])}** {state.plain(best[1])}")

@@ -58,6 +58,9 @@ ON_FEATURES = ("num_components", "hidden")
 KEY = "new_run."
 OWN = "the method's own"
 IMAGES = "the images themselves"
+ON_IMAGES_WORDS = ("On the images, tiny, small, resnet18 and their like start from nothing, for minutes to hours. Any "
+                   "other is a pretrained backbone that is fine-tuned, by the name that timm or torchvision has.")
+NO_FEATURES_WORDS = " With features, which the Data page makes, a training takes seconds and most often ends better."
 NO_COLUMN = "each sample by itself"
 NO_SIBLINGS = (*REQUIRED_COLUMNS, "path", "image", "clean_label")
 """Columns whose equal values do not make siblings."""
@@ -73,8 +76,12 @@ def _draw(project: Project, on_started: Callable[[str], None]) -> None:
 
 
 def _form(project: Project, on_started: Callable[[str], None]) -> None:
-    features = _features_picker(project)
-    method = _method_picker(is_on_images=features is None)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        features = features_picker(project, KEY)
+        method = _method_picker(is_on_images=features is None)
+    st.caption(METHODS[method].help)
+    if features is None:
+        st.caption(f"{ON_IMAGES_WORDS}{'' if list_features(project.path) else NO_FEATURES_WORDS}")
     override = st.session_state.get(KEY + "validation", OWN)
     source = METHODS[method].validation if override == OWN else override
     values: dict[str, object] = {"method": method, "features": features}
@@ -102,15 +109,13 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     _start_row(project, method, values, int(num_repeats), on_started)
 
 
-def _features_picker(project: Project) -> str | None:
+def features_picker(project: Project, key: str) -> str | None:
     """What to train on: a head on features where the project has some, else the images; None for the images."""
     names = [features.name for features in list_features(project.path)]
     if not names:
-        st.caption("Trains on the images themselves. With features, which the Data page makes, a training takes "
-                   "seconds and most often ends better.")
         return None
     chosen = st.selectbox(
-        "Train on", [*names, IMAGES], key=KEY + "features", width=300, persist_state="session",
+        "Train on", [*names, IMAGES], key=key + "features", width=300, persist_state="session",
         format_func=lambda name: name if name == IMAGES else f"features {name}",
         help="A head on features takes seconds. On the images a network starts from nothing, or a pretrained one is "
              "fine-tuned, which takes minutes to hours and wants a GPU.")
@@ -143,7 +148,6 @@ def _method_picker(is_on_images: bool) -> str:
         persist_state="session",
         help="How training is done. Methods differ by where validation samples come from and how sample weights are "
              f"made (one of: {', '.join(WEIGHT_SOURCES)}).")
-    st.caption(METHODS[method].help)
     return str(method)
 
 
@@ -156,7 +160,7 @@ def _start_row(project: Project, method: str, values: dict[str, object], num_rep
                on_started: Callable[[str], None]) -> None:
     """Name, decisions in force and the start button; submits when it is pressed."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input("Name", _free_name(project, method), max_chars=60, width=240,
+        name = st.text_input("Name", run_jobs.free_name(project.path / "runs", method), max_chars=60, width=240,
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
                                icon=":material/play_arrow:", key=KEY + "start")
@@ -191,15 +195,6 @@ def decisions_in_force(project: Project) -> str:
             "The run trains under them.")
 
 
-def _free_name(project: Project, method: str) -> str:
-    """`method`, or `method-2`, `method-3` and so on: the first that no run has."""
-    folder, number, name = project.path / "runs", 1, method
-    while (folder / name).exists():
-        number += 1
-        name = f"{method}-{number}"
-    return name
-
-
 # -- one setting -> one widget
 
 
@@ -231,7 +226,7 @@ def _number(setting: SettingInfo, base: type, key: str, label: str, text: str, d
         return st.number_input(label, *bounds, default, step=1, key=key, help=text, placeholder="auto",
                                persist_state="session")
     return st.number_input(label, *bounds, default, step=_step(default, low), format="%g", key=key, help=text,
-                           placeholder=OWN, persist_state="session")
+                           placeholder="auto", persist_state="session")
 
 
 def _switched_number(setting: SettingInfo, key: str, label: str, text: str) -> int | None:

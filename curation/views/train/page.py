@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from curation.jobs import run_jobs
@@ -10,7 +11,9 @@ from curation.project import Project
 from curation.views.train import progress
 from curation.views.train.form import new_run_form
 from curation.views.widgets import state
+from curation.views.widgets.leaks import leak_line
 from curation.views.widgets.run_table import COLUMNS, runs_frame, state_text
+from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
@@ -19,6 +22,7 @@ FORM_KEY = "train.form"
 STARTED_KEY = "train.started"
 TABLE_KEY = "train.runs"
 SELECTED_KEY = "train.selected"
+ACCURACIES = ("clean_accuracy", "test_accuracy")
 TICK_SECONDS = 2.0
 
 
@@ -83,7 +87,7 @@ def _draw_live(project: Project, was_active: bool) -> None:
         is_in_trouble = run.name == focused.name and status.can_resume
         if status.is_active or is_in_trouble:
             progress.show_state(project, run, status)
-    _show_run(focused, statuses[focused.name])
+    _show_run(project, focused, statuses[focused.name])
 
 
 def _finish(run: RunDir) -> None:
@@ -94,7 +98,7 @@ def _finish(run: RunDir) -> None:
     state.choose(run=run.name if has_results else None)
 
 
-def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
+def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None:
     """Figures, warnings, curves and log of one run, or why there are none yet."""
     metrics = run.read_metrics()
     st.header(f"Run {state.plain(run.name)}")
@@ -103,14 +107,35 @@ def _show_run(run: RunDir, status: run_jobs.RunStatus) -> None:
                    "It ended before its first epoch did, so there are no curves.")
     else:
         config = config_of(run)
+        if not METHODS[config.method].is_trained:
+            _show_untrained(project, config, status, metrics)
+            progress.show_log(run)
+            return
         is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
         st.caption(f"{METHODS[config.method].title}, {state_text(status)}, {len(metrics):,} of {config.epochs:,} "
                    f"epochs, seed {config.seed}.{note}")
         progress.show_figures(metrics)
+        _leaks(project, metrics)
         progress.show_events(metrics)
         progress.show_curves(run, metrics, config.epochs)
     progress.show_log(run)
+
+
+def _leaks(project: Project, metrics: pd.DataFrame) -> None:
+    """What the accuracy on test is worth, once it is there."""
+    last = metrics.iloc[-1]
+    if any(pd.notna(last.get(name)) for name in ACCURACIES):
+        leak_line(project)
+
+
+def _show_untrained(project: Project, config: RunConfig, status: run_jobs.RunStatus, metrics: pd.DataFrame) -> None:
+    """Of a run without epochs: what it is, and accuracy where it has one."""
+    method = METHODS[config.method]
+    on = f" on features {state.plain(config.features)}" if config.features else ""
+    st.caption(f"{method.title}{on}, {state_text(status)}. {method.help}")
+    progress.show_figures(metrics, ACCURACIES)
+    _leaks(project, metrics)
 
 
 # -- all runs

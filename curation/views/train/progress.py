@@ -4,7 +4,7 @@ Reads the run directory and curation.jobs.run_jobs; asks for cancel and resume. 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from itertools import groupby
 from pathlib import Path
 
@@ -156,8 +156,8 @@ def _pace_text(details: StatusDocument) -> str:
 # -- figures and warnings
 
 
-def show_figures(metrics: pd.DataFrame) -> None:
-    """The last epoch's figures in one row."""
+def show_figures(metrics: pd.DataFrame, only: Container[str] | None = None) -> None:
+    """The last epoch's figures in one row. only: names of those to show; None: all that there are."""
     last = metrics.iloc[-1]
     shown = [
         ("Clean accuracy", "clean_accuracy", "{:.1%}", "On the clean split, which no method trains on unless you told "
@@ -177,7 +177,7 @@ def show_figures(metrics: pd.DataFrame) -> None:
     with st.grid(min_column_width=112, gap="small"):
         for label, name, form, text in shown:
             value = last.get(name)
-            if value is not None and pd.notna(value):
+            if value is not None and pd.notna(value) and (only is None or name in only):
                 st.metric(label, form.format(value), help=text)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples import triage
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
@@ -86,7 +87,7 @@ def _draw(project: Project, run: RunDir) -> None:
         which = _chooser(lanes)
     with words:
         _words(project, run, lanes, which)
-    rule_text.markdown(f"**{TITLES[which]}:** {rule_words(rule)[which]}")
+    rule_text.markdown(f"**{TITLES[which]}:** {rule_words(rule, method_of(run).is_trained)[which]}")
     rows = lanes.queues[which]
     rows = _of_classes(project, table, rows)
     if not len(rows):

@@ -35,9 +35,11 @@ class Lanes:
     num_unjudged: int
 
 
-def rule_words(rule: Rule) -> tuple[str, ...]:
-    """What puts a sample into each lane, in a sentence or two."""
+def rule_words(rule: Rule, is_trained: bool = True) -> tuple[str, ...]:
+    """What puts a sample into each lane, in a sentence or two. is_trained: whether the run was."""
     mixed = f"no class has {rule.mixed:.0%} of its neighbours"
+    steady = (", or it is the most frequent among them, was predicted held out and learned in training, with a weight "
+              "not below its class's median") if is_trained else ""
     return (
         f"Held-out predictions confidently name another class (margin {_below(rule.doubt)}), and among the nearest "
         f"neighbours that class is ahead of the sample's label by {rule.lead:.0%} of them or more.",
@@ -46,9 +48,7 @@ def rule_words(rule: Rule) -> tuple[str, ...]:
         f"Held-out predictions give no class much: it is among the {rule.odd:.0%} of its class least sure of any. And "
         f"it is among the {rule.far:.0%} of its class farthest from their neighbours, or {mixed}.",
         f"Its held-out margin is among the lowest {rule.hard:.0%} of its class's supported labels. Supported: held-out "
-        f"predictions name no other class, and {rule.support:.0%} of the neighbours have the label, or it is the most "
-        "frequent among them, was predicted held out and learned in training, with a weight not below its class's "
-        "median.")
+        f"predictions name no other class, and {rule.support:.0%} of the neighbours have the label{steady}.")
 
 
 def _below(doubt: float) -> str:

@@ -67,13 +67,14 @@ _OTHERS = {
     "given_label": ColumnInfo("Given label", "the label in the data"),
     "clean_label": ColumnInfo("Clean label", "known truth, for scoring alone"),
     "group": ColumnInfo("Group", "domain or subgroup"),
+    "likeness": ColumnInfo("Likeness", "1: the same direction in the features as the chosen; 0: nothing in common"),
     "pin": ColumnInfo("Pin", "where a person holds the sample"),
     "excluded": ColumnInfo("Excluded", "left out by a person"),
     "in_validation": ColumnInfo("In the hard validation set", "what an export takes now, decisions included"),
 }
 _ORDER = ("role", "current_label", "given_label", "predicted_label", "suggested_label", "clean_label", "weight",
           "margin", "heldout_margin", "p_train", "label_quality", "loss", "route_share", "mean_margin", "forgetting",
-          "heldout_epochs", "role_reason", "p_train_unpinned", "group", "pin", "excluded", "in_validation")
+          "heldout_epochs", "role_reason", "p_train_unpinned", "likeness", "group", "pin", "excluded", "in_validation")
 COLUMNS: dict[str, ColumnInfo] = {
     name: _OTHERS[name] if name in _OTHERS else _signal(name, *_SIGNALS[name]) for name in _ORDER}
 _HIDDEN = {"sample_id", "path", "image", "split", "x", "y", "signal_row", "is_resting", "relabel", "decided_by",

@@ -16,6 +16,7 @@ COLUMNS = {
     "name": st.column_config.TextColumn("Run", pinned=True, width=150),
     "state": st.column_config.TextColumn("State", width=92),
     "method": st.column_config.TextColumn("Method", width=150),
+    "data": st.column_config.TextColumn("On", width=90, help="The features that a head was trained on, or the images."),
     "seed": st.column_config.NumberColumn("Seed", format="%d", width=52),
     "epochs": st.column_config.TextColumn("Epochs", width=66, help="Finished, of all."),
     "clean_accuracy": st.column_config.NumberColumn(
@@ -62,14 +63,17 @@ def _row(run: RunDir) -> dict[str, object]:
         config, metrics = config_of(run), run.read_metrics()
     except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
+    method = METHODS[config.method]
     row: dict[str, object] = {
         "name": run.name, "state": state_text(status), "seed": config.seed,
-        "method": f"{'Preview: ' if warm_start_of(run) else ''}{METHODS[config.method].title}",
-        "epochs": f"{len(metrics)} / {config.epochs}", "num_decisions": document.get("num_decisions"),
+        "method": f"{'Preview: ' if warm_start_of(run) else ''}{method.title}", "data": config.features or "images",
+        "epochs": f"{len(metrics)} / {config.epochs}" if method.is_trained else None,
+        "num_decisions": document.get("num_decisions"),
     }
     if len(metrics):
         last = metrics.iloc[-1]
-        row |= {name: last[name] for name in _LAST_METRICS if name in last}
+        row |= {name: last[name] for name in _LAST_METRICS
+                if name in last and (method.is_trained or name.endswith("_accuracy"))}
     started = float(status.details.get("started") or document.get("created") or 0)
     if started:
         row["started"] = pd.Timestamp(datetime.fromtimestamp(started))

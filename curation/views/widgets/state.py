@@ -13,7 +13,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from curation.jobs.request import warm_start_of
+from curation.jobs import feature_jobs, run_jobs
+from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.errors import UserError
@@ -83,13 +84,14 @@ def _name_in_address() -> None:
 def _run_picker(project: Project) -> None:
     runs = [run.name for run in project.runs()]
     if not runs:
-        st.caption("No run yet. Start one on the Train page.")
+        st.caption("No run yet. Make features on the Data page, or train.")
         return
     _take_from_address(RUN_KEY, runs)
     if st.session_state.get(RUN_KEY) not in runs:
         st.session_state.pop(RUN_KEY, None)
     st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY,
-                 help="The trained run that Explore, Decide and Export show. New ones appear on the Train page.")
+                 help="The run that Explore, Triage, Decide, Audit and Export show. New ones come from the Data page "
+                      "(features) and the Train page.")
 
 
 def _best_run(project: Project, names: list[str]) -> int:
@@ -154,12 +156,38 @@ def need_project() -> Project:
 def need_run(project: Project) -> RunDir:
     """The current run, if it has signals. Without: say why, and end the page here."""
     run = current_run(project)
-    if run is None or not run.signals_path.exists():
-        why = ("This project has no run yet." if run is None else
-               f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.")
-        empty_state(why, "Start a run, or watch it, on the Train page.", link=("train", "Go to Train"))
+    if run is None or not run.signals_path.exists() or is_being_fitted(run):
+        if features_under_way(project):
+            empty_state("The features of this project are being made.", "This page opens when they are done; the Data "
+                        "page shows how far they are.", link=("data", "Go to Data"))
+            open_when_there(project)
+        elif run is not None:
+            empty_state(f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.",
+                        "Watch it on the Train page.", link=("train", "Go to Train"))
+        else:
+            empty_state("This project has no run yet.", "Make features on the Data page: then this page works before "
+                        "anything is trained. Or start a training on the Train page.", link=("data", "Go to Data"))
         st.stop()
     return run
+
+
+def features_under_way(project: Project) -> bool:
+    return any(map(feature_jobs.is_under_way, feature_jobs.features_of(project.path)))
+
+
+def is_being_fitted(run: RunDir) -> bool:
+    """Whether it is a run that nobody trains and that lacks its map for some seconds yet."""
+    return not method_of(run).is_trained and run_jobs.status_of(run).is_active
+
+
+def open_when_there(project: Project) -> None:
+    """Draw the page anew once no features are under way; draws nothing itself."""
+    st.fragment(_open_when_there, run_every=2.0)(project)
+
+
+def _open_when_there(project: Project) -> None:
+    if not features_under_way(project):
+        st.rerun()
 
 
 def empty_state(what: str, to_do: str, link: tuple[str, str] | None = None) -> None:
@@ -184,8 +212,10 @@ def link_to(page: str, label: str) -> None:
     st.page_link(st.session_state[_PAGES_KEY][page], label=label, icon=":material/arrow_forward:")
 
 
-def go_to(page: str) -> None:
-    """Show another page now, named as its module is. Never returns."""
+def go_to(page: str, run: str | None = None) -> None:
+    """Show another page now, named as its module is, and with it a run. Never returns."""
+    if run is not None:
+        st.session_state[_NEXT_KEY] = {RUN_KEY: run}
     st.switch_page(st.session_state[_PAGES_KEY][page])
 
 

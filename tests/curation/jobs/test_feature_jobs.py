@@ -10,10 +10,10 @@ import pytest
 from curation.jobs import feature_jobs, queue, run_jobs
 from curation.jobs.feature_jobs import FeatureRequest
 from curation.jobs.queue import JobError
-from engine.contract.feature_dir import FeatureDir, FeatureError
+from engine.contract.feature_dir import FeatureDir
 from engine.contract.run_dir import RunDirError
 from tests.fake_features import make_features
-from tests.fakes import make_project
+from tests.fakes import make_project, make_run
 
 FAKE_ENGINE = """
 import json, os, pathlib, sys, time
@@ -88,10 +88,38 @@ def test_what_cannot_be_made_is_refused_in_one_line(project):
     with pytest.raises(RunDirError, match="a name must be 1 to 64 letters"):
         feature_jobs.submit(project, "../evil", FeatureRequest())
     imported = make_features(project, "own")
-    with pytest.raises(FeatureError, match="features that were imported cannot be made here; 'own' is such a name"):
+    with pytest.raises(JobError, match="need a name of their own; 'own' is taken; choose another name"):
         feature_jobs.submit(project, "own", FeatureRequest())
-    with pytest.raises(JobError, match="features to be made must have request.json with backbone, image_size"):
+    with pytest.raises(JobError, match="features that go on must be of a network; 'own' were imported"):
         feature_jobs.resume(project, "own")
-    (imported.path / "request.json").write_text(json.dumps({"backbone": "x"}))
-    with pytest.raises(JobError, match="or a damaged one; ask for them anew"):
-        feature_jobs.resume(project, "own")
+    assert feature_jobs.status_of(imported).state == "done"
+
+
+def test_a_name_stands_for_one_network_and_size(project):
+    feature_jobs.submit(project, "lite0", FeatureRequest(), command(project))
+    wait(FeatureDir.of(project, "lite0"), "done")
+    wait_for_none(project)
+    with pytest.raises(JobError, match="'lite0' is taken"):
+        feature_jobs.submit(project, "lite0", FeatureRequest(image_size=96))
+    assert feature_jobs.request_of(FeatureDir.of(project, "lite0")) == FeatureRequest()
+
+
+def test_features_made_on_the_command_line_are_gone_on_with_as_they_were_made(project):
+    folder = make_features(project, "cli")
+    folder.write_document({"kind": "backbone", "backbone": "convnext_tiny", "num_features": 12, "image_size": 96,
+                           "is_mirrored": True})
+    assert feature_jobs.request_of(folder) == FeatureRequest(backbone="convnext_tiny", image_size=96, is_mirrored=True)
+    assert feature_jobs.command_of(project, folder)[-2:] == ["--name", "cli"], "their document says the rest"
+    (folder.path / "request.json").write_text(json.dumps({"backbone": "x"}))
+    with pytest.raises(JobError, match="request.json must hold backbone, image_size, is_mirrored; it was damaged"):
+        feature_jobs.resume(project, "cli")
+
+
+def test_the_run_of_features_is_the_newest_that_was_not_trained(project):
+    assert feature_jobs.run_on(project, "lite0") is None
+    for name, settings in (("old", {"method": "discriminant"}), ("lite0", {"method": "discriminant"}),
+                           ("head", {"method": "erm"})):
+        run = make_run(project, name)
+        run.write_config(run.read_config() | {"config": {"features": "lite0", **settings}})
+    found = feature_jobs.run_on(project, "lite0")
+    assert found is not None and found.name == "lite0"

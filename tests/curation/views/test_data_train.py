@@ -272,7 +272,7 @@ def test_features_say_what_made_them_and_who_is_without(home):
     assert r"\*net\*" in shown, "a name is data, not markup"
     shown = shown.replace("\\", "")
     assert "83 of 84 samples have them" in shown and "train-00004" in shown
-    assert "revision 1.0, digest 0123456789ab, 224 pixels, 12 numbers an image, licence Apache-2.0" in shown
+    assert "224 pixels, 12 numbers an image, revision 1.0, digest 0123456789ab, licence Apache-2.0" in shown
 
 
 def test_changed_settings_reach_the_engine_and_bad_ones_are_refused(home, submitted):
@@ -321,7 +321,7 @@ def test_repeats_queue_runs_that_differ_by_seed_alone(home, submitted):
 def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
     project = make_project(home / "pets")
     make_run(project, "molere")
-    assert form._free_name(Project.open(project), "molere") == "molere-2"
+    assert run_jobs.free_name(project / "runs", "molere") == "molere-2"
     with pytest.raises(JobError, match="'molere' exists; choose another name"):
         form.start_runs(Project.open(project), "molere", {"seed": 0})
 

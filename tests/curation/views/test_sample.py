@@ -32,8 +32,8 @@ def test_neighbours_are_counted_on_either_side_with_the_labels_that_differ():
 def test_near_duplicates_are_named_where_their_labels_conflict():
     rows = near(("a", "cat", "train", 0.0), ("b", "dog", "train", 0.0009), ("c", "dog", "train", 0.002))
     assert neighbours.duplicate_words(rows, "cat") == (
-        "2 near-duplicates: at almost no distance to the classifier. Another label: b (dog). One of them is probably "
-        "wrong.")
+        "2 near-duplicates: at almost no distance in the run's features. Another label: b (dog). One of them is "
+        "probably wrong.")
     assert neighbours.duplicate_words(rows.head(1), "cat").endswith("It carries the same label.")
     assert neighbours.duplicate_words(rows.tail(1), "cat") == ""
 

@@ -417,7 +417,7 @@ def test_near_duplicates_with_contradicting_labels_are_shown_group_by_group(home
     run.write_embedding(embedding["sample_id"].to_numpy(), embedding[["x", "y"]].to_numpy(np.float32), indices,
                         distances)
     ada = Reviewer(home, monkeypatch, "Noise matrix")
-    assert "1 group, near to the classifier" in views.texts(ada.app)
+    assert "1 group, near in the run's features" in views.texts(ada.app)
     shown = [text for text in htmls(ada.app).split("<figure") if "train-00000" in text or "train-00001" in text]
     assert any("cat" in text for text in shown) and any("dog" in text for text in shown)
 

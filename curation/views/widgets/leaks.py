@@ -1,0 +1,88 @@
+"""Test pictures that are in training too, said wherever accuracy is: one line, and the pairs to look at.
+
+What is found is curation.audit.suspects.leaks'; where it is not known yet, that is begun in the background.
+"""
+
+import pandas as pd
+import streamlit as st
+
+from curation.audit.suspects import leaks
+from curation.audit.suspects.leaks import Leaks
+from curation.project import Project
+from curation.views.widgets import state
+from curation.views.widgets.pictures import show_pictures
+from engine.contract.feature_dir import list_features
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.stamps import Stamp, stamp_of
+
+MAX_PAIRS = 24
+_BEGUN_KEY = "leaks.begun"
+_SPLITS = ("test", "clean")
+
+
+def leak_line(project: Project) -> None:
+    """Say how many pictures that accuracy is measured on are in training too, with a way to see them; nothing where
+    none is, or nothing can be known."""
+    found = known_leaks(project)
+    if found is None:
+        _begin(project)
+        return
+    for split in _SPLITS:
+        part = found.of(split)
+        if part is None or not part.num_near:
+            continue
+        same = f" ({part.num_identical:,} the same file)" if part.num_identical else ""
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(f":material/content_copy: **{part.num_near:,} of {part.num_samples:,} {split} pictures are "
+                       f"(nearly) in training**{same}: accuracy on {split} is too high by an unknown amount.",
+                       width="content")
+            with st.popover("See them", type="tertiary"):
+                _pairs(project, found, split)
+
+
+def known_leaks(project: Project) -> Leaks | None:
+    """leaks_of, kept until a file that it rests on changes."""
+    files = [project.path / MANIFEST_NAME]
+    for features in list_features(project.path):
+        files += [features.samples_path, features.path / leaks.FILE_NAME]
+    return _known(str(project.path), stamp_of(*files), project)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _known(path: str, stamp: Stamp, _project: Project) -> Leaks | None:
+    return leaks.leaks_of(_project)
+
+
+def _begin(project: Project) -> None:
+    """Have them found where there are features, once a session and state of the features."""
+    names = [features.name for features in list_features(project.path)]
+    if not names:
+        return
+    wanted = (str(project.path), stamp_of(project.path / MANIFEST_NAME,
+                                          *(features.samples_path for features in list_features(project.path))))
+    if st.session_state.get(_BEGUN_KEY) != wanted:
+        st.session_state[_BEGUN_KEY] = wanted
+        leaks.begin(project, names[0])
+
+
+def _pairs(project: Project, found: Leaks, split: str) -> None:
+    """The nearest pairs side by side, each with both labels."""
+    pairs = found.pairs[found.pairs["split"] == split].drop_duplicates("sample_id")
+    pairs = pairs.sort_values("distance", kind="stable")
+    more = f", the nearest {MAX_PAIRS} of {len(pairs):,}" if len(pairs) > MAX_PAIRS else ""
+    st.markdown(f"**Left a {split} picture, right one of training{more}**, by features {state.plain(found.features)}. "
+                "To measure cleanly, exclude the training ones or take the others out of the split.")
+    labels = _labels(stamp_of(project.path / MANIFEST_NAME), project)
+    with st.grid(min_column_width=200, gap="small") as grid:
+        for pair in pairs.head(MAX_PAIRS).to_dict("records"):
+            with grid.cell(), st.container(border=True):
+                show_pictures(project, [
+                    (pair["sample_id"], f"{split}: {labels[pair['sample_id']]}", ""),
+                    (pair["train_id"], f"training: {labels[pair['train_id']]}",
+                     "" if labels[pair["sample_id"]] == labels[pair["train_id"]] else "another label")])
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _labels(stamp: Stamp, _project: Project) -> pd.Series:
+    """Given labels by sample id; read-only."""
+    return _project.manifest().set_index("sample_id")["given_label"]
