@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -214,7 +215,7 @@ class _Follower:
             if not source.exists():
                 target.unlink(missing_ok=True)
             elif not (target.exists() and target.samefile(source)):
-                write_atomic(target, lambda temporary, source=source: _link_or_copy(source, temporary))
+                write_atomic(target, partial(_link_or_copy, source))
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
