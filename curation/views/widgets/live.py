@@ -6,6 +6,7 @@ the page anew when there is news; what is on screen keeps its place (curation.sa
 
 import html
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import cast
 
@@ -87,7 +88,10 @@ def _strip(project: Project, run: RunDir) -> None:
         if st.session_state.get(_DRAWN_KEY) != _mark(live, state):
             st.rerun()
         digest = _digest(stamp_of(project.decisions_path), project)
-        st.html(_line(words(status, state, live.read_effect() if state else None, digest, time.time())),
+        effect = live.read_effect() if state else None
+        done = [name for name, found in (("judged", state), ("measured", effect))
+                if found is not None and found["decisions_digest"] == digest]
+        st.html(_line(words(status, state, effect, digest, time.time()), state["judged"] if state else 0.0, done),
                 width="stretch")
         st.button("Show renewed order", icon=":material/vertical_align_top:", key="live.release", on_click=_release,
                   disabled=not any(held.is_held for held in _all_held().values()),
@@ -118,8 +122,10 @@ def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None
         return "starting: reading the features takes some seconds"
     if state["decisions_digest"] != digest:
         return "judging all samples under your last decision ..."
-    parts = [f"of the {state['num_decided']:,} samples decided on, {_ago(now - state['judged'])}" if state["num_decided"]
-             else "nothing is decided yet"]
+    parts = ["nothing is decided yet"]
+    if state["num_decided"]:
+        parts = [f"{_ago(now - state['judged'])}, of {state['num_decided']:,} "
+                 f"decision{'s' * (state['num_decided'] != 1)}"]
     if state["learns_weights"] and state["trained_digest"] != digest:
         parts.append("weights are being learned anew")
     if state["num_decided"]:
@@ -148,11 +154,12 @@ def _ago(seconds: float) -> str:
     return f"renewed {seconds / 60:.0f} min ago"
 
 
-def _line(text: str) -> str:
-    """One line, however long the text: nothing below it moves."""
-    safe = html.escape(text, quote=True)
-    return (f'<div class="live" title="{safe}" style="white-space:nowrap;overflow:hidden;text-overflow:ellipsis;'
-            f'font-size:0.875rem;opacity:0.8">{safe}</div>')
+def _line(text: str, judged: float = 0.0, done: Sequence[str] = ()) -> str:
+    """One line, however long the text: nothing below it moves. For those who wait: when the last judgement was, and
+    what is of the decisions in force (judged, measured)."""
+    safe, said = html.escape(text, quote=True), " ".join(done)
+    style = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis;font-size:0.875rem;opacity:0.8"
+    return f'<div class="live" data-judged="{judged}" data-done="{said}" title="{safe}" style="{style}">{safe}</div>'
 
 
 # -- what keeps its place
