@@ -21,16 +21,17 @@ Following = Literal["starting", "working", "waiting", "failed", "stopped"]
 
 
 class LiveStatus(NamedTuple):
-    """What the process of a live folder does now. error: why it failed, one line."""
+    """What the process of a live folder does now. error: why it failed, or why it cannot heed the last decisions; one
+    line."""
 
     state: Following
     error: str = ""
 
 
 def can_follow(run: RunDir) -> bool:
-    """Whether it is a run on features, which alone are quick enough."""
+    """Whether it is a finished run on features, which alone are quick enough."""
     try:
-        return bool(run.read_config()["config"].get("features"))
+        return bool(run.read_config()["config"].get("features")) and run.read_status()["state"] == "done"
     except (UserError, KeyError, AttributeError):  # damaged, or of older code: its own page says so
         return False
 
@@ -66,7 +67,8 @@ def status_of(live: LiveDir) -> LiveStatus:
     except UserError:
         return LiveStatus("stopped")
     if status["is_alive"] and status["state"] == "running":
-        return LiveStatus("waiting" if status.get("stage") == "waiting" else "working")
+        said = str(status.get("message") or "")
+        return LiveStatus("waiting", said) if status.get("stage") == "waiting" else LiveStatus("working")
     if status["is_alive"] and status["state"] == "queued":
         return LiveStatus("starting")
     if status["state"] == "failed":

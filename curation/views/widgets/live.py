@@ -28,6 +28,8 @@ SECONDS = 1.0
 SWITCH_KEY = "live.on"
 MAX_ON = 200_000
 """Samples up to which it is on unless it is turned off: above, drawing a page anew takes seconds."""
+_WANTED_KEY = "live.wanted"
+"""Not the switch's own, which goes with it when a page has none."""
 _DRAWN_KEY = "live.drawn"
 _HELD_KEY = "live.held"
 _TURNED_KEY = "live.turned"
@@ -48,8 +50,13 @@ def shown(project: Project, run: RunDir) -> RunDir:
 
 
 def is_on(project: Project, run: RunDir) -> bool:
-    """Whether this session follows the run live."""
-    return live_jobs.can_follow(run) and bool(st.session_state.get(SWITCH_KEY, _is_on_at_first(project)))
+    """Whether this session follows the run, or the run of this live folder."""
+    base = run.base if isinstance(run, LiveDir) else run
+    return live_jobs.can_follow(base) and _is_wanted(project)
+
+
+def _is_wanted(project: Project) -> bool:
+    return bool(st.session_state.get(_WANTED_KEY, _is_on_at_first(project)))
 
 
 def _is_on_at_first(project: Project) -> bool:
@@ -74,8 +81,7 @@ def _strip(project: Project, run: RunDir) -> None:
     if st.session_state.pop(_TURNED_KEY, False):
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="live_strip"):
-        st.toggle("Live", value=_is_on_at_first(project), key=SWITCH_KEY, on_change=_turn, args=(project, run),
-                  persist_state="session", width=90,
+        st.toggle("Live", value=_is_wanted(project), key=SWITCH_KEY, on_change=_turn, args=(project, run), width=90,
                   help="Each decision judges all samples anew, by heads that did not see them, and then trains the "
                        "run's method again, all in the background. What is on screen stays where it is; the queue "
                        "behind it is the new one. What the decisions did: plain heads trained with and without them.")
@@ -99,8 +105,9 @@ def _strip(project: Project, run: RunDir) -> None:
 
 
 def _turn(project: Project, run: RunDir) -> None:
+    wanted = st.session_state[_WANTED_KEY] = bool(st.session_state[SWITCH_KEY])
     st.session_state[_TURNED_KEY] = True
-    if not st.session_state.get(SWITCH_KEY):
+    if not wanted:
         live_jobs.stop(project.path, run.name)
 
 
@@ -121,7 +128,7 @@ def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None
     if state is None:
         return "starting: reading the features takes some seconds"
     if state["decisions_digest"] != digest:
-        return "judging all samples under your last decision ..."
+        return status.error if status.state == "waiting" and status.error else "judging all samples anew ..."
     parts = ["nothing is decided yet"]
     if state["num_decided"]:
         parts = [f"{_ago(now - state['judged'])}, of {state['num_decided']:,} "
@@ -139,7 +146,10 @@ def effect_words(effect: LiveEffect | None, digest: str) -> str:
         return "what they did so far is not measured yet"
     on = "test pictures" if effect["scored_on"] == "test" else "training pictures that no decision is about, held out"
     older = "" if effect["decisions_digest"] == digest else ", before the last ones"
-    gain, low, high = (_points(share) for share in (effect["gain"], effect["low"], effect["high"]))
+    shares = (effect["gain"], effect["low"], effect["high"])
+    gain, low, high = ("" if share is None else _points(share) for share in shares)
+    if None in shares:
+        return f"what they did cannot be measured on {effect['num_scored']:,} {on}{older}"
     return (f"effect so far {gain} points of accuracy ({low} to {high}), {effect['num_seeds']} paired seeds on "
             f"{effect['num_scored']:,} {on}{older}")
 

@@ -60,12 +60,12 @@ class LiveEffect(TypedDict):
     both trainings and scored by their given labels."""
     num_scored: int
     """Pictures that each pair is scored on."""
-    without: float
-    """Mean accuracy in [0, 1] under the labels as given."""
-    gain: float
+    without: float | None
+    """Mean accuracy in [0, 1] under the labels as given; None, as the next three, where too few can be scored."""
+    gain: float | None
     """Mean of the paired differences in [-1, 1], with minus without; low and high are its 95% t interval."""
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     measured: float
     """When, in seconds since the epoch."""
     seconds: float

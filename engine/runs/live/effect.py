@@ -32,21 +32,26 @@ def measure_effect(given: Dataset, data: Dataset, decisions: pd.DataFrame, diges
     """Train both, score both. given: the dataset under no decisions; data: under `decisions`, whose digest this is.
 
     Scored are the test split, whose labels no decision changes, or else a fold of the training samples that no decision
-    is about, by their given labels, without which both are trained. None where nothing is decided, where too few can be
-    scored or where nothing is left to train on.
+    is about, by their given labels, without which both are trained. None where nothing is decided; without figures
+    where too few can be scored or nothing is left to train on.
     """
     started = time.monotonic()
     is_decided = pd.Series(data.sample_ids[data.train_idx]).isin(decisions["sample_id"]).to_numpy(dtype=bool)
     is_used = np.stack([~given.excluded, ~data.excluded & (data.pins != -1)])  # (2, N)
-    scored_idx, scored_on = given.test_idx, "test"
+    scored_idx = given.test_idx
     if not len(scored_idx):
         rng = stream(config.seed, "heads", 1)
         folds = routing.rotation_groups(given.num_train, HELD_OUT_FOLDS, rng, given.siblings)
         is_held = folds == 0
-        scored_idx, scored_on = given.train_idx[is_held & ~is_decided & is_used.all(0)], "held_out"
+        scored_idx = given.train_idx[is_held & ~is_decided & is_used.all(0)]
         is_used = is_used & ~is_held
-    if not is_decided.any() or len(scored_idx) < LEAST_SCORED or not is_used.any(1).all():
+    if not is_decided.any():
         return None
+    found = LiveEffect(
+        decisions_digest=digest, num_seeds=NUM_SEEDS, scored_on="test" if len(given.test_idx) else "held_out",
+        num_scored=len(scored_idx), without=None, gain=None, low=None, high=None, measured=time.time(), seconds=0.0)
+    if len(scored_idx) < LEAST_SCORED or not is_used.any(1).all():
+        return found
     seeds = [seed for seed in range(NUM_SEEDS) for _ in range(2)]
     plain = RunConfig.from_dict({"method": "erm", "network": "linear", "epochs": EPOCHS, "features": config.features,
                                  "num_components": config.num_components})
@@ -58,9 +63,6 @@ def measure_effect(given: Dataset, data: Dataset, decisions: pd.DataFrame, diges
     logits_KMC = heads.logits(torch.from_numpy(np.asarray(given.images[scored_idx])))
     is_right_KM = logits_KMC.argmax(2).numpy() == given.labels[scored_idx]
     without_S, under_S = is_right_KM.mean(1).reshape(NUM_SEEDS, 2).T
-    found = mean_interval(under_S - without_S)
-    assert found.mean is not None and found.low is not None and found.high is not None, "there are ten pairs"
-    return LiveEffect(
-        decisions_digest=digest, num_seeds=NUM_SEEDS, scored_on="test" if scored_on == "test" else "held_out",
-        num_scored=len(scored_idx), without=float(without_S.mean()), gain=found.mean, low=found.low, high=found.high,
-        measured=time.time(), seconds=time.monotonic() - started)
+    gain = mean_interval(under_S - without_S)
+    return {**found, "without": float(without_S.mean()), "gain": gain.mean, "low": gain.low, "high": gain.high,
+            "measured": time.time(), "seconds": time.monotonic() - started}

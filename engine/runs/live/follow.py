@@ -24,13 +24,13 @@ from engine.contract.live.live_dir import READER_SECONDS, LiveDir, LiveState
 from engine.contract.manifest import DECISION_COLUMNS, DECISIONS_NAME, MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.methods import METHODS
 from engine.contract.processes import alone_in, drop_old_cancel
-from engine.contract.run_dir import RunDirError
+from engine.contract.run_dir import PROBABILITIES, RunDirError
 from engine.contract.settings import ConfigError
 from engine.contract.stamps import stamp_of
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import decided, load_for
 from engine.runs.live.effect import measure_effect
-from engine.runs.live.judgement import Training, judge, learns, merged, retrain
+from engine.runs.live.judgement import Judgement, Training, judge, learns, merged, retrain
 from engine.runs.status import Cancelled, Status, cancel_on_signals
 
 POLL_SECONDS = 0.1
@@ -62,7 +62,9 @@ def follow(project: Path, name: str) -> None:
     if document.get("manifest_digest") != file_digest(Path(project) / MANIFEST_NAME):
         raise RunDirError(f"a run is followed on the data it began with; the manifest changed since {name!r} began; "
                           "start a new run")
-    folder.path.mkdir(parents=True, exist_ok=True)
+    if (state := folder.base.read_status()["state"]) != "done":
+        raise RunDirError(f"a run is followed once it is done; {name!r} is {state}; wait for its end")
+    folder.touch_reader()
     with alone_in(folder.path, RunDirError(f"one process follows a run; {name!r} is being followed; leave it to that")):
         drop_old_cancel(folder.path)
         with contextlib.suppress(OSError):
@@ -70,7 +72,7 @@ def follow(project: Path, name: str) -> None:
         status = Status(folder, config)
         with cancel_on_signals(status.signal, signal.SIGTERM), status.heartbeat():
             try:
-                _Follower(Path(project), folder, config, status).run()
+                Follower(Path(project), folder, config, status).run()
             except _Ended as reason:
                 status.update(state="done", stage="ended", message=str(reason))
             except Cancelled:
@@ -81,7 +83,7 @@ def follow(project: Path, name: str) -> None:
                 raise
 
 
-class _Follower:
+class Follower:
     """The run, its data under no decisions, and what was made of the decisions so far."""
 
     def __init__(self, project: Path, folder: LiveDir, config: RunConfig, status: Status) -> None:
@@ -94,6 +96,7 @@ class _Follower:
                               lambda done, total: status.progress(done, total, "reading features"))
         base = decided(self.given, read_decisions(folder.base.decisions_path), project)
         self.training = Training(folder.base.read_signals(), base.train_labels, None, None)
+        self.judgement: Judgement | None = None
         self.seen: tuple[int, ...] | None = None
         self.digest, self.decisions, self.data = "", nothing, self.given
         self.decided_at: float | None = None
@@ -105,26 +108,35 @@ class _Follower:
     def run(self) -> None:
         """Look, and do what is due, until _Ended or Cancelled."""
         while True:
-            try:
-                if self._look():
-                    continue
-                if self.effect_of != self.digest:
-                    self._measure()
-                elif learns(self.config) and self.training.digest != self.digest:
-                    self._retrain()
-                else:
-                    self._wait()
-            except _Superseded:
-                continue
+            if not self.step():
+                self._wait()
+
+    def step(self) -> bool:
+        """Look, and do one thing that is due; False if nothing was."""
+        with contextlib.suppress(_Superseded):
+            if self._look():
+                return True
+            if self.judgement is None:
+                return False
+            if self.effect_of != self.digest:
+                self._measure()
+            elif learns(self.config) and self.training.digest != self.digest:
+                self._retrain()
+            else:
+                return False
+        return True
 
     def _wait(self) -> None:
-        """Nothing is due. What was damaged from outside is made anew."""
-        self.status.values |= {"stage": "waiting", "message": ""}
+        self.status.values["stage"] = "waiting"
         time.sleep(POLL_SECONDS)
         if time.monotonic() - self.checked > CHECK_SECONDS:
             self.checked = time.monotonic()
-            if self.folder.read_state() is None:
-                self._judge()
+            self.mend()
+
+    def mend(self) -> None:
+        """Make anew what was damaged from outside."""
+        if self.judgement is not None and self.folder.read_state() is None:
+            self._judge()
 
     def _watched(self) -> tuple[object, ...]:
         """What must stay as it is."""
@@ -141,12 +153,12 @@ class _Follower:
         path = self.project / DECISIONS_NAME
         state = stamp_of(path)[0]
         stamp = (state.mtime_ns, state.size, state.inode)
-        if stamp == self.seen and self.folder.signals_path.exists():
+        if stamp == self.seen:
             return False
         content = path.read_bytes() if state.inode else b""
         self.seen = stamp
         digest = hashlib.sha256(content).hexdigest() if content else ""
-        if digest == self.digest and self.folder.read_state() is not None:
+        if digest == self.digest and self.judgement is not None:
             return False
         decisions = pd.read_parquet(io.BytesIO(content), columns=list(DECISION_COLUMNS)) if content else \
             read_decisions(path)
@@ -164,16 +176,16 @@ class _Follower:
         self.judgement = judge(self.config, self.data)
         self.judged = time.time()
         self._link()
-        self.folder.write_probabilities(self.judgement.probs_NC, "label_head")
-        self.folder.write_probabilities(self.judgement.probs_NC)
+        for name in PROBABILITIES:
+            self.folder.write_probabilities(self.judgement.probs_NC, name)
         if self.is_judgement:
             self.folder.write_history(1, self.judgement.history)
-        self._write()
+        self._write(self.judgement)
 
-    def _write(self) -> None:
+    def _write(self, judgement: Judgement) -> None:
         """Signals, then the state that names all files."""
-        self.folder.write_signals(self.judgement.signals if self.is_judgement else merged(
-            self.training, self.judgement, self.data.train_labels))
+        self.folder.write_signals(judgement.signals if self.is_judgement else merged(
+            self.training, judgement, self.data.train_labels))
         self.folder.write_state(LiveState(
             manifest=[], files={}, decisions_digest=self.digest, num_decided=len(self.decisions),
             decided=self.decided_at, judged=self.judged, trained_digest=self.training.digest,
@@ -193,7 +205,8 @@ class _Follower:
         for epoch, records in enumerate(self.training.history or [], 1):
             self.folder.write_history(epoch, records)
         self.trained = time.time()
-        self._write()
+        assert self.judgement is not None, "what is trained for has been judged"
+        self._write(self.judgement)
         self.put_off_since = None
 
     def _on_step(self, step: int, num_steps: int) -> None:
