@@ -28,7 +28,7 @@ def page() -> None:
     project = state.need_project()
     run = state.need_run(project)
     now = live.shown(project, run)
-    live.strip(project, run)
+    live.strip(project, run, has_queue=False)
     st.fragment(_body)(project, now)
 
 

@@ -8,6 +8,7 @@ import html
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -71,17 +72,19 @@ def _mark(live: LiveDir, state: LiveState | None) -> tuple[str, float, float]:
 # -- the strip
 
 
-def strip(project: Project, run: RunDir) -> None:
-    """Draw it for a run, not its live folder; nothing where it cannot be followed."""
+def strip(project: Project, run: RunDir, has_queue: bool = True) -> None:
+    """Draw it for a run, not its live folder; nothing where it cannot be followed. has_queue: whether the page has an
+    order of which `held` keeps what was seen."""
     if live_jobs.can_follow(run):
-        st.fragment(_strip, run_every=SECONDS if is_on(project, run) else None)(project, run)
+        st.fragment(_strip, run_every=SECONDS if is_on(project, run) else None)(project, run, has_queue)
 
 
-def _strip(project: Project, run: RunDir) -> None:
+def _strip(project: Project, run: RunDir, has_queue: bool) -> None:
     if st.session_state.pop(_TURNED_KEY, False):
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="live_strip"):
-        st.toggle("Live", value=_is_wanted(project), key=SWITCH_KEY, on_change=_turn, args=(project, run), width=90,
+        st.toggle("Live", value=_is_wanted(project), key=SWITCH_KEY, on_change=_turn, args=(project, run),
+                  width="content",
                   help="Each decision judges all samples anew, by heads that did not see them, and then trains the "
                        "run's method again, all in the background. What is on screen stays where it is; the queue "
                        "behind it is the new one. What the decisions did: plain heads trained with and without them.")
@@ -93,15 +96,16 @@ def _strip(project: Project, run: RunDir) -> None:
         state = live.read_state()
         if st.session_state.get(_DRAWN_KEY) != _mark(live, state):
             st.rerun()
-        digest = _digest(stamp_of(project.decisions_path), project)
+        digest = _digest_of(stamp_of(project.decisions_path))
         effect = live.read_effect() if state else None
+        if has_queue:
+            st.button("Renewed order", icon=":material/vertical_align_top:", key="live.release", on_click=_release,
+                      disabled=not any(held.is_held for held in _all_held().values()), width="content",
+                      help="What you have seen keeps its place in the queue until you press this.")
         done = [name for name, found in (("judged", state), ("measured", effect))
                 if found is not None and found["decisions_digest"] == digest]
         st.html(_line(words(status, state, effect, digest, time.time()), state["judged"] if state else 0.0, done),
                 width="stretch")
-        st.button("Show renewed order", icon=":material/vertical_align_top:", key="live.release", on_click=_release,
-                  disabled=not any(held.is_held for held in _all_held().values()),
-                  help="What you have seen keeps its place in the queue until you press this.")
 
 
 def _turn(project: Project, run: RunDir) -> None:
@@ -117,8 +121,8 @@ def _release() -> None:
 
 
 @lru_cache(maxsize=16)
-def _digest(stamp: Stamp, project: Project) -> str:
-    return file_digest(project.decisions_path)
+def _digest_of(decisions: Stamp) -> str:
+    return file_digest(Path(decisions[0].path))
 
 
 def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None, digest: str, now: float) -> str:
@@ -129,29 +133,27 @@ def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None
         return "starting: reading the features takes some seconds"
     if state["decisions_digest"] != digest:
         return status.error if status.state == "waiting" and status.error else "judging all samples anew ..."
-    parts = ["nothing is decided yet"]
-    if state["num_decided"]:
-        parts = [f"{_ago(now - state['judged'])}, of {state['num_decided']:,} "
-                 f"decision{'s' * (state['num_decided'] != 1)}"]
-    if state["learns_weights"] and state["trained_digest"] != digest:
-        parts.append("weights are being learned anew")
-    if state["num_decided"]:
-        parts.append(effect_words(effect, digest))
-    return "; ".join(filter(None, parts))
+    if not state["num_decided"]:
+        return "nothing is decided yet"
+    gained, measured = effect_words(effect, digest)
+    is_behind = state["learns_weights"] and state["trained_digest"] != digest
+    renewed = (f"{_ago(now - state['judged'])}, of {state['num_decided']:,} "
+               f"decision{'s' * (state['num_decided'] != 1)}")
+    return "; ".join(filter(None, (gained, renewed, "weights are being learned anew" * is_behind, measured)))
 
 
-def effect_words(effect: LiveEffect | None, digest: str) -> str:
-    """What the decisions did so far."""
+def effect_words(effect: LiveEffect | None, digest: str) -> tuple[str, str]:
+    """What the decisions did so far, and how that was measured."""
     if effect is None:
-        return "what they did so far is not measured yet"
-    on = "test pictures" if effect["scored_on"] == "test" else "training pictures that no decision is about, held out"
-    older = "" if effect["decisions_digest"] == digest else ", before the last ones"
-    shares = (effect["gain"], effect["low"], effect["high"])
-    gain, low, high = ("" if share is None else _points(share) for share in shares)
-    if None in shares:
-        return f"what they did cannot be measured on {effect['num_scored']:,} {on}{older}"
-    return (f"effect so far {gain} points of accuracy ({low} to {high}), {effect['num_seeds']} paired seeds on "
-            f"{effect['num_scored']:,} {on}{older}")
+        return "effect so far not measured yet", ""
+    on = f"{effect['num_scored']:,} " + ("test pictures" if effect["scored_on"] == "test" else
+                                         "training pictures that no decision is about, held out")
+    older = "" if effect["decisions_digest"] == digest else ", before the last decisions"
+    gain, low, high = effect["gain"], effect["low"], effect["high"]
+    if gain is None or low is None or high is None:
+        return "effect not measured", f"too few to score: {on}"
+    return (f"effect so far {_points(gain)} points ({_points(low)} to {_points(high)})",
+            f"accuracy of {effect['num_seeds']} paired seeds on {on}{older}")
 
 
 def _points(share: float) -> str:
@@ -168,8 +170,7 @@ def _line(text: str, judged: float = 0.0, done: Sequence[str] = ()) -> str:
     """One line, however long the text: nothing below it moves. For those who wait: when the last judgement was, and
     what is of the decisions in force (judged, measured)."""
     safe, said = html.escape(text, quote=True), " ".join(done)
-    style = "white-space:nowrap;overflow:hidden;text-overflow:ellipsis;font-size:0.875rem;opacity:0.8"
-    return f'<div class="live" data-judged="{judged}" data-done="{said}" title="{safe}" style="{style}">{safe}</div>'
+    return f'<div class="live" data-judged="{judged}" data-done="{said}" title="{safe}">{safe}</div>'
 
 
 # -- what keeps its place

@@ -163,7 +163,7 @@ def state_of(**changes: Any) -> LiveState:
 EFFECT = LiveEffect(decisions_digest="a", num_seeds=10, scored_on="test", num_scored=4000, without=0.7, gain=-0.004,
                     low=-0.007, high=-0.001, measured=99.0, seconds=5.0)
 
-GAINED = "effect so far \u22120.4 points of accuracy (\u22120.7 to \u22120.1), 10 paired seeds on"
+GAINED = "effect so far \u22120.4 points (\u22120.7 to \u22120.1)"
 
 
 @pytest.mark.parametrize(("status", "state", "effect", "expected"), [
@@ -173,14 +173,14 @@ GAINED = "effect so far \u22120.4 points of accuracy (\u22120.7 to \u22120.1), 1
     (LiveStatus("waiting", "undo exclusions"), state_of(decisions_digest="b"), EFFECT, "undo exclusions"),
     (LiveStatus("waiting"), state_of(num_decided=0), None, "nothing is decided yet"),
     (LiveStatus("working"), state_of(learns_weights=True), None,
-     "renewed 2 s ago, of 1 decision; weights are being learned anew; what they did so far is not measured yet"),
+     "effect so far not measured yet; renewed 2 s ago, of 1 decision; weights are being learned anew"),
     (LiveStatus("waiting"), state_of(), {**EFFECT, "gain": None, "num_scored": 12},
-     "renewed 2 s ago, of 1 decision; what they did cannot be measured on 12 test pictures"),
+     "effect not measured; renewed 2 s ago, of 1 decision; too few to score: 12 test pictures"),
     (LiveStatus("waiting"), state_of(num_decided=1200), EFFECT,
-     f"renewed 2 s ago, of 1,200 decisions; {GAINED} 4,000 test pictures"),
-    (LiveStatus("working"), state_of(), {**EFFECT, "decisions_digest": "b", "scored_on": "held_out"},
-     f"renewed 2 s ago, of 1 decision; {GAINED} 4,000 training pictures that no decision is about, held out, before "
-     "the last ones"),
+     f"{GAINED}; renewed 2 s ago, of 1,200 decisions; accuracy of 10 paired seeds on 4,000 test pictures"),
+    (LiveStatus("working"), state_of(judged=-200.0), {**EFFECT, "decisions_digest": "b", "scored_on": "held_out"},
+     f"{GAINED}; renewed 5 min ago, of 1 decision; accuracy of 10 paired seeds on 4,000 training pictures that no "
+     "decision is about, held out, before the last decisions"),
 ])
 def test_the_line_says_how_new_it_is_and_what_the_decisions_did(status: LiveStatus, state: LiveState | None,
                                                                  effect: LiveEffect | None, expected: str) -> None:
