@@ -1,4 +1,4 @@
-"""The engine's command line: features, train, embed, study, settings.
+"""The engine's command line: features, train, embed, study, live, settings.
 
 Exit status 0 done, 2 the user's input is wrong, 1 ours.
 """
@@ -179,6 +179,14 @@ def study(
     if len(failed) and is_training:
         raise RuntimeError(f"{len(failed)} of the study's runs failed, first {failed['arm'].iloc[0]} seed "
                            f"{failed['seed'].iloc[0]}: {failed['error'].iloc[0]}; the same command tries them again")
+
+
+@app.command()
+def live(project: Project, run: Annotated[str, typer.Option(help="A finished run on features.")]) -> None:
+    """Follow the decisions of now in PROJECT/live/RUN until nobody looks any more; the app starts this by itself."""
+    from engine.runs.live.follow import follow
+
+    follow(project, run)
 
 
 @app.command("settings")

@@ -19,8 +19,10 @@ def real_data() -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty projects folder and a queue of its own for the app under test, which looks for nothing by itself."""
+    """An empty projects folder and a queue of its own for the app under test, which looks for nothing by
+    itself. No page starts the process of the live loop: this one stands for it."""
     monkeypatch.setattr("curation.audit.suspects.leaks.begin", lambda project, features: None)
     monkeypatch.setenv("WHETSTONE_PROJECTS", str(tmp_path / "projects"))
     monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("curation.jobs.live_jobs.start_detached", lambda *_: os.getpid())
     return tmp_path / "projects"

@@ -123,12 +123,12 @@ def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: lis
     """Queue a command for the folder of a run, a study or features, and start the process that waits for its turn."""
     job_id = queue.add(project, kind, run.name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
-    pid = _start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
+    pid = start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
     queue.set_process(job_id, pid)
     return queue.get(job_id)
 
 
-def _start_detached(command: list[str], output: Path | None) -> int:
+def start_detached(command: list[str], output: Path | None) -> int:
     """Start a process in a session of its own, so that neither SIGTERM nor Ctrl-C to the app reaches it; its pid."""
     with open(output or os.devnull, "wb") as sink:
         process = subprocess.Popen(command, cwd=_CODE_ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
@@ -178,11 +178,11 @@ def status_of(run: RunDir) -> RunStatus:
         return status_of(run)
     if is_cancelling:
         return RunStatus(state="cancelled", details=details)
-    reason = _last_words(run) if state == "queued" else ""
+    reason = last_words(run) if state == "queued" else ""
     return RunStatus(state="failed" if reason else "interrupted", error=reason, details=details)
 
 
-def _last_words(run: RunDir) -> str:
+def last_words(run: RunDir) -> str:
     """The last line a process wrote that ended before the engine had a status: the reason it gives."""
     path = run.path / OUTPUT_NAME
     lines = path.read_text(errors="replace").splitlines()[-40:] if path.exists() else []
@@ -213,7 +213,7 @@ def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
     run.request_cancel()
     process = [str(pid), str(started)] if pid is not None and started is not None else []
     command = [sys.executable, "-m", "curation.jobs.run_jobs", "stop", str(run.path), str(grace_seconds), *process]
-    _start_detached(command, None)
+    start_detached(command, None)
 
 
 def _stop(run: RunDir, grace_seconds: float, process: tuple[int | None, float | None]) -> None:

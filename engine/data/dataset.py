@@ -3,7 +3,7 @@
 Does not decide roles and does not change labels beyond applying the decisions file.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,30 +87,40 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
     labels = _label_codes(rows["given_label"], info.classes)
     is_usable = labels >= 0
     is_usable[list(bad)] = False
-    pins, excluded, reasons = _apply_decisions(decisions, rows, train_idx, labels, info.classes)
-    unreadable = np.isin(train_idx, list(bad))
-    for is_out, reason in ((labels[train_idx] < 0, "excluded_unlabelled"), (unreadable, "excluded_unreadable")):
-        reasons[is_out & ~excluded] = reason
-        excluded |= is_out
-    if excluded.all():
-        first = bad.get(int(train_idx[0]), reasons[0])
-        raise ManifestError(f"training needs at least one usable sample; all {len(train_idx)} of {project} are "
-                            f"excluded, unlabelled or unreadable (first: {first}); undo exclusions or import again")
-    if (excluded | (pins == -1)).all():
-        raise ManifestError(f"training needs at least one usable sample outside validation; all {(~excluded).sum()} of "
-                            f"{project} are pinned to validation; unpin some")
-    return Dataset(
+    given = Dataset(
         classes=info.classes, images=images, labels=labels,
         clean_labels=_label_codes(rows["clean_label"], info.classes) if "clean_label" in rows else
         np.full(len(rows), -1, dtype=np.int64),
         sample_ids=rows["sample_id"].to_numpy(dtype=object), train_idx=train_idx,
         clean_idx=np.flatnonzero((splits == "clean") & is_usable),
         test_idx=np.flatnonzero((splits == "test") & is_usable),
-        pins=pins, excluded=excluded, exclusions=reasons,
+        pins=np.zeros(len(train_idx), dtype=np.int8), excluded=np.zeros(len(train_idx), dtype=bool),
+        exclusions=np.full(len(train_idx), "", dtype=object),
         unreadable={str(rows["sample_id"].iloc[row]): why for row, why in bad.items()},
         groups=rows["group"].to_numpy(dtype=object) if "group" in rows else None,
         siblings=None if folds_by is None else _siblings(rows, folds_by, train_idx),
     )
+    return decided(given, decisions, project)
+
+
+def decided(data: Dataset, decisions: pd.DataFrame, project: Path) -> Dataset:
+    """A dataset that was loaded under no decisions, under these (DECISION_COLUMNS); what is large is shared. Raises
+    ManifestError as load_dataset does."""
+    labels, train_idx = data.labels.copy(), data.train_idx
+    sample_ids = data.sample_ids[train_idx]
+    pins, excluded, reasons = _apply_decisions(decisions, sample_ids, train_idx, labels, data.classes)
+    unreadable = pd.Series(sample_ids).isin(data.unreadable.keys()).to_numpy(dtype=bool)
+    for is_out, reason in ((labels[train_idx] < 0, "excluded_unlabelled"), (unreadable, "excluded_unreadable")):
+        reasons[is_out & ~excluded] = reason
+        excluded |= is_out
+    if excluded.all():
+        first = next(iter(data.unreadable.values()), reasons[0])
+        raise ManifestError(f"training needs at least one usable sample; all {len(train_idx)} of {project} are "
+                            f"excluded, unlabelled or unreadable (first: {first}); undo exclusions or import again")
+    if (excluded | (pins == -1)).all():
+        raise ManifestError(f"training needs at least one usable sample outside validation; all {(~excluded).sum()} of "
+                            f"{project} are pinned to validation; unpin some")
+    return replace(data, labels=labels, pins=pins, excluded=excluded, exclusions=reasons)
 
 
 def load_for(config: RunConfig, project: Path, decisions: pd.DataFrame, progress: Progress) -> Dataset:
@@ -137,14 +147,14 @@ def _label_codes(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:
     return pd.Index(list(classes), dtype=object).get_indexer(pd.Index(names, dtype=object)).astype(np.int64)
 
 
-def _apply_decisions(decisions: pd.DataFrame, rows: pd.DataFrame, train_idx: np.ndarray, labels: np.ndarray,
+def _apply_decisions(decisions: pd.DataFrame, sample_ids: np.ndarray, train_idx: np.ndarray, labels: np.ndarray,
                      classes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pins, exclusions and their reasons over train rows; relabels are written into `labels`. Ids not in training
     are left."""
     pins = np.zeros(len(train_idx), dtype=np.int8)
     excluded = np.zeros(len(train_idx), dtype=bool)
     reasons = np.full(len(train_idx), "", dtype=object)
-    position_of = pd.Series(np.arange(len(train_idx)), index=rows["sample_id"].to_numpy()[train_idx])
+    position_of = pd.Series(np.arange(len(train_idx)), index=sample_ids)
     known = decisions[decisions["sample_id"].isin(position_of.index)]
     at = position_of.loc[known["sample_id"]].to_numpy()
     pin = known["pin"].to_numpy(dtype=object)

@@ -5,6 +5,7 @@ learned and no sample is routed: all of them are in training, save those that pe
 """
 
 import torch
+from torch import Tensor
 
 from engine.data.batches import to_device
 from engine.model.losses import cross_entropy
@@ -14,9 +15,9 @@ from engine.training.trainer import Trainer
 SMALLEST_PROBABILITY = 1e-7
 
 
-def fit_discriminant(trainer: Trainer) -> None:
+def fit_discriminant(trainer: Trainer) -> Tensor:
     """Fit the trainer's linear head to all samples in training, and record what heads fitted without a sample's fold
-    say of it, as its one held-out epoch."""
+    say of it, as its one held-out epoch: probabilities (N, C) float32, which are returned, of the excluded too."""
     data = trainer.data
     trainer.start_epoch(1)
     features_ND = trainer.store.batch(data.train_idx).cpu()
@@ -33,3 +34,4 @@ def fit_discriminant(trainer: Trainer) -> None:
                                    epoch=1)
     trainer.totals["loss"] += cross_entropy(logits_RC, labels_R).sum()
     trainer.totals["samples"] += len(rows)
+    return probs_NC

@@ -33,22 +33,9 @@ class EpochFiles:
 
     def end_epoch(self, epoch: int) -> bool:
         """Take in the epoch that just ended; whether all files are now of it."""
-        data, current, record = self.trainer.data, self.trainer.epoch_roles, self.trainer.record
-        history = record.history(self.trainer.role_codes(self.trainer.heldout), current.routed)
-        # Of the pinned: what the splitter alone would have said. While a run finishes it is not asked any more.
-        is_pinned = data.pins != 0
-        unpinned = np.full(data.num_train, np.nan) if current.phase == "finish" else \
-            record.p_train_unpinned.cpu().numpy()
-        history["p_train"][is_pinned] = unpinned[is_pinned]
-        self.histories[epoch] = history
-        held = record.heldout_predictions()
-        suggestions = confident_suggestion(held.probs_NC, data.train_labels, held.is_known_N)
-        frame = record.frame(
-            sample_ids=data.sample_ids[data.train_idx], labels_N=data.train_labels,
-            roles_N=self.trainer.role_codes(self.trainer.heldout | current.routed),
-            reasons_N=role_reasons(self.trainer, suggestions, held.is_known_N), is_resting_N=current.resting,
-            is_pinned_N=is_pinned, suggestions_N=suggestions, classes=data.classes)
-        self.newest = (frame, np.where(held.is_known_N[:, None], held.probs_NC, np.nan))
+        held = self.trainer.record.heldout_predictions()
+        self.histories[epoch] = history_of(self.trainer)
+        self.newest = (signals_of(self.trainer), np.where(held.is_known_N[:, None], held.probs_NC, np.nan))
         if epoch < self.trainer.config.epochs and time.monotonic() - self.written < self.seconds:
             return False
         self.write()
@@ -63,6 +50,29 @@ class EpochFiles:
             self.run.write_probabilities(probs_NC)
             self.run.write_signals(frame)
         self.histories, self.newest, self.written = {}, None, time.monotonic()
+
+
+def history_of(trainer: Trainer) -> np.ndarray:
+    """(N,) of HISTORY_DTYPE of the epoch that just ended."""
+    data, current, record = trainer.data, trainer.epoch_roles, trainer.record
+    history = record.history(trainer.role_codes(trainer.heldout), current.routed)
+    # Of the pinned: what the splitter alone would have said. While a run finishes it is not asked any more.
+    is_pinned = data.pins != 0
+    unpinned = np.full(data.num_train, np.nan) if current.phase == "finish" else record.p_train_unpinned.cpu().numpy()
+    history["p_train"][is_pinned] = unpinned[is_pinned]
+    return history
+
+
+def signals_of(trainer: Trainer) -> pd.DataFrame:
+    """signals.parquet after the epoch that just ended."""
+    data, current, record = trainer.data, trainer.epoch_roles, trainer.record
+    held = record.heldout_predictions()
+    suggestions = confident_suggestion(held.probs_NC, data.train_labels, held.is_known_N)
+    return record.frame(
+        sample_ids=data.sample_ids[data.train_idx], labels_N=data.train_labels,
+        roles_N=trainer.role_codes(trainer.heldout | current.routed),
+        reasons_N=role_reasons(trainer, suggestions, held.is_known_N), is_resting_N=current.resting,
+        is_pinned_N=data.pins != 0, suggestions_N=suggestions, classes=data.classes)
 
 
 def role_reasons(trainer: Trainer, suggestions_N: np.ndarray, is_known_N: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.contract.live.live_dir import LiveDir
 from engine.contract.run_dir import ENDED, RunDir
 from tests import ROOT
 from tests.browser.driver import ACTION_MILLISECONDS, ARGUMENTS, Browser, answers, chromium, wait_for
@@ -32,6 +33,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             for run in [*home.glob("*/features/*"), *home.glob("*/runs/*")]:
                 if RunDir(run).read_status()["state"] not in ENDED:
                     RunDir(run).request_cancel()
+            for live in home.glob("*/live/*"):
+                LiveDir(live).request_cancel()
             process.terminate()
             process.wait(20)
 

@@ -12,7 +12,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.project import Project
 from curation.views.audit import at_hand
 from curation.views.audit.sections import SECTION_KEY, SECTIONS
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, live, state
 from curation.views.widgets.layout import style
 from engine.contract.run_dir import RunDir, RunDirError, check_name
 
@@ -27,7 +27,9 @@ def page() -> None:
                "the only source of the noise rate.")
     project = state.need_project()
     run = state.need_run(project)
-    st.fragment(_body)(project, run)
+    now = live.shown(project, run)
+    live.strip(project, run, has_queue=False)
+    st.fragment(_body)(project, now)
 
 
 def _body(project: Project, run: RunDir) -> None:

@@ -19,7 +19,7 @@ from curation.views.explore.results import results
 from curation.views.explore.selected import Selection
 from curation.views.explore.selection_words import sentence
 from curation.views.map.panel import map_panel, region_rows
-from curation.views.widgets import actions, likeness, state
+from curation.views.widgets import actions, likeness, live, state
 from curation.views.widgets.layout import side_by_side, style
 from curation.views.widgets.palette import ROLE_COLOURS
 from engine.contract.run_dir import RunDir
@@ -30,7 +30,8 @@ def page() -> None:
     style()
     words = st.empty()
     project = state.need_project()
-    run = state.current_run(project)
+    base = state.current_run(project)
+    run = base and live.shown(project, base)
     is_trained = run is None or method_of(run).is_trained
     words.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably "
                   "mislabeled. In validation: the hardest that the run's noise guard let through." if is_trained else
@@ -42,6 +43,8 @@ def page() -> None:
                           "the import report on the Data page.", link=("data", "Go to Data"))
         return
     _summary(project, run, table)
+    if base is not None:
+        live.strip(project, base)
     selection_bar.open_wanted(project, run, table)
     st.fragment(_body)(project, run)
 

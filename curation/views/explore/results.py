@@ -72,9 +72,9 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     # and who goes on marking must not lose the next marks when the page catches up.
     marks_token = f"{selection.token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}"
     if panel == "Gallery":
-        marked = _gallery(project, table, selection, acted, marks_token)
+        marked = _gallery(project, run, table, selection, acted, marks_token)
     elif panel == "Table":
-        marked = sample_rows(project, table, selection, marks_token)
+        marked = sample_rows(project, run, table, selection, marks_token)
     else:
         st.session_state[PAGE_OF_KEY] = f"{selection.token}.{panel}"  # what a question before a decision is about
         marked = []
@@ -84,11 +84,11 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     dialog.show_if_open(project, run, table.frame)
 
 
-def _gallery(project: Project, table: SampleTable, selection: Selection, acted: Callable[[Act], None],
-             marks_token: str) -> list[str]:
+def _gallery(project: Project, run: RunDir | None, table: SampleTable, selection: Selection,
+             acted: Callable[[Act], None], marks_token: str) -> list[str]:
     """Pictures of a page; ids of the marked."""
     column, is_descending, size = _sorting(table.frame)
-    page = page_of(table, selection, column, is_descending, PAGE_SIZE)
+    page = page_of(project, run, table, selection, column, is_descending, PAGE_SIZE)
     marked = gallery(project, page.rows, acted, key=GALLERY_KEY, token=marks_token, size=size,
                      value_column=column, focus=st.session_state.get(dialog.FOCUS_KEY),
                      has_previous=page.number > 1, has_next=page.number < page.num_pages)

@@ -14,6 +14,7 @@ from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.sample import dialog
 from curation.views.widgets.likeness import LIKENESS
 from curation.views.widgets.palette import COLUMNS, info_of
+from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 100
 FIRST = (LIKENESS, "given_label", "suggested_label", "margin", "label_quality", "role", "predicted_label", "weight",
@@ -26,11 +27,12 @@ _PICTURE = "_picture"
 _MARKS_KEY = "explore.row_marks"
 
 
-def sample_rows(project: Project, table: SampleTable, selection: Selection, token: str) -> list[str]:
+def sample_rows(project: Project, run: RunDir | None, table: SampleTable, selection: Selection,
+                token: str) -> list[str]:
     """Draw a page of the selection; ids marked on this page and on others, until the token changes."""
     columns = row_columns(table)
     column, is_descending = (LIKENESS, True) if LIKENESS in columns else _sorting(columns)
-    page = page_of(table, selection, column, is_descending, PAGE_SIZE)
+    page = page_of(project, run, table, selection, column, is_descending, PAGE_SIZE)
     ids = page.rows["sample_id"].tolist()
     kept = st.session_state.get(_MARKS_KEY, {})
     before: list[str] = kept["ids"] if kept.get("token") == token else []

@@ -6,8 +6,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from curation.project import Project
+from curation.samples import held_order
 from curation.samples.predicates import Predicate
 from curation.samples.table import SampleTable
+from curation.views.widgets import live
+from engine.contract.run_dir import RunDir
 
 PAGE_KEY = "explore.page"
 PAGE_OF_KEY = "explore.page_of"
@@ -44,8 +48,10 @@ class Page:
     size: int
 
 
-def page_of(table: SampleTable, selection: Selection, column: str | None, is_descending: bool, size: int) -> Page:
-    """The rows to show: of the first page when the selection changes, never beyond the last."""
+def page_of(project: Project, run: RunDir | None, table: SampleTable, selection: Selection, column: str | None,
+            is_descending: bool, size: int) -> Page:
+    """The rows to show: of the first page when the selection changes, never beyond the last. Where the run's signals
+    change, what is on the page stays there until it is turned; what is decided on goes as the filters say."""
     of = f"{selection.token}.{size}"
     if st.session_state.get(PAGE_OF_KEY) != of:
         st.session_state[PAGE_OF_KEY] = of
@@ -53,9 +59,16 @@ def page_of(table: SampleTable, selection: Selection, column: str | None, is_des
     num_pages = max(1, -(-len(selection.rows) // size))
     number = min(max(1, int(st.session_state.get(PAGE_KEY) or 1)), num_pages)
     st.session_state[PAGE_KEY] = number
-    start, stop = (number - 1) * size, number * size
-    rows = selection.rows[start:stop] if column is None else table.columns[column].sorted_page(
-        selection.rows, is_descending, start, stop)
+    start, stop, pool, first = (number - 1) * size, number * size, selection.rows, np.empty(0, dtype=np.int64)
+    if run is not None:
+        held = live.held(project, run, "explore", f"{of}.{column}.{is_descending}.{number}")
+        if held.is_held:
+            first = held_order.front(held, selection.mask | table.frame["decided_by"].isna().to_numpy(dtype=bool))
+            pool, stop = pool[~np.isin(pool, first)], max(start, stop - len(first))
+    rows = pool[start:stop] if column is None else table.columns[column].sorted_page(pool, is_descending, start, stop)
+    rows = np.concatenate([first, rows]) if len(first) else rows
+    if run is not None:
+        live.seen("explore", rows)
     shown = table.frame.iloc[rows]
     st.session_state[ORDER_KEY] = list(shown["sample_id"])
     return Page(rows=shown, number=number, num_pages=num_pages, size=size)

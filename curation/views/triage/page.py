@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from curation.jobs.request import method_of
 from curation.project import Project
-from curation.samples import triage
+from curation.samples import held_order, triage
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
 from curation.views.sample import dialog
 from curation.views.triage.words import (
@@ -25,7 +25,7 @@ from curation.views.triage.words import (
     precision_words,
     rule_words,
 )
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, live, state
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.widgets.layout import style
 from engine.contract.manifest import MANIFEST_NAME
@@ -68,7 +68,9 @@ def page() -> None:
                           "They are made with the map, when the run has ended, unless the setting `embedding` turned "
                           "it off.", link=("train", "Go to Train"))
         return
-    st.fragment(_body)(project, run)
+    now = live.shown(project, run)
+    live.strip(project, run)
+    st.fragment(_body)(project, now)
 
 
 def _body(project: Project, run: RunDir) -> None:
@@ -88,22 +90,24 @@ def _draw(project: Project, run: RunDir) -> None:
     with words:
         _words(project, run, lanes, which)
     rule_text.markdown(f"**{TITLES[which]}:** {rule_words(rule, method_of(run).is_trained)[which]}")
-    rows = lanes.queues[which]
-    rows = _of_classes(project, table, rows)
+    chosen, is_chosen = _of_classes(project, table)
+    queue = lanes.queues[which]
+    token = f"{project.name}.{run.name}.{which}.{rule}"
+    rows = held_order.ordered(live.held(project, run, "triage", f"{token}.{chosen}"), queue[is_chosen[queue]],
+                              evidence_cached(project, run, table).is_open & is_chosen)
     if not len(rows):
         st.info(f"Nothing is left in this queue. {not_queued_words(lanes)}", icon=":material/done_all:")
         dialog.show_if_open(project, run, table)
         return
-    _queue(project, run, table, rows, which, rule)
+    _queue(project, run, table, rows, which, token)
 
 
-def _of_classes(project: Project, table: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-    """The rows whose current label is one of the classes chosen; all where none is."""
+def _of_classes(project: Project, table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    """The classes chosen, and (N,) bool: rows whose current label is one of them; all where none is."""
     chosen = st.multiselect("Class", project.classes, key="triage.classes", placeholder="any", width=260,
                             persist_state="session", help="Current label: given, or what a person made it.")
-    if not chosen:
-        return rows
-    return np.asarray(rows[table["current_label"].iloc[rows].isin(chosen).to_numpy(dtype=bool)])
+    mask = table["current_label"].isin(chosen).to_numpy(dtype=bool) if chosen else np.ones(len(table), dtype=bool)
+    return chosen, mask
 
 
 # -- what is shown, cached
@@ -200,14 +204,14 @@ def view_of(which: int) -> str:
 # -- the queue
 
 
-def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, which: int, rule: Rule) -> None:
-    token = f"{project.name}.{run.name}.{which}.{rule}"
+def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, which: int, token: str) -> None:
     if st.session_state.get(_PAGE_OF_KEY) != token:
         st.session_state[_PAGE_OF_KEY], st.session_state[_PAGE_KEY] = token, 1
     num_pages = -(-len(rows) // PAGE_SIZE)
     number = min(max(1, int(st.session_state.get(_PAGE_KEY) or 1)), num_pages)
     st.session_state[_PAGE_KEY] = number
     shown = rows[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]
+    live.seen("triage", shown)
     part = table.iloc[shown].assign(**{CHANGE_COLUMN: _card_words(evidence_cached(project, run, table), shown)})
     st.session_state[_ORDER_KEY] = list(part["sample_id"])
 
