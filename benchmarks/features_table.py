@@ -32,10 +32,10 @@ from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureStore
-from engine.contract.intervals import paired_interval
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
+from engine.contract.statistics.intervals import paired_interval
 from engine.runs.train import resume, train
 
 REFERENCE = "plain, weight decay chosen"

@@ -30,9 +30,9 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from engine.contract.config import RunConfig
-from engine.contract.intervals import paired_interval
 from engine.contract.manifest import read_decisions
 from engine.contract.settings import parse_settings
+from engine.contract.statistics.intervals import paired_interval
 from engine.contract.studies.study_plan import Arm
 from engine.contract.studies.study_summary import values_by_seed
 from engine.data.dataset import Dataset, load_dataset

@@ -19,13 +19,13 @@ from curation.evidence.matching import Match, match
 from curation.evidence.opening import open_array_file
 from curation.evidence.probabilities import Columns, columns_of, read_probabilities
 from curation.project import Project
-from engine.contract.confident import history_of, label_margins, signals_of
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions, read_manifest
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, list_runs
 from engine.contract.run_document import RunDocument
 from engine.contract.signal_columns import ROLES
+from engine.contract.statistics.confident import history_of, label_margins, signals_of
 
 METHOD = "imported"
 Progress = Callable[[int, int, str], None]

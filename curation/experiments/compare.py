@@ -21,10 +21,10 @@ from curation.jobs.request import warm_start_of
 from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
-from engine.contract.intervals import paired_interval
 from engine.contract.manifest import read_decisions
-from engine.contract.measures import worst_group
 from engine.contract.run_dir import RunDir
+from engine.contract.statistics.intervals import paired_interval
+from engine.contract.statistics.measures import worst_group
 
 SPLITS = ("clean", "test")
 CHANGE_COLUMNS = ("role", "weight", "margin", "heldout_margin", "label_quality", "p_train")

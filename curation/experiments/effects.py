@@ -13,10 +13,10 @@ import pandas as pd
 
 from curation.experiments import compare, repeats
 from curation.samples.table import routed_signals
-from engine.contract.intervals import t_half_width
 from engine.contract.manifest import read_decisions
-from engine.contract.measures import SMALLEST_GROUP, worst_group
 from engine.contract.run_dir import RunDir
+from engine.contract.statistics.intervals import t_half_width
+from engine.contract.statistics.measures import SMALLEST_GROUP, worst_group
 
 EFFECT_COLUMNS = ("split", "kind", "name", "num_samples", "num_pairs", "mean_a", "mean_b", "difference", "low", "high")
 

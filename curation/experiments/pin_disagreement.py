@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from curation.ledger.batch import PINS
 from engine.contract.manifest import read_decisions
-from engine.contract.quota import class_quota
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import ROLES
+from engine.contract.statistics.quota import class_quota
 
 MAX_SAMPLED = 50_000
 

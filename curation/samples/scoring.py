@@ -15,9 +15,9 @@ from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_decisions
-from engine.contract.measures import detection
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import WITHHELD
+from engine.contract.statistics.measures import detection
 
 KEY_COLUMNS = ("sample_id", "path")
 """Columns that the keys of an answers file may be; the one that more keys fit is taken."""

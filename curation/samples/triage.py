@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.contract.errors import UserError
-from engine.contract.intervals import wilson_interval
+from engine.contract.statistics.intervals import wilson_interval
 
 LANES = ("mislabeled", "ambiguous", "out-of-place", "hard-but-right")
 """A sample's lane is its position here. Where several would fit, the first in ORDER that fits has it."""

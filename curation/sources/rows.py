@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from curation.project import Disagreement
 from curation.sources.lines import constant
 from curation.sources.report import Column, Problems, joined, quoted
-from engine.contract.intervals import wilson_interval
 from engine.contract.manifest import SPLITS
+from engine.contract.statistics.intervals import wilson_interval
 
 SPLIT_NAMES = {
     "train": "train", "training": "train",

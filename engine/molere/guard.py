@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from engine.contract.confident import confident_suggestion
+from engine.contract.statistics.confident import confident_suggestion
 from engine.model.record import HeldoutPredictions
 
 NOISY_SHARE = 0.25

@@ -122,7 +122,7 @@ class Weighting:
         not. Meta-Weight-Net's weights have no floor.
 
         disputed_frac: share in [0, 1] of the samples whose label their held-out predictions confidently dispute
-        (engine.contract.confident); from NOISY_SHARE on the data look noisy. A low weight is for wrong
+        (engine.contract.statistics.confident); from NOISY_SHARE on the data look noisy. A low weight is for wrong
         labels; among right ones it silences whom the classifier does not understand yet: with a rare subgroup of
         digits its worst group gained less the lower weights could fall.
         bimodality: of the samples' margins, in (0, 1] (engine.model.record.bimodality). A classifier that knows little

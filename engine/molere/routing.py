@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from engine.contract.quota import class_quota
+from engine.contract.statistics.quota import class_quota
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

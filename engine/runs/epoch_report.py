@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from engine.contract.confident import confident_suggestion
 from engine.contract.events import RunEvent
 from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import RunDir
+from engine.contract.statistics.confident import confident_suggestion
 from engine.model.losses import margins
 from engine.model.record import bimodality, effective_sample_size
 from engine.molere.reweighter import BIMODALITY_RANGE

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from engine.contract.config import RunConfig
-from engine.contract.measures import SMALLEST_GROUP, detection, worst_group
+from engine.contract.statistics.measures import SMALLEST_GROUP, detection, worst_group
 from engine.contract.studies.study_row import GroupFigures, LabelFigures, LastFigures, RunFigures
 from engine.data.dataset import Dataset
 from engine.model.losses import margins

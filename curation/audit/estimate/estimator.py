@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.contract.intervals import CONFIDENCE, wilson_interval
+from engine.contract.statistics.intervals import CONFIDENCE, wilson_interval
 
 PRIOR_REVIEWS = 2.0
 

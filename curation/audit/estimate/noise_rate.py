@@ -19,7 +19,7 @@ from curation.audit.estimate.allocation import MIN_PER_STRATUM, known, next_stra
 from curation.audit.estimate.estimator import Total, expect, total_of
 from curation.audit.estimate.sampling_plan import Plan, cut
 from curation.audit.estimate.working_model import WorkingModel, fit
-from engine.contract.intervals import CONFIDENCE, wilson_interval
+from engine.contract.statistics.intervals import CONFIDENCE, wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

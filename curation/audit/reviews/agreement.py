@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from engine.contract.intervals import wilson_interval
+from engine.contract.statistics.intervals import wilson_interval
 
 MIN_FOR_INTERVAL = 20
 """Samples below which kappa has no interval: its variance is that of large samples."""

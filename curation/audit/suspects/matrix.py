@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.contract.confident import confident_class
+from engine.contract.statistics.confident import confident_class
 
 SUSPECT = 0.5
 """p_wrong from which a sample counts as suspected."""
@@ -114,8 +114,8 @@ def confident_joint(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """The joint distribution of given and true label by confident learning (C, C), summing to 1. NOT a noise rate.
 
     Northcutt, Jiang and Chuang 2021 (JAIR 70), equations 1 to 3: a sample counts as the class that its prediction
-    confidently names (engine.contract.confident); counts are then scaled to the sizes of the given classes. As the
-    reference code does, each class counts one sample as right at least. Counts stay unrounded.
+    confidently names (engine.contract.statistics.confident); counts are then scaled to the sizes of the given classes.
+    As the reference code does, each class counts one sample as right at least. Counts stay unrounded.
     given: (N,) codes; probabilities: (N, C) held-out; rows with a NaN and samples without a given label are left out.
     """
     given, probs = np.asarray(given, dtype=np.int64), np.asarray(probabilities, dtype=np.float32)

@@ -18,8 +18,8 @@ from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, proba
 from curation.audit.suspects.evidence import gather as gather_evidence
 from curation.audit.suspects.matrix import confident_joint
 from curation.project import Project
-from engine.contract.measures import detection
 from engine.contract.run_dir import RunDir
+from engine.contract.statistics.measures import detection
 
 PRIOR = {"own": 0.9, "dynamics": 0.7, "rival": 0.0, "heldout": 0.0, "mean_margin": 0.0, "loss": 0.0, "neighbours": 0.0}
 """Log-odds of being wrong per standard deviation of each piece of evidence, before verdicts. Chosen on seeds 70 and 71
@@ -190,7 +190,7 @@ def _intercept(odds: np.ndarray, level: float) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DualFigures:
-    """How well self_confidence tells wrong labels from right ones; as engine.contract.measures.Detection."""
+    """How well self_confidence tells wrong labels from right ones; as engine.contract.statistics.measures.Detection."""
 
     num: int
     num_wrong: int

@@ -12,7 +12,7 @@ import pandas as pd
 from curation.experiments.stability import Stability
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.role_words import reason_words
-from engine.contract.quota import class_quota
+from engine.contract.statistics.quota import class_quota
 
 
 def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ other seeds, wherever there are any.
 import numpy as np
 import pandas as pd
 
-from engine.contract.intervals import mean_interval
+from engine.contract.statistics.intervals import mean_interval
 from engine.contract.studies.study_dir import StudyDir
 
 BIN_EDGES = np.linspace(-1.0, 1.0, 11)

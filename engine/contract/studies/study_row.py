@@ -18,7 +18,7 @@ class GroupFigures(TypedDict):
     worst_group: str | None
     class_accuracies: dict[str, float]
     group_accuracies: dict[str, float]
-    """Of groups of at least engine.contract.measures.SMALLEST_GROUP samples."""
+    """Of groups of at least engine.contract.statistics.measures.SMALLEST_GROUP samples."""
 
 
 class LastFigures(TypedDict):
@@ -48,7 +48,8 @@ class LastFigures(TypedDict):
 
 
 class LabelFigures(TypedDict):
-    """engine.contract.measures.detection of wrong labels by columns of signals.parquet, where the truth is known."""
+    """engine.contract.statistics.measures.detection of wrong labels by columns of signals.parquet, where the truth is
+    known."""
 
     label_quality_auroc: float | None
     label_quality_average_precision: float | None

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.config import RunConfig
-from engine.contract.intervals import mean_interval, paired_interval
+from engine.contract.statistics.intervals import mean_interval, paired_interval
 from engine.contract.studies.study_dir import StudyDir, StudyDocument
 from engine.contract.studies.study_margins import margin_bins, read_all_margins
 from engine.contract.work_dir import without_nan

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from engine.contract.config import RunConfig
-from engine.contract.intervals import mean_interval
 from engine.contract.live.live_dir import LiveEffect
+from engine.contract.statistics.intervals import mean_interval
 from engine.data.dataset import Dataset
 from engine.molere import routing
 from engine.runtime.rng import stream

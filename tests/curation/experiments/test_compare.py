@@ -21,8 +21,8 @@ from curation.experiments.compare import (
     worst_groups,
 )
 from curation.project import Project
-from engine.contract.intervals import paired_interval
 from engine.contract.run_dir import RunDir
+from engine.contract.statistics.intervals import paired_interval
 from tests.fakes import make_project, make_run
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from engine.contract.confident import confident_suggestion, history_of, label_margins, signals_of
 from engine.contract.signal_columns import SIGNAL_COLUMNS
+from engine.contract.statistics.confident import confident_suggestion, history_of, label_margins, signals_of
 from engine.model.record import SignalRecord
 
 

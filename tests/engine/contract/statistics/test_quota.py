@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.contract.quota import class_quota
+from engine.contract.statistics.quota import class_quota
 
 
 @pytest.mark.parametrize(("num_members", "fraction", "expected"), [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from engine.contract.intervals import mean_interval, paired_interval, t_half_width, wilson_interval
+from engine.contract.statistics.intervals import mean_interval, paired_interval, t_half_width, wilson_interval
 
 
 def test_intervals_of_means_agree_with_scipy_and_need_two_values():

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from engine.contract.measures import SMALLEST_GROUP, detection, worst_group
+from engine.contract.statistics.measures import SMALLEST_GROUP, detection, worst_group
 from tests import ROOT
 
 

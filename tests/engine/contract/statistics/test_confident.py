@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from engine.contract.confident import confident_class, confident_suggestion
+from engine.contract.statistics.confident import confident_class, confident_suggestion
 
 
 def test_suspicion_follows_confident_learning():
