@@ -2,8 +2,9 @@
 
     python benchmarks/kill_features.py PROJECT [--kills 20] [--image-size 224] [--num 4000] [--seed 0]
 
-Works on a temporary project of the same images. A kill is SIGKILL some time after the command has started: in the
-listing of images, the loading of the backbone, in between chunks, or in the middle of one.
+Works on a temporary project of the same images. Every fourth kill (SIGKILL) comes some time in the first seconds: while
+the program loads, in the listing of images or the loading of the backbone; the others some time after features began
+to be computed: between chunks or in the middle of one.
 """
 
 import argparse
@@ -38,13 +39,17 @@ def main() -> None:
         project = copy_of(options.project, Path(folder), options.num)
         began = time.perf_counter()
         subprocess.run(command(project, "whole", options.image_size), cwd=ROOT, check=True, capture_output=True)
+        document = FeatureDir.of(project, "whole").read_document()
         whole = time.perf_counter() - began
-        print(f"left alone: {whole:.0f} s", flush=True)
+        computing = FeatureDir.of(project, "whole").read_status()["heartbeat"] - document["created"]
+        print(f"left alone: {whole:.0f} s, {computing:.0f} of them computing", flush=True)
         kills = 0
         while kills < options.kills:
             process = subprocess.Popen(command(project, "killed", options.image_size), cwd=ROOT,
                                        stdout=subprocess.DEVNULL)
-            after = 2.0 + rng.random() * (8.0 + whole / options.kills)
+            after = rng.random() * 1.5 * (whole - computing if kills % 4 == 0 else computing / options.kills)
+            if kills % 4:
+                wait_for_computing(project, process)
             try:
                 process.wait(timeout=after)
             except subprocess.TimeoutExpired:
@@ -61,6 +66,16 @@ def main() -> None:
                      if bytes_of(project, "killed").get(name) != raw]
         print(f"{kills} kills; " + (f"files that differ: {differing}" if differing else "all files are equal"))
         sys.exit(1 if differing else 0)
+
+
+def wait_for_computing(project: Path, process: subprocess.Popen) -> None:
+    """Return once this process computes features, or has ended."""
+    folder = FeatureDir.of(project, "killed")
+    while process.poll() is None:
+        status = folder.read_status()
+        if status.get("pid") == process.pid and status.get("stage") == "computing features":
+            return
+        time.sleep(0.05)
 
 
 def copy_of(project: Path, folder: Path, num: int) -> Path:
