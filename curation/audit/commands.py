@@ -25,6 +25,7 @@ from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, 
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile, reconcile_all
 from curation.audit.suspects.evidence import missing_of
+from curation.audit.suspects.leaks import found_soon, words_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures, scores_of
 from curation.experiments.repeats import repeats_of
@@ -33,7 +34,7 @@ from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
-from curation.sources.console import visible
+from curation.sources.console import ShownProgress, visible
 from engine.contract.work_dir import write_atomic
 
 NAME = "audit"
@@ -77,6 +78,8 @@ def audit_(
     order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
                        reserved=batch_files.drawn(opened.path, audit, judged))
     _print_scores(scores, table, order)
+    if features is not None:
+        _print_leaks(opened, features)
     if out is not None:
         frame = score_frame(scores, table, order[:top])
         is_parquet = out.suffix == ".parquet"
@@ -218,7 +221,7 @@ def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFr
     runs[0].read_signals()  # says so where there are none yet
     missing = missing_of(runs[0])
     if missing:
-        print(missing_words(visible(name), missing))
+        print(missing_words(visible(name), missing, runs[0].read_config().get("method", "")))
     table = sample_table(project, runs[0])
     judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
     return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table
@@ -241,6 +244,16 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
     if figures is not None:
         print(f"self-confidence, where the truth is known ({figures.num:,}, {figures.num_wrong:,} wrong): AUROC "
               f"{figures.auroc:.3f}, average precision {figures.average_precision:.3f}")
+
+
+def _print_leaks(project: Project, features: str) -> None:
+    with ShownProgress() as progress:
+        found = found_soon(project, features, progress)
+    for line in words_of(found.features, found.splits) if found is not None else ():
+        print(line)
+    if found is None:
+        print("whether pictures of clean and test are in training, `python -m curation leaks PROJECT --features "
+              f"{features}` says")
 
 
 def _print_rate(plan: Plan, answered: pd.DataFrame, target: float) -> None:

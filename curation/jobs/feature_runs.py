@@ -61,9 +61,9 @@ def _wait(run: RunDir, say: Callable[[str], None]) -> None:
     said, at = "", 0.0
     while (status := run_jobs.status_of(run)).is_active:
         stage = _stage(status)
-        if stage != said or time.monotonic() - at > SAID_SECONDS:
-            said, at = stage, time.monotonic()
-            say(f"run {run.name}: {' '.join(filter(None, (stage, str(status.details.get('message') or ''))))}")
+        if stage.partition(",")[0] != said or time.monotonic() - at > SAID_SECONDS:
+            said, at = stage.partition(",")[0], time.monotonic()
+            say(f"run {run.name}: {stage}")
         time.sleep(POLL_SECONDS)
     if status.state != "done":
         why = f": {status.error}" if status.error else ""
@@ -74,4 +74,5 @@ def _wait(run: RunDir, say: Callable[[str], None]) -> None:
 def _stage(status: RunStatus) -> str:
     if status.state == "queued":
         return f"waits for {status.num_ahead} others" if status.num_ahead else "waits for its turn"
-    return str(status.details.get("stage") or "starting")
+    stage, message = str(status.details.get("stage") or "starting"), str(status.details.get("message") or "")
+    return f"{stage}, {message}" if message and stage != "starting" else stage

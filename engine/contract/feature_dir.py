@@ -8,6 +8,7 @@
     journal.jsonl       one line a finished chunk of rows, with its digest (engine.data.journal)
     rows.parquet        SAMPLE_COLUMNS of every image that has a row, also of those that left the manifest (sample_id
                         null); plan-*.parquet: the same while features are being made (engine.data.feature_plan)
+    leaks.parquet       pictures outside training that are nearly in it (curation.audit.suspects.leaks)
     status.json, cancel, log.txt, request.json, output.txt      as in a run's folder
 
 N samples of the manifest, R rows asked for, D numbers each.

@@ -75,20 +75,23 @@ def limits_of(health: Facts) -> list[str]:
     if health["leaks"] is not None:
         lines += words_of(health["leaks"]["features"], [SplitLeaks(**split) for split in health["leaks"]["splits"]])
     if health["missing"]:
-        lines.append(missing_words(health["provenance"]["run"], health["missing"]))
+        lines.append(missing_words(health["provenance"]["run"], health["missing"], health["provenance"]["method"]))
     if health["num_unscored"]:
         lines.append(f"{health['num_unscored']:,} samples could not be scored by the model. They are a stratum of "
                      "their own and in the rate, but not in the ranked queue.")
     return lines
 
 
-def missing_words(run: str, missing: Sequence[Missing]) -> str:
-    """What it means that a run lacks evidence, and what to do; on one line. missing: at least one."""
+def missing_words(run: str, missing: Sequence[Missing], method: str = "") -> str:
+    """What it means that a run of this method lacks evidence, and what to do; on one line. missing: at least one."""
     lacks = {"label_head": ("predictions of labels that did not see them", "labels are judged by what else there is"),
              "neighbours": ("neighbours", "near-duplicates are not looked for")}
     names, results = zip(*(lacks[name] for name in missing), strict=True)
-    return (f"Run {run} keeps no {' and no '.join(names)}, so {' and '.join(results)}. It has not ended, or was "
-            "trained without a map by an older version; then "
+    said = f"Run {run} keeps no {' and no '.join(names)}, so {' and '.join(results)}. "
+    if method in METHODS and METHODS[method].is_imported:
+        return said + ("Its predictions were imported, and take the neighbours of a run on features: make features, "
+                       "then import them again under another name.")
+    return said + ("It has not ended, or was trained without a map by an older version; then "
             f"`python -m engine embed PROJECT --run {run} --method pca` makes them from its last checkpoint.")
 
 

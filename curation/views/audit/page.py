@@ -57,7 +57,7 @@ def _say_what_is_missing(audit: at_hand.Audit) -> None:
                    icon=":material/warning:")
     missing = missing_of(audit.run)
     if missing:
-        st.caption(state.plain(missing_words(audit.run.name, missing)))
+        st.caption(state.plain(missing_words(audit.run.name, missing, audit.run.read_config().get("method", ""))))
 
 
 def _section() -> str:

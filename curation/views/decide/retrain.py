@@ -74,6 +74,11 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
                     f"run's. Choose **{state.plain(source)}**, which it begins from, or another run in the sidebar.")
         return
     config = RunConfig.of_run(run.read_config()["config"])
+    if METHODS[config.method].is_imported:
+        st.markdown(f"**{state.plain(run.name)}** holds predictions made elsewhere, which nothing here can train "
+                    "again. Choose another run in the sidebar, or train one.")
+        state.link_to("train", "Go to Train")
+        return
     now = project.ledger().state()
     found = changes(read_decisions(run.decisions_path), now)
     method = METHODS[config.method]

@@ -27,6 +27,10 @@ def project(home: Path, tmp_path: Path) -> Project:
 @pytest.mark.parametrize("page", ["data", "explore", "triage", "audit", "train", "compare", "decide", "export"])
 def test_every_page_opens_on_it(project: Project, home: Path, page: str, run: str) -> None:
     app = views.start(home, page, project=project.name, run=run)
+    said = " ".join(str(one.value) for one in [*app.markdown, *app.caption, *app.subheader])
     if page == "triage":
-        said = " ".join(str(one.value) for one in [*app.markdown, *app.caption, *app.subheader])
         assert ("no neighbours yet" in said) == (run == "oof")
+    if page == "audit":
+        assert ("take the neighbours of a run on features" in said) == (run == "oof")
+    if page == "decide":
+        assert "nothing here can train again" in said

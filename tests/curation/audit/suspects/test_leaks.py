@@ -9,7 +9,15 @@ import pytest
 
 from curation.__main__ import main
 from curation.audit.suspects import leaks
-from curation.audit.suspects.leaks import COLUMNS, SplitLeaks, begin, find_leaks, leaks_of, words_of
+from curation.audit.suspects.leaks import (
+    COLUMNS,
+    SplitLeaks,
+    begin,
+    find_leaks,
+    found_soon,
+    leaks_of,
+    words_of,
+)
 from curation.project import Project
 from engine.contract.feature_dir import FeatureDir, FeatureError, write_blocks, write_features
 from engine.contract.manifest import read_info, read_manifest
@@ -108,6 +116,16 @@ def test_giving_up_leaves_nothing_and_no_features_are_one_line(project: Project)
     assert leaks_of(project) is None
     with pytest.raises(FeatureError, match="features must have features.json"):
         find_leaks(project, "none", quiet)
+
+
+def test_they_are_found_at_once_where_that_is_quick(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project)
+    monkeypatch.setattr(leaks, "MAX_AT_ONCE", 400 * 20 - 1)
+    assert found_soon(project, "own", quiet) is None and leaks_of(project) is None
+    monkeypatch.setattr(leaks, "MAX_AT_ONCE", 400 * 20)
+    assert found_soon(project, "own", quiet) is not None
+    monkeypatch.setattr(leaks, "MAX_AT_ONCE", 0)
+    assert found_soon(project, "own", quiet) is not None, "what is kept costs nothing"
 
 
 def test_without_other_splits_nothing_leaks(tmp_path: Path) -> None:
