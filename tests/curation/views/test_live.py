@@ -41,7 +41,7 @@ def pets(home: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def follower(project: Project) -> Follower:
     folder = LiveDir.of(project.path, "first")
     folder.touch_reader()
-    return Follower(project.path, folder, CONFIG, Status(folder, CONFIG))
+    return Follower(project.path, folder, CONFIG, Status(folder, 1))
 
 
 def finish(engine: Follower) -> None:
