@@ -56,7 +56,7 @@ def look(project: Path, name: str, command: list[str] | None = None) -> LiveStat
 def stop(project: Path, name: str) -> None:
     """Ask the process to end; where somebody else looks, it starts again."""
     live = LiveDir.of(project, name)
-    if status_of(live).state in ("starting", "working", "waiting"):
+    if live.path.is_dir() and status_of(live).state in ("starting", "working", "waiting"):
         live.request_cancel()
 
 

@@ -31,6 +31,7 @@ MAX_ON = 200_000
 """Samples up to which it is on unless it is turned off: above, drawing a page anew takes seconds."""
 _WANTED_KEY = "live.wanted"
 """Not the switch's own, which goes with it when a page has none."""
+_FOLLOWED_KEY = "live.followed"
 _DRAWN_KEY = "live.drawn"
 _HELD_KEY = "live.held"
 _TURNED_KEY = "live.turned"
@@ -43,6 +44,10 @@ def shown(project: Project, run: RunDir) -> RunDir:
     """The folder that a page shows of a run: its live one where that is on and there is one, else its own."""
     if not is_on(project, run):
         return run
+    followed = st.session_state.get(_FOLLOWED_KEY)
+    if followed is not None and followed != (project.path, run.name):
+        live_jobs.stop(*followed)
+    st.session_state[_FOLLOWED_KEY] = (project.path, run.name)
     live_jobs.look(project.path, run.name)
     live = LiveDir.of(project.path, run.name)
     state = live.read_state()

@@ -15,13 +15,12 @@ from engine.contract.live.live_dir import LiveEffect
 from engine.contract.statistics.intervals import mean_interval
 from engine.data.dataset import Dataset
 from engine.molere import routing
+from engine.runs.weight_decay import FALLBACK
 from engine.runtime.rng import stream
 from engine.training.head_batch import train_heads
 
 NUM_SEEDS = 10
 EPOCHS = 12
-WEIGHT_DECAY = 0.01
-"""Of a config that names none."""
 HELD_OUT_FOLDS = 5
 """Without a test split, one of so many folds of the training samples is left out and scored."""
 LEAST_SCORED = 20
@@ -55,10 +54,11 @@ def measure_effect(given: Dataset, data: Dataset, decisions: pd.DataFrame, diges
     seeds = [seed for seed in range(NUM_SEEDS) for _ in range(2)]
     plain = RunConfig.from_dict({"method": "erm", "network": "linear", "epochs": EPOCHS, "features": config.features,
                                  "num_components": config.num_components})
+    weight_decay = FALLBACK if config.weight_decay is None else config.weight_decay
     heads = train_heads(
         plain, torch.from_numpy(np.asarray(given.images[given.train_idx])),
         np.maximum(np.tile(np.stack([given.train_labels, data.train_labels]), (NUM_SEEDS, 1)), 0), given.num_classes,
-        seeds=seeds, weight_decays=[config.weight_decay or WEIGHT_DECAY] * len(seeds),
+        seeds=seeds, weight_decays=[weight_decay] * len(seeds),
         weights=np.tile(is_used, (NUM_SEEDS, 1)).astype(np.float32), on_step=on_step)
     logits_KMC = heads.logits(torch.from_numpy(np.asarray(given.images[scored_idx])))
     is_right_KM = logits_KMC.argmax(2).numpy() == given.labels[scored_idx]

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def follow(project: Path, name: str) -> None:
     folder = LiveDir.of(project, name)
     document = folder.base.read_config()
     config = RunConfig.of_run(document["config"])
+    if "chosen" in document:
+        config = replace(config, weight_decay=document["chosen"]["weight_decay"])
     if config.features is None:
         raise ConfigError(f"only a run on features is followed live; {name!r} is on images; choose another")
     if document.get("manifest_digest") != file_digest(Path(project) / MANIFEST_NAME):
@@ -201,7 +204,7 @@ class Follower:
 
     def _retrain(self) -> None:
         self.status.update(stage="training", message="")
-        self.training = retrain(self.config, self.data, self.digest, self._on_step)
+        self.training = retrain(self.config, self.folder.base, self.data, self.digest, self._on_step)
         for epoch, records in enumerate(self.training.history or [], 1):
             self.folder.write_history(epoch, records)
         self.trained = time.time()

@@ -13,10 +13,12 @@ import pandas as pd
 
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
+from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import COLUMNS
 from engine.data.dataset import Dataset
 from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import history_of, signals_of
+from engine.runs.given_weights import read_given
 from engine.training.trainer import Trainer
 
 HELD_OUT = [name for name, column in COLUMNS.items() if column.is_heldout]
@@ -67,9 +69,10 @@ def learns(config: RunConfig) -> bool:
     return not METHODS[config.method].is_head_only and not config.is_cross_fitted
 
 
-def retrain(config: RunConfig, data: Dataset, digest: str, on_step: Callable[[int, int], None]) -> Training:
-    """The run's method from its start on other labels. on_step may raise to stop it."""
-    trainer, history = Trainer(config, data), []
+def retrain(config: RunConfig, run: RunDir, data: Dataset, digest: str,
+            on_step: Callable[[int, int], None]) -> Training:
+    """The method of `run` from its start on other labels. on_step may raise to stop it."""
+    trainer, history = Trainer(config, data, given=read_given(run, data)), []
     for epoch in range(1, config.epochs + 1):
         trainer.run_epoch(epoch, on_step)
         history.append(history_of(trainer))

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from curation.audit.reviews import batch_files, batches
+from curation.audit.suspects import evidence
 from curation.jobs.live_jobs import LiveStatus
 from curation.project import Project
 from curation.samples.table import sample_table
@@ -18,6 +20,7 @@ from engine.runs.live.follow import Follower
 from engine.runs.status import Status
 from engine.runs.train import train
 from tests import views
+from tests.curation.views.audit.test_page import Reviewer
 from tests.curation.views.test_triage import gallery, press, shown
 from tests.fake_features import make_features
 from tests.fakes import make_project, make_run
@@ -41,7 +44,7 @@ def pets(home: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 def follower(project: Project) -> Follower:
     folder = LiveDir.of(project.path, "first")
     folder.touch_reader()
-    return Follower(project.path, folder, CONFIG, Status(folder, CONFIG))
+    return Follower(project.path, folder, CONFIG, Status(folder, 1))
 
 
 def finish(engine: Follower) -> None:
@@ -119,6 +122,39 @@ def test_explore_keeps_its_page_while_the_signals_it_is_sorted_by_change(home: P
     app = views.rerun(app)
     quality = LiveDir.of(pets.path, "first").read_signals().set_index("sample_id")["label_quality"]
     assert shown(app) == list(quality.sort_values(kind="stable").index[:10])
+
+
+def test_the_batch_in_hand_stays_and_the_next_one_is_of_the_new_labels(home: Path, pets: Project,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(batches.find_served.__kwdefaults__, "size", 6)
+    read: list[Path] = []
+    real = evidence.gather
+    monkeypatch.setattr(evidence, "gather", lambda table, runs, *more: read.append(runs[0].path) or real(
+        table, runs, *more))
+    ada = Reviewer(home, monkeypatch)
+    asked = [item["key"] for item in ada.data["items"]]
+    ada.press("verdict", asked[0], "neither")
+    engine = follower(pets)
+    turn_many(pets, asked)
+    finish(engine)
+    views.rerun(ada.app)
+    assert [item["key"] for item in ada.data["items"]] == asked and list(ada.data["answers"]) == asked[:1]
+    ada.answer_all("neither")
+    finish(engine)
+    ada.press("next")
+    served = batch_files.newest(pets.path, "audit", "find", "ada")
+    assert served is not None and served.number == 2 and served.run == "first"
+    assert read == [pets.path / "runs" / "first", pets.path / "live" / "first"]
+
+
+def test_following_another_run_lets_the_first_one_go(home: Path, pets: Project) -> None:
+    train(CONFIG, pets.path, "second")
+    folder = LiveDir.of(pets.path, "first")
+    app = views.start(home, "triage", project="pets", run="first", timeout=60)
+    assert not folder.is_cancel_requested()
+    app.selectbox(key="run").set_value("second")
+    views.rerun(app)
+    assert folder.is_cancel_requested() and not LiveDir.of(pets.path, "second").is_cancel_requested()
 
 
 def test_the_switch_off_shows_the_run_itself_and_starts_nothing(home: Path, pets: Project) -> None:

@@ -42,7 +42,7 @@ def start(project, method: str = "discriminant", **changes) -> Follower:
         train(config, project, "first")
     folder = LiveDir.of(project, "first")
     folder.touch_reader()
-    return Follower(project, folder, config, Status(folder, config))
+    return Follower(project, folder, config, Status(folder, 1))
 
 
 def finish(live: Follower) -> None:
@@ -156,6 +156,18 @@ def test_damage_from_outside_is_as_if_nothing_were_there_and_is_mended(project):
     base = RunDir.of(project, "first")
     base.write_config(base.read_config() | {"created": 1.0})
     assert live.folder.read_state() is None, "another run of that name"
+
+
+def test_the_weight_decay_is_the_one_that_the_run_chose(project, monkeypatch):
+    live = start(project, "erm", network="linear", epochs=2, weight_decay=None)
+    base = RunDir.of(project, "first")
+    document = base.read_config()
+    document["chosen"] = document["chosen"] | {"weight_decay": 0.3}
+    base.write_config(document)
+    found = []
+    monkeypatch.setattr(Follower, "run", lambda follower: found.append(follower.config.weight_decay))
+    follow.follow(project, "first")
+    assert found == [0.3] and live.config.weight_decay is None
 
 
 def test_it_ends_without_a_reader_when_asked_and_when_the_run_is_another(project, monkeypatch):
