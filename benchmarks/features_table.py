@@ -42,7 +42,7 @@ REFERENCE = "plain, weight decay chosen"
 PLANS: dict[str, list[str]] = {
     "plain, weight decay 0.0005": ["method=erm", "weight_decay=0.0005"],
     REFERENCE: ["method=erm"],
-    **{f"plain, weight decay {value:g}": ["method=erm", f"weight_decay={value}"] for value in (0.01, 0.02, 0.05, 0.1)},
+    **{f"plain, weight decay {value:g}": ["method=erm", f"weight_decay={value}"] for value in (0.01, 0.03, 0.1)},
     "linear discriminant": ["method=discriminant"],
     "Meta-Weight-Net": ["method=meta_weight_net"],
     "FSR": ["method=fsr"],
@@ -93,22 +93,21 @@ def _figures(score: np.ndarray, is_wrong: np.ndarray) -> tuple[float, float]:
 
 
 def cleanlab_figures(project: Project, features: str, is_wrong: pd.Series, seed: int) -> dict[str, tuple[float, float]]:
-    """What a user of cleanlab does: logistic regression on all features, five folds; {} where it is not installed."""
+    """What a user of cleanlab does: logistic regression on all features, five folds, by the C that served cleanlab best
+    of .003, .01, .03 and .3 on seed 60; {} where it is not installed."""
     try:
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
         return {}
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     rows = project.manifest()
     rows = rows[(rows["split"] == "train") & rows["given_label"].notna()]
     store = FeatureStore.open(project.path, features)
     x = store.read(store.rows_of(rows["sample_id"])).astype(np.float32)
     codes = pd.Categorical(rows["given_label"], list(project.classes)).codes.astype(int)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=100, C=0.01))
+    model = LogisticRegression(max_iter=100, C=0.03)
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     probs = cross_val_predict(model, x, codes, cv=folds, method="predict_proba")
     truth = is_wrong.reindex(rows["sample_id"]).to_numpy(dtype=float)
