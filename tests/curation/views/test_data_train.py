@@ -17,7 +17,7 @@ from curation.views.train import page as train
 from curation.views.widgets import state
 from curation.views.widgets.pictures import pictures_html
 from engine.contract.config import RunConfig
-from engine.contract.methods import METHODS
+from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fake_features import make_features
@@ -212,7 +212,7 @@ def test_an_existing_project_is_replaced_only_if_that_is_ticked():
 
 def test_the_default_form_asks_for_the_engine_defaults_of_every_method(home, submitted):
     make_project(home / "pets")
-    methods = [name for name in METHODS if not METHODS[name].is_head_only]
+    methods = [name for name in TRAINABLE if not METHODS[name].is_head_only]
     app = views.start(home, "train")
     for method in methods:
         app.selectbox(key="new_run.method").set_value(method)
