@@ -128,7 +128,7 @@ def make_classifier(network: str, num_classes: int, image_size: int, weights: st
         if found.module is None:
             raise ConfigError(f"an .onnx file cannot be trained; got network={network}; make features of it, or choose "
                               "another network")
-        return Classifier(found.module, found.num_features, num_classes, found.mean, found.std)
+        return Classifier(found.module.train(), found.num_features, num_classes, found.mean, found.std)
     if network == "auto":
         network = "small" if image_size <= SMALL_IMAGE_SIZE else "resnet18"
     if network in SMALL_WIDTHS:
