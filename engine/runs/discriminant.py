@@ -22,8 +22,9 @@ def fit_discriminant(trainer: Trainer) -> Tensor:
     trainer.start_epoch(1)
     features_ND = trainer.store.batch(data.train_idx).cpu()
     used_N = trainer.active & ~trainer.heldout
-    probs_NC = label_head.predict_out_of_fold(features_ND, data, trainer.config.seed, used_N)
-    weight_CD, bias_C = label_head.fit(features_ND, data.train_labels, used_N, data.num_classes)
+    probs_NC = label_head.predict_out_of_fold(features_ND, data, trainer.config.seed, used_N, are_components=True)
+    weight_CD, bias_C = label_head.fit(features_ND, data.train_labels, used_N, data.num_classes,
+                                          are_components=True)
     with torch.no_grad():
         trainer.model.head.weight.copy_(weight_CD)
         trainer.model.head.bias.copy_(bias_C)

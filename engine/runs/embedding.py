@@ -49,7 +49,8 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
                                  "nearest neighbours", on_message)
     seed = int(stream(trainer.config.seed, "init").integers(2**31))
     probs_NC = _waited(lambda: label_head.predict_out_of_fold(
-        torch.from_numpy(features_ND), data, trainer.config.seed, trainer.active),
+        torch.from_numpy(features_ND), data, trainer.config.seed, trainer.active,
+        are_components=trainer.config.head == "linear"),
         "out-of-fold predictions", on_message)
     run.write_probabilities(probs_NC.numpy(), "label_head")
     if method == "none":

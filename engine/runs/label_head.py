@@ -17,47 +17,54 @@ from engine.runtime.rng import stream
 NUM_FOLDS = 5
 SHRINKAGE = 0.01
 """Share of the identity in the covariance of standardised features, so that it can be inverted."""
+COMPONENT_SHRINKAGE = 0.1
+"""The same of principal components, which keep their lengths: what hardly varies then counts less. By held-out accuracy
+on given labels of three sets of photos (benchmarks/LOG.md)."""
 ROWS_AT_ONCE = 65_536
 NEVER = 1e4
 """Logit below which a class is never predicted, and which a checkpoint can hold."""
 
 
-def predict_out_of_fold(features_ND: Tensor, data: Dataset, seed: int, is_used_N: np.ndarray) -> Tensor:
+def predict_out_of_fold(features_ND: Tensor, data: Dataset, seed: int, is_used_N: np.ndarray, *,
+                        are_components: bool) -> Tensor:
     """out_of_fold_probabilities of a dataset's train split, (N, C) float32, over folds drawn by the seed."""
     folds_N = routing.rotation_groups(data.num_train, NUM_FOLDS, stream(seed, "heads"), data.siblings)
     return torch.from_numpy(out_of_fold_probabilities(features_ND, data.train_labels, is_used_N, data.num_classes,
-                                                      folds_N))
+                                                      folds_N, are_components=are_components))
 
 
-def fit(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray,
-        num_classes: int) -> tuple[Tensor, Tensor]:
+def fit(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray, num_classes: int, *,
+        are_components: bool) -> tuple[Tensor, Tensor]:
     """Weight (C, D) and bias (C,), float32, of the discriminant of all used samples, of which there must be one. A
     class without any is never predicted."""
-    mean_D, scale_D = _scaling(features_ND)
+    mean_D, scale_D = _scaling(features_ND, are_components)
     sums = _Sums(features_ND.shape[1], num_classes)
     rows = np.flatnonzero(is_used_N)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         block = rows[start:start + ROWS_AT_ONCE]
         sums.add((features_ND[torch.from_numpy(block)] - mean_D) / scale_D, torch.from_numpy(labels_N[block]))
-    head = _head(sums)
+    head = _head(sums, are_components)
     assert head is not None, "a head is fitted to at least one sample"
     weight_CD = (head[0] / scale_D.double()[:, None]).T
     bias_C = (head[1] - weight_CD @ mean_D.double()).clamp(min=-NEVER)
     return weight_CD.float(), bias_C.float()
 
 
-def _scaling(features_ND: Tensor) -> tuple[Tensor, Tensor]:
-    return features_ND.mean(0), features_ND.std(0, correction=0).clamp(min=1e-6)
+def _scaling(features_ND: Tensor, are_components: bool) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (D,) to take out; components are on one scale already and keep it."""
+    mean_D = features_ND.mean(0)
+    return mean_D, torch.ones_like(mean_D) if are_components else features_ND.std(0, correction=0).clamp(min=1e-6)
 
 
 def out_of_fold_probabilities(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray, num_classes: int,
-                              folds_N: np.ndarray) -> np.ndarray:
+                              folds_N: np.ndarray, *, are_components: bool = False) -> np.ndarray:
     """Probabilities (N, C) float32 of each sample by the head of all used samples outside its fold.
 
     features_ND: float, finite. labels_N: int codes; is_used_N: bool, whose labels count (all are predicted); folds_N:
-    int, 0 to K - 1. A class without a used sample outside the fold has probability 0; NaN where none has.
+    int, 0 to K - 1. are_components: of engine.data.components, else features of any scale.
+    A class without a used sample outside the fold has probability 0; NaN where none has.
     """
-    mean_D, scale_D = _scaling(features_ND)
+    mean_D, scale_D = _scaling(features_ND, are_components)
     probs_NC = np.full((len(features_ND), num_classes), np.nan, dtype=np.float32)
     num_folds = int(folds_N.max(initial=-1)) + 1
     parts = [_Sums(features_ND.shape[1], num_classes) for _ in range(num_folds)]
@@ -67,7 +74,7 @@ def out_of_fold_probabilities(features_ND: Tensor, labels_N: np.ndarray, is_used
             block = rows[start:start + ROWS_AT_ONCE]
             sums.add((features_ND[torch.from_numpy(block)] - mean_D) / scale_D, torch.from_numpy(labels_N[block]))
     for fold in range(num_folds):
-        head = _head(_Sums.total([sums for i, sums in enumerate(parts) if i != fold]))
+        head = _head(_Sums.total([sums for i, sums in enumerate(parts) if i != fold]), are_components)
         rows = np.flatnonzero(folds_N == fold)
         for start in range(0, len(rows) if head else 0, ROWS_AT_ONCE):
             assert head is not None
@@ -100,7 +107,7 @@ class _Sums:
         return found
 
 
-def _head(sums: _Sums) -> tuple[Tensor, Tensor] | None:
+def _head(sums: _Sums, are_components: bool) -> tuple[Tensor, Tensor] | None:
     """(D, C) and (C,) of the discriminant's logits; None without a sample."""
     num = float(sums.counts_C.sum())
     if not num:
@@ -109,6 +116,7 @@ def _head(sums: _Sums) -> tuple[Tensor, Tensor] | None:
     within_DD = (sums.moments_DD - means_CD.T @ (sums.counts_C[:, None] * means_CD)) / num
     num_features = len(within_DD)
     level = within_DD.diagonal().mean().clamp(min=1e-12)
-    shrunk_DD = (1.0 - SHRINKAGE) * within_DD + SHRINKAGE * level * torch.eye(num_features, dtype=torch.float64)
+    share = COMPONENT_SHRINKAGE if are_components else SHRINKAGE
+    shrunk_DD = (1.0 - share) * within_DD + share * level * torch.eye(num_features, dtype=torch.float64)
     coefficients_DC = torch.linalg.solve(shrunk_DD, means_CD.T)
     return coefficients_DC, torch.log(sums.counts_C / num) - 0.5 * (means_CD * coefficients_DC.T).sum(1)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.samples.triage import neighbour_shares
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
 MIN_PROBABILITY = 1e-6
@@ -100,6 +101,11 @@ def probabilities_of(run: RunDir) -> np.ndarray | None:
     return probabilities if crossed is None else crossed
 
 
+def _is_trained(run: RunDir) -> bool:
+    method = METHODS.get(str(run.read_config()["config"].get("method")))
+    return method is None or method.is_trained
+
+
 def _is_kfold(run: RunDir) -> bool:
     return bool(run.read_config()["config"].get("method") == "kfold")
 
@@ -141,8 +147,11 @@ def _mean(values: list[np.ndarray]) -> np.ndarray:
 
 
 def _dynamics(run: RunDir, rows: np.ndarray) -> np.ndarray:
-    """(N,) mean margin over the epochs of a run's history, the epoch's number its weight."""
+    """(N,) mean margin over the epochs of a run's history, the epoch's number its weight; NaN of a run without epochs,
+    whose one look is its out-of-fold predictions over again."""
     total, weight = np.zeros((2, len(rows)), dtype=np.float32)
+    if not _is_trained(run):
+        return np.full(len(rows), np.nan, dtype=np.float32)
     is_in = rows >= 0
     for path in sorted((run.path / "history").glob("*.npy")):
         records = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -11,7 +11,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureError, FeatureStore
-from engine.contract.methods import METHODS
+from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.settings import ConfigError
 from engine.data.dataset import load_for
 from engine.runs import label_head
@@ -35,7 +35,7 @@ def project(tmp_path):
 
 
 @pytest.mark.parametrize("network", ["linear", "mlp"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TRAINABLE)
 def test_every_method_trains_a_head_and_leaves_a_complete_run(project, method, network):
     if METHODS[method].is_head_only and network == "mlp":
         pytest.skip("a discriminant is linear")
@@ -96,8 +96,8 @@ def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):
     folds = label_head.routing.rotation_groups(90, label_head.NUM_FOLDS, label_head.stream(0, "heads"))
     expected = np.empty((90, 3))
     for fold in range(label_head.NUM_FOLDS):
-        # Its covariance is the same average over classes; the shrinkage is ours on standardised features.
-        peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=label_head.SHRINKAGE)
+        # Its covariance is the same average over classes, shrunk in the same way.
+        peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=label_head.COMPONENT_SHRINKAGE)
         peer.fit(x[folds != fold], y[folds != fold])
         expected[folds == fold] = peer.predict_proba(x[folds == fold])
     found = np.asarray(run.open_probabilities(), np.float64)
@@ -113,10 +113,10 @@ def test_the_discriminants_final_head_is_the_one_fitted_to_all():
     y = rng.integers(0, 3, 80)
     x[:, 0] += torch.from_numpy(3.0 * y.astype(np.float32))
     used = np.ones(80, bool)
-    weight, bias = label_head.fit(x, y, used, 4)
+    weight, bias = label_head.fit(x, y, used, 4, are_components=True)
     folds = np.ones(80, np.int64)
     probs = label_head.out_of_fold_probabilities(torch.cat([x, x]), np.tile(y, 2), np.r_[used, ~used], 4,
-                                                 np.r_[folds, np.zeros(80, np.int64)])
+                                                 np.r_[folds, np.zeros(80, np.int64)], are_components=True)
     assert torch.softmax(x @ weight.T + bias, 1).numpy() == pytest.approx(probs[80:], abs=1e-4)
     assert (probs[80:, 3] < 1e-6).all(), "a class without samples is never predicted"
 

@@ -216,3 +216,14 @@ def test_out_of_fold_predictions_come_before_a_heads_and_none_at_all_is_a_tenth(
 def test_log_odds_are_finite_at_the_ends() -> None:
     np.testing.assert_allclose(log_odds(np.array([0.0, 0.5, 1.0, 0.9])), [-13.8155, 0, 13.8155, np.log(9)], rtol=1e-3,
                                atol=1e-6)
+
+
+def test_a_run_without_epochs_has_no_course_through_training(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    trained, looked = make_run(project, "trained"), make_run(project, "looked", epochs=1)
+    document = looked.read_config()
+    looked.write_config({**document, "config": document["config"] | {"method": "discriminant", "features": "lite0"}})
+    opened = Project.open(project)
+    found = {run.name: gather(sample_table(opened, run), [run], opened.classes, None).columns["dynamics"]
+             for run in (trained, looked)}
+    assert np.isfinite(found["trained"]).any() and np.isnan(found["looked"]).all()
