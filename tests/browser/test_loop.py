@@ -21,7 +21,7 @@ FEATURES_SECONDS = 240
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_from_the_demo_to_a_curated_set_and_back(browser, server):
     home = server[1]
     train_the_demo(browser)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from curation.experiments import compare
 from curation.experiments.repeats import same_but_seed
-from curation.jobs.request import warm_start_of
+from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project
 from curation.views.compare.effect import show_curated, show_effect, title_of
 from curation.views.sample import dialog
@@ -181,8 +181,10 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
         st.markdown("Samples by role, A in rows, B in columns")
         st.dataframe(compare.role_flow(changes).reset_index().rename(columns={"a": "A / B"}), hide_index=True)
     with right:
-        which = str(st.segmented_control("Show", list(CHANGES), default="role changed", required=True, wrap=True,
-                                         key="compare.changes"))
+        # Without a training there are neither roles nor weights to change.
+        options = list(CHANGES) if method_of(a).is_trained and method_of(b).is_trained else ["margin changed most"]
+        which = str(st.segmented_control("Show", options, default=options[0], required=True, wrap=True,
+                                         key=f"compare.changes.{len(options)}"))
         ranked = ranked_changes(changes, which)
         st.caption(f"{len(ranked):,} samples" + (f", the first {MAX_PICTURES} shown." if len(ranked) > MAX_PICTURES else
                                                  "." if len(ranked) else ": nothing changed."))
@@ -228,6 +230,7 @@ def ranked_changes(changes: pd.DataFrame, which: str) -> pd.DataFrame:
 
 
 def _differences(project: Project, a: RunDir, b: RunDir) -> None:
+    are_trained = method_of(a).is_trained and method_of(b).is_trained
     settings, decisions = compare.setting_differences(a, b), compare.decision_differences(a, b)
     figures = compare.epoch_figures(a, b).dropna(subset=["a", "b"], how="all")
     left, middle, right = side_by_side("compare_rest", [2, 4, 3])
@@ -235,14 +238,17 @@ def _differences(project: Project, a: RunDir, b: RunDir) -> None:
         st.subheader("Settings")
         _table(settings.rename(columns={"a": "A", "b": "B"}), "All settings are the same.")
     with middle:
-        st.subheader("Decisions trained under")
+        st.subheader("Decisions trained under" if are_trained else "Decisions in force then")
         words = pd.DataFrame({"A": _decision_words(decisions, "a"), "B": _decision_words(decisions, "b"),
                               "sample": decisions["sample_id"]})  # ids may be long: last
-        _table(words.head(MAX_ROWS), "Both runs trained under the same decisions.")
+        _table(words.head(MAX_ROWS), "Both runs are of the same decisions.")
         if len(words) > MAX_ROWS:
             st.caption(f"The first {MAX_ROWS:,} of {len(words):,}.")
     with right:
         st.subheader("Last epoch")
+        if not are_trained:
+            st.caption("No epochs to compare: not both were trained.")
+            return
         names = [FIGURE_WORDS.get(name, name.replace("_", " ")) for name in figures["figure"]]
         figures = figures.assign(figure=names).round(4)
         _table(figures.rename(columns={"a": "A", "b": "B"}), "No epoch has ended yet.")

@@ -70,10 +70,11 @@ def _pairs(project: Project, found: Leaks, split: str) -> None:
     pairs = found.pairs[found.pairs["split"] == split].drop_duplicates("sample_id")
     pairs = pairs.sort_values("distance", kind="stable")
     more = f", the nearest {MAX_PAIRS} of {len(pairs):,}" if len(pairs) > MAX_PAIRS else ""
-    st.markdown(f"**Left a {split} picture, right one of training{more}**, by features {state.plain(found.features)}. "
-                "To measure cleanly, exclude the training ones or take the others out of the split.")
+    st.markdown(f"**First a {split} picture, then the nearest of training{more}**, by features "
+                f"{state.plain(found.features)}. To measure cleanly, exclude the training ones or take the others "
+                "out of the split.")
     labels = _labels(stamp_of(project.path / MANIFEST_NAME), project)
-    with st.grid(min_column_width=200, gap="small") as grid:
+    with st.grid(min_column_width=280, gap="small") as grid:
         for pair in pairs.head(MAX_PAIRS).to_dict("records"):
             with grid.cell(), st.container(border=True):
                 show_pictures(project, [

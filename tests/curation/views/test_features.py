@@ -203,3 +203,13 @@ def test_the_rule_of_triage_names_no_training_where_there_was_none(home):
     app = views.start(home, "triage")
     app.session_state["triage.lane"] = 3
     assert "learned in training" not in views.texts(views.rerun(app))
+
+
+def test_compare_asks_for_no_roles_weights_or_epochs_of_a_run_that_was_not_trained(home):
+    project = make_project(home / "pets")
+    make_run(project, "lite0", method="discriminant")
+    make_run(project, "head", seed=1)
+    app = views.start(home, "compare")
+    shown = views.texts(app)
+    assert "No epochs to compare: not both were trained." in shown and "Test accuracy, A to B" in shown
+    assert "role changed" not in shown
