@@ -90,7 +90,7 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
             asked |= data.pins == -1
             neighbours = routing.same_class_neighbours(
                 features, data.train_labels, active & has_features, config.splitter.num_neighbors, asked,
-                routing.MAX_COMPARED_OF_HEADS if config.head else routing.MAX_COMPARED)
+                routing.MAX_COMPARED_OF_HEADS if config.head else None)
             found = routing.route(keys, data.train_labels, active, data.pins, fraction=config.val_fraction,
                                   is_eligible_N=eligible, neighbours_Nk=neighbours, coverage=config.splitter.coverage)
             if not (found.kept_by_coverage & ~asked).any():

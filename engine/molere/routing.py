@@ -82,17 +82,17 @@ def candidates(keys_N: np.ndarray, labels_N: np.ndarray, is_active_N: np.ndarray
 
 def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_member_N: np.ndarray,
                           num_neighbors: int, is_asked_N: np.ndarray | None = None,
-                          max_compared: int = MAX_COMPARED) -> np.ndarray:
+                          max_compared: int | None = None) -> np.ndarray:
     """Rows of the nearest same-class members by cosine similarity, (N, k) int64, -1 where there are none, of each
     member asked for (default: all).
 
-    In blocks. Exact up to max_compared members a class; above that among so many of them.
+    In blocks. Exact up to max_compared (MAX_COMPARED) members a class; above that among so many of them.
     """
     neighbours = np.full((len(labels_N), num_neighbors), -1, dtype=np.int64)
     is_asked_N = is_member_N if is_asked_N is None else is_asked_N & is_member_N
     for c in np.unique(labels_N[is_asked_N]):
         rows = np.flatnonzero(is_member_N & (labels_N == c))
-        rows = rows[::-(-len(rows) // max_compared)]
+        rows = rows[::-(-len(rows) // (max_compared or MAX_COMPARED))]
         asked = np.flatnonzero(is_asked_N & (labels_N == c))
         k = min(num_neighbors, len(rows) - 1)
         if k < 1:

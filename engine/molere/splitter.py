@@ -21,6 +21,9 @@ from engine.molere.splitter_loss import splitter_loss
 CERTAIN_LOGIT = 15.0
 """A pin's logit: p = 1 - 3e-7, as near to certain as float32 keeps apart from 1."""
 SCORE_ROWS = 65_536
+MAX_RANDOM_OF_HEADS = 2_048
+"""Of the active samples in a step of a splitter on features, where batches grow with the data: size and class mix are
+known well enough from so many."""
 
 
 class SplitterTraining:
@@ -34,7 +37,7 @@ class SplitterTraining:
         self.optimizer = torch.optim.Adam(self.splitter.parameters(), lr=config.splitter.lr)
         self.labels = torch.from_numpy(np.maximum(data.train_labels, 0)).to(device)
         self.pins = torch.from_numpy(data.pins).to(device)
-        self.num_random = num_random
+        self.num_random = num_random if config.head is None else min(num_random, MAX_RANDOM_OF_HEADS)
         self.held: dict[str, Tensor] = {}
 
     def observe_heldout(self, logits: Tensor, kept: tuple[Tensor, Tensor], labels: Tensor, rows: Tensor) -> None:

@@ -227,7 +227,7 @@ def test_choosing_leaves_no_trace_but_last_known_values(data):
     t = trainer.record.state_dict()
     assert len(chosen) == 16 and (np.diff(chosen) > 0).all() and equal_states(before, trainer.model.state_dict())
     assert t["train_epochs"].sum() == 0 and not t["seen"].any() and t["weight"].isnan().all()
-    assert t["has_features"].nonzero().flatten().tolist() == rows.tolist() and t["margin"][:40].isfinite().all()
+    assert t["margin"].isfinite().nonzero().flatten().tolist() == rows.tolist()
 
 
 def test_nobody_is_chosen_twice_where_the_order_starts_over(data):
