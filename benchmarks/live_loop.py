@@ -3,9 +3,9 @@
     python benchmarks/live_loop.py FOLDER --project cifar --run lite0 [--repeats 10]
 
 FOLDER/PROJECT must be a project with a run on features. Works on a copy of it: opens Triage, presses the keys that
-relabel the first of the queue to its suggestion, and waits until the queue shown is of that decision; after the last,
-until the effect is. Checks that what was on screen kept its place. Prints medians and the machine's load; writes JSON
-to --out.
+relabel the first of the queue to its suggestion, and waits until the queue shown is of that decision; each third time
+until the effect is, and the weights where the run's method has any. Checks that what was on screen kept its place.
+Prints medians and the machine's load; writes JSON to --out.
 """
 
 import argparse
@@ -78,21 +78,21 @@ def measure(url: str, query: str, live: LiveDir, repeats: int, screenshot: Path 
         began = time.perf_counter()
         session = Session(app.new_page(viewport={"width": 1440, "height": 1000}), url, query)
         opened = time.perf_counter() - began
-        times, kept, effects = [], [], []
+        times, kept, later = [], [], {"measured": [], "trained": []}
         for number in range(repeats):
             taken, is_kept = session.relabel()
             times.append(taken)
             kept.append(is_kept)
             began = time.perf_counter()
-            if number % 4 == 0:
-                session.wait("measured")
-                effects.append(taken + time.perf_counter() - began)
+            for name in later if number % 3 == 0 else ():
+                session.wait(name)
+                later[name].append(taken + time.perf_counter() - began)
         effect = live.read_effect()
         if screenshot is not None:
             session.page.screenshot(path=screenshot)
         app.close()
     return {"first_seconds": opened, "seconds": times, "median": statistics.median(times), "kept_its_place": all(kept),
-            "effect_seconds": effects, "effect_median": statistics.median(effects), "effect": effect}
+            "effect_seconds": later["measured"], "weights_seconds": later["trained"], "effect": effect}
 
 
 def main() -> None:
@@ -130,7 +130,11 @@ def main() -> None:
           f"{found['first_seconds']:.1f} s")
     print(f"key to new queue: median {found['median']:.2f} s of {args.repeats} ({min(found['seconds']):.2f} to "
           f"{max(found['seconds']):.2f}); what was on screen kept its place: {found['kept_its_place']}")
-    print(f"key to effect: median {found['effect_median']:.1f} s of {len(found['effect_seconds'])}; {found['effect']}")
+    for what in ("effect", "weights"):
+        seconds = found[f"{what}_seconds"]
+        print(f"key to {what}: median {statistics.median(seconds):.1f} s of {len(seconds)} ({min(seconds):.1f} to "
+              f"{max(seconds):.1f})")
+    print(found["effect"])
     args.out.write_text(json.dumps(found, indent=1) + "\n")
 
 

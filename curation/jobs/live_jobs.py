@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from curation.jobs.run_jobs import OUTPUT_NAME, last_words, start_detached
 from engine.contract.errors import UserError
 from engine.contract.live.live_dir import LiveDir
+from engine.contract.methods import TRAINABLE
 from engine.contract.processes import process_start
 from engine.contract.run_dir import RunDir
 
@@ -29,9 +30,11 @@ class LiveStatus(NamedTuple):
 
 
 def can_follow(run: RunDir) -> bool:
-    """Whether it is a finished run on features, which alone are quick enough."""
+    """Whether it is a finished run on features, which alone are quick enough, of a method of ours."""
     try:
-        return bool(run.read_config()["config"].get("features")) and run.read_status()["state"] == "done"
+        config = run.read_config()["config"]
+        return bool(config.get("features")) and config.get("method") in TRAINABLE and \
+            run.read_status()["state"] == "done"
     except (UserError, KeyError, AttributeError):  # damaged, or of older code: its own page says so
         return False
 

@@ -107,8 +107,10 @@ def _strip(project: Project, run: RunDir, has_queue: bool) -> None:
             st.button("Renewed order", icon=":material/vertical_align_top:", key="live.release", on_click=_release,
                       disabled=not any(held.is_held for held in _all_held().values()), width="content",
                       help="What you have seen keeps its place in the queue until you press this.")
-        done = [name for name, found in (("judged", state), ("measured", effect))
-                if found is not None and found["decisions_digest"] == digest]
+        done = [name for name, of in (
+            ("judged", state and state["decisions_digest"]), ("measured", effect and effect["decisions_digest"]),
+            ("trained", state and (state["trained_digest"] if state["learns_weights"] else state["decisions_digest"])))
+            if of == digest]
         st.html(_line(words(status, state, effect, digest, time.time()), state["judged"] if state else 0.0, done),
                 width="stretch")
 
@@ -173,7 +175,7 @@ def _ago(seconds: float) -> str:
 
 def _line(text: str, judged: float = 0.0, done: Sequence[str] = ()) -> str:
     """One line, however long the text: nothing below it moves. For those who wait: when the last judgement was, and
-    what is of the decisions in force (judged, measured)."""
+    what is of the decisions in force (judged, measured, trained)."""
     safe, said = html.escape(text, quote=True), " ".join(done)
     return f'<div class="live" data-judged="{judged}" data-done="{said}" title="{safe}">{safe}</div>'
 

@@ -60,8 +60,9 @@ def follow(project: Path, name: str) -> None:
     config = RunConfig.of_run(document["config"])
     if "chosen" in document:
         config = replace(config, weight_decay=document["chosen"]["weight_decay"])
-    if config.features is None:
-        raise ConfigError(f"only a run on features is followed live; {name!r} is on images; choose another")
+    if config.features is None or METHODS[config.method].is_imported:
+        what = "on images" if config.features is None else "of another model's predictions"
+        raise ConfigError(f"only a run on features is followed live; {name!r} is {what}; choose another")
     if document.get("manifest_digest") != file_digest(Path(project) / MANIFEST_NAME):
         raise RunDirError(f"a run is followed on the data it began with; the manifest changed since {name!r} began; "
                           "start a new run")

@@ -74,6 +74,11 @@ def test_a_finished_run_on_features_alone_can_be_followed(project: Path) -> None
     document["config"]["features"] = "own"
     run.write_config(document)
     assert live_jobs.can_follow(run)
+    document["config"]["method"] = "imported"
+    run.write_config(document)
+    assert not live_jobs.can_follow(run), "these are another model's predictions"
+    document["config"]["method"] = "erm"
+    run.write_config(document)
     run.write_status(state="running")
     assert not live_jobs.can_follow(run)
 

@@ -82,7 +82,7 @@ def test_what_is_on_screen_keeps_its_place_and_the_queue_behind_it_is_renewed(ho
     finish(engine)
     app = views.rerun(app)
     assert shown(app) == before, "nothing jumps under the hand"
-    assert 'data-done="judged measured"' in line(app) and "effect so far" in line(app)
+    assert 'data-done="judged measured trained"' in line(app) and "effect so far" in line(app)
     pets.ledger().exclude(before[:2], who="me", why="", view="", run="")
     app = views.rerun(app)
     assert shown(app)[:8] == before[2:], "who is decided on leaves, the others keep their order"
