@@ -27,7 +27,8 @@ from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.browser.driver import ARGUMENTS, ROOT, Browser, answers, chromium, wait_for
+from tests import ROOT
+from tests.browser.driver import ARGUMENTS, Browser, answers, chromium, wait_for
 
 TARGETS = {"open the page, warm": 4.0, "lasso to result": 1.0, "filter change": 0.7, "gallery page": 0.7,
            "recolour": 1.0, "zoom": None, "decide on five by key": None}

@@ -6,6 +6,7 @@
     ledger.sqlite          decisions (curation.ledger.ledger), verdicts (curation.ledger.verdicts); decisions.parquet
                            is the decisions' current state
     runs/NAME/             contract 2 (engine.contract.run_dir)
+    features/NAME/         numbers of a pretrained network for every image (engine.contract.feature_dir)
     live/RUN/              a run under the decisions of now (engine.contract.live.live_dir)
     studies/NAME/          contract 3 (engine.contract.studies.study_dir)
     audits/NAME/           the plan of an estimate, its goal, the batches served (curation.audit)

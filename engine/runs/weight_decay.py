@@ -2,8 +2,8 @@
 
 The same way for every method: plain heads of several strengths are trained side by side on four fifths of the given
 labels and judged by their cross-entropy on the rest. Wrong labels in that rest raise every strength's cross-entropy
-alike, so it needs no clean labels: with 40% and with 9% of them wrong, what it chose for a linear head was within half a
-point of the best on clean test labels, for a hidden layer within one (benchmarks/LOG.md). N training samples.
+alike, so it needs no clean labels: with 40% and with 9% of them wrong, what it chose for a linear head was within half
+a point of the best on clean test labels, for a hidden layer within one (benchmarks/LOG.md). N training samples.
 """
 
 import math

@@ -84,7 +84,7 @@ def test_the_engine_reads_its_settings_from_the_request(which: str, request: pyt
     engine.app(train_command(found.path.parents[1], "asked")[3:], standalone_mode=False)
     asked = read_request(found)
     assert asked is not None and started == [asked.config, found.path.parents[1], "asked",
-                                             found.path / "request.parquet", "first"]
+                                             found.path / "request.parquet", "first", None]
 
 
 @pytest.mark.parametrize(("text", "error", "match"), [

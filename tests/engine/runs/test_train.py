@@ -16,7 +16,7 @@ import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError, read_decisions, read_info, read_manifest
-from engine.contract.methods import METHODS
+from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.settings import ConfigError
 from engine.contract.signal_columns import SIGNAL_COLUMNS
@@ -48,7 +48,7 @@ def decide(project: Path, **columns) -> None:
     pd.DataFrame(columns).to_parquet(project / DECISIONS_NAME, index=False)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].is_head_only])
+@pytest.mark.parametrize("method", [name for name in TRAINABLE if not METHODS[name].is_head_only])
 def test_every_method_leaves_a_complete_run_directory(project, method):
     run = train(config_of(method=method, folds=2), project, "first")
     status, metrics, signals = run.read_status(), run.read_metrics(), run.read_signals()

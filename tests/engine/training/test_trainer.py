@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
-from engine.contract.methods import METHODS
+from engine.contract.methods import METHODS, TRAINABLE
 from engine.data.batches import normalize
 from engine.data.dataset import Dataset, load_dataset
 from engine.model.networks import Reweighter, make_classifier
@@ -104,7 +104,7 @@ def test_validation_pixels_never_reach_the_classifier_in_warmup(data, method):
     assert not same_parameters(first, run_epochs(third, range(1, 2))), "a training sample's pixels must matter"
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if not METHODS[name].is_head_only])
+@pytest.mark.parametrize("method", [name for name in TRAINABLE if not METHODS[name].is_head_only])
 def test_decisions_hold_in_every_epoch_of_every_method(data, method):
     pins, excluded = np.zeros(data.num_train, np.int8), np.zeros(data.num_train, bool)
     pins[[0, 1, 2]], pins[[3, 4, 5]], excluded[[6, 7, 8]] = -1, 1, True
