@@ -136,7 +136,7 @@ def test_pictures_exist() -> None:
 
 def test_both_set_up_commands_stand_on_one_line_each() -> None:
     assert len(re.findall(r"^python3 -m venv .*streamlit run app\.py$", BLOCKS, re.M)) == 1
-    assert len(re.findall(r"^python3 -m venv .*-m pytest -q$", BLOCKS, re.M)) == 1
+    assert len(re.findall(r"^python3 -m venv .*-m pytest -q -n auto --dist loadfile$", BLOCKS, re.M)) == 1
 
 
 def command_lines() -> Iterator[str]:

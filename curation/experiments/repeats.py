@@ -65,7 +65,8 @@ def _experiment_key(path: Path, stamp: Stamp) -> ExperimentKey | None:
 
 def key_of(config: RunConfig, manifest_digest: str | None, decisions_digest: str) -> ExperimentKey:
     """experiment_key of a run of this config on this manifest under decisions of this digest_of."""
-    settings = {name: value for name, value in flat(config.to_dict()).items() if name not in NOT_OF_EXPERIMENT}
+    every = flat(config.spelled_out().to_dict())
+    settings = {name: value for name, value in every.items() if name not in NOT_OF_EXPERIMENT}
     return tuple(sorted(settings.items())), manifest_digest, decisions_digest
 
 

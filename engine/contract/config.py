@@ -270,6 +270,15 @@ class RunConfig:
         are what that code did, not today's defaults. Raises ConfigError as from_dict does."""
         return cls.from_dict(BEFORE_THERE_WERE | values if isinstance(values, dict) else values)
 
+    def spelled_out(self) -> "RunConfig":
+        """The config with what its open settings come to on images, so that configs that train alike are equal,
+        whichever version wrote them. On features the run itself settles them."""
+        if self.features is not None:
+            return self
+        return dataclasses.replace(
+            self, batch_size=self.step_size(0), head_epochs=self.num_head_epochs,
+            weight_decay=DEFAULT_WEIGHT_DECAY if self.weight_decay is None else self.weight_decay)
+
     @classmethod
     def from_settings(cls, settings: list[str], **given: Any) -> "RunConfig":
         """Build from command-line settings 'name=value' (nested ones as 'splitter.lr=0.01') over `given` values.

@@ -8,7 +8,9 @@ C classes, K folds.
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
+from torch.nn import functional as F
 
 from engine.data.dataset import Dataset
 from engine.molere import routing
@@ -21,16 +23,45 @@ COMPONENT_SHRINKAGE = 0.1
 """The same of principal components, which keep their lengths: what hardly varies then counts less. By held-out accuracy
 on given labels of three sets of photos (benchmarks/LOG.md)."""
 ROWS_AT_ONCE = 65_536
+MAX_TEMPERED = 50_000
+"""Samples, evenly drawn of more, that a temperature is fitted to."""
+TEMPERATURES = (0.5, 2.0)
+"""A higher one, which would calibrate better, orders wrong labels worse (benchmarks/LOG.md)."""
+SMALLEST = 1e-30
 NEVER = 1e4
 """Logit below which a class is never predicted, and which a checkpoint can hold."""
 
 
 def predict_out_of_fold(features_ND: Tensor, data: Dataset, seed: int, is_used_N: np.ndarray, *,
                         are_components: bool) -> Tensor:
-    """out_of_fold_probabilities of a dataset's train split, (N, C) float32, over folds drawn by the seed."""
+    """out_of_fold_probabilities of a dataset's train split, (N, C) float32, over folds drawn by the seed; of components
+    at the temperature that their labels ask for."""
     folds_N = routing.rotation_groups(data.num_train, NUM_FOLDS, stream(seed, "heads"), data.siblings)
-    return torch.from_numpy(out_of_fold_probabilities(features_ND, data.train_labels, is_used_N, data.num_classes,
-                                                      folds_N, are_components=are_components))
+    probs_NC = torch.from_numpy(out_of_fold_probabilities(
+        features_ND, data.train_labels, is_used_N, data.num_classes, folds_N, are_components=are_components))
+    return tempered(probs_NC, temperature_of(probs_NC, data.train_labels, is_used_N)) if are_components else probs_NC
+
+
+def temperature_of(probs_NC: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray) -> float:
+    """The temperature in TEMPERATURES under which the used labels are most probable (Guo et al. 2017); 1 without any.
+
+    A discriminant of hundreds of features is far too sure: without this hundreds of labels have probability 0 to six
+    digits, and no order is left among them.
+    """
+    rows = np.flatnonzero(is_used_N & np.isfinite(probs_NC[:, 0].numpy()))
+    rows = rows[:: max(1, len(rows) // MAX_TEMPERED)]
+    if not len(rows):
+        return 1.0
+    logs_RC = torch.log(probs_NC[torch.from_numpy(rows)].double().clamp(min=SMALLEST))
+    labels_R = torch.from_numpy(labels_N[rows])
+    found = minimize_scalar(lambda log_t: float(F.cross_entropy(logs_RC / np.exp(log_t), labels_R)),
+                            bounds=np.log(TEMPERATURES), method="bounded")
+    return float(np.exp(found.x))
+
+
+def tempered(probs_NC: Tensor, temperature: float) -> Tensor:
+    """The same probabilities, (N, C) float32, with their logits divided by the temperature; NaN stays."""
+    return torch.softmax(torch.log(probs_NC.double().clamp(min=SMALLEST)) / temperature, 1).float()
 
 
 def fit(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray, num_classes: int, *,

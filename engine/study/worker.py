@@ -65,8 +65,8 @@ class Task:
             config = RunConfig.of_run(row["config"])
         except ConfigError:
             return False
-        return (config, row["decisions_digest"], row["manifest_digest"]) == \
-            (self.config, self.decisions_digest, self.manifest_digest)
+        return (config.spelled_out(), row["decisions_digest"], row["manifest_digest"]) == \
+            (self.config.spelled_out(), self.decisions_digest, self.manifest_digest)
 
     def done_row(self, figures: RunFigures, ranking_seconds: float) -> DoneRow:
         return {"arm": self.arm.name, "seed": self.seed, "state": "done", "error": None, **figures,

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -99,7 +100,8 @@ def test_a_failure_is_one_line_with_its_reason(project: Path, monkeypatch: pytes
 
 
 def test_the_audit_takes_features_or_a_run(project: Path, tmp_path: Path, capsys) -> None:
-    fake_run(project)
+    run = fake_run(project)
+    run.write_probabilities(np.random.default_rng(0).dirichlet(np.ones(3), 60), "label_head")
     out = tmp_path / "suspects.csv"
     assert main(["audit", str(project), "--features", "own", "--out", str(out)]) == 0
     assert "60 labels scored by 1 run" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from engine.runs import label_head
-from engine.runs.label_head import SHRINKAGE, out_of_fold_probabilities
+from engine.runs.label_head import SHRINKAGE, out_of_fold_probabilities, temperature_of, tempered
 
 
 def clusters(num: int = 600, num_classes: int = 4, num_features: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -48,3 +48,17 @@ def test_classes_nobody_else_has_and_constant_features_are_no_error() -> None:
     assert (found[folds == 1, 2] == 0).all() and (found[:, 3] == 0).all()
     nobody = out_of_fold_probabilities(torch.from_numpy(features), labels, np.zeros(6, dtype=bool), 4, folds)
     assert np.isnan(nobody).all()
+
+
+def test_the_temperature_is_the_one_under_which_labels_are_most_probable():
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(4000, 3)))
+    true_NC = torch.softmax(logits, 1).numpy()
+    labels = np.array([rng.choice(3, p=p) for p in true_NC])
+    sharp_NC = torch.softmax(1.6 * logits, 1).float()
+    found = temperature_of(sharp_NC, labels, np.ones(4000, dtype=bool))
+    assert found == pytest.approx(1.6, abs=0.1)
+    assert tempered(sharp_NC, 1.6).numpy() == pytest.approx(true_NC, abs=1e-5)
+    assert temperature_of(torch.softmax(9.0 * logits, 1).float(), labels, np.ones(4000, dtype=bool)) == pytest.approx(
+        2.0, abs=0.01), "no higher"
+    assert temperature_of(sharp_NC, labels, np.zeros(4000, dtype=bool)) == 1.0
