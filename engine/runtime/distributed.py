@@ -161,16 +161,18 @@ def is_asked(flag: bool) -> bool:
     return bool(value)
 
 
-class GlobalBatchNorm(nn.BatchNorm2d):
+class _GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation by the whole batch over all ranks, where torch's SyncBatchNorm refuses: on CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
+        within = (0, *range(2, x.ndim))  # all but the channels
+        channels = (slice(None), *(None,) * (x.ndim - 2))
         num = _sum(x.new_tensor([float(x.numel() // x.shape[1])]))
-        mean = _sum(x.sum((0, 2, 3))) / num
-        apart = x - mean[:, None, None]
-        variance = _sum(apart.square().sum((0, 2, 3))) / num
+        mean = _sum(x.sum(within)) / num
+        apart = x - mean[channels]
+        variance = _sum(apart.square().sum(within)) / num
         if self.track_running_stats:
             assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
             assert self.num_batches_tracked is not None
@@ -179,7 +181,15 @@ class GlobalBatchNorm(nn.BatchNorm2d):
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(variance * num / (num - 1.0), self.momentum)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return apart * scale[:, None, None] + self.bias[:, None, None]
+        return apart * scale[channels] + self.bias[channels]
+
+
+class GlobalBatchNorm(_GlobalBatchNorm, nn.BatchNorm2d):
+    """Of images (B, C, H, W)."""
+
+
+class GlobalBatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
+    """Of features (B, C)."""
 
 
 class _Sum(torch.autograd.Function):
@@ -219,6 +229,8 @@ def synchronized(model: Model, device: torch.device) -> Model:
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = GlobalBatchNorm
+        elif type(module) is nn.BatchNorm1d:
+            module.__class__ = GlobalBatchNorm1d
     return model
 
 

@@ -147,17 +147,17 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(tmp_path, request_):
     project = make_project(tmp_path / "p", num_train=700, num_clean=6, num_test=6, size=16)
     whole = bytes_of(make_features(project, "whole", request_))
     folder, rng, killed = FeatureDir.of(project, "own"), random.Random(0), 0
-    for _ in range(2):
+    for most in (0.0, 0.3):  # the first dies as soon as it has begun, however fast the machine is
         process = subprocess.Popen(command(project, request_, "--no-run"), cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             if line.startswith("computing"):
                 break
-        time.sleep(rng.random() * 0.3)
+        time.sleep(rng.random() * most)
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         process.stdout.close()
-        if killed == 1:
-            assert folder.read_status()["state"] == "running" and not folder.read_status()["is_alive"]
+        status = folder.read_status()
+        assert status["state"] in ("running", "done") and not status["is_alive"]
     subprocess.run(command(project, request_, "--no-run"), cwd=ROOT, check=True, capture_output=True)
     assert killed and bytes_of(folder) == whole
 

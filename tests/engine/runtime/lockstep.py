@@ -1,8 +1,8 @@
 """One epoch at a time, by one process or by several under torchrun, each from the same state: what test_distributed
 compares.
 
-    python -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD            writes states and outcomes
-    torchrun ... -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD      goes from those states, writes its outcomes
+    python -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD [FEATURES]        writes states and outcomes
+    torchrun ... -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD [FEATURES]  goes from those states
 
 Every epoch begins with the same bits, so whatever is decided by a threshold, a sort or a rounding is decided alike, and
 what follows within the epoch is continuous. Reweighter and splitter take plain gradient steps: Adam's first step is the
@@ -18,19 +18,20 @@ import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
-from engine.data.dataset import load_dataset
+from engine.data.dataset import load_for
 from engine.runtime import distributed
 from engine.training.trainer import Trainer
 
 EPOCHS = 6
-SETTINGS = ("batch_size=33", "warmup_fraction=0.3", "network=tiny", "reweighter.every=2", "device=cpu", "augment=shift",
-            f"epochs={EPOCHS}")
+SETTINGS = ("batch_size=33", "warmup_fraction=0.3", "reweighter.every=2", "device=cpu", f"epochs={EPOCHS}")
 """Batches of an odd size: the two parts differ."""
 
 
-def new_trainer(project: Path, method: str) -> Trainer:
-    config = RunConfig.from_settings(list(SETTINGS), method=method)
-    data = load_dataset(project, read_decisions(project / "none"), None, lambda *_: None)
+def new_trainer(project: Path, method: str, features: str | None) -> Trainer:
+    own = {"network": "mlp", "features": features, "weight_decay": 0.01} if features else {
+        "network": "tiny", "augment": "shift"}
+    config = RunConfig.from_settings(list(SETTINGS), method=method, **own)
+    data = load_for(config, project, read_decisions(project / "none"), lambda *_: None)
     trainer = Trainer(config, data)
     if trainer.weighting and trainer.splitting:
         trainer.weighting.optimizer = torch.optim.SGD(trainer.weighting.reweighter.parameters(), lr=0.5)
@@ -52,10 +53,10 @@ def outcome(trainer: Trainer) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in values.items()} | {"routed": trainer.epoch_roles.routed}
 
 
-def main(project: Path, folder: Path, method: str) -> None:
+def main(project: Path, folder: Path, method: str, features: str | None = None) -> None:
     torch.set_num_threads(1)
     with distributed.process_group("cpu"):
-        trainer, num = new_trainer(project, method), distributed.size()
+        trainer, num = new_trainer(project, method, features), distributed.size()
         for epoch in range(1, EPOCHS + 1):
             state = folder / f"{epoch}.pt"
             if num == 1:
@@ -69,4 +70,4 @@ def main(project: Path, folder: Path, method: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
