@@ -14,7 +14,7 @@ import typer
 
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError, Fit
+from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureError, Fit
 from engine.contract.methods import TRAINABLE
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
@@ -22,7 +22,6 @@ from engine.contract.studies.study_dir import StudyDir
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 
-DEFAULT_FEATURES = "lite0"
 Project = Annotated[Path, typer.Argument(help="Project folder, made by `python -m curation import`.")]
 
 

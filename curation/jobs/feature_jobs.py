@@ -19,7 +19,6 @@ from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureErr
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, check_name
 
-DEFAULT_NAME = "lite0"
 MAX_AT_ONCE = 20_000
 """Images up to which features are made right after an import without being asked for: some minutes' work."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from curation.jobs import run_jobs
 from curation.jobs.queue import Job, JobError
-from curation.jobs.request import REQUEST_NAME
+from curation.jobs.request import REQUEST_NAME, method_of
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir, check_name
@@ -72,12 +72,13 @@ def plan_study(name: str, methods: Sequence[str], num_seeds: int, epochs: int, *
 
 
 def epoch_seconds(project: Path) -> dict[str, list[float]]:
-    """method -> seconds that an epoch took in each finished run of the project, those of studies included."""
+    """method -> seconds that an epoch took in each finished run of the project, those of studies included; of methods
+    that have epochs."""
     found: dict[str, list[float]] = {}
     for run in run_jobs.run_dirs(project):
         if run.exists() and run.read_status()["state"] == "done":
             metrics = run.read_metrics()
-            if len(metrics):
+            if len(metrics) and method_of(run).is_trained:
                 found.setdefault(str(run.read_config()["method"]), []).append(float(metrics["seconds"].mean()))
     for study in StudyDir.list(project):
         rows = study.read_rows()

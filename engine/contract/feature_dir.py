@@ -32,6 +32,8 @@ from engine.contract.work_dir import WorkDir, write_array, write_atomic
 SHARD_ROWS = 65_536
 DEFAULT_BACKBONE = "efficientnet_lite0"
 """Its weights come with the requirements: nothing is downloaded."""
+DEFAULT_FEATURES = "lite0"
+"""The name of its features, where none is given."""
 Fit = Literal["squash", "pad", "crop"]
 """How an image becomes a square: pressed together, with grey added, or its middle cut out."""
 SAMPLE_COLUMNS = ("sample_id", "image_digest", "row", "reason")

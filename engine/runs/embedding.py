@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.runs import label_head
 from engine.runtime import distributed
@@ -48,11 +49,12 @@ def embed_run(trainer: Trainer, run: RunDir, on_message: Say) -> None:
     indices, distances = _waited(lambda: nearest_neighbours(features_ND, min(NUM_NEIGHBOURS, len(features_ND) - 1)),
                                  "nearest neighbours", on_message)
     seed = int(stream(trainer.config.seed, "init").integers(2**31))
-    probs_NC = _waited(lambda: label_head.predict_out_of_fold(
-        torch.from_numpy(features_ND), data, trainer.config.seed, trainer.active,
-        are_components=trainer.config.head == "linear"),
-        "out-of-fold predictions", on_message)
-    run.write_probabilities(probs_NC.numpy(), "label_head")
+    if not METHODS[trainer.config.method].is_head_only:  # that method is nothing else, and wrote them
+        probs_NC = _waited(lambda: label_head.predict_out_of_fold(
+            torch.from_numpy(features_ND), data, trainer.config.seed, trainer.active,
+            are_components=trainer.config.head == "linear"),
+            "out-of-fold predictions", on_message)
+        run.write_probabilities(probs_NC.numpy(), "label_head")
     if method == "none":
         run.write_neighbours(indices, distances)
         return

@@ -193,7 +193,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         say(f"going on at epoch {epoch}, step {step}")
     files = EpochFiles(trainer, run)
     while epoch <= config.epochs:
-        metrics.append(_fit_at_once(trainer, status) if METHODS[config.method].is_head_only
+        metrics.append(_fit_at_once(trainer, run, status) if METHODS[config.method].is_head_only
                        else _train_epoch(files, status, metrics, epoch, step))
         epoch, step = epoch + 1, 0
         if distributed.is_rank_zero():
@@ -212,11 +212,13 @@ def _save(trainer: Trainer, run: RunDir, metrics: list[EpochMetrics], epoch: int
                                                       "epoch": epoch, "step": step})
 
 
-def _fit_at_once(trainer: Trainer, status: Status | Follower) -> EpochMetrics:
+def _fit_at_once(trainer: Trainer, run: RunDir, status: Status | Follower) -> EpochMetrics:
     """The one epoch of a method that fits its head in closed form; returns its line of metrics."""
     started = time.monotonic()
     status.update(stage="fitting", epoch=1, message="")
-    fit_discriminant(trainer)
+    probs_NC = fit_discriminant(trainer)
+    if distributed.is_rank_zero():
+        run.write_probabilities(probs_NC.numpy(), "label_head")
     line = measure(trainer, 1)
     line["seconds"] = time.monotonic() - started
     return line

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.jobs import feature_jobs, run_jobs
-from curation.jobs.feature_jobs import DEFAULT_NAME, FeatureRequest
+from curation.jobs.feature_jobs import FeatureRequest
 from curation.jobs.queue import JobError
 from curation.jobs.request import created_of
 from curation.jobs.run_jobs import RunStatus
@@ -16,7 +16,7 @@ from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument
+from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureDocument
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -33,7 +33,7 @@ WHAT = ("A pretrained network turns each image into numbers, once. With them thi
 def start_features(project: Project) -> None:
     """Begin to make a new project's features in the background, or those of what an import added."""
     try:
-        feature_jobs.submit(project.path, DEFAULT_NAME, FeatureRequest())
+        feature_jobs.submit(project.path, DEFAULT_FEATURES, FeatureRequest())
     except UserError as error:  # the section says what is there; an import must not fail for it
         st.toast(state.plain(error), icon=":material/info:")
 
@@ -85,7 +85,7 @@ def _form(project: Project, num_made: int) -> None:
 def _free_features(project: Project, backbone: str) -> str:
     """A name for features of this network that none has: the default's own, or what the network's begins with."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", PurePath(backbone).name.partition(".")[0]).strip("-")
-    name = DEFAULT_NAME if backbone == DEFAULT_BACKBONE else words[:50] or "features"
+    name = DEFAULT_FEATURES if backbone == DEFAULT_BACKBONE else words[:50] or "features"
     return run_jobs.free_name(project.path / "features", name)
 
 

@@ -31,13 +31,14 @@ from curation.views.study.progress import watch
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.leaks import leak_line
+from engine.contract.feature_dir import list_features
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_summary import report_tables
 
 STUDY_KEY = "study"
 FORM_KEY = "study.form"
 STARTED_KEY = "study.started"
-COMMAND = "python -m engine study {project} --name first --methods erm,molere --seeds 5 --set epochs=20"
+COMMAND = "python -m engine study {project} --name first --methods erm,molere --seeds 5 --set epochs=20{features}"
 CHART = {"displayModeBar": False}
 
 
@@ -117,7 +118,8 @@ def _no_study(project: Project) -> None:
     state.empty_state("No study yet.", "A single run says little: another seed alone can move accuracy by a point. A "
                       "study trains each method with the same seeds and gives the difference an interval. Start one "
                       "above, or on the command line:")
-    st.code(COMMAND.format(project=shlex.quote(str(project.path))), language=None)
+    first = next((f" --set features={found.name}" for found in list_features(project.path)), "")
+    st.code(COMMAND.format(project=shlex.quote(str(project.path)), features=first), language=None)
 
 
 def _choose(found: list[StudyDir]) -> StudyDir:

@@ -18,6 +18,7 @@ from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.errors import UserError
+from engine.contract.live.live_dir import LiveDir
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
@@ -176,8 +177,10 @@ def features_under_way(project: Project) -> bool:
 
 
 def is_being_fitted(run: RunDir) -> bool:
-    """Whether it is a run that nobody trains and that lacks its map for some seconds yet."""
-    return not method_of(run).is_trained and run_jobs.status_of(run).is_active
+    """Whether it is a run without a training whose map is still being made. The process that follows a run live goes
+    on, but makes none."""
+    is_live = isinstance(run, LiveDir)
+    return not is_live and not method_of(run).is_trained and run_jobs.status_of(run).is_active
 
 
 def open_when_there(project: Project) -> None:

@@ -119,6 +119,7 @@ def test_epochs_are_timed_in_finished_runs_and_studies(tmp_path):
     assert study_jobs.epoch_seconds(project) == {}
     make_run(project, "first", method="erm")
     make_run(project, "going", method="erm", state="failed")
+    make_run(project, "looked", method="discriminant", epochs=1)
     make_study(project, arms=("erm", "molere"), num_seeds=2, failed=("molere",))
     assert study_jobs.epoch_seconds(project) == {"erm": [1.5, 2.0, 2.0], "molere": [3.0]}
 

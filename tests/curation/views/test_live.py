@@ -111,6 +111,12 @@ def test_the_margins_shown_are_those_of_the_new_labels(home: Path, pets: Project
     assert any(f"{margins[i]:.2f}" != f"{before[i]:.2f}" for i in ids)
 
 
+def test_explore_waits_for_no_map_of_the_process_that_follows(home: Path, pets: Project) -> None:
+    finish(follower(pets))
+    words = views.texts(views.start(home, "explore", project="pets", run="first", timeout=60))
+    assert "is being made" not in words and "has no map" in words
+
+
 def test_explore_keeps_its_page_while_the_signals_it_is_sorted_by_change(home: Path, pets: Project) -> None:
     app = views.start(home, "explore", project="pets", run="first", timeout=60)
     before = shown(app)

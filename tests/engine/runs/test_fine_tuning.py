@@ -15,10 +15,10 @@ from engine.contract.settings import ConfigError
 from engine.data.backbones.backbone import IMAGENET_MEAN, BackboneError
 from engine.data.backbones.opening import open_backbone
 from engine.data.dataset import load_for
-from engine.runs import train as module
 from engine.runs.given_weights import read_given
 from engine.runs.train import resume, train
 from engine.training.trainer import Trainer
+from tests.engine.runs.interruption import stopped_in_epoch
 from tests.fake_features import make_features
 from tests.fakes import make_project, write_manifest
 from tests.tiny_backbone import ARCHITECTURE, NUM_FEATURES, write_weights
@@ -105,20 +105,11 @@ def test_head_epochs_are_of_backbones_alone():
     assert RunConfig.of_run({"network": "resnet18"}).head_epochs == 0
 
 
-def test_a_fine_tuning_resumes_to_the_same_end(project, weights, monkeypatch):
+def test_a_fine_tuning_resumes_to_the_same_end(project, weights):
     config = config_of(weights, method="erm", head_epochs=1)
-    whole, plain, calls = train(config, project, "whole"), module.measure, []
-
-    def stop(*args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return plain(*args)
-
-    monkeypatch.setattr(module, "measure", stop)
-    with pytest.raises(KeyboardInterrupt):
+    whole = train(config, project, "whole")
+    with stopped_in_epoch(2):
         train(config, project, "cut")
-    monkeypatch.setattr(module, "measure", plain)
     pd.testing.assert_frame_equal(resume(project, "cut").read_signals(), whole.read_signals())
 
 
@@ -173,21 +164,12 @@ def test_a_discriminant_gives_its_decisions_and_even_weights(project, weights):
     assert run.read_signals()["weight"].to_numpy() == pytest.approx(np.ones(60))
 
 
-def test_given_weights_are_kept_and_resumed_whatever_the_other_run_does(project, weights, monkeypatch):
+def test_given_weights_are_kept_and_resumed_whatever_the_other_run_does(project, weights):
     train(head_config(), project, "first")
     config = config_of(weights, method="erm")
-    whole, plain, calls = train(config, project, "whole", weights_from="first"), module.measure, []
-
-    def stop(*args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return plain(*args)
-
-    monkeypatch.setattr(module, "measure", stop)
-    with pytest.raises(KeyboardInterrupt):
+    whole = train(config, project, "whole", weights_from="first")
+    with stopped_in_epoch(2):
         train(config, project, "cut", weights_from="first")
-    monkeypatch.setattr(module, "measure", plain)
     (project / "runs" / "first" / "signals.parquet").unlink()
     pd.testing.assert_frame_equal(resume(project, "cut").read_signals(), whole.read_signals())
 

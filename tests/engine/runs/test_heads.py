@@ -16,6 +16,7 @@ from engine.contract.settings import ConfigError
 from engine.data.dataset import load_for
 from engine.runs import label_head
 from engine.runs.train import resume, train
+from tests.engine.runs.interruption import stopped_in_epoch
 from tests.fake_features import make_features
 from tests.fakes import make_project
 
@@ -137,24 +138,14 @@ def test_siblings_stay_in_one_fold(project):
         load_for(config_of(folds_by="nothing"), project, no_decisions(), lambda *_: None)
 
 
-def test_a_head_goes_on_from_its_checkpoint_to_the_same_end(project, monkeypatch):
+def test_a_head_goes_on_from_its_checkpoint_to_the_same_end(project):
     whole = train(config_of(method="molere"), project, "whole")
-    calls = []
-
-    def stop(*args, **kwargs):
-        calls.append(args)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(*args, **kwargs)
-
-    from engine.runs import train as module
-    original = module.measure
-    monkeypatch.setattr(module, "measure", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_in_epoch(3):
         train(config_of(method="molere"), project, "cut")
-    monkeypatch.setattr(module, "measure", original)
     cut = resume(project, "cut")
+    assert any("going on at epoch 3" in line for line in cut.log_tail(40)), "and not from its start"
     pd.testing.assert_frame_equal(cut.read_signals(), whole.read_signals())
+    assert len(cut.read_history(0)) == 4
 
 
 @pytest.mark.parametrize(("values", "message"), [
