@@ -206,7 +206,7 @@ def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_
         weights = history[epoch - 1]["weight"].astype(float)
         trained = ~np.isnan(weights)
         lines.append({
-            "epoch": epoch, "seconds": 1.5, "lr": config.lr * (1 - epoch / config.epochs),
+            "epoch": epoch, "seconds": 1.5, "lr": config.peak_lr() * (1 - epoch / config.epochs),
             "train_loss": 1.1 * 0.8**epoch, "validation_loss": 1.3 * 0.9**epoch if routed.any() else None,
             "clean_accuracy": 0.9 - 0.5 * 0.7**epoch + 0.01 * config.seed,
             "test_accuracy": 0.85 + 0.01 * config.seed if epoch == config.epochs else None,

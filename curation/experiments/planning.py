@@ -120,10 +120,16 @@ def start(project: Path, plan: ExperimentPlan, decisions: pd.DataFrame) -> list[
     return [run.name for run in plan.new]
 
 
-def preview_config(config: RunConfig) -> RunConfig:
-    """The settings of a preview of a run of this config: a few epochs, with no map."""
-    return dataclasses.replace(config, epochs=min(PREVIEW_EPOCHS, config.epochs), lr=config.lr * PREVIEW_LR_SHARE,
-                               embedding="none")
+def preview_config(config: RunConfig, num_samples: int) -> RunConfig:
+    """The settings of a preview of a run of this config on so many samples: a few epochs, with no map."""
+    return dataclasses.replace(config, epochs=min(PREVIEW_EPOCHS, config.epochs),
+                               lr=config.peak_lr(num_samples) * PREVIEW_LR_SHARE, embedding="none")
+
+
+def num_trained(run: RunDir) -> int:
+    """Samples that a run's last epoch trained on; 0 before it has one."""
+    numbers = run.read_metrics()["num_train"]
+    return int(numbers.iloc[-1]) if len(numbers) else 0
 
 
 def run_seconds(run: RunDir) -> float | None:

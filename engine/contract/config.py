@@ -29,6 +29,7 @@ HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
 """The sources whose validation samples leave training."""
 WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
 DEFAULT_HEAD = "mlp"
+DEFAULT_LR = 0.05
 DEFAULT_WEIGHT_DECAY = 5e-4
 """Of a classifier of images."""
 BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
@@ -49,7 +50,7 @@ class RunConfig:
     epochs: int = setting(20, "Passes over the data: each epoch takes as many classifier steps as plain training on "
                           "all samples would, whatever the method.", unit="epochs", low=1, high=100_000)
     batch_size: int | None = setting(
-        None, "Training samples a step. None: 128 images; of features as many as make about 100 steps an epoch, from "
+        None, "Training samples a step. None: 128 images; of features as many as make about 50 steps an epoch, from "
         "128 to 2048.", unit="samples", low=2, high=65_536)
     val_fraction: float = setting(
         0.1, "Share of each class in validation (delta).", unit="fraction", low=0.001, high=0.9)
@@ -106,7 +107,9 @@ class RunConfig:
     augment: str = setting(
         "auto", "Random changes of training images. shift: small translations; shift_flip: also mirror left-right. "
         "auto: shift up to 8 pixels, shift_flip above.", choices=AUGMENTATIONS)
-    lr: float = setting(0.05, "Peak learning rate of the classifier (SGD, cosine to 0).", low=1e-8, high=100.0)
+    lr: float | None = setting(
+        None, "Peak learning rate of the classifier (SGD, cosine to 0). None: 0.05; twice that of a head in batches of "
+        "more than 128.", low=1e-8, high=100.0)
     momentum: float = setting(0.9, "Momentum of the classifier's SGD.", low=0.0, high=0.9999)
     weight_decay: float | None = setting(
         None, "Weight decay of the classifier. None: 5e-4 on images; on features the run chooses it, by the given "
@@ -198,7 +201,12 @@ class RunConfig:
         """batch_size, or what a training on so many samples takes where that is None."""
         if self.batch_size is not None:
             return self.batch_size
-        return 128 if self.features is None else min(2048, max(128, 2 ** round(math.log2(max(num_samples, 1) / 100))))
+        return 128 if self.features is None else min(2048, max(128, 2 ** round(math.log2(max(num_samples, 1) / 50))))
+
+    def peak_lr(self, num_samples: int = 0) -> float:
+        """lr, or what a training on so many samples takes where that is None."""
+        is_large = self.features is not None and self.step_size(num_samples) > 128
+        return (2 * DEFAULT_LR if is_large else DEFAULT_LR) if self.lr is None else self.lr
 
     @property
     def validation_source(self) -> str:
@@ -276,15 +284,14 @@ class RunConfig:
         if self.features is not None:
             return self
         return dataclasses.replace(
-            self, batch_size=self.step_size(0), head_epochs=self.num_head_epochs,
+            self, batch_size=self.step_size(0), lr=self.peak_lr(), head_epochs=self.num_head_epochs,
             weight_decay=DEFAULT_WEIGHT_DECAY if self.weight_decay is None else self.weight_decay)
 
     @classmethod
     def from_settings(cls, settings: list[str], **given: Any) -> "RunConfig":
         """Build from command-line settings 'name=value' (nested ones as 'splitter.lr=0.01') over `given` values.
 
-        Raises ConfigError for a setting without '=', an unknown name or a bad value.
-        """
+        Raises ConfigError for a setting without '=', an unknown name or a bad value."""
         return cls.from_dotted({**{k: v for k, v in given.items() if v is not None}, **parse_settings(settings)})
 
     @classmethod

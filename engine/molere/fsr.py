@@ -66,7 +66,7 @@ def values(config: RunConfig, head: nn.Linear, optimizer: torch.optim.Optimizer,
         return confidences(logits_BC, labels_B)
     past = [optimizer.state[p].get("momentum_buffer") for p in head.parameters()]
     velocity = None if past[0] is None else (config.momentum * past[0], config.momentum * past[1])
-    return meta_margins(logits_BC, features_BD, labels_B, config.lr, velocity)
+    return meta_margins(logits_BC, features_BD, labels_B, config.peak_lr(), velocity)
 
 
 def online_weights(hypergradient_B: Tensor) -> Tensor:

@@ -59,11 +59,14 @@ def class_weights(labels: np.ndarray, num_classes: int, exponent: float) -> np.n
     return np.where(sizes_C > 0, scaled_C, 1.0).astype(np.float32)
 
 
-CANDIDATES = 4
-"""Times its quota: so many of the hardest of a class are looked at by coverage first."""
+CANDIDATES = 2
+"""Times its quota: so many of the hardest of a class are looked at by coverage first. Where it passes over so many that
+these do not fill the quota, four times as many are."""
+MANY_ROWS = 20_000
+"""Of more rows than this a stratified draw looks at some of each class alone."""
 MAX_COMPARED = 20_000
 """Members of a class, evenly drawn, among which neighbours are looked for."""
-MAX_COMPARED_OF_HEADS = 4_000
+MAX_COMPARED_OF_HEADS = 2_000
 """The same on features, where an epoch of a million samples takes seconds and to compare with 20,000 took twenty."""
 
 
@@ -154,16 +157,16 @@ class _Coverage:
     the row included, would then have more than its allowed share of neighbours routed."""
 
     def __init__(self, neighbours_Nk: np.ndarray, routed: np.ndarray, share: float) -> None:
-        num, k = neighbours_Nk.shape
+        num = len(neighbours_Nk)
         self.routed = routed.copy()
         self.limits = np.floor(share * (neighbours_Nk >= 0).sum(1)).astype(np.int64)
         self.is_alone: np.ndarray = np.all(neighbours_Nk < 0, axis=1)
-        flat = neighbours_Nk.ravel()
-        order = np.argsort(flat, kind="stable")
-        self.sources = np.repeat(np.arange(num), k)[order]
-        self.starts: np.ndarray = np.searchsorted(flat[order], np.arange(num + 1))
-        is_hit: np.ndarray = np.logical_and(flat >= 0, routed[np.maximum(flat, 0)])
-        self.counts = np.bincount(np.repeat(np.arange(num), k)[is_hit], minlength=num)
+        sources, places = np.nonzero(neighbours_Nk >= 0)
+        targets = neighbours_Nk[sources, places]
+        order = np.argsort(targets, kind="stable")
+        self.sources = sources[order]
+        self.starts: np.ndarray = np.searchsorted(targets[order], np.arange(num + 1))
+        self.counts = np.bincount(sources[routed[targets]], minlength=num)
 
     def _of(self, row: int) -> np.ndarray:
         """Samples that have `row` among their neighbours."""
@@ -174,7 +177,7 @@ class _Coverage:
             return False
         near = self._of(row)
         near = near[self.routed[near]]
-        return bool(np.all(self.counts[near] + 1 <= self.limits[near]))
+        return not len(near) or bool(np.all(self.counts[near] + 1 <= self.limits[near]))
 
     def admit(self, row: int) -> None:
         self.routed[row] = True
@@ -208,6 +211,15 @@ def stratified_draw(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.ran
     return rows[order[:size]]
 
 
+def _some_of_each_class(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of a random `size` of each class, or of all it has; each class's in ascending order of the class."""
+    by_class = np.argsort(labels.astype(np.uint16), kind="stable")  # a radix sort
+    counts = np.bincount(labels)
+    return np.concatenate([
+        by_class[start:start + num] if num <= size else by_class[start + rng.choice(num, size, replace=False)]
+        for start, num in zip(np.cumsum(counts) - counts, counts, strict=True)])
+
+
 def stratified_halves(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Two stratified draws of size // 2, one behind the other, without a common sample but of classes that have one
     alone; of fewer than `size` rows, two halves of them; of fewer than 4, all of them twice and none alone, since one
@@ -215,7 +227,11 @@ def stratified_halves(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.r
 
     Two draws rather than every other sample of one: there a class with more in one half has fewer in the other, so
     that what one half says of the classes is the opposite of what the other does (benchmarks/LOG.md). labels: of rows.
+    Of many rows `size` of each class are drawn first: no class gives more, so the draw is the same in distribution.
     """
+    if len(rows) > MANY_ROWS:
+        some = _some_of_each_class(labels, size, rng)
+        rows, labels = rows[some], labels[some]
     if len(rows) < 4:
         return np.tile(rows, 4 if len(rows) == 1 else 2)
     half = min(size, len(rows)) // 2

@@ -104,7 +104,7 @@ class OnlineWeights:
         if inputs.draw_validation is None:
             return StepWeights(inputs.priors_B)
         slopes_B = hypergradient(self.config.reweighter, self.model, inputs.batch, inputs.priors_B,
-                                 inputs.draw_validation(), self.config.lr)
+                                 inputs.draw_validation(), self.config.peak_lr())
         return StepWeights(online_weights(slopes_B))
 
     def update(self, weights: StepWeights) -> None:

@@ -93,5 +93,4 @@ def _trial(config: RunConfig) -> RunConfig:
     plain = replace(config, method="erm", validation=None, select_best=False, weight_decay=FALLBACK)
     if config.head == "linear":
         return plain
-    share = SHORT_BATCH / config.step_size(1)
-    return replace(plain, epochs=math.ceil(SHORT * config.epochs), batch_size=SHORT_BATCH, lr=config.lr * share)
+    return replace(plain, epochs=math.ceil(SHORT * config.epochs), batch_size=SHORT_BATCH)

@@ -41,7 +41,7 @@ class ClassifierTraining:
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.SGD(
-            groups, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0,
+            groups, lr=config.peak_lr(), momentum=config.momentum, nesterov=config.momentum > 0,
             weight_decay=DEFAULT_WEIGHT_DECAY if config.weight_decay is None else config.weight_decay,
             fused=device.type == "cuda" or (config.head is not None and device.type == "cpu") or None)
         self.first_bad = torch.full((), -1, dtype=torch.int64, device=device)

@@ -8,7 +8,7 @@ C classes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -72,7 +72,9 @@ def train_heads(config: RunConfig, x_ND: Tensor, labels: np.ndarray, num_classes
     shape = (len(orders), num_heads // len(orders))
     steps = _Steps(config, num_classes, x_ND.shape[1], [seeds[k] for k in by_order],
                    [weight_decays[k] for k in by_order], shape, dtype)
-    batch_size = config.step_size(max(len(rows) for _, rows in orders))
+    num_rows = max(len(rows) for _, rows in orders)
+    batch_size = config.step_size(num_rows)
+    config = replace(config, lr=config.peak_lr(num_rows))
     num_steps = max(1, max(-(-len(rows) // batch_size) for _, rows in orders))
     total = config.epochs * num_steps
     for epoch in range(1, config.epochs + 1):

@@ -7,6 +7,7 @@ batch, C classes, D features.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,11 +51,11 @@ class Trainer:
                  given: Given | None = None) -> None:
         """is_active: (N,) bool, who may be used at all (default: not excluded). ranking: (N,) cross-fitted margins
         for the sources "easy" and "hard". irreducible: (N,) cross-fitted losses for rho. given: by another run."""
-        self.config, self.data, self.given = config, data, given
-        self.device = pick_device(config.device)
         self.active = ~data.excluded if is_active is None else is_active & ~data.excluded
-        self.batch_size = config.step_size(int(self.active.sum()))
-        self.ranking = ranking
+        num_active = int(self.active.sum())
+        self.config = config = replace(config, lr=config.peak_lr(num_active))
+        self.data, self.given, self.ranking = data, given, ranking
+        self.device, self.batch_size = pick_device(config.device), config.step_size(num_active)
         self.labels = torch.from_numpy(np.maximum(data.labels, 0)).to(self.device)
         image_size = data.images.shape[-1]
         self.augment = augmentation_of(config, image_size)
@@ -63,8 +64,7 @@ class Trainer:
             self.classifier = ClassifierTraining(config, data.num_classes, image_size, self.device)
             self.store = ImageStore(data.images, self.device, self.model.mean, self.model.std)
             num_features = self.model.head.in_features
-            self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device,
-                                       kept_by(config))
+            self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device, kept_by(config))
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
                                        self.device) if config.weight_source in ("features", "loss") else None
             self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device, 4 * self.batch_size) \
@@ -74,7 +74,7 @@ class Trainer:
         self.class_weights = torch.from_numpy(routing.class_weights(
             data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
-        self.num_steps = max(1, math.ceil(int(self.active.sum()) / self.batch_size))
+        self.num_steps = max(1, math.ceil(num_active / self.batch_size))
         self.weights = make_source(config, self.model, self.record, self.weighting, given)
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.irreducible = None if irreducible is None else to_device(irreducible, self.device)

@@ -99,9 +99,11 @@ def test_without_decisions_there_is_nothing_to_measure(project: Project) -> None
 def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(run_jobs, "enqueue", lambda project, kind, run, device, command: asked.append(command))
-    config = planning.preview_config(request.config_of(project.run("first")))
+    config = planning.preview_config(request.config_of(project.run("first")), 100)
     assert config.epochs == 3 and config.lr == pytest.approx(0.01) and config.embedding == "none"
-    assert planning.preview_config(RunConfig(epochs=2)).epochs == 2
+    assert planning.preview_config(RunConfig(epochs=2), 100).epochs == 2
+    head = planning.preview_config(RunConfig(features="lite0"), 12_000)
+    assert head.lr == pytest.approx(0.02), "a fifth of what a head's larger batches train at"
     run_jobs.submit(project.path, "look", config, warm_start="first", decisions=project.ledger().state())
     assert asked[0][-2:] == ["--warm-start", "first"]
     assert request.warm_start_of(RunDir.of(project.path, "look")) == "first"

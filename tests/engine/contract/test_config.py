@@ -207,3 +207,13 @@ def test_what_a_run_of_older_code_lacks_is_what_that_code_did():
     assert old.class_exponent == 0.0 and old.precision == "float32" and old != RunConfig(method="molere")
     with pytest.raises(ConfigError):
         RunConfig.of_run(None)  # type: ignore[arg-type]
+
+
+def test_open_batch_size_and_learning_rate_suit_the_data():
+    head = RunConfig(features="lite0")
+    assert [head.step_size(num) for num in (10, 1_000, 12_000, 1_000_000)] == [128, 128, 256, 2048]
+    assert [head.peak_lr(num) for num in (1_000, 12_000, 1_000_000)] == [0.05, 0.1, 0.1]
+    assert RunConfig().step_size(10**6) == 128 and RunConfig().peak_lr(10**6) == 0.05
+    assert RunConfig(features="lite0", batch_size=64, lr=0.3).peak_lr(12_000) == 0.3
+    assert RunConfig(features="lite0", batch_size=64).peak_lr(12_000) == 0.05
+    assert RunConfig(lr=None) == RunConfig() and RunConfig(lr=0.05).spelled_out() == RunConfig().spelled_out()

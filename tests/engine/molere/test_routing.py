@@ -185,3 +185,22 @@ def test_what_one_half_says_of_the_classes_is_not_what_the_other_denies():
         drawn = routing.stratified_halves(np.arange(500), labels, 14, rng)
         counts.append([np.bincount(labels[half], minlength=10)[0] for half in (drawn[:7], drawn[7:])])
     assert abs(np.corrcoef(np.array(counts).T)[0, 1]) < 0.15
+
+
+def test_a_draw_of_some_of_each_class_is_one_of_all(monkeypatch):
+    """The same classes to each half and every row as often as before: by its definition, over many draws."""
+    rng, labels = np.random.default_rng(0), np.array([0] * 60 + [1] * 30 + [2] * 8 + [4] * 2)
+    counted = {}
+    for many in (10, 10_000):
+        monkeypatch.setattr(routing, "MANY_ROWS", many)
+        times, classes = np.zeros(100), np.zeros((2, 5))
+        for _ in range(2000):
+            drawn = routing.stratified_halves(np.arange(100) + 7, labels, 16, rng) - 7
+            assert len(drawn) == 16 == len(set(drawn))
+            times[drawn] += 1
+            for half, rows in enumerate((drawn[:8], drawn[8:])):
+                classes[half] += np.bincount(labels[rows], minlength=5)
+        counted[many] = times / 2000, classes / 2000
+    for few, all_rows in zip(counted[10], counted[10_000], strict=True):
+        np.testing.assert_allclose(few, all_rows, atol=0.06)
+    assert counted[10][0][:60].std() < 0.01, "no row of a class is drawn more often than another"
