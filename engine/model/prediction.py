@@ -15,6 +15,8 @@ from engine.runtime import distributed
 EVAL_BATCH = 512
 CPU_EVAL_BATCH = 128
 """Activations of more do not stay in a CPU's cache: 512 took twice as long a sample."""
+HEAD_EVAL_BATCH = 4096
+"""Of features, where a head has hardly any activations."""
 
 
 class NonFiniteError(RuntimeError):
@@ -39,10 +41,15 @@ def predict(model: Classifier, store: ImageStore, idx: np.ndarray, sample_ids: n
     Raises NonFiniteError where a logit is not finite: the last step's update is seen by no loss of training.
     """
     model.eval()
-    size = CPU_EVAL_BATCH if store.device.type == "cpu" else EVAL_BATCH
+    size = HEAD_EVAL_BATCH if store.images.ndim == 2 else CPU_EVAL_BATCH if store.device.type == "cpu" else EVAL_BATCH
     mine = idx[distributed.local_slice(len(idx))]
-    passes = [model(images) for images in store.batches(mine, size)] or [model(store.batch(mine))]
-    logits, features = (distributed.gather_rows(torch.cat(parts), len(idx)) for parts in zip(*passes, strict=True))
+    whole: list[Tensor] = []
+    for start, images in enumerate(store.batches(mine, size) if len(mine) else [store.batch(mine)]):
+        parts = model(images)
+        whole = whole or [part.new_empty(len(mine), *part.shape[1:]) for part in parts]
+        for values, part in zip(whole, parts, strict=True):  # in place: to join parts takes their memory twice
+            values[start * size:start * size + len(part)] = part
+    logits, features = (distributed.gather_rows(values, len(idx)) for values in whole)
     is_bad = ~torch.isfinite(logits).all(1).cpu().numpy()
     if is_bad.any():
         raise NonFiniteError(

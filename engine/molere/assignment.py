@@ -84,12 +84,13 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
         is_free = (data.pins == 0) & (True if eligible is None else eligible)
         if previous:
             keys = np.where(previous.routed, keys - config.splitter.hysteresis, keys)
-        features, times = record.features_of(slice(None)).cpu().numpy(), routing.CANDIDATES
+        times = routing.CANDIDATES
         while True:
             asked = routing.candidates(keys, data.train_labels, active, is_free, config.val_fraction, times)
             asked |= data.pins == -1
             neighbours = routing.same_class_neighbours(
-                features, data.train_labels, active & has_features, config.splitter.num_neighbors, asked,
+                lambda rows: record.features_of(torch.from_numpy(rows).to(record.features.device)).cpu().numpy(),
+                data.train_labels, active & has_features, config.splitter.num_neighbors, asked,
                 routing.MAX_COMPARED_OF_HEADS if config.head else None)
             found = routing.route(keys, data.train_labels, active, data.pins, fraction=config.val_fraction,
                                   is_eligible_N=eligible, neighbours_Nk=neighbours, coverage=config.splitter.coverage)

@@ -5,6 +5,7 @@ classes, D features, k neighbours.
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,13 +84,14 @@ def candidates(keys_N: np.ndarray, labels_N: np.ndarray, is_active_N: np.ndarray
     return found
 
 
-def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_member_N: np.ndarray,
-                          num_neighbors: int, is_asked_N: np.ndarray | None = None,
+def same_class_neighbours(features_of: Callable[[np.ndarray], np.ndarray], labels_N: np.ndarray,
+                          is_member_N: np.ndarray, num_neighbors: int, is_asked_N: np.ndarray | None = None,
                           max_compared: int | None = None) -> np.ndarray:
     """Rows of the nearest same-class members by cosine similarity, (N, k) int64, -1 where there are none, of each
     member asked for (default: all).
 
-    In blocks. Exact up to max_compared (MAX_COMPARED) members a class; above that among so many of them.
+    features_of: rows (R,) -> theirs (R, D). In blocks. Exact up to max_compared (MAX_COMPARED) members a class; above
+    that among so many of them.
     """
     neighbours = np.full((len(labels_N), num_neighbors), -1, dtype=np.int64)
     is_asked_N = is_member_N if is_asked_N is None else is_asked_N & is_member_N
@@ -100,11 +102,12 @@ def same_class_neighbours(features_ND: np.ndarray, labels_N: np.ndarray, is_memb
         k = min(num_neighbors, len(rows) - 1)
         if k < 1:
             continue
-        centre = features_ND[rows].astype(np.float32).mean(0)
-        unit = _directions(features_ND[rows], centre)
+        features_RD = features_of(rows).astype(np.float32)
+        centre = features_RD.mean(0)
+        unit = _directions(features_RD, centre)
         for start in range(0, len(asked), 1024):
             block = asked[start:start + 1024]
-            similarity = _directions(features_ND[block], centre) @ unit.T
+            similarity = _directions(features_of(block), centre) @ unit.T
             similarity[block[:, None] == rows[None, :]] = -np.inf
             # torch's selection: numpy's takes four to nine times as long.
             neighbours[block, :k] = rows[torch.from_numpy(similarity).topk(k, dim=1, sorted=False).indices.numpy()]

@@ -33,6 +33,6 @@ def fit_discriminant(trainer: Trainer) -> Tensor:
     logits_RC = torch.log(probs_NC[torch.from_numpy(rows)].to(trainer.device).clamp(min=SMALLEST_PROBABILITY))
     trainer.record.observe_heldout(rows_R, logits_RC, features_ND[torch.from_numpy(rows)].to(trainer.device), labels_R,
                                    epoch=1)
-    trainer.totals["loss"] += cross_entropy(logits_RC, labels_R).sum()
-    trainer.totals["samples"] += len(rows)
+    trainer.observations.totals["loss"] += cross_entropy(logits_RC, labels_R).sum()
+    trainer.observations.totals["samples"] += len(rows)
     return probs_NC

@@ -97,7 +97,7 @@ def role_reasons(trainer: Trainer, suggestions_N: np.ndarray, is_known_N: np.nda
 def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
     """One line of metrics.jsonl. The test split is read in the last epoch alone."""
     config, data, current = trainer.config, trainer.data, trainer.epoch_roles
-    totals, weights = trainer.totals, trainer.record.weight.cpu().numpy()
+    totals, weights = trainer.observations.totals, trainer.record.weight.cpu().numpy()
     truth = data.clean_labels[data.train_idx]
     is_wrong, is_scored = (truth != data.train_labels) & (truth >= 0), truth >= 0
     num_active, num_routed = int(trainer.active.sum()), int(current.routed.sum())

@@ -38,6 +38,7 @@ from engine.training.classifier import STEPS_UNSEEN, ClassifierTraining
 from engine.training.early_stopping import BestEpoch
 from engine.training.observations import ROWS_OF_HEADS, Observations
 
+HELDOUT_ROWS = 65_536
 OnStep = Callable[[int, int], None]
 """Called after each step with (steps done, steps in the epoch); raises to stop the training there."""
 
@@ -142,11 +143,6 @@ class Trainer:
         current = self.epoch_roles
         return current.routed if current.phase == "finish" else None
 
-    @property
-    def totals(self) -> dict[str, Tensor]:
-        """Of the epoch's recorded batches: weighted loss and number of samples."""
-        return self.observations.totals
-
     def role_codes(self, is_in_validation: np.ndarray) -> np.ndarray:
         """(N,) positions in ROLES of who is in validation by (N,) bool, in training, or excluded."""
         codes = np.where(is_in_validation, ROLES.index("validation"), ROLES.index("train"))
@@ -250,20 +246,24 @@ class Trainer:
             self.record.set_scores(*self.splitting.scores(self.model.head, self.record))
         if self.weighting and phase == "game":
             self.record.average_weights(AVERAGE_DECAY)
-        if self.best and epoch == self.config.epochs:
-            self.best.restore(self.model)  # last: the signals of an epoch are those of its own classifier
+        if self.best and epoch == self.config.epochs:  # last: the signals of an epoch are of its own classifier
+            self.best.restore(self.model)
 
     def _observe_heldout(self, epoch: int, rows: np.ndarray) -> None:
-        """Predictions of rows of the train split, which this epoch did not train on."""
-        logits, features = self.predict(self.data.train_idx[rows])
-        labels, routed = self._labels_of(rows), self.epoch_roles.routed
-        self.record.observe_heldout(to_device(rows, self.device), logits, features, labels, epoch)
+        """Predictions of rows of the train split that this epoch did not train on; in parts, for memory's sake."""
+        parts, rows_H, labels = [], to_device(rows, self.device), self._labels_of(rows)
+        for part in (slice(start, start + HELDOUT_ROWS) for start in range(0, len(rows), HELDOUT_ROWS)):
+            logits, features = self.predict(self.data.train_idx[rows[part]])
+            self.record.observe_heldout(rows_H[part], logits, features, labels[part], epoch)
+            parts.append(logits)
+        logits, routed = torch.cat(parts), self.epoch_roles.routed
         if self.best and routed.any():
             is_right = (logits.argmax(1) == labels).cpu().numpy()
             self.best.consider(epoch, float(is_right[routed[rows]].mean()), self.model)
         if self.splitting and self.epoch_roles.phase != "finish":
             known = self.record.has_features & to_device(self.active, self.device)
-            self.splitting.observe_heldout(logits, self.record.kept(features), labels, known.nonzero()[:, 0].int())
+            kept = self.record.features[rows_H], self.record.feature_scale[rows_H]
+            self.splitting.observe_heldout(logits, kept, labels, known.nonzero()[:, 0].int())
 
     @property
     def model(self) -> Classifier:
@@ -283,7 +283,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""
-        state: dict[str, Any] = {name: module.state_dict() for name, module in self._modules.items()}
+        state: dict[str, Any] = {name: part.state_dict() for name, part in self._modules.items()}
         state |= {"record": self.record.state_dict(), **self.observations.state_dict()}
         return state | ({"roles": self.roles.state_dict()} if self.roles is not None else {})
 

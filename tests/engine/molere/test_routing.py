@@ -71,7 +71,7 @@ def test_neighbours_are_the_nearest_of_the_same_class():
     _, labels, active, _, rng = problem(num=60)
     features = rng.standard_normal((60, 6))
     active[5] = False
-    found = routing.same_class_neighbours(features, labels, active, 3)
+    found = routing.same_class_neighbours(features.__getitem__, labels, active, 3)
     for i in np.flatnonzero(active):
         same = [j for j in range(60) if active[j] and labels[j] == labels[i]]
         centre = features[same].mean(0)
@@ -80,7 +80,7 @@ def test_neighbours_are_the_nearest_of_the_same_class():
         assert set(found[i]) == set(expected)
     assert (found[5] == -1).all() and 5 not in found
     asked = rng.random(60) < 0.3
-    some = routing.same_class_neighbours(features, labels, active, 3, asked)
+    some = routing.same_class_neighbours(features.__getitem__, labels, active, 3, asked)
     assert [set(row) for row in some] == [set(row) if is_asked else {-1} for row, is_asked in
                                           zip(found, asked & active, strict=True)]
 
@@ -88,7 +88,7 @@ def test_neighbours_are_the_nearest_of_the_same_class():
 def test_neighbours_in_a_large_class_are_looked_for_among_an_even_part_of_it(monkeypatch):
     monkeypatch.setattr(routing, "MAX_COMPARED", 10)
     features = np.random.default_rng(0).standard_normal((25, 4))
-    found = routing.same_class_neighbours(features, np.zeros(25, int), np.ones(25, bool), 8)
+    found = routing.same_class_neighbours(features.__getitem__, np.zeros(25, int), np.ones(25, bool), 8)
     assert set(found.ravel()) == set(range(0, 25, 3)) and not (found == np.arange(25)[:, None]).any()
 
 
@@ -109,7 +109,7 @@ def test_coverage_leaves_every_routed_sample_its_share_of_neighbours_in_training
     features = np.concatenate([rng.standard_normal((180, 5)), 6 + 0.1 * rng.standard_normal((20, 5))])
     labels, active, pins = np.zeros(200, int), np.ones(200, bool), np.zeros(200, np.int8)
     scores = np.concatenate([0.5 + rng.random(180), rng.random(20) / 10])  # a tight, hard group of 20
-    neighbours = routing.same_class_neighbours(features, labels, active, 6)
+    neighbours = routing.same_class_neighbours(features.__getitem__, labels, active, 6)
     bare = routing.route(scores, labels, active, pins, fraction=0.1).routed
     held = routing.route(scores, labels, active, pins, fraction=0.1, neighbours_Nk=neighbours, coverage=0.5)
     assert bare[180:].all(), "without coverage the whole hard group leaves training"

@@ -45,7 +45,8 @@ def outcome(trainer: Trainer) -> dict[str, np.ndarray]:
     if trainer.weighting and trainer.splitting:
         nets += [trainer.weighting.reweighter, trainer.splitting.splitter]
     values = {"loss": record.loss, "weight": record.weight, "margin": record.margin, "p_train": record.p_train,
-              "heldout_probs": record.heldout_probs, "train_loss": trainer.totals["loss"] / trainer.totals["samples"]}
+              "heldout_probs": record.heldout_probs,
+              "train_loss": torch.div(*(trainer.observations.totals[name] for name in ("loss", "samples")))}
     values |= {f"parameters {i}": torch.cat([p.detach().flatten() for p in net.parameters()])
                for i, net in enumerate(nets)}
     values["statistics"] = torch.cat([b.flatten().float() for b in trainer.model.buffers()])

@@ -213,7 +213,7 @@ def test_each_step_trains_on_the_highest_reducible_losses_of_its_candidates(data
         naive(images[sorted(rows.tolist().index(row) for row in expected)])
         for ours, own in zip(trainer.model.buffers(), naive.buffers(), strict=True):
             torch.testing.assert_close(ours, own, rtol=1e-4, atol=1e-6, msg="running statistics of the chosen alone")
-    assert trainer.totals["samples"] == 3 * 8
+    assert trainer.observations.totals["samples"] == 3 * 8
 
 
 def test_choosing_leaves_no_trace_but_last_known_values(data):
