@@ -32,7 +32,7 @@ ACTIONS = {
     "pin": "hold samples in --to validation or train (none: let go)",
     "exclude": "leave samples out of training and validation", "include": "take excluded samples back",
     "relabel": "give samples the class --label", "as-given": "put samples back to the label in the data",
-    "undo": "take back the newest decision, or --batch", "redo": "bring back what was undone last",
+    "undo": "take back your newest decision, or any --batch", "redo": "bring back what you undid last",
     "list": "show all batches, newest first", "dump": "write every decision to the file --journal (JSONL)",
     "replay": "read the file --journal into a project without decisions",
 }
@@ -60,7 +60,7 @@ def decide(
     ids_file: Annotated[Path | None, typer.Option(help="File of sample ids, one a line; - is standard input.")] = None,
     to: Annotated[str | None, typer.Option(help="(pin) validation, train or none.")] = None,
     label: Annotated[str | None, typer.Option(help="(relabel) The class to give.")] = None,
-    batch: Annotated[int | None, typer.Option(help="(undo) The batch to undo instead of the newest.")] = None,
+    batch: Annotated[int | None, typer.Option(help="(undo) The batch to undo, no matter whose, instead of your newest.")] = None,
     by: Annotated[str | None, typer.Option(help="Who decides. Default: the user of this computer.")] = None,
     why: Annotated[str, typer.Option(help="The reason, kept with the decision.")] = "",
     run: Annotated[str, typer.Option(help="The run that the decision was taken on.")] = "",

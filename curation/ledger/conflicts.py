@@ -1,7 +1,8 @@
 """Where two people decided differently about one sample: a pure function over the ledger's batches and entries.
 
 What counts is where people stand: the last decision in force of each person on a sample, a kind at a time. Two stands
-that differ are a conflict, no matter which came last and won; so are a pin of one person and an exclusion of another.
+that differ are a conflict, no matter which came last and won; so are a pin of one person and an exclusion of another,
+of which the later holds.
 It ends when a person takes over the other's decision, when one of the two is undone, or when somebody settles it: a
 decision of origin settlement makes all earlier ones on that sample and kind history. Knows no database.
 """
@@ -17,13 +18,15 @@ CONFLICT_COLUMNS = ("sample_id", "kind", "first_who", "first_value", "first_at",
                     "second_value", "second_at", "second_batch", "in_force")
 
 
-def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray) -> pd.DataFrame:
+def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
+              state: pd.DataFrame) -> pd.DataFrame:
     """One row a sample and kind that people disagree on: CONFLICT_COLUMNS, the newest second decision first.
 
     batches: decision batches in force (batch_id, kind, value, who, at, origin), ascending batch_id. batch_ids (E,)
-    ascending and sample_ids (E,): which sample each touches. second: the decision that holds now; first: the newest of
-    another person that it differs from. Values are a pin's side, excluded or included, a class, or None: taken back.
-    in_force: what holds; of a pin and an exclusion the exclusion, whichever came last.
+    ascending and sample_ids (E,): which sample each touches. state: what is in force (sample_id, pin, excluded, label).
+    second: the decision that came last; first: the newest of another person that it differs from. Values are a pin's
+    side, excluded or included, a class, or None: taken back. in_force: what holds now of either kind, which is another
+    value yet where a pin or an exclusion came after both, or where an audit decided.
     """
     codes, ids = pd.factorize(sample_ids)
     position = np.searchsorted(batches["batch_id"].to_numpy(), batch_ids)
@@ -36,7 +39,7 @@ def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarr
         is_kind = (kinds == kind)[position]
         found.append((kind, *_differing(codes[is_kind], position[is_kind], people, values, settles, len(ids))))
     found.append((PIN_OR_EXCLUDE, *_pin_and_exclusion(codes, position, batches, people, settles, len(ids))))
-    parts = [_frame(kind, samples, first, second, ids, batches) for kind, samples, first, second in found]
+    parts = [_frame(kind, samples, first, second, ids, batches, state) for kind, samples, first, second in found]
     rows = pd.concat(parts, ignore_index=True)
     return rows.sort_values(["second_batch", "sample_id"], ascending=[False, True], kind="stable", ignore_index=True)
 
@@ -66,9 +69,9 @@ def _differing(codes: np.ndarray, position: np.ndarray, people: np.ndarray, valu
 
 def _pin_and_exclusion(codes: np.ndarray, position: np.ndarray, batches: pd.DataFrame, people: np.ndarray,
                        settles: np.ndarray, num_samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same of samples that one person has pinned and another has excluded, both of it holding now.
+    """The same of samples that one person has pinned and another has excluded, neither of which was taken back.
 
-    Settling takes one of the two back, or excludes as a settlement: then the pin rests knowingly.
+    Settling takes one of the two back, or decides the one or the other as a settlement.
     """
     kinds, values = batches["kind"].to_numpy(dtype=object), batches["value"].to_numpy(dtype=object)
     last = {}
@@ -86,12 +89,24 @@ def _pin_and_exclusion(codes: np.ndarray, position: np.ndarray, batches: pd.Data
 
 
 def _frame(kind: str, samples: np.ndarray, first: np.ndarray, second: np.ndarray, ids: np.ndarray,
-           batches: pd.DataFrame) -> pd.DataFrame:
-    columns = {"sample_id": np.asarray(ids, dtype=object)[samples], "kind": np.full(len(samples), kind, dtype=object)}
+           batches: pd.DataFrame, state: pd.DataFrame) -> pd.DataFrame:
+    names = np.asarray(ids, dtype=object)[samples]
+    columns = {"sample_id": names, "kind": np.full(len(samples), kind, dtype=object)}
     for side, rows in (("first", first), ("second", second)):
         for column, name in (("who", "who"), ("value", "value"), ("at", "at"), ("batch_id", "batch")):
             columns[f"{side}_{name}"] = batches[column].to_numpy(dtype=None if name == "batch" else object)[rows]
-    out = np.full(len(samples), EXCLUSIONS[0], dtype=object)
-    columns["in_force"] = out if kind == PIN_OR_EXCLUDE else columns["second_value"]
+    columns["in_force"] = _in_force(kind, state[state["sample_id"].isin(names)].set_index("sample_id").reindex(names))
     return pd.DataFrame({name: pd.Series(columns[name], dtype="int64" if name.endswith("_batch") else object)
                          for name in CONFLICT_COLUMNS})
+
+
+def _in_force(kind: str, now: pd.DataFrame) -> np.ndarray:
+    """(M,) object: what holds of one kind. now: (M rows) pin, excluded, label in force, null where nothing is."""
+    if kind == "relabel":
+        values = now["label"].to_numpy(dtype=object)
+    else:
+        rest = np.full(len(now), EXCLUSIONS[1] if kind == "exclude" else None, dtype=object)
+        pinned = np.where(now["pin"].notna(), now["pin"].to_numpy(dtype=object), rest)
+        values = np.where(now["excluded"].eq(True), EXCLUSIONS[0], pinned)
+    found: np.ndarray = np.where(pd.isna(values), None, values)
+    return found

@@ -1,8 +1,9 @@
 """The ledger: every decision on samples, append-only, in SQLite or PostgreSQL. Who, when, why; undo; exact replay.
 
 Undo and redo are batches like any other, so they survive a restart and can themselves be undone. The history is one
-line for all who work on a project: undo takes back the newest decision in force, no matter whose. decisions.parquet,
-what the engine reads, is the state at the newest revision. Does not know what a decision does to a run.
+line for all who work on a project, yet undo takes back a person's own newest decision in force; another person's is
+undone by its number alone. decisions.parquet, what the engine reads, is the state at the newest revision. Does not know
+what a decision does to a run.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,9 +19,9 @@ import sqlalchemy as sa
 from curation.ledger import tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
-from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, Timeline, apply_batch, replay, timeline, undone_flags
+from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, FOLD, Timeline, apply_batch, replay, timeline, undone_flags
 from curation.ledger.sample_ids import training_ids
-from curation.ledger.snapshot import Stamp, read_snapshot, read_stamp, write_snapshot
+from curation.ledger.snapshot import Stamp, is_of, read_snapshot, says, write_snapshot
 from engine.contract.manifest import ManifestError, read_info
 
 
@@ -61,12 +62,18 @@ class Ledger:
         return self._decide("relabel", label, ids, origin, said(who, why, view, run))
 
     def undo(self, who: str, why: str = "") -> int | None:
-        """Take back the newest decision in force. Returns its batch; None where there is nothing to undo."""
-        return self._change(who, why, lambda line: ("undo", line.to_undo))
+        """Take back this person's own newest decision in force. Returns its batch; None where they have none."""
+        return self._change(who, why, lambda line: ("undo", line.to_undo(said(who)["who"])))
 
     def redo(self, who: str, why: str = "") -> int | None:
-        """Bring back the decision undone last, unless a new one came since. Returns its batch, or None."""
-        return self._change(who, why, lambda line: ("redo", line.to_redo))
+        """Bring back what this person undid last, unless they decided anew since. Returns its batch, or None."""
+        return self._change(who, why, lambda line: ("redo", line.to_redo(said(who)["who"])))
+
+    def next_undo(self, who: str) -> Batch | None:
+        """The decision that undo would take back for this person."""
+        rows = self._batch_rows()
+        target = timeline(rows).to_undo(said(who)["who"])
+        return None if target is None else cast(Batch, rows[rows["batch_id"] == target].to_dict("records")[0])
 
     def undo_batch(self, batch_id: int, who: str, why: str = "") -> int:
         """Undo one batch wherever it lies in the history: a decision goes out of force, undoing an undo redoes.
@@ -110,9 +117,10 @@ class Ledger:
 
         Comes from decisions.parquet where that is up to date (it is, save between a commit and its rewrite).
         """
-        state, written = read_snapshot(self.decisions_path)
         with self._transaction() as connection:
-            table = state if written == self._stamp(connection) else self._replay(connection)
+            stamp = self._stamp(connection)
+            state, written = read_snapshot(self.decisions_path)
+            table = state if is_of(state, written, stamp) else self._replay(connection)
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -155,7 +163,7 @@ class Ledger:
             if rows["who"].nunique() < 2:  # one person cannot disagree: spare reading the entries
                 rows = rows.iloc[:0]
             batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist(), sample_id)
-        return conflicts(rows, batch_ids, sample_ids)
+        return conflicts(rows, batch_ids, sample_ids, self.state())
 
     def corrections(self) -> pd.DataFrame:
         """The relabels in force: sample_id, label, and who, at, why of the relabel itself, whatever came after it."""
@@ -226,7 +234,7 @@ class Ledger:
     def _stamp(self, connection: sa.Connection) -> Stamp:
         """What decisions.parquet must carry to be up to date."""
         return {"ledger_id": tables.ledger_id_of(connection), "revision": tables.revision_of(connection),
-                "classes": list(self.classes)}
+                "classes": list(self.classes), "fold": FOLD}
 
     def _write_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
         """Bring decisions.parquet to the newest revision under the write lock; the last of several finds it done.
@@ -258,7 +266,7 @@ class Ledger:
         """True if the file says what `stamp` says, or if there is neither a file nor a decision."""
         if not self.decisions_path.exists():
             return stamp["revision"] == 0
-        return read_stamp(self.decisions_path) == stamp
+        return says(self.decisions_path, stamp)
 
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:

@@ -3,6 +3,9 @@
 A batch is one act on many samples: pin (value "validation", "train" or null), exclude ("excluded", "included"),
 relabel (a class or null), or undo and redo (value: the id of the batch they touch). What is in force is the replay, in
 order of batch_id, of the decision batches that are not undone at the end, whenever the undoing happened.
+
+A pin and an exclusion cannot both hold: to pin a sample takes it back in, to exclude it takes its pin away. Unpinning
+brings no exclusion back, nor does taking back in bring a pin.
 """
 
 from dataclasses import dataclass, field
@@ -18,6 +21,8 @@ from engine.contract.manifest import DECISION_COLUMNS
 COLUMN_OF = {"pin": "pin", "exclude": "excluded", "relabel": "label"}
 """The column of the state that each kind of decision sets."""
 EXCLUSIONS = ("excluded", "included")
+FOLD = 2
+"""Version of what the same batches come to. 1: a pin and an exclusion could hold at once, and the exclusion won."""
 STATE_SCHEMA = pa.schema([
     (name, pa.bool_() if name == "excluded" else pa.string()) for name in (*DECISION_COLUMNS, "who", "at", "why")
 ])
@@ -29,37 +34,41 @@ class Timeline:
     """Which batches are in force, and what undo and redo would touch next."""
 
     active: list[int] = field(default_factory=list)
-    """Decision batches in force, oldest first; undo takes the last."""
-    undone: list[int] = field(default_factory=list)
-    """Undone batches that redo can bring back, most recently undone last; a new decision clears it, as editors do."""
+    """Decision batches in force, oldest first."""
+    undone: list[tuple[int, str]] = field(default_factory=list)
+    """Undone batches and who undid them, most recently undone last; a person's new decision forgets those that they
+    undid themselves, as editors do."""
+    who: dict[int, str] = field(default_factory=dict)
+    """Decision batch -> who took it."""
     latest_change: dict[int, int] = field(default_factory=dict)
     """Decision batch -> the undo or redo batch that touched it last."""
 
-    @property
-    def to_undo(self) -> int | None:
-        return self.active[-1] if self.active else None
+    def to_undo(self, who: str) -> int | None:
+        """The newest decision in force that this person took."""
+        return next((batch for batch in reversed(self.active) if self.who[batch] == who), None)
 
-    @property
-    def to_redo(self) -> int | None:
-        return self.undone[-1] if self.undone else None
+    def to_redo(self, who: str) -> int | None:
+        """The decision that this person undid last."""
+        return next((batch for batch, undid in reversed(self.undone) if undid == who), None)
 
 
 def timeline(batches: pd.DataFrame) -> Timeline:
-    """Read the batches (batch_id, kind, value; ascending batch_id) once from the first to the last."""
+    """Read the batches (batch_id, kind, value, who; ascending batch_id) once from the first to the last."""
     line = Timeline()
-    for batch_id, kind, value in zip(batches["batch_id"].tolist(), batches["kind"], batches["value"], strict=True):
+    columns = (batches["batch_id"].tolist(), batches["kind"], batches["value"], batches["who"])
+    for batch_id, kind, value, who in zip(*columns, strict=True):
         if kind in COLUMN_OF:
             line.active.append(batch_id)
-            line.undone.clear()
+            line.who[batch_id] = who
+            line.undone = [(batch, undid) for batch, undid in line.undone if undid != who]
             continue
         target = int(value)
         line.latest_change[target] = batch_id
         if kind == "undo":
             line.active.remove(target)
-            line.undone.append(target)
+            line.undone.append((target, who))
         else:
-            if target in line.undone:
-                line.undone.remove(target)
+            line.undone = [(batch, undid) for batch, undid in line.undone if batch != target]
             line.active = sorted([*line.active, target])
     return line
 
@@ -78,15 +87,25 @@ def replay(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
     """The state after the decision batches `batches` (in force, ascending batch_id).
 
     batch_ids (E,) ascending and sample_ids (E,): which sample each batch touches. A later batch wins over an earlier
-    one, for each column apart. Labels that are no class (any longer) and samples left without any decision drop out.
+    one, for each column apart, save that of pin and exclusion the later takes the other away. Labels that are no class
+    (any longer) and samples left without any decision drop out.
     """
     codes, unique_ids = pd.factorize(sample_ids, sort=True)
     position = np.searchsorted(batches["batch_id"].to_numpy(), batch_ids)
     kinds, values = batches["kind"].to_numpy(dtype=object), batches["value"].to_numpy(dtype=object)
     columns: dict[str, np.ndarray] = {"sample_id": np.asarray(unique_ids, dtype=object)}
+
+    def last_of(is_wanted: np.ndarray) -> np.ndarray:
+        """(S,) row of the last of the wanted batches (B,) on each sample; -1 for none."""
+        is_hit = is_wanted[position]
+        return _last(codes[is_hit], position[is_hit], len(unique_ids))
+
+    at = {kind: last_of(kinds == kind) for kind in COLUMN_OF}
+    pinned, excluded = last_of((kinds == "pin") & ~pd.isna(values)), last_of((kinds == "exclude") & (values == EXCLUSIONS[0]))
+    at["pin"], at["exclude"] = (np.where(excluded > at["pin"], -1, at["pin"]),
+                                np.where(pinned > at["exclude"], -1, at["exclude"]))
     for kind, column in COLUMN_OF.items():
-        is_kind = (kinds == kind)[position]
-        columns[column] = _take(values, _last(codes[is_kind], position[is_kind], len(unique_ids)))
+        columns[column] = _take(values, at[kind])
     last = _last(codes, position, len(unique_ids))
     for column in ("who", "at", "why"):
         columns[column] = _take(batches[column].to_numpy(dtype=object), last)
@@ -106,7 +125,12 @@ def apply_batch(state: pa.Table, batch: Batch, sample_ids: np.ndarray,
     is_hit = pc.is_in(rows["sample_id"], value_set=ids)
     column = COLUMN_OF[batch["kind"]]
     value = pa.scalar(batch["value"] == EXCLUSIONS[0]) if column == "excluded" else batch["value"]
-    for name, now in ((column, value), ("who", batch["who"]), ("at", batch["at"]), ("why", batch["why"])):
+    changes = [(column, value), ("who", batch["who"]), ("at", batch["at"]), ("why", batch["why"])]
+    if column == "pin" and batch["value"] is not None:
+        changes.append(("excluded", pa.scalar(False)))
+    if column == "excluded" and batch["value"] == EXCLUSIONS[0]:
+        changes.append(("pin", None))
+    for name, now in changes:
         cell = now if isinstance(now, pa.Scalar) else pa.scalar(now, pa.string())
         rows = rows.set_column(rows.column_names.index(name), STATE_SCHEMA.field(name),
                                pc.if_else(is_hit, cell, rows[name]))

@@ -5,12 +5,13 @@ The engine reads the file's DECISION_COLUMNS; who, at and why ride along. Does n
 
 import json
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.ledger.replay import empty_state
+from curation.ledger.replay import FOLD, empty_state
 from engine.contract.work_dir import write_atomic
 
 _METADATA_KEY = b"whetstone_ledger"
@@ -22,6 +23,8 @@ class Stamp(TypedDict):
     ledger_id: str
     revision: int
     classes: list[str]
+    fold: NotRequired[int]
+    """curation.ledger.replay.FOLD; absent in files of older code, which are written anew with the next decision."""
 
 
 def read_snapshot(path: Path) -> tuple[pa.Table, Stamp | None]:
@@ -36,6 +39,23 @@ def read_snapshot(path: Path) -> tuple[pa.Table, Stamp | None]:
 def read_stamp(path: Path) -> Stamp | None:
     """The stamp alone; None where the file has none."""
     return _stamp_in(pq.read_schema(path))
+
+
+def is_of(state: pa.Table, written: Stamp | None, stamp: Stamp) -> bool:
+    """Whether a state that was `written` under a stamp is of this one. What older code wrote is where no sample is both
+    pinned and excluded in it."""
+    if written is None or "fold" in written:
+        return written == stamp
+    has_both = pc.any(pc.and_(pc.is_valid(state["pin"]), state["excluded"])).as_py()
+    return {**written, "fold": FOLD} == stamp and not has_both
+
+
+def says(path: Path, stamp: Stamp) -> bool:
+    """Whether the file is of this stamp; reads no state, save of a file of older code."""
+    written = read_stamp(path)
+    if written is None or "fold" in written:
+        return written == stamp
+    return is_of(pq.read_table(path, columns=["pin", "excluded"]), written, stamp)
 
 
 def write_snapshot(path: Path, state: pa.Table, stamp: Stamp) -> None:

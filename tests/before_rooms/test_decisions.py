@@ -38,7 +38,7 @@ def test_decisions_are_in_force_as_before_and_can_go_on(tmp_path: Path, capsys: 
     assert main(["decide", str(project.path), "list"]) == 0
     assert "14 batches, 10 samples decided on" in capsys.readouterr().out
     assert main(["decide", str(project.path), "pin", "--to", "none", "--id", "p001", "--by", "bob"]) == 0
-    assert ledger.undo("eve") == 15
+    assert ledger.undo("bob") == 15
     ledger.pin(["p001"], "train", "eve", origin="settlement")
     assert ledger.conflicts().empty and len(ledger.batches()) == 17
     views_of_batches = ledger.batches().set_index("batch_id")["view"]

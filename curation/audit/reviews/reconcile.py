@@ -178,10 +178,10 @@ def _decide(ledger: Ledger, act: _Act, sample_ids: list[str], who: str, runs: pd
 def _standing(ledger: Ledger, ids: Collection[str], classes: Sequence[str]) -> dict[tuple[str, str], _Standing]:
     """(sample_id, kind) -> where the ledger stands, of those samples that any decision of KINDS touched.
 
-    A label that is no class (any longer) is none, as in curation.ledger.replay. Reads the batches, of which there are
+    A label that is no class (any longer) is none, as in curation.ledger.replay; a pin is a word against excluding. Reads the batches, of which there are
     few, and these samples' entries alone: nothing is replayed.
     """
-    batches, entries = ledger.decisions_on(ids, KINDS)
+    batches, entries = ledger.decisions_on(ids, (*KINDS, "pin"))
     if not entries:
         return {}
     line = timeline(batches)
@@ -192,6 +192,10 @@ def _standing(ledger: Ledger, ids: Collection[str], classes: Sequence[str]) -> d
     found: dict[tuple[str, str], _Standing] = {}
     for batch_id, sample_id in entries:
         kind, value, origin = rows[batch_id]
+        if kind == "pin":  # takes the sample back in, as curation.ledger.replay has it
+            if batch_id not in active or pd.isna(value):
+                continue
+            kind = "exclude"
         value = value if value in (EXCLUSIONS[:1] if kind == "exclude" else classes) else None
         standing = found.setdefault((sample_id, kind), _Standing())
         if batch_id not in active:

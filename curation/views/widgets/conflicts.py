@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from curation.ledger.conflicts import PIN_OR_EXCLUDE
+from curation.ledger.replay import EXCLUSIONS
 from curation.project import Project
 from curation.views.widgets import actions, state
 from curation.views.widgets.layout import table_height
@@ -32,8 +32,8 @@ def _conflicts(path: str, revision: int, _project: Project) -> pd.DataFrame:
 def words_of(kind: str, value: object) -> str:
     """What somebody decided, in a few words: 'pin to training', 'exclude', 'relabel to dog'. Holds labels."""
     has_value = isinstance(value, str) and value != ""
-    if value in ("excluded", "included") and kind in ("exclude", PIN_OR_EXCLUDE):
-        return "exclude" if value == "excluded" else "take back in"
+    if kind != "relabel" and value in EXCLUSIONS:
+        return "exclude" if value == EXCLUSIONS[0] else "take back in"
     if kind == "relabel":
         return f"relabel to {value}" if has_value else "back to the given label"
     return ("pin to training" if value == "train" else f"pin to {value}") if has_value else "unpin"
@@ -70,8 +70,8 @@ def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[s
         st.caption("None: nobody decided otherwise than somebody before on the same sample.")
         return
     num = len(rows)
-    st.warning(f"On {actions.samples(rows['sample_id'].nunique())} two people decided differently. What came last is "
-               "in force until somebody settles it.", icon=":material/group:")
+    st.warning(f"On {actions.samples(rows['sample_id'].nunique())} two people decided differently. The column "
+               "*in force* says what holds until somebody settles it.", icon=":material/group:")
     shown = rows.head(MAX_ROWS)
     when = {f"{n}: when": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm") for n in ("1st", "2nd")}
     event = st.dataframe(listed(shown), hide_index=True, on_select="rerun", selection_mode="multi-row",
@@ -111,11 +111,11 @@ def settle(project: Project, rows: pd.DataFrame, side: str, run: str = "") -> No
 
 
 def _operation(kind: str, value: str) -> tuple[actions.Op, str | None]:
-    """The decision, and its label, that has this value hold. A pin holds where the exclusion is taken back."""
-    if kind in ("exclude", PIN_OR_EXCLUDE):
-        return ("exclude" if value == "excluded" else "include"), None
+    """The decision, and its label, that has this value hold."""
     if kind == "relabel":
         return "relabel", value or None
+    if kind == "exclude" or value == EXCLUSIONS[0]:
+        return ("exclude" if value == EXCLUSIONS[0] else "include"), None
     return ("validation" if value == "validation" else "train" if value == "train" else "unpin"), None
 
 

@@ -94,9 +94,9 @@ def test_an_undo_that_is_redone_brings_the_conflict_back(ledger: Ledger) -> None
     ledger.pin(IDS[:1], "train", "ada")
     ledger.pin(IDS[:1], "validation", "bob")
     before = told(ledger)
-    ledger.undo("eve")
+    ledger.undo("bob")
     assert told(ledger) == set()
-    ledger.redo("eve")
+    ledger.redo("bob")
     assert told(ledger) == before != set()
 
 
@@ -108,6 +108,21 @@ def test_a_pin_and_an_exclusion_are_settled_by_taking_one_back_or_by_saying_so(l
     ledger.exclude(IDS[1:2], is_excluded=False, who="eve", origin="settlement")
     ledger.exclude(IDS[2:3], who="eve", origin="settlement")
     assert told(ledger) == set()
+
+
+def test_in_force_is_what_the_state_says_whatever_came_last(ledger: Ledger) -> None:
+    ledger.exclude(IDS[:2], who="bob")
+    ledger.pin(IDS[:2], "validation", "ada")
+    ledger.exclude(IDS[2:3], who="ada")
+    ledger.exclude(IDS[2:3], False, who="bob")
+    ledger.pin(IDS[2:3], "train", "eve")
+    ledger.pin(IDS[1:2], "train", "eve")
+    assert told(ledger) >= {
+        (IDS[0], PIN_OR_EXCLUDE, "bob", "excluded", "ada", "validation", "validation"),
+        (IDS[1], "pin", "ada", "validation", "eve", "train", "train"),
+        (IDS[2], "exclude", "ada", "excluded", "bob", "included", "train")}
+    state = ledger.state().set_index("sample_id")
+    assert not state["excluded"].any() and list(state["pin"]) == ["validation", "train", "train"]
 
 
 def test_random_histories_agree_with_an_oracle(ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
@@ -49,9 +50,10 @@ def naive_state(decisions: list[tuple[str, str | None, list[str], str, str]]) ->
         for sample_id in ids:
             row = state.setdefault(sample_id, {"sample_id": sample_id, "pin": None, "excluded": False, "label": None})
             if kind == "pin":
-                row["pin"] = value
+                row["pin"], row["excluded"] = value, row["excluded"] and value is None
             elif kind == "exclude":
                 row["excluded"] = value == "excluded"
+                row["pin"] = None if row["excluded"] else row["pin"]
             else:
                 row["label"] = value
             row["who"], row["why"] = who, why
@@ -93,7 +95,7 @@ def test_taking_back_every_field_leaves_the_sample_undecided(ledger: Ledger) -> 
 
 def test_batches_are_newest_first_and_say_who_when_and_why(ledger: Ledger) -> None:
     ledger.pin(IDS[:5], "validation", "ada", why="two\nlines", view="explore", run="first")
-    ledger.undo("bob")
+    ledger.undo_batch(1, "bob")
     rows = ledger.batches()
     assert list(rows["batch_id"]) == [2, 1] and list(rows["kind"]) == ["undo", "pin"]
     assert list(rows["is_undone"]) == [False, True]
@@ -107,7 +109,7 @@ def test_batches_are_newest_first_and_say_who_when_and_why(ledger: Ledger) -> No
 def test_history_of_a_sample_has_its_own_batches_and_their_undo_alone(ledger: Ledger) -> None:
     ledger.pin(IDS[:2], "validation", "ada")
     ledger.pin(IDS[1:3], "train", "ada")
-    ledger.undo("bob")
+    ledger.undo("ada")
     assert list(ledger.history_of(IDS[0])["batch_id"]) == [1]
     assert list(ledger.history_of(IDS[2])["kind"]) == ["undo", "pin"]
     assert ledger.history_of("nobody").empty
@@ -178,6 +180,53 @@ def test_undo_takes_the_newest_decision_even_after_an_older_one_came_back(ledger
     assert ledger.undo("ada") == second and ledger.undo("ada") == first
 
 
+def test_undo_takes_back_ones_own_last_act_and_never_anothers(ledger: Ledger) -> None:
+    own = ledger.pin(IDS[:2], "validation", "ada")
+    others = ledger.relabel(IDS[:1], "dog", "bob")
+    found = ledger.next_undo(" ada ")
+    assert found is not None and found["batch_id"] == own
+    assert ledger.undo("ada") == own, "bob's decision is newer, and not hers"
+    assert set(as_records(ledger.state())) == {IDS[0]} and ledger.undo("ada") is None
+    assert ledger.redo("bob") is None, "she undid it, not he"
+    ledger.exclude(IDS[9:10], who="bob")
+    assert ledger.redo("ada") == own, "another's new decision forgets nothing of hers"
+    assert ledger.undo("cid") is None and ledger.next_undo("cid") is None
+    assert ledger.undo_batch(others, "ada") == others and ledger.redo("ada") == others, "by its number anyone's"
+
+
+def test_a_pin_and_an_exclusion_replace_each_other(project: Project, ledger: Ledger) -> None:
+    ledger.pin(IDS[:2], "validation", "ada")
+    ledger.exclude(IDS[:1], who="ada")
+    state = as_records(ledger.state())
+    assert (state[IDS[0]]["pin"], state[IDS[0]]["excluded"]) == (None, True)
+    ledger.pin(IDS[:1], "train", "ada")
+    state = as_records(ledger.state())
+    assert (state[IDS[0]]["pin"], state[IDS[0]]["excluded"]) == ("train", False)
+    ledger.pin(IDS[:1], None, "ada")
+    assert set(as_records(ledger.state())) == {IDS[1]}, "unpinning brings no exclusion back"
+    ledger.exclude(IDS[1:2], who="ada")
+    ledger.exclude(IDS[1:2], False, who="ada")
+    assert ledger.state().empty, "nor does taking back in bring a pin"
+    assert [ledger.undo("ada"), ledger.undo("ada")] == [6, 5]
+    assert as_records(ledger.state())[IDS[1]]["pin"] == "validation", "undo does"
+
+
+def test_an_older_file_of_a_sample_both_pinned_and_excluded_resolves_to_the_last(project: Project,
+                                                                                 ledger: Ledger) -> None:
+    ledger.pin(IDS[:1], "validation", "ada")
+    ledger.exclude(IDS[1:2], who="ada")
+    ledger.exclude(IDS[:1], who="ada")
+    table = pq.read_table(project.decisions_path)
+    stamp = json.loads(table.schema.metadata[b"whetstone_ledger"])
+    del stamp["fold"]
+    both = pa.array(["validation" if i == IDS[0] else None for i in table["sample_id"].to_pylist()], pa.string())
+    table = table.set_column(table.column_names.index("pin"), "pin", both)
+    pq.write_table(table.replace_schema_metadata({b"whetstone_ledger": json.dumps(stamp)}), project.decisions_path)
+
+    assert as_records(project.ledger().state())[IDS[0]]["pin"] is None
+    assert read_decisions(project.decisions_path)["pin"].isna().all(), "what the engine reads as well"
+
+
 def random_decision(rng: np.random.Generator, step: int) -> tuple[str, str | None, list[str], str, str]:
     kind = str(rng.choice(["pin", "exclude", "relabel"]))
     values: list[str | None] = {"pin": ["validation", "train", None], "exclude": ["excluded", "included"],
@@ -206,7 +255,7 @@ def test_random_histories_undo_exactly(tmp_path: Path, seed: int) -> None:
     for step in range(30):
         choice = rng.random()
         if choice < 0.42:
-            decision = random_decision(rng, step)
+            decision = (*random_decision(rng, step)[:3], "ada", f"step {step}")
             done.append((take(ledger, decision), decision))
             states.append(as_records(ledger.state()))
             undone, redo_states = [], []

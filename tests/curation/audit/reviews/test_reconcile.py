@@ -280,8 +280,8 @@ def test_a_person_who_set_it_back_to_the_given_label_is_heard(project, log) -> N
 
 def test_what_somebody_undid_is_not_done_again_until_a_new_verdict(project, log) -> None:
     say(log, A, "suggested")
-    bring(project, A)
-    project.ledger().undo("bob")
+    (batch,) = bring(project, A).batches
+    project.ledger().undo_batch(batch, "bob")
     done = bring(project, A)
     assert done.kept == (A,) and state(project) == {}
     say(log, A, "suggested")
@@ -303,6 +303,16 @@ def test_pins_and_their_undoing_are_no_business_of_the_audit(project, log) -> No
     say(log, A, "suggested")
     bring(project, A)
     assert state(project) == {A: ("dog", False)} and project.ledger().state()["pin"].tolist() == ["train"]
+
+
+def test_a_pin_after_the_verdict_is_a_word_against_excluding(project, log) -> None:
+    say(log, A, "neither")
+    bring(project, A)
+    project.ledger().pin([A], "validation", "bob")
+    assert bring(project, A).kept == (A,) and state(project) == {A: (None, False)}
+    say(log, A, "neither")
+    bring(project, A)
+    assert state(project) == {A: (None, True)}, "said again after the pin"
 
 
 def test_an_exclusion_by_a_person_is_never_lifted(project, log) -> None:
