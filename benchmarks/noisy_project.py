@@ -76,7 +76,7 @@ def main() -> None:
         rows.append({
             "method": plan, "test_accuracy": [float(m["test_accuracy"]) for m in last],
             "difference": None if pair is None else [pair.mean, pair.low, pair.high],
-            "effective_sample_size": [_number(m["effective_sample_size"]) for m in last],
+            "effective_sample_frac": [_number(m["effective_sample_frac"]) for m in last],
             "weight_wrong": [_number(m["weight_mean_wrong"]) for m in last],
             "weight_right": [_number(m["weight_mean_right"]) for m in last],
             "validation_wrong_share": [s.validation_wrong_share for s in scores],
@@ -85,7 +85,7 @@ def main() -> None:
     hardware = f"{platform.machine()}, {os.cpu_count()} cores; {args.seeds} seeds, {args.epochs} epochs"
     print(f"{args.project.name}: {hardware}; mean and standard deviation over seeds")
     columns = ("test_accuracy", "validation_wrong_share", "coverage", "auroc", "average_precision",
-               "effective_sample_size", "weight_wrong", "weight_right")
+               "effective_sample_frac", "weight_wrong", "weight_right")
     for row in rows:
         print(row["method"])
         for column in columns:

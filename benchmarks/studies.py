@@ -131,7 +131,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         def share(key: str, row: dict[str, Any] = row) -> str:
             return "    -" if row[key] is None else f"{row[key]:5.2f}"
         print(f"  {row['arm']:18s} n={row['n']} {100 * row['mean']:5.1f} +- {100 * (row['sd'] or 0):4.1f}  {gap:26s}"
-              f" ess {share('effective_sample_size')}  w right/wrong {share('weight_right')}/{share('weight_wrong')}"
+              f" ess {share('effective_sample_frac')}  w right/wrong {share('weight_right')}/{share('weight_wrong')}"
               f"  wrong in validation {share('guard_wrong_share')}  cost {share('relative_seconds')}")
 
 

@@ -60,7 +60,7 @@ def decide(
     ids_file: Annotated[Path | None, typer.Option(help="File of sample ids, one a line; - is standard input.")] = None,
     to: Annotated[str | None, typer.Option(help="(pin) validation, train or none.")] = None,
     label: Annotated[str | None, typer.Option(help="(relabel) The class to give.")] = None,
-    batch: Annotated[int | None, typer.Option(help="(undo) The batch to undo, no matter whose, instead of your newest.")] = None,
+    batch: Annotated[int | None, typer.Option(help="(undo) The batch to undo instead of your newest.")] = None,
     by: Annotated[str | None, typer.Option(help="Who decides. Default: the user of this computer.")] = None,
     why: Annotated[str, typer.Option(help="The reason, kept with the decision.")] = "",
     run: Annotated[str, typer.Option(help="The run that the decision was taken on.")] = "",

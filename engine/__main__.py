@@ -252,7 +252,7 @@ def _print_end(run: RunDir) -> None:
     print(f"{run.name}: {status['state']} in {run.path}")
     if len(metrics):
         last = metrics.iloc[-1].dropna()
-        shown = {k: last[k] for k in ("clean_accuracy", "test_accuracy", "effective_sample_size", "num_routed",
+        shown = {k: last[k] for k in ("clean_accuracy", "test_accuracy", "effective_sample_frac", "num_routed",
                                       "guard_wrong_share", "unguarded_wrong_share", "coverage") if k in last}
         print("  " + ", ".join(f"{k} {v:.4g}" for k, v in shown.items()))
 

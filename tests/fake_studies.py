@@ -60,7 +60,7 @@ def row(arm: str, seed: int, accuracy: float | None, **more: Any) -> dict[str, A
 def rows_by_hand() -> pd.DataFrame:
     """erm on four seeds, better on three and one that failed, lone on one."""
     erm = [row("erm", s, a) for s, a in enumerate((0.60, 0.62, 0.61, 0.65))]
-    better = [row("better", s, a, seconds=3.0, ranking_seconds=1.0, effective_sample_size=0.5 + s / 10)
+    better = [row("better", s, a, seconds=3.0, ranking_seconds=1.0, effective_sample_frac=0.5 + s / 10)
               for s, a in enumerate((0.70, 0.73, 0.70))]
     failed = [row("better", 3, None, state="failed", error="boom"), row("lone", 0, 0.4)]
     return pd.DataFrame([*erm, *better, *failed])
@@ -98,14 +98,14 @@ def _study_figures(arm: str, seed: int, gain: float, classes: list[str],
     curve = {"train_loss": [1.0, 0.8, 0.6, 0.5], "churn": [None, 0.5, 0.3, 0.1] if is_learned else [None] * 4,
              "validation_loss": [None, 1.4, 1.2, 1.1] if is_learned else [None] * 4,
              "rest_loss": [1.1, 0.9, 0.8, 0.7] if is_learned else [None] * 4,
-             "effective_sample_size": [1.0] * 4, "guard_wrong_share": [None] * 4,
+             "effective_sample_frac": [1.0] * 4, "guard_wrong_share": [None] * 4,
              "clean_accuracy": [0.5, 0.6, 0.7, 0.8]}
     margins = np.clip(np.linspace(-0.9, 0.95, 40) + gain + rng.normal(0, 0.02, 40), -1, 1)
     return {"method": arm, "test_accuracy": accuracy, "balanced_accuracy": accuracy - 0.02,
             "worst_class_accuracy": min(by_class.values()),
             "worst_group_accuracy": min(by_group.values(), default=None),
             "worst_group": groups[-1] if groups else None, "class_accuracies": by_class, "group_accuracies": by_group,
-            "effective_sample_size": 0.8 if has_weights else 1.0, "guard_wrong_share": 0.1 if is_learned else None,
+            "effective_sample_frac": 0.8 if has_weights else 1.0, "guard_wrong_share": 0.1 if is_learned else None,
             "weight_right": 1.1 if has_weights else 1.0, "weight_wrong": 0.6 if has_weights else 1.0,
             "seconds": 8.0 + 4.0 * is_learned, "ranking_seconds": 0.0, "cpu_seconds": 8.0, "epochs": 4, "device": "cpu",
             "curve": curve}, margins

@@ -212,7 +212,7 @@ def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_
             "test_accuracy": 0.85 + 0.01 * config.seed if epoch == config.epochs else None,
             "num_train": int(trained.sum()), "num_validation": num_active - int(trained.sum()),
             "num_routed": int(routed.sum()), "validation_share": float(routed.sum() / max(num_active, 1)),
-            "churn": 0.0, "effective_sample_size": float(weights[trained].sum() ** 2 / max(
+            "churn": 0.0, "effective_sample_frac": float(weights[trained].sum() ** 2 / max(
                 trained.sum() * (weights[trained] ** 2).sum(), 1e-9)) if trained.any() else None,
             "margin_bimodality": 0.7, "weight_freedom": 1.0,
             "weight_min": float(weights[trained].min()) if trained.any() else None,

@@ -28,7 +28,7 @@ from engine.contract.statistics.measures import worst_group
 
 SPLITS = ("clean", "test")
 CHANGE_COLUMNS = ("role", "weight", "margin", "heldout_margin", "label_quality", "p_train")
-EPOCH_FIGURES = ("train_loss", "validation_loss", "num_routed", "validation_share", "churn", "effective_sample_size",
+EPOCH_FIGURES = ("train_loss", "validation_loss", "num_routed", "validation_share", "churn", "effective_sample_frac",
                  "num_withheld", "guard_wrong_share", "unguarded_wrong_share", "coverage")
 
 

@@ -15,6 +15,10 @@ class Stability:
     """
 
     seed: int
+    epochs: tuple[int, int]
+    """The first and the last of them."""
+    has_warmup: bool
+    """Roles were set at random in the epochs before the first."""
     num_epochs: int
     num_routed: int
     num_switches: int
@@ -33,7 +37,9 @@ def stability(run: RunDir, row: int) -> Stability | None:
     routed = history["routed"].to_numpy()[kept].astype(bool)
     if not len(routed):
         return None
-    return Stability(seed=config.seed, num_epochs=len(routed), num_routed=int(routed.sum()),
+    counted = epochs[kept]
+    return Stability(seed=config.seed, epochs=(int(counted[0]), int(counted[-1])),
+                     has_warmup=bool(is_warm and counted[0] > 1), num_epochs=len(routed), num_routed=int(routed.sum()),
                      num_switches=int((np.diff(routed.astype(np.int8)) != 0).sum()), is_routed=bool(routed[-1]))
 
 

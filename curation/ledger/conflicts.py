@@ -103,10 +103,12 @@ def _frame(kind: str, samples: np.ndarray, first: np.ndarray, second: np.ndarray
 def _in_force(kind: str, now: pd.DataFrame) -> np.ndarray:
     """(M,) object: what holds of one kind. now: (M rows) pin, excluded, label in force, null where nothing is."""
     if kind == "relabel":
-        values = now["label"].to_numpy(dtype=object)
+        values = now["label"].to_numpy(dtype=object, copy=True)
     else:
-        rest = np.full(len(now), EXCLUSIONS[1] if kind == "exclude" else None, dtype=object)
-        pinned = np.where(now["pin"].notna(), now["pin"].to_numpy(dtype=object), rest)
-        values = np.where(now["excluded"].eq(True), EXCLUSIONS[0], pinned)
-    found: np.ndarray = np.where(pd.isna(values), None, values)
+        values = now["pin"].to_numpy(dtype=object, copy=True)
+        if kind == "exclude":
+            values[pd.isna(values)] = EXCLUSIONS[1]
+        values[now["excluded"].eq(True).to_numpy(dtype=bool)] = EXCLUSIONS[0]
+    values[pd.isna(values)] = None
+    found: np.ndarray = values
     return found

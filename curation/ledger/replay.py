@@ -101,7 +101,8 @@ def replay(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
         return _last(codes[is_hit], position[is_hit], len(unique_ids))
 
     at = {kind: last_of(kinds == kind) for kind in COLUMN_OF}
-    pinned, excluded = last_of((kinds == "pin") & ~pd.isna(values)), last_of((kinds == "exclude") & (values == EXCLUSIONS[0]))
+    pinned = last_of((kinds == "pin") & ~pd.isna(values))
+    excluded = last_of((kinds == "exclude") & (values == EXCLUSIONS[0]))
     at["pin"], at["exclude"] = (np.where(excluded > at["pin"], -1, at["pin"]),
                                 np.where(pinned > at["exclude"], -1, at["exclude"]))
     for kind, column in COLUMN_OF.items():

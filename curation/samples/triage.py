@@ -77,7 +77,7 @@ class Evidence:
     distance: np.ndarray
     """Mean distance to the neighbours."""
     is_steady: np.ndarray
-    """bool: undisputed and right held out, learned in training (area under the margin above 0), and with a weight not
+    """bool: undisputed and right held out, learned in training (mean margin above 0), and with a weight not
     below its class's median; a label of fewer neighbours than another class is none."""
     is_judged: np.ndarray
     """bool: there are held-out predictions, neighbours and a label."""

@@ -27,8 +27,8 @@ class EpochMetrics(TypedDict):
     validation_share: float
     churn: float | None
     """Share of the routed that are new since the epoch before."""
-    effective_sample_size: float | None
-    """Of the weights, as a share of the samples trained on (Kish)."""
+    effective_sample_frac: float | None
+    """Kish's effective sample size of the weights over the samples trained on, in (0, 1]."""
     margin_bimodality: float
     weight_freedom: float | None
     """How far the floor of the weights is down: 1 at min_weight, 0 halfway between the bounds."""

@@ -1,7 +1,7 @@
 """Runs that older versions wrote, read as if today's had: the only place that reads their prose.
 
 Before signals.parquet had role_reason, p_train_unpinned and is_resting, its column `why` said it in sentences;
-mean_margin was called aum; events of metrics.jsonl were sentences.
+mean_margin was called aum; events of metrics.jsonl were sentences, and effective_sample_frac was called a size.
 """
 
 import re
@@ -39,6 +39,10 @@ _NUMBERS = {"churning": r"(?P<share>\d+)%",
             "went_back": r"epoch (?P<epoch>\d+), validation accuracy (?P<accuracy>[\d.]+)",
             "weights_held": r"bimodality (?P<bimodality>[\d.]+), below (?P<threshold>[\d.]+)",
             "weights_collapse": r"size (?P<effective_sample_frac>[\d.]+)"}
+
+
+FORMER_METRICS = {"effective_sample_size": "effective_sample_frac"}
+"""What older code called figures of metrics.jsonl."""
 
 
 def is_older(signals: pd.DataFrame) -> bool:

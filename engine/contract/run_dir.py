@@ -32,7 +32,7 @@ import pandas as pd
 
 from engine.contract.errors import UserError
 from engine.contract.metrics import EpochMetrics
-from engine.contract.older_runs import event_of, is_older, upgraded
+from engine.contract.older_runs import FORMER_METRICS, event_of, is_older, upgraded
 from engine.contract.run_document import RunDocument
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
@@ -116,7 +116,8 @@ class RunDir(WorkDir):
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return pd.DataFrame()
-        lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        lines = [{FORMER_METRICS.get(name, name): value for name, value in json.loads(line).items()}
+                 for line in path.read_text().splitlines() if line.strip()]
         for line in lines:
             line["events"] = [event for said in line.get("events") or () if (event := event_of(said)) is not None]
         return pd.DataFrame(lines)

@@ -276,8 +276,11 @@ def _half(values: Tensor) -> Tensor:
     return values.clamp(-largest, largest).to(torch.float16)
 
 
-def effective_sample_size(weights: np.ndarray) -> float | None:
-    """(sum w)^2 / (n sum w^2) in (0, 1]; 1 where all weights are equal; None without weights (Kish 1965)."""
+def effective_sample_frac(weights: np.ndarray) -> float | None:
+    """Kish's effective sample size (1965) over n, (sum w)^2 / (n sum w^2) in (0, 1]; 1 where all weights are equal.
+
+    None without weights.
+    """
     weights = weights[np.isfinite(weights)]
     if not len(weights) or not (weights > 0).any():
         return None

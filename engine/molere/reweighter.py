@@ -160,7 +160,7 @@ class Weighting:
         data they are small and mostly noise, and scaled to unit size each step they drove the weights to their bounds
         (digits with a spurious colour). Then the pull towards 1 takes over. Weights above heavy_weight are pulled back
         as well: those of wrong labels need to fall, nobody's needs to rise far, and weights that gather on a few
-        samples are how they collapse (12,000 photos: effective sample size 0.24 without).
+        samples are how they collapse (12,000 photos: effective sample share 0.24 without).
         """
         size = torch.stack([hypergradient_B.square().mean().sqrt() for _, hypergradient_B in judged]).amax()
         self.gradient_scale = torch.maximum(PEAK_DECAY * self.gradient_scale, size).clamp(min=1e-20)

@@ -11,7 +11,7 @@ from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import RunDir
 from engine.contract.statistics.confident import confident_suggestion
 from engine.model.losses import margins
-from engine.model.record import bimodality, effective_sample_size
+from engine.model.record import bimodality, effective_sample_frac
 from engine.molere.reweighter import BIMODALITY_RANGE
 from engine.runtime import distributed
 from engine.training.trainer import Trainer
@@ -103,7 +103,7 @@ def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
     num_active, num_routed = int(trainer.active.sum()), int(current.routed.sum())
     is_weighed = np.isfinite(weights)
     heldout_loss = trainer.record.loss.cpu().numpy()[current.routed]
-    ess = effective_sample_size(weights) if trainer.learns_weights else None
+    ess = effective_sample_frac(weights) if trainer.learns_weights else None
     line: EpochMetrics = {
         "epoch": epoch, "seconds": None, "lr": trainer.classifier.optimizer.param_groups[0]["lr"],
         "train_loss": float(totals["loss"] / totals["samples"].clamp(min=1)),
@@ -113,7 +113,7 @@ def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
         "num_train": int((trainer.active & ~trainer.heldout).sum()), "num_validation": int(trainer.heldout.sum()),
         "num_routed": num_routed, "validation_share": num_routed / max(num_active, 1),
         "churn": current.num_new / num_routed if num_routed and current.phase == "game" else None,
-        "effective_sample_size": ess,
+        "effective_sample_frac": ess,
         "margin_bimodality": bimodality(trainer.record.margin.cpu().numpy()[trainer.active]),
         "weight_freedom": trainer.weighting.floor_openness if trainer.weighting and current.phase != "warmup" else None,
         "weight_min": float(weights[is_weighed].min()) if trainer.learns_weights and is_weighed.any() else None,
@@ -166,9 +166,9 @@ def _weight_events(trainer: Trainer, line: EpochMetrics, is_last: bool) -> list[
 
 
 def _learned_sample_frac(trainer: Trainer) -> float | None:
-    """Effective sample size of what was learned: weights without the classes' own."""
+    """Effective sample share of what was learned: weights without the classes' own."""
     own_N = trainer.class_weights.cpu().numpy()[trainer.data.train_labels]
-    return effective_sample_size(trainer.record.weight.cpu().numpy() / own_N)
+    return effective_sample_frac(trainer.record.weight.cpu().numpy() / own_N)
 
 
 def accuracy(trainer: Trainer, idx: np.ndarray) -> float | None:

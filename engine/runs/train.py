@@ -255,7 +255,7 @@ def _train_epoch(files: EpochFiles, status: Status | Follower, metrics: list[Epo
     if not distributed.is_rank_zero():
         return line
     run.log(f"epoch {epoch}/{config.epochs}: " + ", ".join(
-        f"{k} {line[k]:.4g}" for k in ("train_loss", "clean_accuracy", "num_routed", "effective_sample_size")
+        f"{k} {line[k]:.4g}" for k in ("train_loss", "clean_accuracy", "num_routed", "effective_sample_frac")
         if line[k] is not None) + "".join(f"; {_logged(event)}" for event in line["events"]))
     return line
 

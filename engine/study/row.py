@@ -20,7 +20,7 @@ from engine.runs.cross_fitting import cross_fitted_margins, irreducible_losses
 from engine.runs.epoch_report import measure
 from engine.training.trainer import Trainer
 
-CURVE = ("train_loss", "churn", "validation_loss", "rest_loss", "effective_sample_size", "guard_wrong_share",
+CURVE = ("train_loss", "churn", "validation_loss", "rest_loss", "effective_sample_frac", "guard_wrong_share",
          "clean_accuracy")
 Epoch = Mapping[str, float | None]
 """Figures of one epoch: engine.runs.epoch_report.measure's and rest_loss."""
@@ -68,7 +68,7 @@ def _last_figures(lines: list[Epoch]) -> LastFigures:
     known = {name: [line for line in lines if line[name] is not None]
              for name in ("churn", "validation_loss", "rest_loss")}
     late = known["churn"][-max(1, len(known["churn"]) // 3):]
-    same = ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_size", "guard_wrong_share",
+    same = ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_frac", "guard_wrong_share",
             "unguarded_wrong_share", "coverage", "num_routed")
     return cast(LastFigures, {
         **{name: last[name] for name in same},

@@ -29,8 +29,9 @@ def test_decisions_from_a_file_of_ids_to_a_journal_and_back(project: Path, tmp_p
     assert main([*decide, "exclude", "--id", "train-00003", "--id", "train-00004"]) == 0
     assert main([*decide, "include", "--id", "train-00004", "--by", "ada"]) == 0
     assert main([*decide, "relabel", "--id", "train-00001", "--label", "bird", "--by", "ada"]) == 0
+    assert main([*decide, "undo", "--by", "bob", "--batch", "4"]) == 0
     assert main([*decide, "undo", "--by", "bob"]) == 0
-    capsys.readouterr()
+    assert "nothing to undo" in capsys.readouterr().out, "none of it is bob's own"
     assert main([*decide, "list"]) == 0
     out = capsys.readouterr().out
     assert "bob  undo 4  1 samples" in out and "ada  relabel bird  1 samples (undone)" in out

@@ -178,8 +178,8 @@ def _decide(ledger: Ledger, act: _Act, sample_ids: list[str], who: str, runs: pd
 def _standing(ledger: Ledger, ids: Collection[str], classes: Sequence[str]) -> dict[tuple[str, str], _Standing]:
     """(sample_id, kind) -> where the ledger stands, of those samples that any decision of KINDS touched.
 
-    A label that is no class (any longer) is none, as in curation.ledger.replay; a pin is a word against excluding. Reads the batches, of which there are
-    few, and these samples' entries alone: nothing is replayed.
+    A label that is no class (any longer) is none, as in curation.ledger.replay; a pin is a word against excluding.
+    Reads the batches, of which there are few, and these samples' entries alone: nothing is replayed.
     """
     batches, entries = ledger.decisions_on(ids, (*KINDS, "pin"))
     if not entries:

@@ -5,6 +5,7 @@ the data: escape them where they are shown.
 """
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,11 @@ def show_effect(project: Project, a: RunDir, b: RunDir) -> bool:
         return False
     experiment, table = found
     with st.container(border=True):
-        for i, (what, how_sure) in enumerate(answers(experiment, table)):
-            text = f"**{state.plain(what)}** {state.plain(how_sure)}"
-            st.markdown(f"#### {state.plain(what)}\n{state.plain(how_sure)}" if i == 0 else f"- {text}")
+        st.caption(state.plain(_sides_words(experiment)))
+        for i, answer in enumerate(answers(experiment, table)):
+            what, details = state.plain(answer.what), state.plain(answer.details)
+            st.markdown(f"#### {what}\n{details}" if i == 0 else
+                        f"- **{what}** {details}" if answer.is_clear else f"- {what} {details}")
         st.caption(_basis(experiment))
         if len(table) and not _is_clear(table[table["kind"] == "all"]).all():
             state.link_to("decide", "More seeds make the interval narrower: Decide, Measure the effect")
@@ -58,28 +61,53 @@ def show_effect(project: Project, a: RunDir, b: RunDir) -> bool:
     return True
 
 
-def answers(experiment: Experiment, table: pd.DataFrame) -> list[tuple[str, str]]:
-    """(what, how sure) sentences: test accuracy first, then clean, the worst group or class, and classes that moved."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A sentence on one figure. Figures of a change stand in `what`, which is emphasised, where it is clear alone."""
+
+    what: str
+    details: str
+    is_clear: bool
+
+
+def answers(experiment: Experiment, table: pd.DataFrame) -> list[Answer]:
+    """Test accuracy first, then clean, the worst group or class, and classes that moved."""
     sides = _sides(experiment)
     if table.empty:
-        return [("No effect can be told yet.", "Both runs of a pair must have ended on a project with samples of the "
-                 "test or clean split that none of them was trained or validated on.")]
-    found: list[tuple[str, str]] = []
+        return [Answer("No effect can be told yet.", "Both runs of a pair must have ended on a project with samples of "
+                       "the test or clean split that none of them was trained or validated on.", False)]
+    found: list[Answer] = []
     for split in (name for name in SPLITS if name in set(table["split"])):
         rows = table[table["split"] == split]
         for row in rows[rows["kind"] == "all"].to_dict("records"):
-            what = f"{'changes' if _is_clear(row) else 'shows no clear effect on'} {SPLITS[split]}"
-            subject = f"{sides} {what}" if not found else f"It {what}"
-            found.append((f"{subject}: {points(row['difference'])} points, {row['mean_a']:.1%} to "
-                          f"{row['mean_b']:.1%}.", how_sure(row)))
+            subject = sides if not found else "It"
+            found.append(_answer(row, f"{subject} changes {SPLITS[split]}",
+                                 f"{subject} shows no clear effect on {SPLITS[split]}"))
         for row in rows[rows["kind"] == "worst"].to_dict("records"):
             what = KINDS[str(row["name"])]
-            found.append((f"The worst {what} on {split} changes by {points(row['difference'])} points: "
-                          f"{row['mean_a']:.1%} to {row['mean_b']:.1%}.", how_sure(row)))
+            found.append(_answer(row, f"The worst {what} on {split} changes",
+                                 f"The worst {what} on {split} shows no clear change"))
         moved = _moved(rows)
         if moved:
-            found.append(("Clear of chance, one by one:", moved))
+            found.append(Answer("Clear of chance, one by one:", moved, True))
     return found
+
+
+def _answer(row: dict[Hashable, Any], clear: str, unclear: str) -> Answer:
+    """clear, unclear: what to say where the interval leaves out 0, and where it does not."""
+    change = f"{points(row['difference'])} points, {row['mean_a']:.1%} to {row['mean_b']:.1%}."
+    if _is_clear(row):
+        return Answer(f"{clear}: {change}", how_sure(row), True)
+    return Answer(f"{unclear}.", f"{change} {how_sure(row)}", False)
+
+
+def _sides_words(experiment: Experiment) -> str:
+    """Which runs stand behind the figures: repeats of the two that are chosen."""
+    if len(experiment.pairs) < 2:
+        return "The effect, from the one pair of runs with the same seed:"
+    a, b = (", ".join(pair[side].name for pair in experiment.pairs) for side in (1, 2))
+    return (f"The effect over {len(experiment.pairs)} seeds: A is {a}; B is {b}. The runs chosen above are one pair of "
+            "these.")
 
 
 def how_sure(row: dict[Hashable, Any]) -> str:

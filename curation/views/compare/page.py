@@ -89,7 +89,7 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
                 "both runs need some in common.", icon=":material/info:")
     seen = table[table["is_seen"].astype(bool)]
     if is_experiment:
-        st.caption("The two runs chosen above by themselves, one pair of several or the only one:")
+        st.caption(state.plain(f"{a.name} and {b.name} by themselves, one pair of several or the only one:"))
     with st.container(horizontal=True, gap="medium"):
         for row in table[~table["is_seen"].astype(bool)].sort_values("split", ascending=False).to_dict("records"):
             st.metric(f"{SPLIT_WORDS[row['split']]}, A to B, on {row['num_samples']:,} samples",
@@ -263,7 +263,8 @@ def _decision_words(decisions: pd.DataFrame, side: str) -> list[str]:
     found = []
     for pin, is_excluded, label in zip(decisions[f"pin_{side}"], decisions[f"excluded_{side}"],
                                        decisions[f"label_{side}"], strict=True):
-        parts = [f"pinned to {'training' if pin == 'train' else pin}"] if isinstance(pin, str) else []
+        is_pinned = isinstance(pin, str) and not is_excluded  # files of older code may have both: the exclusion held
+        parts = [f"pinned to {'training' if pin == 'train' else pin}"] if is_pinned else []
         parts += ["excluded"] if is_excluded else []
         parts += [f"relabelled {label}"] if isinstance(label, str) else []
         found.append(", ".join(parts) or "none")

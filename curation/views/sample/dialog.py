@@ -228,14 +228,20 @@ def _course(run: RunDir, signal_row: int) -> None:
     st.html('<div style="font-size:12px;color:#52625F">Band: '
             + " ".join(f'<span style="display:inline-block;width:10px;height:10px;background:{colour};opacity:.35">'
                        f'</span> {name}&ensp;' for name, colour in ROLE_COLOURS.items())
-            + "A ring marks an epoch in which it was held out of training.</div>")
+            + "A ring marks an epoch in which it was held out of training, in validation or at rest.</div>")
+
+
+def sides(history: pd.DataFrame) -> list[str]:
+    """The role in each epoch as it is meant everywhere: one that only rested from training was not in validation."""
+    is_resting = history["role"].eq("validation") & ~history["routed"].astype(bool)
+    return [str(role) for role in history["role"].mask(is_resting, "train")]
 
 
 def course_figure(history: pd.DataFrame) -> go.Figure:
     """Margin and p_train on the left axis, weight on the right; the role as a band behind, rings where held out."""
     figure = go.Figure()
     epochs = history["epoch"].to_numpy()
-    for epoch, role in zip(epochs, history["role"], strict=True):
+    for epoch, role in zip(epochs, sides(history), strict=True):
         figure.add_vrect(x0=epoch - 0.5, x1=epoch + 0.5, fillcolor=ROLE_COLOURS[role], opacity=0.16, line_width=0,
                          layer="below")
     looks = (("margin", "margin (low is bad)", "#14201E", "solid", "y"),

@@ -16,6 +16,8 @@ from curation.views.widgets.gallery import Act, gallery, text_of
 from engine.contract.run_dir import RunDir
 
 _KEY = "sample.neighbours"
+MAX_OTHERS = 3
+"""So many of the other labels among neighbours are named."""
 
 
 def show_neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int,
@@ -58,18 +60,21 @@ def near_rows(table: pd.DataFrame, indices: np.ndarray, distances: np.ndarray, n
 
 
 def neighbour_words(near: pd.DataFrame, label: str) -> str:
-    """'Of 8 in training 6 carry the same label; of 2 in validation none does (cat 2).' Holds labels: escape it."""
+    """'Of 8 neighbours in training 6 carry the label cat, 2 another: dog (2). None is in validation.' Holds labels:
+    escape it."""
     parts = []
     for role, place in (("train", "in training"), ("validation", "in validation")):
         labels = near.loc[near["role"].eq(role), "current_label"]
         if labels.empty:
             parts.append(f"None is {place}.")
             continue
-        same = int((labels == label).sum())
-        others = labels[labels != label].value_counts().head(3)
-        rest = f" ({', '.join(f'{name} {num}' for name, num in others.items())})" if len(others) else ""
-        parts.append(f"Of {len(labels)} {place} {same or 'none'} carr{'y' if same > 1 else 'ies'} the same "
-                     f"label{rest}.")
+        num, same = len(labels), int((labels == label).sum())
+        others = labels[labels != label].fillna("none").value_counts()
+        told = ", ".join(f"{name} ({count})" for name, count in others.head(MAX_OTHERS).items())
+        more = f" and {len(others) - MAX_OTHERS} classes more" if len(others) > MAX_OTHERS else ""
+        rest = f", {num - same} another: {told}{more}" if len(others) else ""
+        parts.append(f"Of {num} neighbour{'s' * (num > 1)} {place} {same or 'none'} carr{'y' if same > 1 else 'ies'} "
+                     f"the label {label}{rest}.")
     return " ".join(parts)
 
 

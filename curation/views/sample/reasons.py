@@ -63,8 +63,10 @@ def stability_words(own: Stability | None, others: Sequence[Stability]) -> list[
     if own is not None:
         switches = {0: "never changing sides", 1: "changing sides once"}.get(
             own.num_switches, f"changing sides {own.num_switches} times")
-        found.append(f"After warm-up it was in validation in {own.num_routed} of {own.num_epochs} "
-                     f"epoch{'s' * (own.num_epochs != 1)}, {switches}.")
+        first, last = own.epochs
+        span = f"epoch {first}" if first == last else f"epochs {first} to {last}"
+        found.append(f"{'After warm-up, in' if own.has_warmup else 'In'} {span}, it was in validation in "
+                     f"{own.num_routed} of {own.num_epochs}, {switches}.")
     if others:
         num = sum(other.is_routed for other in others)
         seeds = ", ".join(str(other.seed) for other in others)

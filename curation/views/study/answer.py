@@ -46,8 +46,8 @@ SUMMARY_COLUMNS = {
     "sd": _number("SD", format="%.1f", width=56, help="Standard deviation over seeds, in points."),
     "time": _number("Time", format="%.2f\u00d7", width=64, help="Training time against the reference's, over the seeds "
                     "that both have; training twice counts."),
-    "sample": _number("Eff. sample", format="%.2f", width=88,
-                      help="Effective sample size of the weights as a share of the samples in training."),
+    "sample": _number("Effective share", format="%.2f", width=112,
+                      help="Kish's effective sample size of the weights, over the samples in training."),
     "wrong": _number("Wrong in val.", format="%.0f%%", width=98,
                      help="Share of wrong labels among the routed, where the truth is known."),
     "right_weight": _number("W. right", format="%.2f", width=76,
@@ -182,7 +182,7 @@ def summary_frame(table: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame({
         "arm": table["arm"], "mean": 100 * table["mean"], "difference": 100 * table["difference"],
         "interval": interval, "verdict": table["verdict"].replace("tie", "unclear"), "runs": table["n"],
-        "sd": 100 * table["sd"], "time": table["relative_seconds"], "sample": table["effective_sample_size"],
+        "sd": 100 * table["sd"], "time": table["relative_seconds"], "sample": table["effective_sample_frac"],
         "wrong": 100 * table["guard_wrong_share"], "right_weight": table["weight_right"],
         "wrong_weight": table["weight_wrong"], "auroc": table["label_quality_auroc"]})
     return frame.dropna(axis=1, how="all")

@@ -37,7 +37,7 @@ EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
                      "{threshold}), so the classifier cannot tell wrong labels from hard ones yet",
                      "More epochs or a larger network may change that; until then it trains much like plain training "
                      "does."),
-    "weights_collapse": ("weights collapse onto a few samples: effective sample size {effective_sample_frac:.2f} apart "
+    "weights_collapse": ("weights collapse onto few samples: effective sample share {effective_sample_frac:.2f} apart "
                          "from class sizes", "Raise the reweighter's uniform pull or its smallest weight."),
     "weights_constant": ("learned weights are constant: they change nothing",
                          "Lower the reweighter's uniform pull, or give it more epochs after warm-up."),
@@ -53,7 +53,7 @@ CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
     ("Validation share and churn", "share", ".0%", {"validation_share": "in validation", "churn": "churn"},
      "The share in validation stays near the one you set. Churn, the share of it that is new since the epoch before, "
      "falls as the splitter settles; above 50% it is undecided."),
-    ("Effective sample size", "share of samples", ".2~f", {"effective_sample_size": "effective sample size"},
+    ("Effective sample share", "share", ".2~f", {"effective_sample_frac": "effective sample share"},
      "Between 0.3 and 0.99 is healthy. At 1 weights are all alike (plain training); near 0 a few samples carry the "
      "training."),
     ("Mean weight by truth", "mean weight", ".2~f",
@@ -164,8 +164,8 @@ def show_figures(metrics: pd.DataFrame, only: Container[str] | None = None) -> N
          "it to validate on it."),
         ("Test accuracy", "test_accuracy", "{:.1%}", "On the test split; read once, after the last epoch."),
         ("In validation", "num_routed", "{:,.0f}", "Samples in validation by splitter, ranking, random split or pin."),
-        ("Eff. sample", "effective_sample_size", "{:.3f}", "Of the weights, as a share of the samples trained on. "
-         "1: all weights alike."),
+        ("Effective share", "effective_sample_frac", "{:.3f}", "Kish's effective sample size of the "
+         "weights, over the samples trained on. 1: all weights alike."),
         ("Coverage", "coverage", "{:.0%}", "Share of validation samples with a same-class neighbour left in training."),
         ("Withheld", "num_withheld", "{:,.0f}", "Candidates for validation whose held-out predictions "
          "confidently name another class."),

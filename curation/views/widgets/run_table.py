@@ -23,8 +23,8 @@ COLUMNS = {
         "Clean acc.", format="%.1f%%", help="Accuracy on the clean split after the last epoch."),
     "test_accuracy": st.column_config.NumberColumn(
         "Test acc.", format="%.1f%%", help="Accuracy on the test split, read once, after the last epoch."),
-    "effective_sample_size": st.column_config.NumberColumn(
-        "Eff. sample", format="%.3f", help="Effective sample size of the weights as a share of the samples in "
+    "effective_sample_frac": st.column_config.NumberColumn(
+        "Effective share", format="%.3f", help="Kish's effective sample size of the weights, over the samples in "
         "training. 1: all weights alike. Below 0.3: a few samples carry the training."),
     "coverage": st.column_config.NumberColumn(
         "Coverage", format="%.1f%%", help="Share of validation samples with a same-class neighbour left in training. "
@@ -42,7 +42,7 @@ COLUMNS = {
     "started": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
     "duration": st.column_config.TextColumn("Duration"),
 }
-_LAST_METRICS = ("clean_accuracy", "test_accuracy", "effective_sample_size", "coverage", "num_withheld",
+_LAST_METRICS = ("clean_accuracy", "test_accuracy", "effective_sample_frac", "coverage", "num_withheld",
                  "guard_wrong_share", "unguarded_wrong_share")
 _SHARES = ("clean_accuracy", "test_accuracy", "coverage", "guard_wrong_share", "unguarded_wrong_share")
 

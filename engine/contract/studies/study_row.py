@@ -5,6 +5,7 @@ Reads and writes no file: engine.contract.studies.study_dir does.
 
 from typing import Literal, TypedDict, cast
 
+from engine.contract.older_runs import FORMER_METRICS
 from engine.contract.studies.study_plan import StudyError
 
 
@@ -27,8 +28,8 @@ class LastFigures(TypedDict):
     test_accuracy: float | None
     clean_accuracy: float | None
     train_loss: float | None
-    effective_sample_size: float | None
-    """Of the weights, as a share of the samples in training."""
+    effective_sample_frac: float | None
+    """Kish's effective sample size of the weights over the samples in training, in (0, 1]."""
     guard_wrong_share: float | None
     """Share of wrong labels among the routed, where the truth is known."""
     unguarded_wrong_share: float | None
@@ -112,6 +113,7 @@ class FailedRow(Provenance):
 
 Row = DoneRow | FailedRow
 FORMER_NAMES = {f"aum_{figure}": f"mean_margin_{figure}" for figure in ("auroc", "average_precision")}
+FORMER_NAMES |= FORMER_METRICS
 """What older code called some figures."""
 
 
@@ -125,4 +127,7 @@ def row_of(values: object) -> Row:
         name = wrong[0] if wrong else "state"
         raise StudyError(f"a row must have state (done or failed), {', '.join(kinds)}; its {name} is "
                          f"{values.get(name)!r}")
-    return cast(Row, {FORMER_NAMES.get(name, name): value for name, value in values.items()})
+    row = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    if isinstance(curve := row.get("curve"), dict):
+        row["curve"] = {FORMER_METRICS.get(name, name): value for name, value in curve.items()}
+    return cast(Row, row)

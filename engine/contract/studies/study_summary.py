@@ -18,7 +18,7 @@ from engine.contract.studies.study_margins import margin_bins, read_all_margins
 from engine.contract.work_dir import without_nan
 
 FIGURES = ("test_accuracy", "balanced_accuracy", "worst_class_accuracy", "worst_group_accuracy")
-MEANS = ("effective_sample_size", "weight_right", "weight_wrong", "guard_wrong_share", "unguarded_wrong_share",
+MEANS = ("effective_sample_frac", "weight_right", "weight_wrong", "guard_wrong_share", "unguarded_wrong_share",
          "coverage", "churn_late", "rest_loss", "routed_loss_then", "label_quality_auroc",
          "label_quality_average_precision", "mean_margin_auroc", "p_train_auroc")
 """Figures of a row whose mean over seeds stands beside the differences."""

@@ -318,7 +318,7 @@ def test_an_experiment_says_its_effect_in_words_first_and_with_its_interval(home
     assert (f"95% interval {paired.low * 100:+.1f} to {paired.high * 100:+.1f} over 3 seeds: more than chance "
             "explains." in first)
     said = views.texts(app).replace("\\", "")
-    assert "The worst group on test changes by" in said and "seeds 0, 1, 2" in said
+    assert "The worst group on test" in said and "seeds 0, 1, 2" in said
     assert "One run a side is no evidence" not in said
     table = table_of(app, "kind", "low", "high")
     assert {"accuracy", "worst", "class", "group"} <= set(table["kind"]) and (table["num_pairs"] == 3).all()
@@ -332,7 +332,20 @@ def test_an_experiment_of_one_seed_has_no_interval_and_says_so(home):
 
 def test_an_effect_that_chance_may_explain_says_so(home):
     experiment(home, 3, after=0.5)
-    assert "chance alone may explain it" in views.start(home, "compare").markdown[0].value
+    app = views.start(home, "compare")
+    headline, details = app.markdown[0].value.replace("\\", "").split("\n")
+    assert headline.endswith("shows no clear effect on test accuracy.") and "points" not in headline
+    assert "points" in details and "chance alone may explain it" in details
+    assert any("over 3 seeds: A is without-0, without-1, without-2; B is with-0" in caption.value.replace("\\", "")
+               for caption in app.caption), "the two selectors name one pair of the three"
+
+
+def test_a_change_whose_interval_holds_0_is_never_emphasised():
+    rows = pd.DataFrame([effect_row("all", "all", 0.1, 0.05), effect_row("worst", "label", 0.008, 0.095)])
+    first, worst = effect.answers(Experiment(pairs=[], num_decided=(0, 3)), rows)
+    assert first.is_clear and "+10.0 points" in first.what
+    assert not worst.is_clear and worst.what == "The worst class on test shows no clear change."
+    assert worst.details.startswith("+0.8 points") and "-8.7 to +10.3" in worst.details
 
 
 def effect_row(kind: str, name: str, difference: float, half: float, num_samples: int = 12) -> dict[str, Any]:
@@ -347,9 +360,9 @@ def test_seeds_that_agree_on_few_samples_prove_nothing():
     rows = pd.DataFrame([effect_row("all", "all", 0.1, 0.2), effect_row("label", "cat", 0.2, 0.05),
                          effect_row("label", "dog", 1 / 12, 0.0), effect_row("label", "bird", 0.2, 0.3)])
     found = Experiment(pairs=[], num_decided=(3, 0))
-    (first, _), (moved, which) = effect.answers(found, rows)
-    assert first.startswith("Training under no decision, rather than under those on 3 samples, shows no clear effect")
-    assert moved == "Clear of chance, one by one:" and which.startswith("class cat +20.0 (+15.0 to +25.0). Of many")
+    first, moved = effect.answers(found, rows)
+    assert first.what.startswith("Training under no decision, rather than under those on 3 samples, shows no clear")
+    assert moved.what == "Clear of chance, one by one:" and moved.details.startswith("class cat +20.0 (+15.0 to +25.0). Of many")
 
 
 def test_chosen_sets_stand_apart_with_a_warning(home, pets):

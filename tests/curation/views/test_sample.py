@@ -9,8 +9,11 @@ from curation.experiments.pin_disagreement import Tension
 from curation.experiments.stability import Stability, over_seeds, stability
 from curation.project import Project
 from curation.views.sample import dialog, neighbours, reasons
+from curation.views.sample.dialog import course_figure, sides
 from curation.views.widgets import pins
+from curation.views.widgets.palette import ROLE_COLOURS
 from engine.contract.run_dir import RunDir
+from engine.contract.signal_columns import ROLES
 from tests import views
 from tests.fakes import make_project, make_run
 
@@ -24,9 +27,10 @@ def test_neighbours_are_counted_on_either_side_with_the_labels_that_differ():
     rows = near(("a", "cat", "train", 0.1), ("b", "dog", "train", 0.2), ("c", "dog", "train", 0.3),
                 ("d", "cat", "validation", 0.4), ("e", "cat", "train", 0.5))
     assert neighbours.neighbour_words(rows, "cat") == (
-        "Of 4 in training 2 carry the same label (dog 2). Of 1 in validation 1 carries the same label.")
+        "Of 4 neighbours in training 2 carry the label cat, 2 another: dog (2). Of 1 neighbour in validation 1 carries "
+        "the label cat.")
     assert neighbours.neighbour_words(rows.head(3), "bird") == (
-        "Of 3 in training none carries the same label (dog 2, cat 1). None is in validation.")
+        "Of 3 neighbours in training none carries the label bird, 3 another: dog (2), cat (1). None is in validation.")
 
 
 def test_near_duplicates_are_named_where_their_labels_conflict():
@@ -51,14 +55,31 @@ def test_steadiness_counts_the_epochs_that_route_alone(tmp_path: Path):
     # Ten epochs: the first two are warm-up, the last two finish.
     route(runs[0], 5, [1, 1, 0, 1, 1, 0, 0, 1, 0, 0])
     route(runs[1], 5, [1, 1, 0, 0, 0, 0, 0, 0, 1, 1])
-    assert stability(runs[0], 5) == Stability(seed=0, num_epochs=6, num_routed=3, num_switches=3, is_routed=True)
+    assert stability(runs[0], 5) == Stability(seed=0, epochs=(3, 8), has_warmup=True, num_epochs=6, num_routed=3,
+                                              num_switches=3, is_routed=True)
     assert [one.num_routed for one in over_seeds(runs, 5)] == [3, 0]
     words = reasons.stability_words(stability(runs[0], 5), over_seeds(runs[1:], 5))
-    assert words == ["After warm-up it was in validation in 3 of 6 epochs, changing sides 3 times.",
+    assert words == ["After warm-up, in epochs 3 to 8, it was in validation in 3 of 6, changing sides 3 times.",
                      "In the other seeds of these settings (1) it ended in validation in 0 of 1, and was there in 0% "
                      "of the epochs."]
     assert stability(make_run(project, "short", state="failed", epochs=4), 5) is not None
     assert stability(make_run(project, "queued", state="queued"), 5) is None
+
+
+def test_the_chart_shows_in_validation_those_epochs_alone_that_the_words_count(tmp_path: Path):
+    project = Project.open(make_project(tmp_path / "p", size=2))
+    run = make_run(project, "first", epochs=10)
+    routed = [0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    route(run, 5, routed)
+    for epoch in range(1, 11):  # at rest in all others
+        records = np.load(run.path / "history" / f"{epoch:04d}.npy")
+        records["role"][5] = ROLES.index("validation")
+        run.write_history(epoch, records)
+    history = run.read_history(5)
+    assert sides(history).count("validation") == 1 == stability(run, 5).num_routed
+    bands = [shape.fillcolor for shape in course_figure(history).layout.shapes]
+    assert bands.count(ROLE_COLOURS["validation"]) == 1 and len(bands) == 10
+    assert int((history["role"] == "validation").sum()) == 10, "held out, which rings say"
 
 
 def test_a_pins_own_zero_is_not_told_as_the_splitters(tmp_path: Path):

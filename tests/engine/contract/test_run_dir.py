@@ -161,6 +161,12 @@ def test_metrics_are_one_json_line_an_epoch(run: RunDir) -> None:
     assert len(run.read_metrics()) == 1, "a resumed run repeats no line"
 
 
+def test_a_share_that_older_code_called_a_size_is_read_as_the_share(run: RunDir) -> None:
+    (run.path / "metrics.jsonl").write_text('{"epoch": 1, "effective_sample_size": 0.4}\n')
+    metrics = run.read_metrics()
+    assert metrics["effective_sample_frac"].tolist() == [0.4] and "effective_sample_size" not in metrics
+
+
 def test_signals_come_back_as_written_and_only_with_the_contracts_columns(run: RunDir) -> None:
     with pytest.raises(RunDirError, match="run first has no signals yet"):
         run.read_signals()

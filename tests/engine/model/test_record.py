@@ -7,7 +7,7 @@ from scipy.stats import kurtosis, skew
 
 from engine.contract.signal_columns import ROLES
 from engine.model.losses import margins
-from engine.model.record import SignalRecord, bimodality, effective_sample_size
+from engine.model.record import SignalRecord, bimodality, effective_sample_frac
 
 CLASSES = ("a", "b")
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -96,10 +96,10 @@ def test_cross_fitted_predictions_count_as_one_held_out_epoch():
     assert signals["heldout_epochs"].tolist() == [1, 1, 1, 0]
 
 
-def test_effective_sample_size_is_kishs():
-    assert effective_sample_size(np.array([2.0, 2.0, np.nan])) == pytest.approx(1.0)
-    assert effective_sample_size(np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
-    assert effective_sample_size(np.array([np.nan])) is None
+def test_effective_sample_frac_is_kishs():
+    assert effective_sample_frac(np.array([2.0, 2.0, np.nan])) == pytest.approx(1.0)
+    assert effective_sample_frac(np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
+    assert effective_sample_frac(np.array([np.nan])) is None
     assert float(margins(logits_of(0.6), LABELS[:1])) == pytest.approx(0.2, abs=1e-6)
 
 

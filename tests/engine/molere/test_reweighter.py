@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from engine.contract.manifest import read_decisions
 from engine.contract.method_config import WEIGHT_INPUTS, ReweighterConfig
 from engine.data.dataset import Dataset, load_dataset
-from engine.model.record import SignalRecord, bimodality, effective_sample_size
+from engine.model.record import SignalRecord, bimodality, effective_sample_frac
 from engine.molere.guard import disputed_frac
 from engine.molere.meta_step import ValidationBatch
 from engine.molere.reweighter import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
@@ -241,7 +241,7 @@ def test_who_harms_loses_weight():
     harm = torch.from_numpy(np.where(is_harmful, 1.0, -0.5)).float()
     weights = teach(weighting, args, lambda: harm + 0.3 * torch.randn(B, generator=rng), 150)
     assert weights[is_harmful].mean() < 0.2 and weights[~is_harmful].mean() > 1.3
-    assert effective_sample_size(weights) < 0.75
+    assert effective_sample_frac(weights) < 0.75
     assert weights.min() / weights.max() >= 0.05 / 4.0, "raw weights keep within their bounds"
 
 
@@ -249,9 +249,9 @@ def test_once_the_slopes_are_noise_beside_their_peak_all_weights_return_to_one()
     weighting, args, rng = make_weighting(), batch(), torch.Generator().manual_seed(0)
     torch.nn.init.normal_(weighting.reweighter.body[2].weight, std=0.8)
     weighting.objective([(weighting.weigh(*args), torch.linspace(-1.7, 1.7, B))])
-    assert effective_sample_size(weighting.weigh(*args).detach().numpy()) < 0.9
+    assert effective_sample_frac(weighting.weigh(*args).detach().numpy()) < 0.9
     weights = teach(weighting, args, lambda: 1e-4 * torch.randn(B, generator=rng), 100)
-    assert effective_sample_size(weights) > 0.9999
+    assert effective_sample_frac(weights) > 0.9999
 
 
 def test_a_step_applies_the_gradient_once():

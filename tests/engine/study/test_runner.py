@@ -83,7 +83,7 @@ def test_a_row_says_what_a_run_of_the_same_config_says(project):
     row = study.read_rows().iloc[0]
     run = train(config_of(MOLERE, FAST, 3), project, "same")
     last, signals = run.read_metrics().iloc[-1], run.read_signals()
-    for name in ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_size", "guard_wrong_share",
+    for name in ("test_accuracy", "clean_accuracy", "train_loss", "effective_sample_frac", "guard_wrong_share",
                  "coverage", "num_routed"):
         assert row[name] == pytest.approx(last[name]), name
     for name in ("validation_loss", "churn"):

@@ -525,7 +525,7 @@ def test_class_sizes_are_no_collapse_and_do_not_hide_that_nothing_was_learned(lo
     trainer = Trainer(config_of(method="lrw_random", warmup_fraction=0.0, class_balance=1.0, reweighter=fixed), few)
     run_epochs(trainer, range(1, 2))
     line = measure(trainer, 1)
-    assert line["effective_sample_size"] < 0.7 and line["weight_max"] > 3
+    assert line["effective_sample_frac"] < 0.7 and line["weight_max"] > 3
     assert [event["kind"] for event in line["events"] if "weights" in event["kind"]] == ["weights_constant"]
     trainer.record.weight[trainer.training_order(1)[3:]] *= 1e-3
     assert any(event["kind"] == "weights_collapse" for event in measure(trainer, 1)["events"])

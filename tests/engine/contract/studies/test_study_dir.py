@@ -59,9 +59,11 @@ def test_rows_come_in_the_plans_order_and_others_are_left_out(study):
 
 
 def test_figures_that_older_code_named_otherwise_are_found_under_their_names_of_now(study):
-    study.write_row({**ROW, "aum_auroc": 0.75, "aum_average_precision": None})
+    study.write_row({**ROW, "aum_auroc": 0.75, "aum_average_precision": None, "effective_sample_size": 0.5,
+                     "curve": {"effective_sample_size": [0.4, 0.5]}})
     row = study.read_row("erm", 0)
     assert row["mean_margin_auroc"] == 0.75 and row["mean_margin_average_precision"] is None and "aum_auroc" not in row
+    assert row["effective_sample_frac"] == 0.5 and row["curve"] == {"effective_sample_frac": [0.4, 0.5]}
 
 
 @pytest.mark.parametrize(("text", "words"), [

@@ -37,7 +37,7 @@ def test_the_summary_agrees_with_scipy(rows):
     assert better["mean"] == pytest.approx(0.71) and better["sd"] == pytest.approx(np.sqrt(0.0003))
     assert table.loc["erm", "mean"] == pytest.approx(0.62) and table.loc["erm", "n"] == 4
     assert table.loc["erm", "verdict"] == "reference" and np.isnan(table.loc["erm", "difference"])
-    assert better["effective_sample_size"] == pytest.approx(0.6)
+    assert better["effective_sample_frac"] == pytest.approx(0.6)
     assert better["relative_seconds"] == pytest.approx(4.0 / 2.0), "ranking counts"
     lone = table.loc["lone"]
     assert lone["difference"] == pytest.approx(-0.2) and np.isnan(lone["low"]) and lone["verdict"] == "one seed"
