@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exports.exporting import EXPORTS, export
 from curation.ledger.batch import Pin
@@ -182,7 +183,7 @@ def triage(
     if neighbours is None:
         raise CommandError(f"triage needs a run's neighbours; {run} has none; let it end with the setting embedding on")
     table = sample_table(opened, run_dir)
-    evidence = gather(table, neighbours)
+    evidence = gather(table, neighbours, confirmed_ids(opened))
     lanes, priority = lanes_of(evidence, Rule())
     wanted = range(len(LANES)) if lane is None else [LANES.index(lane)]
     for which in wanted:

@@ -4,18 +4,19 @@
 // data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
 // has_previous, has_next, focus: [number, id] or null, is_compact, acted, owner}
 // Sends state `marked` {token, ids} and triggers `act` {acts: [{number, op, ids, label?}]} with op one of validation,
-// train, exclude, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
+// train, exclude, confirm, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
 // sent, and sent again, until the data say that acts up to its number were done: a trigger alone can be lost. Streamlit
 // may mount a component anew in the middle of the work; what must outlive that is kept on the page, by owner.
 
 const HELP = [
   ["click, Space", "mark or unmark"], ["Shift + click or arrow", "mark a range"], ["arrows, Home, End", "move"],
   ["a", "mark all on this page"], ["Esc", "unmark all"],
-  ["v", "pin to validation"], ["t", "pin to training"], ["x", "exclude"], ["r", "relabel"], ["u, Shift + u", "undo, redo the last decision"],
+  ["v", "pin to validation"], ["t", "pin to training"], ["x", "exclude"], ["l", "the label is right"], ["r", "relabel"],
+  ["u, Shift + u", "undo, redo your last decision"],
   ["Enter, double click", "open the sample"], ["n, p", "next, previous page"], ["?", "show or hide these keys"],
 ];
-const OPS = { v: "validation", t: "train", x: "exclude" };
-const DECISIONS = new Set(["validation", "train", "exclude", "relabel"]);
+const OPS = { v: "validation", t: "train", x: "exclude", l: "confirm" };
+const DECISIONS = new Set(["validation", "train", "exclude", "confirm", "relabel"]);
 const MISSED_MILLISECONDS = 3000;
 
 // While Streamlit mounts the gallery anew, the keyboard falls back to the page: a key pressed then is the gallery's that

@@ -4,6 +4,7 @@ Pure functions on arrays. gather() turns a sample table and the neighbours into 
 few thresholds to it. Never looks at clean_label, except to score lanes in wrong_share(). Draws and decides nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +85,7 @@ class Evidence:
     is_open: np.ndarray
     """bool: judged, undecided and not excluded, so it may be queued."""
     is_decided: np.ndarray
-    """bool: a person's decision on it is in force."""
+    """bool: a person's decision on it is in force, or they found its label right."""
 
 
 def assign_lanes(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None,
@@ -99,8 +100,12 @@ def assign_lanes(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] 
 # -- evidence
 
 
-def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None) -> Evidence:
-    """Evidence of a sample table (N rows) with the signals and decisions of a run, and that run's neighbours."""
+def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None,
+           confirmed: Collection[str] = ()) -> Evidence:
+    """Evidence of a sample table (N rows) with the signals and decisions of a run, and that run's neighbours.
+
+    confirmed: sample_ids whose labels people found right; that is a decision as well.
+    """
     label, suggestion = _codes(table)
     num = len(table)
     signal_row = _numbers(table, "signal_row", -1).astype(np.int64)
@@ -115,6 +120,8 @@ def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None
     quality, margin = _numbers(table, "label_quality"), _numbers(table, "heldout_margin")
     is_disputed = (suggestion >= 0) & (suggestion != label)
     is_decided = table["decided_by"].notna().to_numpy()
+    if confirmed:
+        is_decided = is_decided | table["sample_id"].isin(list(confirmed)).to_numpy(dtype=bool)
     is_judged = np.isfinite(margin) & np.isfinite(quality) & np.isfinite(agreement) & (label >= 0)
     weight = _numbers(table, "weight")
     # Those held out in the last epoch have no weight then: it speaks neither for nor against them.

@@ -105,7 +105,8 @@ def _sides_words(experiment: Experiment) -> str:
     """Which runs stand behind the figures: repeats of the two that are chosen."""
     if len(experiment.pairs) < 2:
         return "The effect, from the one pair of runs with the same seed:"
-    a, b = (", ".join(pair[side].name for pair in experiment.pairs) for side in (1, 2))
+    a = ", ".join(run.name for _, run, _ in experiment.pairs)
+    b = ", ".join(run.name for _, _, run in experiment.pairs)
     return (f"The effect over {len(experiment.pairs)} seeds: A is {a}; B is {b}. The runs chosen above are one pair of "
             "these.")
 

@@ -18,6 +18,8 @@ from curation.views.widgets.confusion import confusion_counts, heat_map, shown_c
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.leaks import leak_line
+from curation.views.widgets.pins import LOOK, set_words
+from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -256,6 +258,11 @@ def _differences(project: Project, a: RunDir, b: RunDir) -> None:
 
 def _curated(project: Project, a: RunDir, b: RunDir) -> None:
     show_curated(a, b)
+    for side, run in (("A", a), ("B", b)):
+        decisions = read_decisions(run.decisions_path)
+        pinned = list(decisions.loc[decisions["pin"].eq("validation") & ~decisions["excluded"], "sample_id"])
+        if doubt := set_words(project, run, pinned):
+            st.warning(f"Pinned to validation in {side}: {doubt} {LOOK}", icon=":material/warning:")
 
 
 def _decision_words(decisions: pd.DataFrame, side: str) -> list[str]:

@@ -13,7 +13,7 @@ from curation.views.widgets import actions, state
 from curation.views.widgets.conflicts import conflicts_section
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
-from curation.views.widgets.pins import PIN_OF, tension_cached, tension_words, with_tension
+from curation.views.widgets.pins import LOOK, PIN_OF, set_words, tension_cached, tension_words, with_tension
 from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
@@ -57,12 +57,15 @@ def _in_force(project: Project, run: RunDir | None) -> None:
     if not any(mask.any() for mask in masks.values()):
         state.empty_state("No decision is in force.", "Pin, exclude or relabel samples in Explore, or by a list of ids "
                           "below. The next run trains under what is decided.", link=("explore", "Go to Explore"))
+        dialog.show_if_open(project, run, table)
         return
     kinds = [kind for kind, mask in masks.items() if mask.any()]
     kind = str(st.segmented_control("Show", kinds, default=kinds[0], required=True, wrap=True,
                                     label_visibility="collapsed", key=f"decide.kind.{'.'.join(kinds)}",
                                     format_func=lambda name: f"{name} {int(masks[name].sum()):,}"))
     rows, value_column = table[masks[kind]], "margin" if "margin" in table else None
+    if kind == "pinned to validation" and (doubt := set_words(project, run, list(rows["sample_id"]))):
+        st.warning(f"{doubt} {LOOK}", icon=":material/warning:")
     if kind in PIN_OF and run is not None and run.exists():
         tension = tension_cached(project, run)
         st.caption(state.plain(tension_words(kind, rows["sample_id"], tension, run.name)))
@@ -118,6 +121,8 @@ def _by_id(project: Project, run: RunDir | None) -> None:
             if actions.take(project, BY_ID[what], ids, label=label, why=why or "", view="decide: by id list",
                             run=run.name if run else ""):
                 st.rerun()
+            if actions.question() is not None:  # the page above asks it
+                st.rerun()
             actions.show_notices()
 
 
@@ -143,9 +148,9 @@ def _batches(project: Project) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button("Undo", key="decide.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-                  help="Takes back the newest decision in force, no matter who took it.")
+                  help="Takes back your own newest decision in force. Another person's: select it below.")
         st.button("Redo", key="decide.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
-                  help="Brings back the decision undone last.")
+                  help="Brings back what you undid last.")
         kinds = st.multiselect("Kind", sorted(batches["kind"].unique()), key="decide.f.kind", placeholder="any",
                                width=170)
         people = st.multiselect("Who", sorted(batches["who"].unique()), key="decide.f.who", placeholder="any",

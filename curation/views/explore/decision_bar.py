@@ -104,9 +104,9 @@ def _aside(project: Project, target: Targets, decide: Decide, revision: int) -> 
         st.text_input("Why (optional)", key=WHY_KEY, max_chars=500, persist_state="session",
                       placeholder="kept with each decision taken here")
     st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-              help="Takes back the newest decision of this project, no matter who took it. Key: u")
+              help="Takes back your own newest decision. Key: u")
     st.button("Redo", key="explore.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
-              help="Brings back the decision undone last. Key: Shift+u")
+              help="Brings back what you undid last. Key: Shift+u")
 
 
 def _ask(op: actions.Op, num: int, label: str | None, revision: int) -> None:

@@ -16,6 +16,7 @@ from curation.experiments.stability import over_seeds, stability
 from curation.jobs.request import method_of
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail_url
+from curation.views.sample import pin_question
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
 from curation.views.widgets import actions, likeness, state
@@ -50,6 +51,7 @@ def show_if_open(project: Project, run: RunDir | None, table: pd.DataFrame) -> N
     """Draw the panel if one is open and its sample is in the table."""
     key = st.session_state.get(OPEN_KEY)
     if key is None:
+        pin_question.show_as_dialog(project, open_sample)
         return
     if not (table["sample_id"] == key).any():
         close()
@@ -63,6 +65,7 @@ def _panel(project: Project, run: RunDir | None) -> None:
 
 def _draw(project: Project, run: RunDir | None) -> None:
     actions.show_notices()
+    pin_question.draw(project, open_sample)
     table = state.sample_table_cached(project, run)
     found = np.flatnonzero((table["sample_id"] == st.session_state.get(OPEN_KEY)).to_numpy(dtype=bool))
     if not len(found):
@@ -128,8 +131,9 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         if pin:
             button("Unpin", "unpin")
         button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
+        button("The label is right", "confirm", "L")
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
-                  help="Takes back the newest decision of this project.")
+                  help="Takes back your own newest decision.")
         if likeness.can_ask(project) and st.button("More like this", key="sample.more_like",
                                                    icon=":material/image_search:",
                                                    help="Explore, with all samples, those most like this one first."):

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from curation.audit.reviews.confirming import confirmed_ids
 from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples import held_order, triage
@@ -32,8 +33,8 @@ from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
-Key = tuple[str, str, Stamp]
-"""Project, run and their files: what evidence is made of, without decisions."""
+Key = tuple[str, str, Stamp, int]
+"""Project, run, their files and the revision of the verdicts: what evidence is made of, without decisions."""
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"
 LANE_KEY = "triage.lane"
@@ -52,7 +53,7 @@ SLIDERS = {
 """Thresholds that can be moved: what the slider says, and its upper end."""
 
 
-KEYED: tuple[actions.Op, ...] = ("validation", "train", "exclude")
+KEYED: tuple[actions.Op, ...] = ("confirm", "validation", "train", "exclude")
 """Decisions that take no label; buttons say their keys."""
 
 
@@ -120,7 +121,8 @@ def _lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule
 
 
 def _key(project: Project, run: RunDir) -> Key:
-    return str(project.path), run.name, stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path)
+    files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path)
+    return str(project.path), run.name, files, project.verdicts().revision
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -136,16 +138,16 @@ def _lanes(key: Key, revision: int, values: tuple[float, ...], _project: Project
 
 def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evidence:
     """Evidence of this run under the decisions in force."""
-    return _evidence(_key(project, run), state.revision_of(table), run, table)
+    return _evidence(_key(project, run), state.revision_of(table), project, run, table)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: Key, revision: int, _run: RunDir, _table: pd.DataFrame) -> Evidence:
-    return triage.gather(_table, _neighbours(key, _run))
+def _evidence(key: Key, revision: int, _project: Project, _run: RunDir, _table: pd.DataFrame) -> Evidence:
+    return triage.gather(_table, _neighbours(key[:3], _run), confirmed_ids(_project))
 
 
 @st.cache_resource(max_entries=1, show_spinner="Reading the neighbours ...")
-def _neighbours(key: Key, _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
+def _neighbours(key: tuple[str, str, Stamp], _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
     return _run.read_neighbours()
 
 
@@ -253,9 +255,9 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
               help="Each marked sample to the class that held-out predictions name; those without one stay. One "
                    "decision a class. For another class press r.")
     st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-              help="Takes back the newest decision of this project, no matter who took it. Key: u")
+              help="Takes back your own newest decision. Key: u")
     st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
-              help="Brings back the decision undone last. Key: Shift+u")
+              help="Brings back what you undid last. Key: Shift+u")
     if num_pages > 1:
         st.button("Previous", key="triage.previous", disabled=number == 1, on_click=_turn, args=(-1,), help="Key: p")
         st.button("Next", key="triage.next", disabled=number == num_pages, on_click=_turn, args=(1,), help="Key: n")

@@ -4,30 +4,46 @@ The only place where views write decisions. Draws nothing but those notices.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import streamlit as st
 
+from curation.audit.reviews import confirming
 from curation.ledger.batch import LedgerError, Origin, Pin
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import Act
+from curation.views.widgets.pins import Look, suspects_among
+from engine.contract.run_dir import RunDir
 
-Op = Literal["validation", "train", "unpin", "exclude", "include", "relabel"]
+Op = Literal["validation", "train", "unpin", "exclude", "include", "relabel", "confirm"]
 VERBS: dict[Op, str] = {
     "validation": "Pin {} to validation", "train": "Pin {} to training", "unpin": "Unpin {}", "exclude": "Exclude {}",
-    "include": "Take {} back in", "relabel": "Relabel {}",
+    "include": "Take {} back in", "relabel": "Relabel {}", "confirm": "Label is right: {}",
 }
 """What a button says; {} becomes a number of samples."""
 DONE: dict[Op, str] = {
     "validation": "Pinned {} to validation", "train": "Pinned {} to training", "unpin": "Unpinned {}",
     "exclude": "Excluded {}", "include": "Took {} back in", "relabel": "Relabelled {}",
+    "confirm": "The label is right: {}",
 }
+NEXT: dict[Op, str] = {
+    "validation": "The next run holds them out of training and learns from how well it does on them.",
+    "train": "The next run trains on them and never routes them to validation.",
+    "unpin": "The next run chooses their side itself.",
+    "exclude": "The next run leaves them out of training and validation.",
+    "include": "The next run uses them again.", "relabel": "The next run uses the new label.",
+    "confirm": "They leave the queues for everybody, and the guesses at which labels are wrong learn from it. The "
+               "next run trains as before.",
+}
+"""What a decision does, in one sentence."""
 PINS_TO: dict[str, Pin | None] = {"validation": "validation", "train": "train", "unpin": None}
-SHORTCUTS: dict[Op, str] = {"validation": "v", "train": "t", "exclude": "x", "relabel": "r"}
+SHORTCUTS: dict[Op, str] = {"validation": "v", "train": "t", "exclude": "x", "relabel": "r", "confirm": "l"}
 CONFIRM_ABOVE = 1_000
 """More samples than this in one decision ask for a second click."""
 _NOTICES_KEY = "_notices"
+_QUESTION_KEY = "_pin_question"
 _CHANGED_KEY = "_decided"
 
 
@@ -53,10 +69,39 @@ def carry_out(project: Project, act: Act, *, view: str, run: str = "", why: str 
     return False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PinQuestion:
+    """A pin to validation that waits for a word, as some of its labels look wrong."""
+
+    ids: tuple[str, ...]
+    looks: dict[str, Look]
+    view: str
+    run: str
+    why: str
+
+
+def question() -> PinQuestion | None:
+    """The pin that waits, if one does."""
+    found: PinQuestion | None = st.session_state.get(_QUESTION_KEY)
+    return found
+
+
+def drop_question() -> None:
+    st.session_state.pop(_QUESTION_KEY, None)
+
+
 def take(project: Project, op: Op, ids: Iterable[str], *, label: str | None = None, view: str, run: str = "",
-         why: str = "", origin: Origin = "person") -> bool:
-    """Put one decision on these samples into the ledger; True if it was taken. An error becomes a notice."""
+         why: str = "", origin: Origin = "person", is_sure: bool = False) -> bool:
+    """Put one decision on these samples into the ledger; True if it was taken. An error becomes a notice.
+
+    A pin to validation of what looks mislabeled waits as question() instead, unless is_sure.
+    """
     ids = list(ids)
+    if op == "validation" and not is_sure:
+        looks = suspects_among(project, _run_named(project, run), ids)
+        if looks:
+            st.session_state[_QUESTION_KEY] = PinQuestion(ids=tuple(ids), looks=looks, view=view, run=run, why=why)
+            return False
     words = {"who": state.user_name(), "why": why.strip(), "view": view[:500], "run": run}
     try:
         ledger = project.ledger()
@@ -64,6 +109,8 @@ def take(project: Project, op: Op, ids: Iterable[str], *, label: str | None = No
             ledger.pin(ids, to=PINS_TO[op], origin=origin, **words)
         elif op in ("exclude", "include"):
             ledger.exclude(ids, is_excluded=op == "exclude", origin=origin, **words)
+        elif op == "confirm":
+            confirming.confirm(project, list(dict.fromkeys(ids)), words["who"], run)
         else:
             assert op == "relabel", f"no decision is called {op}"
             ledger.relabel(ids, label, origin=origin, **words)
@@ -71,18 +118,34 @@ def take(project: Project, op: Op, ids: Iterable[str], *, label: str | None = No
         say(str(error), is_error=True)
         return False
     to = "" if op != "relabel" else f" to {label}" if label is not None else " back to the given label"
-    say(f"{DONE[op].format(samples(len(set(ids))))}{to}.")
+    say(f"{DONE[op].format(samples(len(set(ids))))}{to}. {NEXT[op]}")
     st.session_state[_CHANGED_KEY] = True
     return True
 
 
+def _run_named(project: Project, name: str) -> RunDir | None:
+    run = RunDir.of(project.path, name) if name else None
+    return run if run is not None and run.path.is_dir() else None
+
+
 def undo(project: Project) -> None:
-    """Take back the newest decision in force."""
-    _step(project, "undo")
+    """Take back this person's own newest act: a decision in force, or that labels are right."""
+    who = state.user_name()
+    try:
+        last, decision = confirming.last_confirmation(project, who), project.ledger().next_undo(who)
+        if last.empty or (decision is not None and decision["at"] > last["at"].iloc[-1]):
+            _step(project, "undo")
+            return
+        confirming.take_back(project, last, who)
+    except LedgerError as error:
+        say(str(error), is_error=True)
+        return
+    say(f"Undone: that the label of {samples(len(last))} is right.")
+    st.session_state[_CHANGED_KEY] = True
 
 
 def redo(project: Project) -> None:
-    """Bring back the decision undone last."""
+    """Bring back the decision that this person undid last."""
     _step(project, "redo")
 
 
@@ -102,7 +165,7 @@ def _step(project: Project, name: Literal["undo", "redo"]) -> None:
         ledger = project.ledger()
         batch = ledger.undo(state.user_name()) if name == "undo" else ledger.redo(state.user_name())
         if batch is None:
-            say(f"There is nothing to {name}.")
+            say(f"There is nothing of yours to {name}. Another person's decision: Decide, All decisions.")
             return
         row = ledger.batches().query("batch_id == @batch").iloc[0]
     except LedgerError as error:

@@ -21,7 +21,7 @@ CHANGE_COLUMN = "change"
 """A column of ready-made words, shown without its name."""
 SHORT_NAMES = {"label_quality": "quality", "heldout_margin": "held-out"}
 """Names that would push the number out of a card of the usual size."""
-Op = Literal["validation", "train", "exclude", "relabel", "undo", "redo", "next", "previous", "open"]
+Op = Literal["validation", "train", "exclude", "confirm", "relabel", "undo", "redo", "next", "previous", "open"]
 OPS: tuple[Op, ...] = get_args(Op)
 
 

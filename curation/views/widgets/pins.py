@@ -1,22 +1,121 @@
-"""What the splitter wanted of pinned samples, in words and as an order, most disputed first.
+"""What speaks against pins, in words: what the splitter wanted, most disputed first, and which labels look wrong.
 
-Figures come from curation.experiments.pin_disagreement.
+Figures come from curation.experiments.pin_disagreement and curation.audit.suspects.
 """
+
+from collections import Counter
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 import streamlit as st
 
+from curation.audit.reviews.confirming import confirmed_ids
+from curation.audit.reviews.consensus import consensus, on_current_labels
+from curation.audit.reviews.given_labels import given_rows
+from curation.audit.suspects.evidence import Evidence, gather, missing_of
+from curation.audit.suspects.matrix import SUSPECT
+from curation.audit.suspects.scores import Scores, calibrated, first_level
 from curation.experiments.pin_disagreement import Tension, pin_tension
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import CHANGE_COLUMN
-from engine.contract.run_dir import RunDir
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import PROBABILITIES, RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
 PIN_OF = {"pinned to validation": "validation", "pinned to training": "train"}
 MAX_TOLD = 1_000
 """So many of the most disputed are told one by one."""
 OTHER = {"validation": "training", "train": "validation"}
+MAX_PAIRS = 3
+"""So many pairs of classes are named."""
+Key = tuple[str, str, Stamp]
+"""Project, run and their files."""
+
+
+LOOK = "Relabel them, or say in Triage or Explore that the label is right (key l)."
+"""What helps against set_words."""
+Look = tuple[str, str]
+"""The current label of a sample that looks mislabeled, and the class that it looks like; "" unknown."""
+
+
+def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[str]) -> dict[str, Look]:
+    """Those of these samples whose label in force is the given one and more probably wrong than right, in their order.
+
+    None without a run that has held-out predictions, and none that people found right: verdicts calibrate.
+    """
+    if run is None or not run.signals_path.exists() or missing_of(run):
+        return {}
+    rows, found = _rows_cached(project, run), _scores_cached(project, run)
+    now = project.ledger().state()
+    relabelled = set(now.loc[now["label"].notna(), "sample_id"])
+    confirmed, classes = set(confirmed_ids(project)), found.classes
+    looks: dict[str, Look] = {}
+    for sample_id in sample_ids:
+        row = rows.get(sample_id, -1)
+        if row < 0 or sample_id in confirmed or sample_id in relabelled or not found.p_wrong[row] >= SUSPECT:
+            continue
+        given, other = int(found.given[row]), int(found.suggested[row])
+        looks[sample_id] = (classes[given] if given >= 0 else "", classes[other] if other >= 0 else "")
+    return looks
+
+
+def look_words(looks: Mapping[str, Look], num: int) -> str:
+    """'5 of these 5 look like 4, not 6', or of several classes '6 of these 9 look mislabeled: 4 like 4, not 6; ...'.
+    Holds labels: escape it."""
+    pairs = Counter(looks.values()).most_common()
+    verb = "look" if len(looks) > 1 else "looks"
+    if len(pairs) == 1 and pairs[0][0][1]:
+        given, other = pairs[0][0]
+        return f"{len(looks):,} of these {num:,} {verb} like {other}, not {given}"
+    named = [f"{count:,} like {other}, not {given}" for (given, other), count in pairs if other]
+    more = f"; and {len(named) - MAX_PAIRS:,} pairs of classes more" if len(named) > MAX_PAIRS else ""
+    told = f": {'; '.join(named[:MAX_PAIRS])}{more}" if named else ""
+    return f"{len(looks):,} of these {num:,} {verb} mislabeled{told}"
+
+
+def set_words(project: Project, run: RunDir | None, sample_ids: Collection[str]) -> str:
+    """'5 of 113 in this set look mislabeled.', or "" where none does."""
+    num = len(suspects_among(project, run, sample_ids))
+    return f"{num:,} of {len(sample_ids):,} in this set look{'s' * (num == 1)} mislabeled." if num else ""
+
+
+def _rows_cached(project: Project, run: RunDir) -> Mapping[str, int]:
+    return _rows(_key(project, run), project, run)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _rows(key: Key, _project: Project, _run: RunDir) -> Mapping[str, int]:
+    """sample_id -> row of the scores."""
+    ids = state.sample_table_cached(_project, _run)["sample_id"]
+    return dict(zip(ids, range(len(ids)), strict=True))
+
+
+def _scores_cached(project: Project, run: RunDir) -> Scores:
+    """Calibrated on all verdicts there are; decisions, which change it by little, do not make it anew."""
+    return _scores(_key(project, run), project.verdicts().revision, project, run)
+
+
+def _key(project: Project, run: RunDir) -> Key:
+    files = (project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path,
+             *map(run.probabilities_path, PROBABILITIES))
+    return str(project.path), run.name, stamp_of(*files)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _evidence(key: Key, _project: Project, _run: RunDir) -> tuple[Evidence, float]:
+    table = state.sample_table_cached(_project, _run)
+    found = gather(table, [_run], _project.classes, _run.read_neighbours())
+    return found, first_level(_run, table, found.given)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _scores(key: Key, revision: int, _project: Project, _run: RunDir) -> Scores:
+    evidence, level = _evidence(key, _project, _run)
+    verdicts = _project.verdicts().in_force()
+    verdicts = on_current_labels(verdicts, given_rows(_project, verdicts["sample_id"].unique()))
+    table = state.sample_table_cached(_project, _run)
+    return calibrated(evidence, table, _project.classes, consensus(verdicts).reset_index(), level)
 
 
 def tension_cached(project: Project, run: RunDir) -> Tension:

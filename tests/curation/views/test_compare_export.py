@@ -362,7 +362,8 @@ def test_seeds_that_agree_on_few_samples_prove_nothing():
     found = Experiment(pairs=[], num_decided=(3, 0))
     first, moved = effect.answers(found, rows)
     assert first.what.startswith("Training under no decision, rather than under those on 3 samples, shows no clear")
-    assert moved.what == "Clear of chance, one by one:" and moved.details.startswith("class cat +20.0 (+15.0 to +25.0). Of many")
+    assert moved.what == "Clear of chance, one by one:"
+    assert moved.details.startswith("class cat +20.0 (+15.0 to +25.0). Of many")
 
 
 def test_chosen_sets_stand_apart_with_a_warning(home, pets):

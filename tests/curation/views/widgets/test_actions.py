@@ -26,17 +26,18 @@ def said() -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize(("act", "kind", "value", "words"), [
-    (Act("validation", IDS), "pin", "validation", "Pinned 2 samples to validation."),
-    (Act("train", IDS[:1]), "pin", "train", "Pinned 1 sample to training."),
-    (Act("exclude", IDS), "exclude", "excluded", "Excluded 2 samples."),
-    (Act("relabel", IDS, "dog"), "relabel", "dog", "Relabelled 2 samples to dog.")])
+    (Act("validation", IDS), "pin", "validation", "Pinned 2 samples to validation. The next run holds them out"),
+    (Act("train", IDS[:1]), "pin", "train", "Pinned 1 sample to training. The next run trains on them"),
+    (Act("exclude", IDS), "exclude", "excluded", "Excluded 2 samples. The next run leaves them out"),
+    (Act("relabel", IDS, "dog"), "relabel", "dog", "Relabelled 2 samples to dog. The next run uses the new label.")])
 def test_an_act_is_one_decision_with_who_why_view_and_run(project, act, kind, value, words) -> None:
     assert actions.carry_out(project, act, view="here", run="first", why=" because ")
     (batch,) = project.ledger().batches().to_dict("records")
     assert {name: batch[name] for name in ("kind", "value", "num_samples", "who", "why", "view", "run")} == {
         "kind": kind, "value": value, "num_samples": len(act.ids), "who": "ada", "why": "because", "view": "here",
         "run": "first"}
-    assert said() == [(words, False)] and actions.take_changed()
+    (notice,) = said()
+    assert notice[0].startswith(words) and not notice[1] and actions.take_changed()
 
 
 def test_undo_and_redo_step_and_are_no_decision(project: Project) -> None:
@@ -48,7 +49,7 @@ def test_undo_and_redo_step_and_are_no_decision(project: Project) -> None:
         assert project.ledger().state()["excluded"].sum() == num_excluded
         assert said() == [(words, False)]
     assert not actions.carry_out(project, Act("redo", ()), view="here")
-    assert said() == [("There is nothing to redo.", False)]
+    assert said() == [("There is nothing of yours to redo. Another person's decision: Decide, All decisions.", False)]
 
 
 def test_acts_about_the_page_do_nothing_to_the_ledger(project: Project) -> None:

@@ -1,0 +1,116 @@
+"""Pinning what looks mislabeled asks first and names it; pages repeat it; a label that people found right is silent."""
+
+from pathlib import Path
+
+import pytest
+
+from curation.audit.reviews.confirming import confirm, confirmed_ids
+from curation.ledger.batch import LedgerError
+from curation.project import Project
+from curation.samples.table import sample_table
+from curation.samples.triage import LANES, Rule, assign_lanes, gather, lanes_of, queue
+from curation.views.decide import page as decide
+from curation.views.widgets import pins
+from curation.views.widgets.pins import look_words, suspects_among
+from tests import views
+from tests.curation.audit.suspects.test_scores import with_probabilities
+from tests.fakes import make_project, make_run
+
+
+@pytest.fixture
+def pets(home: Path) -> Project:
+    path = make_project(home / "pets", num_train=300, size=2)
+    with_probabilities(make_run(path, "first"), 300)
+    return Project.open(path)
+
+
+def suspects(project: Project) -> list[str]:
+    ids = list(project.manifest().query("split == 'train'")["sample_id"])
+    return list(suspects_among(project, project.run("first"), ids))
+
+
+def pin_by_id(home: Path, ids: list[str]):
+    app = views.start(home, "decide", project="pets", run="first")
+    app.text_area(key="decide.ids").set_value("\n".join(ids))
+    next(b for b in app.button if b.label == "Decide").click()
+    return views.rerun(app)
+
+
+def test_words_name_one_pair_of_classes_or_the_most_frequent_of_several() -> None:
+    assert look_words(dict.fromkeys("abcde", ("6", "4")), 5) == "5 of these 5 look like 4, not 6"
+    assert look_words({"a": ("6", "4")}, 3) == "1 of these 3 looks like 4, not 6"
+    looks = {"a": ("6", "4"), "b": ("6", "4"), "c": ("7", "1"), "d": ("7", "")}
+    assert look_words(looks, 9) == "4 of these 9 look mislabeled: 2 like 4, not 6; 1 like 1, not 7"
+
+
+def test_pinning_what_looks_mislabeled_asks_first_and_pin_anyway_pins(home: Path, pets: Project) -> None:
+    doubtful = suspects(pets)[:2]
+    app = pin_by_id(home, doubtful)
+    assert pets.ledger().revision == 0, "nothing is pinned before the answer"
+    assert any("2 of these 2 look" in warning.value for warning in app.warning)
+    app.button(key="pin.anyway").click()
+    app = views.rerun(app)
+    assert pets.ledger().state()["pin"].tolist() == ["validation"] * 2
+    assert any("2 of 2 in this set look mislabeled" in warning.value for warning in app.warning), "Decide repeats it"
+    app = views.go(app, "export")
+    assert any("in this set look" in warning.value for warning in app.warning), "and so does Export"
+
+
+def test_relabel_then_pin_takes_both_and_the_others_can_be_pinned_alone(home: Path, pets: Project) -> None:
+    doubtful = suspects(pets)[:1]
+    fine = next(i for i in pets.manifest().query("split == 'train'")["sample_id"] if i not in suspects(pets))
+    app = pin_by_id(home, [*doubtful, fine])
+    app.button(key="pin.others").click()
+    views.rerun(app)
+    assert pets.ledger().state()["sample_id"].tolist() == [fine]
+    app = pin_by_id(home, doubtful)
+    app.button(key="pin.relabel").click()
+    views.rerun(app)
+    row = pets.ledger().state().set_index("sample_id").loc[doubtful[0]]
+    assert row["pin"] == "validation" and isinstance(row["label"], str)
+    assert doubtful[0] not in suspects(pets), "relabelled, it is no longer doubted"
+
+
+def test_no_question_without_doubt_or_for_what_people_found_right(home: Path, pets: Project) -> None:
+    doubtful = suspects(pets)[:2]
+    confirm(pets, doubtful, "bob", "first")
+    pin_by_id(home, doubtful)
+    assert pets.ledger().state()["pin"].tolist() == ["validation"] * 2
+    assert pins.suspects_among(pets, None, doubtful) == {}
+
+
+def test_a_label_found_right_ends_its_turn_for_everybody_and_calibrates(home: Path, pets: Project) -> None:
+    run = pets.run("first")
+    table, near = sample_table(pets, run), run.read_neighbours()
+    first = queue(*assign_lanes(table, near, Rule()), LANES.index("mislabeled"))[:3]
+    ids = list(table["sample_id"].iloc[first])
+    before = pins._scores_cached(pets, run)
+    assert confirm(pets, ids, "ada", "first") == 3 and confirmed_ids(pets) == ids
+    lane, priority = lanes_of(gather(table, near, confirmed_ids(pets)), Rule())
+    assert not set(first) & set(queue(lane, priority, LANES.index("mislabeled")))
+    after = pins._scores_cached(pets, run)
+    assert after.num_calibrated == before.num_calibrated + 3
+    assert (after.p_wrong[first] < before.p_wrong[first]).all()
+    assert pets.ledger().revision == 0, "it changes no label"
+
+
+def test_undo_takes_back_ones_own_confirmation_and_the_sample_returns(home: Path, pets: Project) -> None:
+    app = views.start(home, "triage", project="pets", run="first")
+    ids = [sample_id for sample_id in suspects(pets)][:1]
+    app.session_state["person"] = "ada"
+    confirm(pets, ids, "ada", "first")
+    app = views.rerun(app)
+    app.button(key="triage.undo").click()
+    views.rerun(app)
+    assert confirmed_ids(pets) == []
+    confirm(pets, ids, "bob", "first")
+    app = views.rerun(app)
+    app.button(key="triage.undo").click()
+    views.rerun(app)
+    assert confirmed_ids(pets) == ids, "another person's stays"
+
+
+def test_what_is_no_sample_is_refused_in_one_line(pets: Project) -> None:
+    with pytest.raises(LedgerError, match="can be called right where there is one; got 'zebra'"):
+        confirm(pets, ["zebra"], "ada")
+    assert decide.BY_ID["Pin to validation"] == "validation"
