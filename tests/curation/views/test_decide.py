@@ -74,13 +74,17 @@ def test_every_decision_is_listed_with_who_what_why_and_view(home, pets):
 
 def test_undo_and_redo_walk_the_history_and_are_listed_themselves(home, pets):
     app = press(views.start(home, "decide"), "decide.undo")
+    assert any("nothing of yours to undo" in toast.value for toast in app.toast), "all of it is ada's and bob's"
+    assert pets.ledger().revision == 3
+    app.text_input(key="person").set_value("ada")
+    app = press(app, "decide.undo")
     assert pets.ledger().state()["label"].isna().all()
     assert listed(app)["what"].iloc[0] == "undo decision 3 (1 sample)"
     assert any("relabel 1 sample to bird" in toast.value for toast in app.toast)
     press(app, "decide.redo")
     assert pets.ledger().state()["label"].dropna().tolist() == ["bird"]
     press(app, "decide.redo")
-    assert any("nothing to redo" in toast.value for toast in app.toast)
+    assert any("nothing of yours to redo" in toast.value for toast in app.toast)
 
 
 def test_one_decision_is_undone_alone_wherever_it_lies(home, pets):
