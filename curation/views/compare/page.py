@@ -97,7 +97,7 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
             st.metric(f"{SPLIT_WORDS[row['split']]}, A to B, on {row['num_samples']:,} samples",
                       f"{row['accuracy_a']:.1%} \u2192 {row['accuracy_b']:.1%}",
                       f"{row['difference'] * 100:+.1f} points", width="content", delta_arrow="off",
-                      delta_color="normal" if row["difference"] and not is_experiment else "off",
+                      delta_color="off",  # two runs by themselves prove neither gain nor loss
                       help="Share of samples predicted right, of those that neither run trained on and nobody decided "
                            "about.")
     for row in seen.to_dict("records"):

@@ -69,7 +69,8 @@ def look_words(looks: Mapping[str, Look], num: int) -> str:
         given, other = pairs[0][0]
         return f"{len(looks):,} of these {num:,} {verb} like {other}, not {given}"
     named = [f"{count:,} like {other}, not {given}" for (given, other), count in pairs if other]
-    more = f"; and {len(named) - MAX_PAIRS:,} pairs of classes more" if len(named) > MAX_PAIRS else ""
+    num_more = len(named) - MAX_PAIRS
+    more = f"; and {num_more:,} more pair{'s' * (num_more > 1)} of classes" if num_more > 0 else ""
     told = f": {'; '.join(named[:MAX_PAIRS])}{more}" if named else ""
     return f"{len(looks):,} of these {num:,} {verb} mislabeled{told}"
 

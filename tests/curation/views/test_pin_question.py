@@ -41,6 +41,8 @@ def test_words_name_one_pair_of_classes_or_the_most_frequent_of_several() -> Non
     assert look_words({"a": ("6", "4")}, 3) == "1 of these 3 looks like 4, not 6"
     looks = {"a": ("6", "4"), "b": ("6", "4"), "c": ("7", "1"), "d": ("7", "")}
     assert look_words(looks, 9) == "4 of these 9 look mislabeled: 2 like 4, not 6; 1 like 1, not 7"
+    many = {str(i): (str(i), "x") for i in range(5)}
+    assert look_words(many, 5).endswith("1 like x, not 2; and 2 more pairs of classes")
 
 
 def test_pinning_what_looks_mislabeled_asks_first_and_pin_anyway_pins(home: Path, pets: Project) -> None:
@@ -54,6 +56,14 @@ def test_pinning_what_looks_mislabeled_asks_first_and_pin_anyway_pins(home: Path
     assert any("2 of 2 in this set look mislabeled" in warning.value for warning in app.warning), "Decide repeats it"
     app = views.go(app, "export")
     assert any("in this set look" in warning.value for warning in app.warning), "and so does Export"
+
+
+def test_compare_repeats_it_of_a_run_trained_under_such_pins(home: Path, pets: Project) -> None:
+    pets.ledger().pin(suspects(pets)[:3], "validation", "ada")
+    with_probabilities(make_run(pets.path, "second"), 300)
+    said = views.texts(views.start(home, "compare", project="pets", run="second"))
+    assert "Pinned to validation in B: 3 of 3 in this set look mislabeled." in said
+    assert "Pinned to validation in A" not in said
 
 
 def test_relabel_then_pin_takes_both_and_the_others_can_be_pinned_alone(home: Path, pets: Project) -> None:

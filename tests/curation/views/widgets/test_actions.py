@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 import streamlit as st
 
+from curation.audit.reviews.confirming import confirmed_ids
 from curation.project import Project
 from curation.views.widgets import actions, gallery
 from curation.views.widgets.gallery import Act
@@ -50,6 +51,18 @@ def test_undo_and_redo_step_and_are_no_decision(project: Project) -> None:
         assert said() == [(words, False)]
     assert not actions.carry_out(project, Act("redo", ()), view="here")
     assert said() == [("There is nothing of yours to redo. Another person's decision: Decide, All decisions.", False)]
+
+
+def test_the_key_for_a_right_label_logs_a_verdict_and_its_undo_takes_it_back(project) -> None:
+    assert actions.carry_out(project, Act("confirm", IDS), view="here", run="first")
+    assert confirmed_ids(project) == list(IDS) and project.ledger().batches().empty
+    ((notice, is_error),) = said()
+    assert notice.startswith("The label is right: 2 samples. They leave the queues for everybody") and not is_error
+    actions.carry_out(project, Act("exclude", IDS[:1]), view="here")
+    for num_excluded, num_confirmed in ((0, 2), (0, 0)):  # the newest of one's own acts first, whichever it was
+        actions.carry_out(project, Act("undo", ()), view="here")
+        assert project.ledger().state()["excluded"].sum() == num_excluded
+        assert len(confirmed_ids(project)) == num_confirmed
 
 
 def test_acts_about_the_page_do_nothing_to_the_ledger(project: Project) -> None:
