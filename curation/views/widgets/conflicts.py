@@ -106,7 +106,7 @@ def settle(project: Project, rows: pd.DataFrame, side: str, run: str = "") -> No
     for (kind, value), part in rows.groupby([rows["kind"], values], sort=True):
         op, label = _operation(str(kind), str(value))
         actions.take(project, op, part["sample_id"], label=label, view="decide: conflicts", run=run,
-                     origin="settlement")
+                     origin="settlement", is_sure=True)  # the pin was asked about when it was first taken
     st.session_state[_NUM_SETTLED_KEY] = st.session_state.get(_NUM_SETTLED_KEY, 0) + 1
 
 
