@@ -1,4 +1,4 @@
-"""Where an audit ends its interval holds the truth as often as it says: counts of simulated audits of one fixed seed."""
+"""Where an audit ends its interval holds the truth as often as it says: counts of simulated audits, seeds fixed."""
 
 from benchmarks.stopping import End, audit, population_of
 

@@ -28,12 +28,13 @@ def points(half_width: float) -> str:
 def to_go(half_width: float, found: Progress) -> str:
     """Whether one may stop, and if not, when that is judged; half_width: the one asked for."""
     if found.is_reached:
-        return (f"{points(half_width)}, as was asked, was reached at the {found.planned:,} reviews planned for it: you "
+        return (f"{points(half_width)}, as was asked, are reached, judged at {found.planned:,} reviews as planned: you "
                 "can stop.")
     if found.planned is None:
         return (f"{points(half_width)} cannot be reached: all is reviewed except what could not be told or is in "
                 "dispute.")
-    return f"For {points(half_width)}: {plural(found.planned - found.num_answered, 'more review')}, then it is judged."
+    more = plural(found.planned - found.num_answered, "more review")
+    return f"{more} until it is judged whether {points(half_width)} are reached."
 
 
 UNTIL_THEN = ("Until then the interval is one look of many: stopping where it happens to be narrow misses the truth "
@@ -41,7 +42,10 @@ UNTIL_THEN = ("Until then the interval is one look of many: stopping where it ha
 
 
 def plan_words(half_width: float, first: int, about: int) -> str:
-    """What is promised before the first answer. first: reviews at the first look; about: what the model expects."""
-    more = f", by the model about {about:,}" if about > first else ""
-    return (f"The interval is judged first at **{first:,} reviews**. Is it wider than {points(half_width)} there, they "
-            f"say how many more it takes{more} in all, and it is judged again then, and not between.")
+    """What is promised before the first answer, in Markdown. first: reviews at the first look; about: what the model
+    expects of all."""
+    guess = f"Takes **about {about:,} reviews** by the model's guess, at least {first:,}." if about > first else \
+        f"Takes **{first:,} reviews** or more."
+    return (f"{guess} After {first:,} the interval is judged for the first time. Where it is wider than "
+            f"{points(half_width)} there, these reviews say when it is judged next. In between, a narrow interval is "
+            "no reason to stop.")

@@ -42,7 +42,12 @@ def show(audit: Audit) -> None:
 def _make(audit: Audit, plan: sampling_plan.Plan, number: int) -> Served:
     return batches.estimate_served(plan, at_hand.scores_now(audit), audit.verdicts, at_hand.gold_ids(audit),
                                    number=number, reserved=_reserved(audit), stale=plan.stale(audit.table),
-                                   **audit_review.facts(audit))
+                                   further=_further(audit), **audit_review.facts(audit))
+
+
+def _further(audit: Audit) -> int | None:
+    found = at_hand.standing_of(audit)
+    return found.progress.further if found else None
 
 
 def _reserved(audit: Audit) -> list[str]:

@@ -96,7 +96,7 @@ def _next(at: Audit, found: Standing | None) -> None:
         _step("Find wrong labels", "Find", "The likeliest first; what you say corrects the label.")
     _step("See what is mixed up", "Noise matrix", "From each cell to its samples.")
     if found is not None and found.progress.is_reached:
-        _step("Read the report", "Report", goal_words(found), is_main=True)
+        _step("Read the report", "Report", "The precision asked for is reached.", is_main=True)
 
 
 def _step(words: str, section: str, why: str, is_main: bool = False) -> None:

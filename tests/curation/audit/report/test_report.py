@@ -111,8 +111,8 @@ def test_the_answer_is_the_estimate_and_stands_first(audit):
     assert [c["share"] for c in state["classes"]] == [c.share for c in noise.per_class]
     page = report_html(state)
     said = text_of(page[page.index("<h1>"):])
-    assert said.startswith(f"{rate['low']:.1%} to {rate['high']:.1%} of 300 given labels are wrong 95% interval from 150 "
-                           "reviews of samples drawn at random; the best single figure is "
+    assert said.startswith(f"{rate['low']:.1%} to {rate['high']:.1%} of 300 given labels are wrong 95% interval from "
+                           "150 reviews of samples drawn at random; the best single figure is "
                            f"{rate['share']:.1%}. That is {rate['low'] * NUM:.0f} to {rate['high'] * NUM:.0f} labels; "
                            "reviewed by 1 person.")
     assert "equal" not in said and "simple random" not in said, "no second measure of how exact it is"
@@ -267,13 +267,13 @@ def test_final_and_preliminary_are_told_apart(audit):
     state = audit.health(goal=new_goal(0.5))
     said = text_of(report_html(state))
     assert (state["rate"]["planned"], state["rate"]["further"], state["rate"]["is_reached"]) == (150, 0, True)
-    assert "Final. \u00b150 points, as was asked, was reached at the 150 reviews planned for it" in said
+    assert "Final. \u00b150 points, as was asked, are reached, judged at 150 reviews as planned" in said
     assert "Preliminary" not in said
     state = audit.health(goal=new_goal(0.005))
     assert (state["rate"]["planned"], state["rate"]["further"], state["rate"]["is_reached"]) == (300, 150, False)
     said = text_of(report_html(state))
-    assert "Preliminary. For \u00b10.5 points: 150 more reviews, then it is judged." in said and "Final." not in said
-    assert UNTIL_THEN in said
+    assert "Preliminary. 150 more reviews until it is judged whether \u00b10.5 points are reached." in said
+    assert "Final." not in said and UNTIL_THEN in said
 
 
 def test_what_an_audit_was_begun_under_and_what_was_changed_is_said(audit):
