@@ -98,7 +98,7 @@ def audit(population: Population, targets: Sequence[float], batch: int, rules: S
         verdicts = pd.concat([verdicts, judged.astype({"is_wrong": object})], ignore_index=True)
         if "narrow" in rules and ("narrow", min(targets)) not in ends:
             with as_it_was():
-                told = estimate_overall(plan, verdicts)
+                told = estimate(plan, verdicts)
             for target in targets:
                 if has_reached(told.overall, target):
                     ends.setdefault(("narrow", target), end_of(told))
@@ -108,12 +108,8 @@ def audit(population: Population, targets: Sequence[float], batch: int, rules: S
                 assert found.planned is not None, "everything can be answered"
                 due[target] = found.planned
                 if found.is_reached:
-                    ends["looks", target] = end_of(estimate_overall(plan, verdicts[:found.planned]))
+                    ends["looks", target] = end_of(estimate(plan, verdicts[:found.planned]))
     return ends
-
-
-def estimate_overall(plan: Plan, verdicts: pd.DataFrame) -> NoiseRate:
-    return estimate(plan, verdicts)
 
 
 def end_of(told: NoiseRate) -> End:
