@@ -7,8 +7,8 @@ Simulates audits from draw to interval by the app's own functions, a perfect rev
 differ by seed alone are averaged into one score. A rate other than "asis" keeps all right labels and a random part of
 the wrong ones. A guess is the p_wrong at the plan's time: "sharp" doubles its log-odds, "flat" halves them and adds 1.
 Prints for each: coverage, width, its ratio to Wilson's interval of simple random reviews (no finite population
-correction) and to the normal one with correction, bias, coverage by class; and of the stop rule at +-3 points: the
-coverage when it stops, and how many more reviews it promised at 200 against how many it took. Trains nothing.
+correction) and to the normal one with correction, bias, coverage by class; and of the looks at +-3 points: the coverage
+where they end, and how many more reviews were expected at 200 against how many it took. Trains nothing.
 """
 
 import argparse
@@ -27,7 +27,9 @@ from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks.closed_loop import truth_of
 from curation.audit.estimate.allocation import draw
-from curation.audit.estimate.noise_rate import NoiseRate, estimate, has_reached, reviews_to
+from curation.audit.estimate.goal import new_goal
+from curation.audit.estimate.looks import progress
+from curation.audit.estimate.noise_rate import NoiseRate, estimate, reviews_to
 from curation.audit.estimate.sampling_plan import Plan, make_plan
 from curation.audit.suspects.scores import scores_of
 from curation.project import Project
@@ -64,7 +66,7 @@ class Audit:
     promised: int | None
     """Reviews in all to STOP_AT, as told after PROMISED_AT."""
     stopped: tuple[int, NoiseRate] | None
-    """When the stop rule held first, looked at after every batch, and what was told then."""
+    """When the batch ended that reached STOP_AT at a planned look, and what was told then."""
 
 
 def main() -> None:
@@ -151,7 +153,7 @@ def simulate(population: Population, seed: int) -> Audit:
             rates[len(verdicts)] = told
         if len(verdicts) == PROMISED_AT and (more := reviews_to(plan, verdicts, STOP_AT)) is not None:
             promised = PROMISED_AT + more
-        if stopped is None and has_reached(told.overall, STOP_AT):
+        if stopped is None and progress(plan, verdicts, new_goal(STOP_AT)).is_reached:
             stopped = len(verdicts), told
     return Audit(rates, promised, stopped)
 
@@ -171,20 +173,27 @@ def figures_of(population: Population, audits: list[Audit], budget: int) -> dict
     return {"reviews": budget, "coverage": float(((low <= share) & (share <= high)).mean()), "width": width,
             "ratio_wilson": width / float((wilson[1] - wilson[0]).mean()), "ratio_normal": width / normal,
             "sd_times_3.92": float(3.92 * mid.std()), "bias": float(mid.mean() - share),
-            "equivalent": float(np.median([t.num_equivalent or 0 for t in told])),
+            "equivalent": float(np.median([equivalent(t, N) for t in told])),
             "class_coverage": float(is_in.mean()), "class_worst": float(is_in.mean(axis=0).min()),
             "class_width": float(np.mean([[r.high - r.low for r in x.per_class] for x in told]))}
+
+
+def equivalent(told: NoiseRate, num: int) -> float:
+    """Simple random reviews of `num` samples, without replacement, whose normal interval would be as wide."""
+    rate = told.overall
+    variance, spread = (rate.half_width / 1.96) ** 2, rate.share * (1 - rate.share)
+    return num / (1 + (num - 1) * variance / spread) if spread > 0 else 0.0
 
 
 def stop_line(population: Population, audits: list[Audit]) -> str:
     share, ended = population.is_wrong.mean(), [a.stopped for a in audits if a.stopped]
     if not ended:
-        return f"stop rule at {STOP_AT}: not reached"
+        return f"+-{STOP_AT}: not reached"
     is_in = np.mean([told.overall.low <= share <= told.overall.high for _, told in ended])
     pairs = [(a.promised, a.stopped[0]) for a in audits if a.promised and a.stopped and a.stopped[0] > PROMISED_AT]
     said = f"; promised {np.mean([p for p, _ in pairs]):.0f} in all, took {np.mean([t for _, t in pairs]):.0f}, " \
            f"apart by {np.mean([abs(p - t) for p, t in pairs]):.0f}" if pairs else ""
-    return f"stop rule at +-{STOP_AT}: {len(ended)} of {len(audits)} stopped, coverage {is_in:.3f}{said}"
+    return f"looks at +-{STOP_AT}: {len(ended)} of {len(audits)} stopped, coverage {is_in:.3f}{said}"
 
 
 if __name__ == "__main__":

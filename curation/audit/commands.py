@@ -11,11 +11,14 @@ import pandas as pd
 import typer
 
 from curation.audit.estimate.allocation import empty_words, left_of
-from curation.audit.estimate.goal import TARGET, goal_of, save_goal
-from curation.audit.estimate.noise_rate import Rate, estimate, reviews_to
+from curation.audit.estimate.goal import TARGET, Goal, change_goal, goal_of, new_goal, save_goal
+from curation.audit.estimate.looks import progress
+from curation.audit.estimate.noise_rate import Rate, estimate
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of
 from curation.audit.report.caveats import missing_words
+from curation.audit.report.figures import between, percent, plural
+from curation.audit.report.rate_words import UNTIL_THEN, basis, headline, to_go
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
@@ -41,8 +44,6 @@ NAME = "audit"
 """The audit that is meant where none is named."""
 _Project = Annotated[Path, typer.Argument(help="Project folder.")]
 _Audit = Annotated[str, typer.Option("--audit", help="Name of the audit.")]
-_Target = Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred. "
-                                               f"Default: what the audit was begun with, or {100 * TARGET:g}.")]
 _By = Annotated[str | None, typer.Option(help="Who answered. Default: the user of this computer.")]
 
 
@@ -92,7 +93,9 @@ def estimate_(
     project: _Project,
     *,
     run: Annotated[str | None, typer.Option(help="(first time) The run that parts the samples into strata.")] = None,
-    target: _Target = None,
+    target: Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred; "
+                                                      "kept, and after the first review only made finer. Default: "
+                                                      f"what the audit was begun with, or {100 * TARGET:g}.")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write the next samples to review to; an answer goes into its "
                                              "column verdict.")] = None,
     num: Annotated[int, typer.Option("--draw", help="How many of them.")] = BATCH_SIZE,
@@ -101,7 +104,7 @@ def estimate_(
 ) -> None:
     """The noise rate with its interval, from a stratified random sample reviewed without the model's opinion."""
     opened = Project.open(project)
-    half_width = _half_width(opened, audit, target)
+    half_width = _half_width(target)
     plan = load_plan(opened.path, audit)
     if plan is None:
         if run is None:
@@ -109,7 +112,7 @@ def estimate_(
                              "one with --run")
         plan = plan_of(opened, _scores(opened, run, alone=False)[0], audit, seed)
         save_plan(opened.path, plan)
-        save_goal(opened.path, audit, half_width)
+        save_goal(opened.path, audit, new_goal(half_width or TARGET))
         print(f"{audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
     verdicts = opened.verdicts().in_force(audit)
     table = sample_table(opened, None)
@@ -117,7 +120,9 @@ def estimate_(
     if stale:
         print(f"{len(stale):,} samples have left the data, or have another label, since this was planned; the rate is "
               "of the labels as they were")
-    _print_rate(plan, random_verdicts(verdicts, plan), half_width)
+    answered = random_verdicts(verdicts, plan)
+    goal = change_goal(opened.path, audit, half_width, len(answered)) if half_width else goal_of(opened.path, audit)
+    _print_rate(plan, answered, goal)
     if out is not None:
         _write_draw(opened, plan, verdicts, table, stale, num, out)
 
@@ -155,7 +160,6 @@ def report_(
     *,
     run: Annotated[str, typer.Option(help="The run whose predictions judge the labels.")],
     out: Annotated[Path, typer.Option(help="File to write: .html to print and share, or .json.")],
-    target: _Target = None,
     audit: _Audit = NAME,
 ) -> None:
     """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
@@ -170,7 +174,7 @@ def report_(
     judged = opened.verdicts().in_force(audit)
     truth = table.set_index("sample_id")["clean_label"].dropna() if "clean_label" in table else None
     found = health(opened, opened.run(run), scores, load_plan(opened.path, audit), judged, audit=audit,
-                   target=_half_width(opened, audit, target), agreement=agreement_part(judged, truth),
+                   goal=goal_of(opened.path, audit), agreement=agreement_part(judged, truth),
                    neighbours=opened.run(run).read_neighbours())
     text = report_html(found) if out.suffix == ".html" else report_json(found)
     write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
@@ -180,11 +184,11 @@ def report_(
 # -- inside
 
 
-def _half_width(project: Project, audit: str, target: float | None) -> float:
+def _half_width(target: float | None) -> float | None:
     """The precision asked for, in (0, 1]; target: in points."""
     if target is not None and not 0 < target <= 100:
         raise AuditError(f"a half-width is above 0 and at most 100 points; got {target:g}; say --target 1.5")
-    return goal_of(project.path, audit) if target is None else target / 100
+    return None if target is None else target / 100
 
 
 def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.DataFrame, stale: list[str], num: int,
@@ -256,25 +260,22 @@ def _print_leaks(project: Project, features: str) -> None:
               f"{features}` says")
 
 
-def _print_rate(plan: Plan, answered: pd.DataFrame, target: float) -> None:
-    found = estimate(plan, answered)
-    if not found.overall.num_reviews:
-        print(f"no review yet of {plan.num_population:,} samples")
+def _print_rate(plan: Plan, answered: pd.DataFrame, goal: Goal) -> None:
+    found, done = estimate(plan, answered), progress(plan, answered, goal)
+    rate = found.overall
+    if not rate.num_reviews or rate.low is None or rate.high is None:
+        print(f"no review yet of {plan.num_population:,} samples; the interval is judged first at {done.planned:,}")
         return
-    print(f"wrong labels: {_rate_words(found.overall)}; {found.num_unsure:,} unsure")
-    further = reviews_to(plan, answered, target)
-    print("each stratum needs its first reviews before more can be said" if further is None else
-          f"reached +-{100 * target:g} points: stop here" if further == 0 else
-          f"about {further:,} more reviews to reach +-{100 * target:g} points")
-    if found.num_equivalent is not None:
-        print(f"as exact as {found.num_equivalent:,} simple random reviews")
-    for name, rate in zip(plan.classes, found.per_class, strict=True):
-        words = _rate_words(rate) if rate.num_reviews >= MIN_CLASS else f"too few reviewed ({rate.num_reviews:,})"
+    print(headline(rate.low, rate.high, rate.num_population))
+    print(f"{basis(found.quoted, rate.num_reviews, found.num_early)} {found.num_unsure:,} unsure.")
+    print(to_go(goal.half_width, done) if done.is_reached else f"{to_go(goal.half_width, done)} {UNTIL_THEN}")
+    for name, one in zip(plan.classes, found.per_class, strict=True):
+        words = _class_words(one) if one.num_reviews >= MIN_CLASS else f"too few reviewed ({one.num_reviews:,})"
         print(f"  {visible(name):<24}{words}")
 
 
-def _rate_words(rate: Rate) -> str:
-    if rate.share is None or rate.low is None or rate.high is None:
+def _class_words(rate: Rate) -> str:
+    if rate.share is None:
         return "no sample"
-    return (f"{rate.share:6.1%} (95% interval {rate.low:.1%} to {rate.high:.1%}) of {rate.num_population:,}, from "
-            f"{rate.num_reviews:,} reviews")
+    return (f"{between(rate.low, rate.high)} (best single figure {percent(rate.share)}) of {rate.num_population:,}, "
+            f"from {plural(rate.num_reviews, 'review')}")

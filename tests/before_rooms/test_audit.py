@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from curation.__main__ import main
-from curation.audit.estimate.goal import goal_of
+from curation.audit.estimate.goal import Goal, goal_of
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.reviews import batch_files, batches
 from curation.audit.reviews.answering import answer, take_back
@@ -48,7 +48,8 @@ def newest(project: Project, queue: str, who: str) -> Served:
 
 def test_plan_goal_and_batches_are_read_with_their_empty_model(pets: Project) -> None:
     plan = load_plan(pets.path, "spring")
-    assert plan is not None and plan.num_population == 65 and goal_of(pets.path, "spring") == 0.05
+    assert plan is not None and plan.num_population == 65 and goal_of(pets.path, "spring") == Goal(
+        half_width=0.05, first_look=150, rule="until narrow")
     assert plan.digests.model == file_digest(pets.run("first").path / "config.json")
     assert plan.digests.manifest and plan.digests.population and plan.stale(sample_table(pets, None)) == []
     drawn = newest(pets, "estimate", batches.FILE)
@@ -101,18 +102,19 @@ def test_the_next_batches_of_both_queues_ask_what_is_open(pets: Project) -> None
         assert newest(pets, served.queue, served.reviewer) == served
 
 
-def test_its_report_has_the_figures_of_before(pets: Project, tmp_path: Path, capsys) -> None:
+def test_its_report_goes_on_under_the_rules_of_now(pets: Project, tmp_path: Path, capsys) -> None:
     report = ["report", str(pets.path), "--run", "first", "--audit", "spring", "--out"]
     assert main([*report, str(tmp_path / "r.json")]) == 0 and main([*report, str(tmp_path / "r.html")]) == 0
     found = json.loads((tmp_path / "r.json").read_text())
     rate = found["rate"]
     assert [rate[name] for name in ("num_population", "num_reviews", "num_wrong", "num_unsure", "num_seen",
                                     "target")] == [65, 6, 1, 1, 1, 0.05]
-    np.testing.assert_allclose([rate["share"], rate["low"], rate["high"]], [0.237292, 0.037996, 0.689249], atol=1e-5)
+    assert rate["share"] is None and (rate["num_early"], rate["planned"], rate["rule"]) == (44, 64, "until narrow")
+    np.testing.assert_allclose([rate["low"], rate["high"]], [0.026629, 0.752001], atol=1e-5)
     done = found["corrections"]
     assert (done["num_changed"], done["num_confirmed"], done["num_excluded"]) == (5, 9, 2)
     assert found["find"]["num_judged"] == 10 and found["find"]["promised"] == "kept" and found["missing"] == []
-    assert "23.7% of 65 given labels are wrong" in (tmp_path / "r.html").read_text()
+    assert "of 65 given labels are wrong" in (tmp_path / "r.html").read_text()
 
 
 def test_its_random_queue_draws_for_a_file_and_takes_the_answers(pets: Project, tmp_path: Path, capsys) -> None:

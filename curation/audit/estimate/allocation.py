@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.audit.estimate.sampling_plan import Plan, PlanError
 from curation.audit.estimate.working_model import fit
@@ -26,9 +28,11 @@ FLOOR = 0.01
 
 def rows_of(plan: Plan, sample_ids: Collection[str]) -> np.ndarray:
     """(n,) rows of the population; -1 for an id that is not in it."""
-    rows = np.flatnonzero(plan.population["sample_id"].isin(list(sample_ids)).to_numpy())
-    found = pd.Series(rows, index=plan.population["sample_id"].to_numpy()[rows])
-    placed: np.ndarray = np.asarray(found.reindex(list(sample_ids), fill_value=-1), dtype=np.int64)
+    ids = pa.array(list(sample_ids), pa.large_string())
+    at = pc.index_in(pa.array(plan.population["sample_id"], pa.large_string()), value_set=ids)  # hashes the few alone
+    found = np.full(len(ids), -1, dtype=np.int64)
+    found[at.drop_null().to_numpy()] = np.flatnonzero(at.is_valid().to_numpy(zero_copy_only=False))
+    placed: np.ndarray = found[pc.index_in(ids, value_set=ids).to_numpy(zero_copy_only=False)]  # one that comes twice
     return placed
 
 

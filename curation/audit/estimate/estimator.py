@@ -8,8 +8,9 @@ or 1.
 In simulation the model makes the interval 4% (40% wrong) and 14% (9%) narrower at 500 reviews than strata alone.
 
 Interval: Wilson's, for as many reviews as a simple random sample of that variance would have had ("effective").
-Each stratum's variance leans on the model's by PRIOR_REVIEWS, so that three equal verdicts are no certainty; strata
-without a review widen the interval by all they could hold.
+Each stratum's variance leans on the model's by PRIOR_REVIEWS, so that three equal verdicts are no certainty; UNSEEN
+is for a model that takes wrong labels for right ones, of which none may have been drawn yet; strata without a review
+widen the interval by all they could hold.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ import numpy as np
 from engine.contract.statistics.intervals import CONFIDENCE, wilson_interval
 
 PRIOR_REVIEWS = 2.0
+UNSEEN = 0.5
+"""Squares of a review's mean weight that the variance of the overall rate has on top of what was seen. Without them the
+interval holds the truth in 86 to 95% of audits of 200 to 560 reviews where 3 wrong labels in 10 look right to the model
+and 1 or 2% are wrong; with 1, in 98 to 100%. Of classes and cells the interval is wide enough without."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +34,9 @@ class Total:
     low: float
     high: float
     variance: float
-    """Of the total, in samples squared."""
+    """Of the total, in samples squared; with `unseen`."""
+    unseen: float
+    """What of it num_unseen adds."""
     effective: float
     """Simple random reviews that the interval is as wide as; inf where all is known."""
     t2: float
@@ -65,28 +72,37 @@ def expect(stratum: np.ndarray, m: np.ndarray, domain: np.ndarray, num_domains: 
 
 
 def total_of(expected: Expected, h: np.ndarray, difference: np.ndarray, is_in: np.ndarray,
-             residual: np.ndarray) -> Total:
+             residual: np.ndarray, num_unseen: float = 0.0) -> Total:
     """h, difference, is_in, residual: (n,) of each review its stratum, y - m, whether it is of the domain, and y - m
-    as the variance should see it: m fitted without the help of that very review."""
+    as the variance should see it: m fitted without the help of that very review; num_unseen: UNSEEN, or none."""
     sizes, sizes_in = expected.sizes, expected.sizes_in
     taken, num_in = np.bincount(h, minlength=len(sizes)), np.bincount(h[is_in], minlength=len(sizes))
     parts = expected.total + sizes * _mean(difference * is_in, h, taken)
     prior = PRIOR_REVIEWS * sizes / np.maximum(sizes_in, 1)  # as many of the domain's own
     spread = parts_variance(residual * is_in, h, sizes, taken, expected.noise / sizes, prior)
-    variance, num_reviews, num_population = float(spread.sum()), int(is_in.sum()), int(sizes_in.sum())
+    num_reviews, num_population = int(is_in.sum()), int(sizes_in.sum())
+    unseen = num_unseen * mean_weight(sizes, sizes_in, taken) ** 2
+    variance = float(spread.sum()) + unseen
     is_blind = (taken == 0) & (sizes_in > 0)
     num_blind = int(sizes_in[is_blind].sum())
     total, seen = float(np.clip(parts.sum(), 0, num_population)), num_population - num_blind
     if not seen:
-        return Total(total=total, low=0.0, high=float(num_population), variance=variance, effective=0.0, t2=0.0,
-                     num_reviews=num_reviews, num_population=num_population)
+        return Total(total=total, low=0.0, high=float(num_population), variance=variance, unseen=unseen, effective=0.0,
+                     t2=0.0, num_reviews=num_reviews, num_population=num_population)
     share = float(np.clip(parts[~is_blind].sum() / seen, 0, 1))
     effective = _effective(share, float(expected.total[~is_blind].sum()) / seen, variance / seen ** 2, num_reviews)
     t2 = _t_squared(spread, num_in, expected.noise / np.maximum(sizes_in, 1))
     low, high = wilson_interval(share, effective, np.sqrt(t2))
     return Total(total=total, low=min(float(low) * seen, total), high=max(float(high) * seen + num_blind, total),
-                 variance=variance, effective=effective, t2=t2, num_reviews=num_reviews,
+                 variance=variance, unseen=unseen, effective=effective, t2=t2, num_reviews=num_reviews,
                  num_population=num_population)
+
+
+def mean_weight(sizes: np.ndarray, sizes_in: np.ndarray, taken: np.ndarray) -> float:
+    """What a review stands for besides itself, in samples, at the mean over the domain; strata without one left out."""
+    is_seen = taken > 0
+    weight = (sizes - taken) / np.maximum(taken, 1)
+    return float((sizes_in * weight)[is_seen].sum() / max(sizes_in[is_seen].sum(), 1))
 
 
 def parts_variance(residual: np.ndarray, h: np.ndarray, sizes: np.ndarray, taken: np.ndarray,

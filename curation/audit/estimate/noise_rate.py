@@ -1,7 +1,8 @@
 """The share of wrong given labels, overall and by class, with 95% intervals: the numbers that are signed.
 
 From the estimate queue's verdicts alone, drawn at random by a frozen plan; the find queue never enters. How many more
-reviews a wanted precision takes, and whether it is reached. The arithmetic is curation.audit.estimate.estimator'.
+reviews a wanted precision is expected to take, too; when one may stop, curation.audit.estimate.looks says. The
+arithmetic is curation.audit.estimate.estimator's.
 
 Not judged and unsure: an unsure (or disputed) sample counts as not answered, as if its stratum's other answers spoke
 for it; `bounds` says what would hold if all of them were wrong, or right. Every sample drawn and judged counts, though
@@ -10,16 +11,17 @@ as no one chose by the picture which to answer.
 """
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
+from curation.audit.estimate import estimator
 from curation.audit.estimate.allocation import MIN_PER_STRATUM, known, next_strata, spreads
 from curation.audit.estimate.estimator import Total, expect, total_of
+from curation.audit.estimate.goal import MIN_REVIEWS
 from curation.audit.estimate.sampling_plan import Plan, cut
 from curation.audit.estimate.working_model import WorkingModel, fit
-from engine.contract.statistics.intervals import CONFIDENCE, wilson_interval
+from engine.contract.statistics.intervals import Z, wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +55,14 @@ class NoiseRate:
     """(low, high) that hold whatever the unsure ones are: the lower limit with all right, the upper with all wrong."""
     is_complete: bool
     """Every stratum has the reviews that an interval needs; before that it is wide on purpose."""
-    design_effect: float | None
-    """Variance against simple random reviews of that number; below 1 is good. None before there is one."""
-    num_equivalent: int | None
-    """Simple random reviews that would be as exact."""
+    num_early: int
+    """Answers still wanted before the share may be quoted, not its interval alone: MIN_REVIEWS, and each stratum's
+    first; 0: it may."""
+
+    @property
+    def quoted(self) -> float | None:
+        """The overall share, None as long as it may not be quoted."""
+        return None if self.num_early else self.overall.share
 
 
 def estimate(plan: Plan, verdicts: pd.DataFrame) -> NoiseRate:
@@ -70,20 +76,26 @@ def estimate(plan: Plan, verdicts: pd.DataFrame) -> NoiseRate:
     per_class = _per_class(plan, rows, wrong, model)
     rate = _rate(overall, int(wrong.sum()))
     counts = np.bincount(plan.population["stratum"].to_numpy()[rows], minlength=plan.num_strata)
-    num_equivalent = _num_equivalent(overall)
+    num_missing = int(np.maximum(np.minimum(MIN_PER_STRATUM, plan.sizes) - counts, 0).sum())
     return NoiseRate(overall=rate, per_class=per_class, num_unsure=len(unsure),
                      bounds=_bounds(plan, rows, wrong, unsure, rate),
-                     is_complete=bool((counts >= np.minimum(MIN_PER_STRATUM, plan.sizes)).all()),
-                     design_effect=_design_effect(overall), num_equivalent=num_equivalent)
+                     is_complete=num_missing == 0,
+                     num_early=max(min(MIN_REVIEWS, plan.num_population) - len(rows), num_missing, 0))
 
 
 def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | None:
-    """Expected number of further answers until the overall interval's half-width is at most this; 0: it is.
+    """Expected number of further answers until the overall interval's half-width is at most this; 0: it is. To end as
+    soon as this is 0 would bend the interval (curation.audit.estimate.looks).
 
     half_width in (0, 1]: 0.01 is one point either way. None while a stratum lacks its first reviews, as it cannot be
     told then, and where unsure answers leave too few. With a share u of unsure answers, 1 / (1 - u) times as many.
     """
-    rows, wrong, unsure = known(plan, verdicts)
+    return further_reviews(plan, *known(plan, verdicts), half_width)
+
+
+def further_reviews(plan: Plan, rows: np.ndarray, wrong: np.ndarray, unsure: np.ndarray,
+                    half_width: float) -> int | None:
+    """reviews_to of what curation.audit.estimate.allocation.known has: rows (n,), wrong (n,), unsure (u,)."""
     model = _model(plan, rows, wrong)
     stratum = plan.population["stratum"].to_numpy()
     taken = np.bincount(stratum[rows], minlength=plan.num_strata)
@@ -95,12 +107,8 @@ def reviews_to(plan: Plan, verdicts: pd.DataFrame, half_width: float) -> int | N
     left = plan.sizes - taken - np.bincount(stratum[unsure], minlength=plan.num_strata)
     further = next_strata(left, taken, spreads(stratum, model.expected), int(left.sum()))
     noise = np.bincount(stratum, weights=model.expected * (1 - model.expected)) * plan.sizes
-    turn = taken[further] + _turns(further)
-    gain = noise[further] / (turn * (turn + 1.0))
-    floor = (noise * (1 / (taken + left) - 1 / plan.sizes)).sum()  # what the unsure ones leave open
-    now = (noise * (1 / taken - 1 / plan.sizes)).sum()
-    open_after = np.maximum(np.cumsum(gain[::-1])[::-1] - gain, 0.0)  # exactly 0 after the last
-    variance = total.variance / now * (floor + open_after)
+    seen, weight = (_shrinking(amount, plan.sizes, taken, further) for amount in (noise, plan.sizes ** 2.0))
+    variance = (total.variance - total.unseen) * seen + total.unseen * weight ** 2
     with np.errstate(divide="ignore"):
         effective = total.effective * total.variance / variance
     low, high = wilson_interval(total.total / total.num_population, effective, np.sqrt(total.t2))
@@ -114,12 +122,12 @@ def planned_reviews(p_wrong: np.ndarray, half_width: float) -> int:
     5.25), with a finite population."""
     stratum, _ = cut(p_wrong)
     spread = spreads(stratum, np.nan_to_num(p_wrong, nan=0.5))
-    variance = (half_width / NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * len(p_wrong)) ** 2
+    variance = (half_width / Z * len(p_wrong)) ** 2
     return int(np.ceil(spread.sum() ** 2 / (variance + (spread ** 2 / np.bincount(stratum)).sum())))
 
 
 def has_reached(rate: Rate, half_width: float) -> bool:
-    """The stop rule: the interval is at most this wide either way."""
+    """The interval is at most this wide either way."""
     return rate.half_width <= half_width
 
 
@@ -131,7 +139,7 @@ def _total(plan: Plan, rows: np.ndarray, wrong: np.ndarray, model: WorkingModel)
     stratum = plan.population["stratum"].to_numpy()
     expected = expect(stratum, model.expected, np.zeros(len(stratum), dtype=np.int64), 1)[0]
     return total_of(expected, stratum[rows], wrong - model.expected[rows], np.ones(len(rows), dtype=bool),
-                    model.residual)
+                    model.residual, estimator.UNSEEN)
 
 
 def _per_class(plan: Plan, rows: np.ndarray, wrong: np.ndarray, model: WorkingModel) -> list[Rate]:
@@ -162,19 +170,16 @@ def _bounds(plan: Plan, rows: np.ndarray, wrong: np.ndarray, unsure: np.ndarray,
     return min(low, rate.low or 0.0), max(high, 1.0 if rate.high is None else rate.high)  # more answers, less width
 
 
-def _num_equivalent(total: Total) -> int | None:
-    """n of simple random sampling without replacement with the same variance of the share."""
-    N, share = total.num_population, total.total / total.num_population
-    if total.num_reviews == 0 or not 0 < share < 1:
-        return None
-    return round(N / (1 + (N - 1) * total.variance / (N ** 2 * share * (1 - share))))
-
-
-def _design_effect(total: Total) -> float | None:
-    N, n, share = total.num_population, total.num_reviews, total.total / total.num_population
-    if not 0 < n < N or not 0 < share < 1:
-        return None
-    return float(total.variance / (N ** 2 * share * (1 - share) / n * (N - n) / (N - 1)))
+def _shrinking(amount: np.ndarray, sizes: np.ndarray, taken: np.ndarray, further: np.ndarray) -> np.ndarray:
+    """(k,) sum of amount_h (1 / n_h - 1 / N_h) after each further review, as a share of what it is now; exactly 0 where
+    all is reviewed. amount, sizes, taken: (H,); further: (k,) strata."""
+    end = taken + np.bincount(further, minlength=len(taken))
+    turn = taken[further] + _turns(further)
+    gain = amount[further] / (turn * (turn + 1.0))
+    rest = (amount * (1 / end - 1 / sizes)).sum()  # what the unsure ones leave open
+    now = (amount * (1 / taken - 1 / sizes)).sum()
+    share: np.ndarray = (rest + np.maximum(np.cumsum(gain[::-1])[::-1] - gain, 0.0)) / now
+    return share
 
 
 def _turns(strata: np.ndarray) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from curation.audit.estimate.goal import Rule
 from curation.audit.report.document import Facts
 from curation.audit.report.parts import RatePart
+from curation.audit.report.rate_words import UNTIL_THEN, points
 from curation.audit.suspects.evidence import Missing
 from curation.audit.suspects.leaks import SplitLeaks, words_of
 from engine.contract.methods import METHODS
@@ -33,7 +35,10 @@ def method_of(health: Facts) -> list[str]:
             "The estimate is what a working model expects of every sample plus the reviews' mean difference from it, "
             "stratum by stratum, times the stratum's size (a difference estimator). A bad model makes the interval "
             "wider, not the estimate wrong. Intervals are 95% Wilson intervals at the effective number of reviews, "
-            "corrected for the finite population."]
+            "corrected for the finite population.",
+            f"The interval is judged at planned numbers of reviews alone: first at {rate['first_look']:,}, which the "
+            "precision asked for says, then at the number that the reviews up to there call for. To stop wherever it "
+            f"happens to be narrow would make it miss the truth more often. {_UNDER[rate['rule']]}"]
     planned = health["provenance"].get("plan's run")
     if planned:
         lines.append(f"The strata were cut by the probabilities of run {planned} as they were at the time of the plan.")
@@ -43,6 +48,12 @@ def method_of(health: Facts) -> list[str]:
                      f"{health['num_calibrated']:,} verdicts and known labels. A model orders the ranked queue and "
                      "cuts the strata; none ever sets the noise rate.")
     return lines
+
+
+_UNDER: dict[Rule, str] = {
+    "looks": "This was fixed before the first review.",
+    "until narrow": "This audit was begun by an older version, which offered to stop after any batch; its looks are at "
+                    "these numbers all the same."}
 
 
 def _judged_by(method: str) -> str:
@@ -101,8 +112,10 @@ def _of_rate(rate: RatePart) -> list[str]:
     if not rate["is_complete"]:
         lines.append("Some strata have too few reviews for an interval, so it is wide on purpose.")
     if not rate["is_reached"]:
-        lines.append(f"Fewer reviews than planned: the interval is {rate['half_width'] * 100:.1f} points either way; "
-                     f"{rate['target'] * 100:.1f} were asked for.")
+        lines.append(f"Fewer reviews than planned: the interval is {points(round(rate['half_width'], 3))} now, "
+                     f"{points(rate['target'])} were asked for. {UNTIL_THEN}")
+    lines += [f"The precision asked for was {points(change['half_width'])} up to review {change['num_reviews']:,}, and "
+              "was made finer then." for change in rate["changes"]]
     if rate["num_unsure"]:
         low, high = (f"{bound * 100:.1f}%" for bound in rate["bounds"])
         lines.append(f"{rate['num_unsure']:,} random samples are unsure or disputed and count as not answered. Were "

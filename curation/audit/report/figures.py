@@ -69,17 +69,18 @@ class Whisker:
     mark: float | None
     """The overall rate, a line."""
     ends: tuple[float, float] | None
-    """None where the estimate is not known, as dot is."""
+    """None where nothing is known."""
     dot: float | None
+    """None where the estimate is not known, or may not be quoted."""
 
 
 def whisker(share: float | None, low: float | None, high: float | None, axis: Axis,
             mark: float | None = None) -> Whisker:
     """share with its interval; mark: the overall rate."""
-    dot, ends = None, None
-    if share is not None and low is not None and high is not None:
-        dot, ends = axis.x(share), (axis.x(low), axis.x(high))
-    return Whisker(label=f"{percent(share)}, 95% interval {between(low, high)}", grid=[x for x, _ in axis.ticks],
+    ends = None if low is None or high is None else (axis.x(low), axis.x(high))
+    dot = None if share is None else axis.x(share)
+    single = "" if share is None else f"; the best single figure is {percent(share)}"
+    return Whisker(label=f"95% interval {between(low, high)}{single}", grid=[x for x, _ in axis.ticks],
                    mark=None if mark is None else axis.x(mark), dot=dot, ends=ends)
 
 

@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.audit.estimate.goal import TARGET
-from curation.audit.estimate.noise_rate import estimate, reviews_to
+from curation.audit.estimate.goal import TARGET, Goal, new_goal
+from curation.audit.estimate.looks import progress
+from curation.audit.estimate.noise_rate import estimate
 from curation.audit.estimate.reviewed_matrix import reviewed_matrix
 from curation.audit.estimate.sampling_plan import Plan
 from curation.audit.report import summaries
@@ -39,15 +40,15 @@ _PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "statsmodels
 
 
 def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | None, verdicts: pd.DataFrame, *,
-           audit: str, target: float = TARGET, agreement: AgreementPart | None = None,
+           audit: str, goal: Goal | None = None, agreement: AgreementPart | None = None,
            neighbours: tuple[np.ndarray, np.ndarray] | None = None, generated: float | None = None) -> Health:
     """The state of an audit.
 
     verdicts: of this audit, in force, oldest first (VerdictLog.in_force); plan: None before the random queue has one;
-    target: half-width of the overall interval that is asked for; agreement: summaries.agreement_part; neighbours: of
+    goal: TARGET's without one; agreement: summaries.agreement_part; neighbours: of
     the run (RunDir.read_neighbours); generated: seconds since 1970, now by default.
     """
-    random = random_verdicts(verdicts, plan)
+    random, goal = random_verdicts(verdicts, plan), goal or new_goal(TARGET)
     rows = with_labels(training_rows(project), decided_labels(project))
     names = plan.classes if plan is not None else scores.classes
     num_stale = len(plan.stale(rows)) if plan is not None else 0
@@ -57,7 +58,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     noise = estimate(plan, random) if plan is not None else None
     is_random = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
     rate = None if plan is None or noise is None else summaries.rate_part(
-        noise, reviews_to(plan, random, target), target, num_stale=num_stale,
+        noise, progress(plan, random, goal), goal, num_stale=num_stale,
         num_seen=num_seen_before(verdicts), num_reviewers=int(verdicts.loc[is_random, "who"].nunique()))
     agreement = agreement or AgreementPart(pairs=[], fleiss=None, consistency={}, gold={})
     state = summaries.open_part(on_current_labels(project.verdicts().in_force(), rows), audit)
@@ -80,7 +81,8 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "agreement": PeoplePart(pairs=agreement["pairs"], fleiss=agreement["fleiss"],
                                 num_disputed=state["num_disputed"], num_unsure=state["num_unsure"]),
         "corrections": summaries.corrections_part(
-            rows, scores.classes, noise.overall if noise and not num_stale else None, _in_population(rows, plan)),
+            rows, scores.classes, noise.overall if noise and not noise.num_early and not num_stale else None,
+            _in_population(rows, plan)),
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
         "missing": missing_of(run) if run is not None else [],

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from curation.audit.report import figures
+from curation.audit.estimate.looks import Progress
+from curation.audit.report import figures, rate_words
 from curation.audit.report.document import Health
 from curation.audit.report.findings import MAX_MATRIX, MAX_ROWS, matrix_table, moved_classes, rate_table
+from curation.audit.report.parts import RatePart
 from curation.templates import render
 from engine.contract.work_dir import without_nan
 
@@ -31,12 +33,18 @@ def report_html(health: Health) -> str:
     shown, facts = _printable(health), health["provenance"]
     digest = "".join(c for c in facts.get("manifest", "") if c in "0123456789abcdef")[:16]
     digests = [f"{name} {facts[name][:16]}" for name in ("manifest", "decisions", "model") if facts.get(name)]
-    return render(
+    page = render(
         _TEMPLATE, health=shown, style=_STYLE.read_text(encoding="utf-8"), digest=digest, digests="; ".join(digests),
         day=f"{datetime.fromtimestamp(health['audit']['generated'], UTC):%d %B %Y, %H:%M} UTC",
         rates=rate_table(shown), matrix=matrix_table(shown["matrix"]), moved=moved_classes(shown["corrections"]),
         max_matrix=MAX_MATRIX, max_rows=MAX_ROWS, width=figures.WIDTH, height=figures.HEIGHT, percent=figures.percent,
-        between=figures.between, whole=figures.whole, plural=figures.plural)
+        between=figures.between, whole=figures.whole, plural=figures.plural, words=rate_words, to_go=_to_go)
+    return page.encode("ascii", "xmlcharrefreplace").decode()
+
+
+def _to_go(rate: RatePart) -> str:
+    return rate_words.to_go(rate["target"], Progress(num_answered=rate["num_reviews"], planned=rate["planned"],
+                                                     is_reached=rate["is_reached"]))
 
 
 def _printable(value: _Json) -> _Json:

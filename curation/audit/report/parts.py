@@ -5,6 +5,8 @@ Shares lie in [0, 1]; None is not known, or may not be quoted; intervals are of 
 
 from typing import TypedDict
 
+from curation.audit.estimate.goal import Rule
+
 
 class IntervalPart(TypedDict):
     """An estimate with its interval."""
@@ -25,15 +27,33 @@ class EstimatePart(TypedDict):
     num_population: int
 
 
-class RatePart(EstimatePart):
-    """The overall noise rate."""
+class ChangePart(TypedDict):
+    """curation.audit.estimate.goal.Change."""
 
     half_width: float
+    num_reviews: int
+
+
+class RatePart(EstimatePart):
+    """The overall noise rate; share is None where it may not be quoted yet."""
+
+    half_width: float
+    num_early: int
+    """Reviews wanted before share is quoted, not low and high alone; 0: it is."""
     target: float
     """Half-width asked for."""
+    first_look: int
+    """Reviews at which the interval is judged first."""
+    planned: int | None
+    """Reviews at which the interval is judged next, or was where it was reached; None: it cannot be."""
     further: int | None
-    """Reviews that reaching it takes; 0: it is reached."""
+    """Reviews until then; 0: it is reached."""
     is_reached: bool
+    """The interval was as narrow as was asked at a planned number of reviews."""
+    rule: Rule
+    """What the audit was begun under."""
+    changes: list[ChangePart]
+    """Precisions given up for finer ones, oldest first."""
     is_complete: bool
     """Every stratum has the reviews that an interval needs."""
     bounds: list[float]
@@ -44,9 +64,6 @@ class RatePart(EstimatePart):
     """Drawn samples that the same person had judged in the ranked queue before."""
     num_stale: int
     """Planned samples that are gone or have another given label by now."""
-    design_effect: float | None
-    num_equivalent: int | None
-    """Simple random reviews that would be as exact."""
 
 
 class ClassPart(EstimatePart):

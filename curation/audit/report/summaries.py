@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from curation.audit.estimate.allocation import known
+from curation.audit.estimate.goal import Goal
+from curation.audit.estimate.looks import Progress
 from curation.audit.estimate.noise_rate import NoiseRate, Rate
 from curation.audit.estimate.reviewed_matrix import MIN_CELL, MIN_ROW, ReviewedMatrix
 from curation.audit.estimate.sampling_plan import Plan
@@ -23,6 +25,7 @@ from curation.audit.report.document import (
 )
 from curation.audit.report.parts import (
     CellPart,
+    ChangePart,
     ClassPart,
     CorrectionsPart,
     DuplicatesPart,
@@ -51,17 +54,17 @@ RULE = (f"Quoted are cells on {MIN_CELL} or more reviews, by weight, in rows of 
         "just has as many tends to be overstated.")
 
 
-def rate_part(rate: NoiseRate, further: int | None, target: float, *, num_reviewers: int, num_seen: int,
+def rate_part(rate: NoiseRate, found: Progress, goal: Goal, *, num_reviewers: int, num_seen: int,
               num_stale: int) -> RatePart:
-    """The overall noise rate. further: reviews until the half-width is `target`; None: cannot be told yet; num_seen:
-    num_seen_before's; num_stale: of Plan.stale."""
+    """The overall noise rate. num_seen: num_seen_before's; num_stale: of Plan.stale."""
     overall = rate.overall
     return RatePart(
-        share=overall.share, low=overall.low, high=overall.high, half_width=overall.half_width,
+        share=rate.quoted, low=overall.low, high=overall.high, half_width=overall.half_width, num_early=rate.num_early,
         num_reviews=overall.num_reviews, num_wrong=overall.num_wrong, num_population=overall.num_population,
         num_reviewers=num_reviewers, num_unsure=rate.num_unsure, num_seen=num_seen, num_stale=num_stale,
-        bounds=list(rate.bounds), design_effect=rate.design_effect, num_equivalent=rate.num_equivalent, target=target,
-        further=further, is_complete=rate.is_complete, is_reached=further == 0)
+        bounds=list(rate.bounds), is_complete=rate.is_complete, target=goal.half_width, first_look=goal.first_look,
+        planned=found.planned, further=found.further, is_reached=found.is_reached, rule=goal.rule, changes=[
+            ChangePart(half_width=change.half_width, num_reviews=change.num_reviews) for change in goal.changes])
 
 
 def classes_part(rates: Sequence[Rate], names: Sequence[str]) -> list[ClassPart]:

@@ -107,10 +107,11 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
 
 def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, reviewer: str,
                     number: int, run: str, model: str, reserved: Sequence[str] = (),
-                    stale: Sequence[str] = (), size: int = ESTIMATE_SIZE) -> Served:
+                    stale: Sequence[str] = (), size: int = ESTIMATE_SIZE, further: int | None = None) -> Served:
     """The next draws of the random queue, without the model's opinion. verdicts: in force in this audit; reserved,
-    stale: as curation.audit.estimate.allocation.draw takes them."""
-    draws = draw(plan, random_verdicts(verdicts, plan), reserved, size, stale)
+    stale: as curation.audit.estimate.allocation.draw takes them; further: reviews to the next look, beyond which a
+    batch does not go; 0 or None: no matter."""
+    draws = draw(plan, random_verdicts(verdicts, plan), reserved, min(size, further or size), stale)
     batch = queues.estimate_batch(draws, _on_current_labels(scores, verdicts), audit=plan.audit, reviewer=reviewer,
                                    number=number, gold_ids=gold_ids)
     questions = _questions(scores, batch.items, is_shown=False)

@@ -11,7 +11,7 @@ from curation.audit.reviews.consensus import consensus, on_current_labels
 
 def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.DataFrame:
     """What holds of each sample that the random queue drew: curation.audit.reviews.consensus with a sample_id
-    column.
+    column, in the order in which they were answered first.
 
     verdicts: in force, oldest first. Only answers given in the random queue or to settle a dispute count, and those
     alone that were given without the model's opinion; hidden known items were not drawn, so they are left out. plan:
@@ -21,7 +21,8 @@ def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.Data
     drawn = verdicts.loc[is_drawn(verdicts), "sample_id"]
     is_in = verdicts["sample_id"].isin(drawn) & verdicts["queue"].isin(["estimate", "adjudicate"])
     rows = verdicts[is_in & verdicts["suggested_label"].isna()]
-    return consensus(rows if plan is None else on_current_labels(rows, plan.labels)).reset_index()
+    rows = rows if plan is None else on_current_labels(rows, plan.labels)
+    return consensus(rows).loc[rows["sample_id"].unique()].reset_index()
 
 
 def is_drawn(verdicts: pd.DataFrame) -> pd.Series:

@@ -12,7 +12,8 @@ import pandas as pd
 import streamlit as st
 
 from curation.audit.estimate import noise_rate, sampling_plan
-from curation.audit.estimate.goal import TARGET, GoalError, goal_of
+from curation.audit.estimate.goal import TARGET, Goal, GoalError, goal_of, new_goal
+from curation.audit.estimate.looks import Progress, progress
 from curation.audit.reviews import queues
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
@@ -196,27 +197,24 @@ class Standing:
     """What the random queue says so far."""
 
     rate: noise_rate.NoiseRate
-    goal: float
-    """Half-width asked for, in (0, 1]."""
-    further: int | None
-    """Reviews that reaching it takes; None: cannot be told yet."""
+    goal: Goal
+    progress: Progress
 
 
-class Goal(NamedTuple):
-    """The precision that an audit asks for."""
+class GoalRead(NamedTuple):
+    """What an audit asks for."""
 
-    half_width: float
-    """In (0, 1]."""
+    goal: Goal
     complaint: str
     """Why it is not what was asked for but the default; "" where it is."""
 
 
-def goal_or_default(audit: Audit) -> Goal:
+def goal_or_default(audit: Audit) -> GoalRead:
     """What was asked for; the default, and why, where that cannot be read."""
     try:
-        return Goal(goal_of(audit.project.path, audit.name), "")
+        return GoalRead(goal_of(audit.project.path, audit.name), "")
     except GoalError as error:
-        return Goal(TARGET, str(error))
+        return GoalRead(new_goal(TARGET), str(error))
 
 
 def standing_of(audit: Audit) -> Standing | None:
@@ -224,16 +222,15 @@ def standing_of(audit: Audit) -> Standing | None:
     plan = plan_of(audit)
     if plan is None:
         return None
-    goal = goal_or_default(audit).half_width
+    goal = goal_or_default(audit).goal
     return _standing(audit.path, audit.name, plan.created, audit.revision, goal, plan, audit.verdicts)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Estimating ...")
-def _standing(path: str, name: str, created: float, revision: int, goal: float, _plan: sampling_plan.Plan,
+def _standing(path: str, name: str, created: float, revision: int, goal: Goal, _plan: sampling_plan.Plan,
               _verdicts: pd.DataFrame) -> Standing:
     answered = random_verdicts(_verdicts, _plan)
-    return Standing(rate=noise_rate.estimate(_plan, answered), goal=goal,
-                    further=noise_rate.reviews_to(_plan, answered, goal))
+    return Standing(rate=noise_rate.estimate(_plan, answered), goal=goal, progress=progress(_plan, answered, goal))
 
 
 # -- near-duplicates

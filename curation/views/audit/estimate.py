@@ -8,16 +8,17 @@ import secrets
 import streamlit as st
 
 from curation.audit.estimate import allocation, sampling_plan
-from curation.audit.estimate.goal import TARGET, save_goal
+from curation.audit.estimate.goal import TARGET, first_look, new_goal, save_goal
 from curation.audit.estimate.noise_rate import planned_reviews
 from curation.audit.opening import plan_of as new_plan
+from curation.audit.report.rate_words import plan_words, points
 from curation.audit.reviews import batch_files, batches
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit, Standing
-from curation.views.audit.words import goal_words, rate_sentence
+from curation.views.audit.words import goal_words, rate_basis, rate_headline, until_then
 from curation.views.widgets import actions, state
 from curation.views.widgets.review import Summary
 
@@ -41,7 +42,12 @@ def show(audit: Audit) -> None:
 def _make(audit: Audit, plan: sampling_plan.Plan, number: int) -> Served:
     return batches.estimate_served(plan, at_hand.scores_now(audit), audit.verdicts, at_hand.gold_ids(audit),
                                    number=number, reserved=_reserved(audit), stale=plan.stale(audit.table),
-                                   **audit_review.facts(audit))
+                                   further=_further(audit), **audit_review.facts(audit))
+
+
+def _further(audit: Audit) -> int | None:
+    found = at_hand.standing_of(audit)
+    return found.progress.further if found else None
 
 
 def _reserved(audit: Audit) -> list[str]:
@@ -61,15 +67,14 @@ def _begin(audit: Audit) -> None:
         st.markdown("The noise rate comes from samples drawn at random, more of them where the model is torn, each "
                     "weighed by how it was drawn. You review them **without seeing what the model thinks**. The sample "
                     "is drawn once and kept, so that no answer can bend it.")
-        points = st.select_slider("How exact it shall be, either way", POINTS, value=100 * TARGET, key=_GOAL_KEY,
-                                  format_func=lambda p: f"\u00b1{p:g} points", width=420)
-        half_width = float(points) / 100
+        chosen = st.select_slider("How exact it shall be, either way", POINTS, value=100 * TARGET, key=_GOAL_KEY,
+                                  format_func=lambda p: points(p / 100), width=420)
+        half_width = float(chosen) / 100
         found = at_hand.scores_now(audit)
         p, given = found.p_wrong, found.given
-        num = planned_reviews(p[found.is_active], half_width)
-        st.markdown(f"Takes **about {num:,} reviews** of {int((found.is_active & (given >= 0)).sum()):,} samples. A "
-                    "guess from the model's probabilities; after the first reviews the page counts down by what was "
-                    "found.")
+        num = int((found.is_active & (given >= 0)).sum())
+        st.markdown(plan_words(half_width, min(first_look(half_width), num),
+                               planned_reviews(p[found.is_active], half_width)))
         st.button("Draw the sample", key="audit.draw", type="primary", icon=":material/casino:", on_click=_draw,
                   args=(audit, half_width))
 
@@ -78,7 +83,7 @@ def _draw(audit: Audit, half_width: float) -> None:
     try:
         plan = new_plan(audit.project, at_hand.scores_now(audit), audit.name, secrets.randbelow(2**31))
         sampling_plan.save_plan(audit.project.path, plan)
-        save_goal(audit.project.path, audit.name, half_width)
+        save_goal(audit.project.path, audit.name, new_goal(half_width))
     except ValueError as error:
         if not state.is_ours(error):
             raise
@@ -99,7 +104,8 @@ def _head(audit: Audit) -> None:
                         help="Better not while you review: knowing it bends answers."):
             if st.toggle("Show it", key="audit.estimate.peek"):
                 found = at_hand.standing_of(audit)
-                st.markdown(rate_sentence(found) if found else "")
+                if found is not None:
+                    st.markdown(f"**{rate_headline(found)}.** {rate_basis(found)} {until_then(found)}")
             else:
                 st.caption("Knowing the rate bends answers. It stands in the Overview, too.")
 
@@ -107,7 +113,7 @@ def _head(audit: Audit) -> None:
 def _to_go(audit: Audit) -> str:
     """As it was when the batch began: one does not watch it move with each answer."""
     found = _standing_of_batch(audit)
-    return goal_words(found.further, found.goal) if found else ""
+    return goal_words(found) if found else ""
 
 
 def _standing_of_batch(audit: Audit) -> Standing | None:
@@ -123,8 +129,7 @@ def _summary(audit: Audit) -> Summary:
     found = at_hand.standing_of(audit)
     if found is None:
         return Summary("This batch is done.", (), "Go on")
-    lines = (goal_words(found.further, found.goal),
-             "How many were wrong stands in the Overview, for when you are done.")
-    if found.further == 0:
-        return Summary("You can stop: it is as exact as was asked.", lines, "Go on all the same")
+    lines = (goal_words(found), "How many were wrong stands in the Overview, for when you are done.")
+    if found.progress.is_reached:
+        return Summary("The random sample is done.", lines, "Go on all the same")
     return Summary("This batch is done.", lines, "Next batch")

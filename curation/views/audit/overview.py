@@ -6,14 +6,14 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from curation.audit.report.figures import percent
+from curation.audit.report.figures import between, percent
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
 from curation.audit.reviews.queues import promises
 from curation.ledger.verdicts import Queue
 from curation.views.audit import at_hand, sections
 from curation.views.audit.at_hand import Audit, Standing
-from curation.views.audit.words import goal_words, interval_words, reviews
+from curation.views.audit.words import goal_words, rate_basis, rate_headline, until_then
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 
@@ -40,19 +40,8 @@ def _answer(found: Standing | None) -> None:
         st.markdown("Only a random sample, reviewed without the model's opinion, can tell. What the model suspects is "
                     "a way to find wrong labels, not a measure of how many there are.")
         return
-    rate = found.rate
-    _headline(f"{percent(rate.overall.share or 0.0)} of {rate.overall.num_population:,} given labels are wrong")
-    parts = [f"**95% interval {interval_words(rate.overall)}**, measured on {reviews(rate.overall.num_reviews)} drawn "
-             "at random."]
-    parts.append(goal_words(found.further, found.goal))
-    if not rate.is_complete:
-        parts.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
-    if rate.num_equivalent is not None and rate.num_equivalent > rate.overall.num_reviews:
-        parts.append(f"As exact as {reviews(rate.num_equivalent)} drawn without strata.")
-    if rate.num_unsure:
-        parts.append(f"{rate.num_unsure:,} could not be told or are in dispute; whatever they are, the interval lies "
-                     f"within {percent(rate.bounds[0])} to {percent(rate.bounds[1])}.")
-    st.markdown(" ".join(parts))
+    _headline(rate_headline(found))
+    st.markdown(f"{rate_basis(found)} **{goal_words(found)}** {until_then(found)}")
 
 
 def _headline(words: str) -> None:
@@ -98,15 +87,15 @@ def _next(at: Audit, found: Standing | None) -> None:
             begun.append(section)
     if found is None:
         _step("Draw the random sample", "Estimate", "Then the noise rate can be measured.")
-    elif found.further != 0 and "Estimate" not in begun:
-        _step("Review drawn samples", "Estimate", goal_words(found.further, found.goal))
+    elif not found.progress.is_reached and "Estimate" not in begun:
+        _step("Review drawn samples", "Estimate", goal_words(found))
     if num_disputed:
         _step(f"Settle {num_disputed:,} disagreement{'s' * (num_disputed != 1)}", "Reviewers",
               "Two people mean different classes; your answer decides.")
     if "Find" not in begun:
         _step("Find wrong labels", "Find", "The likeliest first; what you say corrects the label.")
     _step("See what is mixed up", "Noise matrix", "From each cell to its samples.")
-    if found is not None and found.further == 0:
+    if found is not None and found.progress.is_reached:
         _step("Read the report", "Report", "The precision asked for is reached.", is_main=True)
 
 
@@ -131,7 +120,7 @@ def _classes(at: Audit, found: Standing | None) -> None:
     shown = [(name, rate) for name, rate in rates if rate.num_reviews >= MIN_CLASS and rate.share is not None]
     num_thin = len(rates) - len(shown)
     if shown:
-        st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.overall.share or 0.0), key="audit.classes", theme=None,
+        st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.quoted), key="audit.classes", theme=None,
                         config={"displayModeBar": False})
     st.caption(("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
                 if shown else "")
@@ -140,13 +129,13 @@ def _classes(at: Audit, found: Standing | None) -> None:
     with st.expander("As a table"):
         rows = pd.DataFrame([{
             "class": name, "samples": rate.num_population, "reviewed": rate.num_reviews, "found wrong": rate.num_wrong,
-            "wrong": percent(rate.share) if (name, rate) in shown and rate.share is not None else "too few reviewed",
-            "95% interval": interval_words(rate) if (name, rate) in shown else ""} for name, rate in rates])
+            "95% interval": between(rate.low, rate.high) if (name, rate) in shown else "too few reviewed",
+            "best single figure": percent(rate.share) if (name, rate) in shown else ""} for name, rate in rates])
         st.dataframe(rows, hide_index=True, height=table_height(len(rows)))
 
 
-def whiskers(rates: list, overall: float) -> go.Figure:
-    """(name, Rate) with a share -> dots with intervals, the highest on top."""
+def whiskers(rates: list, overall: float | None) -> go.Figure:
+    """(name, Rate) with a share -> dots with intervals, the highest on top; overall: a line, None: none."""
     rates = sorted(rates, key=lambda row: row[1].share)
     names = [html.escape(name if len(name) <= 24 else name[:23] + "...") for name, _ in rates]
     share, low, high = ([100 * getattr(rate, part) for _, rate in rates] for part in ("share", "low", "high"))
@@ -156,9 +145,10 @@ def whiskers(rates: list, overall: float) -> go.Figure:
                  "arrayminus": [s - lo for s, lo in zip(share, low, strict=True)], "color": "#5F8F8A", "thickness": 2},
         customdata=[[name, rate.num_reviews, lo, hi] for (_, rate), name, lo, hi in
                     zip(rates, names, low, high, strict=True)],
-        hovertemplate="%{customdata[0]}: %{x:.1f}%<br>%{customdata[2]:.1f} to %{customdata[3]:.1f}%, "
-                      "%{customdata[1]} reviews<extra></extra>"))
-    figure.add_vline(x=100 * overall, line={"color": "#9AA3A1", "dash": "dash", "width": 1.5})
+        hovertemplate="%{customdata[0]}: %{customdata[2]:.1f} to %{customdata[3]:.1f}%<br>best single figure "
+                      "%{x:.1f}%, %{customdata[1]} reviews<extra></extra>"))
+    if overall is not None:
+        figure.add_vline(x=100 * overall, line={"color": "#9AA3A1", "dash": "dash", "width": 1.5})
     figure.update_layout(
         height=90 + 26 * len(rates), margin={"l": 4, "r": 12, "t": 4, "b": 40}, plot_bgcolor="#FFFFFF",
         paper_bgcolor="rgba(0,0,0,0)", showlegend=False,

@@ -8,6 +8,7 @@ import importlib
 import streamlit as st
 
 from curation.audit.report.caveats import missing_words
+from curation.audit.report.rate_words import points
 from curation.audit.suspects.evidence import missing_of
 from curation.project import Project
 from curation.views.audit import at_hand
@@ -51,9 +52,9 @@ def _draw(project: Project, run: RunDir) -> None:
 
 def _say_what_is_missing(audit: at_hand.Audit) -> None:
     """What the figures below go without, on a line each."""
-    goal = at_hand.goal_or_default(audit)
-    if goal.complaint:
-        st.warning(f"{state.plain(goal.complaint)} Meanwhile this page takes \u00b1{100 * goal.half_width:g} points.",
+    goal, complaint = at_hand.goal_or_default(audit)
+    if complaint:
+        st.warning(f"{state.plain(complaint)} Meanwhile this page takes {points(goal.half_width)}.",
                    icon=":material/warning:")
     missing = missing_of(audit.run)
     if missing:

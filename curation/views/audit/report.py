@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from curation.audit.estimate.goal import goal_of
+from curation.audit.estimate.goal import Goal, goal_of
 from curation.audit.report.document import Health
+from curation.audit.report.figures import plural
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
+from curation.audit.report.rate_words import points
 from curation.views.audit import at_hand, people
 from curation.views.audit.at_hand import Audit
 from curation.views.widgets import state
@@ -46,11 +48,11 @@ def health_of(audit: Audit) -> Health:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Putting the report together ...")
-def _health(path: str, run: str, name: str, revision: int, decisions: int, stamp: Stamp, goal: float,
+def _health(path: str, run: str, name: str, revision: int, decisions: int, stamp: Stamp, goal: Goal,
             _audit: Audit) -> Health:
     return health(_audit.project, _audit.run, at_hand.scores_now(_audit), at_hand.plan_of(_audit),
                   _audit.verdicts, audit=name, agreement=people.agreement_of(_audit),
-                  neighbours=_audit.run.read_neighbours(), target=goal)
+                  neighbours=_audit.run.read_neighbours(), goal=goal)
 
 
 def missing_of(found: Health) -> list[str]:
@@ -63,8 +65,8 @@ def missing_of(found: Health) -> list[str]:
     elif not rate["is_complete"]:
         lines.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
     if not rate["is_reached"]:
-        more = "" if rate["further"] is None else f": about {rate['further']:,} more reviews"
-        lines.append(f"The precision asked for, \u00b1{rate['target'] * 100:g} points, is not reached{more}.")
+        more = "" if rate["further"] is None else f": judged in {plural(rate['further'], 'more review')}"
+        lines.append(f"The precision asked for, {points(rate['target'])}, is not reached{more}.")
     if rate["num_reviewers"] < 2:
         lines.append("One person alone reviewed the random sample: nobody can say how far another would agree.")
     num_disputed = found["agreement"]["num_disputed"]

@@ -1,34 +1,35 @@
-"""An audit's figures in words. Strings out; those that hold names are escaped where they are shown."""
+"""An audit's figures in words for its page: what curation.audit.report.rate_words says, in Streamlit's Markdown."""
 
-from curation.audit.estimate.noise_rate import Rate
 from curation.audit.report.figures import percent
+from curation.audit.report.rate_words import UNTIL_THEN, basis, headline, to_go
 from curation.views.audit.at_hand import Standing
 
 
-def rate_sentence(found: Standing) -> str:
-    """The answer, with its interval and what it rests on."""
+def rate_headline(found: Standing) -> str:
+    """The answer: its interval; or that it is not known."""
     rate = found.rate.overall
-    if rate.share is None or rate.low is None or rate.high is None or not rate.num_reviews:
-        return "**How many labels are wrong is not known yet:** no drawn sample has been reviewed."
-    return (f"**{percent(rate.share)} of {rate.num_population:,} given labels are wrong** (95% interval "
-            f"{percent(rate.low)} to {percent(rate.high)}), measured on {reviews(rate.num_reviews)} drawn at random.")
+    if rate.low is None or rate.high is None or not rate.num_reviews:
+        return "How many labels are wrong is not known yet"
+    return headline(rate.low, rate.high, rate.num_population)
 
 
-def reviews(num: int) -> str:
-    """'1 review', '1,234 reviews'."""
-    return f"{num:,} review{'' if num == 1 else 's'}"
+def rate_basis(found: Standing) -> str:
+    """What the answer rests on, and its single figure or why there is none yet."""
+    rate, bounds = found.rate, found.rate.bounds
+    parts = [basis(rate.quoted, rate.overall.num_reviews, rate.num_early)]
+    if not rate.is_complete:
+        parts.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
+    if rate.num_unsure:
+        parts.append(f"{rate.num_unsure:,} could not be told or are in dispute; whatever they are, the interval lies "
+                     f"within {percent(bounds[0])} to {percent(bounds[1])}.")
+    return " ".join(parts)
 
 
-def goal_words(further: int | None, goal: float) -> str:
-    """How far the stop rule is."""
-    points = f"\u00b1{goal * 100:g} points"
-    if further is None:
-        return f"How many more it takes for {points} shows after the first reviews."
-    if further == 0:
-        return f"The precision asked for, {points}, is reached."
-    return f"About {further:,} more review{'s' * (further != 1)} to reach {points}."
+def goal_words(found: Standing) -> str:
+    """Whether one may stop, or when that is judged."""
+    return to_go(found.goal.half_width, found.progress)
 
 
-def interval_words(rate: Rate) -> str:
-    """'7.6% to 10.8%'; '' without one."""
-    return "" if rate.low is None or rate.high is None else f"{percent(rate.low)} to {percent(rate.high)}"
+def until_then(found: Standing) -> str:
+    """What the interval is worth before; "" where one may stop."""
+    return "" if found.progress.is_reached else UNTIL_THEN

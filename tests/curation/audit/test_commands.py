@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from curation.__main__ import main
-from curation.audit.estimate.goal import goal_of
+from curation.audit.estimate.goal import goal_of, new_goal
 from curation.project import Project
 from curation.samples.table import sample_table
 from engine.contract.manifest import read_info, read_manifest
+from tests.curation.audit.report.test_report import text_of
 from tests.fakes import make_project, make_run, write_manifest
 
 
@@ -67,7 +68,7 @@ def test_a_sample_is_drawn_answered_and_turned_into_a_rate(project: Path, tmp_pa
 
     assert main(estimate) == 0
     out = capsys.readouterr().out
-    low, high = (float(part.rstrip("%)")) for part in out.split("95% interval ")[1].split(" of ")[0].split(" to "))
+    low, high = (float(part.rstrip("%")) for part in out.split(" of 400 given labels")[0].split(" to "))
     assert low <= 10.0 <= high and high - low < 10, "a tenth of the fake's labels are wrong"
     assert "120 samples to review written" in out
     assert not set(pd.read_csv(file)["sample_id"]) & set(pd.read_csv(tmp_path / "v.csv")["sample_id"])
@@ -157,13 +158,36 @@ def test_the_precision_asked_for_is_kept_for_commands_and_page(project: Path, tm
     assert main(["estimate", str(project), "--run", "first", "--target", "4", "--out", str(tmp_path / "e.csv")]) == 0
     answered(tmp_path / "e.csv", project)
     assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 0
-    assert goal_of(project, "audit") == 0.04
-    assert main(["estimate", str(project)]) == 0 and "+-4 points" in capsys.readouterr().out
-    assert main(["estimate", str(project), "--target", "7"]) == 0 and "+-7 points" in capsys.readouterr().out
-    for options, half_width in (([], 0.04), (["--target", "7"], 0.07)):
-        assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json"), *options]) == 0
-        assert json.loads((tmp_path / "r.json").read_text())["rate"]["target"] == half_width
+    assert goal_of(project, "audit") == new_goal(0.04)
+    assert main(["estimate", str(project)]) == 0 and "judged whether \u00b14 points" in capsys.readouterr().out
+    assert main(["estimate", str(project), "--target", "7"]) == 2
+    assert "only be made finer" in capsys.readouterr().err and goal_of(project, "audit") == new_goal(0.04)
+    assert main(["estimate", str(project), "--target", "2"]) == 0
+    assert "judged whether \u00b12 points" in capsys.readouterr().out
+    assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json")]) == 0
+    rate = json.loads((tmp_path / "r.json").read_text())["rate"]
+    assert rate["target"] == 0.02 and rate["changes"] == [{"half_width": 0.04, "num_reviews": 50}]
     assert main(["estimate", str(project), "--target", "0"]) == 2 and "got 0; say" in capsys.readouterr().err
+
+
+def test_before_the_first_answer_any_precision_may_be_asked_for(project: Path, capsys) -> None:
+    assert main(["estimate", str(project), "--run", "first", "--target", "1"]) == 0
+    assert main(["estimate", str(project), "--target", "7"]) == 0 and goal_of(project, "audit") == new_goal(0.07)
+    assert "the interval is judged first at 150" in capsys.readouterr().out
+
+
+def test_page_command_and_report_say_the_same_of_one_estimate(project: Path, tmp_path: Path, capsys) -> None:
+    assert main(["estimate", str(project), "--run", "first", "--out", str(tmp_path / "e.csv"), "--draw", "30"]) == 0
+    answered(tmp_path / "e.csv", project)
+    assert main(["verdicts", str(project), "--file", str(tmp_path / "e.csv"), "--by", "ada"]) == 0
+    capsys.readouterr()
+    assert main(["estimate", str(project)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.html")]) == 0
+    said = text_of((tmp_path / "r.html").read_text())
+    basis = "95% interval from 30 reviews of samples drawn at random; too early for a single figure: 20 more."
+    assert out[1].startswith(basis) and f"{out[0]} {basis}" in said and out[2] in said
+    assert not any("simple random" in line or "stop here" in line for line in out)
 
 
 def test_a_damaged_precision_is_told_unless_another_is_named(project: Path, tmp_path: Path, capsys) -> None:
@@ -173,7 +197,8 @@ def test_a_damaged_precision_is_told_unless_another_is_named(project: Path, tmp_
     for command in (["estimate", str(project)], report):
         capsys.readouterr()
         assert main(command) == 2 and "goal.json cannot be read" in capsys.readouterr().err
-        assert main([*command, "--target", "3"]) == 0
+    assert main(["estimate", str(project), "--target", "3"]) == 0
+    assert goal_of(project, "audit") == new_goal(0.03, rule="until narrow"), "what was promised before is lost"
 
 
 def test_the_ranked_queue_waits_for_a_damaged_draw(project: Path, tmp_path: Path, capsys) -> None:

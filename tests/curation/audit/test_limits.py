@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.audit.estimate.allocation import draw
+from curation.audit.estimate.goal import new_goal
 from curation.audit.estimate.sampling_plan import PlanDigests, save_plan
 from curation.audit.report.page import report_html
 from curation.audit.report.summaries import agreement_part
@@ -42,14 +43,14 @@ def others(audit: Audit, sample_id: str) -> list[str]:
 
 def test_what_is_not_known_is_said_as_far_as_it_applies(audit):
     reviewed(audit)
-    said = "\n".join(audit.health(target=0.0001, agreement=agreement_part(audit.verdicts()))["limits"])
+    said = "\n".join(audit.health(goal=new_goal(0.0001), agreement=agreement_part(audit.verdicts()))["limits"])
     assert "One person reviewed the whole random queue" in said and "Fewer reviews than planned" in said
     assert "No hidden repeat" in said and "No hidden item" in said and "no verdict of it enters one" in said
     assert "agreement with anybody else" not in said and "poorly" not in said
     agreement = {"pairs": [{"reviewers": ["ada", "bob"], "num": 20, "agreement": 0.6, "kappa": 0.3, "low": 0.1,
                             "high": 0.5}], "fleiss": None, "consistency": {"ada": {"num": 5, "num_right": 5}},
                  "gold": {"ada": {"num": 4, "num_right": 3}}}
-    said = "\n".join(audit.health(target=0.5, agreement=agreement)["limits"])
+    said = "\n".join(audit.health(goal=new_goal(0.5), agreement=agreement)["limits"])
     assert "ada and bob agree poorly (kappa 0.30)" in said
     assert not any(words in said for words in ("No hidden", "Fewer reviews", "No two people share"))
     assert "Of 4 hidden items with a known answer 1 were answered otherwise" in said and "up to 25 points" in said

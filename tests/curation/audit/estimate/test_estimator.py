@@ -17,12 +17,12 @@ M = np.array([.6, .2, .3, .8, .7, .9, .4, .5, .5, .1, .6, .2])
 DOMAIN = np.array([1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1, 1], dtype=bool)
 
 
-def total(rows: np.ndarray, m: np.ndarray = M, domain: np.ndarray | None = None) -> Total:
+def total(rows: np.ndarray, m: np.ndarray = M, domain: np.ndarray | None = None, num_unseen: float = 0.0) -> Total:
     """Of a sample, by a model that no review has bent."""
     inside = np.ones(12, dtype=bool) if domain is None else domain
     difference = (Y - m)[rows]
     return total_of(expect(STRATUM, m, inside, 2)[1], STRATUM[rows], difference, inside[rows],
-                    difference * inside[rows])
+                    difference * inside[rows], num_unseen)
 
 
 def all_samples() -> list[np.ndarray]:
@@ -68,6 +68,10 @@ def test_students_t_has_the_degrees_of_freedom_that_rare_errors_leave(level: flo
     kurtosis = 3 + bernoulli.stats(p, moments="k")
     each = 2 + 2 * (2 - 1) / np.maximum(kurtosis - 1, 2)
     assert found.variance == pytest.approx(parts.sum())
+    # half a review of the mean weight: two of four, of three, of three are reviewed, and all of two
+    more, weight = total(rows, m, num_unseen=0.5), (4 * 2 / 2 + 3 * 1 / 2 + 2 * 0 + 3 * 1 / 2) / 12
+    assert more.unseen == pytest.approx(0.5 * weight ** 2)
+    assert more.variance == pytest.approx(parts.sum() + more.unseen) and more.total == found.total
     assert found.t2 == pytest.approx(t.ppf(0.975, parts.sum() ** 2 / (parts ** 2 / each).sum()) ** 2)
 
 

@@ -1,6 +1,7 @@
 """Health and report of an audit: right figures in the right place, whatever is not known said, nothing that runs."""
 
 import doctest
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -11,11 +12,13 @@ import pandas as pd
 import pytest
 
 from curation.audit.estimate.allocation import draw
+from curation.audit.estimate.goal import Change, new_goal
 from curation.audit.estimate.noise_rate import Rate, estimate
 from curation.audit.estimate.sampling_plan import Plan, make_plan
 from curation.audit.report import figures, findings
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
+from curation.audit.report.rate_words import UNTIL_THEN
 from curation.audit.report.summaries import agreement_part, corrections_part, find_part, strata_part
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import random_verdicts
@@ -92,7 +95,7 @@ def reviewed(audit: Audit, num: int = 150) -> Audit:
 def text_of(page: str) -> str:
     """What a reader sees, tags dropped."""
     body = re.sub(r"<style>.*?</style>", "", page, flags=re.S)
-    return " ".join(re.sub(r"<[^>]+>", " ", body).replace("&plusmn;", "+-").split())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 
 # -- health
@@ -103,13 +106,29 @@ def test_the_answer_is_the_estimate_and_stands_first(audit):
     noise = estimate(audit.plan, random_verdicts(audit.verdicts()))
     rate = state["rate"]
     assert (rate["share"], rate["low"], rate["high"]) == (noise.overall.share, noise.overall.low, noise.overall.high)
+    assert rate["num_early"] == 0
     assert (rate["num_reviews"], rate["num_reviewers"], rate["num_population"]) == (150, 1, NUM)
     assert [c["share"] for c in state["classes"]] == [c.share for c in noise.per_class]
     page = report_html(state)
     said = text_of(page[page.index("<h1>"):])
-    assert said.startswith(f"{rate['share']:.1%} of 300 given labels are wrong 95% interval {rate['low']:.1%} to "
-                           f"{rate['high']:.1%}, that is {rate['low'] * NUM:.0f} to {rate['high'] * NUM:.0f} labels, "
-                           "from 150 reviews by 1 person.")
+    assert said.startswith(f"{rate['low']:.1%} to {rate['high']:.1%} of 300 given labels are wrong 95% interval from "
+                           "150 reviews of samples drawn at random; the best single figure is "
+                           f"{rate['share']:.1%}. That is {rate['low'] * NUM:.0f} to {rate['high'] * NUM:.0f} labels; "
+                           "reviewed by 1 person.")
+    assert "equal" not in said and "simple random" not in said, "no second measure of how exact it is"
+
+
+def test_from_a_few_reviews_the_report_has_an_interval_and_no_single_figure(audit):
+    audit.say(draw(audit.plan, pd.DataFrame({"sample_id": [], "is_wrong": []}), num=30))
+    state = audit.health()
+    rate, noise = state["rate"], estimate(audit.plan, random_verdicts(audit.verdicts()))
+    assert rate["share"] is None and rate["num_early"] == 20 and state["corrections"]["remaining"] is None
+    said = text_of(report_html(state))
+    assert f"{rate['low']:.1%} to {rate['high']:.1%} of 300 given labels are wrong" in said
+    assert "95% interval from 30 reviews of samples drawn at random; too early for a single figure: 20 more." in said
+    assert f"{noise.overall.share:.1%}" not in said and "best single figure is" not in said
+    (total, *_), (share,) = re.findall(r'<svg .*?</svg>', report_html(state), re.S)[1:], [noise.overall.share]
+    assert 'class="bar"' in total and "circle" not in total and share is not None
 
 
 def test_the_ranked_queue_and_hidden_items_never_enter_the_rate(audit):
@@ -245,11 +264,27 @@ def test_without_a_single_review_the_page_says_so_and_gives_no_rate(audit):
 
 def test_final_and_preliminary_are_told_apart(audit):
     reviewed(audit)
-    said = text_of(report_html(audit.health(target=0.5)))
-    assert "Final. The precision asked for, +-50.0 points, is reached." in said and "Preliminary" not in said
-    state = audit.health(target=0.005)
+    state = audit.health(goal=new_goal(0.5))
     said = text_of(report_html(state))
-    assert f"about {state['rate']['further']} more reviews are expected to reach it" in said and "Final." not in said
+    assert (state["rate"]["planned"], state["rate"]["further"], state["rate"]["is_reached"]) == (150, 0, True)
+    assert "Final. \u00b150 points, as was asked, are reached, judged at 150 reviews as planned" in said
+    assert "Preliminary" not in said
+    state = audit.health(goal=new_goal(0.005))
+    assert (state["rate"]["planned"], state["rate"]["further"], state["rate"]["is_reached"]) == (300, 150, False)
+    said = text_of(report_html(state))
+    assert "Preliminary. 150 more reviews until it is judged whether \u00b10.5 points are reached." in said
+    assert "Final." not in said and UNTIL_THEN in said
+
+
+def test_what_an_audit_was_begun_under_and_what_was_changed_is_said(audit):
+    reviewed(audit)
+    changed = new_goal(0.02, (Change(half_width=0.05, num_reviews=70),), "until narrow")
+    state = audit.health(goal=changed)
+    assert any("begun by an older version" in line for line in state["method"])
+    assert any("was \u00b15 points up to review 70, and was made finer then" in line for line in state["limits"])
+    plain = audit.health()
+    assert any("fixed before the first review" in line for line in plain["method"])
+    assert not any("made finer" in line for line in plain["limits"])
 
 
 def test_few_reviews_show_neither_class_rates_nor_cells(audit):

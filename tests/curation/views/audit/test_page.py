@@ -12,6 +12,7 @@ import pytest
 from curation.audit.estimate import noise_rate
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.figures import percent
+from curation.audit.report.rate_words import UNTIL_THEN
 from curation.audit.reviews.batch_files import newest
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.random_queue import random_verdicts
@@ -131,7 +132,7 @@ def test_the_ranked_queue_shows_what_a_reviewer_needs_and_hides_what_tells(home,
 
 def test_in_the_random_queue_nothing_of_the_models_opinion_reaches_the_browser(home, pets, monkeypatch) -> None:
     ada = Reviewer(home, monkeypatch, "Estimate")
-    assert "Takes **about" in views.texts(ada.app) and load_plan(pets.path, "audit") is None
+    assert "Takes **249 reviews** or more" in views.texts(ada.app) and load_plan(pets.path, "audit") is None
     ada.app.button(key="audit.draw").click()
     views.rerun(ada.app)
     plan = load_plan(pets.path, "audit")
@@ -222,8 +223,11 @@ def test_the_overview_says_the_measured_rate_and_never_the_models_guess(home, pe
     assert plan is not None
     found = noise_rate.estimate(plan, random_verdicts(pets.verdicts().in_force("audit"))).overall
     ada.show("Overview")
-    assert found.high is not None and f"% to {found.high:.1%}**, measured on 30 reviews" in views.texts(ada.app)
-    assert f"{percent(found.share or 0)} of 300 given labels are wrong" in htmls(ada.app)
+    assert found.high is not None and f"% to {found.high:.1%} of 300 given labels are wrong" in htmls(ada.app)
+    said = views.texts(ada.app)
+    assert "95% interval from 30 reviews of samples drawn at random; too early for a single figure: 20 more." in said
+    assert "without strata" not in said and percent(found.share) not in said and "You can stop" not in said
+    assert "more reviews until it is judged whether" in said and UNTIL_THEN in said
 
 
 def test_a_cell_of_the_matrix_leads_to_its_samples_and_its_queue(home, pets, monkeypatch) -> None:

@@ -1,0 +1,51 @@
+"""What the estimate says, in words: one place for page, command and report, so that none promises more than another.
+
+The interval comes first, always. What is said of stopping is what curation.audit.estimate.looks holds, no more. Numbers
+in, strings out; of the user's own there is nothing in them.
+"""
+
+from curation.audit.estimate.looks import Progress
+from curation.audit.report.figures import between, percent, plural
+
+
+def headline(low: float, high: float, num_population: int) -> str:
+    """'7.6% to 10.8% of 12,000 given labels are wrong'; low, high: in [0, 1]."""
+    return f"{between(low, high)} of {num_population:,} given labels are wrong"
+
+
+def basis(quoted: float | None, num_reviews: int, num_early: int) -> str:
+    """What the headline is and rests on. quoted: the share; None as long as it wants num_early more reviews."""
+    single = f"too early for a single figure: {num_early:,} more" if quoted is None else \
+        f"the best single figure is {percent(quoted)}"
+    return f"95% interval from {plural(num_reviews, 'review')} of samples drawn at random; {single}."
+
+
+def points(half_width: float) -> str:
+    """'\u00b11.5 points'."""
+    return f"\u00b1{100 * half_width:g} points"
+
+
+def to_go(half_width: float, found: Progress) -> str:
+    """Whether one may stop, and if not, when that is judged; half_width: the one asked for."""
+    if found.is_reached:
+        return (f"{points(half_width)}, as was asked, are reached, judged at {found.planned:,} reviews as planned: you "
+                "can stop.")
+    if found.planned is None:
+        return (f"{points(half_width)} cannot be reached: all is reviewed except what could not be told or is in "
+                "dispute.")
+    more = plural(found.planned - found.num_answered, "more review")
+    return f"{more} until it is judged whether {points(half_width)} are reached."
+
+
+UNTIL_THEN = ("Until then the interval is one look of many: stopping where it happens to be narrow misses the truth "
+              "more often than one time in twenty.")
+
+
+def plan_words(half_width: float, first: int, about: int) -> str:
+    """What is promised before the first answer, in Markdown. first: reviews at the first look; about: what the model
+    expects of all."""
+    guess = f"Takes **about {about:,} reviews** by the model's guess, at least {first:,}." if about > first else \
+        f"Takes **{first:,} reviews** or more."
+    return (f"{guess} After {first:,} the interval is judged for the first time. Where it is wider than "
+            f"{points(half_width)} there, these reviews say when it is judged next. In between, a narrow interval is "
+            "no reason to stop.")
