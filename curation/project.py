@@ -34,7 +34,8 @@ from engine.contract.manifest import (
     read_info,
     read_manifest,
 )
-from engine.contract.run_dir import RunDir, RunDirError, list_runs
+from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.run_list import list_runs
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"

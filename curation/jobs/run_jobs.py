@@ -26,10 +26,11 @@ import pandas as pd
 
 from curation.jobs import queue
 from curation.jobs.queue import Job, JobError, JobKind, device_key
-from curation.jobs.request import REQUEST_NAME, config_of, created_of, train_command, write_request
+from curation.jobs.request import REQUEST_NAME, config_of, created_of, damage_of, train_command, write_request
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import ENDED, RunDir
+from engine.contract.run_list import Damaged
 from engine.contract.work_dir import StatusDocument
 
 POLL_SECONDS = 0.25
@@ -147,11 +148,21 @@ def jobs(project: Path | None = None) -> list[Job]:
 
 
 def run_dirs(project: Path) -> list[RunDir]:
-    """Every run of a project, those still waiting to begin included, newest first."""
+    """Every run of a project that can be read, those still waiting to begin included, newest first."""
+    sound = [run for run in _run_folders(project) if not damage_of(run)]
+    return sorted(sound, key=created_of, reverse=True)
+
+
+def damaged_runs(project: Path) -> list[Damaged]:
+    """The runs that run_dirs leaves out, by name: a damaged one harms itself alone."""
+    return [Damaged(run.name, line) for run in sorted(_run_folders(project), key=lambda run: run.name)
+            if (line := damage_of(run))]
+
+
+def _run_folders(project: Path) -> list[RunDir]:
     folder = Path(project) / "runs"
-    paths = [p for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
+    return [RunDir(p) for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
         if folder.is_dir() else []
-    return sorted((RunDir(p) for p in paths), key=created_of, reverse=True)
 
 
 def status_of(run: RunDir) -> RunStatus:

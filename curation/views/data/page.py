@@ -7,10 +7,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from curation.jobs import feature_jobs
 from curation.project import Project
 from curation.views.data.features import features_section
 from curation.views.data.import_form import demo_button, import_form
 from curation.views.widgets import state
+from curation.views.widgets.damaged import show_damaged
 from curation.views.widgets.pictures import show_pictures
 from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import Stamp, stamp_of
@@ -32,6 +34,7 @@ def page() -> None:
     labels = _labels(project)
     _overview(project, labels)
     features_section(project)
+    show_damaged(feature_jobs.damaged_features(project.path), "folder of features", "folders of features")
     _classes(project, labels)
     _pictures(project, labels)
     _import_report(project)

@@ -137,13 +137,18 @@ def thumbnail(project: Path, sample_id: str, size: int) -> tuple[bytes, str]:
     version = _file_version(file or index.manifest)
     tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
-    if kept.exists():
-        return kept.read_bytes(), tag
+    if kept.exists() and _is_whole(encoded_before := kept.read_bytes()):
+        return encoded_before, tag
     encoded = _encode(_embedded_image(index, row) if file is None else file, size)
     if encoded is None:
         return _unreadable(size), ""
     write_atomic(kept, lambda p: p.write_bytes(encoded))
     return encoded, tag
+
+
+def _is_whole(encoded: bytes) -> bool:
+    """Whether a kept thumbnail was not cut short; one that was is made anew."""
+    return encoded.endswith(b"\xff\xd9" if encoded.startswith(b"\xff\xd8") else b"IEND\xaeB`\x82")
 
 
 def _file_version(path: Path) -> str:

@@ -29,6 +29,7 @@ from curation.views.study.charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
 from curation.views.study.form import new_study_form
 from curation.views.study.progress import watch
 from curation.views.widgets import state
+from curation.views.widgets.damaged import show_damaged
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.leaks import leak_line
 from engine.contract.feature_dir import list_features
@@ -54,9 +55,15 @@ def page() -> None:
     if form.open:
         with form:
             new_study_form(project, partial(st.session_state.__setitem__, STARTED_KEY))
-    if not found:
+    if found:
+        _study(project, found)
+    else:
         _no_study(project)
-        return
+    show_damaged(study_jobs.damaged_studies(project.path), "study", "studies")
+
+
+def _study(project: Project, found: list[StudyDir]) -> None:
+    """The study chosen: what it does, and what was found."""
     study = _choose(found)
     stamp = study_charts.stamp_of_study(study)
     watch(project, study, stamp)

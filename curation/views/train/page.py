@@ -11,6 +11,7 @@ from curation.project import Project
 from curation.views.train import progress
 from curation.views.train.form import new_run_form
 from curation.views.widgets import state
+from curation.views.widgets.damaged import show_damaged
 from curation.views.widgets.leaks import leak_line
 from curation.views.widgets.run_table import COLUMNS, runs_frame, state_text
 from engine.contract.config import RunConfig
@@ -37,12 +38,13 @@ def page() -> None:
     if form.open:
         with form:
             new_run_form(project, _on_started)
-    if not runs:
+    if runs:
+        _watch(project, runs)
+        st.header("All runs")
+        _runs_table(runs)
+    else:
         state.empty_state("No run yet.", "Start one above. The settings shown first are sensible for most data sets.")
-        return
-    _watch(project, runs)
-    st.header("All runs")
-    _runs_table(runs)
+    show_damaged(run_jobs.damaged_runs(project.path), "run", "runs")
 
 
 def _on_started(name: str) -> None:

@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from curation.jobs import feature_jobs, run_jobs
-from curation.jobs.request import method_of, warm_start_of
+from curation.jobs.request import damage_of, method_of, warm_start_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.errors import UserError
@@ -84,6 +84,9 @@ def _name_in_address() -> None:
 
 def _run_picker(project: Project) -> None:
     runs = [run.name for run in project.runs()]
+    if num := len(run_jobs.damaged_runs(project.path)):
+        which = "One run" if num == 1 else f"{num:,} runs"
+        st.caption(f":material/broken_image: {which} cannot be read: the Train page says what to do.")
     if not runs:
         st.caption("No run yet. Make features on the Data page, or train.")
         return
@@ -134,9 +137,10 @@ def current_project() -> Project | None:
 
 
 def current_run(project: Project) -> RunDir | None:
-    """The run picked in the sidebar; None while the project has none."""
+    """The run picked in the sidebar; None while the project has none that can be read."""
     name = st.session_state.get(RUN_KEY)
-    return project.run(name) if name and RunDir.of(project.path, name).path.is_dir() else None
+    run = RunDir.of(project.path, name) if name else None
+    return run if run is not None and run.path.is_dir() and not damage_of(run) else None
 
 
 def user_name() -> str:

@@ -442,7 +442,8 @@ def test_a_damaged_run_does_not_hide_the_others(home):
     document = bad.read_config() | {"config": {"method": "alchemy"}}
     bad.write_config(document)
     app = views.start(home, "train", run="good")
-    assert "good" in app.dataframe[0].value["name"].tolist()
+    assert app.dataframe[0].value["name"].tolist() == ["good"]
+    assert "bad" in views.texts(app) and "alchemy" in views.texts(app), "it is named with what is broken"
 
 
 def test_progress_and_times_in_words():
