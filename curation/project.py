@@ -55,6 +55,15 @@ class Disagreement(TypedDict):
     """Ends of the share's 95% Wilson interval; all three in [0, 1]."""
 
 
+class HeldOut(TypedDict):
+    """What an import was asked to hold out (curation.sources.splits.HoldOut)."""
+
+    test_frac: float
+    clean_frac: float
+    together: str | None
+    seed: int
+
+
 class ImportDetails(TypedDict, total=False):
     """What project.json keeps of an import, so that it can be shown again."""
 
@@ -72,6 +81,8 @@ class ImportDetails(TypedDict, total=False):
     num_added: int
     num_removed: int
     seconds: float
+    held_out: HeldOut | None
+    """What the import held out of training, where the data had no split of their own."""
 
 
 class ProjectDetails(ImportDetails, total=False):

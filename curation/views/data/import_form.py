@@ -116,7 +116,7 @@ def run_import(source: str, project: str, root: str | None, given: Mapping[str, 
         bar = st.progress(0.0, text="Starting")
         try:
             result = import_project(source, projects_home() / project, root=root, progress=_reporter(bar),
-                                    check=check, **given)
+                                    check=check, held_out=None, **given)
         except ValueError as error:
             if not state.is_ours(error):
                 raise
