@@ -45,6 +45,8 @@ class Preview:
     notes: tuple[str, ...]
     groups: tuple[str, ...]
     """Columns by whose values samples can be kept together, the most fitting first."""
+    is_first_whole: bool
+    """Whether the first of them names groups that a split should keep whole."""
     num_problems: int
     problems: pd.DataFrame
     """The first hundred: file, row, sample_id, kind, reason, action."""
@@ -62,19 +64,21 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
         raise SourceError(f"files must be readable; {error.filename or root}: {error.strerror or error}; check their "
                           "rights") from error
     own = tuple(name for name in SPLITS if name in rows["split"].unique().to_pylist())
-    groups = _groups(rows)
+    groups, is_first_whole = _groups(rows)
     rows, notes = (rows, []) if held_out is None else hold_out(rows, held_out)
     classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
     counted = class_table(rows, classes)
     refuse_nothing(loaded, counted, problems)
     return Preview(
         num_samples=rows.num_rows, own_splits=own, classes=counted, notes=(*loaded.notes, *notes), groups=groups,
+        is_first_whole=is_first_whole,
         splits={name: int(counted[name].sum()) for name in SPLITS}, num_problems=len(problems),
         problems=problems.table().slice(0, 100).to_pandas(), pictures=_pictures(rows, loaded.root))
 
 
-def _groups(rows: pa.Table) -> tuple[str, ...]:
-    """Columns that name groups of samples: those whose groups are small first, the data's own `group` before others."""
+def _groups(rows: pa.Table) -> tuple[tuple[str, ...], bool]:
+    """(columns that name groups of samples: those whose groups are small first, the data's own `group` before others;
+    whether the first is of the small ones)."""
     names = [name for name in rows.column_names if name not in {*MANIFEST_COLUMNS, "file", "row"} - {"group"}
              and pa.types.is_string(rows.schema.field(name).type) or pa.types.is_integer(rows.schema.field(name).type)]
     found: list[tuple[bool, bool, str]] = []
@@ -82,7 +86,8 @@ def _groups(rows: pa.Table) -> tuple[str, ...]:
         values = rows[name].to_pandas()
         if 1 < values.nunique() < len(values):
             found.append((not keeps_together(values), name != "group", name))
-    return tuple(name for *_, name in sorted(found))
+    found.sort()
+    return tuple(name for *_, name in found), bool(found) and not found[0][0]
 
 
 def _pictures(rows: pa.Table, root: Path) -> tuple[Picture, ...]:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -130,3 +131,22 @@ def _write(archive: zipfile.ZipFile, kept: list[zipfile.ZipInfo], folder: Path,
                 sink.write(chunk)
         if progress is not None:
             progress(number, len(kept))
+
+
+def adopt(staged: Path, project: Path) -> Path:
+    """Move unpacked data into a project's folder, under a name that nothing there has, so that the project stays whole
+    when it is copied; the folder that they lie in from now on."""
+    number, target = 1, project / "data"
+    while target.exists():
+        number += 1
+        target = project / f"data-{number}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(staged, target)
+    return target
+
+
+def drop_older(folder: Path, seconds: float) -> None:
+    """Remove what was unpacked into `folder` so long ago and never imported."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < time.time() - seconds:
+            shutil.rmtree(path, ignore_errors=True)

@@ -10,7 +10,7 @@ import streamlit as st
 from curation.jobs import feature_jobs
 from curation.project import Project
 from curation.views.data.features import features_section
-from curation.views.data.import_form import demo_button, import_form
+from curation.views.data.import_form import import_section
 from curation.views.widgets import state
 from curation.views.widgets.damaged import show_damaged
 from curation.views.widgets.pictures import show_pictures
@@ -29,7 +29,10 @@ def page() -> None:
     st.title("Data")
     project = state.current_project()
     if project is None:
-        _begin()
+        st.markdown("**Begin here.** Whetstone needs a data set of labelled images: a folder of images for each class, "
+                    "a table of paths and labels, or a zip of either.")
+    import_section(is_first=project is None)
+    if project is None:
         return
     labels = _labels(project)
     _overview(project, labels)
@@ -38,19 +41,6 @@ def page() -> None:
     _classes(project, labels)
     _pictures(project, labels)
     _import_report(project)
-    st.header("Add a project")
-    with st.expander("Import another data set"):
-        import_form()
-
-
-def _begin() -> None:
-    """What to do when there is no project at all."""
-    with st.container(border=True):
-        st.markdown("**Begin here.** Whetstone needs a data set of labelled images. The demo has 1,797 handwritten "
-                    "digits, a tenth of its training labels made wrong on purpose, and needs no network.")
-        demo_button()
-    st.header("Or import your own")
-    import_form()
 
 
 # -- reading

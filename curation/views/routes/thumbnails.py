@@ -182,6 +182,11 @@ def _encode(source: Path | bytes | None, size: int) -> bytes | None:
     return buffer.getvalue()
 
 
+def encoded_thumbnail(source: Path, size: int) -> bytes:
+    """A thumbnail of a file that is in no project yet, or a crossed-out square; kept nowhere."""
+    return _encode(source, size) or _unreadable(size)
+
+
 def _unreadable(size: int) -> bytes:
     """A crossed-out square, so that a damaged file is seen as damaged and not as a gap in the page."""
     image = Image.new("RGB", (size, size), GROUND)

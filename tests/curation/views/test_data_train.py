@@ -1,7 +1,6 @@
 """The Data and Train pages, the sidebar and the shared helpers, through Streamlit's AppTest on fakes."""
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +9,6 @@ import pytest
 from curation.jobs import feature_jobs, queue, run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
-from curation.views.data import import_form
 from curation.views.data import page as data
 from curation.views.train import form, progress
 from curation.views.train import page as train
@@ -178,33 +176,6 @@ def test_the_report_is_counted_filtered_and_downloads_without_formulas(home):
     lines = data._csv(report).decode().splitlines()
     assert lines[1] == "'=cmd(),1,'-1,missing file,the file is not there,skipped"
     assert lines[2].split(",")[4] == "'@x is no class"
-
-
-def test_the_import_form_refuses_in_one_line_and_imports_image_folders(home, tmp_path):
-    source = tmp_path / "photos"
-    for label in ("cat", "dog"):
-        (source / label).mkdir(parents=True)
-    made = Project.open(make_project(tmp_path / "made", num_train=8))
-    for i, path in enumerate(sorted(made.root.glob("train/*.png"))):
-        path.rename(source / ("cat", "dog")[i % 2] / path.name)
-    app = views.start(home, "data", timeout=60)
-    app.button(key="import.start").click()
-    assert "is empty; give an absolute path" in views.texts(views.rerun(app))
-    app.text_input(key="import.root").set_value(str(source))
-    app.text_input(key="import.name.imagefolder").set_value("../evil")
-    app.button(key="import.start").click()
-    assert "a name must be 1 to 64 letters" in views.texts(views.rerun(app)).replace("\\", "")
-    app.text_input(key="import.name.imagefolder").set_value("photos")
-    app.button(key="import.start").click()
-    views.rerun(app)
-    assert app.selectbox(key="project").value == "photos"
-    assert "Train 8" in views.texts(app)
-
-
-def test_an_existing_project_is_replaced_only_if_that_is_ticked():
-    source = SimpleNamespace(needs_root=False, is_root_file=False)
-    found = import_form._refusal(source, "", "name with spaces", False)  # type: ignore[arg-type]
-    assert found.startswith("Name of the project: a name must be")
 
 
 # -- Train: the form
