@@ -36,6 +36,7 @@ from engine.contract.manifest import (
 )
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_list import list_runs
+from engine.contract.stamps import stamp_of
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"
@@ -201,6 +202,20 @@ def list_projects(home: Path) -> list[Path]:
     if not home.is_dir():
         return []
     return sorted(p for p in home.iterdir() if (p / MANIFEST_NAME).is_file())
+
+
+def last_worked_on(projects: list[Path]) -> Path | None:
+    """The project in which anything was imported, made, trained, decided or saved last; None of none."""
+    return max(projects, key=_worked_on, default=None)
+
+
+def _worked_on(project: Path) -> float:
+    """When its data, its decisions, or the list of its runs, features, studies, audits or views last changed, in
+    seconds since the epoch."""
+    names = (MANIFEST_NAME, PROJECT_NAME, DECISIONS_NAME, LEDGER_NAME, f"{LEDGER_NAME}-wal", "runs", "features",
+             "studies", "audits", "views", "exports")
+    times = [state.mtime_ns for state in stamp_of(*(project / name for name in names))]
+    return max(times) / 1e9
 
 
 def _read_details(path: Path) -> ProjectDetails:

@@ -49,14 +49,18 @@ class RunStatus:
     """What a run is doing now, judged by its files, its process and the queue together."""
 
     state: RunState
-    num_ahead: int = 0
-    """Runs that go first on the same device, while queued."""
+    ahead: tuple[Job, ...] = ()
+    """What goes first on the same device, while queued: the one that runs now, then the others in their order."""
     device: str = ""
     error: str = ""
     """Why it failed, one line."""
     is_cancelling: bool = False
     details: StatusDocument
     """status.json as the engine wrote it."""
+
+    @property
+    def num_ahead(self) -> int:
+        return len(self.ahead)
 
     @property
     def is_active(self) -> bool:
@@ -182,8 +186,9 @@ def status_of(run: RunDir) -> RunStatus:
         return RunStatus(state="running", details={**details, "stage": "starting"}, is_cancelling=is_cancelling,
                          device=job.device)
     if job is not None:
-        num_ahead = sum(j.device == job.device and j.id < job.id for j in waiting)
-        return RunStatus(state="queued", num_ahead=num_ahead, details=details, is_cancelling=is_cancelling,
+        ahead = [j for j in waiting if j.device == job.device and (j.id < job.id or j.state == "running")]
+        ahead.sort(key=lambda j: (j.state != "running", j.id))
+        return RunStatus(state="queued", ahead=tuple(ahead), details=details, is_cancelling=is_cancelling,
                          device=job.device)
     if run.read_status()["state"] != state:  # it began or ended between our two looks
         return status_of(run)

@@ -49,8 +49,9 @@ def _entries(folder: Path, here: roots.Listing) -> None:
                 st.button(state.plain(str(root)), key=f"{KEY}to.{root}", icon=":material/hard_drive:", on_click=_go,
                           args=(root,), type="tertiary")
         many = ", the first 100,000 names looked at" if here.is_cut else ""
-        st.caption(f"{len(here.folders):,} folders, {here.num_images:,} images, {len(here.tables):,} tables{many}",
-                   width="content")
+        counts = [f"{num:,} {word}{'s' * (num != 1)}" for num, word in
+                  ((len(here.folders), "folder"), (here.num_images, "image"), (len(here.tables), "table"))]
+        st.caption(", ".join(counts) + many, width="content")
     names = [(name, "folder") for name in here.folders] + [(name, "table_chart") for name in here.tables]
     if not names:
         return

@@ -9,10 +9,11 @@ import streamlit as st
 
 from curation.jobs import feature_jobs
 from curation.project import Project
+from curation.views.damaged import show_damaged
 from curation.views.data.features import features_section
 from curation.views.data.import_form import import_section
 from curation.views.widgets import state
-from curation.views.widgets.damaged import show_damaged
+from curation.views.widgets.layout import next_step, style
 from curation.views.widgets.pictures import show_pictures
 from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import Stamp, stamp_of
@@ -27,6 +28,7 @@ SPLIT_HELP = {"train": "Samples that a run trains on or routes to validation.",
 
 def page() -> None:
     st.title("Data")
+    style()
     project = state.current_project()
     if project is None:
         st.markdown("**Begin here.** Whetstone needs a data set of labelled images: a folder of images for each class, "
@@ -41,6 +43,20 @@ def page() -> None:
     _classes(project, labels)
     _pictures(project, labels)
     _import_report(project)
+    _next(project)
+
+
+def _next(project: Project) -> None:
+    run = state.current_run(project)
+    if run is not None and run.signals_path.exists():
+        next_step("see where the hard and the probably mislabeled samples lie.", ("explore", "Explore the map", None),
+                  ("triage", "Start triage", None))
+    elif state.features_under_way(project):
+        next_step("the features are being made; the map opens by itself when they are done.",
+                  ("explore", "Explore the map", None))
+    else:
+        next_step("make features above, which takes minutes and needs no settings; or train.",
+                  ("train", "Go to Train", None))
 
 
 # -- reading

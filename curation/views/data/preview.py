@@ -90,8 +90,8 @@ def hold_out_form(found: Preview) -> HoldOut | None:
     if not missing:
         st.caption("The data have test and clean splits of their own: they stay as they are.")
         return None
-    has = f"The data have {' and '.join(found.own_splits)} alone. " if found.own_splits != ("train",) else \
-        "The data have no split of their own. "
+    has = f"The data have {' and '.join(found.own_splits)} alone." if found.own_splits != ("train",) else \
+        "The data have no split of their own."
     st.markdown(f"**{has}** Some can be held out now, at random, class by class:")
     fracs = {"test": 0.0, "clean": 0.0}
     with st.grid(min_column_width=190, gap="small"):

@@ -14,6 +14,7 @@ import streamlit as st
 from curation.jobs import study_jobs
 from curation.project import Project
 from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page, settings_text
+from curation.views.damaged import show_damaged
 from curation.views.study import answer as study_answer
 from curation.views.study import charts as study_charts
 from curation.views.study.answer import (
@@ -29,7 +30,6 @@ from curation.views.study.charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
 from curation.views.study.form import new_study_form
 from curation.views.study.progress import watch
 from curation.views.widgets import state
-from curation.views.widgets.damaged import show_damaged
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.leaks import leak_line
 from engine.contract.feature_dir import list_features

@@ -348,7 +348,7 @@ def test_a_resumed_run_is_drawn_anew_so_that_the_page_ticks(home, monkeypatch):
     make_run(project.path, "again", state="running")
     monkeypatch.setattr("streamlit.rerun", lambda: pytest.fail("drawn anew"))
     with pytest.raises(pytest.fail.Exception, match="drawn anew"):
-        train._draw_live(project, was_active=False)
+        train._draw_cards(project, {"again": "interrupted"})
 
 
 def test_a_failed_run_says_why_and_an_interrupted_one_offers_resume(home, monkeypatch):
@@ -378,8 +378,10 @@ def test_a_queued_run_says_that_it_waits(home):
                              "(?, ?, ?, 'cpu', 'queued', '[]', ?)", (i + 1, str(project), name, time.time()))
     run.write_status(state="queued")
     app = views.start(home, "train")
-    assert "Waits for its turn on cpu: 1 go first." in views.texts(app)
-    assert app.dataframe[0].value["state"].tolist() == ["queued, 1 ahead"]
+    assert "Waits for its turn on cpu, after other of pets." in views.texts(app)
+    assert app.dataframe[0].value["state"].tolist() == ["queued behind other of pets"]
+    said = [text.value for text in app.sidebar.markdown]
+    assert said == [":material/hourglass_empty: **waiting** queued behind other of pets"], "all three say the same"
 
 
 def test_selecting_a_row_makes_that_run_the_current_one(home):
