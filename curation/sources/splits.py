@@ -75,7 +75,7 @@ def hold_out(rows: pa.Table, asked: HoldOut) -> tuple[pa.Table, list[str]]:
 
 def _words(name: str, num: int, total: int, asked: HoldOut) -> str:
     by = f" and so that no {asked.together} is in two splits" if asked.together else ""
-    return (f"split {name}: {num:,} of {total:,} samples ({num / total:.1%}) were held out by this import, at random "
+    return (f"split {name}: {num:,} of {total:,} samples ({num / total:.1%}) held out by this import, at random "
             f"by class{by} (seed {asked.seed}); their labels are as given")
 
 

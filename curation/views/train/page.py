@@ -56,7 +56,8 @@ def _next(project: Project) -> None:
     """Where the runs can be looked at, once there is something to see."""
     runs = [run for run in project.runs() if run.signals_path.exists()]
     if len(runs) > 1:
-        next_step("did it help? Or work on what it finds.", ("compare", "Compare runs", None), ("triage", "Start triage", None))
+        next_step("did it help? Or work on what it finds.", ("compare", "Compare runs", None),
+                  ("triage", "Start triage", None))
     elif runs:
         next_step("look at what it routed and what it doubts.", ("triage", "Start triage", None),
                   ("explore", "Explore the map", None))

@@ -26,7 +26,7 @@ def test_each_class_gives_its_share_to_the_nearest_sample() -> None:
     assert found.loc["cat"].to_dict() == {"clean": 10, "test": 20, "train": 70}
     assert found.loc["dog"].to_dict() == {"clean": 3, "test": 7, "train": 23}
     assert found.loc["owl", "train"] == 2 and found.loc["elk", "train"] == 1, "a class keeps some to train on"
-    assert notes[0].startswith("split test: 27 of 136 samples (19.9%) were held out by this import, at random by class")
+    assert notes[0].startswith("split test: 27 of 136 samples (19.9%) held out by this import, at random by class")
 
 
 def test_the_same_seed_draws_the_same_samples_in_any_order_and_another_seed_others() -> None:
