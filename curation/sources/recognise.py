@@ -12,6 +12,9 @@ from curation.sources.table import usual_columns
 
 MAX_DEPTH = 4
 """Folders that hold nothing but one folder are looked through so far: zips are often packed that way."""
+MAX_TABLES = 20
+MAX_PEEKED = 2_000
+"""Names of a folder that are looked at to tell what it is."""
 _USUAL_TABLES = ("metadata", "labels", "train", "data", "annotations")
 
 
@@ -42,7 +45,7 @@ def recognise(place: Path) -> list[Recognised]:
         if here.num_images or here.tables or len(here.folders) != 1 or not _is_wrapper(place / here.folders[0]):
             break
         place = place / here.folders[0]
-    found = _clothing(place) + [_table(place / name) for name in _by_likelihood(here.tables)]
+    found = _clothing(place) + [_table(place / name) for name in _by_likelihood(here.tables)[:MAX_TABLES]]
     found.sort(key=lambda way: way.source == "table" and not {"path", "given_label"} <= set(way.usual))
     if _has_class_folders(place, here):
         likely = any(way.source != "table" or {"path", "given_label"} <= set(way.usual) for way in found)
@@ -55,8 +58,16 @@ def recognise(place: Path) -> list[Recognised]:
 
 def _is_wrapper(folder: Path) -> bool:
     """Whether what lies in the only folder is itself a data set: then the folder above adds nothing."""
-    below = listing(folder)
-    return bool(below.tables) or (not below.num_images and bool(below.folders))
+    below = _peek(folder)
+    return below is not None and (bool(below.tables) or (not below.num_images and bool(below.folders)))
+
+
+def _peek(folder: Path) -> Listing | None:
+    """The first names of a folder; None where it cannot be read."""
+    try:
+        return listing(folder, MAX_PEEKED)
+    except SourceError:
+        return None
 
 
 def _table(file: Path) -> Recognised:
@@ -83,8 +94,11 @@ def _has_class_folders(place: Path, here: Listing) -> bool:
     """Whether at least two folders hold images, or folders with images: the first ones are looked at."""
     num = 0
     for name in here.folders[:50]:
-        below = listing(place / name)
-        num += bool(below.num_images) or any(listing(place / name / sub).num_images for sub in below.folders[:3])
+        below = _peek(place / name)
+        if below is None:
+            continue
+        inside = [_peek(place / name / sub) for sub in below.folders[:3]]
+        num += bool(below.num_images) or any(found is not None and found.num_images for found in inside)
         if num >= 2 or (num and name.lower() in ("train", "training")):
             return True
     return False

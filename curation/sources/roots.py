@@ -29,7 +29,7 @@ class Listing:
     num_images: int
     num_other: int
     is_cut: bool
-    """Whether there are more than MAX_ENTRIES names."""
+    """Whether there are more names than were looked at."""
 
 
 def allowed_roots() -> list[Path]:
@@ -68,14 +68,14 @@ def allowed(text: str) -> Path:
     return found
 
 
-def listing(folder: Path) -> Listing:
-    """What lies in an allowed folder. Raises SourceError where it cannot be read."""
+def listing(folder: Path, most: int = MAX_ENTRIES) -> Listing:
+    """What lies in an allowed folder, by its first `most` names. Raises SourceError where it cannot be read."""
     folders, tables, num_images, num_other, num_seen = [], [], 0, 0, 0
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 num_seen += 1
-                if num_seen > MAX_ENTRIES:
+                if num_seen > most:
                     break
                 kind = _kind(entry)
                 if kind == "folder":
@@ -88,7 +88,7 @@ def listing(folder: Path) -> Listing:
         raise SourceError(f"a folder must be readable by the user who runs this app; {folder}: {error.strerror}; "
                           "choose another folder or change its rights") from error
     return Listing(path=folder, folders=tuple(sorted(folders)), tables=tuple(sorted(tables)), num_images=num_images,
-                   num_other=num_other, is_cut=num_seen > MAX_ENTRIES)
+                   num_other=num_other, is_cut=num_seen > most)
 
 
 def _kind(entry: os.DirEntry[str]) -> str:

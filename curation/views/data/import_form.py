@@ -100,7 +100,7 @@ def _choices(place: Path, way: Recognised) -> None:
     """Columns, splits, preview, name and the button. Raises SourceError where the data cannot be read so."""
     options = column_options(way)
     with st.expander("More"), st.grid(min_column_width=200):
-        options |= other_options(way)
+        options |= other_options(way, is_zip=UPLOADS in way.root.parts)
         check = str(st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check", help=CHECK_HELP))
     bar = st.empty()
     asked = Asked(way.source, way.root, options, None)

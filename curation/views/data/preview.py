@@ -12,6 +12,7 @@ from curation.sources.importing import SOURCES, Option, OptionValue
 from curation.sources.preview import Preview, preview
 from curation.sources.recognise import Recognised
 from curation.sources.report import Progress
+from curation.sources.roots import allowed
 from curation.sources.splits import CLEAN_FRAC, TEST_FRAC, HoldOut
 from curation.views.routes.thumbnails import encoded_thumbnail
 from curation.views.widgets import state
@@ -30,6 +31,7 @@ PICKERS = (
     ("id_column", "sample_id", "Id", "What a sample is called; without one, its path."),
 )
 """Option of the source, column of ours, what the form calls it, help."""
+PATH_OPTIONS = ("image_root", "classes")
 _PREVIEW_KEY = KEY + "preview"
 
 
@@ -61,11 +63,16 @@ def column_options(way: Recognised) -> dict[str, OptionValue | None]:
     return chosen
 
 
-def other_options(way: Recognised) -> dict[str, OptionValue | None]:
-    """What else the source can be told."""
-    pickers = {option for option, *_ in PICKERS}
-    return {option.name: _option(way.source, option) for option in SOURCES[way.source].options
-            if option.name not in pickers}
+def other_options(way: Recognised, is_zip: bool) -> dict[str, OptionValue | None]:
+    """What else the source can be told. Raises SourceError for a path outside of the allowed roots; what was dropped
+    as a zip is whole and names none."""
+    left_out = {option for option, *_ in PICKERS} | (set(PATH_OPTIONS) if is_zip else set())
+    given = {option.name: _option(way.source, option) for option in SOURCES[way.source].options
+             if option.name not in left_out}
+    for name in PATH_OPTIONS:
+        if given.get(name):
+            given[name] = str(allowed(str(given[name])))
+    return given
 
 
 def _option(source: str, option: Option) -> OptionValue | None:

@@ -107,3 +107,18 @@ def test_a_preview_names_the_columns_that_keep_samples_together(tmp_path: Path) 
     assert shown.groups == ("sender", "domain")
     with pytest.raises(SourceError, match="needs a column of labels; .*name the column of labels"):
         preview("table", tmp_path / "t.csv", quiet, {"label_column": ""}, None)
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures(photos / "ant")
+    real = roots.os.scandir
+
+    def scandir(path: object) -> object:
+        if str(path).endswith("ant"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(roots.os, "scandir", scandir)
+    assert recognise(photos)[0].source == "imagefolder"
+    with pytest.raises(SourceError, match="must be readable by the user who runs this app; .*Permission denied"):
+        roots.listing(photos / "ant")

@@ -97,6 +97,10 @@ def test_columns_of_a_table_are_picked_and_senders_kept_together(home: Path, pho
     app.selectbox(key=f"import.label_column.{file}").set_value("what")
     app = views.rerun(app)
     assert not app.error and "Samples 20" in views.texts(app)
+    app.text_input(key="import.table.image_root").set_value("/etc")
+    assert "lies outside" in views.rerun(app).error[0].value
+    app.text_input(key="import.table.image_root").set_value("")
+    app = views.rerun(app)
     (together,) = [box for box in app.selectbox if box.label == "Kept together"]
     assert together.options == ["(none)", "sender"]
     together.set_value("sender")
