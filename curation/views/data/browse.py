@@ -25,17 +25,34 @@ _UNPACKED_KEY = KEY + "unpacked"
 def chosen_place() -> Path | None:
     """The browser: a path to type, what lies there to click. The folder or file chosen; None where that is none."""
     try:
-        if PATH_KEY not in st.session_state:
-            st.session_state[PATH_KEY] = str(roots.start())
+        start = roots.start()
+        st.session_state.setdefault(PATH_KEY, str(start))
         text = st.text_input("Folder or table", key=PATH_KEY, placeholder="/data/...", persist_state="session",
                              help="On the machine that runs this app: nothing is copied. Type a path, or click below.")
-        place = roots.allowed(str(text))
-        folder = place if place.is_dir() else place.parent
+        place, problem = _allowed(str(text))
+        if problem:
+            st.error(problem, icon=":material/error:")
+        shown = place or start
+        folder = shown if shown.is_dir() else shown.parent
         _entries(folder, roots.listing(folder))
     except SourceError as error:
-        st.error(state.plain(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return None
     return place
+
+
+def _allowed(text: str) -> tuple[Path | None, str]:
+    """(the place, ""), or (None, why it is none): then one looks on from the start."""
+    try:
+        return roots.allowed(text), ""
+    except SourceError as error:
+        return None, sentence(error)
+
+
+def sentence(error: Exception) -> str:
+    """A refusal as a sentence, its text shown as it is."""
+    text = str(error)
+    return state.plain(f"{text[:1].upper()}{text[1:]}.")
 
 
 def _entries(folder: Path, here: roots.Listing) -> None:
@@ -93,7 +110,7 @@ def dropped_place() -> Path | None:
     try:
         found = unpack(file, target, report)
     except SourceError as error:
-        st.error(state.plain(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
         return None
     finally:
         bar.empty()

@@ -22,7 +22,7 @@ from curation.sources.importing import ImportResult, import_project
 from curation.sources.recognise import Recognised, recognise
 from curation.sources.report import SourceError
 from curation.sources.unzip import adopt
-from curation.views.data.browse import UPLOADS, chosen_place, dropped_place
+from curation.views.data.browse import UPLOADS, chosen_place, dropped_place, sentence
 from curation.views.data.features import WHAT, start_features
 from curation.views.data.preview import (
     Asked,
@@ -56,20 +56,21 @@ def import_section(is_first: bool) -> None:
         return
     with box:
         if is_first:
-            _demo()
+            _demo(is_main=True)
         where = str(st.segmented_control("Where is it?", PLACES, default=PLACES[0], required=True, key=KEY + "where",
                                          persist_state="session"))
         place = chosen_place() if where == PLACES[0] else dropped_place()
         if place is not None:
             _import_from(place)
         if not is_first:
-            _demo()
+            _demo(is_main=False)
 
 
-def _demo() -> None:
+def _demo(is_main: bool) -> None:
     """One click: make the demo project and go to it."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        is_pressed = st.button("Create the demo project", icon=":material/rocket_launch:", key=KEY + "demo")
+        is_pressed = st.button("Create the demo project", type="primary" if is_main else "secondary",
+                               icon=":material/rocket_launch:", key=KEY + "demo")
         st.caption(DEMO_WORDS, width="content")
     if is_pressed:
         run_import(Asked(DEMO, Path(), {}, None), free_name(projects_home(), DEMO))
@@ -80,7 +81,7 @@ def _import_from(place: Path) -> None:
     try:
         ways = recognise(place)
     except SourceError as error:
-        st.info(f"No data set here yet. {_sentence(error)}", icon=":material/info:")
+        st.info(f"No data set here yet. {sentence(error)}", icon=":material/info:")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         way = ways[int(st.selectbox("Recognised as", range(len(ways)), format_func=lambda i: title_of(ways[i]),
@@ -93,7 +94,7 @@ def _import_from(place: Path) -> None:
     try:
         _choices(place, way)
     except SourceError as error:
-        st.error(_sentence(error), icon=":material/error:")
+        st.error(sentence(error), icon=":material/error:")
 
 
 def _choices(place: Path, way: Recognised) -> None:
@@ -149,12 +150,6 @@ def _refusal(project: str, may_replace: bool) -> str:
     return ""
 
 
-def _sentence(error: Exception) -> str:
-    """A refusal as a sentence, as plain text."""
-    text = str(error)
-    return state.plain(f"{text[:1].upper()}{text[1:]}.")
-
-
 def run_import(asked: Asked, project: str, check: str = "auto", *, makes_features: bool = True) -> None:
     """Import with a progress bar, begin the features of a small project, make it current and rerun the app; a refusal
     is shown in its place."""
@@ -163,7 +158,7 @@ def run_import(asked: Asked, project: str, check: str = "auto", *, makes_feature
     try:
         result = _imported(asked, folder, check, bar)
     except SourceError as error:
-        problem = _sentence(error)
+        problem = sentence(error)
     bar.empty()
     if problem:
         st.error(f"**Nothing was imported.** {problem}", icon=":material/error:")

@@ -117,6 +117,8 @@ def test_places_are_refused_in_one_line_in_the_open(home: Path, photos: Path, pa
     app.text_input(key="import.root").set_value(path)
     app = views.rerun(app)
     assert words in app.error[0].value.replace("\\", "") and not home.exists()
+    app = press(app, "import.entry.My photos")
+    assert not app.error and app.text_input(key="import.root").value == str(photos), "one looks on from the start"
 
 
 def test_a_bad_name_and_a_taken_one_are_refused(home: Path, photos: Path) -> None:
