@@ -152,7 +152,7 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
         loaded, rows = read_source(source, root, project, problems, show, options)
         done_check = chosen_check(check, rows.num_rows)
         rows = check_images(rows, loaded.root, done_check, problems, show)
-        rows, split_notes = (rows, []) if held_out is None else hold_out(rows, held_out)
+        rows, split_notes = (rows, []) if held_out is None else hold_out(rows, held_out, show)
         rows = in_split_order(rows)
         classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
         counted = class_table(rows, classes)

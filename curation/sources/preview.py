@@ -65,7 +65,7 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
                           "rights") from error
     own = tuple(name for name in SPLITS if name in rows["split"].unique().to_pylist())
     groups, is_first_whole = _groups(rows)
-    rows, notes = (rows, []) if held_out is None else hold_out(rows, held_out)
+    rows, notes = (rows, []) if held_out is None else hold_out(rows, held_out, progress)
     classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
     counted = class_table(rows, classes)
     refuse_nothing(loaded, counted, problems)

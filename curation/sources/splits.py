@@ -4,6 +4,8 @@ A sample's place in the draw is a hash of the seed and its id, so the same data 
 any order, and data that grow keep nearly all of it. Draws nothing unless asked.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.project import HeldOut
-from curation.sources.report import SourceError
+from curation.sources.report import Progress, SourceError
 
 HELD_OUT = ("test", "clean")
 TEST_FRAC, CLEAN_FRAC = 0.2, 0.1
+_REPORT_EVERY = 5_000
 MAX_GROUP_FRAC = 0.05
 """A column whose largest value has more of the samples than this is a domain, not a group to keep whole."""
 
@@ -40,7 +43,7 @@ class HoldOut:
         return HeldOut(test_frac=self.test_frac, clean_frac=self.clean_frac, together=self.together, seed=self.seed)
 
 
-def hold_out(rows: pa.Table, asked: HoldOut) -> tuple[pa.Table, list[str]]:
+def hold_out(rows: pa.Table, asked: HoldOut, progress: Progress | None = None) -> tuple[pa.Table, list[str]]:
     """(rows with some of split train as test and clean, what was done in words, a sentence each). A split that the data
     have already is left alone.
 
@@ -65,7 +68,7 @@ def hold_out(rows: pa.Table, asked: HoldOut) -> tuple[pa.Table, list[str]]:
         column = pc.take(rows[asked.together], pa.array(train)).to_pandas()
         known = column.notna().to_numpy()
         group_R = np.where(known, pd.factorize(column)[0], column.nunique() + group_R)  # an unknown one is by itself
-    to_R = _assigned(class_R, group_R, order_R, list(fracs.values()))
+    to_R = _assigned(class_R, group_R, order_R, list(fracs.values()), progress or (lambda done, total, message: None))
     for number, name in enumerate(fracs, 1):
         split[train[to_R == number]] = name
     notes += [_words(name, int((to_R == number).sum()), len(train), asked) for number, name in enumerate(fracs, 1)]
@@ -79,7 +82,8 @@ def _words(name: str, num: int, total: int, asked: HoldOut) -> str:
             f"by class{by} (seed {asked.seed}); their labels are as given")
 
 
-def _assigned(class_R: np.ndarray, group_R: np.ndarray, order_R: np.ndarray, fracs: list[float]) -> np.ndarray:
+def _assigned(class_R: np.ndarray, group_R: np.ndarray, order_R: np.ndarray, fracs: list[float],
+              progress: Progress) -> np.ndarray:
     """(R,) int64: 0 stays in training, s is held out for fracs[s - 1]. class_R, group_R: codes (R,) int64; order_R:
     (R,) uint64, the draw.
 
@@ -88,35 +92,38 @@ def _assigned(class_R: np.ndarray, group_R: np.ndarray, order_R: np.ndarray, fra
     """
     num_classes = int(class_R.max()) + 1
     size_C = np.bincount(class_R, minlength=num_classes)
-    need_SC = np.array([np.minimum(np.rint(frac * size_C), np.maximum(size_C - 1, 0)) for frac in fracs])
-    left_C = np.maximum(size_C - 1, 0)  # may still be held out
+    left_C = np.maximum(size_C - 1, 0).tolist()  # may still be held out
+    need_SC = [np.minimum(np.rint(frac * size_C), left_C).astype(int).tolist() for frac in fracs]
     to_R = np.zeros(len(class_R), dtype=np.int64)
     sizes_G = np.bincount(group_R)
     is_single_R = sizes_G[group_R] == 1
-    for members in _groups(group_R, order_R, ~is_single_R):
-        count_C = np.bincount(class_R[members], minlength=num_classes)
-        fits = (count_C <= left_C).all()
-        gain_S = np.array([_gain(need_C, count_C) for need_C in need_SC])
-        best = int(gain_S.argmax())
-        if fits and gain_S[best] > 0:
+    groups = _groups(group_R, order_R, ~is_single_R)
+    for done, members in enumerate(groups, 1):  # most are of few samples: numbers, not arrays
+        if done % _REPORT_EVERY == 0:
+            progress(done, len(groups), "holding groups out")
+        counts = Counter(class_R[members].tolist())
+        gains = [_gain(need_C, counts) for need_C in need_SC]
+        best = gains.index(max(gains))
+        if gains[best] > 0 and all(num <= left_C[code] for code, num in counts.items()):
             to_R[members] = best + 1
-            need_SC[best] -= count_C
-            left_C = left_C - count_C
+            for code, num in counts.items():
+                need_SC[best][code] -= num
+                left_C[code] -= num
     for code in range(num_classes):
         rows = np.flatnonzero((class_R == code) & is_single_R)
         rows = rows[np.argsort(order_R[rows], kind="stable")]
         start = 0
         for number in range(len(fracs)):
-            take = int(max(0, min(need_SC[number, code], left_C[code], len(rows) - start)))
+            take = max(0, min(need_SC[number][code], left_C[code], len(rows) - start))
             to_R[rows[start:start + take]] = number + 1
             left_C[code] -= take
             start += take
     return to_R
 
 
-def _gain(need_C: np.ndarray, count_C: np.ndarray) -> float:
-    """By how much the squared lack of all classes falls if a group of these counts is held out."""
-    return float((need_C ** 2 - (need_C - count_C) ** 2).sum())
+def _gain(need_C: list[int], counts: Mapping[int, int]) -> int:
+    """By how much the squared lack of all classes falls if a group of these counts, by class, is held out."""
+    return sum(num * (2 * need_C[code] - num) for code, num in counts.items())
 
 
 def _groups(group_R: np.ndarray, order_R: np.ndarray, is_member_R: np.ndarray) -> list[np.ndarray]:

@@ -169,3 +169,15 @@ def test_metrics_are_read_as_they_were_written(pets: Path) -> None:
     run = Project.open(pets).run("first")
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert run.read_metrics()["epoch"].tolist() == [line["epoch"] for line in lines]
+
+
+def test_a_damaged_plan_of_one_audit_leaves_the_others(home: Path, pets: Path) -> None:
+    plan = pets / "audits" / "broken" / "plan.json"
+    plan.parent.mkdir(parents=True)
+    plan.write_text(TRUNCATED)
+    app = views.start(home, "audit", run="first")
+    assert "the plan of audit broken" in app.error[0].value.replace("\\", "")
+    app.text_input(key="audit.new_name").set_value("sound")
+    app.button(key="audit.begin").click()
+    app = views.rerun(app)
+    assert not app.error and "What to do next" in [s.value for s in app.subheader]
