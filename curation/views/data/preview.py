@@ -109,8 +109,8 @@ def hold_out_form(found: Preview) -> HoldOut | None:
         if "clean" in missing:
             fracs["clean"] = float(st.number_input(
                 "Held out to watch (%)", 0, 80, round(100 * CLEAN_FRAC), step=5, key=KEY + "clean_percent",
-                help="The split called clean: accuracy on it is watched while training. Its labels are as given: "
-                     "nobody has checked them. 0: none.")) / 100
+                help="The split called clean: accuracy on it is watched while training. Its labels are as given, "
+                     "not checked. 0: none.")) / 100
         together = st.selectbox(
             "Kept together", [NONE, *found.groups], 1 if found.groups and found.is_first_whole else 0,
             key=f"{KEY}together.{'.'.join(found.groups)}", help="A patient, a sender, a video: samples of equal value "
