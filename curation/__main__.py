@@ -15,6 +15,7 @@ from curation.evidence import commands as evidence_commands
 from curation.sources.console import ShownProgress, print_summary
 from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, import_project
+from curation.sources.splits import HoldOut
 from engine.contract.errors import UserError
 
 _INTERRUPTED = 130
@@ -44,6 +45,13 @@ def import_(
     check: Annotated[str, typer.Option(help=f"What to do with each image: {', '.join(CHECKS)}. exists: is it there; "
                                        "decode: read it whole; auto: decode up to 50,000 images, none above."
                                        )] = "auto",
+    hold_out_test: Annotated[float, typer.Option(help="Share of each class to hold out for test where the data have no "
+                                                 "test split.")] = 0.0,
+    hold_out_clean: Annotated[float, typer.Option(help="Share of each class to watch accuracy on while training where "
+                                                  "the data have no clean split.")] = 0.0,
+    keep_together: Annotated[str | None, typer.Option(help="Column whose equal values, such as a patient's, stay in "
+                                                      "one split when samples are held out.")] = None,
+    hold_out_seed: Annotated[int, typer.Option(help="Draws what is held out.")] = 0,
     seed: Annotated[int | None, typer.Option(help=_help("demo", "seed"))] = None,
     noise: Annotated[float | None, typer.Option(help=_help("demo", "noise"))] = None,
     layout: Annotated[str | None, typer.Option(help=_help("imagefolder", "layout"))] = None,
@@ -61,9 +69,11 @@ def import_(
     What is wrong with single samples goes to import_report.parquet in the project and the rest loads. Where nothing
     can be loaded the project stays as it was and the exit status is 2.
     """
+    held_out = HoldOut(test_frac=hold_out_test, clean_frac=hold_out_clean, together=keep_together, seed=hold_out_seed)
     with ShownProgress() as progress:
         result = import_project(
-            source, project, root=root, progress=progress, check=check, seed=seed, noise=noise, layout=layout,
+            source, project, root=root, progress=progress, check=check,
+            held_out=held_out if hold_out_test or hold_out_clean else None, seed=seed, noise=noise, layout=layout,
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
             classes=classes)

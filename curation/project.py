@@ -34,7 +34,9 @@ from engine.contract.manifest import (
     read_info,
     read_manifest,
 )
-from engine.contract.run_dir import RunDir, RunDirError, list_runs
+from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.run_list import list_runs
+from engine.contract.stamps import stamp_of
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"
@@ -54,6 +56,15 @@ class Disagreement(TypedDict):
     """Ends of the share's 95% Wilson interval; all three in [0, 1]."""
 
 
+class HeldOut(TypedDict):
+    """What an import was asked to hold out (curation.sources.splits.HoldOut)."""
+
+    test_frac: float
+    clean_frac: float
+    together: str | None
+    seed: int
+
+
 class ImportDetails(TypedDict, total=False):
     """What project.json keeps of an import, so that it can be shown again."""
 
@@ -71,6 +82,8 @@ class ImportDetails(TypedDict, total=False):
     num_added: int
     num_removed: int
     seconds: float
+    held_out: HeldOut | None
+    """What the import held out of training, where the data had no split of their own."""
 
 
 class ProjectDetails(ImportDetails, total=False):
@@ -189,6 +202,20 @@ def list_projects(home: Path) -> list[Path]:
     if not home.is_dir():
         return []
     return sorted(p for p in home.iterdir() if (p / MANIFEST_NAME).is_file())
+
+
+def last_worked_on(projects: list[Path]) -> Path | None:
+    """The project in which anything was imported, made, trained, decided or saved last; None of none."""
+    return max(projects, key=_worked_on, default=None)
+
+
+def _worked_on(project: Path) -> float:
+    """When its data, its decisions, or the list of its runs, features, studies, audits or views last changed, in
+    seconds since the epoch."""
+    names = (MANIFEST_NAME, PROJECT_NAME, DECISIONS_NAME, LEDGER_NAME, f"{LEDGER_NAME}-wal", "runs", "features",
+             "studies", "audits", "views", "exports")
+    times = [state.mtime_ns for state in stamp_of(*(project / name for name in names))]
+    return max(times) / 1e9
 
 
 def _read_details(path: Path) -> ProjectDetails:

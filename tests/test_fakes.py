@@ -10,8 +10,8 @@ from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.manifest import file_digest, read_info, read_manifest, resolve_image
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import STATES
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
+from engine.contract.work_dir import STATES
 from tests import ROOT
 from tests.fakes import make_project, make_run
 

@@ -22,8 +22,9 @@ from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions, read_manifest
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir, list_runs
+from engine.contract.run_dir import RunDir
 from engine.contract.run_document import RunDocument
+from engine.contract.run_list import list_runs
 from engine.contract.signal_columns import ROLES
 from engine.contract.statistics.confident import history_of, label_margins, signals_of
 

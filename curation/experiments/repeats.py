@@ -15,7 +15,8 @@ from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.manifest import DECISION_COLUMNS, read_decisions
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir, list_runs
+from engine.contract.run_dir import RunDir
+from engine.contract.run_list import list_runs
 from engine.contract.stamps import Stamp, stamp_of
 
 NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds")

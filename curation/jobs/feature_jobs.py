@@ -8,6 +8,7 @@ At its end the engine makes a run of method discriminant on them, by which pages
 
 import sys
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 
 from curation.jobs import queue, run_jobs
@@ -18,6 +19,8 @@ from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, check_name
+from engine.contract.run_list import Damaged
+from engine.contract.stamps import Stamp, stamp_of
 
 MAX_AT_ONCE = 20_000
 """Images up to which features are made right after an import without being asked for: some minutes' work."""
@@ -77,10 +80,40 @@ def cancel(project: Path, name: str) -> None:
 
 
 def features_of(project: Path) -> list[FeatureDir]:
-    """All features of a project by name: made, under way, failed or imported."""
+    """All features of a project that can be read, by name: made, under way, failed or imported."""
+    return [features for features in _folders(project) if not damage_of(features)]
+
+
+def damaged_features(project: Path) -> list[Damaged]:
+    """Those that features_of leaves out, by name: damaged ones harm themselves alone."""
+    return [Damaged(features.name, line) for features in _folders(project) if (line := damage_of(features))]
+
+
+def _folders(project: Path) -> list[FeatureDir]:
     folder = Path(project) / "features"
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
     return [FeatureDir(path) for path in paths if (path / "features.json").exists() or (path / REQUEST_NAME).exists()]
+
+
+def damage_of(features: FeatureDir) -> str:
+    """What is broken in the documents of features and what to do about it, one line; "" for sound ones. Files are read
+    again only once they change."""
+    return _damage(features.path, stamp_of(*(features.path / name for name in ("features.json", REQUEST_NAME,
+                                                                               "status.json"))))
+
+
+@lru_cache(maxsize=256)
+def _damage(path: Path, stamp: Stamp) -> str:
+    features = FeatureDir(path)
+    try:
+        features.read_status()
+        if (path / "features.json").exists():
+            features.read_document()
+        if (path / REQUEST_NAME).exists():
+            request_of(features)
+    except (UserError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def is_imported(features: FeatureDir) -> bool:

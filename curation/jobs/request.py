@@ -10,16 +10,19 @@ the decisions were whatever lay in request.parquet. Starts nothing: curation.job
 import sys
 import time
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from engine.contract import run_list
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.methods import METHODS, Method
 from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_atomic
 
 REQUEST_NAME = "request.json"
@@ -69,6 +72,22 @@ def read_request(run: RunDir) -> RunRequest | None:
             or values["decisions"] not in (None, DECISIONS_NAME):
         raise RunDirError(f"{path} must hold {', '.join(names)}; it was damaged from outside; start a new run")
     return RunRequest(**{**values, "config": RunConfig.from_dict(values["config"])})
+
+
+def damage_of(run: RunDir) -> str:
+    """run_list.damage_of, and of a run that has not begun what is broken in its request; one line, "" for a sound run.
+    Files are read again only once they change."""
+    return run_list.damage_of(run) or (
+        "" if run.exists() else _request_damage(run.path, stamp_of(run.path / REQUEST_NAME)))
+
+
+@lru_cache(maxsize=512)
+def _request_damage(path: Path, stamp: Stamp) -> str:
+    try:
+        _asked(RunDir(path))
+    except (UserError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def created_of(run: RunDir) -> float:

@@ -26,10 +26,11 @@ import pandas as pd
 
 from curation.jobs import queue
 from curation.jobs.queue import Job, JobError, JobKind, device_key
-from curation.jobs.request import REQUEST_NAME, config_of, created_of, train_command, write_request
+from curation.jobs.request import REQUEST_NAME, config_of, created_of, damage_of, train_command, write_request
 from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process
 from engine.contract.run_dir import ENDED, RunDir
+from engine.contract.run_list import Damaged
 from engine.contract.work_dir import StatusDocument
 
 POLL_SECONDS = 0.25
@@ -48,14 +49,18 @@ class RunStatus:
     """What a run is doing now, judged by its files, its process and the queue together."""
 
     state: RunState
-    num_ahead: int = 0
-    """Runs that go first on the same device, while queued."""
+    ahead: tuple[Job, ...] = ()
+    """What goes first on the same device, while queued: the one that runs now, then the others in their order."""
     device: str = ""
     error: str = ""
     """Why it failed, one line."""
     is_cancelling: bool = False
     details: StatusDocument
     """status.json as the engine wrote it."""
+
+    @property
+    def num_ahead(self) -> int:
+        return len(self.ahead)
 
     @property
     def is_active(self) -> bool:
@@ -147,11 +152,21 @@ def jobs(project: Path | None = None) -> list[Job]:
 
 
 def run_dirs(project: Path) -> list[RunDir]:
-    """Every run of a project, those still waiting to begin included, newest first."""
+    """Every run of a project that can be read, those still waiting to begin included, newest first."""
+    sound = [run for run in _run_folders(project) if not damage_of(run)]
+    return sorted(sound, key=created_of, reverse=True)
+
+
+def damaged_runs(project: Path) -> list[Damaged]:
+    """The runs that run_dirs leaves out, by name: a damaged one harms itself alone."""
+    return [Damaged(run.name, line) for run in sorted(_run_folders(project), key=lambda run: run.name)
+            if (line := damage_of(run))]
+
+
+def _run_folders(project: Path) -> list[RunDir]:
     folder = Path(project) / "runs"
-    paths = [p for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
+    return [RunDir(p) for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
         if folder.is_dir() else []
-    return sorted((RunDir(p) for p in paths), key=created_of, reverse=True)
 
 
 def status_of(run: RunDir) -> RunStatus:
@@ -171,8 +186,9 @@ def status_of(run: RunDir) -> RunStatus:
         return RunStatus(state="running", details={**details, "stage": "starting"}, is_cancelling=is_cancelling,
                          device=job.device)
     if job is not None:
-        num_ahead = sum(j.device == job.device and j.id < job.id for j in waiting)
-        return RunStatus(state="queued", num_ahead=num_ahead, details=details, is_cancelling=is_cancelling,
+        ahead = [j for j in waiting if j.device == job.device and (j.id < job.id or j.state == "running")]
+        ahead.sort(key=lambda j: (j.state != "running", j.id))
+        return RunStatus(state="queued", ahead=tuple(ahead), details=details, is_cancelling=is_cancelling,
                          device=job.device)
     if run.read_status()["state"] != state:  # it began or ended between our two looks
         return status_of(run)

@@ -11,6 +11,7 @@ and at most one of them all works on a device at a time.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from curation.jobs import run_jobs
@@ -18,8 +19,11 @@ from curation.jobs.queue import Job, JobError
 from curation.jobs.request import REQUEST_NAME, method_of
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.config import RunConfig
+from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir, check_name
+from engine.contract.run_list import Damaged
 from engine.contract.settings import ConfigError, parse_settings
+from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm, StudyPlan, config_of, merged, parse_arm, read_plan_file
 
@@ -81,6 +85,8 @@ def epoch_seconds(project: Path) -> dict[str, list[float]]:
             if len(metrics) and method_of(run).is_trained:
                 found.setdefault(str(run.read_config()["method"]), []).append(float(metrics["seconds"].mean()))
     for study in StudyDir.list(project):
+        if damage_of(study):
+            continue
         rows = study.read_rows()
         for row in rows[rows["state"] == "done"].to_dict("records"):
             seconds = (row["seconds"] + row["ranking_seconds"]) / row["epochs"]
@@ -117,14 +123,48 @@ def command_of(project: Path, study: StudyDir) -> list[str]:
 
 
 def studies(project: Path) -> list[StudyDir]:
-    """Every study of a project, those still waiting to begin included, the one worked on last first."""
-    folder = Path(project) / "studies"
-    stamps = {}
+    """Every study of a project that can be read, those still waiting to begin included, the one worked on last
+    first."""
+    stamps = {path: stamp for path, stamp in _folders(project).items() if not damage_of(StudyDir(path))}
+    return [StudyDir(path) for path in sorted(stamps, key=lambda p: stamps[p], reverse=True)]
+
+
+def damaged_studies(project: Path) -> list[Damaged]:
+    """The studies that `studies` leaves out, by name: a damaged one harms itself alone."""
+    return [Damaged(path.name, line) for path in sorted(_folders(project)) if (line := damage_of(StudyDir(path)))]
+
+
+def _folders(project: Path) -> dict[Path, float]:
+    """Folder of each study -> when its plan was last written."""
+    folder, stamps = Path(project) / "studies", {}
     for path in folder.iterdir() if folder.is_dir() else ():
         files = [p for p in (path / "study.json", path / REQUEST_NAME) if p.exists()]
         if files and not path.name.startswith("."):
             stamps[path] = max(p.stat().st_mtime for p in files)
-    return [StudyDir(path) for path in sorted(stamps, key=lambda p: stamps[p], reverse=True)]
+    return stamps
+
+
+def damage_of(study: StudyDir) -> str:
+    """What is broken in a study's plan, status or rows and what to do about it, one line; "" for a sound study. Files
+    are read again only once they change."""
+    files = [study.path / name for name in ("study.json", REQUEST_NAME, LAUNCH_NAME, "status.json")]
+    return _damage(study.path, stamp_of(*files, *sorted((study.path / "rows").glob("*.json"))))
+
+
+@lru_cache(maxsize=256)
+def _damage(path: Path, stamp: Stamp) -> str:
+    study = StudyDir(path)
+    try:
+        study.read_status()
+        plan = asked_plan(study)
+        study.read_json(study.path / LAUNCH_NAME)
+        if study.exists():
+            for arm in plan.arms:
+                for seed in plan.seeds:
+                    study.read_row(arm.name, seed)
+    except (UserError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def status_of(study: StudyDir) -> RunStatus:

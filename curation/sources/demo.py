@@ -106,4 +106,4 @@ def _refuse_foreign_images(project: Path) -> None:
         is_ours = False
     if not is_ours and any((project / IMAGES).glob("[!.]*")) and not (project / IMAGES / "digit-0000.png").is_file():
         raise SourceError(f"the demo needs a project folder without images of its own; {project / IMAGES} holds some; "
-                          "choose another --project")
+                          "choose another project")

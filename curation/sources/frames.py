@@ -63,6 +63,28 @@ def read_frame(path: Path, problems: Problems, progress: Progress) -> Frame:
     return Frame(columns=columns, rows=rows, bad_bytes=bad_bytes, notes=notes)
 
 
+def column_names(path: Path) -> list[str]:
+    """Names of a table's columns, of JSON Lines those of its first line; reads no more. Raises SourceError where they
+    cannot be read."""
+    try:
+        suffix = path.suffix.lower()
+        if suffix in (".parquet", ".pq"):
+            return [str(name) for name in pq.read_schema(path).names]
+        if suffix in (".jsonl", ".ndjson"):
+            with open(path, encoding="utf-8") as file:
+                first = json.loads(file.readline(_BLOCK_BYTES))
+            return list(first) if isinstance(first, dict) else []
+        parse = pyarrow.csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True,
+                                         invalid_row_handler=lambda row: "skip")
+        read = pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
+        with pyarrow.csv.open_csv(str(path), read_options=read, parse_options=parse,
+                                  convert_options=pyarrow.csv.ConvertOptions(check_utf8=False)) as reader:
+            return [str(name) for name in reader.schema.names]
+    except (pa.ArrowException, OSError, ValueError) as error:
+        short = " ".join(str(error).split())[:200]
+        raise SourceError(f"{path.name} must be readable as {path.suffix[1:]}; {short}; check the file") from error
+
+
 def _csv(path: Path, delimiter: str, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
     """Every column as text: a type guessed from the first block would fail the file at the first odd value."""
     malformed: list[pyarrow.csv.InvalidRow] = []

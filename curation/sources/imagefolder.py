@@ -25,18 +25,18 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
     root = root.resolve()
     if root == project.resolve():
         raise SourceError(f"the project folder must not be the image folder itself; both are {root}; choose another "
-                          "--project, which may lie inside")
+                          "project folder, which may lie inside")
     walk = _Walk(root, problems, project.resolve())
     is_split = layout == "split" or (layout == "auto" and _has_train_split(root))
     places = _class_folders(walk, root, is_split)
     if not places:
-        shape = "ROOT/SPLIT/CLASS/image" if is_split else "ROOT/CLASS/image"
+        shape = "SPLIT/CLASS/image" if is_split else "CLASS/image"
         raise SourceError(f"an image folder must hold {shape}; {root} has no class folder; check the folder")
     parts = [_rows([], "train", "")]
     for idx, (split, folder) in enumerate(places):
         parts += [_rows(paths, split, folder.name) for paths in walk.images(folder)]
         progress(idx + 1, len(places), "listing folders")
-    notes = [f"layout read as {'ROOT/SPLIT/CLASS' if is_split else 'ROOT/CLASS, all of it split train'}"]
+    notes = [f"layout read as {'SPLIT/CLASS/image' if is_split else 'CLASS/image, all of it split train'}"]
     if walk.num_hidden:
         notes.append(f"{walk.num_hidden} hidden files left out")
     return Loaded(rows=pa.concat_tables(parts), root=root, notes=notes,

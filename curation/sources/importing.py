@@ -17,7 +17,16 @@ from curation.project import REPORT_NAME, Disagreement, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder, table
 from curation.sources.images import CHECKS, check_images, chosen_check
 from curation.sources.report import Problems, Progress, SourceError
-from curation.sources.rows import Loaded, class_table, disagreement, labels_seen, report_empty_classes, screen
+from curation.sources.rows import (
+    Loaded,
+    class_table,
+    disagreement,
+    in_split_order,
+    labels_seen,
+    report_empty_classes,
+    screen,
+)
+from curation.sources.splits import HoldOut, hold_out
 from curation.sources.storage import compare_with_manifest, write_project
 from engine.contract.manifest import SPLITS, ManifestInfo
 
@@ -63,10 +72,11 @@ SOURCES: dict[str, Source] = {
         help="Key lists and label files of text beside a tree of images, as Clothing1M is distributed.",
         root_help="Folder that holds the key lists (or annotations/ with them) and the images."),
     "imagefolder": Source(
-        title="Image folders", load=imagefolder.load, help="ROOT/CLASS/image or ROOT/SPLIT/CLASS/image.",
+        title="Image folders", load=imagefolder.load,
+        help="A folder of images for each class, or such folders for each split.",
         root_help="Folder that holds a folder for each class, or one for each split.",
         options=(Option(name="layout", default="auto", choices=imagefolder.LAYOUTS,
-                        help="What ROOT's folders are. auto: splits if ROOT/train holds folders, else classes."),)),
+                        help="What the folders are. auto: splits if that called train holds folders, else classes."),)),
     "table": Source(
         title="Table (CSV, Parquet, JSON Lines)", load=table.load, is_root_file=True,
         help="A table of image paths and labels; every other column is kept.",
@@ -121,34 +131,33 @@ def source_options(source: str) -> tuple[Option, ...]:
 
 
 def import_project(source: str, project_dir: str | Path, *, root: str | Path | None = None,
-                   progress: Progress | None = None, check: str = "auto",
+                   progress: Progress | None = None, check: str = "auto", held_out: HoldOut | None = None,
                    **options: OptionValue | None) -> ImportResult:
     """Import a data set into a project folder, new or not.
 
     check: none; exists (each file is there); decode (each image reads to its end); auto: decode up to 50,000 images,
-    none above. progress is called as progress(done, total, message). options: see source_options; None means default.
+    none above. held_out: what to hold out of training where the data have no such split; None: nothing. progress is
+    called as progress(done, total, message). options: see source_options; None means default.
     Raises SourceError, with the project as it was, where nothing can be loaded.
     """
     began = time.monotonic()
     show = progress or (lambda done, total, message: None)
-    spec, given, folder = _checked(source, check, options), {k: v for k, v in options.items() if v is not None}, None
-    if spec.needs_root:
-        folder = _checked_root(spec, source, root)
-    elif root is not None:
-        raise SourceError(f"source {source} takes no ROOT; got {str(root)!r}; leave it out")
+    if check not in CHECKS:
+        raise SourceError(f"check must be one of {', '.join(CHECKS)}; got {check!r}")
     project = Path(project_dir).absolute()
     if project.exists() and not project.is_dir():
-        raise SourceError(f"a project is a folder; {project} is a file; choose another --project")
+        raise SourceError(f"a project is a folder; {project} is a file; choose another project")
     problems = Problems()
     try:
-        loaded = spec.load(folder, project, problems, show, **given)
-        rows = screen(loaded, problems)
+        loaded, rows = read_source(source, root, project, problems, show, options)
         done_check = chosen_check(check, rows.num_rows)
         rows = check_images(rows, loaded.root, done_check, problems, show)
+        rows, split_notes = (rows, []) if held_out is None else hold_out(rows, held_out, show)
+        rows = in_split_order(rows)
         classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
         counted = class_table(rows, classes)
         report_empty_classes(loaded, counted, problems)
-        _refuse_nothing(loaded, counted, problems)
+        refuse_nothing(loaded, counted, problems)
         show(0, 1, "writing")
         changed = compare_with_manifest(project, rows, classes)
         result = ImportResult(
@@ -157,10 +166,10 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
             disagreement=disagreement(counted), counts=loaded.counts, problem_kinds=problems.by_kind(),
             first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
             check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,
-            notes=[*loaded.notes, *_notes(done_check, rows, counted), *changed.notes],
+            notes=[*loaded.notes, *split_notes, *_notes(done_check, rows, counted), *changed.notes],
             seconds=time.monotonic() - began)
         write_project(project, rows, ManifestInfo(classes=classes, root=str(loaded.root), source=source), problems,
-                      _details(result, given))
+                      _details(result, {k: v for k, v in options.items() if v is not None}, held_out))
     except OSError as error:
         where = error.filename or project
         raise SourceError(f"files must be readable and the project writable; {where}: {error.strerror or error}; "
@@ -169,13 +178,27 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
     return result
 
 
-def _details(result: ImportResult, options: dict[str, OptionValue]) -> ImportDetails:
+def read_source(source: str, root: str | Path | None, project: Path, problems: Problems, progress: Progress,
+                options: Mapping[str, OptionValue | None]) -> tuple[Loaded, pa.Table]:
+    """(what a source hands over, its rows that keep the contract); opens no image. Raises SourceError for an unknown
+    source or option, or where nothing can be loaded."""
+    spec, folder = _checked(source, options), None
+    if spec.needs_root:
+        folder = _checked_root(spec, source, root)
+    elif root is not None:
+        raise SourceError(f"source {source} takes no ROOT; got {str(root)!r}; leave it out")
+    given = {name: value for name, value in options.items() if value is not None}
+    loaded = spec.load(folder, project, problems, progress, **given)
+    return loaded, screen(loaded, problems)
+
+
+def _details(result: ImportResult, options: dict[str, OptionValue], held_out: HoldOut | None) -> ImportDetails:
     """What project.json keeps of an import, so that the app can show it again."""
     classes = [{str(name): value for name, value in row.items()} for row in result.classes.to_dict("records")]
     return {"options": options, "check": result.check, "counts": result.counts, "splits": result.splits,
             "disagreement": result.disagreement, "problem_kinds": result.problem_kinds, "notes": result.notes,
             "classes": classes, "num_added": result.num_added, "num_removed": result.num_removed,
-            "seconds": round(result.seconds, 3)}
+            "seconds": round(result.seconds, 3), "held_out": None if held_out is None else held_out.to_dict()}
 
 
 def _source(source: str) -> Source:
@@ -184,11 +207,9 @@ def _source(source: str) -> Source:
     return SOURCES[source]
 
 
-def _checked(source: str, check: str, options: Mapping[str, OptionValue | None]) -> Source:
+def _checked(source: str, options: Mapping[str, OptionValue | None]) -> Source:
     """The source, if it takes these options with these values."""
     spec = _source(source)
-    if check not in CHECKS:
-        raise SourceError(f"check must be one of {', '.join(CHECKS)}; got {check!r}")
     known = {option.name: option for option in spec.options}
     for name, value in options.items():
         if value is None:
@@ -215,7 +236,7 @@ def _checked_root(spec: Source, source: str, root: str | Path | None) -> Path:
     return path
 
 
-def _refuse_nothing(loaded: Loaded, counted: pd.DataFrame, problems: Problems) -> None:
+def refuse_nothing(loaded: Loaded, counted: pd.DataFrame, problems: Problems) -> None:
     """Raise SourceError where what is left cannot be trained on: no training row, or one class alone."""
     first = problems.table().slice(0, 1).to_pylist()
     hint = "check the source" if not first else (

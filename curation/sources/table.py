@@ -48,7 +48,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     """
     folder = (root.parent if image_root is None else Path(image_root)).resolve()
     if not folder.is_dir():
-        raise SourceError(f"the image root must be a folder; there is none at {folder}; check --image-root")
+        raise SourceError(f"the image root must be a folder; there is none at {folder}; check the image root")
     named = {"path": path_column, "given_label": label_column, "clean_label": clean_label_column,
              "split": split_column, "group": group_column, "sample_id": id_column}
     frame = read_frame(root, problems, progress)
@@ -73,22 +73,32 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
                   notes=notes)
 
 
-def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -> dict[str, str]:
-    """Our column -> the table's: the one named by the user, else the first usual name that it has."""
+def usual_columns(have: list[str], named: dict[str, str | None] | None = None) -> dict[str, str]:
+    """Our column -> the table's: the one named, else the first usual name that it has. named: "" for no column."""
+    named = named or {}
     lower = {name.lower(): name for name in reversed(have)}
     chosen: dict[str, str] = {}
-    for ours, given in named.items():
-        if given is not None and given not in have:
-            raise SourceError(f"a named column must be in {table}; got {given!r}; it has {_listed(have)}")
+    for ours in USUAL_NAMES:
+        given = named.get(ours)
         free = (lower[name] for name in USUAL_NAMES[ours] if name in lower and lower[name] not in chosen.values()
                 and lower[name] not in named.values())
         column = given if given is not None else next(free, None)
-        if column is not None:
+        if column:
             chosen[ours] = column
-    for ours, option in (("path", "--path-column"), ("given_label", "--label-column")):
+    return chosen
+
+
+def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -> dict[str, str]:
+    """usual_columns of a table that has what it needs. Raises SourceError otherwise."""
+    for given in named.values():
+        if given and given not in have:
+            raise SourceError(f"a named column must be in {table}; got {given!r}; it has {_listed(have)}; choose "
+                              "one of them")
+    chosen = usual_columns(have, named)
+    for ours, words in (("path", "image paths"), ("given_label", "labels")):
         if ours not in chosen:
-            raise SourceError(f"a table needs a column for {ours.removeprefix('given_')}; {table} has "
-                              f"{_listed(have)}; name it with {option}")
+            raise SourceError(f"a table needs a column of {words}; {table} has {_listed(have)}; name the column of "
+                              f"{words}")
     return chosen
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
+from curation.views.sidebar import sidebar
 from curation.views.widgets import others, state
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
@@ -29,7 +30,7 @@ def main() -> None:
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)
     chosen = st.navigation(list(pages.values()))
-    state.guarded(state.sidebar)
+    state.guarded(sidebar)
     if chosen.url_path in SHOW_DECISIONS:
         state.guarded(others.watch)
     chosen.run()

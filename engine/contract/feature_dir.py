@@ -66,6 +66,10 @@ class FeatureDocument(TypedDict, total=False):
     """Seconds since 1970."""
 
 
+_KINDS: dict[str, type] = {"kind": str, "backbone": str, "revision": str, "digest": str, "licence": str,
+                           "num_features": int, "image_size": int, "is_mirrored": bool}
+
+
 class FeatureError(UserError):
     """A folder of features is absent or breaks the contract. One line, ready to show."""
 
@@ -99,10 +103,16 @@ class FeatureDir(WorkDir):
         self.write_json(self.path / "features.json", document)
 
     def read_document(self) -> FeatureDocument:
-        """Raises FeatureError where there is none."""
+        """Raises FeatureError where there is none or it is damaged."""
         values = self.read_json(self.path / "features.json")
         if values is None:
             raise FeatureError(f"features must have features.json; {self.path} has none; make them anew")
+        wrong = [name for name, kind in _KINDS.items() if values.get(name) is not None
+                 and (not isinstance(values[name], kind) or kind is int and isinstance(values[name], bool))]
+        if wrong:
+            raise FeatureError(f"features.json must be as it was written; in {self.path} its {wrong[0]} is "
+                               f"{values[wrong[0]]!r}; restore it from a copy, or make the features anew under another "
+                               "name")
         return cast(FeatureDocument, values)
 
     def write_samples(self, samples: pd.DataFrame) -> None:
@@ -175,7 +185,15 @@ def list_features(project: Path) -> list[FeatureDir]:
     """Every folder of features that can be read, by name."""
     folder = Path(project) / "features"
     found = [FeatureDir(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
-    return [features for features in found if features.exists() and (features.path / "features.json").exists()]
+    return [features for features in found if features.exists() and _has_document(features)]
+
+
+def _has_document(features: FeatureDir) -> bool:
+    try:
+        features.read_document()
+    except FeatureError:  # absent; or damaged, which the Data page says
+        return False
+    return True
 
 
 def map_run(project: Path, features: str) -> tuple[RunDir, bool]:

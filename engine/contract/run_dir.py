@@ -37,7 +37,6 @@ from engine.contract.run_document import RunDocument
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
-STATES = ("queued", "running", "done", "failed", "cancelled")
 ENDED = ("done", "failed", "cancelled")
 Probabilities = Literal["probabilities", "label_head"]
 """The two arrays of probabilities: mean held-out, and by a head on the features that did not see the label."""
@@ -112,15 +111,16 @@ class RunDir(WorkDir):
         write_atomic(self.path / "metrics.jsonl", lambda p: p.write_text(text))
 
     def read_metrics(self) -> pd.DataFrame:
-        """One row an epoch, oldest first; empty before the first epoch ends. events: a list of RunEvent each."""
+        """One row an epoch, oldest first; empty before the first epoch ends. events: a list of RunEvent each. Raises
+        RunDirError, which names the line, if it is damaged."""
         path = self.path / "metrics.jsonl"
-        if not path.exists():
+        try:
+            texts = path.read_text().splitlines()
+        except FileNotFoundError:
             return pd.DataFrame()
-        lines = [{FORMER_METRICS.get(name, name): value for name, value in json.loads(line).items()}
-                 for line in path.read_text().splitlines() if line.strip()]
-        for line in lines:
-            line["events"] = [event for said in line.get("events") or () if (event := event_of(said)) is not None]
-        return pd.DataFrame(lines)
+        except UnicodeDecodeError as error:
+            raise RunDirError(f"{path} must be text; {error}; {_METRICS_ADVICE}") from error
+        return pd.DataFrame([_metrics_of(text, path, number) for number, text in enumerate(texts, 1) if text.strip()])
 
     # -- signals.parquet and history/
 
@@ -132,7 +132,7 @@ class RunDir(WorkDir):
         """One row a training sample in manifest order, with SIGNAL_COLUMNS. Raises RunDirError before epoch 1 ends."""
         if not self.signals_path.exists():
             raise RunDirError(f"run {self.name} has no signals yet; they appear when its first epoch ends")
-        signals = pd.read_parquet(self.signals_path)
+        signals = self._table(self.signals_path)
         return upgraded(signals, self._last_routed()) if is_older(signals) else signals
 
     def _last_routed(self) -> np.ndarray | None:
@@ -202,7 +202,7 @@ class RunDir(WorkDir):
     def read_embedding(self) -> pd.DataFrame | None:
         """sample_id, x, y, pca_x, pca_y in the order of signals.parquet; None until it is made."""
         path = self.path / "embedding.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        return self._table(path) if path.exists() else None
 
     @property
     def neighbours_path(self) -> Path:
@@ -236,7 +236,16 @@ class RunDir(WorkDir):
     def read_predictions(self) -> pd.DataFrame | None:
         """sample_id, split, label, prediction, margin, group of the clean and test splits; None until the end."""
         path = self.path / "predictions.parquet"
-        return pd.read_parquet(path) if path.exists() else None
+        return self._table(path) if path.exists() else None
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        """A Parquet file of this run. Raises RunDirError if it is damaged."""
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's errors are among them
+            reason = " ".join(str(error).split())[:120]
+            raise RunDirError(f"{path} must be Parquet; {reason}; it was damaged from outside: restore it from a copy, "
+                              "or start a new run") from error
 
 
 def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
@@ -247,8 +256,18 @@ def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
     return records
 
 
-def list_runs(project: Path) -> list[RunDir]:
-    """Every run of a project, newest first by the time it was created."""
-    folder = Path(project) / "runs"
-    runs = [RunDir(p) for p in folder.iterdir() if (p / "config.json").exists()] if folder.is_dir() else []
-    return sorted(runs, key=lambda run: run.read_config().get("created", 0.0), reverse=True)
+_METRICS_ADVICE = ("it was damaged from outside: restore it from a copy, or delete it: the run stays, without its "
+                   "curves")
+
+
+def _metrics_of(text: str, path: Path, number: int) -> dict[str, object]:
+    """One line of metrics.jsonl."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunDirError(f"line {number} of {path} must be JSON; {error}; {_METRICS_ADVICE}") from error
+    if not isinstance(line, dict) or type(line.get("epoch")) is not int or \
+            not isinstance(line.get("events") or [], list):
+        raise RunDirError(f"line {number} of {path} must be an epoch's metrics; got {text[:60]}; {_METRICS_ADVICE}")
+    events = [event for said in line.get("events") or () if (event := event_of(said)) is not None]
+    return {**{FORMER_METRICS.get(name, name): value for name, value in line.items()}, "events": events}

@@ -15,6 +15,10 @@ import numpy as np
 from engine.contract.errors import UserError
 from engine.contract.processes import is_same_process
 
+STATES = ("queued", "running", "done", "failed", "cancelled")
+STATUS_ADVICE = "delete it, and resume what stopped"
+"""What to do about a damaged status.json: all that it says is found out or made again."""
+
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`."""
@@ -73,6 +77,30 @@ class StatusDocument(TypedDict, total=False):
     """Added on reading: its process lives now."""
 
 
+def _advice(path: Path) -> str:
+    return STATUS_ADVICE if path.name == "status.json" else "restore it from a copy, or move its folder away"
+
+
+_TEXTS = ("stage", "message", "device", "error")
+_NUMBERS = ("epoch", "num_epochs", "step", "num_steps", "samples_per_second", "eta_seconds", "started", "heartbeat",
+            "pid", "pid_started", "done", "failed", "total")
+"""Of a StatusDocument or a study's status: what is a text and what a number, where it is there at all."""
+
+
+def _status_problem(status: Mapping[str, object]) -> str:
+    """What makes this no status, "" where it is one."""
+    if status.get("state") not in STATES:
+        return f"its state is {status.get('state')!r}, none of {', '.join(STATES)}"
+    for names, kinds in ((_TEXTS, str), (_NUMBERS, (int, float))):
+        for name in names:
+            value = status.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+                return f"its {name} is {value!r}"
+    running = status.get("running", [])
+    return "" if isinstance(running, list) and all(isinstance(task, dict) for task in running) else \
+        f"its running is {running!r}"
+
+
 class WorkDir:
     """The folder of a job: status.json, log.txt, a request to cancel, JSON files. Holds a path and nothing else, so it
     may be made anew at any time."""
@@ -93,7 +121,11 @@ class WorkDir:
 
     def read_status(self) -> StatusDocument:
         """The last status, with is_alive; its state is queued before the first. Raises self.error if it is damaged."""
-        status = cast(StatusDocument, self.read_json(self.path / "status.json") or {"state": "queued"})
+        path = self.path / "status.json"
+        values = self.read_json(path)
+        if values is not None and (problem := _status_problem(values)):
+            raise self.error(f"{path} must be a status; {problem}; it was damaged from outside: {STATUS_ADVICE}")
+        status = cast(StatusDocument, {"state": "queued"} if values is None else values)
         status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
         return status
 
@@ -132,6 +164,9 @@ class WorkDir:
             values: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise self.error(f"{path} must be JSON; {error}; it was damaged from outside") from error
+        except (ValueError, RecursionError) as error:
+            raise self.error(f"{path} must be JSON; {error}; it was damaged from outside: {_advice(path)}") from error
+        if not isinstance(values, dict):
+            raise self.error(f"{path} must hold a JSON object; it holds {type(values).__name__}; it was damaged from "
+                             f"outside: {_advice(path)}")
         return values

@@ -11,6 +11,7 @@ import pytest
 
 from engine.contract.live.live_dir import LiveDir
 from engine.contract.run_dir import ENDED, RunDir
+from engine.contract.run_list import damage_of
 from tests import ROOT
 from tests.browser.driver import ACTION_MILLISECONDS, ARGUMENTS, Browser, answers, chromium, wait_for
 
@@ -31,7 +32,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             yield f"http://127.0.0.1:{port}", home
         finally:
             for run in [*home.glob("*/features/*"), *home.glob("*/runs/*")]:
-                if RunDir(run).read_status()["state"] not in ENDED:
+                if damage_of(RunDir(run)) or RunDir(run).read_status()["state"] not in ENDED:
                     RunDir(run).request_cancel()
             for live in home.glob("*/live/*"):
                 LiveDir(live).request_cancel()

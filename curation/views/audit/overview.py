@@ -79,7 +79,11 @@ def _next(at: Audit, found: Standing | None) -> None:
     num_disputed = len(at_hand.to_settle(at))
     begun = []
     for queue, section in QUEUE_SECTIONS:
-        served = batch_files.newest(at.project.path, at.name, queue, who)
+        try:
+            served = batch_files.newest(at.project.path, at.name, queue, who)
+        except batch_files.BatchError as error:  # of one queue; the other and all figures stand
+            st.warning(state.plain(error), icon=":material/broken_image:")
+            continue
         if served is not None and not served.is_done(verdicts) and not served.own(verdicts).empty:
             num = len(served.own(verdicts))
             _step(f"Go on with {section}", section,

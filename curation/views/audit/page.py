@@ -14,7 +14,7 @@ from curation.project import Project
 from curation.views.audit import at_hand
 from curation.views.audit.sections import SECTION_KEY, SECTIONS
 from curation.views.widgets import actions, live, state
-from curation.views.widgets.layout import style
+from curation.views.widgets.layout import next_step, style
 from engine.contract.run_dir import RunDir, RunDirError, check_name
 
 _NAME_KEY = "audit.name"
@@ -31,6 +31,8 @@ def page() -> None:
     now = live.shown(project, run)
     live.strip(project, run, has_queue=False)
     st.fragment(_body)(project, now)
+    next_step("see what is decided, and retrain under it.", ("decide", "Decide and retrain", None),
+              ("export", "Export corrected labels", None))
 
 
 def _body(project: Project, run: RunDir) -> None:

@@ -113,7 +113,7 @@ def _cards(project: Project, was_active: bool) -> None:
 def _card(project: Project, features: FeatureDir, status: RunStatus) -> None:
     """State, progress and the button that fits; once they are there what made them, and where they can be seen."""
     is_imported = feature_jobs.is_imported(features)
-    words = "imported" if is_imported else state_text(status)
+    words = "imported" if is_imported else state.plain(state_text(status))
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(f"**{state.plain(features.name)}** &nbsp; {words}", width="content")
         if status.is_active:

@@ -1,104 +1,146 @@
-"""The form that brings a data set in, on the Data page, and the button that makes the demo project.
+"""The part of the Data page that brings a data set in: where it is, how it is read, a preview, and the import itself.
 
 Calls curation.sources.importing in this very script run with a progress bar: leaving the page stops the import, which
 writes the project's files last, so that nothing half-made remains.
 """
 
+import contextlib
+import os
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from curation.jobs.feature_jobs import MAX_AT_ONCE
+from curation.jobs.run_jobs import free_name
 from curation.project import Project, projects_home
 from curation.sources.images import CHECKS
-from curation.sources.importing import SOURCES, Option, OptionValue, Source, import_project
+from curation.sources.importing import ImportResult, import_project
+from curation.sources.recognise import Recognised, recognise
+from curation.sources.report import SourceError
+from curation.sources.unzip import adopt
+from curation.views.data.browse import UPLOADS, chosen_place, dropped_place, sentence
 from curation.views.data.features import WHAT, start_features
+from curation.views.data.preview import (
+    Asked,
+    column_options,
+    hold_out_form,
+    other_options,
+    previewed,
+    show_preview,
+    title_of,
+)
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
 
 DEMO = "demo"
 KEY = "import."
+PLACES = ("A folder or table on this machine", "A zip to drop here")
 CHECK_HELP = ("What is done to the images. decode: each is read to its end; exists: each file is there; none: nothing; "
               "auto: decode up to 50,000 images, none above (a damaged one is then found when it is first used).")
+DEMO_WORDS = "1,797 handwritten digits, a tenth of their training labels made wrong on purpose; needs no network."
+_SHOWN_KEY, _DONE_KEY, _OPEN_KEY = KEY + "shown", KEY + "done", KEY + "open"
 
 
-def demo_button() -> None:
+def import_section(is_first: bool) -> None:
+    """Everything, at the top of the page: open while there is no project, a click away afterwards."""
+    if st.session_state.pop(_DONE_KEY, False):
+        st.session_state[_OPEN_KEY] = False  # out of the way: what was imported is now the thing to see
+    box = st.expander("Add a data set", expanded=is_first, icon=":material/add_photo_alternate:", key=_OPEN_KEY,
+                      on_change="rerun")
+    if not box.open:
+        return
+    with box:
+        if is_first:
+            _demo(is_main=True)
+        where = str(st.segmented_control("Where is it?", PLACES, default=PLACES[0], required=True, key=KEY + "where",
+                                         persist_state="session"))
+        place = chosen_place() if where == PLACES[0] else dropped_place()
+        if place is not None:
+            _import_from(place)
+        if not is_first:
+            _demo(is_main=False)
+
+
+def _demo(is_main: bool) -> None:
     """One click: make the demo project and go to it."""
-    if st.button("Create the demo project", type="primary", icon=":material/rocket_launch:", key=KEY + "demo"):
-        run_import(DEMO, DEMO, None, {})
-
-
-def import_form() -> None:
-    """Draw the form; a finished import becomes the current project."""
-    with st.container(border=True):
-        sources = sorted(SOURCES, key=lambda name: (name == DEMO, name == "clothing1m"))  # the general ones first
-        name = st.selectbox("Kind of data", sources, format_func=lambda n: SOURCES[n].title, key=KEY + "source",
-                            width=320)
-        source = SOURCES[name]
-        st.caption(state.plain(source.help))
-        root = ""
-        with st.grid(2, min_column_width=240):
-            if source.needs_root:
-                root = st.text_input(_root_label(source), key=KEY + "root", placeholder="/data/...",
-                                     help=f"{state.plain(source.root_help)} An absolute path on the machine that runs "
-                                     "this app: nothing is uploaded.").strip()
-            project = st.text_input("Name of the project", DEMO if name == DEMO else "", key=f"{KEY}name.{name}",
-                                    max_chars=64, help="Its folder's name. Letters, digits, '-', '_' and '.'.",
-                                    placeholder="letters, digits, - _ .").strip()
-        with st.expander("Options"), st.grid(min_column_width=200):
-            given = {option.name: _option(name, option) for option in source.options}
-            check = st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check",
-                                          help=CHECK_HELP)
-        makes_features = st.checkbox(f"Make features at once (up to {MAX_AT_ONCE:,} images)", True,
-                                     key=KEY + "features", help=state.plain(WHAT))
-        may_replace = _exists(project) and st.checkbox(
-            "Import again: replace the data of this project. Its decisions and runs stay.", key=KEY + "replace")
-        is_pressed = st.button("Import", type="primary", icon=":material/download:", key=KEY + "start")
-        st.caption("Keep this page open until the import is done; leaving it stops the import and changes nothing.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        is_pressed = st.button("Create the demo project", type="primary" if is_main else "secondary",
+                               icon=":material/rocket_launch:", key=KEY + "demo")
+        st.caption(DEMO_WORDS, width="content")
     if is_pressed:
-        problem = _refusal(source, root, project, may_replace)
-        if problem:
+        run_import(Asked(DEMO, Path(), {}, None), free_name(projects_home(), DEMO))
+
+
+def _import_from(place: Path) -> None:
+    """What was recognised there; on demand the preview, and below it the import."""
+    try:
+        ways = recognise(place)
+    except SourceError as error:
+        st.info(f"No data set here yet. {sentence(error)}", icon=":material/info:")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        way = ways[int(st.selectbox("Recognised as", range(len(ways)), format_func=lambda i: title_of(ways[i]),
+                                    key=f"{KEY}way.{place}", width=300) or 0)]
+        if st.button("Preview", type="primary", icon=":material/visibility:", key=KEY + "preview_it",
+                     help="Reads names and labels. Nothing is written."):
+            st.session_state[_SHOWN_KEY] = str(place)
+    if st.session_state.get(_SHOWN_KEY) != str(place):
+        return
+    try:
+        _choices(place, way)
+    except SourceError as error:
+        st.error(sentence(error), icon=":material/error:")
+
+
+def _choices(place: Path, way: Recognised) -> None:
+    """Columns, splits, preview, name and the button. Raises SourceError where the data cannot be read so."""
+    options = column_options(way)
+    with st.expander("More"), st.grid(min_column_width=200):
+        options |= other_options(way, is_zip=UPLOADS in way.root.parts)
+        check = str(st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check", help=CHECK_HELP))
+    bar = st.empty()
+    asked = Asked(way.source, way.root, options, None)
+    found = previewed(asked, _reporter(bar.progress(0.0, text="Reading")))
+    held_out = hold_out_form(found)
+    if held_out is not None:
+        asked = asked._replace(held_out=held_out)
+        found = previewed(asked, _reporter(bar.progress(0.0, text="Splitting")))
+    bar.empty()
+    show_preview(found)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.text_input("Name of the project", _suggested(place), key=f"{KEY}name.{place}", max_chars=64,
+                             width=300, help="Its folder's name. Letters, digits, '-', '_' and '.'.").strip()
+        is_pressed = st.button("Import", type="primary", icon=":material/download:", key=KEY + "start")
+    makes_features = st.checkbox(f"Make features at once (up to {MAX_AT_ONCE:,} images)", True, key=KEY + "features",
+                                 help=state.plain(WHAT))
+    may_replace = _exists(name) and st.checkbox(
+        "Import again: replace the data of this project. Its decisions and runs stay.", key=KEY + "replace")
+    st.caption("Keep this page open until the import is done; leaving it stops the import and changes nothing.")
+    if is_pressed:
+        if problem := _refusal(name, may_replace):
             st.error(state.plain(problem), icon=":material/error:")
             return
-        run_import(name, project, root or None, given, check, makes_features=makes_features)
+        run_import(asked, name, check, makes_features=makes_features)
 
 
-def _root_label(source: Source) -> str:
-    return "Table file" if source.is_root_file else "Folder"
-
-
-def _option(source: str, option: Option) -> OptionValue | None:
-    """The widget of one option; None leaves it to its default."""
-    default = option.default
-    key, label = f"{KEY}{source}.{option.name}", option.name.replace("_", " ").capitalize()
-    text = state.plain(option.help)
-    if option.choices:
-        start = option.choices.index(str(default)) if default in option.choices else 0
-        return st.selectbox(label, option.choices, start, key=key, help=text)
-    if option.kind is int:
-        return st.number_input(label, value=default if isinstance(default, int) else None, step=1, key=key, help=text)
-    if option.kind is float:
-        number = default if isinstance(default, float) else None
-        return st.number_input(label, value=number, format="%g", step=0.05, key=key, help=text)
-    return st.text_input(label, str(default or ""), key=key, help=text, placeholder="default").strip() or None
+def _suggested(place: Path) -> str:
+    """A free name, after the folder."""
+    folder = place if place.is_dir() else place.parent
+    stem = "photos" if folder.parent.name == UPLOADS else re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name).strip("-_")
+    return free_name(projects_home(), stem[:50] or "photos")
 
 
 def _exists(project: str) -> bool:
     return bool(project) and (projects_home() / Path(project).name / MANIFEST_NAME).exists()
 
 
-def _refusal(source: Source, root: str, project: str, may_replace: bool) -> str:
-    """Why the form cannot be carried out, one line; "" if it can. What the data must be, the import says itself."""
-    label = _root_label(source)
-    if source.needs_root and not root:
-        return f"An import needs a path in the field {label}; it is empty; give an absolute path."
-    if source.needs_root and not Path(root).expanduser().exists():
-        return (f"The field {label} must name a path on the machine that runs this app; there is none at {root}; "
-                "check it.")
+def _refusal(project: str, may_replace: bool) -> str:
+    """Why the name cannot be taken, one line; "" if it can."""
     try:
         check_name(project)
     except RunDirError as error:
@@ -108,27 +150,47 @@ def _refusal(source: Source, root: str, project: str, may_replace: bool) -> str:
     return ""
 
 
-def run_import(source: str, project: str, root: str | None, given: Mapping[str, OptionValue | None],
-               check: str = "auto", *, makes_features: bool = True) -> None:
+def run_import(asked: Asked, project: str, check: str = "auto", *, makes_features: bool = True) -> None:
     """Import with a progress bar, begin the features of a small project, make it current and rerun the app; a refusal
     is shown in its place."""
-    with st.status("Importing ...", expanded=True) as box:
-        bar = st.progress(0.0, text="Starting")
-        try:
-            result = import_project(source, projects_home() / project, root=root, progress=_reporter(bar),
-                                    check=check, **given)
-        except ValueError as error:
-            if not state.is_ours(error):
-                raise
-            box.update(label="Nothing was imported", state="error")
-            st.error(state.plain(error), icon=":material/error:")
-            return
-        box.update(label=f"Imported {result.num_loaded:,} samples", state="complete")
+    folder, problem = projects_home() / project, ""
+    bar = st.progress(0.0, text="Starting")
+    try:
+        result = _imported(asked, folder, check, bar)
+    except SourceError as error:
+        problem = sentence(error)
+    bar.empty()
+    if problem:
+        st.error(f"**Nothing was imported.** {problem}", icon=":material/error:")
+        return
     findings = "one finding" if result.num_problems == 1 else f"{result.num_problems:,} findings"
     st.toast(f"Imported {result.num_loaded:,} samples, {findings} in the report.", icon=":material/check:")
     if makes_features and result.num_loaded <= MAX_AT_ONCE:
-        start_features(Project.open(projects_home() / project))
+        start_features(Project.open(folder))
+    for key in (_SHOWN_KEY, KEY + "preview"):
+        st.session_state.pop(key, None)
+    st.session_state[_DONE_KEY] = True
     state.choose(project=project)
+
+
+def _imported(asked: Asked, folder: Path, check: str, bar: DeltaGenerator) -> ImportResult:
+    """The import; what was unpacked from a zip moves into the project first, and back where nothing can be loaded.
+    Raises SourceError."""
+    uploads, root, staged, moved = (projects_home() / UPLOADS).resolve(), asked.root, Path(), Path()
+    is_zip = asked.source != DEMO and root.resolve().is_relative_to(uploads)
+    if is_zip:
+        staged = uploads / root.resolve().relative_to(uploads).parts[0]
+        moved = adopt(staged, folder)
+        root = moved / root.resolve().relative_to(staged)
+    try:
+        return import_project(asked.source, folder, root=None if asked.source == DEMO else root,
+                              progress=_reporter(bar), check=check, held_out=asked.held_out, **asked.options)
+    except SourceError:
+        if is_zip:
+            os.replace(moved, staged)
+            with contextlib.suppress(OSError):  # a project that is there stays
+                folder.rmdir()
+        raise
 
 
 def _reporter(bar: DeltaGenerator) -> Callable[[int, int, str], None]:

@@ -7,10 +7,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from curation.jobs import feature_jobs
 from curation.project import Project
+from curation.views.damaged import show_damaged
 from curation.views.data.features import features_section
-from curation.views.data.import_form import demo_button, import_form
+from curation.views.data.import_form import import_section
 from curation.views.widgets import state
+from curation.views.widgets.layout import next_step, style
 from curation.views.widgets.pictures import show_pictures
 from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import Stamp, stamp_of
@@ -25,29 +28,35 @@ SPLIT_HELP = {"train": "Samples that a run trains on or routes to validation.",
 
 def page() -> None:
     st.title("Data")
+    style()
     project = state.current_project()
     if project is None:
-        _begin()
+        st.markdown("**Begin here.** Whetstone needs a data set of labelled images: a folder of images for each class, "
+                    "a table of paths and labels, or a zip of either.")
+    import_section(is_first=project is None)
+    if project is None:
         return
     labels = _labels(project)
     _overview(project, labels)
     features_section(project)
+    show_damaged(feature_jobs.damaged_features(project.path), "folder of features", "folders of features")
     _classes(project, labels)
     _pictures(project, labels)
     _import_report(project)
-    st.header("Add a project")
-    with st.expander("Import another data set"):
-        import_form()
+    _next(project)
 
 
-def _begin() -> None:
-    """What to do when there is no project at all."""
-    with st.container(border=True):
-        st.markdown("**Begin here.** Whetstone needs a data set of labelled images. The demo has 1,797 handwritten "
-                    "digits, a tenth of its training labels made wrong on purpose, and needs no network.")
-        demo_button()
-    st.header("Or import your own")
-    import_form()
+def _next(project: Project) -> None:
+    run = state.current_run(project)
+    if run is not None and run.signals_path.exists():
+        next_step("see where the hard and the probably mislabeled samples lie.", ("explore", "Explore the map", None),
+                  ("triage", "Start triage", None))
+    elif state.features_under_way(project):
+        next_step("the features are being made; the map opens by itself when they are done.",
+                  ("explore", "Explore the map", None))
+    else:
+        next_step("make features above, which takes minutes and needs no settings; or train.",
+                  ("train", "Go to Train", None))
 
 
 # -- reading

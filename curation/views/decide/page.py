@@ -12,7 +12,7 @@ from curation.views.sample import dialog
 from curation.views.widgets import actions, state
 from curation.views.widgets.conflicts import conflicts_section
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
-from curation.views.widgets.layout import side_by_side, style, table_height
+from curation.views.widgets.layout import next_step, side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, PIN_OF, set_words, tension_cached, tension_words, with_tension
 from engine.contract.run_dir import RunDir
 
@@ -43,6 +43,8 @@ def page() -> None:
     conflicts_section(project, run, dialog.open_sample)
     _by_id(project, run)
     _batches(project)
+    next_step("after retraining, see whether it helped.", ("compare", "Compare runs", None),
+              ("export", "Go to Export", None))
 
 
 # -- in force

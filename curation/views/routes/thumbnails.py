@@ -137,13 +137,18 @@ def thumbnail(project: Path, sample_id: str, size: int) -> tuple[bytes, str]:
     version = _file_version(file or index.manifest)
     tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
-    if kept.exists():
-        return kept.read_bytes(), tag
+    if kept.exists() and _is_whole(encoded_before := kept.read_bytes()):
+        return encoded_before, tag
     encoded = _encode(_embedded_image(index, row) if file is None else file, size)
     if encoded is None:
         return _unreadable(size), ""
     write_atomic(kept, lambda p: p.write_bytes(encoded))
     return encoded, tag
+
+
+def _is_whole(encoded: bytes) -> bool:
+    """Whether a kept thumbnail was not cut short; one that was is made anew."""
+    return encoded.endswith(b"\xff\xd9" if encoded.startswith(b"\xff\xd8") else b"IEND\xaeB`\x82")
 
 
 def _file_version(path: Path) -> str:
@@ -175,6 +180,11 @@ def _encode(source: Path | bytes | None, size: int) -> bytes | None:
         image.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
         image.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+def encoded_thumbnail(source: Path, size: int) -> bytes:
+    """A thumbnail of a file that is in no project yet, or a crossed-out square; kept nowhere."""
+    return _encode(source, size) or _unreadable(size)
 
 
 def _unreadable(size: int) -> bytes:

@@ -14,6 +14,7 @@ import streamlit as st
 from curation.jobs import study_jobs
 from curation.project import Project
 from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page, settings_text
+from curation.views.damaged import show_damaged
 from curation.views.study import answer as study_answer
 from curation.views.study import charts as study_charts
 from curation.views.study.answer import (
@@ -54,9 +55,15 @@ def page() -> None:
     if form.open:
         with form:
             new_study_form(project, partial(st.session_state.__setitem__, STARTED_KEY))
-    if not found:
+    if found:
+        _study(project, found)
+    else:
         _no_study(project)
-        return
+    show_damaged(study_jobs.damaged_studies(project.path), "study", "studies")
+
+
+def _study(project: Project, found: list[StudyDir]) -> None:
+    """The study chosen: what it does, and what was found."""
     study = _choose(found)
     stamp = study_charts.stamp_of_study(study)
     watch(project, study, stamp)

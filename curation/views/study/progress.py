@@ -50,7 +50,8 @@ def _state_line(project: Project, study: StudyDir, status: RunStatus) -> None:
     num_done = _num_done(study)
     titles = answer.arm_titles(plan)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        words = (f"**{state.plain(study.name)}** &nbsp; {state_text(status)}, {num_done:,} of {plan.num_runs:,} runs: "
+        words = (f"**{state.plain(study.name)}** &nbsp; {state.plain(state_text(status))}, "
+                 f"{num_done:,} of {plan.num_runs:,} runs: "
                  f"{state.plain(_arms_text(list(titles.values())))}; {_seeds_text(plan.seeds)}.")
         st.markdown(words, width="stretch")
         if status.is_active:
@@ -86,7 +87,7 @@ def _progress(project: Project, study: StudyDir, status: RunStatus) -> None:
     """What is being trained, or why nothing is."""
     details = cast(StudyStatus, status.details)
     if status.state == "queued":
-        run_progress.say_queue(project, status)
+        run_progress.say_queue(status)
     elif status.state == "running":
         num_failed, total, eta = details.get("failed", 0), details.get("total", 0), details.get("eta_seconds")
         ended = details.get("done", 0) + num_failed

@@ -7,10 +7,13 @@ import streamlit as st
 
 from curation.jobs import run_jobs
 from curation.jobs.request import config_of
+from curation.jobs.run_jobs import RunState
 from curation.project import Project
+from curation.views.damaged import show_damaged
 from curation.views.train import progress
 from curation.views.train.form import new_run_form
 from curation.views.widgets import state
+from curation.views.widgets.layout import next_step
 from curation.views.widgets.leaks import leak_line
 from curation.views.widgets.run_table import COLUMNS, runs_frame, state_text
 from engine.contract.config import RunConfig
@@ -24,6 +27,7 @@ TABLE_KEY = "train.runs"
 SELECTED_KEY = "train.selected"
 ACCURACIES = ("clean_accuracy", "test_accuracy")
 TICK_SECONDS = 2.0
+MAX_INTERRUPTED = 3
 
 
 def page() -> None:
@@ -31,18 +35,32 @@ def page() -> None:
     project = state.need_project()
     runs = run_jobs.run_dirs(project.path)
     st.caption("Runs train in the background: you may close this page, or the app, and come back.")
+    _cards(project, runs)
     if st.session_state.pop(STARTED_KEY, False):
         st.session_state[FORM_KEY] = False  # out of the way: what was started is now the thing to see
     form = st.expander("New run", expanded=not runs, icon=":material/add:", key=FORM_KEY, on_change="rerun")
     if form.open:
         with form:
             new_run_form(project, _on_started)
-    if not runs:
+    if runs:
+        _watch(project, runs)
+        st.header("All runs")
+        _runs_table(runs)
+    else:
         state.empty_state("No run yet.", "Start one above. The settings shown first are sensible for most data sets.")
-        return
-    _watch(project, runs)
-    st.header("All runs")
-    _runs_table(runs)
+    _next(project)
+    show_damaged(run_jobs.damaged_runs(project.path), "run", "runs")
+
+
+def _next(project: Project) -> None:
+    """Where the runs can be looked at, once there is something to see."""
+    runs = [run for run in project.runs() if run.signals_path.exists()]
+    if len(runs) > 1:
+        next_step("did it help? Or work on what it finds.", ("compare", "Compare runs", None),
+                  ("triage", "Start triage", None))
+    elif runs:
+        next_step("look at what it routed and what it doubts.", ("triage", "Start triage", None),
+                  ("explore", "Explore the map", None))
 
 
 def _on_started(name: str) -> None:
@@ -63,31 +81,57 @@ def _focused(project: Project, runs: list[RunDir]) -> RunDir:
 # -- what is going on
 
 
-def _watch(project: Project, runs: list[RunDir]) -> None:
-    """The live part: redrawn every two seconds while something is active, never when nothing is."""
-    is_active = any(run_jobs.status_of(run).is_active for run in runs)
-    st.fragment(_live, run_every=TICK_SECONDS if is_active else None)(project, is_active)
+def _cards(project: Project, runs: list[RunDir]) -> None:
+    """At the top: what runs, waits or was interrupted, redrawn every two seconds while something is active."""
+    states = _states(runs)
+    if states:
+        st.fragment(_live_cards, run_every=TICK_SECONDS if _is_active(states) else None)(project, states)
 
 
-def _live(project: Project, was_active: bool) -> None:
-    state.guarded(lambda: _draw_live(project, was_active))
+def _live_cards(project: Project, drawn: dict[str, RunState]) -> None:
+    state.guarded(lambda: _draw_cards(project, drawn))
 
 
-def _draw_live(project: Project, was_active: bool) -> None:
+def _draw_cards(project: Project, drawn: dict[str, RunState]) -> None:
+    """drawn: the states that the rest of the page shows; once one of them is another the whole page is drawn anew, so
+    that card, table and sidebar never say two things."""
     runs = run_jobs.run_dirs(project.path)
     statuses = {run.name: run_jobs.status_of(run) for run in runs}
-    focused = _focused(project, runs)
-    is_active = any(status.is_active for status in statuses.values())
-    if was_active and not is_active:
-        _finish(focused)
-    if is_active and not was_active:
-        st.rerun()  # resumed from this fragment, which does not tick: draw it anew as one that does
-    for run in reversed(runs):
+    states = {name: status.state for name, status in statuses.items()}
+    if states != drawn:
+        if _is_active(drawn) and not _is_active(states) and runs:
+            _finish(_focused(project, runs))
+        st.rerun()
+    focused = _focused(project, runs).name
+    num_interrupted = 0
+    for run in runs:
         status = statuses[run.name]
-        is_in_trouble = run.name == focused.name and status.can_resume
-        if status.is_active or is_in_trouble:
+        num_interrupted += status.state == "interrupted"
+        if status.is_active or run.name == focused and status.can_resume or \
+                status.state == "interrupted" and num_interrupted <= MAX_INTERRUPTED:
             progress.show_state(project, run, status)
-    _show_run(project, focused, statuses[focused.name])
+
+
+def _states(runs: list[RunDir]) -> dict[str, RunState]:
+    return {run.name: run_jobs.status_of(run).state for run in runs}
+
+
+def _is_active(states: dict[str, RunState]) -> bool:
+    return any(value in ("queued", "running") for value in states.values())
+
+
+def _watch(project: Project, runs: list[RunDir]) -> None:
+    """The run in focus, redrawn as the cards are."""
+    st.fragment(_live, run_every=TICK_SECONDS if _is_active(_states(runs)) else None)(project)
+
+
+def _live(project: Project) -> None:
+    state.guarded(lambda: _draw_live(project))
+
+
+def _draw_live(project: Project) -> None:
+    focused = _focused(project, run_jobs.run_dirs(project.path))
+    _show_run(project, focused, run_jobs.status_of(focused))
 
 
 def _finish(run: RunDir) -> None:
@@ -113,8 +157,8 @@ def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None
             return
         is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
-        st.caption(f"{METHODS[config.method].title}, {state_text(status)}, {len(metrics):,} of {config.epochs:,} "
-                   f"epochs, seed {config.seed}.{note}")
+        st.caption(f"{METHODS[config.method].title}, {state.plain(state_text(status))}, {len(metrics):,} of "
+                   f"{config.epochs:,} epochs, seed {config.seed}.{note}")
         progress.show_figures(metrics)
         _leaks(project, metrics)
         progress.show_events(metrics)
@@ -133,7 +177,7 @@ def _show_untrained(project: Project, config: RunConfig, status: run_jobs.RunSta
     """Of a run without epochs: what it is, and accuracy where it has one."""
     method = METHODS[config.method]
     on = f" on features {state.plain(config.features)}" if config.features else ""
-    st.caption(f"{method.title}{on}, {state_text(status)}. {method.help}")
+    st.caption(f"{method.title}{on}, {state.plain(state_text(status))}. {method.help}")
     progress.show_figures(metrics, ACCURACIES)
     _leaks(project, metrics)
 

@@ -15,7 +15,7 @@ import streamlit as st
 from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
-from curation.views.widgets.run_table import duration_text, state_text
+from curation.views.widgets.run_table import duration_text, job_text, state_text
 from curation.views.widgets.state import plain
 from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir
@@ -66,6 +66,7 @@ CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
 )
 """Title, y axis, tick format, metrics with their labels, and what a good curve looks like."""
 _SILENT_SECONDS = 30.0
+MAX_NAMED = 4
 
 
 # -- state and buttons
@@ -76,7 +77,8 @@ def show_state(project: Project, run: RunDir, status: run_jobs.RunStatus) -> Non
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             device = f" on {plain(status.device)}" if status.device else ""
-            st.markdown(f"**{plain(run.name)}** &nbsp; {state_text(status)}{device}{_where(status)}", width="content")
+            st.markdown(f"**{plain(run.name)}** &nbsp; {plain(state_text(status))}{device}{_where(status)}",
+                        width="content")
             if status.is_active:
                 st.button("Cancel", key=f"cancel.{run.name}", icon=":material/stop:", disabled=status.is_cancelling,
                           on_click=_act, args=(run_jobs.cancel, project, run))
@@ -84,7 +86,7 @@ def show_state(project: Project, run: RunDir, status: run_jobs.RunStatus) -> Non
                 st.button("Resume", key=f"resume.{run.name}", icon=":material/restart_alt:", on_click=_act,
                           args=(run_jobs.resume, project, run))
         if status.state == "queued":
-            say_queue(project, status)
+            say_queue(status)
         elif status.state == "running":
             st.progress(fraction_done(status.details), text=_progress_text(status.details))
             st.caption(_pace_text(status.details))
@@ -110,13 +112,14 @@ def _act(action: Callable[[Path, str], object], project: Project, run: RunDir) -
         st.toast(plain(error), icon=":material/info:")
 
 
-def say_queue(project: Project, status: run_jobs.RunStatus) -> None:
-    """How many go first on the device that a run or study waits for."""
-    waiting = [job for job in run_jobs.jobs() if job.device == status.device]
-    others = sum(job.project != str(project.path) for job in waiting)
-    text = f"Waits for its turn on {plain(status.device)}: {status.num_ahead} go first." if status.num_ahead else \
-        "Starts in a moment."
-    st.caption(text + (" Another project is using the device." if others and status.num_ahead else ""))
+def say_queue(status: run_jobs.RunStatus) -> None:
+    """What goes first on the device that a run or study waits for."""
+    if not status.ahead:
+        st.caption("Starts in a moment.")
+        return
+    names = [f"{job_text(job)}{' (running)' if job.state == 'running' else ''}" for job in status.ahead[:MAX_NAMED]]
+    more = f" and {status.num_ahead - MAX_NAMED} more" if status.num_ahead > MAX_NAMED else ""
+    st.caption(f"Waits for its turn on {plain(status.device)}, after {plain(', '.join(names))}{more}.")
 
 
 def fraction_done(details: StatusDocument) -> float:

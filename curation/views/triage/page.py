@@ -28,7 +28,7 @@ from curation.views.triage.words import (
 )
 from curation.views.widgets import actions, live, state
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
-from curation.views.widgets.layout import style
+from curation.views.widgets.layout import next_step, style
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
@@ -72,6 +72,8 @@ def page() -> None:
     now = live.shown(project, run)
     live.strip(project, run)
     st.fragment(_body)(project, now)
+    next_step("measure how many labels are wrong, or train under what you decided.",
+              ("audit", "Audit the labels", None), ("decide", "Decide and retrain", None))
 
 
 def _body(project: Project, run: RunDir) -> None:

@@ -22,6 +22,17 @@ def side_by_side(name: str, widths: Sequence[int]) -> Sequence[DeltaGenerator]:
         return st.columns(widths, gap="medium")
 
 
+def next_step(why: str, *steps: tuple[str, str, str | None]) -> None:
+    """The end of a page: what usually comes now, as buttons, the first the likeliest. steps: (page, label, run to show
+    there or None for the one that is shown)."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="next_step"):
+        st.markdown(f"**Next:** {why}", width="content")
+        for number, (page, label, run) in enumerate(steps):
+            if st.button(label, key=f"next.{page}", icon=":material/arrow_forward:",
+                         type="secondary" if number else "primary"):
+                state.go_to(page, run=run)
+
+
 def table_height(num_rows: int, most: int = 400) -> Literal["auto"] | int:
     """Height of a data frame: as its rows need, a scrolling `most` pixels for more than a few."""
     return "auto" if num_rows <= ROWS_AT_ONCE else most

@@ -2,11 +2,13 @@
 
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 from curation.jobs import run_jobs
+from curation.jobs.queue import Job
 from curation.jobs.request import config_of, warm_start_of
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
@@ -14,7 +16,7 @@ from engine.contract.run_document import RunDocument
 
 COLUMNS = {
     "name": st.column_config.TextColumn("Run", pinned=True, width=150),
-    "state": st.column_config.TextColumn("State", width=92),
+    "state": st.column_config.TextColumn("State", width=120),
     "method": st.column_config.TextColumn("Method", width=150),
     "data": st.column_config.TextColumn("On", width=90, help="The features that a head was trained on, or the images."),
     "seed": st.column_config.NumberColumn("Seed", format="%d", width=52),
@@ -83,12 +85,19 @@ def _row(run: RunDir) -> dict[str, object]:
 
 
 def state_text(status: run_jobs.RunStatus) -> str:
-    """A run's state in a word or two."""
+    """A run's state in a few words, the same on its card, in the table and in the sidebar; plain text, not Markdown."""
     if status.is_active and status.is_cancelling:
         return "stopping"
-    if status.state == "queued" and status.num_ahead:
-        return f"queued, {status.num_ahead} ahead"
+    if status.state == "queued" and status.ahead:
+        first, num_more = status.ahead[0], status.num_ahead - 1
+        return f"queued behind {job_text(first)}" + (f" and {num_more} more" if num_more else "")
     return status.state
+
+
+def job_text(job: Job) -> str:
+    """What works on a device, as other projects see it too; plain text, not Markdown."""
+    kind = "" if job.kind == "run" else f"{job.kind} "
+    return f"{kind}{job.run} of {Path(job.project).name}"
 
 
 def duration_text(seconds: float | None) -> str:

@@ -1,6 +1,6 @@
-"""What every page shares: which project, run and person, the sidebar that picks them, cached tables, error display.
+"""What every page shares: which project, run and person the sidebar picked, cached tables, error display.
 
-Draws the sidebar and short notices. Draws no page and decides nothing.
+Draws short notices. Draws no page and decides nothing.
 """
 
 import getpass
@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from curation.jobs import feature_jobs, run_jobs
-from curation.jobs.request import method_of, warm_start_of
+from curation.jobs.request import damage_of, method_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.errors import UserError
@@ -43,67 +43,11 @@ def plain(text: object) -> str:
     return re.sub(r"\\:(?=[\w/\\+-]+\\:)", "\\:\u200b", escaped)
 
 
-# -- the sidebar
+# -- who, and what is shown
 
 
-def sidebar() -> None:
-    """Draw the pickers of project, run and person. main.py calls this once, before the page."""
-    names = [path.name for path in list_projects(projects_home())]
-    _take_next_choice()
-    with st.sidebar:
-        if names:
-            _take_from_address(PROJECT_KEY, names)
-            st.selectbox("Project", names, key=PROJECT_KEY,
-                         help="A data set with its decisions and runs. Add one on the Data page.")
-            try:
-                _run_picker(Project.open(projects_home() / st.session_state[PROJECT_KEY]))
-            except ValueError as error:  # the page says what is wrong; here is no room for it
-                if not is_ours(error):
-                    raise
-                st.caption("This project cannot be opened.")
-        _name_in_address()
-        st.text_input("Your name", value=_login_name(), key=USER_KEY, max_chars=60, persist_state="session",
-                      help="Written beside every decision you take, so that others can see who decided what.")
-
-
-def _take_from_address(key: str, names: list[str]) -> None:
-    """What the address that opened this session asks for."""
-    wanted = st.query_params.get(key)
-    if key not in st.session_state and wanted in names:
-        st.session_state[key] = wanted
-
-
-def _name_in_address() -> None:
-    """Project and run, also where they are what the app would open by itself (a bound widget leaves those out): that
-    changes with each new run, and a reloaded or copied address must not."""
-    for key in (PROJECT_KEY, RUN_KEY):
-        name = st.session_state.get(key)
-        if name and st.query_params.get(key) != name:
-            st.query_params[key] = name
-
-
-def _run_picker(project: Project) -> None:
-    runs = [run.name for run in project.runs()]
-    if not runs:
-        st.caption("No run yet. Make features on the Data page, or train.")
-        return
-    _take_from_address(RUN_KEY, runs)
-    if st.session_state.get(RUN_KEY) not in runs:
-        st.session_state.pop(RUN_KEY, None)
-    st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY,
-                 help="The run that Explore, Triage, Decide, Audit and Export show. New ones come from the Data page "
-                      "(features) and the Train page.")
-
-
-def _best_run(project: Project, names: list[str]) -> int:
-    """Position of the newest done run that is no preview; without one, of the newest that has results; else 0."""
-    runs = [project.run(name) for name in names]
-    is_done = [run.read_status()["state"] == "done" and warm_start_of(run) is None for run in runs]
-    has_results = [run.signals_path.exists() for run in runs]
-    return next((choices.index(True) for choices in (is_done, has_results) if any(choices)), 0)
-
-
-def _login_name() -> str:
+def login_name() -> str:
+    """The user of this computer, as the system calls them."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # no such user in this container
@@ -116,7 +60,7 @@ def choose(*, project: str | None = None, run: str | None = None) -> None:
     st.rerun()
 
 
-def _take_next_choice() -> None:
+def take_next_choice() -> None:
     """Apply choose(): a widget's value may change only before the widget is drawn."""
     for key, value in st.session_state.pop(_NEXT_KEY, {}).items():
         if value is not None:
@@ -134,14 +78,15 @@ def current_project() -> Project | None:
 
 
 def current_run(project: Project) -> RunDir | None:
-    """The run picked in the sidebar; None while the project has none."""
+    """The run picked in the sidebar; None while the project has none that can be read."""
     name = st.session_state.get(RUN_KEY)
-    return project.run(name) if name and RunDir.of(project.path, name).path.is_dir() else None
+    run = RunDir.of(project.path, name) if name else None
+    return run if run is not None and run.path.is_dir() and not damage_of(run) else None
 
 
 def user_name() -> str:
     """Who is deciding: the name in the sidebar, or the login name where that was emptied."""
-    return str(st.session_state.get(USER_KEY) or "").strip() or _login_name()
+    return str(st.session_state.get(USER_KEY) or "").strip() or login_name()
 
 
 def need_project() -> Project:

@@ -139,7 +139,8 @@ class StudyDir(WorkDir):
         try:
             return StudyDocument.of_dict(values)
         except StudyError as error:
-            raise StudyError(f"{path} is no study's: {error}; it was damaged from outside") from error
+            raise StudyError(f"{path} is no study's: {error}; it was damaged from outside: restore it from a "
+                             "copy, or move its folder away") from error
 
     # -- rows/ and margins/
 
@@ -163,8 +164,8 @@ class StudyDir(WorkDir):
     def read_row(self, arm: str, seed: int) -> Row | None:
         """The row as it was written; None where that run never ended. Raises StudyError if it is damaged."""
         path = self._file("rows", arm, seed, "json")
-        values = self.read_json(path)
         try:
+            values = self.read_json(path)
             return None if values is None else row_of(values)
         except StudyError as error:
             raise StudyError(f"{path} is no row of a study: {error}; remove it to train that run again") from error

@@ -160,7 +160,7 @@ def read_plan_file(path: Path) -> PlanFile:
     "settings": {...}, "reference": name}. Raises StudyError for anything else."""
     try:
         values = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise StudyError(f"--plan must be a readable JSON file; {path}: {error}") from error
     keys = [f.name for f in fields(PlanFile)]
     unknown = [key for key in values if key not in keys] if isinstance(values, dict) else ["(not an object)"]

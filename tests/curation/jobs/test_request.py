@@ -89,7 +89,7 @@ def test_the_engine_reads_its_settings_from_the_request(which: str, request: pyt
 
 @pytest.mark.parametrize(("text", "error", "match"), [
     ("{", RunDirError, "must be JSON"),
-    ("[1]", RunDirError, "must hold config, created, warm_start, decisions; it was damaged"),
+    ("[1]", RunDirError, "must hold a JSON object; it holds list"),
     ('{"config": {}}', RunDirError, "must hold config, created, warm_start, decisions"),
     ('{"config": {}, "created": 1.0, "warm_start": 3, "decisions": null}', RunDirError, "must hold config"),
     ('{"config": {}, "created": 1.0, "warm_start": null, "decisions": "../../other"}', RunDirError, "must hold"),
@@ -104,7 +104,10 @@ def test_a_damaged_request_is_refused_in_one_line_and_hides_no_other_run(run: Ru
             read()
         assert "\n" not in str(caught.value)
     write_request(RunDir.of(run.path.parents[1], "other"), CONFIG)
-    assert {found.name for found in run_jobs.run_dirs(run.path.parents[1])} == {"asked", "other"}
+    project = run.path.parents[1]
+    assert [found.name for found in run_jobs.run_dirs(project)] == ["other"]
+    (damaged,) = run_jobs.damaged_runs(project)
+    assert damaged.name == "asked" and match.partition(";")[0] in damaged.line
     assert request.warm_start_of(run) is None
 
 

@@ -205,7 +205,7 @@ def test_a_wrong_call_is_refused_in_one_line(tmp_path, call, message):
 
 def test_a_project_path_that_is_a_file_is_refused_and_stays(tmp_path):
     (tmp_path / "p").write_text("mine")
-    with pytest.raises(SourceError, match="is a file; choose another --project"):
+    with pytest.raises(SourceError, match="is a file; choose another project"):
         import_project("demo", tmp_path / "p")
     assert (tmp_path / "p").read_text() == "mine"
 

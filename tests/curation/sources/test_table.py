@@ -233,13 +233,13 @@ def test_nested_parquet_columns_are_left_out_and_said(tmp_path):
     ("t.xlsx", b"x", "must be one of .csv"),
     ("t.csv", b"", "has no bytes"),
     ("t.csv", b"path,label\n", "needs training samples; none of 0 rows"),
-    ("t.csv", b"path,what\na.png,1\n", "needs a column for label; t.csv has 'path', 'what'"),
-    ("t.csv", b"a;b\n1;2\n", "needs a column for path"),
+    ("t.csv", b"path,what\na.png,1\n", "needs a column of labels; t.csv has 'path', 'what'"),
+    ("t.csv", b"a;b\n1;2\n", "needs a column of image paths"),
     ("t.csv", b"path,label,label\na.png,1,2\n", "column names must differ; 'label' repeats"),
     ("t.csv", b"p\xffth,label\na.png,1\n", "must be readable as csv"),
     ("t.csv", b"path,label\nnone.png,1\n", "needs training samples; none of 1 rows .* missing file: none.png"),
     ("t.parquet", b"PAR1 not really", "must be readable as parquet"),
-    ("t.jsonl", b"not json\nneither\n", "needs a column for path"),
+    ("t.jsonl", b"not json\nneither\n", "needs a column of image paths"),
 ])
 def test_what_cannot_load_is_refused_and_makes_no_project(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)

@@ -1,7 +1,6 @@
 """The Data and Train pages, the sidebar and the shared helpers, through Streamlit's AppTest on fakes."""
 
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +9,6 @@ import pytest
 from curation.jobs import feature_jobs, queue, run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
-from curation.views.data import import_form
 from curation.views.data import page as data
 from curation.views.train import form, progress
 from curation.views.train import page as train
@@ -178,33 +176,6 @@ def test_the_report_is_counted_filtered_and_downloads_without_formulas(home):
     lines = data._csv(report).decode().splitlines()
     assert lines[1] == "'=cmd(),1,'-1,missing file,the file is not there,skipped"
     assert lines[2].split(",")[4] == "'@x is no class"
-
-
-def test_the_import_form_refuses_in_one_line_and_imports_image_folders(home, tmp_path):
-    source = tmp_path / "photos"
-    for label in ("cat", "dog"):
-        (source / label).mkdir(parents=True)
-    made = Project.open(make_project(tmp_path / "made", num_train=8))
-    for i, path in enumerate(sorted(made.root.glob("train/*.png"))):
-        path.rename(source / ("cat", "dog")[i % 2] / path.name)
-    app = views.start(home, "data", timeout=60)
-    app.button(key="import.start").click()
-    assert "is empty; give an absolute path" in views.texts(views.rerun(app))
-    app.text_input(key="import.root").set_value(str(source))
-    app.text_input(key="import.name.imagefolder").set_value("../evil")
-    app.button(key="import.start").click()
-    assert "a name must be 1 to 64 letters" in views.texts(views.rerun(app)).replace("\\", "")
-    app.text_input(key="import.name.imagefolder").set_value("photos")
-    app.button(key="import.start").click()
-    views.rerun(app)
-    assert app.selectbox(key="project").value == "photos"
-    assert "Train 8" in views.texts(app)
-
-
-def test_an_existing_project_is_replaced_only_if_that_is_ticked():
-    source = SimpleNamespace(needs_root=False, is_root_file=False)
-    found = import_form._refusal(source, "", "name with spaces", False)  # type: ignore[arg-type]
-    assert found.startswith("Name of the project: a name must be")
 
 
 # -- Train: the form
@@ -377,7 +348,7 @@ def test_a_resumed_run_is_drawn_anew_so_that_the_page_ticks(home, monkeypatch):
     make_run(project.path, "again", state="running")
     monkeypatch.setattr("streamlit.rerun", lambda: pytest.fail("drawn anew"))
     with pytest.raises(pytest.fail.Exception, match="drawn anew"):
-        train._draw_live(project, was_active=False)
+        train._draw_cards(project, {"again": "interrupted"})
 
 
 def test_a_failed_run_says_why_and_an_interrupted_one_offers_resume(home, monkeypatch):
@@ -407,8 +378,10 @@ def test_a_queued_run_says_that_it_waits(home):
                              "(?, ?, ?, 'cpu', 'queued', '[]', ?)", (i + 1, str(project), name, time.time()))
     run.write_status(state="queued")
     app = views.start(home, "train")
-    assert "Waits for its turn on cpu: 1 go first." in views.texts(app)
-    assert app.dataframe[0].value["state"].tolist() == ["queued, 1 ahead"]
+    assert "Waits for its turn on cpu, after other of pets." in views.texts(app)
+    assert app.dataframe[0].value["state"].tolist() == ["queued behind other of pets"]
+    said = [text.value for text in app.sidebar.markdown]
+    assert said == [":material/hourglass_empty: **waiting** queued behind other of pets"], "all three say the same"
 
 
 def test_selecting_a_row_makes_that_run_the_current_one(home):
@@ -442,7 +415,8 @@ def test_a_damaged_run_does_not_hide_the_others(home):
     document = bad.read_config() | {"config": {"method": "alchemy"}}
     bad.write_config(document)
     app = views.start(home, "train", run="good")
-    assert "good" in app.dataframe[0].value["name"].tolist()
+    assert app.dataframe[0].value["name"].tolist() == ["good"]
+    assert "bad" in views.texts(app) and "alchemy" in views.texts(app), "it is named with what is broken"
 
 
 def test_progress_and_times_in_words():

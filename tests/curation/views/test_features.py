@@ -8,7 +8,6 @@ import pytest
 from curation.jobs import feature_jobs, run_jobs
 from curation.jobs.feature_jobs import FeatureRequest
 from curation.jobs.queue import JobError
-from curation.views.data import import_form
 from curation.views.widgets import state
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureDir, FeatureDocument
@@ -69,22 +68,6 @@ def test_a_refusal_is_one_line(home, monkeypatch):
     monkeypatch.setattr(feature_jobs, "submit", refuse)
     app = press(views.start(home, "data"), "features.start")
     assert "features are made once at a time" in app.error[0].value
-
-
-def test_an_import_makes_no_features_of_a_large_project_or_where_that_is_turned_off(home, asked, monkeypatch):
-    app = views.start(home, "data", timeout=60)
-    app.checkbox(key="import.features").set_value(False)
-    app.selectbox(key="import.source").set_value("demo")
-    views.rerun(app)
-    press(app, "import.start")
-    assert app.selectbox(key="project").value == "demo" and not asked
-    monkeypatch.setattr(import_form, "MAX_AT_ONCE", 10)
-    app.checkbox(key="import.features").set_value(True)
-    app.selectbox(key="import.source").set_value("demo")
-    views.rerun(app)
-    app.text_input(key="import.name.demo").set_value("second")
-    press(app, "import.start")
-    assert app.selectbox(key="project").value == "second" and not asked
 
 
 def test_while_they_are_made_there_is_progress_and_a_way_to_stop_and_go_on(home, asked):

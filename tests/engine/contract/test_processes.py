@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.contract.config import RunConfig
 from engine.contract.processes import LOCK_NAME, alone_in, in_turn
-from engine.contract.run_dir import RunDir, list_runs
+from engine.contract.run_dir import RunDir
+from engine.contract.run_list import list_runs
 from engine.contract.studies.study_dir import StudyDir, StudyError
 from tests import ROOT
 
@@ -83,7 +85,7 @@ def test_who_waits_may_give_up(tmp_path: Path, holder: subprocess.Popen) -> None
 
 def test_a_lock_that_stays_is_no_content(tmp_path: Path) -> None:
     run, study = RunDir.of(tmp_path, "first"), StudyDir.of(tmp_path, "second")
-    run.write_config({"created": 1.0})
+    run.write_config({"config": RunConfig().to_dict(), "created": 1.0})
     enter(run.path)
     with study.lock(), pytest.raises(StudyError, match="one process runs a study; 'second' is being run by another"):
         study.lock().__enter__()

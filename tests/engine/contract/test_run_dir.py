@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from engine.contract.config import RunConfig
 from engine.contract.processes import is_same_process, process_start
-from engine.contract.run_dir import HISTORY_DTYPE, RunDir, RunDirError, check_name, list_runs
+from engine.contract.run_dir import HISTORY_DTYPE, RunDir, RunDirError, check_name
+from engine.contract.run_list import list_runs
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import write_atomic
 
@@ -247,7 +249,7 @@ def test_the_log_tail_reads_the_end_of_a_long_log(run: RunDir) -> None:
 def test_runs_are_listed_newest_first_and_half_made_ones_left_out(tmp_path: Path) -> None:
     assert list_runs(tmp_path) == []
     for name, created in (("old", 1.0), ("new", 3.0), ("middle", 2.0)):
-        RunDir.of(tmp_path, name).write_config({"created": created})
+        RunDir.of(tmp_path, name).write_config({"config": RunConfig().to_dict(), "created": created})
     (tmp_path / "runs" / "no-config").mkdir()
     (tmp_path / "runs" / "file").write_text("")
     assert [run.name for run in list_runs(tmp_path)] == ["new", "middle", "old"]

@@ -8,7 +8,8 @@ from engine.contract.config import RunConfig
 from engine.contract.live.live_dir import LiveDir
 from engine.contract.manifest import DECISIONS_NAME, file_digest, read_decisions, read_manifest
 from engine.contract.processes import alone_in
-from engine.contract.run_dir import RunDir, RunDirError, list_runs
+from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.run_list import list_runs
 from engine.contract.settings import ConfigError
 from engine.data.dataset import decided, load_for
 from engine.runs.live import follow

@@ -1,0 +1,106 @@
+"""The folders of this machine that the app's import form may look into, and what lies in them.
+
+    WHETSTONE_ROOTS   folders, separated as in PATH; without it the whole machine, as the user who runs the app sees it
+
+Reads names alone and follows no link out of a root. The command line reads what its user can and asks nothing here.
+"""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation.sources.frames import SUFFIXES
+from curation.sources.images import IMAGE_SUFFIXES
+from curation.sources.report import SourceError
+
+MAX_ENTRIES = 100_000
+"""Names of one folder that are looked at."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """What lies in one folder; names in order, hidden ones left out."""
+
+    path: Path
+    folders: tuple[str, ...]
+    tables: tuple[str, ...]
+    """Files that can be imported as a table."""
+    num_images: int
+    num_other: int
+    is_cut: bool
+    """Whether there are more names than were looked at."""
+
+
+def allowed_roots() -> list[Path]:
+    """Absolute folders that exist, links followed, in the order given."""
+    given = os.environ.get("WHETSTONE_ROOTS", "")
+    found = [Path(part).expanduser().resolve() for part in given.split(os.pathsep) if part.strip()]
+    return [path for path in dict.fromkeys(found) if path.is_dir()] if given.strip() else [Path("/")]
+
+
+def start() -> Path:
+    """Where to begin to look: home where that is allowed, else the first root. Raises SourceError without any."""
+    roots, home = allowed_roots(), Path.home().resolve()
+    if not roots:
+        raise SourceError("the folders to import from are named in WHETSTONE_ROOTS; none of them is there; mend it and "
+                          "start the app anew")
+    return home if home.is_dir() and any(home.is_relative_to(root) for root in roots) else roots[0]
+
+
+def allowed(text: str) -> Path:
+    """The folder or file that a path names, links followed. Raises SourceError where there is none or it lies outside
+    of the allowed roots."""
+    if "\0" in text or not text.strip():
+        raise SourceError("a place must be named by an absolute path; got nothing that is one; choose a folder below")
+    path = Path(text.strip()).expanduser()
+    if not path.is_absolute():
+        raise SourceError(f"a place must be named by an absolute path, such as /data/photos; got {text!r}; choose a "
+                          "folder below")
+    try:
+        found = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise SourceError(f"a place must be on the machine that runs this app; there is none at {path}; check the "
+                          "path or choose a folder below") from None
+    if not any(found.is_relative_to(root) for root in allowed_roots()):
+        raise SourceError(f"this app may import from {', '.join(map(str, allowed_roots()))}; {path} lies outside; move "
+                          "the data there")
+    return found
+
+
+def listing(folder: Path, most: int = MAX_ENTRIES) -> Listing:
+    """What lies in an allowed folder, by its first `most` names. Raises SourceError where it cannot be read."""
+    folders, tables, num_images, num_other, num_seen = [], [], 0, 0, 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                num_seen += 1
+                if num_seen > most:
+                    break
+                kind = _kind(entry)
+                if kind == "folder":
+                    folders.append(entry.name)
+                elif kind == "table":
+                    tables.append(entry.name)
+                num_images += kind == "image"
+                num_other += kind == "other"
+    except OSError as error:
+        raise SourceError(f"a folder must be readable by the user who runs this app; {folder}: {error.strerror}; "
+                          "choose another folder or change its rights") from error
+    return Listing(path=folder, folders=tuple(sorted(folders)), tables=tuple(sorted(tables)), num_images=num_images,
+                   num_other=num_other, is_cut=num_seen > most)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    if entry.name.startswith(".") or not entry.name.isprintable():
+        return "hidden"
+    try:
+        mode = entry.stat().st_mode
+    except OSError:  # a link to nowhere
+        return "hidden"
+    if stat.S_ISDIR(mode):
+        is_inside = not entry.is_symlink() or any(Path(entry.path).resolve().is_relative_to(root)
+                                                  for root in allowed_roots())
+        return "folder" if is_inside else "hidden"
+    suffix = os.path.splitext(entry.name)[1].lower()
+    return "image" if suffix in IMAGE_SUFFIXES else "table" if suffix in SUFFIXES else "other"

@@ -1,0 +1,92 @@
+"""Holding out by class and group: quotas of each class, groups whole, the same each time, nothing where not asked."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from curation.sources.report import SourceError
+from curation.sources.splits import HoldOut, hold_out, keeps_together
+
+
+def rows_of(labels: list[str], groups: list[str | None] | None = None, splits: list[str] | None = None) -> pa.Table:
+    ids = [f"s{idx:05d}" for idx in range(len(labels))]
+    return pa.table({"sample_id": ids, "given_label": labels, "split": splits or ["train"] * len(labels),
+                     "group": pa.array(groups or [None] * len(labels), pa.string())})
+
+
+def counts(rows: pa.Table) -> pd.DataFrame:
+    frame = rows.to_pandas()
+    return pd.crosstab(frame["given_label"], frame["split"])
+
+
+def test_each_class_gives_its_share_to_the_nearest_sample() -> None:
+    held, notes = hold_out(rows_of(["cat"] * 100 + ["dog"] * 33 + ["owl"] * 2 + ["elk"]), HoldOut())
+    found = counts(held)
+    assert found.loc["cat"].to_dict() == {"clean": 10, "test": 20, "train": 70}
+    assert found.loc["dog"].to_dict() == {"clean": 3, "test": 7, "train": 23}
+    assert found.loc["owl", "train"] == 2 and found.loc["elk", "train"] == 1, "a class keeps some to train on"
+    assert notes[0].startswith("split test: 27 of 136 samples (19.9%) held out by this import, at random by class")
+
+
+def test_the_same_seed_draws_the_same_samples_in_any_order_and_another_seed_others() -> None:
+    rows = rows_of(["cat"] * 200 + ["dog"] * 100)
+    turned = rows.take(pa.array(np.random.default_rng(1).permutation(300)))
+
+    def of(table: pa.Table, seed: int) -> dict[str, str]:
+        held, _ = hold_out(table, HoldOut(seed=seed))
+        return dict(zip(held["sample_id"].to_pylist(), held["split"].to_pylist(), strict=True))
+
+    assert of(rows, 0) == of(turned, 0) != of(rows, 1)
+    grown = pa.concat_tables([rows, rows_of(["cat"] * 220).slice(200).set_column(
+        0, "sample_id", pa.array([f"new{idx}" for idx in range(20)]))])
+    moved = [key for key, split in of(rows, 0).items() if of(grown, 0)[key] != split]
+    assert len(moved) <= 20, "data that grow keep nearly all of their split"
+
+
+def test_a_group_is_never_in_two_splits_and_the_shares_are_nearly_met() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 12, 300)
+    groups = np.repeat([f"sender {idx}" for idx in range(300)], sizes).tolist()
+    labels = rng.choice(["cat", "dog", "owl"], len(groups)).tolist()
+    held, notes = hold_out(rows_of(labels, groups), HoldOut(together="group"))
+    frame = held.to_pandas()
+    assert frame.groupby("group")["split"].nunique().max() == 1
+    found = counts(held)
+    share = found.div(found.sum(axis=1), axis=0)
+    assert (share["test"] - 0.2).abs().max() < 0.02 and (share["clean"] - 0.1).abs().max() < 0.02
+    assert "no group is in two splits" in notes[0]
+
+
+def test_a_group_too_large_for_any_share_stays_in_training() -> None:
+    held, _ = hold_out(rows_of(["cat"] * 10 + ["dog"] * 10, ["a"] * 20), HoldOut(together="group"))
+    assert set(held["split"].to_pylist()) == {"train"}
+
+
+def test_samples_of_unknown_group_are_by_themselves() -> None:
+    held, _ = hold_out(rows_of(["cat"] * 50 + ["dog"] * 50, [None] * 100), HoldOut(together="group"))
+    assert counts(held).loc["cat"].to_dict() == {"clean": 5, "test": 10, "train": 35}
+
+
+def test_a_split_that_the_data_have_is_left_alone() -> None:
+    rows = rows_of(["cat"] * 50 + ["dog"] * 50, splits=(["train"] * 40 + ["test"] * 10) * 2)
+    held, notes = hold_out(rows, HoldOut())
+    assert counts(held).loc["cat"].to_dict() == {"clean": 4, "test": 10, "train": 36}
+    assert notes[0] == "split test is the data's own"
+
+
+@pytest.mark.parametrize(("asked", "match"), [
+    ({"test_frac": 0.7, "clean_frac": 0.3}, "leave some to train on"), ({"test_frac": -0.1}, r"must lie in \[0, 1\)")])
+def test_shares_that_leave_nothing_are_refused(asked: dict[str, float], match: str) -> None:
+    with pytest.raises(SourceError, match=match):
+        HoldOut(**asked)  # type: ignore[arg-type]
+
+
+def test_a_column_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SourceError, match="there is no 'sender'; choose another one"):
+        hold_out(rows_of(["cat", "dog"]), HoldOut(together="sender"))
+
+
+def test_a_domain_is_no_group_to_keep_whole() -> None:
+    assert keeps_together(pd.Series(np.repeat(np.arange(100), 3)))
+    assert not keeps_together(pd.Series(["day", "night"] * 50)) and not keeps_together(pd.Series(range(100)))

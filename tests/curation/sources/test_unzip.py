@@ -1,0 +1,100 @@
+"""A dropped zip: what is in it comes out under its folder, and a crafted one is refused whole and leaves nothing."""
+
+import io
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from curation.sources.report import SourceError
+from curation.sources.unzip import unpack
+
+PIXELS = b"\x89PNG pretended"
+
+
+def packed(*entries: tuple[str | zipfile.ZipInfo, bytes]) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return buffer
+
+
+def link(name: str, target: str) -> tuple[zipfile.ZipInfo, bytes]:
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    return info, target.encode()
+
+
+def test_images_tables_and_texts_come_out_and_the_rest_is_counted(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    found = unpack(packed(("data/cat/1.png", PIXELS), ("data/labels.csv", b"path,label\n"), ("data/run.py", b"boom"),
+                          ("__MACOSX/data/1.png", b"x"), ("data/.hidden.png", b"x"), ("data/empty/", b"")),
+                   tmp_path / "new", lambda done, total: seen.append((done, total)))
+    files = sorted(str(path.relative_to(tmp_path / "new")) for path in (tmp_path / "new").rglob("*") if path.is_file())
+    assert files == ["data/cat/1.png", "data/labels.csv"] and seen == [(1, 2), (2, 2)]
+    assert (found.num_files, found.num_left_out) == (2, 3)
+    assert (tmp_path / "new" / "data" / "cat" / "1.png").read_bytes() == PIXELS
+
+
+@pytest.mark.parametrize(("name", "match"), [
+    ("../evil.png", "must stay inside"), ("a/../../evil.png", "must stay inside"),
+    ("/etc/evil.png", "must stay inside"),
+    ("C:/evil.png", "must stay inside"), ("a\\..\\evil.png", "must stay inside"), ("..", "must stay inside")])
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str, match: str) -> None:
+    with pytest.raises(SourceError, match=match) as caught:
+        unpack(packed(("good/1.png", PIXELS), (name, PIXELS)), tmp_path / "in" / "new")
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.rglob("*.png")) == [] and not (tmp_path / "in" / "new").exists()
+
+
+def test_links_are_refused_even_those_that_point_inside(tmp_path: Path) -> None:
+    for target in ("/etc", "cat"):
+        with pytest.raises(SourceError, match="'here' is a link"):
+            unpack(packed(("cat/1.png", PIXELS), link("here", target), ("here/2.png", PIXELS)), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_more_bytes_or_files_than_allowed_are_refused_and_nothing_stays(tmp_path: Path) -> None:
+    bomb = packed(*((f"cat/{idx}.png", b"\0" * 100_000) for idx in range(10)))
+    assert len(bomb.getvalue()) < 10_000
+    with pytest.raises(SourceError, match="this one is larger"):
+        unpack(bomb, tmp_path / "new", max_bytes=500_000)
+    with pytest.raises(SourceError, match="may hold 5 files"):
+        unpack(bomb, tmp_path / "new", max_files=5)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_size_that_lies_is_found_while_unpacking(tmp_path: Path) -> None:
+    whole = packed(("cat/1.png", b"\0" * 100_000)).getvalue()
+    lying = whole.replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    assert lying != whole
+    with pytest.raises(SourceError, match="must be whole and readable|is larger"):
+        unpack(io.BytesIO(lying), tmp_path / "new", max_bytes=50_000)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_list_of_names_longer_than_allowed_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda *_: pytest.fail("the list was read"))
+    end = b"PK\x05\x06" + b"\0" * 8 + (2**31).to_bytes(4, "little") + b"\0" * 6
+    with pytest.raises(SourceError, match="this one has more"):
+        unpack(io.BytesIO(end), tmp_path / "new")
+
+
+@pytest.mark.parametrize(("content", "match"), [
+    (b"", "must be whole and readable"), (b"PK\x03\x04 no", "must be whole and readable"),
+    (packed(("cat/1.png", PIXELS * 999)).getvalue()[:90], "must be whole and readable"),
+    (packed(("notes.md", b"x")).getvalue(), "must hold images or a table"),
+    (packed(("cat.png", PIXELS), ("cat.png/1.png", PIXELS)).getvalue(), "of a file and a folder at once")])
+def test_what_is_no_zip_of_data_is_one_line_and_leaves_nothing(tmp_path: Path, content: bytes, match: str) -> None:
+    with pytest.raises(SourceError, match=match) as caught:
+        unpack(io.BytesIO(content), tmp_path / "new")
+    assert "\n" not in str(caught.value) and not (tmp_path / "new").exists()
+
+
+def test_an_encrypted_one_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(packed(("cat/1.png", PIXELS)).getvalue())
+    whole[whole.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(SourceError, match="must not be encrypted"):
+        unpack(io.BytesIO(bytes(whole)), tmp_path / "new")
