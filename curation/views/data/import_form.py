@@ -4,12 +4,10 @@ Calls curation.sources.importing in this very script run with a progress bar: le
 writes the project's files last, so that nothing half-made remains.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from curation.jobs.feature_jobs import MAX_AT_ONCE
 from curation.project import Project, projects_home
@@ -17,6 +15,7 @@ from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, Option, OptionValue, Source, import_project
 from curation.views.data.features import WHAT, start_features
 from curation.views.widgets import state
+from curation.views.widgets.progress_bar import reporter
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
 
@@ -115,7 +114,7 @@ def run_import(source: str, project: str, root: str | None, given: Mapping[str, 
     with st.status("Importing ...", expanded=True) as box:
         bar = st.progress(0.0, text="Starting")
         try:
-            result = import_project(source, projects_home() / project, root=root, progress=_reporter(bar),
+            result = import_project(source, projects_home() / project, root=root, progress=reporter(bar),
                                     check=check, **given)
         except ValueError as error:
             if not state.is_ours(error):
@@ -129,20 +128,3 @@ def run_import(source: str, project: str, root: str | None, given: Mapping[str, 
     if makes_features and result.num_loaded <= MAX_AT_ONCE:
         start_features(Project.open(projects_home() / project))
     state.choose(project=project)
-
-
-def _reporter(bar: DeltaGenerator) -> Callable[[int, int, str], None]:
-    """A progress callback that redraws the bar at most ten times a second."""
-    last_drawn, last_message = 0.0, ""
-
-    def report(done: int, total: int, message: str) -> None:
-        nonlocal last_drawn, last_message
-        now = time.monotonic()
-        if now - last_drawn < 0.1 and done < total and message == last_message:
-            return
-        last_drawn, last_message = now, message
-        share = min(1.0, done / total) if total else 0.0
-        count = f": {done:,} of {total:,}" if total > 1 else ""
-        bar.progress(share, text=state.plain(message.capitalize() + count))
-
-    return report
