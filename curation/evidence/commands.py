@@ -11,7 +11,7 @@ from curation.evidence.features import feature_lines, import_features
 from curation.evidence.predictions import import_predictions, prediction_lines
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
-from curation.samples.similarity import COLUMNS, similar_to
+from curation.samples.similarity import COLUMNS, SimilarityError, similar_to, similar_to_text
 from curation.sources.console import ShownProgress, visible
 from engine.contract.feature_dir import FeatureStore
 from engine.contract.manifest import read_manifest
@@ -78,18 +78,27 @@ def predictions(
 def similar(
     project: _Project,
     *,
-    to: Annotated[list[str], typer.Option(help="A sample id; given often, what they have in common is looked for.")],
+    to: Annotated[list[str] | None, typer.Option(
+        help="A sample id; given often, what they have in common is looked for.")] = None,
+    text: Annotated[str | None, typer.Option(
+        help="What to look for in words, where the features are of a backbone that reads texts, such as "
+             "open_clip:ViT-B-32/laion2b_s34b_b79k.")] = None,
     features: Annotated[str, typer.Option(help="Features that say what is similar.")],
     out: Annotated[Path, typer.Option(help=f"CSV to write: {', '.join(COLUMNS)}.")],
     top: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
 ) -> None:
-    """The samples most similar to a picture, or to what several have in common, over all splits."""
+    """The samples most similar to a picture, to what several have in common, or to a text, over all splits."""
+    if bool(to) == (text is not None):
+        raise SimilarityError(f"similarity is to samples or to a text; got {'both' if to else 'neither'}; give --to or "
+                              "--text")
     opened = Project.open(project)
+    store, rows = FeatureStore.open(opened.path, features), read_manifest(opened.path, ["path"])
     with ShownProgress() as progress:
-        found = similar_to(FeatureStore.open(opened.path, features), read_manifest(opened.path, ["path"]), to, top,
-                           progress=progress)
+        found = similar_to(store, rows, to or [], top, progress=progress) if text is None else \
+            similar_to_text(store, rows, opened.path, text, top, progress=progress)
     write_atomic(out, lambda path: write_csv(found, path))
-    print(f"{len(found):,} samples most similar to {len(set(to)):,} written to {visible(str(out))}")
+    what = f"{len(set(to or [])):,}" if text is None else visible(repr(text))
+    print(f"{len(found):,} samples most similar to {what} written to {visible(str(out))}")
 
 
 def leaks(

@@ -238,13 +238,6 @@ class RunConfig:
         return self.validation_source in ("easy", "hard") or (own.validation == "none" and own.folds is not None)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether all weights are alike and nothing is held in validation, so that another run's weights can be taken
-        (--weights-from)."""
-        return self.weight_source == "uniform" and self.validation_source == "none" and not self.is_cross_fitted \
-            and METHODS[self.method].is_trained
-
-    @property
     def first_finish_epoch(self) -> int:
         """The first epoch, counted from 1, in which nobody is held out any more; past the end where there is none.
 

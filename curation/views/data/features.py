@@ -63,7 +63,8 @@ def _form(project: Project, num_made: int) -> None:
     backbone = str(st.selectbox(
         "Pretrained network", BACKBONES, key=KEY + "backbone", accept_new_options=True, width=380,
         help=f"{DEFAULT_BACKBONE} comes with the program. Others are downloaded once, where there is a network: type "
-             "any name that timm or torchvision knows, or the path of an .onnx file."))
+             "any name that timm or torchvision knows, open_clip:ARCHITECTURE/WEIGHTS for one that reads texts as "
+             "well, or the path of an .onnx file."))
     with st.expander("More"), st.grid(min_column_width=220):
         size = st.number_input("Image size (pixels)", 16, 1024, None, step=32, key=KEY + "size", placeholder="its own",
                                help="Side of the square images that the network sees. Empty: the size it was made for.")

@@ -25,6 +25,7 @@ from engine.contract.manifest import REQUIRED_COLUMNS
 from engine.contract.method_config import ReweighterConfig, SplitterConfig
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir
+from engine.contract.run_document import can_take_weights
 from engine.contract.settings import SettingInfo, settings_of
 
 MAIN = ("network", "epochs", "val_fraction", "guard", "device", "seed")
@@ -109,8 +110,8 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
         values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
-    is_plain = METHODS[method].is_trained and RunConfig.from_dict(
-        {"method": method, "features": features, "validation": values.get("validation")}).is_plain
+    is_plain = METHODS[method].is_trained and can_take_weights(RunConfig.from_dict(
+        {"method": method, "features": features, "validation": values.get("validation")}))
     _start_row(project, method, values, int(num_repeats), on_started, _weights_from(project) if is_plain else None)
 
 
