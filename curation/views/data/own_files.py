@@ -43,8 +43,8 @@ def own_files_form(project: Project) -> None:
     kind = str(st.segmented_control("What", (FEATURES, PREDICTIONS), default=FEATURES, required=True, key=KEY + "kind"))
     st.caption(HELP[kind] + BY_ORDER)
     with st.grid(2, min_column_width=240):
-        given = st.text_input("File on the machine that runs this app", key=KEY + "path", placeholder="/data/...",
-                              help="An absolute path.").strip()
+        given = st.text_input("File on the server", key=KEY + "path", placeholder="/data/...",
+                              help="An absolute path on the machine that runs this app.").strip()
         dropped = st.file_uploader("or a file from here", list(SUFFIXES), key=KEY + "upload",
                                    max_upload_size=MAX_MEGABYTES, help=f"Up to {MAX_MEGABYTES} MB: above, give a path.")
         name = st.text_input("Name", key=f"{KEY}name.{kind}", max_chars=60, placeholder="letters, digits, - _ .",
