@@ -29,7 +29,8 @@ Project = Annotated[Path, typer.Argument(help="Project folder, made by `python -
 def features(
     project: Project,
     backbone: Annotated[str | None, typer.Option(
-        help=f"A name of timm or torchvision, or an .onnx file; default {DEFAULT_BACKBONE}, which needs no download.",
+        help=f"A name of timm or torchvision, open_clip:ARCHITECTURE/WEIGHTS, or an .onnx file; default "
+             f"{DEFAULT_BACKBONE}, which needs no download.",
     )] = None,
     name: Annotated[str | None, typer.Option(
         help=f"Name of the features; those that exist go on. Default: {DEFAULT_FEATURES}, or that of the backbone.",

@@ -7,19 +7,16 @@ from typing import Annotated
 import typer
 
 from curation.audit.suspects.leaks import find_leaks
-from curation.evidence.features import import_features
-from curation.evidence.matching import match_lines
-from curation.evidence.predictions import ImportedPredictions, import_predictions
+from curation.evidence.features import feature_lines, import_features
+from curation.evidence.predictions import import_predictions, prediction_lines
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
-from curation.samples.similarity import COLUMNS, similar_to
+from curation.samples.similarity import COLUMNS, SimilarityError, similar_to, similar_to_text
 from curation.sources.console import ShownProgress, visible
 from engine.contract.feature_dir import FeatureStore
 from engine.contract.manifest import read_manifest
 from engine.contract.work_dir import write_atomic
 
-MARKED_GAIN = 0.1
-"""By how much another order of the classes must agree better with the given labels before it is pointed out."""
 _Project = Annotated[Path, typer.Argument(help="Project folder.")]
 _WITHOUT_IDS = "Without sample_id rows go by order: one for each sample of the project, or of split train."
 
@@ -49,10 +46,8 @@ def features(
                                progress=progress)
     num_known = done.num_samples - done.match.num_missing
     print(f"features {name}: {num_known:,} samples of {done.file.num_columns:,} numbers from {visible(file.name)}")
-    for line in match_lines(done.match, done.file, done.num_samples, "features"):
+    for line in feature_lines(done):
         print(f"  {visible(line)}")
-    if done.num_clipped:
-        print(f"  {done.num_clipped:,} numbers beyond the range of half floats were clipped to 65,504: scale the file")
     print(f"next: `python -m curation audit PROJECT --features {name}`, nothing is trained for it")
 
 
@@ -75,31 +70,35 @@ def predictions(
                                   map_of=opened.run(map_of) if map_of else None, progress=progress)
     print(f"run {name}: predictions of {done.num_train:,} training samples and {done.num_evaluated:,} of clean and "
           f"test from {visible(file.name)}")
-    for line in match_lines(done.match, done.file, done.num_samples, "predictions"):
+    for line in prediction_lines(done, opened.classes):
         print(f"  {visible(line)}")
-    for line in _column_lines(done, opened.classes):
-        print(f"  {visible(line)}")
-    print(f"  they name the given label for {done.agreement:.1%} of the training samples")
-    print(f"  map and neighbours of run {visible(done.map_of)}" if done.map_of else
-          "  no map and no neighbours, which Triage needs: make features first, or name a run with --map-of")
     print(f"next: `python -m curation audit PROJECT --run {name}`")
 
 
 def similar(
     project: _Project,
     *,
-    to: Annotated[list[str], typer.Option(help="A sample id; given often, what they have in common is looked for.")],
+    to: Annotated[list[str] | None, typer.Option(
+        help="A sample id; given often, what they have in common is looked for.")] = None,
+    text: Annotated[str | None, typer.Option(
+        help="What to look for in words, where the features are of a backbone that reads texts, such as "
+             "open_clip:ViT-B-32/laion2b_s34b_b79k.")] = None,
     features: Annotated[str, typer.Option(help="Features that say what is similar.")],
     out: Annotated[Path, typer.Option(help=f"CSV to write: {', '.join(COLUMNS)}.")],
     top: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
 ) -> None:
-    """The samples most similar to a picture, or to what several have in common, over all splits."""
+    """The samples most similar to a picture, to what several have in common, or to a text, over all splits."""
+    if bool(to) == (text is not None):
+        raise SimilarityError(f"similarity is to samples or to a text; got {'both' if to else 'neither'}; give --to or "
+                              "--text")
     opened = Project.open(project)
+    store, rows = FeatureStore.open(opened.path, features), read_manifest(opened.path, ["path"])
     with ShownProgress() as progress:
-        found = similar_to(FeatureStore.open(opened.path, features), read_manifest(opened.path, ["path"]), to, top,
-                           progress=progress)
+        found = similar_to(store, rows, to or [], top, progress=progress) if text is None else \
+            similar_to_text(store, rows, opened.path, text, top, progress=progress)
     write_atomic(out, lambda path: write_csv(found, path))
-    print(f"{len(found):,} samples most similar to {len(set(to)):,} written to {visible(str(out))}")
+    what = f"{len(set(to or [])):,}" if text is None else visible(repr(text))
+    print(f"{len(found):,} samples most similar to {what} written to {visible(str(out))}")
 
 
 def leaks(
@@ -120,21 +119,3 @@ def leaks(
     if out is not None:
         write_atomic(out, lambda path: write_csv(found.pairs, path))
         print(f"{len(found.pairs):,} pairs written to {visible(str(out))}")
-
-
-def _column_lines(done: ImportedPredictions, classes: tuple[str, ...]) -> list[str]:
-    """What is to be said of the columns."""
-    lines = []
-    if done.columns.is_reordered:
-        lines.append("the columns are in another order than the project's classes: matched by name")
-    if not done.columns.are_named:
-        lines.append(f"columns without names: taken in the project's order, {', '.join(classes[:12])}"
-                     f"{' ...' if len(classes) > 12 else ''}")
-    if done.columns.left_out:
-        lines.append(f"columns that are no class were left out: {', '.join(done.columns.left_out[:12])}")
-    if done.num_without:
-        lines.append(f"{done.num_without:,} rows are NaN: no prediction")
-    if done.best_agreement > done.agreement + MARKED_GAIN:
-        lines.append(f"with the classes in another order they would agree with {done.best_agreement:.1%} of the given "
-                     f"labels, now with {done.agreement:.1%}: check the order of the columns")
-    return lines

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from curation.evidence.array_file import ArrayFile, EvidenceError
-from curation.evidence.matching import Match, match
+from curation.evidence.matching import Match, match, match_lines
 from curation.evidence.opening import open_array_file
 from curation.project import Project
 from engine.contract.feature_dir import FeatureDir, FeatureDocument, sample_rows, write_blocks
@@ -63,16 +63,25 @@ def import_features(project: Project, path: Path, name: str, *, backbone: str = 
                             num_clipped=blocks.num_clipped)
 
 
+def feature_lines(done: ImportedFeatures) -> list[str]:
+    """What was found in the file, a line each."""
+    lines = match_lines(done.match, done.file, done.num_samples, "features")
+    if done.num_clipped:
+        lines.append(f"{done.num_clipped:,} numbers beyond the range of half floats were clipped to 65,504: scale the "
+                     "file")
+    return lines
+
+
 def _check_name(folder: FeatureDir, is_replacing: bool) -> None:
     if not folder.path.exists():
         return
     is_imported = folder.exists() and folder.read_document().get("kind") == "imported"
     if not is_imported:
         raise EvidenceError(f"imported features need a name of their own; {folder.name!r} is of features that are made "
-                            "here; choose another with --name")
+                            "here; choose another name")
     if not is_replacing:
-        raise EvidenceError(f"imported features need a new name; {folder.name!r} exists; choose another with --name, "
-                            "or say --replace")
+        raise EvidenceError(f"imported features need a new name; {folder.name!r} exists; choose another name, or "
+                            "ask that they be replaced (--replace)")
 
 
 class _Blocks:

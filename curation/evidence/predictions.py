@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from curation.evidence.array_file import ArrayFile, EvidenceError
-from curation.evidence.matching import Match, match
+from curation.evidence.matching import Match, match, match_lines
 from curation.evidence.opening import open_array_file
 from curation.evidence.probabilities import Columns, columns_of, read_probabilities
 from curation.project import Project
@@ -29,6 +29,8 @@ from engine.contract.signal_columns import ROLES
 from engine.contract.statistics.confident import history_of, label_margins, signals_of
 
 METHOD = "imported"
+MARKED_GAIN = 0.1
+"""By how much another order of the classes must agree better with the given labels before it is pointed out."""
 Progress = Callable[[int, int, str], None]
 
 
@@ -67,8 +69,8 @@ def import_predictions(project: Project, path: Path, name: str, *, classes_file:
     """
     run = RunDir.of(project.path, name)
     if run.path.exists():
-        raise EvidenceError(f"predictions become a run, which needs a new name; {name!r} exists; choose another with "
-                            "--name")
+        raise EvidenceError(f"predictions become a run, which needs a new name; {name!r} exists; choose another "
+                            "name")
     file = open_array_file(path, "probabilities")
     rows = read_manifest(project.path, ["clean_label", "group"])
     found, columns = match(file, rows, "predictions"), columns_of(file, project.classes, classes_file)
@@ -90,6 +92,32 @@ def import_predictions(project: Project, path: Path, name: str, *, classes_file:
         num_train=int((is_train & is_known).sum()), num_evaluated=int((~is_train & is_known).sum()),
         num_without=num_read - int(is_known.sum()), agreement=now, best_agreement=best,
         map_of=source.name if source is not None else None)
+
+
+def prediction_lines(done: ImportedPredictions, classes: tuple[str, ...]) -> list[str]:
+    """What was found in the file, a line each."""
+    return [*match_lines(done.match, done.file, done.num_samples, "predictions"), *_column_lines(done, classes),
+            f"they name the given label for {done.agreement:.1%} of the training samples",
+            f"map and neighbours of run {done.map_of}" if done.map_of else
+            "no map and no neighbours, which Triage needs: make features first, or name a run with --map-of"]
+
+
+def _column_lines(done: ImportedPredictions, classes: tuple[str, ...]) -> list[str]:
+    """What is to be said of the columns."""
+    lines = []
+    if done.columns.is_reordered:
+        lines.append("the columns are in another order than the project's classes: matched by name")
+    if not done.columns.are_named:
+        lines.append(f"columns without names: taken in the project's order, {', '.join(classes[:12])}"
+                     f"{' ...' if len(classes) > 12 else ''}")
+    if done.columns.left_out:
+        lines.append(f"columns that are no class were left out: {', '.join(done.columns.left_out[:12])}")
+    if done.num_without:
+        lines.append(f"{done.num_without:,} rows are NaN: no prediction")
+    if done.best_agreement > done.agreement + MARKED_GAIN:
+        lines.append(f"with the classes in another order they would agree with {done.best_agreement:.1%} of the given "
+                     f"labels, now with {done.agreement:.1%}: check the order of the columns")
+    return lines
 
 
 # -- the run

@@ -40,7 +40,7 @@ def columns_of(file: ArrayFile, classes: Sequence[str], classes_file: Path | Non
     """
     names = file.columns
     if names is not None and classes_file is not None:
-        raise EvidenceError(f"columns that have names need no file of names; {file.path} has them; leave --classes out")
+        raise EvidenceError(f"columns that have names need no file of names; {file.path} has them; leave it out")
     if names is None and classes_file is not None:
         names = tuple(_read_names(classes_file))
         if len(names) != file.num_columns:

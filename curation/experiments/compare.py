@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.experiments.repeats import flat
-from curation.jobs.request import warm_start_of
+from curation.jobs.request import warm_start_of, weights_from_of
 from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
@@ -139,8 +139,8 @@ def role_flow(changes: pd.DataFrame) -> pd.DataFrame:
 
 
 def setting_differences(a: RunDir, b: RunDir) -> pd.DataFrame:
-    """Settings that differ: setting, a, b (as text)."""
-    left, right = (flat(_config(run).to_dict()) for run in (a, b))
+    """Settings that differ: setting, a, b (as text); weights_from, the run whose weights were taken, among them."""
+    left, right = (flat(_config(run).to_dict()) | {"weights_from": weights_from_of(run)} for run in (a, b))
     rows = [(name, str(left[name]), str(right[name])) for name in left if left[name] != right[name]]
     return pd.DataFrame(rows, columns=["setting", "a", "b"])
 

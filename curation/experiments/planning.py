@@ -69,7 +69,8 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
     from the lowest of the runs that can be taken.
 
     A run of the same settings, seed, manifest and decisions that is done, running or queued is taken as it is.
-    Raises ExperimentError for no decisions, a number of seeds outside 1 to MAX_SEEDS, or a base that is a preview.
+    Raises ExperimentError for no decisions, a number of seeds outside 1 to MAX_SEEDS, or a base that is a preview
+    or trains under another run's weights.
     """
     if not 1 <= num_seeds <= MAX_SEEDS:
         raise ExperimentError(f"an experiment has 1 to {MAX_SEEDS} seeds; got {num_seeds}; choose fewer or more")
@@ -79,6 +80,9 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
     if (source := request.warm_start_of(base)) is not None:
         raise ExperimentError(f"an experiment takes its settings from a full run; {base.name} is a preview of "
                               f"{source}; choose {source}")
+    if (source := request.weights_from_of(base)) is not None:
+        raise ExperimentError(f"an experiment trains under the decisions in force; {base.name} trains under the "
+                              f"weights and decisions of {source}; choose {source}")
     config = request.config_of(base)
     wanted = {"without": decisions.iloc[:0], "with": decisions}
     keys = {side: repeats.key_of(config, manifest_digest, repeats.digest_of(rows)) for side, rows in wanted.items()}
@@ -103,7 +107,8 @@ def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object
         except ValueError:  # a damaged run is none to build on; its own page says what is wrong
             continue
         state = run_jobs.status_of(run).state
-        if decisions is None or request.warm_start_of(run) is not None or state not in ("done", "running", "queued"):
+        is_own = request.warm_start_of(run) is None and request.weights_from_of(run) is None
+        if decisions is None or not is_own or state not in ("done", "running", "queued"):
             continue
         key = (repeats.key_of(config, digest, repeats.digest_of_decisions(decisions)), config.seed)
         if key not in found or found[key][1] != "done" or state == "done":

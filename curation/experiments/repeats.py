@@ -22,7 +22,7 @@ from engine.contract.stamps import Stamp, stamp_of
 NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds")
 """Settings that may differ between repeats of one experiment."""
 ExperimentKey = tuple[tuple[tuple[str, object], ...], str | None, str]
-"""Settings by dotted name, digest of the manifest, digest of the decisions."""
+"""Settings by dotted name and the weights taken from another run, digest of the manifest, digest of the decisions."""
 
 
 def repeats_of(project: Path, run: RunDir) -> list[RunDir]:
@@ -60,8 +60,10 @@ def _experiment_key(path: Path, stamp: Stamp) -> ExperimentKey | None:
     config = RunConfig.of_run(document["config"])
     if METHODS[config.method].is_imported:
         return None
-    return key_of(config, document.get("manifest_digest"),
-                  digest_of_decisions(run.decisions_path))
+    settings, manifest, decisions = key_of(config, document.get("manifest_digest"),
+                                           digest_of_decisions(run.decisions_path))
+    given = document.get("weights_from")
+    return settings if given is None else (*settings, ("weights_from", given["signals_digest"])), manifest, decisions
 
 
 def key_of(config: RunConfig, manifest_digest: str | None, decisions_digest: str) -> ExperimentKey:

@@ -1,5 +1,5 @@
 """The run by which labels are judged on features alone, method discriminant: found where it is up to date, else made in
-the background and waited for."""
+the background."""
 
 import time
 from collections.abc import Callable
@@ -18,6 +18,15 @@ METHOD = "discriminant"
 POLL_SECONDS = 0.5
 SAID_SECONDS = 5.0
 """Between two lines about the same stage."""
+
+
+def begin(project: Path, features: str) -> None:
+    """Queue the run that shows a map and judges labels on these features, unless one is there and up to date, and do
+    not wait for it. Raises FeatureError where there are no such features, JobError as run_jobs.submit."""
+    run, is_there = map_run(Path(project), features)
+    if not is_there:
+        name = run_jobs.free_name(Path(project) / "runs", run.name)
+        run_jobs.submit(Path(project), name, RunConfig(method=METHOD, features=features))
 
 
 def judged_on(project: Path, features: str, say: Callable[[str], None]) -> RunDir:

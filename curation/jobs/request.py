@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -39,20 +39,23 @@ class RunRequest:
     """When it was asked for, in seconds since the epoch."""
     warm_start: str | None = None
     """The run whose classifier it begins with; None: it is trained from the start."""
+    weights_from: str | None = None
+    """The run under whose weights, split and decisions it trains plainly; None: it learns its own or has none."""
     decisions: str | None = None
     """Name of a Parquet file of DECISION_COLUMNS beside request.json; None: those in force when the run begins."""
 
 
 def write_request(run: RunDir, config: RunConfig, decisions: pd.DataFrame | None = None,
-                  warm_start: str | None = None) -> None:
+                  warm_start: str | None = None, weights_from: str | None = None) -> None:
     """Write what a new run is asked for. decisions: DECISION_COLUMNS, kept as they are now whatever is decided later;
-    None: those in force when it begins. warm_start: the run whose classifier it begins with."""
+    None: those in force when it begins. warm_start: the run whose classifier it begins with. weights_from: the run
+    under whose weights, split and decisions it trains."""
     if decisions is not None:
         rows = decisions[list(DECISION_COLUMNS)].astype({"sample_id": "str", "pin": "str", "excluded": "bool",
                                                          "label": "str"})
         write_atomic(run.path / DECISIONS_NAME, lambda p: rows.to_parquet(p, index=False))
     request = RunRequest(config=config, created=time.time(), warm_start=warm_start,
-                         decisions=None if decisions is None else DECISIONS_NAME)
+                         weights_from=weights_from, decisions=None if decisions is None else DECISIONS_NAME)
     run.write_json(run.path / REQUEST_NAME, asdict(request))
 
 
@@ -67,8 +70,10 @@ def read_request(run: RunDir) -> RunRequest | None:
                           warm_start=(run.read_json(run.path / _OLD_OPTIONS_NAME) or {}).get("warm_start"),
                           decisions=DECISIONS_NAME if (run.path / DECISIONS_NAME).exists() else None)
     names = [field.name for field in fields(RunRequest)]
+    if isinstance(values, dict):
+        values = {"weights_from": None} | values  # older code could not ask for it
     if not isinstance(values, dict) or set(values) != set(names) or not isinstance(values["created"], (int, float)) \
-            or not isinstance(values["warm_start"], (str, type(None))) \
+            or not all(isinstance(values[name], (str, type(None))) for name in ("warm_start", "weights_from")) \
             or values["decisions"] not in (None, DECISIONS_NAME):
         raise RunDirError(f"{path} must hold {', '.join(names)}; it was damaged from outside; start a new run")
     return RunRequest(**{**values, "config": RunConfig.from_dict(values["config"])})
@@ -110,6 +115,8 @@ def train_command(project: Path, run_name: str) -> list[str]:
     request, command = _asked(run), [*head, "--config", str(run.path / REQUEST_NAME), "--name", run_name]
     if request.decisions is not None:
         command += ["--decisions", str(run.path / request.decisions)]
+    if request.weights_from is not None:
+        command += ["--weights-from", request.weights_from]
     return command if request.warm_start is None else [*command, "--warm-start", request.warm_start]
 
 
@@ -142,12 +149,22 @@ def decisions_path_of(run: RunDir) -> Path | None:
 def warm_start_of(run: RunDir) -> str | None:
     """The run whose classifier this one begins with: it is a preview then. None for a training from the start, and for
     a run whose files are damaged: its own page says so, and lists of runs go on."""
+    return _source_of(run, "warm_start")
+
+
+def weights_from_of(run: RunDir) -> str | None:
+    """The run under whose weights, split and decisions this one trains. None for a run of its own, and for a damaged
+    one, as warm_start_of."""
+    return _source_of(run, "weights_from")
+
+
+def _source_of(run: RunDir, what: Literal["warm_start", "weights_from"]) -> str | None:
     try:
         if run.exists():
-            source = run.read_config().get("warm_start")
+            source = run.read_config().get(what)
             return str(source["run"]) if source else None
         request = read_request(run)
-        return request.warm_start if request is not None else None
+        return None if request is None else request.warm_start if what == "warm_start" else request.weights_from
     except UserError:
         return None
 

@@ -75,16 +75,17 @@ class RunStatus:
 
 
 def submit(project: Path, run_name: str, config: RunConfig, command: list[str] | None = None, *,
-           decisions: pd.DataFrame | None = None, warm_start: str | None = None) -> Job:
+           decisions: pd.DataFrame | None = None, warm_start: str | None = None,
+           weights_from: str | None = None) -> Job:
     """Queue a new run of a project and start its process. `command` replaces the engine's (tests).
 
-    decisions and warm_start as request.write_request has them.
+    decisions, warm_start and weights_from as request.write_request has them.
     Raises JobError if a run of that name exists or is queued, RunDirError for a name that cannot name a run.
     """
     project = Path(project).resolve()
     run = RunDir.of(project, run_name)
     claim(run.path, "run")
-    write_request(run, config, decisions, warm_start)
+    write_request(run, config, decisions, warm_start, weights_from)
     return enqueue(project, "run", run, config.device, command or train_command(project, run_name))
 
 

@@ -1,12 +1,16 @@
 """The samples nearest to a picture, or to several, by the cosine of their features: exact, over a whole store.
 
 Reads the store block by block, so a million samples need a block and one number each in memory. A query is a vector in
-the features' own space: the mean direction of pictures, or that of a text by a backbone's text tower, which no command
-asks for yet. Decides nothing.
+the features' own space: the mean direction of pictures, or that of a text by the backbone's text tower, which the
+engine is asked for in a process of its own. Decides nothing.
 """
 
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +21,7 @@ from engine.contract.feature_dir import FeatureStore
 ROWS_AT_ONCE = 8_192
 COLUMNS = ("sample_id", "path", "split", "given_label", "similarity")
 Progress = Callable[[int, int, str], None]
+_CODE_ROOT = Path(__file__).parents[2]
 
 
 class SimilarityError(UserError):
@@ -96,7 +101,37 @@ def similar_to(store: FeatureStore, manifest: pd.DataFrame, sample_ids: Sequence
                               f"{store.folder.name!r}; choose another sample or other features")
     candidates = row_of_sample.copy() if is_asked is None else np.where(is_asked, row_of_sample, -1)
     candidates[at] = -1
-    found = nearest(store, direction_of(store, row_of_sample[at]), k, candidates, progress)
+    return _found(store, manifest, direction_of(store, row_of_sample[at]), k, candidates, progress)
+
+
+def similar_to_text(store: FeatureStore, manifest: pd.DataFrame, project: Path, text: str, k: int,
+                    progress: Progress | None = None) -> pd.DataFrame:
+    """The k samples most similar to what a text says: COLUMNS, most similar first. manifest as in similar_to.
+
+    Raises SimilarityError where the features' backbone reads no texts, or is not to be had. Cosines of a picture with a
+    text are low, .2 to .4 of a good match: their order counts.
+    """
+    query_D = text_direction(project, store.folder.name, text)
+    return _found(store, manifest, query_D, k, store.rows_of(manifest["sample_id"]), progress)
+
+
+def text_direction(project: Path, features: str, text: str) -> np.ndarray:
+    """(D,) float32 of a text in the space of a project's features (engine.runs.text_query). Raises SimilarityError."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "text.npy"
+        command = [sys.executable, "-m", "engine.runs.text_query", str(Path(project).resolve()), features, text,
+                   str(out)]
+        done = subprocess.run(command, cwd=_CODE_ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            raise SimilarityError((lines or ["no reason was given"])[-1].removeprefix("error: "))
+        query_D: np.ndarray = np.load(out, allow_pickle=False)
+    return query_D
+
+
+def _found(store: FeatureStore, manifest: pd.DataFrame, query_D: np.ndarray, k: int, candidates: np.ndarray,
+           progress: Progress | None) -> pd.DataFrame:
+    found = nearest(store, query_D, k, candidates, progress)
     rows = manifest.iloc[found.at]
     path = rows["path"] if "path" in rows else pd.Series("", index=rows.index)
     return pd.DataFrame({**{name: rows[name] if name != "path" else path for name in COLUMNS[:-1]},

@@ -270,4 +270,4 @@ def _metrics_of(text: str, path: Path, number: int) -> dict[str, object]:
             not isinstance(line.get("events") or [], list):
         raise RunDirError(f"line {number} of {path} must be an epoch's metrics; got {text[:60]}; {_METRICS_ADVICE}")
     events = [event for said in line.get("events") or () if (event := event_of(said)) is not None]
-    return {**{FORMER_METRICS.get(name, name): value for name, value in line.items()}, "events": events}
+    return {FORMER_METRICS.get(str(name), str(name)): value for name, value in line.items()} | {"events": events}

@@ -2,6 +2,8 @@
 
 from typing import Any, Required, TypedDict
 
+from engine.contract.config import RunConfig
+from engine.contract.methods import METHODS
 from engine.contract.metrics import ChosenWeightDecay
 
 
@@ -19,6 +21,13 @@ class WeightsFrom(TypedDict):
     run: str
     signals_digest: str
     """SHA-256 of its signals.parquet as they were then."""
+
+
+def can_take_weights(config: RunConfig) -> bool:
+    """Whether training is plain, all weights alike and nothing held in validation, so that those of another run can be
+    taken (--weights-from)."""
+    return config.weight_source == "uniform" and config.validation_source == "none" and not config.is_cross_fitted \
+        and METHODS[config.method].is_trained
 
 
 class RunDocument(TypedDict, total=False):

@@ -16,9 +16,8 @@ import pandas as pd
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest
-from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
-from engine.contract.run_document import WeightsFrom
+from engine.contract.run_document import WeightsFrom, can_take_weights
 from engine.contract.settings import ConfigError
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import Dataset
@@ -33,8 +32,7 @@ def keep_given(project: Path, name: str, run: RunDir, config: RunConfig) -> Weig
     Raises ConfigError where `config` is no plain training or that run saw other data, RunDirError where it is not there
     or its first epoch has not ended.
     """
-    if config.weight_source != "uniform" or config.validation_source != "none" or config.is_cross_fitted \
-            or METHODS[config.method].is_head_only:
+    if not can_take_weights(config):
         raise ConfigError(f"weights of another run are for plain training; got method={config.method} with validation "
                           f"{config.validation_source}; choose method=erm")
     source = RunDir.of(project, name)

@@ -6,15 +6,15 @@ from pathlib import PurePath
 import pandas as pd
 import streamlit as st
 
-from curation.jobs import feature_jobs, run_jobs
+from curation.jobs import feature_jobs, feature_runs, run_jobs
 from curation.jobs.feature_jobs import FeatureRequest
 from curation.jobs.queue import JobError
 from curation.jobs.request import created_of
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
+from curation.views.data.own_files import own_files_form
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
-from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureDocument
 from engine.contract.manifest import MANIFEST_NAME
@@ -51,6 +51,8 @@ def features_section(project: Project) -> None:
     else:
         with st.container(border=True):
             _form(project, 0)
+    with st.expander("Bring your own features or predictions", icon=":material/upload_file:"):
+        own_files_form(project)
 
 
 # -- making them
@@ -61,7 +63,8 @@ def _form(project: Project, num_made: int) -> None:
     backbone = str(st.selectbox(
         "Pretrained network", BACKBONES, key=KEY + "backbone", accept_new_options=True, width=380,
         help=f"{DEFAULT_BACKBONE} comes with the program. Others are downloaded once, where there is a network: type "
-             "any name that timm or torchvision knows, or the path of an .onnx file."))
+             "any name that timm or torchvision knows, open_clip:ARCHITECTURE/WEIGHTS for one that reads texts as "
+             "well, or the path of an .onnx file."))
     with st.expander("More"), st.grid(min_column_width=220):
         size = st.number_input("Image size (pixels)", 16, 1024, None, step=32, key=KEY + "size", placeholder="its own",
                                help="Side of the square images that the network sees. Empty: the size it was made for.")
@@ -219,10 +222,8 @@ def _made_by(document: FeatureDocument) -> str:
 
 
 def _start_run(project: Project, name: str) -> None:
-    config = RunConfig(method="discriminant", features=name)
-    run_name = run_jobs.free_name(project.path / "runs", name)
     try:
-        run_jobs.submit(project.path, run_name, config)
+        feature_runs.begin(project.path, name)
     except UserError as error:
         st.toast(state.plain(error), icon=":material/info:")
 

@@ -7,8 +7,6 @@ writes the project's files last, so that nothing half-made remains.
 import contextlib
 import os
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -34,6 +32,7 @@ from curation.views.data.preview import (
     title_of,
 )
 from curation.views.widgets import state
+from curation.views.widgets.progress_bar import reporter
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
 
@@ -105,11 +104,11 @@ def _choices(place: Path, way: Recognised) -> None:
         check = str(st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check", help=CHECK_HELP))
     bar = st.empty()
     asked = Asked(way.source, way.root, options, None)
-    found = previewed(asked, _reporter(bar.progress(0.0, text="Reading")))
+    found = previewed(asked, reporter(bar.progress(0.0, text="Reading")))
     held_out = hold_out_form(found)
     if held_out is not None:
         asked = asked._replace(held_out=held_out)
-        found = previewed(asked, _reporter(bar.progress(0.0, text="Splitting")))
+        found = previewed(asked, reporter(bar.progress(0.0, text="Splitting")))
     bar.empty()
     show_preview(found)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -184,27 +183,10 @@ def _imported(asked: Asked, folder: Path, check: str, bar: DeltaGenerator) -> Im
         root = moved / root.resolve().relative_to(staged)
     try:
         return import_project(asked.source, folder, root=None if asked.source == DEMO else root,
-                              progress=_reporter(bar), check=check, held_out=asked.held_out, **asked.options)
+                              progress=reporter(bar), check=check, held_out=asked.held_out, **asked.options)
     except SourceError:
         if is_zip:
             os.replace(moved, staged)
             with contextlib.suppress(OSError):  # a project that is there stays
                 folder.rmdir()
         raise
-
-
-def _reporter(bar: DeltaGenerator) -> Callable[[int, int, str], None]:
-    """A progress callback that redraws the bar at most ten times a second."""
-    last_drawn, last_message = 0.0, ""
-
-    def report(done: int, total: int, message: str) -> None:
-        nonlocal last_drawn, last_message
-        now = time.monotonic()
-        if now - last_drawn < 0.1 and done < total and message == last_message:
-            return
-        last_drawn, last_message = now, message
-        share = min(1.0, done / total) if total else 0.0
-        count = f": {done:,} of {total:,}" if total > 1 else ""
-        bar.progress(share, text=state.plain(message.capitalize() + count))
-
-    return report

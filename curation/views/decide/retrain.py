@@ -12,7 +12,7 @@ import streamlit as st
 from curation.experiments import planning
 from curation.experiments.planning import ExperimentPlan, PlannedRun
 from curation.jobs import run_jobs
-from curation.jobs.request import warm_start_of
+from curation.jobs.request import warm_start_of, weights_from_of
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
@@ -72,6 +72,11 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
     if (source := warm_start_of(run)) is not None:
         st.markdown(f"**{state.plain(run.name)}** is a preview of a few epochs, whose settings are no full "
                     f"run's. Choose **{state.plain(source)}**, which it begins from, or another run in the sidebar.")
+        return
+    if (source := weights_from_of(run)) is not None:
+        st.markdown(f"**{state.plain(run.name)}** trained under the weights and decisions of "
+                    f"**{state.plain(source)}**. Choose that run in the sidebar, retrain it, then train under its "
+                    "weights anew (Train).")
         return
     config = RunConfig.of_run(run.read_config()["config"])
     if METHODS[config.method].is_imported:

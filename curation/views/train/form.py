@@ -15,14 +15,17 @@ import streamlit as st
 
 from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
+from curation.jobs.request import config_of
 from curation.project import Project
 from curation.views.widgets import state
 from engine.contract.config import HEADS, HELDOUT_SOURCES, WEIGHT_SOURCES, RunConfig
+from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, list_features
 from engine.contract.manifest import REQUIRED_COLUMNS
 from engine.contract.method_config import ReweighterConfig, SplitterConfig
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir
+from engine.contract.run_document import can_take_weights
 from engine.contract.settings import SettingInfo, settings_of
 
 MAIN = ("network", "epochs", "val_fraction", "guard", "device", "seed")
@@ -61,6 +64,7 @@ IMAGES = "the images themselves"
 ON_IMAGES_WORDS = ("On the images, tiny, small, resnet18 and their like start from nothing, for minutes to hours. Any "
                    "other is a pretrained backbone that is fine-tuned, by the name that timm or torchvision has.")
 NO_FEATURES_WORDS = " With features, which the Data page makes, a training takes seconds and most often ends better."
+ALIKE = "all alike"
 NO_COLUMN = "each sample by itself"
 NO_SIBLINGS = (*REQUIRED_COLUMNS, "path", "image", "clean_label")
 """Columns whose equal values do not make siblings."""
@@ -106,7 +110,9 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
         values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
-    _start_row(project, method, values, int(num_repeats), on_started)
+    is_plain = METHODS[method].is_trained and can_take_weights(RunConfig.from_dict(
+        {"method": method, "features": features, "validation": values.get("validation")}))
+    _start_row(project, method, values, int(num_repeats), on_started, _weights_from(project) if is_plain else None)
 
 
 def features_picker(project: Project, key: str) -> str | None:
@@ -141,6 +147,29 @@ def _folds_by(project: Project, setting: SettingInfo) -> str | None:
     return None if chosen == NO_COLUMN else str(chosen)
 
 
+def _weights_from(project: Project) -> str | None:
+    """The run whose weights to train under; None: all alike."""
+    found = [run.name for run in run_jobs.run_dirs(project.path) if has_weights(run)]
+    if not found:
+        return None
+    chosen = st.selectbox(
+        "Sample weights", [ALIKE, *found], key=KEY + "weights_from", width=300, persist_state="session",
+        format_func=lambda name: name if name == ALIKE else f"those of {name}",
+        help="Train plainly under what another run learned: its sample weights, the samples it held in validation to "
+             "its end, and its decisions. Learn them in seconds with a head on features, then fine-tune a network, "
+             "train one from nothing, or another head. Command line: `--weights-from RUN`")
+    return None if chosen == ALIKE else str(chosen)
+
+
+def has_weights(run: RunDir) -> bool:
+    """Whether a run is done and learned weights of samples."""
+    try:
+        return run.exists() and run.read_status()["state"] == "done" and run.signals_path.exists() \
+            and config_of(run).weight_source != "uniform"
+    except UserError:  # a damaged run; its own page says so
+        return False
+
+
 def _method_picker(is_on_images: bool) -> str:
     method = st.selectbox(
         "Method", [name for name in TRAINABLE if not (is_on_images and METHODS[name].is_head_only)], width=300,
@@ -157,21 +186,23 @@ def _group(title: str, cls: type, prefix: str) -> dict[str, object]:
 
 
 def _start_row(project: Project, method: str, values: dict[str, object], num_repeats: int,
-               on_started: Callable[[str], None]) -> None:
+               on_started: Callable[[str], None], weights_from: str | None) -> None:
     """Name, decisions in force and the start button; submits when it is pressed."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name", run_jobs.free_name(project.path / "runs", method), max_chars=60, width=240,
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
                                icon=":material/play_arrow:", key=KEY + "start")
-    st.caption(decisions_in_force(project))
+    st.caption(decisions_in_force(project) if weights_from is None else
+               f"It trains under the decisions of {state.plain(weights_from)}, not those in force now.")
     if is_pressed:
-        first = start_runs(project, name.strip(), values, num_repeats)
+        first = start_runs(project, name.strip(), values, num_repeats, weights_from)
         on_started(first)
         st.rerun()
 
 
-def start_runs(project: Project, name: str, values: dict[str, object], num_repeats: int = 1) -> str:
+def start_runs(project: Project, name: str, values: dict[str, object], num_repeats: int = 1,
+               weights_from: str | None = None) -> str:
     """Queue one run, or one a seed under names that end in their seed; the first name. Raises ConfigError, JobError."""
     first = RunConfig.from_dict(values)
     configs = {name if num_repeats == 1 else f"{name}-s{seed}": dataclasses.replace(first, seed=seed)
@@ -180,7 +211,7 @@ def start_runs(project: Project, name: str, values: dict[str, object], num_repea
     if taken:
         raise JobError(f"a run's name must be new in its project; {taken[0]!r} exists; choose another name")
     for run_name, config in configs.items():
-        run_jobs.submit(project.path, run_name, config)
+        run_jobs.submit(project.path, run_name, config, weights_from=weights_from)
     return next(iter(configs))
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.jobs import run_jobs
-from curation.jobs.request import config_of
+from curation.jobs.request import config_of, weights_from_of
 from curation.jobs.run_jobs import RunState
 from curation.project import Project
 from curation.views.damaged import show_damaged
@@ -158,12 +158,18 @@ def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None
         is_early = config.validation_source == "learned" and len(metrics) <= config.warmup_epochs
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
         st.caption(f"{METHODS[config.method].title}, {state.plain(state_text(status))}, {len(metrics):,} of "
-                   f"{config.epochs:,} epochs, seed {config.seed}.{note}")
+                   f"{config.epochs:,} epochs, seed {config.seed}{_given(run)}.{note}")
         progress.show_figures(metrics)
         _leaks(project, metrics)
         progress.show_events(metrics)
         progress.show_curves(run, metrics, config.epochs)
     progress.show_log(run)
+
+
+def _given(run: RunDir) -> str:
+    """Under which other run's weights it trains."""
+    source = weights_from_of(run)
+    return f", under the sample weights, split and decisions of {state.plain(source)}" if source else ""
 
 
 def _leaks(project: Project, metrics: pd.DataFrame) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from curation.jobs import run_jobs
 from curation.jobs.queue import Job
-from curation.jobs.request import config_of, warm_start_of
+from curation.jobs.request import config_of, warm_start_of, weights_from_of
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.contract.run_document import RunDocument
@@ -65,10 +65,12 @@ def _row(run: RunDir) -> dict[str, object]:
         config, metrics = config_of(run), run.read_metrics()
     except ValueError as error:  # one damaged run must not hide the others
         return {"name": run.name, "state": f"unreadable: {error}"}
-    method = METHODS[config.method]
+    method, given = METHODS[config.method], weights_from_of(run)
     row: dict[str, object] = {
         "name": run.name, "state": state_text(status), "seed": config.seed,
-        "method": f"{'Preview: ' if warm_start_of(run) else ''}{method.title}", "data": config.features or "images",
+        "method": "".join(("Preview: " if warm_start_of(run) else "", method.title,
+                           f", weights of {given}" if given else "")),
+        "data": config.features or "images",
         "epochs": f"{len(metrics)} / {config.epochs}" if method.is_trained else None,
         "num_decisions": document.get("num_decisions"),
     }

@@ -55,18 +55,18 @@ def _timm_module(name: str, is_pretrained: bool, image_size: int | None) -> Any:
     failure: BaseException = BackboneError("no way to build it")
     for option in options:
         try:
-            with _no_retries_offline():
+            with no_retries_offline():
                 return timm.create_model(architecture, pretrained=is_pretrained, num_classes=0, **option)
         except TypeError as error:  # this architecture takes any size, and no such option
             failure = error
         except Exception as error:  # the hub's, the network's, the cache's: each library has its own
             failure = error
             break
-    raise _not_to_be_had(name, failure) from failure
+    raise not_to_be_had(name, failure) from failure
 
 
 @contextlib.contextmanager
-def _no_retries_offline() -> Iterator[None]:
+def no_retries_offline() -> Iterator[None]:
     """Without a network the hub's library tries again and again for 45 seconds: then only what it keeps is looked at.
     """
     before = huggingface_hub.constants.HF_HUB_OFFLINE
@@ -89,7 +89,7 @@ def open_vision(name: str, weights: Path | None, image_size: int | None) -> Back
     try:
         module: nn.Module = torchvision.models.get_model(short, weights=None if weights else best, **options)
     except Exception as error:  # a failed download, or a size that the weights do not have
-        raise _not_to_be_had(name, error) from error
+        raise not_to_be_had(name, error) from error
     _drop_head(module, name)
     if weights is not None:
         load_weights(module, weights)
@@ -112,7 +112,7 @@ def _drop_head(module: nn.Module, name: str) -> None:
     setattr(module.get_submodule(parent), child, nn.Identity())
 
 
-def _not_to_be_had(name: str, error: BaseException) -> BackboneError:
+def not_to_be_had(name: str, error: BaseException) -> BackboneError:
     """What was tried, why it failed and what can be had here."""
     chain, cause = [error], error
     while (cause := cause.__cause__ or cause.__context__) is not None and len(chain) < 20:  # type: ignore[assignment]

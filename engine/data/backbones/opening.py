@@ -7,6 +7,7 @@ from pathlib import Path
 import timm
 
 from engine.data.backbones.backbone import Backbone, BackboneError
+from engine.data.backbones.clip import PREFIX, open_clip_image
 from engine.data.backbones.libraries import VISION_PREFIX, is_timm_name, is_vision_name, open_timm, open_vision
 from engine.data.backbones.onnx_file import open_onnx
 from engine.data.backbones.packaged import PACKAGED, available, open_packaged
@@ -18,9 +19,10 @@ def open_backbone(name: str, weights: str | None = None, image_size: int | None 
     """A pretrained backbone.
 
     name: one of PACKAGED, of timm (an architecture, or with a tag), of torchvision ("torchvision/NAME" where timm has
-    the name as well), or an .onnx file. weights: a .safetensors file of the architecture `name`; None: those that the
-    name stands for. image_size None: the backbone's own. mean, std: over its own, on a scale of 0 to 1. Raises
-    BackboneError, one line, where it cannot be had.
+    the name as well), of open_clip ("open_clip:ARCHITECTURE/WEIGHTS" or "open_clip:FOLDER"), or an .onnx file. weights:
+    a .safetensors file of the architecture `name`; None: those that the name stands for. image_size None: the
+    backbone's own. mean, std: over its own, on a scale of 0 to 1. Raises BackboneError, one line, where it cannot be
+    had.
     """
     if name.lower().endswith(".onnx"):
         if weights is not None:
@@ -38,6 +40,11 @@ def open_backbone(name: str, weights: str | None = None, image_size: int | None 
 
 
 def _named(name: str, weights: Path | None, image_size: int | None) -> Backbone:
+    if name.startswith(PREFIX):
+        if weights is not None:
+            raise BackboneError(f"a backbone of open_clip is named with its weights; got --weights {weights}; leave it "
+                                "out")
+        return open_clip_image(name, image_size)
     if name in PACKAGED and weights is None:
         return open_packaged(name, image_size)
     if name in PACKAGED or (is_timm_name(name) and not name.startswith(VISION_PREFIX)):

@@ -170,7 +170,7 @@ def test_a_name_is_replaced_only_when_told_and_never_that_of_made_features(proje
     command = ["features", str(project.path), "--file", str(file), "--name", "dino"]
     assert main(command) == 0
     np.save(file, values + 1)
-    assert main(command) == 2 and "say --replace" in capsys.readouterr().err
+    assert main(command) == 2 and "(--replace)" in capsys.readouterr().err
     assert main([*command, "--replace"]) == 0
     assert np.allclose(read(project, "dino", ids), values + 1, atol=4e-3)
     np.save(file, spoilt(values, 0, 0, np.nan))

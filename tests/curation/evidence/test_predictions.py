@@ -150,7 +150,7 @@ def test_tables_without_a_class_or_with_an_id_twice_are_refused(project: Project
         import_predictions(project, tmp_path / "a.parquet", "oof")
     frame.to_parquet(tmp_path / "a.parquet")
     (tmp_path / "names.txt").write_text("cat\ndog\nbird\n")
-    with pytest.raises(EvidenceError, match="leave --classes out"):
+    with pytest.raises(EvidenceError, match="leave it out"):
         import_predictions(project, tmp_path / "a.parquet", "oof", classes_file=tmp_path / "names.txt")
 
 

@@ -48,6 +48,10 @@ def test_a_preview_other_data_and_other_decisions_are_not_taken(project: Project
     document = run.read_config()
     run.write_config(document | {"warm_start": {"run": "first", "checkpoint": "x"}})
     assert plan(project).runs[1].state == "new"
+    run.write_config(document | {"weights_from": {"run": "head", "signals_digest": "0"}})
+    assert plan(project).runs[1].state == "new"
+    with pytest.raises(planning.ExperimentError, match="under the weights and decisions of head; choose head"):
+        planning.plan_experiment(project.path, run, 1, project.ledger().state(), "")
     run.write_config(document | {"manifest_digest": "another"})
     assert plan(project).runs[1].state == "new"
     run.write_config(document)

@@ -38,6 +38,15 @@ def test_what_a_run_is_a_repeat_of_is_looked_at_again_when_its_files_change(proj
     assert [run.name for run in repeats_of(project.path, first)] == ["first", "second"]
 
 
+def test_a_run_under_weights_of_another_repeats_those_under_the_same_alone(project: Project) -> None:
+    own, *given = (make_run(project, name, method="erm", seed=seed) for seed, name in enumerate(("a", "b", "c", "d")))
+    for run, digest in zip(given, ("one", "one", "two"), strict=True):
+        run.write_config(run.read_config() | {"weights_from": {"run": "head", "signals_digest": digest}})
+    assert [run.name for run in repeats_of(project.path, own)] == ["a"]
+    assert {run.name for run in repeats_of(project.path, given[0])} == {"b", "c"}
+    assert repeats_of(project.path, given[2]) == [given[2]]
+
+
 def test_a_preview_repeats_nothing_and_a_damaged_run_is_passed_over(project: Project) -> None:
     first, preview, damaged = (make_run(project, name, seed=seed) for seed, name in enumerate(("a", "b", "c")))
     preview.write_config(preview.read_config() | {"warm_start": {"run": "a"}})

@@ -37,17 +37,27 @@ def old(tmp_path: Path) -> RunDir:
 
 
 def test_a_request_is_one_document_and_reads_back(run: RunDir) -> None:
-    write_request(run, CONFIG, DECISIONS, warm_start="first")
+    write_request(run, CONFIG, DECISIONS, warm_start="first", weights_from="head")
     found = read_request(run)
     assert found is not None and found == RunRequest(config=CONFIG, created=found.created, warm_start="first",
-                                                     decisions="request.parquet")
+                                                     weights_from="head", decisions="request.parquet")
     assert json.loads((run.path / "request.json").read_text()).keys() == {"config", "created", "warm_start",
-                                                                         "decisions"}
+                                                                         "weights_from", "decisions"}
     assert {path.name for path in run.path.iterdir()} == {"request.json", "request.parquet"}
     assert read_decisions(run.path / "request.parquet")["label"].tolist()[1] == "cat"
     assert train_command(run.path.parents[1], "asked")[4:] == [
         str(run.path.parents[1]), "--config", str(run.path / "request.json"), "--name", "asked", "--decisions",
-        str(run.path / "request.parquet"), "--warm-start", "first"]
+        str(run.path / "request.parquet"), "--weights-from", "head", "--warm-start", "first"]
+    assert request.weights_from_of(run) == "head"
+
+
+def test_a_request_from_before_there_were_weights_to_take_names_none(run: RunDir) -> None:
+    write_request(run, CONFIG)
+    values = json.loads((run.path / "request.json").read_text())
+    del values["weights_from"]
+    (run.path / "request.json").write_text(json.dumps(values))
+    found = read_request(run)
+    assert found is not None and found.weights_from is None and found.config == CONFIG
 
 
 def test_without_decisions_those_in_force_at_the_beginning_count(run: RunDir) -> None:
@@ -90,8 +100,9 @@ def test_the_engine_reads_its_settings_from_the_request(which: str, request: pyt
 @pytest.mark.parametrize(("text", "error", "match"), [
     ("{", RunDirError, "must be JSON"),
     ("[1]", RunDirError, "must hold a JSON object; it holds list"),
-    ('{"config": {}}', RunDirError, "must hold config, created, warm_start, decisions"),
+    ('{"config": {}}', RunDirError, "must hold config, created, warm_start, weights_from, decisions"),
     ('{"config": {}, "created": 1.0, "warm_start": 3, "decisions": null}', RunDirError, "must hold config"),
+    ('{"config": {}, "created": 1.0, "warm_start": null, "weights_from": [], "decisions": null}', RunDirError, "must"),
     ('{"config": {}, "created": 1.0, "warm_start": null, "decisions": "../../other"}', RunDirError, "must hold"),
     ('{"config": {"metod": 1}, "created": 1.0, "warm_start": null, "decisions": null}', ConfigError, "metod"),
     ('{"metod": 1}', ConfigError, "metod"),

@@ -95,7 +95,7 @@ def test_the_command_writes_the_nearest_and_refuses_in_one_line(store: FeatureSt
     expected = brute_force(store, query)[store.rows_of(frame["sample_id"])]
     assert np.allclose(frame["similarity"], expected, atol=1e-6) and frame["similarity"].is_monotonic_decreasing
     assert frame["path"].str.endswith(".png").all()
-    for options, words in ((["--to", "nobody"], "got 'nobody'"), ([], "Missing option"),
+    for options, words in ((["--to", "nobody"], "got 'nobody'"), ([], "got neither; give --to or --text"),
                            (["--to", "train-00006", "--top", "0"], "Invalid value for '--top'"),
                            (["--to", "train-00006", "--features", "none"], "features must have features.json")):
         assert main([*command, *options]) == 2

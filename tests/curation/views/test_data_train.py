@@ -28,7 +28,7 @@ HOSTILE = ("<img src=x onerror=alert(1)>", "=1+1", "*b* _i_ `c`", "$x$ :red[y] :
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, RunConfig]]:
     """What was submitted; nothing is started."""
     found: list[tuple[str, RunConfig]] = []
-    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config: found.append((name, config)))
+    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config, **_: found.append((name, config)))
     return found
 
 
@@ -287,6 +287,47 @@ def test_repeats_queue_runs_that_differ_by_seed_alone(home, submitted):
     views.rerun(app)
     assert [name for name, _ in submitted] == ["molere-s5", "molere-s6", "molere-s7"]
     assert [config for _, config in submitted] == [RunConfig(seed=seed) for seed in (5, 6, 7)]
+
+
+def test_plain_training_can_go_under_the_weights_of_a_run_that_learned_some(home, monkeypatch):
+    asked: list[tuple[str, str, str | None]] = []
+    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config, weights_from: asked.append(
+        (name, config.method, weights_from)))
+    project = make_project(home / "pets")
+    make_run(project, "plain", method="erm")
+    make_run(project, "learned")
+    make_run(project, "going", state="running")
+    app = views.start(home, "train")
+    app.session_state["train.form"] = True
+    key = "new_run.weights_from"
+    assert key not in {widget.key for widget in views.rerun(app).selectbox}, "MOLERE learns its own"
+    app.selectbox(key="new_run.method").set_value("erm")
+    views.rerun(app)
+    assert app.selectbox(key=key).options == [form.ALIKE, "those of learned"]
+    app.selectbox(key=key).set_value("learned")
+    views.rerun(app)
+    assert "It trains under the decisions of learned, not those in force now." in views.texts(app)
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    app.session_state["train.form"] = True
+    views.rerun(app)
+    app.selectbox(key="new_run.validation").set_value("random")
+    assert key not in {widget.key for widget in views.rerun(app).selectbox}
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    assert asked == [("erm", "erm", "learned"), ("erm", "erm", None)]
+
+
+def test_a_run_says_whose_weights_it_trained_under(home):
+    project = make_project(home / "pets")
+    make_run(project, "learned")
+    run = make_run(project, "tuned", method="erm")
+    run.write_config(run.read_config() | {"weights_from": {"run": "learned", "signals_digest": "0"}})
+    app = views.start(home, "train", project="pets", run="tuned")
+    assert "under the sample weights, split and decisions of learned" in views.texts(app)
+    assert app.dataframe[0].value["method"].tolist()[0].endswith(", weights of learned")
+    shown = views.texts(views.start(home, "decide", project="pets", run="tuned"))
+    assert "trained under the weights and decisions of **learned**" in shown
 
 
 def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
