@@ -7,7 +7,7 @@
     metrics.jsonl        one line an epoch
     signals.parquet      one row a training sample, in manifest order; replaced whole each epoch; on features every 3 s
     probabilities.npy    (N, C) float16 mean held-out probabilities, same order; NaN where never held out
-    label_head.npy       (N, C) float16 probabilities by a head that did not see the sample's label
+    label_head.npy       (N, C) float32 probabilities by a head that did not see the sample's label
     history/0007.npy     HISTORY_DTYPE record of every row of signals.parquet in epoch 7, in the same order
     embedding.parquet    sample_id, x, y, pca_x, pca_y
     neighbours.npy       record of the k nearest others of every row of signals.parquet, in the same order, which has
@@ -141,8 +141,12 @@ class RunDir(WorkDir):
         return np.load(epochs[-1], mmap_mode="r", allow_pickle=False)["routed"].astype(bool) if epochs else None
 
     def write_probabilities(self, probs_NC: np.ndarray, name: Probabilities = "probabilities") -> None:
-        """probs_NC: of one of PROBABILITIES, in the order of signals.parquet; NaN rows where there are none."""
-        write_array(self.path / f"{name}.npy", probs_NC.astype(np.float16))
+        """probs_NC: of one of PROBABILITIES, in the order of signals.parquet; NaN rows where there are none.
+
+        What ranks labels is kept in float32: in half precision hundreds that are surely wrong have probability 0, and
+        no order among them.
+        """
+        write_array(self.path / f"{name}.npy", probs_NC.astype(np.float32 if name == "label_head" else np.float16))
 
     def probabilities_path(self, name: Probabilities) -> Path:
         """The file of one of PROBABILITIES; older code called the head's cross_fitted.npy."""
@@ -150,7 +154,8 @@ class RunDir(WorkDir):
         return older if name == "label_head" and older.exists() and not path.exists() else path
 
     def open_probabilities(self, name: Probabilities = "probabilities") -> np.ndarray | None:
-        """(N, C) float16 of one of PROBABILITIES, read from disk as far as it is used; None where there are none."""
+        """(N, C) of one of PROBABILITIES, the label head's float32 (float16 by older code), read from disk as far as it is
+        used; None where there are none."""
         path = self.probabilities_path(name)
         return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 

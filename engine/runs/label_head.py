@@ -17,6 +17,10 @@ from engine.molere import routing
 from engine.runtime.rng import stream
 
 NUM_FOLDS = 5
+NUM_PARTITIONS = 3
+"""Ways to part the samples into folds, over which the logarithms of probabilities are averaged: which others a sample
+shares a fold with is chance, and with one partition the precision of a ranking varies by a tenth of itself
+(benchmarks/LOG.md)."""
 SHRINKAGE = 0.01
 """Share of the identity in the covariance of standardised features, so that it can be inverted."""
 COMPONENT_SHRINKAGE = 0.1
@@ -25,7 +29,7 @@ on given labels of three sets of photos (benchmarks/LOG.md)."""
 ROWS_AT_ONCE = 65_536
 MAX_TEMPERED = 50_000
 """Samples, evenly drawn of more, that a temperature is fitted to."""
-TEMPERATURES = (0.5, 2.0)
+TEMPERATURES = (0.5, 1.5)
 """A higher one, which would calibrate better, orders wrong labels worse (benchmarks/LOG.md)."""
 SMALLEST = 1e-30
 NEVER = 1e4
@@ -34,11 +38,15 @@ NEVER = 1e4
 
 def predict_out_of_fold(features_ND: Tensor, data: Dataset, seed: int, is_used_N: np.ndarray, *,
                         are_components: bool) -> Tensor:
-    """out_of_fold_probabilities of a dataset's train split, (N, C) float32, over folds drawn by the seed; of components
-    at the temperature that their labels ask for."""
-    folds_N = routing.rotation_groups(data.num_train, NUM_FOLDS, stream(seed, "heads"), data.siblings)
-    probs_NC = torch.from_numpy(out_of_fold_probabilities(
-        features_ND, data.train_labels, is_used_N, data.num_classes, folds_N, are_components=are_components))
+    """out_of_fold_probabilities of a dataset's train split, (N, C) float32, over NUM_PARTITIONS of folds drawn by the
+    seed, their geometric mean; of components at the temperature that their labels ask for."""
+    rng, logs_NC = stream(seed, "heads"), torch.zeros(data.num_train, data.num_classes, dtype=torch.float64)
+    for _ in range(NUM_PARTITIONS):
+        folds_N = routing.rotation_groups(data.num_train, NUM_FOLDS, rng, data.siblings)
+        probs_NC = torch.from_numpy(out_of_fold_probabilities(
+            features_ND, data.train_labels, is_used_N, data.num_classes, folds_N, are_components=are_components))
+        logs_NC += torch.log(probs_NC.double().clamp(min=SMALLEST)) / NUM_PARTITIONS
+    probs_NC = torch.softmax(logs_NC, 1).float()
     return tempered(probs_NC, temperature_of(probs_NC, data.train_labels, is_used_N)) if are_components else probs_NC
 
 

@@ -19,7 +19,9 @@ from curation.samples.triage import neighbour_shares
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
-MIN_PROBABILITY = 1e-6
+SMALLEST, LARGEST = 1e-30, 1 - 1e-9
+"""Probabilities between which log-odds differ. Cut at a millionth, hundreds of labels tied at the top of the queue, and
+of 9% wrong labels fewer were found (benchmarks/LOG.md)."""
 ROWS_AT_ONCE = 65_536
 SIGNALS = {"label_quality": "heldout_confidence", "mean_margin": "mean_margin",
            "loss": "loss", "forgetting": "forgetting"}
@@ -85,14 +87,14 @@ def codes_of(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
 
 
 def log_odds(share: np.ndarray) -> np.ndarray:
-    """log(p / (1 - p)) in float32, no surer than MIN_PROBABILITY; NaN stays."""
-    p = np.clip(share, MIN_PROBABILITY, 1 - MIN_PROBABILITY).astype(np.float64)
-    odds: np.ndarray = np.log(p / (1 - p)).astype(np.float32)
+    """log(p / (1 - p)) in float32, of p no nearer to 0 and 1 than SMALLEST and LARGEST; NaN stays."""
+    p = np.clip(np.asarray(share, dtype=np.float64), SMALLEST, LARGEST)
+    odds: np.ndarray = (np.log(p) - np.log1p(-p)).astype(np.float32)
     return odds
 
 
 def probabilities_of(run: RunDir) -> np.ndarray | None:
-    """(M, C) float16 in the order of the run's signals: out of fold by K trainings, where the run has those; by a head
+    """(M, C) float in the order of the run's signals: out of fold by K trainings, where the run has those; by a head
     that did not see the label (engine.runs.label_head), else held out by rotation; None without any."""
     probabilities = run.open_probabilities("probabilities")
     if probabilities is not None and _is_kfold(run):

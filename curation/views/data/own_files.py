@@ -16,6 +16,7 @@ from curation.evidence.features import feature_lines, import_features
 from curation.evidence.predictions import import_predictions, prediction_lines
 from curation.jobs import feature_runs
 from curation.project import Project
+from curation.sources import roots
 from curation.views.widgets import state
 from curation.views.widgets.progress_bar import reporter
 from engine.contract.errors import UserError
@@ -98,15 +99,13 @@ def _run(project: Project, given: str, dropped: UploadedFile | None, act: Import
 
 
 def _file(given: str, dropped: UploadedFile | None, folder: Path) -> Path:
-    """The file that is meant; a dropped one is written into `folder`. Raises EvidenceError unless there is just one."""
+    """The file that is meant; a dropped one is written into `folder`. Raises EvidenceError unless there is just one,
+    SourceError for a path outside of the allowed roots."""
     if bool(given) == (dropped is not None):
         raise EvidenceError(f"an import needs one file; got {'a path and a dropped one' if given else 'none'}; "
                             f"{'clear one of them' if given else 'give a path, or drop one'}")
     if dropped is None:
-        path = Path(given).expanduser()
-        if not path.is_absolute():
-            raise EvidenceError(f"a file must be named by an absolute path, such as /data/features.npy; got {given!r}")
-        return path
+        return roots.allowed(given)
     path = folder / (Path(dropped.name.replace("\\", "/")).name or "file")
     path.write_bytes(dropped.getbuffer())
     return path

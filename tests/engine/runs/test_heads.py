@@ -94,13 +94,16 @@ def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):
     run = train(config_of(method="discriminant", num_components=None), project, "first")
     data = load_for(config_of(num_components=None), project, no_decisions(), lambda *_: None)
     x, y = np.asarray(data.images[data.train_idx], np.float64), data.train_labels
-    folds = label_head.routing.rotation_groups(90, label_head.NUM_FOLDS, label_head.stream(0, "heads"))
-    expected = np.empty((90, 3))
-    for fold in range(label_head.NUM_FOLDS):
-        # Its covariance is the same average over classes, shrunk in the same way.
-        peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=label_head.COMPONENT_SHRINKAGE)
-        peer.fit(x[folds != fold], y[folds != fold])
-        expected[folds == fold] = peer.predict_proba(x[folds == fold])
+    rng, logs = label_head.stream(0, "heads"), np.zeros((90, 3))
+    for _ in range(label_head.NUM_PARTITIONS):
+        folds = label_head.routing.rotation_groups(90, label_head.NUM_FOLDS, rng)
+        for fold in range(label_head.NUM_FOLDS):
+            # Its covariance is the same average over classes, shrunk in the same way.
+            peer = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=label_head.COMPONENT_SHRINKAGE)
+            peer.fit(x[folds != fold], y[folds != fold])
+            logs[folds == fold] += peer.predict_log_proba(x[folds == fold])
+    expected = np.exp(logs / label_head.NUM_PARTITIONS)
+    expected /= expected.sum(1, keepdims=True)
     sharp = torch.from_numpy(expected)
     expected = label_head.tempered(sharp, label_head.temperature_of(sharp, y, np.ones(90, bool))).double().numpy()
     found = np.asarray(run.open_probabilities(), np.float64)
