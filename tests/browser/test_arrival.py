@@ -44,5 +44,4 @@ def test_on_half_a_screen_the_map_is_beside_the_gallery_and_stays_while_it_scrol
     assert last.bounding_box()["y"] < 900
     box = browser.map().locator("canvas").bounding_box()
     assert 0 <= box["y"] < 500, "the map stays in view"
-    browser.page.screenshot(path="/tmp/explore900.png")
     assert not browser.errors
