@@ -2,7 +2,7 @@
 // and ids come from the user's files and must never be read as HTML.
 //
 // data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
-// has_previous, has_next, focus: [number, id] or null, is_compact, acted, owner}
+// has_previous, has_next, focus: [number, id] or null, is_compact, takes_keys, acted, owner}
 // Sends state `marked` {token, ids} and triggers `act` {acts: [{number, op, ids, label?}]} with op one of validation,
 // train, exclude, confirm, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
 // sent, and sent again, until the data say that acts up to its number were done: a trigger alone can be lost. Streamlit
@@ -28,6 +28,12 @@ window.__whetstoneCatch ||= ((event) => {
   else kept.missed.push({ key: event.key, shiftKey: event.shiftKey, at: performance.now() });
 });
 document.addEventListener("keydown", window.__whetstoneCatch, true);
+
+// On the page itself, or left on the link in the sidebar that led here: no field or dialog has it.
+function isKeyboardFree() {
+  const holder = document.activeElement;
+  return holder === document.body || Boolean(holder.closest('[data-testid="stSidebarNav"]'));
+}
 
 export default function (component) { mounted(component, ".gallery", createView); }
 
@@ -183,7 +189,8 @@ function createView(root) {
     view.kept.root = root;
     acknowledge(data.acted);
     if (isNew && view.kept.pending.length) flush();
-    if (isNew && view.kept.hasFocus && document.activeElement === document.body) root.focus({ preventScroll: true });
+    const isOnArrival = data.takes_keys && data.items.length > 0;
+    if (isNew && (view.kept.hasFocus || isOnArrival) && isKeyboardFree()) root.focus({ preventScroll: true });
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
     const ids = data.items.map((item) => item.id);
     if (ids.join("\n") !== view.ids.join("\n")) {

@@ -264,7 +264,7 @@ function createView(root) {
     view.kept = ((window.__whetstoneReviews ||= {})[data.owner] ||= view.kept);
     acknowledge(data.acted);
     if (isNew && view.kept.pending.length) flush();
-    if (isNew && ["BODY", "BUTTON"].includes(document.activeElement.tagName)) root.focus({ preventScroll: true });
+    if (isNew && ["BODY", "BUTTON", "A"].includes(document.activeElement.tagName)) root.focus({ preventScroll: true });
     const isOther = data.batch !== view.batch || ticks.children.length !== data.items.length;
     view.batch = data.batch;
     if (isOther) {

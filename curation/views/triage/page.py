@@ -232,7 +232,7 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
     marked = gallery(project, part, acted, key=GALLERY_KEY,
                      token=f"{token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}", size=112,
                      value_column=CHANGE_COLUMN, focus=st.session_state.get(dialog.FOCUS_KEY),
-                     has_previous=number > 1, has_next=number < num_pages)
+                     has_previous=number > 1, has_next=number < num_pages, takes_keys=True)
     with bar:
         _buttons(project, run, part, marked, which, number, num_pages)
     dialog.show_if_open(project, run, table)

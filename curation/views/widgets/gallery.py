@@ -50,12 +50,13 @@ class Card(TypedDict):
 
 def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None], *, key: str, token: str, size: int,
             value_column: str | None, focus: tuple[int, str | None] | None = None, has_previous: bool = False,
-            has_next: bool = False, is_compact: bool = False) -> list[str]:
+            has_next: bool = False, is_compact: bool = False, takes_keys: bool = False) -> list[str]:
     """Draw `rows` of a sample table (a page of them) and return the ids marked by the user.
 
     on_act is called before the next page is drawn. token names what is selected: marks last until it changes, over
     pages too. size: width of a card in pixels, at least. focus: takes the keyboard, at that sample, whenever its number
-    grows. is_compact: without hint and keys button.
+    grows. is_compact: without hint and keys button. takes_keys: keys work on arrival, without
+    a click.
     """
     owner = f"{key}/{project.path}"
     done_key = f"{owner}/acted"
@@ -71,6 +72,7 @@ def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None],
         data={"items": items(project, rows, value_column, size), "size": size, "classes": list(project.classes),
               "token": token, "colours": {**ROLE_COLOURS, "none": NO_VALUE_COLOUR}, "has_previous": has_previous,
               "has_next": has_next, "focus": list(focus) if focus else None, "is_compact": is_compact,
+              "takes_keys": takes_keys,
               "acted": st.session_state.get(done_key, 0), "owner": owner})
     marked = result.get("marked")
     return [str(i) for i in marked.get("ids", [])] if marked and marked.get("token") == token else []
