@@ -154,8 +154,8 @@ class RunDir(WorkDir):
         return older if name == "label_head" and older.exists() and not path.exists() else path
 
     def open_probabilities(self, name: Probabilities = "probabilities") -> np.ndarray | None:
-        """(N, C) of one of PROBABILITIES, the label head's float32 (float16 by older code), read from disk as far as it is
-        used; None where there are none."""
+        """(N, C) of one of PROBABILITIES, the label head's float32 (float16 by older code), read as far as it is used;
+        None where there are none."""
         path = self.probabilities_path(name)
         return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 

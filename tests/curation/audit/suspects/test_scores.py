@@ -38,7 +38,7 @@ def with_probabilities(run: RunDir, num: int, seed: int = 0, name: str = "label_
     logits[np.arange(num), truth] += 2.0
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     run.write_probabilities(probs, name)
-    return probs.astype(np.float32).astype(np.float64)
+    return probs.astype(np.float32 if name == "label_head" else np.float16).astype(np.float64)
 
 
 @pytest.fixture
