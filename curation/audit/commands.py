@@ -16,7 +16,7 @@ from curation.audit.estimate.looks import progress
 from curation.audit.estimate.noise_rate import Rate, estimate
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of
-from curation.audit.report.caveats import missing_words
+from curation.audit.report.caveats import learning_words, missing_words
 from curation.audit.report.figures import between, percent, plural
 from curation.audit.report.rate_words import UNTIL_THEN, basis, headline, to_go
 from curation.audit.report.summaries import MIN_CLASS
@@ -24,7 +24,7 @@ from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
 from curation.audit.reviews.batches import FILE, file_served
 from curation.audit.reviews.consensus import consensus, on_current_labels
-from curation.audit.reviews.queues import BATCH_SIZE, disputes, expected_yield, find_order, mode_named
+from curation.audit.reviews.queues import BATCH_SIZE, MIN_CALIBRATED, disputes, expected_yield, find_order, mode_named
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile, reconcile_all
 from curation.audit.suspects.evidence import missing_of
@@ -228,7 +228,10 @@ def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFr
         print(missing_words(visible(name), missing, runs[0].read_config().get("method", "")))
     table = sample_table(project, runs[0])
     judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
-    return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table
+    scores = scores_of(project, runs, table, runs[0].read_neighbours(), judged)
+    if scores.learning is not None and (said := learning_words(visible(name), scores.learning)):
+        print(said)
+    return scores, table
 
 
 def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> None:
@@ -236,10 +239,14 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
     basis = "a guess: no verdict yet" if not scores.num_calibrated else \
         f"calibrated on {scores.num_calibrated - scores.num_dual:,} verdicts and {scores.num_dual:,} dual labels"
     print(f"{num_scored:,} labels scored by {len(scores.runs):,} run{'s' * (len(scores.runs) > 1)}; {basis}")
-    first = expected_yield(scores.p_wrong[order[:BATCH_SIZE]])
-    print(f"of the next {first.num:,} about {first.expected:.0f} are wrong ({first.low:,} to {first.high:,})")
+    if scores.num_calibrated >= MIN_CALIBRATED:
+        first = expected_yield(scores.p_wrong[order[:BATCH_SIZE]])
+        print(f"of the next {first.num:,} about {first.expected:.0f} are wrong ({first.low:,} to {first.high:,})")
+    else:
+        print(f"how many of the next are wrong is promised once {MIN_CALIBRATED} labels are judged: "
+              f"{MIN_CALIBRATED - scores.num_calibrated} more")
     num_suspect = int((scores.p_wrong >= SUSPECT).sum())
-    print(f"{num_suspect:,} are more probably wrong than right, says the model; `estimate` has the noise rate")
+    print(f"{num_suspect:,} are suspected by the model, no count of wrong labels; `estimate` has the noise rate")
     matrix = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
                           is_active=scores.is_active)
     for pair in overlaps(matrix.expected, scores.classes, 5):

@@ -216,7 +216,8 @@ def stratified_draw(rows: np.ndarray, labels: np.ndarray, size: int, rng: np.ran
 
 def _some_of_each_class(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Positions of a random `size` of each class, or of all it has; each class's in ascending order of the class."""
-    by_class = np.argsort(labels.astype(np.uint16), kind="stable")  # a radix sort
+    short = labels.astype(np.uint16) if labels.max() < 2**16 else labels  # a radix sort
+    by_class = np.argsort(short, kind="stable")
     counts = np.bincount(labels)
     return np.concatenate([
         by_class[start:start + num] if num <= size else by_class[start + rng.choice(num, size, replace=False)]

@@ -8,6 +8,7 @@ from curation.audit.report.parts import RatePart
 from curation.audit.report.rate_words import UNTIL_THEN, points
 from curation.audit.suspects.evidence import Missing
 from curation.audit.suspects.leaks import SplitLeaks, words_of
+from curation.audit.suspects.learning import Learning
 from engine.contract.methods import METHODS
 
 POOR_KAPPA = 0.6
@@ -104,6 +105,19 @@ def missing_words(run: str, missing: Sequence[Missing], method: str = "") -> str
                        "then import them again under another name.")
     return said + ("It has not ended, or was trained without a map by an older version; then "
             f"`python -m engine embed PROJECT --run {run} --method pca` makes them from its last checkpoint.")
+
+
+def learning_words(run: str, learning: Learning) -> str:
+    """That a run has not learned, what that costs and what to do, on one line; "" where it has."""
+    if learning.has_learned:
+        return ""
+    if not learning.num_judged:
+        return (f"Run {run} has no predictions that did not see the labels, so it suspects none and promises nothing. "
+                "Let it end, or make features.")
+    return (f"Run {run} has not learned to tell the classes: predictions that did not see a label name it in "
+            f"{learning.recall:.0%} of a class on average, where guessing gives {learning.chance:.0%} (over "
+            f"{learning.num_judged:,} labels). It suspects none and promises nothing. Train on pretrained features, "
+            "longer, or on more samples.")
 
 
 def _of_rate(rate: RatePart) -> list[str]:

@@ -232,6 +232,11 @@ def _draw_checks(pools: dict[Check, np.ndarray], num: int, rng: np.random.Genera
 
 # -- what is promised
 
+MIN_CALIBRATED = 50
+"""Labels whose truth must be known before a number is promised. Simulated audits held their promises when calibrated on
+50 and more; before any verdict 37 were promised of 50 labels of clothing, where 18 were wrong (benchmarks/LOG.md)."""
+
+
 def expected_yield(p_wrong: np.ndarray) -> Expected:
     """How many of these labels are wrong, each with its own probability (Poisson-binomial, exact); NaN are left out.
 
@@ -262,12 +267,17 @@ def promise_kept(verdicts: pd.DataFrame) -> Promise:
                    expected=promised.expected, low=promised.low, high=promised.high)
 
 
-def promises(verdicts: pd.DataFrame) -> tuple[Promise, list[tuple[str, int, Promise]]]:
+def promises(verdicts: pd.DataFrame, num_dual: int = 0) -> tuple[Promise, list[tuple[str, int, Promise]]]:
     """What came of the ranked queue's promises: in all, and (reviewer, batch, promise) of each batch, newest first.
 
-    verdicts: in force. Answers from a file without a batch count in all alone.
+    verdicts: in force, of an audit. num_dual: labels whose truth is known besides. Batches that began before
+    MIN_CALIBRATED labels were known promised nothing and are left out. Answers from a file without a batch count in
+    all alone.
     """
     rows = verdicts[verdicts["queue"].eq("find")]
+    began = rows.groupby(["who", "batch"])["verdict_id"].transform("min").fillna(np.inf)
+    judged = np.sort(verdicts.loc[verdicts["is_wrong"].notna(), "verdict_id"].to_numpy())
+    rows = rows[np.searchsorted(judged, began) + num_dual >= MIN_CALIBRATED]
     each = [(str(part["who"].iloc[0]), int(part["batch"].iloc[0]), promise_kept(part), int(part["verdict_id"].max()))
             for _, part in rows[rows["batch"].notna()].groupby(["who", "batch"])]
     each.sort(key=lambda row: -row[3])

@@ -60,7 +60,7 @@ def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
     """
     given = codes_of(table["given_label"], classes)
     rows = table["signal_row"].to_numpy(dtype=np.int64)
-    own, best, share, rival = _predictions(runs, rows, given)
+    own, best, share, rival = predictions_of(runs, rows, given)
     columns = {"self_confidence": own, "normalised_margin": (own - best + 1) / 2}
     signals = [table, *(_in_rows(run.read_signals(), rows) for run in runs[1:])]
     for name, new_name in SIGNALS.items():
@@ -112,8 +112,8 @@ def _is_kfold(run: RunDir) -> bool:
     return bool(run.read_config()["config"].get("method") == "kfold")
 
 
-def _predictions(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
-                 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def predictions_of(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
+                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(N,) each: mean probability of the given label, of its strongest rival, the rival's share of all but the given
     label, and its code."""
     sources = [found for found in map(probabilities_of, runs) if found is not None]

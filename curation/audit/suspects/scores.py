@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from curation.audit.estimate.working_model import posterior_mode
-from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, probabilities_of
+from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, predictions_of, probabilities_of
 from curation.audit.suspects.evidence import gather as gather_evidence
+from curation.audit.suspects.learning import Learning, learning_of
 from curation.audit.suspects.matrix import confident_joint
 from curation.project import Project
 from engine.contract.run_dir import RunDir
@@ -51,7 +52,8 @@ class Scores:
     confidence: np.ndarray
     """float32 in [0, 1]: probability of the suggested class given that the label is wrong; NaN unknown."""
     p_wrong: np.ndarray
-    """float32 in [0, 1]: probability that given_label is wrong, of the inactive as well; NaN without evidence."""
+    """float32 in [0, 1]: probability that given_label is wrong, of the inactive as well; NaN without evidence, and of
+    all where the run has not learned to tell the classes."""
     is_active: np.ndarray
     """bool: in the population of an audit: has a given label and is not excluded."""
     columns: dict[str, np.ndarray]
@@ -61,6 +63,9 @@ class Scores:
     num_dual: int
     """Of these, dual labels (clean_label known beside the given one)."""
     runs: tuple[str, ...]
+    learning: Learning | None = None
+    """How well the predictions that did not see a label name it. p_wrong is NaN of all where that is no better than
+    chance; None: not judged."""
 
 
 def scores_of(project: Project, runs: Sequence[RunDir], table: pd.DataFrame,
@@ -81,6 +86,8 @@ def calibrated(evidence: Evidence, table: pd.DataFrame, classes: Sequence[str], 
     given, excluded = evidence.given, table["excluded"].to_numpy(dtype=bool)
     is_active = (given >= 0) & ~excluded
     x, is_scored = design(evidence, is_active)
+    learning = learning_of_evidence(evidence, is_active)
+    is_scored &= learning.has_learned
     rows, is_wrong, num_dual = _known(table, verdicts)
     is_usable = is_scored[rows]
     rows, is_wrong = rows[is_usable], is_wrong[is_usable]
@@ -89,7 +96,8 @@ def calibrated(evidence: Evidence, table: pd.DataFrame, classes: Sequence[str], 
     current = np.where(table["relabel"].notna(), codes_of(table["relabel"], classes), given)
     return Scores(sample_id=table["sample_id"].to_numpy(), classes=tuple(classes), given=given, current=current,
                   suggested=evidence.rival, confidence=evidence.rival_share, p_wrong=p_wrong, is_active=is_active,
-                  columns=evidence.columns, num_calibrated=len(rows), num_dual=num_dual, runs=evidence.runs)
+                  columns=evidence.columns, num_calibrated=len(rows), num_dual=num_dual, runs=evidence.runs,
+                  learning=learning)
 
 
 def first_level(run: RunDir, table: pd.DataFrame, given: np.ndarray) -> float:
@@ -102,6 +110,20 @@ def first_level(run: RunDir, table: pd.DataFrame, given: np.ndarray) -> float:
     joint = confident_joint(given[known], probs[rows[known]])
     share = 1 - float(np.trace(joint)) if joint.sum() > 0 else FIRST_SHARE  # nothing where no sample was held out
     return float(log_odds(np.clip(share, 0.01, 0.99)))
+
+
+def learning_of_evidence(evidence: Evidence, is_active: np.ndarray) -> Learning:
+    """Of the active samples (N,) bool: a label is named where its probability is above every other's."""
+    margin = evidence.columns["normalised_margin"]
+    return learning_of(evidence.given, margin > 0.5, is_active & np.isfinite(margin))
+
+
+def learning_of_run(run: RunDir, table: pd.DataFrame, classes: Sequence[str]) -> Learning:
+    """The same of a run by itself, on a sample table with its signals."""
+    given = codes_of(table["given_label"], classes)
+    own, best, _, _ = predictions_of([run], table["signal_row"].to_numpy(dtype=np.int64), given)
+    is_known = np.isfinite(own) & ~table["excluded"].to_numpy(dtype=bool) & (given >= 0)
+    return learning_of(given, own > best, is_known)
 
 
 def design(evidence: Evidence, is_active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

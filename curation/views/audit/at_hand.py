@@ -14,6 +14,7 @@ import streamlit as st
 from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.estimate.goal import TARGET, Goal, GoalError, goal_of, new_goal
 from curation.audit.estimate.looks import Progress, progress
+from curation.audit.report.caveats import learning_words
 from curation.audit.reviews import queues
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
@@ -137,6 +138,12 @@ def scores_now(audit: Audit) -> Scores:
     table, key = audit.table, _run_key(audit)
     found, level = _evidence(key, audit.run, audit.project, table)
     return _scores(key, audit.revision, state.revision_of(table), found, level, table, audit)
+
+
+def not_learned(audit: Audit) -> str:
+    """That the run has not learned to tell the classes, on one line; "" where it has."""
+    learning = scores_now(audit).learning
+    return learning_words(audit.run.name, learning) if learning is not None else ""
 
 
 def _run_key(audit: Audit) -> Key:

@@ -21,6 +21,10 @@ Order = tuple[Mode | None, tuple[str, str] | None]
 
 
 def show(audit: Audit) -> None:
+    if at_hand.not_learned(audit):
+        state.empty_state("There is no queue.", "This run cannot tell which labels are likely to be wrong. Estimate "
+                          "still measures how many are.", link=("train", "Go to Train"))
+        return
     wanted: Order | None = st.session_state.get(_mode_key(audit))
     served, number = audit_review.current(audit, "find", lambda batch: _is_wanted(audit, batch, wanted))
     if served is None:
@@ -78,17 +82,21 @@ def _head(audit: Audit, served: Served) -> None:
 
 
 def promise_words(served: Served) -> str:
-    """'About 37 of these 50 are wrong (31 to 42).'"""
+    """'About 37 of these 50 are wrong (31 to 42).', or that nothing is promised yet."""
     found = queues.expected_yield(served.main_p_wrong)
     if not found.num:
         return "**No promise:** the run knows nothing of these samples." if served.questions else ""
+    left = queues.MIN_CALIBRATED - served.num_calibrated
+    if left > 0:
+        return (f"**The likeliest wrong labels first.** How many of a batch are wrong is promised once "
+                f"{queues.MIN_CALIBRATED} labels are judged: {left} more.")
     return f"**About {found.expected:.0f} of these {found.num} are wrong** ({found.low} to {found.high})."
 
 
 def basis_words(num_calibrated: int) -> str:
     """What the probabilities rest on."""
     if not num_calibrated:
-        return "A guess: no verdict has calibrated it yet."
+        return "Their order is the model's guess."
     return f"Calibrated on {num_calibrated:,} known label{'s' * (num_calibrated != 1)}."
 
 
@@ -117,10 +125,10 @@ def _order(audit: Audit, served: Served) -> None:
 
 
 def _record(audit: Audit) -> None:
-    total, each = queues.promises(audit.verdicts)
+    total, each = queues.promises(audit.verdicts, at_hand.scores_now(audit).num_dual)
     if not total.num_judged:
-        st.caption("Nothing is judged yet. Here will stand, batch by batch, how many wrong labels were promised and "
-                   "how many were found.")
+        st.caption("Nothing was promised and judged yet. Here will stand, batch by batch, how many wrong labels were "
+                   "promised and how many were found.")
         return
     st.markdown(f"**{total.num_found:,} of {total.num_judged:,} were wrong**; {total.expected:.0f} promised "
                 f"({total.low:,} to {total.high:,}): {total.outcome}.")
@@ -133,14 +141,15 @@ def _record(audit: Audit) -> None:
 def _summary(audit: Audit, served: Served) -> Summary:
     own = served.own(audit.verdicts)
     done = queues.promise_kept(own)
+    is_promised = done.num_judged and served.num_calibrated >= queues.MIN_CALIBRATED
     lines = [f"About {done.expected:.0f} were promised ({done.low} to {done.high}): {done.outcome}."] \
-        if done.num_judged else []
+        if is_promised else []
     num_unsure = int((own["is_wrong"].isna() & own["purpose"].eq("main")).sum())
     num_checks = int(own["purpose"].ne("main").sum())
     left_out = [f"{num_unsure} you could not tell"] * bool(num_unsure) + [
         f"{num_checks} hidden check{'s' * (num_checks != 1)}"] * bool(num_checks)
     lines += [f"Not counted: {' and '.join(left_out)}."] * bool(left_out)
-    total, each = queues.promises(audit.verdicts)
+    total, each = queues.promises(audit.verdicts, at_hand.scores_now(audit).num_dual)
     if len(each) > 1:
         lines.append(f"Over {len(each)} batches: {total.num_found:,} of {total.num_judged:,} wrong, "
                      f"{total.expected:.0f} promised ({total.low:,} to {total.high:,}).")

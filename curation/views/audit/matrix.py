@@ -12,6 +12,7 @@ from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_mat
 from curation.audit.report.figures import percent
 from curation.audit.report.summaries import RULE, UNDECIDED
 from curation.audit.reviews.consensus import consensus
+from curation.audit.reviews.queues import MIN_CALIBRATED
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
 from curation.audit.suspects.scores import Scores
@@ -185,9 +186,9 @@ def _cell(at: Audit, found: Scores) -> None:
         return
     rows = at_hand.rows_of_cell(found, classes.index(given), classes.index(true), SUSPECT)
     num_any = len(at_hand.rows_of_cell(found, classes.index(given), classes.index(true), 0.0))
-    st.markdown(f"**{len(rows):,} suspected**: more probably wrong than right, and {state.plain(true)} is the "
-                f"likeliest other class. It is that of {num_any:,} samples given {state.plain(given)}, most of them "
-                "probably right.")
+    st.markdown(f"**{len(rows):,} suspected**: the model takes the label for wrong, and {state.plain(true)} is the "
+                f"likeliest other class. It is that of {num_any - len(rows):,} more given {state.plain(given)}, whose "
+                "label the model takes for right.")
     rows = rows if len(rows) else at_hand.rows_of_cell(found, classes.index(given), classes.index(true), 0.0)
     with st.container(horizontal=True, gap="small"):
         if st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
@@ -195,10 +196,14 @@ def _cell(at: Audit, found: Scores) -> None:
             _explore(at, [str(i) for i in found.sample_id[rows]])
         st.button("Review them in Find", key="audit.cell.find", icon=":material/fact_check:", type="primary",
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
-    show_pictures(at.project, [(str(found.sample_id[row]), f"wrong: {min(found.p_wrong[row], 0.99):.0%}", "")
+    is_calibrated = found.num_calibrated >= MIN_CALIBRATED
+    show_pictures(at.project, [(str(found.sample_id[row]),
+                                f"wrong: {min(found.p_wrong[row], 0.99):.0%}" if is_calibrated else "", "")
                                for row in rows[:MAX_PICTURES]])
     if len(rows) > MAX_PICTURES:
-        st.caption(f"The {MAX_PICTURES} most suspected, each with the model's probability that its label is wrong."
+        st.caption(f"The {MAX_PICTURES} most suspected"
+                   + (", each with the model's probability that its label is wrong." if is_calibrated else
+                      f". Probabilities are shown once {MIN_CALIBRATED} labels are judged.")
                    + (f" Explore takes the first {MAX_IDS:,}." if len(rows) > MAX_IDS else ""))
 
 

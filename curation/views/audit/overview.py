@@ -9,7 +9,7 @@ import streamlit as st
 from curation.audit.report.figures import between, percent
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
-from curation.audit.reviews.queues import promises
+from curation.audit.reviews.queues import promise_kept
 from curation.ledger.verdicts import Queue
 from curation.views.audit import at_hand, sections
 from curation.views.audit.at_hand import Audit, Standing
@@ -54,7 +54,7 @@ def _figures(at: Audit, found: Standing | None) -> None:
     verdicts = at.verdicts
     table = at.table
     is_changed = table["current_label"].ne(table["given_label"]) & ~table["excluded"]
-    total, _ = promises(verdicts)
+    total = promise_kept(verdicts[verdicts["queue"].eq("find")])
     with st.container(horizontal=True, gap="medium"):
         st.metric("Verdicts", f"{len(verdicts):,}", width="content",
                   help="In force in this audit, hidden checks included.")

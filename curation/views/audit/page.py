@@ -58,6 +58,8 @@ def _say_what_is_missing(audit: at_hand.Audit) -> None:
     if complaint:
         st.warning(f"{state.plain(complaint)} Meanwhile this page takes {points(goal.half_width)}.",
                    icon=":material/warning:")
+    if said := at_hand.not_learned(audit):
+        st.warning(state.plain(said), icon=":material/warning:")
     missing = missing_of(audit.run)
     if missing:
         st.caption(state.plain(missing_words(audit.run.name, missing, audit.run.read_config().get("method", ""))))

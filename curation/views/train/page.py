@@ -10,6 +10,7 @@ from curation.jobs.request import config_of, weights_from_of
 from curation.jobs.run_jobs import RunState
 from curation.project import Project
 from curation.views.damaged import show_damaged
+from curation.views.learned import not_learned
 from curation.views.train import progress
 from curation.views.train.form import new_run_form
 from curation.views.widgets import state
@@ -159,6 +160,8 @@ def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
         st.caption(f"{METHODS[config.method].title}, {state.plain(state_text(status))}, {len(metrics):,} of "
                    f"{config.epochs:,} epochs, seed {config.seed}{_given(run)}.{note}")
+        if status.state == "done" and run.neighbours_path.exists() and (said := not_learned(project, run)):
+            st.warning(said, icon=":material/warning:")
         progress.show_figures(metrics)
         _leaks(project, metrics)
         progress.show_events(metrics)

@@ -15,6 +15,7 @@ from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples import held_order, triage
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
+from curation.views.learned import not_learned
 from curation.views.sample import dialog
 from curation.views.triage.words import (
     FIRST,
@@ -68,6 +69,11 @@ def page() -> None:
         state.empty_state("This run has no neighbours yet.", "Triage compares a sample with its nearest neighbours. "
                           "They are made with the map, when the run has ended, unless the setting `embedding` turned "
                           "it off.", link=("train", "Go to Train"))
+        return
+    if said := not_learned(project, run):
+        st.warning(said, icon=":material/warning:")
+        state.empty_state("There are no queues.", "This run cannot tell which samples are hard, wrong or odd.",
+                          link=("train", "Go to Train"))
         return
     now = live.shown(project, run)
     live.strip(project, run)

@@ -319,7 +319,9 @@ def test_promises_are_by_reviewer_and_batch_newest_first_and_those_without_a_bat
     first, second, file = (log((f"s{i}", who, "suggested"), verdict_id=i, batch=batch, p_wrong=p)
                            for i, (who, batch, p) in enumerate([("ada", 1, .9), ("bob", 1, .2), ("dan", 1, .5)]))
     file["batch"] = pd.array([pd.NA], dtype="Int64")
-    total, each = promises(pd.concat([first, second, file, log(("s9", "eve"), queue="estimate")]))
+    total, each = promises(pd.concat([first, second, file, log(("s9", "eve"), queue="estimate")]), num_dual=50)
     assert [(who, batch, found.num_found, found.expected) for who, batch, found in each] == [
         ("bob", 1, 1, .2), ("ada", 1, 1, .9)]
     assert (total.num_judged, total.num_found) == (3, 3) and total.expected == pytest.approx(1.6)
+    assert promises(pd.concat([first, second, file]), num_dual=48)[1] == [], "too few labels were known for a promise"
+    assert [who for who, _, _ in promises(pd.concat([first, second]), num_dual=49)[1]] == ["bob"]

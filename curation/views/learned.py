@@ -1,0 +1,23 @@
+"""Whether a run has learned to tell the classes, in words for the pages that would else name suspects."""
+
+import streamlit as st
+
+from curation.audit.report.caveats import learning_words
+from curation.audit.suspects.learning import Learning
+from curation.audit.suspects.scores import learning_of_run
+from curation.project import Project
+from curation.views.widgets import state
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import PROBABILITIES, RunDir
+from engine.contract.stamps import Stamp, stamp_of
+
+
+def not_learned(project: Project, run: RunDir) -> str:
+    """One line, Markdown; "" where it has learned."""
+    files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, *map(run.probabilities_path, PROBABILITIES))
+    return state.plain(learning_words(run.name, _learning((str(project.path), run.name, files), project, run)))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _learning(key: tuple[str, str, Stamp], _project: Project, _run: RunDir) -> Learning:
+    return learning_of_run(_run, state.sample_table_cached(_project, _run), _project.classes)
