@@ -133,8 +133,8 @@ def preview_config(config: RunConfig, num_samples: int) -> RunConfig:
 
 def num_trained(run: RunDir) -> int:
     """Samples that a run's last epoch trained on; 0 before it has one."""
-    numbers = run.read_metrics()["num_train"]
-    return int(numbers.iloc[-1]) if len(numbers) else 0
+    metrics = run.read_metrics()
+    return int(metrics["num_train"].iloc[-1]) if len(metrics) else 0
 
 
 def run_seconds(run: RunDir) -> float | None:

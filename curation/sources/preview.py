@@ -80,7 +80,7 @@ def _groups(rows: pa.Table) -> tuple[tuple[str, ...], bool]:
     """(columns that name groups of samples: those whose groups are small first, the data's own `group` before others;
     whether the first is of the small ones)."""
     names = [name for name in rows.column_names if name not in {*MANIFEST_COLUMNS, "file", "row"} - {"group"}
-             and pa.types.is_string(rows.schema.field(name).type) or pa.types.is_integer(rows.schema.field(name).type)]
+             and (pa.types.is_string(kind := rows.schema.field(name).type) or pa.types.is_integer(kind))]
     found: list[tuple[bool, bool, str]] = []
     for name in names[:MAX_GROUP_COLUMNS]:
         values = rows[name].to_pandas()

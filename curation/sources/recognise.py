@@ -7,7 +7,7 @@ from pathlib import Path
 from curation.sources import clothing1m
 from curation.sources.frames import SUFFIXES, column_names
 from curation.sources.report import SourceError
-from curation.sources.roots import Listing, listing
+from curation.sources.roots import Listing, leads_out, listing
 from curation.sources.table import usual_columns
 
 MAX_DEPTH = 4
@@ -45,11 +45,18 @@ def recognise(place: Path) -> list[Recognised]:
         if here.num_images or here.tables or len(here.folders) != 1 or not _is_wrapper(place / here.folders[0]):
             break
         place = place / here.folders[0]
-    found = _clothing(place) + [_table(place / name) for name in _by_likelihood(here.tables)[:MAX_TABLES]]
+    found, damaged = _clothing(place), []
+    for name in _by_likelihood(here.tables)[:MAX_TABLES]:
+        try:
+            found.append(_table(place / name))
+        except SourceError as error:  # hides nothing that lies beside it
+            damaged.append(error)
     found.sort(key=lambda way: way.source == "table" and not {"path", "given_label"} <= set(way.usual))
     if _has_class_folders(place, here):
         likely = any(way.source != "table" or {"path", "given_label"} <= set(way.usual) for way in found)
         found.insert(len(found) if likely else 0, Recognised(source="imagefolder", root=place))
+    if not found and damaged:
+        raise damaged[0]
     if not found:
         raise SourceError("a data set is a folder with a folder of images for each class, or a table of image paths "
                           f"and labels; {place} holds {_words(here)}; choose the folder above or below")
@@ -77,6 +84,7 @@ def _table(file: Path) -> Recognised:
 
 def _clothing(place: Path) -> list[Recognised]:
     is_there = any(all((folder / name).is_file() for name in clothing1m.REQUIRED)
+                   and not any(leads_out(file, place) for file in folder.glob("*.txt"))
                    for folder in (place, place / "annotations"))
     return [Recognised(source="clothing1m", root=place)] if is_there else []
 

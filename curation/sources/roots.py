@@ -5,6 +5,7 @@
 Reads names alone and follows no link out of a root. The command line reads what its user can and asks nothing here.
 """
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ def allowed(text: str) -> Path:
     of the allowed roots."""
     if "\0" in text or not text.strip():
         raise SourceError("a place must be named by an absolute path; got nothing that is one; choose a folder below")
-    path = Path(text.strip()).expanduser()
+    path = Path(text.strip())
+    with contextlib.suppress(RuntimeError):  # no such user: then it is no absolute path
+        path = path.expanduser()
     if not path.is_absolute():
         raise SourceError(f"a place must be named by an absolute path, such as /data/photos; got {text!r}; choose a "
                           "folder below")
@@ -77,7 +80,7 @@ def listing(folder: Path, most: int = MAX_ENTRIES) -> Listing:
                 num_seen += 1
                 if num_seen > most:
                     break
-                kind = _kind(entry)
+                kind = _kind(entry, folder)
                 if kind == "folder":
                     folders.append(entry.name)
                 elif kind == "table":
@@ -91,16 +94,26 @@ def listing(folder: Path, most: int = MAX_ENTRIES) -> Listing:
                    num_other=num_other, is_cut=num_seen > most)
 
 
-def _kind(entry: os.DirEntry[str]) -> str:
+def leads_out(path: Path, home: Path) -> bool:
+    """Whether a path below `home` leads, by links, out of it and of the allowed roots."""
+    found = path.resolve()
+    return not any(found.is_relative_to(root) for root in (home.resolve(), *allowed_roots()))
+
+
+def _kind(entry: os.DirEntry[str], folder: Path) -> str:
     if entry.name.startswith(".") or not entry.name.isprintable():
         return "hidden"
     try:
         mode = entry.stat().st_mode
     except OSError:  # a link to nowhere
         return "hidden"
-    if stat.S_ISDIR(mode):
-        is_inside = not entry.is_symlink() or any(Path(entry.path).resolve().is_relative_to(root)
-                                                  for root in allowed_roots())
-        return "folder" if is_inside else "hidden"
     suffix = os.path.splitext(entry.name)[1].lower()
-    return "image" if suffix in IMAGE_SUFFIXES else "table" if suffix in SUFFIXES else "other"
+    if stat.S_ISDIR(mode):
+        kind = "folder"
+    elif not stat.S_ISREG(mode):  # to open a pipe is to wait for who writes to it
+        return "other"
+    elif suffix in IMAGE_SUFFIXES:
+        return "image"  # each is held to its root when it is read (engine.contract.manifest.resolve_image)
+    else:
+        kind = "table" if suffix in SUFFIXES else "other"
+    return "hidden" if entry.is_symlink() and leads_out(Path(entry.path), folder) else kind

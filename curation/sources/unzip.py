@@ -4,6 +4,7 @@ Images, tables and text files alone come out, as plain files under plain names; 
 as the bytes come, not believed. Knows no layout: curation.sources.recognise does.
 """
 
+import lzma
 import os
 import re
 import shutil
@@ -26,6 +27,11 @@ MAX_BYTES = 4 << 30
 KEPT_SUFFIXES = IMAGE_SUFFIXES | frozenset(SUFFIXES) | {".txt"}
 _CHUNK = 1 << 20
 _MOST_BYTES_A_NAME = 400
+_ZIP64_END = 56 + 20
+"""Bytes of ZIP64's record of the list and of what says where that record is."""
+_DAMAGES = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError,
+            UnicodeDecodeError)
+"""What reading one that is no zip, is damaged or of an unknown kind raises; the last of a name that is not UTF-8."""
 _LEAVES = re.compile(r"^[/\\]|(^|[/\\])\.\.([/\\]|$)|^[A-Za-z]:|\x00|\\")
 
 
@@ -58,7 +64,7 @@ def unpack(file: BinaryIO, folder: Path, progress: Callable[[int, int], None] | 
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGES as error:
         raise SourceError(f"a zip must be whole and readable; {error}; pack it anew") from error
     except OSError as error:
         raise SourceError(f"a zip is unpacked beside the projects; {error.strerror or error}; check rights, free space "
@@ -94,12 +100,15 @@ def _refuse(entries: list[zipfile.ZipInfo], kept: list[zipfile.ZipInfo], max_fil
 
 
 def _refuse_long_list(file: BinaryIO, max_files: int) -> None:
-    """Before the list of names is read at all: it says at its end how long it is."""
+    """Before the list of names is read at all: it says at its end how long it is; of ZIP64 before that end."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 65_557))
+    file.seek(max(0, size - 65_557 - _ZIP64_END))
     tail = file.read()
     end = tail.rfind(b"PK\x05\x06")
     num_bytes = int.from_bytes(tail[end + 12:end + 16], "little") if 0 <= end <= len(tail) - 22 else 0
+    record = tail[max(0, end - _ZIP64_END):max(0, end)]
+    if record[:4] == b"PK\x06\x06" and record[-20:-16] == b"PK\x06\x07":
+        num_bytes = int.from_bytes(record[40:48], "little")
     if num_bytes > max_files * _MOST_BYTES_A_NAME:
         raise _too_many(max_files)
 

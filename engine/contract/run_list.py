@@ -23,7 +23,7 @@ def list_runs(project: Path) -> list[RunDir]:
     folder = Path(project) / "runs"
     runs = [RunDir(p) for p in folder.iterdir() if (p / "config.json").exists()] if folder.is_dir() else []
     sound = [run for run in runs if not damage_of(run)]
-    return sorted(sound, key=lambda run: run.read_config().get("created", 0.0), reverse=True)
+    return sorted(sound, key=lambda run: run.read_config().get("created") or 0.0, reverse=True)
 
 
 def damage_of(run: RunDir) -> str:

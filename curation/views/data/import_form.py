@@ -35,6 +35,7 @@ from curation.views.widgets import state
 from curation.views.widgets.progress_bar import reporter
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
+from engine.contract.stamps import stamp_of
 
 DEMO = "demo"
 KEY = "import."
@@ -173,19 +174,20 @@ def run_import(asked: Asked, project: str, check: str = "auto", *, makes_feature
 
 
 def _imported(asked: Asked, folder: Path, check: str, bar: DeltaGenerator) -> ImportResult:
-    """The import; what was unpacked from a zip moves into the project first, and back where nothing can be loaded.
-    Raises SourceError."""
+    """The import; what was unpacked from a zip moves into the project first, and back where it did not come to its end:
+    nothing can be loaded, or the page was left, which ends the script wherever it is. Raises SourceError."""
     uploads, root, staged, moved = (projects_home() / UPLOADS).resolve(), asked.root, Path(), Path()
     is_zip = asked.source != DEMO and root.resolve().is_relative_to(uploads)
     if is_zip:
         staged = uploads / root.resolve().relative_to(uploads).parts[0]
         moved = adopt(staged, folder)
         root = moved / root.resolve().relative_to(staged)
+    before = stamp_of(folder / MANIFEST_NAME)
     try:
         return import_project(asked.source, folder, root=None if asked.source == DEMO else root,
                               progress=reporter(bar), check=check, held_out=asked.held_out, **asked.options)
-    except SourceError:
-        if is_zip:
+    except BaseException:
+        if is_zip and stamp_of(folder / MANIFEST_NAME) == before:
             os.replace(moved, staged)
             with contextlib.suppress(OSError):  # a project that is there stays
                 folder.rmdir()

@@ -106,6 +106,9 @@ def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, m
     config = planning.preview_config(request.config_of(project.run("first")), 100)
     assert config.epochs == 3 and config.lr == pytest.approx(0.01) and config.embedding == "none"
     assert planning.preview_config(RunConfig(epochs=2), 100).epochs == 2
+    begun = make_run(project, "begun")
+    (begun.path / "metrics.jsonl").unlink()
+    assert planning.num_trained(begun) == 0 < planning.num_trained(project.run("first")), "no epoch has ended"
     head = planning.preview_config(RunConfig(features="lite0"), 12_000)
     assert head.lr == pytest.approx(0.02), "a fifth of what a head's larger batches train at"
     run_jobs.submit(project.path, "look", config, warm_start="first", decisions=project.ledger().state())

@@ -1,5 +1,6 @@
 """Looking around in allowed folders, and what a place is recognised as, with a preview that writes nothing."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ def test_nothing_outside_of_the_allowed_roots_is_seen(tmp_path: Path, monkeypatc
         with pytest.raises(SourceError, match="may import from .*lies outside"):
             roots.allowed(place)
     for place, match in (("cat", "absolute path"), ("", "absolute path"), ("/a\0b", "absolute path"),
+                         ("~no.such.user/a", "absolute path"),
                          (str(inside / "none"), "there is none at")):
         with pytest.raises(SourceError, match=match):
             roots.allowed(place)
@@ -122,3 +124,43 @@ def test_a_folder_that_cannot_be_read_hides_no_other(photos: Path, monkeypatch: 
     assert recognise(photos)[0].source == "imagefolder"
     with pytest.raises(SourceError, match="must be readable by the user who runs this app; .*Permission denied"):
         roots.listing(photos / "ant")
+
+
+@pytest.mark.parametrize(("name", "content"), [("list.csv", b""), ("list.parquet", b"junk"), ("list.jsonl", b"{"),
+                                               ("list.csv", None)])
+def test_a_table_that_cannot_be_read_hides_nothing_beside_it(photos: Path, name: str, content: bytes | None) -> None:
+    os.mkfifo(photos / name) if content is None else (photos / name).write_bytes(content)
+    assert content is not None or not roots.listing(photos).tables, "to open a pipe would never end"
+    assert [way.source for way in recognise(photos)] == ["imagefolder"]
+    if content is not None:
+        (photos / "alone").mkdir()
+        (photos / name).rename(photos / "alone" / name)
+        with pytest.raises(SourceError, match=f"{name} must be readable as"):
+            recognise(photos / "alone")
+
+
+def test_tables_and_lists_that_are_links_out_of_the_roots_are_not_read(photos: Path, tmp_path: Path,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.csv").write_text("path,label,password\ncat/0.png,cat,hunter2\n")
+    (photos / "own.csv").write_text("path,label\n")
+    (photos / "cat" / "list.csv").symlink_to(photos / "own.csv")
+    (photos / "list.csv").symlink_to(tmp_path / "secret.csv")
+    for name in ("category_names_eng.txt", "noisy_train_key_list.txt", "noisy_label_kv.txt"):
+        (tmp_path / name).write_text("")
+        (photos / name).symlink_to(tmp_path / name)
+    assert "clothing1m" in [way.source for way in recognise(photos)], "the whole machine is allowed"
+    monkeypatch.setenv("WHETSTONE_ROOTS", str(photos))
+    assert roots.listing(photos).tables == ("own.csv",) and roots.listing(photos / "cat").tables == ("list.csv",)
+    assert [way.root for way in recognise(photos)] == [photos / "own.csv", photos]
+
+
+def test_the_line_of_a_key_list_is_no_group(tmp_path: Path) -> None:
+    keys = [f"images/{idx}.jpg" for idx in range(20)]
+    texts = {"category_names_eng.txt": ["cat", "dog"], "noisy_train_key_list.txt": keys[:12],
+             "noisy_label_kv.txt": [f"{key} {idx % 2}" for idx, key in enumerate(keys)],
+             "clean_test_key_list.txt": keys[12:],
+             "clean_label_kv.txt": [f"{key} {idx % 2}" for idx, key in enumerate(keys)]}
+    for name, lines in texts.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    shown = preview("clothing1m", tmp_path, quiet, {}, None)
+    assert shown.num_samples == 20 and "row" not in shown.groups, "lines of two lists have the same numbers"

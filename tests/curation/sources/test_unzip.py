@@ -2,6 +2,7 @@
 
 import io
 import stat
+import struct
 import zipfile
 from pathlib import Path
 
@@ -98,3 +99,39 @@ def test_an_encrypted_one_is_refused(tmp_path: Path) -> None:
     whole[whole.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(SourceError, match="must not be encrypted"):
         unpack(io.BytesIO(bytes(whole)), tmp_path / "new")
+
+
+def test_a_damaged_one_is_one_line_whatever_it_is_packed_with(tmp_path: Path) -> None:
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", method) as archive:
+            archive.writestr("cat/1.png", bytes(range(256)) * 99)
+        whole = bytearray(buffer.getvalue())
+        whole[60:160] = (255 - byte for byte in whole[60:160])
+        with pytest.raises(SourceError):
+            unpack(io.BytesIO(bytes(whole)), tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_name_that_is_no_utf8_is_refused_in_one_line(tmp_path: Path) -> None:
+    whole = packed(("\u00e9.png", PIXELS)).getvalue().replace("\u00e9".encode(), b"\xff\xfe")
+    with pytest.raises(SourceError, match="must be whole and readable; 'utf-8' codec"):
+        unpack(io.BytesIO(whole), tmp_path / "new")
+
+
+def zip64(list_bytes: int | None = None) -> bytes:
+    """As several packers write many files: the end says nothing, the ZIP64 record before it how long the list is."""
+    whole = packed(("cat/1.png", PIXELS)).getvalue()
+    at = whole.rindex(b"PK\x05\x06")
+    size, start = struct.unpack("<LL", whole[at + 12:at + 20])
+    record = struct.pack("<4sQHHLLQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, list_bytes or size, start)
+    return whole[:at] + record + struct.pack("<4sLQL", b"PK\x06\x07", 0, at, 1) + struct.pack(
+        "<4s4H2LH", b"PK\x05\x06", 0, 0, 2**16 - 1, 2**16 - 1, 2**32 - 1, 2**32 - 1, 0)
+
+
+def test_zip64_says_in_its_own_record_how_long_the_list_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unpack(io.BytesIO(zip64()), tmp_path / "new").num_files == 1
+    long = zip64(2**31)
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda *_: pytest.fail("the list was read"))
+    with pytest.raises(SourceError, match="this one has more"):
+        unpack(io.BytesIO(long), tmp_path / "more")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from PIL import Image
+from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
 
 from curation.jobs import feature_jobs
@@ -162,6 +163,26 @@ def test_a_zip_becomes_a_project_that_holds_its_images(home: Path, photos: Path,
     assert project.root == home / "zipped" / "data" / "My photos" and len(project.manifest()) == 40
     assert project.info.root == "data/My photos", "a copied project keeps its images"
     assert not place.exists()
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_zip_goes_back_where_the_page_is_left_before_all_is_written(home: Path, photos: Path, is_written: bool,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    place = dropped(photos, monkeypatch, home)
+    before = sorted(home.rglob("*"))
+
+    def left(done: int, total: int, message: str) -> None:
+        if not is_written or (home / "zipped" / "manifest.parquet").exists():
+            raise StopException  # as Streamlit ends a script at its next call
+
+    monkeypatch.setattr(import_form, "reporter", lambda bar: left)
+    asked = import_form.Asked("imagefolder", place / "My photos", {}, None)
+    with pytest.raises(StopException):
+        import_form._imported(asked, home / "zipped", "none", None)
+    if is_written:
+        assert len(Project.open(home / "zipped").manifest()) == 40 and not place.exists()
+    else:
+        assert sorted(home.rglob("*")) == before
 
 
 def test_a_zip_of_which_nothing_loads_leaves_no_project(home: Path, photos: Path,

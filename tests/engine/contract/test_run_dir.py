@@ -248,11 +248,11 @@ def test_the_log_tail_reads_the_end_of_a_long_log(run: RunDir) -> None:
 
 def test_runs_are_listed_newest_first_and_half_made_ones_left_out(tmp_path: Path) -> None:
     assert list_runs(tmp_path) == []
-    for name, created in (("old", 1.0), ("new", 3.0), ("middle", 2.0)):
+    for name, created in (("old", 1.0), ("new", 3.0), ("unknown", None), ("middle", 2.0)):
         RunDir.of(tmp_path, name).write_config({"config": RunConfig().to_dict(), "created": created})
     (tmp_path / "runs" / "no-config").mkdir()
     (tmp_path / "runs" / "file").write_text("")
-    assert [run.name for run in list_runs(tmp_path)] == ["new", "middle", "old"]
+    assert [run.name for run in list_runs(tmp_path)] == ["new", "middle", "old", "unknown"]
 
 
 def test_the_heads_predictions_are_found_under_the_name_that_older_code_gave_them(run: RunDir) -> None:
