@@ -13,9 +13,10 @@ from engine.contract.stamps import Stamp, stamp_of
 
 
 def not_learned(project: Project, run: RunDir) -> str:
-    """One line, Markdown; "" where it has learned."""
+    """One line, Markdown; "" where it has learned, or has no predictions to tell by."""
     files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, *map(run.probabilities_path, PROBABILITIES))
-    return state.plain(learning_words(run.name, _learning((str(project.path), run.name, files), project, run)))
+    found = _learning((str(project.path), run.name, files), project, run)
+    return state.plain(learning_words(run.name, found)) if found.num_judged else ""
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -113,7 +113,8 @@ def test_its_report_goes_on_under_the_rules_of_now(pets: Project, tmp_path: Path
     np.testing.assert_allclose([rate["low"], rate["high"]], [0.026629, 0.752001], atol=1e-5)
     done = found["corrections"]
     assert (done["num_changed"], done["num_confirmed"], done["num_excluded"]) == (5, 9, 2)
-    assert found["find"]["num_judged"] == 10 and found["find"]["promised"] == "kept" and found["missing"] == []
+    assert found["find"] is None, "its batch began before so many labels were known that a promise is made"
+    assert found["missing"] == []
     assert "of 65 given labels are wrong" in (tmp_path / "r.html").read_text()
 
 

@@ -76,7 +76,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
                                             names),
         "duplicates": _duplicates(project, run, scores, rows, neighbours),
         "leaks": _leaks(project),
-        "find": summaries.find_part(verdicts),
+        "find": summaries.find_part(verdicts, scores.num_dual),
         "reviewers": summaries.reviewers_part(verdicts, agreement),
         "agreement": PeoplePart(pairs=agreement["pairs"], fleiss=agreement["fleiss"],
                                 num_disputed=state["num_disputed"], num_unsure=state["num_unsure"]),

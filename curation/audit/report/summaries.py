@@ -115,9 +115,10 @@ def overlaps_part(pairs: Sequence[Overlap], names: Sequence[str], found: Reviewe
                         reviewed=totals.get(frozenset((names[pair.first], names[pair.second])))) for pair in pairs]
 
 
-def find_part(verdicts: pd.DataFrame) -> FindPart | None:
-    """The ranked queue's promise and what came of it, in all and by reviewer and batch; None without."""
-    total, each = promises(verdicts)
+def find_part(verdicts: pd.DataFrame, num_dual: int = 0) -> FindPart | None:
+    """The ranked queue's promise and what came of it, in all and by reviewer and batch; None where none was made.
+    num_dual: as curation.audit.reviews.queues.promises takes it."""
+    total, each = promises(verdicts, num_dual)
     if not total.num_judged:
         return None
     batches: list[BatchPart] = [{"who": who, "batch": batch, **_promise(found)} for who, batch, found in each]

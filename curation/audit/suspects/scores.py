@@ -159,13 +159,13 @@ def _known(table: pd.DataFrame, verdicts: pd.DataFrame | None) -> tuple[np.ndarr
         judged = verdicts[verdicts["is_wrong"].notna()].drop_duplicates("sample_id", keep="last")
         rows = pd.Index(table["sample_id"]).get_indexer(judged["sample_id"])
         found = pd.Series(judged["is_wrong"].astype(float).to_numpy()[rows >= 0], index=rows[rows >= 0])
-    dual = _dual(table)
+    dual = dual_labels(table)
     dual = dual[~dual.index.isin(found.index)]
     both = pd.concat([found, dual]) if len(found) else dual
     return both.index.to_numpy(dtype=np.int64), both.to_numpy(dtype=float), len(dual)
 
 
-def _dual(table: pd.DataFrame) -> pd.Series:
+def dual_labels(table: pd.DataFrame) -> pd.Series:
     """Whether the given label is wrong by the row of a dual-labelled sample; none where they are no minority."""
     if "clean_label" not in table:
         return pd.Series(dtype=float)

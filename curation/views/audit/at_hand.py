@@ -14,7 +14,6 @@ import streamlit as st
 from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.estimate.goal import TARGET, Goal, GoalError, goal_of, new_goal
 from curation.audit.estimate.looks import Progress, progress
-from curation.audit.report.caveats import learning_words
 from curation.audit.reviews import queues
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
@@ -140,10 +139,14 @@ def scores_now(audit: Audit) -> Scores:
     return _scores(key, audit.revision, state.revision_of(table), found, level, table, audit)
 
 
-def not_learned(audit: Audit) -> str:
-    """That the run has not learned to tell the classes, on one line; "" where it has."""
-    learning = scores_now(audit).learning
-    return learning_words(audit.run.name, learning) if learning is not None else ""
+def num_dual(audit: Audit) -> int:
+    """Labels whose truth is known besides the verdicts."""
+    return _num_dual(audit.path, stamp_of(audit.project.path / MANIFEST_NAME), audit)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _num_dual(path: str, stamp: Stamp, _audit: Audit) -> int:
+    return len(scores.dual_labels(_audit.table))
 
 
 def _run_key(audit: Audit) -> Key:

@@ -9,6 +9,7 @@ from curation.audit.reviews.queues import Mode
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
+from curation.views.learned import not_learned
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
@@ -21,7 +22,7 @@ Order = tuple[Mode | None, tuple[str, str] | None]
 
 
 def show(audit: Audit) -> None:
-    if at_hand.not_learned(audit):
+    if not_learned(audit.project, audit.run):
         state.empty_state("There is no queue.", "This run cannot tell which labels are likely to be wrong. Estimate "
                           "still measures how many are.", link=("train", "Go to Train"))
         return
@@ -125,7 +126,7 @@ def _order(audit: Audit, served: Served) -> None:
 
 
 def _record(audit: Audit) -> None:
-    total, each = queues.promises(audit.verdicts, at_hand.scores_now(audit).num_dual)
+    total, each = queues.promises(audit.verdicts, at_hand.num_dual(audit))
     if not total.num_judged:
         st.caption("Nothing was promised and judged yet. Here will stand, batch by batch, how many wrong labels were "
                    "promised and how many were found.")
@@ -149,7 +150,7 @@ def _summary(audit: Audit, served: Served) -> Summary:
     left_out = [f"{num_unsure} you could not tell"] * bool(num_unsure) + [
         f"{num_checks} hidden check{'s' * (num_checks != 1)}"] * bool(num_checks)
     lines += [f"Not counted: {' and '.join(left_out)}."] * bool(left_out)
-    total, each = queues.promises(audit.verdicts, at_hand.scores_now(audit).num_dual)
+    total, each = queues.promises(audit.verdicts, at_hand.num_dual(audit))
     if len(each) > 1:
         lines.append(f"Over {len(each)} batches: {total.num_found:,} of {total.num_judged:,} wrong, "
                      f"{total.expected:.0f} promised ({total.low:,} to {total.high:,}).")

@@ -13,6 +13,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.project import Project
 from curation.views.audit import at_hand
 from curation.views.audit.sections import SECTION_KEY, SECTIONS
+from curation.views.learned import not_learned
 from curation.views.widgets import actions, live, state
 from curation.views.widgets.layout import next_step, style
 from engine.contract.run_dir import RunDir, RunDirError, check_name
@@ -58,8 +59,8 @@ def _say_what_is_missing(audit: at_hand.Audit) -> None:
     if complaint:
         st.warning(f"{state.plain(complaint)} Meanwhile this page takes {points(goal.half_width)}.",
                    icon=":material/warning:")
-    if said := at_hand.not_learned(audit):
-        st.warning(state.plain(said), icon=":material/warning:")
+    if said := not_learned(audit.project, audit.run):
+        st.warning(said, icon=":material/warning:")
     missing = missing_of(audit.run)
     if missing:
         st.caption(state.plain(missing_words(audit.run.name, missing, audit.run.read_config().get("method", ""))))

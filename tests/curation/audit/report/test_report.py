@@ -185,11 +185,12 @@ def found_rows(p: float, wrong: int, num: int = 100) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("wrong", "promised"), [(50, "kept"), (40, "kept"), (39, "too much"), (61, "too little")])
 def test_a_promise_is_kept_within_what_chance_allows(wrong, promised):
-    part = find_part(found_rows(0.5, wrong))
+    part = find_part(found_rows(0.5, wrong), num_dual=50)
     assert part is not None and part["promised"] == promised and part["num_wrong"] == wrong
     assert part["expected"] == 50 and (part["low"], part["high"]) == (40, 60)
     assert part["batches"][0]["num_judged"] == 100
-    assert find_part(found_rows(0.5, 1).assign(queue="estimate")) is None
+    assert find_part(found_rows(0.5, 1).assign(queue="estimate"), num_dual=50) is None
+    assert find_part(found_rows(0.5, 1)) is None, "of one batch, begun before any label was known"
 
 
 def test_what_remains_wrong_is_the_estimate_less_what_was_mended(audit):

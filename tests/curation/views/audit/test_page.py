@@ -173,7 +173,13 @@ def test_no_answer_makes_the_probabilities_anew_but_each_batch_does(home, pets, 
     assert calls == [1]
 
 
+def test_nothing_is_promised_before_enough_labels_are_judged(home, pets, monkeypatch) -> None:
+    said = views.texts(Reviewer(home, monkeypatch).app)
+    assert "is promised once 50 labels are judged: 20 more" in said and "are wrong**" not in said
+
+
 def test_a_batch_ends_with_what_came_of_its_promise_and_the_next_begins(home, pets, monkeypatch) -> None:
+    monkeypatch.setattr(find.queues, "MIN_CALIBRATED", 0)
     ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
     promised = find.queues.expected_yield(served.main_p_wrong)
     assert f"**About {promised.expected:.0f} of these 12 are wrong** ({promised.low} to {promised.high})" in \
@@ -237,7 +243,7 @@ def test_a_cell_of_the_matrix_leads_to_its_samples_and_its_queue(home, pets, mon
     ada.app.session_state[matrix._GIVEN_KEY] = "dog"
     ada.app.session_state[matrix._TRUE_KEY] = "bird"
     views.rerun(ada.app)
-    assert "suspected**: more probably wrong than right, and bird" in views.texts(ada.app)
+    assert "suspected**: the model takes the label for wrong, and bird" in views.texts(ada.app)
     ada.app.button(key="audit.cell.find").click()
     views.rerun(ada.app)
     served = in_hand(pets, "find")
