@@ -77,7 +77,7 @@ METHODS: dict[str, Method] = {
     "discriminant": Method(
         validation="none", weights="uniform", title="Linear discriminant",
         help="No training: a Gaussian of the features for each class, all of one covariance. Every sample is judged by "
-             "a head that did not see it, nor its fold. On features alone, in a second.",
+             "a head that did not see it, nor its fold. On features alone, and quick.",
         is_head_only=True,
     ),
     "imported": Method(

@@ -34,7 +34,8 @@ def page() -> None:
     run = base and live.shown(project, base)
     is_trained = run is None or method_of(run).is_trained
     words.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably "
-                  "mislabeled. In validation: the hardest that the run's noise guard let through." if is_trained else
+                  "mislabeled. In validation: what the splitter routed there, "
+                  "under the noise guard." if is_trained else
                   "The training samples as they lie in the run's features, each label judged without having been seen; "
                   "nothing was trained. Lowest label quality: probably mislabeled.")
     table = state.samples_cached(project, run)

@@ -34,8 +34,8 @@ NEXT: dict[Op, str] = {
     "unpin": "The next run chooses their side itself.",
     "exclude": "The next run leaves them out of training and validation.",
     "include": "The next run uses them again.", "relabel": "The next run uses the new label.",
-    "confirm": "They leave the queues for everybody, and the guesses at which labels are wrong learn from it. The "
-               "next run trains as before.",
+    "confirm": "They leave Triage and this audit for everybody, and the guesses at which labels are wrong learn from "
+               "it. The next run trains as before.",
 }
 """What a decision does, in one sentence."""
 PINS_TO: dict[str, Pin | None] = {"validation": "validation", "train": "train", "unpin": None}

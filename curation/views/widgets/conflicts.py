@@ -67,7 +67,7 @@ def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[s
     rows = conflicts_cached(project)
     st.subheader("Conflicts")
     if rows.empty:
-        st.caption("None: nobody decided otherwise than somebody before on the same sample.")
+        st.caption("None: no two people decided differently on a sample by hand.")
         return
     num = len(rows)
     st.warning(f"On {actions.samples(rows['sample_id'].nunique())} two people decided differently. The column "
