@@ -57,7 +57,7 @@ def test_the_key_for_a_right_label_logs_a_verdict_and_its_undo_takes_it_back(pro
     assert actions.carry_out(project, Act("confirm", IDS), view="here", run="first")
     assert confirmed_ids(project) == list(IDS) and project.ledger().batches().empty
     ((notice, is_error),) = said()
-    assert notice.startswith("The label is right: 2 samples. They leave Triage and this audit for everybody") and not is_error
+    assert notice.startswith("The label is right: 2 samples. They leave Triage and this audit") and not is_error
     actions.carry_out(project, Act("exclude", IDS[:1]), view="here")
     for num_excluded, num_confirmed in ((0, 2), (0, 0)):  # the newest of one's own acts first, whichever it was
         actions.carry_out(project, Act("undo", ()), view="here")
