@@ -71,9 +71,7 @@ def page() -> None:
                           "it off.", link=("train", "Go to Train"))
         return
     if said := not_learned(project, run):
-        st.warning(said, icon=":material/warning:")
-        state.empty_state("There are no queues.", "This run cannot tell which samples are hard, wrong or odd.",
-                          link=("train", "Go to Train"))
+        state.empty_state("There are no queues.", said, link=("train", "Go to Train"))
         return
     now = live.shown(project, run)
     live.strip(project, run)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from curation.audit.opening import plan_of
 from curation.audit.reviews.reconcile import reconcile
@@ -17,6 +18,7 @@ def test_what_an_audit_left_out_stays_in_the_population_and_what_people_left_out
     project = Project.open(make_project(tmp_path / "p", num_train=60, size=2))
     run, log = make_run(project.path, "first"), project.verdicts()
     given = sample_table(project, None).set_index("sample_id")["given_label"]
+    run.write_probabilities(0.1 + 0.7 * np.eye(3)[pd.Categorical(given, project.classes).codes], "label_head")
     log.add([Verdict(audit="a", queue="find", sample_id=f"train-{i:05d}", verdict="neither", who="ada",
                      given_label=given[f"train-{i:05d}"]) for i in (3, 7)])
     reconcile(project, project.ledger(), ["train-00003", "train-00007"], log.in_force(), "ada")
