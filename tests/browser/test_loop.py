@@ -80,9 +80,13 @@ def select_by_lasso(browser: Browser, project: Project, run: RunDir) -> None:
 
 
 def decide(browser: Browser, project: Project) -> tuple[list[str], list[str]]:
-    """Pin five and exclude five with the keyboard; the selection stays."""
+    """Pin five and exclude five with the keyboard; the selection stays. Pinning what looks mislabeled asks."""
     pinned = browser.mark(0, 4)
     browser.page.keyboard.press("v")
+    browser.settle()
+    anyway = browser.page.get_by_role("button", name="Pin anyway")
+    if anyway.count():
+        anyway.click()
     browser.see(re.compile(r"5\s*pinned to validation"), ".strip")
     browser.settle()
     excluded = browser.mark(5, 9)
