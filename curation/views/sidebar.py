@@ -14,6 +14,8 @@ from engine.contract.run_dir import RunDir
 
 TICK_SECONDS = 2.0
 MAX_NAMED = 5
+_ADDRESS_READ_KEY = "_address_read"
+_GONE_KEY = "_address_gone"
 
 
 def sidebar() -> None:
@@ -22,10 +24,11 @@ def sidebar() -> None:
     names = [path.name for path in paths]
     state.take_next_choice()
     with st.sidebar:
+        _take_from_address(PROJECT_KEY, names)
         if names:
-            _take_from_address(PROJECT_KEY, names)
             newest = None if st.session_state.get(PROJECT_KEY) in names else last_worked_on(paths)
             st.selectbox("Project", names, names.index(newest.name) if newest else 0, key=PROJECT_KEY,
+                         on_change=_forget_gone,
                          help="A data set with its decisions and runs. Add one on the Data page.")
             try:
                 project = Project.open(projects_home() / st.session_state[PROJECT_KEY])
@@ -35,16 +38,29 @@ def sidebar() -> None:
                 if not state.is_ours(error):
                     raise
                 st.caption("This project cannot be opened.")
+        st.session_state[_ADDRESS_READ_KEY] = True
+        if gone := st.session_state.get(_GONE_KEY):
+            st.warning(gone, icon=":material/link_off:")
         _name_in_address()
         st.text_input("Your name", value=state.login_name(), key=USER_KEY, max_chars=60, persist_state="session",
                       help="Written beside every decision you take, so that others can see who decided what.")
 
 
 def _take_from_address(key: str, names: list[str]) -> None:
-    """What the address that opened this session asks for."""
+    """What the address that opened this session asks for; what is there no more is said instead."""
     wanted = st.query_params.get(key)
-    if key not in st.session_state and wanted in names:
+    if not wanted or key in st.session_state:
+        return
+    if wanted in names:
         st.session_state[key] = wanted
+    elif not st.session_state.get(_ADDRESS_READ_KEY) and _GONE_KEY not in st.session_state:
+        # Without its project a run is not looked for; in a later draw the address names what was shown before.
+        instead = "another is shown" if names else "there is no other"
+        st.session_state[_GONE_KEY] = f"The link names the {key} {state.plain(wanted)}, which is not here: {instead}."
+
+
+def _forget_gone() -> None:
+    st.session_state.pop(_GONE_KEY, None)
 
 
 def _name_in_address() -> None:
@@ -61,13 +77,13 @@ def _run_picker(project: Project) -> None:
     if num := len(run_jobs.damaged_runs(project.path)):
         which = "One run" if num == 1 else f"{num:,} runs"
         st.caption(f":material/broken_image: {which} cannot be read: the Train page says what to do.")
+    _take_from_address(RUN_KEY, runs)
     if not runs:
         st.caption("No run yet. Make features on the Data page, or train.")
         return
-    _take_from_address(RUN_KEY, runs)
     if st.session_state.get(RUN_KEY) not in runs:
         st.session_state.pop(RUN_KEY, None)
-    st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY,
+    st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY, on_change=_forget_gone,
                  help="The run that Explore, Triage, Decide, Audit and Export show. New ones come from the Data page "
                       "(features) and the Train page.")
 

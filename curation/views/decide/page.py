@@ -150,7 +150,7 @@ def _batches(project: Project) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button("Undo", key="decide.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-                  help="Takes back your own newest decision in force. Another person's: select it below.")
+                  help=f"{actions.undo_words(project)} Another person's: select it below.")
         st.button("Redo", key="decide.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
                   help="Brings back what you undid last.")
         kinds = st.multiselect("Kind", sorted(batches["kind"].unique()), key="decide.f.kind", placeholder="any",

@@ -104,7 +104,7 @@ def _aside(project: Project, target: Targets, decide: Decide, revision: int) -> 
         st.text_input("Why (optional)", key=WHY_KEY, max_chars=500, persist_state="session",
                       placeholder="kept with each decision taken here")
     st.button("Undo", key="explore.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-              help="Takes back your own newest decision. Key: u")
+              help=f"{actions.undo_words(project)} Key: u")
     st.button("Redo", key="explore.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
               help="Brings back what you undid last. Key: Shift+u")
 

@@ -133,7 +133,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
         button("The label is right", "confirm", "L")
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
-                  help="Takes back your own newest decision.")
+                  help=actions.undo_words(project))
         if likeness.can_ask(project) and st.button("More like this", key="sample.more_like",
                                                    icon=":material/image_search:",
                                                    help="Explore, with all samples, those most like this one first."):

@@ -261,7 +261,7 @@ def _buttons(project: Project, run: RunDir, part: pd.DataFrame, marked: list[str
               help="Each marked sample to the class that held-out predictions name; those without one stay. One "
                    "decision a class. For another class press r.")
     st.button("Undo", key="triage.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-              help="Takes back your own newest decision. Key: u")
+              help=f"{actions.undo_words(project)} Key: u")
     st.button("Redo", key="triage.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
               help="Brings back what you undid last. Key: Shift+u")
     if num_pages > 1:

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import pandas as pd
 import streamlit as st
 
 from curation.audit.reviews import confirming
-from curation.ledger.batch import LedgerError, Origin, Pin
+from curation.ledger.batch import Batch, LedgerError, Origin, Pin
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import Act
@@ -132,8 +133,8 @@ def undo(project: Project) -> None:
     """Take back this person's own newest act: a decision in force, or that labels are right."""
     who = state.user_name()
     try:
-        last, decision = confirming.last_confirmation(project, who), project.ledger().next_undo(who)
-        if last.empty or (decision is not None and decision["at"] > last["at"].iloc[-1]):
+        last, _ = _newest(project, who)
+        if last.empty:
             _step(project, "undo")
             return
         confirming.take_back(project, last, who)
@@ -142,6 +143,35 @@ def undo(project: Project) -> None:
         return
     say(f"Undone: that the label of {samples(len(last))} is right.")
     st.session_state[_CHANGED_KEY] = True
+
+
+def _newest(project: Project, who: str) -> tuple[pd.DataFrame, Batch | None]:
+    """This person's newest act: the verdicts of a confirm, or no rows and the decision in force, None without any."""
+    last, decision = confirming.last_confirmation(project, who), project.ledger().next_undo(who)
+    if decision is not None and (last.empty or decision["at"] > last["at"].iloc[-1]):
+        return last.iloc[:0], decision
+    return last, None
+
+
+def undo_words(project: Project) -> str:
+    """What undo would take back now, for the help of its button; labels are escaped."""
+    return _undo_words(str(project.path), state.user_name(), project.ledger().revision, project.verdicts().revision,
+                       project)
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _undo_words(path: str, who: str, revision: int, verdict_revision: int, _project: Project) -> str:
+    try:
+        last, decision = _newest(_project, who)
+    except LedgerError:  # a name that no decision can bear; undo itself says so
+        return "There is nothing of yours to undo."
+    if decision is not None:
+        what = batch_words(decision["kind"], decision["value"], decision["num_samples"])
+    elif len(last):
+        what = f"that the label of {samples(len(last))} is right"
+    else:
+        return "There is nothing of yours to undo."
+    return f"Takes back your own newest decision: {state.plain(what)}."
 
 
 def redo(project: Project) -> None:

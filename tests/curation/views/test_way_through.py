@@ -53,6 +53,28 @@ def test_the_app_opens_the_project_that_was_worked_on_last(home: Path) -> None:
     assert views.start(home, "data", query={"project": "ants"}).selectbox(key="project").value == "ants"
 
 
+@pytest.mark.parametrize(("query", "words"), [
+    ({"project": "gone", "run": "first"}, "The link names the project gone, which is not here: another is shown."),
+    ({"project": "pets", "run": "*gone*"}, r"The link names the run \*gone\*, which is not here: another is shown."),
+    ({"project": "pets", "run": "first"}, None), ({}, None)])
+def test_a_link_whose_project_or_run_is_gone_says_so_until_another_is_picked(home: Path, query, words) -> None:
+    project = make_project(home / "pets")
+    make_run(project, "first")
+    make_run(project, "second")
+    app = views.start(home, "decide", query=query)
+    assert [warning.value for warning in app.sidebar.warning] == ([words] if words else [])
+    assert [warning.value for warning in views.rerun(app).sidebar.warning] == ([words] if words else [])
+    picker = app.selectbox(key="run")
+    picker.select(next(name for name in picker.options if name != picker.value))
+    assert not views.rerun(app).sidebar.warning
+
+
+def test_a_link_to_a_project_says_so_too_where_there_is_none(home: Path) -> None:
+    app = views.start(home, "data", query={"project": "gone"})
+    assert [warning.value for warning in app.sidebar.warning] == [
+        "The link names the project gone, which is not here: there is no other."]
+
+
 def test_an_interrupted_run_is_said_in_the_sidebar_and_at_the_top_of_train_with_resume(
         home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = make_project(home / "pets")

@@ -65,6 +65,22 @@ def test_the_key_for_a_right_label_logs_a_verdict_and_its_undo_takes_it_back(pro
         assert len(confirmed_ids(project)) == num_confirmed
 
 
+def test_the_help_of_undo_names_what_undo_then_takes_back(project: Project) -> None:
+    none = "There is nothing of yours to undo."
+    assert actions.undo_words(project) == none
+    actions.carry_out(project, Act("confirm", IDS), view="here")
+    actions.carry_out(project, Act("exclude", IDS[:1]), view="here")
+    st.session_state["person"] = "bob"
+    assert actions.undo_words(project) == none
+    actions.carry_out(project, Act("relabel", IDS, "dog"), view="here")
+    assert actions.undo_words(project) == "Takes back your own newest decision: relabel 2 samples to dog."
+    st.session_state["person"] = "ada"
+    for what in ("exclude 1 sample", "that the label of 2 samples is right"):
+        assert actions.undo_words(project) == f"Takes back your own newest decision: {what}."
+        actions.carry_out(project, Act("undo", ()), view="here")
+    assert actions.undo_words(project) == none
+
+
 def test_acts_about_the_page_do_nothing_to_the_ledger(project: Project) -> None:
     for op in sorted({*gallery.OPS} - {*get_args(actions.Op), "undo", "redo"}):
         assert not actions.carry_out(project, Act(op, IDS[:1]), view="here")
