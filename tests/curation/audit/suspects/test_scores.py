@@ -10,12 +10,14 @@ from sklearn.metrics import roc_auc_score
 
 from curation.audit.suspects import evidence as evidence_module
 from curation.audit.suspects import scores as scores_module
-from curation.audit.suspects.evidence import gather, log_odds
+from curation.audit.suspects.evidence import codes_of, gather, log_odds
 from curation.audit.suspects.scores import (
+    FEATURE_PRIOR,
     PRIOR,
     SD_CLASS,
     SD_EVIDENCE,
     SD_LEVEL,
+    calibrated,
     design,
     dual_figures,
     first_level,
@@ -214,9 +216,41 @@ def test_out_of_fold_predictions_come_before_a_heads_and_without_any_nothing_is_
 
 
 def test_log_odds_are_finite_at_the_ends() -> None:
-    np.testing.assert_allclose(log_odds(np.array([0.0, 0.5, 1.0, 0.9])), [-69.0776, 0, 20.7233, np.log(9)], rtol=1e-4,
+    np.testing.assert_allclose(log_odds(np.array([0.0, 0.5, 1.0, 0.9])), [-85.1956, 0, 20.7233, np.log(9)], rtol=1e-4,
                                atol=1e-6)
     assert (np.diff(log_odds(10.0 ** -np.arange(30.0))) < 0).all(), "no two of them tie"
+
+
+def test_labels_that_are_surely_wrong_or_right_keep_their_order(project: Project) -> None:
+    run = project.run("first")
+    table = sample_table(project, run).iloc[:8].reset_index(drop=True)
+    given = codes_of(table["given_label"], CLASSES).astype(int)
+    others = np.array([1 - 1e-34, 1 - 1e-32, 1 - 1e-9, 0.6, 0.3, 1e-10, 1e-20, 1e-30])  # their share, falling
+    own = np.array([1e-34, 1e-32, 1e-9, 0.4, 0.7, 1.0, 1.0, 1.0])
+    probs = np.full((600, 3), 1 / 3)
+    for row, (label, p, rest) in enumerate(zip(given, own, others, strict=True)):
+        probs[row] = rest / 2
+        probs[row, label] = p
+    run.write_probabilities(probs, "label_head")
+    evidence = gather(table, [run], CLASSES, None)
+    assert (np.diff(evidence.own_odds) > 1).all()
+    found = scores_of(project, [run], table.assign(clean_label=None), None)
+    assert len(np.unique(found.p_wrong)) == 8
+
+
+def test_runs_on_frozen_features_have_weights_of_their_own(project: Project) -> None:
+    run = project.run("first")
+    table = sample_table(project, run)
+    trained = gather(table, [run], CLASSES, run.read_neighbours())
+    document = run.read_config()
+    run.write_config({**document, "config": document["config"] | {"features": "lite0"}})
+    frozen = gather(table, [run], CLASSES, run.read_neighbours())
+    assert (trained.is_on_features, frozen.is_on_features) == (False, True)
+    x, _ = design(frozen, np.ones(len(table), dtype=bool))
+    for found, prior in ((trained, PRIOR), (frozen, FEATURE_PRIOR)):
+        p_wrong = calibrated(found, table, CLASSES, None, level=-1.0).p_wrong
+        order = np.argsort(x @ np.array(list(prior.values())))
+        assert (np.argsort(p_wrong) == order).mean() > 0.95
 
 
 def test_a_run_without_epochs_has_no_course_through_training(tmp_path: Path) -> None:
