@@ -15,7 +15,7 @@ from curation.audit.report.parts import (
     RatePart,
     StratumPart,
 )
-from curation.audit.reviews.queues import Outcome
+from curation.audit.reviews.promise import Outcome
 from curation.audit.suspects.evidence import Missing
 
 
