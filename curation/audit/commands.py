@@ -79,10 +79,14 @@ def audit_(
     judged = opened.verdicts().in_force(audit)
     order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
                        reserved=batch_files.drawn(opened.path, audit, judged))
-    _print_scores(scores, table, order)
+    has_learned = scores.learning is None or scores.learning.has_learned
+    if has_learned:
+        _print_scores(scores, table, order)
     if features is not None:
         _print_leaks(opened, features)
-    if out is not None:
+    if out is not None and not has_learned:
+        print(f"nothing is written to {visible(str(out))}: there is no order to review labels in")
+    elif out is not None:
         frame = score_frame(scores, table, order[:top])
         is_parquet = out.suffix == ".parquet"
         write_atomic(out, lambda p: frame.to_parquet(p, index=False) if is_parquet else write_csv(frame, p))

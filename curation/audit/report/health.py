@@ -86,10 +86,11 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
             _in_population(rows, plan)),
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
+        "fault": scores.learning.fault if scores.learning is not None else None,
         "missing": missing_of(run) if run is not None else [],
         "provenance": _provenance(project, run, plan, verdicts),
     }
-    return {**facts, "method": method_of(facts), "limits": limits_of(facts)}
+    return {**facts, "method": method_of(facts), "limits": limits_of(facts, scores.learning)}
 
 
 def _in_population(rows: pd.DataFrame, plan: Plan | None) -> np.ndarray:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from curation.samples.triage import neighbour_shares
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, RunDirError
 
 SMALLEST, LARGEST = 1e-37, 1 - 1e-9
 """Probabilities between which log-odds differ. Cut at a millionth, hundreds of labels tied at the top of the queue, and
@@ -55,6 +55,8 @@ class Evidence:
     """Names of the runs it comes from."""
     is_on_features: bool
     """Whether these are runs on frozen features."""
+    losses: tuple[float, ...]
+    """losses_of the first."""
 
 
 def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
@@ -74,7 +76,8 @@ def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
     columns["neighbour_agreement"] = _agreement(table, given, rows, neighbours)
     return Evidence(given=given, rival=rival, rival_share=share, own_odds=odds, columns=columns,
                     runs=tuple(r.name for r in runs),
-                    is_on_features=runs[0].read_config()["config"].get("features") is not None)
+                    is_on_features=runs[0].read_config()["config"].get("features") is not None,
+                    losses=losses_of(runs[0]))
 
 
 def missing_of(run: RunDir) -> list[Missing]:
@@ -108,6 +111,17 @@ def probabilities_of(run: RunDir) -> np.ndarray | None:
         return probabilities
     crossed = run.open_probabilities("label_head")
     return probabilities if crossed is None else crossed
+
+
+def losses_of(run: RunDir) -> tuple[float, ...]:
+    """Mean training loss by epoch; none of a run that is no training, or whose metrics cannot be read."""
+    if not _is_trained(run):
+        return ()
+    try:
+        metrics = run.read_metrics()
+    except RunDirError:  # Train says so
+        return ()
+    return tuple(pd.to_numeric(metrics["train_loss"]).tolist()) if "train_loss" in metrics else ()
 
 
 def _is_trained(run: RunDir) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from curation.audit.estimate.working_model import posterior_mode
-from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, predictions_of, probabilities_of
+from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, losses_of, predictions_of, probabilities_of
 from curation.audit.suspects.evidence import gather as gather_evidence
 from curation.audit.suspects.learning import Learning, learning_of
 from curation.audit.suspects.level import Level, level_of
@@ -119,7 +119,7 @@ def first_level(run: RunDir, table: pd.DataFrame, given: np.ndarray) -> Level:
 def learning_of_evidence(evidence: Evidence, is_active: np.ndarray) -> Learning:
     """Of the active samples (N,) bool: a label is named where its probability is above every other's."""
     margin = evidence.columns["normalised_margin"]
-    return learning_of(evidence.given, margin > 0.5, is_active & np.isfinite(margin))
+    return learning_of(evidence.given, margin > 0.5, is_active & np.isfinite(margin), evidence.losses)
 
 
 def learning_of_run(run: RunDir, table: pd.DataFrame, classes: Sequence[str]) -> Learning:
@@ -127,7 +127,7 @@ def learning_of_run(run: RunDir, table: pd.DataFrame, classes: Sequence[str]) ->
     given = codes_of(table["given_label"], classes)
     own, best, *_ = predictions_of([run], table["signal_row"].to_numpy(dtype=np.int64), given)
     is_known = np.isfinite(own) & ~table["excluded"].to_numpy(dtype=bool) & (given >= 0)
-    return learning_of(given, own > best, is_known)
+    return learning_of(given, own > best, is_known, losses_of(run))
 
 
 def design(evidence: Evidence, is_active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
