@@ -32,7 +32,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks.audit_runs import FOLDS, METHODS, folds_path, run_name
 from benchmarks.closed_loop import truth_of
-from curation.audit.reviews.queues import expected_yield
+from curation.audit.reviews.promise import expected_yield
 from curation.audit.suspects.evidence import codes_of
 from curation.audit.suspects.matrix import confident_joint
 from curation.audit.suspects.scores import scores_of
@@ -161,9 +161,9 @@ def reviewed(bench: Bench, runs: list[RunDir], num: int) -> tuple[np.ndarray, li
     while len(order) < num and is_open.any():
         verdicts = pd.DataFrame({"sample_id": table["sample_id"].to_numpy()[order],
                                  "is_wrong": bench.is_wrong[order].astype(object)})
-        p_wrong = scores_of(bench.project, runs, table, neighbours, verdicts).p_wrong
-        batch = np.argsort(-np.where(is_open, np.nan_to_num(p_wrong, nan=-1), -2), kind="stable")[:BATCH]
-        promised = expected_yield(p_wrong[batch])
+        scores = scores_of(bench.project, runs, table, neighbours, verdicts)
+        batch = np.argsort(-np.where(is_open, np.nan_to_num(scores.p_wrong, nan=-1), -2), kind="stable")[:BATCH]
+        promised = expected_yield(scores.p_wrong[batch], scores.doubt_of(batch))
         promises.append({"low": promised.low, "high": promised.high, "found": int(bench.is_wrong[batch].sum())})
         is_open[batch] = False
         order += batch.tolist()

@@ -80,8 +80,9 @@ def finished(project: Path, name: str, settings: list[str]) -> RunDir:
 
 
 def audit_figures(project: Project, run: RunDir, is_wrong: pd.Series) -> tuple[float, float]:
-    """Average precision and AUROC of p_wrong, before any verdict."""
-    table = sample_table(project, run)
+    """Average precision and AUROC of p_wrong, before any verdict and without any known truth: the project's own would
+    calibrate it, which no other method here is given."""
+    table = sample_table(project, run).assign(clean_label=None)
     scores = scores_of(project, [run], table, run.read_neighbours())
     return _figures(scores.p_wrong, is_wrong.reindex(scores.sample_id).to_numpy(dtype=float))
 

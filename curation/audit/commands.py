@@ -24,7 +24,8 @@ from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
 from curation.audit.reviews.batches import FILE, file_served
 from curation.audit.reviews.consensus import consensus, on_current_labels
-from curation.audit.reviews.queues import BATCH_SIZE, MIN_CALIBRATED, disputes, expected_yield, find_order, mode_named
+from curation.audit.reviews.promise import MIN_CALIBRATED, expected_yield
+from curation.audit.reviews.queues import BATCH_SIZE, disputes, find_order, mode_named
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile, reconcile_all
 from curation.audit.suspects.evidence import missing_of
@@ -78,10 +79,14 @@ def audit_(
     judged = opened.verdicts().in_force(audit)
     order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
                        reserved=batch_files.drawn(opened.path, audit, judged))
-    _print_scores(scores, table, order)
+    has_learned = scores.learning is None or scores.learning.has_learned
+    if has_learned:
+        _print_scores(scores, table, order)
     if features is not None:
         _print_leaks(opened, features)
-    if out is not None:
+    if out is not None and not has_learned:
+        print(f"nothing is written to {visible(str(out))}: there is no order to review labels in")
+    elif out is not None:
         frame = score_frame(scores, table, order[:top])
         is_parquet = out.suffix == ".parquet"
         write_atomic(out, lambda p: frame.to_parquet(p, index=False) if is_parquet else write_csv(frame, p))
@@ -240,7 +245,7 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
         f"calibrated on {scores.num_calibrated - scores.num_dual:,} verdicts and {scores.num_dual:,} dual labels"
     print(f"{num_scored:,} labels scored by {len(scores.runs):,} run{'s' * (len(scores.runs) > 1)}; {basis}")
     if scores.num_calibrated >= MIN_CALIBRATED:
-        first = expected_yield(scores.p_wrong[order[:BATCH_SIZE]])
+        first = expected_yield(scores.p_wrong[order[:BATCH_SIZE]], scores.doubt_of(order[:BATCH_SIZE]))
         print(f"of the next {first.num:,} about {first.expected:.0f} are wrong ({first.low:,} to {first.high:,})")
     else:
         print(f"how many of the next are wrong is promised once {MIN_CALIBRATED} labels are judged: "

@@ -13,10 +13,20 @@ from engine.contract.stamps import Stamp, stamp_of
 
 
 def not_learned(project: Project, run: RunDir) -> str:
-    """One line, Markdown; "" where it has learned, or has no predictions to tell by."""
-    files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, *map(run.probabilities_path, PROBABILITIES))
-    found = _learning((str(project.path), run.name, files), project, run)
-    return state.plain(learning_words(run.name, found)) if found.num_judged else ""
+    """One line, Markdown; "" where it has learned, or has no predictions to tell by: then a page says what it lacks."""
+    found = _found(project, run)
+    return state.plain(learning_words(run.name, found)) if found.fault != "no_evidence" else ""
+
+
+def suspects_nobody(project: Project, run: RunDir) -> bool:
+    """Whether there can be no queue of likely wrong labels, for whatever fault."""
+    return not _found(project, run).has_learned
+
+
+def _found(project: Project, run: RunDir) -> Learning:
+    files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.path / "metrics.jsonl",
+                     *map(run.probabilities_path, PROBABILITIES))
+    return _learning((str(project.path), run.name, files), project, run)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

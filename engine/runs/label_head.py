@@ -31,7 +31,7 @@ MAX_TEMPERED = 50_000
 """Samples, evenly drawn of more, that a temperature is fitted to."""
 TEMPERATURES = (0.5, 1.5)
 """A higher one, which would calibrate better, orders wrong labels worse (benchmarks/LOG.md)."""
-SMALLEST = 1e-30
+SMALLEST = 1e-300
 NEVER = 1e4
 """Logit below which a class is never predicted, and which a checkpoint can hold."""
 
@@ -45,9 +45,11 @@ def predict_out_of_fold(features_ND: Tensor, data: Dataset, seed: int, is_used_N
         folds_N = routing.rotation_groups(data.num_train, NUM_FOLDS, rng, data.siblings)
         probs_NC = torch.from_numpy(out_of_fold_probabilities(
             features_ND, data.train_labels, is_used_N, data.num_classes, folds_N, are_components=are_components))
-        logs_NC += torch.log(probs_NC.double().clamp(min=SMALLEST)) / NUM_PARTITIONS
-    probs_NC = torch.softmax(logs_NC, 1).float()
-    return tempered(probs_NC, temperature_of(probs_NC, data.train_labels, is_used_N)) if are_components else probs_NC
+        logs_NC += torch.log(probs_NC.clamp(min=SMALLEST)) / NUM_PARTITIONS
+    probs_NC = torch.softmax(logs_NC, 1)
+    if not are_components:
+        return probs_NC.float()
+    return tempered(probs_NC, temperature_of(probs_NC, data.train_labels, is_used_N)).float()
 
 
 def temperature_of(probs_NC: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray) -> float:
@@ -68,8 +70,8 @@ def temperature_of(probs_NC: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray
 
 
 def tempered(probs_NC: Tensor, temperature: float) -> Tensor:
-    """The same probabilities, (N, C) float32, with their logits divided by the temperature; NaN stays."""
-    return torch.softmax(torch.log(probs_NC.double().clamp(min=SMALLEST)) / temperature, 1).float()
+    """The same probabilities, (N, C) float64, with their logits divided by the temperature; NaN stays."""
+    return torch.softmax(torch.log(probs_NC.double().clamp(min=SMALLEST)) / temperature, 1)
 
 
 def fit(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray, num_classes: int, *,
@@ -97,14 +99,14 @@ def _scaling(features_ND: Tensor, are_components: bool) -> tuple[Tensor, Tensor]
 
 def out_of_fold_probabilities(features_ND: Tensor, labels_N: np.ndarray, is_used_N: np.ndarray, num_classes: int,
                               folds_N: np.ndarray, *, are_components: bool = False) -> np.ndarray:
-    """Probabilities (N, C) float32 of each sample by the head of all used samples outside its fold.
+    """Probabilities (N, C) float64 of each sample by the head of all used samples outside its fold.
 
     features_ND: float, finite. labels_N: int codes; is_used_N: bool, whose labels count (all are predicted); folds_N:
     int, 0 to K - 1. are_components: of engine.data.components, else features of any scale.
     A class without a used sample outside the fold has probability 0; NaN where none has.
     """
     mean_D, scale_D = _scaling(features_ND, are_components)
-    probs_NC = np.full((len(features_ND), num_classes), np.nan, dtype=np.float32)
+    probs_NC = np.full((len(features_ND), num_classes), np.nan)
     num_folds = int(folds_N.max(initial=-1)) + 1
     parts = [_Sums(features_ND.shape[1], num_classes) for _ in range(num_folds)]
     for fold, sums in enumerate(parts):
@@ -119,7 +121,7 @@ def out_of_fold_probabilities(features_ND: Tensor, labels_N: np.ndarray, is_used
             assert head is not None
             block = rows[start:start + ROWS_AT_ONCE]
             logits = ((features_ND[torch.from_numpy(block)] - mean_D) / scale_D).double() @ head[0] + head[1]
-            probs_NC[block] = torch.softmax(logits, 1).float().numpy()
+            probs_NC[block] = torch.softmax(logits, 1).numpy()
     return probs_NC
 
 

@@ -69,8 +69,8 @@ def _judged_by(method: str) -> str:
             "did train on it) and from its course through training")
 
 
-def limits_of(health: Facts) -> list[str]:
-    """What is not known, or holds only as far as it is said."""
+def limits_of(health: Facts, learning: Learning | None = None) -> list[str]:
+    """What is not known, or holds only as far as it is said. learning: of the run (Scores.learning)."""
     rate = health["rate"]
     if rate is None or not rate["num_reviews"]:
         lines = ["Nothing is known of the noise rate before the random queue is reviewed; the model's own count of "
@@ -86,6 +86,8 @@ def limits_of(health: Facts) -> list[str]:
         lines.append("Near-duplicates are near in the run's features, which need not be near to the eye.")
     if health["leaks"] is not None:
         lines += words_of(health["leaks"]["features"], [SplitLeaks(**split) for split in health["leaks"]["splits"]])
+    if learning is not None and not learning.has_learned:
+        lines.append(learning_words(health["provenance"].get("run", ""), learning))
     if health["missing"]:
         lines.append(missing_words(health["provenance"]["run"], health["missing"], health["provenance"]["method"]))
     if health["num_unscored"]:
@@ -111,6 +113,11 @@ def learning_words(run: str, learning: Learning) -> str:
     """That a run has not learned, what that costs and what to do, on one line; "" where it has."""
     if learning.has_learned:
         return ""
+    if learning.divergence is not None:
+        lost = learning.divergence
+        return (f"Run {run} diverged: its training loss ended at {lost.last:.3g}; it began at {lost.first:.3g}, and "
+                f"naming each class by its share gives {lost.by_shares:.3g}. It suspects none and promises nothing. "
+                "Train with a smaller learning rate, or on pretrained features.")
     if not learning.num_judged:
         return (f"Run {run} has no predictions that did not see the labels, so it suspects none and promises nothing. "
                 "Let it end, or make features.")

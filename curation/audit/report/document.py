@@ -15,8 +15,9 @@ from curation.audit.report.parts import (
     RatePart,
     StratumPart,
 )
-from curation.audit.reviews.queues import Outcome
+from curation.audit.reviews.promise import Outcome
 from curation.audit.suspects.evidence import Missing
+from curation.audit.suspects.learning import Fault
 
 
 class ProjectPart(TypedDict):
@@ -137,6 +138,8 @@ class Facts(TypedDict):
     corrections: CorrectionsPart
     num_calibrated: int
     num_unscored: int
+    fault: Fault | None
+    """Why the run names no suspects; None: it has learned to tell the classes, or there is none."""
     missing: list[Missing]
     """Evidence that the run lacks."""
     provenance: dict[str, str]

@@ -23,6 +23,7 @@ from curation.audit.report import summaries
 from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.document import AgreementPart, AuditPart, Facts, Health, PeoplePart, ProjectPart
 from curation.audit.report.parts import DuplicatesPart, LeaksPart, SplitLeaksPart
+from curation.audit.reviews import batch_files
 from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
@@ -76,7 +77,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
                                             names),
         "duplicates": _duplicates(project, run, scores, rows, neighbours),
         "leaks": _leaks(project),
-        "find": summaries.find_part(verdicts, scores.num_dual),
+        "find": summaries.find_part(verdicts, scores.num_dual, batch_files.doubts(project.path, audit)),
         "reviewers": summaries.reviewers_part(verdicts, agreement),
         "agreement": PeoplePart(pairs=agreement["pairs"], fleiss=agreement["fleiss"],
                                 num_disputed=state["num_disputed"], num_unsure=state["num_unsure"]),
@@ -85,10 +86,11 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
             _in_population(rows, plan)),
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
+        "fault": scores.learning.fault if scores.learning is not None else None,
         "missing": missing_of(run) if run is not None else [],
         "provenance": _provenance(project, run, plan, verdicts),
     }
-    return {**facts, "method": method_of(facts), "limits": limits_of(facts)}
+    return {**facts, "method": method_of(facts), "limits": limits_of(facts, scores.learning)}
 
 
 def _in_population(rows: pd.DataFrame, plan: Plan | None) -> np.ndarray:

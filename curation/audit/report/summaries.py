@@ -3,6 +3,7 @@ words nowhere. Works on small tables, except for class counts.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,8 @@ from curation.audit.report.parts import (
 )
 from curation.audit.reviews.agreement import Kappa, Share, consistency, gold_accuracy, group_agreement, pair_agreements
 from curation.audit.reviews.consensus import consensus
-from curation.audit.reviews.queues import Promise, disputes, promises
+from curation.audit.reviews.promise import Doubts, Promise, promises
+from curation.audit.reviews.queues import disputes
 from curation.audit.suspects.duplicates import Duplicates
 from curation.audit.suspects.matrix import Overlap
 
@@ -115,10 +117,10 @@ def overlaps_part(pairs: Sequence[Overlap], names: Sequence[str], found: Reviewe
                         reviewed=totals.get(frozenset((names[pair.first], names[pair.second])))) for pair in pairs]
 
 
-def find_part(verdicts: pd.DataFrame, num_dual: int = 0) -> FindPart | None:
+def find_part(verdicts: pd.DataFrame, num_dual: int = 0, doubts: Doubts = MappingProxyType({})) -> FindPart | None:
     """The ranked queue's promise and what came of it, in all and by reviewer and batch; None where none was made.
-    num_dual: as curation.audit.reviews.queues.promises takes it."""
-    total, each = promises(verdicts, num_dual)
+    Arguments as curation.audit.reviews.promise.promises takes them."""
+    total, each = promises(verdicts, num_dual, doubts)
     if not total.num_judged:
         return None
     batches: list[BatchPart] = [{"who": who, "batch": batch, **_promise(found)} for who, batch, found in each]

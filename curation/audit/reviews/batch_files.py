@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pandas as pd
 
 from curation.audit.estimate import sampling_plan
 from curation.audit.reviews.batches import FILE, Question, Served
+from curation.audit.reviews.promise import Doubts
 from curation.audit.reviews.queues import mode_named
 from curation.ledger.verdicts import PURPOSES, QUEUES, Queue, choice
 from engine.contract.errors import UserError
@@ -45,7 +46,7 @@ class _Asked(TypedDict):
 
 
 class _Document(TypedDict):
-    """A Served, as a file has it. Older code wrote "" for no mode."""
+    """A Served, as a file has it. Older code wrote "" for no mode, and no doubt."""
 
     audit: str
     queue: str
@@ -56,6 +57,7 @@ class _Document(TypedDict):
     mode: str | None
     confusion: list[str] | None
     num_calibrated: int
+    doubt: NotRequired[float]
     created: float
     questions: list[_Asked]
     typical: dict[str, list[str]]
@@ -107,6 +109,16 @@ def drawn(project: Path, audit: str, verdicts: pd.DataFrame) -> set[str]:
     return _main_ids(map(_read, files)) | set(verdicts.loc[is_main, "sample_id"])
 
 
+def doubts(project: Path, audit: str) -> Doubts:
+    """Served.doubt of every batch of the ranked queue, by reviewer and number; a damaged one has none."""
+    found: dict[tuple[str, int], float] = {}
+    for file in _folder(project, audit).glob("find-*.json"):
+        with suppress(BatchError):
+            served = _read(file)
+            found[served.reviewer, served.number] = served.doubt
+    return found
+
+
 def _main_ids(batches: Iterable[Served]) -> set[str]:
     """What these ask for, without hidden checks."""
     return {q.sample_id for served in batches for q in served.questions if q.purpose == "main"}
@@ -131,7 +143,8 @@ def _served(document: _Document) -> Served:
         audit=document["audit"], queue=choice("queue", document["queue"], QUEUES), reviewer=document["reviewer"],
         number=document["number"], run=document["run"], model=document["model"],
         mode=mode_named(mode) if mode else None, confusion=(confusion[0], confusion[1]) if confusion else None,
-        num_calibrated=document["num_calibrated"], created=document["created"],
+        num_calibrated=document["num_calibrated"], doubt=document.get("doubt", 0.0),
+        created=document["created"],
         questions=tuple(_question(asked) for asked in document["questions"]), typical=document["typical"])
 
 

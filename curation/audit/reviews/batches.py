@@ -57,6 +57,9 @@ class Served:
     """(given class, suggested class) of that mode."""
     num_calibrated: int = 0
     """Verdicts that p_wrong was calibrated on."""
+    doubt: float = 0.0
+    """How far off the log-odds of its p_wrong may be, all alike, a standard deviation (Scores.odds_sd), >= 0; 0 of
+    older batches."""
     created: float = 0.0
     """Seconds since 1970."""
     questions: tuple[Question, ...] = ()
@@ -102,7 +105,8 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
     questions = _questions(scores, batch.items, is_shown=True)
     return Served(audit=audit, queue="find", reviewer=reviewer, number=number, run=run, model=model, mode=mode,
                   confusion=confusion if mode == "confusion" else None, num_calibrated=scores.num_calibrated,
-                  created=time.time(), questions=questions, typical=_typical(scores, questions))
+                  doubt=scores.doubt_of(order[:size]), created=time.time(), questions=questions,
+                  typical=_typical(scores, questions))
 
 
 def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, reviewer: str,

@@ -1,4 +1,4 @@
-"""What a reviewer sees next: the ranked queue's order, batches with hidden checks mixed in, disputes; and the promise.
+"""What a reviewer sees next: the ranked queue's order, batches with hidden checks mixed in, and disputes.
 
 Pure functions on scores and verdicts; the random queue's draws come from curation.audit.estimate.allocation. A batch
 follows from the audit, the queue, the reviewer, its number and what it was handed, so asking again gives the same
@@ -29,8 +29,6 @@ Mode = Literal["value", "balanced", "confusion"]
 """Orders of the ranked queue (find_order)."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 Check = Literal["overlap", "gold", "repeat"]
-Outcome = Literal["kept", "too much", "too little"]
-"""What came of a promise: as many wrong labels as p_wrong allows (95%), or fewer, or more."""
 BATCH_SIZE = 50
 CHECK_SHARE = 0.07
 """Of all items of a batch, on average; at least one where there is any to ask."""
@@ -70,32 +68,6 @@ class Batch:
     def main_ids(self) -> list[str]:
         """sample_ids without the checks, in order: what a promise is about."""
         return [item.sample_id for item in self.items if item.purpose == "main"]
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """How many of num given labels will turn out wrong, if p_wrong is right: mean and 95% interval (whole numbers)."""
-
-    num: int
-    expected: float
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """What came of a promise, over the items judged so far."""
-
-    num_judged: int
-    num_found: int
-    """Wrong labels among them."""
-    expected: float
-    low: int
-    high: int
-
-    @property
-    def outcome(self) -> Outcome:
-        return "too much" if self.num_found < self.low else "too little" if self.num_found > self.high else "kept"
 
 
 # -- the ranked queue
@@ -228,57 +200,3 @@ def _draw_checks(pools: dict[Check, np.ndarray], num: int, rng: np.random.Genera
                 checks.append((kind, left[0]))
                 break
     return checks
-
-
-# -- what is promised
-
-MIN_CALIBRATED = 50
-"""Labels whose truth must be known before a number is promised. Simulated audits held their promises when calibrated on
-50 and more; before any verdict 37 were promised of 50 labels of clothing, where 18 were wrong (benchmarks/LOG.md)."""
-
-
-def expected_yield(p_wrong: np.ndarray) -> Expected:
-    """How many of these labels are wrong, each with its own probability (Poisson-binomial, exact); NaN are left out.
-
-    p_wrong (n,) in [0, 1]. low and high are the least whole numbers that 2.5% and 97.5% of the probability reach, so at
-    least 95% lies between them, both included. n squared steps: 5,000 take a tenth of a second.
-    """
-    p = np.asarray(p_wrong, dtype=np.float64)
-    p = p[~np.isnan(p)]
-    mass = np.zeros(len(p) + 1)
-    mass[0] = 1.0
-    for i, chance in enumerate(p):
-        mass[1:i + 2] = mass[1:i + 2] * (1 - chance) + mass[:i + 1] * chance
-        mass[0] *= 1 - chance
-    low, high = np.searchsorted(np.cumsum(mass), [0.025 - 1e-12, 0.975 - 1e-12])
-    return Expected(num=len(p), expected=float(p.sum()), low=int(low), high=int(min(high, len(p))))
-
-
-def promise_kept(verdicts: pd.DataFrame) -> Promise:
-    """What came of a batch (or more) so far: its main items that were scored and judged wrong or right.
-
-    verdicts: in force, of those batches (purpose, sample_id, is_wrong, p_wrong as it was when asked); checks, unsure
-    ones and items without p_wrong count neither as promised nor as found.
-    """
-    rows = verdicts[verdicts["purpose"] == "main"].drop_duplicates(["sample_id"], keep="last")
-    rows = rows[rows["is_wrong"].notna() & rows["p_wrong"].notna()]
-    promised = expected_yield(rows["p_wrong"].to_numpy(dtype=np.float64))
-    return Promise(num_judged=len(rows), num_found=int(rows["is_wrong"].astype(bool).sum()),
-                   expected=promised.expected, low=promised.low, high=promised.high)
-
-
-def promises(verdicts: pd.DataFrame, num_dual: int = 0) -> tuple[Promise, list[tuple[str, int, Promise]]]:
-    """What came of the ranked queue's promises: in all, and (reviewer, batch, promise) of each batch, newest first.
-
-    verdicts: in force, of an audit. num_dual: labels whose truth is known besides. Batches that began before
-    MIN_CALIBRATED labels were known promised nothing and are left out. Answers from a file without a batch count in
-    all alone.
-    """
-    rows = verdicts[verdicts["queue"].eq("find")]
-    began = rows.groupby(["who", "batch"])["verdict_id"].transform("min").fillna(np.inf)
-    judged = np.sort(verdicts.loc[verdicts["is_wrong"].notna(), "verdict_id"].to_numpy())
-    rows = rows[np.searchsorted(judged, began) + num_dual >= MIN_CALIBRATED]
-    each = [(str(part["who"].iloc[0]), int(part["batch"].iloc[0]), promise_kept(part), int(part["verdict_id"].max()))
-            for _, part in rows[rows["batch"].notna()].groupby(["who", "batch"])]
-    each.sort(key=lambda row: -row[3])
-    return promise_kept(rows), [row[:3] for row in each if row[2].num_judged]

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from curation.samples.triage import neighbour_shares
 from engine.contract.methods import METHODS
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, RunDirError
 
-SMALLEST, LARGEST = 1e-30, 1 - 1e-9
+SMALLEST, LARGEST = 1e-37, 1 - 1e-9
 """Probabilities between which log-odds differ. Cut at a millionth, hundreds of labels tied at the top of the queue, and
 of 9% wrong labels fewer were found (benchmarks/LOG.md)."""
 ROWS_AT_ONCE = 65_536
@@ -42,6 +42,9 @@ class Evidence:
     """Codes of the most probable other class; -1 unknown."""
     rival_share: np.ndarray
     """Its probability among all classes but the given one, in [0, 1]."""
+    own_odds: np.ndarray
+    """log(p / (1 - p)) of self_confidence, 1 - p being what the other classes have: so labels that are surely right or
+    surely wrong keep an order where self_confidence itself is 1 or 0."""
     columns: dict[str, np.ndarray]
     """Low is bad, except of loss and forgetting. self_confidence: probability of the given label by predictions that
     did not see it (probabilities_of; the features under the label head did), in [0, 1]; normalised_margin: that less
@@ -50,6 +53,10 @@ class Evidence:
     signals; neighbour_agreement: share of the neighbours with this label."""
     runs: tuple[str, ...]
     """Names of the runs it comes from."""
+    is_on_features: bool
+    """Whether these are runs on frozen features."""
+    losses: tuple[float, ...]
+    """losses_of the first."""
 
 
 def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
@@ -60,14 +67,17 @@ def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
     """
     given = codes_of(table["given_label"], classes)
     rows = table["signal_row"].to_numpy(dtype=np.int64)
-    own, best, share, rival = predictions_of(runs, rows, given)
+    own, best, share, odds, rival = predictions_of(runs, rows, given)
     columns = {"self_confidence": own, "normalised_margin": (own - best + 1) / 2}
     signals = [table, *(_in_rows(run.read_signals(), rows) for run in runs[1:])]
     for name, new_name in SIGNALS.items():
         columns[new_name] = _mean([frame[name].to_numpy(dtype=np.float32, na_value=np.nan) for frame in signals])
     columns["dynamics"] = _mean([_dynamics(run, rows) for run in runs])
     columns["neighbour_agreement"] = _agreement(table, given, rows, neighbours)
-    return Evidence(given=given, rival=rival, rival_share=share, columns=columns, runs=tuple(r.name for r in runs))
+    return Evidence(given=given, rival=rival, rival_share=share, own_odds=odds, columns=columns,
+                    runs=tuple(r.name for r in runs),
+                    is_on_features=runs[0].read_config()["config"].get("features") is not None,
+                    losses=losses_of(runs[0]))
 
 
 def missing_of(run: RunDir) -> list[Missing]:
@@ -103,6 +113,17 @@ def probabilities_of(run: RunDir) -> np.ndarray | None:
     return probabilities if crossed is None else crossed
 
 
+def losses_of(run: RunDir) -> tuple[float, ...]:
+    """Mean training loss by epoch; none of a run that is no training, or whose metrics cannot be read."""
+    if not _is_trained(run):
+        return ()
+    try:
+        metrics = run.read_metrics()
+    except RunDirError:  # Train says so
+        return ()
+    return tuple(pd.to_numeric(metrics["train_loss"]).tolist()) if "train_loss" in metrics else ()
+
+
 def _is_trained(run: RunDir) -> bool:
     method = METHODS.get(str(run.read_config()["config"].get("method")))
     return method is None or method.is_trained
@@ -113,11 +134,12 @@ def _is_kfold(run: RunDir) -> bool:
 
 
 def predictions_of(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
-                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+                   ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(N,) each: mean probability of the given label, of its strongest rival, the rival's share of all but the given
-    label, and its code."""
+    label, log-odds of the given label, and the rival's code."""
     sources = [found for found in map(probabilities_of, runs) if found is not None]
-    own, best, share = np.full((3, len(rows)), np.nan, dtype=np.float32)
+    smallest = max((_smallest(source.dtype) for source in sources), default=SMALLEST)
+    own, best, share, odds = np.full((4, len(rows)), np.nan, dtype=np.float32)
     rival = np.full(len(rows), -1, dtype=given.dtype)
     usable = np.flatnonzero((rows >= 0) & (given >= 0)) if sources else np.empty(0, dtype=np.int64)
     for start in range(0, len(usable), ROWS_AT_ONCE):
@@ -127,11 +149,17 @@ def predictions_of(runs: Sequence[RunDir], rows: np.ndarray, given: np.ndarray
         own[part] = probs[inside, given[part]]
         probs[inside, given[part]] = 0
         code, others = probs.argmax(1), probs.sum(1)
+        odds[part] = np.log(np.maximum(own[part], smallest)) - np.log(np.maximum(others, smallest))
         best[part] = probs[inside, code]
         has_rival = best[part] > 0  # not where the given label has all, or there is no other class
         rival[part] = np.where(has_rival, code, -1)
         share[part] = np.where(has_rival, best[part] / np.where(has_rival, others, 1), np.nan)
-    return own, best, share, rival
+    return own, best, share, odds, rival
+
+
+def _smallest(kind: np.dtype[np.floating]) -> float:
+    """What stands for a probability of 0 in numbers of this kind: half their smallest, where that is of any size."""
+    return max(SMALLEST, float(np.finfo(kind).smallest_subnormal) / 2)
 
 
 def _in_rows(signals: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:

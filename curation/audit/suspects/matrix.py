@@ -1,7 +1,7 @@
 """Given label x true label by the model: to find the way by, never to be quoted.
 
 model_matrix counts what a calibrated model expects; reviewed.py has the estimates that stand on reviews alone.
-confident_joint is here for the benchmark's table of biases and as a prior: it counts about 3 points too few errors on
+confident_joint is here for the benchmark's table of biases: it counts about 3 points too few errors on
 CIFAR-10N, so it is never shown as a noise rate. Pure functions on arrays of codes: reads no file, draws nothing.
 
     N samples, C classes; a code is a class's position in the project's classes, -1 for none

@@ -20,6 +20,7 @@ from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile_all
 from curation.audit.suspects import duplicates, evidence, scores
+from curation.audit.suspects.level import Level
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix
 from curation.audit.suspects.scores import Scores
 from curation.experiments.repeats import repeats_of
@@ -158,15 +159,15 @@ def _run_key(audit: Audit) -> Key:
 
 
 @st.cache_resource(max_entries=2, show_spinner="Gathering what speaks for and against each label ...")
-def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -> tuple[evidence.Evidence, float]:
+def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -> tuple[evidence.Evidence, Level]:
     """Decisions taken later change it by so little (whose neighbours are counted) that they do not make it anew."""
     found = evidence.gather(_table, repeats_of(_project.path, _run), _project.classes, _run.read_neighbours())
     return found, scores.first_level(_run, _table, found.given)
 
 
 @st.cache_resource(max_entries=3, show_spinner="Calibrating on the verdicts ...")
-def _scores(key: Key, revision: int, decisions: int, _evidence: evidence.Evidence, _level: float, _table: pd.DataFrame,
-            _audit: Audit) -> Scores:
+def _scores(key: Key, revision: int, decisions: int, _evidence: evidence.Evidence, _level: Level,
+            _table: pd.DataFrame, _audit: Audit) -> Scores:
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
     known = consensus(current_verdicts_of_all(_audit)).reset_index()
     return scores.calibrated(_evidence, _table, _audit.project.classes, known, _level)

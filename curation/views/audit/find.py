@@ -3,13 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from curation.audit.reviews import batch_files, batches, queues
+from curation.audit.reviews import batch_files, batches, promise
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.queues import Mode
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
-from curation.views.learned import not_learned
+from curation.views.learned import suspects_nobody
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
@@ -22,7 +22,7 @@ Order = tuple[Mode | None, tuple[str, str] | None]
 
 
 def show(audit: Audit) -> None:
-    if not_learned(audit.project, audit.run):
+    if suspects_nobody(audit.project, audit.run):
         state.empty_state("There is no queue.", "This run cannot tell which labels are likely to be wrong. Estimate "
                           "still measures how many are.", link=("train", "Go to Train"))
         return
@@ -84,13 +84,13 @@ def _head(audit: Audit, served: Served) -> None:
 
 def promise_words(served: Served) -> str:
     """'About 37 of these 50 are wrong (31 to 42).', or that nothing is promised yet."""
-    found = queues.expected_yield(served.main_p_wrong)
+    found = promise.expected_yield(served.main_p_wrong, served.doubt)
     if not found.num:
         return "**No promise:** the run knows nothing of these samples." if served.questions else ""
-    left = queues.MIN_CALIBRATED - served.num_calibrated
+    left = promise.MIN_CALIBRATED - served.num_calibrated
     if left > 0:
         return (f"**The likeliest wrong labels first.** How many of a batch are wrong is promised once "
-                f"{queues.MIN_CALIBRATED} labels are judged: {left} more.")
+                f"{promise.MIN_CALIBRATED} labels are judged: {left} more.")
     return f"**About {found.expected:.0f} of these {found.num} are wrong** ({found.low} to {found.high})."
 
 
@@ -126,7 +126,7 @@ def _order(audit: Audit, served: Served) -> None:
 
 
 def _record(audit: Audit) -> None:
-    total, each = queues.promises(audit.verdicts, at_hand.num_dual(audit))
+    total, each = _promises(audit)
     if not total.num_judged:
         st.caption("Nothing was promised and judged yet. Here will stand, batch by batch, how many wrong labels were "
                    "promised and how many were found.")
@@ -139,10 +139,15 @@ def _record(audit: Audit) -> None:
     st.dataframe(rows, hide_index=True, height=table_height(len(rows), 300))
 
 
+def _promises(audit: Audit) -> tuple[promise.Promise, list[tuple[str, int, promise.Promise]]]:
+    return promise.promises(audit.verdicts, at_hand.num_dual(audit),
+                           batch_files.doubts(audit.project.path, audit.name))
+
+
 def _summary(audit: Audit, served: Served) -> Summary:
     own = served.own(audit.verdicts)
-    done = queues.promise_kept(own)
-    is_promised = done.num_judged and served.num_calibrated >= queues.MIN_CALIBRATED
+    done = promise.promise_kept(own, {(served.reviewer, served.number): served.doubt})
+    is_promised = done.num_judged and served.num_calibrated >= promise.MIN_CALIBRATED
     lines = [f"About {done.expected:.0f} were promised ({done.low} to {done.high}): {done.outcome}."] \
         if is_promised else []
     num_unsure = int((own["is_wrong"].isna() & own["purpose"].eq("main")).sum())
@@ -150,7 +155,7 @@ def _summary(audit: Audit, served: Served) -> Summary:
     left_out = [f"{num_unsure} you could not tell"] * bool(num_unsure) + [
         f"{num_checks} hidden check{'s' * (num_checks != 1)}"] * bool(num_checks)
     lines += [f"Not counted: {' and '.join(left_out)}."] * bool(left_out)
-    total, each = queues.promises(audit.verdicts, at_hand.num_dual(audit))
+    total, each = _promises(audit)
     if len(each) > 1:
         lines.append(f"Over {len(each)} batches: {total.num_found:,} of {total.num_judged:,} wrong, "
                      f"{total.expected:.0f} promised ({total.low:,} to {total.high:,}).")

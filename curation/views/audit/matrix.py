@@ -12,7 +12,7 @@ from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_mat
 from curation.audit.report.figures import percent
 from curation.audit.report.summaries import RULE, UNDECIDED
 from curation.audit.reviews.consensus import consensus
-from curation.audit.reviews.queues import MIN_CALIBRATED
+from curation.audit.reviews.promise import MIN_CALIBRATED
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
 from curation.audit.suspects.scores import Scores

@@ -9,7 +9,7 @@ import streamlit as st
 from curation.audit.report.figures import between, percent
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
-from curation.audit.reviews.queues import promise_kept
+from curation.audit.reviews.promise import promise_kept
 from curation.ledger.verdicts import Queue
 from curation.views.audit import at_hand, sections
 from curation.views.audit.at_hand import Audit, Standing

@@ -18,6 +18,7 @@ from curation.views.explore import chosen, filters, selection_bar
 from curation.views.explore.results import results
 from curation.views.explore.selected import Selection
 from curation.views.explore.selection_words import sentence
+from curation.views.learned import not_learned
 from curation.views.map.panel import map_panel, region_rows
 from curation.views.widgets import actions, likeness, live, state
 from curation.views.widgets.layout import side_by_side, style
@@ -125,6 +126,8 @@ def _summary(project: Project, run: RunDir | None, table: SampleTable) -> None:
                 "on the Train page.", icon=":material/info:")
     elif state.is_being_fitted(run):
         st.info(f"The map of {state.plain(run.name)} is being made; it appears by itself.", icon=":material/info:")
+    elif said := not_learned(project, run):
+        st.warning(said, icon=":material/warning:")
     elif "x" not in columns:
         st.info(f"The run {state.plain(run.name)} has no map (yet): it is made when the run has ended, unless the "
                 "setting `embedding` turned it off. Filters and gallery work without it.", icon=":material/info:")

@@ -160,12 +160,13 @@ def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None
         note = " Warm-up: nothing is routed to validation yet." if is_early else ""
         st.caption(f"{METHODS[config.method].title}, {state.plain(state_text(status))}, {len(metrics):,} of "
                    f"{config.epochs:,} epochs, seed {config.seed}{_given(run)}.{note}")
-        if status.state == "done" and run.neighbours_path.exists() and (said := not_learned(project, run)):
+        said = not_learned(project, run) if status.state == "done" and run.neighbours_path.exists() else ""
+        if said:
             st.warning(said, icon=":material/warning:")
         progress.show_figures(metrics)
         _leaks(project, metrics)
         progress.show_events(metrics)
-        progress.show_curves(run, metrics, config.epochs)
+        progress.show_curves(run, metrics, config.epochs, has_learned=not said)
     progress.show_log(run)
 
 

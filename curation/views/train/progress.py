@@ -209,8 +209,9 @@ def epoch_ranges(epochs: list[int]) -> str:
 # -- curves
 
 
-def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int) -> None:
-    """Curves over epochs in a grid, each with what a good one looks like."""
+def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int, has_learned: bool = True) -> None:
+    """Curves over epochs in a grid, each with what a good one looks like, unless the run has not learned: then what is
+    said above them is all there is to say."""
     with st.grid(3, min_column_width=255, gap="medium") as grid:
         for title, axis, tick, series, caption in CURVES:
             present = {c: label for c, label in series.items() if c in metrics and metrics[c].notna().any()}
@@ -219,7 +220,8 @@ def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int) -> None:
                     st.markdown(f"**{title}**")
                     st.plotly_chart(_curve(metrics, present, axis, tick, num_epochs), key=f"curve.{run.name}.{title}",
                                     config={"displayModeBar": False})
-                    st.caption(caption)
+                    if has_learned:
+                        st.caption(caption)
 
 
 def _curve(metrics: pd.DataFrame, series: dict[str, str], axis: str, tick: str, num_epochs: int) -> go.Figure:

@@ -13,6 +13,7 @@ from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
 from curation.audit.suspects.evidence import Evidence, gather, missing_of
+from curation.audit.suspects.level import Level
 from curation.audit.suspects.matrix import SUSPECT
 from curation.audit.suspects.scores import Scores, calibrated, first_level
 from curation.experiments.pin_disagreement import Tension, pin_tension
@@ -104,7 +105,7 @@ def _key(project: Project, run: RunDir) -> Key:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: Key, _project: Project, _run: RunDir) -> tuple[Evidence, float]:
+def _evidence(key: Key, _project: Project, _run: RunDir) -> tuple[Evidence, Level]:
     table = state.sample_table_cached(_project, _run)
     found = gather(table, [_run], _project.classes, _run.read_neighbours())
     return found, first_level(_run, table, found.given)

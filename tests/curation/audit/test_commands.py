@@ -227,6 +227,19 @@ def test_what_evidence_a_run_lacks_is_said(project: Path, tmp_path: Path, capsys
     assert found["missing"] == ["label_head"] and any("Run first keeps no" in line for line in found["limits"])
 
 
+def test_a_run_that_has_not_learned_gives_no_queue_and_is_named(project: Path, tmp_path: Path, capsys) -> None:
+    run = Project.open(project).run("first")
+    shuffled = np.eye(3)[np.random.default_rng(0).integers(0, 3, 400)] * 0.7 + 0.1
+    run.write_probabilities(shuffled, "label_head")
+    assert main(["audit", str(project), "--run", "first", "--out", str(tmp_path / "a.csv")]) == 0
+    out = capsys.readouterr().out
+    assert "Run first has not learned to tell the classes" in out and not (tmp_path / "a.csv").exists()
+    assert "suspected" not in out and "of the next" not in out
+    assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.json")]) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["fault"] == "chance" and any("has not learned" in line for line in found["limits"])
+
+
 def imported_anew(project: Path, change) -> None:
     """Write the manifest as `change` makes its rows."""
     rows, info = read_manifest(project), read_info(project)
@@ -291,7 +304,9 @@ def test_a_class_added_by_a_new_import_stops_no_report(project: Path, tmp_path: 
 
 def test_names_that_a_spreadsheet_would_run_are_read_back_as_they_are(tmp_path: Path) -> None:
     path = make_project(tmp_path / "odd", num_train=60, size=2, classes=("=cat", "-dog", "bird"))
-    make_run(path, "first").write_probabilities(np.random.default_rng(0).dirichlet([1, 1, 1], 60), "label_head")
+    probs = np.full((60, 3), 0.1)
+    probs[np.arange(60), np.arange(60) % 3] = 0.8
+    make_run(path, "first").write_probabilities(probs, "label_head")
     assert main(["audit", str(path), "--run", "first", "--out", str(tmp_path / "a.csv")]) == 0
     rows = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
     assert "'=cat" in set(rows["given_label"]) | set(rows["suggested_label"])

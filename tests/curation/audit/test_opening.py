@@ -11,12 +11,14 @@ from curation.audit.suspects.scores import scores_of
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.samples.table import sample_table
+from tests.curation.audit.suspects.test_scores import with_probabilities
 from tests.fakes import make_project, make_run
 
 
 def test_what_an_audit_left_out_stays_in_the_population_and_what_people_left_out_does_not(tmp_path: Path) -> None:
     project = Project.open(make_project(tmp_path / "p", num_train=60, size=2))
     run, log = make_run(project.path, "first"), project.verdicts()
+    with_probabilities(run, 60)
     given = sample_table(project, None).set_index("sample_id")["given_label"]
     run.write_probabilities(0.1 + 0.7 * np.eye(3)[pd.Categorical(given, project.classes).codes], "label_head")
     log.add([Verdict(audit="a", queue="find", sample_id=f"train-{i:05d}", verdict="neither", who="ada",

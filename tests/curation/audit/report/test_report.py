@@ -50,6 +50,7 @@ class Audit:
             sample_id=self.ids, classes=classes, given=self.given, current=self.given.copy(), columns={},
             suggested=np.where(self.given != self.truth, self.truth, (self.given + 1) % len(classes)),
             confidence=np.full(NUM, 0.8, np.float32), p_wrong=p.astype(np.float32), is_active=np.ones(NUM, bool),
+            odds_sd=np.full(NUM, 0.4, np.float32),
             num_calibrated=40, num_dual=0, runs=("first",))
         self.plan: Plan = make_plan(
             audit="spring", run="first", sample_id=self.ids, given=self.given, p_wrong=p.astype(np.float32),

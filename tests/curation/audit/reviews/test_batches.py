@@ -153,6 +153,7 @@ def test_a_batch_is_found_again_as_it_was_and_is_done_when_all_is_answered(pets:
     served = find(pets, mode="confusion", confusion=("cat", "dog"), size=3)
     batch_files.save(pets.path, served)
     assert newest(pets.path, "audit", "find", "ada") == served
+    assert served.doubt > 0 and batch_files.doubts(pets.path, "audit") == {("ada", served.number): served.doubt}
     assert newest(pets.path, "audit", "find", "bob") is None and newest(pets.path, "audit", "estimate", "ada") is None
     for number, question in enumerate(served.questions):
         assert not served.is_done(pets.verdicts().in_force())

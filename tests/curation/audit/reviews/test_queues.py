@@ -1,6 +1,5 @@
-"""What a reviewer sees next: the order, the hidden checks among it, disputes, and what is promised of a batch."""
+"""What a reviewer sees next: the order, the hidden checks among it and disputes."""
 
-import itertools
 from collections import Counter
 
 import numpy as np
@@ -17,12 +16,9 @@ from curation.audit.reviews.queues import (
     adjudication_rows,
     disputes,
     estimate_batch,
-    expected_yield,
     find_batch,
     find_order,
     mode_named,
-    promise_kept,
-    promises,
 )
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
@@ -35,7 +31,7 @@ def scores(p_wrong, given=None, suggested=None, is_active=None, ids=None) -> Sco
         sample_id=np.array(ids or [f"s{i}" for i in range(num)], dtype=object), classes=("a", "b", "c"),
         given=zeros if given is None else np.asarray(given), current=zeros,
         suggested=zeros + 1 if suggested is None else np.asarray(suggested), confidence=np.ones(num, dtype=np.float32),
-        p_wrong=np.asarray(p_wrong, dtype=np.float32),
+        p_wrong=np.asarray(p_wrong, dtype=np.float32), odds_sd=np.full(num, 0.5, dtype=np.float32),
         is_active=np.ones(num, dtype=bool) if is_active is None else np.asarray(is_active, dtype=bool), columns={},
         num_calibrated=0, num_dual=0, runs=("r",))
 
@@ -263,65 +259,3 @@ def test_a_dispute_between_two_audits_is_one_and_another_audits_random_queue_is_
     random = pd.concat([log(("s1", "ann", "suggested"), queue="estimate"), log(("s1", "bob"), queue="adjudicate"),
                         log(("s1", "cid"), audit="b")], ignore_index=True)
     assert disputes(random, "a") == disputes(random) == ["s1"] and disputes(random, "b") == []
-
-
-# -- promises
-
-
-@pytest.mark.parametrize("num", [1, 2, 5, 10])
-def test_the_yield_is_what_all_outcomes_say(num: int) -> None:
-    p = np.random.default_rng(num).random(num)
-    mass = np.zeros(num + 1)
-    for outcome in itertools.product([0, 1], repeat=num):
-        mass[sum(outcome)] += np.prod([q if o else 1 - q for q, o in zip(p, outcome, strict=True)])
-    low = min(k for k in range(num + 1) if mass[:k + 1].sum() >= 0.025)
-    high = min(k for k in range(num + 1) if mass[:k + 1].sum() >= 0.975)
-    found = expected_yield(p)
-    assert (found.num, found.low, found.high) == (num, low, high)
-    assert found.expected == pytest.approx(sum(k * m for k, m in enumerate(mass)))
-
-
-def test_the_interval_holds_in_simulation_and_is_no_wider_than_it_must_be() -> None:
-    rng = np.random.default_rng(3)
-    p = rng.beta(4, 1.5, 50)
-    found = expected_yield(p)
-    counts = (rng.random((20_000, 50)) < p).sum(axis=1)
-    assert 0.945 < np.mean((found.low <= counts) & (counts <= found.high)) < 0.99
-    assert np.mean((found.low < counts) & (counts < found.high)) < 0.95
-
-
-def test_sure_things_are_promised_exactly_and_unscored_ones_not_at_all() -> None:
-    found = expected_yield(np.array([1.0, 1.0, 0.0, np.nan]))
-    assert (found.num, found.expected, found.low, found.high) == (3, 2.0, 2, 2)
-    nothing = expected_yield(np.array([]))
-    assert (nothing.num, nothing.expected, nothing.low, nothing.high) == (0, 0.0, 0, 0)
-
-
-def test_a_promise_is_held_to_what_was_judged() -> None:
-    verdicts = log(("s1", "ada", "suggested"), ("s2", "ada", "neither"), ("s3", "ada", "both"), ("s4", "ada", "unsure"),
-                   ("s5", "ada", "suggested"), ("s6", "ada", "suggested"), ("s1", "ada", "given"))
-    verdicts["purpose"] = ["main", "main", "main", "main", "gold", "main", "main"]
-    verdicts["p_wrong"] = [.9, .8, .3, .9, .9, np.nan, .9]
-    found = promise_kept(verdicts)
-    assert (found.num_judged, found.num_found, found.expected) == (3, 1, pytest.approx(2.0))
-    assert (found.low, found.high, found.outcome) == (1, 3, "kept")
-
-
-def test_a_promise_is_broken_by_too_few_and_by_too_many() -> None:
-    rows = [(f"s{i}", "ada", "suggested" if i < 25 else "given") for i in range(50)]
-    assert promise_kept(log(*rows, p_wrong=0.5)).outcome == "kept"
-    assert promise_kept(log(*rows, p_wrong=0.9)).outcome == "too much"
-    assert promise_kept(log(*rows, p_wrong=0.1)).outcome == "too little"
-    assert promise_kept(NONE).num_judged == 0 and promise_kept(NONE).outcome == "kept"
-
-
-def test_promises_are_by_reviewer_and_batch_newest_first_and_those_without_a_batch_count_in_all() -> None:
-    first, second, file = (log((f"s{i}", who, "suggested"), verdict_id=i, batch=batch, p_wrong=p)
-                           for i, (who, batch, p) in enumerate([("ada", 1, .9), ("bob", 1, .2), ("dan", 1, .5)]))
-    file["batch"] = pd.array([pd.NA], dtype="Int64")
-    total, each = promises(pd.concat([first, second, file, log(("s9", "eve"), queue="estimate")]), num_dual=50)
-    assert [(who, batch, found.num_found, found.expected) for who, batch, found in each] == [
-        ("bob", 1, 1, .2), ("ada", 1, 1, .9)]
-    assert (total.num_judged, total.num_found) == (3, 3) and total.expected == pytest.approx(1.6)
-    assert promises(pd.concat([first, second, file]), num_dual=48)[1] == [], "too few labels were known for a promise"
-    assert [who for who, _, _ in promises(pd.concat([first, second]), num_dual=49)[1]] == ["bob"]

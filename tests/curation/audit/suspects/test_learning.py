@@ -10,6 +10,7 @@ from curation.audit.suspects.learning import Learning, learning_of
 from curation.audit.suspects.scores import learning_of_run, scores_of
 from curation.project import Project
 from curation.samples.table import sample_table
+from tests.curation.audit.suspects.test_scores import with_probabilities
 from tests.fakes import make_project, make_run
 
 
@@ -60,3 +61,31 @@ def test_without_predictions_nothing_is_suspected(tmp_path: Path):
     found = scores_of(project, [run], sample_table(project, run), None)
     assert found.learning is not None and found.learning.num_judged == 0 and np.isnan(found.p_wrong).all()
     assert "no predictions that did not see the labels" in learning_words("first", found.learning)
+
+
+@pytest.mark.parametrize(("losses", "is_lost"), [
+    ((3.0, 9.0, 26.0), True), ((1.2, 0.8, float("nan")), True), ((1.2, float("inf")), True),
+    ((3.0, 2.9, 2.8), False),  # worse than shares, and still falling
+    ((0.5, 0.55, 0.6), False),  # rising, and better than shares
+    ((26.0,), False), ((), False)])
+def test_a_training_has_diverged_that_ends_worse_than_it_began_and_than_class_shares(losses, is_lost):
+    given = np.array([0, 1] * 30 + [-1])
+    found = learning_of(given, np.ones(61, bool), given >= 0, losses)
+    assert (found.fault == "diverged") == is_lost and found.has_learned != is_lost
+    if is_lost:
+        assert found.divergence is not None and found.divergence.by_shares == pytest.approx(np.log(2))
+        assert learning_words("first", found).startswith("Run first diverged: ")
+
+
+def test_a_diverged_run_suspects_nobody_whatever_its_features_are_worth(tmp_path: Path):
+    project = Project.open(make_project(tmp_path / "p", num_train=60))
+    run = make_run(project.path, "first")
+    with_probabilities(run, 60)
+    table = sample_table(project, run)
+    assert np.isfinite(scores_of(project, [run], table, None).p_wrong).all()
+    metrics = run.read_metrics()
+    run.write_metrics([row | {"train_loss": loss} for row, loss in
+                       zip(metrics.to_dict("records"), (1.1, 4.0, 15.0, 26.0), strict=True)])
+    found = scores_of(project, [run], table, None)
+    assert np.isnan(found.p_wrong).all() and found.learning is not None and found.learning.fault == "diverged"
+    assert learning_of_run(run, table, project.classes) == found.learning

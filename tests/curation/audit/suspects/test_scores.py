@@ -10,12 +10,14 @@ from sklearn.metrics import roc_auc_score
 
 from curation.audit.suspects import evidence as evidence_module
 from curation.audit.suspects import scores as scores_module
-from curation.audit.suspects.evidence import gather, log_odds
+from curation.audit.suspects.evidence import codes_of, gather, log_odds
+from curation.audit.suspects.level import Level
 from curation.audit.suspects.scores import (
+    FEATURE_PRIOR,
     PRIOR,
     SD_CLASS,
     SD_EVIDENCE,
-    SD_LEVEL,
+    calibrated,
     design,
     dual_figures,
     first_level,
@@ -109,13 +111,13 @@ def test_runs_of_other_seeds_are_averaged_and_held_out_predictions_stand_in(proj
     assert found.runs == ("first", "second") and np.isnan(found.columns["neighbour_agreement"]).all()
 
 
-def test_the_first_guess_has_the_level_of_the_joint_and_ranks_wrong_labels_high(project: Project) -> None:
+def test_the_first_guess_has_the_level_of_held_out_predictions_and_ranks_wrong_labels_high(project: Project) -> None:
     run = project.run("first")
     table = sample_table(project, run)
     found = scores_of(project, [run], table, run.read_neighbours())
     level = first_level(run, table, found.given)
     assert found.num_calibrated == 0 and found.is_active.all()
-    assert found.p_wrong.mean() == pytest.approx(1 / (1 + np.exp(-level)), abs=1e-3)
+    assert found.p_wrong.mean() == pytest.approx(1 / (1 + np.exp(-level.odds)), abs=1e-3)
     _, is_wrong = truth_of(project)
     assert roc_auc_score(is_wrong, found.p_wrong) > 0.95
 
@@ -134,8 +136,12 @@ def test_calibration_is_the_mode_of_the_posterior(project: Project) -> None:
     coefficients = np.array(list(PRIOR.values()))
     first = np.log(before.p_wrong / (1 - before.p_wrong)) - x @ coefficients
     assert np.ptp(first) < 1e-3, "before verdicts it is the prior"
+    level = first_level(run, table, given)
+    doubt = before.p_wrong * (1 - before.p_wrong)  # the level is of where labels may be either
+    x = x - (doubt @ x / doubt.sum())
+    first = np.log(before.p_wrong / (1 - before.p_wrong)) - x @ coefficients
     centre = np.r_[first.mean(), coefficients, 0, 0, 0]
-    sd = np.r_[SD_LEVEL, np.full(len(PRIOR), SD_EVIDENCE), np.full(3, SD_CLASS)]
+    sd = np.r_[level.sd, np.full(len(PRIOR), SD_EVIDENCE), np.full(3, SD_CLASS)]
 
     def odds_of(beta: np.ndarray) -> np.ndarray:
         return beta[0] + x @ beta[1:1 + len(PRIOR)] + beta[1 + len(PRIOR):][given]
@@ -147,6 +153,12 @@ def test_calibration_is_the_mode_of_the_posterior(project: Project) -> None:
 
     best = minimize(minus_log_posterior, centre, method="BFGS", options={"gtol": 1e-6}).x
     np.testing.assert_allclose(found.p_wrong, 1 / (1 + np.exp(-odds_of(best))), atol=2e-3)
+    rows = np.concatenate([np.ones((600, 1)), x, np.eye(3)[given]], axis=1)
+    p = 1 / (1 + np.exp(-odds_of(best)[chosen]))
+    hessian = rows[chosen].T @ np.diag(p * (1 - p)) @ rows[chosen] + np.diag(sd ** -2)
+    expected = np.sqrt(np.diag(rows @ np.linalg.inv(hessian) @ rows.T))
+    np.testing.assert_allclose(found.odds_sd, expected, rtol=0.02)
+    assert found.doubt_of(np.arange(600)) < before.doubt_of(np.arange(600)), "verdicts take doubt away"
 
 
 def test_a_verdict_moves_the_level_and_unsure_ones_do_not(project: Project) -> None:
@@ -208,15 +220,47 @@ def test_out_of_fold_predictions_come_before_a_heads_and_without_any_nothing_is_
     np.testing.assert_allclose(confidence, folds[np.arange(600), given], atol=1e-4)
     plain = make_run(project.path, "fourth", method="erm")
     plain.write_probabilities(np.full((600, 3), np.nan))
-    assert first_level(plain, sample_table(project, plain), given) == pytest.approx(np.log(1 / 9), abs=1e-3)
+    assert first_level(plain, sample_table(project, plain), given).odds == pytest.approx(np.log(1 / 9), abs=1e-3)
     found = scores_of(project, [plain], sample_table(project, plain), None)
     assert np.isnan(found.p_wrong).all()
 
 
 def test_log_odds_are_finite_at_the_ends() -> None:
-    np.testing.assert_allclose(log_odds(np.array([0.0, 0.5, 1.0, 0.9])), [-69.0776, 0, 20.7233, np.log(9)], rtol=1e-4,
+    np.testing.assert_allclose(log_odds(np.array([0.0, 0.5, 1.0, 0.9])), [-85.1956, 0, 20.7233, np.log(9)], rtol=1e-4,
                                atol=1e-6)
     assert (np.diff(log_odds(10.0 ** -np.arange(30.0))) < 0).all(), "no two of them tie"
+
+
+def test_labels_that_are_surely_wrong_or_right_keep_their_order(project: Project) -> None:
+    run = project.run("first")
+    table = sample_table(project, run)
+    given = codes_of(table["given_label"], CLASSES).astype(int)
+    others = np.array([1 - 1e-34, 1 - 1e-32, 1 - 1e-9, 0.6, 0.3, 1e-10, 1e-20, 1e-30])  # their share, falling
+    own = np.array([1e-34, 1e-32, 1e-9, 0.4, 0.7, 1.0, 1.0, 1.0])
+    probs = with_probabilities(run, 600)
+    for row, (label, p, rest) in enumerate(zip(given[:8], own, others, strict=True)):
+        probs[row] = rest / 2
+        probs[row, label] = p
+    run.write_probabilities(probs, "label_head")
+    evidence = gather(table, [run], CLASSES, None)
+    assert (np.diff(evidence.own_odds[:8]) > 1).all()
+    found = scores_of(project, [run], table.assign(clean_label=None), None)
+    assert len(np.unique(found.p_wrong[:8])) == 8
+
+
+def test_runs_on_frozen_features_have_weights_of_their_own(project: Project) -> None:
+    run = project.run("first")
+    table = sample_table(project, run)
+    trained = gather(table, [run], CLASSES, run.read_neighbours())
+    document = run.read_config()
+    run.write_config({**document, "config": document["config"] | {"features": "lite0"}})
+    frozen = gather(table, [run], CLASSES, run.read_neighbours())
+    assert (trained.is_on_features, frozen.is_on_features) == (False, True)
+    x, _ = design(frozen, np.ones(len(table), dtype=bool))
+    for found, prior in ((trained, PRIOR), (frozen, FEATURE_PRIOR)):
+        p_wrong = calibrated(found, table, CLASSES, None, level=Level(-1.0, 1.0)).p_wrong
+        order = np.argsort(x @ np.array(list(prior.values())))
+        assert (np.argsort(p_wrong) == order).mean() > 0.95
 
 
 def test_a_run_without_epochs_has_no_course_through_training(tmp_path: Path) -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.audit.reviews import batches
+from curation.audit.reviews import batches, queues
 from curation.project import Project
-from curation.views.audit import find
 from engine.contract.run_dir import RunDir
 from tests.curation.audit.suspects.test_scores import hide_truth, with_probabilities
 from tests.fakes import make_project, make_run
@@ -15,7 +14,7 @@ from tests.fakes import make_project, make_run
 @pytest.fixture
 def pets(home: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """300 training samples, a tenth wrong, the truth known of 30; a run with probabilities; batches of few items."""
-    monkeypatch.setattr(find.queues, "BATCH_SIZE", 12)
+    monkeypatch.setattr(queues, "BATCH_SIZE", 12)
     monkeypatch.setitem(batches.find_served.__kwdefaults__, "size", 12)
     monkeypatch.setitem(batches.estimate_served.__kwdefaults__, "size", 30)
     path = make_project(home / "pets", num_train=300, size=2)

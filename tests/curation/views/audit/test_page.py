@@ -179,9 +179,9 @@ def test_nothing_is_promised_before_enough_labels_are_judged(home, pets, monkeyp
 
 
 def test_a_batch_ends_with_what_came_of_its_promise_and_the_next_begins(home, pets, monkeypatch) -> None:
-    monkeypatch.setattr(find.queues, "MIN_CALIBRATED", 0)
+    monkeypatch.setattr(find.promise, "MIN_CALIBRATED", 0)
     ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
-    promised = find.queues.expected_yield(served.main_p_wrong)
+    promised = find.promise.expected_yield(served.main_p_wrong, served.doubt)
     assert f"**About {promised.expected:.0f} of these 12 are wrong** ({promised.low} to {promised.high})" in \
         views.texts(ada.app)
     assert ada.data["summary"] is None
