@@ -87,7 +87,8 @@ def test_a_list_of_names_longer_than_allowed_is_refused_unread(tmp_path: Path, m
     (b"", "must be whole and readable"), (b"PK\x03\x04 no", "must be whole and readable"),
     (packed(("cat/1.png", PIXELS * 999)).getvalue()[:90], "must be whole and readable"),
     (packed(("notes.md", b"x")).getvalue(), "must hold images or a table"),
-    (packed(("cat.png", PIXELS), ("cat.png/1.png", PIXELS)).getvalue(), "of a file and a folder at once")])
+    (packed(("cat.png", PIXELS), ("cat.png/1.png", PIXELS)).getvalue(), "of a file and a folder at once")],
+    ids=["empty", "cut at its start", "cut", "nothing to load", "a file and a folder"])  # a zip holds the time
 def test_what_is_no_zip_of_data_is_one_line_and_leaves_nothing(tmp_path: Path, content: bytes, match: str) -> None:
     with pytest.raises(SourceError, match=match) as caught:
         unpack(io.BytesIO(content), tmp_path / "new")
