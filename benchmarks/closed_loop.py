@@ -32,7 +32,7 @@ from curation.project import Project
 from curation.samples.scoring import read_answers
 from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, queue
-from curation.views.compare.effect import answers as in_words
+from curation.views.compare.effect import answers
 from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir
 
@@ -126,7 +126,7 @@ def stated(without: list[RunDir], under: list[RunDir]) -> dict[str, Any]:
     assert experiment is not None, "runs of one method differ in their decisions alone"
     table = effects.effects(experiment.pairs)
     rows = table[table["kind"].isin(["all", "worst"])].astype(object).where(table.notna(), None)
-    return {"words": [" ".join(pair) for pair in in_words(experiment, table)], "effects": rows.to_dict("records"),
+    return {"words": [f"{said.what} {said.details}" for said in answers(experiment, table)], "effects": rows.to_dict("records"),
             "note": compare.paired_difference(without, under).note}
 
 

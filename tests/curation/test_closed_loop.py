@@ -59,5 +59,5 @@ def test_the_copy_leaves_decisions_behind_and_takes_back_what_was_cut_short(proj
     make_run(project, "look")
     copy = closed_loop.copy_of(project.path, "look")
     assert copy.path.name == "p-closed-loop" and copy.ledger().batches().empty and copy.run("look").exists()
-    copy.ledger().exclude(["train-00002"], who="x")
+    copy.ledger().exclude(["train-00002"], who=closed_loop.WHO)
     assert closed_loop.copy_of(project.path, "look").ledger().state().empty
