@@ -126,8 +126,8 @@ def stated(without: list[RunDir], under: list[RunDir]) -> dict[str, Any]:
     assert experiment is not None, "runs of one method differ in their decisions alone"
     table = effects.effects(experiment.pairs)
     rows = table[table["kind"].isin(["all", "worst"])].astype(object).where(table.notna(), None)
-    return {"words": [f"{said.what} {said.details}" for said in answers(experiment, table)], "effects": rows.to_dict("records"),
-            "note": compare.paired_difference(without, under).note}
+    return {"words": [f"{said.what} {said.details}" for said in answers(experiment, table)],
+            "effects": rows.to_dict("records"), "note": compare.paired_difference(without, under).note}
 
 
 def main() -> None:
