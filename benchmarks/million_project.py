@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, file_digest, manifest_schema
 from engine.contract.run_dir import HISTORY_DTYPE, PROBABILITIES, RunDir
-from engine.contract.signal_columns import ROLES
+from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 
 CLASSES = ("T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat", "Suit",
            "Shawl", "Dress", "Vest", "Underwear")
@@ -80,13 +80,14 @@ def _run(project: Path, rows: pd.DataFrame, given: np.ndarray, truth: np.ndarray
     weight = np.clip(1 + rng.normal(0, 0.25, num) - 0.5 * is_wrong, 0.05, 4).astype(np.float32)
     suggested = np.where(is_wrong & (quality < 0.4), names[truth], None)
     run.write_signals(pd.DataFrame({
-        "sample_id": rows["sample_id"], "role": np.asarray(ROLES, dtype=object)[role], "p_train": p_train,
+        "sample_id": rows["sample_id"], "role": np.asarray(ROLES, dtype=object)[role],
+        "role_reason": np.where(routed, "routed_learned", np.where(guarded == 2, "withheld_disputed", "trains")),
+        "is_resting": False, "p_train": p_train, "p_train_unpinned": np.float32(np.nan),
         "route_share": np.where(routed, 0.8, 0.1).astype(np.float32), "weight": weight, "margin": margin,
         "heldout_margin": (margin * 0.9).astype(np.float32), "heldout_epochs": np.where(routed, 16, 3).astype(np.int32),
-        "mean_margin": (margin * 5).astype(np.float32), "label_quality": quality, "suggested_label": suggested,
+        "mean_margin": (margin * 0.8).astype(np.float32), "label_quality": quality, "suggested_label": suggested,
         "predicted_label": np.where(margin < 0, names[truth], names[given]), "loss": (1 - margin).astype(np.float32),
-        "forgetting": rng.poisson(0.6, num).astype(np.int32),
-        "why": np.where(routed, "routed by the splitter", np.where(guarded == 2, "withheld: label in doubt", ""))}))
+        "forgetting": rng.poisson(0.6, num).astype(np.int32)})[[*SIGNAL_COLUMNS]])
     _probabilities(run, given, np.where(is_wrong, truth, given ^ 1), quality)
     for epoch in range(1, EPOCHS + 1):
         record = np.zeros(num, dtype=HISTORY_DTYPE)
