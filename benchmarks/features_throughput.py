@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 from engine.contract.feature_dir import FeatureDir
+from engine.contract.image_files import open_image
 from engine.contract.manifest import image_root, read_info, read_manifest
 from engine.data.backbones.opening import open_backbone
-from engine.data.decoding import open_image, to_square
+from engine.data.decoding import source_of, to_square
 from engine.data.feature_store import Extraction, extract
 from engine.data.inference import Inference, PixelBackbone, _exported, open_inference, open_session
 
@@ -87,7 +88,7 @@ def main() -> None:
 def decoded(rows, root: Path, size: int, num: int) -> np.ndarray:
     """(up to num, size, size, 3) uint8."""
     def one(row: int) -> np.ndarray:
-        with open_image(rows, row, root) as image:
+        with open_image(source_of(rows, row, root), size) as image:
             return to_square(image, size, "crop")
 
     with ThreadPoolExecutor() as pool:

@@ -2,7 +2,10 @@
 
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -51,3 +54,15 @@ def write_broken(folder: Path, outside: Path) -> dict[str, str]:
 def tree_bytes(folder: Path) -> dict[str, bytes]:
     """Every file below a folder and its bytes, to compare before and after."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def black_png(mode: Literal["RGBA", "I;16"], width: int, height: int) -> bytes:
+    """A PNG of zeros, written without holding its pixels."""
+    row = bytes(1 + width * {"RGBA": 4, "I;16": 2}[mode])
+    packer = zlib.compressobj(1)
+    body = b"".join([*(packer.compress(row) for _ in range(height)), packer.flush()])
+    depth, colour = {"RGBA": (8, 6), "I;16": (16, 0)}[mode]
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(content)) + kind + content
+                                           + struct.pack(">I", zlib.crc32(kind + content)) for kind, content in chunks)

@@ -3,7 +3,6 @@
 Image files are copied byte for byte, never linked: what was exported stays as it was when the data changes.
 """
 
-import io
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,13 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
 
 from curation.exports.curated import Curated, curated_validation, describe
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import SafeNames, write_csv
 from curation.samples.table import free_names
+from engine.contract.image_files import NotAnImageError, open_image
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, resolve_image
 from engine.contract.run_dir import RunDir
 
@@ -77,14 +76,14 @@ def _copy_images(project: Project, curated: Curated, target: Path, folders: dict
             continue
         folder = folders[labels[sample_id]]
         try:
-            source = io.BytesIO(data) if data is not None else _file_of(project, path)
+            source = data if data is not None else _file_of(project, path)
             name = names[folder].of(Path(path).stem or sample_id, "image", _suffix(source, path))
             (target / folder).mkdir(parents=True, exist_ok=True)
             if data is not None:
                 (target / folder / name).write_bytes(data)
             else:
                 shutil.copyfile(str(source), target / folder / name)
-        except (ManifestError, OSError, ValueError, Image.DecompressionBombError) as error:
+        except (ManifestError, OSError, ValueError) as error:
             problems.append((sample_id, path, " ".join(str(error).split())))
             continue
         file_names[sample_id] = f"{folder}/{name}"
@@ -117,12 +116,12 @@ def _file_of(project: Project, path: str) -> Path:
     return file
 
 
-def _suffix(source: Path | io.BytesIO, path: str) -> str:
+def _suffix(source: Path | bytes, path: str) -> str:
     """The suffix of a file that holds an image: its own where that fits the format, else the format's."""
     try:
-        with Image.open(source) as image:
+        with open_image(source) as image:
             suffixes = FORMAT_SUFFIXES.get(image.format or "", (f".{(image.format or 'img').lower()}",))
-    except UnidentifiedImageError as error:
+    except NotAnImageError as error:
         raise ManifestError(f"an image file must hold an image; {path!r} does not; replace it or exclude it") from error
     own = Path(path).suffix.lower()
     return own if own in suffixes else suffixes[0]

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from curation.sources.report import Problems, Progress
+from engine.contract.image_files import NotAnImageError, TooLargeError, open_image
 from engine.contract.manifest import ManifestError, resolve_image
 
 CHECKS = ("auto", "none", "exists", "decode")
@@ -26,8 +27,6 @@ AUTO_DECODE_LIMIT = 50_000
 IMAGE_SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
     ".pnm", ".jp2", ".avif"))
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
-"""Raster formats alone: Pillow would hand an .eps that is named .jpg to an outside program."""
 
 _BATCH = 2048
 
@@ -91,14 +90,14 @@ def _decode(root: Path, path: str) -> tuple[str, str] | None:
     if finding is not None:
         return finding
     try:
-        with Image.open(resolve_image(root, path), formats=_formats()) as image:
+        with open_image(resolve_image(root, path)) as image:
             return _load(image)
-    except UnidentifiedImageError:
-        return "not an image", "no image format known here; expected one of " + ", ".join(_formats())
+    except NotAnImageError as error:
+        return "not an image", _reason(error)
+    except TooLargeError as error:
+        return "too large", _reason(error)
     except PermissionError as error:
         return "unreadable file", _reason(error)
-    except Image.DecompressionBombError as error:
-        return "too large", _reason(error)
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError) as error:
         return "damaged file", _reason(error)
 
@@ -111,13 +110,6 @@ def _load(image: Image.Image) -> tuple[str, str] | None:
         is_short = isinstance(error, EOFError) or any(word in text for word in ("truncated", "not enough", "eof"))
         return ("truncated file" if is_short else "damaged file"), _reason(error)
     return None
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Those of _FORMATS that this Pillow was built with."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _reason(error: Exception) -> str:

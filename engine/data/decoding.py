@@ -1,7 +1,6 @@
 """Encoded images of a manifest -> square RGB pixels. Keeps nothing; who decodes when is the caller's."""
 
 import hashlib
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from engine.contract.feature_dir import Fit
+from engine.contract.image_files import open_regular
 from engine.contract.manifest import ManifestError, resolve_image
-from engine.contract.pixels import to_rgb
+from engine.contract.pixels import to_rgb_for
 
 PAD_COLOUR = (127, 127, 127)
 
@@ -27,16 +27,13 @@ def source_of(rows: pd.DataFrame, row: int, root: Path) -> Path | bytes:
     return resolve_image(root, path)
 
 
-def open_image(rows: pd.DataFrame, row: int, root: Path) -> Image.Image:
-    """Open (not decode) the image of a manifest row, from its bytes or its path."""
-    source = source_of(rows, row, root)
-    return Image.open(BytesIO(source) if isinstance(source, bytes) else source)
-
-
 def encoded_bytes(rows: pd.DataFrame, row: int, root: Path) -> bytes:
     """The whole file of a manifest row's image."""
     source = source_of(rows, row, root)
-    return source if isinstance(source, bytes) else source.read_bytes()
+    if isinstance(source, bytes):
+        return source
+    with open_regular(source) as file:
+        return file.read()
 
 
 def bytes_digest(encoded: bytes) -> str:
@@ -45,10 +42,9 @@ def bytes_digest(encoded: bytes) -> str:
 
 
 def to_square(image: Image.Image, size: int, fit: Fit) -> np.ndarray:
-    """(size, size, 3) uint8 of an opened image. fit: crop cuts the middle out, squash keeps all of it and not its
-    proportions, pad keeps both and adds grey. Raises what Pillow's codecs raise."""
-    image.draft("RGB", (2 * size, 2 * size))  # of a large JPEG no more than twice the side is decoded
-    rgb, side = to_rgb(image), (size, size)
+    """(size, size, 3) uint8 of an image opened for that side. fit: crop cuts the middle out, squash keeps all of it and
+    not its proportions, pad keeps both and adds grey. Raises what Pillow's codecs raise."""
+    rgb, side = to_rgb_for(image, size), (size, size)
     if rgb.size == side:
         return np.asarray(rgb)
     if fit == "squash":

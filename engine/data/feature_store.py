@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from engine.contract.feature_dir import SHARD_ROWS, FeatureDir, Fit
+from engine.contract.image_files import open_image
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of, to_square
 from engine.data.feature_plan import (
@@ -192,7 +191,7 @@ def _embed(job: Extraction, part: Part, inference: Inference) -> tuple[np.ndarra
             if bytes_digest(encoded) != digest:
                 bad[str(row)] = CHANGED
                 continue
-            with Image.open(BytesIO(encoded)) as image:
+            with open_image(encoded, job.image_size) as image:
                 pixels[place] = to_square(image, job.image_size, job.fit)
         except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
             bad[str(row)] = reason_of(error)

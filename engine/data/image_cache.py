@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from engine.contract.image_files import open_image
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
 from engine.contract.processes import LOCK_NAME, in_turn
-from engine.data.decoding import open_image, reason_of, to_square
+from engine.data.decoding import reason_of, source_of, to_square
 from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
 
 JOURNAL_NAME = "journal.jsonl"
@@ -33,7 +34,7 @@ def native_size(rows: pd.DataFrame, root: Path) -> int:
     sides = []
     for row in np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int):
         try:
-            with open_image(rows, row, root) as image:
+            with open_image(source_of(rows, int(row), root)) as image:
                 sides.append(max(image.size))
         except Exception:  # decoding says which and why; one picture must not end the run
             continue
@@ -115,7 +116,7 @@ def _decode_row(images: np.ndarray, row: int, rows: pd.DataFrame, root: Path) ->
     """Decode one image into its place; the reason why it cannot be read, "" if it can."""
     size = images.shape[-1]
     try:
-        with open_image(rows, row, root) as image:
+        with open_image(source_of(rows, row, root), size) as image:
             images[row] = to_square(image, size, "crop").transpose(2, 0, 1)
     except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
         return reason_of(error)

@@ -24,8 +24,9 @@ from starlette.routing import Route
 
 from curation.project import Project, projects_home
 from engine.contract.errors import UserError
+from engine.contract.image_files import open_image
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
-from engine.contract.pixels import GROUND, to_rgb
+from engine.contract.pixels import GROUND, to_rgb_for
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_atomic
 
@@ -165,9 +166,8 @@ def _encode(source: Path | bytes | None, size: int) -> bytes | None:
     if source is None:
         return None
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            opened.draft("RGB", (size * 2, size * 2))  # lets JPEG decode at a lower resolution
-            image = to_rgb(opened)
+        with open_image(source, size) as opened:
+            image = to_rgb_for(opened, size)
     except Exception:  # Pillow raises whatever its codecs raise, and a damaged file is normal here
         return None
     longest = max(image.size)
