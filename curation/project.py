@@ -17,7 +17,7 @@
 import json
 import os
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -57,12 +57,14 @@ class Disagreement(TypedDict):
 
 
 class HeldOut(TypedDict):
-    """What an import was asked to hold out (curation.sources.splits.HoldOut)."""
+    """What an import was asked to hold out (curation.sources.splits.HoldOut), and which splits are so."""
 
     test_frac: float
     clean_frac: float
     together: str | None
     seed: int
+    splits: NotRequired[list[str]]
+    """Those that an import drew, this one or one before: their labels are as given. Not of older projects."""
 
 
 class ImportDetails(TypedDict, total=False):

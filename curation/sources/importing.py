@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from curation.project import REPORT_NAME, Disagreement, ImportDetails
+from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder, table
 from curation.sources.images import CHECKS, check_images, chosen_check
 from curation.sources.report import Problems, Progress, SourceError
@@ -26,8 +26,8 @@ from curation.sources.rows import (
     report_empty_classes,
     screen,
 )
-from curation.sources.splits import HoldOut, hold_out
-from curation.sources.storage import compare_with_manifest, write_project
+from curation.sources.splits import Before, HoldOut, hold_out
+from curation.sources.storage import compare_with_manifest, splits_before, write_project
 from engine.contract.manifest import SPLITS, ManifestInfo
 
 OptionValue = str | int | float
@@ -136,8 +136,9 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
     """Import a data set into a project folder, new or not.
 
     check: none; exists (each file is there); decode (each image reads to its end); auto: decode up to 50,000 images,
-    none above. held_out: what to hold out of training where the data have no such split; None: nothing. progress is
-    called as progress(done, total, message). options: see source_options; None means default.
+    none above. held_out: what to hold out of training where the data have no such split; None: nothing more than the
+    project holds out already, which stays so. progress is called as progress(done, total, message). options: see
+    source_options; None means default.
     Raises SourceError, with the project as it was, where nothing can be loaded.
     """
     began = time.monotonic()
@@ -152,8 +153,9 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
         loaded, rows = read_source(source, root, project, problems, show, options)
         done_check = chosen_check(check, rows.num_rows)
         rows = check_images(rows, loaded.root, done_check, problems, show)
-        rows, split_notes = (rows, []) if held_out is None else hold_out(rows, held_out, show)
-        rows = in_split_order(rows)
+        before = splits_before(project)
+        split = hold_out(rows, held_out, before, show)
+        rows = in_split_order(split.rows)
         classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
         counted = class_table(rows, classes)
         report_empty_classes(loaded, counted, problems)
@@ -166,10 +168,11 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
             disagreement=disagreement(counted), counts=loaded.counts, problem_kinds=problems.by_kind(),
             first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
             check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,
-            notes=[*loaded.notes, *split_notes, *_notes(done_check, rows, counted), *changed.notes],
+            notes=[*loaded.notes, *split.notes, *_notes(done_check, rows, counted), *changed.notes],
             seconds=time.monotonic() - began)
         write_project(project, rows, ManifestInfo(classes=classes, root=str(loaded.root), source=source), problems,
-                      _details(result, {k: v for k, v in options.items() if v is not None}, held_out))
+                      _details(result, {k: v for k, v in options.items() if v is not None},
+                               _held_out(held_out, before, split.held_out)))
     except OSError as error:
         where = error.filename or project
         raise SourceError(f"files must be readable and the project writable; {where}: {error.strerror or error}; "
@@ -192,13 +195,22 @@ def read_source(source: str, root: str | Path | None, project: Path, problems: P
     return loaded, screen(loaded, problems)
 
 
-def _details(result: ImportResult, options: dict[str, OptionValue], held_out: HoldOut | None) -> ImportDetails:
+def _held_out(asked: HoldOut | None, before: Before | None, splits: tuple[str, ...]) -> HeldOut | None:
+    """None where no split is an import's."""
+    if asked is None and not splits:
+        return None
+    asked = asked or HoldOut(test_frac=0, clean_frac=0, together=before.together if before else None)
+    return HeldOut(test_frac=asked.test_frac, clean_frac=asked.clean_frac, together=asked.together, seed=asked.seed,
+                   splits=list(splits))
+
+
+def _details(result: ImportResult, options: dict[str, OptionValue], held_out: HeldOut | None) -> ImportDetails:
     """What project.json keeps of an import, so that the app can show it again."""
     classes = [{str(name): value for name, value in row.items()} for row in result.classes.to_dict("records")]
     return {"options": options, "check": result.check, "counts": result.counts, "splits": result.splits,
             "disagreement": result.disagreement, "problem_kinds": result.problem_kinds, "notes": result.notes,
             "classes": classes, "num_added": result.num_added, "num_removed": result.num_removed,
-            "seconds": round(result.seconds, 3), "held_out": None if held_out is None else held_out.to_dict()}
+            "seconds": round(result.seconds, 3), "held_out": held_out}
 
 
 def _source(source: str) -> Source:

@@ -16,6 +16,7 @@ from curation.sources.importing import OptionValue, read_source, refuse_nothing
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, class_table, labels_seen
 from curation.sources.splits import HoldOut, hold_out, keeps_together
+from curation.sources.storage import splits_before
 from engine.contract.manifest import SPLITS, ManifestError, resolve_image
 
 NUM_PICTURES = 12
@@ -54,9 +55,9 @@ class Preview:
 
 
 def preview(source: str, root: Path, progress: Progress, options: Mapping[str, OptionValue | None],
-            held_out: HoldOut | None) -> Preview:
-    """Read a source as an import would. Raises SourceError where the import would, apart from what its look at the
-    images finds."""
+            held_out: HoldOut | None, project: Path | None = None) -> Preview:
+    """Read a source as an import would, into `project` where that is one already. Raises SourceError where the import
+    would, apart from what its look at the images finds."""
     problems = Problems()
     try:
         loaded, rows = read_source(source, root, projects_home(), problems, progress, options)
@@ -65,12 +66,13 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
                           "rights") from error
     own = tuple(name for name in SPLITS if name in rows["split"].unique().to_pylist())
     groups, is_first_whole = _groups(rows)
-    rows, notes = (rows, []) if held_out is None else hold_out(rows, held_out, progress)
+    split = hold_out(rows, held_out, None if project is None else splits_before(project), progress)
+    rows = split.rows
     classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
     counted = class_table(rows, classes)
     refuse_nothing(loaded, counted, problems)
     return Preview(
-        num_samples=rows.num_rows, own_splits=own, classes=counted, notes=(*loaded.notes, *notes), groups=groups,
+        num_samples=rows.num_rows, own_splits=own, classes=counted, notes=(*loaded.notes, *split.notes), groups=groups,
         is_first_whole=is_first_whole,
         splits={name: int(counted[name].sum()) for name in SPLITS}, num_problems=len(problems),
         problems=problems.table().slice(0, 100).to_pandas(), pictures=_pictures(rows, loaded.root))

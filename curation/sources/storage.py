@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from curation.project import PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails
 from curation.sources.report import Problems
+from curation.sources.splits import HELD_OUT, Before
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -37,6 +38,20 @@ class Change:
     num_added: int
     num_removed: int
     notes: list[str] = field(default_factory=list)
+
+
+def splits_before(project: Path) -> Before | None:
+    """What split each sample of the project has; None of a new project, or where that cannot be read."""
+    try:
+        rows = pq.read_table(project / MANIFEST_NAME, columns=["sample_id", "split"])
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None
+    try:
+        asked = json.loads((project / PROJECT_NAME).read_text()).get("held_out") or {}
+        drawn = asked.get("splits", [name for name in HELD_OUT if asked.get(f"{name}_frac")])
+        return Before(rows=rows, held_out=tuple(drawn), together=asked.get("together"))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return Before(rows=rows, held_out=())
 
 
 def compare_with_manifest(project: Path, rows: pa.Table, classes: tuple[str, ...]) -> Change:

@@ -15,24 +15,21 @@ from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.estimate.goal import TARGET, Goal, GoalError, goal_of, new_goal
 from curation.audit.estimate.looks import Progress, progress
 from curation.audit.reviews import queues
-from curation.audit.reviews.consensus import consensus, on_current_labels
-from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile_all
 from curation.audit.suspects import duplicates, evidence, scores
-from curation.audit.suspects.level import Level
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix
 from curation.audit.suspects.scores import Scores
-from curation.experiments.repeats import repeats_of
 from curation.project import Project
+from curation.views import scored
+from curation.views.scored import Key
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
-from engine.contract.run_dir import PROBABILITIES, RunDir
+from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
 DEFAULT_NAME = "audit"
 _CAUGHT_UP_KEY = "audit.caught_up"
-Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,32 +72,21 @@ def reconcile_once(project: Project, occasion: str) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _verdicts(path: str, name: str, revision: int, _project: Project) -> pd.DataFrame:
-    rows = _verdicts_of_all(path, revision, _project)
+    rows = scored.verdicts_of_all(_project, revision)
     return rows[rows["audit"] == name].reset_index(drop=True)
 
 
 def names(project: Project) -> list[str]:
     """Audits of the project, the one with the newest verdict first; DEFAULT_NAME where there is none."""
-    rows = _verdicts_of_all(str(project.path), project.verdicts().revision, project)
+    rows = scored.verdicts_of_all(project, project.verdicts().revision)
     said = list(dict.fromkeys(reversed(rows["audit"].tolist())))
     found = [*said, *(name for name in sampling_plan.list_plans(project.path) if name not in said)]
     return found or [DEFAULT_NAME]
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _verdicts_of_all(path: str, revision: int, _project: Project) -> pd.DataFrame:
-    return _project.verdicts().in_force()
-
-
 def current_verdicts_of_all(audit: Audit) -> pd.DataFrame:
     """Verdicts in force of every audit of the project on labels as they are now, oldest first. Read-only."""
-    return _current_verdicts(audit.path, audit.revision, stamp_of(audit.project.path / MANIFEST_NAME), audit.project)
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _current_verdicts(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
-    rows = _verdicts_of_all(path, revision, _project)
-    return on_current_labels(rows, given_rows(_project, rows["sample_id"].unique()))
+    return scored.current_verdicts(audit.project, audit.revision)
 
 
 def current_verdicts(audit: Audit) -> pd.DataFrame:
@@ -135,9 +121,8 @@ def _plan(stamp: Stamp, _project: Project, name: str) -> sampling_plan.Plan | No
 
 def scores_now(audit: Audit) -> Scores:
     """Scores calibrated on all verdicts, under the decisions in force: of each batch, not of each answer. Read-only."""
-    table, key = audit.table, _run_key(audit)
-    found, level = _evidence(key, audit.run, audit.project, table)
-    return _scores(key, audit.revision, state.revision_of(table), found, level, table, audit)
+    table = audit.table
+    return scored.scores_cached(audit.project, audit.run, table, audit.revision, state.revision_of(table))
 
 
 def num_dual(audit: Audit) -> int:
@@ -150,32 +135,10 @@ def _num_dual(path: str, stamp: Stamp, _audit: Audit) -> int:
     return len(scores.dual_labels(_audit.table))
 
 
-def _run_key(audit: Audit) -> Key:
-    """What evidence is made of: the run, its repeats with other seeds, and the manifest."""
-    files = [audit.project.path / MANIFEST_NAME]
-    for run in repeats_of(audit.project.path, audit.run):
-        files += [run.signals_path, run.neighbours_path, *map(run.probabilities_path, PROBABILITIES)]
-    return audit.path, audit.run.name, stamp_of(*files)
-
-
-@st.cache_resource(max_entries=2, show_spinner="Gathering what speaks for and against each label ...")
-def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -> tuple[evidence.Evidence, Level]:
-    """Decisions taken later change it by so little (whose neighbours are counted) that they do not make it anew."""
-    found = evidence.gather(_table, repeats_of(_project.path, _run), _project.classes, _run.read_neighbours())
-    return found, scores.first_level(_run, _table, found.given)
-
-
-@st.cache_resource(max_entries=3, show_spinner="Calibrating on the verdicts ...")
-def _scores(key: Key, revision: int, decisions: int, _evidence: evidence.Evidence, _level: Level,
-            _table: pd.DataFrame, _audit: Audit) -> Scores:
-    """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
-    known = consensus(current_verdicts_of_all(_audit)).reset_index()
-    return scores.calibrated(_evidence, _table, _audit.project.classes, known, _level)
-
-
 def model_of(audit: Audit) -> ModelMatrix:
     """What the model expects of given and true labels. Read-only."""
-    return _model(_run_key(audit), audit.revision, state.revision_of(audit.table), scores_now(audit))
+    key = scored.run_key(audit.project, audit.run)
+    return _model(key, audit.revision, state.revision_of(audit.table), scores_now(audit))
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
@@ -252,7 +215,7 @@ def duplicates_of(audit: Audit) -> tuple[duplicates.Duplicates, np.ndarray] | No
     Read-only."""
     if not audit.run.neighbours_path.exists():
         return None
-    return _duplicates(_run_key(audit), state.revision_of(audit.table), audit)
+    return _duplicates(scored.run_key(audit.project, audit.run), state.revision_of(audit.table), audit)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Looking for near-duplicates ...")

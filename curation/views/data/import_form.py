@@ -106,12 +106,8 @@ def _choices(place: Path, way: Recognised) -> None:
     bar = st.empty()
     asked = Asked(way.source, way.root, options, None)
     found = previewed(asked, reporter(bar.progress(0.0, text="Reading")))
-    held_out = hold_out_form(found)
-    if held_out is not None:
-        asked = asked._replace(held_out=held_out)
-        found = previewed(asked, reporter(bar.progress(0.0, text="Splitting")))
-    bar.empty()
-    show_preview(found)
+    asked = asked._replace(held_out=hold_out_form(found))
+    shown = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name of the project", _suggested(place), key=f"{KEY}name.{place}", max_chars=64,
                              width=300, help="Its folder's name. Letters, digits, '-', '_' and '.'.").strip()
@@ -119,7 +115,13 @@ def _choices(place: Path, way: Recognised) -> None:
     makes_features = st.checkbox(f"Make features at once (up to {MAX_AT_ONCE:,} images)", True, key=KEY + "features",
                                  help=state.plain(WHAT))
     may_replace = _exists(name) and st.checkbox(
-        "Import again: replace the data of this project. Its decisions and runs stay.", key=KEY + "replace")
+        "Import again: replace the data of this project. Its decisions and runs stay, and what it holds out.",
+        key=KEY + "replace")
+    found = previewed(asked, reporter(bar.progress(0.0, text="Splitting")),
+                      projects_home() / name if may_replace else None)
+    bar.empty()
+    with shown:
+        show_preview(found)
     st.caption("Keep this page open until the import is done; leaving it stops the import and changes nothing.")
     if is_pressed:
         if problem := _refusal(name, may_replace):

@@ -17,7 +17,7 @@ from curation.sources.splits import CLEAN_FRAC, TEST_FRAC, HoldOut
 from curation.views.routes.thumbnails import encoded_thumbnail
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
-from engine.contract.manifest import SPLITS
+from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import stamp_of
 
 KEY = "import."
@@ -124,12 +124,13 @@ def hold_out_form(found: Preview) -> HoldOut | None:
                    together=None if together == NONE else str(together))
 
 
-def previewed(asked: Asked, progress: Progress) -> Preview:
-    """The preview of these choices, made once. Raises SourceError."""
-    key = (asked.source, str(asked.root), stamp_of(asked.root), tuple(asked.options.items()), asked.held_out)
+def previewed(asked: Asked, progress: Progress, project: Path | None = None) -> Preview:
+    """The preview of these choices, made once; `project`: what it would replace. Raises SourceError."""
+    files = (asked.root, *([] if project is None else [project / MANIFEST_NAME]))
+    key = (asked.source, str(asked.root), stamp_of(*files), tuple(asked.options.items()), asked.held_out)
     kept: dict[object, Preview] = st.session_state.get(_PREVIEW_KEY, {})
     if key not in kept:
-        made = preview(asked.source, asked.root, progress, asked.options, asked.held_out)
+        made = preview(asked.source, asked.root, progress, asked.options, asked.held_out, project)
         kept = {**dict(list(kept.items())[-1:]), key: made}  # with and without what is held out
         st.session_state[_PREVIEW_KEY] = kept
     return kept[key]

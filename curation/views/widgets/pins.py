@@ -10,18 +10,15 @@ import pandas as pd
 import streamlit as st
 
 from curation.audit.reviews.confirming import confirmed_ids
-from curation.audit.reviews.consensus import consensus, on_current_labels
-from curation.audit.reviews.given_labels import given_rows
-from curation.audit.suspects.evidence import Evidence, gather, missing_of
-from curation.audit.suspects.level import Level
+from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.matrix import SUSPECT
-from curation.audit.suspects.scores import Scores, calibrated, first_level
 from curation.experiments.pin_disagreement import Tension, pin_tension
 from curation.project import Project
+from curation.views import scored
+from curation.views.scored import Key
 from curation.views.widgets import state
 from curation.views.widgets.gallery import CHANGE_COLUMN
-from engine.contract.manifest import MANIFEST_NAME
-from engine.contract.run_dir import PROBABILITIES, RunDir
+from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
 PIN_OF = {"pinned to validation": "validation", "pinned to training": "train"}
@@ -30,10 +27,6 @@ MAX_TOLD = 1_000
 OTHER = {"validation": "training", "train": "validation"}
 MAX_PAIRS = 3
 """So many pairs of classes are named."""
-Key = tuple[str, str, Stamp]
-"""Project, run and their files."""
-
-
 LOOK = "Relabel them, or say in Triage or Explore that the label is right (key l)."
 """What helps against set_words."""
 Look = tuple[str, str]
@@ -47,7 +40,9 @@ def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[
     """
     if run is None or not run.signals_path.exists() or missing_of(run):
         return {}
-    rows, found = _rows_cached(project, run), _scores_cached(project, run)
+    table = state.sample_table_cached(project, run)
+    found = scored.scores_cached(project, run, table, project.verdicts().revision, None)
+    rows = _rows(scored.run_key(project, run), table)
     now = project.ledger().state()
     relabelled = set(now.loc[now["label"].notna(), "sample_id"])
     confirmed, classes = set(confirmed_ids(project)), found.classes
@@ -82,42 +77,10 @@ def set_words(project: Project, run: RunDir | None, sample_ids: Collection[str])
     return f"{num:,} of {len(sample_ids):,} in this set look{'s' * (num == 1)} mislabeled." if num else ""
 
 
-def _rows_cached(project: Project, run: RunDir) -> Mapping[str, int]:
-    return _rows(_key(project, run), project, run)
-
-
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _rows(key: Key, _project: Project, _run: RunDir) -> Mapping[str, int]:
+def _rows(key: Key, _table: pd.DataFrame) -> Mapping[str, int]:
     """sample_id -> row of the scores."""
-    ids = state.sample_table_cached(_project, _run)["sample_id"]
-    return dict(zip(ids, range(len(ids)), strict=True))
-
-
-def _scores_cached(project: Project, run: RunDir) -> Scores:
-    """Calibrated on all verdicts there are; decisions, which change it by little, do not make it anew."""
-    return _scores(_key(project, run), project.verdicts().revision, project, run)
-
-
-def _key(project: Project, run: RunDir) -> Key:
-    files = (project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path,
-             *map(run.probabilities_path, PROBABILITIES))
-    return str(project.path), run.name, stamp_of(*files)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: Key, _project: Project, _run: RunDir) -> tuple[Evidence, Level]:
-    table = state.sample_table_cached(_project, _run)
-    found = gather(table, [_run], _project.classes, _run.read_neighbours())
-    return found, first_level(_run, table, found.given)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _scores(key: Key, revision: int, _project: Project, _run: RunDir) -> Scores:
-    evidence, level = _evidence(key, _project, _run)
-    verdicts = _project.verdicts().in_force()
-    verdicts = on_current_labels(verdicts, given_rows(_project, verdicts["sample_id"].unique()))
-    table = state.sample_table_cached(_project, _run)
-    return calibrated(evidence, table, _project.classes, consensus(verdicts).reset_index(), level)
+    return dict(zip(_table["sample_id"], range(len(_table)), strict=True))
 
 
 def tension_cached(project: Project, run: RunDir) -> Tension:

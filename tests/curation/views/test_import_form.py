@@ -67,7 +67,8 @@ def test_from_a_folder_by_clicks_to_a_project_with_splits(home: Path, photos: Pa
     project = Project.open(home / "My-photos")
     rows = project.manifest()
     assert pd.crosstab(rows["given_label"], rows["split"]).loc["cat"].to_dict() == {"clean": 2, "test": 4, "train": 14}
-    assert project.details["held_out"] == {"test_frac": 0.2, "clean_frac": 0.1, "together": None, "seed": 0}
+    assert project.details["held_out"] == {"test_frac": 0.2, "clean_frac": 0.1, "together": None, "seed": 0,
+                                           "splits": ["test", "clean"]}
     assert [arguments[0] for arguments in asked] == [project.path]
     assert not app.expander[0].proto.expanded, "the form is out of the way"
 
@@ -108,6 +109,30 @@ def test_columns_of_a_table_are_picked_and_senders_kept_together(home: Path, pho
     app = press(views.rerun(app), "import.start")
     rows = Project.open(home / "My-photos").manifest()
     assert rows.groupby("sender")["split"].nunique().max() == 1 and set(rows["split"]) == {"train", "clean", "test"}
+
+
+def test_imported_again_with_more_pictures_what_was_held_out_stays_so(home: Path, photos: Path) -> None:
+    app = views.start(home, "data", timeout=60)
+    app = press(press(press(app, "import.entry.My photos"), "import.preview_it"), "import.start")
+    was = Project.open(home / "My-photos").manifest().set_index("sample_id")["split"]
+    for idx in range(20, 40):
+        Image.new("RGB", (6, 6), (0, idx, 9)).save(photos / "cat" / f"{idx}.png")
+    app = views.start(home, "data", timeout=60)
+
+    def opened() -> AppTest:
+        app.session_state["import.open"] = True  # AppTest forgets it, a browser does not
+        return views.rerun(app)
+
+    for key in ("import.entry.My photos", "import.preview_it"):
+        opened().button(key=key).click()
+    opened().text_input(key=f"import.name.{photos}").set_value("My-photos")
+    opened().checkbox(key="import.replace").set_value(True)
+    app = opened()
+    assert "8 kept as they were, 4 drawn among 20 new samples" in views.texts(app)
+    app.button(key="import.start").click()
+    opened()
+    rows = Project.open(home / "My-photos").manifest().set_index("sample_id")["split"]
+    assert rows[was.index].tolist() == was.tolist() and len(rows) == 60
 
 
 @pytest.mark.parametrize(("path", "words"), [

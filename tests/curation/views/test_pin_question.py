@@ -5,13 +5,19 @@ from pathlib import Path
 import pytest
 
 from curation.audit.reviews.confirming import confirm, confirmed_ids
+from curation.audit.suspects.evidence import gather as gather_evidence
+from curation.audit.suspects.scores import Scores
 from curation.ledger.batch import LedgerError
 from curation.project import Project
 from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, gather, lanes_of, queue
+from curation.views import scored
+from curation.views.audit import at_hand
 from curation.views.decide import page as decide
-from curation.views.widgets import pins
+from curation.views.scored import scores_cached
+from curation.views.widgets import pins, state
 from curation.views.widgets.pins import look_words, suspects_among
+from engine.contract.run_dir import RunDir
 from tests import views
 from tests.curation.audit.suspects.test_scores import with_probabilities
 from tests.fakes import make_project, make_run
@@ -27,6 +33,10 @@ def pets(home: Path) -> Project:
 def suspects(project: Project) -> list[str]:
     ids = list(project.manifest().query("split == 'train'")["sample_id"])
     return list(suspects_among(project, project.run("first"), ids))
+
+
+def scores_now(project: Project, run: RunDir) -> Scores:
+    return scores_cached(project, run, state.sample_table_cached(project, run), project.verdicts().revision, None)
 
 
 def pin_by_id(home: Path, ids: list[str]):
@@ -94,14 +104,25 @@ def test_a_label_found_right_ends_its_turn_for_everybody_and_calibrates(home: Pa
     table, near = sample_table(pets, run), run.read_neighbours()
     first = queue(*assign_lanes(table, near, Rule()), LANES.index("mislabeled"))[:3]
     ids = list(table["sample_id"].iloc[first])
-    before = pins._scores_cached(pets, run)
+    before = scores_now(pets, run)
     assert confirm(pets, ids, "ada", "first") == 3 and confirmed_ids(pets) == ids
     lane, priority = lanes_of(gather(table, near, confirmed_ids(pets)), Rule())
     assert not set(first) & set(queue(lane, priority, LANES.index("mislabeled")))
-    after = pins._scores_cached(pets, run)
+    after = scores_now(pets, run)
     assert after.num_calibrated == before.num_calibrated + 3
     assert (after.p_wrong[first] < before.p_wrong[first]).all()
     assert pets.ledger().revision == 0, "it changes no label"
+
+
+def test_the_runs_repeats_are_asked_too_and_evidence_is_gathered_once_for_all_pages(
+        pets: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_probabilities(make_run(pets.path, "second", seed=1), 300, seed=1)
+    calls = []
+    monkeypatch.setattr(scored, "gather", lambda table, runs, *rest: calls.append([run.name for run in runs])
+                        or gather_evidence(table, runs, *rest))
+    assert suspects(pets)
+    assert at_hand.scores_now(at_hand.audit_of(pets, pets.run("first"), "audit")).runs == ("first", "second")
+    assert calls == [["first", "second"]]
 
 
 def test_undo_takes_back_ones_own_confirmation_and_the_sample_returns(home: Path, pets: Project) -> None:

@@ -16,9 +16,9 @@ from curation.audit.report.rate_words import UNTIL_THEN
 from curation.audit.reviews.batch_files import newest
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.suspects import scores as scores_module
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
+from curation.views import scored
 from curation.views.audit import at_hand, find, matrix, people
 from curation.views.audit import review as audit_review
 from curation.views.audit.heat import clicked, shown_classes
@@ -165,8 +165,8 @@ def test_answers_are_logged_at_once_and_found_again_by_a_new_session(home, pets,
 def test_no_answer_makes_the_probabilities_anew_but_each_batch_does(home, pets, monkeypatch) -> None:
     ada = Reviewer(home, monkeypatch)
     calls: list[int] = []
-    real = scores_module.calibrated
-    monkeypatch.setattr(scores_module, "calibrated", lambda *args, **kw: calls.append(1) or real(*args, **kw))
+    real = scored.calibrated
+    monkeypatch.setattr(scored, "calibrated", lambda *args, **kw: calls.append(1) or real(*args, **kw))
     ada.answer_all("suggested")
     assert not calls
     ada.press("next")

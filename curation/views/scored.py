@@ -1,0 +1,76 @@
+"""What speaks against labels by a run and its repeats, and how probably they are wrong, made once for every page.
+
+Kept by what it is made of, never by a frame; shared by all sessions: read-only. A verdict calibrates anew, it gathers
+no evidence. Draws nothing.
+"""
+
+import pandas as pd
+import streamlit as st
+
+from curation.audit.reviews.consensus import consensus, on_current_labels
+from curation.audit.reviews.given_labels import given_rows
+from curation.audit.suspects.evidence import Evidence, gather
+from curation.audit.suspects.level import Level
+from curation.audit.suspects.scores import Scores, calibrated, first_level
+from curation.experiments.repeats import repeats_of
+from curation.project import Project
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import PROBABILITIES, RunDir
+from engine.contract.stamps import Stamp, stamp_of
+
+Key = tuple[str, str, Stamp]
+"""Project, run, and the files of the run and its repeats and the manifest: what evidence is made of."""
+
+
+def run_key(project: Project, run: RunDir) -> Key:
+    files = [project.path / MANIFEST_NAME]
+    for each in repeats_of(project.path, run):
+        files += [each.signals_path, each.neighbours_path, *map(each.probabilities_path, PROBABILITIES)]
+    return str(project.path), run.name, stamp_of(*files)
+
+
+def scores_cached(project: Project, run: RunDir, table: pd.DataFrame, revision: int, decisions: int | None) -> Scores:
+    """Scores calibrated on the verdicts of all audits. table: state.sample_table_cached; revision: of the verdicts.
+
+    decisions: its revision_of; None: under those that were in force when it was first asked for, which is near enough
+    where one asks after each decision (only who is a class's own, and who counts as a neighbour, changes).
+    """
+    key = run_key(project, run)
+    evidence, level = _evidence(key, run, project, table)
+    return _scores(key, revision, decisions, evidence, level, table, project)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Gathering what speaks for and against each label ...")
+def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -> tuple[Evidence, Level]:
+    """Decisions taken later change it by so little (whose neighbours are counted) that they do not make it anew."""
+    found = gather(_table, repeats_of(_project.path, _run), _project.classes, _run.read_neighbours())
+    return found, first_level(_run, _table, found.given)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Calibrating on the verdicts ...")
+def _scores(key: Key, revision: int, decisions: int | None, _evidence: Evidence, _level: Level, _table: pd.DataFrame,
+            _project: Project) -> Scores:
+    """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
+    known = consensus(current_verdicts(_project, revision)).reset_index()
+    return calibrated(_evidence, _table, _project.classes, known, _level)
+
+
+def verdicts_of_all(project: Project, revision: int) -> pd.DataFrame:
+    """Those in force of every audit of the project, oldest first, whatever label they were about."""
+    return _verdicts_of_all(str(project.path), revision, project)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _verdicts_of_all(path: str, revision: int, _project: Project) -> pd.DataFrame:
+    return _project.verdicts().in_force()
+
+
+def current_verdicts(project: Project, revision: int) -> pd.DataFrame:
+    """The same on labels as they are now."""
+    return _current_verdicts(str(project.path), revision, stamp_of(project.path / MANIFEST_NAME), project)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _current_verdicts(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
+    rows = verdicts_of_all(_project, revision)
+    return on_current_labels(rows, given_rows(_project, rows["sample_id"].unique()))
