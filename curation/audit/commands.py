@@ -17,7 +17,7 @@ from curation.audit.estimate.noise_rate import Rate, estimate
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
 from curation.audit.opening import plan_of
 from curation.audit.report.caveats import learning_words, missing_words
-from curation.audit.report.figures import between, percent, plural
+from curation.audit.report.figures import between, percent
 from curation.audit.report.rate_words import UNTIL_THEN, basis, headline, to_go
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
@@ -39,6 +39,7 @@ from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
 from curation.sources.console import ShownProgress, visible
+from curation.words import counted
 from engine.contract.work_dir import write_atomic
 
 NAME = "audit"
@@ -243,7 +244,7 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
     num_scored = int(np.isfinite(scores.p_wrong).sum())
     basis = "a guess: no verdict yet" if not scores.num_calibrated else \
         f"calibrated on {scores.num_calibrated - scores.num_dual:,} verdicts and {scores.num_dual:,} dual labels"
-    print(f"{num_scored:,} labels scored by {len(scores.runs):,} run{'s' * (len(scores.runs) > 1)}; {basis}")
+    print(f"{num_scored:,} labels scored by {counted(len(scores.runs), 'run')}; {basis}")
     if scores.num_calibrated >= MIN_CALIBRATED:
         first = expected_yield(scores.p_wrong[order[:BATCH_SIZE]], scores.doubt_of(order[:BATCH_SIZE]))
         print(f"of the next {first.num:,} about {first.expected:.0f} are wrong ({first.low:,} to {first.high:,})")
@@ -290,4 +291,4 @@ def _class_words(rate: Rate) -> str:
     if rate.share is None:
         return "no sample"
     return (f"{between(rate.low, rate.high)} (best single figure {percent(rate.share)}) of {rate.num_population:,}, "
-            f"from {plural(rate.num_reviews, 'review')}")
+            f"from {counted(rate.num_reviews, 'review')}")

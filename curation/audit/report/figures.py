@@ -30,11 +30,6 @@ def whole(number: float | None) -> str:
     return "-" if number is None else f"{number:,.0f}"
 
 
-def plural(number: float, one: str, many: str = "") -> str:
-    """"1 review", "500 reviews"."""
-    return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Axis:
     """From 0 to end in steps of a round size."""

@@ -16,6 +16,7 @@ from curation.audit.report.document import Health
 from curation.audit.report.findings import MAX_MATRIX, MAX_ROWS, matrix_table, moved_classes, rate_table
 from curation.audit.report.parts import RatePart
 from curation.templates import render
+from curation.words import counted
 from engine.contract.work_dir import without_nan
 
 _TEMPLATE = Path(__file__).with_name("page.html.jinja")
@@ -38,7 +39,7 @@ def report_html(health: Health) -> str:
         day=f"{datetime.fromtimestamp(health['audit']['generated'], UTC):%d %B %Y, %H:%M} UTC",
         rates=rate_table(shown), matrix=matrix_table(shown["matrix"]), moved=moved_classes(shown["corrections"]),
         max_matrix=MAX_MATRIX, max_rows=MAX_ROWS, width=figures.WIDTH, height=figures.HEIGHT, percent=figures.percent,
-        between=figures.between, whole=figures.whole, plural=figures.plural, words=rate_words, to_go=_to_go)
+        between=figures.between, whole=figures.whole, counted=counted, words=rate_words, to_go=_to_go)
     return page.encode("ascii", "xmlcharrefreplace").decode()
 
 

@@ -5,7 +5,8 @@ in, strings out; of the user's own there is nothing in them.
 """
 
 from curation.audit.estimate.looks import Progress
-from curation.audit.report.figures import between, percent, plural
+from curation.audit.report.figures import between, percent
+from curation.words import counted
 
 
 def headline(low: float, high: float, num_population: int) -> str:
@@ -17,7 +18,7 @@ def basis(quoted: float | None, num_reviews: int, num_early: int) -> str:
     """What the headline is and rests on. quoted: the share; None as long as it wants num_early more reviews."""
     single = f"too early for a single figure: {num_early:,} more" if quoted is None else \
         f"the best single figure is {percent(quoted)}"
-    return f"95% interval from {plural(num_reviews, 'review')} of samples drawn at random; {single}."
+    return f"95% interval from {counted(num_reviews, 'review')} of samples drawn at random; {single}."
 
 
 def points(half_width: float) -> str:
@@ -33,7 +34,7 @@ def to_go(half_width: float, found: Progress) -> str:
     if found.planned is None:
         return (f"{points(half_width)} cannot be reached: all is reviewed except what could not be told or is in "
                 "dispute.")
-    more = plural(found.planned - found.num_answered, "more review")
+    more = counted(found.planned - found.num_answered, "more review")
     return f"{more} until it is judged whether {points(half_width)} are reached."
 
 

@@ -4,13 +4,13 @@ import streamlit as st
 
 from curation.audit.estimate.goal import Goal, goal_of
 from curation.audit.report.document import Health
-from curation.audit.report.figures import plural
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
 from curation.audit.report.rate_words import points
 from curation.views.audit import at_hand, people
 from curation.views.audit.at_hand import Audit
 from curation.views.widgets import state
+from curation.words import counted
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -65,7 +65,7 @@ def missing_of(found: Health) -> list[str]:
     elif not rate["is_complete"]:
         lines.append("Some strata have fewer than two reviews, so the interval is wide on purpose.")
     if not rate["is_reached"]:
-        more = "" if rate["further"] is None else f": judged in {plural(rate['further'], 'more review')}"
+        more = "" if rate["further"] is None else f": judged in {counted(rate['further'], 'more review')}"
         lines.append(f"The precision asked for, {points(rate['target'])}, is not reached{more}.")
     if rate["num_reviewers"] < 2:
         lines.append("One person alone reviewed the random sample: nobody can say how far another would agree.")

@@ -4,7 +4,7 @@ Figures come from curation.experiments.effects; this module words them and draws
 the data: escape them where they are shown.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,13 @@ import streamlit as st
 
 from curation.experiments import effects
 from curation.experiments.effects import Experiment
-from curation.jobs.request import warm_start_of
+from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project
+from curation.views.compare.more_seeds import offer_seeds
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
+from curation.views.widgets.split_words import NOTHING_HELD_OUT, accuracy_name, facts_of
+from curation.words import counted
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -48,13 +51,16 @@ def show_effect(project: Project, a: RunDir, b: RunDir) -> bool:
     experiment, table = found
     with st.container(border=True):
         st.caption(state.plain(_sides_words(experiment)))
-        for i, answer in enumerate(answers(experiment, table)):
+        names = {split: accuracy_name(project, split) for split in SPLITS}
+        said = answers(experiment, table, names) if facts_of(project).can_measure else [
+            Answer("No effect can be measured here.", NOTHING_HELD_OUT, False)]
+        for i, answer in enumerate(said):
             what, details = state.plain(answer.what), state.plain(answer.details)
             st.markdown(f"#### {what}\n{details}" if i == 0 else
                         f"- **{what}** {details}" if answer.is_clear else f"- {what} {details}")
         st.caption(_basis(experiment))
-        if len(table) and not _is_clear(table[table["kind"] == "all"]).all():
-            state.link_to("decide", "More seeds make the interval narrower: Decide, Measure the effect")
+        if facts_of(project).can_measure and not (len(table) and _is_clear(table[table["kind"] == "all"]).all()):
+            offer_seeds(project, a, b)
         if len(table):
             with st.expander("Every figure with its interval"):
                 _figures(table)
@@ -70,19 +76,22 @@ class Answer:
     is_clear: bool
 
 
-def answers(experiment: Experiment, table: pd.DataFrame) -> list[Answer]:
-    """Test accuracy first, then clean, the worst group or class, and classes that moved."""
+def answers(experiment: Experiment, table: pd.DataFrame, names: Mapping[str, str] = SPLITS) -> list[Answer]:
+    """Test accuracy first, then clean, the worst group or class, and classes that moved. names: of each split's."""
     sides = _sides(experiment)
     if table.empty:
-        return [Answer("No effect can be told yet.", "Both runs of a pair must have ended on a project with samples of "
-                       "the test or clean split that none of them was trained or validated on.", False)]
+        return [Answer("No effect can be told yet.", "Both runs of a pair must have ended, and have predicted test or "
+                       "clean samples that neither was trained or validated on.", False)]
     found: list[Answer] = []
+    if is_fixed(experiment):
+        rows = table[table["kind"] == "all"].sort_values("split", ascending=False)
+        return [_fixed_answer(row, sides, names[row["split"]]) for row in rows.to_dict("records")]
     for split in (name for name in SPLITS if name in set(table["split"])):
         rows = table[table["split"] == split]
         for row in rows[rows["kind"] == "all"].to_dict("records"):
             subject = sides if not found else "It"
-            found.append(_answer(row, f"{subject} changes {SPLITS[split]}",
-                                 f"{subject} shows no clear effect on {SPLITS[split]}"))
+            found.append(_answer(row, f"{subject} changes {names[split]}",
+                                 f"{subject} shows no clear effect on {names[split]}"))
         for row in rows[rows["kind"] == "worst"].to_dict("records"):
             what = KINDS[str(row["name"])]
             found.append(_answer(row, f"The worst {what} on {split} changes",
@@ -91,6 +100,21 @@ def answers(experiment: Experiment, table: pd.DataFrame) -> list[Answer]:
         if moved:
             found.append(Answer("Clear of chance, one by one:", moved, True))
     return found
+
+
+def is_fixed(experiment: Experiment) -> bool:
+    """Whether the runs' method predicts the same whatever the seed."""
+    runs = [run for _, *pair in experiment.pairs for run in pair]
+    return bool(runs) and not any(method_of(run).is_trained for run in runs)
+
+
+def _fixed_answer(row: dict[Hashable, Any], sides: str, name: str) -> Answer:
+    """Of a method whose predictions no seed changes: what differs is the decisions' doing, on these samples."""
+    return Answer(f"{sides} changes {name} by {points(row['difference'])} points, {row['mean_a']:.1%} to "
+                  f"{row['mean_b']:.1%}.",
+                  f"This method is not trained: every seed gives the same, so the difference is due to the decisions. "
+                  f"It is of {counted(int(row['num_samples']), 'sample')} and has no interval: on other samples, or in "
+                  "a training, it may be another.", False)
 
 
 def _answer(row: dict[Hashable, Any], clear: str, unclear: str) -> Answer:
@@ -115,13 +139,15 @@ def how_sure(row: dict[Hashable, Any]) -> str:
     """The interval in words, or that there is none."""
     num = int(row["num_pairs"])
     if num < 2 or np.isnan(row["low"]):
-        return "One seed: no interval. Another seed alone can move it by a point or more, so this is no evidence."
+        return ("One seed, so no interval: another seed alone can move it by a point or more. This is no evidence "
+                "yet.")
     if row["low"] <= 0 <= row["high"]:
-        verdict = "chance alone may explain it" + ("; two seeds tell little, train more" if num == 2 else "")
+        verdict = "chance alone may explain it" + ("; two seeds tell little" if num == 2 else "")
     elif _is_clear(row):
         verdict = "more than chance explains"
     else:
-        verdict = f"seeds that agree within one of {int(row['num_samples']):,} samples may do so by luck, so no verdict"
+        verdict = (f"no verdict, since the seeds agree to within one of {int(row['num_samples']):,} samples, which may "
+                   "be luck")
     low, high = max(row["low"], -1.0), min(row["high"], 1.0)  # no share changes by more than all of it
     return f"95% interval {points(low)} to {points(high)} over {num} seeds: {verdict}."
 
@@ -140,9 +166,9 @@ def _sides(experiment: Experiment) -> str:
     """What B has over A, as the subject of a sentence."""
     before, after = experiment.num_decided
     if not before:
-        return f"Training under the decisions on {after:,} sample{'s' * (after != 1)}, rather than under none,"
+        return f"Training under the decisions on {counted(after, 'sample')}, rather than under none,"
     if not after:
-        return f"Training under no decision, rather than under those on {before:,} sample{'s' * (before != 1)},"
+        return f"Training under no decisions, rather than under those on {counted(before, 'sample')},"
     return f"Training under B's decisions ({after:,} samples), rather than under A's ({before:,}),"
 
 
@@ -159,9 +185,9 @@ def _moved(rows: pd.DataFrame) -> str:
 def _basis(experiment: Experiment) -> str:
     """What the figures rest on."""
     seeds = ", ".join(str(seed) for seed in experiment.seeds) or "none yet"
-    return (f"B minus A over pairs of runs with the same seed (seeds {seeds}). Only samples of the test and clean "
-            "splits that no run trained on or used for validation and nobody decided about: what a person or the "
-            "splitter chose is shown apart, below.")
+    return (f"B minus A, over pairs of runs with the same seed (seeds {seeds}), on samples of the test and clean "
+            "splits that no run trained on or used for validation and that no decision is about. Sets that a person or "
+            "the splitter chose are shown apart, below.")
 
 
 def _figures(table: pd.DataFrame) -> None:
@@ -179,15 +205,19 @@ def _figures(table: pd.DataFrame) -> None:
     columns = ["split", "kind", "name", "num_samples", "mean_a", "mean_b", "difference", "low", "high", "num_pairs"]
     st.dataframe(shown[columns], hide_index=True, height=table_height(len(shown)), placeholder="", column_config={
         **percent, **number, "kind": "figure", "name": "of", "num_samples": "samples", "num_pairs": "pairs"})
-    st.caption("From and to: the 95% t interval of the mean difference over seeds, in points; not corrected for the "
-               "number of figures.")
+    st.caption("From and to: the 95% t interval of the mean difference over seeds, in points. It is not corrected for "
+               "the number of figures.")
 
 
 def show_curated(a: RunDir, b: RunDir) -> None:
     """Sets that somebody chose, apart from every figure of quality."""
     table = effects.curated_figures(a, b)
-    st.warning("These sets were chosen by people or by the splitter, each run's own anew: their figures say how they "
-               "were chosen and not which run is better.", icon=":material/filter_alt:")
+    table = table[(table["num_a"] > 0) | (table["num_b"] > 0)]
+    if table.empty:
+        st.caption("Neither run has samples in validation, routed or pinned.")
+        return
+    st.warning("People or the splitter chose these sets, for each run anew. Their figures say how they were chosen, "
+               "not which run is better.", icon=":material/filter_alt:")
     percent = {f"share_{side}": st.column_config.NumberColumn(f"{side.upper()} predicted right", format="percent")
                for side in "ab"}
     shown = table.assign(name=table["name"].str.capitalize())

@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from curation.experiments import compare
-from curation.experiments.repeats import same_but_seed
 from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project
 from curation.views.compare.effect import show_curated, show_effect, title_of
+from curation.views.compare.evidence import evidence, why_no_figure
+from curation.views.compare.more_seeds import offer_seeds, show_started
 from curation.views.sample import dialog
 from curation.views.widgets import actions, state
 from curation.views.widgets.confusion import confusion_counts, heat_map, shown_classes
@@ -19,6 +20,8 @@ from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.leaks import leak_line
 from curation.views.widgets.pins import LOOK, set_words
+from curation.views.widgets.split_words import accuracy_help, accuracy_name, facts_of
+from curation.words import counted
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
@@ -29,7 +32,6 @@ MAX_PICTURES = 60
 MAX_ROWS = 1_000
 FIGURE_WORDS = {"num_routed": "in validation", "num_withheld": "withheld by the guard",
                 "guard_wrong_share": "wrong labels in validation", "unguarded_wrong_share": "that without the guard"}
-SPLIT_WORDS = {"test": "Test accuracy", "clean": "Clean accuracy"}
 
 
 def page() -> None:
@@ -39,7 +41,7 @@ def page() -> None:
     project = state.need_project()
     runs = [run for run in project.runs() if run.signals_path.exists()]
     if len(runs) < 2:
-        state.empty_state(f"Comparing takes two runs with results; this project has {len(runs)}.",
+        state.empty_state(f"Comparing takes two runs with results; this project has {len(runs) or 'none'}.",
                           "Start another on the Train page, or retrain under your decisions on the Decide page.",
                           link=("decide", "Go to Decide") if runs else ("train", "Go to Train"))
         return
@@ -49,6 +51,7 @@ def page() -> None:
         return
     actions.take_changed()
     actions.show_notices()
+    show_started(project)
     is_experiment = show_effect(project, a, b)
     _headline(project, a, b, is_experiment)
     for title, part in (("Classes", _classes), ("What differs", _differences), ("Samples that changed", _samples),
@@ -86,50 +89,38 @@ def parent_of(run: RunDir, earlier: list[RunDir]) -> RunDir:
 def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> None:
     """Accuracy of both on what nobody curated, with its size and its limits. An experiment has said its interval."""
     table = compare.accuracy_table(a, b)
-    if table.empty:
-        st.info("No figure of quality yet: predictions of the clean and test splits are written when a run ends, and "
-                "both runs need some in common.", icon=":material/info:")
+    if table.empty and not is_experiment:
+        st.info(state.plain(why_no_figure(project, a, b)), icon=":material/info:")
     seen = table[table["is_seen"].astype(bool)]
     if is_experiment:
         st.caption(state.plain(f"{a.name} and {b.name} by themselves, one pair of several or the only one:"))
     with st.container(horizontal=True, gap="medium"):
         for row in table[~table["is_seen"].astype(bool)].sort_values("split", ascending=False).to_dict("records"):
-            st.metric(f"{SPLIT_WORDS[row['split']]}, A to B, on {row['num_samples']:,} samples",
+            st.metric(f"{_title(project, row['split'])}, A to B, on {counted(row['num_samples'], 'sample')}",
                       f"{row['accuracy_a']:.1%} \u2192 {row['accuracy_b']:.1%}",
                       f"{row['difference'] * 100:+.1f} points", width="content", delta_arrow="off",
                       delta_color="off",  # two runs by themselves prove neither gain nor loss
-                      help="Share of samples predicted right, of those that neither run trained on and nobody decided "
-                           "about.")
+                      help="Share of samples predicted right, of those that neither run trained on and no decision is "
+                           f"about. {accuracy_help(project, row['split'])}")
     for row in seen.to_dict("records"):
-        st.warning(f"{SPLIT_WORDS[row['split']]} is no figure of quality here, since a run used that split for "
-                   f"validation: A {row['accuracy_a']:.1%}, B {row['accuracy_b']:.1%} on {row['num_samples']:,} "
-                   "samples.", icon=":material/warning:")
+        st.warning(f"{_title(project, row['split'])} is no figure of quality here, since a run used that split for "
+                   f"validation: A {row['accuracy_a']:.1%}, B {row['accuracy_b']:.1%} on "
+                   f"{counted(row['num_samples'], 'sample')}.", icon=":material/warning:")
     if not table.empty:
         leak_line(project)
     lines = compare.cautions(a, b) if is_experiment else evidence(project, a, b)
     if not table.empty and lines:
         st.markdown("\n".join(f"- {state.plain(line)}" for line in lines))
+    if not table.empty and not is_experiment:
+        offer_seeds(project, a, b)
     worst = compare.worst_groups(a, b)
     if len(worst):
         st.markdown("\n".join(f"- {state.plain(_worst_words(row))}" for row in worst.to_dict("records")))
 
 
-def evidence(project: Project, a: RunDir, b: RunDir) -> list[str]:
-    """How much the difference can be believed: the interval over seeds where there is one, and every caution."""
-    runs = project.runs()
-    sides = [same_but_seed(run, runs) for run in (a, b)]
-    lines = []
-    for split in ("test", "clean"):
-        paired = compare.paired_difference(sides[0], sides[1], split)
-        if paired.num_pairs >= 2 and paired.mean is not None and paired.low is not None and paired.high is not None:
-            verdict = "chance alone may explain it" if paired.low <= 0 <= paired.high else "more than chance explains"
-            lines.append(f"Over {paired.num_pairs} pairs of runs with the same seed, {paired.figure} differs by "
-                         f"{paired.mean * 100:+.1f} points (95% interval {paired.low * 100:+.1f} to "
-                         f"{paired.high * 100:+.1f}): {verdict}.")
-    if not lines:
-        lines.append("One run a side is no evidence: another seed alone can move accuracy by a point or more. Repeat "
-                     "both with the same three or more seeds for an interval.")
-    return lines + compare.cautions(a, b)
+def _title(project: Project, split: str) -> str:
+    name = accuracy_name(project, split)
+    return name[0].upper() + name[1:]
 
 
 def _worst_words(row: dict[Hashable, Any]) -> str:
@@ -143,7 +134,8 @@ def _classes(project: Project, a: RunDir, b: RunDir) -> None:
     table = compare.accuracy_table(a, b, by="label")
     splits = [split for split in ("test", "clean") if (table["split"] == split).any()]
     if not splits:
-        st.caption("They appear when both runs have ended.")
+        st.caption("They appear when both runs have ended." if facts_of(project).can_measure else
+                   "There is no test or clean split to count them on.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = str(st.segmented_control("Split", splits, default=splits[0], required=True, key="compare.split"))
@@ -159,12 +151,13 @@ def _classes(project: Project, a: RunDir, b: RunDir) -> None:
                      height=table_height(len(shown)), column_config={
                          **percent, "label": "class", "num_samples": "samples",
                          "difference": st.column_config.NumberColumn("points", format="%+.1f")})
-        st.caption("Classes that lost most come first. Few samples a class make large differences by chance.")
+        st.caption("The classes that lost most come first. Where a class has few samples, chance alone makes large "
+                   "differences.")
     with right:
         before, after = confusion_counts(a, b, split, project.classes)
         kept = shown_classes(before, after)
         if which == "difference" and (before == after).all():
-            st.caption("Both runs predict the same for each class.")
+            st.caption("Both runs make the same predictions in every class.")
         counts = {"A": before, "B": after, "difference": after - before}[which][kept][:, kept]
         st.plotly_chart(heat_map(counts, tuple(project.classes[i] for i in kept), which == "difference"), theme=None,
                         key="compare.confusion", config={"displayModeBar": False})
@@ -188,8 +181,8 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
         which = str(st.segmented_control("Show", options, default=options[0], required=True, wrap=True,
                                          key=f"compare.changes.{len(options)}"))
         ranked = ranked_changes(changes, which)
-        st.caption(f"{len(ranked):,} samples" + (f", the first {MAX_PICTURES} shown." if len(ranked) > MAX_PICTURES else
-                                                 "." if len(ranked) else ": nothing changed."))
+        st.caption("Nothing changed." if ranked.empty else counted(len(ranked), "sample") + (
+            f", the first {MAX_PICTURES} shown." if len(ranked) > MAX_PICTURES else "."))
         table = state.sample_table_cached(project, b)
         rows = table.set_index("sample_id", drop=False).loc[
             [i for i in ranked["sample_id"].head(MAX_PICTURES) if i in set(table["sample_id"])]]
@@ -238,18 +231,19 @@ def _differences(project: Project, a: RunDir, b: RunDir) -> None:
     left, middle, right = side_by_side("compare_rest", [2, 4, 3])
     with left:
         st.subheader("Settings")
-        _table(settings.rename(columns={"a": "A", "b": "B"}), "All settings are the same.")
+        _table(settings.rename(columns={"a": "A", "b": "B"}), "Both runs have the same settings.")
     with middle:
         st.subheader("Decisions trained under" if are_trained else "Decisions in force then")
         words = pd.DataFrame({"A": _decision_words(decisions, "a"), "B": _decision_words(decisions, "b"),
                               "sample": decisions["sample_id"]})  # ids may be long: last
-        _table(words.head(MAX_ROWS), "Both runs are of the same decisions.")
+        _table(words.head(MAX_ROWS), "Both runs trained under the same decisions." if are_trained else
+               "The same decisions were in force.")
         if len(words) > MAX_ROWS:
             st.caption(f"The first {MAX_ROWS:,} of {len(words):,}.")
     with right:
         st.subheader("Last epoch")
         if not are_trained:
-            st.caption("No epochs to compare: not both were trained.")
+            st.caption("Nothing to compare: only runs that were trained have epochs.")
             return
         names = [FIGURE_WORDS.get(name, name.replace("_", " ")) for name in figures["figure"]]
         figures = figures.assign(figure=names).round(4)

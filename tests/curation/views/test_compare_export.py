@@ -106,7 +106,7 @@ def test_a_split_used_for_validation_is_set_apart_and_no_figure(home, pets):
 
 def test_settings_decisions_and_roles_that_differ_are_listed(home, pets):
     app = views.start(home, "compare")
-    assert "All settings are the same." in views.texts(app)
+    assert "Both runs have the same settings." in views.texts(app)
     decisions = table_of(app, "sample", "A", "B").set_index("sample")
     assert decisions.loc["train-00001"].tolist() == ["none", "pinned to validation"]
     assert decisions.loc["train-00003", "B"] == "excluded"
@@ -165,7 +165,7 @@ def test_of_very_many_classes_the_most_changed_and_confused_are_shown():
 
 def test_fewer_than_two_runs_say_what_to_do(home):
     path = make_project(home / "pets")
-    assert "this project has 0" in views.texts(views.start(home, "compare"))
+    assert "this project has none" in views.texts(views.start(home, "compare"))
     make_run(path, "first")
     assert "this project has 1" in views.texts(views.start(home, "compare"))
 
@@ -175,7 +175,7 @@ def test_runs_that_have_not_ended_are_compared_as_far_as_they_are(home):
     make_run(path, "first", state="running")
     make_run(path, "second", state="failed")
     said = views.texts(views.start(home, "compare"))
-    assert "No figure of quality yet" in said and "They appear when both runs have ended." in said
+    assert "No accuracy yet" in said and "They appear when both runs have ended." in said
 
 
 def test_class_names_stay_text_on_both_pages(home):
@@ -327,7 +327,7 @@ def test_an_experiment_says_its_effect_in_words_first_and_with_its_interval(home
 def test_an_experiment_of_one_seed_has_no_interval_and_says_so(home):
     experiment(home, 1)
     first = views.start(home, "compare").markdown[0].value.replace("\\", "")
-    assert "One seed: no interval." in first and "95%" not in first
+    assert "One seed, so no interval" in first and "95%" not in first
 
 
 def test_an_effect_that_chance_may_explain_says_so(home):
@@ -355,7 +355,7 @@ def effect_row(kind: str, name: str, difference: float, half: float, num_samples
 
 def test_seeds_that_agree_on_few_samples_prove_nothing():
     assert "more than chance explains" in effect.how_sure(effect_row("worst", "label", 0.25, 0.05))
-    assert "within one of 12 samples may do so by luck" in effect.how_sure(effect_row("worst", "label", -1 / 12, 0.0))
+    assert "agree to within one of 12 samples" in effect.how_sure(effect_row("worst", "label", -1 / 12, 0.0))
     assert "chance alone may explain it" in effect.how_sure(effect_row("worst", "label", 0.0, 0.0))
     rows = pd.DataFrame([effect_row("all", "all", 0.1, 0.2), effect_row("label", "cat", 0.2, 0.05),
                          effect_row("label", "dog", 1 / 12, 0.0), effect_row("label", "bird", 0.2, 0.3)])
@@ -368,7 +368,7 @@ def test_seeds_that_agree_on_few_samples_prove_nothing():
 
 def test_chosen_sets_stand_apart_with_a_warning(home, pets):
     app = views.start(home, "compare")
-    assert any("chosen by people or by the splitter" in warning.value for warning in app.warning)
+    assert any("People or the splitter chose these sets" in warning.value for warning in app.warning)
     table = table_of(app, "name", "share_a", "share_b").set_index("name")
     assert table.loc["Pinned to validation by people", "num_b"] == 2
     assert not any("pinned" in metric.label.lower() for metric in app.metric)

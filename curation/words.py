@@ -1,0 +1,10 @@
+"""Numbers with what they count, as a person says them. Knows no page and no file."""
+
+
+def counted(number: float, one: str, many: str = "") -> str:
+    """The number with the word for one or for many; `many` where that is not the word with an s.
+
+    >>> counted(1, "review"), counted(1500, "review"), counted(2, "class", "classes")
+    ('1 review', '1,500 reviews', '2 classes')
+    """
+    return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
