@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import typer
 
+from curation.audit.reviews import own_acts
 from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exports.exporting import EXPORTS, export
@@ -70,14 +71,13 @@ def decide(
     """Decide on training samples: pin, exclude, relabel, undo. Nothing is ever lost; see `list`."""
     if action not in ACTIONS:
         raise CommandError(f"an action must be one of {', '.join(ACTIONS)}; got {action!r}; choose one of them")
-    ledger, who = Project.open(project).ledger(), by or _user()
+    opened, who = Project.open(project), by or _user()
+    ledger = opened.ledger()
     if action in _SAMPLE_ACTIONS:
         sample_ids = [*(ids or []), *(_read_ids(ids_file) if ids_file else [])]
         print(_take(ledger, action, sample_ids, to, label, who=who, why=why, run=run))
     elif action in ("undo", "redo"):
-        done = ledger.redo(who, why) if action == "redo" else \
-            ledger.undo(who, why) if batch is None else ledger.undo_batch(batch, who, why)
-        print(f"nothing to {action}" if done is None else f"{action}: batch {done}")
+        print(_step(opened, action, batch, who, why))
     elif action == "list":
         _print_batches(ledger)
     elif journal is None:
@@ -223,6 +223,17 @@ def _take(ledger: Ledger, action: str, ids: list[str], to: str | None, label: st
         number = ledger.exclude(ids, action == "exclude", origin="person", **words)
     what = {"pin": f" to {to}", "relabel": f" as {visible(label or '')}"}.get(action, "")
     return f"{action}: {len(set(ids)):,} samples{what} (batch {number}, by {who})"
+
+
+def _step(project: Project, action: str, batch: int | None, who: str, why: str) -> str:
+    """Undo or redo one's newest act, or undo one batch; what was done, as a line."""
+    if action == "undo" and batch is not None:
+        return f"undo: batch {project.ledger().undo_batch(batch, who, why)}"
+    act = own_acts.undo(project, who, why) if action == "undo" else own_acts.redo(project, who, why)
+    if act is None:
+        return f"nothing to {action}"
+    num = len(act.answers)
+    return f"{action}: " + (f"batch {act.batch['batch_id']}" if act.batch else f"{num:,} verdict{'s' * (num != 1)}")
 
 
 def _read_ids(path: Path) -> list[str]:

@@ -19,7 +19,17 @@ import sqlalchemy as sa
 from curation.ledger import tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
-from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, FOLD, Timeline, apply_batch, replay, timeline, undone_flags
+from curation.ledger.replay import (
+    COLUMN_OF,
+    EXCLUSIONS,
+    FOLD,
+    NextRedo,
+    Timeline,
+    apply_batch,
+    replay,
+    timeline,
+    undone_flags,
+)
 from curation.ledger.sample_ids import training_ids
 from curation.ledger.snapshot import Stamp, is_of, read_snapshot, says, write_snapshot
 from engine.contract.manifest import ManifestError, read_info
@@ -62,7 +72,7 @@ class Ledger:
         return self._decide("relabel", label, ids, origin, said(who, why, view, run))
 
     def undo(self, who: str, why: str = "") -> int | None:
-        """Take back this person's own newest decision in force. Returns its batch; None where they have none."""
+        """Take back this person's own newest decision in force, none that an audit took. Returns its batch, or None."""
         return self._change(who, why, lambda line: ("undo", line.to_undo(said(who)["who"])))
 
     def redo(self, who: str, why: str = "") -> int | None:
@@ -72,8 +82,16 @@ class Ledger:
     def next_undo(self, who: str) -> Batch | None:
         """The decision that undo would take back for this person."""
         rows = self._batch_rows()
-        target = timeline(rows).to_undo(said(who)["who"])
-        return None if target is None else cast(Batch, rows[rows["batch_id"] == target].to_dict("records")[0])
+        return _row_of(rows, timeline(rows).to_undo(said(who)["who"]))
+
+    def next_redo(self, who: str) -> NextRedo:
+        """The decision that redo would bring back for this person, and what it depends on."""
+        rows, name = self._batch_rows(), said(who)["who"]
+        line = timeline(rows)
+        target, own = line.to_redo(name), [taken for taken, whose in line.who.items() if whose == name]
+        at = rows.set_index("batch_id")["at"]
+        return NextRedo(batch=_row_of(rows, target), undone="" if target is None else at[line.latest_change[target]],
+                        decided=at[own[-1]] if own else "")
 
     def undo_batch(self, batch_id: int, who: str, why: str = "") -> int:
         """Undo one batch wherever it lies in the history: a decision goes out of force, undoing an undo redoes.
@@ -276,3 +294,7 @@ class Ledger:
                 tables.lock(connection)
                 tables.add_origin(connection)
             yield connection
+
+
+def _row_of(rows: pd.DataFrame, batch_id: int | None) -> Batch | None:
+    return None if batch_id is None else cast(Batch, rows[rows["batch_id"] == batch_id].to_dict("records")[0])

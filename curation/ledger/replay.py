@@ -39,26 +39,40 @@ class Timeline:
     """Undone batches and who undid them, most recently undone last; a person's new decision forgets those that they
     undid themselves, as editors do."""
     who: dict[int, str] = field(default_factory=dict)
-    """Decision batch -> who took it."""
+    """Decision batch -> who took it; not of those that an audit took, which follow from its verdicts: they are undone
+    with these."""
     latest_change: dict[int, int] = field(default_factory=dict)
     """Decision batch -> the undo or redo batch that touched it last."""
 
     def to_undo(self, who: str) -> int | None:
         """The newest decision in force that this person took."""
-        return next((batch for batch in reversed(self.active) if self.who[batch] == who), None)
+        return next((batch for batch in reversed(self.active) if self.who.get(batch) == who), None)
 
     def to_redo(self, who: str) -> int | None:
         """The decision that this person undid last."""
         return next((batch for batch, undid in reversed(self.undone) if undid == who), None)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextRedo:
+    """What redo would bring back for a person. Times as batches have them; "" where there is none."""
+
+    batch: Batch | None
+    undone: str
+    """When they undid it."""
+    decided: str
+    """When they took their newest decision."""
+
+
 def timeline(batches: pd.DataFrame) -> Timeline:
-    """Read the batches (batch_id, kind, value, who; ascending batch_id) once from the first to the last."""
+    """Read the batches (batch_id, kind, value, who, origin; ascending batch_id) once from the first to the last."""
     line = Timeline()
-    columns = (batches["batch_id"].tolist(), batches["kind"], batches["value"], batches["who"])
-    for batch_id, kind, value, who in zip(*columns, strict=True):
+    columns = (batches["batch_id"].tolist(), *(batches[name] for name in ("kind", "value", "who", "origin")))
+    for batch_id, kind, value, who, origin in zip(*columns, strict=True):
         if kind in COLUMN_OF:
             line.active.append(batch_id)
+            if origin == "audit":
+                continue
             line.who[batch_id] = who
             line.undone = [(batch, undid) for batch, undid in line.undone if undid != who]
             continue

@@ -182,6 +182,13 @@ def test_two_people_see_each_others_decisions_and_none_is_lost(open_browser: Cal
     state, batches = decided(pets), pets.ledger().batches()
     assert set(state.index[state["excluded"]]) == set(picked.values())
     assert sorted(batches["who"]) == ["ada", "ada", "bob", "bob"]
+    ada.page.keyboard.press("u")  # her own exclusion, though his may be newer
+    for browser in people.values():
+        browser.see(re.compile(r"1\s*excluded\s*0\s*relabelled"), ".strip")
+    assert list(decided(pets).query("excluded").index) == [picked["bob"]]
+    ada.page.keyboard.press("Shift+U")
+    for browser in people.values():
+        browser.see(re.compile(r"2\s*excluded\s*0\s*relabelled"), ".strip")
     ada.open("decide?project=pets&run=first")
     ada.see(re.compile(r"Conflicts|conflict"))
     ada.see("bob")

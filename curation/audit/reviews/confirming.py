@@ -1,12 +1,11 @@
 """A person says outside an audit's batches that labels are right: verdicts like any other, which calibrate and count.
 
-They go to the audit at hand, so that it asks nobody about these samples again. Draws nothing.
+They go to the audit at hand, so that it asks nobody about these samples again. How they are undone, own_acts says.
+Draws nothing.
 """
 
 import uuid
 from collections.abc import Sequence
-
-import pandas as pd
 
 from curation.audit.estimate.sampling_plan import list_plans
 from curation.audit.reviews.consensus import consensus, on_current_labels
@@ -18,7 +17,7 @@ from curation.project import Project
 
 FIRST_AUDIT = "audit"
 """Name of the audit where there is none yet."""
-_KEY = "confirmed"
+CONFIRMED = "confirmed"
 """How the keys of such verdicts begin; the act that several share comes after it."""
 
 
@@ -39,7 +38,7 @@ def confirm(project: Project, sample_ids: Sequence[str], who: str, run: str = ""
         verdicts.append(Verdict(
             audit=audit, queue="find", sample_id=sample_id, given_label=given, who=who, run=run,
             verdict="given" if label == given else "other", label=None if label == given else label,
-            previous_label=label, key=f"{_KEY}/{act}/{number}"))
+            previous_label=label, key=f"{CONFIRMED}/{act}/{number}"))
     log.add(verdicts)
     reconcile(project, project.ledger(), sample_ids, log.in_force(), who)
     return len(verdicts)
@@ -50,22 +49,6 @@ def confirmed_ids(project: Project) -> list[str]:
     verdicts = project.verdicts().in_force()
     found = consensus(on_current_labels(verdicts, given_rows(project, verdicts["sample_id"].unique())))
     return [str(sample_id) for sample_id in found.index[found["is_wrong"].eq(False)]]
-
-
-def last_confirmation(project: Project, who: str) -> pd.DataFrame:
-    """The verdicts in force of this person's newest confirm, no rows where there is none."""
-    rows = project.verdicts().in_force()
-    rows = rows[rows["who"].eq(who) & rows["key"].fillna("").str.startswith(f"{_KEY}/")]
-    acts = [str(key).rpartition("/")[0] for key in rows["key"]]
-    return rows[[act == acts[-1] for act in acts]]
-
-
-def take_back(project: Project, verdicts: pd.DataFrame, who: str) -> None:
-    """Retract these verdicts, and bring labels in line with what is left. Raises LedgerError."""
-    log = project.verdicts()
-    for verdict_id in verdicts["verdict_id"]:
-        log.retract(int(verdict_id), who)
-    reconcile(project, project.ledger(), list(verdicts["sample_id"]), log.in_force(), who)
 
 
 def _audit_at_hand(project: Project) -> str:

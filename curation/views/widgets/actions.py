@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
 import streamlit as st
 
-from curation.audit.reviews import confirming
-from curation.ledger.batch import Batch, LedgerError, Origin, Pin
+from curation.audit.reviews import confirming, own_acts
+from curation.audit.reviews.own_acts import OwnAct
+from curation.ledger.batch import LedgerError, Origin, Pin
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import Act
@@ -130,27 +130,9 @@ def _run_named(project: Project, name: str) -> RunDir | None:
 
 
 def undo(project: Project) -> None:
-    """Take back this person's own newest act: a decision in force, or that labels are right."""
-    who = state.user_name()
-    try:
-        last, _ = _newest(project, who)
-        if last.empty:
-            _step(project, "undo")
-            return
-        confirming.take_back(project, last, who)
-    except LedgerError as error:
-        say(str(error), is_error=True)
-        return
-    say(f"Undone: that the label of {samples(len(last))} is right.")
-    st.session_state[_CHANGED_KEY] = True
-
-
-def _newest(project: Project, who: str) -> tuple[pd.DataFrame, Batch | None]:
-    """This person's newest act: the verdicts of a confirm, or no rows and the decision in force, None without any."""
-    last, decision = confirming.last_confirmation(project, who), project.ledger().next_undo(who)
-    if decision is not None and (last.empty or decision["at"] > last["at"].iloc[-1]):
-        return last.iloc[:0], decision
-    return last, None
+    """Take back this person's own newest act as a whole: a decision in force, or answers and what they brought about.
+    """
+    _step(project, "undo")
 
 
 def undo_words(project: Project) -> str:
@@ -162,20 +144,26 @@ def undo_words(project: Project) -> str:
 @st.cache_data(max_entries=20, show_spinner=False)
 def _undo_words(path: str, who: str, revision: int, verdict_revision: int, _project: Project) -> str:
     try:
-        last, decision = _newest(_project, who)
+        act = own_acts.to_undo(_project, who)
     except LedgerError:  # a name that no decision can bear; undo itself says so
+        act = None
+    if act is None:
         return "There is nothing of yours to undo."
-    if decision is not None:
-        what = batch_words(decision["kind"], decision["value"], decision["num_samples"])
-    elif len(last):
-        what = f"that the label of {samples(len(last))} is right"
-    else:
-        return "There is nothing of yours to undo."
-    return f"Takes back your own newest decision: {state.plain(what)}."
+    return f"Takes back your own newest decision: {state.plain(_act_words(act))}."
+
+
+def _act_words(act: OwnAct) -> str:
+    """What undo or redo is about. Holds labels and names: escape it."""
+    if act.batch is not None:
+        return batch_words(act.batch["kind"], act.batch["value"], act.batch["num_samples"])
+    if act.is_confirmation:
+        return f"that the label of {samples(len(act.answers))} is right"
+    row = act.answers.iloc[-1]
+    return f"your answer on {row['sample_id']} in the audit {row['audit']}"
 
 
 def redo(project: Project) -> None:
-    """Bring back the decision that this person undid last."""
+    """Bring back the act that this person undid last."""
     _step(project, "redo")
 
 
@@ -191,18 +179,17 @@ def undo_batch(project: Project, batch_id: int) -> None:
 
 
 def _step(project: Project, name: Literal["undo", "redo"]) -> None:
+    who = state.user_name()
     try:
-        ledger = project.ledger()
-        batch = ledger.undo(state.user_name()) if name == "undo" else ledger.redo(state.user_name())
-        if batch is None:
-            say(f"There is nothing of yours to {name}. Another person's decision: Decide, All decisions.")
-            return
-        row = ledger.batches().query("batch_id == @batch").iloc[0]
+        act = own_acts.undo(project, who) if name == "undo" else own_acts.redo(project, who)
     except LedgerError as error:
         say(str(error), is_error=True)
         return
-    what = batch_words(row["kind"], row["value"], row["num_samples"])
-    say(f"{'Undone' if name == 'undo' else 'Done again'}: {what}, by {row['who']}.")
+    if act is None:
+        say(f"There is nothing of yours to {name}. Another person's decision: Decide, All decisions.")
+        return
+    by = f", by {act.batch['who']}" if act.batch is not None else ""
+    say(f"{'Undone' if name == 'undo' else 'Done again'}: {_act_words(act)}{by}.")
     st.session_state[_CHANGED_KEY] = True
 
 

@@ -7,6 +7,8 @@ import pytest
 import streamlit as st
 
 from curation.audit.reviews.confirming import confirmed_ids
+from curation.audit.reviews.reconcile import reconcile
+from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.views.widgets import actions, gallery
 from curation.views.widgets.gallery import Act
@@ -79,6 +81,26 @@ def test_the_help_of_undo_names_what_undo_then_takes_back(project: Project) -> N
         assert actions.undo_words(project) == f"Takes back your own newest decision: {what}."
         actions.carry_out(project, Act("undo", ()), view="here")
     assert actions.undo_words(project) == none
+
+
+def test_undo_takes_back_a_confirm_with_the_exclusion_that_it_lifted(project: Project) -> None:
+    """Two people at one sample: what followed from the confirm is no newer act of bob's."""
+    project.verdicts().add([Verdict(audit="audit", queue="find", sample_id=IDS[0], verdict="neither", who="ada",
+                                    given_label="dog")])
+    reconcile(project, project.ledger(), IDS, project.verdicts().in_force(), "ada")
+    st.session_state["person"] = "bob"
+    actions.carry_out(project, Act("confirm", IDS[:1]), view="here")
+    assert not project.ledger().state()["excluded"].any(), "they disagree: the audit excludes it no more"
+    said()
+    for op, words, num_excluded, num_verdicts in (("undo", "Undone", 1, 1), ("redo", "Done again", 0, 2)):
+        actions.carry_out(project, Act(op, ()), view="here")
+        assert said() == [(f"{words}: that the label of 1 sample is right.", False)]
+        assert project.ledger().state()["excluded"].sum() == num_excluded
+        assert len(project.verdicts().in_force()) == num_verdicts
+    for words in ("Undone", "There is nothing of yours to undo."):
+        actions.carry_out(project, Act("undo", ()), view="here")
+        assert said()[0][0].startswith(words)
+    assert project.verdicts().in_force()["who"].tolist() == ["ada"], "what she said stands"
 
 
 def test_acts_about_the_page_do_nothing_to_the_ledger(project: Project) -> None:
