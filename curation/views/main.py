@@ -25,6 +25,7 @@ def main() -> None:
     shared = state.ASSETS / "shared"
     st.set_page_config(page_title="Whetstone", page_icon=str(shared / "icon.svg"), layout="wide")
     st.html(shared / "app.css")
+    st.html((shared / "app.html").read_text(), unsafe_allow_javascript=True)  # ours, without a word from outside
     st.logo(str(shared / "logo.svg"), size="large", icon_image=str(shared / "icon.svg"))
     pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == DEFAULT_PAGE)
              for name, (title, icon) in PAGES.items()}

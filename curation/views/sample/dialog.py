@@ -94,10 +94,10 @@ def _draw(project: Project, run: RunDir | None) -> None:
 
 def _picture(project: Project, row: pd.Series) -> None:
     url, name = thumbnail_url(project, row["sample_id"], 512), str(row["sample_id"])
-    colour = ROLE_COLOURS.get("excluded" if bool(row.get("excluded")) else text_of(row.get("role")), "#C3CAC8")
-    st.html(f'<div style="border:3px solid {colour};border-radius:8px;background:#F1F5F4;aspect-ratio:1;display:flex">'
+    colour = ROLE_COLOURS.get("excluded" if bool(row.get("excluded")) else text_of(row.get("role")), "var(--ws-line)")
+    st.html(f'<div style="border:3px solid {colour};border-radius:8px;background:var(--ws-panel);aspect-ratio:1;display:flex">'
             f'<img src="{html.escape(url)}" alt="{html.escape(name)}" style="width:100%;height:100%;'
-            'object-fit:contain"></div><div style="font-size:12px;color:#52625F;margin-top:4px;overflow-wrap:anywhere">'
+            'object-fit:contain"></div><div style="font-size:12px;color:var(--ws-soft);margin-top:4px;overflow-wrap:anywhere">'
             f'{html.escape(name)}</div>')
 
 
@@ -172,7 +172,7 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
         place = "" if rank is None else f"{rank[0]:,} of {rank[1]:,}"
         numbers += (f'<tr title="{html.escape(info_of(name).meaning)}"><td>{html.escape(info_of(name).title)}</td>'
                     f'<td style="text-align:right"><b>{value}</b></td><td style="text-align:right">{place}</td></tr>')
-    head = '<tr style="color:#52625F"><td></td><td style="text-align:right">value</td>' \
+    head = '<tr style="color:var(--ws-soft)"><td></td><td style="text-align:right">value</td>' \
            '<td style="text-align:right">place in class, lowest first</td></tr>'
     style = "width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
     second = f'<table style="{style};margin-top:6px">{head}{numbers}</table>' if numbers else ""
@@ -190,11 +190,11 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
     cells = "".join(
         f'<tr><td>{"<b>" * (name == current)}{html.escape(name)}{"</b>" * (name == current)}</td>'
         f'<td style="width:55%"><div style="height:9px;border-radius:3px;width:{max(1, round(100 * share))}%;'
-        f'background:{"#0F766E" if name == current else "#9DB5B1"}"></div></td>'
+        f'background:var({"--ws-accent" if name == current else "--ws-outline"})"></div></td>'
         f'<td style="text-align:right">{share:.1%}</td></tr>'
         for name, share in ((project.classes[i], float(probs_C[i])) for i in order))
     st.html('<table style="width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums">'
-            f'<tr style="color:#52625F"><td colspan="3">Held-out probabilities, the current label dark</td></tr>{cells}'
+            f'<tr style="color:var(--ws-soft)"><td colspan="3">Held-out probabilities, the current label in bold</td></tr>{cells}'
             '</table>')
 
 
@@ -229,7 +229,7 @@ def _course(run: RunDir, signal_row: int) -> None:
         st.caption("No epoch has been recorded of it.")
         return
     st.plotly_chart(course_figure(history), key="sample.course", theme=None, config={"displayModeBar": False})
-    st.html('<div style="font-size:12px;color:#52625F">Band: '
+    st.html('<div style="font-size:12px;color:var(--ws-soft)">Band: '
             + " ".join(f'<span style="display:inline-block;width:10px;height:10px;background:{colour};opacity:.35">'
                        f'</span> {name}&ensp;' for name, colour in ROLE_COLOURS.items())
             + "A ring marks an epoch in which it was held out of training, in validation or at rest.</div>")

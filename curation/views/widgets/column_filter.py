@@ -121,8 +121,8 @@ def bars(counts: np.ndarray, first: float, last: float) -> str:
     parts = []
     for i, count in enumerate(counts.tolist()):
         height = 0 if not count else max(1.0, 30 * count / top)
-        colour = "#0F5C55" if first <= (i + 0.5) / num <= last else "#C3CAC8"
-        parts.append(f'<div style="flex:1;height:{height:.1f}px;background:{colour}"></div>')
+        colour = "--ws-accent" if first <= (i + 0.5) / num <= last else "--ws-outline"
+        parts.append(f'<div style="flex:1;height:{height:.1f}px;background:var({colour})"></div>')
     return (f'<div style="display:flex;align-items:flex-end;gap:1px;height:30px;margin-bottom:9px" '
             f'title="{int(counts.sum()):,} samples pass the other filters">{"".join(parts)}</div>')
 

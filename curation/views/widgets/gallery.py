@@ -14,7 +14,7 @@ import streamlit as st
 from curation.project import Project
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.widgets.component import component
-from curation.views.widgets.palette import NO_VALUE_COLOUR, ROLE_COLOURS, info_of
+from curation.views.widgets.palette import ROLE_COLOURS, info_of
 from curation.views.widgets.role_words import reason_words
 
 CHANGE_COLUMN = "change"
@@ -70,7 +70,7 @@ def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None],
     result = component("gallery")(
         key=key, default={"marked": None}, on_marked_change=lambda: None, on_act_change=acted,
         data={"items": items(project, rows, value_column, size), "size": size, "classes": list(project.classes),
-              "token": token, "colours": {**ROLE_COLOURS, "none": NO_VALUE_COLOUR}, "has_previous": has_previous,
+              "token": token, "colours": ROLE_COLOURS, "has_previous": has_previous,
               "has_next": has_next, "focus": list(focus) if focus else None, "is_compact": is_compact,
               "takes_keys": takes_keys,
               "acted": st.session_state.get(done_key, 0), "owner": owner})

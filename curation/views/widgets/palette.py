@@ -10,9 +10,9 @@ import pandas as pd
 
 from engine.contract import signal_columns
 
-ROLE_COLOURS = {"train": "#3B75AF", "validation": "#E07B00", "excluded": "#8C9299"}
+ROLE_COLOURS = {"train": "#3B75AF", "validation": "#DE7900", "excluded": "#8C9299"}
 """Blue, orange and grey: told apart with any of the common colour blindnesses, and by lightness in print."""
-PIN_COLOURS = {"validation": "#E07B00", "train": "#3B75AF"}
+PIN_COLOURS = {"validation": "#DE7900", "train": "#3B75AF"}
 NO_VALUE_COLOUR = "#C3CAC8"
 OTHER_COLOUR = "#9AA3A1"
 CATEGORIES = (
