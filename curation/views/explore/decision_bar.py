@@ -21,11 +21,17 @@ NOBODY = "Mark samples to decide on them, or lasso or filter to decide on many a
 """In a hint and not on the page, where it would move the pictures as the first is clicked."""
 MAIN: tuple[actions.Op, ...] = ("validation", "train", "exclude")
 BACK: tuple[actions.Op, ...] = ("unpin", "include")
-_MARKED_IN_KEY = "explore.marked_in"
+_DECIDED_IN_KEY = "explore.decided_in"
 
 
 class Decide(Protocol):
     def __call__(self, op: actions.Op, ids: Callable[[], list[str]], label: str | None = None) -> None: ...
+
+
+def go_on_with_marked(selection: Selection) -> None:
+    """After a decision on marked samples, which lets go of the marks: the next click must not fall on the whole
+    selection. Marks that come and go without a decision, as in a double click, change nothing."""
+    st.session_state[_DECIDED_IN_KEY] = selection.token
 
 
 class Targets:
@@ -45,10 +51,7 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
     """Buttons for what the keys do, on the marked samples or on the whole selection. more_like: shows all samples by
     their likeness to these."""
     on_offer = {}
-    if marked:
-        st.session_state[_MARKED_IN_KEY] = selection.token
-    if marked or st.session_state.get(_MARKED_IN_KEY) == selection.token:
-        # Who marks samples goes on with marked ones: a second click must not fall on the whole selection.
+    if marked or st.session_state.get(_DECIDED_IN_KEY) == selection.token:
         on_offer["marked"] = Targets(len(marked), f"{len(marked):,} marked", lambda: marked)
     if selection.is_narrowed and len(selection.rows):
         num = len(selection.rows)
@@ -62,6 +65,8 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
                                         label_visibility="collapsed", key=f"explore.target.{len(names)}.{names[0]}",
                                         format_func=lambda name: on_offer[name].words)
             target = on_offer[str(name)]
+            if name == "marked":
+                decide = _on_marked(decide, selection)
         revision = state.revision_of(table)
         for op in MAIN:
             _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
@@ -72,6 +77,14 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
                       help="All samples, those most like the marked or selected ones first.")
         _aside(project, target, decide, revision)
     _confirmation(selection, target, decide, revision)
+
+
+def _on_marked(decide: Decide, selection: Selection) -> Decide:
+    def decide_on_marked(op: actions.Op, ids: Callable[[], list[str]], label: str | None = None) -> None:
+        go_on_with_marked(selection)
+        decide(op, ids, label)
+
+    return decide_on_marked
 
 
 def _button(text: str, op: actions.Op, target: Targets, decide: Decide, revision: int, label: str | None = None,

@@ -12,7 +12,7 @@ import streamlit as st
 from curation.project import Project
 from curation.samples.table import SampleTable
 from curation.views.explore import chosen
-from curation.views.explore.decision_bar import PENDING_KEY, WHY_KEY, decision_bar
+from curation.views.explore.decision_bar import PENDING_KEY, WHY_KEY, decision_bar, go_on_with_marked
 from curation.views.explore.distributions import distributions
 from curation.views.explore.sample_rows import sample_rows
 from curation.views.explore.selected import ORDER_KEY, PAGE_OF_KEY, Selection, page_of, page_turner, turn_by
@@ -54,6 +54,8 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         elif act.op in ("next", "previous"):
             turn_by(1 if act.op == "next" else -1)
         else:
+            if act.ids:
+                go_on_with_marked(selection)
             actions.carry_out(project, act, view=view, run=run.name if run else "", why=why())
 
     def more_like(ids: list[str]) -> None:

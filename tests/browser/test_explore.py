@@ -1,0 +1,62 @@
+"""Exploring in a real browser: opening a sample leaves everything as it was."""
+
+from pathlib import Path
+
+import pytest
+
+from curation.project import Project
+from tests.browser.driver import Browser
+from tests.fakes import make_project, make_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
+ROUND = [(0.1, 0.1), (0.6, 0.1), (0.6, 0.8), (0.1, 0.8), (0.1, 0.12)]
+
+
+@pytest.fixture
+def pets(server: tuple[str, Path]) -> Project:
+    """600 training samples in three classes with one finished run called first."""
+    path = make_project(server[1] / "pets", num_train=600)
+    make_run(path, "first")
+    return Project.open(path)
+
+
+def on_offer(browser: Browser) -> list[str]:
+    """The buttons that decide, as they are labelled, and whether they can be pressed."""
+    buttons = browser.page.locator(".st-key-explore_actions button")
+    return [f"{button.inner_text()} {button.is_enabled()}" for button in buttons.all()]
+
+
+def marked(browser: Browser) -> list[str]:
+    return [card.get_attribute("data-id") for card in browser.page.locator(".gallery .card.marked").all()]
+
+
+def look(browser: Browser) -> None:
+    """Wait for the opened sample and close it again."""
+    browser.page.get_by_role("dialog").get_by_text("Nearest neighbours").wait_for()
+    browser.settle()
+    browser.page.keyboard.press("Escape")
+    browser.page.get_by_role("dialog").wait_for(state="hidden")
+    browser.settle()
+
+
+@pytest.mark.parametrize("num_marked", [0, 3])
+def test_opening_a_sample_leaves_selection_marks_and_buttons_alone(browser: Browser, pets: Project,
+                                                                   num_marked: int) -> None:
+    browser.open("explore?project=pets&run=first")
+    browser.lasso(ROUND)
+    if num_marked:
+        browser.mark(0, num_marked - 1)
+    before = on_offer(browser), marked(browser)
+    assert any("True" in button for button in before[0]) and len(before[1]) == num_marked
+    cards = browser.page.locator(".gallery .card")
+    for clicked in (5, 1):
+        cards.nth(clicked).click(click_count=2, delay=90)
+        look(browser)
+        assert (on_offer(browser), marked(browser)) == before
+    browser.page.locator(".gallery").focus()
+    browser.page.keyboard.press("ArrowRight")
+    browser.page.keyboard.press("Enter")
+    look(browser)
+    assert (on_offer(browser), marked(browser)) == before
+    browser.see("inside the lasso")
+    assert not browser.errors
