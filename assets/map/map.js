@@ -12,7 +12,6 @@ const SYMBOLS = { 1: "diamond", 2: "square", 4: "cross" };
 const SIGNS = { diamond: "\u25C7", square: "\u25A1", cross: "\u2715" };
 const PALE = "#C3CAC8";
 const LINE = "#14201E";
-const MAX_CORNERS = 400;
 
 export default function (component) { mounted(component, ".map", createView); }
 
@@ -30,6 +29,24 @@ function parse(buffer) {
     x: take(Float32Array, num), y: take(Float32Array, num), rows: take(Uint32Array, num),
     rgb: take(Uint8Array, 3 * num), marks: take(Uint8Array, num),
   };
+}
+
+// Ramer, Douglas and Peucker: without the corners that lie within `far` of the line from kept one to kept one.
+function simplified(corners, far) {
+  const last = corners.length - 1, kept = new Set([0, last]), open = [[0, last]];
+  while (open.length) {
+    const [from, to] = open.pop(), [x0, y0] = corners[from], dx = corners[to][0] - x0, dy = corners[to][1] - y0;
+    const square = dx * dx + dy * dy;
+    let best = -1, most = far;
+    for (let i = from + 1; i < to; i += 1) {
+      const u = corners[i][0] - x0, v = corners[i][1] - y0;
+      const along = square ? Math.max(0, Math.min(1, (u * dx + v * dy) / square)) : 0;
+      const distance = Math.hypot(u - along * dx, v - along * dy);
+      if (distance > most) { best = i; most = distance; }
+    }
+    if (best >= 0) { kept.add(best); open.push([from, best], [best, to]); }
+  }
+  return kept.size < 3 ? corners : corners.filter((_, i) => kept.has(i));
 }
 
 function createView(root) {
@@ -209,9 +226,10 @@ function createView(root) {
     }, 70);
   };
   const send = (region) => view.component.setTriggerValue("region", { owner: view.data.owner, lasso: region.lasso, box: region.box });
-  const thinned = (corners) => {
-    const step = Math.ceil(corners.length / MAX_CORNERS);
-    return corners.filter((_, i) => i % step === 0).map(([x, y]) => [+x.toPrecision(8), +y.toPrecision(8)]);
+  // No more corners than the shape needs at this zoom, and no more digits: a lasso is part of the page's address.
+  const shortened = (corners) => {
+    const pixel = (view.box[1] - view.box[0]) / width, digits = Math.min(15, Math.max(0, Math.ceil(1 - Math.log10(pixel))));
+    return simplified(corners, pixel).map((corner) => corner.map((value) => +value.toFixed(digits)));
   };
   const none = () => ({ lasso: [], box: [] });
 
@@ -252,7 +270,7 @@ function createView(root) {
       return;
     }
     if (!drag.region || (drag.mode === "lasso" && drag.corners.length < 3)) { draw(); return; }
-    if (drag.mode === "lasso") drag.region.lasso[drag.region.lasso.length - 1] = thinned(drag.corners);
+    if (drag.mode === "lasso") drag.region.lasso[drag.region.lasso.length - 1] = shortened(drag.corners);
     view.data.region = drag.region;  // stays visible until the page says the same
     draw();
     send(drag.region);

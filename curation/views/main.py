@@ -7,7 +7,7 @@ import streamlit as st
 
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
-from curation.views.widgets import others, state
+from curation.views.widgets import address, others, state
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
 
@@ -31,6 +31,7 @@ def main() -> None:
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)
     chosen = st.navigation(list(pages.values()))
+    address.begin(chosen.url_path)
     state.guarded(sidebar)
     if chosen.url_path in SHOW_DECISIONS:
         state.guarded(others.watch)

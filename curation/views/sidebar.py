@@ -7,14 +7,13 @@ from curation.jobs.queue import JobError
 from curation.jobs.request import warm_start_of
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project, last_worked_on, list_projects, projects_home
-from curation.views.widgets import state
+from curation.views.widgets import address, state
 from curation.views.widgets.run_table import state_text
 from curation.views.widgets.state import PROJECT_KEY, RUN_KEY, USER_KEY
 from engine.contract.run_dir import RunDir
 
 TICK_SECONDS = 2.0
 MAX_NAMED = 5
-_ADDRESS_READ_KEY = "_address_read"
 _GONE_KEY = "_address_gone"
 
 
@@ -38,7 +37,6 @@ def sidebar() -> None:
                 if not state.is_ours(error):
                     raise
                 st.caption("This project cannot be opened.")
-        st.session_state[_ADDRESS_READ_KEY] = True
         if gone := st.session_state.get(_GONE_KEY):
             st.warning(gone, icon=":material/link_off:")
         _name_in_address()
@@ -47,16 +45,19 @@ def sidebar() -> None:
 
 
 def _take_from_address(key: str, names: list[str]) -> None:
-    """What the address that opened this session asks for; what is there no more is said instead."""
-    wanted = st.query_params.get(key)
-    if not wanted or key in st.session_state:
+    """What the address that has just arrived asks for; what is there no more is said instead."""
+    wanted = address.take(key)
+    if not wanted:
         return
+    if key == PROJECT_KEY:
+        _forget_gone()
     if wanted in names:
         st.session_state[key] = wanted
-    elif not st.session_state.get(_ADDRESS_READ_KEY) and _GONE_KEY not in st.session_state:
-        # Without its project a run is not looked for; in a later draw the address names what was shown before.
-        instead = "another is shown" if names else "there is no other"
-        st.session_state[_GONE_KEY] = f"The link names the {key} {state.plain(wanted)}, which is not here: {instead}."
+        return
+    if key == PROJECT_KEY:
+        address.take(RUN_KEY)  # without its project a run is not looked for
+    instead = "another is shown" if names else "there is no other"
+    st.session_state[_GONE_KEY] = f"The link names the {key} {state.plain(wanted)}, which is not here: {instead}."
 
 
 def _forget_gone() -> None:
@@ -67,9 +68,8 @@ def _name_in_address() -> None:
     """Project and run, also where they are what the app would open by itself (a bound widget leaves those out): that
     changes with each new run, and a reloaded or copied address must not."""
     for key in (PROJECT_KEY, RUN_KEY):
-        name = st.session_state.get(key)
-        if name and st.query_params.get(key) != name:
-            st.query_params[key] = name
+        if name := st.session_state.get(key):
+            address.put(key, str(name))
 
 
 def _run_picker(project: Project) -> None:

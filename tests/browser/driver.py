@@ -79,6 +79,14 @@ class Browser:
 
     def open(self, path: str) -> None:
         self.page.goto(f"{self.url}/{path}")
+        self.arrive()
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.arrive()
+
+    def arrive(self) -> None:
+        """Wait until a page that was asked for anew is there."""
         self.page.wait_for_selector('[data-testid="stApp"]', timeout=FIRST_MILLISECONDS)
         self.settle(FIRST_MILLISECONDS)
 

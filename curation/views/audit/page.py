@@ -14,7 +14,7 @@ from curation.project import Project
 from curation.views.audit import at_hand
 from curation.views.audit.sections import SECTION_KEY, SECTIONS
 from curation.views.learned import not_learned
-from curation.views.widgets import actions, live, state
+from curation.views.widgets import actions, address, live, state
 from curation.views.widgets.layout import next_step, style
 from engine.contract.run_dir import RunDir, RunDirError, check_name
 
@@ -69,13 +69,12 @@ def _say_what_is_missing(audit: at_hand.Audit) -> None:
 def _section() -> str:
     """The section chosen; named in the address, so that a reloaded or copied one opens it. Not bound to it by
     Streamlit, which then refuses to go to another page from here."""
-    if st.session_state.get(SECTION_KEY) not in SECTIONS:
-        wanted = st.query_params.get(SECTION_KEY)
+    wanted = address.take(SECTION_KEY)
+    if wanted in SECTIONS or st.session_state.get(SECTION_KEY) not in SECTIONS:
         st.session_state[SECTION_KEY] = wanted if wanted in SECTIONS else "Overview"
     section = str(st.segmented_control("Section", list(SECTIONS), required=True, key=SECTION_KEY,
                                        label_visibility="collapsed", persist_state="session"))
-    if st.query_params.get(SECTION_KEY) != section:
-        st.query_params[SECTION_KEY] = section
+    address.put(SECTION_KEY, section)
     return section
 
 

@@ -68,6 +68,7 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
                                  label_visibility="collapsed", persist_state="session")
     if not len(selection.rows):
         st.info("No sample passes. Widen a filter, or draw the lasso elsewhere.", icon=":material/filter_alt_off:")
+        dialog.show_if_open(project, run, table.frame)
         return
     bar = st.container(key="explore_bar")
     # A decision lets go of the marks: the next one must not fall on these samples again. A key has done so by itself,

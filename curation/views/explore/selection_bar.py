@@ -4,29 +4,47 @@ Selects nothing itself: the predicate is in curation.views.explore.chosen, what 
 curation.samples.predicates.
 """
 
+from dataclasses import dataclass
+from typing import cast
+
 import streamlit as st
 
 from curation.project import Project
-from curation.samples import saved_views
+from curation.samples import links, saved_views
 from curation.samples.predicates import Predicate, fitted
 from curation.samples.table import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.selection_words import sentence
 from curation.views.map.region import region_of
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, address, state
 from engine.contract.run_dir import RunDir, RunDirError
 
 URL_NAME = "view"
+LINK_NAME = "filters"
 _WANTED_KEY = "explore.view_wanted"
 _OPEN_KEY = "explore.view_open"
 _NAME_KEY = "explore.view_name"
 _PICK_KEY = "explore.view_pick"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """A view or link as it was opened."""
+
+    name: str
+    """The view's; "" for a link."""
+    project: str
+    predicate: Predicate
+    gone: str
+    """What of it did not fit, one line; "" for nothing."""
+
+
 def selection_bar(project: Project, run: RunDir | None, predicate: Predicate, num: int, num_all: int) -> None:
     """Draw the line for the predicate in force, and keep address and history in step with it."""
     chosen.note(project, run, predicate)
-    opened = _still_open(project, predicate)
+    opened, gone = _still_open(project, predicate)
+    address.put(URL_NAME, opened or None)
+    address.put(LINK_NAME, links.pack(project, predicate) if predicate and not opened else None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore.selection"):
         st.markdown(f"**{num:,} of {num_all:,} samples**: {state.plain(sentence(predicate))}.", width="content")
         with st.container(horizontal=True, gap="small", width="content", key="explore.selection_acts"):
@@ -42,8 +60,8 @@ def selection_bar(project: Project, run: RunDir | None, predicate: Predicate, nu
             with st.popover(f"View: {state.plain(opened)}" if opened else "Views", icon=":material/bookmark:",
                             help="Selections saved under a name"):
                 _views(project, run, predicate, opened)
-    for line in st.session_state.get(_OPEN_KEY, {}).get("gone", []) if opened else []:
-        st.warning(state.plain(line), icon=":material/filter_alt_off:")
+    if gone:
+        st.warning(state.plain(gone), icon=":material/filter_alt_off:")
 
 
 def _views(project: Project, run: RunDir | None, predicate: Predicate, opened: str) -> None:
@@ -88,13 +106,14 @@ def _save(project: Project, run: RunDir | None, predicate: Predicate) -> None:
     except RunDirError as error:
         actions.say(str(error), is_error=True)
         return
-    _set_open(project, name, predicate, [])
+    _set_open(project, name, predicate, "")
     actions.say(f"Saved the view {name}." if is_new else f"Saved the view {name} in place of the older one.")
 
 
 def _delete(project: Project, name: str) -> None:
     saved_views.delete(project, name)
-    if st.session_state.get(_OPEN_KEY, {}).get("name") == name:
+    opened: _Opened | None = st.session_state.get(_OPEN_KEY)
+    if opened is not None and opened.name == name:
         _let_go()
     actions.say(f"Deleted the view {name}.")
 
@@ -108,15 +127,21 @@ def want(name: str) -> None:
 
 
 def is_wanted() -> bool:
-    """True where a view waits to be opened, from the list or by an address that this session has not opened."""
-    return _WANTED_KEY in st.session_state or _by_address() is not None
+    """True where a view waits to be opened."""
+    return _WANTED_KEY in st.session_state
 
 
 def open_wanted(project: Project, run: RunDir | None, table: SampleTable) -> None:
-    """Open the view that waits, if any, with its own run: that may rerun the page. Draws an error where it cannot."""
-    name = st.session_state.get(_WANTED_KEY) or _by_address()
-    if not name:
-        return
+    """Open the view that waits, or what the address that has just arrived selects, if any. A view comes with its own
+    run: that may rerun the page. Draws an error where it cannot."""
+    linked, view = address.take(LINK_NAME), address.take(URL_NAME)
+    if name := view or st.session_state.get(_WANTED_KEY):
+        _open_view(project, run, table, name)
+    elif linked is not None:
+        _open_link(project, run, table, linked)
+
+
+def _open_view(project: Project, run: RunDir | None, table: SampleTable, name: str) -> None:
     try:
         found = saved_views.load(project, name)
     except (saved_views.ViewError, RunDirError) as error:
@@ -129,40 +154,46 @@ def open_wanted(project: Project, run: RunDir | None, table: SampleTable) -> Non
         st.session_state[_WANTED_KEY] = name
         state.choose(run=found["run"])
     st.session_state.pop(_WANTED_KEY, None)
-    predicate = found["predicate"].copy()
-    if region := predicate.pop("region", None):  # a file is not to be trusted with what the map draws
-        if checked := region_of(region):
+    _put_fitted(project, run, table, found["predicate"], name)
+
+
+def _open_link(project: Project, run: RunDir | None, table: SampleTable, text: str) -> None:
+    """text: of curation.samples.links; "" selects all."""
+    try:
+        predicate = cast(Predicate, links.unpack(project, text)) if text else Predicate()
+    except links.LinkError as error:
+        st.warning(state.plain(f"{error}."), icon=":material/link_off:")
+        predicate = Predicate()
+    _put_fitted(project, run, table, predicate, "")
+
+
+def _put_fitted(project: Project, run: RunDir | None, table: SampleTable, wanted: Predicate, name: str) -> None:
+    """Put in force what of this fits, and keep for the page what does not. name: of the view; "" is a link's."""
+    predicate = wanted.copy()
+    if region := predicate.pop("region", None):  # neither file nor link is to be trusted with what the map draws
+        checked = region_of(region)
+        if checked and isinstance(region, dict):
             predicate["region"] = {**checked, "map": str(region.get("map") or "own")}
     predicate, gone = fitted(predicate, table, project.classes, run.name if run else "")
-    lines = [f"Of the view {name}: {'; '.join(gone)}. The rest applies."] if gone else []
     chosen.put(project, run, predicate)
     chosen.take_moved()
-    _set_open(project, name, predicate, lines)
+    of = f"Of the view {name}" if name else "Of this link"
+    _set_open(project, name, predicate, f"{of}: {'; '.join(gone)}. The rest applies." if gone else "")
 
 
-def _by_address() -> str | None:
-    name = st.query_params.get(URL_NAME)
-    return name if name and name != st.session_state.get(_OPEN_KEY, {}).get("name") else None
-
-
-def _set_open(project: Project, name: str, predicate: Predicate, gone: list[str]) -> None:
-    st.session_state[_OPEN_KEY] = {"name": name, "project": str(project.path), "predicate": predicate, "gone": gone}
-    st.query_params[URL_NAME] = name
+def _set_open(project: Project, name: str, predicate: Predicate, gone: str) -> None:
+    st.session_state[_OPEN_KEY] = _Opened(name=name, project=str(project.path), predicate=predicate, gone=gone)
 
 
 def _let_go() -> None:
     st.session_state.pop(_OPEN_KEY, None)
-    st.query_params.pop(URL_NAME, None)
 
 
-def _still_open(project: Project, predicate: Predicate) -> str:
-    """Name of the view whose selection is in force; one whose selection was changed is open no more."""
-    opened = st.session_state.get(_OPEN_KEY)
-    if not opened:
-        return ""
-    if opened["project"] != str(project.path) or opened["predicate"] != predicate:
+def _still_open(project: Project, predicate: Predicate) -> tuple[str, str]:
+    """Name of the view whose selection is in force, "" for none, and what of it or of a link was gone; one whose
+    selection was changed is open no more."""
+    opened: _Opened | None = st.session_state.get(_OPEN_KEY)
+    if opened is None or opened.project != str(project.path) or opened.predicate != predicate:
         _let_go()
-        return ""
-    if st.query_params.get(URL_NAME) != opened["name"]:  # another page dropped it from the address
-        st.query_params[URL_NAME] = opened["name"]
-    return str(opened["name"])
+        return "", ""
+    return opened.name, opened.gone

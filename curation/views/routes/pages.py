@@ -1,8 +1,10 @@
 """The pages' names and the HTML shell served at their addresses.
 
 Streamlit's front end, opened at /train, first asks for its server below /train/, gets a 404 (an error in the browser's
-console), waits half a second and then tries the root. The shell served here is Streamlit's own index.html plus one line
+console), waits half a second and then tries the root. The shell served here is Streamlit's own index.html plus a line
 that names the root, so a link to a page opens at once. Should a later version ignore that line, links work as before.
+
+A second line (assets/shared/history.js) makes one entry a page in the browser's history.
 """
 
 from functools import cache
@@ -12,6 +14,8 @@ import streamlit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
+
+from curation.views.widgets.state import ASSETS
 
 PAGES = {
     "data": ("Data", ":material/database:"),
@@ -32,14 +36,15 @@ _NAME_THE_ROOT = "<script>window.__streamlit={BACKEND_BASE_URL:window.location.o
 @cache
 def _shell() -> str:
     index = Path(streamlit.__file__).parent / "static" / "index.html"
-    return index.read_text(encoding="utf-8").replace("<head>", f"<head>{_NAME_THE_ROOT}", 1)
+    history = f"<script>{(ASSETS / 'shared' / 'history.js').read_text(encoding='utf-8')}</script>"
+    return index.read_text(encoding="utf-8").replace("<head>", f"<head>{_NAME_THE_ROOT}{history}", 1)
 
 
 async def serve_shell(request: Request) -> Response:
-    """GET /PAGE. The default page lives at the root alone: at its own name Streamlit would say "page not found"."""
+    """GET / and /PAGE. The default page lives at the root: at its own name Streamlit would say "page not found"."""
     if request.url.path == f"/{DEFAULT_PAGE}":
         return RedirectResponse("/" + (f"?{request.url.query}" if request.url.query else ""))
     return HTMLResponse(_shell(), headers={"Cache-Control": "no-cache", "X-Frame-Options": "SAMEORIGIN"})
 
 
-ROUTES = [Route(f"/{name}", serve_shell, methods=["GET"]) for name in PAGES]
+ROUTES = [Route(f"/{name}", serve_shell, methods=["GET"]) for name in ("", *PAGES)]

@@ -16,7 +16,7 @@ from curation.experiments.stability import over_seeds, stability
 from curation.jobs.request import method_of
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail_url
-from curation.views.sample import pin_question
+from curation.views.sample import link, pin_question
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
 from curation.views.widgets import actions, likeness, state
@@ -49,12 +49,15 @@ def close() -> None:
 
 def show_if_open(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
     """Draw the panel if one is open and its sample is in the table."""
+    if (linked := link.arrived(table)) is not None:
+        st.session_state[OPEN_KEY], st.session_state[ORDER_KEY] = linked or None, []
     key = st.session_state.get(OPEN_KEY)
+    if key is not None and not (table["sample_id"] == key).any():
+        close()
+        key = None
+    link.put(key)
     if key is None:
         pin_question.show_as_dialog(project, open_sample)
-        return
-    if not (table["sample_id"] == key).any():
-        close()
         return
     st.dialog("Sample", width="large", icon=":material/image_search:", on_dismiss=close)(_panel)(project, run)
 
@@ -64,6 +67,7 @@ def _panel(project: Project, run: RunDir | None) -> None:
 
 
 def _draw(project: Project, run: RunDir | None) -> None:
+    link.put(st.session_state.get(OPEN_KEY))
     actions.show_notices()
     pin_question.draw(project, open_sample)
     table = state.sample_table_cached(project, run)

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from curation.project import Project
-from curation.samples import saved_views
+from curation.samples import links, saved_views
 from curation.samples.table import sample_table
 from curation.views.explore import page as explore_page
+from curation.views.sample import dialog
 from curation.views.widgets import actions
 from engine.contract.manifest import read_manifest
 from tests import views
@@ -217,6 +218,29 @@ def test_a_view_says_in_one_line_what_is_gone_and_applies_the_rest(home, pets):
     assert [w.value.replace("\\", "") for w in app.warning] == [
         "Of the view old: the class emu is not there; the column lens is not there; its lasso is of the map of the run "
         "gone. The rest applies."]
+
+
+def test_a_link_brings_filters_lasso_and_sample_and_says_in_one_line_what_is_gone(home, pets):
+    app = choose(lasso(explore(home)), "explore.classes", ["cat"])
+    app.session_state[dialog.OPEN_KEY] = "train-00003"
+    query = {key: str(value[0] if isinstance(value, list) else value)
+             for key, value in views.rerun(app).query_params.items()}
+    assert set(query) == {"project", "run", "filters", "sample"}
+    fresh = explore(home, query=query)
+    assert says(fresh) == says(app) and drawn_map(fresh)["region"] == drawn_map(app)["region"] and not fresh.warning
+    assert fresh.session_state[dialog.OPEN_KEY] == "train-00003"
+    press(fresh, "explore.clear")
+    assert "filters" not in fresh.query_params and says(views.rerun(fresh)) == "**60 of 60 samples**: all samples."
+
+    old = links.pack(pets, {"classes": ["cat"], "columns": {"lens": ["*a*"]}})
+    fresh = explore(home, query=query | {"filters": old, "sample": "gone*"})
+    assert says(fresh) == "**20 of 60 samples**: class = cat."
+    assert [w.value.replace("\\", "") for w in fresh.warning] == [
+        "Of this link: the column lens is not there. The rest applies."]
+    assert any("The link names the sample gone" in toast.value for toast in fresh.toast)
+    assert fresh.session_state[dialog.OPEN_KEY] is None
+    fresh = explore(home, query=query | {"filters": "none"})
+    assert "cannot be read" in fresh.warning[0].value and says(fresh) == "**60 of 60 samples**: all samples."
 
 
 @pytest.mark.parametrize(("name", "message"), [("none", "no saved view none"), ("../p", "a name must be")])
