@@ -91,7 +91,7 @@ def test_an_interrupted_run_is_said_in_the_sidebar_and_at_the_top_of_train_with_
     app.button(key="sidebar.resume").click()
     views.rerun(app)
     app = views.start(home, "train", run="fine")
-    assert "Its process is gone" in views.texts(app), "also where another run is in focus"
+    assert "Its process ended" in views.texts(app), "also where another run is in focus"
     app.button(key="resume.lost").click()
     views.rerun(app)
     assert resumed == ["lost", "lost"] and not app.sidebar.markdown[:-1], "the glossary alone"
