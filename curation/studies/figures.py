@@ -118,11 +118,11 @@ def splitter_figure(curves: pd.DataFrame, colors: dict[str, str]) -> "go.Figure"
                 line={"color": colors[str(arm)], "dash": dash}, hovertemplate=f"{figure} %{{y:.4f}}"), row=row, col=1)
             shown.add(str(arm))
     drawn.update_layout(
-        title={"text": "The splitter: held-out loss of the routed (line) and of those who rest by chance (dashed)",
+        title={"text": "The splitter: held-out loss of the routed (line) and of samples kept out by chance (dashed)",
                "font": {"size": 15}}, height=520, template="plotly_white", margin={"l": 70, "r": 20, "t": 48, "b": 50},
         font={"family": "system-ui, sans-serif", "size": 13})
     drawn.update_yaxes(title_text="held-out loss", row=1, col=1)
-    drawn.update_yaxes(title_text="churn", row=2, col=1)
+    drawn.update_yaxes(title_text="new since last epoch", row=2, col=1)
     drawn.update_xaxes(title_text="epoch", row=2, col=1)
     return drawn
 

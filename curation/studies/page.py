@@ -9,6 +9,7 @@ import pandas as pd
 from curation.studies import figures
 from curation.studies.cautions import cautions
 from curation.templates import render
+from curation.terms import TERMS
 from engine.contract.settings import Settings
 from engine.contract.studies.study_dir import StudyDir, StudyDocument
 from engine.contract.studies.study_margins import margin_bins, margin_changes, read_all_margins
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 SUMMARY_COLUMNS = ["arm", "n", "mean", "sd", "num_pairs", "difference", "low", "high", "verdict"]
-SPLITTER_NOTE = "With the guard off, routed samples should have a higher held-out loss than samples resting by " \
-    "chance, under the same classifier. With the guard on and noisy labels they have a lower one: it keeps disputed " \
-    "samples out of the routed, while those at rest hold their full share of wrong labels."
-MARGIN_NOTE = "Margin: probability of the label minus the highest other one. A sample's bin comes from the " \
-    "reference's other seeds where there are any; with one seed, from the same run, and then low bins rise by chance."
-NOTES = {"margin_bins": MARGIN_NOTE, "splitter": SPLITTER_NOTE}
+SPLITTER_NOTE = "With the guard off, routed samples should have a higher held-out loss than samples kept out by " \
+    "chance, under the same classifier. With the guard on and noisy labels they have a lower one: the guard keeps " \
+    "disputed samples out, while those kept out by chance have their full share of wrong labels."
+MARGIN_NOTE = "A sample's bin comes from the other seeds of the reference where there are any. With one seed it " \
+    "comes from the same run, and low bins then rise by chance alone."
+NOTES = {"margin_bins": f"Margin: {TERMS['margin']} {MARGIN_NOTE}", "splitter": SPLITTER_NOTE}
 
 
 @dataclass(frozen=True, slots=True)

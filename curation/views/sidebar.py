@@ -7,8 +7,9 @@ from curation.jobs.queue import JobError
 from curation.jobs.request import warm_start_of
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project, last_worked_on, list_projects, projects_home
+from curation.terms import TERMS, define
 from curation.views.widgets import address, state
-from curation.views.widgets.run_table import state_text
+from curation.views.widgets.run_table import doing_text, state_text
 from curation.views.widgets.state import PROJECT_KEY, RUN_KEY, USER_KEY
 from engine.contract.run_dir import RunDir
 
@@ -41,7 +42,14 @@ def sidebar() -> None:
             st.warning(gone, icon=":material/link_off:")
         _name_in_address()
         st.text_input("Your name", value=state.login_name(), key=USER_KEY, max_chars=60, persist_state="session",
-                      help="Written beside every decision you take, so that others can see who decided what.")
+                      help="Written beside every decision you take, so that others see who decided what.")
+        _glossary()
+
+
+def _glossary() -> None:
+    """All terms of the field, to read in one place."""
+    with st.popover("Glossary", icon=":material/menu_book:", type="tertiary"):
+        st.markdown(define(*TERMS))
 
 
 def _take_from_address(key: str, names: list[str]) -> None:
@@ -84,7 +92,7 @@ def _run_picker(project: Project) -> None:
     if st.session_state.get(RUN_KEY) not in runs:
         st.session_state.pop(RUN_KEY, None)
     st.selectbox("Run", runs, index=_best_run(project, runs), key=RUN_KEY, on_change=_forget_gone,
-                 help="The run that Explore, Triage, Decide, Audit and Export show. New ones come from the Data page "
+                 help="The run that Explore, Triage, Audit, Decide and Export show. New ones come from the Data page "
                       "(features) and the Train page.")
 
 
@@ -120,8 +128,7 @@ def _draw_lines(project: Project, was_active: bool) -> None:
         st.button("Resume", key="sidebar.resume", icon=":material/restart_alt:", on_click=_resume,
                   args=(project, stopped.name), help="Goes on from its last checkpoint.")
     for name, status in active[:MAX_NAMED]:
-        epoch, num = status.details.get("epoch"), status.details.get("num_epochs")
-        far = f", epoch {epoch:,} of {num:,}" if status.state == "running" and epoch and num else ""
+        far = f": {state.plain(doing_text(status))}" if status.state == "running" and not status.is_cancelling else ""
         icon = "progress_activity" if status.state == "running" else "hourglass_empty"
         st.markdown(f":material/{icon}: **{state.plain(name)}** {_words(status)}{far}")
     if len(active) > MAX_NAMED:

@@ -62,7 +62,7 @@ class SplitterConfig:
         True, "Let the validation-loss term see soft assignments. Off: a hard threshold, which blocks its gradient.")
     hysteresis: float = setting(
         0.05, "How much lower the splitter's probability of a newcomer must be to replace a sample already in "
-        "validation. Damps churn.", low=0.0, high=1.0)
+        "validation, so that fewer change from epoch to epoch.", low=0.0, high=1.0)
     coverage: float = setting(
         0.5, "Largest share of a sample's same-class neighbours that may be in validation with it, so that training "
         "keeps some of every hard neighbourhood. 1 turns this off.", unit="fraction", low=0.0, high=1.0)

@@ -18,8 +18,8 @@ from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project
 from curation.views.compare.more_seeds import offer_seeds
 from curation.views.widgets import state
+from curation.views.widgets.accuracy import NOTHING_HELD_OUT, accuracy_name, facts_of
 from curation.views.widgets.layout import table_height
-from curation.views.widgets.split_words import NOTHING_HELD_OUT, accuracy_name, facts_of
 from curation.words import counted
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of

@@ -5,7 +5,7 @@ from curation.experiments import compare
 from curation.experiments.repeats import same_but_seed
 from curation.jobs.request import method_of
 from curation.project import Project
-from curation.views.widgets.split_words import NOTHING_HELD_OUT, facts_of
+from curation.views.widgets.accuracy import NOTHING_HELD_OUT, facts_of
 from engine.contract.run_dir import RunDir
 
 

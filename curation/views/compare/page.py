@@ -12,15 +12,15 @@ from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project
 from curation.views.compare.effect import show_curated, show_effect, title_of
 from curation.views.compare.evidence import evidence, why_no_figure
-from curation.views.compare.more_seeds import offer_seeds, show_started
+from curation.views.compare.more_seeds import STARTED_KEY, offer_seeds
 from curation.views.sample import dialog
+from curation.views.train import started
 from curation.views.widgets import actions, state
+from curation.views.widgets.accuracy import accuracy_help, accuracy_name, facts_of, leak_line
 from curation.views.widgets.confusion import confusion_counts, heat_map, shown_classes
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
-from curation.views.widgets.leaks import leak_line
 from curation.views.widgets.pins import LOOK, set_words
-from curation.views.widgets.split_words import accuracy_help, accuracy_name, facts_of
 from curation.words import counted
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -51,7 +51,7 @@ def page() -> None:
         return
     actions.take_changed()
     actions.show_notices()
-    show_started(project)
+    started.show(STARTED_KEY, project, ("train", "Watch on Train"))
     is_experiment = show_effect(project, a, b)
     _headline(project, a, b, is_experiment)
     for title, part in (("Classes", _classes), ("What differs", _differences), ("Samples that changed", _samples),

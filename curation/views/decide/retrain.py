@@ -14,8 +14,10 @@ from curation.experiments.planning import ExperimentPlan, PlannedRun
 from curation.jobs import run_jobs
 from curation.jobs.request import warm_start_of, weights_from_of
 from curation.project import Project
+from curation.views.train import started
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
+from curation.words import counted
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.methods import METHODS
@@ -27,7 +29,7 @@ TRAIN_FOCUS_KEY = "train.focus"
 MODE_KEY = "decide.mode"
 SIDE_KEYS = ("compare.a", "compare.b")
 """The Compare page's two runs."""
-_STARTED_KEY = "decide.started"
+STARTED_KEY = "decide.started"
 MODES = ("Measure the effect", "One run", "Quick preview")
 KINDS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "pinned to validation": lambda rows: rows["pin"] == "validation",
@@ -63,7 +65,7 @@ def free_name(project: Project, name: str) -> str:
 def retrain_box(project: Project, run: RunDir | None) -> None:
     """Three ways to train under the decisions, what each would do, and the button that starts it."""
     st.subheader("Retrain under these decisions")
-    _say_started(project)
+    started.show(STARTED_KEY, project, ("train", "Watch on Train"), ("compare", "See the effect on Compare"))
     if run is None or not run.exists():
         st.markdown("Retraining takes over the settings of a run, and there is none yet." if run is None else
                     "The run has not started yet; retrain once it has.")
@@ -119,7 +121,7 @@ def _experiment_form(project: Project, run: RunDir, config: RunConfig, now: pd.D
     if not plan.new:
         _compare_link(project, plan)
         return
-    if st.button(f"Start {len(plan.new)} run{'s' * (len(plan.new) != 1)}", type="primary", key="decide.experiment",
+    if st.button(f"Start {counted(len(plan.new), 'run')}", type="primary", key="decide.experiment",
                  icon=":material/science:"):
         names = planning.start(project.path, plan, now)
         _started(project, names)
@@ -142,7 +144,7 @@ def _preview_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
     """A short training that goes on from the run's classifier: a look ahead that counts nowhere."""
     short, seconds = planning.preview_config(config, planning.num_trained(run)), planning.run_seconds(run)
     takes = "" if seconds is None else f" About {duration_text(seconds * short.epochs / config.epochs)}."
-    st.markdown(f"{short.epochs} epoch{'s' * (short.epochs != 1)} from the classifier of **{state.plain(run.name)}** "
+    st.markdown(f"{counted(short.epochs, 'epoch')} from the classifier of **{state.plain(run.name)}** "
                 f"as it was last saved, under the decisions in force, at a fifth of the learning rate, with no "
                 f"map.{takes}")
     if not list(run.checkpoint_dir.glob("state-*.pt")):
@@ -172,7 +174,7 @@ def preview_name(project: Project, name: str) -> str:
 def cost_words(plan: ExperimentPlan) -> str:
     """'4 new runs, about 9 min each by the run before, 36 min in all; 2 are there already: ...'."""
     num = len(plan.new)
-    words = f"{num} new run{'s' * (num != 1)}" if num else "No new run"
+    words = counted(num, "new run") if num else "No new run"
     if num and plan.seconds is not None:
         one, every = duration_text(plan.seconds), duration_text(num * plan.seconds)
         words += f", about {one} each by the run before" + (f", {every} in all one after another" if num > 1 else "")
@@ -209,23 +211,9 @@ def _compare_link(project: Project, plan: ExperimentPlan) -> None:
 
 
 def _started(project: Project, names: list[str]) -> None:
-    st.session_state[_STARTED_KEY] = (str(project.path), names[0], len(names))
+    started.remember(STARTED_KEY, project, names)
     st.session_state[TRAIN_FOCUS_KEY] = names[0]
     st.rerun()
-
-
-def _say_started(project: Project) -> None:
-    """The runs started here last, and where to watch them."""
-    path, name, num = (*st.session_state.get(_STARTED_KEY, ("", "")), 1)[:3]
-    if path != str(project.path) or not RunDir.of(project.path, name).path.is_dir():
-        return
-    status = run_jobs.status_of(RunDir.of(project.path, name))
-    more = f" and {num - 1} more" if num > 1 else ""
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Started **{state.plain(name)}**{more}: {status.state}.", width="content")
-        state.link_to("train", "Watch it on Train")
-        if status.state == "done":
-            state.link_to("compare", "See the effect on Compare")
 
 
 def _digest(project: Project) -> str:

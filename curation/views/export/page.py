@@ -14,9 +14,11 @@ from curation.exports.exporting import EXPORTS, Export, default_target, export
 from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
+from curation.views.train.routing_hint import routing_hint
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, set_words
+from curation.words import counted
 from engine.contract.run_dir import RunDir, check_name
 
 PREVIEW_ROWS = 10
@@ -43,13 +45,12 @@ def page() -> None:
         state.empty_state("This export needs a run with results.", "It holds what a run routed to validation, as "
                           "edited by your decisions. Start a run, or watch it, on the Train page.",
                           link=("train", "Go to Train"))
+        _offer_corrections(project)
         return
     try:
         num_samples = _preview(project, run, *chosen)
     except ExportError as error:
-        st.info(state.plain(error), icon=":material/info:")
-        st.caption("Nothing to export yet. Decisions are taken in Explore.")
-        state.link_to("explore", "Go to Explore")
+        _nothing(project, run if kind.needs_run else None, error)
         num_samples = 0
     if num_samples:
         _write(project, run, chosen, kind)
@@ -93,6 +94,29 @@ def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
     return len(rows)
 
 
+def _nothing(project: Project, run: RunDir | None, error: ExportError) -> None:
+    """Why there is nothing to write, and what there is instead. run: of an export that needs one."""
+    if run is None:
+        st.info(state.plain(error), icon=":material/info:")
+        state.link_to("triage", "Go to Triage")
+        return
+    st.info(f"The hard validation set of {state.plain(run.name)} is empty: it holds what the run routed to validation "
+            "and what is pinned there.", icon=":material/info:")
+    routing_hint(project, run)
+    _offer_corrections(project)
+
+
+def _offer_corrections(project: Project) -> None:
+    """Where people have changed labels: that these can be exported, whatever the run did."""
+    try:
+        num = len(_corrections(project, "table"))
+    except ExportError:
+        return
+    st.button(f"Export {counted(num, 'corrected label')} instead", key="export.corrections",
+              icon=":material/edit_note:", on_click=st.session_state.__setitem__,
+              args=("export.what", ("corrected-labels", "table")))
+
+
 def _corrections(project: Project, form: str) -> pd.DataFrame:
     """The rows about which the export says something of its own. Raises ExportError where there is none."""
     decided = decided_labels(project)
@@ -100,12 +124,12 @@ def _corrections(project: Project, form: str) -> pd.DataFrame:
     rows = with_labels(table.loc[table["sample_id"].isin(decided["sample_id"]), ["sample_id", "given_label"]], decided)
     if form == "table":
         rows = rows[rows["is_changed"]]
-        wanted = "those relabelled to another class; there are none; relabel some first"
+        wanted = "changed to another class: relabel some first"
     else:
         rows = rows[rows["is_known"] | rows["is_excluded"]]
-        wanted = "those that a person confirmed, changed or left out; there are none; review some samples first"
+        wanted = "confirmed, changed or left out: review some samples first"
     if rows.empty:
-        raise ExportError(f"corrected labels are {wanted}")
+        raise ExportError(f"Nothing to export yet. No label has been {wanted}.")
     return rows.drop(columns="is_known")
 
 

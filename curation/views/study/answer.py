@@ -15,6 +15,9 @@ import streamlit as st
 
 from curation.samples.csv_cells import write_csv
 from curation.studies.page import settings_text
+from curation.terms import define
+from curation.views.widgets.run_table import WRONG_HELP
+from curation.words import counted
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import Settings
@@ -25,9 +28,9 @@ FIGURE_WORDS = {"test_accuracy": "test accuracy", "balanced_accuracy": "balanced
                 "worst_class_accuracy": "worst class", "worst_group_accuracy": "worst group"}
 FIGURE_HELP = {
     "test_accuracy": "Share of test samples predicted right.",
-    "balanced_accuracy": "Mean of the classes' recalls: small classes count as much as large ones.",
-    "worst_class_accuracy": "Accuracy on the class that the run does worst on.",
-    "worst_group_accuracy": "Accuracy on the group that the run does worst on, of those with five test samples or "
+    "balanced_accuracy": "The mean of each class's recall, so that small classes count as much as large ones.",
+    "worst_class_accuracy": "Accuracy on the class that a run does worst on.",
+    "worst_group_accuracy": "Accuracy on the group that a run does worst on, among those with five test samples or "
                             "more.",
 }
 _number = st.column_config.NumberColumn
@@ -38,24 +41,22 @@ SUMMARY_COLUMNS = {
                           help="Arm minus reference in points, mean over the seeds that both have."),
     "interval": st.column_config.TextColumn(
         "95% interval", width=130,
-        help="Of that difference: paired t interval over seeds. Not corrected for the number of arms."),
+        help="Of that difference: the paired t interval over seeds. It is not corrected for the number of arms."),
     "verdict": st.column_config.TextColumn(
-        "Verdict", width=84, help="ahead, behind: the interval lies on one side of 0. unclear: it holds 0, "
-                            "so the two may be alike or too few seeds were trained to tell."),
+        "Verdict", width=84, help="Ahead or behind: the interval lies on one side of 0. Unclear: it includes 0, so the "
+                            "two may be alike, or too few seeds were trained to tell."),
     "runs": _number("Runs", format="%d", width=56, help="Finished runs, one a seed."),
     "sd": _number("SD", format="%.1f", width=56, help="Standard deviation over seeds, in points."),
-    "time": _number("Time", format="%.2f\u00d7", width=64, help="Training time against the reference's, over the seeds "
-                    "that both have; training twice counts."),
-    "sample": _number("Effective share", format="%.2f", width=112,
-                      help="Kish's effective sample size of the weights, over the samples in training."),
-    "wrong": _number("Wrong in val.", format="%.0f%%", width=98,
-                     help="Share of wrong labels among the routed, where the truth is known."),
-    "right_weight": _number("W. right", format="%.2f", width=76,
-                            help="Mean weight of right labels, where the truth is known."),
-    "wrong_weight": _number("W. wrong", format="%.2f", width=80,
-                            help="Mean weight of wrong labels, where the truth is known."),
-    "auroc": _number("AUROC", format="%.2f", width=72, help="How well label_quality tells wrong labels from right "
-                     "ones: 0.5 is chance, 1 perfect."),
+    "time": _number("Time", format="%.2f\u00d7", width=64, help="Training time relative to the reference's, over the "
+                    "seeds that both have. A first, cross-fitted training counts as well."),
+    "sample": _number("Effective share", format="%.2f", width=112, help=define("effective sample size")),
+    "wrong": _number("Wrong in val.", format="%.0f%%", width=98, help=WRONG_HELP),
+    "right_weight": _number("Weight, right", format="%.2f", width=96,
+                            help=define("weight", after="Mean of right labels, where the truth is known.")),
+    "wrong_weight": _number("Weight, wrong", format="%.2f", width=100,
+                            help=define("weight", after="Mean of wrong labels, where the truth is known.")),
+    "auroc": _number("AUROC", format="%.2f", width=72, help=define(
+        "label quality", after="How well label quality tells wrong labels from right ones: 0.5 is chance, 1 perfect.")),
 }
 ROW_COLUMNS = {
     "arm": st.column_config.TextColumn("arm", pinned=True),
@@ -67,8 +68,8 @@ FAILED_COLUMNS = {"arm": st.column_config.TextColumn(width="small"), "seed": _nu
                   "error": st.column_config.TextColumn(width="large")}
 ARMS_COLUMNS = {"arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
                 "method": st.column_config.TextColumn("Method", width=180),
-                "own_settings": st.column_config.TextColumn("Settings beside the method's own", width=480),
-                "decisions": st.column_config.TextColumn("Decisions", help="In place of the project's.")}
+                "own_settings": st.column_config.TextColumn("Settings beyond the method's own", width=480),
+                "decisions": st.column_config.TextColumn("Decisions", help="Instead of the project's.")}
 MARGIN_COLUMNS = {"arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
                   "hard": st.column_config.TextColumn("Hard samples", width=180),
                   "easy": st.column_config.TextColumn("Easy samples", width=180)}
@@ -104,7 +105,7 @@ def _answer(line: dict[Hashable, Any], reference: str) -> tuple[str, str]:
     if verdict == "one seed":
         where = "above" if points > 0 else "below" if points < 0 else "from"
         return (f"{arm} is {abs(points):.1f} points {where} {reference} on one seed,",
-                "which is no evidence: it has no interval, and another seed alone can move it by a point or more.")
+                "which is no evidence: one seed has no interval, and another alone can move this by a point or more.")
     if verdict == "tie":
         return (f"{arm} and {reference} cannot be told apart:", f"{points:+.1f} points (95% interval {low:+.1f} to "
                 f"{high:+.1f}, {seeds}); "
@@ -127,7 +128,7 @@ def leader(table: pd.DataFrame, against_next: pd.DataFrame, reference: str, figu
     num_arms = int((table["n"] == num_runs).sum())
     words = FIGURE_WORDS[figure] + " accuracy" * ("accuracy" not in FIGURE_WORDS[figure])
     highest = (f"{first['arm']} has the highest {words}, {100 * first['mean']:.1f}%, of the {num_arms} "
-               f"arms shown that have {num_runs} run{'s' * (num_runs != 1)}.")
+               f"arms shown that have {counted(num_runs, 'run')}.")
     following = str(against_next.iloc[1]["arm"])
     next_to_it = f"{following} is next, see below." if reference in (first["arm"], following) else \
         f"Against the next: {' '.join(_answer(first.to_dict(), following))}"
@@ -141,8 +142,8 @@ def warnings(table: pd.DataFrame, is_tuned_here: bool | None) -> str:
     num = int(table["difference"].notna().sum())
     lines = []
     if num > 1:
-        lines.append(f"These are {num} comparisons and their intervals are not corrected for that: some may look clear "
-                     "by chance, and the highest of many is flattered by it.")
+        lines.append(f"These are {num} comparisons and their intervals are not corrected for that: by chance some may "
+                     "look clear, and the best of many looks better than it is.")
     if is_tuned_here:
         lines.append("Settings were chosen on this project, which flatters the arm they were chosen for.")
     return " ".join(lines)

@@ -15,6 +15,7 @@ from curation.project import Project
 from curation.views.train.form import decisions_in_force, features_picker
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text
+from curation.words import counted
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.stamps import Stamp, stamp_of
@@ -23,8 +24,8 @@ from engine.contract.studies.study_plan import StudyPlan
 KEY = "new_study."
 FIRST_METHODS = ("erm", "molere")
 TUNED = {"not known": None, "yes": True, "no": False}
-ARMS_HELP = ("One a line, as on the command line: a name, a colon, and settings over the common ones. `decisions=none` "
-             "trains without the project's decisions, `epochs_factor=1.2` longer.")
+ARMS_HELP = ("One a line, as on the command line: a name, a colon, and settings that replace the common ones. "
+             "`decisions=none` trains without the project's decisions, `epochs_factor=1.2` longer.")
 
 
 def new_study_form(project: Project, on_started: Callable[[str], None]) -> None:
@@ -41,20 +42,20 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     known = [name for name in TRAINABLE if features is not None or not METHODS[name].is_head_only]
     methods = st.multiselect("Methods", known, [m for m in FIRST_METHODS if m in known], key=KEY + "methods",
                              format_func=lambda m: METHODS[m].title, persist_state="session",
-                             help="Each is trained once a seed. What they are stands on the Train page.")
+                             help="Each is trained once for every seed. The Train page explains them.")
     with st.grid(min_column_width=150):
         reference = st.selectbox("Compare with", methods, key=KEY + "reference", format_func=_short_title,
-                                 disabled=not methods, help="The reference: every other arm's difference is to it.")
+                                 disabled=not methods, help="The reference: every other arm is compared with it.")
         num_seeds = st.number_input("Seeds", 1, 50, 5, key=KEY + "seeds", persist_state="session",
-                                    help="Repeats of every arm, with seeds from 0. Two give an interval, five or "
-                                         "more a useful one.")
+                                    help="Runs of every arm, with seeds from 0. Two give an interval, five or more "
+                                         "a useful one.")
         epochs = st.number_input("Epochs", 1, 10_000, RunConfig().epochs, key=KEY + "epochs", persist_state="session")
         num_workers = st.number_input("At once", 1, max(1, os.cpu_count() or 1), 1, key=KEY + "workers",
-                                      persist_state="session", help="Runs trained side by side. On a CPU each has one "
-                                      "thread; on a GPU they share its memory.")
+                                      persist_state="session", help="Runs trained at the same time. On a CPU each has "
+                                      "one thread; on a GPU they share its memory.")
         tuned = st.selectbox("Tuned here", list(TUNED), key=KEY + "tuned", persist_state="session",
-                             help="Whether settings were chosen by this project's figures: they flatter the method "
-                                  "they were chosen for. Goes into the report.")
+                             help="Whether settings were chosen by figures of this project, which flatters the method "
+                                  "they were chosen for. The report says so.")
     with st.expander("Settings and more arms"):
         settings = st.text_area("Settings of all arms", key=KEY + "settings", placeholder="network=resnet18\nlr=0.1",
                                 persist_state="session",
@@ -69,7 +70,7 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
                                disabled=not methods and not arms.strip())
     st.caption(state.plain(decisions_in_force(project).replace("the run trains", "its runs train")))
     if not methods and not arms.strip():
-        st.caption("Pick a method, or write an arm of your own.")
+        st.caption("Pick a method or write an arm of your own.")
         return
     if features is not None and "features=" not in settings:
         settings = f"features={json.dumps(features)}\n{settings}"
@@ -97,14 +98,11 @@ def _measured(path: str, stamp: Stamp, _project: Project) -> dict[str, list[floa
 
 def cost_text(plan: StudyPlan, cost: Cost) -> str:
     """How many runs a plan is and about how long they take, with what that rests on."""
-    arms = f"{len(plan.arms)} arm{'s' * (len(plan.arms) != 1)}"
-    seeds = f"{len(plan.seeds)} seed{'s' * (len(plan.seeds) != 1)}"
-    size = f"{cost.num_runs:,} run{'s' * (cost.num_runs != 1)}: {arms}, {seeds}."
+    size = (f"{counted(cost.num_runs, 'run')}: {counted(len(plan.arms), 'arm')}, {counted(len(plan.seeds), 'seed')}.")
     if cost.seconds is None:
-        return f"{size} How long they take is not known: no run of this project has finished yet."
-    runs = f"{cost.num_measured:,} finished run{'s' * (cost.num_measured != 1)}"
-    return (f"{size} About {duration_text(cost.seconds)} of training by what an epoch took in this project's {runs}; "
-            "another network, image size or device changes that.")
+        return f"{size} How long they take is not known: no run of this project that trains in epochs has finished yet."
+    return (f"{size} About {duration_text(cost.seconds)} of training, by what an epoch took in this project's "
+            f"{counted(cost.num_measured, 'finished run')}. Another network, image size or device changes that.")
 
 
 def _short_title(method: str) -> str:

@@ -14,6 +14,7 @@ import streamlit as st
 from curation.jobs import study_jobs
 from curation.project import Project
 from curation.studies.page import MARGIN_NOTE, SPLITTER_NOTE, report_page, settings_text
+from curation.terms import define
 from curation.views.damaged import show_damaged
 from curation.views.study import answer as study_answer
 from curation.views.study import charts as study_charts
@@ -30,8 +31,9 @@ from curation.views.study.charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
 from curation.views.study.form import new_study_form
 from curation.views.study.progress import watch
 from curation.views.widgets import state
+from curation.views.widgets.accuracy import accuracy_help, leak_line
 from curation.views.widgets.layout import side_by_side, style, table_height
-from curation.views.widgets.leaks import leak_line
+from curation.words import counted
 from engine.contract.feature_dir import list_features
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_summary import report_tables
@@ -47,7 +49,7 @@ def page() -> None:
     st.title("Study")
     style()
     st.caption("Ways to train, side by side over several seeds: which is better on this data, by how much, and how "
-               "sure is that? An arm is one such way: a method with its settings.")
+               "sure is that? Each way, a method with its settings, is an arm.")
     project = state.need_project()
     found = study_jobs.studies(project.path)
     _take_started()
@@ -92,13 +94,13 @@ def _choose_arms(study: StudyDir) -> tuple[tuple[str, ...], str]:
         reference = str(st.selectbox(
             "Compared with", names, index=names.index(plan.reference), format_func=titles.__getitem__, width=220,
             key=f"study.{study.name}.reference", persist_state="session",
-            help="Differences, intervals and margins are against this arm, paired by seed."))
+            help="The reference. Differences, intervals and margins are relative to this arm, paired by seed."))
         if len(names) <= min(MAX_ARMS, MAX_LINES + 1):
             return tuple(names), reference
         chosen = st.multiselect(
             f"Arms shown, of {len(names)}", names, default=names[:MAX_ARMS], format_func=titles.__getitem__,
             key=f"study.{study.name}.arms", persist_state="session", placeholder="The reference alone",
-            help=f"At first {min(MAX_ARMS, len(names))}, in the plan's order. The report holds all of them.")
+            help=f"The first {min(MAX_ARMS, len(names))} of the plan unless you choose others. The report has all.")
     return tuple(chosen), reference
 
 
@@ -110,7 +112,7 @@ def _arms(study: StudyDir) -> None:
         st.dataframe(frame, hide_index=True, column_config=ARMS_COLUMNS, placeholder="",
                      height=table_height(len(frame)))
         if plan.settings:
-            st.caption(state.plain(f"All arms beside that: {settings_text(plan.settings)}"))
+            st.caption(state.plain(f"For all arms: {settings_text(plan.settings)}"))
 
 
 def _take_started() -> None:
@@ -124,7 +126,7 @@ def _take_started() -> None:
 def _no_study(project: Project) -> None:
     state.empty_state("No study yet.", "A single run says little: another seed alone can move accuracy by a point. A "
                       "study trains each method with the same seeds and gives the difference an interval. Start one "
-                      "above, or on the command line:")
+                      "above or from the command line:")
     first = next((f" --set features={found.name}" for found in list_features(project.path)), "")
     st.code(COMMAND.format(project=shlex.quote(str(project.path)), features=first), language=None)
 
@@ -134,7 +136,7 @@ def _choose(found: list[StudyDir]) -> StudyDir:
     if st.session_state.get(STUDY_KEY) not in by_name:
         st.session_state.pop(STUDY_KEY, None)
     chosen = st.selectbox("Study", list(by_name), key=STUDY_KEY, bind="query-params", width=300,
-                          help="The one worked on last comes first.")
+                          help="The latest comes first.")
     return by_name[str(chosen)]
 
 
@@ -145,8 +147,9 @@ def _answer(project: Project, study: StudyDir, shown: Shown) -> None:
     """The highest, one sentence an arm, then the differences as dots, then the table."""
     if not shown.figures:
         states = shown.rows.loc[shown.rows["arm"].isin([*shown.arms, shown.reference_name]), "state"]
-        st.info("No figures: " + ("the project has no test split." if (states == "done").any() else
-                                  "no run of the arms chosen above has finished."), icon=":material/info:")
+        st.info("No figures: " + ("the project has no test split. Import the data again and hold one out (Data)." if
+                                  (states == "done").any() else "no run of the arms chosen above has finished."),
+                icon=":material/info:")
         return
     figure = str(st.segmented_control("Figure", shown.figures, default=shown.figures[0], required=True,
                                       format_func=_capital_words, key="study.figure", persist_state="session",
@@ -154,7 +157,7 @@ def _answer(project: Project, study: StudyDir, shown: Shown) -> None:
     figure = figure if figure in shown.figures else shown.figures[0]
     table, against_next, chart = study_charts.answer(study, study_charts.stamp_of_study(study), shown.arms,
                                                      shown.reference_name, figure)
-    st.caption(FIGURE_HELP[figure] + " On the test split, after the last epoch.")
+    st.caption(f"{FIGURE_HELP[figure]} {accuracy_help(project, 'test')}")
     leak_line(project)
     best = study_answer.leader(table, against_next, shown.reference, figure)
     if best is not None:
@@ -162,13 +165,13 @@ def _answer(project: Project, study: StudyDir, shown: Shown) -> None:
     said = study_answer.answers(table, shown.reference)
     st.markdown("\n".join(f"- **{state.plain(what)}** {state.plain(how_sure)}" for what, how_sure in said)
                 or ("Nothing to compare: the study has one arm." if len(shown.document.plan.arms) == 1 else
-                    "Nothing to compare yet: no other arm that is chosen above has finished a run."))
+                    "Nothing to compare yet: none of the other arms chosen above has finished a run."))
     if warnings := study_answer.warnings(table, shown.document.is_tuned_here):
         st.caption(warnings)
     if chart is not None:
         st.plotly_chart(chart, theme=None, key=f"study.{study.name}.difference.{figure}", config=CHART)
-        st.caption("Diamond: mean difference with its 95% interval over seeds. Small dots: single seeds. An arm "
-                   "whose interval lies right of the dotted line is better than the reference.")
+        st.caption("Diamonds: the mean difference with its 95% interval over seeds. Small dots: single seeds. An arm "
+                   "whose whole interval is to the right of the dotted line is better than the reference.")
     frame = study_answer.summary_frame(table)
     st.dataframe(frame, hide_index=True, column_config=SUMMARY_COLUMNS, placeholder="", height="content")
 
@@ -178,24 +181,25 @@ def _capital_words(figure: str) -> str:
 
 
 def _margins(study: StudyDir, shown: Shown) -> None:
-    """Whom an arm helps: the hard test samples or the easy ones."""
+    """Which test samples an arm helps: the hard or the easy ones."""
     if "margin_bins" not in shown.charts:
         st.caption("They appear when the reference and another arm that is shown have finished the same seed.")
         return
     if shown.num_hidden:
-        st.caption(f"The charts from here on have {MAX_LINES} arms beside the reference: those of the highest test "
+        st.caption(f"From here on the charts show the reference and the {MAX_LINES} other arms with the highest test "
                    "accuracy. Choose fewer arms above to see others.")
     left, right = side_by_side("study_margins", [1, 1])
     with left:
-        st.markdown("**Whom it helps**: change of margin by how hard samples are for the reference")
+        st.markdown("**What it helps**: change of margin by how hard samples are for the reference",
+                    help=define("margin", "hard"))
         _chart(study, shown, "margin_bins")
     with right:
-        st.markdown("**How much changes**: test samples by their change of margin")
+        st.markdown("**How much it changes**: test samples by their change of margin")
         _chart(study, shown, "margin_histogram")
-    st.caption("On the left stand the samples that are hard for the reference; above the line an arm does better on "
-               f"them. {MARGIN_NOTE}")
-    st.markdown("**In two figures**: mean change of margin of the hard samples, which the reference predicts wrong "
-                "(margin below 0), and of the easy ones, which have less room to rise; with 95% intervals over seeds")
+    st.caption("The samples on the left are hard for the reference. Above the line an arm does better on them. "
+               f"{MARGIN_NOTE}")
+    st.markdown("**In two figures**: the mean change of margin of hard samples, which the reference predicts wrong "
+                "(margin below 0), and of easy ones, which have less room to rise, with 95% intervals over seeds")
     st.dataframe(study_answer.margin_frame(shown.margins), hide_index=True, column_config=MARGIN_COLUMNS,
                  placeholder="", height="content", width="content")
 
@@ -204,11 +208,11 @@ def _splitter(study: StudyDir, shown: Shown) -> None:
     if "splitter" not in shown.charts:
         st.caption("No finished arm has a splitter that moved samples.")
         return
-    st.markdown("**Does it learn, does it settle?** Above: held-out loss of the routed, which the splitter moved to "
-                "validation (line), and of samples that chance keeps out of training for an epoch (dashed). Below: "
-                "churn, the share of the routed that is new since the epoch before.")
+    st.markdown("**Does it learn, does it settle?** Above: held-out loss of the samples routed to validation (line), "
+                "and of samples that chance keeps out of training for an epoch (dashed). Below: the share of the "
+                "routed that are new since the epoch before.", help=define("splitter", "routed"))
     _chart(study, shown, "splitter")
-    st.caption(f"{SPLITTER_NOTE} Churn should fall.")
+    st.caption(f"{SPLITTER_NOTE} The share of new ones should fall.")
 
 
 def _groups(study: StudyDir, shown: Shown) -> None:
@@ -216,11 +220,11 @@ def _groups(study: StudyDir, shown: Shown) -> None:
         st.caption("They appear when a run has finished on a project with a test split.")
         return
     for kind, num_names in shown.num_names.items():
-        many = f", the {MAX_BARS} lowest of {num_names:,}" if num_names > MAX_BARS else ""
+        many = f", lowest {MAX_BARS} of {num_names:,}" if num_names > MAX_BARS else ""
         st.markdown(f"**Test accuracy by {kind}, mean over seeds{many}**")
         _chart(study, shown, kind)
     if "group" not in shown.num_names:
-        st.caption("This project's test samples have no groups (the manifest's column `group`), or none of five "
+        st.caption("This project's test samples have no groups (the column `group` of the manifest), or none with five "
                    "samples.")
 
 
@@ -239,11 +243,11 @@ def _runs(study: StudyDir, shown: Shown) -> None:
     """Failures in sight, every row with its settings folded away, and the downloads."""
     failed = shown.rows[shown.rows["state"] == "failed"]
     if len(failed):
-        st.warning(f"{len(failed):,} run{'s' * (len(failed) != 1)} failed and stand{'s' * (len(failed) == 1)} in no "
-                   "figure.", icon=":material/warning:")
+        st.warning(f"{counted(len(failed), 'run')} failed and {'count' + 's' * (len(failed) == 1)} in no figure.",
+                   icon=":material/warning:")
         st.dataframe(failed[["arm", "seed", "error"]], hide_index=True, height=table_height(len(failed)),
                      column_config=FAILED_COLUMNS)
-    with st.expander(f"All {len(shown.rows):,} runs with their settings"):
+    with st.expander(f"{counted(len(shown.rows), 'run')} with all settings"):
         frame = study_answer.rows_frame(shown.rows, shown.document.plan.settings)
         st.dataframe(frame, hide_index=True, column_config=ROW_COLUMNS, placeholder="", height=table_height(len(frame)))
     with st.container(horizontal=True):
@@ -254,8 +258,8 @@ def _runs(study: StudyDir, shown: Shown) -> None:
         st.download_button("Download rows.csv", partial(study_answer.rows_csv, shown.rows), mime="text/csv",
                            file_name=f"{study.name}-rows.csv", key="study.download.csv", on_click="ignore",
                            icon=":material/download:")
-    st.caption("report.html is one page that needs no network. In rows.csv a text that a spreadsheet would run as a "
-               "formula has a leading apostrophe.")
+    st.caption("report.html opens without a network. In rows.csv, text that a spreadsheet would run as a formula "
+               "begins with an apostrophe.")
 
 
 def _report_html(study: StudyDir) -> bytes:

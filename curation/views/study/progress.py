@@ -17,6 +17,7 @@ from curation.views.study import answer, charts
 from curation.views.train import progress as run_progress
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
+from curation.words import counted
 from engine.contract.stamps import Stamp
 from engine.contract.studies.study_dir import StudyDir, StudyStatus
 from engine.contract.studies.study_plan import StudyError
@@ -51,7 +52,7 @@ def _state_line(project: Project, study: StudyDir, status: RunStatus) -> None:
     titles = answer.arm_titles(plan)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         words = (f"**{state.plain(study.name)}** &nbsp; {state.plain(state_text(status))}, "
-                 f"{num_done:,} of {plan.num_runs:,} runs: "
+                 f"{num_done:,} of {counted(plan.num_runs, 'run')}: "
                  f"{state.plain(_arms_text(list(titles.values())))}; {_seeds_text(plan.seeds)}.")
         st.markdown(words, width="stretch")
         if status.is_active:
@@ -94,7 +95,7 @@ def _progress(project: Project, study: StudyDir, status: RunStatus) -> None:
         failed = f", {num_failed:,} failed" if num_failed else ""
         left = f", about {duration_text(eta)} left" if eta else ""
         st.progress(min(1.0, ended / total) if total else 0.0,
-                    text=f"{ended:,} of {total:,} runs ended{failed}{left}" if total else "Starting")
+                    text=f"{ended:,} of {counted(total, 'run')} ended{failed}{left}" if total else "Starting")
         titles = answer.arm_titles(study_jobs.asked_plan(study))
         for run in details.get("running", []):
             arm = titles.get(run["arm"], run["arm"])
@@ -102,7 +103,7 @@ def _progress(project: Project, study: StudyDir, status: RunStatus) -> None:
     elif status.state == "failed":
         st.error(f"It failed: {state.plain(status.error) or 'no reason given.'}", icon=":material/error:")
     elif status.state == "interrupted":
-        st.warning("Its process is gone without a word: the machine restarted or something killed it. Resume trains "
+        st.warning("Its process ended without a word: the machine restarted, or something stopped it. Resume trains "
                    "what is missing.", icon=":material/warning:")
 
 

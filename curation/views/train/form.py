@@ -40,7 +40,7 @@ LABELS = {
     "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
     "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
     "class_balance": "Class balance", "is_compiled": "Compile", "ratio_strength": "Share strength",
-    "coverage": "Coverage limit", "num_components": "Components", "folds_by": "Folds by",
+    "coverage": "Coverage limit", "hysteresis": "Stickiness", "num_components": "Components", "folds_by": "Folds by",
 }
 OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cross_entropy": "balanced"}
 """Options too long for their widget, in the words of their setting's help."""
@@ -59,7 +59,11 @@ ON_IMAGES = ("weights", "image_size", "augment", "precision", "is_compiled")
 ON_FEATURES = ("num_components", "hidden")
 """Settings that make none on images."""
 KEY = "new_run."
+FORM_KEY = "train.form"
+"""Whether the form is open."""
 OWN = "the method's own"
+MANY = 1e9
+"""A bound that only the computer knows is no help to people."""
 IMAGES = "the images themselves"
 ON_IMAGES_WORDS = ("On the images, tiny, small, resnet18 and their like start from nothing, for minutes to hours. Any "
                    "other is a pretrained backbone that is fine-tuned, by the name that timm or torchvision has.")
@@ -285,7 +289,7 @@ def _label(setting: SettingInfo) -> str:
 def _help(setting: SettingInfo, prefix: str) -> str:
     """The setting's own help, its range, and how the command line calls it."""
     parts = [setting["help"].replace("$", r"\$").replace("*", r"\*").replace("_", r"\_")]
-    if setting["high"] is not None:
-        parts.append(f"From {setting['low']:g} to {setting['high']:g}.")
+    if setting["high"] is not None and setting["high"] < MANY:
+        parts.append(f"From {setting['low']:g} to {setting['high']:,g}.")
     parts.append(f"Command line: `--set {prefix}{setting['name']}=...`")
     return " ".join(parts)

@@ -12,17 +12,17 @@ from curation.project import Project
 from curation.views.damaged import show_damaged
 from curation.views.learned import not_learned
 from curation.views.train import progress
-from curation.views.train.form import new_run_form
+from curation.views.train.form import FORM_KEY, new_run_form
+from curation.views.train.routing_hint import routes, routing_hint
 from curation.views.widgets import state
+from curation.views.widgets.accuracy import leak_line
 from curation.views.widgets.layout import next_step
-from curation.views.widgets.leaks import leak_line
-from curation.views.widgets.run_table import COLUMNS, runs_frame, state_text
+from curation.views.widgets.run_table import NAMES, columns_of, runs_frame, state_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 
 FOCUS_KEY = "train.focus"
-FORM_KEY = "train.form"
 STARTED_KEY = "train.started"
 TABLE_KEY = "train.runs"
 SELECTED_KEY = "train.selected"
@@ -35,7 +35,7 @@ def page() -> None:
     st.title("Train")
     project = state.need_project()
     runs = run_jobs.run_dirs(project.path)
-    st.caption("Runs train in the background: you may close this page, or the app, and come back.")
+    st.caption("Runs train in the background: you can close this page, or the app, and come back.")
     _cards(project, runs)
     if st.session_state.pop(STARTED_KEY, False):
         st.session_state[FORM_KEY] = False  # out of the way: what was started is now the thing to see
@@ -46,9 +46,9 @@ def page() -> None:
     if runs:
         _watch(project, runs)
         st.header("All runs")
-        _runs_table(runs)
+        _runs_table(project, runs)
     else:
-        state.empty_state("No run yet.", "Start one above. The settings shown first are sensible for most data sets.")
+        state.empty_state("No run yet.", "Start one above. Its settings suit most data sets as they are.")
     _next(project)
     show_damaged(run_jobs.damaged_runs(project.path), "run", "runs")
 
@@ -57,11 +57,14 @@ def _next(project: Project) -> None:
     """Where the runs can be looked at, once there is something to see."""
     runs = [run for run in project.runs() if run.signals_path.exists()]
     if len(runs) > 1:
-        next_step("did it help? Or work on what it finds.", ("compare", "Compare runs", None),
+        next_step("see which run is better, or work on what they doubt.", ("compare", "Compare runs", None),
                   ("triage", "Start triage", None))
     elif runs:
-        next_step("look at what it routed and what it doubts.", ("triage", "Start triage", None),
-                  ("explore", "Explore the map", None))
+        found = "routed to validation and which labels it doubts" if routes(runs[0]) else "doubts"
+        next_step(f"look at what it {found}.", ("triage", "Start triage", None), ("explore", "Explore the map", None))
+    current = state.current_run(project)
+    if current is not None and current.signals_path.exists():
+        routing_hint(project, current)
 
 
 def _on_started(name: str) -> None:
@@ -149,7 +152,7 @@ def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None
     st.header(f"Run {state.plain(run.name)}")
     if metrics.empty:
         st.caption("Curves appear when the first epoch ends." if status.is_active else
-                   "It ended before its first epoch did, so there are no curves.")
+                   "The run ended before its first epoch did, so there are no curves.")
     else:
         config = config_of(run)
         if not METHODS[config.method].is_trained:
@@ -163,7 +166,7 @@ def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None
         said = not_learned(project, run) if status.state == "done" and run.neighbours_path.exists() else ""
         if said:
             st.warning(said, icon=":material/warning:")
-        progress.show_figures(metrics)
+        progress.show_figures(project, metrics)
         _leaks(project, metrics)
         progress.show_events(metrics)
         progress.show_curves(run, metrics, config.epochs, has_learned=not said)
@@ -188,22 +191,22 @@ def _show_untrained(project: Project, config: RunConfig, status: run_jobs.RunSta
     method = METHODS[config.method]
     on = f" on features {state.plain(config.features)}" if config.features else ""
     st.caption(f"{method.title}{on}, {state.plain(state_text(status))}. {method.help}")
-    progress.show_figures(metrics, ACCURACIES)
+    progress.show_figures(project, metrics, ACCURACIES)
     _leaks(project, metrics)
 
 
 # -- all runs
 
 
-def _runs_table(runs: list[RunDir]) -> None:
+def _runs_table(project: Project, runs: list[RunDir]) -> None:
     """The table; a newly selected row becomes the current run."""
     frame = runs_frame(runs)
-    shown = [name for name in COLUMNS if frame[name].notna().any()]
-    event: Any = st.dataframe(frame, column_config=COLUMNS, column_order=shown, hide_index=True,
+    shown = [name for name in NAMES if frame[name].notna().any()]
+    event: Any = st.dataframe(frame, column_config=columns_of(project), column_order=shown, hide_index=True,
                               key=f"{TABLE_KEY}.{len(runs)}",  # a selection is a position: it must not outlive the rows
                               on_select="rerun", selection_mode="single-row", placeholder="")
-    st.caption("Select a run to see its curves here and its samples on Explore, Decide and Export. Figures are of its "
-               "last finished epoch. Columns without any figure are left out.")
+    st.caption("Select a run to see its curves here and its samples on Explore, Triage, Audit, Decide and Export. "
+               "Figures are those of its last finished epoch. Columns without any figure are left out.")
     rows = event["selection"]["rows"]
     name = runs[rows[0]].name if rows and rows[0] < len(runs) else None
     if name == st.session_state.get(SELECTED_KEY):

@@ -15,7 +15,17 @@ import streamlit as st
 from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
-from curation.views.widgets.run_table import duration_text, job_text, state_text
+from curation.terms import define
+from curation.views.widgets.accuracy import accuracy_help, accuracy_name
+from curation.views.widgets.run_table import (
+    UNGUARDED_HELP,
+    WITHHELD_HELP,
+    WRONG_HELP,
+    doing_text,
+    duration_text,
+    job_text,
+    state_text,
+)
 from curation.views.widgets.state import plain
 from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir
@@ -23,48 +33,46 @@ from engine.contract.work_dir import StatusDocument
 
 COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
 EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
-    "empty_validation": ("empty validation: no sample was routed, so weights were not updated",
-                         "Raise the validation share, or turn the noise guard off if the labels are known to be good."),
-    "one_class": ("one class: all validation samples are of one class",
-                  "Raise the validation share, or raise the splitter's balance strength."),
-    "churning": ("churning: {share:.0%} of the routed samples are new since the epoch before",
-                 "Raise the splitter's hysteresis, so that samples stay in validation longer."),
-    "went_back": ("early stopping: went back to the classifier of epoch {epoch}, validation accuracy {accuracy:.3f}",
+    "empty_validation": ("no sample went to validation, so weights were not updated",
+                         "Raise the validation share, or turn the guard off if the labels are known to be good."),
+    "one_class": ("all validation samples are of one class",
+                  "Raise the validation share, or the splitter's balance strength."),
+    "churning": ("{share:.0%} of the routed samples are new since the epoch before",
+                 "Raise the splitter's stickiness, so that samples stay in validation longer."),
+    "went_back": ("early stopping went back to the classifier of epoch {epoch}, validation accuracy {accuracy:.3f}",
                   ""),
-    "never_left_warmup": ("never left warm-up: no weight was ever learned",
-                          "Raise the epochs, or lower the warm-up's share of them."),
-    "weights_held": ("weights were held near 1: margins lie in one heap (bimodality {bimodality:.2f}, below "
-                     "{threshold}), so the classifier cannot tell wrong labels from hard ones yet",
-                     "More epochs or a larger network may change that; until then it trains much like plain training "
-                     "does."),
-    "weights_collapse": ("weights collapse onto few samples: effective sample share {effective_sample_frac:.2f} apart "
-                         "from class sizes", "Raise the reweighter's uniform pull or its smallest weight."),
-    "weights_constant": ("learned weights are constant: they change nothing",
-                         "Lower the reweighter's uniform pull, or give it more epochs after warm-up."),
+    "never_left_warmup": ("the run never left warm-up, so no weight was learned",
+                          "Train for more epochs, or lower the warm-up share."),
+    "weights_held": ("weights were held near 1, since all margins lie close together (bimodality {bimodality:.2f}, "
+                     "below {threshold}): the classifier cannot tell wrong labels from hard ones yet",
+                     "More epochs or a larger network may change that. Until then it is much like plain training."),
+    "weights_collapse": ("the weights gather on few samples: effective share {effective_sample_frac:.2f}, apart from "
+                         "class sizes", "Raise the reweighter's uniform pull or its smallest weight."),
+    "weights_constant": ("the learned weights are all the same and change nothing",
+                         "Lower the reweighter's uniform pull, or train for more epochs after warm-up."),
 }
 """What happened, and what helps."""
-CURVES: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
+CURVES: tuple[tuple[str, str, str, dict[str, str], str, str], ...] = (
     ("Loss", "mean loss", ".3~g", {"train_loss": "training (weighted)", "validation_loss": "validation"},
-     "Training falls and levels off. Validation should fall too; rising while training falls means over-fitting. It "
-     "lies above training where its samples are hard, below where the noise guard keeps wrong labels out of it. It "
+     "Training falls, then levels off. Validation should fall too; if it rises while training falls, the run overfits.",
+     "Validation lies above training where its samples are hard, below it where the guard keeps wrong labels out. It "
      "ends where its samples join training for the last epochs."),
-    ("Accuracy on the clean split", "accuracy", ".0%", {"clean_accuracy": "clean split"},
-     "Rises, then levels off. Still rising at the end: more epochs help. Falling late: the run learns wrong labels."),
-    ("Validation share and churn", "share", ".0%", {"validation_share": "in validation", "churn": "churn"},
-     "The share in validation stays near the one you set. Churn, the share of it that is new since the epoch before, "
-     "falls as the splitter settles; above 50% it is undecided."),
-    ("Effective sample share", "share", ".2~f", {"effective_sample_frac": "effective sample share"},
-     "Between 0.3 and 0.99 is healthy. At 1 weights are all alike (plain training); near 0 a few samples carry the "
-     "training."),
+    ("Accuracy on the split clean", "accuracy", ".0%", {"clean_accuracy": "split clean"},
+     "Rises, then levels off. Still rising at the end: train longer. Falling late: the run learns wrong labels.", ""),
+    ("Validation share", "share", ".0%", {"validation_share": "in validation", "churn": "of those, new"},
+     "The share in validation stays near the one you set. The share of newcomers falls as the splitter settles; above "
+     "50% it has not decided.", define("validation", "routed")),
+    ("Effective share", "share", ".2~f", {"effective_sample_frac": "effective share"},
+     "Good between 0.3 and 0.99.", define("effective sample size")),
     ("Mean weight by truth", "mean weight", ".2~f",
      {"weight_mean_right": "right labels", "weight_mean_wrong": "wrong labels"},
-     "Where the truth is known. Wrong labels should drift below right ones."),
+     "Where the truth is known. Wrong labels should drift below right ones.", define("weight")),
     ("Wrong labels in validation", "share wrong", ".0%",
-     {"guard_wrong_share": "as routed", "unguarded_wrong_share": "by lowest score alone"},
-     "Where the truth is known. The lower, the better; the gap is the work of guard, coverage and hysteresis: without "
-     "them the lowest scores of each class would go in."),
+     {"guard_wrong_share": "as routed", "unguarded_wrong_share": "without the guard"},
+     "Where the truth is known: the lower, the better. The gap between the lines is what the guard does.",
+     define("guard", after=UNGUARDED_HELP)),
 )
-"""Title, y axis, tick format, metrics with their labels, and what a good curve looks like."""
+"""Title, y axis, tick format, metrics with their labels, what a good curve looks like, and what the title means."""
 _SILENT_SECONDS = 30.0
 MAX_NAMED = 4
 
@@ -88,20 +96,21 @@ def show_state(project: Project, run: RunDir, status: run_jobs.RunStatus) -> Non
         if status.state == "queued":
             say_queue(status)
         elif status.state == "running":
-            st.progress(fraction_done(status.details), text=_progress_text(status.details))
+            st.progress(fraction_done(status.details), text=_progress_text(status))
             st.caption(_pace_text(status.details))
         elif status.state == "failed":
             st.error(f"It failed: {plain(status.error) or 'no reason given; see the log below.'}",
                      icon=":material/error:")
         elif status.state == "interrupted":
-            st.warning("Its process is gone without a word: the machine restarted or something killed it. Resume goes "
+            st.warning("Its process ended without a word: the machine restarted, or something stopped it. Resume goes "
                        "on from its last checkpoint.", icon=":material/warning:")
 
 
 def _where(status: run_jobs.RunStatus) -> str:
     """How far a run came that has stopped; nothing of one that goes on, whose progress is shown, or never began."""
     epoch, num_epochs = status.details.get("epoch"), status.details.get("num_epochs")
-    return f", in epoch {epoch:,} of {num_epochs:,}" if epoch and num_epochs and not status.is_active else ""
+    is_trained = epoch and num_epochs and num_epochs > 1  # what is fitted at once has one epoch in name alone
+    return f", in epoch {epoch:,} of {num_epochs:,}" if is_trained and not status.is_active else ""
 
 
 def _act(action: Callable[[Path, str], object], project: Project, run: RunDir) -> None:
@@ -119,7 +128,7 @@ def say_queue(status: run_jobs.RunStatus) -> None:
         return
     names = [f"{job_text(job)}{' (running)' if job.state == 'running' else ''}" for job in status.ahead[:MAX_NAMED]]
     more = f" and {status.num_ahead - MAX_NAMED} more" if status.num_ahead > MAX_NAMED else ""
-    st.caption(f"Waits for its turn on {plain(status.device)}, after {plain(', '.join(names))}{more}.")
+    st.caption(f"Waits for its turn on {plain(status.device)}, behind {plain(', '.join(names))}{more}.")
 
 
 def fraction_done(details: StatusDocument) -> float:
@@ -133,12 +142,12 @@ def fraction_done(details: StatusDocument) -> float:
     return min(1.0, (epoch - 1 + (step / num_steps if num_steps else 0.0)) / num_epochs)
 
 
-def _progress_text(details: StatusDocument) -> str:
-    stage, message = str(details.get("stage") or "starting"), str(details.get("message") or "")
-    if stage == "training" and details.get("epoch"):
-        return (f"Training: epoch {details['epoch']:,} of {details.get('num_epochs') or 0:,}, "
-                f"step {details.get('step') or 0:,} of {details.get('num_steps') or 0:,}")
-    return plain(stage.capitalize()) + (f": {plain(message)}" if message else "")
+def _progress_text(status: run_jobs.RunStatus) -> str:
+    """doing_text as a line of its own, a training's with its step."""
+    details, doing = status.details, doing_text(status)
+    if details.get("stage") == "training" and details.get("epoch"):
+        doing += f", step {details.get('step') or 0:,} of {details.get('num_steps') or 0:,}"
+    return plain(doing[0].upper() + doing[1:])
 
 
 def _pace_text(details: StatusDocument) -> str:
@@ -152,30 +161,26 @@ def _pace_text(details: StatusDocument) -> str:
         parts.append(f"running for {duration_text(now - details['started'])}")
     silent = now - (details.get("heartbeat") or now)
     if silent > _SILENT_SECONDS:
-        parts.append(f"no sign of life for {duration_text(silent)}, though its process lives")
+        parts.append(f"its process lives but has said nothing for {duration_text(silent)}")
     return ", ".join(parts).capitalize() or "Starting"
 
 
 # -- figures and warnings
 
 
-def show_figures(metrics: pd.DataFrame, only: Container[str] | None = None) -> None:
+def show_figures(project: Project, metrics: pd.DataFrame, only: Container[str] | None = None) -> None:
     """The last epoch's figures in one row. only: names of those to show; None: all that there are."""
     last = metrics.iloc[-1]
+    names = {split: accuracy_name(project, split) for split in ("clean", "test")}
     shown = [
-        ("Clean accuracy", "clean_accuracy", "{:.1%}", "On the clean split, which no method trains on unless you told "
-         "it to validate on it."),
-        ("Test accuracy", "test_accuracy", "{:.1%}", "On the test split; read once, after the last epoch."),
-        ("In validation", "num_routed", "{:,.0f}", "Samples in validation by splitter, ranking, random split or pin."),
-        ("Effective share", "effective_sample_frac", "{:.3f}", "Kish's effective sample size of the "
-         "weights, over the samples trained on. 1: all weights alike."),
-        ("Coverage", "coverage", "{:.0%}", "Share of validation samples with a same-class neighbour left in training."),
-        ("Withheld", "num_withheld", "{:,.0f}", "Candidates for validation whose held-out predictions "
-         "confidently name another class."),
-        ("Wrong in val.", "guard_wrong_share", "{:.1%}", "Share of wrong labels among validation samples, where "
-         "the truth is known."),
-        ("If unguarded", "unguarded_wrong_share", "{:.1%}",
-         "That share had the lowest scores of each class gone in: no guard, no coverage, no hysteresis."),
+        *((f"{name[0].upper()}{name[1:]}", f"{split}_accuracy", "{:.1%}", accuracy_help(project, split))
+          for split, name in names.items()),
+        ("In validation", "num_routed", "{:,.0f}", define("validation")),
+        ("Effective share", "effective_sample_frac", "{:.2f}", define("effective sample size")),
+        ("Coverage", "coverage", "{:.0%}", define("coverage")),
+        ("Withheld", "num_withheld", "{:,.0f}", define("guard", after=WITHHELD_HELP)),
+        ("Wrong in val.", "guard_wrong_share", "{:.1%}", WRONG_HELP),
+        ("Without guard", "unguarded_wrong_share", "{:.1%}", UNGUARDED_HELP),
     ]
     with st.grid(min_column_width=112, gap="small"):
         for label, name, form, text in shown:
@@ -213,11 +218,11 @@ def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int, has_learned
     """Curves over epochs in a grid, each with what a good one looks like, unless the run has not learned: then what is
     said above them is all there is to say."""
     with st.grid(3, min_column_width=255, gap="medium") as grid:
-        for title, axis, tick, series, caption in CURVES:
+        for title, axis, tick, series, caption, meaning in CURVES:
             present = {c: label for c, label in series.items() if c in metrics and metrics[c].notna().any()}
             if present:
                 with grid.cell():
-                    st.markdown(f"**{title}**")
+                    st.markdown(f"**{title}**", help=meaning or None)
                     st.plotly_chart(_curve(metrics, present, axis, tick, num_epochs), key=f"curve.{run.name}.{title}",
                                     config={"displayModeBar": False})
                     if has_learned:

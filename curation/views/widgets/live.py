@@ -141,7 +141,8 @@ def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None
     if state["decisions_digest"] != digest:
         return status.error if status.state == "waiting" and status.error else "judging all samples anew ..."
     if not state["num_decided"]:
-        return "nothing is decided yet"
+        own = "; labels are judged by heads on the features, so counts are not quite those of the run itself"
+        return "nothing is decided yet" + (own if state["learns_weights"] else "")
     gained, measured = effect_words(effect, digest)
     is_behind = state["learns_weights"] and state["trained_digest"] != digest
     renewed = (f"{_ago(now - state['judged'])}, of {state['num_decided']:,} "

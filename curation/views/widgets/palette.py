@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from curation.terms import define
 from engine.contract import signal_columns
 
 ROLE_COLOURS = {"train": "#3B75AF", "validation": "#DE7900", "excluded": "#8C9299"}
@@ -79,6 +80,20 @@ COLUMNS: dict[str, ColumnInfo] = {
     name: _OTHERS[name] if name in _OTHERS else _signal(name, *_SIGNALS[name]) for name in _ORDER}
 _HIDDEN = {"sample_id", "path", "image", "split", "x", "y", "signal_row", "is_resting", "relabel", "decided_by",
            "decided_at", "decided_why"}
+
+
+_TERMS: dict[str, tuple[str, ...]] = {
+    "role": ("validation", "routed"), "role_reason": ("guard", "coverage"), "weight": ("weight",),
+    "margin": ("margin",), "heldout_margin": ("margin", "held out"), "mean_margin": ("margin",),
+    "label_quality": ("label quality", "held out"), "p_train": ("splitter",), "p_train_unpinned": ("splitter",),
+    "route_share": ("routed",), "suggested_label": ("held out",), "heldout_epochs": ("held out",)}
+"""What the glossary has to say of a column."""
+
+
+def help_of(column: str) -> str:
+    """What a column means, and its terms, for the "?" beside its heading."""
+    meaning = info_of(column).meaning
+    return define(*_TERMS.get(column, ()), after=f"{meaning[:1].upper()}{meaning[1:]}.")
 
 
 def info_of(column: str) -> ColumnInfo:

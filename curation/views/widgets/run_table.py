@@ -3,55 +3,62 @@
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from curation.jobs import run_jobs
 from curation.jobs.queue import Job
 from curation.jobs.request import config_of, warm_start_of, weights_from_of
+from curation.project import Project
+from curation.terms import define
+from curation.views.widgets.accuracy import accuracy_help, accuracy_name
+from curation.words import counted
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
 from engine.contract.run_document import RunDocument
+from engine.contract.studies.study_dir import StudyStatus
 
-COLUMNS = {
-    "name": st.column_config.TextColumn("Run", pinned=True, width=150),
-    "state": st.column_config.TextColumn("State", width=120),
-    "method": st.column_config.TextColumn("Method", width=150),
-    "data": st.column_config.TextColumn("On", width=90, help="The features that a head was trained on, or the images."),
-    "seed": st.column_config.NumberColumn("Seed", format="%d", width=52),
-    "epochs": st.column_config.TextColumn("Epochs", width=66, help="Finished, of all."),
-    "clean_accuracy": st.column_config.NumberColumn(
-        "Clean acc.", format="%.1f%%", help="Accuracy on the clean split after the last epoch."),
-    "test_accuracy": st.column_config.NumberColumn(
-        "Test acc.", format="%.1f%%", help="Accuracy on the test split, read once, after the last epoch."),
-    "effective_sample_frac": st.column_config.NumberColumn(
-        "Effective share", format="%.3f", help="Kish's effective sample size of the weights, over the samples in "
-        "training. 1: all weights alike. Below 0.3: a few samples carry the training."),
-    "coverage": st.column_config.NumberColumn(
-        "Coverage", format="%.1f%%", help="Share of validation samples with a same-class neighbour left in training. "
-        "Low: training lacks what it is tested on."),
-    "num_withheld": st.column_config.NumberColumn(
-        "Withheld", format="localized", help="Samples that the noise guard kept out of validation in the last epoch."),
-    "guard_wrong_share": st.column_config.NumberColumn(
-        "Wrong in val.", format="%.1f%%", help="Share of wrong labels among the validation samples, where the true "
-        "labels are known."),
-    "unguarded_wrong_share": st.column_config.NumberColumn(
-        "If unguarded", format="%.1f%%",
-        help="That share had the lowest scores of each class gone in: no guard, no coverage, no hysteresis."),
-    "num_decisions": st.column_config.NumberColumn(
-        "Decisions", format="localized", help="Samples pinned, excluded or relabelled that the run trained under."),
-    "started": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"),
-    "duration": st.column_config.TextColumn("Duration"),
-}
+NAMES = ("name", "state", "method", "data", "seed", "epochs", "clean_accuracy", "test_accuracy",
+         "effective_sample_frac", "coverage", "num_withheld", "guard_wrong_share", "unguarded_wrong_share",
+         "num_decisions", "started", "duration")
+"""Columns, in order."""
+WITHHELD_HELP = "Samples that the guard kept out of validation in the last epoch."
+WRONG_HELP = "Share of wrong labels among the samples in validation. Counted where the truth is known."
+UNGUARDED_HELP = ("What that share would be without guard and coverage: had the lowest scores of each class simply "
+                  "gone into validation.")
 _LAST_METRICS = ("clean_accuracy", "test_accuracy", "effective_sample_frac", "coverage", "num_withheld",
                  "guard_wrong_share", "unguarded_wrong_share")
 _SHARES = ("clean_accuracy", "test_accuracy", "coverage", "guard_wrong_share", "unguarded_wrong_share")
 
 
+def columns_of(project: Project) -> dict[str, ColumnConfig]:
+    """How the table of the project's runs is shown: every one of NAMES."""
+    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    return {
+        "name": text("Run", pinned=True, width=150), "state": text("State", width=120),
+        "method": text("Method", width=150),
+        "data": text("On", width=90, help="The features that a head was trained on, or the images."),
+        "seed": number("Seed", format="%d", width=52),
+        "epochs": text("Epochs", width=66, help="Finished, of all."),
+        "clean_accuracy": number(f"{accuracy_name(project, 'clean').split()[0].capitalize()} acc.", format="%.1f%%",
+                                 help=accuracy_help(project, "clean")),
+        "test_accuracy": number("Test acc.", format="%.1f%%", help=accuracy_help(project, "test")),
+        "effective_sample_frac": number("Effective share", format="%.2f", help=define("effective sample size")),
+        "coverage": number("Coverage", format="%.1f%%", help=define("coverage")),
+        "num_withheld": number("Withheld", format="localized", help=define("guard", after=WITHHELD_HELP)),
+        "guard_wrong_share": number("Wrong in val.", format="%.1f%%", help=WRONG_HELP),
+        "unguarded_wrong_share": number("Without guard", format="%.1f%%", help=UNGUARDED_HELP),
+        "num_decisions": number("Decisions", format="localized",
+                                help="Samples pinned, excluded or relabelled when the run began."),
+        "started": st.column_config.DatetimeColumn("Started", format="MMM D, HH:mm"), "duration": text("Duration")}
+
+
 def runs_frame(runs: list[RunDir]) -> pd.DataFrame:
-    """One row a run in the given order, with the COLUMNS (shares in percent); missing where it has none yet."""
-    frame = pd.DataFrame([_row(run) for run in runs], columns=list(COLUMNS))
+    """One row a run in the given order, with NAMES (shares in percent); missing where it has none yet."""
+    frame = pd.DataFrame([_row(run) for run in runs], columns=list(NAMES))
     for name in (*_LAST_METRICS, "seed", "num_decisions"):
         frame[name] = pd.to_numeric(frame[name])
     frame[list(_SHARES)] *= 100.0
@@ -94,6 +101,25 @@ def state_text(status: run_jobs.RunStatus) -> str:
         first, num_more = status.ahead[0], status.num_ahead - 1
         return f"queued behind {job_text(first)}" + (f" and {num_more} more" if num_more else "")
     return status.state
+
+
+STAGE_WORDS = {"ranking samples": "cross-fitting", "fitting": "fitting the classes", "reporting": "predicting",
+               "embedding": "making the map"}
+"""Stages of engine.contract.work_dir.StatusDocument whose names say too little; the others stand as they are."""
+
+
+def doing_text(status: run_jobs.RunStatus) -> str:
+    """What a running job is at: "epoch 3 of 12", "computing features, 3,200 of 12,000", "2 of 10 runs"; plain text, and
+    "" where it says nothing of itself."""
+    details = status.details
+    study = cast(StudyStatus, details)
+    if study.get("total"):
+        return f"{study.get('done') or 0:,} of {counted(study['total'], 'run')}"
+    stage, message = str(details.get("stage") or "starting"), str(details.get("message") or "")
+    if stage == "training" and details.get("epoch"):
+        return f"epoch {details['epoch']:,} of {details.get('num_epochs') or 0:,}"
+    words = STAGE_WORDS.get(stage, stage)
+    return f"{words}, {message}" if message else words
 
 
 def job_text(job: Job) -> str:

@@ -72,7 +72,7 @@ def test_what_was_not_controlled_is_told(study):
     assert "Settings were not chosen on this project." in text and "1 seed: a seed draws" in text
     assert "Arms with another number of epochs (factor): better 1.5." in text
     assert "several code revisions: abc, def-dirty" in text and "several devices: cpu, cuda" in text
-    assert "changes that no revision holds" in text and "An arm learned from the clean split" in text
+    assert "with uncommitted changes" in text and "An arm learned from the clean split" in text
 
 
 def test_cells_have_four_places_and_nothing_for_null():

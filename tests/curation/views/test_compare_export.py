@@ -383,3 +383,25 @@ def test_a_preview_is_no_default_side_and_is_called_one(home, pets):
     app.selectbox(key="compare.b").set_value("preview-second")
     said = views.texts(views.rerun(app)).replace("\\", "")
     assert "preview-second is a preview" in said and "Training under" not in said
+
+
+def test_relabelled_samples_are_offered_where_the_run_has_no_set(home):
+    project = Project.open(make_project(home / "pets"))
+    project.ledger().relabel(["train-00000", "train-00001"], "bird", who="ada")
+    assert "Export 2 corrected labels instead" in views.texts(views.start(home, "export")), "without any run"
+    make_run(project.path, "judged", method="discriminant")
+    app = views.start(home, "export")
+    said = views.texts(app)
+    assert "Nothing to export" not in said and "routes nothing to validation" in said
+    press(app, "export.corrections")
+    assert app.metric[0].value == "2" and app.button(key="export.write")
+
+
+def test_a_run_that_routes_nothing_leads_to_one_that_does(home):
+    path = make_project(home / "pets")
+    make_run(path, "judged", method="erm")
+    app = press(views.start(home, "export"), "routing.train")
+    assert app.title[0].value == "Train" and app.selectbox(key="new_run.method").value == "molere"
+    make_run(path, "routed")
+    app = press(views.start(home, "export", run="judged"), "routing.show")
+    assert app.selectbox(key="run").value == "routed" and "routing.show" not in [b.key for b in app.button]

@@ -7,7 +7,7 @@ from curation.experiments import more_seeds
 from curation.project import Project
 from curation.samples.split_facts import split_facts
 from curation.views.compare import evidence
-from curation.views.widgets import split_words
+from curation.views.widgets import accuracy
 from tests import views
 from tests.fakes import make_project, make_run, write_manifest
 
@@ -52,7 +52,7 @@ def test_without_a_held_out_split_the_page_says_so_and_what_to_do(home):
 
 def test_a_clean_split_that_nobody_vouches_for_is_not_called_clean(home):
     project = Project.open(make_project(home / "pets"))
-    assert split_words.accuracy_name(project, "clean") == "clean accuracy"
+    assert accuracy.accuracy_name(project, "clean") == "clean accuracy"
     forget_truth(project)
     assert split_facts(project).is_as_given("clean") and not split_facts(project).is_as_given("test")
     for name in ("first", "second"):

@@ -378,7 +378,7 @@ def test_a_running_run_shows_progress_and_can_be_cancelled(home, monkeypatch):
     app = views.start(home, "train")
     shown = views.texts(app)
     assert "about 12 s of training left" in shown and "1,000 samples a second" in shown
-    assert app.get("progress")[0].proto.text == "Training: epoch 2 of 4, step 5 of 10"
+    assert app.get("progress")[0].proto.text == "Epoch 2 of 4, step 5 of 10"
     app.button(key="cancel.first").click()
     views.rerun(app)
     assert asked == ["first"]
@@ -402,7 +402,7 @@ def test_a_failed_run_says_why_and_an_interrupted_one_offers_resume(home, monkey
     lost = make_run(project, "lost", state="running")
     lost.write_status(**lost.read_status() | {"pid": 2**22 + 1, "pid_started": 1.0})
     app = views.start(home, "train", run="lost")
-    assert "Its process is gone" in views.texts(app)
+    assert "Its process ended" in views.texts(app)
     app.button(key="resume.lost").click()
     views.rerun(app)
     assert resumed == ["lost"]
@@ -419,9 +419,9 @@ def test_a_queued_run_says_that_it_waits(home):
                              "(?, ?, ?, 'cpu', 'queued', '[]', ?)", (i + 1, str(project), name, time.time()))
     run.write_status(state="queued")
     app = views.start(home, "train")
-    assert "Waits for its turn on cpu, after other of pets." in views.texts(app)
+    assert "Waits for its turn on cpu, behind other of pets." in views.texts(app)
     assert app.dataframe[0].value["state"].tolist() == ["queued behind other of pets"]
-    said = [text.value for text in app.sidebar.markdown]
+    said = [text.value for text in app.sidebar.markdown][:-1]
     assert said == [":material/hourglass_empty: **waiting** queued behind other of pets"], "all three say the same"
 
 
@@ -445,8 +445,8 @@ def test_events_of_the_engine_become_warnings_with_advice(home):
         row["events"] = ["churning: 60% of the routed samples are new since the epoch before"]
     run.write_metrics(rows)
     app = views.start(home, "train")
-    assert app.warning[0].value.startswith("Epochs 3-5: churning")
-    assert "Raise the splitter's hysteresis" in app.warning[0].value
+    assert app.warning[0].value.startswith("Epochs 3-5: 60% of the routed samples are new")
+    assert "Raise the splitter's stickiness" in app.warning[0].value
 
 
 def test_a_damaged_run_does_not_hide_the_others(home):

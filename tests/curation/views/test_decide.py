@@ -260,8 +260,20 @@ def test_retrain_says_what_changed_and_starts_the_same_settings_under_a_new_name
 def test_a_retrain_that_started_is_linked(home, pets):
     make_run(pets.path, "first-r2", state="queued")
     app = views.start(home, "decide", run="first")
-    app.session_state["decide.started"] = (str(pets.path), "first-r2")
-    assert "Started **first\\-r2**" in views.texts(views.rerun(app))
+    app.session_state["decide.started"] = (str(pets.path), ["first-r2"])
+    assert "Started first-r2" in views.texts(views.rerun(app)).replace("\\", "")
+
+
+def test_what_was_started_is_said_as_it_is_now(home, pets):
+    runs = [make_run(pets.path, name, state="queued") for name in ("a", "b")]
+    app = views.start(home, "decide", run="first")
+    app.session_state["decide.started"] = (str(pets.path), ["a"])
+    make_run(pets.path, "a", state="running")
+    assert "Started a: running, epoch 2 of 4." in views.texts(views.rerun(app)).replace("\\", "")
+    make_run(pets.path, "a")
+    app.session_state["decide.started"] = (str(pets.path), [run.name for run in runs])
+    make_run(pets.path, "b", state="running")
+    assert "Started 2 runs: 1 done, 1 running." in views.texts(views.rerun(app)).replace("\\", "")
 
 
 def test_a_name_that_is_taken_is_refused_in_one_line(home, pets):

@@ -171,7 +171,7 @@ def test_every_section_has_its_charts_and_the_cautions(page):
     assert {"margin_bins", "margin_histogram", "splitter", "group", "class"} <= set(charts_of(app))
     arms = {trace["name"] for trace in charts_of(app)["splitter"]["data"]}
     assert arms == {"MOLERE"}, "an arm whose split never moves neither learns nor settles"
-    assert "Nobody said whether settings were chosen on this project." in unescaped(app)
+    assert "It is not known whether settings were chosen on this project." in unescaped(app)
 
 
 def test_hard_and_easy_samples_are_told_apart_by_what_the_reference_gets_right(page):
@@ -306,7 +306,7 @@ def test_a_running_study_shows_progress_and_what_is_trained_and_can_be_cancelled
     assert asked == [(pets.path, "methods")]
 
 
-@pytest.mark.parametrize(("state", "word"), [("interrupted", "Its process is gone"), ("failed", "OSError: disk full"),
+@pytest.mark.parametrize(("state", "word"), [("interrupted", "Its process ended"), ("failed", "OSError: disk full"),
                                              ("cancelled", "cancelled, 6 of 9 runs")])
 def test_a_study_that_stopped_can_be_resumed(home, pets, monkeypatch, state, word):
     make_study(pets, state=state, arms=("erm", "rho", "fsr"))
@@ -369,7 +369,7 @@ def test_a_study_is_planned_and_started_from_the_form(home, pets, monkeypatch):
     app.text_area(key="new_study.settings").set_value("lr=0.02")
     views.rerun(app)
     # Epochs took 2 s in erm's runs of the fake study; rho takes the mean of all six, 14 / 6 s.
-    assert "4 runs: 2 arms, 2 seeds. About 1 min 44 s of training by what an epoch took in this project's 6 " \
+    assert "4 runs: 2 arms, 2 seeds. About 1 min 44 s of training, by what an epoch took in this project's 6 " \
         "finished runs" in unescaped(app)
     press(app, "new_study.start")
     assert [(new.name, new.plan.num_runs, new.plan.settings, new.plan.reference) for new in plans] == [

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from curation.jobs import run_jobs
+from curation.jobs.run_jobs import RunStatus
 from curation.project import last_worked_on
+from curation.views.widgets.run_table import doing_text
 from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.work_dir import StatusDocument
 from tests import views
 from tests.fakes import make_project, make_run
 
@@ -84,14 +87,14 @@ def test_an_interrupted_run_is_said_in_the_sidebar_and_at_the_top_of_train_with_
     resumed: list[str] = []
     monkeypatch.setattr(run_jobs, "resume", lambda project, name: resumed.append(name))
     app = views.start(home, "decide", run="lost")
-    assert [text.value for text in app.sidebar.markdown] == [":material/warning: **lost** interrupted"]
+    assert [text.value for text in app.sidebar.markdown][:-1] == [":material/warning: **lost** interrupted"]
     app.button(key="sidebar.resume").click()
     views.rerun(app)
     app = views.start(home, "train", run="fine")
-    assert "Its process is gone" in views.texts(app), "also where another run is in focus"
+    assert "Its process ended" in views.texts(app), "also where another run is in focus"
     app.button(key="resume.lost").click()
     views.rerun(app)
-    assert resumed == ["lost", "lost"] and not app.sidebar.markdown
+    assert resumed == ["lost", "lost"] and not app.sidebar.markdown[:-1], "the glossary alone"
 
 
 def test_a_run_that_works_is_said_on_every_page(home: Path) -> None:
@@ -99,5 +102,16 @@ def test_a_run_that_works_is_said_on_every_page(home: Path) -> None:
     make_run(project, "fine")
     make_run(project, "busy", state="running")
     app = views.start(home, "export", run="fine")
-    assert [text.value for text in app.sidebar.markdown] == [
-        ":material/progress_activity: **busy** running, epoch 2 of 4"]
+    assert [text.value for text in app.sidebar.markdown][:-1] == [
+        ":material/progress_activity: **busy** running: epoch 2 of 4"]
+
+
+@pytest.mark.parametrize(("details", "words"), [
+    ({"stage": "computing features", "message": "3,200 of 12,000", "epoch": 1, "num_epochs": 1},
+     "computing features, 3,200 of 12,000"),
+    ({"stage": "fitting", "message": "", "epoch": 1, "num_epochs": 1}, "fitting the classes"),
+    ({"stage": "embedding", "message": "UMAP, 4 s", "epoch": 12, "num_epochs": 12}, "making the map, UMAP, 4 s"),
+    ({"stage": "training", "message": "", "epoch": 3, "num_epochs": 12}, "epoch 3 of 12"),
+    ({"done": 2, "total": 10}, "2 of 10 runs"), ({}, "starting")])
+def test_a_job_says_what_it_does_and_not_an_epoch_that_is_none(details: StatusDocument, words: str) -> None:
+    assert doing_text(RunStatus(state="running", details=details)) == words

@@ -1,6 +1,7 @@
-"""Test pictures that are in training too, said wherever accuracy is: one line, and the pairs to look at.
+"""What accuracy on a split is worth, said wherever it is shown: whether the labels there are known to be right, and
+which of the pictures are in training too.
 
-What is found is curation.audit.suspects.leaks'; where it is not known yet, that is begun in the background.
+What is found of those is curation.audit.suspects.leaks'; where it is not known yet, that is begun in the background.
 """
 
 import pandas as pd
@@ -9,15 +10,50 @@ import streamlit as st
 from curation.audit.suspects import leaks
 from curation.audit.suspects.leaks import Leaks
 from curation.project import Project
+from curation.samples.split_facts import SplitFacts, split_facts
 from curation.views.widgets import state
 from curation.views.widgets.pictures import show_pictures
 from engine.contract.feature_dir import list_features
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.stamps import Stamp, stamp_of
 
+NOTHING_HELD_OUT = ("This project has no test and no clean split, so no run of it has an accuracy. Import the data "
+                    "again (Data) and hold some out, best with labels that people have checked. Until then, Live in "
+                    "Explore measures what decisions do on held-out training samples, for a run on features.")
 MAX_PAIRS = 24
 _BEGUN_KEY = "leaks.begun"
 _SPLITS = ("test", "clean")
+
+
+# -- labels
+
+
+def facts_of(project: Project) -> SplitFacts:
+    """split_facts, kept until the manifest changes."""
+    return _facts(str(project.path), stamp_of(project.path / MANIFEST_NAME), project)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _facts(path: str, stamp: Stamp, _project: Project) -> SplitFacts:
+    return split_facts(_project)
+
+
+def accuracy_name(project: Project, split: str) -> str:
+    """"test accuracy"; "clean accuracy", or "hold-out accuracy" where nobody vouches for the labels of that split."""
+    if split == "clean" and facts_of(project).is_as_given(split):
+        return "hold-out accuracy"
+    return f"{split} accuracy"
+
+
+def accuracy_help(project: Project, split: str) -> str:
+    """What accuracy on the split rests on."""
+    on = {"test": "On the test split, read once, after the last epoch.",
+          "clean": "On the split named clean, which no method trains on unless it is told to validate on it."}[split]
+    return on + (" Its labels are as given, so a run that learns their errors looks better than it is."
+                 if facts_of(project).is_as_given(split) else " Its labels are known to be right.")
+
+
+# -- pictures
 
 
 def leak_line(project: Project) -> None:

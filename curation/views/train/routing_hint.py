@@ -1,0 +1,45 @@
+"""Where a page would show what a run routed to validation and its method routes nothing: why, and the way to a run
+that does."""
+
+import streamlit as st
+
+from curation.jobs.request import config_of
+from curation.project import Project
+from curation.views.train.form import FORM_KEY, IMAGES, KEY
+from curation.views.widgets import state
+from engine.contract.errors import UserError
+from engine.contract.methods import METHODS
+from engine.contract.run_dir import RunDir
+
+ROUTING = ("random", "easy", "hard", "learned")
+"""Sources of validation samples that take them out of training."""
+METHOD = "molere"
+
+
+def routes(run: RunDir) -> bool:
+    """Whether the run's method moves samples to validation; True of a damaged run: its own page says what is wrong."""
+    try:
+        return config_of(run).validation_source in ROUTING
+    except UserError:
+        return True
+
+
+def routing_hint(project: Project, run: RunDir) -> None:
+    """Nothing where the run routes; else why it does not, and a button to the newest run that does or to train one."""
+    if routes(run):
+        return
+    config = config_of(run)
+    with st.container(horizontal=True, vertical_alignment="center", key="routing_hint"):
+        st.markdown(f"**{state.plain(run.name)}** ({METHODS[config.method].title}) judges labels and routes nothing to "
+                    "validation.", width="content")
+        other = next((one for one in project.runs() if routes(one) and one.signals_path.exists()), None)
+        if other is not None:
+            if st.button(f"Show {state.plain(other.name)}, which routes", key="routing.show",
+                         icon=":material/arrow_forward:"):
+                state.choose(run=other.name)
+        elif st.button(f"Train {METHODS[METHOD].title}, which routes", key="routing.train",
+                       icon=":material/model_training:"):
+            st.session_state[KEY + "method"] = METHOD
+            st.session_state[KEY + "features"] = config.features or IMAGES
+            st.session_state[FORM_KEY] = True
+            state.go_to("train")
