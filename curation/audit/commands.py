@@ -24,6 +24,7 @@ from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
 from curation.audit.reviews.batches import FILE, file_served
 from curation.audit.reviews.consensus import consensus, on_current_labels
+from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.promise import MIN_CALIBRATED, expected_yield
 from curation.audit.reviews.queues import BATCH_SIZE, disputes, find_order, mode_named
 from curation.audit.reviews.random_queue import random_verdicts
@@ -78,8 +79,10 @@ def audit_(
     judge = run or judged_on(opened.path, str(features), lambda line: print(visible(line), flush=True)).name
     scores, table = _scores(opened, judge, alone)
     judged = opened.verdicts().in_force(audit)
+    decided = decided_labels(opened)
+    ended = decided.loc[decided["is_known"], "sample_id"]
     order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
-                       reserved=batch_files.drawn(opened.path, audit, judged))
+                       reserved=[*batch_files.drawn_by_all(opened.path, opened.verdicts().in_force()), *ended])
     has_learned = scores.learning is None or scores.learning.has_learned
     if has_learned:
         _print_scores(scores, table, order)

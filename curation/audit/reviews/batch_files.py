@@ -109,6 +109,12 @@ def drawn(project: Path, audit: str, verdicts: pd.DataFrame) -> set[str]:
     return _main_ids(map(_read, files)) | set(verdicts.loc[is_main, "sample_id"])
 
 
+def drawn_by_all(project: Path, verdicts: pd.DataFrame) -> set[str]:
+    """The same of every audit that has a plan; verdicts: in force, of all."""
+    return {sample_id for name in sampling_plan.list_plans(project)
+            for sample_id in drawn(project, name, verdicts[verdicts["audit"].eq(name)])}
+
+
 def doubts(project: Path, audit: str) -> Doubts:
     """Served.doubt of every batch of the ranked queue, by reviewer and number; a damaged one has none."""
     found: dict[tuple[str, int], float] = {}

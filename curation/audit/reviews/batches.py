@@ -5,8 +5,8 @@ the log of verdicts.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -89,16 +89,18 @@ class Served:
 
 def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, audit: str, reviewer: str, number: int,
                 run: str, model: str, mode: queues.Mode = "value", confusion: tuple[str, str] | None = None,
-                reserved: Sequence[str] = (), size: int = queues.BATCH_SIZE) -> Served:
+                reserved: Sequence[str] = (), ended: Collection[str] = (), size: int = queues.BATCH_SIZE) -> Served:
     """The next batch of the ranked queue. verdicts: in force in this audit; reserved: in others' hands, or drawn: asked
-    for neither in its order nor as a hidden check, for both are shown with the model's opinion.
+    for neither in its order nor as a hidden check, nor shown as an example, for all of it tells the model's opinion;
+    ended: asked for as hidden checks alone, as their turn is over.
 
     What was judged under another given label than the current one is asked again.
     """
     verdicts = _on_current_labels(scores, verdicts)
     codes = {name: code for code, name in enumerate(scores.classes)}
     given, suggested = (codes.get(name) for name in confusion) if confusion else (None, None)
-    order = queues.find_order(scores, verdicts, mode, given=given, suggested=suggested, reserved=reserved)
+    order = queues.find_order(scores, verdicts, mode, given=given, suggested=suggested,
+                              reserved=[*reserved, *ended])
     checked = verdicts[~verdicts["sample_id"].isin(reserved)]
     batch = queues.find_batch(scores.sample_id[order[:2 * size]], checked, audit=audit, reviewer=reviewer,
                               number=number, gold_ids=gold_ids[~np.isin(gold_ids, list(reserved))], size=size)
@@ -106,7 +108,7 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
     return Served(audit=audit, queue="find", reviewer=reviewer, number=number, run=run, model=model, mode=mode,
                   confusion=confusion if mode == "confusion" else None, num_calibrated=scores.num_calibrated,
                   doubt=scores.doubt_of(order[:size]), created=time.time(), questions=questions,
-                  typical=_typical(scores, questions))
+                  typical=_typical(scores, questions, reserved))
 
 
 def estimate_served(plan: Plan, scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *, reviewer: str,
@@ -173,11 +175,22 @@ def _on_current_labels(scores: Scores, verdicts: pd.DataFrame) -> pd.DataFrame:
     return on_current_labels(verdicts, rows)
 
 
-def _typical(scores: Scores, questions: Sequence[Question]) -> dict[str, list[str]]:
-    """The least probably wrong samples of each class that is asked about, the asked ones left out."""
+def without_opinion_on(served: Served, drawn: Collection[str], answered: Collection[str] = ()) -> Served:
+    """The batch as it may be shown once these are drawn to be judged blindly: Find asks for none of them any longer,
+    save what is answered, and none is an example anywhere."""
+    out = set(drawn)
+    questions = served.questions if served.queue != "find" else tuple(
+        q for q in served.questions if q.sample_id not in out or q.sample_id in answered)
+    typical = {name: [i for i in ids if i not in out] for name, ids in served.typical.items()}
+    return replace(served, questions=questions, typical=typical)
+
+
+def _typical(scores: Scores, questions: Sequence[Question], hidden: Collection[str] = ()) -> dict[str, list[str]]:
+    """The least probably wrong samples of each class that is asked about, the asked and the hidden ones left out."""
     asked = {q.sample_id for q in questions}
     names = dict.fromkeys(name for q in questions for name in (q.given_label, q.suggested_label) if name)
     is_usable = scores.is_active & np.isfinite(scores.p_wrong)
+    is_usable &= ~pd.Series(scores.sample_id).isin(hidden).to_numpy()
     found = {}
     for name in names:
         rows = np.flatnonzero((scores.given == scores.classes.index(name)) & is_usable)

@@ -14,7 +14,8 @@ import streamlit as st
 from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.estimate.goal import TARGET, Goal, GoalError, goal_of, new_goal
 from curation.audit.estimate.looks import Progress, progress
-from curation.audit.reviews import queues
+from curation.audit.reviews import batch_files, queues
+from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile_all
 from curation.audit.suspects import duplicates, evidence, scores
@@ -103,6 +104,25 @@ def disputes_of(audit: Audit) -> list[str]:
 def to_settle(audit: Audit) -> list[str]:
     """Those of disputes_of that the person at the page has not judged."""
     return queues.adjudication_rows(current_verdicts_of_all(audit), state.user_name(), audit.name)
+
+
+def drawn(audit: Audit) -> set[str]:
+    """What the random queues of all audits have drawn so far: nothing shown may tell the model's opinion of it. Raises
+    BatchError where that cannot be known."""
+    files = sorted((audit.project.path / "audits").glob("*/batches/estimate-*.json"))
+    return _drawn(audit.path, stamp_of(*files), audit.revision, audit.project)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _drawn(path: str, files: Stamp, revision: int, _project: Project) -> set[str]:
+    return batch_files.drawn_by_all(_project.path, scored.verdicts_of_all(_project, revision))
+
+
+def ended(audit: Audit) -> set[str]:
+    """Samples that Find asks this person about no longer: judged by them in whatever audit, or known to all."""
+    decided, said = decided_labels(audit.project), current_verdicts_of_all(audit)
+    own = said.loc[said["who"].eq(state.user_name()), "sample_id"]
+    return {*own, *decided.loc[decided["is_known"] | decided["is_excluded"], "sample_id"]}
 
 
 def plan_of(audit: Audit) -> sampling_plan.Plan | None:

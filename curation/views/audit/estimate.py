@@ -4,6 +4,7 @@ While it is reviewed the page says nothing of how many are wrong so far, unless 
 """
 
 import secrets
+from dataclasses import replace
 
 import streamlit as st
 
@@ -34,7 +35,7 @@ def show(audit: Audit) -> None:
     served, number = audit_review.current(audit, "estimate")
     if served is None:
         served = audit_review.keep(audit, _make(audit, plan, number))
-    _head(audit)
+    _head(audit, served)
     audit_review.show(audit, served, f"Random batch {served.number}, model hidden", lambda _: _summary(audit),
                       "" if served.questions else allocation.empty_words(_left(audit, plan)))
 
@@ -93,12 +94,12 @@ def _draw(audit: Audit, half_width: float) -> None:
 # -- above the sample
 
 
-def _head(audit: Audit) -> None:
+def _head(audit: Audit, served: Served) -> None:
     """How many are reviewed and to go; the rate behind a click."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         rows = audit.verdicts[audit.verdicts["queue"].eq("estimate") & audit.verdicts["purpose"].eq("main")]
         num = rows["sample_id"].nunique()
-        st.markdown(f"**{num:,} drawn sample{'s' * (num != 1)} reviewed.** {_to_go(audit)}",
+        st.markdown(f"**{num:,} drawn sample{'s' * (num != 1)} reviewed.** {_to_go(audit, served)}",
                     width="stretch")
         with st.popover("The rate so far", icon=":material/visibility:",
                         help="Better not while you review: knowing it bends answers."):
@@ -110,19 +111,22 @@ def _head(audit: Audit) -> None:
                 st.caption("Knowing the rate bends answers. It stands in the Overview, too.")
 
 
-def _to_go(audit: Audit) -> str:
-    """As it was when the batch began: one does not watch it move with each answer."""
-    found = _standing_of_batch(audit)
-    return goal_words(found) if found else ""
-
-
-def _standing_of_batch(audit: Audit) -> Standing | None:
-    served = batch_files.newest(audit.project.path, audit.name, "estimate", state.user_name())
-    key = f"audit.standing/{audit.path}/{audit.name}/{served.number if served else 0}"
+def _to_go(audit: Audit, served: Served) -> str:
+    """What was to go when the batch was first seen, less its answers since. What these say moves it at the end of the
+    batch alone: one does not watch how they fall, nor is a rate worked out for each."""
+    if served.is_done(audit.verdicts):
+        found = at_hand.standing_of(audit)
+        return goal_words(found) if found else ""
+    own = served.own(audit.verdicts)
+    num = int((own["purpose"].eq("main") & own["is_wrong"].notna()).sum())
+    key = f"audit.standing/{audit_review.token_of(served)}"
     if key not in st.session_state:
-        st.session_state[key] = at_hand.standing_of(audit)
-    kept: Standing | None = st.session_state[key]
-    return kept
+        st.session_state[key] = (at_hand.standing_of(audit), num)
+    kept: tuple[Standing | None, int] = st.session_state[key]
+    if kept[0] is None:
+        return ""
+    then = kept[0].progress
+    return goal_words(replace(kept[0], progress=replace(then, num_answered=then.num_answered + num - kept[1])))
 
 
 def _summary(audit: Audit) -> Summary:

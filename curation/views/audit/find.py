@@ -56,18 +56,17 @@ def _is_wanted(audit: Audit, served: Served, wanted: Order | None) -> bool:
         return False
     if not served.own(audit.verdicts).empty:
         return True
-    drawn = batch_files.drawn(audit.project.path, audit.name, audit.verdicts)
-    return served.run == audit.run.name and not drawn & {q.sample_id for q in served.questions}
+    return served.run == audit.run.name and not at_hand.drawn(audit) & {q.sample_id for q in served.questions}
 
 
 def _make(audit: Audit, number: int, wanted: Order | None) -> Served:
     before = batch_files.newest(audit.project.path, audit.name, "find", state.user_name())
     mode, confusion = wanted or ((before.mode, before.confusion) if before else ("value", None))
     reserved = [*batch_files.in_hand(audit.project.path, audit.name, "find", state.user_name(), audit.verdicts),
-                *batch_files.drawn(audit.project.path, audit.name, audit.verdicts)]
+                *at_hand.drawn(audit)]
     return batches.find_served(at_hand.scores_now(audit), audit.verdicts, at_hand.gold_ids(audit),
                                audit=audit.name, number=number, mode=mode or "value", confusion=confusion,
-                               reserved=reserved, **audit_review.facts(audit))
+                               reserved=reserved, ended=at_hand.ended(audit), **audit_review.facts(audit))
 
 
 # -- above the sample

@@ -88,7 +88,7 @@ def _settle(audit: Audit) -> bool:
         if not served.questions:
             st.session_state.pop(_SETTLE_KEY, None)
             return False
-        audit_review.keep(audit, served)
+        served = audit_review.keep(audit, served)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Two people disagree on these; your answer decides.** What they said is hidden.", width="stretch")
         st.button("Back to the reviewers", key="audit.settle_back", icon=":material/arrow_back:",

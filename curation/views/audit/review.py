@@ -44,9 +44,10 @@ def _in_hand(audit: Audit, queue: Queue, is_wanted: Callable[[Served], bool]) ->
     served = batch_files.newest(audit.project.path, audit.name, queue, state.user_name())
     if served is None:
         return None, 1
-    served = _still_there(audit, served)
+    whole = _still_there(audit, served)
+    served = _blind(audit, whole)
     if not served.is_done(audit.verdicts):
-        if is_wanted(served):
+        if is_wanted(whole):
             return served, served.number
         return None, served.number + (not served.own(audit.verdicts).empty)
     is_at_its_end = st.session_state.get(_SHOWN_KEY) == token_of(served) != st.session_state.get(_PASSED_KEY)
@@ -63,6 +64,17 @@ def _still_there(audit: Audit, served: Served) -> Served:
                                            or now.get(q.sample_id) == q.given_label))
 
 
+def _blind(audit: Audit, served: Served) -> Served:
+    """The batch without what the random queue has drawn since, as far as it would tell the model's opinion of it."""
+    try:
+        drawn = at_hand.drawn(audit)
+    except batch_files.BatchError:  # any sample may be drawn
+        if served.queue == "find":
+            raise
+        return replace(served, typical={})
+    return batches.without_opinion_on(served, drawn, set(served.own(audit.verdicts)["sample_id"]))
+
+
 class Facts(TypedDict):
     """What each batch records of who answers it and by which model."""
 
@@ -77,10 +89,10 @@ def facts(audit: Audit) -> Facts:
 
 
 def keep(audit: Audit, served: Served) -> Served:
-    """Write a new batch, unless there is nothing in it."""
+    """Write a new batch, unless there is nothing in it; as it is shown."""
     if served.questions:
         batch_files.save(audit.project.path, served)
-    return served
+    return _blind(audit, served)
 
 
 def token_of(served: Served) -> str:

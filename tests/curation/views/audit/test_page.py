@@ -1,6 +1,7 @@
 """The Audit page through AppTest on fakes, and what its review component may and may not be told."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,29 @@ def test_the_overview_says_the_measured_rate_and_never_the_models_guess(home, pe
     assert "95% interval from 30 reviews of samples drawn at random; too early for a single figure: 20 more." in said
     assert "without strata" not in said and percent(found.share) not in said and "You can stop" not in said
     assert "more reviews until it is judged whether" in said and UNTIL_THEN in said
+
+
+def test_what_is_to_go_falls_with_each_verdict_of_a_batch_and_not_with_one_that_cannot_tell(
+        home, pets, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch, "Estimate")
+    ada.app.button(key="audit.draw").click()
+    views.rerun(ada.app)
+    main = [q.sample_id for q in in_hand(pets, "estimate").questions if q.purpose == "main"]
+
+    def to_go() -> int:
+        (found,) = re.findall(r"(\d+) more reviews until it is judged", views.texts(ada.app))
+        return int(found)
+
+    first = to_go()
+    for number, verdict in enumerate(("given", "unsure", "neither")):
+        ada.press("verdict", main[number], verdict)
+        assert to_go() == first - (number + 1 - (number > 0))
+    again = Reviewer(home, monkeypatch, "Estimate")
+    again.press("verdict", main[3], "given")
+    ada = again
+    assert to_go() == first - 3
+    ada.press("retract", main[3])
+    assert to_go() == first - 2
 
 
 def test_a_cell_of_the_matrix_leads_to_its_samples_and_its_queue(home, pets, monkeypatch) -> None:
