@@ -15,13 +15,13 @@ import streamlit as st
 from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
+from curation.views.widgets.palette import SERIES
 from curation.views.widgets.run_table import duration_text, job_text, state_text
 from curation.views.widgets.state import plain
 from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir
 from engine.contract.work_dir import StatusDocument
 
-COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
 EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
     "empty_validation": ("empty validation: no sample was routed, so weights were not updated",
                          "Raise the validation share, or turn the noise guard off if the labels are known to be good."),
@@ -226,7 +226,7 @@ def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int, has_learned
 
 def _curve(metrics: pd.DataFrame, series: dict[str, str], axis: str, tick: str, num_epochs: int) -> go.Figure:
     figure = go.Figure()
-    for color, (column, label) in zip(COLORS, series.items(), strict=False):
+    for color, (column, label) in zip(SERIES, series.items(), strict=False):
         figure.add_scatter(
             x=metrics["epoch"], y=pd.to_numeric(metrics[column]), name=label, cliponaxis=False,
             mode="lines+markers" if len(metrics) < 40 else "lines", line={"width": 2, "color": color},
