@@ -2,16 +2,15 @@
 // Labels and ids come from the user's files and are shown through textContent alone.
 //
 // data: {layer, owner, extent: [x0, x1, y0, y1], region: {lasso: [[[x, y]]], box: [[x0, x1, y0, y1]]} or null, height,
-//        legend: {title, entries: [{name, count, colour, symbol, can_pick}], scale: {low, high, stops} or null},
-//        mark_colours: {bit: colour}}
+//        legend: {title, entries: [{name, count, colour, symbol, can_pick}], scale: {low, high, stops: {theme: [colour]}} or null},
+//        mark_colours: {bit: colour}, faded: {theme: colour}}, theme one of light, dark
 // Triggers: region {owner, lasso, box}; open {id}; pick {name}; lost {layer} when the server no longer keeps the layer.
 // The page owns the region: what is drawn comes back with the next data. Zoom lives here, as long as the owner is the same.
 
 const FADED = 8;
 const SYMBOLS = { 1: "diamond", 2: "square", 4: "cross" };
 const SIGNS = { diamond: "\u25C7", square: "\u25A1", cross: "\u2715" };
-const PALE = "#C3CAC8";
-const LINE = "#14201E";
+const MAX_CORNERS = 400;
 
 export default function (component) { mounted(component, ".map", createView); }
 
@@ -56,6 +55,15 @@ function createView(root) {
   const view = { component: null, data: null, box: null, tool: "lasso", picture: null, image: null, imageBox: null, drag: null };
   let width = 0, height = 0, frameAsked = false, sequence = 0, loadTimer = 0, busyTimer = 0, controller = null, retried = null;
 
+  // The canvas is painted, so a change of theme paints it anew; map.css has the text's colour pass over, which says so.
+  const theme = () => (getComputedStyle(root).colorScheme === "dark" ? "dark" : "light");
+  root.ontransitionend = (event) => {
+    if (event.target !== root || !view.data) return;
+    showLegend(view.data.legend);
+    draw();
+    load(0);
+  };
+
   // -- coordinates
 
   const fit = (extent) => {
@@ -91,7 +99,8 @@ function createView(root) {
     clearTimeout(busyTimer);
     busyTimer = setTimeout(() => { busy.hidden = false; }, 250);
     try {
-      const query = new URLSearchParams({ layer, x0: box[0], x1: box[1], y0: box[2], y1: box[3], w: Math.round(width), h: Math.round(height) });
+      const query = new URLSearchParams({ layer, x0: box[0], x1: box[1], y0: box[2], y1: box[3], w: Math.round(width), h: Math.round(height),
+        theme: theme() });
       const answer = await fetch(`/api/map?${query}`, { signal: controller.signal });
       if (answer.status === 410 && retried !== layer) {  // the page keeps it anew; its data may be the same, so ask again
         retried = layer;
@@ -126,6 +135,7 @@ function createView(root) {
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
+    const ink = getComputedStyle(root).color, pale = view.data.faded[theme()];
     if (view.image) {
       const [x0, x1, y0, y1] = view.imageBox;
       context.imageSmoothingEnabled = true;
@@ -133,18 +143,18 @@ function createView(root) {
       context.drawImage(view.image, px(x0), py(y1), px(x1) - px(x0), py(y0) - py(y1));
       context.globalAlpha = 1;
     }
-    if (view.picture) paintPoints(view.picture);
+    if (view.picture) paintPoints(view.picture, pale);
     const region = view.drag && view.drag.region ? view.drag.region : view.data.region;
-    if (region) paintRegion(region);
+    if (region) paintRegion(region, ink);
   };
-  const paintPoints = ({ num, x, y, rgb, marks }) => {
+  const paintPoints = ({ num, x, y, rgb, marks }, pale) => {
     const radius = view.image ? 2.2 : num <= 500 ? 4 : num <= 2000 ? 3.2 : 2.6;
     for (let i = 0; i < num; i += 1) {
       const u = px(x[i]), v = py(y[i]);
       if (u < -9 || v < -9 || u > width + 9 || v > height + 9) continue;
       const faded = marks[i] & FADED;
       context.globalAlpha = faded ? 0.5 : 0.88;
-      context.fillStyle = faded ? PALE : `rgb(${rgb[3 * i]},${rgb[3 * i + 1]},${rgb[3 * i + 2]})`;
+      context.fillStyle = faded ? pale : `rgb(${rgb[3 * i]},${rgb[3 * i + 1]},${rgb[3 * i + 2]})`;
       context.beginPath();
       context.arc(u, v, radius, 0, 6.2832);
       context.fill();
@@ -164,10 +174,10 @@ function createView(root) {
     else { context.moveTo(u - 5, v - 5); context.lineTo(u + 5, v + 5); context.moveTo(u + 5, v - 5); context.lineTo(u - 5, v + 5); }
     context.stroke();
   };
-  const paintRegion = (region) => {
-    context.strokeStyle = LINE;
+  const paintRegion = (region, ink) => {
+    context.strokeStyle = ink;
     context.lineWidth = 1.5;
-    context.fillStyle = "rgba(15,118,110,0.08)";
+    context.fillStyle = "rgba(60,150,140,0.12)";
     for (const lasso of region.lasso) {
       context.beginPath();
       lasso.forEach(([x, y], i) => (i ? context.lineTo(px(x), py(y)) : context.moveTo(px(x), py(y))));
@@ -326,7 +336,7 @@ function createView(root) {
     const nodes = title ? [element("span", "title", title)] : [];
     if (scale) {
       const ramp = element("span", "ramp");
-      ramp.style.background = `linear-gradient(to right, ${scale.stops.join(", ")})`;
+      ramp.style.background = `linear-gradient(to right, ${scale.stops[theme()].join(", ")})`;
       const box = element("span", "scale");
       box.append(element("span", "", scale.low), ramp, element("span", "", scale.high));
       nodes.push(box);

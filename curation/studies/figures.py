@@ -13,9 +13,10 @@ import pandas as pd
 if TYPE_CHECKING:
     import plotly.graph_objects as go  # slow to import, and most commands draw nothing
 
-COLORS = ("#0F766E", "#D97706", "#4338CA", "#BE185D", "#65A30D", "#0284C7", "#7C2D12", "#A855F7", "#111827", "#DC2626",
-          "#22D3EE", "#CA8A04")
+COLORS = ("#0F766E", "#D97706", "#6366F1", "#CC1E66", "#65A30D", "#0284C7", "#A8582F", "#A855F7", "#8A6D00", "#DC2626",
+          "#0D9DB5", "#B45FC8")
 REFERENCE_COLOR = "#64748B"
+"""Of a lightness that stands out from the report's white page and from the app's dark one."""
 HISTOGRAM_EDGES = np.linspace(-2.0, 2.0, 81)
 """A margin lies in [-1, 1], so its change in [-2, 2]."""
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from curation.views.widgets.palette import FEW_TO_MANY, FEWER_TO_MORE, PANEL
+
 MAX_CLASSES = 40
 """Beyond this a heat map is no longer read; the classes with the most errors are shown."""
 MAX_TEXT_CLASSES = 16
-_SCALE = ("#FFFFFF", "#FCE3C4", "#F0A35C", "#C2570C", "#7A2E05")
-_DIVERGING = ("#1F5A91", "#9CC1DF", "#FFFFFF", "#F3B873", "#B45F00")
 
 
 def shown_classes(errors: np.ndarray) -> np.ndarray:
@@ -42,7 +42,8 @@ def heat_figure(colour: np.ndarray, text: np.ndarray, hover: np.ndarray, rows: S
     side = _height(len(rows)) / max(len(rows), 1)
     figure = go.Figure([
         go.Heatmap(z=colour, x=list(range(len(columns))), y=list(range(len(rows))), xgap=1, ygap=1, hoverinfo="skip",
-                   colorscale=_DIVERGING if is_difference else _SCALE, zmin=-limit if is_difference else 0, zmax=limit,
+                   colorscale=FEWER_TO_MORE if is_difference else FEW_TO_MANY,
+                   zmin=-limit if is_difference else 0, zmax=limit,
                    text=text, texttemplate="%{text}" if len(rows) <= MAX_TEXT_CLASSES else "", textfont={"size": 11},
                    colorbar={"title": {"text": html.escape(legend), "side": "right"}, "thickness": 12,
                              "outlinewidth": 0}),
@@ -55,7 +56,7 @@ def heat_figure(colour: np.ndarray, text: np.ndarray, hover: np.ndarray, rows: S
     ticks = [[name if len(name) <= 18 else name[:17] + "..." for name in some] for some in (rows, columns)]
     figure.update_layout(
         height=_height(len(rows)), margin={"l": 4, "r": 4, "t": 4, "b": 4}, paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="#EDF1F0", clickmode="event+select", dragmode=False, hovermode="closest",
+        plot_bgcolor=PANEL, clickmode="event+select", dragmode=False, hovermode="closest",
         xaxis={**_axis(ticks[1], "true label"), "range": [-0.5, len(columns) - 0.5]},
         yaxis={**_axis(ticks[0], "given label"), "range": [len(rows) - 0.5, -0.5]})
     return figure

@@ -141,7 +141,7 @@ def _chart(cells: Cells, rows: tuple[str, ...], columns: tuple[str, ...] | list[
             st.session_state[_TRUE_KEY] = names[1][cell[1]]
 
     key = f"{_CHART_KEY}.{legend}"
-    st.plotly_chart(figure, key=key, theme=None, on_select=picked, selection_mode="points",
+    st.plotly_chart(figure, key=key, on_select=picked, selection_mode="points",
                     config={"displayModeBar": False})
     if len(kept) < len(rows):
         st.caption(f"The {len(kept)} of {len(rows)} classes with the most errors.")

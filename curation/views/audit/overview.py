@@ -16,6 +16,7 @@ from curation.views.audit.at_hand import Audit, Standing
 from curation.views.audit.words import goal_words, rate_basis, rate_headline, until_then
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
+from curation.views.widgets.palette import SERIES, SET_BACK
 
 MAX_BARS = 40
 QUEUE_SECTIONS: tuple[tuple[Queue, str], ...] = (("find", "Find"), ("estimate", "Estimate"))
@@ -124,7 +125,7 @@ def _classes(at: Audit, found: Standing | None) -> None:
     shown = [(name, rate) for name, rate in rates if rate.num_reviews >= MIN_CLASS and rate.share is not None]
     num_thin = len(rates) - len(shown)
     if shown:
-        st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.quoted), key="audit.classes", theme=None,
+        st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.quoted), key="audit.classes",
                         config={"displayModeBar": False})
     st.caption(("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
                 if shown else "")
@@ -144,20 +145,18 @@ def whiskers(rates: list, overall: float | None) -> go.Figure:
     names = [html.escape(name if len(name) <= 24 else name[:23] + "...") for name, _ in rates]
     share, low, high = ([100 * getattr(rate, part) for _, rate in rates] for part in ("share", "low", "high"))
     figure = go.Figure(go.Scatter(
-        x=share, y=list(range(len(rates))), mode="markers", cliponaxis=False, marker={"size": 9, "color": "#0F5C55"},
+        x=share, y=list(range(len(rates))), mode="markers", cliponaxis=False, marker={"size": 9, "color": SERIES[0]},
         error_x={"type": "data", "symmetric": False, "array": [h - s for h, s in zip(high, share, strict=True)],
-                 "arrayminus": [s - lo for s, lo in zip(share, low, strict=True)], "color": "#5F8F8A", "thickness": 2},
+                 "arrayminus": [s - lo for s, lo in zip(share, low, strict=True)], "color": SERIES[0], "thickness": 2},
         customdata=[[name, rate.num_reviews, lo, hi] for (_, rate), name, lo, hi in
                     zip(rates, names, low, high, strict=True)],
         hovertemplate="%{customdata[0]}: %{customdata[2]:.1f} to %{customdata[3]:.1f}%<br>best single figure "
                       "%{x:.1f}%, %{customdata[1]} reviews<extra></extra>"))
     if overall is not None:
-        figure.add_vline(x=100 * overall, line={"color": "#9AA3A1", "dash": "dash", "width": 1.5})
+        figure.add_vline(x=100 * overall, line={"color": SET_BACK, "dash": "dash", "width": 1.5})
     figure.update_layout(
-        height=90 + 26 * len(rates), margin={"l": 4, "r": 12, "t": 4, "b": 40}, plot_bgcolor="#FFFFFF",
-        paper_bgcolor="rgba(0,0,0,0)", showlegend=False,
-        xaxis={"title": {"text": "wrong labels, percent"}, "rangemode": "tozero", "gridcolor": "#E3E9E7",
-               "zeroline": False},
-        yaxis={"tickvals": list(range(len(rates))), "ticktext": names, "automargin": True, "gridcolor": "#F1F5F4",
+        height=90 + 26 * len(rates), margin={"l": 4, "r": 12, "t": 4, "b": 40}, showlegend=False,
+        xaxis={"title": {"text": "wrong labels, percent"}, "rangemode": "tozero", "showgrid": True, "zeroline": False},
+        yaxis={"tickvals": list(range(len(rates))), "ticktext": names, "automargin": True,
                "range": [-0.6, len(rates) - 0.4], "zeroline": False})
     return figure

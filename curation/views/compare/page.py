@@ -159,7 +159,7 @@ def _classes(project: Project, a: RunDir, b: RunDir) -> None:
         if which == "difference" and (before == after).all():
             st.caption("Both runs make the same predictions in every class.")
         counts = {"A": before, "B": after, "difference": after - before}[which][kept][:, kept]
-        st.plotly_chart(heat_map(counts, tuple(project.classes[i] for i in kept), which == "difference"), theme=None,
+        st.plotly_chart(heat_map(counts, tuple(project.classes[i] for i in kept), which == "difference"),
                         key="compare.confusion", config={"displayModeBar": False})
         if len(kept) < len(project.classes):
             st.caption(f"The {len(kept)} of {len(project.classes):,} classes with the most change and error.")

@@ -14,13 +14,13 @@ from curation.views.data.features import features_section
 from curation.views.data.import_form import import_section
 from curation.views.widgets import state
 from curation.views.widgets.layout import next_step, style
+from curation.views.widgets.palette import INK, SERIES, SET_BACK
 from curation.views.widgets.pictures import show_pictures
 from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import Stamp, stamp_of
 
 MAX_BARS = 30
 MAX_REPORT_ROWS = 5000
-GIVEN_COLOR, WRONG_COLOR, UNKNOWN_COLOR, TRUE_COLOR = "#0F766E", "#D97706", "#7DA8A2", "#14201E"
 SPLIT_HELP = {"train": "Samples that a run trains on or routes to validation.",
               "clean": "Samples with trusted labels, to watch accuracy on while training.",
               "test": "Samples for the final figure, read once at a run's end."}
@@ -166,14 +166,14 @@ def _class_chart(counts: pd.DataFrame) -> go.Figure:
     names = [html.escape(name if len(name) <= 30 else name[:29] + "...", quote=False) for name in counts.index]
     right, unknown = counts["known"] - counts["wrong"], counts["given"] - counts["known"]
     figure = go.Figure()
-    for values, name, color in ((right, "given, right", GIVEN_COLOR), (counts["wrong"], "given, wrong", WRONG_COLOR),
-                                (unknown, "given, truth unknown", UNKNOWN_COLOR)):
+    for values, name, color in ((right, "given, right", SERIES[0]), (counts["wrong"], "given, wrong", SERIES[1]),
+                                (unknown, "given, truth unknown", SET_BACK)):
         if values.sum():
             figure.add_bar(y=y, x=values, name=name, marker={"color": color}, customdata=names, orientation="h",
                            hovertemplate="%{customdata}: %{x:,}")
     if counts["known"].sum():
         figure.add_scatter(y=y, x=counts["true"], name="true label", mode="markers", customdata=names,
-                           marker={"symbol": "line-ns", "size": 15, "line": {"width": 2.5, "color": TRUE_COLOR}},
+                           marker={"symbol": "line-ns", "size": 15, "line": {"width": 2.5, "color": INK}},
                            hovertemplate="%{customdata}: %{x:,}")
     figure.update_layout(
         barmode="stack", height=max(180, 100 + 23 * len(y)), bargap=0.3, margin={"l": 4, "r": 12, "t": 4, "b": 4},

@@ -16,10 +16,9 @@ from curation.views.explore import chosen
 from curation.views.explore.selected import Selection
 from curation.views.widgets.column_filter import range_of
 from curation.views.widgets.confusion import heat_map, shown_classes
-from curation.views.widgets.palette import NO_VALUE_COLOUR, info_of
+from curation.views.widgets.palette import SERIES, SET_BACK, info_of
 
 MAX_BARS = 40
-ALL_COLOUR, SELECTED_COLOUR = NO_VALUE_COLOUR, "#0F5C55"
 AGAINST = {"predicted_label": "predicted", "suggested_label": "suggested"}
 _NOT_NUMBERS = ("x", "y", "signal_row")
 _NUM_CLICKS_KEY = "explore.num_clicks"
@@ -28,7 +27,7 @@ _NUM_CLICKS_KEY = "explore.num_clicks"
 def distributions(project: Project, table: SampleTable, selection: Selection) -> None:
     """Draw them. A click on a class or cell, or a box over bars, sets filters and draws the page anew."""
     how = "To filter, drag over bars of the histogram, or click a class or a cell."
-    st.caption(f"Dark: the selected. Pale: all samples. Each in percent of its own number. {how}"
+    st.caption(f"Teal: the selected. Grey: all samples. Each in percent of its own number. {how}"
                if selection.is_narrowed else how)
     # A chart of its own for each selection and click: what was clicked must not be found again after an undo.
     key = f"{selection.token}.{st.session_state.get(_NUM_CLICKS_KEY, 0)}"
@@ -176,10 +175,10 @@ def _clicked() -> None:
 
 def _bars(x: list[float], of_all: np.ndarray, of_selected: np.ndarray, is_narrowed: bool,
           totals: tuple[int, int] | None = None) -> go.Figure:
-    """Two sets of bars over the same places: all pale and wide, the selected dark before them, each in percent."""
+    """Two sets of bars over the same places: all grey and wide, the selected teal before them, each in percent."""
     figure = go.Figure()
-    sets = [("all", of_all, ALL_COLOUR), ("selected", of_selected, SELECTED_COLOUR)]
-    for i, (name, counts, colour) in enumerate(sets if is_narrowed else [("samples", of_all, SELECTED_COLOUR)]):
+    sets = [("all", of_all, SET_BACK), ("selected", of_selected, SERIES[0])]
+    for i, (name, counts, colour) in enumerate(sets if is_narrowed else [("samples", of_all, SERIES[0])]):
         total = max(1, int(totals[i] if totals else counts.sum()))
         figure.add_bar(x=x, y=100 * counts / total, marker={"color": colour}, name=name, showlegend=False,
                        text=[f"{count:,}" for count in counts.tolist()], textposition="none",

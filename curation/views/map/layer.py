@@ -23,7 +23,16 @@ from starlette.routing import Route
 from curation.project import Project
 from curation.views.map import raster
 from curation.views.routes.thumbnails import thumbnail_url
-from curation.views.widgets.palette import NO_VALUE_COLOUR, PIN_COLOURS, Colouring, rgb, scale_rgb
+from curation.views.widgets.palette import (
+    FADED_COLOURS,
+    PIN_COLOURS,
+    ROLE_COLOURS,
+    SCALES,
+    Colouring,
+    Theme,
+    rgb,
+    scale_rgb,
+)
 
 ROUTE_PATH = "/api/map"
 MAX_LAYERS = 32
@@ -76,7 +85,7 @@ def make_layer(project: Project, table: pd.DataFrame, xy: np.ndarray, colours: C
 # -- pictures
 
 
-def picture(layer: Layer, view: raster.Extent, width: int, height: int) -> bytes:
+def picture(layer: Layer, view: raster.Extent, width: int, height: int, theme: Theme = "light") -> bytes:
     """What the browser draws of a view: little-endian uint32 number of points n and bytes of the PNG (0: none), the
     PNG, then n float32 x, n float32 y, n uint32 rows, 3n uint8 colours, n uint8 marks, rarest and worst points last.
 
@@ -89,14 +98,14 @@ def picture(layer: Layer, view: raster.Extent, width: int, height: int) -> bytes
         is_in &= selected
     rows = np.flatnonzero(is_in)
     points = _points(layer, rows)
-    png = b"" if len(points) == len(rows) else raster.png(_raster(layer, rows, view, width, height))
+    png = b"" if len(points) == len(rows) else raster.png(_raster(layer, rows, view, width, height, theme))
     order = _drawing_order(layer, points)
     marks = layer.marks[order]
     if selected is not None:
         marks = marks | np.where(selected[order], 0, FADED).astype(np.uint8)
     return b"".join((struct.pack("<II", len(order), len(png)), png, layer.xy[order, 0].astype("<f4").tobytes(),
                      layer.xy[order, 1].astype("<f4").tobytes(), order.astype("<u4").tobytes(),
-                     _rgb_of(layer.colours, order).round().astype(np.uint8).tobytes(), marks.tobytes()))
+                     _rgb_of(layer.colours, order, theme).round().astype(np.uint8).tobytes(), marks.tobytes()))
 
 
 def _points(layer: Layer, rows: np.ndarray) -> np.ndarray:
@@ -114,24 +123,25 @@ def _points(layer: Layer, rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows[few])
 
 
-def _raster(layer: Layer, rows: np.ndarray, view: raster.Extent, width: int, height: int) -> np.ndarray:
+def _raster(layer: Layer, rows: np.ndarray, view: raster.Extent, width: int, height: int,
+            theme: Theme) -> np.ndarray:
     """(h, w, 4) uint8; samples that the filters leave out lie pale under the others."""
     columns, lines = raster.grid_of(view, len(rows), max(width, height))
     cells = raster.cells_of(layer.xy[rows], view, columns, lines)
     if layer.selected is None or layer.is_selected_only:
-        return raster.shade(cells, _rgb_of(layer.colours, rows), columns, lines)
+        return raster.shade(cells, _rgb_of(layer.colours, rows, theme), columns, lines)
     is_selected = layer.selected[rows]
-    pale = np.broadcast_to(rgb((NO_VALUE_COLOUR,)), (int((~is_selected).sum()), 3))
+    pale = np.broadcast_to(rgb((FADED_COLOURS[theme],)), (int((~is_selected).sum()), 3))
     under = raster.shade(cells[~is_selected], pale, columns, lines)
     under[..., 3] //= 2
-    over = raster.shade(cells[is_selected], _rgb_of(layer.colours, rows[is_selected]), columns, lines)
+    over = raster.shade(cells[is_selected], _rgb_of(layer.colours, rows[is_selected], theme), columns, lines)
     return np.where(over[..., 3:] > 0, over, under)
 
 
-def _rgb_of(colours: Colouring, rows: np.ndarray) -> np.ndarray:
+def _rgb_of(colours: Colouring, rows: np.ndarray, theme: Theme) -> np.ndarray:
     """(n, 3) float32 in 0..255."""
     if colours.values is not None:
-        return scale_rgb(colours.values[rows], colours.low, colours.high, colours.scale)
+        return scale_rgb(colours.values[rows], colours.low, colours.high, colours.scale(theme))
     assert colours.codes is not None, "a colouring has values or codes"
     return np.asarray(rgb(colours.colours)[colours.codes[rows]])
 
@@ -201,11 +211,12 @@ def _answer(query: dict[str, str]) -> Response:
             return Response(json.dumps(said), media_type="application/json", headers=headers)
         x0, x1, y0, y1 = (_number(query[name], -1e30, 1e30) for name in ("x0", "x1", "y0", "y1"))
         width, height = (int(_number(query[name], 1, 2000)) for name in ("w", "h"))
-        if not (x0 < x1 and y0 < y1):
-            raise ValueError("an empty view")
+        theme: Theme | None = next((name for name in SCALES if name == query.get("theme", "light")), None)
+        if not (x0 < x1 and y0 < y1) or theme is None:
+            raise ValueError("an empty view, or a theme there is none of")
     except (KeyError, ValueError, OverflowError, OSError):
         return Response("no such view", status_code=404, media_type="text/plain")
-    return Response(picture(layer, (x0, x1, y0, y1), width, height), media_type="application/octet-stream",
+    return Response(picture(layer, (x0, x1, y0, y1), width, height, theme), media_type="application/octet-stream",
                     headers=headers)
 
 
@@ -220,12 +231,12 @@ def _value_words(colours: Colouring, row: int) -> str:
 
 
 async def serve_map(request: Request) -> Response:
-    """GET /api/map?layer=TOKEN&x0=..&x1=..&y0=..&y1=..&w=640&h=540, or &row=17. The work happens in a thread."""
+    """GET /api/map?layer=TOKEN&x0=..&x1=..&y0=..&y1=..&w=640&h=540&theme=dark, or &row=17. Works in a thread."""
     return await anyio.to_thread.run_sync(_answer, dict(request.query_params))
 
 
 ROUTES = [Route(ROUTE_PATH, serve_map, methods=["GET"])]
 MARK_COLOURS = (("pinned to validation", PINNED_TO_VALIDATION, PIN_COLOURS["validation"]),
                 ("pinned to training", PINNED_TO_TRAINING, PIN_COLOURS["train"]),
-                ("excluded by people", EXCLUDED, "#5D646B"))
+                ("excluded by people", EXCLUDED, ROLE_COLOURS["excluded"]))
 """Decisions are marked on the map whatever it is coloured by: name, bit, colour."""

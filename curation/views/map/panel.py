@@ -30,7 +30,15 @@ from curation.views.map.region import region_mask, region_of
 from curation.views.sample import dialog
 from curation.views.widgets import state
 from curation.views.widgets.component import component
-from curation.views.widgets.palette import Colouring, colour_columns, colouring, info_of
+from curation.views.widgets.palette import (
+    FADED_COLOURS,
+    SCALES,
+    Colouring,
+    Theme,
+    colour_columns,
+    colouring,
+    info_of,
+)
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
@@ -125,7 +133,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
                      on_lost_change=lambda: None, data={
                      "layer": token, "owner": owner, "extent": list(layer.extent),
                      "region": shown, "height": HEIGHT, "legend": _legend(layer, mask, on_pick is not None),
-                     "mark_colours": {bit: colour for _, bit, colour in MARK_COLOURS}})
+                     "mark_colours": {bit: colour for _, bit, colour in MARK_COLOURS}, "faded": FADED_COLOURS})
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("Near each other means alike in the run's features; the axes have no unit. Zoom in and more of "
                    "the density becomes points. Click a point to open it." if not choice.startswith(places.COLUMNS) else
@@ -215,7 +223,7 @@ class Scale(TypedDict):
 
     low: str
     high: str
-    stops: list[str]
+    stops: dict[Theme, list[str]]
 
 
 class Legend(TypedDict):
@@ -248,4 +256,5 @@ def _categories(colours: Colouring, mask: np.ndarray, can_pick: bool) -> list[En
 def _scale(colours: Colouring) -> Scale | None:
     if not colours.is_numeric:
         return None
-    return Scale(low=f"{colours.low:.3g}", high=f"{colours.high:.3g}", stops=list(colours.scale))
+    return Scale(low=f"{colours.low:.3g}", high=f"{colours.high:.3g}",
+                 stops={theme: list(colours.scale(theme)) for theme in SCALES})

@@ -22,7 +22,7 @@ from curation.views.sample.reasons import class_rank, reasons, stability_words
 from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
-from curation.views.widgets.palette import ROLE_COLOURS, info_of
+from curation.views.widgets.palette import INK, ROLE_COLOURS, SERIES, SET_BACK, info_of
 from curation.views.widgets.pins import pin_words, tension_cached
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
@@ -99,9 +99,10 @@ def _draw(project: Project, run: RunDir | None) -> None:
 def _picture(project: Project, row: pd.Series) -> None:
     url, name = thumbnail_url(project, row["sample_id"], 512), str(row["sample_id"])
     colour = ROLE_COLOURS.get("excluded" if bool(row.get("excluded")) else text_of(row.get("role")), "var(--ws-line)")
-    st.html(f'<div style="border:3px solid {colour};border-radius:8px;background:var(--ws-panel);aspect-ratio:1;display:flex">'
-            f'<img src="{html.escape(url)}" alt="{html.escape(name)}" style="width:100%;height:100%;'
-            'object-fit:contain"></div><div style="font-size:12px;color:var(--ws-soft);margin-top:4px;overflow-wrap:anywhere">'
+    st.html(f'<div style="border:3px solid {colour};border-radius:8px;background:var(--ws-panel);aspect-ratio:1;'
+            f'display:flex"><img src="{html.escape(url)}" alt="{html.escape(name)}" style="width:100%;height:100%;'
+            'object-fit:contain"></div>'
+            '<div style="font-size:12px;color:var(--ws-soft);margin-top:4px;overflow-wrap:anywhere">'
             f'{html.escape(name)}</div>')
 
 
@@ -198,8 +199,8 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
         f'<td style="text-align:right">{share:.1%}</td></tr>'
         for name, share in ((project.classes[i], float(probs_C[i])) for i in order))
     st.html('<table style="width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums">'
-            f'<tr style="color:var(--ws-soft)"><td colspan="3">Held-out probabilities, the current label in bold</td></tr>{cells}'
-            '</table>')
+            '<tr style="color:var(--ws-soft)"><td colspan="3">Held-out probabilities, the current label in bold</td>'
+            f'</tr>{cells}</table>')
 
 
 def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
@@ -232,7 +233,7 @@ def _course(run: RunDir, signal_row: int) -> None:
     if history.empty:
         st.caption("No epoch has been recorded of it.")
         return
-    st.plotly_chart(course_figure(history), key="sample.course", theme=None, config={"displayModeBar": False})
+    st.plotly_chart(course_figure(history), key="sample.course", config={"displayModeBar": False})
     st.html('<div style="font-size:12px;color:var(--ws-soft)">Band: '
             + " ".join(f'<span style="display:inline-block;width:10px;height:10px;background:{colour};opacity:.35">'
                        f'</span> {name}&ensp;' for name, colour in ROLE_COLOURS.items())
@@ -252,9 +253,9 @@ def course_figure(history: pd.DataFrame) -> go.Figure:
     for epoch, role in zip(epochs, sides(history), strict=True):
         figure.add_vrect(x0=epoch - 0.5, x1=epoch + 0.5, fillcolor=ROLE_COLOURS[role], opacity=0.16, line_width=0,
                          layer="below")
-    looks = (("margin", "margin (low is bad)", "#14201E", "solid", "y"),
-             ("p_train", "p_train (low: wanted in validation)", "#7B3FA0", "dash", "y"),
-             ("weight", "weight (right axis)", "#00796B", "dot", "y2"))
+    looks = (("margin", "margin (low is bad)", INK, "solid", "y"),
+             ("p_train", "p_train (low: wanted in validation)", SERIES[2], "dash", "y"),
+             ("weight", "weight (right axis)", SERIES[0], "dot", "y2"))
     for name, title, colour, dash, axis in looks:
         values = history[name].to_numpy(dtype=np.float32)
         if np.isfinite(values).any():
@@ -266,12 +267,12 @@ def course_figure(history: pd.DataFrame) -> go.Figure:
                                 marker={"symbol": "circle-open", "size": 11, "color": ROLE_COLOURS["validation"],
                                         "line": {"width": 2}}, name="held out", hoverinfo="skip"))
     figure.update_layout(
-        height=280, margin={"l": 52, "r": 48, "t": 4, "b": 40}, plot_bgcolor="#FFFFFF", paper_bgcolor="rgba(0,0,0,0)",
+        height=280, margin={"l": 52, "r": 48, "t": 4, "b": 40},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 11}},
         xaxis={"title": {"text": "epoch", "font": {"size": 12}}, "dtick": max(1, len(epochs) // 10),
                "range": [epochs[0] - 0.5, epochs[-1] + 0.5], "showgrid": False},
         yaxis={"title": {"text": "margin, p_train", "font": {"size": 12}}, "range": [-1.05, 1.05],
-               "gridcolor": "#E3E9E7", "zerolinecolor": "#9AA3A1"},
+               "zerolinecolor": SET_BACK},
         yaxis2={"title": {"text": "weight", "font": {"size": 12}}, "overlaying": "y", "side": "right",
                 "rangemode": "tozero", "showgrid": False, "tickmode": "auto", "nticks": 5})
     return figure

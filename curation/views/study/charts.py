@@ -13,6 +13,7 @@ import streamlit as st
 from curation.studies import figures
 from curation.studies.cautions import cautions
 from curation.views.study.answer import FIGURE_WORDS, arm_titles
+from curation.views.widgets.palette import PAPER
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.studies.study_dir import StudyDir, StudyDocument
 from engine.contract.studies.study_margins import margin_bins, margin_changes, read_all_margins
@@ -175,7 +176,7 @@ def _differences(rows: pd.DataFrame, table: pd.DataFrame, all_shown: Shown, figu
     for trace in drawn.data:
         trace.hovertemplate = str(trace.hovertemplate).replace(":.4f", ":+.2f points")
         if trace.error_x.array is None and trace.text is not None:  # single seeds lie on their interval's line
-            trace.marker.update(size=9, opacity=0.85, line={"color": "#FFFFFF", "width": 1.5})
+            trace.marker.update(size=9, opacity=0.85, line={"color": PAPER, "width": 1.5})
     title = f"{FIGURE_WORDS[figure]}, points ahead of {reference}"
     return _dress(drawn, height=90 + 44 * num_arms).update_xaxes(
         title_text=title, tickformat="+~g", zeroline=False, minallowed=-100, maxallowed=100).update_yaxes(

@@ -169,7 +169,7 @@ def _answer(project: Project, study: StudyDir, shown: Shown) -> None:
     if warnings := study_answer.warnings(table, shown.document.is_tuned_here):
         st.caption(warnings)
     if chart is not None:
-        st.plotly_chart(chart, theme=None, key=f"study.{study.name}.difference.{figure}", config=CHART)
+        st.plotly_chart(chart, key=f"study.{study.name}.difference.{figure}", config=CHART)
         st.caption("Diamonds: the mean difference with its 95% interval over seeds. Small dots: single seeds. An arm "
                    "whose whole interval is to the right of the dotted line is better than the reference.")
     frame = study_answer.summary_frame(table)
@@ -229,7 +229,7 @@ def _groups(study: StudyDir, shown: Shown) -> None:
 
 
 def _chart(study: StudyDir, shown: Shown, name: str) -> None:
-    st.plotly_chart(shown.charts[name], theme=None, key=f"study.{study.name}.{name}", config=CHART)
+    st.plotly_chart(shown.charts[name], key=f"study.{study.name}.{name}", config=CHART)
 
 
 def _cautions(study: StudyDir, shown: Shown) -> None:

@@ -17,6 +17,7 @@ from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.terms import define
 from curation.views.widgets.accuracy import accuracy_help, accuracy_name
+from curation.views.widgets.palette import SERIES
 from curation.views.widgets.run_table import (
     UNGUARDED_HELP,
     WITHHELD_HELP,
@@ -31,7 +32,6 @@ from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir
 from engine.contract.work_dir import StatusDocument
 
-COLORS = ("#0F766E", "#D97706", "#6366F1", "#DC2626")
 EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
     "empty_validation": ("no sample went to validation, so weights were not updated",
                          "Raise the validation share, or turn the guard off if the labels are known to be good."),
@@ -231,7 +231,7 @@ def show_curves(run: RunDir, metrics: pd.DataFrame, num_epochs: int, has_learned
 
 def _curve(metrics: pd.DataFrame, series: dict[str, str], axis: str, tick: str, num_epochs: int) -> go.Figure:
     figure = go.Figure()
-    for color, (column, label) in zip(COLORS, series.items(), strict=False):
+    for color, (column, label) in zip(SERIES, series.items(), strict=False):
         figure.add_scatter(
             x=metrics["epoch"], y=pd.to_numeric(metrics[column]), name=label, cliponaxis=False,
             mode="lines+markers" if len(metrics) < 40 else "lines", line={"width": 2, "color": color},

@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from curation.experiments.compare import scored_predictions
+from curation.views.widgets.palette import FEWER_TO_MORE, PANEL, PAPER, SERIES
 from engine.contract.run_dir import RunDir
 
 MAX_CLASSES = 30
@@ -44,10 +45,10 @@ def shown_classes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def heat_map(counts: np.ndarray, classes: tuple[str, ...], is_difference: bool) -> go.Figure:
-    """Rows: label; columns: prediction. Counts pale to dark; a difference from blue (fewer) to orange (more)."""
+    """Rows: label; columns: prediction. Counts from the page to teal; a difference from blue (fewer) to orange."""
     names = [html.escape(name if len(name) <= 18 else name[:17] + "...") for name in classes]
     limit = max(1, int(np.abs(counts).max(initial=0)))
-    scale = ["#1F5A91", "#9CC1DF", "#FFFFFF", "#F3B873", "#B45F00"] if is_difference else ["#FFFFFF", "#0F5C55"]
+    scale = FEWER_TO_MORE if is_difference else (PAPER, SERIES[0])
     text = np.where(counts == 0, "", np.char.mod("%+d" if is_difference else "%d", counts))
     figure = go.Figure(go.Heatmap(
         z=counts, x=list(range(len(names))), y=list(range(len(names))), text=text,
@@ -59,6 +60,6 @@ def heat_map(counts: np.ndarray, classes: tuple[str, ...], is_difference: bool) 
     axis = {"tickvals": list(range(len(names))), "ticktext": names, "showgrid": False, "automargin": True}
     figure.update_layout(
         height=max(320, min(760, 130 + 26 * len(names))), margin={"l": 4, "r": 4, "t": 4, "b": 4},
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="#E3E9E7", xaxis={**axis, "title": {"text": "prediction"}},
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor=PANEL, xaxis={**axis, "title": {"text": "prediction"}},
         yaxis={**axis, "title": {"text": "label"}, "autorange": "reversed"})
     return figure

@@ -4,26 +4,43 @@ Knows no widget and no figure. Labels pass through as data: escape them where th
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from streamlit.elements.lib import streamlit_plotly_theme as in_theme
 
 from curation.terms import define
 from engine.contract import signal_columns
 
 ROLE_COLOURS = {"train": "#3B75AF", "validation": "#DE7900", "excluded": "#8C9299"}
 """Blue, orange and grey: told apart with any of the common colour blindnesses, and by lightness in print."""
-PIN_COLOURS = {"validation": "#DE7900", "train": "#3B75AF"}
-NO_VALUE_COLOUR = "#C3CAC8"
-OTHER_COLOUR = "#9AA3A1"
+PIN_COLOURS = {name: ROLE_COLOURS[name] for name in ("validation", "train")}
+NO_VALUE_COLOUR = "#8A9290"
+OTHER_COLOUR = "#636D6B"
 CATEGORIES = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A6D00", "#5E4FA2", "#117733", "#882255",
-    "#44AA99", "#DDAA33", "#332288", "#AA4499", "#999933", "#EE8866", "#6699CC", "#661100", "#77AADD",
+    "#0072B2", "#CB8500", "#009E73", "#CC79A7", "#D55E00", "#3B9CD0", "#8A6D00", "#6758AC", "#007800", "#A54B4B",
+    "#C30078", "#9678FF", "#879600", "#A54BC3", "#3C4BFF", "#FF0F5A", "#871EFF", "#FF1EC3", "#C300FF",
 )
-"""Okabe and Ito's colours, then Tol's. Beyond eight nobody tells categories by colour alone: the legend counts them."""
+"""Okabe and Ito's hues, then those farthest from all before; each of a lightness that stands out from the white and
+from the dark page. Beyond eight nobody tells categories by colour alone: the legend counts them."""
 MAX_CATEGORIES = 20
-SCALE = ("#0D0887", "#41049D", "#6A00A8", "#8F0DA4", "#B12A90", "#CC4778", "#E16462", "#F2844B", "#FCA636")
-"""Plasma without its last, too pale tenth: even to the eye, dark to bright, legible on white."""
+INK, PAPER, PANEL = in_theme.GRAY_90, in_theme.BG_COLOR, in_theme.BG_MIX
+SERIES = (in_theme.CATEGORY_0, in_theme.CATEGORY_1, in_theme.CATEGORY_2, in_theme.CATEGORY_3)
+SET_BACK = in_theme.CATEGORY_7
+"""Colours of charts that are the theme's: in a chart drawn with theme="streamlit", the default, the browser puts the
+current theme's text, background and chart colours (.streamlit/config.toml) in the place of these."""
+FEW_TO_MANY = tuple(getattr(in_theme, f"SEQUENTIAL_{i}") for i in range(10))
+FEWER_TO_MORE = tuple(getattr(in_theme, f"DIVERGING_{i}") for i in range(10))
+"""Scales of theirs: from the background to strong; from blue over the background to orange."""
+Theme = Literal["light", "dark"]
+SCALES: dict[Theme, tuple[str, ...]] = {
+    "light": ("#0D0887", "#360498", "#5902A3", "#7905A6", "#97149F", "#B02A90", "#C6417D", "#D9586A", "#E87159"),
+    "dark": ("#B6308B", "#C9457A", "#DA5A69", "#E77059", "#F28849", "#FBA139", "#FCBD2C", "#F8DA24", "#F0F921"),
+}
+"""Plasma as far as it is legible on the page: even to the eye, dark to bright."""
+FADED_COLOURS: dict[Theme, str] = {"light": "#C3CAC8", "dark": "#3C4845"}
+"""Of what the filters leave out: there, and not to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +160,9 @@ class Colouring:
     def is_numeric(self) -> bool:
         return self.values is not None
 
-    @property
-    def scale(self) -> tuple[str, ...]:
-        return SCALE[::-1] if self.is_reversed else SCALE
+    def scale(self, theme: Theme) -> tuple[str, ...]:
+        """Colours from low to high."""
+        return SCALES[theme][::-1] if self.is_reversed else SCALES[theme]
 
 
 def colouring(column: pd.Series) -> Colouring:

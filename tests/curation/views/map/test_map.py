@@ -163,12 +163,14 @@ def test_roles_have_their_own_colours_in_their_own_order():
 def test_the_bright_end_of_a_numeric_scale_is_the_bad_one_and_the_title_says_which():
     margin = palette.colouring(pd.Series([-1.0, 1.0, np.nan], name="margin"))
     loss = palette.colouring(pd.Series([0.1, 4.0], name="loss"))
-    bright = palette.SCALE[-1]
+    scale = palette.SCALES["dark"]
+    bright = scale[-1]
     assert "low is bad" in margin.title and "high is bad" in loss.title
-    low, high, unknown = palette.scale_rgb(margin.values, margin.low, margin.high, margin.scale)
-    assert (low == palette.rgb((bright,))[0]).all() and (high == palette.rgb((palette.SCALE[0],))[0]).all()
+    low, high, unknown = palette.scale_rgb(margin.values, margin.low, margin.high, margin.scale("dark"))
+    assert (low == palette.rgb((bright,))[0]).all() and (high == palette.rgb((scale[0],))[0]).all()
     assert (unknown == palette.rgb((palette.NO_VALUE_COLOUR,))[0]).all()
-    assert (palette.scale_rgb(loss.values, loss.low, loss.high, loss.scale)[1] == palette.rgb((bright,))[0]).all()
+    highest = palette.scale_rgb(loss.values, loss.low, loss.high, loss.scale("dark"))[1]
+    assert (highest == palette.rgb((bright,))[0]).all()
 
 
 def test_one_value_alone_still_has_a_range():
@@ -219,7 +221,7 @@ def test_few_samples_are_all_points_with_place_row_and_colour_and_no_raster():
     image, found = draw(layer_of(frame))
     assert image is None and sorted(found["row"]) == list(range(300))
     assert (frame.loc[found["row"], ["x", "y"]].to_numpy(np.float32) == found[["x", "y"]].to_numpy()).all()
-    expected = {"train": (59, 117, 175), "validation": (224, 123, 0)}  # ROLE_COLOURS in decimal
+    expected = {"train": (59, 117, 175), "validation": (222, 121, 0)}  # ROLE_COLOURS in decimal
     assert [expected[role] for role in frame.loc[found["row"], "role"]] == list(found["rgb"])
 
 
@@ -327,8 +329,18 @@ def test_a_view_and_a_point_are_answered_as_data(kept_layer):
     assert said["value"] == f"Margin: {layer.colours.values[3]:.3g}" and said["src"].startswith("/api/thumbnail?")
 
 
+def test_a_dark_page_gets_the_scale_and_the_faded_colour_that_are_legible_on_it(kept_layer, large):
+    token, layer = kept_layer
+    dark, light = (read(ask(layer=token, theme=name, **VIEW).body)[1].set_index("row") for name in ("dark", "light"))
+    worst = int(np.nanargmin(layer.colours.values))  # a low margin is bad, so at the bright end of either scale
+    assert dark["rgb"][worst] == (240, 249, 33) and light["rgb"][worst] == (232, 113, 89)
+    faded = layer_of(large, selected=np.zeros(len(large), dtype=bool))
+    image, _ = read(map_layer.picture(faded, faded.extent, 640, 540, "dark"))
+    assert {tuple(map(int, pixel)) for pixel in image[image[..., 3] > 0][:, :3]} == {(60, 72, 69)}  # FADED_COLOURS
+
+
 @pytest.mark.parametrize("change", [{"x0": "nan"}, {"x1": "inf"}, {"x0": 9}, {"w": 0}, {"h": 5000}, {"w": "many"},
-                                    {"row": -1}, {"row": 40}, {"row": "1e99"}])
+                                    {"theme": "sepia"}, {"row": -1}, {"row": 40}, {"row": "1e99"}])
 def test_a_view_that_makes_no_sense_is_refused(kept_layer, change):
     assert ask(**{"layer": kept_layer[0], **VIEW, **change}).status_code == 404
 

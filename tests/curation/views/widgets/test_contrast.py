@@ -5,8 +5,15 @@ import tomllib
 
 import pytest
 
+from curation.studies.figures import COLORS, REFERENCE_COLOR
 from curation.views.widgets import state
-from curation.views.widgets.palette import ROLE_COLOURS
+from curation.views.widgets.palette import (
+    CATEGORIES,
+    NO_VALUE_COLOUR,
+    OTHER_COLOUR,
+    ROLE_COLOURS,
+    SCALES,
+)
 from tests import ROOT
 
 TEXT, GRAPHIC = 4.5, 3.0
@@ -60,9 +67,29 @@ def test_text_is_legible(theme: str) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 def test_lines_and_marks_are_visible(theme: str) -> None:
     marks = [PAIRS["outline"][theme], PAIRS["accent"][theme], THEME[theme]["primaryColor"],
-             *THEME["chartCategoricalColors"], *ROLE_COLOURS.values()]
+             *THEME[theme]["chartCategoricalColors"], *ROLE_COLOURS.values(), *CATEGORIES, OTHER_COLOUR,
+             NO_VALUE_COLOUR, *SCALES[theme], *COLORS, REFERENCE_COLOR]
     for mark in marks:
         assert contrast(mark, PAIRS["paper"][theme]) >= GRAPHIC, mark
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_scales_begin_at_the_page_and_only_rise(theme: str) -> None:
+    """Streamlit takes ten colours of a scale, no more and no fewer; ours put the first, or both middle ones, on it."""
+    few, fewer = (THEME[theme][f"chart{kind}Colors"] for kind in ("Sequential", "Diverging"))
+    paper = PAIRS["paper"][theme]
+    assert len(few) == len(fewer) == 10 and few[0] == fewer[4] == fewer[5] == paper
+    for rising in (few, fewer[5:], fewer[4::-1]):
+        steps = [contrast(colour, paper) for colour in rising]
+        assert steps == sorted(steps) and steps[-1] >= GRAPHIC
+
+
+def test_charts_take_their_colours_from_the_palette() -> None:
+    """A colour written into a figure, or a figure drawn without the theme, is light in the dark."""
+    for source in sorted((ROOT / "curation" / "views").rglob("*.py")):
+        text = source.read_text()
+        assert "theme=None" not in text, source
+        assert source.name == "palette.py" or not re.search(r"[\"' ]#[0-9A-Fa-f]{6}\b", text), source
 
 
 def test_style_sheets_use_the_names() -> None:
