@@ -17,6 +17,7 @@ from pathlib import Path
 from curation.jobs import run_jobs
 from curation.jobs.queue import Job, JobError
 from curation.jobs.request import REQUEST_NAME, method_of
+from curation.jobs.request import config_of as config_of_run
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
@@ -83,7 +84,7 @@ def epoch_seconds(project: Path) -> dict[str, list[float]]:
         if run.exists() and run.read_status()["state"] == "done":
             metrics = run.read_metrics()
             if len(metrics) and method_of(run).is_trained:
-                found.setdefault(str(run.read_config()["method"]), []).append(float(metrics["seconds"].mean()))
+                found.setdefault(config_of_run(run).method, []).append(float(metrics["seconds"].mean()))
     for study in StudyDir.list(project):
         if damage_of(study):
             continue

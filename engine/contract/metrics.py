@@ -53,7 +53,8 @@ class TriedWeightDecay(TypedDict):
     weight_decay: float
     accuracy: float
     """In [0, 1]."""
-    cross_entropy: float
+    cross_entropy: float | None
+    """None: not finite."""
 
 
 class ChosenWeightDecay(TypedDict):

@@ -21,20 +21,24 @@
 Every file but log.txt and metrics.jsonl is written under a temporary name and renamed, so a reader never sees half.
 """
 
+import copy
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
+from engine.contract.json_kinds import problem_of
 from engine.contract.metrics import EpochMetrics
 from engine.contract.older_runs import FORMER_METRICS, event_of, is_older, upgraded
-from engine.contract.run_document import RunDocument
+from engine.contract.run_document import RunDocument, checked
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
+from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 ENDED = ("done", "failed", "cancelled")
@@ -97,11 +101,9 @@ class RunDir(WorkDir):
         self.write_json(self.path / "config.json", document)
 
     def read_config(self) -> RunDocument:
-        """The document of write_config. Raises RunDirError if there is none or it is not JSON."""
-        document = self.read_json(self.path / "config.json")
-        if document is None:
-            raise RunDirError(f"a run must have config.json; {self.path} has none; start it with `train`")
-        return cast(RunDocument, document)
+        """The document of write_config, its config whole (run_document.checked). Raises RunDirError if there is none or
+        pages and commands could not go by it."""
+        return copy.deepcopy(_document(self.path, stamp_of(self.path / "config.json")))
 
     # -- metrics.jsonl
 
@@ -118,7 +120,7 @@ class RunDir(WorkDir):
             texts = path.read_text().splitlines()
         except FileNotFoundError:
             return pd.DataFrame()
-        except UnicodeDecodeError as error:
+        except (UnicodeDecodeError, OSError) as error:
             raise RunDirError(f"{path} must be text; {error}; {_METRICS_ADVICE}") from error
         return pd.DataFrame([_metrics_of(text, path, number) for number, text in enumerate(texts, 1) if text.strip()])
 
@@ -253,6 +255,20 @@ class RunDir(WorkDir):
                               "or start a new run") from error
 
 
+@lru_cache(maxsize=4096)
+def _document(path: Path, stamp: Stamp) -> RunDocument:
+    """read_config of one state of the file: many ask for the documents of all runs."""
+    file, run = path / "config.json", RunDir(path)
+    document = run.read_json(file)
+    if document is None:
+        raise RunDirError(f"a run must have config.json; {path} has none; start it with `train`")
+    try:
+        return checked(document)
+    except UserError as error:
+        raise RunDirError(f"{file} must be as it was written; {error}; restore it from a copy, or move the folder of "
+                          "the run away") from error
+
+
 def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
     """(N,) records of NEIGHBOUR_FIELDS of two arrays (N, k)."""
     formats = [(name, kind, rows.shape[1:]) for name, kind in zip(NEIGHBOUR_FIELDS, ("<i4", "<f2"), strict=True)]
@@ -270,9 +286,13 @@ def _metrics_of(text: str, path: Path, number: int) -> dict[str, object]:
     try:
         line = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RunDirError(f"line {number} of {path} must be JSON; {error}; {_METRICS_ADVICE}") from error
-    if not isinstance(line, dict) or type(line.get("epoch")) is not int or \
-            not isinstance(line.get("events") or [], list):
+        raise RunDirError(f"line {number} of {path} must be JSON; {str(error)[:120]}; {_METRICS_ADVICE}") from error
+    if not isinstance(line, dict):
         raise RunDirError(f"line {number} of {path} must be an epoch's metrics; got {text[:60]}; {_METRICS_ADVICE}")
-    events = [event for said in line.get("events") or () if (event := event_of(said)) is not None]
-    return {FORMER_METRICS.get(str(name), str(name)): value for name, value in line.items()} | {"events": events}
+    row = {FORMER_METRICS.get(str(name), str(name)): value for name, value in line.items()}
+    said = row.get("events") or []
+    if isinstance(said, list):
+        row["events"] = [event for each in said if (event := event_of(each)) is not None]
+    if problem := problem_of(row, EpochMetrics):
+        raise RunDirError(f"line {number} of {path} must be an epoch's metrics; {problem}; {_METRICS_ADVICE}")
+    return row

@@ -1,10 +1,13 @@
 """config.json of a run: its settings and where its results come from, as typed documents."""
 
-from typing import Any, Required, TypedDict
+from typing import Any, Required, TypedDict, cast
 
 from engine.contract.config import RunConfig
+from engine.contract.errors import UserError
+from engine.contract.json_kinds import problem_of, shown
 from engine.contract.methods import METHODS
 from engine.contract.metrics import ChosenWeightDecay
+from engine.contract.work_dir import MAX_SECONDS
 
 
 class WarmStart(TypedDict):
@@ -38,7 +41,7 @@ class RunDocument(TypedDict, total=False):
     name: str
     method: str
     created: float
-    """Seconds since 1970."""
+    """Seconds since 1970; 0 or later."""
     project: str
     versions: dict[str, str]
     code_revision: str
@@ -60,3 +63,18 @@ class RunDocument(TypedDict, total=False):
     imported_digest: str
     map_of: str | None
     """Of method imported alone: name and SHA-256 of the file, and the run whose map and neighbours were taken."""
+
+
+def checked(document: dict[str, Any]) -> RunDocument:
+    """What was read of a config.json, its config whole: settings that older code did not know are what it did. Raises
+    UserError, the end of a line, where one could not go by it."""
+    created = document.get("created")
+    problem = problem_of(document, RunDocument) or (
+        f"created is {shown(created)}" if created is not None and not 0 <= created <= MAX_SECONDS else "")
+    if problem:
+        raise UserError(problem)
+    try:
+        config = RunConfig.of_run(document["config"]).to_dict()
+    except RecursionError as error:
+        raise UserError("its config is nested too deeply") from error
+    return cast(RunDocument, {**document, "config": config})

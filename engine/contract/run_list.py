@@ -5,9 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, check_name
+from engine.contract.run_document import RunDocument
 from engine.contract.stamps import Stamp, stamp_of
 
 
@@ -28,8 +28,9 @@ def list_runs(project: Path) -> list[RunDir]:
 
 def damage_of(run: RunDir) -> str:
     """What is broken in a run's config, status or metrics and what to do about it, one line; "" where all three can be
-    read or are not there yet. Files are read again only once they change."""
-    return _damage(run.path, stamp_of(*(run.path / name for name in ("config.json", "status.json", "metrics.jsonl"))))
+    read or are not there yet, and are no other run's. Files are read again only once they change."""
+    return _damage(run.path, stamp_of(*(run.path / name for name in ("config.json", "status.json", "metrics.jsonl")))) \
+        or _copied_from(run)
 
 
 @lru_cache(maxsize=2048)
@@ -38,27 +39,22 @@ def _damage(path: Path, stamp: Stamp) -> str:
     try:
         run.read_status()
         if run.exists():
-            _check_config(run)
+            run.read_config()
         run.read_metrics()
     except (UserError, OSError) as error:
         return str(error)
     return ""
 
 
-def _check_config(run: RunDir) -> None:
-    """Raises UserError where pages and commands could not go by this config.json."""
-    file, document = run.path / "config.json", run.read_config()
-    todo = "restore it from a copy, or move the folder of the run away"
-    if not isinstance(document.get("config"), dict):
-        raise run.error(f"{file} must have the run's config; it has {', '.join(document) or 'nothing'}; {todo}")
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "created": (int, float), "method": str, "manifest_digest": str, "decisions_digest": str, "num_decisions": int,
-        "versions": dict, "warm_start": dict, "weights_from": dict, "chosen": dict}
-    wrong = [name for name, kind in kinds.items() if document.get(name) is not None
-             and not isinstance(document.get(name), kind)]
-    if wrong:
-        raise run.error(f"{file} must be as it was written; its {wrong[0]} is {document.get(wrong[0])!r}; {todo}")
+def _copied_from(run: RunDir) -> str:
+    """What to do about a copy of another run's folder, which is there as well: it would count as a second run."""
     try:
-        RunConfig.of_run(document["config"])
-    except UserError as error:
-        raise run.error(f"{file} must have settings of a run: {error}; {todo}") from error
+        document = run.read_config() if run.exists() else RunDocument(config={})
+        name = document.get("name") or run.name
+        if name == run.name:
+            return ""
+        original = RunDir(run.path.parent / check_name(name))
+        is_copy = original.exists() and original.read_config().get("created") == document.get("created")
+    except (UserError, OSError):  # of an original that is broken the copy is what is left
+        return ""
+    return f"each folder must be a run of its own; {run.path} is a copy of run {name}; move it away" if is_copy else ""

@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import field
+from functools import lru_cache
 from typing import Any
 
 from engine.contract.errors import UserError
@@ -55,9 +56,15 @@ def settings_of(cls: type) -> list[SettingInfo]:
             for f in dataclasses.fields(cls) if f.metadata]
 
 
+@lru_cache(maxsize=16)
+def _hints(cls: type) -> dict[str, Any]:
+    """Evaluated once: a project may have thousands of configs."""
+    return typing.get_type_hints(cls)
+
+
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any, Any, Any]]:
     """(dotted name, value, metadata, type) of every setting, nested ones included."""
-    hints = typing.get_type_hints(type(config))
+    hints = _hints(type(config))
     found = []
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
@@ -93,7 +100,7 @@ def build(cls: type, values: Any, prefix: str) -> Any:
     unknown = [k for k in values if k not in fields]
     if unknown:
         raise ConfigError(f"no setting named {prefix}{unknown[0]}; there are {', '.join(sorted(fields))}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     built = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(hints[name]) and not dataclasses.is_dataclass(value):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, TypedDict, cast
 import numpy as np
 
 from engine.contract.errors import UserError
+from engine.contract.json_kinds import problem_of, shown
 from engine.contract.processes import is_same_process
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
@@ -77,6 +78,12 @@ class StatusDocument(TypedDict, total=False):
     """Added on reading: its process lives now."""
 
 
+def _reason(error: Exception) -> str:
+    """Why something cannot be read, one line of bounded length."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    return " ".join((text or type(error).__name__).split())[:120]
+
+
 def _advice(path: Path) -> str:
     return STATUS_ADVICE if path.name == "status.json" else "restore it from a copy, or move its folder away"
 
@@ -85,20 +92,24 @@ _TEXTS = ("stage", "message", "device", "error")
 _NUMBERS = ("epoch", "num_epochs", "step", "num_steps", "samples_per_second", "eta_seconds", "started", "heartbeat",
             "pid", "pid_started", "done", "failed", "total")
 """Of a StatusDocument or a study's status: what is a text and what a number, where it is there at all."""
+MAX_SECONDS = 1e11
+"""Since 1970: the year 5138; and more than any count of ours."""
 
 
 def _status_problem(status: Mapping[str, object]) -> str:
     """What makes this no status, "" where it is one."""
     if status.get("state") not in STATES:
-        return f"its state is {status.get('state')!r}, none of {', '.join(STATES)}"
-    for names, kinds in ((_TEXTS, str), (_NUMBERS, (int, float))):
-        for name in names:
-            value = status.get(name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
-                return f"its {name} is {value!r}"
+        return f"its state is {shown(status.get('state'))}, none of {', '.join(STATES)}"
+    for name in _TEXTS + _NUMBERS:
+        value = status.get(name)
+        kind = str if name in _TEXTS else int if name == "pid" else float
+        if value is not None and (bad := problem_of(value, kind, f"its {name}")):
+            return bad
+        if isinstance(value, (int, float)) and not 0 <= value <= MAX_SECONDS:
+            return f"its {name} is {value}"
     running = status.get("running", [])
     return "" if isinstance(running, list) and all(isinstance(task, dict) for task in running) else \
-        f"its running is {running!r}"
+        f"its running is {shown(running)}"
 
 
 class WorkDir:
@@ -164,8 +175,9 @@ class WorkDir:
             values: dict[str, Any] = json.loads(path.read_text())
         except FileNotFoundError:
             return None
-        except (ValueError, RecursionError) as error:
-            raise self.error(f"{path} must be JSON; {error}; it was damaged from outside: {_advice(path)}") from error
+        except (ValueError, RecursionError, OSError) as error:
+            raise self.error(f"{path} must be JSON; {_reason(error)}; it was damaged from outside: "
+                             f"{_advice(path)}") from error
         if not isinstance(values, dict):
             raise self.error(f"{path} must hold a JSON object; it holds {type(values).__name__}; it was damaged from "
                              f"outside: {_advice(path)}")

@@ -125,7 +125,7 @@ def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
 
 
 def _refuse_changed_data(project: Path, name: str, document: RunDocument) -> None:
-    if document["manifest_digest"] != file_digest(Path(project) / MANIFEST_NAME):
+    if document.get("manifest_digest") != file_digest(Path(project) / MANIFEST_NAME):
         raise RunDirError(f"a run goes on with the data it began with; the manifest changed since {name!r} began; "
                           "start a new run")
 

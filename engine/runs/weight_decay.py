@@ -53,7 +53,7 @@ def with_weight_decay(config: RunConfig, data: Dataset, run: RunDir, status: Sta
             document["chosen"] = choose_weight_decay(config, data, lambda done, total: status.progress(
                 done, total, "choosing weight decay"))
             run.write_config(document)
-            tried = ", ".join(f"{each['weight_decay']:g} {each['cross_entropy']:.3f}"
+            tried = ", ".join(f"{each['weight_decay']:g} {_finite_or_inf(each):.3f}"
                               for each in document["chosen"]["heldout"])
             run.log(f"weight decay {document['chosen']['weight_decay']:g}, chosen on held-out given labels ({tried})")
         return document["chosen"]["weight_decay"]
@@ -81,11 +81,16 @@ def choose_weight_decay(config: RunConfig, data: Dataset, on_step: OnStep) -> Ch
     own = torch.from_numpy(labels[is_held]).expand(len(STRENGTHS), -1)
     cross_entropies = -torch.log_softmax(logits, 2).gather(2, own.unsqueeze(2)).mean((1, 2))
     accuracies = (logits.argmax(2) == own).float().mean(1)
+    losses = [loss if math.isfinite(loss) else None for loss in cross_entropies.tolist()]
     heldout: list[TriedWeightDecay] = [
-        {"weight_decay": strength, "accuracy": float(accuracy), "cross_entropy": float(loss)}
-        for strength, accuracy, loss in zip(STRENGTHS, accuracies, cross_entropies, strict=True)]
-    best = min(heldout, key=lambda each: each["cross_entropy"] if math.isfinite(each["cross_entropy"]) else math.inf)
+        {"weight_decay": strength, "accuracy": float(accuracy), "cross_entropy": loss}
+        for strength, accuracy, loss in zip(STRENGTHS, accuracies, losses, strict=True)]
+    best = min(heldout, key=_finite_or_inf)
     return {"weight_decay": best["weight_decay"], "heldout": heldout}
+
+
+def _finite_or_inf(tried: TriedWeightDecay) -> float:
+    return math.inf if tried["cross_entropy"] is None else tried["cross_entropy"]
 
 
 def _trial(config: RunConfig) -> RunConfig:
