@@ -10,7 +10,6 @@
 const FADED = 8;
 const SYMBOLS = { 1: "diamond", 2: "square", 4: "cross" };
 const SIGNS = { diamond: "\u25C7", square: "\u25A1", cross: "\u2715" };
-const MAX_CORNERS = 400;
 
 export default function (component) { mounted(component, ".map", createView); }
 
