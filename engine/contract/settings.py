@@ -8,7 +8,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from functools import lru_cache
 from typing import Any
@@ -56,10 +56,8 @@ def settings_of(cls: type) -> list[SettingInfo]:
             for f in dataclasses.fields(cls) if f.metadata]
 
 
-@lru_cache(maxsize=16)
-def _hints(cls: type) -> dict[str, Any]:
-    """Evaluated once: a project may have thousands of configs."""
-    return typing.get_type_hints(cls)
+_hints: Callable[[type], dict[str, Any]] = lru_cache(maxsize=16)(typing.get_type_hints)
+"""Evaluated once: a project may have thousands of configs."""
 
 
 def leaves(config: Any, prefix: str = "") -> list[tuple[str, Any, Any, Any]]:

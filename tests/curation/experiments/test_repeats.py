@@ -49,7 +49,7 @@ def test_a_run_under_weights_of_another_repeats_those_under_the_same_alone(proje
 
 def test_a_preview_repeats_nothing_and_a_damaged_run_is_passed_over(project: Project) -> None:
     first, preview, damaged = (make_run(project, name, seed=seed) for seed, name in enumerate(("a", "b", "c")))
-    preview.write_config(preview.read_config() | {"warm_start": {"run": "a"}})
+    preview.write_config(preview.read_config() | {"warm_start": {"run": "a", "checkpoint": "1.pt"}})
     damaged.write_config(damaged.read_config() | {"config": {"metod": "erm"}})
     assert repeats_of(project.path, first) == [first] and repeats_of(project.path, preview) == [preview]
     (damaged.path / "config.json").write_text("{")

@@ -13,11 +13,18 @@ import pandas as pd
 import pytest
 
 from engine.contract.config import RunConfig
+from engine.contract.metrics import EpochMetrics
+from engine.contract.older_runs import FORMER_METRICS
 from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import HISTORY_DTYPE, RunDir, RunDirError, check_name
 from engine.contract.run_list import list_runs
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.work_dir import write_atomic
+
+LINE = dict.fromkeys(EpochMetrics.__annotations__, 0.5) | {
+    "epoch": 1, "num_train": 3, "num_validation": 1, "num_routed": 1, "num_withheld": 0, "effective_sample_frac": 0.4,
+    "events": []}
+FORMER = {now: then for then, now in FORMER_METRICS.items()}
 
 
 @pytest.fixture
@@ -97,7 +104,10 @@ def test_a_reader_beside_a_writer_never_sees_half(run: RunDir) -> None:
 def test_config_and_status_round_trip(run: RunDir) -> None:
     assert not run.exists()
     run.write_config({"config": {"seed": 3}, "created": 1.5})
-    assert run.exists() and run.read_config() == {"config": {"seed": 3}, "created": 1.5}
+    whole = RunConfig.of_run({"seed": 3}).to_dict()
+    assert run.exists() and run.read_config() == {"config": whole, "created": 1.5}
+    run.read_config()["config"]["seed"] = 9
+    assert run.read_config()["config"]["seed"] == 3, "each reader has a document of its own"
     assert run.read_status() == {"state": "queued", "is_alive": False}
     run.write_status(state="done", epoch=4)
     assert run.read_status() == {"state": "done", "epoch": 4, "is_alive": False}
@@ -151,20 +161,20 @@ def test_cancel_is_asked_for_once_and_cleared(run: RunDir) -> None:
 
 def test_metrics_are_one_json_line_an_epoch(run: RunDir) -> None:
     assert run.read_metrics().empty
-    rows = [{"epoch": 1, "train_loss": 1.5, "events": [{"kind": "one_class"}]},
-            {"epoch": 2, "train_loss": None, "events": []}]
+    rows = [LINE | {"events": [{"kind": "one_class"}]}, LINE | {"epoch": 2, "validation_loss": None}]
     run.write_metrics(rows)
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows
     metrics = run.read_metrics()
     assert metrics["epoch"].tolist() == [1, 2] and metrics["events"].tolist() == [[{"kind": "one_class"}], []]
-    assert pd.isna(metrics["train_loss"].iloc[1])
+    assert pd.isna(metrics["validation_loss"].iloc[1])
     run.write_metrics(rows[:1])
     assert len(run.read_metrics()) == 1, "a resumed run repeats no line"
 
 
 def test_a_share_that_older_code_called_a_size_is_read_as_the_share(run: RunDir) -> None:
-    (run.path / "metrics.jsonl").write_text('{"epoch": 1, "effective_sample_size": 0.4}\n')
+    line = {FORMER.get(name, name): value for name, value in LINE.items()}
+    (run.path / "metrics.jsonl").write_text(json.dumps(line))
     metrics = run.read_metrics()
     assert metrics["effective_sample_frac"].tolist() == [0.4] and "effective_sample_size" not in metrics
 
