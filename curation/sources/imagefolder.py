@@ -39,14 +39,21 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
     notes = [f"layout read as {'SPLIT/CLASS/image' if is_split else 'CLASS/image, all of it split train'}"]
     if walk.num_hidden:
         notes.append(f"{walk.num_hidden} hidden files left out")
+    if walk.num_links:
+        notes.append(f"{walk.num_links} link{'s' * (walk.num_links > 1)} to folders left out: links are not followed")
     return Loaded(rows=pa.concat_tables(parts), root=root, notes=notes,
                   candidates=tuple(sorted({folder.name for _, folder in places})))
 
 
 def _has_train_split(root: Path) -> bool:
-    """True if ROOT/train (in any case) holds folders: a class called train would hold images."""
-    trains = [p for p in root.iterdir() if p.is_dir() and SPLIT_NAMES.get(p.name.lower()) == "train"]
-    return any(child.is_dir() for train in trains for child in train.iterdir())
+    """True if ROOT/train (in any case) holds folders: a class called train would hold images. What lies behind a link
+    is not looked at."""
+    trains = [p for p in root.iterdir() if _is_folder(p) and SPLIT_NAMES.get(p.name.lower()) == "train"]
+    return any(_is_folder(child) for train in trains for child in train.iterdir())
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _class_folders(walk: "_Walk", root: Path, is_split: bool) -> list[tuple[str, Path]]:
@@ -76,7 +83,8 @@ class _Walk:
     """Lists folders below a root in name order; reports what is no image and what is reached by a link."""
 
     def __init__(self, root: Path, problems: Problems, project: Path) -> None:
-        self.root, self.problems, self.project, self.num_hidden = root, problems, str(project), 0
+        self.root, self.problems, self.project = root, problems, str(project)
+        self.num_hidden = self.num_links = 0
 
     def relative(self, path: Path | str) -> str:
         return os.path.relpath(path, self.root).replace(os.sep, "/")
@@ -132,6 +140,7 @@ class _Walk:
     def _is_own(self, entry: os.DirEntry[str]) -> bool:
         """False, and a line in the report, for a folder that is a link: it may lead out, or round in circles."""
         if entry.is_symlink():
+            self.num_links += 1
             self.problems.add("leaves root", "a folder must lie inside the root; this one is a link, which is not "
                               "followed", file=self.relative(entry.path))
         return not entry.is_symlink()

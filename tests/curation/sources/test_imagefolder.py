@@ -86,6 +86,19 @@ def test_each_broken_file_costs_one_line_and_the_rest_loads(tmp_path):
     assert not report["reason"].str.contains("\n").any()
     assert read_info(tmp_path / "p").classes == ("cat", "dog")
     assert any("1 hidden file" in note for note in result.notes)
+    assert "1 link to folders left out: links are not followed" in result.notes
+
+
+@pytest.mark.parametrize("name", ["train", "secret"])
+def test_what_lies_behind_a_link_is_neither_read_nor_named_and_decides_nothing(tmp_path, name):
+    write_classes(tmp_path / "out", ("owl", "elk"))
+    root = write_classes(tmp_path / "data")
+    os.symlink(tmp_path / "out", root / name, target_is_directory=True)
+    os.symlink(tmp_path / "out" / "owl", root / "dog" / "way_out", target_is_directory=True)
+    result, rows, report = import_folder(root, tmp_path / "p")
+    assert rows["sample_id"].tolist() == ["cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"]
+    assert set(report["file"]) == {"dog/way_out", name} and set(report["kind"]) == {"leaves root"}
+    assert "2 links to folders left out: links are not followed" in result.notes
 
 
 def test_a_class_whose_images_are_all_broken_is_left_out_and_said(tmp_path):
