@@ -18,7 +18,7 @@ from curation.experiments import repeats
 from curation.jobs import request, run_jobs
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
-from engine.contract.manifest import DECISION_COLUMNS
+from engine.contract.manifest import DECISION_COLUMNS, read_decisions
 from engine.contract.run_dir import RunDir
 
 Side = Literal["without", "with"]
@@ -131,10 +131,14 @@ def preview_config(config: RunConfig, num_samples: int) -> RunConfig:
                                lr=config.peak_lr(num_samples) * PREVIEW_LR_SHARE, embedding="none")
 
 
-def num_trained(run: RunDir) -> int:
-    """Samples that a run's last epoch trained on; 0 before it has one."""
+def num_usable(run: RunDir, decisions: pd.DataFrame) -> int:
+    """Samples that a training like this run's can use under `decisions` (DECISION_COLUMNS), held out of training now
+    and then or not: what the engine settles batches and learning rate by. 0 before the run's first epoch ends."""
     metrics = run.read_metrics()
-    return int(metrics["num_train"].iloc[-1]) if len(metrics) else 0
+    if metrics.empty:
+        return 0
+    then, now = (int(rows["excluded"].sum()) for rows in (read_decisions(run.decisions_path), decisions))
+    return int(metrics["num_train"].iloc[-1] + metrics["num_validation"].iloc[-1]) + then - now
 
 
 def run_seconds(run: RunDir) -> float | None:

@@ -142,7 +142,7 @@ def _one_run_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
 
 def _preview_form(project: Project, run: RunDir, config: RunConfig, now: pd.DataFrame) -> None:
     """A short training that goes on from the run's classifier: a look ahead that counts nowhere."""
-    short, seconds = planning.preview_config(config, planning.num_trained(run)), planning.run_seconds(run)
+    short, seconds = planning.preview_config(config, planning.num_usable(run, now)), planning.run_seconds(run)
     takes = "" if seconds is None else f" About {duration_text(seconds * short.epochs / config.epochs)}."
     st.markdown(f"{counted(short.epochs, 'epoch')} from the classifier of **{state.plain(run.name)}** "
                 f"as it was last saved, under the decisions in force, at a fifth of the learning rate, with no "

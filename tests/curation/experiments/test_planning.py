@@ -1,5 +1,6 @@
 """Planning a retraining with and without decisions: which runs it takes, what is reused, what it costs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,26 @@ def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, m
     assert planning.preview_config(RunConfig(epochs=2), 100).epochs == 2
     begun = make_run(project, "begun")
     (begun.path / "metrics.jsonl").unlink()
-    assert planning.num_trained(begun) == 0 < planning.num_trained(project.run("first")), "no epoch has ended"
+    assert planning.num_usable(begun, project.ledger().state()) == 0, "no epoch has ended"
     head = planning.preview_config(RunConfig(features="lite0"), 12_000)
     assert head.lr == pytest.approx(0.02), "a fifth of what a head's larger batches train at"
     run_jobs.submit(project.path, "look", config, warm_start="first", decisions=project.ledger().state())
     assert asked[0][-2:] == ["--warm-start", "first"]
     assert request.warm_start_of(RunDir.of(project.path, "look")) == "first"
     assert request.warm_start_of(project.run("first")) is None
+
+
+@pytest.mark.parametrize(("num_excluded", "batch_size", "lr"), [(0, 256, 0.02), (60, 128, 0.01)])
+def test_a_preview_trains_at_a_fifth_of_the_rate_that_its_own_batches_go_with(
+        project: Project, num_excluded: int, batch_size: int, lr: float) -> None:
+    run = project.run("first")
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    run.write_metrics([line | {"num_train": 8_200, "num_validation": 900} for line in lines])  # held out, yet used
+    decisions = pd.DataFrame({"sample_id": [str(idx) for idx in range(num_excluded)], "pin": None, "label": None,
+                              "excluded": True})
+    config, usable = RunConfig(features="lite0"), planning.num_usable(run, decisions)
+    assert usable == 9_100 - num_excluded and config.step_size(usable) == batch_size
+    assert planning.preview_config(config, usable).lr == pytest.approx(lr)
 
 
 def test_no_decisions_at_all_are_a_file_that_the_engine_accepts(project: Project) -> None:

@@ -86,8 +86,8 @@ def readers(project: Project, run: RunDir) -> list[Callable[[], object]]:
     status = run_jobs.status_of
     return [
         run.read_config, run.read_status, run.read_metrics, lambda: status(run), lambda: request.config_of(run),
-        lambda: progress.fraction_done(status(run).details), lambda: progress._progress_text(status(run).details),
-        lambda: progress._pace_text(status(run).details), lambda: planning.num_trained(run),
+        lambda: progress.fraction_done(status(run).details), lambda: progress._progress_text(status(run)),
+        lambda: progress._pace_text(status(run).details), lambda: planning.num_usable(run, project.ledger().state()),
         lambda: planning.run_seconds(run), lambda: provenance_of(project, run), lambda: cautions(first, run),
         lambda: pairs_by_seed([first], [run]), lambda: repeats.repeats_of(project.path, run),
         lambda: pin_tension(run, sample_table(project, run)), lambda: stability.stability(run, 0)]
