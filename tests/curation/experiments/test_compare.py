@@ -51,7 +51,7 @@ def test_accuracy_is_taken_over_the_samples_of_both_runs(project: Project) -> No
     row = table.iloc[0]
     assert (row["accuracy_a"], row["accuracy_b"]) == (pytest.approx(2 / 3), 1.0)
     assert row["difference"] == pytest.approx(1 / 3) and not row["is_seen"]
-    assert any("1 clean or test samples, predicted by one run alone" in line for line in cautions(a, b))
+    assert any("1 clean or test samples that only one run predicted" in line for line in cautions(a, b))
 
 
 def test_classes_and_worst_groups(project: Project) -> None:

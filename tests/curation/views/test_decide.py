@@ -295,7 +295,7 @@ def test_an_experiment_says_its_cost_and_starts_what_is_missing(home, pets, monk
         (name, config.seed, len(decisions))))
     app = views.start(home, "decide")
     said = views.texts(app)
-    assert "5 new runs, about" in said and "each by the run before" in said
+    assert "5 new runs, about" in said and "each, as the run before took" in said
     assert "1 of 6 is there already" in said and "without, seed 0" in said
     app.number_input(key="decide.seeds").set_value(1)
     views.rerun(app)
