@@ -172,7 +172,7 @@ def conflict_rows(app: Any) -> pd.DataFrame:
 
 
 def test_people_who_agree_have_no_conflicts(home, pets):
-    assert "no two people decided differently" in views.texts(views.start(home, "decide"))
+    assert "no two people have decided differently" in views.texts(views.start(home, "decide"))
 
 
 def test_a_conflict_shows_who_said_what_and_what_is_in_force(home, dispute):
@@ -190,7 +190,7 @@ def test_all_conflicts_are_settled_at_once_for_the_later_or_the_earlier(home, di
     state = dispute.ledger().state().set_index("sample_id")
     assert state.loc[["train-00007", "train-00008"], "label"].tolist() == ["bird", "bird"]
     assert not state.loc["train-00001", "excluded"] and state.loc["train-00001", "pin"] == "validation"
-    assert dispute.ledger().conflicts().empty and "no two people decided differently" in views.texts(app)
+    assert dispute.ledger().conflicts().empty and "no two people have decided differently" in views.texts(app)
     assert set(dispute.ledger().batches()["view"].head(2)) == {"decide: conflicts"}
 
 
@@ -210,7 +210,7 @@ def test_one_selected_conflict_is_kept_or_undone_alone(home, dispute):
 def test_what_each_side_said_goes_by_plain_words():
     assert [conflicts.words_of(*pair) for pair in (
         ("pin", "train"), ("pin", None), ("exclude", "included"), ("relabel", None), ("relabel", "excluded"))] == [
-        "pin to training", "unpin", "take back in", "back to the given label", "relabel to excluded"]
+        "pin to training", "unpin", "include again", "back to the given label", "relabel to excluded"]
 
 
 # -- by id
