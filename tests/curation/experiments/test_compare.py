@@ -91,7 +91,7 @@ def test_trained_or_decided_samples_are_never_scored(project: Project) -> None:
 def test_a_run_without_predictions_compares_to_nothing_and_says_so(project: Project) -> None:
     a, b = make_run(project, "a"), make_run(project, "b", state="running")
     assert accuracy_table(a, b).empty and worst_groups(a, b).empty and accuracy_table(a, b, by="group").empty
-    assert any("b has no predictions yet" in line for line in cautions(a, b))
+    assert any("b has not ended, so it has no predictions yet" in line for line in cautions(a, b))
     assert sample_changes(a, b)["role_b"].notna().all()
     queued = make_run(project, "queued", state="queued")
     assert epoch_figures(a, queued)["b"].isna().all()

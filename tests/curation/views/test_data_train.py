@@ -346,7 +346,7 @@ def test_the_form_says_which_decisions_are_in_force(home):
     project.ledger().exclude(ids[3:5], who="ada")
     project.ledger().relabel(ids[5:6], "dog", who="ada")
     shown = views.texts(views.start(home, "train"))
-    assert "3 pinned, 2 excluded, 1 relabelled. The run trains under them." in shown
+    assert "The run trains under the decisions in force: 3 pinned, 2 excluded, 1 relabelled." in shown
 
 
 # -- Train: watching

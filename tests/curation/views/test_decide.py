@@ -318,7 +318,7 @@ def test_a_preview_starts_short_and_is_called_one(home, pets, monkeypatch):
         (name, config.epochs, warm_start)))
     app = views.start(home, "decide")
     app.button_group(key=retrain.MODE_KEY).set_value("Quick preview")
-    assert "Not possible: this run has no checkpoint." in views.texts(views.rerun(app))
+    assert "Not possible: the run has no checkpoint to begin from." in views.texts(views.rerun(app))
     folder = pets.run("first").checkpoint_dir
     folder.mkdir()
     (folder / "state-00005-0000000.pt").touch()
