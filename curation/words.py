@@ -8,3 +8,12 @@ def counted(number: float, one: str, many: str = "") -> str:
     ('1 review', '1,500 reviews', '2 classes')
     """
     return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
+
+
+def signed(value: float, places: int = 1) -> str:
+    """The number with its sign, and no minus before nothing.
+
+    >>> signed(1.25), signed(-0.04), signed(-3)
+    ('+1.2', '+0.0', '-3.0')
+    """
+    return f"{round(value, places) + 0.0:+.{places}f}"

@@ -65,7 +65,7 @@ def audit_(
     features: Annotated[str | None, typer.Option(help="Instead of --run: features by which to judge them, out of fold; "
                                                       "nothing is trained.")] = None,
     out: Annotated[Path | None, typer.Option(help="CSV or Parquet of every sample, most suspect first.")] = None,
-    top: Annotated[int | None, typer.Option(help="Write so many alone.")] = None,
+    top: Annotated[int | None, typer.Option(help="Write only so many.")] = None,
     mode: Annotated[str, typer.Option(help="Order: value (most probably wrong first) or balanced (over classes).")
                     ] = "value",
     alone: Annotated[bool, typer.Option("--alone", help="Leave out runs that differ by their seed alone.")] = False,
@@ -101,7 +101,7 @@ def audit_(
 def estimate_(
     project: _Project,
     *,
-    run: Annotated[str | None, typer.Option(help="(first time) The run that parts the samples into strata.")] = None,
+    run: Annotated[str | None, typer.Option(help="(first time) The run that splits the samples into strata.")] = None,
     target: Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred; "
                                                       "kept, and after the first review only made finer. Default: "
                                                       f"what the audit was begun with, or {100 * TARGET:g}.")] = None,
@@ -117,7 +117,7 @@ def estimate_(
     plan = load_plan(opened.path, audit)
     if plan is None:
         if run is None:
-            raise AuditError(f"an estimate begins with a run to part the samples by; audit {audit} has none yet; name "
+            raise AuditError(f"an estimate begins with a run to split the samples by; audit {audit} has none yet; name "
                              "one with --run")
         plan = plan_of(opened, _scores(opened, run, alone=False)[0], audit, seed)
         save_plan(opened.path, plan)

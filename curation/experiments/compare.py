@@ -161,23 +161,23 @@ def decision_differences(a: RunDir, b: RunDir) -> pd.DataFrame:
 
 def cautions(a: RunDir, b: RunDir) -> list[str]:
     """What a reader must know before believing the comparison, one line each."""
-    lines = [f"{run.name} is a preview: a short training that began with the classifier of {source}. It is no measure "
-             "of an effect and counts in no interval." for run in (a, b) if (source := warm_start_of(run))]
+    lines = [f"{run.name} is a preview: a short training that began with the classifier of {source}. It "
+             "measures no effect and counts in no interval." for run in (a, b) if (source := warm_start_of(run))]
     for run in (a, b):
         if seen_splits(run):
-            lines.append(f"{run.name} used the clean split for validation: accuracy on it is no untouched figure.")
+            lines.append(f"{run.name} used the clean split for validation: accuracy on it is no fair figure.")
         if run.read_predictions() is None:
-            lines.append(f"{run.name} has no predictions yet; they are written when it ends.")
+            lines.append(f"{run.name} has not ended, so it has no predictions yet.")
     documents = [run.read_config() for run in (a, b)]
     if documents[0].get("manifest_digest") != documents[1].get("manifest_digest"):
-        lines.append("The runs saw different manifests; only samples that both know are compared.")
+        lines.append("The data were imported again between the runs: only samples that both know are compared.")
     sets = [set(scored_predictions(run)["sample_id"]) for run in (a, b)]
     if all(sets) and sets[0] != sets[1]:
-        lines.append(f"{len(sets[0] ^ sets[1])} clean or test samples, predicted by one run alone, are left out.")
+        lines.append(f"{len(sets[0] ^ sets[1]):,} clean or test samples that only one run predicted are left out.")
     differing = [name for name in setting_differences(a, b)["setting"] if name != "seed"]
     if len(differing) > 1 or (differing and len(decision_differences(a, b))):
         what = [*differing, *(["decisions"] if len(decision_differences(a, b)) else [])]
-        lines.append(f"More than one thing differs ({', '.join(what)}): the difference has no single cause.")
+        lines.append(f"More than one thing differs ({', '.join(what)}), so the difference has no single cause.")
     if _config(a).seed != _config(b).seed:
         lines.append("The seeds differ, so part of the difference is chance.")
     return lines
@@ -211,7 +211,7 @@ def paired_difference(runs_a: Sequence[RunDir], runs_b: Sequence[RunDir], split:
         if len(rows):
             pairs.append((seed, float(rows["is_right_a"].mean()), float(rows["is_right_b"].mean())))
     if any(split in seen_splits(run) for run in (*runs_a, *runs_b)):
-        notes.append(f"a run used the {split} split for validation, so this is no untouched figure")
+        notes.append(f"a run used the {split} split for validation, so this is no fair figure")
     return _paired(f"{split} accuracy", pairs, notes)
 
 

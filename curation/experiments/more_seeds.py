@@ -7,8 +7,8 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from curation.experiments.planning import run_seconds
-from curation.experiments.repeats import experiment_key, same_but_seed
+from curation.experiments.planning import existing_runs, run_seconds
+from curation.experiments.repeats import experiment_key
 from curation.jobs import run_jobs
 from curation.jobs.request import config_of, method_of, weights_from_of
 from curation.project import Project
@@ -34,17 +34,21 @@ def plan_more_seeds(project: Project, a: RunDir, b: RunDir) -> MoreSeeds | None:
     """The next step up from the pairs there are; None where more seeds would tell nothing or cannot be trained.
 
     That is so of a preview or imported predictions, of two runs whose result no seed changes, of a run under another
-    run's weights, on data that have been imported again since, and above the last of STEPS. Decisions are each side's
-    own, whatever is decided now.
+    run's weights, on data that have been imported again since, while such a run works or waits already, and above the
+    last of STEPS. Decisions are each side's own, whatever is decided now.
     """
-    runs, sides = project.runs(), (a, b)
+    sides = (a, b)
     if any(experiment_key(run) is None or weights_from_of(run) is not None for run in sides) or \
             not any(method_of(run).is_trained for run in sides):
         return None
     digest = file_digest(project.path / MANIFEST_NAME)
     if any(run.read_config().get("manifest_digest") != digest for run in sides):
         return None
-    there = [{config_of(other).seed for other in same_but_seed(run, runs)} for run in sides]
+    known = existing_runs(run_jobs.run_dirs(project.path), digest)
+    found = [{seed: state for (key, seed), (_, state) in known.items() if key == experiment_key(run)} for run in sides]
+    if any(state != "done" for own in found for state in own.values()):
+        return None
+    there = [set(own) for own in found]
     wanted = next((step for step in STEPS if step > len(there[0] & there[1])), None)
     if wanted is None:
         return None
@@ -53,8 +57,8 @@ def plan_more_seeds(project: Project, a: RunDir, b: RunDir) -> MoreSeeds | None:
     seeds = [*either, *fresh][:wanted]
     new = [(run, seed) for seed in seeds for run, own in zip(sides, there, strict=True) if seed not in own]
     seconds = [run_seconds(run) for run, _ in new]
-    known = [value for value in seconds if value is not None]
-    return MoreSeeds(num_pairs=wanted, new=new, seconds=sum(known) if len(known) == len(new) else None)
+    told = [value for value in seconds if value is not None]
+    return MoreSeeds(num_pairs=wanted, new=new, seconds=sum(told) if len(told) == len(new) else None)
 
 
 def start(project: Project, plan: MoreSeeds) -> list[str]:

@@ -86,7 +86,7 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
     config = request.config_of(base)
     wanted = {"without": decisions.iloc[:0], "with": decisions}
     keys = {side: repeats.key_of(config, manifest_digest, repeats.digest_of(rows)) for side, rows in wanted.items()}
-    there = _existing(run_jobs.run_dirs(project), manifest_digest)
+    there = existing_runs(run_jobs.run_dirs(project), manifest_digest)
     stem, runs = free_stem(project, base.name), []
     first = min([config.seed, *(seed for key, seed in there if key in keys.values())])
     for seed in range(first, first + num_seeds):
@@ -96,7 +96,7 @@ def plan_experiment(project: Path, base: RunDir, num_seeds: int, decisions: pd.D
     return ExperimentPlan(config=config, runs=runs, seconds=run_seconds(base))
 
 
-def _existing(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object, int], tuple[str, PlannedState]]:
+def existing_runs(runs: Sequence[RunDir], manifest_digest: str) -> dict[tuple[object, int], tuple[str, PlannedState]]:
     """(key, seed) -> (name, state) of the runs that may be taken: of several a finished one, of those the newest.
     manifest_digest: of the data as they are, which a run that has not begun yet will train on."""
     found: dict[tuple[object, int], tuple[str, PlannedState]] = {}

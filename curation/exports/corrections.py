@@ -35,7 +35,7 @@ def export_corrections(project: Project, run: RunDir | None, target: Path, progr
     rows = with_labels(training_rows(project), decided_labels(project))
     changed = rows.loc[rows["is_changed"], list(COLUMNS)]
     if changed.empty:
-        raise ExportError("corrected labels are those relabelled to another class; there are none; relabel some first")
+        raise ExportError("corrected labels are those changed to another class; there are none; relabel some first")
     with staged(target) as folder:
         write_csv(changed, folder / "corrected_labels.csv")
         rows[list(TABLE_COLUMNS)].to_parquet(folder / "corrected_labels.parquet", index=False)

@@ -35,12 +35,12 @@ EXPORTS: dict[tuple[str, str], Export] = {
         help="curated_val_key_list.txt and its labels as `key label`."),
     ("corrected-labels", "table"): Export(
         write=export_corrections, needs_run=False, title="Corrected labels",
-        help="Parquet with a corrected label beside every given one, CSV of the changed ones with who, when and why; "
-             "the original manifest beside them, untouched."),
+        help="Parquet with the corrected label beside every given one, CSV of the changed ones with who, when and why, "
+             "and a copy of the original manifest."),
     ("corrected-labels", "clothing1m"): Export(
         write=export_label_files, needs_run=False, title="Corrected labels as Clothing1M's files",
         help="corrected_label_kv.txt: the labels that people confirmed or changed; all_label_kv.txt and "
-             "corrected_train_key_list.txt to train on; keys left out."),
+             "corrected_train_key_list.txt to train on; the keys left out."),
 }
 """(what, format) -> export."""
 

@@ -11,6 +11,7 @@ from curation.terms import TERMS, define
 from curation.views.widgets import address, state
 from curation.views.widgets.run_table import doing_text, state_text
 from curation.views.widgets.state import PROJECT_KEY, RUN_KEY, USER_KEY
+from curation.words import counted
 from engine.contract.run_dir import RunDir
 
 TICK_SECONDS = 2.0
@@ -83,8 +84,7 @@ def _name_in_address() -> None:
 def _run_picker(project: Project) -> None:
     runs = [run.name for run in project.runs()]
     if num := len(run_jobs.damaged_runs(project.path)):
-        which = "One run" if num == 1 else f"{num:,} runs"
-        st.caption(f":material/broken_image: {which} cannot be read: the Train page says what to do.")
+        st.caption(f":material/broken_image: {counted(num, 'run')} cannot be read: the Train page says what to do.")
     _take_from_address(RUN_KEY, runs)
     if not runs:
         st.caption("No run yet. Make features on the Data page, or train.")

@@ -56,11 +56,11 @@ class RunConfig:
         0.1, "Share of each class in validation (delta).", unit="fraction", low=0.001, high=0.9)
     validation: str | None = setting(
         None, "Where validation samples come from, instead of the method's own way. clean: the project's clean "
-        "samples (then accuracy on them is no longer an untouched figure). proxy: a buffer of samples that train as "
-        "well.", choices=VALIDATION_SOURCES, advanced=True)
+        "samples, after which accuracy on them is no fair figure. proxy: a buffer of samples that train as well.",
+        choices=VALIDATION_SOURCES, advanced=True)
     select_best: bool = setting(
         False, "Early stopping: after the last epoch, go back to the classifier of the epoch with the best accuracy on "
-        "the validation samples, by their given labels. Wants a source that holds samples out of training.")
+        "the validation samples, by their given labels. Needs a source that holds samples out of training.")
     warmup_fraction: float = setting(
         0.15, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
         high=1.0)
@@ -80,8 +80,8 @@ class RunConfig:
         "held-out predictions support its label; disputed ones wait for people. confident: withhold only those that "
         "they confidently dispute. A class short of others passes its least disputed. off: admit all.", choices=GUARDS)
     network: str = setting(
-        "auto", "Classifier. On features: linear, or mlp (one hidden layer); auto: mlp. On images: a network that "
-        "starts from nothing, or the name of a pretrained backbone to fine-tune, such as efficientnet_lite0; auto: "
+        "auto", "Classifier. On features: linear, or mlp (one hidden layer); auto: mlp. On images: a network to "
+        "train from scratch, or the name of a pretrained backbone to fine-tune, such as efficientnet_lite0; auto: "
         "small up to 32 pixels, resnet18 above.", examples=NETWORKS)
     features: str | None = setting(
         None, "Features of the images to train a head on, by the name of their folder in the project. None: the images "
@@ -92,7 +92,7 @@ class RunConfig:
     hidden: int = setting(256, "Hidden units of network mlp.", unit="units", low=4, high=8192)
     folds_by: str | None = setting(
         None, "Column of the data whose equal values stay in one fold and in one rotation group, such as who took the "
-        "photo: what is known of one picture then tells nothing of its siblings. None: each sample by itself.",
+        "photo, so that no picture is judged by its siblings. None: each sample by itself.",
         advanced=True)
     weights: str | None = setting(
         None, "Pretrained start: a torchvision weights name such as DEFAULT (downloads), or a .safetensors file; of a "
@@ -171,7 +171,7 @@ class RunConfig:
         if METHODS[self.method].is_head_only and self.network not in ("auto", "linear"):
             raise ConfigError(f"method {self.method} is a linear head; got network={self.network}; leave it out")
         for name, value, allowed, why in (
-                ("weights", self.weights, (None,), "a head starts from nothing"),
+                ("weights", self.weights, (None,), "a head is trained from scratch"),
                 ("image_size", self.image_size, (None,), "features were made at a size of their own"),
                 ("augment", self.augment, ("auto", "none"), "features are of the image as it is"),
                 ("precision", self.precision, ("auto", "float32"), "a head computes in float32"),

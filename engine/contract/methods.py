@@ -32,21 +32,21 @@ METHODS: dict[str, Method] = {
     ),
     "erm": Method(
         validation="none", weights="uniform", title="ERM (plain training)",
-        help="Every sample in training, every weight 1. The baseline to beat.",
+        help="All samples in training, every weight 1. The baseline to beat.",
     ),
     "lrw_random": Method(
         validation="random", weights="features", title="LRW-Random",
-        help="Learned weights against a fixed random validation split. The control for where validation comes from.",
+        help="Learns weights against a fixed random validation split: the control for where validation comes from.",
     ),
     "lrw_easy": Method(
         validation="easy", weights="features", title="LRW-Easy (train twice)",
-        help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
+        help="First a cross-fitted plain training, to rank the samples by margin. Then it learns weights against the "
              "easiest of each class.",
         folds=3,
     ),
     "lrw_hard": Method(
         validation="hard", weights="features", title="LRW-Hard (train twice)",
-        help="First cross-fitted plain training to rank the samples by margin, then learned weights against the "
+        help="First a cross-fitted plain training, to rank the samples by margin. Then it learns weights against the "
              "hardest of each class. Under label noise the hardest are mostly mislabeled: keep the guard on.",
         folds=3,
     ),
@@ -64,20 +64,20 @@ METHODS: dict[str, Method] = {
     ),
     "kfold": Method(
         validation="none", weights="uniform", title="K-fold (plain training)",
-        help="First plain training on all folds but one, for each fold, gives every sample out-of-fold predictions, "
-             "whose label quality an audit can be held against; then plain training on all. Costs as many trainings.",
+        help="First a plain training for each fold, on all the others: out-of-fold predictions of every sample, whose "
+             "label quality other methods can be compared with. Then plain training on all. Costs that many trainings.",
         folds=5,
     ),
     "fsr": Method(
         validation="proxy", weights="online", title="Fast Sample Reweighting",
-        help="Nobody leaves training: a class-balanced buffer of training samples that did well so far stands in for "
-             "validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021). The "
+        help="No sample leaves training: a class-balanced buffer of training samples that did well so far stands in "
+             "for validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021). The "
              "paper's: hypergradient=last_layer, val_loss=cross_entropy.",
     ),
     "discriminant": Method(
         validation="none", weights="uniform", title="Linear discriminant",
-        help="No training: a Gaussian of the features for each class, all of one covariance. Every sample is judged by "
-             "a head that did not see it, nor its fold. On features alone, and quick.",
+        help="No training: in the features, a Gaussian for each class, all with one covariance, which takes seconds. "
+             "Every sample is judged by a head that did not see it. Routes nothing and learns no weights.",
         is_head_only=True,
     ),
     "imported": Method(

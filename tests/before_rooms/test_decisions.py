@@ -62,7 +62,7 @@ def test_runs_are_listed_and_compared_as_before(tmp_path: Path, monkeypatch: pyt
     assert compare.decision_differences(first, decided)["sample_id"].tolist() == [
         "p000", "p001", "p002", "p007", "p017", "p030"]
     assert compare.cautions(first, decided) == [
-        "More than one thing differs (embedding, decisions): the difference has no single cause."]
+        "More than one thing differs (embedding, decisions), so the difference has no single cause."]
     assert len(compare.sample_changes(first, decided)) == 66 and len(compare.epoch_figures(first, decided)) > 5
     assert experiment_of(first, decided, project.runs()) is None, "the map is made by one of them alone"
     assert len(effects([(0, first, decided)]))

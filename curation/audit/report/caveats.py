@@ -181,11 +181,11 @@ def _of_reviewers(health: Facts) -> list[str]:
         lines.append("One person reviewed: agreement with anybody else was not measured." if len(people) == 1 else
                      "No sample was reviewed by two people: their agreement was not measured.")
     if not any(person["consistency"] for person in people):
-        lines.append("No hidden repeat has been answered yet: nobody's consistency is known.")
+        lines.append("No hidden repeat has been answered yet: the reviewers' consistency is not known.")
     known = [person["gold"] for person in people if person["gold"]]
     num, num_right = (sum(one[name] for one in known) for name in ("num", "num_right"))
     if not num:
-        lines.append("No hidden item with a known answer has been answered: nobody's accuracy is known.")
+        lines.append("No hidden item with a known answer has been answered: the reviewers' accuracy is not known.")
     elif num_right < num:
         lines.append(f"Of {num:,} hidden items with a known answer {num - num_right:,} were answered otherwise. If "
                      f"reviewers err as often on the rest, up to {100 * (1 - num_right / num):.0f} points of the rate "

@@ -22,6 +22,7 @@ from curation.views.audit.at_hand import Audit, Standing
 from curation.views.audit.words import goal_words, rate_basis, rate_headline, until_then
 from curation.views.widgets import actions, state
 from curation.views.widgets.review import Summary
+from curation.words import counted
 
 _GOAL_KEY = "audit.goal"
 POINTS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -67,8 +68,8 @@ def _begin(audit: Audit) -> None:
         st.subheader("Draw the random sample")
         st.markdown("The noise rate comes from samples drawn at random, more of them where the model is torn, each "
                     "weighed by how it was drawn. You review them **without seeing what the model thinks**. The sample "
-                    "is drawn once and kept, so that no answer can bend it.")
-        chosen = st.select_slider("How exact it shall be, either way", POINTS, value=100 * TARGET, key=_GOAL_KEY,
+                    "is drawn once and kept, so that no answer can sway it.")
+        chosen = st.select_slider("Precision, plus or minus", POINTS, value=100 * TARGET, key=_GOAL_KEY,
                                   format_func=lambda p: points(p / 100), width=420)
         half_width = float(chosen) / 100
         found = at_hand.scores_now(audit)
@@ -99,16 +100,16 @@ def _head(audit: Audit, served: Served) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         rows = audit.verdicts[audit.verdicts["queue"].eq("estimate") & audit.verdicts["purpose"].eq("main")]
         num = rows["sample_id"].nunique()
-        st.markdown(f"**{num:,} drawn sample{'s' * (num != 1)} reviewed.** {_to_go(audit, served)}",
+        st.markdown(f"**{counted(num, 'drawn sample')} reviewed.** {_to_go(audit, served)}",
                     width="stretch")
         with st.popover("The rate so far", icon=":material/visibility:",
-                        help="Better not while you review: knowing it bends answers."):
+                        help="Better not while you review: knowing it sways answers."):
             if st.toggle("Show it", key="audit.estimate.peek"):
                 found = at_hand.standing_of(audit)
                 if found is not None:
                     st.markdown(f"**{rate_headline(found)}.** {rate_basis(found)} {until_then(found)}")
             else:
-                st.caption("Knowing the rate bends answers. It stands in the Overview, too.")
+                st.caption("Knowing the rate sways answers. It is in the Overview, too.")
 
 
 def _to_go(audit: Audit, served: Served) -> str:
@@ -133,7 +134,7 @@ def _summary(audit: Audit) -> Summary:
     found = at_hand.standing_of(audit)
     if found is None:
         return Summary("This batch is done.", (), "Go on")
-    lines = (goal_words(found), "How many were wrong stands in the Overview, for when you are done.")
+    lines = (goal_words(found), "The Overview says how many were wrong, for when you are done.")
     if found.progress.is_reached:
-        return Summary("The random sample is done.", lines, "Go on all the same")
+        return Summary("The random sample is done.", lines, "Review more anyway")
     return Summary("This batch is done.", lines, "Next batch")

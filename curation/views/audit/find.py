@@ -6,6 +6,7 @@ import streamlit as st
 from curation.audit.reviews import batch_files, batches, promise
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.queues import Mode
+from curation.terms import define
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
@@ -13,6 +14,7 @@ from curation.views.learned import suspects_nobody
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
+from curation.words import counted
 
 MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "balanced": "The same from every class",
               "confusion": "One confusion: given A, rather B"}
@@ -75,7 +77,8 @@ def _make(audit: Audit, number: int, wanted: Order | None) -> Served:
 def _head(audit: Audit, served: Served) -> None:
     """What is promised and what it rests on, in one line with the choice of order and the record."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"{promise_words(served)} {basis_words(served.num_calibrated)}", width="stretch")
+        st.markdown(f"{promise_words(served)} {basis_words(served.num_calibrated)}", width="stretch",
+                    help=define("P(wrong)"))
         _order(audit, served)
         with st.popover("Promises kept", icon=":material/fact_check:"):
             _record(audit)
@@ -97,7 +100,7 @@ def basis_words(num_calibrated: int) -> str:
     """What the probabilities rest on."""
     if not num_calibrated:
         return "Their order is the model's guess."
-    return f"Calibrated on {num_calibrated:,} known label{'s' * (num_calibrated != 1)}."
+    return f"Calibrated on {counted(num_calibrated, 'known label')}."
 
 
 def _order(audit: Audit, served: Served) -> None:
@@ -127,8 +130,8 @@ def _order(audit: Audit, served: Served) -> None:
 def _record(audit: Audit) -> None:
     total, each = _promises(audit)
     if not total.num_judged:
-        st.caption("Nothing was promised and judged yet. Here will stand, batch by batch, how many wrong labels were "
-                   "promised and how many were found.")
+        st.caption("Nothing has been promised and judged yet. Here you will see, batch by batch, how many wrong labels "
+                   "were promised and how many were found.")
         return
     st.markdown(f"**{total.num_found:,} of {total.num_judged:,} were wrong**; {total.expected:.0f} promised "
                 f"({total.low:,} to {total.high:,}): {total.outcome}.")
@@ -152,7 +155,7 @@ def _summary(audit: Audit, served: Served) -> Summary:
     num_unsure = int((own["is_wrong"].isna() & own["purpose"].eq("main")).sum())
     num_checks = int(own["purpose"].ne("main").sum())
     left_out = [f"{num_unsure} you could not tell"] * bool(num_unsure) + [
-        f"{num_checks} hidden check{'s' * (num_checks != 1)}"] * bool(num_checks)
+        f"{counted(num_checks, 'hidden check')}"] * bool(num_checks)
     lines += [f"Not counted: {' and '.join(left_out)}."] * bool(left_out)
     total, each = _promises(audit)
     if len(each) > 1:

@@ -24,6 +24,7 @@ from curation.views.explore import chosen
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 from curation.views.widgets.pictures import show_pictures
+from curation.words import counted
 
 MODEL, REVIEWED, CHANGE = "What the model suspects", "What reviews say", "Before and after decisions"
 NO_CLASS = "no class fits"
@@ -278,8 +279,8 @@ def _duplicates(at: Audit) -> None:
         st.caption("None.")
         return
     table, num = at.table, found.num_groups
-    st.caption(f"{num:,} group{'s' * (num != 1)}, near in the run's features, which need not be near to the eye. At "
-               "least one label of each group is wrong, if they show the same.")
+    st.caption(f"{counted(num, 'group')}, near in the run's features, which need not look alike. Where they do, at "
+               "least one label of each group is wrong.")
     ids: list[str] = []
     for number in range(min(num, MAX_GROUPS)):
         rows = table_row[found.group(number)]

@@ -17,6 +17,7 @@ from curation.views.audit.words import goal_words, rate_basis, rate_headline, un
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 from curation.views.widgets.palette import SERIES, SET_BACK
+from curation.words import counted
 
 MAX_BARS = 40
 QUEUE_SECTIONS: tuple[tuple[Queue, str], ...] = (("find", "Find"), ("estimate", "Estimate"))
@@ -62,7 +63,8 @@ def _figures(at: Audit, found: Standing | None) -> None:
         st.metric("Reviewers", f"{verdicts['who'].nunique():,}", width="content")
         st.metric("Random reviews", f"{found.rate.overall.num_reviews if found else 0:,}", width="content",
                   help="Drawn samples judged right or wrong: what the noise rate stands on.")
-        st.metric("Found in the ranked queue", f"{total.num_found:,} of {total.num_judged:,}", width="content",
+        st.metric("Found in the ranked queue", width="content",
+                  value=f"{total.num_found:,} of {total.num_judged:,}" if total.num_judged else "none judged",
                   help="Wrong labels among those judged in Find. Chosen by suspicion, so no rate of the whole.")
         st.metric("Labels changed", f"{is_changed.sum():,}", width="content",
                   help="Labels in force that are not the given ones, in the project: from here and from elsewhere.")
@@ -95,7 +97,7 @@ def _next(at: Audit, found: Standing | None) -> None:
     elif not found.progress.is_reached and "Estimate" not in begun:
         _step("Review drawn samples", "Estimate", goal_words(found))
     if num_disputed:
-        _step(f"Settle {num_disputed:,} disagreement{'s' * (num_disputed != 1)}", "Reviewers",
+        _step(f"Settle {counted(num_disputed, 'disagreement')}", "Reviewers",
               "Two people mean different classes; your answer decides.")
     if "Find" not in begun:
         _step("Find wrong labels", "Find", "The likeliest first; what you say corrects the label.")
@@ -129,7 +131,7 @@ def _classes(at: Audit, found: Standing | None) -> None:
                         config={"displayModeBar": False})
     st.caption(("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
                 if shown else "")
-               + (f" {num_thin} class{'es' * (num_thin != 1)} with fewer than {MIN_CLASS} reviews not shown."
+               + (f" {counted(num_thin, 'class', 'classes')} with fewer than {MIN_CLASS} reviews not shown."
                   if num_thin else ""))
     with st.expander("As a table"):
         rows = pd.DataFrame([{

@@ -14,13 +14,14 @@ from curation.views.audit.at_hand import Audit
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
+from curation.words import counted
 
 _SETTLE_KEY = "audit.settling"
 
 
 def show(audit: Audit) -> None:
     if audit.verdicts.empty:
-        state.empty_state("Nobody has judged a sample yet.", "Answer some in Find or Estimate: who agrees with whom, "
+        state.empty_state("No sample has been judged yet.", "Answer some in Find or Estimate: who agrees with whom, "
                           "and with the known truth, is measured along the way.")
         return
     if st.session_state.get(_SETTLE_KEY) == audit.path and _settle(audit):
@@ -60,7 +61,7 @@ def _disputes(audit: Audit) -> None:
     can_settle = mine > 0 or is_begun
     waits = "" if can_settle else " You judged them yourself, and there is no majority: another person must settle."
     st.markdown(f"{dispute_words(found, consensus(at_hand.current_verdicts_of_all(audit)))}{waits}")
-    words = f"Settle {mine:,} disagreement{'s' * (mine != 1)}" if mine else "Go on settling"
+    words = f"Settle {counted(mine, 'disagreement')}" if mine else "Go on settling"
     st.button(words if can_settle else "Settle disagreements", key="audit.settle", type="primary",
               disabled=not can_settle, on_click=st.session_state.__setitem__, args=(_SETTLE_KEY, audit.path))
 
@@ -68,7 +69,7 @@ def _disputes(audit: Audit) -> None:
 def dispute_words(sample_ids: list[str], settled: pd.DataFrame) -> str:
     """How many disagreements there are, and what waits for them. settled: curation.audit.reviews.consensus."""
     num, num_random = len(sample_ids), int(settled["state"].reindex(sample_ids).ne("disputed").sum())
-    words = f"**{num:,} sample{'s' * (num != 1)} in dispute.**"
+    words = f"**{counted(num, 'sample')} in dispute.**"
     if num > num_random:
         words += " No label is changed until another person makes a majority."
     if num_random:

@@ -68,7 +68,7 @@ def missing_of(found: Health) -> list[str]:
         more = "" if rate["further"] is None else f": judged in {counted(rate['further'], 'more review')}"
         lines.append(f"The precision asked for, {points(rate['target'])}, is not reached{more}.")
     if rate["num_reviewers"] < 2:
-        lines.append("One person alone reviewed the random sample: nobody can say how far another would agree.")
+        lines.append("One person reviewed the whole random sample, so how far another would agree is not known.")
     num_disputed = found["agreement"]["num_disputed"]
     if num_disputed:
         lines.append(f"{num_disputed:,} disagreement{'s are' if num_disputed != 1 else ' is'} open: under Reviewers "

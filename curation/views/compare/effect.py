@@ -20,7 +20,7 @@ from curation.views.compare.more_seeds import offer_seeds
 from curation.views.widgets import state
 from curation.views.widgets.accuracy import NOTHING_HELD_OUT, accuracy_name, facts_of
 from curation.views.widgets.layout import table_height
-from curation.words import counted
+from curation.words import counted, signed
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -159,7 +159,7 @@ def _is_clear(rows: Any) -> Any:
 
 
 def points(value: float) -> str:
-    return f"{value * 100:+.1f}"
+    return signed(value * 100)
 
 
 def _sides(experiment: Experiment) -> str:

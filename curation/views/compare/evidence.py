@@ -6,6 +6,7 @@ from curation.experiments.repeats import same_but_seed
 from curation.jobs.request import method_of
 from curation.project import Project
 from curation.views.widgets.accuracy import NOTHING_HELD_OUT, facts_of
+from curation.words import signed
 from engine.contract.run_dir import RunDir
 
 
@@ -19,8 +20,8 @@ def evidence(project: Project, a: RunDir, b: RunDir) -> list[str]:
         if paired.num_pairs >= 2 and paired.mean is not None and paired.low is not None and paired.high is not None:
             verdict = "chance alone may explain it" if paired.low <= 0 <= paired.high else "more than chance explains"
             lines.append(f"Over {paired.num_pairs} pairs of runs with the same seed, {paired.figure} differs by "
-                         f"{paired.mean * 100:+.1f} points (95% interval {paired.low * 100:+.1f} to "
-                         f"{paired.high * 100:+.1f}): {verdict}.")
+                         f"{signed(paired.mean * 100)} points (95% interval {signed(paired.low * 100)} to "
+                         f"{signed(paired.high * 100)}): {verdict}.")
     if not lines:
         lines.append(_lone_words(a, b))
     return lines + compare.cautions(a, b)

@@ -21,7 +21,7 @@ from curation.views.widgets.confusion import confusion_counts, heat_map, shown_c
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, set_words
-from curation.words import counted
+from curation.words import counted, signed
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
@@ -98,7 +98,7 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
         for row in table[~table["is_seen"].astype(bool)].sort_values("split", ascending=False).to_dict("records"):
             st.metric(f"{_title(project, row['split'])}, A to B, on {counted(row['num_samples'], 'sample')}",
                       f"{row['accuracy_a']:.1%} \u2192 {row['accuracy_b']:.1%}",
-                      f"{row['difference'] * 100:+.1f} points", width="content", delta_arrow="off",
+                      f"{signed(row['difference'] * 100)} points", width="content", delta_arrow="off",
                       delta_color="off",  # two runs by themselves prove neither gain nor loss
                       help="Share of samples predicted right, of those that neither run trained on and no decision is "
                            f"about. {accuracy_help(project, row['split'])}")

@@ -15,6 +15,7 @@ from curation.project import Project
 from curation.views.data.own_files import own_files_form
 from curation.views.widgets import state
 from curation.views.widgets.run_table import duration_text, state_text
+from curation.words import counted
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureDocument
 from engine.contract.manifest import MANIFEST_NAME
@@ -129,12 +130,12 @@ def _card(project: Project, features: FeatureDir, status: RunStatus) -> None:
         done, total = status.details.get("step") or 0, status.details.get("num_steps") or 0
         st.progress(min(1.0, done / total) if total else 0.0, text=progress_text(status))
     elif status.state == "queued":
-        st.caption(f"{status.num_ahead} go first on {state.plain(status.device)}." if status.num_ahead else
-                   "Starts in a moment.")
+        st.caption(f"Waits behind {counted(status.num_ahead, 'job')} on {state.plain(status.device)}."
+                   if status.num_ahead else "Starts in a moment.")
     elif status.state == "failed":
         st.error(f"It failed: {state.plain(status.error) or 'no reason given.'}", icon=":material/error:")
     elif status.state == "interrupted":
-        st.warning("Its process is gone without a word. Resume makes what is missing.", icon=":material/warning:")
+        st.warning("Its process ended without a word. Resume makes what is missing.", icon=":material/warning:")
     if features.exists():
         _facts(project, features, can_add=not is_imported and not status.can_resume
                and not feature_jobs.is_under_way(features))
@@ -172,10 +173,11 @@ def _facts(project: Project, features: FeatureDir, can_add: bool) -> None:
                    icon=":material/image_not_supported:")
     if num_new:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f":orange[{num_new:,} came since: they are not on the map and not judged.]", width="content")
+            st.markdown(f":orange[{counted(num_new, 'sample')} added since: not on the map and not judged yet.]",
+                        width="content")
             if can_add:
-                st.button(f"Make those of {num_new:,} new", key=f"{KEY}add.{features.name}", on_click=_act,
-                          args=(project, features.name, False), icon=":material/add:")
+                st.button(f"Make them for {counted(num_new, 'new sample')}", key=f"{KEY}add.{features.name}",
+                          on_click=_act, args=(project, features.name, False), icon=":material/add:")
     _links(project, features)
 
 

@@ -13,16 +13,18 @@ from curation.views.damaged import show_damaged
 from curation.views.data.features import features_section
 from curation.views.data.import_form import import_section
 from curation.views.widgets import state
+from curation.views.widgets.accuracy import labels_words
 from curation.views.widgets.layout import next_step, style
 from curation.views.widgets.palette import INK, SERIES, SET_BACK
 from curation.views.widgets.pictures import show_pictures
+from curation.words import counted
 from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import Stamp, stamp_of
 
 MAX_BARS = 30
 MAX_REPORT_ROWS = 5000
 SPLIT_HELP = {"train": "Samples that a run trains on or routes to validation.",
-              "clean": "Samples with trusted labels, to watch accuracy on while training.",
+              "clean": "Samples to watch accuracy on while training.",
               "test": "Samples for the final figure, read once at a run's end."}
 
 
@@ -91,7 +93,8 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
         st.metric("Samples", f"{len(labels):,}")
         st.metric("Classes", f"{len(project.classes):,}")
         for split in SPLITS:
-            st.metric(split.capitalize(), f"{int(counts[split]):,}", help=SPLIT_HELP[split])
+            st.metric(split.capitalize(), f"{int(counts[split]):,}",
+                      help=SPLIT_HELP[split] + labels_words(project, split))
         if known.any():
             wrong = (train["clean_label"].astype(object) != train["given_label"].astype(object))[known]
             st.metric("Wrong labels", f"{wrong.mean():.1%}", help=_wrong_help(project, int(known.sum())))
@@ -101,8 +104,8 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
         if not counts[split]:
             st.info(f"There is no {split} split. " + {
                 "train": "A run needs one: import the data again with training samples.",
-                "clean": "Accuracy while training will be missing. You can import a split of that name.",
-                "test": "The final accuracy will be missing. You can import a split of that name."}[split],
+                "clean": "Accuracy while training will be missing. Import the data again and hold one out.",
+                "test": "The final accuracy will be missing. Import the data again and hold one out."}[split],
                 icon=":material/info:")
 
 
@@ -246,7 +249,8 @@ def _import_report(project: Project) -> None:
         st.caption("The import found nothing wrong: every file and line named was usable.")
         return
     kinds = report.groupby(["kind", "action"], observed=True).size().sort_values(ascending=False)
-    st.caption(f"{len(report):,} findings. Skipped ones are not in the project; kept ones are, and deserve a look.")
+    st.caption(f"{counted(len(report), 'finding')}. What was skipped is not in the project; what was kept deserves a "
+               "look.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = st.selectbox("Kind", [None, *dict.fromkeys(str(kind) for kind, _ in kinds.index)], key="data.kind",
                             width=280, persist_state="session",

@@ -14,6 +14,7 @@ from curation.views.widgets.conflicts import conflicts_section
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.widgets.layout import next_step, side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, PIN_OF, set_words, tension_cached, tension_words, with_tension
+from curation.words import counted
 from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
@@ -23,13 +24,13 @@ TAKE_BACK: dict[str, actions.Op] = {
     "pinned to validation": "unpin", "pinned to training": "unpin", "excluded": "include", "relabelled": "relabel"}
 BY_ID: dict[str, actions.Op] = {
     "Pin to validation": "validation", "Pin to training": "train", "Unpin": "unpin", "Exclude": "exclude",
-    "Take back in": "include", "Relabel": "relabel"}
+    "Include again": "include", "Relabel": "relabel"}
 
 
 def page() -> None:
     st.title("Decide")
     style()
-    st.caption("What people decided about samples. Decisions change no file of yours and can all be undone; a run "
+    st.caption("What people decided about samples. Decisions change none of your files and can all be undone. A run "
                "trains under those in force when it starts.")
     project = state.need_project()
     run = state.current_run(project)
@@ -57,8 +58,9 @@ def _in_force(project: Project, run: RunDir | None) -> None:
     decided = table.assign(label=table["relabel"])
     masks = {kind: is_of(decided).fillna(False).to_numpy(dtype=bool) for kind, is_of in KINDS.items()}
     if not any(mask.any() for mask in masks.values()):
-        state.empty_state("No decision is in force.", "Pin, exclude or relabel samples in Explore, or by a list of ids "
-                          "below. The next run trains under what is decided.", link=("explore", "Go to Explore"))
+        state.empty_state("No decision is in force.", "Pin, exclude or relabel samples in Explore or Triage, or by a "
+                          "list of ids below. The next run trains under these decisions.",
+                          link=("triage", "Go to Triage"))
         dialog.show_if_open(project, run, table)
         return
     kinds = [kind for kind, mask in masks.items() if mask.any()]
@@ -97,7 +99,7 @@ def _in_force(project: Project, run: RunDir | None) -> None:
         text = "Back to the given label: {}" if kind == "relabelled" else actions.VERBS[TAKE_BACK[kind]]
         st.button(text.format(what), key="decide.take_back", on_click=take_back, args=(ids,))
         if len(rows) > len(shown):
-            st.caption(f"The first {PAGE_SIZE} of {len(rows):,}; all of them in Explore, filter Decision.")
+            st.caption(f"The first {PAGE_SIZE} of {len(rows):,}. Explore shows all of them: filter Decision.")
     dialog.show_if_open(project, run, table)
 
 
@@ -111,11 +113,11 @@ def _count() -> None:
 def _by_id(project: Project, run: RunDir | None) -> None:
     with st.expander("Decide by a list of ids"), st.form("decide.by_id", border=False, clear_on_submit=False):
         text = st.text_area("Sample ids", key="decide.ids", height=110, max_chars=2_000_000,
-                            help="One a line, or separated by white space or commas.")
+                            help="One a line, or separated by spaces or commas.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             what = str(st.selectbox("Decision", list(BY_ID), key="decide.op", width=200))
             label = st.selectbox("Class, to relabel", project.classes, index=None, placeholder="given label", width=200,
-                                 key="decide.label", help="For Relabel alone. Empty: back to the given label.")
+                                 key="decide.label", help="Only for Relabel. Empty: back to the given label.")
             why = st.text_input("Why (optional)", key="decide.why", max_chars=500, width=260)
             is_pressed = st.form_submit_button("Decide")
         if is_pressed:
@@ -146,11 +148,11 @@ def _batches(project: Project) -> None:
     batches = ledger.batches()
     st.subheader("All decisions")
     if batches.empty:
-        st.caption("None yet. Each will be listed here with who took it, when, why, and from which view.")
+        st.caption("None yet. Each will be listed here with who made it, when, why and from which view.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button("Undo", key="decide.undo", icon=":material/undo:", on_click=actions.undo, args=(project,),
-                  help=f"{actions.undo_words(project)} Another person's: select it below.")
+                  help=f"{actions.undo_words(project)} To undo another person's, select it below.")
         st.button("Redo", key="decide.redo", icon=":material/redo:", on_click=actions.redo, args=(project,),
                   help="Brings back what you undid last.")
         kinds = st.multiselect("Kind", sorted(batches["kind"].unique()), key="decide.f.kind", placeholder="any",
@@ -165,13 +167,13 @@ def _batches(project: Project) -> None:
                          column_config={"when": when})
     rows = [row for row in event["selection"]["rows"] if row < len(shown)]
     if not rows:
-        st.caption(f"{len(shown):,} of {len(batches):,} decisions. Select one to undo it alone, wherever it lies.")
+        st.caption(f"{len(shown):,} of {counted(len(batches), 'decision')}. Select one to undo it alone, however old.")
         return
     chosen = shown.iloc[rows[0]]
     number = int(chosen["batch_id"])
     st.button(f"Undo decision {number} alone", key="decide.undo_batch", icon=":material/undo:",
               disabled=bool(chosen["is_undone"]), on_click=actions.undo_batch, args=(project, number),
-              help="It is undone already." if chosen["is_undone"] else None)
+              help="Already undone." if chosen["is_undone"] else None)
 
 
 def filtered(batches: pd.DataFrame, kinds: list[str], people: list[str], text: str) -> pd.DataFrame:

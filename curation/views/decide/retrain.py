@@ -67,37 +67,37 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
     st.subheader("Retrain under these decisions")
     started.show(STARTED_KEY, project, ("train", "Watch on Train"), ("compare", "See the effect on Compare"))
     if run is None or not run.exists():
-        st.markdown("Retraining takes over the settings of a run, and there is none yet." if run is None else
-                    "The run has not started yet; retrain once it has.")
+        st.markdown("Retraining takes its settings from a run, and there is none yet." if run is None else
+                    "The run has not started yet. Retrain once it has.")
         state.link_to("train", "Go to Train")
         return
     if (source := warm_start_of(run)) is not None:
-        st.markdown(f"**{state.plain(run.name)}** is a preview of a few epochs, whose settings are no full "
-                    f"run's. Choose **{state.plain(source)}**, which it begins from, or another run in the sidebar.")
+        st.markdown(f"**{state.plain(run.name)}** is a preview of a few epochs. In the sidebar choose "
+                    f"**{state.plain(source)}**, the run that it began from, or another full run.")
         return
     if (source := weights_from_of(run)) is not None:
         st.markdown(f"**{state.plain(run.name)}** trained under the weights and decisions of "
-                    f"**{state.plain(source)}**. Choose that run in the sidebar, retrain it, then train under its "
-                    "weights anew (Train).")
+                    f"**{state.plain(source)}**. Choose that run in the sidebar, retrain it, then train under the new "
+                    "weights (Train).")
         return
     config = RunConfig.of_run(run.read_config()["config"])
     if METHODS[config.method].is_imported:
-        st.markdown(f"**{state.plain(run.name)}** holds predictions made elsewhere, which nothing here can train "
-                    "again. Choose another run in the sidebar, or train one.")
+        st.markdown(f"**{state.plain(run.name)}** holds predictions made elsewhere, so it cannot be trained again "
+                    "here. Choose another run in the sidebar, or train one.")
         state.link_to("train", "Go to Train")
         return
     now = project.ledger().state()
     found = changes(read_decisions(run.decisions_path), now)
     method = METHODS[config.method]
-    what = f"{config.epochs} epochs, seed {config.seed}" if method.is_trained else "nothing is trained"
-    st.markdown(f"With the settings of **{state.plain(run.name)}** ({method.title}, {what}), on the decisions in force "
-                f"now. Compared with those that {state.plain(run.name)} was made under:")
+    what = f"{counted(config.epochs, 'epoch')}, seed {config.seed}" if method.is_trained else "nothing is trained"
+    st.markdown(f"With the settings of **{state.plain(run.name)}** ({method.title}, {what}), under the decisions in "
+                f"force now. Since {state.plain(run.name)} was made:")
     st.markdown("\n".join(f"- {phrase}" for phrase in found) or
-                "- no decision has changed, so a run of this seed would come out the same")
+                "- no decision has changed, so a run with this seed would come out the same")
     if not method.is_trained:
         _one_run_form(project, run, config, now)
-        st.caption("To measure what the decisions do, train a head on these features (Train) and choose that run: this "
-                   "one is the same for every seed.")
+        st.caption("No seed changes this run. To measure what decisions do to a training, train a head on these "
+                   "features (Train) and choose that run.")
         return
     mode = str(st.segmented_control("How", MODES, default=MODES[0], required=True, key=MODE_KEY, wrap=True,
                                     label_visibility="collapsed"))
@@ -125,8 +125,8 @@ def _experiment_form(project: Project, run: RunDir, config: RunConfig, now: pd.D
                  icon=":material/science:"):
         names = planning.start(project.path, plan, now)
         _started(project, names)
-    st.caption("Pairs share a seed, so that Compare sees the decisions and not the luck of another start. The runs "
-               "keep today's decisions, whatever is decided while they wait.")
+    st.caption("Each pair shares a seed, so that Compare shows the effect of the decisions and not the luck of another "
+               "start. The runs keep today's decisions, whatever is decided while they wait.")
 
 
 def _one_run_form(project: Project, run: RunDir, config: RunConfig, now: pd.DataFrame) -> None:
@@ -134,7 +134,7 @@ def _one_run_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
         name = st.text_input("Name of the new run", free_name(project, run.name), max_chars=60, width=220,
                              help="Letters, digits, '-', '_' and '.'.")
         is_pressed = st.button("Retrain", type="primary", key="decide.retrain", icon=":material/model_training:")
-    st.caption("One run of the same seed: enough to look at, no evidence of an effect.")
+    st.caption("One run with the same seed: good to look at, but no evidence of an effect.")
     if is_pressed:
         run_jobs.submit(project.path, name.strip(), config)
         _started(project, [name.strip()])
@@ -148,14 +148,14 @@ def _preview_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
                 f"as it was last saved, under the decisions in force, at a fifth of the learning rate, with no "
                 f"map.{takes}")
     if not list(run.checkpoint_dir.glob("state-*.pt")):
-        st.caption("Not possible: this run has no checkpoint.")
+        st.caption("Not possible: the run has no checkpoint to begin from.")
         return
     if st.button("Start a preview", type="primary", key="decide.preview", icon=":material/bolt:"):
         name = preview_name(project, run.name)
         run_jobs.submit(project.path, name, short, warm_start=run.name)
         _started(project, [name])
-    st.caption("A preview is no measure: it still remembers what it learned from the earlier labels. It is named one "
-               "in every list and counts in no effect and no interval.")
+    st.caption("A preview measures nothing: it still remembers what it learned from the earlier labels. Every list "
+               "says that it is one, and it counts in no effect and no interval.")
 
 
 def preview_name(project: Project, name: str) -> str:
@@ -177,7 +177,7 @@ def cost_words(plan: ExperimentPlan) -> str:
     words = counted(num, "new run") if num else "No new run"
     if num and plan.seconds is not None:
         one, every = duration_text(plan.seconds), duration_text(num * plan.seconds)
-        words += f", about {one} each by the run before" + (f", {every} in all one after another" if num > 1 else "")
+        words += f", about {one} each, as the run before took" + (f", {every} in all" if num > 1 else "")
     elif num:
         words += "; how long they take is not known yet"
     old = [run for run in plan.runs if run.state != "new"]
@@ -200,8 +200,8 @@ def _compare_link(project: Project, plan: ExperimentPlan) -> None:
     """All runs are there or on their way: where the answer is."""
     num_waiting = plan.num("running", "queued")
     if num_waiting:
-        st.caption(f"{num_waiting} of {len(plan.runs)} runs are still queued or running. Compare shows each pair of "
-                   "seeds as it ends.")
+        st.caption(f"{num_waiting} of {counted(len(plan.runs), 'run')} are still queued or running. Compare shows each "
+                   "pair as it ends.")
     ended = [pair for pair in zip(plan.runs[::2], plan.runs[1::2], strict=True)
              if all(run.state == "done" for run in pair)]
     if ended and st.button("Show the effect on Compare", key="decide.show", icon=":material/compare_arrows:"):

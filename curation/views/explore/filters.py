@@ -26,7 +26,7 @@ from curation.samples.table import SampleTable
 from curation.views.explore import chosen as store
 from curation.views.widgets import state
 from curation.views.widgets.column_filter import choices, column_filter
-from curation.views.widgets.palette import COLUMNS, info_of
+from curation.views.widgets.palette import COLUMNS, help_of, info_of
 
 FLAGS_TITLE = "Doubt, guard, hard set"
 _PART_OF: dict[str, ListPart] = {"current_label": "classes", "role": "roles"}
@@ -48,7 +48,7 @@ def filter_bar(project: Project, table: SampleTable, chosen: Predicate, passing:
         if "role" in table.columns:
             roles = table.columns["role"].codes
             _choices(project, "roles", "Role", ["train", "validation", "excluded"], chosen,
-                     _by_name(roles.names, roles.counts(passing.but("roles"))), help="Where the run used the sample.")
+                     _by_name(roles.names, roles.counts(passing.but("roles"))), help=help_of("role"))
         left = passing.but("decisions")
         _choices(project, "decisions", "Decision", list(DECISIONS), chosen,
                  {name: int((decision_mask(table, name) & left).sum()) for name in DECISIONS},
@@ -130,11 +130,10 @@ def _adder(project: Project, table: SampleTable) -> None:
 def _cell(project: Project, table: SampleTable, chosen: Predicate, passing: Passing, name: str) -> None:
     """One added filter, with a button that takes it away."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        info = info_of(name)
         st.caption(f"**{state.plain(title_of(name))}**", width="stretch",
-                   help=None if name == store.FLAGS_CELL else f"{info.meaning[:1].upper()}{info.meaning[1:]}.")
+                   help=None if name == store.FLAGS_CELL else help_of(name))
         st.button("", key=f"explore.remove.{name}", icon=":material/close:", type="tertiary",
-                  help="Take this filter away", on_click=store.hide_column, args=(project, name))
+                  help="Remove this filter", on_click=store.hide_column, args=(project, name))
     if name == store.FLAGS_CELL:
         left = passing.but("flags")
         choices(FLAGS_TITLE, "explore.flags", list(FLAGS), chosen.get("flags", []),

@@ -13,7 +13,7 @@ from curation.views.explore.selected import ORDER_KEY, Selection, page_of, page_
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.sample import dialog
 from curation.views.widgets.likeness import LIKENESS
-from curation.views.widgets.palette import COLUMNS, info_of
+from curation.views.widgets.palette import COLUMNS, help_of, info_of
 from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 100
@@ -83,7 +83,7 @@ def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, ColumnConfig]:
         _PICTURE: st.column_config.ImageColumn("", width=56, pinned=True),
         "sample_id": st.column_config.TextColumn("Sample id", width=120)}
     for name in columns:
-        title, meaning = SHORT_TITLES.get(name, info_of(name).title.split(" (")[0]), info_of(name).meaning
+        title, meaning = SHORT_TITLES.get(name, info_of(name).title.split(" (")[0]), help_of(name)
         found[name] = st.column_config.NumberColumn(title, help=meaning, format="%.3f", width=75) \
             if shown[name].dtype.kind == "f" else st.column_config.Column(title, help=meaning, width=100)
     return found

@@ -167,17 +167,17 @@ def _result(project: Project) -> None:
     if path != str(project.path) or not isinstance(result, ExportResult) or not result.path.is_dir():
         return
     st.header("Written")
-    st.success(f"{result.num_samples:,} samples in {state.plain(result.path.name)}.", icon=":material/check:")
+    st.success(f"{counted(result.num_samples, 'sample')} in {state.plain(result.path.name)}.", icon=":material/check:")
     st.code(str(result.path), language=None)
     files = files_of(result.path)
     shown = files[~files["file"].str.startswith("validation/") | files["file"].str.endswith("metadata.csv")]
     num_images = len(files) - len(shown)
     st.dataframe(shown, hide_index=True, column_config={"bytes": st.column_config.NumberColumn("size", format="bytes")})
     if num_images:
-        st.caption(f"and {num_images:,} images under validation/, a folder a class.")
+        st.caption(f"and {counted(num_images, 'image')} under validation/, one folder a class.")
     if len(result.problems):
-        st.warning(f"{len(result.problems):,} samples could not be exported as they should be; problems.csv names "
-                   "them.", icon=":material/warning:")
+        st.warning(f"{counted(len(result.problems), 'sample')} could not be exported; problems.csv says why.",
+                   icon=":material/warning:")
     _downloads(result.path, shown)
 
 

@@ -135,7 +135,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
             button("Pin to training", "train", "T")
         if pin:
             button("Unpin", "unpin")
-        button("Take back in", "include") if is_excluded else button("Exclude", "exclude", "X")
+        button("Include again", "include") if is_excluded else button("Exclude", "exclude", "X")
         button("The label is right", "confirm", "L")
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help=actions.undo_words(project))
@@ -231,7 +231,7 @@ def _course(run: RunDir, signal_row: int) -> None:
     st.subheader("Over the epochs")
     history = run.read_history(signal_row) if signal_row >= 0 else pd.DataFrame()
     if history.empty:
-        st.caption("No epoch has been recorded of it.")
+        st.caption("No epoch of it has been recorded.")
         return
     st.plotly_chart(course_figure(history), key="sample.course", config={"displayModeBar": False})
     st.html('<div style="font-size:12px;color:var(--ws-soft)">Band: '

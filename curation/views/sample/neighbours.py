@@ -13,6 +13,7 @@ from curation.project import Project
 from curation.samples.neighbours import NEAR_ZERO, neighbours_of
 from curation.views.widgets import actions, state
 from curation.views.widgets.gallery import Act, gallery, text_of
+from curation.words import counted
 from engine.contract.run_dir import RunDir
 
 _KEY = "sample.neighbours"
@@ -71,7 +72,8 @@ def neighbour_words(near: pd.DataFrame, label: str) -> str:
         num, same = len(labels), int((labels == label).sum())
         others = labels[labels != label].fillna("none").value_counts()
         told = ", ".join(f"{name} ({count})" for name, count in others.head(MAX_OTHERS).items())
-        more = f" and {len(others) - MAX_OTHERS} classes more" if len(others) > MAX_OTHERS else ""
+        num_more = len(others) - MAX_OTHERS
+        more = f" and {counted(num_more, 'more class', 'more classes')}" if num_more > 0 else ""
         rest = f", {num - same} another: {told}{more}" if len(others) else ""
         parts.append(f"Of {num} neighbour{'s' * (num > 1)} {place} {same or 'none'} carr{'y' if same > 1 else 'ies'} "
                      f"the label {label}{rest}.")

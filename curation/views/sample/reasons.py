@@ -95,7 +95,7 @@ def _since(row: dict[Any, Any], role: str, pin_then: str, excluded_then: bool) -
         found.append(f"Since this run a person {f'pinned it to {_side(pin)}' if pin else 'took its pin away'}: "
                      "that takes effect in the next run.")
     if is_excluded != excluded_then:
-        found.append(f"Since this run a person {'excluded it' if is_excluded else 'took it back in'}: "
+        found.append(f"Since this run a person {'excluded it' if is_excluded else 'included it again'}: "
                      "that takes effect in the next run.")
     if pin and np.isfinite(p_train):
         wish = p_train if pin == "validation" else 1 - p_train

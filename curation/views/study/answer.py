@@ -17,7 +17,7 @@ from curation.samples.csv_cells import write_csv
 from curation.studies.page import settings_text
 from curation.terms import define
 from curation.views.widgets.run_table import WRONG_HELP
-from curation.words import counted
+from curation.words import counted, signed
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import Settings
@@ -107,8 +107,8 @@ def _answer(line: dict[Hashable, Any], reference: str) -> tuple[str, str]:
         return (f"{arm} is {abs(points):.1f} points {where} {reference} on one seed,",
                 "which is no evidence: one seed has no interval, and another alone can move this by a point or more.")
     if verdict == "tie":
-        return (f"{arm} and {reference} cannot be told apart:", f"{points:+.1f} points (95% interval {low:+.1f} to "
-                f"{high:+.1f}, {seeds}); "
+        return (f"{arm} and {reference} cannot be told apart:", f"{signed(points)} points (95% interval {signed(low)} "
+                f"to {signed(high)}, {seeds}); "
                 + ("two seeds are too few to tell." if line["num_pairs"] == 2 else "chance alone may explain it."))
     small, large = sorted((abs(low), abs(high)))
     which = "ahead of" if verdict == "ahead" else "behind"
@@ -168,7 +168,7 @@ def arms_frame(plan: StudyPlan) -> pd.DataFrame:
 def margin_frame(bins: pd.DataFrame) -> pd.DataFrame:
     """Mean change of margin with its interval, of samples hard and easy for the reference; bins: margin_bins by
     HARD_EDGES."""
-    text = [f"{mean:+.2f}" + (f" ({low:+.2f} to {high:+.2f})" if pd.notna(low) else "")
+    text = [signed(mean, 2) + (f" ({signed(low, 2)} to {signed(high, 2)})" if pd.notna(low) else "")
             for mean, low, high in bins[["mean", "low", "high"]].itertuples(index=False)]
     side = bins["bin_low"].map(lambda low: "hard" if low < 0 else "easy")
     frame = bins.assign(text=text, side=side).pivot(index="arm", columns="side", values="text")
@@ -178,7 +178,7 @@ def margin_frame(bins: pd.DataFrame) -> pd.DataFrame:
 def summary_frame(table: pd.DataFrame) -> pd.DataFrame:
     """The summary for the page: shares in percent, differences in points, the interval as text; columns without any
     figure left out."""
-    interval = [f"{100 * low:+.1f} to {100 * high:+.1f}" if pd.notna(low) and pd.notna(high) else None
+    interval = [f"{signed(100 * low)} to {signed(100 * high)}" if pd.notna(low) and pd.notna(high) else None
                 for low, high in zip(table["low"], table["high"], strict=True)]
     frame = pd.DataFrame({
         "arm": table["arm"], "mean": 100 * table["mean"], "difference": 100 * table["difference"],

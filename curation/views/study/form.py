@@ -68,7 +68,7 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
         is_pressed = st.button("Start study", type="primary", icon=":material/play_arrow:", key=KEY + "start",
                                disabled=not methods and not arms.strip())
-    st.caption(state.plain(decisions_in_force(project).replace("the run trains", "its runs train")))
+    st.caption(decisions_in_force(project, "Its runs train"))
     if not methods and not arms.strip():
         st.caption("Pick a method or write an arm of your own.")
         return

@@ -18,7 +18,7 @@ from curation.jobs.queue import JobError
 from curation.jobs.request import config_of
 from curation.project import Project
 from curation.views.widgets import state
-from engine.contract.config import HEADS, HELDOUT_SOURCES, WEIGHT_SOURCES, RunConfig
+from engine.contract.config import HEADS, HELDOUT_SOURCES, RunConfig
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, list_features
 from engine.contract.manifest import REQUIRED_COLUMNS
@@ -65,9 +65,9 @@ OWN = "the method's own"
 MANY = 1e9
 """A bound that only the computer knows is no help to people."""
 IMAGES = "the images themselves"
-ON_IMAGES_WORDS = ("On the images, tiny, small, resnet18 and their like start from nothing, for minutes to hours. Any "
-                   "other is a pretrained backbone that is fine-tuned, by the name that timm or torchvision has.")
-NO_FEATURES_WORDS = " With features, which the Data page makes, a training takes seconds and most often ends better."
+ON_IMAGES_WORDS = ("On images, tiny, small and resnet18 are trained from scratch, which takes minutes to hours. Any "
+                   "other name, as timm or torchvision has it, is a pretrained backbone to be fine-tuned.")
+NO_FEATURES_WORDS = " On features, which the Data page makes, a training takes seconds and usually does better."
 ALIKE = "all alike"
 NO_COLUMN = "each sample by itself"
 NO_SIBLINGS = (*REQUIRED_COLUMNS, "path", "image", "clean_label")
@@ -104,7 +104,8 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
             values[name] = _network(by_name[name], features) if name == "network" else _widget(by_name[name])
         num_repeats = st.number_input(
             "Repeats", 1, 20, 1, key=KEY + "repeats", persist_state="session",
-            help="Queue this many runs that differ by their seed alone. Compare needs at least 3 for an interval.")
+            help="Queues this many runs that differ only in their seed. For an interval Compare needs two or more, "
+                 "better three.")
     with st.expander("More settings"), st.grid(min_column_width=170):
         rest = [by_name[name] for name in shown if name not in MAIN]
         for setting in sorted(rest, key=lambda s: bool(s["advanced"])):
@@ -127,8 +128,8 @@ def features_picker(project: Project, key: str) -> str | None:
     chosen = st.selectbox(
         "Train on", [*names, IMAGES], key=key + "features", width=300, persist_state="session",
         format_func=lambda name: name if name == IMAGES else f"features {name}",
-        help="A head on features takes seconds. On the images a network starts from nothing, or a pretrained one is "
-             "fine-tuned, which takes minutes to hours and wants a GPU.")
+        help="A head on features takes seconds. On images a network is trained from scratch, or a pretrained one is "
+             "fine-tuned: minutes to hours, and better with a GPU.")
     return None if chosen == IMAGES else str(chosen)
 
 
@@ -159,9 +160,9 @@ def _weights_from(project: Project) -> str | None:
     chosen = st.selectbox(
         "Sample weights", [ALIKE, *found], key=KEY + "weights_from", width=300, persist_state="session",
         format_func=lambda name: name if name == ALIKE else f"those of {name}",
-        help="Train plainly under what another run learned: its sample weights, the samples it held in validation to "
-             "its end, and its decisions. Learn them in seconds with a head on features, then fine-tune a network, "
-             "train one from nothing, or another head. Command line: `--weights-from RUN`")
+        help="Plain training under what another run learned: its sample weights, its validation samples at the end, "
+             "and its decisions. Learn them in seconds with a head on features, then fine-tune a network under them. "
+             "Command line: `--weights-from RUN`")
     return None if chosen == ALIKE else str(chosen)
 
 
@@ -179,8 +180,7 @@ def _method_picker(is_on_images: bool) -> str:
         "Method", [name for name in TRAINABLE if not (is_on_images and METHODS[name].is_head_only)], width=300,
         format_func=lambda m: METHODS[m].title, key=KEY + "method",
         persist_state="session",
-        help="How training is done. Methods differ by where validation samples come from and how sample weights are "
-             f"made (one of: {', '.join(WEIGHT_SOURCES)}).")
+        help="Methods differ in where validation samples come from and in how sample weights are made.")
     return str(method)
 
 
@@ -198,7 +198,7 @@ def _start_row(project: Project, method: str, values: dict[str, object], num_rep
         is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
                                icon=":material/play_arrow:", key=KEY + "start")
     st.caption(decisions_in_force(project) if weights_from is None else
-               f"It trains under the decisions of {state.plain(weights_from)}, not those in force now.")
+               f"The run trains under the decisions of {state.plain(weights_from)}, not those in force now.")
     if is_pressed:
         first = start_runs(project, name.strip(), values, num_repeats, weights_from)
         on_started(first)
@@ -219,15 +219,15 @@ def start_runs(project: Project, name: str, values: dict[str, object], num_repea
     return next(iter(configs))
 
 
-def decisions_in_force(project: Project) -> str:
-    """One sentence on the decisions that a run started now would train under."""
+def decisions_in_force(project: Project, what: str = "The run trains") -> str:
+    """What decisions a training started now would be under. what: the training, as a subject with its verb."""
     decisions = project.ledger().state()
     if decisions.empty:
-        return "No decisions in force yet: the run trains on the data as imported."
+        return f"{what} on the data as imported: no decisions are in force."
     num_pins, num_excluded = int(decisions["pin"].notna().sum()), int(decisions["excluded"].eq(True).sum())
     num_relabelled = int(decisions["label"].notna().sum())
-    return (f"Decisions in force: {num_pins:,} pinned, {num_excluded:,} excluded, {num_relabelled:,} relabelled. "
-            "The run trains under them.")
+    return (f"{what} under the decisions in force: {num_pins:,} pinned, {num_excluded:,} excluded, "
+            f"{num_relabelled:,} relabelled.")
 
 
 # -- one setting -> one widget

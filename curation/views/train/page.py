@@ -55,6 +55,9 @@ def page() -> None:
 
 def _next(project: Project) -> None:
     """Where the runs can be looked at, once there is something to see."""
+    current = state.current_run(project)
+    if current is not None and current.signals_path.exists():
+        routing_hint(project, current)
     runs = [run for run in project.runs() if run.signals_path.exists()]
     if len(runs) > 1:
         next_step("see which run is better, or work on what they doubt.", ("compare", "Compare runs", None),
@@ -62,9 +65,6 @@ def _next(project: Project) -> None:
     elif runs:
         found = "routed to validation and which labels it doubts" if routes(runs[0]) else "doubts"
         next_step(f"look at what it {found}.", ("triage", "Start triage", None), ("explore", "Explore the map", None))
-    current = state.current_run(project)
-    if current is not None and current.signals_path.exists():
-        routing_hint(project, current)
 
 
 def _on_started(name: str) -> None:

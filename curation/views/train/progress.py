@@ -145,8 +145,8 @@ def fraction_done(details: StatusDocument) -> float:
 def _progress_text(status: run_jobs.RunStatus) -> str:
     """doing_text as a line of its own, a training's with its step."""
     details, doing = status.details, doing_text(status)
-    if details.get("stage") == "training" and details.get("epoch"):
-        doing += f", step {details.get('step') or 0:,} of {details.get('num_steps') or 0:,}"
+    if details.get("stage") == "training" and details.get("num_steps"):
+        doing += f", step {details.get('step') or 0:,} of {details['num_steps']:,}"
     return plain(doing[0].upper() + doing[1:])
 
 

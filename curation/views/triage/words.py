@@ -9,9 +9,9 @@ from curation.samples.triage import Rule, WrongShare
 TITLES = ("Probably mislabeled", "Ambiguous", "Out of place", "Hard but right")
 MEANINGS = ("Held-out predictions and neighbours both speak against the label.",
             "Held-out predictions are torn between classes, and the neighbours are mixed.",
-            "Like little else: predicted unsurely whatever the class, and far from its neighbours or among mixed ones.",
+            "Like little else: no class is predicted surely, and its neighbours are far away or mixed.",
             "Low held-out margin, yet neighbours or training support the label.")
-TO_DO = ("Relabel them, or exclude what is no class of yours.",
+TO_DO = ("Relabel them, or exclude what belongs to no class.",
          "Decide which class it is, or exclude what is several.",
          "Exclude what does not belong in this data; keep rare but true ones.",
          "Good candidates for the hard validation set: pin them.")

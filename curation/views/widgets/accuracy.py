@@ -49,8 +49,15 @@ def accuracy_help(project: Project, split: str) -> str:
     """What accuracy on the split rests on."""
     on = {"test": "On the test split, read once, after the last epoch.",
           "clean": "On the split named clean, which no method trains on unless it is told to validate on it."}[split]
-    return on + (" Its labels are as given, so a run that learns their errors looks better than it is."
-                 if facts_of(project).is_as_given(split) else " Its labels are known to be right.")
+    return on + labels_words(project, split)
+
+
+def labels_words(project: Project, split: str) -> str:
+    """Whether the labels of a held-out split are known to be right, as a sentence that goes on; "" of training."""
+    if split == "train" or not facts_of(project).sizes.get(split):
+        return ""
+    return " Its labels are as given, so a run that learns their errors looks better than it is." \
+        if facts_of(project).is_as_given(split) else " Its labels are known to be right."
 
 
 # -- pictures

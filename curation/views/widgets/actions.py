@@ -21,12 +21,12 @@ from engine.contract.run_dir import RunDir
 Op = Literal["validation", "train", "unpin", "exclude", "include", "relabel", "confirm"]
 VERBS: dict[Op, str] = {
     "validation": "Pin {} to validation", "train": "Pin {} to training", "unpin": "Unpin {}", "exclude": "Exclude {}",
-    "include": "Take {} back in", "relabel": "Relabel {}", "confirm": "Label is right: {}",
+    "include": "Include {} again", "relabel": "Relabel {}", "confirm": "Label is right: {}",
 }
 """What a button says; {} becomes a number of samples."""
 DONE: dict[Op, str] = {
     "validation": "Pinned {} to validation", "train": "Pinned {} to training", "unpin": "Unpinned {}",
-    "exclude": "Excluded {}", "include": "Took {} back in", "relabel": "Relabelled {}",
+    "exclude": "Excluded {}", "include": "Included {} again", "relabel": "Relabelled {}",
     "confirm": "The label is right: {}",
 }
 NEXT: dict[Op, str] = {
@@ -200,7 +200,7 @@ def batch_words(kind: str, value: object, num_samples: int) -> str:
     if kind == "pin":
         return f"pin {count} to {'training' if value == 'train' else value}" if has_value else f"unpin {count}"
     if kind == "exclude":
-        return f"exclude {count}" if value == "excluded" else f"take {count} back in"
+        return f"exclude {count}" if value == "excluded" else f"include {count} again"
     if kind == "relabel":
         return f"relabel {count} to {value}" if has_value else f"put {count} back to the given label"
     return f"{kind} decision {value} ({count})"

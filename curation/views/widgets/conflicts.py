@@ -33,7 +33,7 @@ def words_of(kind: str, value: object) -> str:
     """What somebody decided, in a few words: 'pin to training', 'exclude', 'relabel to dog'. Holds labels."""
     has_value = isinstance(value, str) and value != ""
     if kind != "relabel" and value in EXCLUSIONS:
-        return "exclude" if value == EXCLUSIONS[0] else "take back in"
+        return "exclude" if value == EXCLUSIONS[0] else "include again"
     if kind == "relabel":
         return f"relabel to {value}" if has_value else "back to the given label"
     return ("pin to training" if value == "train" else f"pin to {value}") if has_value else "unpin"
@@ -67,7 +67,7 @@ def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[s
     rows = conflicts_cached(project)
     st.subheader("Conflicts")
     if rows.empty:
-        st.caption("None: no two people decided differently on a sample by hand.")
+        st.caption("None: no two people have decided differently on a sample.")
         return
     num = len(rows)
     st.warning(f"On {actions.samples(rows['sample_id'].nunique())} two people decided differently. The column "
@@ -90,7 +90,7 @@ def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[s
             for side in ("first", "second"):
                 st.button(state.plain(f"Undo decision {row[f'{side}_batch']} of {str(row[f'{side}_who'])[:30]}"),
                           key=f"decide.settle.undo.{side}", icon=":material/undo:", on_click=_undo,
-                          args=(project, int(row[f"{side}_batch"])), help="The whole of it, on all of its samples.")
+                          args=(project, int(row[f"{side}_batch"])), help="All of it, for all of its samples.")
             st.button("Open the sample", key="decide.settle.open", icon=":material/image_search:",
                       on_click=on_open, args=(row["sample_id"], list(shown["sample_id"])))
     if num > len(shown):

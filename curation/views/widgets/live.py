@@ -20,6 +20,7 @@ from curation.jobs.live_jobs import LiveStatus
 from curation.project import Project
 from curation.samples import held_order
 from curation.samples.held_order import Held
+from curation.words import signed
 from engine.contract.live.live_dir import LiveDir, LiveEffect, LiveState
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
@@ -165,7 +166,7 @@ def effect_words(effect: LiveEffect | None, digest: str) -> tuple[str, str]:
 
 
 def _points(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "\u2212")
+    return signed(100 * share).replace("-", "\u2212")
 
 
 def _ago(seconds: float) -> str:

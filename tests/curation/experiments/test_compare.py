@@ -51,7 +51,7 @@ def test_accuracy_is_taken_over_the_samples_of_both_runs(project: Project) -> No
     row = table.iloc[0]
     assert (row["accuracy_a"], row["accuracy_b"]) == (pytest.approx(2 / 3), 1.0)
     assert row["difference"] == pytest.approx(1 / 3) and not row["is_seen"]
-    assert any("1 clean or test samples, predicted by one run alone" in line for line in cautions(a, b))
+    assert any("1 clean or test samples that only one run predicted" in line for line in cautions(a, b))
 
 
 def test_classes_and_worst_groups(project: Project) -> None:
@@ -91,7 +91,7 @@ def test_trained_or_decided_samples_are_never_scored(project: Project) -> None:
 def test_a_run_without_predictions_compares_to_nothing_and_says_so(project: Project) -> None:
     a, b = make_run(project, "a"), make_run(project, "b", state="running")
     assert accuracy_table(a, b).empty and worst_groups(a, b).empty and accuracy_table(a, b, by="group").empty
-    assert any("b has no predictions yet" in line for line in cautions(a, b))
+    assert any("b has not ended, so it has no predictions yet" in line for line in cautions(a, b))
     assert sample_changes(a, b)["role_b"].notna().all()
     queued = make_run(project, "queued", state="queued")
     assert epoch_figures(a, queued)["b"].isna().all()

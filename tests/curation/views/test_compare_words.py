@@ -87,6 +87,9 @@ def test_seeds_are_planned_up_to_ten_pairs_and_never_for_what_they_cannot_repeat
             make_run(project.path, f"{method}-s{seed}", method=method, seed=seed)
     plan = more_seeds.plan_more_seeds(project, a, b)
     assert plan is not None and plan.num_pairs == 5 and np.unique([seed for _, seed in plan.new]).tolist() == [3, 4]
+    make_run(project.path, "going", method="erm", seed=3, state="running")
+    assert more_seeds.plan_more_seeds(project, a, b) is None, "not twice"
+    make_run(project.path, "going", method="erm", seed=3)
     document = b.read_config()
     document["manifest_digest"] = "of other data"
     b.write_config(document)

@@ -306,7 +306,7 @@ def test_plain_training_can_go_under_the_weights_of_a_run_that_learned_some(home
     assert app.selectbox(key=key).options == [form.ALIKE, "those of learned"]
     app.selectbox(key=key).set_value("learned")
     views.rerun(app)
-    assert "It trains under the decisions of learned, not those in force now." in views.texts(app)
+    assert "The run trains under the decisions of learned, not those in force now." in views.texts(app)
     app.button(key="new_run.start").click()
     views.rerun(app)
     app.session_state["train.form"] = True
@@ -340,13 +340,13 @@ def test_a_free_name_is_suggested_and_a_taken_one_refused(home, submitted):
 
 def test_the_form_says_which_decisions_are_in_force(home):
     project = Project.open(make_project(home / "pets"))
-    assert "No decisions in force yet" in views.texts(views.start(home, "train"))
+    assert "no decisions are in force" in views.texts(views.start(home, "train"))
     ids = project.manifest()["sample_id"].tolist()
     project.ledger().pin(ids[:3], "validation", who="ada")
     project.ledger().exclude(ids[3:5], who="ada")
     project.ledger().relabel(ids[5:6], "dog", who="ada")
     shown = views.texts(views.start(home, "train"))
-    assert "3 pinned, 2 excluded, 1 relabelled. The run trains under them." in shown
+    assert "The run trains under the decisions in force: 3 pinned, 2 excluded, 1 relabelled." in shown
 
 
 # -- Train: watching

@@ -172,7 +172,7 @@ def conflict_rows(app: Any) -> pd.DataFrame:
 
 
 def test_people_who_agree_have_no_conflicts(home, pets):
-    assert "no two people decided differently" in views.texts(views.start(home, "decide"))
+    assert "no two people have decided differently" in views.texts(views.start(home, "decide"))
 
 
 def test_a_conflict_shows_who_said_what_and_what_is_in_force(home, dispute):
@@ -190,7 +190,7 @@ def test_all_conflicts_are_settled_at_once_for_the_later_or_the_earlier(home, di
     state = dispute.ledger().state().set_index("sample_id")
     assert state.loc[["train-00007", "train-00008"], "label"].tolist() == ["bird", "bird"]
     assert not state.loc["train-00001", "excluded"] and state.loc["train-00001", "pin"] == "validation"
-    assert dispute.ledger().conflicts().empty and "no two people decided differently" in views.texts(app)
+    assert dispute.ledger().conflicts().empty and "no two people have decided differently" in views.texts(app)
     assert set(dispute.ledger().batches()["view"].head(2)) == {"decide: conflicts"}
 
 
@@ -210,7 +210,7 @@ def test_one_selected_conflict_is_kept_or_undone_alone(home, dispute):
 def test_what_each_side_said_goes_by_plain_words():
     assert [conflicts.words_of(*pair) for pair in (
         ("pin", "train"), ("pin", None), ("exclude", "included"), ("relabel", None), ("relabel", "excluded"))] == [
-        "pin to training", "unpin", "take back in", "back to the given label", "relabel to excluded"]
+        "pin to training", "unpin", "include again", "back to the given label", "relabel to excluded"]
 
 
 # -- by id
@@ -295,7 +295,7 @@ def test_an_experiment_says_its_cost_and_starts_what_is_missing(home, pets, monk
         (name, config.seed, len(decisions))))
     app = views.start(home, "decide")
     said = views.texts(app)
-    assert "5 new runs, about" in said and "each by the run before" in said
+    assert "5 new runs, about" in said and "each, as the run before took" in said
     assert "1 of 6 is there already" in said and "without, seed 0" in said
     app.number_input(key="decide.seeds").set_value(1)
     views.rerun(app)
@@ -318,7 +318,7 @@ def test_a_preview_starts_short_and_is_called_one(home, pets, monkeypatch):
         (name, config.epochs, warm_start)))
     app = views.start(home, "decide")
     app.button_group(key=retrain.MODE_KEY).set_value("Quick preview")
-    assert "Not possible: this run has no checkpoint." in views.texts(views.rerun(app))
+    assert "Not possible: the run has no checkpoint to begin from." in views.texts(views.rerun(app))
     folder = pets.run("first").checkpoint_dir
     folder.mkdir()
     (folder / "state-00005-0000000.pt").touch()

@@ -95,7 +95,7 @@ def test_samples_that_came_since_are_counted_and_can_be_added(home, asked):
     samples = folder.read_samples()
     folder.write_samples(samples.iloc[:-5])
     app = views.start(home, "data")
-    assert "5 came since: they are not on the map and not judged." in views.texts(app)
+    assert "5 samples added since: not on the map and not judged yet." in views.texts(app)
     press(app, "features.add.lite0")
     assert asked == [("resume", "lite0")]
 

@@ -415,7 +415,7 @@ def test_the_report_says_what_is_missing_and_can_be_taken_away(home, pets, monke
     views.rerun(ada.app)
     ada.answer_all("given")
     said = views.texts(ada.show("Report"))
-    assert "One person alone" in said and "is not reached" in said
+    assert "One person reviewed the whole random sample" in said and "is not reached" in said
 
 
 def test_a_second_audit_has_its_own_verdicts_and_sample(home, pets, monkeypatch) -> None:
