@@ -9,16 +9,14 @@
 // is what the data say with the acts still under way on top. What must outlive a remount is kept on the page, by owner.
 
 const ANSWERS = [
-  { verdict: "given", digit: "1", letter: "g", what: "Given is right" },
-  { verdict: "suggested", digit: "2", letter: "s", what: "Suggested is right" },
-  { verdict: "both", digit: "3", letter: "b", what: "Both fit", alone: "It and another fit", more: "the given label may stay" },
-  { verdict: "neither", digit: "4", letter: "n", what: "Neither fits", alone: "No class fits", more: "no class of the list does" },
-  { verdict: "other", digit: "5", letter: "o", what: "Another class ...", more: "choose it" },
-  { verdict: "unsure", digit: "6", letter: "k", what: "Can't tell", more: "counts neither way" },
+  { verdict: "given", digit: "1", letter: "g", what: "Given is right", help: "the given label is right" },
+  { verdict: "suggested", digit: "2", letter: "s", what: "Suggested is right", help: "the suggested label is right" },
+  { verdict: "both", digit: "3", letter: "b", what: "Both fit", alone: "It and another fit", more: "the given label may stay", help: "both fit" },
+  { verdict: "neither", digit: "4", letter: "n", what: "Neither fits", alone: "No class fits", more: "no class of the list does", help: "no class of the list fits" },
+  { verdict: "other", digit: "5", letter: "o", what: "Another class ...", more: "choose it", help: "another class: type to find it" },
+  { verdict: "unsure", digit: "6", letter: "k", what: "Can't tell", more: "counts neither way", help: "can't tell from the picture" },
 ];
 const HELP = [
-  ["1 or g", "the given label is right"], ["2 or s", "the suggested label is right"], ["3 or b", "both fit"],
-  ["4 or n", "no class of the list fits"], ["5 or o", "another class: type to find it"], ["6 or k", "can't tell from the picture"],
   ["u", "undo the last answer"], ["\u2190, \u2192", "look back and forward; a new answer replaces the old"],
   ["z", "zoom, hard pixels"], ["Enter", "next batch, once this one is done"], ["?", "show or hide these keys"],
 ];
@@ -99,6 +97,19 @@ function createView(root) {
     send({ op: "next" });
     paint();
   };
+  const answerClass = (label) => {
+    const item = current();
+    if (!item) return;
+    if (label === item.given) answer("given"); else if (label === item.suggestion) answer("suggested"); else answer("other", label);
+  };
+  // The digit of an answer; of one that means a class, where digits are classes, that class.
+  const digitOf = (choice, item) => {
+    const named = digitClasses(view.data.classes);
+    if (!named.length) return choice.digit;
+    if (choice.verdict === "other") return digitWords(named);
+    const label = { given: item.given, suggested: item.suggestion }[choice.verdict];
+    return named.includes(label) ? label : null;
+  };
   const press = (choice) => {
     if (!current() || (choice.verdict === "suggested" && !current().suggestion)) return;
     if (choice.verdict === "other") showClasses(); else answer(choice.verdict);
@@ -153,7 +164,8 @@ function createView(root) {
     const more = choice.verdict === "given" ? item.given : choice.verdict === "suggested" ? item.suggestion
       : choice.verdict === "other" && chosen && chosen.label ? chosen.label : choice.more;
     what.append(element("span", "more", more));
-    button.append(element("kbd", "", choice.digit), element("kbd", "", choice.letter), what);
+    const digit = digitOf(choice, item);
+    button.append(...(digit ? [element("kbd", "", digit)] : []), element("kbd", "", choice.letter), what);
     button.classList.toggle("chosen", Boolean(chosen) && chosen.verdict === choice.verdict);
     button.onclick = () => { press(choice); if (overlay.hidden) root.focus({ preventScroll: true }); };
     return button;
@@ -207,16 +219,16 @@ function createView(root) {
 
   const { open: openOverlay, close: closeOverlay } = overlayOf(overlay, root);
   const showHelp = () => {
-    const list = element("dl", "keys");
-    for (const [key, meaning] of HELP) if (view.data.can_suggest || !key.startsWith("2")) list.append(element("dt", "", key), element("dd", "", meaning));
+    const list = element("dl", "keys"), named = digitClasses(view.data.classes);
+    const answers = ANSWERS.filter((choice) => view.data.can_suggest || choice.verdict !== "suggested")
+      .map((choice) => [named.length ? choice.letter : `${choice.digit} or ${choice.letter}`, choice.help]);
+    const digits = named.length ? [[digitWords(named), "it is of that class"]] : [];
+    for (const [key, meaning] of [...digits, ...answers, ...HELP]) list.append(element("dt", "", key), element("dd", "", meaning));
     openOverlay("Keys", list);
   };
   const showClasses = () => {
     const item = current(), notes = { [item.given]: " given", ...(item.suggestion ? { [item.suggestion]: " suggested" } : {}) };
-    const choose = (label) => {
-      closeOverlay();
-      if (label === item.given) answer("given"); else if (label === item.suggestion) answer("suggested"); else answer("other", label);
-    };
+    const choose = (label) => { closeOverlay(); answerClass(label); };
     openOverlay("Which class is it?", ...classPicker(view.data.classes, notes, choose, closeOverlay));
     overlay.querySelector("input").focus();
   };
@@ -235,12 +247,17 @@ function createView(root) {
     "?": () => (overlay.hidden ? showHelp() : closeOverlay()),
   };
   for (const choice of ANSWERS) keys[choice.digit] = keys[choice.letter] = () => press(choice);
+  const meaningOf = (key) => {
+    const named = digitClasses(view.data.classes);
+    if (!named.length || !/^[0-9]$/.test(key)) return keys[key];
+    return named.includes(key) ? () => answerClass(key) : undefined;
+  };
   const onKey = (event) => {
     if (!view.data || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const target = event.composedPath()[0], isInside = root.contains(target);
     if (["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName) || target.isContentEditable) return;
     if (!isInside && document.querySelector('[role="dialog"], [role="listbox"], [role="menu"]')) return;
-    const known = keys[event.key], isAnswer = event.key.length === 1;
+    const known = meaningOf(event.key), isAnswer = event.key.length === 1;
     if (!known || (!isAnswer && !isInside && target !== document.body) || (event.key === "Enter" && target.tagName === "BUTTON")) return;
     if (!overlay.hidden && !["Escape", "?"].includes(event.key)) return;
     event.preventDefault();
