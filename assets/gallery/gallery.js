@@ -1,7 +1,7 @@
 // A grid of samples driven by mouse and keyboard. Data arrives as JSON and is shown through textContent alone: labels
 // and ids come from the user's files and must never be read as HTML.
 //
-// data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
+// data: {items: [{id, src, label, suggestion, value, role, badges, tip, chance}], size, classes, token, colours,
 // has_previous, has_next, focus: [number, id] or null, is_compact, takes_keys, acted, owner}
 // Sends state `marked` {token, ids} and triggers `act` {acts: [{number, op, ids, label?}]} with op one of validation,
 // train, exclude, confirm, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
@@ -54,6 +54,9 @@ function createView(root) {
     });
     const current = grid.children[view.cursor];
     if (current) grid.setAttribute("aria-activedescendant", current.id);
+    const { chance } = view.data.items[view.cursor] || {};
+    root.querySelector(".at").textContent = current
+      ? `${view.cursor + 1} of ${view.ids.length}${chance ? `, its label is wrong: ${chance}` : ""}` : "";
   };
   let timer = 0;
   const sendMarks = (isNow) => {

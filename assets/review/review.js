@@ -1,7 +1,7 @@
 // One sample at a time, answered by key. Data arrives as JSON and is shown through textContent alone: labels and ids
 // come from the user's files and must never be read as HTML.
 //
-// data: {batch, items: [{key, id, src, given, suggestion, confidence}], answers: {key: {verdict, label}}, references:
+// data: {batch, items: [{key, id, src, given, suggestion, confidence, chance}], answers: {key: {verdict, label}}, references:
 // {label: [src]}, classes, can_suggest, heading, last, summary: {headline, lines, button} or null, empty, acted, owner}
 // Sends trigger `act` {acts: [{number, batch, key, op, ...}]}: op verdict {item, verdict, label, seconds}, retract {item}
 // or next. An act is sent, and sent again, until the data say that acts up to its number were done; `key` is a UUID, so
@@ -182,7 +182,7 @@ function createView(root) {
     if (!item) { paintSummary(num); return; }
     const chosen = has[item.key];
     showPicture(item);
-    const boxes = [classBox("given", item.given, null, "Given label")];
+    const boxes = [classBox("given", item.given, item.chance, "Given label")];
     if (item.suggestion) boxes.push(classBox("suggested", item.suggestion, item.confidence, "Suggested label"));
     part("labels").replaceChildren(...boxes);
     part("answers").replaceChildren(...ANSWERS.filter((a) => a.verdict !== "suggested" || item.suggestion)

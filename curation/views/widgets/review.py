@@ -33,6 +33,8 @@ class ReviewItem:
     suggestion: str | None = None
     confidence: str | None = None
     """In words, below the suggestion."""
+    chance: str | None = None
+    """How probably the given label is wrong, in words below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,9 @@ class _Shown(TypedDict):
     given: str
     suggestion: str | None
     confidence: str | None
+    chance: str | None
 
 
 def _item(project: Project, item: ReviewItem) -> _Shown:
     return _Shown(key=item.key, id=item.sample_id, src=thumbnail_url(project, item.sample_id, 512), given=item.given,
-                  suggestion=item.suggestion, confidence=item.confidence)
+                  suggestion=item.suggestion, confidence=item.confidence, chance=item.chance)
