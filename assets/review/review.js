@@ -1,7 +1,7 @@
 // One sample at a time, answered by key. Data arrives as JSON and is shown through textContent alone: labels and ids
 // come from the user's files and must never be read as HTML.
 //
-// data: {batch, items: [{key, id, src, given, suggestion, confidence, chance}], answers: {key: {verdict, label}}, references:
+// data: {batch, items: [{key, id, src, hard, given, suggestion, confidence, chance}], answers: {key: {verdict, label}}, references:
 // {label: [src]}, classes, can_suggest, heading, last, summary: {headline, lines, button} or null, empty, acted, owner}
 // Sends trigger `act` {acts: [{number, batch, key, op, ...}]}: op verdict {item, verdict, label, seconds}, retract {item}
 // or next. An act is sent, and sent again, until the data say that acts up to its number were done; `key` is a UUID, so
@@ -127,20 +127,9 @@ function createView(root) {
     for (const src of [...view.loaded.keys()].slice(0, -60)) view.loaded.delete(src);
   };
   const showPicture = (item) => {
-    const [canvas, image] = part("picture").children, isZoomed = root.classList.contains("zoomed");
-    const wanted = `${item.key} ${item.src} ${isZoomed}`;
-    if (part("picture").dataset.shown === wanted) return;  // drawn again, it would flicker
-    part("picture").dataset.shown = wanted;
-    image.src = item.src;
+    const image = part("picture").querySelector("img"), src = root.classList.contains("zoomed") ? item.hard : item.src;
+    if (image.getAttribute("src") !== src) image.src = src;  // set again, it would flicker
     image.alt = `sample ${item.id}`;
-    canvas.hidden = true;
-    image.hidden = false;
-    const source = pictureOf(item.src);
-    source.decode().then(() => {
-      if (part("picture").dataset.shown !== wanted || isZoomed || !drawSmooth(source, canvas)) return;
-      canvas.hidden = false;
-      image.hidden = true;
-    }).catch(() => {});
   };
   const classBox = (kind, name, note, title) => {
     const box = element("div", `class ${kind}`), words = element("div", "words");
@@ -301,42 +290,3 @@ function uuid() {
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   return bytes.map((byte, i) => ([4, 6, 8, 10].includes(i) ? "-" : "") + byte.toString(16).padStart(2, "0")).join("");
 }
-
-// A picture of few pixels comes enlarged by a whole factor, as hard squares. People name it sooner when it is smooth:
-// finds the factor, and draws the picture at its own size, then enlarged smoothly. False where it is no such picture.
-function drawSmooth(image, canvas) {
-  const { naturalWidth: width, naturalHeight: height } = image;
-  canvas.width = width;
-  canvas.height = height;
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
-  pen.drawImage(image, 0, 0);
-  const pixels = new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer);
-  let factor = width;
-  for (let x = 1; x < width && factor > 1; x += 1) {
-    for (let y = 0; y < height; y += 1) {
-      if (pixels[y * width + x] !== pixels[y * width + x - 1]) { factor = divisor(factor, x); break; }
-    }
-  }
-  if (factor === 1 || factor === width) return false;
-  let drawn = document.createElement("canvas");
-  drawn.width = width / factor;
-  drawn.height = height / factor;
-  drawn.getContext("2d").drawImage(image, 0, 0, drawn.width, drawn.height);
-  while (drawn.width * 2 < width) drawn = doubled(drawn);  // in one step it would show a grid
-  pen.imageSmoothingQuality = "high";
-  pen.clearRect(0, 0, width, height);
-  pen.drawImage(drawn, 0, 0, width, height);
-  return true;
-}
-
-function doubled(from) {
-  const to = document.createElement("canvas");
-  to.width = from.width * 2;
-  to.height = from.height * 2;
-  const pen = to.getContext("2d");
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(from, 0, 0, to.width, to.height);
-  return to;
-}
-
-function divisor(a, b) { return b ? divisor(b, a % b) : a; }

@@ -134,6 +134,8 @@ class _Shown(TypedDict):
     key: str
     id: str
     src: str
+    hard: str
+    """The same in hard pixels, for the zoom."""
     given: str
     suggestion: str | None
     confidence: str | None
@@ -141,5 +143,6 @@ class _Shown(TypedDict):
 
 
 def _item(project: Project, item: ReviewItem) -> _Shown:
-    return _Shown(key=item.key, id=item.sample_id, src=thumbnail_url(project, item.sample_id, 512), given=item.given,
+    return _Shown(key=item.key, id=item.sample_id, src=thumbnail_url(project, item.sample_id, 512),
+                  hard=thumbnail_url(project, item.sample_id, 512, has_hard_pixels=True), given=item.given,
                   suggestion=item.suggestion, confidence=item.confidence, chance=item.chance)
