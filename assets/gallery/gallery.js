@@ -1,7 +1,7 @@
 // A grid of samples driven by mouse and keyboard. Data arrives as JSON and is shown through textContent alone: labels
 // and ids come from the user's files and must never be read as HTML.
 //
-// data: {items: [{id, src, label, suggestion, value, role, badges, tip}], size, classes, token, colours,
+// data: {items: [{id, src, label, suggestion, value, role, badges, tip, chance}], size, classes, token, colours,
 // has_previous, has_next, focus: [number, id] or null, is_compact, takes_keys, acted, owner}
 // Sends state `marked` {token, ids} and triggers `act` {acts: [{number, op, ids, label?}]} with op one of validation,
 // train, exclude, confirm, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
@@ -18,6 +18,8 @@ const HELP = [
 const OPS = { v: "validation", t: "train", x: "exclude", l: "confirm" };
 const DECISIONS = new Set(["validation", "train", "exclude", "confirm", "relabel"]);
 const MISSED_MILLISECONDS = 3000;
+const STAYS_ON_TOP = ".st-key-explore_bar, .st-key-triage_bar";
+const HEADER = 60;  // of the app, in pixels
 
 // While Streamlit mounts the gallery anew, the keyboard falls back to the page: a key pressed then is the gallery's that
 // had it before, at once or as soon as it is there again.
@@ -41,7 +43,7 @@ function createView(root) {
   const grid = root.querySelector(".grid");
   const overlay = root.querySelector(".overlay");
   const view = { component: null, data: null, ids: [], marked: new Set(), cursor: 0, anchor: 0, cards: new Map(), token: null,
-    kept: { number: 0, pending: [], hasFocus: false, missed: [] } };
+    kept: { number: 0, pending: [], hasFocus: false, missed: [] }, revealed: null };
 
   const paint = () => {
     view.ids.forEach((id, i) => {
@@ -52,6 +54,9 @@ function createView(root) {
     });
     const current = grid.children[view.cursor];
     if (current) grid.setAttribute("aria-activedescendant", current.id);
+    const { chance } = view.data.items[view.cursor] || {};
+    root.querySelector(".at").textContent = current
+      ? `${view.cursor + 1} of ${view.ids.length}${chance ? `, its label is wrong: ${chance}` : ""}` : "";
   };
   let timer = 0;
   const sendMarks = (isNow) => {
@@ -69,6 +74,7 @@ function createView(root) {
       if (view.marked.size) { view.marked.clear(); sendMarks(true); } else view.cursor = Math.min(view.ids.length - 1, view.cursor + 1);
     }
     send({ op, ids, ...extra });
+    reveal();
     paint();
   };
 
@@ -79,12 +85,22 @@ function createView(root) {
     while (n < grid.children.length && grid.children[n].offsetTop === first.offsetTop) n += 1;
     return Math.max(1, n);
   };
+  // Scrolls as little as needed until the card is wholly in sight, below what stays on top (curation.css) whatever its height.
+  const reveal = () => {
+    const card = grid.children[view.cursor];
+    if (!card) return;
+    const covered = [...document.querySelectorAll(STAYS_ON_TOP)].map((node) => node.closest('[data-testid="stLayoutWrapper"]') || node)
+      .filter((node) => getComputedStyle(node).position === "sticky")
+      .map((node) => parseFloat(getComputedStyle(node).top) + node.getBoundingClientRect().height);
+    root.style.setProperty("--covered", `${Math.max(HEADER, ...covered) + 8}px`);
+    card.scrollIntoView({ block: "nearest" });
+    view.revealed = view.ids[view.cursor];
+  };
   const moveTo = (index, isRange) => {
     const target = Math.max(0, Math.min(view.ids.length - 1, index));
     if (isRange) markRange(view.anchor, target); else view.anchor = target;
     view.cursor = target;
-    const card = grid.children[target];
-    if (card) card.scrollIntoView({ block: "nearest" });
+    reveal();
     paint();
   };
   const markRange = (from, to) => {
@@ -101,7 +117,9 @@ function createView(root) {
   const { open: openOverlay, close: closeOverlay } = overlayOf(overlay, root);
   const showHelp = () => {
     const list = element("dl", "keys");
-    for (const [key, meaning] of HELP) list.append(element("dt", "", key), element("dd", "", meaning));
+    const named = digitClasses(view.data.classes);
+    const digits = named.length ? [[digitWords(named), "relabel to that class"]] : [];
+    for (const [key, meaning] of [...HELP, ...digits]) list.append(element("dt", "", key), element("dd", "", meaning));
     openOverlay("Keys", list);
   };
   const showClasses = () => {
@@ -134,7 +152,8 @@ function createView(root) {
   root.onblur = () => setTimeout(() => { if (root.isConnected) view.kept.hasFocus = false; }, 50);
   root.onkeydown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "INPUT") return;
-    const known = keys[event.key];
+    const isDigit = digitClasses(view.data.classes).includes(event.key);
+    const known = isDigit ? () => act("relabel", { label: event.key }) : keys[event.key];
     if (!known || (event.key === "Enter" && event.target.tagName === "BUTTON")) return;
     event.preventDefault();
     event.stopPropagation();  // Streamlit has its own meaning for some letters
@@ -213,10 +232,11 @@ function createView(root) {
     root.classList.toggle("compact", data.is_compact);
     if (data.focus && view.focusNumber !== undefined && data.focus[0] !== view.focusNumber) {
       view.cursor = Math.max(0, ids.indexOf(data.focus[1]));
-      setTimeout(() => root.focus({ preventScroll: true }), 350);  // after the dialog has given its focus back
+      setTimeout(() => { root.focus({ preventScroll: true }); reveal(); }, 350);  // after the dialog has given its focus back
     }
     view.focusNumber = data.focus ? data.focus[0] : 0;
     paint();
+    if (root.getRootNode().activeElement === root && view.ids[view.cursor] !== view.revealed) reveal();
     const missed = view.kept.missed.splice(0).filter((one) => performance.now() - one.at < MISSED_MILLISECONDS);
     for (const one of missed) root.onkeydown({ ...one, target: root, preventDefault() {}, stopPropagation() {} });
   };

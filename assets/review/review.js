@@ -1,7 +1,7 @@
 // One sample at a time, answered by key. Data arrives as JSON and is shown through textContent alone: labels and ids
 // come from the user's files and must never be read as HTML.
 //
-// data: {batch, items: [{key, id, src, given, suggestion, confidence}], answers: {key: {verdict, label}}, references:
+// data: {batch, items: [{key, id, src, hard, given, suggestion, confidence, chance}], answers: {key: {verdict, label}}, references:
 // {label: [src]}, classes, can_suggest, heading, last, summary: {headline, lines, button} or null, empty, acted, owner}
 // Sends trigger `act` {acts: [{number, batch, key, op, ...}]}: op verdict {item, verdict, label, seconds}, retract {item}
 // or next. An act is sent, and sent again, until the data say that acts up to its number were done; `key` is a UUID, so
@@ -9,16 +9,14 @@
 // is what the data say with the acts still under way on top. What must outlive a remount is kept on the page, by owner.
 
 const ANSWERS = [
-  { verdict: "given", digit: "1", letter: "g", what: "Given is right" },
-  { verdict: "suggested", digit: "2", letter: "s", what: "Suggested is right" },
-  { verdict: "both", digit: "3", letter: "b", what: "Both fit", alone: "It and another fit", more: "the given label may stay" },
-  { verdict: "neither", digit: "4", letter: "n", what: "Neither fits", alone: "No class fits", more: "no class of the list does" },
-  { verdict: "other", digit: "5", letter: "o", what: "Another class ...", more: "choose it" },
-  { verdict: "unsure", digit: "6", letter: "k", what: "Can't tell", more: "counts neither way" },
+  { verdict: "given", digit: "1", letter: "g", what: "Given is right", help: "the given label is right" },
+  { verdict: "suggested", digit: "2", letter: "s", what: "Suggested is right", help: "the suggested label is right" },
+  { verdict: "both", digit: "3", letter: "b", what: "Both fit", alone: "It and another fit", more: "the given label may stay", help: "both fit" },
+  { verdict: "neither", digit: "4", letter: "n", what: "Neither fits", alone: "No class fits", more: "no class of the list does", help: "no class of the list fits" },
+  { verdict: "other", digit: "5", letter: "o", what: "Another class ...", more: "choose it", help: "another class: type to find it" },
+  { verdict: "unsure", digit: "6", letter: "k", what: "Can't tell", more: "counts neither way", help: "can't tell from the picture" },
 ];
 const HELP = [
-  ["1 or g", "the given label is right"], ["2 or s", "the suggested label is right"], ["3 or b", "both fit"],
-  ["4 or n", "no class of the list fits"], ["5 or o", "another class: type to find it"], ["6 or k", "can't tell from the picture"],
   ["u", "undo the last answer"], ["\u2190, \u2192", "look back and forward; a new answer replaces the old"],
   ["z", "zoom, hard pixels"], ["Enter", "next batch, once this one is done"], ["?", "show or hide these keys"],
 ];
@@ -99,6 +97,19 @@ function createView(root) {
     send({ op: "next" });
     paint();
   };
+  const answerClass = (label) => {
+    const item = current();
+    if (!item) return;
+    if (label === item.given) answer("given"); else if (label === item.suggestion) answer("suggested"); else answer("other", label);
+  };
+  // The digit of an answer; of one that means a class, where digits are classes, that class.
+  const digitOf = (choice, item) => {
+    const named = digitClasses(view.data.classes);
+    if (!named.length) return choice.digit;
+    if (choice.verdict === "other") return digitWords(named);
+    const label = { given: item.given, suggested: item.suggestion }[choice.verdict];
+    return named.includes(label) ? label : null;
+  };
   const press = (choice) => {
     if (!current() || (choice.verdict === "suggested" && !current().suggestion)) return;
     if (choice.verdict === "other") showClasses(); else answer(choice.verdict);
@@ -116,20 +127,9 @@ function createView(root) {
     for (const src of [...view.loaded.keys()].slice(0, -60)) view.loaded.delete(src);
   };
   const showPicture = (item) => {
-    const [canvas, image] = part("picture").children, isZoomed = root.classList.contains("zoomed");
-    const wanted = `${item.key} ${item.src} ${isZoomed}`;
-    if (part("picture").dataset.shown === wanted) return;  // drawn again, it would flicker
-    part("picture").dataset.shown = wanted;
-    image.src = item.src;
+    const image = part("picture").querySelector("img"), src = root.classList.contains("zoomed") ? item.hard : item.src;
+    if (image.getAttribute("src") !== src) image.src = src;  // set again, it would flicker
     image.alt = `sample ${item.id}`;
-    canvas.hidden = true;
-    image.hidden = false;
-    const source = pictureOf(item.src);
-    source.decode().then(() => {
-      if (part("picture").dataset.shown !== wanted || isZoomed || !drawSmooth(source, canvas)) return;
-      canvas.hidden = false;
-      image.hidden = true;
-    }).catch(() => {});
   };
   const classBox = (kind, name, note, title) => {
     const box = element("div", `class ${kind}`), words = element("div", "words");
@@ -153,7 +153,8 @@ function createView(root) {
     const more = choice.verdict === "given" ? item.given : choice.verdict === "suggested" ? item.suggestion
       : choice.verdict === "other" && chosen && chosen.label ? chosen.label : choice.more;
     what.append(element("span", "more", more));
-    button.append(element("kbd", "", choice.digit), element("kbd", "", choice.letter), what);
+    const digit = digitOf(choice, item);
+    button.append(...(digit ? [element("kbd", "", digit)] : []), element("kbd", "", choice.letter), what);
     button.classList.toggle("chosen", Boolean(chosen) && chosen.verdict === choice.verdict);
     button.onclick = () => { press(choice); if (overlay.hidden) root.focus({ preventScroll: true }); };
     return button;
@@ -170,7 +171,7 @@ function createView(root) {
     if (!item) { paintSummary(num); return; }
     const chosen = has[item.key];
     showPicture(item);
-    const boxes = [classBox("given", item.given, null, "Given label")];
+    const boxes = [classBox("given", item.given, item.chance, "Given label")];
     if (item.suggestion) boxes.push(classBox("suggested", item.suggestion, item.confidence, "Suggested label"));
     part("labels").replaceChildren(...boxes);
     part("answers").replaceChildren(...ANSWERS.filter((a) => a.verdict !== "suggested" || item.suggestion)
@@ -207,16 +208,16 @@ function createView(root) {
 
   const { open: openOverlay, close: closeOverlay } = overlayOf(overlay, root);
   const showHelp = () => {
-    const list = element("dl", "keys");
-    for (const [key, meaning] of HELP) if (view.data.can_suggest || !key.startsWith("2")) list.append(element("dt", "", key), element("dd", "", meaning));
+    const list = element("dl", "keys"), named = digitClasses(view.data.classes);
+    const answers = ANSWERS.filter((choice) => view.data.can_suggest || choice.verdict !== "suggested")
+      .map((choice) => [named.length ? choice.letter : `${choice.digit} or ${choice.letter}`, choice.help]);
+    const digits = named.length ? [[digitWords(named), "it is of that class"]] : [];
+    for (const [key, meaning] of [...digits, ...answers, ...HELP]) list.append(element("dt", "", key), element("dd", "", meaning));
     openOverlay("Keys", list);
   };
   const showClasses = () => {
     const item = current(), notes = { [item.given]: " given", ...(item.suggestion ? { [item.suggestion]: " suggested" } : {}) };
-    const choose = (label) => {
-      closeOverlay();
-      if (label === item.given) answer("given"); else if (label === item.suggestion) answer("suggested"); else answer("other", label);
-    };
+    const choose = (label) => { closeOverlay(); answerClass(label); };
     openOverlay("Which class is it?", ...classPicker(view.data.classes, notes, choose, closeOverlay));
     overlay.querySelector("input").focus();
   };
@@ -235,12 +236,17 @@ function createView(root) {
     "?": () => (overlay.hidden ? showHelp() : closeOverlay()),
   };
   for (const choice of ANSWERS) keys[choice.digit] = keys[choice.letter] = () => press(choice);
+  const meaningOf = (key) => {
+    const named = digitClasses(view.data.classes);
+    if (!named.length || !/^[0-9]$/.test(key)) return keys[key];
+    return named.includes(key) ? () => answerClass(key) : undefined;
+  };
   const onKey = (event) => {
     if (!view.data || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const target = event.composedPath()[0], isInside = root.contains(target);
     if (["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName) || target.isContentEditable) return;
     if (!isInside && document.querySelector('[role="dialog"], [role="listbox"], [role="menu"]')) return;
-    const known = keys[event.key], isAnswer = event.key.length === 1;
+    const known = meaningOf(event.key), isAnswer = event.key.length === 1;
     if (!known || (!isAnswer && !isInside && target !== document.body) || (event.key === "Enter" && target.tagName === "BUTTON")) return;
     if (!overlay.hidden && !["Escape", "?"].includes(event.key)) return;
     event.preventDefault();
@@ -284,42 +290,3 @@ function uuid() {
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   return bytes.map((byte, i) => ([4, 6, 8, 10].includes(i) ? "-" : "") + byte.toString(16).padStart(2, "0")).join("");
 }
-
-// A picture of few pixels comes enlarged by a whole factor, as hard squares. People name it sooner when it is smooth:
-// finds the factor, and draws the picture at its own size, then enlarged smoothly. False where it is no such picture.
-function drawSmooth(image, canvas) {
-  const { naturalWidth: width, naturalHeight: height } = image;
-  canvas.width = width;
-  canvas.height = height;
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
-  pen.drawImage(image, 0, 0);
-  const pixels = new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer);
-  let factor = width;
-  for (let x = 1; x < width && factor > 1; x += 1) {
-    for (let y = 0; y < height; y += 1) {
-      if (pixels[y * width + x] !== pixels[y * width + x - 1]) { factor = divisor(factor, x); break; }
-    }
-  }
-  if (factor === 1 || factor === width) return false;
-  let drawn = document.createElement("canvas");
-  drawn.width = width / factor;
-  drawn.height = height / factor;
-  drawn.getContext("2d").drawImage(image, 0, 0, drawn.width, drawn.height);
-  while (drawn.width * 2 < width) drawn = doubled(drawn);  // in one step it would show a grid
-  pen.imageSmoothingQuality = "high";
-  pen.clearRect(0, 0, width, height);
-  pen.drawImage(drawn, 0, 0, width, height);
-  return true;
-}
-
-function doubled(from) {
-  const to = document.createElement("canvas");
-  to.width = from.width * 2;
-  to.height = from.height * 2;
-  const pen = to.getContext("2d");
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(from, 0, 0, to.width, to.height);
-  return to;
-}
-
-function divisor(a, b) { return b ? divisor(b, a % b) : a; }

@@ -41,6 +41,11 @@ function unsentActs(view, root, say) {
   return { flush, send, acknowledge };
 }
 
+// The classes that a digit key names. Where any class is called by a digit, digits mean classes and nothing else: who reads
+// a 7 presses 7.
+function digitClasses(classes) { return classes.filter((name) => /^[0-9]$/.test(name)).sort(); }
+function digitWords(names) { return names.length > 1 ? `${names[0]} to ${names[names.length - 1]}` : names[0]; }
+
 // What lies over a component: keys, or a choice.
 function overlayOf(overlay, root) {
   const close = () => { overlay.hidden = true; overlay.replaceChildren(); root.focus({ preventScroll: true }); };
@@ -63,7 +68,7 @@ function classPicker(classes, notes, choose, close, { first = null, last = null 
   input.setAttribute("aria-label", "Filter the classes");
   const fill = () => {
     const wanted = input.value.trim().toLowerCase();
-    const rank = (name) => 2 * (name === first) + name.toLowerCase().startsWith(wanted);
+    const rank = (name) => 4 * (name.toLowerCase() === wanted) + 2 * (name === first) + name.toLowerCase().startsWith(wanted);
     const names = classes.filter((name) => name.toLowerCase().includes(wanted)).sort((a, b) => rank(b) - rank(a));  // stable
     list.replaceChildren(...names.slice(0, 300).map((name) => {
       const button = element("button", "", name);

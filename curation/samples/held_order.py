@@ -3,11 +3,10 @@
 Pure functions on rows of a sample table; holds nothing itself.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-
-from engine.contract.stamps import Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,16 +15,16 @@ class Held:
 
     token: str = ""
     """Which queue it is: another begins anew."""
-    stamp: Stamp = ()
-    """Of the files that the order comes from."""
+    stamp: tuple[Hashable, ...] = ()
+    """What the order comes from."""
     seen: tuple[int, ...] = field(default=(), repr=False)
     """Rows that were shown, in the order they were."""
     is_held: bool = False
     """Whether the order has changed since, so that the seen go first in theirs."""
 
 
-def looked(held: Held | None, token: str, stamp: Stamp) -> Held:
-    """What is remembered once the queue of this token is looked at again, made of files of this stamp."""
+def looked(held: Held | None, token: str, stamp: tuple[Hashable, ...]) -> Held:
+    """What is remembered once the queue of this token is looked at again, made of what the stamp says."""
     if held is None or held.token != token:
         return Held(token, stamp)
     return held if held.stamp == stamp else replace(held, stamp=stamp, is_held=bool(held.seen))

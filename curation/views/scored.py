@@ -4,11 +4,13 @@ Kept by what it is made of, never by a frame; shared by all sessions: read-only.
 no evidence. Draws nothing.
 """
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
+from curation.audit.reviews.promise import MIN_CALIBRATED
 from curation.audit.suspects.evidence import Evidence, gather
 from curation.audit.suspects.level import Level
 from curation.audit.suspects.scores import Scores, calibrated, first_level
@@ -53,6 +55,23 @@ def _scores(key: Key, revision: int, decisions: int | None, _evidence: Evidence,
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
     known = consensus(current_verdicts(_project, revision)).reset_index()
     return calibrated(_evidence, _table, _project.classes, known, _level)
+
+
+def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, revision: int) -> dict[str, str]:
+    """sample_id -> chance_words of these rows of the table; none before MIN_CALIBRATED labels are known: a guess is no
+    probability. revision: of the verdicts."""
+    if current_verdicts(project, revision)["sample_id"].nunique() < MIN_CALIBRATED and "clean_label" not in table:
+        return {}  # no evidence is gathered for nothing
+    found = scores_cached(project, run, table, revision, None)
+    if found.num_calibrated < MIN_CALIBRATED:
+        return {}
+    return {str(found.sample_id[row]): chance_words(float(found.p_wrong[row])) for row in rows
+            if np.isfinite(found.p_wrong[row])}
+
+
+def chance_words(p: float) -> str:
+    """'93%'; no certainty."""
+    return "over 99%" if p > 0.99 else "under 1%" if p < 0.01 else f"{p:.0%}"
 
 
 def verdicts_of_all(project: Project, revision: int) -> pd.DataFrame:

@@ -10,12 +10,13 @@ from typing import TypedDict
 
 import streamlit as st
 
-from curation.audit.reviews import answering, batch_files, batches
+from curation.audit.reviews import answering, batch_files, batches, promise
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.given_labels import given_rows
 from curation.ledger.verdicts import VERDICTS, Queue, choice
 from curation.views.audit import at_hand
 from curation.views.audit.at_hand import Audit
+from curation.views.scored import chance_words
 from curation.views.widgets import actions, state
 from curation.views.widgets.review import Act, ReviewItem, Summary, review
 from engine.contract.manifest import file_digest
@@ -111,18 +112,20 @@ def show(audit: Audit, served: Served, heading: str, summary: Callable[[Served],
     own = own.sort_values("verdict_id")
     answers = {str(sample_id): (str(verdict), str(label) if verdict == "other" else None) for sample_id, verdict, label
                in zip(own["sample_id"], own["verdict"], own["label"], strict=True)}
-    review(audit.project, [_item(question) for question in served.questions], lambda act: _act(audit, act),
+    review(audit.project, [_item(served, question) for question in served.questions], lambda act: _act(audit, act),
            key=f"audit.review.{served.queue}", batch=token, answers=answers, references=served.typical, heading=heading,
            last=next(reversed(answers), None), empty=empty,
            summary=summary(served) if served.questions and served.is_done(audit.verdicts) else None)
 
 
-def _item(question: batches.Question) -> ReviewItem:
-    sure = question.confidence
-    confidence = None if sure is None else \
-        f"{'over 99%' if sure > 0.99 else format(sure, '.0%')} if the given label is wrong"
+def _item(served: Served, question: batches.Question) -> ReviewItem:
+    """What is shown: how probably the label is wrong only beside a suggestion, and once enough is known to say so."""
+    sure, p = question.confidence, question.p_wrong
+    is_told = question.suggested_label is not None and served.num_calibrated >= promise.MIN_CALIBRATED
+    chance = f"wrong with a probability of {chance_words(p)}" if is_told and p is not None else None
+    confidence = None if sure is None else f"{chance_words(sure)} if the given label is wrong"
     return ReviewItem(key=question.sample_id, sample_id=question.sample_id, given=question.given_label,
-                      suggestion=question.suggested_label, confidence=confidence)
+                      suggestion=question.suggested_label, confidence=confidence, chance=chance)
 
 
 def _act(audit: Audit, act: Act) -> None:

@@ -40,11 +40,16 @@ class MediaError(UserError):
     """No such picture: an unknown project, sample or size. One line, ready to show."""
 
 
-def thumbnail_url(project: Project, sample_id: str, size: int = 128) -> str:
-    """URL of a sample's thumbnail, `size` one of SIZES. Safe inside an HTML attribute once escaped as any URL is."""
+def thumbnail_url(project: Project, sample_id: str, size: int = 128, has_hard_pixels: bool = False) -> str:
+    """URL of a sample's thumbnail, `size` one of SIZES. Safe inside an HTML attribute once escaped as any URL is.
+
+    A picture of fewer pixels is enlarged smoothly, everywhere alike: people name it sooner so. has_hard_pixels: as the
+    squares that it consists of.
+    """
     if size not in SIZES:
         raise MediaError(f"a thumbnail's size must be one of {', '.join(map(str, SIZES))}; got {size}")
-    query = {"project": Path(project.path).name, "id": sample_id, "size": size, "v": _version(Path(project.path))}
+    query = {"project": Path(project.path).name, "id": sample_id, "size": size, "v": _version(Path(project.path)),
+             **({"pixels": "hard"} if has_hard_pixels else {})}
     return f"{ROUTE_PATH}?{urlencode(query)}"
 
 
@@ -126,7 +131,7 @@ def _embedded_image(index: _Index, row: int) -> bytes | None:
 # -- making a thumbnail
 
 
-def thumbnail(project: Path, sample_id: str, size: int) -> tuple[bytes, str]:
+def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = False) -> tuple[bytes, str]:
     """Encoded thumbnail of a sample and a tag that changes with its content; made once, kept in P/thumbnails.
 
     Raises MediaError for a sample that the manifest does not have, ManifestError for a path that leaves the root.
@@ -136,11 +141,12 @@ def thumbnail(project: Path, sample_id: str, size: int) -> tuple[bytes, str]:
     path = index.paths[row].as_py() if index.paths is not None else None
     file = None if path is None else resolve_image(index.root, path)
     version = _file_version(file or index.manifest)
-    tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}".encode()).hexdigest()[:32]
+    kind = "hard" if has_hard_pixels else "smooth"
+    tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
     if kept.exists() and _is_whole(encoded_before := kept.read_bytes()):
         return encoded_before, tag
-    encoded = _encode(_embedded_image(index, row) if file is None else file, size)
+    encoded = _encode(_embedded_image(index, row) if file is None else file, size, has_hard_pixels)
     if encoded is None:
         return _unreadable(size), ""
     write_atomic(kept, lambda p: p.write_bytes(encoded))
@@ -161,8 +167,8 @@ def _file_version(path: Path) -> str:
     return f"{found.mtime_ns}-{found.size}" if found.inode else "missing"
 
 
-def _encode(source: Path | bytes | None, size: int) -> bytes | None:
-    """PNG of an enlarged small image, JPEG of a reduced large one; None where it cannot be read."""
+def _encode(source: Path | bytes | None, size: int, has_hard_pixels: bool = False) -> bytes | None:
+    """JPEG of an image reduced or smoothly enlarged, PNG of its own or hard pixels; None where it cannot be read."""
     if source is None:
         return None
     try:
@@ -174,8 +180,11 @@ def _encode(source: Path | bytes | None, size: int) -> bytes | None:
     buffer = io.BytesIO()
     if longest <= size:
         factor = size // longest
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-        image.save(buffer, "PNG", compress_level=3)
+        enlarged = image.width * factor, image.height * factor
+        if has_hard_pixels or factor == 1:
+            image.resize(enlarged, Image.Resampling.NEAREST).save(buffer, "PNG", compress_level=3)
+        else:
+            image.resize(enlarged, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=92, subsampling=0)
     else:
         image.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
         image.save(buffer, "JPEG", quality=85)
@@ -211,13 +220,13 @@ def _project_named(name: str) -> Path:
     return path
 
 
-def _answer(name: str, sample_id: str, size_text: str, known_tag: str) -> Response:
+def _answer(name: str, sample_id: str, size_text: str, pixels: str, known_tag: str) -> Response:
     """The response to one request; every refusal is a plain 404, so that nothing can be learned from it."""
     try:
         size = int(size_text)
         if size not in SIZES:
             raise MediaError(f"a thumbnail's size must be one of {', '.join(map(str, SIZES))}; got {size}")
-        encoded, tag = thumbnail(_project_named(name), sample_id, size)
+        encoded, tag = thumbnail(_project_named(name), sample_id, size, pixels == "hard")
     except (ValueError, OSError):
         return Response("no such picture", status_code=404, media_type="text/plain")
     kind = "image/png" if encoded.startswith(b"\x89PNG") else "image/jpeg"
@@ -231,11 +240,11 @@ def _answer(name: str, sample_id: str, size_text: str, known_tag: str) -> Respon
 
 
 async def serve_thumbnail(request: Request) -> Response:
-    """GET /api/thumbnail?project=NAME&id=SAMPLE_ID&size=128. The disk work happens in a thread."""
+    """GET /api/thumbnail?project=NAME&id=SAMPLE_ID&size=128, and pixels=hard. The disk work happens in a thread."""
     query = request.query_params
     return await anyio.to_thread.run_sync(
         _answer, query.get("project", ""), query.get("id", ""), query.get("size", ""),
-        request.headers.get("if-none-match", ""))
+        query.get("pixels", ""), request.headers.get("if-none-match", ""))
 
 
 ROUTES = [Route(ROUTE_PATH, serve_thumbnail, methods=["GET"])]

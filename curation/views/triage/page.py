@@ -3,20 +3,18 @@
 The lanes come from curation.samples.triage; decisions go through actions. Knows nothing of maps and filters.
 """
 
-from dataclasses import fields
-
 import numpy as np
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from curation.audit.reviews.confirming import confirmed_ids
 from curation.jobs.request import method_of
 from curation.project import Project
-from curation.samples import held_order, triage
-from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
+from curation.samples import held_order
+from curation.samples.triage import LANES, Evidence, Rule
 from curation.views.learned import not_learned
 from curation.views.sample import dialog
+from curation.views.triage.queued import chances, evidence_cached, lanes_cached
 from curation.views.triage.words import (
     FIRST,
     MEANINGS,
@@ -30,12 +28,8 @@ from curation.views.triage.words import (
 from curation.views.widgets import actions, live, state
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.widgets.layout import next_step, style
-from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
-from engine.contract.stamps import Stamp, stamp_of
 
-Key = tuple[str, str, Stamp, int]
-"""Project, run, their files and the revision of the verdicts: what evidence is made of, without decisions."""
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"
 LANE_KEY = "triage.lane"
@@ -91,17 +85,24 @@ def _draw(project: Project, run: RunDir) -> None:
     table = state.sample_table_cached(project, run)
     chooser, words = st.container(), st.container()
     rule, rule_text = _rule()
-    lanes = _lanes_cached(project, run, table, rule)
+    lanes = lanes_cached(project, run, table, rule)
     with chooser:
         which = _chooser(lanes)
     with words:
         _words(project, run, lanes, which)
     rule_text.markdown(f"**{TITLES[which]}:** {rule_words(rule, method_of(run).is_trained)[which]}")
-    chosen, is_chosen = _of_classes(project, table)
+    above = st.container(horizontal=True, vertical_alignment="bottom")
+    with above:
+        chosen, is_chosen = _of_classes(project, table)
     queue = lanes.queues[which]
     token = f"{project.name}.{run.name}.{which}.{rule}"
-    rows = held_order.ordered(live.held(project, run, "triage", f"{token}.{chosen}"), queue[is_chosen[queue]],
-                              evidence_cached(project, run, table).is_open & is_chosen)
+    # What one person and what others decide moves the neighbours of other samples, too: what is seen stays in place.
+    held = live.held(project, run, "triage", f"{token}.{chosen}",
+                     (state.revision_of(table), project.verdicts().revision))
+    rows = held_order.ordered(held, queue[is_chosen[queue]], evidence_cached(project, run, table).is_open & is_chosen)
+    if held.is_held and not live.is_on(project, run):  # else the strip has the button
+        above.button("Renewed order", icon=":material/vertical_align_top:", key="triage.release", on_click=live.release,
+                     help="What you have seen keeps its place in the queue until you press this.")
     if not len(rows):
         st.info(f"Nothing is left in this queue. {not_queued_words(lanes)}", icon=":material/done_all:")
         dialog.show_if_open(project, run, table)
@@ -115,46 +116,6 @@ def _of_classes(project: Project, table: pd.DataFrame) -> tuple[list[str], np.nd
                             persist_state="session", help="Current label: given, or what a person made it.")
     mask = table["current_label"].isin(chosen).to_numpy(dtype=bool) if chosen else np.ones(len(table), dtype=bool)
     return chosen, mask
-
-
-# -- what is shown, cached
-
-
-def _lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule) -> Lanes:
-    """Keyed by the files and the ledger's revision; the table is too large to be hashed."""
-    values = tuple(getattr(rule, field.name) for field in fields(rule))
-    return _lanes(_key(project, run), state.revision_of(table), values, project, run, table)
-
-
-def _key(project: Project, run: RunDir) -> Key:
-    files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path)
-    return str(project.path), run.name, files, project.verdicts().revision
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _lanes(key: Key, revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
-           _table: pd.DataFrame) -> Lanes:
-    rule = Rule(**{field.name: value for field, value in zip(fields(Rule), values, strict=True)})
-    lane, priority = triage.lanes_of(evidence_cached(_project, _run, _table), rule)
-    queues = tuple(triage.queue(lane, priority, which) for which in range(len(LANES)))
-    return Lanes(queues=queues, wrong=tuple(triage.wrong_share(_table, rows) for rows in queues),
-                 base=triage.wrong_share(_table, np.arange(len(_table))), num_rest=int((lane == REST).sum()),
-                 num_decided=int((lane == DECIDED).sum()), num_unjudged=int((lane == UNJUDGED).sum()))
-
-
-def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evidence:
-    """Evidence of this run under the decisions in force."""
-    return _evidence(_key(project, run), state.revision_of(table), project, run, table)
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: Key, revision: int, _project: Project, _run: RunDir, _table: pd.DataFrame) -> Evidence:
-    return triage.gather(_table, _neighbours(key[:3], _run), confirmed_ids(_project))
-
-
-@st.cache_resource(max_entries=1, show_spinner="Reading the neighbours ...")
-def _neighbours(key: tuple[str, str, Stamp], _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
-    return _run.read_neighbours()
 
 
 # -- lanes and their rule
@@ -236,7 +197,8 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
     marked = gallery(project, part, acted, key=GALLERY_KEY,
                      token=f"{token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}", size=112,
                      value_column=CHANGE_COLUMN, focus=st.session_state.get(dialog.FOCUS_KEY),
-                     has_previous=number > 1, has_next=number < num_pages, takes_keys=True)
+                     has_previous=number > 1, has_next=number < num_pages, takes_keys=True,
+                     chances=chances(project, run, table, shown, f"{token}.{number}"))
     with bar:
         _buttons(project, run, part, marked, which, number, num_pages)
     dialog.show_if_open(project, run, table)

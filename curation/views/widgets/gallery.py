@@ -46,17 +46,20 @@ class Card(TypedDict):
     badges: list[tuple[str, str]]
     """(kind, words)"""
     tip: str
+    chance: str | None
+    """How probably its label is wrong, shown of the focused one."""
 
 
 def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None], *, key: str, token: str, size: int,
             value_column: str | None, focus: tuple[int, str | None] | None = None, has_previous: bool = False,
-            has_next: bool = False, is_compact: bool = False, takes_keys: bool = False) -> list[str]:
+            has_next: bool = False, is_compact: bool = False, takes_keys: bool = False,
+            chances: Mapping[str, str] | None = None) -> list[str]:
     """Draw `rows` of a sample table (a page of them) and return the ids marked by the user.
 
     on_act is called before the next page is drawn. token names what is selected: marks last until it changes, over
     pages too. size: width of a card in pixels, at least. focus: takes the keyboard, at that sample, whenever its number
     grows. is_compact: without hint and keys button. takes_keys: keys work on arrival, without
-    a click.
+    a click. chances: sample_id -> how probably its label is wrong, in words.
     """
     owner = f"{key}/{project.path}"
     done_key = f"{owner}/acted"
@@ -69,8 +72,8 @@ def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None],
 
     result = component("gallery")(
         key=key, default={"marked": None}, on_marked_change=lambda: None, on_act_change=acted,
-        data={"items": items(project, rows, value_column, size), "size": size, "classes": list(project.classes),
-              "token": token, "colours": ROLE_COLOURS, "has_previous": has_previous,
+        data={"items": items(project, rows, value_column, size, chances or {}), "size": size,
+              "classes": list(project.classes), "token": token, "colours": ROLE_COLOURS, "has_previous": has_previous,
               "has_next": has_next, "focus": list(focus) if focus else None, "is_compact": is_compact,
               "takes_keys": takes_keys,
               "acted": st.session_state.get(done_key, 0), "owner": owner})
@@ -94,11 +97,12 @@ def act_of(value: Any) -> Act | None:
     return Act(op=value["op"], ids=tuple(map(str, value["ids"])), label=None if label is None else str(label))
 
 
-def items(project: Project, rows: pd.DataFrame, value_column: str | None, size: int) -> list[Card]:
+def items(project: Project, rows: pd.DataFrame, value_column: str | None, size: int,
+          chances: Mapping[str, str]) -> list[Card]:
     """What the component draws of each row."""
     picture = picture_size(size)
-    return [_item(row, thumbnail_url(project, row["sample_id"], picture), value_column)
-            for row in rows.to_dict("records")]
+    return [_item(row, thumbnail_url(project, row["sample_id"], picture), value_column,
+                  chances.get(str(row["sample_id"]))) for row in rows.to_dict("records")]
 
 
 def picture_size(size: int) -> int:
@@ -106,7 +110,7 @@ def picture_size(size: int) -> int:
     return next((s for s in SIZES if s >= size * 1.25), SIZES[-1])
 
 
-def _item(row: Mapping[Hashable, object], src: str, value_column: str | None) -> Card:
+def _item(row: Mapping[Hashable, object], src: str, value_column: str | None, chance: str | None) -> Card:
     given, current = text_of(row.get("given_label")), text_of(row.get("current_label"))
     suggestion = text_of(row.get("suggested_label"))
     is_relabelled = bool(current) and current != given
@@ -126,7 +130,7 @@ def _item(row: Mapping[Hashable, object], src: str, value_column: str | None) ->
         id=str(row["sample_id"]), src=src, label=given or "no label",
         suggestion=suggestion if suggestion and suggestion != (current or given) else None,
         value=value_words(value_column, row.get(value_column)),
-        role="excluded" if is_excluded else role, badges=badges, tip="\n".join(tip))
+        role="excluded" if is_excluded else role, badges=badges, tip="\n".join(tip), chance=chance)
 
 
 def text_of(value: object) -> str:

@@ -123,8 +123,13 @@ def _turn(project: Project, run: RunDir) -> None:
         live_jobs.stop(project.path, run.name)
 
 
-def _release() -> None:
+def release() -> None:
+    """Let go of what keeps its place in any view; for callbacks."""
     st.session_state.pop(_HELD_KEY, None)
+
+
+def _release() -> None:
+    release()
     st.session_state[_TURNED_KEY] = True
 
 
@@ -185,11 +190,13 @@ def _line(text: str, judged: float = 0.0, done: Sequence[str] = ()) -> str:
 # -- what keeps its place
 
 
-def held(project: Project, run: RunDir, name: str, token: str) -> Held:
-    """What keeps its place in the view `name`; nothing where the run is not followed. token: which queue it is."""
-    if not is_on(project, run):
+def held(project: Project, run: RunDir, name: str, token: str, made_of: tuple[int, ...] = ()) -> Held:
+    """What keeps its place in the view `name`. token: which queue it is; made_of: revisions that its order comes from
+    besides the run's judgement; without any, nothing is held where the run is not followed."""
+    if not made_of and not is_on(project, run):
         return Held()
-    now = held_order.looked(_all_held().get(name), f"{project.path}/{run.name}/{token}", stamp_of(run.signals_path))
+    now = held_order.looked(_all_held().get(name), f"{project.path}/{run.name}/{token}",
+                            (*stamp_of(run.signals_path), *made_of))
     _all_held()[name] = now
     return now
 

@@ -33,6 +33,8 @@ class ReviewItem:
     suggestion: str | None = None
     confidence: str | None = None
     """In words, below the suggestion."""
+    chance: str | None = None
+    """How probably the given label is wrong, in words below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +134,15 @@ class _Shown(TypedDict):
     key: str
     id: str
     src: str
+    hard: str
+    """The same in hard pixels, for the zoom."""
     given: str
     suggestion: str | None
     confidence: str | None
+    chance: str | None
 
 
 def _item(project: Project, item: ReviewItem) -> _Shown:
-    return _Shown(key=item.key, id=item.sample_id, src=thumbnail_url(project, item.sample_id, 512), given=item.given,
-                  suggestion=item.suggestion, confidence=item.confidence)
+    return _Shown(key=item.key, id=item.sample_id, src=thumbnail_url(project, item.sample_id, 512),
+                  hard=thumbnail_url(project, item.sample_id, 512, has_hard_pixels=True), given=item.given,
+                  suggestion=item.suggestion, confidence=item.confidence, chance=item.chance)

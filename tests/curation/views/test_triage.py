@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curation.audit.reviews.consensus import consensus
+from curation.audit.suspects.scores import scores_of
+from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, queue, wrong_share
+from curation.views.scored import chance_words
 from curation.views.triage import page
 from curation.views.triage.words import TITLES
 from curation.views.widgets.gallery import Act
 from tests import views
+from tests.curation.audit.suspects.test_scores import hide_truth, with_probabilities
 from tests.fakes import make_project, make_run
 
 MISLABELED, AMBIGUOUS, OUT_OF_PLACE, HARD = range(4)
@@ -95,6 +100,45 @@ def test_a_decision_leaves_the_queue_says_where_it_was_taken_and_comes_back_by_u
     assert "3 already decided on" in views.texts(app)
     press(app, "triage.undo")
     assert shown(app) == before and f"{total:,} left, 0 decided here" in views.texts(app)
+
+
+def test_a_decision_moves_nothing_that_is_on_screen(home: Path, pets: Project) -> None:
+    """It changes what the neighbours of others say; a person who works through a page finds it as it was."""
+    app = views.start(home, "triage")
+    before = shown(app)
+    rows = pets.manifest().query("split == 'train'")
+    turned = rows[~rows["sample_id"].isin(before)].iloc[::3]
+    pets.ledger().relabel(list(turned["sample_id"]), "dog", who="ada")
+    assert queued(pets, MISLABELED)[:len(before)] != before, "the newest order is another"
+    views.rerun(app)
+    assert shown(app)[:len(before)] == before
+    mark(app, before[:1])
+    press(app, "triage.do.exclude")
+    assert shown(app)[:len(before) - 1] == before[1:]
+    press(app, "triage.release")
+    assert shown(app) == queued(pets, MISLABELED)[:60]
+
+
+def test_the_chance_that_a_label_is_wrong_is_told_once_fifty_are_known_and_stands_still_on_a_page(
+        home: Path, pets: Project) -> None:
+    num = sum(pets.manifest()["split"].eq("train"))
+    with_probabilities(pets.run("first"), num)
+    hide_truth(pets.path, 0)
+    app = views.start(home, "triage")
+    assert {item["chance"] for item in gallery(app)["items"]} == {None}
+    rows = pets.manifest().query("split == 'train'").tail(60)
+    for part in (rows.iloc[:49], rows.iloc[49:]):
+        assert {item["chance"] for item in gallery(views.start(home, "triage"))["items"]} == {None}, "a guess is none"
+        pairs = zip(part["sample_id"], part["given_label"], strict=True)
+        pets.verdicts().add([Verdict(audit="audit", queue="find", sample_id=i, verdict="given", given_label=label,
+                                     who="ada") for i, label in pairs])
+    assert {item["chance"] for item in gallery(views.rerun(app))["items"]} == {None}, "this page was begun before"
+    told = {item["id"]: item["chance"] for item in gallery(views.start(home, "triage"))["items"]}
+    run = pets.run("first")
+    found = scores_of(pets, [run], sample_table(pets, run), run.read_neighbours(),
+                      consensus(pets.verdicts().in_force()).reset_index())
+    p_wrong = dict(zip(found.sample_id, found.p_wrong, strict=True))
+    assert told and told == {i: chance_words(float(p_wrong[i])) for i in told}
 
 
 def test_what_the_gallery_asks_for_is_done(home: Path, pets: Project, monkeypatch: pytest.MonkeyPatch) -> None:

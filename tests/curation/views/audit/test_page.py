@@ -24,6 +24,7 @@ from curation.views.audit import at_hand, find, matrix, people
 from curation.views.audit import review as audit_review
 from curation.views.audit.heat import clicked, shown_classes
 from curation.views.explore import chosen
+from curation.views.scored import chance_words
 from curation.views.widgets.review import Act, acts_of
 from tests import views
 from tests.curation.audit.reviews.test_reconcile import import_anew
@@ -194,6 +195,20 @@ def test_a_batch_ends_with_what_came_of_its_promise_and_the_next_begins(home, pe
     assert ada.data["summary"] is None and in_hand(pets, "find").number == 2
     assert "Calibrated on" in views.texts(ada.app)
     assert not {i["key"] for i in ada.data["items"]} & {q.sample_id for q in served.questions if q.purpose == "main"}
+
+
+@pytest.mark.parametrize("least", [0, 10_000])
+def test_a_label_is_called_probably_wrong_beside_a_suggestion_alone_and_once_enough_is_known(home, pets, monkeypatch,
+                                                                                            least: int) -> None:
+    monkeypatch.setattr(audit_review.promise, "MIN_CALIBRATED", least)
+    ada = Reviewer(home, monkeypatch)
+    said = {item["key"]: item["chance"] for item in ada.data["items"]}
+    asked = {q.sample_id: q.p_wrong for q in in_hand(pets, "find").questions}
+    assert said == {i: f"wrong with a probability of {chance_words(p)}" if least == 0 else None
+                    for i, p in asked.items()}
+    ada.show("Estimate").button(key="audit.draw").click()
+    views.rerun(ada.app)
+    assert {item["chance"] for item in ada.data["items"]} == {None}
 
 
 def test_another_order_replaces_an_untouched_batch_and_follows_one_that_is_begun(home, pets, monkeypatch) -> None:

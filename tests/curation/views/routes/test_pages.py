@@ -72,7 +72,7 @@ def ask(port: int, path: str, host: str | None = None) -> tuple[int, bytes]:
 
 def test_the_server_serves_pages_and_thumbnails_and_no_folder(server):
     assert all(pages._NAME_THE_ROOT.encode() in ask(server, path)[1] for path in ("/", "/train"))
-    assert ask(server, "/api/thumbnail?project=pets&id=train-00000&size=64")[1].startswith(b"\x89PNG")
+    assert ask(server, "/api/thumbnail?project=pets&id=train-00000&size=64")[1].startswith(b"\xff\xd8")
     assert ask(server, "/api/thumbnail?project=pets&id=../project.json&size=64")[0] == 404
     assert b"sample_id" not in ask(server, "/app/static/pets/manifest.parquet")[1]
 

@@ -52,12 +52,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project.open(make_project(tmp_path / "home" / "pets"))
 
 
-def test_a_small_image_is_enlarged_by_a_whole_factor_so_that_pixels_stay_crisp(project):
-    status, headers, body = get(thumbnails.thumbnail_url(project, "train-00003", 128))
+def test_a_small_image_is_enlarged_smoothly_and_on_request_to_crisp_pixels(project):
+    file = Image.open(project.root / "train" / "00003.png")
+    status, headers, body = get(thumbnails.thumbnail_url(project, "train-00003", 128, has_hard_pixels=True))
     assert (status, headers["content-type"]) == (200, "image/png")
-    shown = np.asarray(picture(body))
-    source = np.asarray(Image.open(project.root / "train" / "00003.png"))
-    assert np.array_equal(shown, source.repeat(8, axis=0).repeat(8, axis=1))
+    hard = np.asarray(picture(body)).astype(int)
+    assert np.array_equal(hard, np.asarray(file).repeat(8, axis=0).repeat(8, axis=1))
+    status, headers, body = get(thumbnails.thumbnail_url(project, "train-00003", 128))
+    assert (status, headers["content-type"], picture(body).size) == (200, "image/jpeg", (128, 128))
+    smooth = np.asarray(picture(body)).astype(int)
+    steps = [np.abs(np.diff(pixels, axis=1)).max() for pixels in (smooth, hard)]
+    assert steps[0] < steps[1] / 2, "no edge of a pixel is seen"
+    assert np.abs(smooth.mean(axis=(0, 1)) - hard.mean(axis=(0, 1))).max() < 2, "the same picture"
 
 
 def test_a_large_image_is_reduced_to_a_jpeg_that_keeps_its_shape(project):
@@ -133,7 +139,7 @@ def test_images_inside_the_manifest_are_served(project):
     encoded = [(project.root / path).read_bytes() for path in rows["path"]]
     embedded = pd.DataFrame({**rows.drop(columns="path"), "image": [{"bytes": b, "path": None} for b in encoded]})
     write_manifest(project.path, embedded, project.classes, root="images")
-    status, _, body = get(thumbnails.thumbnail_url(project, "train-00005", 64))
+    status, _, body = get(thumbnails.thumbnail_url(project, "train-00005", 64, has_hard_pixels=True))
     assert status == 200
     assert np.asarray(picture(body))[::4, ::4].tolist() == np.asarray(picture(encoded[5])).tolist()
 

@@ -1,0 +1,75 @@
+"""What is in the queues of the Triage page, made once for as long as nothing changes. Draws nothing.
+
+Kept by the files and the ledger's revision; the table is too large to be hashed.
+"""
+
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from curation.audit.reviews.confirming import confirmed_ids
+from curation.project import Project
+from curation.samples import triage
+from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
+from curation.views import scored
+from curation.views.triage.words import Lanes
+from curation.views.widgets import state
+from engine.contract.live.live_dir import LiveDir
+from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.run_dir import RunDir
+from engine.contract.stamps import Stamp, stamp_of
+
+Key = tuple[str, str, Stamp, int]
+"""Project, run, their files and the revision of the verdicts: what evidence is made of, without decisions."""
+_REVISION_KEY = "triage.chances"
+
+
+def lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule) -> Lanes:
+    """The lanes of a run under a rule and the decisions in force."""
+    values = tuple(getattr(rule, field.name) for field in fields(rule))
+    return _lanes(_key(project, run), state.revision_of(table), values, project, run, table)
+
+
+def _key(project: Project, run: RunDir) -> Key:
+    files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path)
+    return str(project.path), run.name, files, project.verdicts().revision
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _lanes(key: Key, revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
+           _table: pd.DataFrame) -> Lanes:
+    rule = Rule(**{field.name: value for field, value in zip(fields(Rule), values, strict=True)})
+    lane, priority = triage.lanes_of(evidence_cached(_project, _run, _table), rule)
+    queues = tuple(triage.queue(lane, priority, which) for which in range(len(LANES)))
+    return Lanes(queues=queues, wrong=tuple(triage.wrong_share(_table, rows) for rows in queues),
+                 base=triage.wrong_share(_table, np.arange(len(_table))), num_rest=int((lane == REST).sum()),
+                 num_decided=int((lane == DECIDED).sum()), num_unjudged=int((lane == UNJUDGED).sum()))
+
+
+def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evidence:
+    """Evidence of this run under the decisions in force."""
+    return _evidence(_key(project, run), state.revision_of(table), project, run, table)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _evidence(key: Key, revision: int, _project: Project, _run: RunDir, _table: pd.DataFrame) -> Evidence:
+    return triage.gather(_table, _neighbours(key[:3], _run), confirmed_ids(_project))
+
+
+@st.cache_resource(max_entries=1, show_spinner="Reading the neighbours ...")
+def _neighbours(key: tuple[str, str, Stamp], _run: RunDir) -> tuple[np.ndarray, np.ndarray] | None:
+    return _run.read_neighbours()
+
+
+def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, page: str) -> dict[str, str]:
+    """sample_id -> how probably its label is wrong, in words; none before scored.MIN_CALIBRATED labels are known.
+
+    page: names what is on screen; while that is the same the figures do not move with each verdict.
+    """
+    kept: tuple[str, int] = st.session_state.get(_REVISION_KEY, ("", 0))
+    if kept[0] != page:
+        kept = st.session_state[_REVISION_KEY] = (page, project.verdicts().revision)
+    base = run.base if isinstance(run, LiveDir) else run
+    return scored.chances(project, base, table, rows, kept[1])
