@@ -15,8 +15,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from curation.views.widgets.state import ASSETS
-
 PAGES = {
     "data": ("Data", ":material/database:"),
     "train": ("Train", ":material/model_training:"),
@@ -32,11 +30,13 @@ PAGES = {
 DEFAULT_PAGE = "data"
 _NAME_THE_ROOT = "<script>window.__streamlit={BACKEND_BASE_URL:window.location.origin}</script>"
 
+_HISTORY = Path(__file__).parents[3] / "assets" / "shared" / "history.js"
+
 
 @cache
 def _shell() -> str:
     index = Path(streamlit.__file__).parent / "static" / "index.html"
-    history = f"<script>{(ASSETS / 'shared' / 'history.js').read_text(encoding='utf-8')}</script>"
+    history = f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>"
     return index.read_text(encoding="utf-8").replace("<head>", f"<head>{_NAME_THE_ROOT}{history}", 1)
 
 
