@@ -148,8 +148,12 @@ function createView(root) {
   };
   for (const [key, op] of Object.entries(OPS)) keys[key] = () => act(op);
 
-  root.onfocus = () => { view.kept.hasFocus = true; };
-  root.onblur = () => setTimeout(() => { if (root.isConnected) view.kept.hasFocus = false; }, 50);
+  // The list has the keyboard, so that a screen reader says the sample under the cursor.
+  root.onfocus = () => grid.focus({ preventScroll: true });
+  root.addEventListener("focusin", () => { view.kept.hasFocus = true; });
+  root.addEventListener("focusout", () => setTimeout(() => {
+    if (root.isConnected) view.kept.hasFocus = root.contains(root.getRootNode().activeElement);
+  }, 50));
   root.onkeydown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "INPUT") return;
     const isDigit = digitClasses(view.data.classes).includes(event.key);

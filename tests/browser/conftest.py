@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,15 @@ from tests import ROOT
 from tests.browser.driver import ACTION_MILLISECONDS, ARGUMENTS, Browser, answers, chromium, wait_for
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+@contextmanager
+def running_app(folder: Path) -> Iterator[tuple[str, Path]]:
     """The real app on an empty projects folder: its address and that folder. Leaves no run behind."""
-    home = tmp_path / "projects"
+    home = folder / "projects"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"WHETSTONE_PROJECTS": str(home), "WHETSTONE_HOME": str(tmp_path / "home")}
-    with open(tmp_path / "server.log", "wb") as log:
+    environment = os.environ | {"WHETSTONE_PROJECTS": str(home), "WHETSTONE_HOME": str(folder / "home")}
+    with open(folder / "server.log", "wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
                                    cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
@@ -40,8 +41,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
             process.wait(20)
 
 
-@pytest.fixture
-def open_browser(server: tuple[str, Path]) -> Iterator[Callable[[], Browser]]:
+@contextmanager
+def tabs_on(address: str) -> Iterator[Callable[[], Browser]]:
     """Opens a tab of its own session and storage, as another person's browser has, each time it is called."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = chromium()
@@ -53,10 +54,22 @@ def open_browser(server: tuple[str, Path]) -> Iterator[Callable[[], Browser]]:
         def opened() -> Browser:
             page = app.new_context(viewport={"width": 1440, "height": 1000}).new_page()
             page.set_default_timeout(ACTION_MILLISECONDS)
-            return Browser(page, server[0])
+            return Browser(page, address)
 
         yield opened
         app.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    with running_app(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def open_browser(server: tuple[str, Path]) -> Iterator[Callable[[], Browser]]:
+    with tabs_on(server[0]) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def _left(audit: Audit, plan: sampling_plan.Plan) -> allocation.Left:
 
 def _begin(audit: Audit) -> None:
     with st.container(border=True, width=760):
-        st.subheader("Draw the random sample")
+        st.header("Draw the random sample")
         st.markdown("The noise rate comes from samples drawn at random, more of them where the model is torn, each "
                     "weighed by how it was drawn. You review them **without seeing what the model thinks**. The sample "
                     "is drawn once and kept, so that no answer can sway it.")

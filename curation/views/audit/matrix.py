@@ -174,7 +174,7 @@ def plan_classes(at: Audit) -> tuple[str, ...]:
 def _cell(at: Audit, found: Scores) -> None:
     """The cell clicked, or chosen by name: its pictures and where they can be worked on."""
     classes = list(at.project.classes)
-    st.subheader("From a cell to its samples")
+    st.header("From a cell to its samples")
     if st.session_state.get(_GIVEN_KEY) not in classes or st.session_state.get(_TRUE_KEY) not in [*classes, NO_CLASS]:
         st.session_state[_GIVEN_KEY], st.session_state[_TRUE_KEY] = _worst(at_hand.model_of(at), classes)
     with st.container(horizontal=True, gap="small"):
@@ -246,7 +246,7 @@ def _review(at: Audit, given: str, true: str) -> None:
 
 def _overlaps(at: Audit, found: Scores) -> None:
     """Classes that stand for each other."""
-    st.subheader("Classes mixed up")
+    st.header("Classes mixed up")
     reviewed = _reviewed(at)
     planned = plan_classes(at)
     totals = {} if reviewed is None else {
@@ -269,7 +269,7 @@ def _overlaps(at: Audit, found: Scores) -> None:
 
 def _duplicates(at: Audit) -> None:
     """Near-duplicates of which at least one must be wrong, group by group."""
-    st.subheader("Near-duplicates with contradicting labels")
+    st.header("Near-duplicates with contradicting labels")
     near = at_hand.duplicates_of(at)
     if near is None:
         st.caption("This run keeps no neighbours.")

@@ -76,7 +76,7 @@ def _figures(at: Audit, found: Standing | None) -> None:
 
 
 def _next(at: Audit, found: Standing | None) -> None:
-    st.subheader("What to do next")
+    st.header("What to do next")
     who, verdicts = state.user_name(), at.verdicts
     st.caption(f"You review as **{state.plain(who)}**, the name in the sidebar: your batches are kept under it.")
     num_disputed = len(at_hand.to_settle(at))
@@ -117,7 +117,7 @@ def _step(words: str, section: str, why: str, is_main: bool = False) -> None:
 
 
 def _classes(at: Audit, found: Standing | None) -> None:
-    st.subheader("Noise rate of each class")
+    st.header("Noise rate of each class")
     if found is None or not found.rate.overall.num_reviews:
         st.caption("Measured as soon as drawn samples are reviewed.")
         return

@@ -52,7 +52,7 @@ def _agreement(path: str, name: str, revision: int, _audit: Audit) -> AgreementP
 
 def _disputes(audit: Audit) -> None:
     found, mine = at_hand.disputes_of(audit), len(at_hand.to_settle(audit))
-    st.subheader("Disagreements")
+    st.header("Disagreements")
     if not found:
         st.caption("None is open. Where two people mean different classes, a third decides.")
         return
@@ -107,7 +107,7 @@ def _summary(served: Served) -> Summary:
 
 
 def _people(audit: Audit, agreement: AgreementPart) -> None:
-    st.subheader("People")
+    st.header("People")
     rows = pd.DataFrame([{
         "reviewer": p["name"], "verdicts": p["num_verdicts"], "median seconds": p["median_seconds"],
         "can't tell": p["num_unsure"], "same answer again": share_words(p["consistency"]),
@@ -128,7 +128,7 @@ def share_words(found: CountPart | None) -> str:
 
 
 def _pairs(agreement: AgreementPart) -> None:
-    st.subheader("Agreement")
+    st.header("Agreement")
     if not agreement["pairs"]:
         st.caption("No two people have judged the same sample yet.")
         return

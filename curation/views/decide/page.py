@@ -53,7 +53,7 @@ def page() -> None:
 
 def _in_force(project: Project, run: RunDir | None) -> None:
     """The samples under a decision now, a kind at a time, as a gallery from which they can be taken back."""
-    st.subheader("In force now")
+    st.header("In force now")
     table = state.sample_table_cached(project, run)
     decided = table.assign(label=table["relabel"])
     masks = {kind: is_of(decided).fillna(False).to_numpy(dtype=bool) for kind, is_of in KINDS.items()}
@@ -146,7 +146,7 @@ def _batches(project: Project) -> None:
     """Every decision with who, when and why; undo of the last and of any one."""
     ledger = project.ledger()
     batches = ledger.batches()
-    st.subheader("All decisions")
+    st.header("All decisions")
     if batches.empty:
         st.caption("None yet. Each will be listed here with who made it, when, why and from which view.")
         return

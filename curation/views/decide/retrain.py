@@ -64,7 +64,7 @@ def free_name(project: Project, name: str) -> str:
 
 def retrain_box(project: Project, run: RunDir | None) -> None:
     """Three ways to train under the decisions, what each would do, and the button that starts it."""
-    st.subheader("Retrain under these decisions")
+    st.header("Retrain under these decisions")
     started.show(STARTED_KEY, project, ("train", "Watch on Train"), ("compare", "See the effect on Compare"))
     if run is None or not run.exists():
         st.markdown("Retraining takes its settings from a run, and there is none yet." if run is None else

@@ -166,8 +166,9 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
     """Labels and numbers as two small tables; each number with its place within the class."""
     row = table.iloc[idx]
     labels = [(info_of(name).title, text_of(row.get(name))) for name in LABELS if name in table]
-    cells = "".join(f"<tr><td>{html.escape(title)}</td><td><b>{html.escape(value) or '<i>none</i>'}</b></td></tr>"
-                    for title, value in [*labels, ("Role in this run", text_of(row.get("role")))])
+    cells = "".join(
+        f'<tr><th scope="row">{html.escape(title)}</th><td><b>{html.escape(value) or "<i>none</i>"}</b></td></tr>'
+        for title, value in [*labels, ("Role in this run", text_of(row.get("role")))])
     numbers = ""
     for name in NUMBERS:
         if name not in table or table[name].isna().all():  # no weights where nothing was trained
@@ -175,13 +176,12 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
         rank = class_rank(table, idx, name)
         value = "no value" if rank is None else f"{row[name]:.3f}"
         place = "" if rank is None else f"{rank[0]:,} of {rank[1]:,}"
-        numbers += (f'<tr title="{html.escape(info_of(name).meaning)}"><td>{html.escape(info_of(name).title)}</td>'
-                    f'<td style="text-align:right"><b>{value}</b></td><td style="text-align:right">{place}</td></tr>')
-    head = '<tr style="color:var(--ws-soft)"><td></td><td style="text-align:right">value</td>' \
-           '<td style="text-align:right">place in class, lowest first</td></tr>'
-    style = "width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums"
-    second = f'<table style="{style};margin-top:6px">{head}{numbers}</table>' if numbers else ""
-    st.html(f'<table style="{style}">{cells}</table>{second}')
+        info = info_of(name)
+        numbers += (f'<tr title="{html.escape(info.meaning)}"><th scope="row">{html.escape(info.title)}</th>'
+                    f'<td class="num"><b>{value}</b></td><td class="num">{place}</td></tr>')
+    second = ('<table class="ws-facts"><thead><tr><th scope="col">Signal</th><th scope="col" class="num">value</th>'
+              f'<th scope="col" class="num">place in class, lowest first</th></tr></thead>{numbers}</table>')
+    st.html(f'<table class="ws-facts">{cells}</table>{second if numbers else ""}')
 
 
 def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
@@ -193,14 +193,11 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
     current = text_of(table["current_label"].iloc[idx])
     order = np.argsort(-probs_C, kind="stable")[:MAX_CLASSES]
     cells = "".join(
-        f'<tr><td>{"<b>" * (name == current)}{html.escape(name)}{"</b>" * (name == current)}</td>'
-        f'<td style="width:55%"><div style="height:9px;border-radius:3px;width:{max(1, round(100 * share))}%;'
-        f'background:var({"--ws-accent" if name == current else "--ws-outline"})"></div></td>'
-        f'<td style="text-align:right">{share:.1%}</td></tr>'
+        f'<tr class="{"current" if name == current else ""}"><th scope="row">{html.escape(name)}</th><td class="bar">'
+        f'<div style="width:{max(1, round(100 * share))}%"></div></td><td class="num">{share:.1%}</td></tr>'
         for name, share in ((project.classes[i], float(probs_C[i])) for i in order))
-    st.html('<table style="width:100%;font-size:13px;border-collapse:collapse;font-variant-numeric:tabular-nums">'
-            '<tr style="color:var(--ws-soft)"><td colspan="3">Held-out probabilities, the current label in bold</td>'
-            f'</tr>{cells}</table>')
+    st.html('<table class="ws-facts"><caption>Held-out probabilities, the current label in bold</caption>'
+            f'{cells}</table>')
 
 
 def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:

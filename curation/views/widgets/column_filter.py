@@ -124,7 +124,7 @@ def bars(counts: np.ndarray, first: float, last: float) -> str:
         colour = "--ws-accent" if first <= (i + 0.5) / num <= last else "--ws-outline"
         parts.append(f'<div style="flex:1;height:{height:.1f}px;background:var({colour})"></div>')
     return (f'<div style="display:flex;align-items:flex-end;gap:1px;height:30px;margin-bottom:9px" '
-            f'title="{int(counts.sum()):,} samples pass the other filters">{"".join(parts)}</div>')
+            f'role="img" title="{int(counts.sum()):,} samples pass the other filters">{"".join(parts)}</div>')
 
 
 def _without(wanted: Range, *names: Literal["min", "max", "contains", "is_null"]) -> Range:

@@ -65,7 +65,7 @@ def conflict_sentences(rows: pd.DataFrame) -> list[str]:
 def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[str, list[str]], None]) -> None:
     """The list with its buttons; one line where people agree. on_open: shows a sample, of these ids."""
     rows = conflicts_cached(project)
-    st.subheader("Conflicts")
+    st.header("Conflicts")
     if rows.empty:
         st.caption("None: no two people have decided differently on a sample.")
         return

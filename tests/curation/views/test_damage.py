@@ -154,7 +154,7 @@ def test_a_damaged_batch_leaves_the_overview(home: Path, pets: Path, text: str,
     app = views.start(home, "audit", run="first")
     said = "".join(warning.value for warning in app.warning).replace("\\", "")
     assert not app.error and "delete it: its answers are in the log" in said
-    assert "What to do next" in [s.value for s in app.subheader]
+    assert "What to do next" in [s.value for s in app.header]
 
 
 def test_a_cut_thumbnail_is_made_anew(pets: Path) -> None:
@@ -180,4 +180,4 @@ def test_a_damaged_plan_of_one_audit_leaves_the_others(home: Path, pets: Path) -
     app.text_input(key="audit.new_name").set_value("sound")
     app.button(key="audit.begin").click()
     app = views.rerun(app)
-    assert not app.error and "What to do next" in [s.value for s in app.subheader]
+    assert not app.error and "What to do next" in [s.value for s in app.header]

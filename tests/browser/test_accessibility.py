@@ -1,0 +1,160 @@
+"""Every page under axe-core in both themes, and our components entered, used and left by keyboard. One app, one tab."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curation.project import Project
+from engine.contract.run_dir import RunDir
+from tests.browser.conftest import running_app, tabs_on
+from tests.browser.driver import Browser
+from tests.fake_studies import make_study
+from tests.fakes import make_project, make_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
+NUM = 60
+PAGES = ("data", "train", "explore", "triage", "audit", "decide", "compare", "study", "export")
+AUDIT = ("Find", "Estimate", "Noise matrix", "Reviewers", "Report")
+WITHIN = """() => {
+  const names = [];
+  let at = document.activeElement;
+  while (at.shadowRoot && at.shadowRoot.activeElement) at = at.shadowRoot.activeElement;
+  for (; at; at = at.parentElement) names.push(...at.classList);
+  return names;
+}"""
+"""Class names of what has the keyboard and of all around it, up to the root of its component."""
+DIALOG = '[role="dialog"]'
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A project with two runs, one with predictions to audit by, one decision and a study; a tab on it."""
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    with running_app(tmp_path_factory.mktemp("accessible")) as (address, home):
+        path = make_project(home / "pets", num_train=NUM)
+        for seed, name in enumerate(("first", "second")):
+            make_run(path, name, seed=seed)
+        logits = np.random.default_rng(0).normal(0, 1, (NUM, 3))
+        logits[np.arange(NUM), np.arange(NUM) % 3] += 3
+        probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        RunDir.of(path, "first").write_probabilities(probs, "label_head")
+        Project.open(path).ledger().exclude(["train-00003"], who="ada", view="test")
+        make_study(path)
+        with tabs_on(address) as opened:
+            browser = opened()
+            browser.open("data?project=pets&run=first")
+            yield browser
+
+
+def found_by_axe(tab: Browser, **options: Any) -> list[str]:
+    """What axe-core finds, with where and why. Nothing is left out: Streamlit's own widgets are held to it as well."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    if not tab.page.evaluate("'axe' in window"):
+        tab.page.evaluate(Axe().axe_script)
+    answer = tab.page.evaluate("options => axe.run(options)", {"resultTypes": ["violations"], **options})
+    return [f"{rule['id']} at {node['target']}: {node['failureSummary']}" for rule in answer["violations"]
+            for node in rule["nodes"]]
+
+
+def check_in_both_themes(tab: Browser) -> None:
+    assert not found_by_axe(tab)
+    tab.page.emulate_media(color_scheme="dark")  # without a reload: the app follows the browser at once
+    try:
+        tab.page.wait_for_function("() => document.documentElement.style.colorScheme === 'dark'")
+        ground = tab.page.locator('[data-testid="stApp"]').evaluate("app => getComputedStyle(app).backgroundColor")
+        assert ground == "rgb(17, 24, 22)", "theme.dark.backgroundColor"
+        assert not found_by_axe(tab, runOnly={"type": "rule", "values": ["color-contrast"]})
+    finally:
+        tab.page.emulate_media(color_scheme="light")
+
+
+def go_to(tab: Browser, page: str) -> None:
+    """By the sidebar, which is quicker than to load the app anew."""
+    tab.page.get_by_role("link", name=page.capitalize(), exact=True).click()
+    tab.page.get_by_role("heading", name=page.capitalize(), exact=True, level=1).wait_for()
+    tab.settle()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_accessible_light_and_dark(tab: Browser, page: str) -> None:
+    go_to(tab, page)
+    if page in ("explore", "triage"):
+        tab.page.locator(".gallery .card").first.wait_for()
+    check_in_both_themes(tab)
+
+
+@pytest.mark.parametrize("section", AUDIT)
+def test_a_section_of_the_audit_is_accessible(tab: Browser, section: str) -> None:
+    if section == AUDIT[0]:
+        go_to(tab, "audit")
+    tab.page.get_by_role("radio", name=section, exact=True).click()
+    tab.settle()
+    if section == "Find":
+        tab.page.locator(".review .answers button").first.wait_for()
+    check_in_both_themes(tab)
+
+
+def test_the_dialog_of_a_sample_is_accessible(tab: Browser) -> None:
+    go_to(tab, "explore")
+    tab.page.locator(".gallery .card").first.dblclick()
+    tab.page.locator(DIALOG).get_by_text("Decisions on it").wait_for()
+    tab.settle()
+    check_in_both_themes(tab)
+    tab.page.keyboard.press("Escape")
+    tab.page.locator(DIALOG).wait_for(state="detached")
+    tab.settle()
+
+
+def tab_until(tab: Browser, name: str, is_within: bool, key: str = "Tab", most: int = 60) -> None:
+    """Press Tab until the keyboard is, or is no longer, inside what has this class."""
+    for _ in range(most):
+        if (name in tab.page.evaluate(WITHIN)) == is_within:
+            return
+        tab.page.keyboard.press(key)
+    raise AssertionError(f"{most} times {key} do not {'reach' if is_within else 'leave'} .{name}")
+
+
+def test_map_and_gallery_are_entered_used_and_left_by_keyboard(tab: Browser) -> None:
+    go_to(tab, "explore")
+    tab.map()
+    keys = tab.page.keyboard
+    tab_until(tab, "map", True)
+    before = tab.page.locator(".map").evaluate("map => map.__view.box")
+    keys.press("+")
+    after = tab.page.locator(".map").evaluate("map => map.__view.box")
+    assert after[1] - after[0] < before[1] - before[0], "plus zooms"
+    tab_until(tab, "map", False)
+    tab_until(tab, "grid", True)
+    keys.press("ArrowRight")
+    keys.press(" ")
+    marked = tab.page.locator(".gallery .card[aria-selected=true]")
+    assert marked.count() == 1 and marked.get_attribute("id") == tab.page.locator(".grid").get_attribute(
+        "aria-activedescendant"), "a screen reader hears the one that is marked"
+    tab.settle()
+    tab_until(tab, "gallery", False)
+    tab_until(tab, "gallery", True, key="Shift+Tab", most=6)
+    keys.press("Escape")
+    tab.settle()
+
+
+def test_the_review_is_entered_used_and_left_by_keyboard(tab: Browser) -> None:
+    go_to(tab, "audit")
+    tab.page.get_by_role("radio", name="Find", exact=True).click()
+    tab.page.locator(".review .answers button").first.wait_for()
+    tab.settle()
+    tab_until(tab, "review", True)
+    said = tab.page.locator(".review .said")
+    assert said.inner_text().startswith("Sample 1 of")
+    tab_until(tab, "answers", True)
+    tab.page.keyboard.press("Enter")  # the answer that the keyboard is on
+    tab.page.wait_for_function("""() => {
+      const walk = (root) => root.querySelector('.review') || [...root.querySelectorAll('*')]
+        .filter((node) => node.shadowRoot).map((node) => walk(node.shadowRoot)).find(Boolean);
+      return walk(document).querySelector('.said').textContent.startsWith('Sample 2 of');
+    }""")
+    tab.settle()
+    tab_until(tab, "review", False, most=20)
+    assert not tab.errors
