@@ -206,6 +206,20 @@ def list_projects(home: Path) -> list[Path]:
     return sorted(p for p in home.iterdir() if (p / MANIFEST_NAME).is_file())
 
 
+def imported_from(home: Path) -> list[Path]:
+    """Folders outside of the projects that their data were imported from, the newest import first."""
+    found: list[tuple[float, Path]] = []
+    for path in list_projects(home):
+        try:
+            details = _read_details(path / PROJECT_NAME)
+            root, when = Path(str(details.get("root") or ".")), float(details.get("imported") or 0.0)
+        except (ProjectError, OSError, TypeError, ValueError):  # its own page says so
+            continue
+        if root.is_absolute() and not root.is_relative_to(home):
+            found.append((when, root))
+    return [root for _, root in sorted(found, key=lambda item: item[0], reverse=True)]
+
+
 def last_worked_on(projects: list[Path]) -> Path | None:
     """The project in which anything was imported, made, trained, decided or saved last; None of none."""
     return max(projects, key=_worked_on, default=None)

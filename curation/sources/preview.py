@@ -15,7 +15,7 @@ from curation.project import projects_home
 from curation.sources.importing import OptionValue, read_source, refuse_nothing
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, class_table, labels_seen
-from curation.sources.splits import HoldOut, hold_out, keeps_together
+from curation.sources.splits import HoldOut, hold_out, is_owner, keeps_together
 from curation.sources.storage import splits_before
 from engine.contract.manifest import SPLITS, ManifestError, resolve_image
 
@@ -79,17 +79,26 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
 
 
 def _groups(rows: pa.Table) -> tuple[tuple[str, ...], bool]:
-    """(columns that name groups of samples: those whose groups are small first, the data's own `group` before others;
-    whether the first is of the small ones)."""
+    """(columns that name groups of samples: those whose groups are small first, of these the ones called so and the
+    data's own `group` before others; whether the first is of the small ones)."""
     names = [name for name in rows.column_names if name not in {*MANIFEST_COLUMNS, "file", "row"} - {"group"}
-             and (pa.types.is_string(kind := rows.schema.field(name).type) or pa.types.is_integer(kind))]
-    found: list[tuple[bool, bool, str]] = []
+             and _is_name(rows.schema.field(name).type)]
+    names.sort(key=lambda name: (not is_owner(name), name != "group"))
+    found: list[tuple[bool, bool, bool, str]] = []
     for name in names[:MAX_GROUP_COLUMNS]:
         values = rows[name].to_pandas()
+        if values.dtype.kind == "f" and (values.dropna() % 1 != 0).any():
+            continue  # a measure
         if 1 < values.nunique() < len(values):
-            found.append((not keeps_together(values), name != "group", name))
+            found.append((not keeps_together(values, name), not is_owner(name), name != "group", name))
     found.sort()
     return tuple(name for *_, name in found), bool(found) and not found[0][0]
+
+
+def _is_name(kind: pa.DataType) -> bool:
+    """Whether values may be names; whole numbers with gaps are read as floats."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) \
+        or pa.types.is_floating(kind)
 
 
 def _pictures(rows: pa.Table, root: Path) -> tuple[Picture, ...]:

@@ -8,6 +8,7 @@ Reads names alone and follows no link out of a root. The command line reads what
 import contextlib
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from curation.sources.report import SourceError
 
 MAX_ENTRIES = 100_000
 """Names of one folder that are looked at."""
+_MAX_PEEKED, _MAX_FOLDERS = 1_000, 50
+"""Names and folders that are looked at to tell whether data lie there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,13 +43,28 @@ def allowed_roots() -> list[Path]:
     return [path for path in dict.fromkeys(found) if path.is_dir()] if given.strip() else [Path("/")]
 
 
-def start() -> Path:
-    """Where to begin to look: home where that is allowed, else the first root. Raises SourceError without any."""
+def start(last: Iterable[Path] = ()) -> Path:
+    """Where to begin to look: the first of `last` (folders imported from, the newest first) that is there and allowed,
+    else the first allowed root with images or tables, home where that is allowed, or the first root. Raises SourceError
+    without any."""
     roots, home = allowed_roots(), Path.home().resolve()
     if not roots:
         raise SourceError("the folders to import from are named in WHETSTONE_ROOTS; none of them is there; mend it and "
                           "start the app anew")
-    return home if home.is_dir() and any(home.is_relative_to(root) for root in roots) else roots[0]
+    for place in (*(path.resolve() for path in last), *filter(_holds_data, roots), home):
+        if place.is_dir() and any(place.is_relative_to(root) for root in roots):
+            return place
+    return roots[0]
+
+
+def _holds_data(root: Path) -> bool:
+    """Whether images or tables lie in a folder or in one of its first folders."""
+    try:
+        here = listing(root, _MAX_PEEKED)
+        return bool(here.num_images or here.tables) or any(
+            listing(root / name, _MAX_PEEKED).num_images for name in here.folders[:_MAX_FOLDERS])
+    except SourceError:
+        return False
 
 
 def allowed(text: str) -> Path:

@@ -5,6 +5,7 @@ any order. What a project holds out already stays so when its data are imported 
 are drawn then. Draws nothing unless asked.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,13 @@ from curation.sources.split_words import fresh_words, kept_words, moved_words, o
 HELD_OUT = ("test", "clean")
 TEST_FRAC, CLEAN_FRAC = 0.2, 0.1
 _REPORT_EVERY = 5_000
-MAX_GROUP_FRAC = 0.05
-"""A column whose largest value has more of the samples than this is a domain, not a group to keep whole."""
+MAX_GROUP_FRAC, MAX_OWNER_FRAC = 0.05, 0.5
+"""A column whose largest value has more of the samples than this is a domain, not a group to keep whole; one that by
+its name says who or what samples are of may have a large one among others."""
+OWNERS = ("sender", "user", "patient", "subject", "person", "participant", "author", "photographer", "owner", "worker",
+          "annotator", "customer", "session", "study", "scan", "visit", "sequence", "video", "clip", "burst", "camera",
+          "location", "slide", "plot", "batch")
+"""In a column's name: samples of one are alike for a reason that no class has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,7 +240,14 @@ def _hashes(sample_ids: pd.Series, seed: int) -> np.ndarray:
     return np.asarray(pd.util.hash_array(values, hash_key=f"{seed % 10**16:016d}", categorize=False))
 
 
-def keeps_together(values: pd.Series) -> bool:
+def is_owner(name: str) -> bool:
+    """Whether a column is called by one of OWNERS, such as sender_id, userId or Patient."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+    return any(word.lower().removesuffix("s") in OWNERS for word in words)
+
+
+def keeps_together(values: pd.Series, name: str = "") -> bool:
     """Whether a column names groups that a split should keep whole: several samples each, none of them large."""
     counts = values.value_counts()
-    return bool(len(counts)) and 1 < counts.iloc[0] <= MAX_GROUP_FRAC * len(values)
+    frac = MAX_OWNER_FRAC if is_owner(name) else MAX_GROUP_FRAC
+    return bool(len(counts)) and 1 < counts.iloc[0] <= frac * len(values)

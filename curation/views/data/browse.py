@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from curation.project import projects_home
+from curation.project import imported_from, projects_home
 from curation.sources import roots
 from curation.sources.report import SourceError
 from curation.sources.unzip import MAX_BYTES, MAX_FILES, drop_older, unpack
@@ -25,7 +25,7 @@ _UNPACKED_KEY = KEY + "unpacked"
 def chosen_place() -> Path | None:
     """The browser: a path to type, what lies there to click. The folder or file chosen; None where that is none."""
     try:
-        start = roots.start()
+        start = roots.start(imported_from(projects_home()))
         st.session_state.setdefault(PATH_KEY, str(start))
         text = st.text_input("Folder or table", key=PATH_KEY, placeholder="/data/...", persist_state="session",
                              help="On the machine that runs this app: nothing is copied. Type a path, or click below.")

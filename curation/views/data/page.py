@@ -54,7 +54,7 @@ def _next(project: Project) -> None:
         next_step("see where the hard and the probably mislabeled samples lie.", ("explore", "Explore the map", None),
                   ("triage", "Start triage", None))
     elif state.features_under_way(project):
-        next_step("the features are being made; the map opens by itself when they are done.",
+        next_step("the features are being made; Explore shows the map once they are done.",
                   ("explore", "Explore the map", None))
     else:
         next_step("make features above, which takes minutes and needs no settings; or train.",

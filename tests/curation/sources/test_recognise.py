@@ -1,16 +1,19 @@
 """Looking around in allowed folders, and what a place is recognised as, with a preview that writes nothing."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from curation.project import imported_from
 from curation.sources import roots
 from curation.sources.preview import preview
 from curation.sources.recognise import recognise
 from curation.sources.report import SourceError
 from curation.sources.splits import HoldOut
+from tests.fakes import make_project
 
 
 def pictures(folder: Path, num: int = 4) -> Path:
@@ -86,6 +89,37 @@ def test_nothing_outside_of_the_allowed_roots_is_seen(tmp_path: Path, monkeypatc
     monkeypatch.setenv("WHETSTONE_ROOTS", str(tmp_path / "gone"))
     with pytest.raises(SourceError, match="none of them is there"):
         roots.start()
+
+
+def test_one_begins_to_look_where_one_imported_from_last_or_where_images_are(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHETSTONE_ROOTS", f"{tmp_path / 'none'}:{tmp_path / 'data'}")
+    (tmp_path / "none").mkdir()
+    pictures(tmp_path / "data" / "pets" / "cat")
+    assert roots.start() == tmp_path / "none", "no image is near"
+    pictures(tmp_path / "data" / "loose")
+    assert roots.start() == tmp_path / "data"
+    last = [tmp_path / "gone", tmp_path, tmp_path / "data" / "pets"]
+    assert roots.start(last) == tmp_path / "data" / "pets", "the newest that is there and allowed"
+    for number, name in enumerate(("pets", "loose")):
+        project = make_project(tmp_path / "projects" / name)
+        details = {"root": str(tmp_path / "data" / name), "imported": 10.0 + number}
+        (project / "project.json").write_text(json.dumps(details))
+    (tmp_path / "projects" / "bad").mkdir()
+    (tmp_path / "projects" / "bad" / "manifest.parquet").write_text("")
+    (tmp_path / "projects" / "bad" / "project.json").write_text("{")
+    assert imported_from(tmp_path / "projects") == [tmp_path / "data" / "loose", tmp_path / "data" / "pets"]
+
+
+@pytest.mark.parametrize(("name", "is_suggested"), [("sender_id", True), ("userId", True), ("Patient", True),
+                                                    ("weather", False)])
+def test_who_took_a_picture_is_suggested_to_be_kept_together(tmp_path: Path, name: str, is_suggested: bool) -> None:
+    others = [f"c{idx}" for idx in range(13)]
+    rows = [f"{idx}.png,{'cat' if idx % 2 else 'dog'},{','.join('ab'[idx % 2] for _ in others)},"
+            f"{idx // 10 + 7 if idx < 60 else ''}" for idx in range(80)]
+    (tmp_path / "t.csv").write_text(f"path,label,{','.join(others)},{name}\n" + "\n".join(rows))
+    found = preview("table", tmp_path / "t.csv", quiet, {}, None)
+    assert (found.groups[0] == name and found.is_first_whole) == is_suggested
 
 
 def test_a_preview_tells_all_and_writes_nothing(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,8 +123,8 @@ def test_imported_again_with_more_pictures_what_was_held_out_stays_so(home: Path
         app.session_state["import.open"] = True  # AppTest forgets it, a browser does not
         return views.rerun(app)
 
-    for key in ("import.entry.My photos", "import.preview_it"):
-        opened().button(key=key).click()
+    assert opened().text_input(key="import.root").value == str(photos), "one looks where one imported from last"
+    app.button(key="import.preview_it").click()
     opened().text_input(key=f"import.name.{photos}").set_value("My-photos")
     opened().checkbox(key="import.replace").set_value(True)
     app = opened()
