@@ -97,8 +97,8 @@ def _groups(rows: pa.Table) -> tuple[tuple[str, ...], bool]:
 
 def _is_name(kind: pa.DataType) -> bool:
     """Whether values may be names; whole numbers with gaps are read as floats."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) \
-        or pa.types.is_floating(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
+                or pa.types.is_floating(kind))
 
 
 def _pictures(rows: pa.Table, root: Path) -> tuple[Picture, ...]:
