@@ -142,6 +142,11 @@ class Project:
         return image_root(self.path, self.info)
 
     @property
+    def held_out(self) -> tuple[str, ...]:
+        """Splits that an import drew from data without them: their labels are as given."""
+        return drawn_splits(self.details.get("held_out"))
+
+    @property
     def decisions_path(self) -> Path:
         return self.path / DECISIONS_NAME
 
@@ -192,6 +197,15 @@ class Project:
         """Where decisions and verdicts lie: ledger.sqlite, or the database whose URL is project.json's `ledger` (one
         database a project; leave the password to the driver's own files)."""
         return str(self.details.get("ledger") or self.path / LEDGER_NAME)
+
+
+def drawn_splits(asked: HeldOut | None) -> tuple[str, ...]:
+    """The splits of HeldOut; of older projects those that were asked for."""
+    if not isinstance(asked, dict):  # none, or a damaged project.json
+        return ()
+    fracs = (("test", asked.get("test_frac")), ("clean", asked.get("clean_frac")))
+    drawn = asked.get("splits", [name for name, frac in fracs if frac])
+    return tuple(name for name in drawn if isinstance(name, str)) if isinstance(drawn, list) else ()
 
 
 def projects_home() -> Path:

@@ -54,7 +54,8 @@ def print_summary(result: ImportResult, stream: TextIO | None = None) -> None:
     console = Console(file=stream or sys.stdout, markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
-    splits = ", ".join(f"{num:,} {name}" for name, num in result.splits.items())
+    splits = ", ".join(f"{num:,} {name}{' held out with labels as given' * (name in result.held_out)}"
+                       for name, num in result.splits.items())
     console.print(f"{result.num_loaded:,} samples of {len(result.classes)} classes in {visible(str(result.project))} "
                   f"({splits}; {result.seconds:.1f} s)", style="bold")
     if not result.is_new:

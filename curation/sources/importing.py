@@ -121,6 +121,8 @@ class ImportResult:
     num_added: int
     num_removed: int
     is_new: bool
+    held_out: tuple[str, ...]
+    """Splits that an import drew: their labels are as given."""
     notes: list[str]
     seconds: float
 
@@ -168,6 +170,7 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
             disagreement=disagreement(counted), counts=loaded.counts, problem_kinds=problems.by_kind(),
             first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
             check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,
+            held_out=split.held_out,
             notes=[*loaded.notes, *split.notes, *_notes(done_check, rows, counted), *changed.notes],
             seconds=time.monotonic() - began)
         write_project(project, rows, ManifestInfo(classes=classes, root=str(loaded.root), source=source), problems,

@@ -43,6 +43,8 @@ class Preview:
     """class, train, clean, test, dual, wrong; with what is held out."""
     splits: dict[str, int]
     """Samples of each split, with what is held out."""
+    held_out: tuple[str, ...]
+    """Splits that an import draws: their labels are as given."""
     notes: tuple[str, ...]
     groups: tuple[str, ...]
     """Columns by whose values samples can be kept together, the most fitting first."""
@@ -72,7 +74,8 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
     counted = class_table(rows, classes)
     refuse_nothing(loaded, counted, problems)
     return Preview(
-        num_samples=rows.num_rows, own_splits=own, classes=counted, notes=(*loaded.notes, *split.notes), groups=groups,
+        num_samples=rows.num_rows, own_splits=own, classes=counted, groups=groups,
+        held_out=split.held_out, notes=(*loaded.notes, *split.notes),
         is_first_whole=is_first_whole,
         splits={name: int(counted[name].sum()) for name in SPLITS}, num_problems=len(problems),
         problems=problems.table().slice(0, 100).to_pandas(), pictures=_pictures(rows, loaded.root))

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.project import PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails
+from curation.project import PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails, drawn_splits
 from curation.sources.report import Problems
-from curation.sources.splits import HELD_OUT, Before
+from curation.sources.splits import Before
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -47,10 +47,10 @@ def splits_before(project: Path) -> Before | None:
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
     try:
-        asked = json.loads((project / PROJECT_NAME).read_text()).get("held_out") or {}
-        drawn = asked.get("splits", [name for name in HELD_OUT if asked.get(f"{name}_frac")])
-        return Before(rows=rows, held_out=tuple(drawn), together=asked.get("together"))
-    except (OSError, ValueError, TypeError, AttributeError):
+        details: ProjectDetails = json.loads((project / PROJECT_NAME).read_text())
+        asked = details.get("held_out")
+        return Before(rows=rows, held_out=drawn_splits(asked), together=asked["together"] if asked else None)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):
         return Before(rows=rows, held_out=())
 
 

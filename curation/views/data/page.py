@@ -13,7 +13,7 @@ from curation.views.damaged import show_damaged
 from curation.views.data.features import features_section
 from curation.views.data.import_form import import_section
 from curation.views.widgets import state
-from curation.views.widgets.accuracy import labels_words
+from curation.views.widgets.accuracy import facts_of, labels_words
 from curation.views.widgets.layout import next_step, style
 from curation.views.widgets.palette import INK, SERIES, SET_BACK
 from curation.views.widgets.pictures import show_pictures
@@ -100,6 +100,12 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
             st.metric("Wrong labels", f"{wrong.mean():.1%}", help=_wrong_help(project, int(known.sum())))
         st.metric("Import findings", f"{len(project.import_report()):,}",
                   help="Files and lines that the import skipped or found odd; listed below.")
+    facts = facts_of(project)
+    drawn = [split.capitalize() for split in SPLITS if split in project.held_out and facts.is_as_given(split)]
+    if drawn:
+        st.caption(f":material/info: **{' and '.join(drawn)}: held out, labels as given.** The import drew them, and "
+                   "their labels have not been checked: accuracy on them says how often a run agrees with the labels "
+                   "in the data, wrong ones included.")
     for split in SPLITS:
         if not counts[split]:
             st.info(f"There is no {split} split. " + {

@@ -144,7 +144,8 @@ def show_preview(found: Preview) -> None:
             st.metric("Samples", f"{found.num_samples:,}", width="content")
             st.metric("Classes", f"{len(found.classes):,}", width="content")
             for name in SPLITS:
-                st.metric(name.capitalize(), f"{found.splits[name]:,}", width="content")
+                st.metric(name.capitalize(), f"{found.splits[name]:,}", width="content",
+                          help="Held out, labels as given." if name in found.held_out else None)
         shown = [name for name in SPLITS if found.splits[name]]
         st.dataframe(found.classes[["class", *shown]], hide_index=True,
                      height=table_height(len(found.classes), 260))

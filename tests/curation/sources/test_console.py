@@ -33,6 +33,17 @@ def test_a_good_import_ends_with_status_0_and_a_summary(tmp_path, folder, capsys
     assert len(read_manifest(tmp_path / "p")) == 3
 
 
+def test_what_the_import_held_out_is_said_to_have_labels_as_given(tmp_path, capsys):
+    for name in ("cat", "dog"):
+        for idx in range(10):
+            write_image(tmp_path / "data" / name / f"{idx}.png", seed=idx)
+    arguments = ["import", "imagefolder", str(tmp_path / "data"), "-p", str(tmp_path / "p"), "--check", "none"]
+    assert main([*arguments, "--hold-out-clean", "0.2"]) == 0
+    assert "(16 train, 4 clean held out with labels as given, 0 test; " in capsys.readouterr().out
+    assert main(arguments) == 0
+    assert "(16 train, 4 clean held out with labels as given, 0 test; " in capsys.readouterr().out, "and stays so"
+
+
 def test_a_second_import_says_what_changed(tmp_path, folder, capsys):
     arguments = ["import", "imagefolder", str(folder), "-p", str(tmp_path / "p"), "--check", "exists"]
     assert main(arguments) == 0

@@ -70,6 +70,7 @@ def test_from_a_folder_by_clicks_to_a_project_with_splits(home: Path, photos: Pa
     assert project.details["held_out"] == {"test_frac": 0.2, "clean_frac": 0.1, "together": None, "seed": 0,
                                            "splits": ["test", "clean"]}
     assert [arguments[0] for arguments in asked] == [project.path]
+    assert "Clean and Test: held out, labels as given" in views.texts(app) and project.held_out == ("test", "clean")
     assert not app.expander[0].proto.expanded, "the form is out of the way"
 
 
