@@ -207,8 +207,7 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     if run is None or "role" not in table:
         st.caption("No run has looked at it yet.")
         return
-    then = read_decisions(run.decisions_path)
-    then = then[then["sample_id"] == table["sample_id"].iloc[idx]]
+    then = read_decisions(run.decisions_path).loc[lambda rows: rows["sample_id"] == table["sample_id"].iloc[idx]]
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
     config = RunConfig.of_run(run.read_config()["config"])
