@@ -116,6 +116,6 @@ def test_scores_say_what_they_rest_on(project: Path, tmp_path: Path, capsys) -> 
     (tmp_path / "answers.csv").write_text("key,clean_label\ntrain-00000,0\nstranger,1\n")
     assert main(["score", str(project), "--run", "first", "--answers", str(tmp_path / "answers.csv")]) == 0
     out = capsys.readouterr().out
-    assert "60, 1 with known truth" in out and "unknown" in out and "1 answers fit no training sample" in out
+    assert "60, 1 with known truth" in out and "unknown" in out and "1 answer without a training sample" in out
     assert main(["score", str(tmp_path / "nowhere"), "--run", "first"]) == 2
     assert "there is none at" in capsys.readouterr().err
