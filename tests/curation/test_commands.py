@@ -34,7 +34,7 @@ def test_decisions_from_a_file_of_ids_to_a_journal_and_back(project: Path, tmp_p
     assert "nothing to undo" in capsys.readouterr().out, "none of it is bob's own"
     assert main([*decide, "list"]) == 0
     out = capsys.readouterr().out
-    assert "bob  undo 4  1 samples" in out and "ada  relabel bird  1 samples (undone)" in out
+    assert "bob  undo 4  1 sample" in out and "ada  relabel bird  1 sample (undone)" in out
     assert "ada  pin validation  2 samples: blurred" in out and "5 batches, 3 samples decided on" in out
 
     decisions = read_decisions(project / "decisions.parquet").set_index("sample_id")
