@@ -26,6 +26,7 @@ from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Rule, gather, lane_frame, lanes_of, wrong_share
 from curation.sources.console import ShownProgress, visible
+from curation.words import counted
 from engine.contract.errors import UserError
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.work_dir import write_atomic
@@ -83,10 +84,11 @@ def decide(
     elif journal is None:
         raise CommandError(f"{action} needs a file; none was given; name one with --journal")
     elif action == "dump":
-        print(f"{write_journal(ledger, journal):,} batches written to {journal}")
+        print(f"{counted(write_journal(ledger, journal), 'batch', 'batches')} written to {journal}")
     else:
         replayed = replay_journal(ledger, journal)
-        print(f"{replayed.num_batches:,} batches replayed, {replayed.num_decisions:,} decisions on samples")
+        print(f"{counted(replayed.num_batches, 'batch', 'batches')} replayed, "
+              f"{counted(replayed.num_decisions, 'decision')} on samples")
         for row in replayed.vanished.to_dict("records"):
             print(f"without effect: batch {row['batch_id']} {row['kind']} {visible(str(row['sample_id']))}: "
                   f"{row['reason']} (kept in the ledger)")
@@ -108,7 +110,7 @@ def export_(
     with ShownProgress() as progress:
         result = export(opened, opened.run(run) if run else None, what, form, out,
                         lambda done, total: progress(done, total, f"exporting {what}"))
-    print(f"{result.num_samples:,} samples exported to {visible(str(result.path))}")
+    print(f"{counted(result.num_samples, 'sample')} exported to {visible(str(result.path))}")
     for name, count in result.class_counts.items():
         print(f"{count:>12,}  {visible(name)}")
     if len(result.problems):
@@ -151,7 +153,7 @@ def score(
     for line in words_of(leaks.features, leaks.splits) if leaks is not None else ():
         print(line)
     if figures.num_unmatched:
-        print(f"{figures.num_unmatched:,} answers fit no training sample of the run")
+        print(f"{counted(figures.num_unmatched, 'answer')} without a training sample of the run")
 
 
 def study_report(
@@ -194,7 +196,7 @@ def triage(
     if out is not None:
         frame = pd.concat([lane_frame(table, evidence, lanes, priority, i) for i in wanted], ignore_index=True)
         write_atomic(out, lambda path: write_csv(frame, path))
-        print(f"{len(frame):,} samples written to {visible(str(out))}")
+        print(f"{counted(len(frame), 'sample')} written to {visible(str(out))}")
 
 
 def _print_lane(name: str, table: pd.DataFrame, rows: np.ndarray) -> None:
@@ -222,7 +224,7 @@ def _take(ledger: Ledger, action: str, ids: list[str], to: str | None, label: st
     else:
         number = ledger.exclude(ids, action == "exclude", origin="person", **words)
     what = {"pin": f" to {to}", "relabel": f" as {visible(label or '')}"}.get(action, "")
-    return f"{action}: {len(set(ids)):,} samples{what} (batch {number}, by {who})"
+    return f"{action}: {counted(len(set(ids)), 'sample')}{what} (batch {number}, by {who})"
 
 
 def _step(project: Project, action: str, batch: int | None, who: str, why: str) -> str:
@@ -233,7 +235,7 @@ def _step(project: Project, action: str, batch: int | None, who: str, why: str) 
     if act is None:
         return f"nothing to {action}"
     num = len(act.answers)
-    return f"{action}: " + (f"batch {act.batch['batch_id']}" if act.batch else f"{num:,} verdict{'s' * (num != 1)}")
+    return f"{action}: " + (f"batch {act.batch['batch_id']}" if act.batch else counted(num, "verdict"))
 
 
 def _read_ids(path: Path) -> list[str]:
@@ -252,8 +254,8 @@ def _print_batches(ledger: Ledger) -> None:
         undone = " (undone)" if row["is_undone"] else ""
         why = f": {visible(row['why'])}" if row["why"] else ""
         print(f"{row['batch_id']:>5}  {row['at'][:19]}  {visible(row['who'])}  {row['kind']}{value}  "
-              f"{row['num_samples']:,} samples{undone}{why}")
-    print(f"{len(rows):,} batches, {len(ledger.state()):,} samples decided on")
+              f"{counted(row['num_samples'], 'sample')}{undone}{why}")
+    print(f"{counted(len(rows), 'batch', 'batches')}, {counted(len(ledger.state()), 'sample')} decided on")
 
 
 def _user() -> str:

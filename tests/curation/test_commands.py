@@ -34,7 +34,7 @@ def test_decisions_from_a_file_of_ids_to_a_journal_and_back(project: Path, tmp_p
     assert "nothing to undo" in capsys.readouterr().out, "none of it is bob's own"
     assert main([*decide, "list"]) == 0
     out = capsys.readouterr().out
-    assert "bob  undo 4  1 samples" in out and "ada  relabel bird  1 samples (undone)" in out
+    assert "bob  undo 4  1 sample" in out and "ada  relabel bird  1 sample (undone)" in out
     assert "ada  pin validation  2 samples: blurred" in out and "5 batches, 3 samples decided on" in out
 
     decisions = read_decisions(project / "decisions.parquet").set_index("sample_id")
@@ -116,6 +116,6 @@ def test_scores_say_what_they_rest_on(project: Path, tmp_path: Path, capsys) -> 
     (tmp_path / "answers.csv").write_text("key,clean_label\ntrain-00000,0\nstranger,1\n")
     assert main(["score", str(project), "--run", "first", "--answers", str(tmp_path / "answers.csv")]) == 0
     out = capsys.readouterr().out
-    assert "60, 1 with known truth" in out and "unknown" in out and "1 answers fit no training sample" in out
+    assert "60, 1 with known truth" in out and "unknown" in out and "1 answer without a training sample" in out
     assert main(["score", str(tmp_path / "nowhere"), "--run", "first"]) == 2
     assert "there is none at" in capsys.readouterr().err

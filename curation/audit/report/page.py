@@ -39,7 +39,7 @@ def report_html(health: Health) -> str:
         day=f"{datetime.fromtimestamp(health['audit']['generated'], UTC):%d %B %Y, %H:%M} UTC",
         rates=rate_table(shown), matrix=matrix_table(shown["matrix"]), moved=moved_classes(shown["corrections"]),
         max_matrix=MAX_MATRIX, max_rows=MAX_ROWS, width=figures.WIDTH, height=figures.HEIGHT, percent=figures.percent,
-        between=figures.between, whole=figures.whole, counted=counted, words=rate_words, to_go=_to_go)
+        between=figures.between, whole=figures.whole, plural=counted, words=rate_words, to_go=_to_go)
     return page.encode("ascii", "xmlcharrefreplace").decode()
 
 

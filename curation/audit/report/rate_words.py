@@ -29,13 +29,13 @@ def points(half_width: float) -> str:
 def to_go(half_width: float, found: Progress) -> str:
     """Whether one may stop, and if not, when that is judged; half_width: the one asked for."""
     if found.is_reached:
-        return (f"{points(half_width)}, as was asked, are reached, judged at {found.planned:,} reviews as planned: you "
-                "can stop.")
+        return (f"The precision asked for, {points(half_width)}, is reached, judged at {found.planned:,} reviews as "
+                "planned: you can stop.")
     if found.planned is None:
-        return (f"{points(half_width)} cannot be reached: all is reviewed except what could not be told or is in "
+        return (f"{points(half_width)} cannot be reached: everything is reviewed, save what could not be told or is in "
                 "dispute.")
     more = counted(found.planned - found.num_answered, "more review")
-    return f"{more} until it is judged whether {points(half_width)} are reached."
+    return f"{more} until it is judged whether {points(half_width)} is reached."
 
 
 UNTIL_THEN = ("Until then the interval is one look of many: stopping where it happens to be narrow misses the truth "

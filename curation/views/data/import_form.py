@@ -31,8 +31,8 @@ from curation.views.data.preview import (
     show_preview,
     title_of,
 )
+from curation.views.data.progress_bar import reporter
 from curation.views.widgets import state
-from curation.views.widgets.progress_bar import reporter
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
 from engine.contract.stamps import stamp_of

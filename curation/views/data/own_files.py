@@ -17,8 +17,8 @@ from curation.evidence.predictions import import_predictions, prediction_lines
 from curation.jobs import feature_runs
 from curation.project import Project
 from curation.sources import roots
+from curation.views.data.progress_bar import reporter
 from curation.views.widgets import state
-from curation.views.widgets.progress_bar import reporter
 from engine.contract.errors import UserError
 
 KEY = "own."

@@ -37,8 +37,8 @@ def page() -> None:
     words.caption("The training samples as the run in the sidebar saw them. Lowest label quality: probably "
                   "mislabeled. In validation: what the splitter routed there, "
                   "under the noise guard." if is_trained else
-                  "The training samples as they lie in the run's features, each label judged without having been seen; "
-                  "nothing was trained. Lowest label quality: probably mislabeled.")
+                  "The training samples as they lie in the run's features, each label judged without having been seen. "
+                  "Lowest label quality: probably mislabeled. Nothing was trained or routed to validation: Train does.")
     table = state.samples_cached(project, run)
     if table.frame.empty:
         state.empty_state("This project has no training samples.", "Explore shows samples of the train split. Look at "

@@ -19,6 +19,7 @@ from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.sample import link, pin_question
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
+from curation.views.train.routing_hint import routes
 from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
@@ -201,13 +202,12 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
 
 
 def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
-    is_trained = run is None or method_of(run).is_trained
+    is_trained = run is None or routes(run)  # of one that routes nothing there is no why
     st.subheader("Why it is, or is not, in validation" if is_trained else "What is said of its label")
     if run is None or "role" not in table:
         st.caption("No run has looked at it yet.")
         return
-    then = read_decisions(run.decisions_path)
-    then = then[then["sample_id"] == table["sample_id"].iloc[idx]]
+    then = read_decisions(run.decisions_path).loc[lambda rows: rows["sample_id"] == table["sample_id"].iloc[idx]]
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
     config = RunConfig.of_run(run.read_config()["config"])

@@ -147,7 +147,7 @@ def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None
     if state["decisions_digest"] != digest:
         return status.error if status.state == "waiting" and status.error else "judging all samples anew ..."
     if not state["num_decided"]:
-        own = "; labels are judged by heads on the features, so counts are not quite those of the run itself"
+        own = "; what you see is judged by heads on the features, not by the run itself (turn Live off for that)"
         return "nothing is decided yet" + (own if state["learns_weights"] else "")
     gained, measured = effect_words(effect, digest)
     is_behind = state["learns_weights"] and state["trained_digest"] != digest

@@ -214,6 +214,9 @@ GAINED = "effect so far \u22120.4 points (\u22120.7 to \u22120.1)"
     (LiveStatus("working"), state_of(decisions_digest="b"), EFFECT, "judging all samples anew ..."),
     (LiveStatus("waiting", "undo exclusions"), state_of(decisions_digest="b"), EFFECT, "undo exclusions"),
     (LiveStatus("waiting"), state_of(num_decided=0), None, "nothing is decided yet"),
+    (LiveStatus("waiting"), state_of(num_decided=0, learns_weights=True), None,
+     "nothing is decided yet; what you see is judged by heads on the features, not by the run itself (turn Live off "
+     "for that)"),
     (LiveStatus("working"), state_of(learns_weights=True), None,
      "effect so far not measured yet; renewed 2 s ago, of 1 decision; weights are being learned anew"),
     (LiveStatus("waiting"), state_of(), {**EFFECT, "gain": None, "num_scored": 12},

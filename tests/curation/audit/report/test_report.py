@@ -269,12 +269,12 @@ def test_final_and_preliminary_are_told_apart(audit):
     state = audit.health(goal=new_goal(0.5))
     said = text_of(report_html(state))
     assert (state["rate"]["planned"], state["rate"]["further"], state["rate"]["is_reached"]) == (150, 0, True)
-    assert "Final. \u00b150 points, as was asked, are reached, judged at 150 reviews as planned" in said
+    assert "Final. The precision asked for, \u00b150 points, is reached, judged at 150 reviews as planned" in said
     assert "Preliminary" not in said
     state = audit.health(goal=new_goal(0.005))
     assert (state["rate"]["planned"], state["rate"]["further"], state["rate"]["is_reached"]) == (300, 150, False)
     said = text_of(report_html(state))
-    assert "Preliminary. 150 more reviews until it is judged whether \u00b10.5 points are reached." in said
+    assert "Preliminary. 150 more reviews until it is judged whether \u00b10.5 points is reached." in said
     assert "Final." not in said and UNTIL_THEN in said
 
 
