@@ -232,7 +232,7 @@ def _course(run: RunDir, signal_row: int) -> None:
         return
     st.plotly_chart(course_figure(history), key="sample.course", config={"displayModeBar": False})
     st.html('<div style="font-size:12px;color:var(--ws-soft)">Band: '
-            + " ".join(f'<span style="display:inline-block;width:10px;height:10px;background:{colour};opacity:.35">'
+            + " ".join(f'<span style="display:inline-block;width:10px;height:10px;background:{colour};opacity:.6">'
                        f'</span> {name}&ensp;' for name, colour in ROLE_COLOURS.items())
             + "A ring marks an epoch in which it was held out of training, in validation or at rest.</div>")
 
@@ -248,7 +248,7 @@ def course_figure(history: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     epochs = history["epoch"].to_numpy()
     for epoch, role in zip(epochs, sides(history), strict=True):
-        figure.add_vrect(x0=epoch - 0.5, x1=epoch + 0.5, fillcolor=ROLE_COLOURS[role], opacity=0.16, line_width=0,
+        figure.add_vrect(x0=epoch - 0.5, x1=epoch + 0.5, fillcolor=ROLE_COLOURS[role], opacity=0.28, line_width=0,
                          layer="below")
     looks = (("margin", "margin (low is bad)", INK, "solid", "y"),
              ("p_train", "p_train (low: wanted in validation)", SERIES[2], "dash", "y"),
