@@ -10,9 +10,10 @@ import pytest
 from curation.experiments import compare as comparison
 from curation.experiments.effects import Experiment
 from curation.project import Project
-from curation.views.compare import confusion, effect
+from curation.views.compare import effect
 from curation.views.compare import page as compare
 from curation.views.export import page as export
+from curation.views.widgets import confusion
 from tests import views
 from tests.fakes import make_project, make_run
 
