@@ -361,7 +361,7 @@ def test_seeds_that_agree_on_few_samples_prove_nothing():
                          effect_row("label", "dog", 1 / 12, 0.0), effect_row("label", "bird", 0.2, 0.3)])
     found = Experiment(pairs=[], num_decided=(3, 0))
     first, moved = effect.answers(found, rows)
-    assert first.what.startswith("Training under no decision, rather than under those on 3 samples, shows no clear")
+    assert first.what.startswith("Training under no decisions, rather than under those on 3 samples, shows no clear")
     assert moved.what == "Clear of chance, one by one:"
     assert moved.details.startswith("class cat +20.0 (+15.0 to +25.0). Of many")
 

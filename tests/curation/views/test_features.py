@@ -157,7 +157,7 @@ def test_explore_tells_of_labels_in_doubt_where_nothing_was_routed(home):
     app = views.start(home, "explore")
     strip = "".join(element.proto.body for element in app.get("html"))
     assert "</b>labels in doubt" in strip and "in validation" not in strip and "withheld" not in strip
-    assert "nothing was trained" in views.texts(app)
+    assert "Nothing was trained" in views.texts(app)
     assert app.selectbox(key="explore.colour").value == "label_quality", "roles are all alike"
 
 
@@ -177,7 +177,7 @@ def test_decide_offers_one_run_where_seeds_make_no_difference(home):
     make_run(make_project(home / "pets"), "lite0", method="discriminant")
     app = views.start(home, "decide")
     shown = views.texts(app)
-    assert "(Linear discriminant, nothing is trained)" in shown and "this one is the same for every seed" in shown
+    assert "(Linear discriminant, nothing is trained)" in shown and "No seed changes this run." in shown
     assert app.button(key="decide.retrain") and "decide.mode" not in app.session_state
 
 
@@ -194,5 +194,5 @@ def test_compare_asks_for_no_roles_weights_or_epochs_of_a_run_that_was_not_train
     make_run(project, "head", seed=1)
     app = views.start(home, "compare")
     shown = views.texts(app)
-    assert "No epochs to compare: not both were trained." in shown and "Test accuracy, A to B" in shown
+    assert "Nothing to compare: only runs that were trained have epochs." in shown and "Test accuracy, A to B" in shown
     assert "role changed" not in shown
