@@ -33,4 +33,4 @@ def test_every_page_opens_on_it(project: Project, home: Path, page: str, run: st
     if page == "audit":
         assert ("take the neighbours of a run on features" in said) == (run == "oof")
     if page == "decide":
-        assert "nothing here can train again" in said
+        assert "cannot be trained again here" in said
