@@ -108,6 +108,30 @@ def test_the_dialog_of_a_sample_is_accessible(tab: Browser) -> None:
     tab.settle()
 
 
+def test_a_map_on_show_is_drawn_anew_when_the_theme_changes(tab: Browser) -> None:
+    go_to(tab, "explore")
+    tab.map()
+    try:
+        with tab.page.expect_request(lambda asked: "/api/map?" in asked.url and "theme=dark" in asked.url):
+            tab.page.emulate_media(color_scheme="dark")
+    finally:
+        tab.page.emulate_media(color_scheme="light")
+
+
+def test_an_open_menu_is_legible_in_the_dark(tab: Browser) -> None:
+    """Contrast alone: Streamlit's stPopoverBody scrolls without a part that takes the keyboard, which axe-core minds
+    (scrollable-region-focusable); Chromium itself gives it the keyboard."""
+    try:
+        tab.page.emulate_media(color_scheme="dark")
+        tab.page.get_by_role("button", name="Glossary").click()
+        tab.page.get_by_role("dialog", name="Glossary").wait_for()
+        tab.settle()
+        assert not found_by_axe(tab, runOnly={"type": "rule", "values": ["color-contrast"]})
+        tab.page.keyboard.press("Escape")
+    finally:
+        tab.page.emulate_media(color_scheme="light")
+
+
 def tab_until(tab: Browser, name: str, is_within: bool, key: str = "Tab", most: int = 60) -> None:
     """Press Tab until the keyboard is, or is no longer, inside what has this class."""
     for _ in range(most):
