@@ -19,6 +19,7 @@ from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import ROLES
 from engine.contract.statistics.quota import class_quota
+from engine.contract.work_dir import open_array
 
 MAX_SAMPLED = 50_000
 
@@ -72,7 +73,7 @@ def _over_epochs(run: RunDir, rows: np.ndarray, classes: np.ndarray, to_validati
     known, against = np.zeros(num, dtype=np.int64), np.zeros(num, dtype=np.int64)
     wish, lines, is_recorded = np.full(num, np.nan), np.full(num, np.nan), False
     for path in sorted((run.path / "history").glob("*.npy")):
-        records = np.load(path, mmap_mode="r", allow_pickle=False)[rows]
+        records = open_array(path)[rows]
         p_train = records["p_train"].astype(np.float64)
         is_active = records["role"] != ROLES.index("excluded")
         p_train[~is_active] = np.nan

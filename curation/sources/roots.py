@@ -18,7 +18,7 @@ from curation.sources.report import SourceError
 
 MAX_ENTRIES = 100_000
 """Names of one folder that are looked at."""
-_MAX_PEEKED, _MAX_FOLDERS = 1_000, 50
+_MAX_PEEKED, _MAX_FOLDERS = 1_000, 10
 """Names and folders that are looked at to tell whether data lie there."""
 
 
@@ -58,13 +58,16 @@ def start(last: Iterable[Path] = ()) -> Path:
 
 
 def _holds_data(root: Path) -> bool:
-    """Whether images or tables lie in a folder or in one of its first folders."""
-    try:
-        here = listing(root, _MAX_PEEKED)
-        return bool(here.num_images or here.tables) or any(
-            listing(root / name, _MAX_PEEKED).num_images for name in here.folders[:_MAX_FOLDERS])
-    except SourceError:
-        return False
+    """Whether images or tables lie in a folder, in one of its first folders, or in one of theirs."""
+    def holds(folder: Path, depth: int) -> bool:
+        try:
+            here = listing(folder, _MAX_PEEKED)
+        except SourceError:
+            return False
+        return bool(here.num_images or here.tables) or (
+            depth > 0 and any(holds(folder / name, depth - 1) for name in here.folders[:_MAX_FOLDERS]))
+
+    return holds(root, 2)
 
 
 def allowed(text: str) -> Path:

@@ -189,8 +189,8 @@ def _assigned(class_R: np.ndarray, group_R: np.ndarray, order_R: np.ndarray, nee
     (R,) uint64, the draw. need_SC, left_C: samples of each class that a split lacks, and that may be held out at all;
     both are counted down.
 
-    Groups of several samples go first, large before small, each to where the classes then lack most; single samples
-    fill what each class still lacks.
+    Groups of several samples go first, large before small, each to where the classes then lack most, none to where it
+    is more than all classes together lack; single samples fill what each class still lacks.
     """
     to_R = np.zeros(len(class_R), dtype=np.int64)
     sizes_G = np.bincount(group_R)
@@ -200,7 +200,7 @@ def _assigned(class_R: np.ndarray, group_R: np.ndarray, order_R: np.ndarray, nee
         if done % _REPORT_EVERY == 0:
             progress(done, len(groups), "holding groups out")
         counts = Counter(class_R[members].tolist())
-        gains = [_gain(need_C, counts) for need_C in need_SC]
+        gains = [_gain(need_C, counts) if sum(need_C) >= len(members) else 0 for need_C in need_SC]
         best = gains.index(max(gains))
         if gains[best] > 0 and all(num <= left_C[code] for code, num in counts.items()):
             to_R[members] = best + 1

@@ -134,8 +134,12 @@ def check_decisions(path: Path) -> None:
 
 
 def read_decisions(path: Path) -> pd.DataFrame:
-    """decisions.parquet with DECISION_COLUMNS; no rows where there is no file."""
+    """decisions.parquet with DECISION_COLUMNS; no rows where there is no file. Raises ManifestError if damaged."""
     if not Path(path).exists():
         return pd.DataFrame({"sample_id": pd.Series(dtype=str), "pin": pd.Series(dtype=object),
                              "excluded": pd.Series(dtype=bool), "label": pd.Series(dtype=object)})
-    return pd.read_parquet(path, columns=list(DECISION_COLUMNS))
+    try:
+        return pd.read_parquet(path, columns=list(DECISION_COLUMNS))
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise ManifestError(f"{path} must be a table of decisions; {str(error).splitlines()[0][:120]}; restore it "
+                            "from a copy") from error

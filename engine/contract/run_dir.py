@@ -39,7 +39,7 @@ from engine.contract.older_runs import FORMER_METRICS, event_of, is_older, upgra
 from engine.contract.run_document import RunDocument, checked
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import WorkDir, write_array, write_atomic
+from engine.contract.work_dir import WorkDir, open_array, write_array, write_atomic
 
 ENDED = ("done", "failed", "cancelled")
 Probabilities = Literal["probabilities", "label_head"]
@@ -140,7 +140,7 @@ class RunDir(WorkDir):
     def _last_routed(self) -> np.ndarray | None:
         """(N,) bool, who was routed in the last epoch of the history; None without one."""
         epochs = sorted((self.path / "history").glob("*.npy"))
-        return np.load(epochs[-1], mmap_mode="r", allow_pickle=False)["routed"].astype(bool) if epochs else None
+        return open_array(epochs[-1])["routed"].astype(bool) if epochs else None
 
     def write_probabilities(self, probs_NC: np.ndarray, name: Probabilities = "probabilities") -> None:
         """probs_NC: of one of PROBABILITIES, in the order of signals.parquet; NaN rows where there are none.
@@ -159,7 +159,7 @@ class RunDir(WorkDir):
         """(N, C) of one of PROBABILITIES, the label head's float32 (float16 by older code), read as far as it is used;
         None where there are none."""
         path = self.probabilities_path(name)
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+        return open_array(path) if path.exists() else None
 
     def read_probabilities(self, row: int) -> np.ndarray | None:
         """Held-out probabilities (C,) float32 of one row of signals.parquet; None where there are none."""
@@ -180,7 +180,7 @@ class RunDir(WorkDir):
         rows = np.atleast_1d(np.asarray(row_idx, dtype=np.int64))
         frames = []
         for path in sorted((self.path / "history").glob("*.npy")):
-            frame = pd.DataFrame(np.load(path, mmap_mode="r")[rows])
+            frame = pd.DataFrame(open_array(path)[rows])
             frame.insert(0, "epoch", int(path.stem))
             frame.insert(1, "row_idx", rows)
             frames.append(frame)
@@ -224,8 +224,7 @@ class RunDir(WorkDir):
         if not path.exists():
             return None
         if path.suffix == ".npy":
-            records: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-            return records
+            return open_array(path)
         with np.load(path, allow_pickle=False) as arrays:
             return _neighbour_records(arrays["indices"], arrays["distances"])
 

@@ -9,6 +9,11 @@ from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.run_document import RunDocument
 from engine.contract.stamps import Stamp, stamp_of
+from engine.contract.work_dir import check_table, open_array
+
+_DOCUMENTS = ("config.json", "status.json", "metrics.jsonl")
+_TABLES = ("signals.parquet", "embedding.parquet", "predictions.parquet", "decisions.parquet")
+_ARRAYS = ("probabilities.npy", "label_head.npy", "cross_fitted.npy", "neighbours.npy")
 
 
 class Damaged(NamedTuple):
@@ -27,9 +32,9 @@ def list_runs(project: Path) -> list[RunDir]:
 
 
 def damage_of(run: RunDir) -> str:
-    """What is broken in a run's config, status or metrics and what to do about it, one line; "" where all three can be
-    read or are not there yet, and are no other run's. Files are read again only once they change."""
-    return _damage(run.path, stamp_of(*(run.path / name for name in ("config.json", "status.json", "metrics.jsonl")))) \
+    """What is broken in a run's files and what to do about it, one line; "" where each can be opened or is not there
+    yet, and they are no other run's. They are looked at again only once one changes."""
+    return _damage(run.path, stamp_of(*(run.path / name for name in (*_DOCUMENTS, *_TABLES, *_ARRAYS, "history")))) \
         or _copied_from(run)
 
 
@@ -41,6 +46,12 @@ def _damage(path: Path, stamp: Stamp) -> str:
         if run.exists():
             run.read_config()
         run.read_metrics()
+        for name in _TABLES:
+            if (path / name).exists():
+                check_table(path / name)
+        for file in (*(path / name for name in _ARRAYS), *sorted((path / "history").glob("*.npy"))):
+            if file.exists():
+                open_array(file)
     except (UserError, OSError) as error:
         return str(error)
     return ""

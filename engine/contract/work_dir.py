@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypedDict, cast
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from engine.contract.errors import UserError
 from engine.contract.json_kinds import problem_of, shown
 from engine.contract.processes import is_same_process
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
+FILE_ADVICE = "it was damaged from outside: restore it from a copy, or move the folder away"
 STATUS_ADVICE = "delete it, and resume what stopped"
 """What to do about a damaged status.json: all that it says is found out or made again."""
 
@@ -41,6 +43,27 @@ def write_array(path: Path, array: np.ndarray) -> None:
             np.save(file, array, allow_pickle=False)
 
     write_atomic(path, save)
+
+
+class FileError(UserError):
+    """A file of numbers is damaged. One line, ready to show."""
+
+
+def open_array(path: Path) -> np.ndarray:
+    """The array of a .npy file, read from disk as far as it is used. Raises FileError if it is damaged."""
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+    except (ValueError, EOFError, OSError) as error:
+        raise FileError(f"{path} must be an array; {_reason(error)}; {FILE_ADVICE}") from error
+
+
+def check_table(path: Path) -> None:
+    """Raises FileError unless a Parquet file can be opened; reads its end alone."""
+    try:
+        pq.read_metadata(path)
+    except (ValueError, OSError) as error:  # pyarrow's errors are among them
+        raise FileError(f"{path} must be Parquet; {_reason(error)}; {FILE_ADVICE}") from error
 
 
 def without_nan(value: Any) -> Any:

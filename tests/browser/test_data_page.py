@@ -42,7 +42,7 @@ def test_a_damaged_run_is_named_and_the_sound_ones_work(browser: Browser, server
     for page, words in (("compare", "Test accuracy"), ("export", "Preview"), ("explore", "60 samples")):
         browser.open(f"{page}?project=pets&run=first")
         browser.see(re.compile(re.escape(words)))
-        browser.see("One run cannot be read", within='[data-testid="stSidebar"]')
+        browser.see("1 run cannot be read", within='[data-testid="stSidebar"]')
         assert browser.page.locator('[data-testid="stAlertContentError"]').count() == 0
     status.unlink()  # as the page says
     browser.open("train?project=pets&run=third")

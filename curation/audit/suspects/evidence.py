@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from curation.samples.triage import neighbour_shares
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, RunDirError
+from engine.contract.work_dir import open_array
 
 SMALLEST, LARGEST = 1e-37, 1 - 1e-9
 """Probabilities between which log-odds differ. Cut at a millionth, hundreds of labels tied at the top of the queue, and
@@ -184,7 +185,7 @@ def _dynamics(run: RunDir, rows: np.ndarray) -> np.ndarray:
         return np.full(len(rows), np.nan, dtype=np.float32)
     is_in = rows >= 0
     for path in sorted((run.path / "history").glob("*.npy")):
-        records = np.load(path, mmap_mode="r", allow_pickle=False)
+        records = open_array(path)
         margin = np.full(len(rows), np.nan, dtype=np.float32)
         margin[is_in] = records["margin"][rows[is_in]]
         known = np.isfinite(margin)

@@ -17,6 +17,7 @@ from curation.sources.splits import CLEAN_FRAC, TEST_FRAC, HoldOut
 from curation.views.routes.thumbnails import encoded_thumbnail
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
+from curation.words import counted
 from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import stamp_of
 
@@ -155,7 +156,7 @@ def show_preview(found: Preview) -> None:
     for note in found.notes:
         st.markdown(f"- {state.plain(note[:1].upper() + note[1:])}.")
     if found.num_problems:
-        with st.expander(f"{found.num_problems:,} findings: what is left out or looks odd"):
+        with st.expander(f"{counted(found.num_problems, 'finding')}: what is left out or looks odd"):
             st.dataframe(found.problems, hide_index=True, placeholder="", height=table_height(len(found.problems)))
 
 

@@ -149,6 +149,32 @@ def test_what_is_empty_or_deep_is_named_in_one_short_line(pets: Path, file: str,
         os.utime(path, ns=(1, 1))
 
 
+@pytest.mark.parametrize("name", [
+    "signals.parquet", "embedding.parquet", "predictions.parquet", "decisions.parquet", "probabilities.npy",
+    "label_head.npy", "neighbours.npy", "history/0002.npy"])
+def test_files_of_numbers_that_are_cut_or_no_such_files_are_named(pets: Path, name: str) -> None:
+    run = RunDir.of(pets, "third")
+    path = run.path / name
+    sound = path.read_bytes() if path.exists() else None
+    if sound is None:
+        example = "history/0001.npy" if path.suffix == ".npy" else "signals.parquet"
+        path.write_bytes((run.path / example).read_bytes())
+    whole = path.read_bytes()
+    try:
+        for broken in (whole[:len(whole) // 2], b"garbage", b""):
+            path.unlink()
+            path.write_bytes(broken)
+            os.utime(path.parent, ns=(len(broken), len(broken)))
+            assert name in damage_of(run)
+            check(Project.open(pets), run, name)
+    finally:
+        path.unlink()
+        if sound is not None:
+            path.write_bytes(sound)
+    os.utime(path.parent)
+    assert not damage_of(run)
+
+
 def test_a_folder_in_the_place_of_a_file_is_named(pets: Path) -> None:
     run = make_run(pets, "odd", epochs=1)
     for name in ("status.json", "metrics.jsonl"):

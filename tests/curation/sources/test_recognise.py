@@ -96,9 +96,10 @@ def test_one_begins_to_look_where_one_imported_from_last_or_where_images_are(
     monkeypatch.setenv("WHETSTONE_ROOTS", f"{tmp_path / 'none'}:{tmp_path / 'data'}")
     (tmp_path / "none").mkdir()
     pictures(tmp_path / "data" / "pets" / "cat")
-    assert roots.start() == tmp_path / "none", "no image is near"
-    pictures(tmp_path / "data" / "loose")
+    assert roots.start() == tmp_path / "data", "class folders of a data set in it"
+    (tmp_path / "none" / "a" / "b" / "c").mkdir(parents=True)
     assert roots.start() == tmp_path / "data"
+    pictures(tmp_path / "data" / "loose")
     last = [tmp_path / "gone", tmp_path, tmp_path / "data" / "pets"]
     assert roots.start(last) == tmp_path / "data" / "pets", "the newest that is there and allowed"
     for number, name in enumerate(("pets", "loose")):

@@ -116,6 +116,15 @@ def test_groups_that_the_data_have_in_two_splits_are_counted() -> None:
     assert notes[-1] == "values of group in two splits: 3 are in both train and test"
 
 
+def test_a_few_large_groups_make_no_split_larger_than_asked_for() -> None:
+    sizes = [600, 500, 350, 300, 200, *[10] * 250]
+    groups = np.repeat([f"sender {idx}" for idx in range(len(sizes))], sizes).tolist()
+    labels = np.random.default_rng(0).choice([f"class {idx}" for idx in range(20)], len(groups)).tolist()
+    held, _ = drawn(rows_of(labels, groups), HoldOut(together="group"))
+    share = held.to_pandas()["split"].value_counts(normalize=True)
+    assert share["test"] == pytest.approx(0.2, abs=0.01) and share["clean"] == pytest.approx(0.1, abs=0.01)
+
+
 def test_a_group_too_large_for_any_share_stays_in_training() -> None:
     held, _ = drawn(rows_of(["cat"] * 10 + ["dog"] * 10, ["a"] * 20), HoldOut(together="group"))
     assert set(held["split"].to_pylist()) == {"train"}

@@ -67,7 +67,7 @@ def test_no_page_falls_with_a_damaged_run(home: Path, pets: Path) -> None:
         app = views.go(app, page)
         assert not app.error
         assert sorted(app.sidebar.selectbox[1].options) == ["first", "second"], "the run picker stays"
-        assert "One run cannot be read" in app.sidebar.caption[0].value
+        assert "1 run cannot be read" in app.sidebar.caption[0].value
 
 
 def test_a_run_whose_status_was_deleted_as_advised_can_be_used_again(pets: Path) -> None:
