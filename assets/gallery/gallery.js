@@ -217,7 +217,7 @@ function createView(root) {
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
     const ids = data.items.map((item) => item.id);
     if (ids.join("\n") !== view.ids.join("\n")) {
-      const kept = view.ids[view.cursor];
+      const there = new Set(ids), kept = view.ids.slice(view.cursor).find((id) => there.has(id));  // or the next of those left
       view.ids = ids;
       view.cursor = Math.max(0, ids.indexOf(kept));
       view.anchor = view.cursor;
@@ -235,7 +235,7 @@ function createView(root) {
     for (const [role, colour] of Object.entries(data.colours)) root.style.setProperty(`--${role}`, colour);
     root.classList.toggle("compact", data.is_compact);
     if (data.focus && view.focusNumber !== undefined && data.focus[0] !== view.focusNumber) {
-      view.cursor = Math.max(0, ids.indexOf(data.focus[1]));
+      if (ids.includes(data.focus[1])) view.cursor = ids.indexOf(data.focus[1]);
       setTimeout(() => { root.focus({ preventScroll: true }); reveal(); }, 350);  // after the dialog has given its focus back
     }
     view.focusNumber = data.focus ? data.focus[0] : 0;

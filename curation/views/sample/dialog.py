@@ -25,6 +25,7 @@ from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import INK, ROLE_COLOURS, SERIES, SET_BACK, info_of
 from curation.views.widgets.pins import pin_words, tension_cached
+from curation.views.widgets.relabel import relabel
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -146,17 +147,10 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
             likeness.ask(project, run, ids)
             close()
             state.go_to("explore")
-    current = text_of(row.get("current_label"))
-    options = list(project.classes)
-    with st.form("sample.relabel", border=False):
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            suggested = text_of(row.get("suggested_label"))
-            best = next((name for name in (suggested, current) if name in options), options[0])
-            label = st.selectbox("New class", options, index=options.index(best), key=f"sample.class.{ids[0]}",
-                                 help="Starts at the suggested class where there is one.")
-            if st.form_submit_button("Relabel"):
-                _take(project, "relabel", ids, name, label)
-                st.rerun(scope="fragment")
+    suggested = text_of(row.get("suggested_label"))
+    is_other = suggested in project.classes and suggested != text_of(row.get("current_label"))
+    relabel(project, ids[0], suggested if is_other else None,
+            lambda sample_id, label: _take(project, "relabel", [sample_id], name, label), key="sample.relabel")
 
 
 def _take(project: Project, op: actions.Op, ids: list[str], run: str, label: str | None) -> None:
