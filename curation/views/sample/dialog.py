@@ -169,7 +169,7 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
         if name not in table or table[name].isna().all():  # no weights where nothing was trained
             continue
         rank = class_rank(table, idx, name)
-        value = "no value" if rank is None else f"{row[name]:.3f}"
+        value = "no value" if rank is None else f"{row[name]:z.3f}"
         place = "" if rank is None else f"{rank[0]:,} of {rank[1]:,}"
         info = info_of(name)
         numbers += (f'<tr title="{html.escape(info.meaning)}"><th scope="row">{html.escape(info.title)}</th>'

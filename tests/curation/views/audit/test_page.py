@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from curation.audit.estimate import noise_rate
+from curation.audit.estimate.noise_rate import Rate
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.figures import percent
 from curation.audit.report.rate_words import UNTIL_THEN
@@ -20,7 +21,7 @@ from curation.audit.reviews.random_queue import random_verdicts
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.views import scored
-from curation.views.audit import at_hand, find, matrix, people
+from curation.views.audit import at_hand, find, matrix, overview, people
 from curation.views.audit import review as audit_review
 from curation.views.audit.heat import clicked, shown_classes
 from curation.views.explore import chosen
@@ -491,3 +492,13 @@ def test_cells_say_counts_briefly_and_blank_what_may_not_be_quoted() -> None:
     assert np.isnan(colour[[0, 0, 1, 1, 1], [0, 2, 0, 1, 2]]).all() and colour[0, 1] == pytest.approx(20)
     assert hover[0, 1] == "20.0% (95% interval 10.0% to 30.0%), about 200 samples, 10 reviewed"
     assert hover[0, 2] == "1 reviewed: too few to be quoted" and hover[1, 0] == "not seen"
+
+
+@pytest.mark.parametrize("overall", [None, 0.09])
+def test_the_chart_of_classes_is_read_as_it_is_drawn(overall: float | None) -> None:
+    rate = Rate(num_population=100, num_reviews=40, num_wrong=4, share=0.1, low=0.04, high=0.2)
+    figure = overview.whiskers([("cat", rate), ("dog", rate)], overall)
+    words = overview.whisker_words(2, 1, overall is not None)
+    assert (len(figure.layout.shapes) == 1) == ("line: all classes" in words) == (overall is not None)
+    assert words.endswith("1 class with fewer than 10 reviews not shown.")
+    assert "line" not in overview.whisker_words(0, 3, True)
