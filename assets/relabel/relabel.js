@@ -9,10 +9,10 @@ export default function (component) { mounted(component, ".relabel", createView)
 function createView(root) {
   const part = (name) => root.querySelector(`.${name}`);
   const place = part("place"), open = part("open"), take = part("take"), said = part("said");
-  const view = { component: null, data: null, id: null, kept: { number: 0, pending: [] } };
+  const view = { component: null, data: null, id: null, kept: { number: 0, pending: [], openFor: null } };
   const { flush, send, acknowledge } = unsentActs(view, root, (text) => { said.textContent = text; });
 
-  const close = () => { place.replaceChildren(); open.setAttribute("aria-expanded", "false"); open.focus({ preventScroll: true }); };
+  const close = () => { view.kept.openFor = null; place.replaceChildren(); open.setAttribute("aria-expanded", "false"); open.focus({ preventScroll: true }); };
   const choose = (label) => { close(); send({ id: view.data.id, label }); };
   const show = () => {
     const { classes, suggestion } = view.data, back = element("button", "back", "Back to the given label");
@@ -20,6 +20,7 @@ function createView(root) {
     back.onclick = () => choose(null);
     place.replaceChildren(...classPicker(classes, suggestion ? { [suggestion]: " suggested" } : {}, choose, close,
       { first: suggestion, last: back }));
+    view.kept.openFor = view.data.id;
     open.setAttribute("aria-expanded", "true");
     place.querySelector("input").focus();
   };
@@ -46,6 +47,7 @@ function createView(root) {
     acknowledge(data.acted);
     if (isNew && view.kept.pending.length) flush();
     if (data.id !== view.id && place.children.length) close();
+    if (isNew && view.kept.openFor === data.id) show();  // a page drawn anew behind the dialog takes no list away
     view.id = data.id;
     take.hidden = !data.suggestion;
     take.textContent = data.suggestion ? `Relabel to ${data.suggestion}` : "";

@@ -122,7 +122,7 @@ def _item(served: Served, question: batches.Question) -> ReviewItem:
     """What is shown: how probably the label is wrong only beside a suggestion, and once enough is known to say so."""
     sure, p = question.confidence, question.p_wrong
     is_told = question.suggested_label is not None and served.num_calibrated >= promise.MIN_CALIBRATED
-    chance = f"wrong with a probability of {chance_words(p)}" if is_told and p is not None else None
+    chance = f"wrong: {chance_words(p)}" if is_told and p is not None else None
     confidence = None if sure is None else f"{chance_words(sure)} if the given label is wrong"
     return ReviewItem(key=question.sample_id, sample_id=question.sample_id, given=question.given_label,
                       suggestion=question.suggested_label, confidence=confidence, chance=chance)

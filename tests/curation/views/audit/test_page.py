@@ -205,7 +205,7 @@ def test_a_label_is_called_probably_wrong_beside_a_suggestion_alone_and_once_eno
     ada = Reviewer(home, monkeypatch)
     said = {item["key"]: item["chance"] for item in ada.data["items"]}
     asked = {q.sample_id: q.p_wrong for q in in_hand(pets, "find").questions}
-    assert said == {i: f"wrong with a probability of {chance_words(p)}" if least == 0 else None
+    assert said == {i: f"wrong: {chance_words(p)}" if least == 0 else None
                     for i, p in asked.items()}
     ada.show("Estimate").button(key="audit.draw").click()
     views.rerun(ada.app)
