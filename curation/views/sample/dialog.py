@@ -19,13 +19,13 @@ from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.sample import link, pin_question
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
+from curation.views.sample.relabel import relabel
 from curation.views.train.routing_hint import routes
 from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import INK, ROLE_COLOURS, SERIES, SET_BACK, info_of
 from curation.views.widgets.pins import pin_words, tension_cached
-from curation.views.widgets.relabel import relabel
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
