@@ -64,7 +64,8 @@ function createView(root) {
     const send = () => view.component.setStateValue("marked", { token: view.token, ids: [...view.marked] });
     if (isNow) send(); else timer = setTimeout(send, 150);
   };
-  const hint = root.querySelector(".hint"), usualHint = hint.textContent;
+  const hint = root.querySelector(".hint"), plainHint = hint.textContent;
+  let usualHint = plainHint;
   const { flush, send, acknowledge } = unsentActs(view, root, (text) => { hint.textContent = text || usualHint; });
   const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
   const act = (op, extra) => {
@@ -214,6 +215,9 @@ function createView(root) {
     if (isNew && view.kept.pending.length) flush();
     const isOnArrival = data.takes_keys && data.items.length > 0;
     if (isNew && (view.kept.hasFocus || isOnArrival) && isKeyboardFree()) root.focus({ preventScroll: true });
+    const named = digitClasses(data.classes), newHint = `${plainHint}${named.length ? `, ${digitWords(named)} relabel` : ""}`;
+    if (hint.textContent === usualHint) hint.textContent = newHint;
+    usualHint = newHint;
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
     const ids = data.items.map((item) => item.id);
     if (ids.join("\n") !== view.ids.join("\n")) {
