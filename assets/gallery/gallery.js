@@ -26,7 +26,7 @@ const HEADER = 60;  // of the app, in pixels
 window.__whetstoneCatch ||= ((event) => {
   const kept = Object.values(window.__whetstoneGalleries || {}).find((one) => one.hasFocus);
   if (!kept || event.target !== document.body || document.querySelector('[role="dialog"]')) return;
-  if (kept.root && kept.root.isConnected) kept.root.onkeydown(event);
+  if (kept.root && kept.root.isConnected) { kept.root.focus({ preventScroll: true }); kept.root.onkeydown(event); }
   else kept.missed.push({ key: event.key, shiftKey: event.shiftKey, at: performance.now() });
 });
 document.addEventListener("keydown", window.__whetstoneCatch, true);
@@ -214,16 +214,18 @@ function createView(root) {
     acknowledge(data.acted);
     if (isNew && view.kept.pending.length) flush();
     const isOnArrival = data.takes_keys && data.items.length > 0;
-    if (isNew && (view.kept.hasFocus || isOnArrival) && isKeyboardFree()) root.focus({ preventScroll: true });
+    if (((isNew && isOnArrival) || view.kept.hasFocus) && isKeyboardFree()) root.focus({ preventScroll: true });
     const named = digitClasses(data.classes), newHint = `${plainHint}${named.length ? `, ${digitWords(named)} relabel` : ""}`;
     if (hint.textContent === usualHint) hint.textContent = newHint;
     usualHint = newHint;
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
     const ids = data.items.map((item) => item.id);
     if (ids.join("\n") !== view.ids.join("\n")) {
-      const there = new Set(ids), kept = view.ids.slice(view.cursor).find((id) => there.has(id));  // or the next of those left
+      // The card that had it, or the next that is left, or the last; another page begins at its first.
+      const there = new Set(ids), left = view.ids.slice(view.cursor).find((id) => there.has(id));
+      const isSamePage = view.ids.some((id) => there.has(id));
+      view.cursor = left !== undefined ? ids.indexOf(left) : isSamePage ? ids.length - 1 : 0;
       view.ids = ids;
-      view.cursor = Math.max(0, ids.indexOf(kept));
       view.anchor = view.cursor;
     }
     const old = view.cards;
@@ -244,7 +246,7 @@ function createView(root) {
     }
     view.focusNumber = data.focus ? data.focus[0] : 0;
     paint();
-    if (root.getRootNode().activeElement === root && view.ids[view.cursor] !== view.revealed) reveal();
+    if (view.kept.hasFocus && view.ids[view.cursor] !== view.revealed) reveal();
     const missed = view.kept.missed.splice(0).filter((one) => performance.now() - one.at < MISSED_MILLISECONDS);
     for (const one of missed) root.onkeydown({ ...one, target: root, preventDefault() {}, stopPropagation() {} });
   };
