@@ -75,8 +75,8 @@ function createView(root) {
       if (view.marked.size) { view.marked.clear(); sendMarks(true); } else view.cursor = Math.min(view.ids.length - 1, view.cursor + 1);
     }
     send({ op, ids, ...extra });
+    paint();  // first: its words may take another line
     reveal();
-    paint();
   };
 
   const columns = () => {
@@ -101,8 +101,8 @@ function createView(root) {
     const target = Math.max(0, Math.min(view.ids.length - 1, index));
     if (isRange) markRange(view.anchor, target); else view.anchor = target;
     view.cursor = target;
+    paint();  // first: its words may take another line
     reveal();
-    paint();
   };
   const markRange = (from, to) => {
     for (let i = Math.min(from, to); i <= Math.max(from, to); i += 1) view.marked.add(view.ids[i]);
