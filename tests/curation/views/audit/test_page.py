@@ -126,7 +126,7 @@ def test_the_ranked_queue_shows_what_a_reviewer_needs_and_hides_what_tells(home,
     ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
     assert [item["key"] for item in ada.data["items"]] == [q.sample_id for q in served.questions]
     for item, question in zip(ada.data["items"], served.questions, strict=True):
-        assert set(item) == {"key", "id", "src", "given", "suggestion", "confidence"}
+        assert set(item) == {"key", "id", "src", "hard", "given", "suggestion", "confidence", "chance"}
         assert (item["given"], item["suggestion"]) == (question.given_label, question.suggested_label)
     assert {q.purpose for q in served.questions} == {"main", "gold"}, "there are checks, and nothing says which"
     assert not any(word in json.dumps(ada.data) for word in ("gold", "purpose", "p_wrong", "repeat", "overlap"))
@@ -203,10 +203,12 @@ def test_a_label_is_called_probably_wrong_beside_a_suggestion_alone_and_once_eno
                                                                                             least: int) -> None:
     monkeypatch.setattr(audit_review.promise, "MIN_CALIBRATED", least)
     ada = Reviewer(home, monkeypatch)
+    assert {item["chance"] for item in ada.data["items"]} == {None}, "it would tell the check of a known truth"
+    monkeypatch.setattr(at_hand, "gold_ids", lambda audit: np.empty(0, dtype=object))
+    ada = Reviewer(home, monkeypatch, who="bob")
     said = {item["key"]: item["chance"] for item in ada.data["items"]}
-    asked = {q.sample_id: q.p_wrong for q in in_hand(pets, "find").questions}
-    assert said == {i: f"wrong: {chance_words(p)}" if least == 0 else None
-                    for i, p in asked.items()}
+    asked = {q.sample_id: q.p_wrong for q in in_hand(pets, "find", "bob").questions}
+    assert said == {i: f"wrong: {chance_words(p)}" if least == 0 else None for i, p in asked.items()}
     ada.show("Estimate").button(key="audit.draw").click()
     views.rerun(ada.app)
     assert {item["chance"] for item in ada.data["items"]} == {None}
