@@ -26,7 +26,7 @@ const HEADER = 60;  // of the app, in pixels
 window.__whetstoneCatch ||= ((event) => {
   const kept = Object.values(window.__whetstoneGalleries || {}).find((one) => one.hasFocus);
   if (!kept || event.target !== document.body || document.querySelector('[role="dialog"]')) return;
-  if (kept.root && kept.root.isConnected) kept.root.onkeydown(event);
+  if (kept.root && kept.root.isConnected) { kept.root.focus({ preventScroll: true }); kept.root.onkeydown(event); }
   else kept.missed.push({ key: event.key, shiftKey: event.shiftKey, at: performance.now() });
 });
 document.addEventListener("keydown", window.__whetstoneCatch, true);
@@ -64,7 +64,8 @@ function createView(root) {
     const send = () => view.component.setStateValue("marked", { token: view.token, ids: [...view.marked] });
     if (isNow) send(); else timer = setTimeout(send, 150);
   };
-  const hint = root.querySelector(".hint"), usualHint = hint.textContent;
+  const hint = root.querySelector(".hint"), plainHint = hint.textContent;
+  let usualHint = plainHint;
   const { flush, send, acknowledge } = unsentActs(view, root, (text) => { hint.textContent = text || usualHint; });
   const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
   const act = (op, extra) => {
@@ -74,8 +75,8 @@ function createView(root) {
       if (view.marked.size) { view.marked.clear(); sendMarks(true); } else view.cursor = Math.min(view.ids.length - 1, view.cursor + 1);
     }
     send({ op, ids, ...extra });
+    paint();  // first: its words may take another line
     reveal();
-    paint();
   };
 
   const columns = () => {
@@ -100,8 +101,8 @@ function createView(root) {
     const target = Math.max(0, Math.min(view.ids.length - 1, index));
     if (isRange) markRange(view.anchor, target); else view.anchor = target;
     view.cursor = target;
+    paint();  // first: its words may take another line
     reveal();
-    paint();
   };
   const markRange = (from, to) => {
     for (let i = Math.min(from, to); i <= Math.max(from, to); i += 1) view.marked.add(view.ids[i]);
@@ -213,13 +214,18 @@ function createView(root) {
     acknowledge(data.acted);
     if (isNew && view.kept.pending.length) flush();
     const isOnArrival = data.takes_keys && data.items.length > 0;
-    if (isNew && (view.kept.hasFocus || isOnArrival) && isKeyboardFree()) root.focus({ preventScroll: true });
+    if (((isNew && isOnArrival) || view.kept.hasFocus) && isKeyboardFree()) root.focus({ preventScroll: true });
+    const named = digitClasses(data.classes), newHint = `${plainHint}${named.length ? `, ${digitWords(named)} relabel` : ""}`;
+    if (hint.textContent === usualHint) hint.textContent = newHint;
+    usualHint = newHint;
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }
     const ids = data.items.map((item) => item.id);
     if (ids.join("\n") !== view.ids.join("\n")) {
-      const kept = view.ids[view.cursor];
+      // The card that had it, or the next that is left, or the last; another page begins at its first.
+      const there = new Set(ids), left = view.ids.slice(view.cursor).find((id) => there.has(id));
+      const isSamePage = view.ids.some((id) => there.has(id));
+      view.cursor = left !== undefined ? ids.indexOf(left) : isSamePage ? ids.length - 1 : 0;
       view.ids = ids;
-      view.cursor = Math.max(0, ids.indexOf(kept));
       view.anchor = view.cursor;
     }
     const old = view.cards;
@@ -235,12 +241,12 @@ function createView(root) {
     for (const [role, colour] of Object.entries(data.colours)) root.style.setProperty(`--${role}`, colour);
     root.classList.toggle("compact", data.is_compact);
     if (data.focus && view.focusNumber !== undefined && data.focus[0] !== view.focusNumber) {
-      view.cursor = Math.max(0, ids.indexOf(data.focus[1]));
+      if (ids.includes(data.focus[1])) view.cursor = ids.indexOf(data.focus[1]);
       setTimeout(() => { root.focus({ preventScroll: true }); reveal(); }, 350);  // after the dialog has given its focus back
     }
     view.focusNumber = data.focus ? data.focus[0] : 0;
     paint();
-    if (root.getRootNode().activeElement === root && view.ids[view.cursor] !== view.revealed) reveal();
+    if (view.kept.hasFocus && view.ids[view.cursor] !== view.revealed) reveal();
     const missed = view.kept.missed.splice(0).filter((one) => performance.now() - one.at < MISSED_MILLISECONDS);
     for (const one of missed) root.onkeydown({ ...one, target: root, preventDefault() {}, stopPropagation() {} });
   };

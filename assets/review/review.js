@@ -165,7 +165,7 @@ function createView(root) {
       tick.classList.toggle("answered", Object.hasOwn(has, items[i].key));
       tick.classList.toggle("current", i === view.at);
     });
-    part("count").textContent = `${view.data.heading}: ${num} of ${items.length} answered`;
+    part("count").textContent = items.length ? `${view.data.heading}: ${num} of ${items.length} answered` : view.data.heading;
     stage.hidden = !item;
     summary.hidden = Boolean(item);
     if (!item) { paintSummary(num); return; }

@@ -13,7 +13,7 @@ from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.promise import MIN_CALIBRATED
 from curation.audit.suspects.evidence import Evidence, gather
 from curation.audit.suspects.level import Level
-from curation.audit.suspects.scores import Scores, calibrated, first_level
+from curation.audit.suspects.scores import Scores, calibrated, dual_labels, first_level
 from curation.experiments.repeats import repeats_of
 from curation.project import Project
 from engine.contract.manifest import MANIFEST_NAME
@@ -60,8 +60,8 @@ def _scores(key: Key, revision: int, decisions: int | None, _evidence: Evidence,
 def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, revision: int) -> dict[str, str]:
     """sample_id -> chance_words of these rows of the table; none before MIN_CALIBRATED labels are known: a guess is no
     probability. revision: of the verdicts."""
-    if current_verdicts(project, revision)["sample_id"].nunique() < MIN_CALIBRATED and "clean_label" not in table:
-        return {}  # no evidence is gathered for nothing
+    if current_verdicts(project, revision)["sample_id"].nunique() + len(dual_labels(table)) < MIN_CALIBRATED:
+        return {}  # no evidence is gathered for nothing: at a million samples that takes seconds
     found = scores_cached(project, run, table, revision, None)
     if found.num_calibrated < MIN_CALIBRATED:
         return {}

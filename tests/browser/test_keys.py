@@ -78,7 +78,44 @@ def test_where_classes_are_digits_a_digit_means_its_class(browser: Browser, serv
     browser.open("triage?project=pets&run=first")
     browser.page.locator(".gallery .card").first.wait_for()
     first = browser.page.locator(".gallery .card.cursor").get_attribute("data-id")
+    assert browser.page.locator(".gallery .hint").inner_text().endswith("1 to 7 relabel")
     browser.page.keyboard.press("1")
     browser.see(re.compile("1 decided here"))
     assert project.ledger().state().set_index("sample_id").loc[first, "label"] == "1"
+    assert not browser.errors
+
+
+def test_a_sample_is_relabelled_by_the_queues_keys_in_its_dialog_and_the_focus_goes_on(
+        browser: Browser, server: tuple[str, Path]) -> None:
+    project = project_of(server[1], ("7", "1", "10"), num=240)
+    browser.open("triage?project=pets&run=first")
+    cards = browser.page.locator(".gallery .card")
+    cards.first.wait_for()
+    first, second, third = (cards.nth(i).get_attribute("data-id") for i in range(3))
+
+    def labels() -> dict[str, str]:
+        state = project.ledger().state()
+        return dict(zip(state["sample_id"], state["label"], strict=True))
+
+    browser.page.keyboard.press("ArrowRight")
+    browser.page.keyboard.press("Enter")
+    dialog = browser.page.get_by_role("dialog")
+    dialog.locator(".relabel .open").wait_for()
+    browser.settle()
+    browser.page.keyboard.press("r")
+    dialog.locator(".relabel input").wait_for()
+    browser.page.keyboard.type("1")
+    browser.page.keyboard.press("Enter")  # the class of that very name, before 10
+    wait_for(lambda: browser.page.wait_for_timeout(50) or labels() == {second: "1"}, 20, "the key relabelled nothing")
+    browser.settle()
+    browser.page.keyboard.press("7")
+    wait_for(lambda: browser.page.wait_for_timeout(50) or labels() == {second: "7"}, 20, "nor did the digit")
+    browser.settle()
+    browser.page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    browser.settle()
+    wait_for(lambda: browser.page.wait_for_timeout(50) or cards.nth(1).get_attribute("data-id") != second, 20,
+             "the sample does not leave the queue")
+    assert [cards.nth(i).get_attribute("data-id") for i in range(2)] == [first, third]
+    assert browser.page.locator(".gallery .card.cursor").get_attribute("data-id") == third, "where one was"
     assert not browser.errors

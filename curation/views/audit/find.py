@@ -161,4 +161,6 @@ def _summary(audit: Audit, served: Served) -> Summary:
     if len(each) > 1:
         lines.append(f"Over {len(each)} batches: {total.num_found:,} of {total.num_judged:,} wrong, "
                      f"{total.expected:.0f} promised ({total.low:,} to {total.high:,}).")
-    return Summary(f"{done.num_found} of these {done.num_judged} were wrong.", tuple(lines), "Next batch")
+    headline = f"{done.num_found} of these {done.num_judged} were wrong." if done.num_judged else \
+        "Of none of these could it be told."
+    return Summary(headline, tuple(lines), "Next batch")

@@ -110,7 +110,7 @@ def change_cells(before: ModelMatrix, after: ModelMatrix) -> Cells:
     change = after.expected - before.expected
     colour = _without_diagonal(change)
     text = np.where(np.isnan(colour) | (np.abs(change) < 0.5), "", _short(change, "%+.0f"))
-    hover = np.array([[f"{a:,.1f} before, {b:,.1f} after" for a, b in zip(*rows, strict=True)]
+    hover = np.array([[f"{a:z,.1f} before, {b:z,.1f} after" for a, b in zip(*rows, strict=True)]
                       for rows in zip(before.expected, after.expected, strict=True)])
     return colour, text, hover
 

@@ -129,16 +129,26 @@ def _classes(at: Audit, found: Standing | None) -> None:
     if shown:
         st.plotly_chart(whiskers(shown[:MAX_BARS], found.rate.quoted), key="audit.classes",
                         config={"displayModeBar": False})
-    st.caption(("Dot: estimate; bar: 95% interval; line: all classes. One interval in twenty misses the truth."
-                if shown else "")
-               + (f" {counted(num_thin, 'class', 'classes')} with fewer than {MIN_CLASS} reviews not shown."
-                  if num_thin else ""))
+    st.caption(whisker_words(len(shown), num_thin, found.rate.quoted is not None))
     with st.expander("As a table"):
         rows = pd.DataFrame([{
             "class": name, "samples": rate.num_population, "reviewed": rate.num_reviews, "found wrong": rate.num_wrong,
             "95% interval": between(rate.low, rate.high) if (name, rate) in shown else "too few reviewed",
             "best single figure": percent(rate.share) if (name, rate) in shown else ""} for name, rate in rates])
         st.dataframe(rows, hide_index=True, height=table_height(len(rows)))
+
+
+def whisker_words(num_shown: int, num_thin: int, has_line: bool) -> str:
+    """How the chart is read. num_thin: classes left out of it; has_line: whether the overall rate is drawn."""
+    parts = []
+    if num_shown:
+        line = "; line: all classes" if has_line else ""
+        parts.append(f"Dot: estimate; bar: 95% interval{line}. One interval in twenty misses the truth.")
+    if num_shown > MAX_BARS:
+        parts.append(f"The first {MAX_BARS} of {num_shown:,} classes.")
+    if num_thin:
+        parts.append(f"{counted(num_thin, 'class', 'classes')} with fewer than {MIN_CLASS} reviews not shown.")
+    return " ".join(parts)
 
 
 def whiskers(rates: list, overall: float | None) -> go.Figure:

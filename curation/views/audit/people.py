@@ -151,5 +151,5 @@ def kappa_words(found: KappaPart) -> str:
     if found["kappa"] is None:
         return "all answers alike"
     is_known = found["low"] is not None and found["high"] is not None
-    ends = f" ({found['low']:.2f} to {found['high']:.2f})" if is_known else ""
-    return f"{found['kappa']:.2f}{ends or ', too few for an interval'}"
+    ends = f" ({found['low']:z.2f} to {found['high']:z.2f})" if is_known else ""
+    return f"{found['kappa']:z.2f}{ends or ', too few for an interval'}"

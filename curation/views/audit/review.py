@@ -112,17 +112,26 @@ def show(audit: Audit, served: Served, heading: str, summary: Callable[[Served],
     own = own.sort_values("verdict_id")
     answers = {str(sample_id): (str(verdict), str(label) if verdict == "other" else None) for sample_id, verdict, label
                in zip(own["sample_id"], own["verdict"], own["label"], strict=True)}
-    review(audit.project, [_item(served, question) for question in served.questions], lambda act: _act(audit, act),
+    is_told = may_tell_chances(served)
+    review(audit.project, [_item(question, is_told) for question in served.questions], lambda act: _act(audit, act),
            key=f"audit.review.{served.queue}", batch=token, answers=answers, references=served.typical, heading=heading,
            last=next(reversed(answers), None), empty=empty,
            summary=summary(served) if served.questions and served.is_done(audit.verdicts) else None)
 
 
-def _item(served: Served, question: batches.Question) -> ReviewItem:
-    """What is shown: how probably the label is wrong only beside a suggestion, and once enough is known to say so."""
+def may_tell_chances(served: Served) -> bool:
+    """Whether a batch may say how probably each label is wrong: beside suggestions alone, once enough is known, and
+    where that tells no hidden check from the others."""
+    main, checks = ([q.p_wrong for q in served.questions if (q.purpose == "main") == is_main]
+                    for is_main in (True, False))
+    known = [p for p in main if p is not None]
+    is_hidden = all(p is not None and known and min(known) <= p <= max(known) for p in checks)
+    return served.queue == "find" and served.num_calibrated >= promise.MIN_CALIBRATED and is_hidden
+
+
+def _item(question: batches.Question, is_told: bool) -> ReviewItem:
     sure, p = question.confidence, question.p_wrong
-    is_told = question.suggested_label is not None and served.num_calibrated >= promise.MIN_CALIBRATED
-    chance = f"wrong with a probability of {chance_words(p)}" if is_told and p is not None else None
+    chance = f"wrong: {chance_words(p)}" if is_told and p is not None else None
     confidence = None if sure is None else f"{chance_words(sure)} if the given label is wrong"
     return ReviewItem(key=question.sample_id, sample_id=question.sample_id, given=question.given_label,
                       suggestion=question.suggested_label, confidence=confidence, chance=chance)

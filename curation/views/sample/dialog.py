@@ -19,6 +19,7 @@ from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.sample import link, pin_question
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
+from curation.views.sample.relabel import relabel
 from curation.views.train.routing_hint import routes
 from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
@@ -146,17 +147,10 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
             likeness.ask(project, run, ids)
             close()
             state.go_to("explore")
-    current = text_of(row.get("current_label"))
-    options = list(project.classes)
-    with st.form("sample.relabel", border=False):
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            suggested = text_of(row.get("suggested_label"))
-            best = next((name for name in (suggested, current) if name in options), options[0])
-            label = st.selectbox("New class", options, index=options.index(best), key=f"sample.class.{ids[0]}",
-                                 help="Starts at the suggested class where there is one.")
-            if st.form_submit_button("Relabel"):
-                _take(project, "relabel", ids, name, label)
-                st.rerun(scope="fragment")
+    suggested = text_of(row.get("suggested_label"))
+    is_other = suggested in project.classes and suggested != text_of(row.get("current_label"))
+    relabel(project, ids[0], suggested if is_other else None,
+            lambda sample_id, label: _take(project, "relabel", [sample_id], name, label), key="sample.relabel")
 
 
 def _take(project: Project, op: actions.Op, ids: list[str], run: str, label: str | None) -> None:
@@ -175,7 +169,7 @@ def _facts(table: pd.DataFrame, idx: int) -> None:
         if name not in table or table[name].isna().all():  # no weights where nothing was trained
             continue
         rank = class_rank(table, idx, name)
-        value = "no value" if rank is None else f"{row[name]:.3f}"
+        value = "no value" if rank is None else f"{row[name]:z.3f}"
         place = "" if rank is None else f"{rank[0]:,} of {rank[1]:,}"
         info = info_of(name)
         numbers += (f'<tr title="{html.escape(info.meaning)}"><th scope="row">{html.escape(info.title)}</th>'

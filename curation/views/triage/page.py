@@ -206,7 +206,7 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
 
 def _card_words(evidence: Evidence, rows: np.ndarray) -> list[str]:
     """Held-out margin and agreement of each row, short enough for a card."""
-    return [f"{margin:.2f}, {share:.0%} alike" for margin, share in
+    return [f"{margin:z.2f}, {share:.0%} alike" for margin, share in
             zip(evidence.margin[rows], evidence.agreement[rows], strict=True)]
 
 

@@ -146,8 +146,8 @@ def value_words(column: str | None, value: object) -> str:
     if text_of(value) == "":
         return f"no {name}"
     if isinstance(value, float):
-        return f"{name} {value:.3g}" if abs(value) >= 10 else f"{name} {value:.3f}" if abs(value) < 0.1 else \
-            f"{name} {value:.2f}"
+        return f"{name} {value:.3g}" if abs(value) >= 10 else f"{name} {value:z.3f}" if abs(value) < 0.1 else \
+            f"{name} {value:z.2f}"
     if column == CHANGE_COLUMN:
         return str(value)
     return f"{name} {value}" if isinstance(value, int) else f"{name}: {value}"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from curation.audit.reviews import batch_files, batches
-from curation.audit.suspects import evidence
 from curation.jobs.live_jobs import LiveStatus
 from curation.project import Project
 from curation.samples.table import sample_table
 from curation.samples.triage import Rule, assign_lanes, queue
+from curation.views import scored
 from curation.views.explore import results
 from curation.views.triage import page
 from curation.views.widgets import live
@@ -134,8 +134,8 @@ def test_the_batch_in_hand_stays_and_the_next_one_is_of_the_new_labels(home: Pat
                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(batches.find_served.__kwdefaults__, "size", 6)
     read: list[Path] = []
-    real = evidence.gather
-    monkeypatch.setattr(evidence, "gather", lambda table, runs, *more: read.append(runs[0].path) or real(
+    real = scored.gather
+    monkeypatch.setattr(scored, "gather", lambda table, runs, *more: read.append(runs[0].path) or real(
         table, runs, *more))
     ada = Reviewer(home, monkeypatch)
     asked = [item["key"] for item in ada.data["items"]]

@@ -29,6 +29,8 @@ def test_neighbours_are_counted_on_either_side_with_the_labels_that_differ():
     assert neighbours.neighbour_words(rows, "cat") == (
         "Of 4 neighbours in training 2 carry the label cat, 2 another: dog (2). Of 1 neighbour in validation 1 carries "
         "the label cat.")
+    many = near(*[(str(i), name, "train", 0.1) for i, name in enumerate("abcdefghijkl"[:neighbours.MAX_OTHERS + 1])])
+    assert neighbours.neighbour_words(many, "cat").endswith(" and 1 more class. None is in validation.")
     assert neighbours.neighbour_words(rows.head(3), "bird") == (
         "Of 3 neighbours in training none carries the label bird, 3 another: dog (2), cat (1). None is in validation.")
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from curation.audit.estimate import noise_rate
+from curation.audit.estimate.noise_rate import Rate
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.figures import percent
 from curation.audit.report.rate_words import UNTIL_THEN
@@ -20,7 +21,7 @@ from curation.audit.reviews.random_queue import random_verdicts
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.views import scored
-from curation.views.audit import at_hand, find, matrix, people
+from curation.views.audit import at_hand, find, matrix, overview, people
 from curation.views.audit import review as audit_review
 from curation.views.audit.heat import clicked, shown_classes
 from curation.views.explore import chosen
@@ -125,7 +126,7 @@ def test_the_ranked_queue_shows_what_a_reviewer_needs_and_hides_what_tells(home,
     ada, served = Reviewer(home, monkeypatch), in_hand(pets, "find")
     assert [item["key"] for item in ada.data["items"]] == [q.sample_id for q in served.questions]
     for item, question in zip(ada.data["items"], served.questions, strict=True):
-        assert set(item) == {"key", "id", "src", "given", "suggestion", "confidence"}
+        assert set(item) == {"key", "id", "src", "hard", "given", "suggestion", "confidence", "chance"}
         assert (item["given"], item["suggestion"]) == (question.given_label, question.suggested_label)
     assert {q.purpose for q in served.questions} == {"main", "gold"}, "there are checks, and nothing says which"
     assert not any(word in json.dumps(ada.data) for word in ("gold", "purpose", "p_wrong", "repeat", "overlap"))
@@ -202,10 +203,12 @@ def test_a_label_is_called_probably_wrong_beside_a_suggestion_alone_and_once_eno
                                                                                             least: int) -> None:
     monkeypatch.setattr(audit_review.promise, "MIN_CALIBRATED", least)
     ada = Reviewer(home, monkeypatch)
+    assert {item["chance"] for item in ada.data["items"]} == {None}, "it would tell the check of a known truth"
+    monkeypatch.setattr(at_hand, "gold_ids", lambda audit: np.empty(0, dtype=object))
+    ada = Reviewer(home, monkeypatch, who="bob")
     said = {item["key"]: item["chance"] for item in ada.data["items"]}
-    asked = {q.sample_id: q.p_wrong for q in in_hand(pets, "find").questions}
-    assert said == {i: f"wrong with a probability of {chance_words(p)}" if least == 0 else None
-                    for i, p in asked.items()}
+    asked = {q.sample_id: q.p_wrong for q in in_hand(pets, "find", "bob").questions}
+    assert said == {i: f"wrong: {chance_words(p)}" if least == 0 else None for i, p in asked.items()}
     ada.show("Estimate").button(key="audit.draw").click()
     views.rerun(ada.app)
     assert {item["chance"] for item in ada.data["items"]} == {None}
@@ -491,3 +494,13 @@ def test_cells_say_counts_briefly_and_blank_what_may_not_be_quoted() -> None:
     assert np.isnan(colour[[0, 0, 1, 1, 1], [0, 2, 0, 1, 2]]).all() and colour[0, 1] == pytest.approx(20)
     assert hover[0, 1] == "20.0% (95% interval 10.0% to 30.0%), about 200 samples, 10 reviewed"
     assert hover[0, 2] == "1 reviewed: too few to be quoted" and hover[1, 0] == "not seen"
+
+
+@pytest.mark.parametrize("overall", [None, 0.09])
+def test_the_chart_of_classes_is_read_as_it_is_drawn(overall: float | None) -> None:
+    rate = Rate(num_population=100, num_reviews=40, num_wrong=4, share=0.1, low=0.04, high=0.2)
+    figure = overview.whiskers([("cat", rate), ("dog", rate)], overall)
+    words = overview.whisker_words(2, 1, overall is not None)
+    assert (len(figure.layout.shapes) == 1) == ("line: all classes" in words) == (overall is not None)
+    assert words.endswith("1 class with fewer than 10 reviews not shown.")
+    assert "line" not in overview.whisker_words(0, 3, True)
