@@ -356,7 +356,8 @@ function createView(root) {
   };
   const resize = () => {
     const ratio = window.devicePixelRatio || 1, newWidth = frame.clientWidth, whole = view.data ? view.data.height : 540;
-    const newHeight = window.innerWidth < 1180 ? Math.min(whole, 380) : whole;  // stacked: leave room for the pictures
+    const room = Math.max(300, window.innerHeight - 330);  // with what stands above and below it stays in view
+    const newHeight = Math.min(whole, room, window.innerWidth < 1180 ? 380 : whole);  // stacked: leave room for pictures
     if (!newWidth || (newWidth === width && newHeight === height)) return;
     const before = view.box;
     width = newWidth;

@@ -32,6 +32,8 @@ LOSE = """(node, num) => {
   } } });
 }"""
 """Of a component's root: the next `num` messages to the server are lost."""
+COUNTS = ".st-key-explore_counts"
+"""What people decided and the run did, counted on top of Explore."""
 ACTION_MILLISECONDS = 30_000
 FIRST_MILLISECONDS = 120_000
 """Of a page's first opening: on a machine that has just installed everything, all is compiled then."""
@@ -96,6 +98,12 @@ class Browser:
         from playwright.sync_api import expect
 
         expect(self.page.locator(within).first).to_contain_text(text, timeout=milliseconds)
+
+    def miss(self, text: str, within: str) -> None:
+        """Wait until this is gone."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(within).first).not_to_contain_text(text, timeout=ACTION_MILLISECONDS)
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()

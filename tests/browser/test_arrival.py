@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from curation.project import Project
-from tests.browser.driver import Browser, wait_for
+from tests.browser.driver import COUNTS, Browser, wait_for
 from tests.fakes import make_project, make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -32,16 +32,22 @@ def test_keys_decide_in_triage_on_arrival(browser: Browser, pets: Project, is_by
     assert not browser.errors
 
 
-def test_on_half_a_screen_the_map_is_beside_the_gallery_and_stays_while_it_scrolls(browser: Browser,
-                                                                                   pets: Project) -> None:
-    browser.page.set_viewport_size({"width": 900, "height": 900})
+@pytest.mark.parametrize(("width", "num_rows"), [(1440, 3), (900, 1)])
+def test_map_and_gallery_share_the_screen_under_a_low_header_and_the_map_stays(browser: Browser, pets: Project,
+                                                                               width: int, num_rows: int) -> None:
+    browser.page.set_viewport_size({"width": width, "height": 900})
     browser.open("explore?project=pets&run=first")
     picture = browser.map().bounding_box()
-    card = browser.page.locator(".gallery .card").first.bounding_box()
-    assert picture["x"] + picture["width"] <= card["x"], "beside, not above"
-    last = browser.page.locator(".gallery .card").last
-    last.scroll_into_view_if_needed()
-    assert last.bounding_box()["y"] < 900
+    cards = browser.page.locator(".gallery .card")
+    boxes = [card.bounding_box() for card in cards.all()]
+    assert picture["x"] + picture["width"] <= boxes[0]["x"], "beside, not above"
+    whole = {box["y"] for box in boxes if box["y"] + box["height"] <= 900}
+    assert len(whole) >= num_rows, "so many rows of pictures show before anything is scrolled"
+    chips = browser.page.locator(f"{COUNTS} button:visible", has_text="in ")
+    assert {"546 in training", "54 in validation"} <= {" ".join(text.split()) for text in chips.all_inner_texts()}
+    assert chips.evaluate_all("chips => chips.every((chip) => chip.scrollWidth <= chip.clientWidth)"), "whole"
+    cards.last.scroll_into_view_if_needed()
+    assert cards.last.bounding_box()["y"] < 900
     box = browser.map().locator("canvas").bounding_box()
     assert 0 <= box["y"] < 500, "the map stays in view"
     assert not browser.errors

@@ -19,8 +19,6 @@ _SHOWN_KEY = "explore.shown_columns"
 _HISTORY_KEY = "explore.history"
 _MOVED_KEY = "explore.moved"
 MAX_HISTORY = 50
-FLAGS_CELL = ":flags:"
-"""The filter of predicates.FLAGS among those of columns, by a name that no column has."""
 
 
 def stored(project: Project) -> Predicate:
@@ -99,11 +97,9 @@ def take_moved() -> bool:
 
 
 def shown_columns(project: Project) -> list[str]:
-    """Columns (and FLAGS_CELL) with a filter on the page, in the order in which they came."""
+    """Columns with a filter on the page, in the order in which they came."""
     kept = st.session_state.setdefault(_SHOWN_KEY, {}).setdefault(str(project.path), [])
-    chosen = stored(project)
-    kept += [name for name in chosen.get("columns", {}) if name not in kept]
-    kept += [FLAGS_CELL] if "flags" in chosen and FLAGS_CELL not in kept else []
+    kept += [name for name in stored(project).get("columns", {}) if name not in kept]
     return list(kept)
 
 
@@ -114,10 +110,7 @@ def show_column(project: Project, name: str) -> None:
 
 def hide_column(project: Project, name: str) -> None:
     """Take the column's filter off the page and out of force."""
-    if name == FLAGS_CELL:
-        change(project, "flags", [])
-    else:
-        change_column(project, name, None)
+    change_column(project, name, None)
     kept = st.session_state.setdefault(_SHOWN_KEY, {}).setdefault(str(project.path), [])
     if name in kept:
         kept.remove(name)

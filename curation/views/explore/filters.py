@@ -6,29 +6,17 @@ Knows nothing of map and gallery.
 
 from typing import TypeVar
 
-import numpy as np
 import streamlit as st
 
 from curation.project import Project
 from curation.samples.columns import Cell
-from curation.samples.predicates import (
-    DECISIONS,
-    FLAGS,
-    MAX_TEXT,
-    ListPart,
-    Passing,
-    Predicate,
-    decision_mask,
-    flag_mask,
-    part_of,
-)
+from curation.samples.predicates import MAX_TEXT, ListPart, Passing, Predicate, part_of
 from curation.samples.table import SampleTable
 from curation.views.explore import chosen as store
 from curation.views.widgets import state
 from curation.views.widgets.column_filter import choices, column_filter
 from curation.views.widgets.palette import COLUMNS, help_of, info_of
 
-FLAGS_TITLE = "Doubt, guard, hard set"
 _PART_OF: dict[str, ListPart] = {"current_label": "classes", "role": "roles"}
 """Columns with a filter of their own."""
 T = TypeVar("T")
@@ -37,24 +25,18 @@ _QUICK = ("sample_id", "current_label", "role", "split", "signal_row")
 
 
 def filter_bar(project: Project, table: SampleTable, chosen: Predicate, passing: Passing) -> None:
-    """Draw the filters of the predicate `chosen`; passing: what each part of it leaves."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="explore.bar"):
-        _search(project, chosen)
-        classes = table.columns["current_label"].codes
-        _choices(project, "classes", "Class", list(project.classes), chosen,
-                 _by_name(classes.names, classes.counts(passing.but("classes"))),
-                 help="Current label: given, or what a person made it. In brackets: samples that the other filters and "
-                      "the lasso leave.")
-        if "role" in table.columns:
-            roles = table.columns["role"].codes
-            _choices(project, "roles", "Role", ["train", "validation", "excluded"], chosen,
-                     _by_name(roles.names, roles.counts(passing.but("roles"))), help=help_of("role"))
-        left = passing.but("decisions")
-        _choices(project, "decisions", "Decision", list(DECISIONS), chosen,
-                 {name: int((decision_mask(table, name) & left).sum()) for name in DECISIONS},
-                 help="What people decided, in force now.")
-        _adder(project, table)
-    shown = [name for name in store.shown_columns(project) if name in table.columns or name == store.FLAGS_CELL]
+    """Draw the filters that every table has; passing: what each part of the predicate `chosen` leaves."""
+    _search(project, chosen)
+    classes = table.columns["current_label"].codes
+    left = dict(zip(map(str, classes.names), map(int, classes.counts(passing.but("classes"))), strict=False))
+    choices("Class", "explore.classes", list(project.classes), chosen.get("classes", []), left,
+            lambda value: store.change(project, "classes", value), width=150, placeholder="Class: any")
+    _adder(project, table)
+
+
+def column_filters(project: Project, table: SampleTable, chosen: Predicate, passing: Passing) -> None:
+    """Draw the filters that were added, each of a column."""
+    shown = [name for name in store.shown_columns(project) if name in table.columns]
     if shown:
         with st.container(horizontal=True, vertical_alignment="top", gap="small", key="explore.columns"):
             for name in shown:
@@ -69,10 +51,6 @@ def filter_columns(table: SampleTable) -> list[str]:
     ours = [name for name in COLUMNS if name in names and name not in late]
     own = [name for name in names if name not in ours and name not in late]
     return [*ours, *own, *(name for name in late if name in names)]
-
-
-def title_of(name: str) -> str:
-    return FLAGS_TITLE if name == store.FLAGS_CELL else info_of(name).title
 
 
 def pick(project: Project, table: SampleTable, column: str, name: str) -> None:
@@ -98,23 +76,14 @@ def _search(project: Project, chosen: Predicate) -> None:
     key, value = "explore.search", chosen.get("search", "")
     if st.session_state.get(key, "") != value:
         st.session_state[key] = value
-    st.text_input("Sample id", key=key, placeholder="contains ...", max_chars=MAX_TEXT, width=150,
+    st.text_input("Sample id", key=key, placeholder="Sample id ...", max_chars=MAX_TEXT, width=110,
+                  label_visibility="collapsed",
                   on_change=lambda: store.search(project, str(st.session_state[key] or "").strip()))
-
-
-def _choices(project: Project, part: ListPart, title: str, options: list[str], chosen: Predicate,
-             counts: dict[str, int], help: str, width: int = 190) -> None:
-    choices(title, f"explore.{part}", options, chosen.get(part, []), counts,
-            lambda value: store.change(project, part, value), help=help, width=width)
-
-
-def _by_name(names: tuple[Cell, ...], counts: np.ndarray) -> dict[str, int]:
-    return {str(name): int(count) for name, count in zip(names, counts[:-1], strict=True)}
 
 
 def _adder(project: Project, table: SampleTable) -> None:
     key, shown = "explore.add", store.shown_columns(project)
-    options = [name for name in (store.FLAGS_CELL, *filter_columns(table)) if name not in shown]
+    options = [name for name in filter_columns(table) if name not in shown]
 
     def added() -> None:
         name = st.session_state[key]
@@ -122,23 +91,15 @@ def _adder(project: Project, table: SampleTable) -> None:
             store.show_column(project, name)
         st.session_state[key] = None
 
-    st.selectbox("Add filter", options, index=None, key=key, placeholder="any column", width=190,
-                 format_func=title_of, on_change=added,
-                 help="Every column of the samples, your own included: choose one and its filter appears below.")
+    st.selectbox("Add filter", options, index=None, key=key, placeholder="Add a filter", width=130,
+                 format_func=lambda name: info_of(name).title, on_change=added, label_visibility="collapsed")
 
 
 def _cell(project: Project, table: SampleTable, chosen: Predicate, passing: Passing, name: str) -> None:
     """One added filter, with a button that takes it away."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f"**{state.plain(title_of(name))}**", width="stretch",
-                   help=None if name == store.FLAGS_CELL else help_of(name))
+        st.caption(f"**{state.plain(info_of(name).title)}**", width="stretch", help=help_of(name))
         st.button("", key=f"explore.remove.{name}", icon=":material/close:", type="tertiary",
                   help="Remove this filter", on_click=store.hide_column, args=(project, name))
-    if name == store.FLAGS_CELL:
-        left = passing.but("flags")
-        choices(FLAGS_TITLE, "explore.flags", list(FLAGS), chosen.get("flags", []),
-                {flag: int((flag_mask(table, flag) & left).sum()) for flag in FLAGS},
-                lambda value: store.change(project, "flags", value), is_titled=False)
-        return
     column_filter(table.columns[name], chosen.get("columns", {}).get(name), passing.but(part_of(name)),
                   lambda condition: store.change_column(project, name, condition))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from curation.project import Project
 from curation.samples.table import SampleTable
@@ -15,16 +16,23 @@ from curation.views.explore import chosen
 from curation.views.explore.decision_bar import PENDING_KEY, WHY_KEY, decision_bar, go_on_with_marked
 from curation.views.explore.distributions import distributions
 from curation.views.explore.sample_rows import sample_rows
-from curation.views.explore.selected import ORDER_KEY, PAGE_OF_KEY, Selection, page_of, page_turner, turn_by
+from curation.views.explore.selected import (
+    ORDER_KEY,
+    PAGE_OF_KEY,
+    Selection,
+    page_of,
+    page_turner,
+    sort_pickers,
+    turn_by,
+)
 from curation.views.sample import dialog
 from curation.views.widgets import actions, likeness, state
-from curation.views.widgets.gallery import Act, gallery
-from curation.views.widgets.palette import info_of
+from curation.views.widgets.gallery import Act, gallery, telling_column
 from engine.contract.run_dir import RunDir
 
 PANELS = ("Gallery", "Table", "Distributions")
 PAGE_SIZE = 60
-SORTS = ("label_quality", "margin", "heldout_margin", "weight", "p_train", "loss")
+SORTS = ("label_quality", "margin", "heldout_margin", "weight", "loss", "p_train")
 GALLERY_KEY = "explore.gallery"
 _NUM_DECIDED_KEY = "explore.num_decided"
 
@@ -64,8 +72,9 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     actions.show_notices()
     if pattern is not None:
         likeness.pattern_line(project, pattern)
-    panel = st.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",
-                                 label_visibility="collapsed", persist_state="session")
+    line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore_line")
+    panel = line.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",
+                                   label_visibility="collapsed", persist_state="session")
     if not len(selection.rows):
         st.info("No sample passes. Widen a filter, or draw the lasso elsewhere.", icon=":material/filter_alt_off:")
         dialog.show_if_open(project, run, table.frame)
@@ -75,9 +84,9 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     # and who goes on marking must not lose the next marks when the page catches up.
     marks_token = f"{selection.token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}"
     if panel == "Gallery":
-        marked = _gallery(project, run, table, selection, acted, marks_token)
+        marked = _gallery(project, run, table, selection, acted, marks_token, line)
     elif panel == "Table":
-        marked = sample_rows(project, run, table, selection, marks_token)
+        marked = sample_rows(project, run, table, selection, marks_token, line)
     else:
         st.session_state[PAGE_OF_KEY] = f"{selection.token}.{panel}"  # what a question before a decision is about
         marked = []
@@ -88,12 +97,14 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
 
 
 def _gallery(project: Project, run: RunDir | None, table: SampleTable, selection: Selection,
-             acted: Callable[[Act], None], marks_token: str) -> list[str]:
-    """Pictures of a page; ids of the marked."""
-    column, is_descending, size = _sorting(table.frame)
+             acted: Callable[[Act], None], marks_token: str, line: DeltaGenerator) -> list[str]:
+    """Pictures of a page; ids of the marked. line: where what sorts them goes."""
+    with line:
+        column, is_descending, size = _sorting(table.frame)
     page = page_of(project, run, table, selection, column, is_descending, PAGE_SIZE)
     marked = gallery(project, page.rows, acted, key=GALLERY_KEY, token=marks_token, size=size,
-                     value_column=column, focus=st.session_state.get(dialog.FOCUS_KEY),
+                     value_column=telling_column(page.rows, column, SORTS),
+                     focus=st.session_state.get(dialog.FOCUS_KEY),
                      has_previous=page.number > 1, has_next=page.number < page.num_pages)
     page_turner(selection, page)
     return marked
@@ -102,17 +113,11 @@ def _gallery(project: Project, run: RunDir | None, table: SampleTable, selection
 def _sorting(table: pd.DataFrame) -> tuple[str | None, bool, int]:
     """Widgets of sort column, direction and picture size; what they say."""
     columns = [name for name in SORTS if name in table and table[name].notna().any()]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        column, is_descending = None, False
-        if likeness.LIKENESS in table:
-            column, is_descending = likeness.LIKENESS, True
-        elif columns:
-            column = st.selectbox("Sort by", columns, format_func=lambda name: info_of(name).title, key="explore.sort",
-                                  width=180, persist_state="session",
-                                  help="The value under each picture. Samples without one come last.")
-            order = st.segmented_control("First", ("lowest", "highest"), default="lowest",
-                                         required=True, key="explore.direction", persist_state="session")
-            is_descending = order == "highest"
-        size = st.slider("Picture size", 64, 256, 96, step=16, key="explore.size", format="%d px", width=120,
-                         persist_state="session")
+    column, is_descending = None, False
+    if likeness.LIKENESS in table:
+        column, is_descending = likeness.LIKENESS, True
+    elif columns:
+        column, is_descending = sort_pickers(columns, "explore.sort", "explore.direction")
+    size = st.slider("Picture size", 64, 256, 96, step=16, key="explore.size", format="%d px", width=90,
+                     persist_state="session", label_visibility="collapsed")
     return column, is_descending, int(size)

@@ -5,11 +5,12 @@ Shows one page of rows and returns the marked ids. Takes no decision and selects
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from curation.project import Project
 from curation.samples.table import SampleTable
-from curation.views.explore.selected import ORDER_KEY, Selection, page_of, page_turner
+from curation.views.explore.selected import ORDER_KEY, Selection, page_of, page_turner, sort_pickers
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.sample import dialog
 from curation.views.widgets.likeness import LIKENESS
@@ -28,10 +29,12 @@ _MARKS_KEY = "explore.row_marks"
 
 
 def sample_rows(project: Project, run: RunDir | None, table: SampleTable, selection: Selection,
-                token: str) -> list[str]:
-    """Draw a page of the selection; ids marked on this page and on others, until the token changes."""
+                token: str, line: DeltaGenerator) -> list[str]:
+    """Draw a page of the selection; ids marked on this page and on others, until the token changes. line: where what
+    sorts them goes."""
     columns = row_columns(table)
-    column, is_descending = (LIKENESS, True) if LIKENESS in columns else _sorting(columns)
+    with line:
+        column, is_descending = (LIKENESS, True) if LIKENESS in columns else _sorting(columns)
     page = page_of(project, run, table, selection, column, is_descending, PAGE_SIZE)
     ids = page.rows["sample_id"].tolist()
     kept = st.session_state.get(_MARKS_KEY, {})
@@ -67,14 +70,8 @@ def row_columns(table: SampleTable) -> list[str]:
 
 def _sorting(columns: list[str]) -> tuple[str, bool]:
     options = ["sample_id", *columns]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        column = st.selectbox("Sort by", options, index=options.index("margin") if "margin" in options else 0,
-                              key="explore.row_sort", width=220, persist_state="session",
-                              format_func=lambda name: "Sample id" if name == "sample_id" else info_of(name).title,
-                              help="Sorts the whole selection. Samples without a value come last.")
-        order = st.segmented_control("First", ("lowest", "highest"), default="lowest", required=True,
-                                     key="explore.row_direction", persist_state="session")
-    return str(column), order == "highest"
+    return sort_pickers(options, "explore.row_sort", "explore.row_direction",
+                        options.index("margin") if "margin" in options else 0)
 
 
 def _config(shown: pd.DataFrame, columns: list[str]) -> dict[str, ColumnConfig]:

@@ -11,6 +11,7 @@ from curation.samples import held_order
 from curation.samples.predicates import Predicate
 from curation.samples.table import SampleTable
 from curation.views.widgets import live
+from curation.views.widgets.palette import info_of
 from engine.contract.run_dir import RunDir
 
 PAGE_KEY = "explore.page"
@@ -72,6 +73,17 @@ def page_of(project: Project, run: RunDir | None, table: SampleTable, selection:
     shown = table.frame.iloc[rows]
     st.session_state[ORDER_KEY] = list(shown["sample_id"])
     return Page(rows=shown, number=number, num_pages=num_pages, size=size)
+
+
+def sort_pickers(columns: list[str], key: str, direction_key: str, first: int = 0) -> tuple[str, bool]:
+    """Widgets of the column to sort the whole selection by and of the direction; what they say. Samples without a value
+    come last. first: the place among the columns of the one at the start."""
+    column = st.selectbox("Sort by", columns, first, key=key, width=170, persist_state="session",
+                          label_visibility="collapsed",
+                          format_func=lambda name: f"By {'id' if name == 'sample_id' else info_of(name).title.lower()}")
+    order = st.segmented_control("First", ("lowest", "highest"), default="lowest", required=True, key=direction_key,
+                                 label_visibility="collapsed", persist_state="session")
+    return str(column), order == "highest"
 
 
 def page_turner(selection: Selection, page: Page) -> None:

@@ -42,24 +42,27 @@ class _Opened:
 def selection_bar(project: Project, run: RunDir | None, predicate: Predicate, num: int, num_all: int) -> None:
     """Draw the line for the predicate in force, and keep address and history in step with it."""
     chosen.note(project, run, predicate)
-    opened, gone = _still_open(project, predicate)
+    opened, _ = _still_open(project, predicate)
     address.put(URL_NAME, opened or None)
     address.put(LINK_NAME, links.pack(project, predicate) if predicate and not opened else None)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore.selection"):
-        st.markdown(f"**{num:,} of {num_all:,} samples**: {state.plain(sentence(predicate))}.", width="content")
-        with st.container(horizontal=True, gap="small", width="content", key="explore.selection_acts"):
-            st.button("Clear", key="explore.clear", disabled=not predicate, on_click=_clear, args=(project, run),
-                      icon=":material/filter_alt_off:", help="All samples again: no filter, no lasso.")
-            st.button("Invert", key="explore.invert", disabled=not predicate, on_click=_invert,
-                      args=(project, run, predicate), icon=":material/invert_colors:",
-                      help="The samples that are not selected, in place of those that are.")
-            for by, key, icon, words in ((-1, "explore.back", "undo", "Undo the last change of the selection"),
-                                         (1, "explore.forward", "redo", "Redo the change of the selection")):
-                st.button("", key=key, icon=f":material/{icon}:", help=words, on_click=chosen.step,
-                          args=(project, run, by), disabled=not chosen.can_step(project, run, by))
-            with st.popover(f"View: {state.plain(opened)}" if opened else "Views", icon=":material/bookmark:",
-                            help="Selections saved under a name"):
-                _views(project, run, predicate, opened)
+    st.markdown(f"**{num:,} of {num_all:,} samples**: {state.plain(sentence(predicate))}.", width="content")
+    with st.container(horizontal=True, gap="xxsmall", width="content", key="explore.selection_acts"):
+        st.button("Clear", key="explore.clear", disabled=not predicate, on_click=_clear, args=(project, run),
+                  help="All samples again: no filter, no lasso.")
+        st.button("Invert", key="explore.invert", disabled=not predicate, on_click=_invert,
+                  args=(project, run, predicate), help="The samples that are not selected, in place of those that are.")
+        for by, key, icon, words in ((-1, "explore.back", "undo", "Undo the last change of the selection"),
+                                     (1, "explore.forward", "redo", "Redo the change of the selection")):
+            st.button("", key=key, icon=f":material/{icon}:", help=words, on_click=chosen.step,
+                      args=(project, run, by), disabled=not chosen.can_step(project, run, by))
+        with st.popover(f"View: {state.plain(opened)}" if opened else "Views",
+                        help="Selections saved under a name"):
+            _views(project, run, predicate, opened)
+
+
+def gone_note(project: Project, predicate: Predicate) -> None:
+    """Say what of the view or link that is open was not there; nothing of one that fitted."""
+    _, gone = _still_open(project, predicate)
     if gone:
         st.warning(state.plain(gone), icon=":material/filter_alt_off:")
 

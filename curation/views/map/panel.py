@@ -97,7 +97,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
               on_pick: Pick | None = None) -> Region | None:
     """Draw the map with its controls; the region selected on it, or None. mask: (N,) bool, what the filters leave."""
     if run is None or not places.choices(project, run) or "role" not in table:
-        state.empty_state("No map here.", "It appears when a project's features are made, or when a run has ended.",
+        state.empty_state("No map here.", "A map comes with features, and with a run that reaches its end.",
                           link=("data", "Go to Data"))
         return None
     choice, column, is_filtered = _controls(project, run, table)
@@ -148,16 +148,16 @@ def _controls(project: Project, run: RunDir, table: pd.DataFrame) -> tuple[str, 
     """Widgets; the map's choice (curation.views.map.places), the column of its colours, whether the rest is hidden."""
     maps, columns = places.choices(project, run), colour_columns(table)
     _take_next_map(maps, places.number_columns(table))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        choice = str(st.selectbox("Map", list(maps), format_func=maps.__getitem__, key=_MAP_OF_KEY, width=150,
-                                  persist_state="session",
-                                  help="Where the samples lie. Colours, filters and decisions stay the same."))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        choice = str(st.selectbox("Map", list(maps), format_func=maps.__getitem__, key=_MAP_OF_KEY, width="stretch",
+                                  persist_state="session", label_visibility="collapsed"))
         if choice == places.COLUMNS:
             choice = _two_columns(table)
         first = "label_quality" if "label_quality" in columns and table["role"].nunique() < 2 else columns[0]
-        column = st.selectbox("Colour by", columns, columns.index(first), format_func=lambda name: info_of(name).title,
-                              key="explore.colour", width=150, persist_state="session")
-        is_filtered = st.toggle("Filtered only", key="explore.filtered", persist_state="session",
+        column = st.selectbox("Colour by", columns, columns.index(first), key="explore.colour", width="stretch",
+                              format_func=lambda name: f"Colour: {info_of(name).title}", persist_state="session",
+                              label_visibility="collapsed")
+        is_filtered = st.toggle("Filtered only", key="explore.filtered", persist_state="session", width="content",
                                 help="Draw only the samples that the filters leave. Off: the others stay, pale.")
     return choice, str(column), bool(is_filtered)
 

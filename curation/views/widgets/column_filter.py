@@ -48,7 +48,7 @@ def _choice(column: Column, wanted: Sequence[Cell], left: np.ndarray, on_change:
     by_name = dict(zip([*map(str, found.names), NO_VALUE], map(int, counts), strict=True))
     choices(info_of(column.name).title, key, list(values),
             [name for name, value in values.items() if value in wanted], by_name,
-            lambda picked: on_change([values[name] for name in picked] or None), is_titled=False)
+            lambda picked: on_change([values[name] for name in picked] or None))
 
 
 def _contains(column: Column, wanted: Range, on_change: OnChange, key: str) -> None:
@@ -135,9 +135,10 @@ def _without(wanted: Range, *names: Literal["min", "max", "contains", "is_null"]
 
 
 def choices(title: str, key: str, options: list[str], value: list[str], counts: dict[str, int],
-            on_change: Callable[[list[str]], None], help: str | None = None,
-            width: int | Literal["stretch"] = "stretch", is_titled: bool = True) -> None:
-    """A multiselect whose options carry their counts. on_change gets the options chosen.
+            on_change: Callable[[list[str]], None], width: int | Literal["stretch"] = "stretch",
+            placeholder: str = "any") -> None:
+    """A multiselect whose options carry their counts, its title left to what is around it. on_change gets the options
+    chosen.
 
     The browser knows an option by its words, counts included, so what is chosen is sent anew each time.
     """
@@ -148,6 +149,5 @@ def choices(title: str, key: str, options: list[str], value: list[str], counts: 
         picked = [item if item in labels else item.rpartition(" (")[0] for item in st.session_state[key]]
         on_change([item for item in picked if item in labels])
 
-    st.multiselect(title, options, key=key, placeholder="any", width=width,
-                   format_func=lambda name: labels.get(name, name), on_change=changed, help=help,
-                   label_visibility="visible" if is_titled else "collapsed")
+    st.multiselect(title, options, key=key, placeholder=placeholder, width=width, on_change=changed,
+                   format_func=lambda name: labels.get(name, name), label_visibility="collapsed")

@@ -4,7 +4,7 @@ Shows one page of rows and reports what the user marked or asked for. Takes no d
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, get_args
 
@@ -133,6 +133,17 @@ def _item(row: Mapping[Hashable, object], src: str, value_column: str | None, ch
         role="excluded" if is_excluded else role, badges=badges, tip="\n".join(tip), chance=chance)
 
 
+def telling_column(rows: pd.DataFrame, column: str | None, others: Sequence[str]) -> str | None:
+    """The column whose values to show under these cards: `column`, or where it would say the same under every card the
+    first of the others, which may lack, that says many things."""
+    def num_said(name: str | None) -> int:
+        return rows[name].map(lambda value: value_words(name, value)).nunique() if name in rows else 0
+
+    if column is None or len(rows) < 2 or num_said(column) > 1:
+        return column
+    return next((name for name in others if 4 * num_said(name) >= len(rows) and rows[name].notna().all()), column)
+
+
 def text_of(value: object) -> str:
     """Text of a cell; "" where there is none."""
     return "" if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else str(value)
@@ -146,6 +157,8 @@ def value_words(column: str | None, value: object) -> str:
     if text_of(value) == "":
         return f"no {name}"
     if isinstance(value, float):
+        if 0 < value < 0.0005:
+            return f"{name} <0.001"
         return f"{name} {value:.3g}" if abs(value) >= 10 else f"{name} {value:z.3f}" if abs(value) < 0.1 else \
             f"{name} {value:z.2f}"
     if column == CHANGE_COLUMN:

@@ -108,13 +108,24 @@ def need_run(project: Project) -> RunDir:
                         "page shows how far they are.", link=("data", "Go to Data"))
             open_when_there(project)
         elif run is not None:
-            empty_state(f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.",
-                        "Watch it on the Train page.", link=("train", "Go to Train"))
+            empty_state(*without_results(run), link=("train", "Go to Train"))
         else:
             empty_state("This project has no run yet.", "Make features on the Data page: then this page works before "
                         "anything is trained. Or start a training on the Train page.", link=("data", "Go to Data"))
         st.stop()
     return run
+
+
+def without_results(run: RunDir) -> tuple[str, str]:
+    """Of a run without signals: why it has none, and what to do about it. Markdown."""
+    status = run_jobs.status_of(run)
+    if status.is_active:
+        return (f"The run {plain(run.name)} has no results yet; they appear when its first epoch ends.",
+                "Watch it on the Train page.")
+    how = {"done": "ended", "failed": "failed"}.get(status.state, f"was {status.state}")
+    error = f"It failed with: {plain(status.error).rstrip('.')}. " if status.error else ""
+    return (f"The run {plain(run.name)} {how} before its first results, so there are none to see.",
+            f"{error}The Train page has its log and can resume it; the sidebar has the other runs.")
 
 
 def features_under_way(project: Project) -> bool:

@@ -74,6 +74,20 @@ def galleries(app: Any) -> list[dict[str, Any]]:
     return [data for data in found if "items" in data]
 
 
+def counts(app: Any) -> dict[str, list[str]]:
+    """The counts that filter, as they are labelled, a list for each part of the predicate."""
+    return {part: [option.content for group in app.get("button_group") if group.key == f"explore.count.{part}"
+                   for option in group.proto.options] for part in ("roles", "flags", "decisions")}
+
+
+def click(app: Any, part: str, name: str) -> Any:
+    """On one of the counts of a part: it joins the filter, or leaves it."""
+    group = next(group for group in app.get("button_group") if group.key == f"explore.count.{part}")
+    now = list(group.value or [])
+    group.set_value([item for item in now if item != name] if name in now else [*now, name])
+    return views.rerun(app)
+
+
 def selected_ids(project: Project) -> list[str]:
     """Ids inside LASSO, found directly."""
     table = sample_table(project, project.run("first"))
@@ -91,8 +105,8 @@ def page_html(app: Any) -> str:
 def test_without_a_selection_all_samples_are_shown_and_summed_up(home, pets):
     app = explore(home)
     assert "**60 of 60 samples**: all samples." in views.texts(app)
-    assert "<b>60</b>training samples" in page_html(app)
-    assert "<b>6</b>in validation" in page_html(app)
+    assert counts(app) == {"roles": ["**54** in training", "**6** in validation"],
+                           "flags": counts(app)["flags"], "decisions": []}
     data = shown(app)
     assert len(data["items"]) == 60 and data["items"][0]["src"].startswith("/api/thumbnail?")
     quality = sample_table(pets, pets.run("first")).set_index("sample_id")["label_quality"]
@@ -240,7 +254,7 @@ def test_the_whole_selection_is_decided_with_who_view_and_run_and_stays_selected
     assert set(decided["sample_id"]) == set(ids) and set(decided["pin"]) == {"validation"}
     batch = pets.ledger().batches().iloc[0]
     assert (batch["who"], batch["view"], batch["run"]) == ("ada", "explore: inside the lasso", "first")
-    assert f"<b>{len(ids)}</b>pinned to validation" in page_html(app)
+    assert counts(app)["decisions"][0] == f"**{len(ids)}** pinned to validation"
     assert f"**{len(ids)} of 60 samples**: inside the lasso." in views.texts(app)
     assert all(["validation", "pinned: val"] in item["badges"] for item in shown(app)["items"])
 
@@ -312,8 +326,7 @@ def test_pages_turn_and_start_over_with_a_new_selection(home):
     app.session_state["explore.page"] = 3
     views.rerun(app)
     assert len(shown(app)["items"]) == 10 and not shown(app)["has_next"]
-    app.multiselect(key="explore.roles").set_value(["train"])
-    views.rerun(app)
+    click(app, "roles", "train")
     assert not shown(app)["has_previous"]
 
 
@@ -342,10 +355,22 @@ def test_pictures_are_large_enough_and_of_a_size_that_is_served():
 def test_values_in_a_few_words():
     assert gallery.value_words("margin", -0.4249) == "margin -0.42"
     assert gallery.value_words("label_quality", 0.004) == "quality 0.004"
+    assert gallery.value_words("label_quality", 1e-7) == "quality <0.001"
+    assert [gallery.value_words("margin", value) for value in (-1e-7, 0.0)] == ["margin 0.000", "margin 0.000"]
     assert gallery.value_words("weight", float("nan")) == "no weight"
     assert gallery.value_words("group", "night") == "group: night"
     assert gallery.value_words("forgetting", 3) == "forgetting 3"
     assert gallery.value_words(None, 1) == ""
+
+
+@pytest.mark.parametrize(("quality", "shown"), [(0.5, "label_quality"), (1e-6, "weight"), (None, "weight")])
+def test_under_each_card_stands_a_value_that_differs(quality, shown):
+    rows = pd.DataFrame({"label_quality": np.linspace(0, 1, 8) * (np.nan if quality is None else quality),
+                         "margin": -1.0, "p_train": [None, *np.linspace(0, 1, 7)], "weight": np.linspace(0, 1, 8)})
+    rows["label_quality"] += 1e-9
+    assert gallery.telling_column(rows, "label_quality", results.SORTS) == shown
+    assert gallery.telling_column(rows.drop(columns="weight"), "margin", ("margin", "loss")) == "margin"
+    assert gallery.telling_column(rows, None, results.SORTS) is None
 
 
 # -- one sample
@@ -475,10 +500,32 @@ def test_without_a_run_labels_and_decisions_can_be_worked_on(home):
     assert list(project.ledger().state()["sample_id"]) == ["train-00001"]
 
 
-@pytest.mark.parametrize(("state", "says"), [("queued", "has no results yet"), ("running", "has no map (yet)")])
-def test_a_run_that_has_not_ended_says_what_is_missing(home, state, says):
-    make_run(make_project(home / "pets"), "first", state=state)
-    assert says in views.texts(explore(home))
+@pytest.mark.parametrize(("state", "has_signals", "says"), [
+    ("running", True, "has no map yet: it is made when the run ends"),
+    ("running", False, "has no results yet; they appear when its first epoch ends"),
+    ("queued", False, "was interrupted before its first results"),  # nothing waits in the queue
+    ("failed", False, "failed before its first results"), ("cancelled", False, "was cancelled before its first")])
+def test_a_run_without_results_or_map_says_what_is_so(home, state, has_signals, says):
+    run = make_run(make_project(home / "pets"), "first", state=state)
+    (run.path / "embedding.parquet").unlink(missing_ok=True)
+    if not has_signals:
+        run.signals_path.unlink(missing_ok=True)
+    if state == "failed":
+        run.write_status(**run.read_status() | {"error": "the disk is full"})
+    said = views.texts(explore(home)).replace("\\", "")
+    assert says in said and ("It failed with: the disk is full." in said) == (state == "failed")
+    if not has_signals:
+        assert says in views.texts(views.start(home, "triage", run="first")).replace("\\", "")
+
+
+def test_a_run_that_ended_without_a_map_says_how_to_get_one_unless_another_runs_map_is_shown(home):
+    path = make_project(home / "pets")
+    run = make_run(path, "first")
+    (run.path / "embedding.parquet").unlink()
+    assert "ended without a map" in views.texts(explore(home))
+    make_run(path, "second", seed=1)
+    app = explore(home, run="first")
+    assert "without a map" not in views.texts(app) and drawn_map(app)["layer"]
 
 
 def test_without_training_samples_the_page_says_so(home):

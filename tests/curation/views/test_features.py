@@ -12,6 +12,7 @@ from curation.views.widgets import state
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureDir, FeatureDocument
 from tests import views
+from tests.curation.views.test_explore import counts
 from tests.fake_features import make_features
 from tests.fakes import make_project, make_run
 
@@ -155,9 +156,9 @@ def test_train_shows_no_curves_and_no_roles_of_a_run_that_was_not_trained(home):
 def test_explore_tells_of_labels_in_doubt_where_nothing_was_routed(home):
     make_run(make_project(home / "pets"), "lite0", method="discriminant")
     app = views.start(home, "explore")
-    strip = "".join(element.proto.body for element in app.get("html"))
-    assert "</b>labels in doubt" in strip and "in validation" not in strip and "withheld" not in strip
-    assert "Nothing was trained" in views.texts(app)
+    found = counts(app)
+    assert not found["roles"] and "in doubt" in found["flags"][0] and "withheld" not in str(found["flags"])
+    assert "nothing was trained" in app.title[0].proto.help
     assert app.selectbox(key="explore.colour").value == "label_quality", "roles are all alike"
 
 

@@ -16,7 +16,7 @@ from curation.views.sample import dialog
 from curation.views.widgets import actions
 from engine.contract.manifest import read_manifest
 from tests import views
-from tests.curation.views.test_explore import add_filter, drawn_map, explore, lasso, press, selected_ids
+from tests.curation.views.test_explore import add_filter, click, counts, drawn_map, explore, lasso, press, selected_ids
 from tests.fakes import make_project, make_run, write_manifest
 
 
@@ -67,7 +67,7 @@ def test_every_column_is_on_offer_ours_first_and_what_has_a_filter_is_not(home, 
     offered = app.selectbox(key="explore.add").options
     assert offered.index("Margin") < offered.index("camera") < offered.index("path")
     missing = set(table_of(pets)) - {"sample_id", "current_label", "role", "split", "signal_row"}
-    assert len(offered) == len(missing) + 1, "each column, and the sets of doubt and guard"
+    assert len(offered) == len(missing), "each column"
     assert "camera" not in add_filter(app, "camera").selectbox(key="explore.add").options
 
 
@@ -141,6 +141,27 @@ def test_a_category_picked_in_the_legend_joins_the_filter_or_leaves_it(home, pet
     for _ in range(3):
         views.rerun(app)
     assert says(app).endswith(f"samples**: {words}.")
+
+
+def test_counts_filter_when_clicked_and_let_go_when_clicked_again(home, pets):
+    pets.ledger().exclude(["train-00001", "train-00002"], who="ada")
+    app, table = explore(home), table_of(pets)
+    assert counts(app)["decisions"] == ["**2** excluded", "**58** undecided"]
+    num = (table["role"] == "validation").sum()
+    assert says(click(app, "roles", "validation")) == f"**{num} of 60 samples**: role = validation."
+    cats = table["current_label"] == "cat"
+    choose(app, "explore.classes", ["cat"])
+    by_role = table["role"][cats].value_counts()
+    assert counts(app)["roles"] == [f"**{by_role[name]}** in {words}" for name, words in
+                                    (("train", "training"), ("validation", "validation"))], "under the class alone"
+    is_decided = table["sample_id"].isin(["train-00001", "train-00002"])
+    undecided = (cats & (table["role"] == "validation") & ~is_decided).sum()
+    assert counts(app)["decisions"][1] == f"**{undecided}** undecided"
+    click(app, "roles", "train")
+    assert says(app) == f"**{cats.sum()} of 60 samples**: class = cat and role = train or validation."
+    click(click(app, "roles", "train"), "roles", "validation")
+    assert says(click(app, "flags", "withheld by the guard")).endswith("class = cat and withheld by the guard.")
+    assert says(click(app, "flags", "withheld by the guard")) == f"**{cats.sum()} of 60 samples**: class = cat."
 
 
 def test_filters_outlive_another_page(home, pets):
@@ -311,13 +332,13 @@ def test_the_whole_selection_can_be_decided_from_every_panel_after_a_question(ho
 # -- distributions
 
 
-def click(app: Any, start: str, *places: int) -> Any:
+def click_chart(app: Any, start: str, *places: int) -> Any:
     found = next(c.proto.id for c in app.get("plotly_chart") if start in c.proto.id)
     return views.select(app, found[found.index(start):], points=[{"point_index": i} for i in places])
 
 
 def test_bars_dragged_over_filter_their_column(home, pets):
-    app = click(panel(explore(home), "Distributions"), "explore.bars.margin", *range(10, 20))
+    app = click_chart(panel(explore(home), "Distributions"), "explore.bars.margin", *range(10, 20))
     num = table_of(pets)["margin"].between(-0.5, 0).sum()
     assert 0 < num < 60 and says(app) == f"**{num} of 60 samples**: margin -0.5 to 0."
     assert says(press(app, "explore.back")) == "**60 of 60 samples**: all samples."
@@ -328,7 +349,7 @@ def test_a_cell_of_the_matrix_filters_both_labels(home, pets):
     cells = pd.crosstab(table["given_label"], table["predicted_label"]).reindex(
         index=pets.classes, columns=pets.classes, fill_value=0).to_numpy()
     row, column = np.unravel_index(np.argmax(cells - np.diag(np.diag(cells)) * 2), cells.shape)
-    click(app, "explore.matrix.predicted_label", int(row * 3 + column))
+    click_chart(app, "explore.matrix.predicted_label", int(row * 3 + column))
     assert says(app) == (f"**{cells[row, column]} of 60 samples**: given label = {pets.classes[row]} and predicted "
                          f"label = {pets.classes[column]}.")
 
@@ -337,7 +358,7 @@ def test_a_class_bar_filters_the_class_and_charts_stay_small(home, pets):
     app = panel(explore(home), "Distributions")
     assert all(len(c.proto.spec) < 40_000 for c in app.get("plotly_chart"))
     most = table_of(pets)["current_label"].value_counts()
-    click(app, "explore.class_bars", 0)
+    click_chart(app, "explore.class_bars", 0)
     assert says(app).startswith(f"**{most.iloc[0]} of 60 samples**: class = ")
 
 
