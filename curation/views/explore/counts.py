@@ -23,9 +23,11 @@ from curation.views.explore import chosen as store
 from curation.views.widgets.palette import ROLE_COLOURS
 
 KEY = "explore.count."
-WORDS = {"train": "in training", "validation": "in validation", "excluded": "excluded in this run",
-         FLAGS[0]: "in doubt", FLAGS[1]: "withheld by the guard", FLAGS[2]: "in the hard set"}
-"""What follows the number; of a decision its name does."""
+WORDS: dict[ListPart, dict[str, str]] = {
+    "roles": {"train": "in training", "validation": "in validation", "excluded": "excluded in this run"},
+    "flags": {FLAGS[0]: "in doubt", FLAGS[1]: "withheld by the guard", FLAGS[2]: "in the hard set"},
+    "decisions": {name: name for name in DECISIONS}}
+"""What follows the number."""
 TITLES: dict[ListPart, str] = {"roles": "Role", "flags": "Doubt, guard, hard set", "decisions": "Decision"}
 MEANINGS: dict[ListPart, str] = {
     "roles": "Where the run's last epoch used them.",
@@ -55,17 +57,17 @@ def _group(project: Project, part: ListPart, shown: dict[str, int], now: list[st
     """The counts of a part as buttons. The browser knows one by its words, number included: what is on is sent anew
     each time, and a number from before still means its words."""
     key, names = f"{KEY}{part}", list(shown)
-    by_words = {WORDS.get(name, name): name for name in names}
+    by_words = {text: name for name, text in WORDS[part].items()}
     st.session_state[key] = [name for name in names if name in now]
 
     def changed() -> None:
-        picked = [by_words.get(str(item).rpartition("** ")[2], item) for item in st.session_state[key]]
-        store.change(project, part, [item for item in picked if item in names])
+        picked = {by_words.get(str(item).rpartition("** ")[2], item) for item in st.session_state[key]}
+        store.change(project, part, [name for name in names if name in picked])
 
     if part == "roles":
         st.html(_dots(names))
     st.pills(TITLES[part], names, selection_mode="multi", key=key, on_change=changed, label_visibility="collapsed",
-             format_func=lambda name: f"**{shown[name]:,}** {WORDS.get(name, name)}" if name in shown else name,
+             format_func=lambda name: f"**{shown[name]:,}** {WORDS[part][name]}" if name in shown else name,
              help=MEANINGS[part])
 
 
