@@ -1,22 +1,23 @@
 // In the head of every page, before Streamlit's own script: one entry of the browser's history a page.
 //
-// Streamlit pushes an entry for each change of the address: a page and its run would be three, a filter moved ten times
-// ten. Here what changes within a page changes its entry. It does so a moment later, as the words of a new page come
-// before the page itself: written at once they would stand in the entry of the page that is left.
+// Streamlit pushes an entry for each change of the address: a page and its run would be two, a filter moved ten times ten.
+// Here what changes within a page changes its entry. The words of a new page come a moment before the page itself, and
+// so stand for that moment in the entry of the page that is left, which then gets its own back.
 {
-  const MOMENT_MILLISECONDS = 50;
+  const MOMENT_MILLISECONDS = 1000;
   const push = history.pushState.bind(history);
-  let search = null, timer = 0;
-  const write = () => {
-    if (search !== null) history.replaceState({}, "", location.pathname + search);
-    search = null;
-  };
-  addEventListener("popstate", () => { search = null; });
+  let before = null, changed = 0;
+  addEventListener("popstate", () => { before = null; });
   history.pushState = (state, title, url) => {
-    const target = new URL(url, location.href);
-    if (target.pathname !== location.pathname) { push(state, title, url); return; }
-    search = target.search;
-    clearTimeout(timer);
-    timer = setTimeout(write, MOMENT_MILLISECONDS);
+    const now = performance.now(), isSoon = now - changed < MOMENT_MILLISECONDS;
+    if (new URL(url, location.href).pathname === location.pathname) {
+      if (before === null || !isSoon) before = location.href;
+      changed = now;
+      history.replaceState(state, title, url);
+      return;
+    }
+    if (before !== null && isSoon) history.replaceState(history.state, "", before);
+    before = null;
+    push(state, title, url);
   };
 }

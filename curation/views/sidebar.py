@@ -76,9 +76,7 @@ def _forget_gone() -> None:
 def _name_in_address() -> None:
     """Project and run, also where they are what the app would open by itself (a bound widget leaves those out): that
     changes with each new run, and a reloaded or copied address must not."""
-    for key in (PROJECT_KEY, RUN_KEY):
-        if name := st.session_state.get(key):
-            address.put(key, str(name))
+    address.put_all({key: str(name) for key in (PROJECT_KEY, RUN_KEY) if (name := st.session_state.get(key))})
 
 
 def _run_picker(project: Project) -> None:

@@ -36,7 +36,13 @@ def take(key: str) -> str | None:
 
 def put(key: str, value: str | None) -> None:
     """Have the address say this from now on; None takes it out."""
-    if value is None:
+    put_all({key: value})
+
+
+def put_all(values: dict[str, str | None]) -> None:
+    """Have the address say all of this at once from now on, as one message to the browser; None takes a key out."""
+    for key in [key for key, value in values.items() if value is None]:
         st.query_params.pop(key, None)
-    elif st.query_params.get(key) != value:
-        st.query_params[key] = value
+    said = {key: value for key, value in values.items() if value is not None}
+    if any(st.query_params.get(key) != value for key, value in said.items()):
+        st.query_params.update(said)
