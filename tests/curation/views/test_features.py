@@ -158,7 +158,7 @@ def test_explore_tells_of_labels_in_doubt_where_nothing_was_routed(home):
     app = views.start(home, "explore")
     found = counts(app)
     assert not found["roles"] and "in doubt" in found["flags"][0] and "withheld" not in str(found["flags"])
-    assert "nothing was trained" in app.title[0].proto.help
+    assert "Nothing was trained" in app.title[0].proto.help
     assert app.selectbox(key="explore.colour").value == "label_quality", "roles are all alike"
 
 
