@@ -30,7 +30,7 @@ def filter_bar(project: Project, table: SampleTable, chosen: Predicate, passing:
     classes = table.columns["current_label"].codes
     left = dict(zip(map(str, classes.names), map(int, classes.counts(passing.but("classes"))), strict=False))
     choices("Class", "explore.classes", list(project.classes), chosen.get("classes", []), left,
-            lambda value: store.change(project, "classes", value), width=150, placeholder="Class: any")
+            lambda value: store.change(project, "classes", value), width=135, placeholder="Class: any")
     _adder(project, table)
 
 
@@ -91,7 +91,7 @@ def _adder(project: Project, table: SampleTable) -> None:
             store.show_column(project, name)
         st.session_state[key] = None
 
-    st.selectbox("Add filter", options, index=None, key=key, placeholder="Add a filter", width=130,
+    st.selectbox("Add filter", options, index=None, key=key, placeholder="Add a filter", width=122,
                  format_func=lambda name: info_of(name).title, on_change=added, label_visibility="collapsed")
 
 
