@@ -27,6 +27,10 @@ MAX_PIXELS_AT_ONCE = 2**26
 """In all images that are being decoded in one process; a larger one waits until it is alone."""
 
 
+Image.core.set_block_size(2**26)
+"""Of Pillow's memory, in bytes: blocks above 32 MiB go back to the system, smaller ones stay with the thread."""
+
+
 class ImageError(UserError):
     """A file is no image that may be decoded. One line."""
 
@@ -81,7 +85,10 @@ def open_image(source: Path | bytes, side: int | None = None) -> Iterator[Image.
                 raise TooLargeError(f"an image may have {MAX_PIXELS:,} pixels; this one has {image.width:,} x "
                                     f"{image.height:,}; make it smaller")
             with _decoding.of(num):
-                yield image
+                try:
+                    yield image
+                finally:
+                    image.close()  # lets go of its pixels too
 
 
 class _Budget:
