@@ -44,7 +44,10 @@ function unsentActs(view, root, say) {
 // The classes that a digit key names. Where any class is called by a digit, digits mean classes and nothing else: who reads
 // a 7 presses 7.
 function digitClasses(classes) { return classes.filter((name) => /^[0-9]$/.test(name)).sort(); }
-function digitWords(names) { return names.length > 1 ? `${names[0]} to ${names[names.length - 1]}` : names[0]; }
+function digitWords(names) { 
+  const isRow = names.length > 2 && Number(names.at(-1)) - Number(names[0]) === names.length - 1;
+  return isRow ? `${names[0]} to ${names.at(-1)}` : names.join(", ");
+}
 
 // What lies over a component: keys, or a choice.
 function overlayOf(overlay, root) {

@@ -22,7 +22,7 @@ from curation.samples.table import routed_signals
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_decisions
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import ENDED, RunDir
 from engine.contract.statistics.intervals import paired_interval
 from engine.contract.statistics.measures import worst_group
 
@@ -167,7 +167,8 @@ def cautions(a: RunDir, b: RunDir) -> list[str]:
         if seen_splits(run):
             lines.append(f"{run.name} used the clean split for validation: accuracy on it is no fair figure.")
         if run.read_predictions() is None:
-            lines.append(f"{run.name} has not ended, so it has no predictions yet.")
+            lines.append(f"{run.name} ended without predictions." if run.read_status()["state"] in ENDED else
+                         f"{run.name} has not ended, so it has no predictions yet.")
     documents = [run.read_config() for run in (a, b)]
     if documents[0].get("manifest_digest") != documents[1].get("manifest_digest"):
         lines.append("The data were imported again between the runs: only samples that both know are compared.")

@@ -33,11 +33,14 @@ class MoreSeeds:
 def plan_more_seeds(project: Project, a: RunDir, b: RunDir) -> MoreSeeds | None:
     """The next step up from the pairs there are; None where more seeds would tell nothing or cannot be trained.
 
-    That is so of a preview or imported predictions, of two runs whose result no seed changes, of a run under another
-    run's weights, on data that have been imported again since, while such a run works or waits already, and above the
-    last of STEPS. Decisions are each side's own, whatever is decided now.
+    That is so of two runs that differ by their seed alone, of a preview or imported predictions, of two runs whose
+    result no seed changes, of a run under another run's weights, on data that have been imported again since, while
+    such a run works or waits already, and above the last of STEPS. Decisions are each side's own, whatever is decided
+    now.
     """
     sides = (a, b)
+    if experiment_key(a) == experiment_key(b):
+        return None
     if any(experiment_key(run) is None or weights_from_of(run) is not None for run in sides) or \
             not any(method_of(run).is_trained for run in sides):
         return None

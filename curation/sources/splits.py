@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.samples.split_facts import HELD_OUT
 from curation.sources.report import Progress, SourceError
 from curation.sources.split_words import fresh_words, kept_words, moved_words, overlap_words
 
-HELD_OUT = ("test", "clean")
 TEST_FRAC, CLEAN_FRAC = 0.2, 0.1
 _REPORT_EVERY = 5_000
 MAX_GROUP_FRAC, MAX_OWNER_FRAC = 0.05, 0.5
@@ -84,10 +84,11 @@ def hold_out(rows: pa.Table, asked: HoldOut | None, before: Before | None = None
     holds out stays so, and of a split that it has only samples new to it are drawn, so that none that a run trained on
     becomes a test sample; a group goes where it is. Raises SourceError where there is no column `together`.
     """
-    together = asked.together if asked else before.together if before else None
-    if together is not None and together not in rows.column_names:
-        raise SourceError(f"samples are kept together by a column of the data; there is no {together!r}; choose "
+    if asked and asked.together is not None and asked.together not in rows.column_names:
+        raise SourceError(f"samples are kept together by a column of the data; there is no {asked.together!r}; choose "
                           "another one")
+    together = asked.together if asked else before.together if before else None
+    lost, together = (together, None) if together not in rows.column_names else (None, together)
     split = np.asarray(rows["split"].to_pylist(), dtype=object)
     own = [name for name in HELD_OUT if (split == name).any()]
     was = _splits_before(rows["sample_id"], before)
@@ -96,6 +97,7 @@ def hold_out(rows: pa.Table, asked: HoldOut | None, before: Before | None = None
             and (name in fracs or name in before.held_out or not own)]
     train = np.flatnonzero(split == "train")
     notes = [f"split {name} is the data's own" for name in own if asked]
+    notes += [f"samples of equal {lost} were kept together, which the data no longer have"] if lost is not None else []
     if len(train) and (fracs or kept):
         was_R = was[train]
         draw = _Draw.of(rows.take(pa.array(train)), was_R, kept, together, asked.seed if asked else 0)

@@ -15,7 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from engine.contract.errors import UserError
 
@@ -27,7 +27,7 @@ MAX_PIXELS_AT_ONCE = 2**26
 """In all images that are being decoded in one process; a larger one waits until it is alone."""
 
 
-Image.core.set_block_size(2**26)
+_imaging.set_block_size(2**26)
 """Of Pillow's memory, in bytes: blocks above 32 MiB go back to the system, smaller ones stay with the thread."""
 
 

@@ -35,7 +35,7 @@ import pandas as pd
 from engine.contract.errors import UserError
 from engine.contract.json_kinds import problem_of
 from engine.contract.metrics import EpochMetrics
-from engine.contract.older_runs import FORMER_METRICS, event_of, is_older, upgraded
+from engine.contract.older_runs import ADDED_METRICS, FORMER_METRICS, event_of, is_older, upgraded
 from engine.contract.run_document import RunDocument, checked
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.stamps import Stamp, stamp_of
@@ -288,7 +288,8 @@ def _metrics_of(text: str, path: Path, number: int) -> dict[str, object]:
         raise RunDirError(f"line {number} of {path} must be JSON; {str(error)[:120]}; {_METRICS_ADVICE}") from error
     if not isinstance(line, dict):
         raise RunDirError(f"line {number} of {path} must be an epoch's metrics; got {text[:60]}; {_METRICS_ADVICE}")
-    row = {FORMER_METRICS.get(str(name), str(name)): value for name, value in line.items()}
+    row: dict[str, object] = {**ADDED_METRICS}
+    row |= {FORMER_METRICS.get(str(name), str(name)): value for name, value in line.items()}
     said = row.get("events") or []
     if isinstance(said, list):
         row["events"] = [event for each in said if (event := event_of(each)) is not None]

@@ -65,7 +65,8 @@ def _copied_from(run: RunDir) -> str:
         if name == run.name:
             return ""
         original = RunDir(run.path.parent / check_name(name))
-        is_copy = original.exists() and original.read_config().get("created") == document.get("created")
+        created = document.get("created")  # none says nothing: two runs of older code have none
+        is_copy = created is not None and original.exists() and original.read_config().get("created") == created
     except (UserError, OSError):  # of an original that is broken the copy is what is left
         return ""
     return f"each folder must be a run of its own; {run.path} is a copy of run {name}; move it away" if is_copy else ""

@@ -5,6 +5,7 @@ decision is undone in the ledger; an answer in the log, and then labels are brou
 this person's own acts alone. Of the two records the times say which act is newer. Draws nothing.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,7 +15,7 @@ from curation.audit.reviews.confirming import CONFIRMED
 from curation.audit.reviews.reconcile import reconcile
 from curation.ledger.batch import Batch, said
 from curation.ledger.verdict_tables import VerdictRow
-from curation.ledger.verdicts import PURPOSES, QUEUES, VERDICTS, Verdict, choice
+from curation.ledger.verdicts import PURPOSES, QUEUES, VERDICTS, Verdict, VerdictError, choice
 from curation.project import Project
 
 REDONE = "redo/"
@@ -76,7 +77,8 @@ def undo(project: Project, who: str, why: str = "") -> OwnAct | None:
         return act
     log = project.verdicts()
     for verdict_id in act.answers["verdict_id"]:
-        log.retract(int(verdict_id), who)
+        with suppress(VerdictError):  # another session of theirs took it back meanwhile
+            log.retract(int(verdict_id), who)
     _reconcile(project, act, who)
     return act
 

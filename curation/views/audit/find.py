@@ -37,7 +37,7 @@ def show(audit: Audit) -> None:
     audit_review.show(audit, served, f"Batch {served.number}", lambda batch: _summary(audit, batch),
                       "Nothing is left in this queue." + (" Choose another order above." if order[0] == "confusion"
                                                           else " Every sample has a verdict, is in "
-                                                          "somebody's hands, or is drawn in Estimate."))
+                                                          "somebody's hands, is decided, or is drawn in Estimate."))
 
 
 def want(audit: Audit, mode: Mode, confusion: tuple[str, str] | None = None) -> None:

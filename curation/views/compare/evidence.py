@@ -2,12 +2,12 @@
 data in them: escape them where they are shown."""
 
 from curation.experiments import compare
-from curation.experiments.repeats import same_but_seed
+from curation.experiments.repeats import experiment_key, same_but_seed
 from curation.jobs.request import method_of
 from curation.project import Project
 from curation.views.widgets.accuracy import NOTHING_HELD_OUT, facts_of
 from curation.words import signed
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import ENDED, RunDir
 
 
 def evidence(project: Project, a: RunDir, b: RunDir) -> list[str]:
@@ -15,6 +15,8 @@ def evidence(project: Project, a: RunDir, b: RunDir) -> list[str]:
     runs = project.runs()
     sides = [same_but_seed(run, runs) for run in (a, b)]
     lines = []
+    if experiment_key(a) is not None and experiment_key(a) == experiment_key(b):
+        return ["These two runs differ by their seed alone: what lies between them is chance.", *compare.cautions(a, b)]
     for split in ("test", "clean"):
         paired = compare.paired_difference(sides[0], sides[1], split)
         if paired.num_pairs >= 2 and paired.mean is not None and paired.low is not None and paired.high is not None:
@@ -42,8 +44,10 @@ def why_no_figure(project: Project, a: RunDir, b: RunDir) -> str:
     """Why two runs have no accuracy to compare, and what to do about it."""
     if not facts_of(project).can_measure:
         return NOTHING_HELD_OUT
-    going = [run.name for run in (a, b) if run.read_predictions() is None]
-    if going:
-        return f"No accuracy yet: {' and '.join(going)} must end first."
+    without = [run for run in (a, b) if run.read_predictions() is None]
+    if ended := [run.name for run in without if run.read_status()["state"] in ENDED]:
+        return f"No accuracy: {' and '.join(ended)} ended without predictions. Resume or train again on the Train page."
+    if without:
+        return f"No accuracy yet: {' and '.join(run.name for run in without)} must end first."
     return ("No accuracy: the runs have no test or clean sample in common that neither trained on and that no decision "
             "is about.")

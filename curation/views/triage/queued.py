@@ -72,4 +72,6 @@ def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray
     if kept[0] != page:
         kept = st.session_state[_REVISION_KEY] = (page, project.verdicts().revision)
     base = run.base if isinstance(run, LiveDir) else run
+    if base is not run:  # evidence is of the run's own files, whatever table is on screen
+        table = state.sample_table_cached(project, base)
     return scored.chances(project, base, table, rows, kept[1])

@@ -105,7 +105,7 @@ def _strip(project: Project, run: RunDir, has_queue: bool) -> None:
         digest = _digest_of(stamp_of(project.decisions_path))
         effect = live.read_effect() if state else None
         if has_queue:
-            st.button("Renewed order", icon=":material/vertical_align_top:", key="live.release", on_click=_release,
+            st.button("Renew the order", icon=":material/vertical_align_top:", key="live.release", on_click=_release,
                       disabled=not any(held.is_held for held in _all_held().values()), width="content",
                       help="What you have seen keeps its place in the queue until you press this.")
         done = [name for name, of in (

@@ -185,6 +185,25 @@ def test_a_folder_in_the_place_of_a_file_is_named(pets: Path) -> None:
     shutil.rmtree(run.path)
 
 
+def test_a_run_of_older_code_without_a_time_is_no_copy(pets: Path) -> None:
+    runs = [make_run(pets, name, epochs=1) for name in ("older", "newer")]
+    for run in runs:
+        document = run.read_config()
+        document.pop("created")
+        run.write_config({**document, "name": "older"})
+    assert not damage_of(runs[1])
+
+
+def test_metrics_of_the_first_runs_are_read_without_what_they_did_not_have(pets: Path) -> None:
+    run = make_run(pets, "older-metrics", epochs=2)
+    path = run.path / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line.pop("margin_bimodality", None), line.pop("weight_freedom", None)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert not damage_of(run) and run.read_metrics()[["margin_bimodality", "weight_freedom"]].isna().all(axis=None)
+
+
 def test_a_copied_folder_is_no_second_run(pets: Path) -> None:
     original, copied = (RunDir.of(pets, name) for name in ("first", "first-copy"))
     shutil.copytree(original.path, copied.path)

@@ -154,6 +154,14 @@ def test_a_column_that_is_not_there_is_refused() -> None:
         hold_out(rows_of(["cat", "dog"]), HoldOut(together="sender"))
 
 
+def test_a_column_of_an_earlier_import_that_is_gone_is_said_and_refuses_nothing() -> None:
+    rows = rows_of(["cat"] * 20, [f"g{idx // 2}" for idx in range(20)])
+    first, _ = drawn(rows, HoldOut(together="group"))
+    again, notes = drawn(rows.drop_columns("group"), None, before_of(first, "test", "clean", together="group"))
+    assert split_of(again) == split_of(first)
+    assert "samples of equal group were kept together, which the data no longer have" in notes
+
+
 def test_a_domain_is_no_group_to_keep_whole() -> None:
     assert keeps_together(pd.Series(np.repeat(np.arange(100), 3)))
     assert not keeps_together(pd.Series(["day", "night"] * 50)) and not keeps_together(pd.Series(range(100)))

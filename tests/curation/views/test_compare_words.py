@@ -8,6 +8,7 @@ from curation.project import Project
 from curation.samples.split_facts import split_facts
 from curation.views.compare import evidence
 from curation.views.widgets import accuracy
+from engine.contract.run_dir import RunDir
 from tests import views
 from tests.fakes import make_project, make_run, write_manifest
 
@@ -87,6 +88,8 @@ def test_seeds_are_planned_up_to_ten_pairs_and_never_for_what_they_cannot_repeat
             make_run(project.path, f"{method}-s{seed}", method=method, seed=seed)
     plan = more_seeds.plan_more_seeds(project, a, b)
     assert plan is not None and plan.num_pairs == 5 and np.unique([seed for _, seed in plan.new]).tolist() == [3, 4]
+    other_seed = RunDir.of(project.path, "erm-s1")
+    assert more_seeds.plan_more_seeds(project, a, other_seed) is None, "one experiment is compared with nothing"
     make_run(project.path, "going", method="erm", seed=3, state="running")
     assert more_seeds.plan_more_seeds(project, a, b) is None, "not twice"
     make_run(project.path, "going", method="erm", seed=3)

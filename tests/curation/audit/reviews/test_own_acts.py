@@ -65,6 +65,17 @@ def test_an_answer_is_taken_back_with_the_label_that_it_set(project: Project) ->
     assert own_acts.redo(project, "ada") is not None and state(project) == {A: (None, False, "dog")}
 
 
+def test_an_act_that_another_tab_takes_back_meanwhile_is_undone_to_its_end(
+        project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    confirm(project, [A, B, C], "ada")
+    seen = own_acts.to_undo(project, "ada")
+    assert seen is not None and len(seen.answers) == 3
+    project.verdicts().retract(int(seen.answers["verdict_id"].iloc[1]), "ada")
+    monkeypatch.setattr(own_acts, "to_undo", lambda *_: seen)
+    own_acts.undo(project, "ada")
+    assert said(project) == set() and confirmed_ids(project) == []
+
+
 def test_an_answer_that_another_has_replaced_does_not_come_back_by_redo(project: Project) -> None:
     say(project, A, "given", "ada")
     say(project, A, "suggested", "ada")
