@@ -15,7 +15,7 @@ def evidence(project: Project, a: RunDir, b: RunDir) -> list[str]:
     runs = project.runs()
     sides = [same_but_seed(run, runs) for run in (a, b)]
     lines = []
-    if experiment_key(a) is not None and experiment_key(a) == experiment_key(b):
+    if method_of(a).is_trained and experiment_key(a) is not None and experiment_key(a) == experiment_key(b):
         return ["These two runs differ by their seed alone: what lies between them is chance.", *compare.cautions(a, b)]
     for split in ("test", "clean"):
         paired = compare.paired_difference(sides[0], sides[1], split)

@@ -101,8 +101,8 @@ def _draw(project: Project, run: RunDir) -> None:
                      (state.revision_of(table), project.verdicts().revision))
     rows = held_order.ordered(held, queue[is_chosen[queue]], evidence_cached(project, run, table).is_open & is_chosen)
     if held.is_held and not live.is_on(project, run):  # else the strip has the button
-        above.button("Renew the order", icon=":material/vertical_align_top:", key="triage.release", on_click=live.release,
-                     help="What you have seen keeps its place until you press this.")
+        above.button("Renew the order", icon=":material/vertical_align_top:", key="triage.release",
+                     on_click=live.release, help="What you have seen keeps its place until you press this.")
     if not len(rows):
         st.info(f"Nothing is left in this queue. {not_queued_words(lanes)}", icon=":material/done_all:")
         dialog.show_if_open(project, run, table)
