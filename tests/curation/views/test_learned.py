@@ -34,5 +34,5 @@ def test_every_page_says_so_and_names_no_suspects(project: Project, page: str, r
     app = views.start(project.path.parent, page, project="pets", run=run)
     text = views.texts(app)
     assert text.count(f"Run {run} {said}") == 1, "once, in words"
-    assert all(caption not in text for *_, caption in CURVES), "no curve is explained as if it were a good run's"
+    assert all(caption not in text for *_, caption, _ in CURVES), "no curve is explained as if it were a good run's"
     assert "Probably mislabeled" not in text and "are wrong**" not in text
