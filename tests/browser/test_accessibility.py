@@ -59,11 +59,20 @@ def found_by_axe(tab: Browser, **options: Any) -> list[str]:
             for node in rule["nodes"]]
 
 
+DRESSED = """() => {
+  const colour = (node) => getComputedStyle(node).color;
+  const app = colour(document.querySelector('[data-testid="stApp"]'));
+  return [...document.querySelectorAll('.stBidiComponent')].every((node) => colour(node) === app);
+}"""
+"""Streamlit draws its components anew one after another."""
+
+
 def check_in_both_themes(tab: Browser) -> None:
     assert not found_by_axe(tab)
     tab.page.emulate_media(color_scheme="dark")  # without a reload: the app follows the browser at once
     try:
         tab.page.wait_for_function("() => document.documentElement.style.colorScheme === 'dark'")
+        tab.page.wait_for_function(DRESSED)
         ground = tab.page.locator('[data-testid="stApp"]').evaluate("app => getComputedStyle(app).backgroundColor")
         assert ground == "rgb(17, 24, 22)", "theme.dark.backgroundColor"
         assert not found_by_axe(tab, runOnly={"type": "rule", "values": ["color-contrast"]})
