@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, file_digest, manifest_schema
+from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import HISTORY_DTYPE, PROBABILITIES, RunDir
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 
@@ -104,11 +105,19 @@ def _run(project: Path, rows: pd.DataFrame, given: np.ndarray, truth: np.ndarray
     neighbours = order[np.clip(place[:, None] + steps, 0, num - 1)].astype(np.int32)
     distances = np.sort(rng.random((num, NEIGHBOURS), dtype=np.float32) * 0.3, axis=1)
     run.write_embedding(rows["sample_id"].to_numpy(), xy, neighbours, distances, xy[:, ::-1] + np.float32(2.0))
-    run.write_metrics([{"epoch": epoch, "train_loss": 1 / epoch, "num_routed": int(routed.sum())}
-                       for epoch in range(1, EPOCHS + 1)])
+    run.write_metrics([_metrics(epoch, num, int(routed.sum())) for epoch in range(1, EPOCHS + 1)])
     run.write_status(state="done", stage="", message="", epoch=EPOCHS, num_epochs=EPOCHS, step=0, num_steps=0,
                      samples_per_second=0.0, eta_seconds=0.0, started=time.time(), heartbeat=time.time(), pid=None,
                      pid_started=None, device="cpu", error="")
+
+
+def _metrics(epoch: int, num: int, num_routed: int) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=epoch, seconds=60.0, lr=0.1, train_loss=1 / epoch, validation_loss=None, clean_accuracy=None,
+        test_accuracy=None, num_train=num - num_routed, num_validation=num_routed, num_routed=num_routed,
+        validation_share=num_routed / num, churn=None, effective_sample_frac=None, margin_bimodality=0.6,
+        weight_freedom=None, weight_min=None, weight_max=None, weight_mean_wrong=None, weight_mean_right=None,
+        num_withheld=0, guard_wrong_share=None, unguarded_wrong_share=None, coverage=None, events=[])
 
 
 def _probabilities(run: RunDir, given: np.ndarray, rival: np.ndarray, quality: np.ndarray) -> None:

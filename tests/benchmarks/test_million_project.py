@@ -8,6 +8,7 @@ import pytest
 from benchmarks import audit_million, million_project
 from curation.project import Project
 from curation.samples.table import sample_table
+from engine.contract.run_list import damage_of
 from engine.contract.signal_columns import COLUMNS
 
 
@@ -16,6 +17,7 @@ def test_it_opens_and_its_columns_are_in_their_ranges(tmp_path: Path, monkeypatc
     path = million_project.make(tmp_path / "million", 900)
     project = Project.open(path)
     run = project.run("first")
+    assert not damage_of(run)
     assert len(sample_table(project, run)) == 900
     signals = run.read_signals()
     for name, column in COLUMNS.items():

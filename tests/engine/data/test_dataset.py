@@ -296,7 +296,8 @@ def test_a_picture_too_large_to_open_is_left_out_like_any_broken_one(tmp_path, m
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     data = load(project)
     assert data.images.shape[-1] == 16 and np.flatnonzero(data.excluded).tolist() == [0]
-    assert data.exclusions[0] == "excluded_unreadable" and "has far more; make it smaller" in list(data.unreadable.values())[0]
+    assert data.exclusions[0] == "excluded_unreadable"
+    assert "has far more; make it smaller" in list(data.unreadable.values())[0]
 
 
 def test_everything_pinned_to_validation_is_one_clear_line(tmp_path):
