@@ -31,6 +31,7 @@ def main() -> None:
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)
     chosen = st.navigation(list(pages.values()))
+    state.leave()
     address.begin(chosen.url_path)
     state.guarded(sidebar)
     if chosen.url_path in SHOW_DECISIONS:

@@ -97,6 +97,8 @@ def _free_features(project: Project, backbone: str) -> str:
 
 
 def _live(project: Project, was_active: bool) -> None:
+    if state.is_leaving():
+        st.rerun()
     state.guarded(lambda: _cards(project, was_active))
 
 
@@ -195,8 +197,8 @@ def _links(project: Project, features: FeatureDir) -> None:
     with st.container(horizontal=True, gap="small"):
         for page, label in (("explore", "See the map"), ("triage", "Triage"), ("audit", "Audit the labels"),
                             ("train", "Train on them")):
-            if st.button(label, key=key + page, icon=":material/arrow_forward:"):
-                state.go_to(page, run=run.name)
+            st.button(label, key=key + page, icon=":material/arrow_forward:", on_click=state.leave_for,
+                      args=(page, run.name))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -92,8 +92,9 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
     what = f"{counted(config.epochs, 'epoch')}, seed {config.seed}" if method.is_trained else "nothing is trained"
     st.markdown(f"With the settings of **{state.plain(run.name)}** ({method.title}, {what}), under the decisions in "
                 f"force now. Since {state.plain(run.name)} was made:")
+    is_done = run.read_status()["state"] == "done"
     st.markdown("\n".join(f"- {phrase}" for phrase in found) or
-                "- no decision has changed, so a run with this seed would come out the same")
+                f"- no decision has changed{', so a run with this seed would come out the same' if is_done else ''}")
     if not method.is_trained:
         _one_run_form(project, run, config, now)
         st.caption("No seed changes this run. To measure what decisions do to a training, train a head on these "

@@ -172,7 +172,7 @@ def _take_next_map(maps: dict[str, str], numbers: list[str]) -> None:
     elif choice in maps:
         st.session_state[_MAP_OF_KEY] = choice
     elif st.session_state.get(_MAP_OF_KEY) not in maps:
-        st.session_state.pop(_MAP_OF_KEY, None)
+        st.session_state[_MAP_OF_KEY] = next(iter(maps))  # said, or the box goes on naming another run's map
 
 
 def _axis_key(word: str) -> str:

@@ -28,9 +28,8 @@ def next_step(why: str, *steps: tuple[str, str, str | None]) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="next_step"):
         st.markdown(f"**Next:** {why}", width="content")
         for number, (page, label, run) in enumerate(steps):
-            if st.button(label, key=f"next.{page}", icon=":material/arrow_forward:",
-                         type="secondary" if number else "primary"):
-                state.go_to(page, run=run)
+            st.button(label, key=f"next.{page}", icon=":material/arrow_forward:",
+                      type="secondary" if number else "primary", on_click=state.leave_for, args=(page, run))
 
 
 def table_height(num_rows: int, most: int = 400) -> Literal["auto"] | int:

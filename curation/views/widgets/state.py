@@ -28,6 +28,7 @@ PROJECT_KEY = "project"
 RUN_KEY = "run"
 USER_KEY = "person"
 _NEXT_KEY = "_next_choice"
+_LEAVE_KEY = "_leave_for"
 _PAGES_KEY = "_pages"
 _REVISION = "revision"
 _logger = logging.getLogger("whetstone")
@@ -169,6 +170,25 @@ def set_pages(pages: dict[str, StreamlitPage]) -> None:
 def link_to(page: str, label: str) -> None:
     """A link to another page, named as its module is."""
     st.page_link(st.session_state[_PAGES_KEY][page], label=label, icon=":material/arrow_forward:")
+
+
+def leave_for(page: str, run: str | None = None) -> None:
+    """For callbacks: show another page at the next draw, named as its module is, and with it a run. Unlike what a
+    button's return value leads to, that is not lost where the page is drawn anew at that moment."""
+    st.session_state[_LEAVE_KEY] = page
+    if run is not None:
+        st.session_state[_NEXT_KEY] = {RUN_KEY: run}
+
+
+def leave() -> None:
+    """Go where a callback wants to; main.py calls this before it draws anything of a page."""
+    if page := st.session_state.pop(_LEAVE_KEY, None):
+        st.switch_page(st.session_state[_PAGES_KEY][page])
+
+
+def is_leaving() -> bool:
+    """Whether leave_for was called in this draw: a fragment then has the whole app drawn anew."""
+    return _LEAVE_KEY in st.session_state
 
 
 def go_to(page: str, run: str | None = None) -> None:

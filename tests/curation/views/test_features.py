@@ -107,7 +107,7 @@ def test_from_features_links_lead_to_the_pages_on_their_run(home, monkeypatch):
     make_run(project, "own", method="discriminant")
     make_run(project, "later")
     gone: list[tuple[str, str]] = []
-    monkeypatch.setattr(state, "go_to", lambda page, run: gone.append((page, run)))
+    monkeypatch.setattr(state, "leave_for", lambda page, run: gone.append((page, run)))
     app = views.start(home, "data")
     assert app.selectbox(key="run").value == "later"
     for page in ("explore", "triage", "audit", "train"):
