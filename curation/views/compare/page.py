@@ -134,7 +134,7 @@ def _classes(project: Project, a: RunDir, b: RunDir) -> None:
     table = compare.accuracy_table(a, b, by="label")
     splits = [split for split in ("test", "clean") if (table["split"] == split).any()]
     if not splits:
-        st.caption("They appear when both runs have ended." if facts_of(project).can_measure else
+        st.caption("They take the predictions of both runs." if facts_of(project).can_measure else
                    "There is no test or clean split to count them on.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -175,7 +175,7 @@ def test_runs_that_have_not_ended_are_compared_as_far_as_they_are(home):
     make_run(path, "first", state="running")
     make_run(path, "second", state="failed")
     said = views.texts(views.start(home, "compare"))
-    assert "No accuracy yet" in said and "They appear when both runs have ended." in said
+    assert "second ended without predictions" in said and "They take the predictions of both runs." in said
 
 
 def test_class_names_stay_text_on_both_pages(home):
