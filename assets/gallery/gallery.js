@@ -215,7 +215,8 @@ function createView(root) {
     if (isNew && view.kept.pending.length) flush();
     const isOnArrival = data.takes_keys && data.items.length > 0;
     if (((isNew && isOnArrival) || view.kept.hasFocus) && isKeyboardFree()) root.focus({ preventScroll: true });
-    const named = digitClasses(data.classes), newHint = `${plainHint}${named.length ? `, ${digitWords(named)} relabel` : ""}`;
+    const named = digitClasses(data.classes);
+    const newHint = named.length ? `${plainHint.replace(/\.$/, "")}; ${digitWords(named)} relabel.` : plainHint;
     if (hint.textContent === usualHint) hint.textContent = newHint;
     usualHint = newHint;
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }

@@ -78,7 +78,7 @@ def test_where_classes_are_digits_a_digit_means_its_class(browser: Browser, serv
     browser.open("triage?project=pets&run=first")
     browser.page.locator(".gallery .card").first.wait_for()
     first = browser.page.locator(".gallery .card.cursor").get_attribute("data-id")
-    assert browser.page.locator(".gallery .hint").inner_text().endswith("1, 7 relabel")
+    assert browser.page.locator(".gallery .hint").inner_text().endswith("; 1, 7 relabel.")
     browser.page.keyboard.press("1")
     browser.see(re.compile("1 decided here"))
     assert project.ledger().state().set_index("sample_id").loc[first, "label"] == "1"
