@@ -158,7 +158,7 @@ def value_words(column: str | None, value: object) -> str:
         return f"no {name}"
     if isinstance(value, float):
         if 0 < value < 0.0005:
-            return f"{name} <0.001"
+            return f"{name} \u2248 0"
         return f"{name} {value:.3g}" if abs(value) >= 10 else f"{name} {value:z.3f}" if abs(value) < 0.1 else \
             f"{name} {value:z.2f}"
     if column == CHANGE_COLUMN:

@@ -355,7 +355,7 @@ def test_pictures_are_large_enough_and_of_a_size_that_is_served():
 def test_values_in_a_few_words():
     assert gallery.value_words("margin", -0.4249) == "margin -0.42"
     assert gallery.value_words("label_quality", 0.004) == "quality 0.004"
-    assert gallery.value_words("label_quality", 1e-7) == "quality <0.001"
+    assert gallery.value_words("label_quality", 1e-7) == "quality \u2248 0"
     assert [gallery.value_words("margin", value) for value in (-1e-7, 0.0)] == ["margin 0.000", "margin 0.000"]
     assert gallery.value_words("weight", float("nan")) == "no weight"
     assert gallery.value_words("group", "night") == "group: night"
