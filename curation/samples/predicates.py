@@ -100,7 +100,7 @@ def passing(table: SampleTable, chosen: Predicate, inside: np.ndarray | None = N
     if classes := chosen.get("classes"):
         masks["classes"] = matches(table, {"current_label": classes})
     if roles := chosen.get("roles"):
-        masks["roles"] = matches(table, {"role": roles})
+        masks["roles"] = np.logical_or.reduce([role_mask(table, name) for name in roles])
     if decisions := chosen.get("decisions"):
         masks["decisions"] = np.logical_or.reduce([decision_mask(table, name) for name in decisions])
     if flags := chosen.get("flags"):
@@ -117,15 +117,19 @@ def apply(table: SampleTable, chosen: Predicate, inside: np.ndarray | None = Non
 
 
 def decision_mask(table: SampleTable, name: str) -> np.ndarray:
-    """(N,) bool: samples that people decided on so, in force now. name: one of DECISIONS."""
-    return matches(table, DECISIONS[name])
+    """(N,) bool, read-only: samples that people decided on so, in force now. name: one of DECISIONS."""
+    return table.mask(f"decision {name}", lambda of: matches(of, DECISIONS[name]))
 
 
 def flag_mask(table: SampleTable, name: str) -> np.ndarray:
-    """(N,) bool. name: one of FLAGS."""
-    if name == FLAGS[0]:
-        return is_doubted(table)
-    return is_withheld(table) if name == FLAGS[1] else table.frame["in_validation"].to_numpy(dtype=bool)
+    """(N,) bool, read-only. name: one of FLAGS."""
+    return table.mask(f"flag {name}", _FLAG_MASKS[name])
+
+
+def role_mask(table: SampleTable, name: str) -> np.ndarray:
+    """(N,) bool, read-only: samples of that role in the run's last epoch. name: one of ROLE_NAMES; the table has roles.
+    """
+    return table.mask(f"role {name}", lambda of: of.columns["role"].is_one_of([name]))
 
 
 def is_doubted(table: SampleTable) -> np.ndarray:
@@ -142,6 +146,13 @@ def is_withheld(table: SampleTable) -> np.ndarray:
     """(N,) bool: the run's guard kept the sample out of validation."""
     reason = table.columns.get("role_reason")
     return np.zeros(len(table.frame), dtype=bool) if reason is None else reason.is_one_of(list(WITHHELD))
+
+
+def _is_in_hard_set(table: SampleTable) -> np.ndarray:
+    return table.frame["in_validation"].to_numpy(dtype=bool, copy=True)
+
+
+_FLAG_MASKS = dict(zip(FLAGS, (is_doubted, is_withheld, _is_in_hard_set), strict=True))
 
 
 # -- predicates from elsewhere

@@ -17,6 +17,7 @@ from curation.samples.predicates import (
     Predicate,
     decision_mask,
     flag_mask,
+    role_mask,
 )
 from curation.samples.table import SampleTable
 from curation.views.explore import chosen as store
@@ -40,7 +41,7 @@ def counts(project: Project, table: SampleTable, chosen: Predicate, passing: Pas
     """Draw them for the predicate `chosen`; passing: what each part of it leaves. What applies to none is not shown.
     has_guard: whether the run is of a kind that withholds samples."""
     masks: dict[ListPart, dict[str, np.ndarray]] = {
-        "roles": {name: table.columns["role"].is_one_of([name]) for name in ROLE_NAMES if "role" in table.columns},
+        "roles": {name: role_mask(table, name) for name in ROLE_NAMES if "role" in table.columns},
         "flags": {name: flag_mask(table, name) for name in FLAGS if has_guard or name != FLAGS[1]},
         "decisions": {name: decision_mask(table, name) for name in DECISIONS}}
     if masks["decisions"]["undecided"].all():
@@ -48,7 +49,8 @@ def counts(project: Project, table: SampleTable, chosen: Predicate, passing: Pas
     for part, of_part in masks.items():
         now = chosen.get(part, [])
         left = passing.but(part)
-        shown = {name: int((mask & left).sum()) for name, mask in of_part.items() if name in now or mask.any()}
+        shown = {name: int(np.count_nonzero(mask & left)) for name, mask in of_part.items()
+                 if name in now or mask.any()}
         if now or len(shown) > (part == "roles"):  # all of one role: nothing to tell apart
             _group(project, part, shown, now)
 
