@@ -16,6 +16,7 @@ from curation.sources.console import ShownProgress, print_summary
 from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, import_project
 from curation.sources.splits import HoldOut
+from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 
 _INTERRUPTED = 130
@@ -113,7 +114,7 @@ def _user_error(error: Exception) -> str | None:
         return " ".join(str(error.format_message()).split())
     if isinstance(error, UserError):
         return " ".join(str(error).split())
-    return None
+    return disk_line(error)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ def decide(
     if action in _SAMPLE_ACTIONS:
         sample_ids = [*(ids or []), *(_read_ids(ids_file) if ids_file else [])]
         print(_take(ledger, action, sample_ids, to, label, who=who, why=why, run=run))
+        if ledger.snapshot_problem:
+            print(f"recorded; the snapshot could not be written: {ledger.snapshot_problem}", file=sys.stderr)
     elif action in ("undo", "redo"):
         print(_step(opened, action, batch, who, why))
     elif action == "list":

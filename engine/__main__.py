@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureError, Fit
 from engine.contract.methods import TRAINABLE
@@ -274,8 +275,9 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, OSError) as error:
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(1)
+        line = disk_line(error)
+        print(f"error: {line or f'{type(error).__name__}: {error}'}", file=sys.stderr)
+        sys.exit(1 if line is None else 2)
 
 
 if __name__ == "__main__":

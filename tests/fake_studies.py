@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.processes import process_start
 from engine.contract.manifest import read_info
 from engine.contract.methods import METHODS
-from engine.contract.processes import process_start
 from engine.contract.studies.study_dir import StudyDir, StudyDocument
 from engine.contract.studies.study_plan import Arm, StudyPlan, config_of
 from tests.fakes import GROUPS

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import process_start
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -28,7 +29,6 @@ from engine.contract.manifest import (
     read_manifest,
 )
 from engine.contract.methods import METHODS
-from engine.contract.processes import process_start
 from engine.contract.run_dir import HISTORY_DTYPE, RunDir
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 

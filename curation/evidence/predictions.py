@@ -20,6 +20,7 @@ from curation.evidence.opening import open_array_file
 from curation.evidence.probabilities import Columns, columns_of, read_probabilities
 from curation.project import Project
 from engine.contract.config import RunConfig
+from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions, read_manifest
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
@@ -126,8 +127,7 @@ def _column_lines(done: ImportedPredictions, classes: tuple[str, ...]) -> list[s
 def _write(project: Project, run: RunDir, rows: pd.DataFrame, is_train: np.ndarray, probs_MC: np.ndarray, path: Path,
            source: RunDir | None) -> None:
     """The run's files; its folder appears whole."""
-    staged = RunDir(run.path.with_name(f".{run.name}.new"))
-    shutil.rmtree(staged.path, ignore_errors=True)
+    staged = RunDir(temporary_beside(run.path))
     try:
         staged.path.mkdir(parents=True)
         if project.decisions_path.exists():

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from engine.contract.disk.failures import disk_line
+from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 
 Progress = Callable[[int, int], None]
@@ -37,17 +39,17 @@ def staged(target: Path) -> Iterator[Path]:
     Raises ExportError unless target is free: absent, or an empty folder.
     """
     check_free(target)
-    staging = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    staging = temporary_beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         yield staging
         if target.exists():
             target.rmdir()
         os.rename(staging, target)
     except OSError as error:
-        raise ExportError(f"an export must be able to write {target}; {error}; choose another folder") from error
+        said = disk_line(error, target) or f"an export must be able to write {target}; {error}; choose another folder"
+        raise ExportError(said) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

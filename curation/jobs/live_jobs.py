@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from curation.jobs.run_jobs import OUTPUT_NAME, last_words, start_detached
+from engine.contract.disk.failures import disk_line
+from engine.contract.disk.processes import process_start
 from engine.contract.errors import UserError
 from engine.contract.live.live_dir import LiveDir
 from engine.contract.methods import TRAINABLE
-from engine.contract.processes import process_start
 from engine.contract.run_dir import RunDir
 
 RETRY_SECONDS = 30.0
@@ -45,7 +46,10 @@ def look(project: Path, name: str, command: list[str] | None = None) -> LiveStat
     `command` replaces the engine's (tests). What was killed starts again at once, what failed after RETRY_SECONDS.
     """
     live = LiveDir.of(project, name)
-    live.touch_reader()
+    try:
+        live.touch_reader()
+    except OSError as error:  # a project that may only be read, a full disk
+        return LiveStatus("failed", disk_line(error, live.path) or str(error))
     status = status_of(live)
     if status.state == "stopped" or (status.state == "failed" and _age(live) > RETRY_SECONDS):
         live.clear_cancel()

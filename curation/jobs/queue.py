@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Literal
 
 from curation.ledger.sqlite_wal import use_write_ahead_log
+from engine.contract.disk.failures import disk_line
+from engine.contract.disk.processes import is_same_process, process_start
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import FeatureDir
-from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
 from engine.contract.studies.study_dir import StudyDir
 
-LOCK_SECONDS = 30.0
-"""How long one process waits for another to let go of the database."""
+LOCK_SECONDS = 10.0
+"""How long one process waits for another to let go of the database, which each holds for milliseconds."""
 NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: the process that queued it is about to start one."""
 JobKind = Literal["run", "study", "features"]
@@ -171,10 +172,23 @@ def home() -> Path:
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
-    """A connection whose block is one transaction; opened anew each time (0.5 ms), so no handle crosses a thread."""
-    folder = home()
-    folder.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(folder / "jobs.sqlite", timeout=LOCK_SECONDS, isolation_level=None)
+    """A connection whose block is one transaction; opened anew each time (0.5 ms), so no handle crosses a thread.
+    Raises JobError where the disk or another process refuses it."""
+    path = home() / "jobs.sqlite"
+    try:
+        with _transaction(path) as connection:
+            yield connection
+    except (sqlite3.Error, OSError) as error:
+        line = disk_line(error, path)
+        if line is None:
+            raise
+        raise JobError(line) from error
+
+
+@contextmanager
+def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
     try:
         use_write_ahead_log(connection, LOCK_SECONDS)
         connection.execute("BEGIN IMMEDIATE")
@@ -184,7 +198,8 @@ def database() -> Iterator[sqlite3.Connection]:
                     connection.execute(statement)
             yield connection
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # a full disk has ended it
+                connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
     finally:

@@ -28,7 +28,7 @@ from curation.jobs import queue
 from curation.jobs.queue import Job, JobError, JobKind, device_key
 from curation.jobs.request import REQUEST_NAME, config_of, created_of, damage_of, train_command, write_request
 from engine.contract.config import RunConfig
-from engine.contract.processes import is_same_process
+from engine.contract.disk.processes import is_same_process
 from engine.contract.run_dir import ENDED, RunDir
 from engine.contract.run_list import Damaged
 from engine.contract.work_dir import StatusDocument
@@ -166,7 +166,8 @@ def damaged_runs(project: Path) -> list[Damaged]:
 
 def _run_folders(project: Path) -> list[RunDir]:
     folder = Path(project) / "runs"
-    return [RunDir(p) for p in folder.iterdir() if (p / "config.json").exists() or (p / REQUEST_NAME).exists()] \
+    return [RunDir(p) for p in folder.iterdir() if not p.name.startswith(".")
+            and ((p / "config.json").exists() or (p / REQUEST_NAME).exists())] \
         if folder.is_dir() else []
 
 

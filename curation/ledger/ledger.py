@@ -13,7 +13,6 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import sqlalchemy as sa
 
 from curation.ledger import tables
@@ -22,16 +21,16 @@ from curation.ledger.conflicts import conflicts
 from curation.ledger.replay import (
     COLUMN_OF,
     EXCLUSIONS,
-    FOLD,
     NextRedo,
     Timeline,
     apply_batch,
-    replay,
     timeline,
     undone_flags,
 )
 from curation.ledger.sample_ids import training_ids
-from curation.ledger.snapshot import Stamp, is_of, read_snapshot, says, write_snapshot
+from curation.ledger.snapshot import Stamp, is_current, is_of, read_snapshot, write_snapshot
+from curation.ledger.state import row_of, stamp_of_state, state_of
+from engine.contract.disk.failures import disk_line
 from engine.contract.manifest import ManifestError, read_info
 
 
@@ -42,10 +41,13 @@ class Ledger:
         """database: a file for SQLite, or a SQLAlchemy URL. decisions_path lies in the project folder."""
         self.decisions_path = Path(decisions_path)
         self.project = self.decisions_path.parent
+        self.snapshot_problem = ""
+        """Why decisions.parquet could not be brought up to date; "" where it is. What was decided is in force all the
+        same, save that a training would begin under the decisions of before."""
         self._engine = tables.engine_of(str(database))
         with tables.one_line_errors(self._engine):
             tables.create(self._engine)
-        self._write_snapshot()
+        self._renew_snapshot()
 
     # -- decide
 
@@ -82,7 +84,7 @@ class Ledger:
     def next_undo(self, who: str) -> Batch | None:
         """The decision that undo would take back for this person."""
         rows = self._batch_rows()
-        return _row_of(rows, timeline(rows).to_undo(said(who)["who"]))
+        return row_of(rows, timeline(rows).to_undo(said(who)["who"]))
 
     def next_redo(self, who: str) -> NextRedo:
         """The decision that redo would bring back for this person, and what it depends on."""
@@ -90,7 +92,7 @@ class Ledger:
         line = timeline(rows)
         target, own = line.to_redo(name), [taken for taken, whose in line.who.items() if whose == name]
         at = rows.set_index("batch_id")["at"]
-        return NextRedo(batch=_row_of(rows, target), undone="" if target is None else at[line.latest_change[target]],
+        return NextRedo(batch=row_of(rows, target), undone="" if target is None else at[line.latest_change[target]],
                         decided=at[own[-1]] if own else "")
 
     def undo_batch(self, batch_id: int, who: str, why: str = "") -> int:
@@ -136,9 +138,9 @@ class Ledger:
         Comes from decisions.parquet where that is up to date (it is, save between a commit and its rewrite).
         """
         with self._transaction() as connection:
-            stamp = self._stamp(connection)
+            stamp = stamp_of_state(connection, self.classes)
             state, written = read_snapshot(self.decisions_path)
-            table = state if is_of(state, written, stamp) else self._replay(connection)
+            table = state if is_of(state, written, stamp) else state_of(connection, self.classes)
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -186,7 +188,7 @@ class Ledger:
     def corrections(self) -> pd.DataFrame:
         """The relabels in force: sample_id, label, and who, at, why of the relabel itself, whatever came after it."""
         with self._transaction() as connection:
-            frame: pd.DataFrame = self._replay(connection, kinds=("relabel",)).to_pandas()
+            frame: pd.DataFrame = state_of(connection, self.classes, kinds=("relabel",)).to_pandas()
         return frame[["sample_id", "label", "who", "at", "why"]]
 
     # -- move between ledgers
@@ -209,7 +211,7 @@ class Ledger:
                                   "import the data into a new project first")
             for batch, ids in journal:
                 tables.append(connection, batch, np.asarray(ids, dtype=object))
-        self._write_snapshot()
+        self._renew_snapshot()
 
     # -- how
 
@@ -221,7 +223,7 @@ class Ledger:
         with self._transaction(is_write=True) as connection:
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, sample_ids)
-        self._write_snapshot(batch, sample_ids)
+        self._renew_snapshot(batch, sample_ids)
         return batch["batch_id"]
 
     def _change(self, who: str, why: str, choose: Callable[[Timeline], tuple[BatchKind, int | None]]) -> int | None:
@@ -235,24 +237,30 @@ class Ledger:
             new = new_batch(kind, str(target), num_samples, "person", said(who, why))
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, np.empty(0, dtype=object))
-        self._write_snapshot()
+        self._renew_snapshot()
         return target
 
     def _batch_rows(self) -> pd.DataFrame:
         with self._transaction() as connection:
             return tables.batches_of(connection)
 
-    def _replay(self, connection: sa.Connection, kinds: tuple[str, ...] = tuple(COLUMN_OF)) -> pa.Table:
-        """The state from the first batch on, as far as decisions of these kinds make it."""
-        rows = tables.batches_of(connection)
-        rows = rows[rows["batch_id"].isin(timeline(rows).active) & rows["kind"].isin(kinds)]
-        batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist())
-        return replay(rows, batch_ids, sample_ids, self.classes)
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be decided, as the project may only be read."""
+        return tables.is_read_only(self._engine)
 
-    def _stamp(self, connection: sa.Connection) -> Stamp:
-        """What decisions.parquet must carry to be up to date."""
-        return {"ledger_id": tables.ledger_id_of(connection), "revision": tables.revision_of(connection),
-                "classes": list(self.classes), "fold": FOLD}
+    def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
+        """_write_snapshot; what the disk refuses is kept as snapshot_problem, for the decision itself is recorded."""
+        self.snapshot_problem = ""
+        if self.is_read_only:
+            return
+        try:
+            self._write_snapshot(batch, sample_ids)
+        except (LedgerError, OSError) as error:
+            line = disk_line(error, self.decisions_path)
+            if line is None:
+                raise
+            self.snapshot_problem = line
 
     def _write_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
         """Bring decisions.parquet to the newest revision under the write lock; the last of several finds it done.
@@ -262,11 +270,11 @@ class Ledger:
         """
         if batch is None:  # most often it is up to date, and nothing waits for a writer then
             with self._transaction() as connection:
-                if self._is_current(self._stamp(connection)):
+                if is_current(self.decisions_path, stamp_of_state(connection, self.classes)):
                     return
         with self._transaction(is_write=True) as connection:
-            stamp = self._stamp(connection)
-            if self._is_current(stamp):
+            stamp = stamp_of_state(connection, self.classes)
+            if is_current(self.decisions_path, stamp):
                 return
             state, written = read_snapshot(self.decisions_path)
             if self.decisions_path.exists() and (written is None or written["ledger_id"] != stamp["ledger_id"]):
@@ -277,24 +285,16 @@ class Ledger:
             if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
                 state = apply_batch(state, batch, sample_ids, self.classes)
             else:
-                state = self._replay(connection)
+                state = state_of(connection, self.classes)
             write_snapshot(self.decisions_path, state, stamp)
-
-    def _is_current(self, stamp: Stamp) -> bool:
-        """True if the file says what `stamp` says, or if there is neither a file nor a decision."""
-        if not self.decisions_path.exists():
-            return stamp["revision"] == 0
-        return says(self.decisions_path, stamp)
 
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
         """One transaction; a write one waits for, and then is, the only writer, of tables as they are today."""
+        if is_write:
+            tables.refuse_read_only(self._engine)
         with tables.one_line_errors(self._engine), tables.transaction(self._engine, is_write) as connection:
             if is_write:
                 tables.lock(connection)
                 tables.add_origin(connection)
             yield connection
-
-
-def _row_of(rows: pd.DataFrame, batch_id: int | None) -> Batch | None:
-    return None if batch_id is None else cast(Batch, rows[rows["batch_id"] == batch_id].to_dict("records")[0])

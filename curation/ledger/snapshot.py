@@ -58,6 +58,11 @@ def says(path: Path, stamp: Stamp) -> bool:
     return is_of(pq.read_table(path, columns=["pin", "excluded"]), written, stamp)
 
 
+def is_current(path: Path, stamp: Stamp) -> bool:
+    """Whether the file says what `stamp` says, or there is neither a file nor a decision."""
+    return says(path, stamp) if path.exists() else stamp["revision"] == 0
+
+
 def write_snapshot(path: Path, state: pa.Table, stamp: Stamp) -> None:
     """Replace the file."""
     table = state.replace_schema_metadata({_METADATA_KEY: json.dumps(stamp).encode()})

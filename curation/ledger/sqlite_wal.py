@@ -3,22 +3,25 @@
 import sqlite3
 import time
 
+from engine.contract.disk.failures import is_lock
+
 PAUSE_SECONDS = 0.02
 
 
 def use_write_ahead_log(connection: sqlite3.Connection, timeout_seconds: float) -> None:
     """Switch the database to WAL, with the durability that goes with it.
 
-    Tried again until timeout_seconds are over: unlike other statements this one does not wait for a lock but fails with
-    "database is locked" at once, seen in 1 of 1,800 first openings by six threads. Raises sqlite3.OperationalError.
+    Tried again until timeout_seconds are over while another process holds a lock: unlike other statements this one does
+    not wait for it but fails with "database is locked" at once, seen in 1 of 1,800 first openings by six threads. What
+    no waiting mends, such as a full disk, is raised at once. Raises sqlite3.OperationalError.
     """
     deadline = time.monotonic() + timeout_seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             break
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if not is_lock(error) or time.monotonic() > deadline:
                 raise
             time.sleep(PAUSE_SECONDS)
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -14,7 +14,9 @@ import pandas as pd
 import sqlalchemy as sa
 
 from curation.ledger.batch import Batch, LedgerError, origin_of_view
+from curation.ledger.read_only import copy_of_read_only
 from curation.ledger.sqlite_wal import use_write_ahead_log
+from engine.contract.disk.failures import disk_line
 
 META = sa.MetaData()
 LEDGER = sa.Table("ledger", META, sa.Column("ledger_id", sa.String(32), primary_key=True))
@@ -37,11 +39,13 @@ ENTRIES = sa.Table(  # clustered on its key: without a rowid a million entries t
 )
 MAX_NAMED = 500
 """Up to so many samples are asked for by name; of more, all entries are read (a million in about a second)."""
-LOCK_SECONDS = 60.0
-"""How long one process waits for another to let go of the database."""
+LOCK_SECONDS = 20.0
+"""How long one process waits for another to let go of the database; a million decisions hold it for about five."""
 BATCH_COLUMNS = tuple(BATCHES.c.keys())
 
 _REFUSE = "the ledger is append-only"
+_READ_ONLY = "whetstone_read_only"
+"""Execution option of an engine on a copy: the database that may only be read."""
 
 
 def _guard(table: sa.Table, dialect: str, statement: str) -> None:
@@ -68,14 +72,29 @@ guard_append_only(ENTRIES)
 def engine_of(database: str) -> sa.Engine:
     """An engine on a SQLite file, or on a database URL. Connects to nothing yet.
 
-    Connections to SQLite are not pooled: a pooled one would go on writing to a file that was replaced. Raises
-    LedgerError for a URL that is none, or whose driver is not installed.
+    Connections to SQLite are not pooled: a pooled one would go on writing to a file that was replaced. Of a file that
+    may only be read: an engine on a copy of it as it is now (curation.ledger.read_only), for is_read_only to tell.
+    Raises LedgerError for a URL that is none, or whose driver is not installed.
     """
     try:
+        if (copy := copy_of_read_only(database)) is not None:
+            return _engine_of(str(copy)).execution_options(**{_READ_ONLY: database})
         return _engine_of(database)
     except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
         raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; install "
                           "the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
+
+
+def is_read_only(engine: sa.Engine) -> bool:
+    return _READ_ONLY in engine.get_execution_options()
+
+
+def refuse_read_only(engine: sa.Engine) -> None:
+    """Raise LedgerError where nothing can be added."""
+    if is_read_only(engine):
+        database = engine.get_execution_options()[_READ_ONLY]
+        raise LedgerError(f"decisions and answers are written into the project, which is read-only; {database} cannot "
+                          "be written; ask for the right to write there, or work on a copy of the project")
 
 
 @lru_cache(maxsize=16)  # an engine remembers the statements that it has compiled
@@ -123,8 +142,9 @@ def one_line_errors(engine: sa.Engine) -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         said = " ".join(str(error.orig).split())
-        raise LedgerError(f"the ledger must be a database that answers; {engine.url} said: {said}; check that it "
-                          "exists and can be written") from error
+        line = disk_line(error.orig, str(engine.url.database)) if error.orig is not None else None
+        raise LedgerError(line or f"the ledger must be a database that answers; {engine.url} said: {said}; check that "
+                          "it exists and can be written") from error
 
 
 def lock(connection: sa.Connection) -> str:

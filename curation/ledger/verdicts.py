@@ -163,6 +163,7 @@ class VerdictLog:
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """One transaction that waits for its turn and then is the only writer."""
+        ledger_tables.refuse_read_only(self._engine)
         with ledger_tables.one_line_errors(self._engine), \
                 ledger_tables.transaction(self._engine, is_write=True) as connection:
             ledger_tables.lock(connection)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from curation.sources.report import Column, Problems, Progress, SourceError
 from curation.sources.rows import Loaded, plain_rows
+from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info
 
 IMAGES = "images"
@@ -88,7 +89,7 @@ def _with_wrong_labels(pixels: np.ndarray, digits: np.ndarray, noise: float, see
 def _write_images(folder: Path, names: list[str], pixels: np.ndarray, progress: Progress) -> None:
     """One PNG each, by temporary name, so that no reader sees half a file."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{os.getpid()}.tmp"
+    temporary = temporary_beside(folder / "digit.png")
     for idx, name in enumerate(names):
         Image.fromarray(pixels[idx]).save(temporary, format="PNG")
         os.replace(temporary, folder / f"{name}.png")

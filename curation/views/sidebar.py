@@ -35,6 +35,7 @@ def sidebar() -> None:
                 project = Project.open(projects_home() / st.session_state[PROJECT_KEY])
                 _run_picker(project)
                 _work(project)
+                _disk(project)
             except ValueError as error:  # the page says what is wrong; here is no room for it
                 if not state.is_ours(error):
                     raise
@@ -100,6 +101,16 @@ def _best_run(project: Project, names: list[str]) -> int:
     is_done = [run.read_status()["state"] == "done" and warm_start_of(run) is None for run in runs]
     has_results = [run.signals_path.exists() for run in runs]
     return next((choices.index(True) for choices in (is_done, has_results) if any(choices)), 0)
+
+
+def _disk(project: Project) -> None:
+    """That nothing can be decided here, or that what was decided is not where trainings read it."""
+    ledger = project.ledger()
+    if ledger.is_read_only:
+        st.caption(":material/lock: This project is read-only: everything can be looked at, nothing decided or made.")
+    if ledger.snapshot_problem:
+        st.warning("Decisions are recorded; the snapshot that trainings read could not be written: "
+                   f"{state.plain(ledger.snapshot_problem)}.", icon=":material/hard_drive:")
 
 
 # -- what is being worked on

@@ -16,7 +16,6 @@ N samples of the manifest, R rows asked for, D numbers each.
 
 import os
 import shutil
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict, cast
@@ -24,6 +23,7 @@ from typing import Literal, TypedDict, cast
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir, check_name
@@ -242,7 +242,7 @@ def write_blocks(folder: FeatureDir, document: FeatureDocument, samples: pd.Data
     one shard of them is in memory at a time. Values beyond float16 are clipped. What `blocks` raises leaves the
     features that were there as they were.
     """
-    staged = FeatureDir(folder.path.with_name(f".{folder.name}.{os.getpid()}-{threading.get_ident()}.new"))
+    staged = FeatureDir(temporary_beside(folder.path))
     num_rows = 0
     try:
         for number, shard in enumerate(_in_shards(blocks)):

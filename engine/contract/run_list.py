@@ -26,7 +26,8 @@ class Damaged(NamedTuple):
 def list_runs(project: Path) -> list[RunDir]:
     """Every run of a project that began and can be read, newest first by the time it was created."""
     folder = Path(project) / "runs"
-    runs = [RunDir(p) for p in folder.iterdir() if (p / "config.json").exists()] if folder.is_dir() else []
+    runs = [RunDir(p) for p in folder.iterdir() if not p.name.startswith(".") and (p / "config.json").exists()] \
+        if folder.is_dir() else []
     sound = [run for run in runs if not damage_of(run)]
     return sorted(sound, key=lambda run: run.read_config().get("created") or 0.0, reverse=True)
 

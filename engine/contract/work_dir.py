@@ -1,10 +1,11 @@
 """The folder of a job, such as a run, a study or features: atomic writes, JSON, status.json, log.txt, a request to
 cancel. Knows no other file."""
 
+import contextlib
+import errno
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any, ClassVar, Literal, TypedDict, cast
 import numpy as np
 import pyarrow.parquet as pq
 
+from engine.contract.disk.failures import is_full
+from engine.contract.disk.processes import is_same_process
+from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.json_kinds import problem_of, shown
-from engine.contract.processes import is_same_process
 
 STATES = ("queued", "running", "done", "failed", "cancelled")
 FILE_ADVICE = "it was damaged from outside: restore it from a copy, or move the folder away"
@@ -24,16 +27,23 @@ STATUS_ADVICE = "delete it, and resume what stopped"
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`."""
+    """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`. Raises OSError, of a full
+    disk always with its number (ENOSPC), which numpy and torch do not give."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = temporary_beside(path)
     try:
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        number = getattr(error, "errno", None) or (errno.ENOSPC if is_full(path.parent) else None)
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

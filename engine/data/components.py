@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.feature_dir import FeatureError, FeatureStore
 from engine.contract.manifest import MANIFEST_NAME, file_digest
-from engine.contract.processes import LOCK_NAME, in_turn
 from engine.contract.work_dir import write_array, write_atomic
 from engine.data.image_cache import Progress
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.image_files import open_image
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
-from engine.contract.processes import LOCK_NAME, in_turn
 from engine.data.decoding import reason_of, source_of, to_square
 from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import alone_in, drop_old_cancel
 from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument, FeatureError, Fit, map_run
 from engine.contract.manifest import MANIFEST_NAME, file_digest, image_root, read_info, read_manifest
-from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir
 from engine.data.backbones.backbone import Backbone
 from engine.data.backbones.opening import open_backbone

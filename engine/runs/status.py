@@ -11,6 +11,7 @@ from typing import Unpack
 
 import psutil
 
+from engine.contract.disk.failures import disk_line
 from engine.contract.work_dir import StatusDocument, WorkDir
 
 STATUS_SECONDS = 1.0
@@ -65,7 +66,8 @@ class Status:
 
         def beat() -> None:
             while not stop.wait(STATUS_SECONDS):
-                self.update()
+                with contextlib.suppress(OSError):  # a full disk, say: the next beat tries again, the work says why
+                    self.update()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -87,8 +89,10 @@ def kept_to_the_end(status: Status, cancelled: str) -> Iterator[None]:
             status.update(state="cancelled", message=cancelled)
             status.folder.clear_cancel()
         except BaseException as error:
-            status.update(state="failed", error=f"{error}" or type(error).__name__)
-            status.folder.log(f"failed: {type(error).__name__}: {error}")
+            said = disk_line(error, status.folder.path) or f"{error}" or type(error).__name__
+            with contextlib.suppress(OSError):  # where nothing can be written, what goes on says so
+                status.update(state="failed", error=said)
+                status.folder.log(f"failed: {type(error).__name__}: {said}")
             raise
         else:
             status.update(state="done", message="", eta_seconds=0.0)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import alone_in, drop_old_cancel
 from engine.contract.events import RunEvent
 from engine.contract.manifest import (
     DECISIONS_NAME,
@@ -26,7 +27,6 @@ from engine.contract.manifest import (
 )
 from engine.contract.methods import METHODS
 from engine.contract.metrics import EpochMetrics
-from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_document import RunDocument
 from engine.contract.work_dir import write_atomic

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
+from engine.contract.disk.processes import drop_old_cancel, process_start
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -19,7 +20,6 @@ from engine.contract.manifest import (
     file_digest,
     read_info,
 )
-from engine.contract.processes import drop_old_cancel, process_start
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError, Settings
 from engine.contract.studies.study_dir import StudyDir, StudyDocument, StudyStatus

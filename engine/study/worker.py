@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import in_turn
 from engine.contract.manifest import read_decisions
-from engine.contract.processes import in_turn
 from engine.contract.settings import ConfigError
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm

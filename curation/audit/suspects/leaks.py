@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from curation.audit.suspects.duplicates import content_ids
 from curation.audit.suspects.near_pairs import Progress, near_pairs
 from curation.project import Project
+from engine.contract.disk.processes import in_turn
 from engine.contract.feature_dir import FeatureDir, FeatureStore, list_features
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_manifest
-from engine.contract.processes import in_turn
 from engine.contract.work_dir import write_atomic
 
 FILE_NAME = "leaks.parquet"

@@ -3,6 +3,7 @@
 Serves pictures that a project's manifest names and nothing else. Knows no widget and no page.
 """
 
+import contextlib
 import hashlib
 import io
 import math
@@ -149,7 +150,8 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     encoded = _encode(_embedded_image(index, row) if file is None else file, size, has_hard_pixels)
     if encoded is None:
         return _unreadable(size), ""
-    write_atomic(kept, lambda p: p.write_bytes(encoded))
+    with contextlib.suppress(OSError):  # a project that may only be read, a full disk: it is made anew each time
+        write_atomic(kept, lambda p: p.write_bytes(encoded))
     return encoded, tag
 
 

@@ -17,6 +17,7 @@ from curation.jobs import feature_jobs, run_jobs
 from curation.jobs.request import damage_of, method_of
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
+from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 from engine.contract.live.live_dir import LiveDir
 from engine.contract.manifest import MANIFEST_NAME
@@ -251,7 +252,7 @@ def show_failure(error: Exception) -> bool:
     Returns True: nothing more is to be shown (the contract of st.App's on_script_error).
     """
     if is_ours(error):
-        st.error(plain(error), icon=":material/error:")
+        st.error(plain(error if isinstance(error, UserError) else disk_line(error)), icon=":material/error:")
     else:
         _logger.error("a page failed", exc_info=error)
         st.error("Something went wrong on this page. Nothing of your work is lost: decisions and runs are on disk. "
@@ -261,8 +262,8 @@ def show_failure(error: Exception) -> bool:
 
 
 def is_ours(error: Exception) -> bool:
-    """True for the one-line errors that engine and curation define for the user's eyes."""
-    return isinstance(error, UserError)
+    """True for what can be said in one line: errors that engine and curation define, and what a disk refuses."""
+    return isinstance(error, UserError) or disk_line(error) is not None
 
 
 def guarded(draw: Callable[[], None]) -> None:

@@ -24,7 +24,7 @@ from typing import Literal, TypedDict
 import numpy as np
 import pandas as pd
 
-from engine.contract.processes import alone_in
+from engine.contract.disk.processes import alone_in
 from engine.contract.run_dir import check_name
 from engine.contract.studies.study_plan import StudyError, StudyPlan
 from engine.contract.studies.study_row import Row, row_of

@@ -20,11 +20,11 @@ import pandas as pd
 import torch
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import alone_in, drop_old_cancel
 from engine.contract.errors import UserError
 from engine.contract.live.live_dir import READER_SECONDS, LiveDir, LiveState
 from engine.contract.manifest import DECISION_COLUMNS, DECISIONS_NAME, MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.methods import METHODS
-from engine.contract.processes import alone_in, drop_old_cancel
 from engine.contract.run_dir import PROBABILITIES, RunDirError
 from engine.contract.settings import ConfigError
 from engine.contract.stamps import stamp_of

@@ -10,8 +10,8 @@ import pytest
 
 from curation.jobs import live_jobs
 from curation.jobs.live_jobs import LiveStatus
+from engine.contract.disk.processes import process_start
 from engine.contract.live.live_dir import LiveDir
-from engine.contract.processes import process_start
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 

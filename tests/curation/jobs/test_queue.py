@@ -12,7 +12,7 @@ import pytest
 
 from curation.jobs import queue
 from curation.jobs.queue import JobError
-from engine.contract.processes import process_start
+from engine.contract.disk.processes import process_start
 from tests import ROOT
 
 PROJECT = Path("/data/pets")

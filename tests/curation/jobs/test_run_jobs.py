@@ -13,7 +13,7 @@ import pytest
 from curation.jobs import request, run_jobs
 from curation.jobs.queue import JobError, device_key
 from engine.contract.config import RunConfig
-from engine.contract.processes import is_same_process, process_start
+from engine.contract.disk.processes import is_same_process, process_start
 from engine.contract.run_dir import RunDir
 from tests import ROOT
 

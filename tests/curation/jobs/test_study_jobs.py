@@ -13,7 +13,7 @@ from curation.jobs import run_jobs, study_jobs
 from curation.jobs.queue import JobError
 from curation.jobs.study_jobs import cost_of, plan_study
 from engine.contract.config import RunConfig
-from engine.contract.processes import is_same_process
+from engine.contract.disk.processes import is_same_process
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
 from engine.contract.studies.study_dir import StudyDir

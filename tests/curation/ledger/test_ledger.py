@@ -320,10 +320,10 @@ def test_processes_deciding_at_once_lose_nothing(project: Project) -> None:
 def test_an_older_state_never_replaces_a_newer_snapshot(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow process appends batch 1; before it writes the snapshot, another appends batch 2 and writes."""
     slow, fast = project.ledger(), project.ledger()
-    original, is_current = Ledger._write_snapshot, Ledger._is_current
+    original, is_current = Ledger._write_snapshot, ledger_module.is_current
     looks = iter([False])  # slow looks before fast has written, then waits for the lock
-    monkeypatch.setattr(Ledger, "_is_current",
-                        lambda self, stamp: is_current(self, stamp) and (self is not slow or next(looks, True)))
+    monkeypatch.setattr(ledger_module, "is_current",
+                        lambda path, stamp: is_current(path, stamp) and next(looks, True))
 
     def late(self: Ledger, batch: dict | None = None, sample_ids: np.ndarray | None = None) -> None:
         if self is slow:

@@ -85,7 +85,7 @@ def test_an_old_ledger_that_cannot_be_altered_still_reads(pets: Project, url: st
     ledger = Ledger(url.format(pets.path / "ledger.sqlite"), pets.decisions_path)
     assert ledger.batches()["origin"].tolist()[::-1] == ORIGINS
     assert len(ledger.conflicts()) == 1 and len(ledger.history_of("p017")) == 3 and len(ledger.state())
-    with pytest.raises(LedgerError, match="must be a database that answers; .* readonly"):
+    with pytest.raises(LedgerError, match="needs a place that is not read-only; .* is read-only; ask"):
         ledger.pin(["p001"], "train", "eve")
 
 

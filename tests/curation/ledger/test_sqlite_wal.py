@@ -7,16 +7,23 @@ import pytest
 from curation.ledger.sqlite_wal import use_write_ahead_log
 
 
+def error_of(code: int) -> sqlite3.OperationalError:
+    """As SQLite raises it: its number says what is wrong."""
+    error = sqlite3.OperationalError("database is locked" if code == sqlite3.SQLITE_BUSY else "refused")
+    error.sqlite_errorcode = code
+    return error
+
+
 class Contended:
     """A connection whose first switches to WAL fail as SQLite's do while another process makes the same switch."""
 
-    def __init__(self, num_failures: int) -> None:
-        self.num_failures, self.said = num_failures, []
+    def __init__(self, num_failures: int, code: int = sqlite3.SQLITE_BUSY) -> None:
+        self.num_failures, self.code, self.said = num_failures, code, []
 
     def execute(self, statement: str) -> None:
         self.said.append(statement)
         if "WAL" in statement and len(self.said) <= self.num_failures:
-            raise sqlite3.OperationalError("database is locked")
+            raise error_of(self.code)
 
 
 def test_a_new_database_uses_the_log(tmp_path):
@@ -35,3 +42,12 @@ def test_a_switch_that_another_process_makes_is_waited_for():
 def test_a_database_that_stays_locked_is_reported():
     with pytest.raises(sqlite3.OperationalError, match="database is locked"):
         use_write_ahead_log(Contended(10_000), 0.1)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR,
+                                  sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR_SHMOPEN])
+def test_what_no_waiting_mends_is_said_at_once(code):
+    connection = Contended(10_000, code)
+    with pytest.raises(sqlite3.OperationalError, match="refused"):
+        use_write_ahead_log(connection, 5.0)
+    assert len(connection.said) == 1

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import is_same_process, process_start
 from engine.contract.metrics import EpochMetrics
 from engine.contract.older_runs import FORMER_METRICS
-from engine.contract.processes import is_same_process, process_start
 from engine.contract.run_dir import HISTORY_DTYPE, RunDir, RunDirError, check_name
 from engine.contract.run_list import list_runs
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS

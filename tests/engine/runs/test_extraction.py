@@ -14,8 +14,8 @@ import pytest
 
 from engine.__main__ import _channels, _name_of, main
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import process_start
 from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
-from engine.contract.processes import process_start
 from engine.contract.run_dir import RunDir
 from engine.contract.work_dir import StatusDocument
 from engine.data import feature_store

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.processes import alone_in
 from engine.contract.live.live_dir import LiveDir
 from engine.contract.manifest import DECISIONS_NAME, file_digest, read_decisions, read_manifest
-from engine.contract.processes import alone_in
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_list import list_runs
 from engine.contract.settings import ConfigError

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from engine.contract.config import RunConfig
-from engine.contract.processes import LOCK_NAME, alone_in, in_turn
+from engine.contract.disk.processes import LOCK_NAME, alone_in, in_turn
 from engine.contract.run_dir import RunDir
 from engine.contract.run_list import list_runs
 from engine.contract.studies.study_dir import StudyDir, StudyError
 from tests import ROOT
 
-HOLD = ("import sys, time\nfrom pathlib import Path\nfrom engine.contract.processes import alone_in\n"
+HOLD = ("import sys, time\nfrom pathlib import Path\nfrom engine.contract.disk.processes import alone_in\n"
         "with alone_in(Path(sys.argv[1]), RuntimeError('held')):\n    print('held', flush=True)\n    time.sleep(60)\n")
 
 

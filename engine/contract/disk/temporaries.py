@@ -1,0 +1,110 @@
+"""Names of files and folders while they are written, which say whose they are: what a dead process left is told from
+what a living one writes, and removed.
+
+    .NAME.HOST-PID-STARTED-NUMBER.partial
+
+HOST: hex digits of the machine's name and of its namespace of processes (a container has its own); PID and STARTED
+(seconds since the epoch) of the process. Of another machine's processes nothing is known here: what they wrote counts
+as left once it is a day old, as do names of older code, which lack the start. Knows nothing of what is written.
+"""
+
+import hashlib
+import itertools
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from engine.contract.disk.processes import is_same_process, process_start
+
+ENDING = ".partial"
+STALE_SECONDS = 24 * 3600.0
+_OURS = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-(\d+)-\d+\.partial", re.DOTALL)
+_OLDER = re.compile(r"\.(.*\.)?\d+(-\d+)?\.(tmp|new)", re.DOTALL)
+"""Of older code: .NAME.PID-THREAD.tmp of a file, .NAME.PID.tmp of an export, .NAME.PID-THREAD.new of features."""
+_MOST_OF_NAME = 120
+_numbers = itertools.count()
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name in the same folder that nothing else has, to be renamed to `path`. What dead processes left in that
+    folder is removed when a process first asks for one there."""
+    _sweep_once(os.path.abspath(path.parent), os.getpid())
+    pid = os.getpid()
+    return path.with_name(f".{path.name[:_MOST_OF_NAME]}.{_host()}-{pid}-{_started(pid)}-{next(_numbers)}{ENDING}")
+
+
+def is_orphan(path: Path) -> bool:
+    """Whether a name is that of something being written whose writer is gone."""
+    if found := _OURS.fullmatch(path.name):
+        host, pid, started = found[1], int(found[2]), float(found[3])
+        if host == _host():
+            return not is_same_process(pid, started)
+    elif not _OLDER.fullmatch(path.name):
+        return False
+    try:
+        return path.lstat().st_mtime < time.time() - STALE_SECONDS
+    except OSError:  # it was renamed meanwhile
+        return False
+
+
+def orphans(folder: Path) -> list[Path]:
+    """Every file and folder in and below `folder` that a dead process was writing, by path. Links are not followed."""
+    return sorted(_orphans_in(folder, is_deep=True))
+
+
+def remove(paths: list[Path]) -> list[Path]:
+    """Remove such files and folders; those that are gone. What cannot be removed, or is no orphan, stays."""
+    gone = []
+    for path in paths:
+        if not is_orphan(path):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue
+        if not os.path.lexists(path):
+            gone.append(path)
+    return gone
+
+
+def _orphans_in(folder: Path, is_deep: bool) -> Iterator[Path]:
+    pending = [folder]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                found = list(entries)
+        except OSError:
+            continue
+        for entry in found:
+            if entry.name.startswith(".") and is_orphan(Path(entry.path)):
+                yield Path(entry.path)
+            elif is_deep and entry.is_dir(follow_symlinks=False):
+                pending.append(Path(entry.path))
+
+
+@lru_cache(maxsize=4096)
+def _sweep_once(folder: str, pid: int) -> None:
+    """pid: a forked process is another."""
+    remove(list(_orphans_in(Path(folder), is_deep=False)))
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # no Linux
+        namespace = ""
+    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
+
+
+@lru_cache(maxsize=4)
+def _started(pid: int) -> int:
+    return round(process_start(pid) or 0.0)
