@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import tables
+from curation.ledger import engines, tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
 from curation.ledger.replay import (
@@ -44,7 +44,7 @@ class Ledger:
         self.snapshot_problem = ""
         """Why decisions.parquet could not be brought up to date; "" where it is. What was decided is in force all the
         same, save that a training would begin under the decisions of before."""
-        self._engine = tables.engine_of(str(database))
+        self._engine = engines.engine_of(str(database))
         with tables.one_line_errors(self._engine):
             tables.create(self._engine)
         self._renew_snapshot()
@@ -247,7 +247,7 @@ class Ledger:
     @property
     def is_read_only(self) -> bool:
         """Whether nothing can be decided, as the project may only be read."""
-        return tables.is_read_only(self._engine)
+        return engines.is_read_only(self._engine)
 
     def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
         """_write_snapshot; what the disk refuses is kept as snapshot_problem, for the decision itself is recorded."""
@@ -292,7 +292,7 @@ class Ledger:
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
         """One transaction; a write one waits for, and then is, the only writer, of tables as they are today."""
         if is_write:
-            tables.refuse_read_only(self._engine)
+            engines.refuse_read_only(self._engine)
         with tables.one_line_errors(self._engine), tables.transaction(self._engine, is_write) as connection:
             if is_write:
                 tables.lock(connection)

@@ -3,19 +3,15 @@
 Rows are only ever added: no function here updates or deletes one, and triggers refuse it to everybody else.
 """
 
-import sqlite3
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
 from curation.ledger.batch import Batch, LedgerError, origin_of_view
-from curation.ledger.read_only import copy_of_read_only
-from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.disk.failures import disk_line
 
 META = sa.MetaData()
@@ -39,13 +35,9 @@ ENTRIES = sa.Table(  # clustered on its key: without a rowid a million entries t
 )
 MAX_NAMED = 500
 """Up to so many samples are asked for by name; of more, all entries are read (a million in about a second)."""
-LOCK_SECONDS = 20.0
-"""How long one process waits for another to let go of the database; a million decisions hold it for about five."""
 BATCH_COLUMNS = tuple(BATCHES.c.keys())
 
 _REFUSE = "the ledger is append-only"
-_READ_ONLY = "whetstone_read_only"
-"""Execution option of an engine on a copy: the database that may only be read."""
 
 
 def _guard(table: sa.Table, dialect: str, statement: str) -> None:
@@ -56,65 +48,22 @@ def _guard(table: sa.Table, dialect: str, statement: str) -> None:
 
 def guard_append_only(table: sa.Table) -> None:
     """Have triggers refuse every change of what the table holds, from the moment that it is made."""
-    for act in ("UPDATE", "DELETE"):
-        _guard(table, "sqlite", f"CREATE TRIGGER {table.name}_no_{act.lower()} BEFORE {act} ON {table.name} "
-                                f"BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END")
+    for statement in sqlite_guards(table.name):
+        _guard(table, "sqlite", statement)
     _guard(table, "postgresql", "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
                                 f"'BEGIN RAISE EXCEPTION ''{_REFUSE}''; END'")
     _guard(table, "postgresql", f"CREATE TRIGGER {table.name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON "
                                 f"{table.name} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()")
 
 
+def sqlite_guards(name: str) -> list[str]:
+    """The statements that make the triggers of a table in SQLite."""
+    return [f"CREATE TRIGGER {name}_no_{act.lower()} BEFORE {act} ON {name} BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END"
+            for act in ("UPDATE", "DELETE")]
+
+
 guard_append_only(BATCHES)
 guard_append_only(ENTRIES)
-
-
-def engine_of(database: str) -> sa.Engine:
-    """An engine on a SQLite file, or on a database URL. Connects to nothing yet.
-
-    Connections to SQLite are not pooled: a pooled one would go on writing to a file that was replaced. Of a file that
-    may only be read: an engine on a copy of it as it is now (curation.ledger.read_only), for is_read_only to tell.
-    Raises LedgerError for a URL that is none, or whose driver is not installed.
-    """
-    try:
-        if (copy := copy_of_read_only(database)) is not None:
-            return _engine_of(str(copy)).execution_options(**{_READ_ONLY: database})
-        return _engine_of(database)
-    except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
-        raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; install "
-                          "the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
-
-
-def is_read_only(engine: sa.Engine) -> bool:
-    return _READ_ONLY in engine.get_execution_options()
-
-
-def refuse_read_only(engine: sa.Engine) -> None:
-    """Raise LedgerError where nothing can be added."""
-    if is_read_only(engine):
-        database = engine.get_execution_options()[_READ_ONLY]
-        raise LedgerError(f"decisions and answers are written into the project, which is read-only; {database} cannot "
-                          "be written; ask for the right to write there, or work on a copy of the project")
-
-
-@lru_cache(maxsize=16)  # an engine remembers the statements that it has compiled
-def _engine_of(database: str) -> sa.Engine:
-    if "://" in database and not database.startswith("sqlite"):
-        return sa.create_engine(database, pool_pre_ping=True)
-    url = database if "://" in database else sa.URL.create("sqlite", database=database)
-    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": LOCK_SECONDS})
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, by us
-        use_write_ahead_log(connection, LOCK_SECONDS)
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        is_write = connection.get_execution_options().get("is_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")  # a late upgrade cannot wait its turn
-
-    return engine
 
 
 def create(engine: sa.Engine) -> None:

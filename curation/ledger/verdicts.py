@@ -14,6 +14,7 @@ from typing import Literal, TypeVar, get_args
 import pandas as pd
 import sqlalchemy as sa
 
+from curation.ledger import engines
 from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
 from curation.ledger.batch import LedgerError, said
@@ -78,7 +79,7 @@ class VerdictLog:
     def __init__(self, database: str | Path, classes: Sequence[str]) -> None:
         """database: a file for SQLite, or a SQLAlchemy URL: the ledger's. classes: what a label may be."""
         self.classes = tuple(classes)
-        self._engine = ledger_tables.engine_of(str(database))
+        self._engine = engines.engine_of(str(database))
         with ledger_tables.one_line_errors(self._engine):
             tables.create(self._engine)
 
@@ -163,7 +164,7 @@ class VerdictLog:
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         """One transaction that waits for its turn and then is the only writer."""
-        ledger_tables.refuse_read_only(self._engine)
+        engines.refuse_read_only(self._engine)
         with ledger_tables.one_line_errors(self._engine), \
                 ledger_tables.transaction(self._engine, is_write=True) as connection:
             ledger_tables.lock(connection)

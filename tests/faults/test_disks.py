@@ -12,7 +12,7 @@ import torch
 from curation import __main__ as curation_main
 from curation.jobs import queue
 from curation.jobs.queue import JobError
-from curation.ledger import tables
+from curation.ledger import engines
 from curation.ledger.batch import LedgerError
 from curation.project import Project
 from curation.views.routes import thumbnails
@@ -69,8 +69,8 @@ def test_a_decision_without_room_for_its_snapshot_is_recorded_and_that_is_said(
 
 def test_a_locked_ledger_is_waited_for_a_bounded_time_and_then_said(tmp_path: Path,
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "LOCK_SECONDS", 0.2)
-    tables._engine_of.cache_clear()
+    monkeypatch.setattr(engines, "LOCK_SECONDS", 0.2)
+    engines._engine_of.cache_clear()
     project = decided(make_project(tmp_path / "p", 12, 3, 3))
     with sqlite3.connect(project.database, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -79,7 +79,7 @@ def test_a_locked_ledger_is_waited_for_a_bounded_time_and_then_said(tmp_path: Pa
         assert project.ledger().revision == 1, "reading goes on"
         other.execute("ROLLBACK")
     other.close()
-    tables._engine_of.cache_clear()
+    engines._engine_of.cache_clear()
 
 
 def test_a_queue_that_cannot_be_opened_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

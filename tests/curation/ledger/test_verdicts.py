@@ -204,7 +204,7 @@ def test_processes_that_open_it_at_once_make_one_table_and_lose_nothing(project:
 
 
 def test_a_database_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="must be a database that answers") as caught:
+    with pytest.raises(LedgerError, match="file and folder must be there and writable") as caught:
         VerdictLog(tmp_path / "nowhere" / "ledger.sqlite", ("cat", "dog"))
     assert "\n" not in str(caught.value)
     with pytest.raises(LedgerError, match="SQLite file or a database URL"):

@@ -1,0 +1,69 @@
+"""Connections to the database of decisions and verdicts. What is read there is the tables' own business."""
+
+import sqlite3
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from curation.ledger import tables, verdict_tables
+from curation.ledger.batch import LedgerError
+from curation.ledger.foreign import known, refuse_foreign
+from curation.ledger.read_only import copy_of_read_only
+from curation.ledger.sqlite_wal import use_write_ahead_log
+
+LOCK_SECONDS = 20.0
+"""How long one process waits for another to let go of the database; a million decisions hold it for about five."""
+_READ_ONLY = "whetstone_read_only"
+"""Execution option of an engine on a copy: the database that may only be read."""
+_OURS = known([tables.LEDGER, tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS],
+              [guard for table in (tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS)
+               for guard in tables.sqlite_guards(table.name)])
+
+
+def engine_of(database: str) -> sa.Engine:
+    """An engine on a SQLite file, or on a database URL. Connects to nothing yet.
+
+    Connections to SQLite are not pooled: a pooled one would go on writing to a file that was replaced. Of a file that
+    may only be read: an engine on a copy of it as it is now (curation.ledger.read_only), for is_read_only to tell.
+    Raises LedgerError for a URL that is none, or whose driver is not installed.
+    """
+    try:
+        if (copy := copy_of_read_only(database)) is not None:
+            return _engine_of(str(copy)).execution_options(**{_READ_ONLY: database})
+        return _engine_of(database)
+    except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
+        raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; install "
+                          "the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
+
+
+def is_read_only(engine: sa.Engine) -> bool:
+    return _READ_ONLY in engine.get_execution_options()
+
+
+def refuse_read_only(engine: sa.Engine) -> None:
+    """Raise LedgerError where nothing can be added."""
+    if is_read_only(engine):
+        database = engine.get_execution_options()[_READ_ONLY]
+        raise LedgerError(f"decisions and answers are written into the project, which is read-only; {database} cannot "
+                          "be written; ask for the right to write there, or work on a copy of the project")
+
+
+@lru_cache(maxsize=16)  # an engine remembers the statements that it has compiled
+def _engine_of(database: str) -> sa.Engine:
+    if "://" in database and not database.startswith("sqlite"):
+        return sa.create_engine(database, pool_pre_ping=True)
+    url = database if "://" in database else sa.URL.create("sqlite", database=database)
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": LOCK_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, by us
+        refuse_foreign(connection, _OURS)
+        use_write_ahead_log(connection, LOCK_SECONDS)
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        is_write = connection.get_execution_options().get("is_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")  # a late upgrade cannot wait its turn
+
+    return engine
