@@ -21,6 +21,7 @@ from curation.exports.exporting import EXPORTS, export
 from curation.ledger.batch import Pin
 from curation.ledger.journal import replay_journal, write_journal
 from curation.ledger.ledger import Ledger
+from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
@@ -29,7 +30,6 @@ from curation.sources.console import ShownProgress, visible
 from curation.words import counted
 from engine.contract.errors import UserError
 from engine.contract.studies.study_dir import StudyDir
-from engine.contract.work_dir import write_atomic
 
 ACTIONS = {
     "pin": "hold samples in --to validation or train (none: let go)",
@@ -175,7 +175,8 @@ def triage(
     *,
     run: Annotated[str, typer.Option(help="Run whose held-out predictions and neighbours to judge by.")],
     lane: Annotated[str | None, typer.Option(help=f"One lane alone: {', '.join(LANES)}.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write the queue to, most certain first.")] = None,
+    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV to write the queue to, most certain "
+                                                                         "first.")] = None,
 ) -> None:
     """Sort undecided samples into lanes: probably mislabeled, ambiguous, out of place, hard but right."""
     if lane is not None and lane not in LANES:
@@ -197,7 +198,7 @@ def triage(
           f"{(lanes == UNJUDGED).sum():,} without held-out prediction or neighbours")
     if out is not None:
         frame = pd.concat([lane_frame(table, evidence, lanes, priority, i) for i in wanted], ignore_index=True)
-        write_atomic(out, lambda path: write_csv(frame, path))
+        write_output(out, lambda path: write_csv(frame, path))
         print(f"{counted(len(frame), 'sample')} written to {visible(str(out))}")
 
 

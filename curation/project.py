@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from curation.ledger.ledger import Ledger
+from curation.ledger.place import database_of
 from curation.ledger.verdicts import VerdictLog
 from engine.contract.errors import UserError
 from engine.contract.manifest import (
@@ -37,10 +38,12 @@ from engine.contract.manifest import (
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_list import list_runs
 from engine.contract.stamps import stamp_of
+from engine.contract.work_dir import is_inside
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"
 LEDGER_NAME = "ledger.sqlite"
+FOLDERS = ("runs", "features", "live", "studies", "audits", "views", "cache", "thumbnails", "exports")
 REPORT_COLUMNS = ("file", "row", "sample_id", "kind", "reason", "action")
 
 
@@ -100,7 +103,8 @@ class ProjectDetails(ImportDetails, total=False):
     num_samples: int
     num_problems: int
     ledger: str
-    """URL of the database of decisions and verdicts, where that is not ledger.sqlite."""
+    """The database of decisions and verdicts, where that is not ledger.sqlite: a file in the project, or one that who
+    runs this named (curation.ledger.place)."""
 
 
 class ProjectError(UserError):
@@ -195,8 +199,14 @@ class Project:
     @property
     def database(self) -> str:
         """Where decisions and verdicts lie: ledger.sqlite, or the database whose URL is project.json's `ledger` (one
-        database a project; leave the password to the driver's own files)."""
-        return str(self.details.get("ledger") or self.path / LEDGER_NAME)
+        database a project; leave the password to the driver's own files). Raises LedgerError for one that project.json
+        may not name (curation.ledger.place)."""
+        return database_of(self.path, self.details.get("ledger"), LEDGER_NAME)
+
+    @property
+    def links_out(self) -> list[str]:
+        """Folders of the project that are links which lead out of it, and are not followed."""
+        return [name for name in FOLDERS if not is_inside(self.path / name, self.path)]
 
 
 def drawn_splits(asked: HeldOut | None) -> tuple[str, ...]:

@@ -36,12 +36,12 @@ from curation.audit.suspects.scores import Scores, dual_figures, scores_of
 from curation.experiments.repeats import repeats_of
 from curation.jobs.feature_runs import judged_on
 from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
+from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
 from curation.sources.console import ShownProgress, visible
 from curation.words import counted
-from engine.contract.work_dir import write_atomic
 
 NAME = "audit"
 """The audit that is meant where none is named."""
@@ -64,7 +64,7 @@ def audit_(
     run: Annotated[str | None, typer.Option(help="The run whose predictions judge the labels.")] = None,
     features: Annotated[str | None, typer.Option(help="Instead of --run: features by which to judge them, out of fold; "
                                                       "nothing is trained.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV or Parquet of every sample, most suspect first.")] = None,
+    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV or Parquet, most suspect first.")] = None,
     top: Annotated[int | None, typer.Option(help="Write only so many.")] = None,
     mode: Annotated[str, typer.Option(help="Order: value (most probably wrong first) or balanced (over classes).")
                     ] = "value",
@@ -93,7 +93,7 @@ def audit_(
     elif out is not None:
         frame = score_frame(scores, table, order[:top])
         is_parquet = out.suffix == ".parquet"
-        write_atomic(out, lambda p: frame.to_parquet(p, index=False) if is_parquet else write_csv(frame, p))
+        write_output(out, lambda p: frame.to_parquet(p, index=False) if is_parquet else write_csv(frame, p))
         print(f"{len(frame):,} samples, neither judged nor drawn, written to {visible(str(out))}; answer in a column "
               f"verdict with one of {', '.join(VERDICTS)}, then `verdicts --file`")
 
@@ -105,8 +105,8 @@ def estimate_(
     target: Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred; "
                                                       "kept, and after the first review only made finer. Default: "
                                                       f"what the audit was begun with, or {100 * TARGET:g}.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write the next samples to review to; an answer goes into its "
-                                             "column verdict.")] = None,
+    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV to write the next samples to review "
+                                             "to; an answer goes into its column verdict.")] = None,
     num: Annotated[int, typer.Option("--draw", help="How many of them.")] = BATCH_SIZE,
     seed: Annotated[int, typer.Option(help="(first time) Seed of the random order.")] = 0,
     audit: _Audit = NAME,
@@ -145,7 +145,7 @@ def verdicts_(
                                               "what the file's column queue says.")] = None,
     by: _By = None,
     run: Annotated[str, typer.Option(help="The run they were shown by.")] = "",
-    out: Annotated[Path | None, typer.Option(help="CSV to write every verdict to, those taken back as well.")] = None,
+    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV of every verdict, withdrawn ones too.")] = None,
     audit: _Audit = NAME,
 ) -> None:
     """Read answers from a file into the audit and bring the labels in line with them; write out what was answered."""
@@ -160,7 +160,7 @@ def verdicts_(
     num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))
     print(f"{audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
     if out is not None:
-        write_atomic(out, lambda p: write_csv(rows, p))
+        write_output(out, lambda p: write_csv(rows, p))
         print(f"{len(rows):,} rows written to {visible(str(out))}")
 
 
@@ -168,7 +168,7 @@ def report_(
     project: _Project,
     *,
     run: Annotated[str, typer.Option(help="The run whose predictions judge the labels.")],
-    out: Annotated[Path, typer.Option(help="File to write: .html to print and share, or .json.")],
+    out: Annotated[Path, typer.Option(callback=output_file, help="File to write: .html to print and share, or .json.")],
     audit: _Audit = NAME,
 ) -> None:
     """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
@@ -186,7 +186,7 @@ def report_(
                    goal=goal_of(opened.path, audit), agreement=agreement_part(judged, truth),
                    neighbours=opened.run(run).read_neighbours())
     text = report_html(found) if out.suffix == ".html" else report_json(found)
-    write_atomic(out, lambda p: p.write_text(text, encoding="utf-8"))
+    write_output(out, lambda p: p.write_text(text, encoding="utf-8"))
     print(f"report written to {visible(str(out))}")
 
 
@@ -211,8 +211,10 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
         print(empty_words(left_of(plan, random_verdicts(verdicts, plan), reserved, stale)))
         return
     frame = draw_frame(served, table)
-    batch_files.save(project.path, served)
-    write_atomic(out, lambda p: write_csv(frame, p))
+    def write(partial: Path) -> None:
+        write_csv(frame, partial)
+        batch_files.save(project.path, served)  # only once they are written are they in somebody's hand
+    write_output(out, write)
     print(f"{len(frame):,} samples to review written to {visible(str(out))}; answer with one of "
           f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
 

@@ -9,13 +9,13 @@ import typer
 from curation.audit.suspects.leaks import find_leaks
 from curation.evidence.features import feature_lines, import_features
 from curation.evidence.predictions import import_predictions, prediction_lines
+from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.similarity import COLUMNS, SimilarityError, similar_to, similar_to_text
 from curation.sources.console import ShownProgress, visible
 from engine.contract.feature_dir import FeatureStore
 from engine.contract.manifest import read_manifest
-from engine.contract.work_dir import write_atomic
 
 _Project = Annotated[Path, typer.Argument(help="Project folder.")]
 _WITHOUT_IDS = "Without sample_id rows go by order: one for each sample of the project, or of split train."
@@ -84,7 +84,7 @@ def similar(
         help="What to look for in words, where the features are of a backbone that reads texts, such as "
              "open_clip:ViT-B-32/laion2b_s34b_b79k.")] = None,
     features: Annotated[str, typer.Option(help="Features that say what is similar.")],
-    out: Annotated[Path, typer.Option(help=f"CSV to write: {', '.join(COLUMNS)}.")],
+    out: Annotated[Path, typer.Option(callback=output_file, help=f"CSV to write: {', '.join(COLUMNS)}.")],
     top: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
 ) -> None:
     """The samples most similar to a picture, to what several have in common, or to a text, over all splits."""
@@ -96,7 +96,7 @@ def similar(
     with ShownProgress() as progress:
         found = similar_to(store, rows, to or [], top, progress=progress) if text is None else \
             similar_to_text(store, rows, opened.path, text, top, progress=progress)
-    write_atomic(out, lambda path: write_csv(found, path))
+    write_output(out, lambda path: write_csv(found, path))
     what = f"{len(set(to or [])):,}" if text is None else visible(repr(text))
     print(f"{len(found):,} samples most similar to {what} written to {visible(str(out))}")
 
@@ -105,7 +105,7 @@ def leaks(
     project: _Project,
     *,
     features: Annotated[str, typer.Option(help="Features by which pictures are near.")],
-    out: Annotated[Path | None, typer.Option(help="CSV of the pairs, one a row.")] = None,
+    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV of the pairs, one a row.")] = None,
 ) -> None:
     """Find pictures of the splits clean and test that are, or nearly are, in training. Kept beside the features."""
     opened = Project.open(project)
@@ -117,5 +117,5 @@ def leaks(
     if not found.splits:
         print("no picture of clean or test has features")
     if out is not None:
-        write_atomic(out, lambda path: write_csv(found.pairs, path))
+        write_output(out, lambda path: write_csv(found.pairs, path))
         print(f"{len(found.pairs):,} pairs written to {visible(str(out))}")

@@ -11,6 +11,7 @@ from curation.exports.staging import ExportError, ExportResult, Progress, check_
 from curation.exports.table import export_table
 from curation.project import Project
 from engine.contract.run_dir import RunDir
+from engine.contract.work_dir import inside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,9 +52,9 @@ def formats_of(what: str) -> list[str]:
 
 
 def default_target(project: Project, run: RunDir | None, what: str, form: str) -> Path:
-    """A free folder under the project's exports/."""
+    """A free folder under the project's exports/. Raises OutsideError where that is a link out of the project."""
     stem = "-".join([*([run.name] if run else []), what, form])
-    number, target = 1, project.path / "exports" / stem
+    number, target = 1, inside(project.path, "exports") / stem
     while target.exists():
         number += 1
         target = target.with_name(f"{stem}-{number}")

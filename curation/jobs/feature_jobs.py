@@ -21,6 +21,7 @@ from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.run_list import Damaged
 from engine.contract.stamps import Stamp, stamp_of
+from engine.contract.work_dir import way_out
 
 MAX_AT_ONCE = 20_000
 """Images up to which features are made right after an import without being asked for: some minutes' work."""
@@ -98,8 +99,8 @@ def _folders(project: Path) -> list[FeatureDir]:
 def damage_of(features: FeatureDir) -> str:
     """What is broken in the documents of features and what to do about it, one line; "" for sound ones. Files are read
     again only once they change."""
-    return _damage(features.path, stamp_of(*(features.path / name for name in ("features.json", REQUEST_NAME,
-                                                                               "status.json"))))
+    files = (features.path / name for name in ("features.json", REQUEST_NAME, "status.json"))
+    return way_out(features.path, features.path.parents[1]) or _damage(features.path, stamp_of(*files))
 
 
 @lru_cache(maxsize=256)

@@ -20,9 +20,7 @@ from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.disk.processes import is_same_process, process_start
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import FeatureDir
 from engine.contract.run_dir import RunDir
-from engine.contract.studies.study_dir import StudyDir
 
 LOCK_SECONDS = 10.0
 """How long one process waits for another to let go of the database, which each holds for milliseconds."""
@@ -30,6 +28,7 @@ NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: the process that queued it is about to start one."""
 JobKind = Literal["run", "study", "features"]
 JobState = Literal["queued", "running", "ended"]
+_FOLDERS: dict[JobKind, str] = {"run": "runs", "study": "studies", "features": "features"}
 _VERSION = 1
 """Of the schema, as SQLite's user_version keeps it. 0: no table yet, or that of older code, where a study's job is one
 of a run called "studies/NAME"."""
@@ -80,10 +79,7 @@ class Job:
     @property
     def run_dir(self) -> RunDir:
         """The folder it works in; others' have the status and cancel files of a run's."""
-        project = Path(self.project)
-        if self.kind == "features":
-            return RunDir(FeatureDir.of(project, self.run).path)
-        return RunDir.of(project, self.run) if self.kind == "run" else RunDir(StudyDir.of(project, self.run).path)
+        return RunDir(Path(self.project) / _FOLDERS[self.kind] / self.run)
 
 
 # -- acting on the queue

@@ -27,6 +27,7 @@ from engine.contract.settings import ConfigError, parse_settings
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm, StudyPlan, config_of, merged, parse_arm, read_plan_file
+from engine.contract.work_dir import way_out
 
 LAUNCH_NAME = "launch.json"
 OF_THEIR_OWN = ("method", "seed", "epochs")
@@ -149,7 +150,8 @@ def damage_of(study: StudyDir) -> str:
     """What is broken in a study's plan, status or rows and what to do about it, one line; "" for a sound study. Files
     are read again only once they change."""
     files = [study.path / name for name in ("study.json", REQUEST_NAME, LAUNCH_NAME, "status.json")]
-    return _damage(study.path, stamp_of(*files, *sorted((study.path / "rows").glob("*.json"))))
+    files += sorted((study.path / "rows").glob("*.json"))
+    return way_out(study.path, study.path.parents[1]) or _damage(study.path, stamp_of(*files))
 
 
 @lru_cache(maxsize=256)

@@ -21,9 +21,9 @@ from curation.ledger.batch import ORIGINS, PINS, Batch, origin_of_view
 from curation.ledger.ledger import Ledger
 from curation.ledger.replay import COLUMN_OF, EXCLUSIONS
 from curation.ledger.tables import BATCH_COLUMNS
+from curation.output_file import write_output
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_manifest
-from engine.contract.work_dir import write_atomic
 
 FORMAT, VERSION = "whetstone journal", 1
 
@@ -54,7 +54,7 @@ def write_journal(ledger: Ledger, path: Path) -> int:
                 file.write(json.dumps({**batch, "sample_ids": sample_ids}) + "\n")
                 num_batches += 1
 
-    write_atomic(path, write)
+    write_output(path, write)
     return num_batches
 
 

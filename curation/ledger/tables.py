@@ -14,6 +14,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from curation.ledger.batch import Batch, LedgerError, origin_of_view
+from curation.ledger.foreign import know, know_trigger, refuse_foreign
 from curation.ledger.read_only import copy_of_read_only
 from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.disk.failures import disk_line
@@ -52,10 +53,13 @@ def _guard(table: sa.Table, dialect: str, statement: str) -> None:
     """Run `statement` once the table is made, on that database alone."""
     ddl: sa.schema.ExecutableDDLElement = sa.DDL(statement)  # type: ignore[no-untyped-call]
     sa.event.listen(table, "after_create", ddl.execute_if(dialect=dialect))
+    if dialect == "sqlite":
+        know_trigger(statement)
 
 
 def guard_append_only(table: sa.Table) -> None:
     """Have triggers refuse every change of what the table holds, from the moment that it is made."""
+    know(table)
     for act in ("UPDATE", "DELETE"):
         _guard(table, "sqlite", f"CREATE TRIGGER {table.name}_no_{act.lower()} BEFORE {act} ON {table.name} "
                                 f"BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END")
@@ -65,6 +69,7 @@ def guard_append_only(table: sa.Table) -> None:
                                 f"{table.name} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()")
 
 
+know(LEDGER)
 guard_append_only(BATCHES)
 guard_append_only(ENTRIES)
 
@@ -107,6 +112,7 @@ def _engine_of(database: str) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun below, by us
+        refuse_foreign(connection)
         use_write_ahead_log(connection, LOCK_SECONDS)
 
     @sa.event.listens_for(engine, "begin")

@@ -16,7 +16,7 @@ from typing import Any
 from curation.project import Project
 from curation.samples.predicates import Predicate
 from engine.contract.errors import UserError
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import inside, write_atomic
 
 MAX_CHARS = 3_000
 """A longer one is kept: addresses of some thousand letters are cut by chats and mail."""
@@ -80,7 +80,7 @@ def _kept(project: Project, digest: str) -> bytes:
 
 
 def _path(project: Project, digest: str) -> Path:
-    return project.path / "cache" / "selections" / f"{digest}.json"
+    return inside(project.path, "cache", "selections", f"{digest}.json")
 
 
 def _unreadable(text: str) -> LinkError:

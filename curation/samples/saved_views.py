@@ -12,7 +12,7 @@ from curation.project import Project
 from curation.samples.predicates import Predicate
 from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDirError, check_name
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import inside, write_atomic
 
 
 class ViewError(UserError):
@@ -20,7 +20,7 @@ class ViewError(UserError):
 
 
 def folder(project: Project) -> Path:
-    return project.path / "views"
+    return inside(project.path, "views")
 
 
 def names(project: Project) -> list[str]:

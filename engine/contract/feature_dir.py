@@ -27,7 +27,7 @@ from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir, check_name
-from engine.contract.work_dir import WorkDir, write_array, write_atomic
+from engine.contract.work_dir import WorkDir, job_folder, way_out, write_array, write_atomic
 
 SHARD_ROWS = 65_536
 DEFAULT_BACKBONE = "efficientnet_lite0"
@@ -81,8 +81,9 @@ class FeatureDir(WorkDir):
 
     @classmethod
     def of(cls, project: Path, name: str) -> "FeatureDir":
-        """The features `name` of a project, whether they exist or not. Raises RunDirError for a bad name."""
-        return cls(Path(project) / "features" / check_name(name))
+        """The features `name` of a project, whether they exist or not. Raises RunDirError for a bad name, OutsideError
+        for a folder with links that lead out of the project."""
+        return cls(job_folder(project, "features", check_name(name)))
 
     @property
     def samples_path(self) -> Path:
@@ -185,7 +186,8 @@ def list_features(project: Path) -> list[FeatureDir]:
     """Every folder of features that can be read, by name."""
     folder = Path(project) / "features"
     found = [FeatureDir(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
-    return [features for features in found if features.exists() and _has_document(features)]
+    return [features for features in found
+            if features.exists() and not way_out(features.path, Path(project)) and _has_document(features)]
 
 
 def _has_document(features: FeatureDir) -> bool:

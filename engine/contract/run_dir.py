@@ -39,7 +39,7 @@ from engine.contract.older_runs import ADDED_METRICS, FORMER_METRICS, event_of, 
 from engine.contract.run_document import RunDocument, checked
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import WorkDir, open_array, write_array, write_atomic
+from engine.contract.work_dir import WorkDir, job_folder, open_array, write_array, write_atomic
 
 ENDED = ("done", "failed", "cancelled")
 Probabilities = Literal["probabilities", "label_head"]
@@ -76,8 +76,9 @@ class RunDir(WorkDir):
 
     @classmethod
     def of(cls, project: Path, name: str) -> "RunDir":
-        """The run `name` of a project, whether it exists or not. Raises RunDirError for a bad name."""
-        return cls(Path(project) / "runs" / check_name(name))
+        """The run `name` of a project, whether it exists or not. Raises RunDirError for a bad name, OutsideError for a
+        folder with links that lead out of the project."""
+        return cls(job_folder(project, "runs", check_name(name)))
 
     @property
     def signals_path(self) -> Path:

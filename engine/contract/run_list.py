@@ -9,7 +9,7 @@ from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.run_document import RunDocument
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import check_table, open_array
+from engine.contract.work_dir import check_table, open_array, way_out
 
 _DOCUMENTS = ("config.json", "status.json", "metrics.jsonl")
 _TABLES = ("signals.parquet", "embedding.parquet", "predictions.parquet", "decisions.parquet")
@@ -34,9 +34,9 @@ def list_runs(project: Path) -> list[RunDir]:
 
 def damage_of(run: RunDir) -> str:
     """What is broken in a run's files and what to do about it, one line; "" where each can be opened or is not there
-    yet, and they are no other run's. They are looked at again only once one changes."""
-    return _damage(run.path, stamp_of(*(run.path / name for name in (*_DOCUMENTS, *_TABLES, *_ARRAYS, "history")))) \
-        or _copied_from(run)
+    yet, they are no other run's, and no links out of the project. They are looked at again only once one changes."""
+    stamp = stamp_of(*(run.path / name for name in (*_DOCUMENTS, *_TABLES, *_ARRAYS, "history")))
+    return way_out(run.path, run.path.parents[1]) or _damage(run.path, stamp) or _copied_from(run)
 
 
 @lru_cache(maxsize=2048)

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.feature_dir import FeatureError, FeatureStore
 from engine.contract.manifest import MANIFEST_NAME, file_digest
-from engine.contract.work_dir import write_array, write_atomic
+from engine.contract.work_dir import inside, write_array, write_atomic
 from engine.data.image_cache import Progress
 
 MAX_FITTED = 50_000
@@ -42,8 +42,8 @@ def open_components(project: Path, name: str, sample_ids: np.ndarray, train_idx:
         raise FeatureError(f"features must be of this project's samples; {name!r} has none of its {len(train_idx)} of "
                            "split train; make them anew")
     kept = num_components if num_components is not None and num_components < store.num_features else None
-    folder = Path(project) / "cache" / "-".join((
-        file_digest(Path(project) / MANIFEST_NAME)[:16], file_digest(store.folder.samples_path)[:16], str(kept)))
+    folder = inside(project, "cache", "-".join((
+        file_digest(Path(project) / MANIFEST_NAME)[:16], file_digest(store.folder.samples_path)[:16], str(kept))))
     path, digest_path, num = folder / "components.npy", folder / "digest.txt", len(sample_ids)
     with in_turn(folder / LOCK_NAME, lambda: progress(0, num)):
         if not path.exists() or not digest_path.exists() or _digest(path) != digest_path.read_text():

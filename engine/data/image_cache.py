@@ -14,6 +14,7 @@ import pandas as pd
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.image_files import open_image
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
+from engine.contract.work_dir import inside
 from engine.data.decoding import reason_of, source_of, to_square
 from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
 
@@ -53,7 +54,7 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
     match its digest. One process decodes at a time; others wait and report its progress. Rows that were unreadable are
     tried again, for files may have been mended since.
     """
-    folder = project / "cache" / f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}"
+    folder = inside(project, "cache", f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}")
     folder.mkdir(parents=True, exist_ok=True)
     path, num = folder / "images.npy", len(rows)
     starts = range(0, num, CHUNK)

@@ -45,7 +45,8 @@ def test_a_project_without_project_json_still_opens(path: Path) -> None:
     assert Project.open(path).details == {} and Project.open(path).ledger().revision == 0
 
 
-def test_the_ledger_may_live_elsewhere(path: Path, tmp_path: Path) -> None:
+def test_the_ledger_may_live_elsewhere(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHETSTONE_LEDGERS", f"sqlite:///{tmp_path}/elsewhere.sqlite")
     (path / "project.json").write_text(f'{{"ledger": "sqlite:///{tmp_path}/elsewhere.sqlite"}}')
     project = Project.open(path)
     project.ledger().pin(["train-00001"], "train", "ada")

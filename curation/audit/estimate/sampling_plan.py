@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from engine.contract.errors import UserError
 from engine.contract.manifest import file_digest
 from engine.contract.run_dir import check_name
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import inside, write_atomic
 
 NUM_STRATA = 10
 SPREAD = 0.1
@@ -166,8 +166,8 @@ class _Document(TypedDict):
 
 
 def folder(project: Path, audit: str) -> Path:
-    """Where an audit's files lie. Raises RunDirError for a bad name."""
-    return Path(project) / "audits" / check_name(audit)
+    """Where an audit's files lie. Raises RunDirError for a bad name, OutsideError for a link out of the project."""
+    return inside(project, "audits", check_name(audit))
 
 
 def save_plan(project: Path, plan: Plan) -> None:

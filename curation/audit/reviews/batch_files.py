@@ -22,7 +22,7 @@ from curation.audit.reviews.queues import mode_named
 from curation.ledger.verdicts import PURPOSES, QUEUES, Queue, choice
 from engine.contract.errors import UserError
 from engine.contract.run_dir import check_name
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import inside, write_atomic
 
 HELD_SECONDS = 24 * 3600.0
 """So long a batch keeps its samples from others' batches; then the reviewer may be gone."""
@@ -161,7 +161,7 @@ def _question(asked: _Asked) -> Question:
 
 
 def _folder(project: Path, audit: str) -> Path:
-    return sampling_plan.folder(project, check_name(audit)) / "batches"
+    return inside(project, "audits", check_name(audit), "batches")
 
 
 def _stem(queue: Queue, reviewer: str) -> str:

@@ -89,6 +89,10 @@ def _overview(project: Project, labels: pd.DataFrame) -> None:
     st.caption(f"Project {state.plain(project.name)}, imported from {state.plain(project.info.source)}; images in "
                f"{state.plain(project.root)}. Whetstone finds the hard samples and the probably mislabeled ones among "
                "these: make features, Explore what they show, Triage and Audit the suspects, Train, Compare, Export.")
+    if project.links_out:
+        st.warning(f"{state.plain(', '.join(project.links_out))}: a link that leads out of the project, which is not "
+                   "followed: nothing is read or written there. Put the folder itself in its place.",
+                   icon=":material/link_off:")
     with st.grid(min_column_width=112, gap="small"):
         st.metric("Samples", f"{len(labels):,}")
         st.metric("Classes", f"{len(project.classes):,}")

@@ -20,6 +20,7 @@ from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, set_words
 from curation.words import counted
 from engine.contract.run_dir import RunDir, check_name
+from engine.contract.work_dir import inside
 
 PREVIEW_ROWS = 10
 MAX_DOWNLOAD_BYTES = 20_000_000
@@ -143,7 +144,7 @@ def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: 
     st.caption(f"Goes to `{project.path / 'exports'}`. Nothing of the project is changed.")
     if not is_pressed:
         return
-    target = project.path / "exports" / check_name((name or "").strip())
+    target = inside(project.path, "exports") / check_name((name or "").strip())
     bar = st.progress(0.0, "Exporting ...")
     result = export(project, run if kind.needs_run else None, *chosen, target,
                     lambda done, total: _tick(bar, done, total))

@@ -29,7 +29,7 @@ from engine.contract.image_files import open_image
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
 from engine.contract.pixels import GROUND, to_rgb_for
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import is_inside, write_atomic
 
 SIZES = (64, 128, 256, 512)
 """Sides in pixels of the square a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""
@@ -133,7 +133,8 @@ def _embedded_image(index: _Index, row: int) -> bytes | None:
 
 
 def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = False) -> tuple[bytes, str]:
-    """Encoded thumbnail of a sample and a tag that changes with its content; made once, kept in P/thumbnails.
+    """Encoded thumbnail of a sample and a tag that changes with its content; made once, kept in P/thumbnails
+    unless that is a link out of the project.
 
     Raises MediaError for a sample that the manifest does not have, ManifestError for a path that leaves the root.
     """
@@ -145,13 +146,15 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     kind = "hard" if has_hard_pixels else "smooth"
     tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
-    if kept.exists() and _is_whole(encoded_before := kept.read_bytes()):
+    can_keep = is_inside(kept, project)
+    if can_keep and kept.exists() and _is_whole(encoded_before := kept.read_bytes()):
         return encoded_before, tag
     encoded = _encode(_embedded_image(index, row) if file is None else file, size, has_hard_pixels)
     if encoded is None:
         return _unreadable(size), ""
     with contextlib.suppress(OSError):  # a project that may only be read, a full disk: it is made anew each time
-        write_atomic(kept, lambda p: p.write_bytes(encoded))
+        if can_keep:
+            write_atomic(kept, lambda p: p.write_bytes(encoded))
     return encoded, tag
 
 

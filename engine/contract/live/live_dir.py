@@ -19,6 +19,7 @@ from engine.contract.errors import UserError
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.stamps import FileState, stamp_of
+from engine.contract.work_dir import job_folder
 
 READER_SECONDS = 180.0
 """Without a look for so long, the engine ends."""
@@ -77,8 +78,9 @@ class LiveDir(RunDir):
 
     @classmethod
     def of(cls, project: Path, name: str) -> "LiveDir":
-        """The live folder of a project's run, whether it exists or not. Raises RunDirError for a bad name."""
-        return cls(Path(project) / "live" / check_name(name))
+        """The live folder of a project's run, whether it exists or not. Raises RunDirError for a bad name,
+        OutsideError for a folder with links that lead out of the project."""
+        return cls(job_folder(project, "live", check_name(name)))
 
     @property
     def project(self) -> Path:

@@ -28,7 +28,7 @@ from engine.contract.disk.processes import alone_in
 from engine.contract.run_dir import check_name
 from engine.contract.studies.study_plan import StudyError, StudyPlan
 from engine.contract.studies.study_row import Row, row_of
-from engine.contract.work_dir import WorkDir, write_array
+from engine.contract.work_dir import WorkDir, job_folder, way_out, write_array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,13 +103,15 @@ class StudyDir(WorkDir):
 
     @classmethod
     def of(cls, project: Path, name: str) -> "StudyDir":
-        """The study `name` of a project, whether it exists or not. Raises RunDirError for a bad name."""
-        return cls(Path(project) / "studies" / check_name(name))
+        """The study `name` of a project, whether it exists or not. Raises RunDirError for a bad name, OutsideError
+        for a folder with links that lead out of the project."""
+        return cls(job_folder(project, "studies", check_name(name)))
 
     @classmethod
     def list(cls, project: Path) -> "builtins.list[StudyDir]":
         """Every study of a project, newest plan first."""
-        plans = [p for p in (Path(project) / "studies").glob("*/study.json") if not p.parent.name.startswith(".")]
+        plans = [p for p in (Path(project) / "studies").glob("*/study.json")
+                 if not p.parent.name.startswith(".") and not way_out(p.parent, Path(project))]
         return [cls(p.parent) for p in sorted(plans, key=lambda p: p.stat().st_mtime, reverse=True)]
 
     @property
