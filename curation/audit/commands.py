@@ -145,7 +145,7 @@ def verdicts_(
                                               "what the file's column queue says.")] = None,
     by: _By = None,
     run: Annotated[str, typer.Option(help="The run they were shown by.")] = "",
-    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV of every verdict, withdrawn ones too.")] = None,
+    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV of every verdict, withdrawn too.")] = None,
     audit: _Audit = NAME,
 ) -> None:
     """Read answers from a file into the audit and bring the labels in line with them; write out what was answered."""

@@ -14,7 +14,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from curation.ledger.batch import Batch, LedgerError, origin_of_view
-from curation.ledger.foreign import know, know_trigger, refuse_foreign
+from curation.ledger.foreign import append_only, refuse_foreign
 from curation.ledger.read_only import copy_of_read_only
 from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.disk.failures import disk_line
@@ -53,23 +53,18 @@ def _guard(table: sa.Table, dialect: str, statement: str) -> None:
     """Run `statement` once the table is made, on that database alone."""
     ddl: sa.schema.ExecutableDDLElement = sa.DDL(statement)  # type: ignore[no-untyped-call]
     sa.event.listen(table, "after_create", ddl.execute_if(dialect=dialect))
-    if dialect == "sqlite":
-        know_trigger(statement)
 
 
 def guard_append_only(table: sa.Table) -> None:
     """Have triggers refuse every change of what the table holds, from the moment that it is made."""
-    know(table)
-    for act in ("UPDATE", "DELETE"):
-        _guard(table, "sqlite", f"CREATE TRIGGER {table.name}_no_{act.lower()} BEFORE {act} ON {table.name} "
-                                f"BEGIN SELECT RAISE(ABORT, '{_REFUSE}'); END")
+    for statement in append_only(table.name):
+        _guard(table, "sqlite", statement)
     _guard(table, "postgresql", "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
                                 f"'BEGIN RAISE EXCEPTION ''{_REFUSE}''; END'")
     _guard(table, "postgresql", f"CREATE TRIGGER {table.name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON "
                                 f"{table.name} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()")
 
 
-know(LEDGER)
 guard_append_only(BATCHES)
 guard_append_only(ENTRIES)
 
