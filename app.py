@@ -1,4 +1,4 @@
-"""The app: `streamlit run app.py`. Names the script, our routes and the host check; holds no logic."""
+"""The app: `streamlit run app.py`. Names the script, our routes and what guards all of them; holds no logic."""
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -6,12 +6,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from curation.views.map import layer
 from curation.views.routes import pages, thumbnails
+from curation.views.routes.guard import Guard
 from curation.views.widgets.state import show_failure
 
 app = st.App(
     "curation/views/main.py",
     routes=[*layer.ROUTES, *thumbnails.ROUTES, *pages.ROUTES],
     # server.allowedHosts guards the WebSocket alone; this guards our own routes against DNS rebinding as well.
-    middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])],
+    middleware=[Middleware(Guard), Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])],
     on_script_error=show_failure,
 )

@@ -26,6 +26,7 @@ from curation.ledger.ledger import Ledger
 from curation.ledger.place import database_of
 from curation.ledger.verdicts import VerdictLog
 from engine.contract.errors import UserError
+from engine.contract.inside import is_inside
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -38,7 +39,6 @@ from engine.contract.manifest import (
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_list import list_runs
 from engine.contract.stamps import stamp_of
-from engine.contract.work_dir import is_inside
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"

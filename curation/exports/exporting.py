@@ -10,8 +10,8 @@ from curation.exports.imagefolder import export_imagefolder
 from curation.exports.staging import ExportError, ExportResult, Progress, check_free
 from curation.exports.table import export_table
 from curation.project import Project
+from engine.contract.inside import inside
 from engine.contract.run_dir import RunDir
-from engine.contract.work_dir import inside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,11 +17,11 @@ from curation.jobs.request import REQUEST_NAME, config_of
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureError
+from engine.contract.inside import way_out
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.run_list import Damaged
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import way_out
 
 MAX_AT_ONCE = 20_000
 """Images up to which features are made right after an import without being asked for: some minutes' work."""

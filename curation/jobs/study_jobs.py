@@ -21,13 +21,13 @@ from curation.jobs.request import config_of as config_of_run
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
+from engine.contract.inside import way_out
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.run_list import Damaged
 from engine.contract.settings import ConfigError, parse_settings
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm, StudyPlan, config_of, merged, parse_arm, read_plan_file
-from engine.contract.work_dir import way_out
 
 LAUNCH_NAME = "launch.json"
 OF_THEIR_OWN = ("method", "seed", "epochs")

@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from curation.ledger.batch import LedgerError
-from engine.contract.work_dir import is_inside
+from engine.contract.inside import is_inside
 
 VARIABLE = "WHETSTONE_LEDGERS"
 """Databases that the person who runs this has named: URLs or paths, parted by spaces, each as project.json has it."""

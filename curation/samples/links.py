@@ -16,7 +16,8 @@ from typing import Any
 from curation.project import Project
 from curation.samples.predicates import Predicate
 from engine.contract.errors import UserError
-from engine.contract.work_dir import inside, write_atomic
+from engine.contract.inside import inside
+from engine.contract.work_dir import write_atomic
 
 MAX_CHARS = 3_000
 """A longer one is kept: addresses of some thousand letters are cut by chats and mail."""

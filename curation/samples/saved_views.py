@@ -11,8 +11,9 @@ from typing import NotRequired, TypedDict
 from curation.project import Project
 from curation.samples.predicates import Predicate
 from engine.contract.errors import UserError
+from engine.contract.inside import inside
 from engine.contract.run_dir import RunDirError, check_name
-from engine.contract.work_dir import inside, write_atomic
+from engine.contract.work_dir import write_atomic
 
 
 class ViewError(UserError):

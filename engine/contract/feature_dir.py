@@ -25,9 +25,10 @@ import pandas as pd
 
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
+from engine.contract.inside import job_folder, way_out
 from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir, check_name
-from engine.contract.work_dir import WorkDir, job_folder, way_out, write_array, write_atomic
+from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 SHARD_ROWS = 65_536
 DEFAULT_BACKBONE = "efficientnet_lite0"

@@ -33,13 +33,14 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.errors import UserError
+from engine.contract.inside import job_folder
 from engine.contract.json_kinds import problem_of
 from engine.contract.metrics import EpochMetrics
 from engine.contract.older_runs import ADDED_METRICS, FORMER_METRICS, event_of, is_older, upgraded
 from engine.contract.run_document import RunDocument, checked
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import WorkDir, job_folder, open_array, write_array, write_atomic
+from engine.contract.work_dir import WorkDir, open_array, write_array, write_atomic
 
 ENDED = ("done", "failed", "cancelled")
 Probabilities = Literal["probabilities", "label_head"]

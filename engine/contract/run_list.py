@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.contract.errors import UserError
+from engine.contract.inside import way_out
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.run_document import RunDocument
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import check_table, open_array, way_out
+from engine.contract.work_dir import check_table, open_array
 
 _DOCUMENTS = ("config.json", "status.json", "metrics.jsonl")
 _TABLES = ("signals.parquet", "embedding.parquet", "predictions.parquet", "decisions.parquet")

@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.feature_dir import FeatureError, FeatureStore
+from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, file_digest
-from engine.contract.work_dir import inside, write_array, write_atomic
+from engine.contract.work_dir import write_array, write_atomic
 from engine.data.image_cache import Progress
 
 MAX_FITTED = 50_000

@@ -13,8 +13,8 @@ import pandas as pd
 
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.image_files import open_image
+from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
-from engine.contract.work_dir import inside
 from engine.data.decoding import reason_of, source_of, to_square
 from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
 

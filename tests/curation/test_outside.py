@@ -17,8 +17,8 @@ from curation.output_file import OutputError, output_file
 from curation.project import Project
 from curation.samples import saved_views
 from curation.views.routes.thumbnails import thumbnail
+from engine.contract.inside import OutsideError
 from engine.contract.run_dir import RunDir
-from engine.contract.work_dir import OutsideError
 from tests.fakes import make_project, make_run
 
 

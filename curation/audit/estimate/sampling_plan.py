@@ -24,9 +24,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.contract.errors import UserError
+from engine.contract.inside import inside
 from engine.contract.manifest import file_digest
 from engine.contract.run_dir import check_name
-from engine.contract.work_dir import inside, write_atomic
+from engine.contract.work_dir import write_atomic
 
 NUM_STRATA = 10
 SPREAD = 0.1

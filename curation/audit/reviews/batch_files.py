@@ -21,8 +21,9 @@ from curation.audit.reviews.promise import Doubts
 from curation.audit.reviews.queues import mode_named
 from curation.ledger.verdicts import PURPOSES, QUEUES, Queue, choice
 from engine.contract.errors import UserError
+from engine.contract.inside import inside
 from engine.contract.run_dir import check_name
-from engine.contract.work_dir import inside, write_atomic
+from engine.contract.work_dir import write_atomic
 
 HELD_SECONDS = 24 * 3600.0
 """So long a batch keeps its samples from others' batches; then the reviewer may be gone."""

@@ -19,8 +19,8 @@ from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, set_words
 from curation.words import counted
+from engine.contract.inside import inside
 from engine.contract.run_dir import RunDir, check_name
-from engine.contract.work_dir import inside
 
 PREVIEW_ROWS = 10
 MAX_DOWNLOAD_BYTES = 20_000_000

@@ -200,8 +200,7 @@ def _answer(query: dict[str, str]) -> Response:
     layer = kept(query.get("layer", ""))
     if layer is None:
         return Response("this map is no longer kept", status_code=410, media_type="text/plain")
-    headers = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin",
-               "Cache-Control": "private, max-age=3600"}
+    headers = {"Cache-Control": "private, max-age=3600"}
     try:
         if "row" in query:
             row = int(_number(query["row"], 0, len(layer.ids) - 1))

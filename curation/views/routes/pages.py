@@ -34,7 +34,8 @@ _HISTORY = Path(__file__).parents[3] / "assets" / "shared" / "history.js"
 
 
 @cache
-def _shell() -> str:
+def shell() -> str:
+    """The HTML of every page."""
     index = Path(streamlit.__file__).parent / "static" / "index.html"
     history = f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>"
     return index.read_text(encoding="utf-8").replace("<head>", f"<head>{_NAME_THE_ROOT}{history}", 1)
@@ -44,7 +45,7 @@ async def serve_shell(request: Request) -> Response:
     """GET / and /PAGE. The default page lives at the root: at its own name Streamlit would say "page not found"."""
     if request.url.path == f"/{DEFAULT_PAGE}":
         return RedirectResponse("/" + (f"?{request.url.query}" if request.url.query else ""))
-    return HTMLResponse(_shell(), headers={"Cache-Control": "no-cache", "X-Frame-Options": "SAMEORIGIN"})
+    return HTMLResponse(shell(), headers={"Cache-Control": "no-cache"})
 
 
 ROUTES = [Route(f"/{name}", serve_shell, methods=["GET"]) for name in ("", *PAGES)]

@@ -26,10 +26,11 @@ from starlette.routing import Route
 from curation.project import Project, projects_home
 from engine.contract.errors import UserError
 from engine.contract.image_files import open_image
+from engine.contract.inside import is_inside
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
 from engine.contract.pixels import GROUND, to_rgb_for
 from engine.contract.stamps import Stamp, stamp_of
-from engine.contract.work_dir import is_inside, write_atomic
+from engine.contract.work_dir import write_atomic
 
 SIZES = (64, 128, 256, 512)
 """Sides in pixels of the square a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""
@@ -235,10 +236,9 @@ def _answer(name: str, sample_id: str, size_text: str, pixels: str, known_tag: s
     except (ValueError, OSError):
         return Response("no such picture", status_code=404, media_type="text/plain")
     kind = "image/png" if encoded.startswith(b"\x89PNG") else "image/jpeg"
-    headers = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
     if not tag:
-        return Response(encoded, media_type=kind, headers={**headers, "Cache-Control": "no-store"})
-    headers |= {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=3600"}
+        return Response(encoded, media_type=kind, headers={"Cache-Control": "no-store"})
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=3600"}
     if known_tag == f'"{tag}"':
         return Response(status_code=304, headers=headers)
     return Response(encoded, media_type=kind, headers=headers)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Literal, TypedDict, cast
 
 from engine.contract.errors import UserError
+from engine.contract.inside import job_folder
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.stamps import FileState, stamp_of
-from engine.contract.work_dir import job_folder
 
 READER_SECONDS = 180.0
 """Without a look for so long, the engine ends."""

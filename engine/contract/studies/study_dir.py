@@ -25,10 +25,11 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.disk.processes import alone_in
+from engine.contract.inside import job_folder, way_out
 from engine.contract.run_dir import check_name
 from engine.contract.studies.study_plan import StudyError, StudyPlan
 from engine.contract.studies.study_row import Row, row_of
-from engine.contract.work_dir import WorkDir, job_folder, way_out, write_array
+from engine.contract.work_dir import WorkDir, write_array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

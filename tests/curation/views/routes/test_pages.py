@@ -1,19 +1,13 @@
 """The addresses of the pages, and the running server: it opens links at once and answers to its own names alone."""
 
 import http.client
-import os
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 
 import pytest
 
 from curation.views.routes import pages
 from tests import ROOT
 from tests.curation.views.routes.test_thumbnails import get
-from tests.fakes import make_project
 
 
 @pytest.mark.parametrize("name", ["", *(name for name in pages.PAGES if name != pages.DEFAULT_PAGE)])
@@ -32,32 +26,6 @@ def test_the_default_page_is_sent_to_the_root_with_its_query():
 def test_every_page_has_a_module_with_a_page():
     for name in pages.PAGES:
         assert (ROOT / "curation" / "views" / name / "page.py").is_file()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The real app, started as the README says, on a free port."""
-    home = tmp_path_factory.mktemp("projects")
-    make_project(home / "pets", num_train=6)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"WHETSTONE_PROJECTS": str(home)},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                assert ask(port, "/_stcore/health")[0] == 200
-                break
-            except OSError:
-                assert time.monotonic() < deadline and process.poll() is None, "the app did not come up"
-                time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def ask(port: int, path: str, host: str | None = None) -> tuple[int, bytes]:
