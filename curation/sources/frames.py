@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from curation.sources.csv_table import header_of, read_csv
 from curation.sources.lines import decode, read_lines
 from curation.sources.report import Problems, Progress, SourceError
 
@@ -27,7 +26,8 @@ class Frame:
     """A table as read.
 
     columns: text as strings that hold the file's text as it stands (CSV: every column), in Parquet and JSON Lines
-    numbers and booleans as such. rows: (N,) int64 row numbers; a CSV's header is row 1, the others count from 1.
+    numbers and booleans as such. rows: (N,) int64 row numbers; of a CSV the line at which it begins, of others
+    counted from 1.
     bad_bytes: column -> (N,) bool, where its text was not UTF-8 and is null now; columns without any are left out.
     """
 
@@ -48,7 +48,7 @@ def read_frame(path: Path, problems: Problems, progress: Progress) -> Frame:
         raise SourceError(f"a table must hold rows; {path.name} has no bytes; check the file")
     try:
         if suffix in (".csv", ".tsv"):
-            frame, rows, notes = _csv(path, "\t" if suffix == ".tsv" else ",", problems, progress)
+            frame, rows, notes = read_csv(path, problems, progress)
         elif suffix in (".parquet", ".pq"):
             frame, rows, notes = _parquet(path, progress)
         else:
@@ -74,51 +74,12 @@ def column_names(path: Path) -> list[str]:
             with open(path, encoding="utf-8") as file:
                 first = json.loads(file.readline(_BLOCK_BYTES))
             return list(first) if isinstance(first, dict) else []
-        parse = pyarrow.csv.ParseOptions(delimiter="\t" if suffix == ".tsv" else ",", newlines_in_values=True,
-                                         invalid_row_handler=lambda row: "skip")
-        read = pyarrow.csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
-        with pyarrow.csv.open_csv(str(path), read_options=read, parse_options=parse,
-                                  convert_options=pyarrow.csv.ConvertOptions(check_utf8=False)) as reader:
-            return [str(name) for name in reader.schema.names]
+        return header_of(path)
+    except SourceError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         short = " ".join(str(error).split())[:200]
         raise SourceError(f"{path.name} must be readable as {path.suffix[1:]}; {short}; check the file") from error
-
-
-def _csv(path: Path, delimiter: str, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
-    """Every column as text: a type guessed from the first block would fail the file at the first odd value."""
-    malformed: list[pyarrow.csv.InvalidRow] = []
-
-    def skip(row: pyarrow.csv.InvalidRow) -> str:
-        malformed.append(row)
-        return "skip"
-
-    csv = pyarrow.csv
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=False,
-                             invalid_row_handler=skip)
-    read = csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
-    with csv.open_csv(str(path), read_options=read, parse_options=parse,
-                      convert_options=csv.ConvertOptions(check_utf8=False)) as reader:
-        names = reader.schema.names
-    malformed.clear()
-    size, num_bytes, batches = path.stat().st_size, 0, []
-    convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False)
-    with csv.open_csv(str(path), read_options=read, parse_options=parse, convert_options=convert) as reader:
-        schema = reader.schema
-        for batch in reader:
-            batches.append(batch)
-            num_bytes += batch.nbytes
-            progress(min(num_bytes, size), size, f"reading {path.name}")
-    table = pa.Table.from_batches(batches, schema)
-    gaps = np.array([bad.number for bad in malformed], dtype=np.int64)
-    ordinals = np.arange(2, table.num_rows + 2)
-    rows = ordinals + np.searchsorted(gaps - np.arange(len(gaps)), ordinals, side="right")
-    for bad in malformed:
-        problems.add("malformed line", f"a row must have {bad.expected_columns} values; got {bad.actual_columns}: "
-                     f"{str(bad.text)[:80]!r}", file=path.name, row=bad.number)
-    is_blank = np.logical_and.reduce([np.asarray(pc.equal(pc.binary_length(c), 0)) for c in table.columns])
-    keep = pa.array(~is_blank)
-    return table.filter(keep), rows[~is_blank], []
 
 
 def _as_text(table: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:

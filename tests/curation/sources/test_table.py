@@ -99,7 +99,7 @@ def test_each_broken_csv_line_is_one_line_with_its_row(tmp_path):
         b"a.png,cat,train,,\n"          # 2
         b"\n"                           # 3 blank
         b"a.png,dog,train,,\n"          # 4 duplicate
-        b"too,few\n"                    # 5 malformed
+        b"too,few,train\n"              # 5 short
         b",cat,train,,\n"               # 6 no path
         b"sub/b.png,dog,train,,\xff\n"  # 7 bad bytes in an extra column: kept
         b"c.png, ,train,,\n"            # 8 no label
@@ -108,19 +108,20 @@ def test_each_broken_csv_line_is_one_line_with_its_row(tmp_path):
         b"c.png,\xff\xfe,train,,\xff\n"  # 11 bad bytes in the label: no label left
         b"c.png,cat,future,,\n"         # 12 unknown split
         b"c.png,cat,test,,\"a\nb\"\n"   # 13 good, a line break inside quotes
-        b"gone.png,cat,train,,\n")      # 14 missing
+        b"gone.png,cat,train,,\n")      # 15 missing
     result, rows, report = import_table(tmp_path / "t.csv", tmp_path / "p")
     assert rows[["sample_id", "given_label", "split"]].values.tolist() == [
         ["a.png", "cat", "train"], ["sub/b.png", "dog", "train"], ["c.png", "cat", "test"]]
     assert rows["note"].fillna("").tolist() == ["", "", "a\nb"]
     assert findings(report) == {
-        ("t.csv", 4, "duplicate key"), ("t.csv", 5, "malformed line"), ("t.csv", 6, "missing path"),
+        ("t.csv", 4, "duplicate key"), ("t.csv", 5, "short row"), ("too", None, "missing file"),
+        ("t.csv", 6, "missing path"),
         ("t.csv", 7, "not UTF-8"), ("t.csv", 8, "missing label"), ("t.csv", 9, "leaves root"),
         ("t.csv", 10, "leaves root"), ("t.csv", 11, "not UTF-8"), ("t.csv", 12, "unknown split"),
         ("gone.png", None, "missing file")}
-    assert len(report) == result.num_problems == 10
+    assert len(report) == result.num_problems == 11
     assert report.set_index("row").loc[7, "action"] == "kept" and report.set_index("row").loc[11, "action"] == "skipped"
-    assert "t.csv, row 14" in report[report["file"] == "gone.png"]["reason"].iloc[0]
+    assert "t.csv, row 15" in report[report["file"] == "gone.png"]["reason"].iloc[0]
 
 
 def test_each_broken_json_line_is_one_line_with_its_row(tmp_path):
@@ -234,9 +235,9 @@ def test_nested_parquet_columns_are_left_out_and_said(tmp_path):
     ("t.csv", b"", "has no bytes"),
     ("t.csv", b"path,label\n", "needs training samples; none of 0 rows"),
     ("t.csv", b"path,what\na.png,1\n", "needs a column of labels; t.csv has 'path', 'what'"),
-    ("t.csv", b"a;b\n1;2\n", "needs a column of image paths"),
+    ("t.csv", b"a;b\n1;2\n", "needs a column of image paths; t.csv has 'a', 'b'"),
     ("t.csv", b"path,label,label\na.png,1,2\n", "column names must differ; 'label' repeats"),
-    ("t.csv", b"p\xffth,label\na.png,1\n", "must be readable as csv"),
+    ("t.csv", b"p\xffth,label\na.png,1\n", "text must be UTF-8; the names of columns"),
     ("t.csv", b"path,label\nnone.png,1\n", "needs training samples; none of 1 rows .* missing file: none.png"),
     ("t.parquet", b"PAR1 not really", "must be readable as parquet"),
     ("t.jsonl", b"not json\nneither\n", "needs a column of image paths"),

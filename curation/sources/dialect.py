@@ -1,0 +1,119 @@
+"""How a CSV file is written, told by its first bytes: encoding, separator, what stands before the header, the header.
+
+Reads no more than the beginning, and takes for certain only what all of it says.
+"""
+
+import codecs
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from curation.sources.report import SourceError
+
+_HEAD_BYTES = 1 << 20
+_NUM_LOOKED_AT = 50
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+csv.field_size_limit((1 << 31) - 1)  # a cell may hold a picture
+_NEWLINE = re.compile(r"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialect:
+    """What it takes to read a CSV file."""
+
+    encoding: str
+    """Python's name: utf-8, utf-8-sig, utf-16 or utf-32."""
+    separator: str
+    num_lines: int
+    """Lines up to the end of the header."""
+    names: tuple[str, ...]
+    """Names of all columns, white space at their ends removed; a nameless one is called unnamed, unnamed_2, ..."""
+    nameless: frozenset[str]
+    """Those of the names that the file does not have: left out where the column is empty."""
+    notes: tuple[str, ...]
+    """What is not as usual and was understood, a sentence each."""
+
+
+def dialect_of(path: Path) -> Dialect:
+    """The dialect of a CSV file with a header. Raises SourceError where there is no header, or none of a known
+    encoding; OSError where the file cannot be read."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+    text = codecs.getincrementaldecoder(encoding)(errors="surrogateescape" if encoding.startswith("utf-8") else "strict"
+                                                  ).decode(head, final=len(head) < _HEAD_BYTES)
+    lines = _NEWLINE.split(text)
+    notes = [] if encoding.startswith("utf-8") else [f"the text is {encoding.upper()}"]
+    start, separator = _start(lines, "\t" if path.suffix.lower() == ".tsv" else ",", notes)
+    if start == len(lines):
+        raise SourceError(f"a table must hold rows; {path.name} has no line that names its columns; check the file")
+    reader = csv.reader((line + "\n" for line in lines[start:]), delimiter=separator)
+    names = [name.strip() for name in _row(reader)]
+    if any("\udc80" <= letter <= "\udcff" for name in names for letter in name):
+        raise SourceError(f"text must be UTF-8; the names of columns in {path.name}, row {start + 1}, are not; save it "
+                          "as UTF-8 (in a spreadsheet: CSV UTF-8)")
+    end = start + reader.line_num
+    if _has_one_more(lines[end:end + _NUM_LOOKED_AT], len(names), separator):
+        names.append("")
+    named = _all_named(names)
+    return Dialect(encoding=encoding, separator=separator, num_lines=end, names=tuple(named),
+                   nameless=frozenset(new for old, new in zip(names, named, strict=True) if not old),
+                   notes=tuple(notes))
+
+
+def _start(lines: list[str], usual: str, notes: list[str]) -> tuple[int, str]:
+    """(lines before the header, what separates its names). Comments and a spreadsheet's own `sep=;` stand before."""
+    start = 0
+    while start < len(lines) and not lines[start].strip():
+        start += 1
+    if start < len(lines) and (said := re.fullmatch(r'"?sep=(.)"?', lines[start].strip(" "), re.IGNORECASE)):
+        return start + 1, said[1]
+    after = start
+    while after < len(lines) and (lines[after].startswith("#") or not lines[after].strip()):
+        after += 1
+    is_comment = after < len(lines) and after > start and (
+        after - start > 1 or lines[start].count(usual) != lines[after].count(usual) or not lines[start].count(usual))
+    if is_comment:
+        notes.append(f"lines left out before the names of columns, since they begin with #: {after - start}")
+        start = after
+    return start, _separator([line for line in lines[start:start + _NUM_LOOKED_AT] if line.strip()], usual, notes)
+
+
+def _separator(lines: list[str], usual: str, notes: list[str]) -> str:
+    """The usual one, unless the header lacks it and another one parts header and rows alike."""
+    if not lines or usual in lines[0]:
+        return usual
+    for separator, word in _SEPARATORS.items():
+        widths = [len(row) for row in csv.reader((line + "\n" for line in lines), delimiter=separator)]
+        if widths and widths[0] > 1 and sum(width == widths[0] for width in widths) >= 0.9 * len(widths):
+            notes.append(f"values are separated by {word}")
+            return separator
+    return usual
+
+
+def _row(reader: Iterator[list[str]]) -> list[str]:
+    try:
+        return next(reader, [])
+    except csv.Error as error:
+        raise SourceError(f"the first row must name the columns; {error}; check the file") from error
+
+
+def _has_one_more(lines: list[str], num: int, separator: str) -> bool:
+    """Whether each of these rows ends in a separator too many, as some programs write them."""
+    rows = [row for row in csv.reader((line + "\n" for line in lines if line.strip()), delimiter=separator)]
+    return bool(rows) and all(len(row) == num + 1 and not row[-1] for row in rows)
+
+
+def _all_named(names: list[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        new, count = name or "unnamed", 1
+        while not name and (new in names or new in found):
+            count += 1
+            new = f"unnamed_{count}"
+        found.append(new)
+    return found
