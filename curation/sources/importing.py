@@ -16,6 +16,7 @@ import pyarrow as pa
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder, table
 from curation.sources.images import CHECKS, check_images, chosen_check
+from curation.sources.label_notes import label_notes
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import (
     Loaded,
@@ -28,6 +29,7 @@ from curation.sources.rows import (
 )
 from curation.sources.splits import Before, HoldOut, hold_out
 from curation.sources.storage import compare_with_manifest, splits_before, write_project
+from curation.words import counted as counted_words
 from engine.contract.manifest import SPLITS, ManifestInfo
 
 OptionValue = str | int | float
@@ -160,8 +162,8 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
         rows = in_split_order(split.rows)
         classes = loaded.classes if loaded.classes is not None else labels_seen(rows)
         counted = class_table(rows, classes)
-        report_empty_classes(loaded, counted, problems)
         refuse_nothing(loaded, counted, problems)
+        report_empty_classes(loaded, counted, problems)
         show(0, 1, "writing")
         changed = compare_with_manifest(project, rows, classes)
         result = ImportResult(
@@ -171,7 +173,8 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
             first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
             check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,
             held_out=split.held_out,
-            notes=[*loaded.notes, *split.notes, *_notes(done_check, rows, counted), *changed.notes],
+            notes=[*loaded.notes, *split.notes, *label_notes(classes), *_notes(done_check, rows, counted),
+                   *changed.notes],
             seconds=time.monotonic() - began)
         write_project(project, rows, ManifestInfo(classes=classes, root=str(loaded.root), source=source), problems,
                       _details(result, {k: v for k, v in options.items() if v is not None},
@@ -253,14 +256,25 @@ def _checked_root(spec: Source, source: str, root: str | Path | None) -> Path:
 
 def refuse_nothing(loaded: Loaded, counted: pd.DataFrame, problems: Problems) -> None:
     """Raise SourceError where what is left cannot be trained on: no training row, or one class alone."""
-    first = problems.table().slice(0, 1).to_pylist()
-    hint = "check the source" if not first else (
-        f"{len(problems):,} findings, the first: {first[0]['kind']}: {first[0]['file']}: {first[0]['reason']}")
+    hint = _most_frequent(problems)
     if not counted["train"].sum():
         num = loaded.rows.num_rows
         raise SourceError(f"a project needs training samples; none of {num:,} rows loads as one; {hint}")
     if len(counted) < 2:
         raise SourceError(f"a project needs at least two classes; got {counted['class'][0]!r} alone; {hint}")
+
+
+def _most_frequent(problems: Problems) -> str:
+    """How many findings of each kind there are, and the first of the most frequent one."""
+    kinds = problems.by_kind()
+    if not kinds:
+        return "check the source"
+    most = next(iter(kinds))
+    first = next(one for one in problems.table().to_pylist() if one["kind"] == most)
+    row = "" if first["row"] is None else f", row {first['row']}"
+    each = ", ".join(f"{num:,} {kind}" for kind, num in kinds.items())
+    return (f"{counted_words(len(problems), 'finding')} ({each}), the first {most}: {first['file']}{row}: "
+            f"{first['reason']}")
 
 
 def _notes(check: str, rows: pa.Table, counted: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from curation.project import projects_home
 from curation.sources.importing import OptionValue, read_source, refuse_nothing
+from curation.sources.label_notes import label_notes
 from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, class_table, labels_seen
 from curation.sources.splits import HoldOut, hold_out, is_owner, keeps_together
@@ -75,7 +76,7 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
     refuse_nothing(loaded, counted, problems)
     return Preview(
         num_samples=rows.num_rows, own_splits=own, classes=counted, groups=groups,
-        held_out=split.held_out, notes=(*loaded.notes, *split.notes),
+        held_out=split.held_out, notes=(*loaded.notes, *split.notes, *label_notes(classes)),
         is_first_whole=is_first_whole,
         splits={name: int(counted[name].sum()) for name in SPLITS}, num_problems=len(problems),
         problems=problems.table().slice(0, 100).to_pandas(), pictures=_pictures(rows, loaded.root))

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from curation.project import Disagreement
 from curation.sources.lines import constant
+from curation.sources.paths import REMOTE
 from curation.sources.report import Column, Problems, joined, quoted
 from engine.contract.manifest import SPLITS
 from engine.contract.statistics.intervals import wilson_interval
@@ -60,6 +61,9 @@ def screen(loaded: Loaded, problems: Problems) -> pa.Table:
     is_bad = pc.invert(pc.is_in(rows["split"], value_set=pa.array(SPLITS)))
     rows = drop(rows, is_bad, problems, "unknown split",
                 lambda bad: joined(f"split must be one of {', '.join(SPLIT_NAMES)}; got ", quoted(bad["split"])))
+    rows = drop(rows, pc.match_substring_regex(rows["path"], REMOTE), problems, "remote image",
+                lambda bad: joined("an image must be a file on this machine; got ", quoted(bad["path"]),
+                                   "; download it, and name the file"))
     rows = drop(rows, pc.match_substring_regex(rows["path"], _LEAVES), problems, "leaves root",
                 lambda bad: joined("an image must lie inside the root; got ", quoted(bad["path"])))
     if loaded.classes is not None:

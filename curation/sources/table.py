@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.sources.frames import Frame, read_frame
+from curation.sources.images import IMAGE_SUFFIXES
 from curation.sources.lines import read_lines
+from curation.sources.paths import REMOTE, found_paths
 from curation.sources.report import Column, Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
 from engine.contract.manifest import DECISION_COLUMNS
@@ -55,7 +57,8 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     ours = _choose_columns(frame.columns.column_names, named, root.name)
     table, numbers = _readable_rows(frame, ours, root.name, problems)
     columns: dict[str, Column] = {name: _text(table[column]) for name, column in ours.items()}
-    columns["path"] = _below(columns["path"], folder, Path(image_root) if image_root else root.parent)
+    below = _below(columns["path"], folder, Path(image_root) if image_root else root.parent)
+    columns["path"], path_notes = found_paths(below, folder)
     columns.setdefault("sample_id", columns["path"])
     if "split" in columns:
         columns["split"] = _our_splits(columns["split"])
@@ -65,7 +68,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
             if name in columns:
                 columns[name] = _named(columns[name], names)
     extra, renamed = _extra_columns(table, set(ours.values()))
-    notes = list(frame.notes)
+    notes = [*frame.notes, *path_notes]
     notes.append("columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items()))
     notes += [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
     rows = plain_rows({**columns, **extra}, root.name, numbers)
@@ -96,6 +99,9 @@ def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -
                               "one of them")
     chosen = usual_columns(have, named)
     for ours, words in (("path", "image paths"), ("given_label", "labels")):
+        if ours not in chosen and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in have):
+            raise SourceError(f"the first row of a table names its columns; {table} begins with a sample: "
+                              f"{_listed(have)}; put a row such as path,label before it")
         if ours not in chosen:
             raise SourceError(f"a table needs a column of {words}; {table} has {_listed(have)}; name the column of "
                               f"{words}")
@@ -132,7 +138,8 @@ def _below(paths: Column, folder: Path, as_given: Path) -> Column:
 
     as_given: the folder before links were followed: absolute paths may be written either way.
     """
-    is_odd = pc.fill_null(pc.match_substring_regex(paths, r"(^|/)\.{0,2}(/|$)"), False)
+    is_odd = pc.and_not(pc.match_substring_regex(paths, r"(^|/)\.{0,2}(/|$)"), pc.match_substring_regex(paths, REMOTE))
+    is_odd = pc.fill_null(is_odd, False)
     if not pc.any(is_odd).as_py():
         return paths
     odd = paths.filter(is_odd).to_pylist()
@@ -195,18 +202,37 @@ def _extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Column], 
 
 
 def _typed(column: Column) -> Column:
-    """Text as numbers where every value reads as one and none has a leading zero, which would be lost."""
+    """Text as numbers where each can be written again as it stands: of ids of twenty digits, versions such as 1.10,
+    phone numbers and hashes such as 1e5 a number would keep another thing than what was written."""
     if not pa.types.is_string(column.type):
         return column
     text = _text(column)
-    if text.null_count == len(text) or pc.any(pc.match_substring_regex(text, r"^[+-]?0[0-9]|[^0-9eE.+-]")).as_py():
+    if text.null_count == len(text) or not _are_all(text, r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[+-]?[0-9]+)?$"):
         return text
-    for kind in (pa.int64(), pa.float64()):
-        try:
-            return text.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return text
+    try:
+        if _are_all(text, r"^-?[0-9]+$"):
+            return text.cast(pa.int64())
+        numbers = text.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return text
+    has_one_length = _are_all(text, r"\.") and pc.count_distinct(
+        pc.utf8_length(pc.replace_substring_regex(text.drop_null(), r"^[^.]*", ""))).as_py() == 1
+    return numbers if (has_one_length and not _are_any(text, "e")) or _are_written_again(text, numbers) else text
+
+
+def _are_all(text: Column, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
+
+
+def _are_any(text: Column, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(text, pattern)).as_py())
+
+
+def _are_written_again(text: Column, numbers: Column) -> bool:
+    """Whether each number's shortest form is the text, a final .0 aside."""
+    short = pc.replace_substring_regex(text, r"\.0$", "")
+    is_other = pc.not_equal(short, pc.replace_substring_regex(numbers.cast(pa.string()), r"\.0$", ""))
+    return all(repr(float(one)) == one for one in pc.unique(text.filter(is_other)).to_pylist())
 
 
 def _listed(names: list[str]) -> str:
