@@ -122,7 +122,7 @@ class Project:
     @classmethod
     def open(cls, path: str | Path) -> "Project":
         """Open the project in a folder. Raises ProjectError where there is none or it cannot be read."""
-        folder = Path(path).resolve()
+        folder = Path(os.path.abspath(path))  # not resolved: a link to a project, usual on clusters, is its name here
         if not folder.is_dir():
             raise ProjectError(f"a project is a folder; there is none at {path}; make one with "
                                "`python -m curation import`")
@@ -221,6 +221,14 @@ def drawn_splits(asked: HeldOut | None) -> tuple[str, ...]:
 def projects_home() -> Path:
     """The folder that projects live in: $WHETSTONE_PROJECTS, else ./projects."""
     return Path(os.environ.get("WHETSTONE_PROJECTS") or "projects").resolve()
+
+
+def project_named(home: Path, name: str) -> Path | None:
+    """The project of that name in `home`, a link to a project elsewhere too, as list_projects lists it; None where
+    there is none. No name leads out of `home`."""
+    is_plain = bool(name) and name not in (".", "..") and Path(name).name == name and "\0" not in name
+    path = home / name
+    return path if is_plain and (path / MANIFEST_NAME).is_file() else None
 
 
 def list_projects(home: Path) -> list[Path]:

@@ -131,6 +131,9 @@ class _Walk:
                 continue  # its thumbnails and cache are pictures too
             if entry.name.startswith("."):
                 self.num_hidden += 1
+            elif not _can_be_followed(entry):
+                self.problems.add("unreadable", "a link must lead somewhere; this one leads round in a circle or "
+                                  "cannot be followed", file=self.relative(entry.path))
             elif not _is_text(entry.name):
                 self.problems.add("not UTF-8", "a file name must be UTF-8", file=self.relative(entry.path))
             else:
@@ -144,6 +147,15 @@ class _Walk:
             self.problems.add("leaves root", "a folder must lie inside the root; this one is a link, which is not "
                               "followed", file=self.relative(entry.path))
         return not entry.is_symlink()
+
+
+def _can_be_followed(entry: os.DirEntry[str]) -> bool:
+    """False for a link in a circle; one to nowhere can be, and is then a file that is missing."""
+    try:
+        entry.is_dir()
+    except OSError:
+        return False
+    return True
 
 
 def _is_text(name: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.allocation import new_array
 from engine.contract.feature_dir import SHARD_ROWS, FeatureDir, Fit
 from engine.contract.image_files import open_image
 from engine.contract.work_dir import write_atomic
@@ -143,7 +144,7 @@ def _allocate(job: Extraction, num_rows: int) -> None:
             continue
 
         def grown(path: Path, num: int = num, shard: np.memmap | None = shard) -> None:
-            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(num, job.num_features))
+            array = new_array(path, (num, job.num_features), np.float16)
             if shard is not None:
                 array[:len(shard)] = shard
             array.flush()

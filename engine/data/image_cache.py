@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.allocation import new_array
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.image_files import open_image
 from engine.contract.inside import inside
@@ -64,7 +65,7 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
         images = _opened(path, (num, 3, size, size)) if journal else None
         if images is None:
             (folder / JOURNAL_NAME).unlink(missing_ok=True)  # it tells of another array
-            journal, images = {}, np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(num, 3, size, size))
+            journal, images = {}, new_array(path, (num, 3, size, size), np.uint8)
         for start in _damaged(images, journal):
             del journal[start]
         again = [int(row) for entry in journal.values() for row in entry["bad"]]

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from curation.project import Project, projects_home
+from curation.project import Project, project_named, projects_home
 from engine.contract.errors import UserError
 from engine.contract.image_files import open_image
 from engine.contract.inside import is_inside
@@ -218,10 +218,10 @@ def _unreadable(size: int) -> bytes:
 
 
 def _project_named(name: str) -> Path:
-    """The project folder of that name inside the projects' home, never outside it, links included."""
-    home = projects_home()
-    path = (home / name).resolve()
-    if not name or path.parent != home or path.name != name or not (path / MANIFEST_NAME).is_file():
+    """The project folder of that name inside the projects' home, as the sidebar lists it: a link to a project elsewhere
+    as well, and nothing that lies beside or below a project."""
+    path = project_named(projects_home(), name)
+    if path is None:
         raise MediaError("a thumbnail needs a project of this app; the name given is none of them")
     return path
 

@@ -89,6 +89,19 @@ def test_each_broken_file_costs_one_line_and_the_rest_loads(tmp_path):
     assert "1 link to folders left out: links are not followed" in result.notes
 
 
+def test_a_link_that_leads_round_in_a_circle_costs_one_line_wherever_it_lies(tmp_path):
+    root = write_classes(tmp_path / "data")
+    for place in (root, root / "cat"):
+        os.symlink("round", place / "about")
+        os.symlink("about", place / "round")
+    os.symlink(".", root / "dog" / "self", target_is_directory=True)
+    result, rows, report = import_folder(root, tmp_path / "p")
+    assert rows["sample_id"].tolist() == ["cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"]
+    assert dict(zip(report["file"], report["kind"], strict=True)) == {
+        "about": "unreadable", "round": "unreadable", "cat/about": "unreadable", "cat/round": "unreadable",
+        "dog/self": "leaves root"}
+
+
 @pytest.mark.parametrize("name", ["train", "secret"])
 def test_what_lies_behind_a_link_is_neither_read_nor_named_and_decides_nothing(tmp_path, name):
     write_classes(tmp_path / "out", ("owl", "elk"))

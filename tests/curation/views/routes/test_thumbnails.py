@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from curation.project import Project
+from curation.project import Project, list_projects
 from curation.views.routes import thumbnails
 from tests.fakes import make_project, write_manifest
 
@@ -112,10 +112,22 @@ def test_a_path_or_a_link_that_leaves_the_root_is_refused(project, tmp_path, pat
     assert get(thumbnails.thumbnail_url(project, rows["sample_id"][0], 64))[0] == 404
 
 
-def test_a_project_folder_that_links_out_of_the_home_is_refused(project, tmp_path):
-    outside = make_project(tmp_path / "outside", num_train=4)
-    os.symlink(outside, tmp_path / "home" / "outside")
-    assert get(thumbnails.thumbnail_url(Project.open(outside), "train-00000", 64))[0] == 404
+def test_a_project_that_is_reached_through_a_link_has_its_pictures_under_the_name_of_the_link(project, tmp_path):
+    outside = make_project(tmp_path / "elsewhere", num_train=4)
+    os.symlink(outside, tmp_path / "home" / "linked")
+    opened = Project.open(tmp_path / "home" / "linked")
+    assert opened.name == "linked" and [path.name for path in list_projects(tmp_path / "home")] == ["linked", "pets"]
+    assert get(thumbnails.thumbnail_url(opened, "train-00000", 64))[0] == 200
+    assert get(thumbnails.thumbnail_url(Project.open(outside), "train-00000", 64))[0] == 404, "it is not listed"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../elsewhere", "linked/../../elsewhere", "/", "a\0b", "linked/",
+                                  "nothing"])
+def test_no_name_leads_out_of_the_projects(project, tmp_path, name):
+    outside = make_project(tmp_path / "elsewhere", num_train=4)
+    os.symlink(outside, tmp_path / "home" / "linked")
+    query = urlencode({"project": name, "id": "train-00000", "size": 64})
+    assert get(f"{thumbnails.ROUTE_PATH}?{query}")[0] == 404
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
