@@ -1,4 +1,4 @@
-"""Kills this very process (SIGKILL) right before its k-th change of a file or of a database, counted in the main thread.
+"""Kills this very process (SIGKILL) right before its k-th change of a file or a database, counted in the main thread.
 
 Python tells of what it opens to write, renames, removes and makes by audit events, of fsync and of statements by
 wrappers. What C++ writes by itself (Parquet, checkpoints) counts by the fsync that follows.

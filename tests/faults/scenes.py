@@ -207,7 +207,8 @@ def _train(**settings: Any) -> Act:
         from engine.contract.run_dir import RunDir
         from engine.runs.train import resume, train
 
-        config = RunConfig.from_settings([f"{name}={value}" for name, value in (TRAINING | settings).items()])
+        wanted = {name: value for name, value in (TRAINING | settings).items() if value is not None}
+        config = RunConfig.from_settings([f"{name}={value}" for name, value in wanted.items()])
         run = RunDir.of(place / "p", "first")
         if run.exists():
             resume(place / "p", "first")
@@ -298,7 +299,7 @@ def _studied(place: Path) -> Result:
 
     study = StudyDir.of(place / "p", "s")
     rows = study.read_rows()
-    timed = [name for name in rows if "second" in str(name) or name in ("created", "ended", "run", "at")]
+    timed = [name for name in rows if "second" in str(name) or name == "finished"]
     return {"rows": repr(rows.drop(columns=timed).to_dict("records")),
             "margins": files_below(study.path / "margins")}
 
@@ -308,7 +309,7 @@ ENGINE = (
     Scene(name="train", is_engine=True, prepare=_images, act=_train(method="molere", embedding="pca"),
           look=_look_at_run, result=_trained, preload=_TORCH),
     Scene(name="train-head", is_engine=True, prepare=_images, look=_look_at_run, result=_trained, preload=_TORCH,
-          act=_train(method="molere", embedding="pca", features="own")),
+          act=_train(method="molere", embedding="pca", features="own", augment=None)),
     Scene(name="train-ranked", is_engine=True, prepare=_images, look=_look_at_run, result=_trained, preload=_TORCH,
           act=_train(method="lrw_hard", embedding="none")),
     Scene(name="embed", is_engine=True, prepare=_features_before, act=_embed, look=_look_at_features, result=_embedded,
