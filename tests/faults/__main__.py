@@ -2,8 +2,8 @@
 
     python -m tests.faults [--scenes train,decide] [--kills 1200] [--every 1] [--out FILE.json] [--folder DIR] [--show]
 
-Goes round the scenes (tests.faults.scenes), a kill each in turn, from the first kill point of each to its last and then
-anew. Each trial is added to the file at once, so that a run in the background can be looked at and stopped; a later one
+Goes round the scenes (tests.faults.commands, tests.faults.engine), a kill each in turn, from the first kill point of
+each to its last and then anew. Each trial is added to the file at once, so that a run in the background can be looked at and stopped; a later one
 adds to it. --every 7: only each seventh point. --show: the table of a file, and nothing more. Exit status 1 where
 anything was lost or ended in a traceback.
 """
@@ -15,9 +15,11 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults.scenes import SCENES
+from tests.faults.commands import COMMANDS
+from tests.faults.engine import ENGINE
 from tests.faults.trials import Stage, Trial
 
+SCENES = {scene.name: scene for scene in (*COMMANDS, *ENGINE)}
 OUTCOMES = ("recovered", "said", "lost", "traceback")
 
 
@@ -74,7 +76,7 @@ def read(path: Path | None) -> list[Trial]:
 
 def table(trials: list[Trial]) -> str:
     """What became of the kills, a line a scene."""
-    lines = [f"{'scene':<14}{'kills':>7}{'points':>8}" + "".join(f"{name:>11}" for name in OUTCOMES) + f"{'orphans':>9}"]
+    lines = [f"{'scene':<14}{'kills':>7}{'points':>8}" + "".join(f"{name:>11}" for name in OUTCOMES) + "  orphans"]
     for name in [*dict.fromkeys(trial.scene for trial in trials), "all"]:
         own = [trial for trial in trials if name in ("all", trial.scene)]
         lines.append(f"{name:<14}{len(own):>7,}{len({(trial.scene, trial.at) for trial in own}):>8,}"

@@ -13,7 +13,7 @@ from engine.contract.disk.failures import disk_line
 from engine.contract.disk.temporaries import orphans
 from engine.contract.errors import UserError
 from tests.faults.kill_point import KillPoint, in_child
-from tests.faults.scenes import Scene
+from tests.faults.scene import Scene
 
 Outcome = Literal["recovered", "said", "lost", "traceback", "unkilled"]
 """recovered: finished to the same end; said: one line said what is broken; lost: an acknowledged step is gone, or the
