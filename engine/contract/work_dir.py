@@ -26,16 +26,20 @@ STATUS_ADVICE = "delete it, and resume what stopped"
 """What to do about a damaged status.json: all that it says is found out or made again."""
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object], *, is_new: bool = False) -> None:
     """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`. Raises OSError, of a full
-    disk always with its number (ENOSPC), which numpy and torch do not give."""
+    disk always with its number (ENOSPC), which numpy and torch do not give. is_new: of several who write it at once the
+    first does; FileExistsError for the others."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if is_new:
+            os.link(temporary, path)
+        else:
+            os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         number = getattr(error, "errno", None) or (errno.ENOSPC if is_full(path.parent) else None)
         if number is None:

@@ -3,9 +3,9 @@
     python -m tests.faults [--scenes train,decide] [--kills 1200] [--every 1] [--out FILE.json] [--folder DIR] [--show]
 
 Goes round the scenes (tests.faults.commands, tests.faults.engine), a kill each in turn, from the first kill point of
-each to its last and then anew. Each trial is added to the file at once, so that a run in the background can be looked at and stopped; a later one
-adds to it. --every 7: only each seventh point. --show: the table of a file, and nothing more. Exit status 1 where
-anything was lost or ended in a traceback.
+each to its last and then anew. Each trial is added to the file at once, so that a run in the background can be looked
+at and stopped; a later one adds to it. --every 7: only each seventh point. --show: the table of a file, and nothing
+more. Exit status 1 where anything was lost or ended in a traceback.
 """
 
 import argparse

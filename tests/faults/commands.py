@@ -146,11 +146,24 @@ def _exported(place: Path) -> Result:
             for number in range(2)}
 
 
+def _load() -> object:
+    import pyarrow.dataset
+    import pydantic
+    from PIL import Image
+    from statsmodels.stats import proportion
+    from typer import _adapters
+
+    Image.init()
+    return pyarrow.dataset, pydantic, proportion, _adapters
+
+
 COMMANDS = (
-    Scene(name="import", is_engine=False, prepare=_import_before, act=_import, look=_look_at_import, result=_imported),
-    Scene(name="decide", is_engine=False, prepare=_fake_project, act=_decide, look=_look_at_decisions, result=_decided),
+    Scene(name="import", is_engine=False, prepare=_import_before, act=_import, look=_look_at_import,
+          result=_imported, load=_load),
+    Scene(name="decide", is_engine=False, prepare=_fake_project, act=_decide, look=_look_at_decisions,
+          result=_decided, load=_load),
     Scene(name="estimate", is_engine=False, prepare=_fake_project, act=_estimate, look=_look_at_estimate,
-          result=_estimated),
+          result=_estimated, load=_load),
     Scene(name="export", is_engine=False, prepare=_corrected_project, act=_export, look=_look_at_export,
-          result=_exported),
+          result=_exported, load=_load),
 )

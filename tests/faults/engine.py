@@ -115,16 +115,27 @@ def _studied(place: Path) -> Result:
             "margins": files_below(study.path / "margins")}
 
 
-_TORCH = ("torch", "engine.runs.train", "engine.study.runner", "tests.fake_features")
+def _load() -> object:
+    from PIL import Image
+
+    from engine.data.backbones import opening
+    from engine.runs import extraction, train
+    from engine.study import runner
+    from tests import fake_features, tiny_backbone
+
+    Image.init()
+    return opening, extraction, train, runner, fake_features, tiny_backbone
+
+
 ENGINE = (
     Scene(name="train", is_engine=True, prepare=_images, act=_train(method="molere", embedding="pca"),
-          look=_look_at_run, result=_trained, preload=_TORCH),
-    Scene(name="train-head", is_engine=True, prepare=_images, look=_look_at_run, result=_trained, preload=_TORCH,
+          look=_look_at_run, result=_trained, load=_load),
+    Scene(name="train-head", is_engine=True, prepare=_images, look=_look_at_run, result=_trained, load=_load,
           act=_train(method="molere", embedding="pca", features="own", augment=None)),
-    Scene(name="train-ranked", is_engine=True, prepare=_images, look=_look_at_run, result=_trained, preload=_TORCH,
+    Scene(name="train-ranked", is_engine=True, prepare=_images, look=_look_at_run, result=_trained, load=_load,
           act=_train(method="lrw_hard", embedding="none")),
     Scene(name="embed", is_engine=True, prepare=_features_before, act=_embed, look=_look_at_features, result=_embedded,
-          preload=("torch", "engine.runs.extraction", "tests.tiny_backbone")),
+          load=_load),
     Scene(name="study", is_engine=True, prepare=_images, act=_study, look=_look_at_study, result=_studied,
-          preload=_TORCH),
+          load=_load),
 )

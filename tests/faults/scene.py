@@ -24,8 +24,8 @@ class Scene:
     """Reopen after a kill, after so many acknowledged steps: raises UserError where something is said to be broken,
     AssertionError where an acknowledged step is gone."""
     result: Callable[[Path], Result]
-    preload: tuple[str, ...] = ()
-    """Modules that are slow to import, loaded once for all trials."""
+    load: Callable[[], object] = lambda: None
+    """Imports what is slow to import, once for all trials."""
 
 
 def digest(path: Path) -> str:

@@ -1,7 +1,6 @@
 """One trial: the scene in a process that is killed at one point, then reopened and finished in another, and compared
 with one that was left alone. Everything that computes runs in forked processes, so that heavy imports are paid once."""
 
-import importlib
 import json
 import os
 import shutil
@@ -40,8 +39,7 @@ class Stage:
         self.scene, self.folder = scene, folder
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["WHETSTONE_HOME"] = str(folder / "home")
-        for module in scene.preload:
-            importlib.import_module(module)
+        scene.load()
         self.before, self.place, self.log = folder / "before", folder / "place", folder / "log.txt"
         if in_child(lambda: scene.prepare(self.before), self.log):
             raise RuntimeError(f"{scene.name} could not be prepared; see {self.log}")

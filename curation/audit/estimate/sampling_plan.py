@@ -184,8 +184,8 @@ def save_plan(project: Path, plan: Plan) -> None:
     if not (path / PLAN_FILE).exists():
         write_atomic(_population_file(path, digest), lambda p: p.write_bytes(buffer.getvalue()))
     try:
-        with (path / PLAN_FILE).open("x", encoding="utf-8") as file:
-            file.write(json.dumps(document, indent=1))
+        write_atomic(path / PLAN_FILE, lambda p: p.write_text(json.dumps(document, indent=1), encoding="utf-8"),
+                     is_new=True)
     except FileExistsError as error:
         raise PlanError(f"an audit has one plan; {plan.audit} has one already; take another name") from error
 
