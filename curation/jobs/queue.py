@@ -73,7 +73,7 @@ class Job:
     def is_alive(self) -> bool:
         """Its process lives, or was asked for so recently that it has had no time to say so."""
         if self.pid is None:
-            return time.time() - self.submitted < NEWBORN_SECONDS
+            return abs(time.time() - self.submitted) < NEWBORN_SECONDS  # a clock set back makes it no newborn for ever
         return is_same_process(self.pid, self.pid_started)
 
     @property

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Unpack
 
-import psutil
-
 from engine.contract.disk.failures import disk_line
+from engine.contract.disk.processes import process_start
 from engine.contract.work_dir import StatusDocument, WorkDir
 
 STATUS_SECONDS = 1.0
@@ -32,12 +31,13 @@ class Status:
         self.values: StatusDocument = {
             "state": "running", "stage": "starting", "message": "", "epoch": 0, "num_epochs": num_epochs, "step": 0,
             "num_steps": None, "samples_per_second": None, "eta_seconds": None, "started": now, "heartbeat": now,
-            "pid": os.getpid(), "pid_started": psutil.Process().create_time(), "device": None, "error": None}
+            "pid": os.getpid(), "pid_started": process_start(os.getpid()), "device": None, "error": None}
         self.update()
 
     def update(self, **values: Unpack[StatusDocument]) -> None:
         with self.lock:
-            self.values |= {**values, "heartbeat": time.time()}
+            # The start is told anew each time: when the clock is set, the same process has another.
+            self.values |= {**values, "heartbeat": time.time(), "pid_started": process_start(os.getpid())}
             self.folder.write_status(**self.values)
 
     def tick(self, **values: Unpack[StatusDocument]) -> None:

@@ -24,6 +24,13 @@ def process_start(pid: int) -> float | None:
         return None
 
 
+def seconds_from_boot(pid: int) -> float | None:
+    """When a live process started, in seconds since the machine did; None as in process_start. Unlike that it stays
+    when the clock is set."""
+    start = process_start(pid)
+    return None if start is None else start - psutil.boot_time()
+
+
 def is_same_process(pid: int | None, started: float | None) -> bool:
     """True if process `pid` lives and is the one that started at `started` (a pid alone may have been reused)."""
     if pid is None or started is None:

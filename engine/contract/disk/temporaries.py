@@ -4,8 +4,9 @@ what a living one writes, and removed.
     .NAME.HOST-PID-STARTED-NUMBER.partial
 
 HOST: hex digits of the machine's name and of its namespace of processes (a container has its own); PID and STARTED
-(seconds since the epoch) of the process. Of another machine's processes nothing is known here: what they wrote counts
-as left once it is a day old, as do names of older code, which lack the start. Knows nothing of what is written.
+(seconds since the machine started, so that a clock that is set changes nothing) of the process. Of another machine's
+processes nothing is known here: what they wrote counts as left once it is a day old, as do names of older code, which
+lack the start. Knows nothing of what is written.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from engine.contract.disk.processes import is_same_process, process_start
+from engine.contract.disk.processes import seconds_from_boot
 
 ENDING = ".partial"
 STALE_SECONDS = 24 * 3600.0
@@ -41,9 +42,10 @@ def temporary_beside(path: Path) -> Path:
 def is_orphan(path: Path) -> bool:
     """Whether a name is that of something being written whose writer is gone."""
     if found := _OURS.fullmatch(path.name):
-        host, pid, started = found[1], int(found[2]), float(found[3])
+        host, pid, started = found[1], int(found[2]), int(found[3])
         if host == _host():
-            return not is_same_process(pid, started)
+            now = seconds_from_boot(pid)
+            return now is None or abs(now - started) > 2.0
     elif not _OLDER.fullmatch(path.name):
         return False
     try:
@@ -107,4 +109,4 @@ def _host() -> str:
 
 @lru_cache(maxsize=4)
 def _started(pid: int) -> int:
-    return round(process_start(pid) or 0.0)
+    return round(seconds_from_boot(pid) or 0.0)
