@@ -53,6 +53,46 @@ def test_too_many_pixels_are_refused_by_their_number_and_a_jpeg_wanted_small_is_
         assert image.size == (50, 30)
 
 
+def scans(num: int) -> bytes:
+    """A progressive JPEG whose last scan comes so often."""
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 128).save(buffer, "JPEG", progressive=True)
+    whole = buffer.getvalue()
+    end = whole.rindex(b"\xff\xd9")
+    return whole[:end] + whole[whole.rindex(b"\xff\xc4"):end] * num + whole[end:]
+
+
+def test_a_progressive_jpeg_of_many_scans_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "MAX_SCANNED", 64 * 64 * 20)
+    with open_image(scans(3), 8) as image:
+        image.load()
+    with pytest.raises(TooLargeError, match="81,920 pixels times scans; this one has 4,096 pixels in 56 scans; save"), \
+            open_image(scans(50), 8):
+        pass
+
+
+@pytest.mark.parametrize(("name", "options", "weight"), [
+    ("a.webp", {}, 3), ("a.avif", {}, 3), ("a.jp2", {}, 4), ("a.jpg", {"progressive": True}, 2)])
+def test_pixels_that_cost_more_count_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
+                                          options: dict[str, bool], weight: int) -> None:
+    if name == "a.avif" and "AVIF" not in image_files.formats():
+        pytest.skip("this Pillow was built without AVIF")
+    Image.new("RGB", (64, 64)).save(tmp_path / name, **options)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 64 * 64 * weight)
+    with open_image(tmp_path / name, 8) as image:
+        image.load()
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 64 * 64 * weight - 1)
+    with pytest.raises(TooLargeError, match="an image may have 4,09[0-9] pixels in the format"), \
+            open_image(tmp_path / name, 8):
+        pass
+
+
+def test_what_pillow_decodes_in_python_may_be_small_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P3 2100 2100 255\n" + b"1 " * 40)
+    with pytest.raises(TooLargeError, match="4,000,000 pixels in the format PPM"), open_image(tmp_path / "a.ppm"):
+        pass
+
+
 def test_pixels_in_memory_are_bounded_and_a_larger_image_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "_decoding", image_files._Budget(100))
     held, most, seen = [], [], threading.Lock()
