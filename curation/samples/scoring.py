@@ -13,6 +13,8 @@ import pandas as pd
 
 from curation.project import Project
 from curation.samples.table import sample_table
+from curation.sources.csv_table import read_whole_csv
+from curation.sources.report import SourceError
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -97,10 +99,9 @@ def read_answers(path: Path, classes: tuple[str, ...]) -> pd.Series:
     Raises ScoringError for a file that is none, a key twice, or a label that is no class.
     """
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise ScoringError(f"answers must be a readable CSV; {path}: {' '.join(str(error).split())}; check the "
-                           "file") from error
+        rows = read_whole_csv(path)
+    except SourceError as error:
+        raise ScoringError(f"answers must be a CSV of which each row can be read; {error}") from error
     if not {"key", "clean_label"} <= set(rows.columns):
         raise ScoringError(f"answers must have the columns key and clean_label; {path} has "
                            f"{', '.join(map(str, rows.columns))}; rename them")
@@ -110,9 +111,9 @@ def read_answers(path: Path, classes: tuple[str, ...]) -> pd.Series:
     names = {**{str(i): name for i, name in enumerate(classes)}, **{name: name for name in classes}}
     labels = rows["clean_label"].map(names)
     if labels.isna().any():
-        row = int(np.flatnonzero(labels.isna())[0])
-        raise ScoringError(f"clean_label must be a class or its position; {path} row {row + 2} says "
-                           f"{rows['clean_label'].iloc[row]!r}; the classes are {', '.join(classes)}")
+        row = labels.index[labels.isna()][0]
+        raise ScoringError(f"clean_label must be a class or its position; {path} row {row} says "
+                           f"{rows.at[row, 'clean_label']!r}; the classes are {', '.join(classes)}")
     return pd.Series(labels.to_numpy(dtype=object), index=rows["key"].to_numpy(dtype=object))
 
 

@@ -11,12 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from curation.sources.dialect import Dialect, dialect_of
-from curation.sources.report import Problems, Progress
+from curation.sources.lines import decode
+from curation.sources.report import Problems, Progress, SourceError
 
 _BLOCK_BYTES = 4 << 20
 _LARGEST_BLOCK = (1 << 31) - 1
@@ -70,6 +72,28 @@ def read_csv(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Tab
     table, rows = table.filter(pa.array(~is_blank)), rows[~is_blank]
     left_out = [name for name in dialect.nameless if not pc.any(pc.greater(pc.binary_length(table[name]), 0)).as_py()]
     return table.drop_columns(left_out), rows, list(dialect.notes)
+
+
+def read_whole_csv(path: Path) -> pd.DataFrame:
+    """Every row of a CSV file as text, "" where a cell is empty; the index is the line at which each row begins.
+
+    For a file of which no row may be lost: raises SourceError, naming the line, where one cannot be read, is longer
+    than its header, or lies in the cell of another, and where the text is not UTF-8.
+    """
+    problems = Problems()
+    try:
+        table, rows, _ = read_csv(path, problems, lambda done, total, message: None)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"a CSV must be readable; {path}: {' '.join(str(error).split())[:200]}; check it") from error
+    bad = next((one for one in problems.table().to_pylist() if one["kind"] != "short row"), None)
+    if bad is not None:
+        raise SourceError(f"{path.name} row {bad['row']}: {bad['reason']}; mend it")
+    columns = {name: decode(table[name]) for name in table.column_names}
+    for name, (_, is_bad) in columns.items():
+        if is_bad.any():
+            raise SourceError(f"text must be UTF-8; {path.name} row {rows[is_bad][0]}, column {name!r}, is not; save "
+                              "it as UTF-8")
+    return pd.DataFrame({name: text.to_pandas() for name, (text, _) in columns.items()}, index=rows)
 
 
 def header_of(path: Path) -> list[str]:

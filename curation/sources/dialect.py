@@ -57,8 +57,7 @@ def dialect_of(path: Path) -> Dialect:
         raise SourceError(f"text must be UTF-8; the names of columns in {path.name}, row {start + 1}, are not; save it "
                           "as UTF-8 (in a spreadsheet: CSV UTF-8)")
     end = start + reader.line_num
-    if _has_one_more(lines[end:end + _NUM_LOOKED_AT], len(names), separator):
-        names.append("")
+    names += [""] * _num_more(lines[end:end + _NUM_LOOKED_AT], len(names), separator)
     named = _all_named(names)
     return Dialect(encoding=encoding, separator=separator, num_lines=end, names=tuple(named),
                    nameless=frozenset(new for old, new in zip(names, named, strict=True) if not old),
@@ -89,7 +88,7 @@ def _separator(lines: list[str], usual: str, notes: list[str]) -> str:
         return usual
     for separator, word in _SEPARATORS.items():
         widths = [len(row) for row in csv.reader((line + "\n" for line in lines), delimiter=separator)]
-        if widths and widths[0] > 1 and sum(width == widths[0] for width in widths) >= 0.9 * len(widths):
+        if widths and widths[0] > 1 and sum(width == widths[0] for width in widths) >= 0.7 * len(widths):
             notes.append(f"values are separated by {word}")
             return separator
     return usual
@@ -102,10 +101,11 @@ def _row(reader: Iterator[list[str]]) -> list[str]:
         raise SourceError(f"the first row must name the columns; {error}; check the file") from error
 
 
-def _has_one_more(lines: list[str], num: int, separator: str) -> bool:
-    """Whether each of these rows ends in a separator too many, as some programs write them."""
+def _num_more(lines: list[str], num: int, separator: str) -> int:
+    """How many separators too many each of these rows ends in, as some programs write them."""
     rows = [row for row in csv.reader((line + "\n" for line in lines if line.strip()), delimiter=separator)]
-    return bool(rows) and all(len(row) == num + 1 and not row[-1] for row in rows)
+    more = {len(row) - num for row in rows}
+    return more.pop() if len(more) == 1 and all(len(row) > num and not any(row[num:]) for row in rows) else 0
 
 
 def _all_named(names: list[str]) -> list[str]:

@@ -17,6 +17,8 @@ from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import QUEUES, VERDICTS, Queue, Verdict, checked_row, choice
 from curation.project import Project
 from curation.samples.table import sample_table
+from curation.sources.csv_table import read_whole_csv
+from curation.sources.report import SourceError
 from engine.contract.errors import UserError
 from engine.contract.manifest import file_digest
 
@@ -56,7 +58,7 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
     table = sample_table(project, None).set_index("sample_id")
     model = file_digest(project.run(run).path / "config.json") if run else ""
     digest, answers = file_digest(path), []
-    for number, cells in enumerate(rows.to_dict("records"), start=2):
+    for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
         row = {str(name): str(cell) for name, cell in cells.items()}
         if not row["verdict"].strip():
             continue
@@ -79,9 +81,9 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
 
 def _rows(path: Path) -> pd.DataFrame:
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise AuditError(f"answers must be a readable CSV; {path}: {' '.join(str(error).split())}; check it") from error
+        rows = read_whole_csv(path)
+    except SourceError as error:
+        raise AuditError(f"answers must be a CSV of which each row can be read; {error}") from error
     missing = [name for name in ANSWER_COLUMNS if name not in rows]
     if missing:
         raise AuditError(f"answers must have the columns {' and '.join(ANSWER_COLUMNS)}; {path} lacks {missing[0]}; "

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.sources.csv_table import header_of, read_csv
+from curation.sources.csv_table import header_of, read_csv, read_whole_csv
 from curation.sources.frames import read_frame
 from curation.sources.report import Problems, SourceError
 
@@ -79,6 +79,7 @@ def body(separator: str = ",", end: str = "\n", head: tuple[str, str] = ("path",
     ("# made by a tool\n# on a day, by a person\n\n" + body(), "begin with #: 3"),
     ("\n\n" + body(), ""),
     (body(tail=","), ""),
+    (body(tail=",,"), ""),
     (body(head=("path", "label,,")).replace("jpg,cat", "jpg,cat,,").replace("jpg,dog", "jpg,dog,,").replace(
         "jpg,bird", "jpg,bird,,"), ""),
 ])
@@ -125,3 +126,21 @@ def test_a_row_that_is_not_utf8_and_has_a_value_too_many_costs_itself(tmp_path: 
 def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         read(tmp_path, content)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (body() + "4.jpg,ant,more\n", r"t.csv row 5: a row must have 2 values; got 3"),
+    (body() + '4.jpg,"ant\n5.jpg,bee\n', "t.csv row 5: a quote is opened here and not closed"),
+    (HEADER + '\n0.jpg,cat,"open\n1.jpg,dog,fine\n2.jpg,dog,shut"\n', "t.csv row 2: lines 2 to 4 are one row"),
+    (b"path,label\n0.jpg,cat\n1.jpg,\xe9\n", "t.csv row 3, column 'label', is not"),
+    (b"", "has no line that names its columns")])
+def test_a_file_of_which_no_row_may_be_lost_is_refused_by_its_line(tmp_path: Path, content: bytes | str,
+                                                                   message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(SourceError, match=message) as error:
+        read_whole_csv(path)
+    assert "\n" not in str(error.value)
+    path.write_text(body(";") + "4.jpg\n")
+    found = read_whole_csv(path)
+    assert found.loc[5].tolist() == ["4.jpg", ""] and found.index.tolist() == [2, 3, 4, 5]
