@@ -93,7 +93,7 @@ def read_whole_csv(path: Path) -> pd.DataFrame:
         if is_bad.any():
             raise SourceError(f"text must be UTF-8; {path.name} row {rows[is_bad][0]}, column {name!r}, is not; save "
                               "it as UTF-8")
-    return pd.DataFrame({name: text.to_pandas() for name, (text, _) in columns.items()}, index=rows)
+    return pd.DataFrame({name: text.to_pylist() for name, (text, _) in columns.items()}, index=rows, dtype=str)
 
 
 def header_of(path: Path) -> list[str]:
