@@ -13,8 +13,8 @@ import pandas as pd
 
 from curation.project import Project
 from curation.samples.table import sample_table
-from curation.sources.csv_table import read_whole_csv
-from curation.sources.report import SourceError
+from curation.tables.csv_table import read_whole_csv
+from curation.tables.report import SourceError
 from engine.contract.errors import UserError
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir

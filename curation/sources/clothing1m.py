@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.sources.lines import located, read_lines
-from curation.sources.report import Column, Problems, Progress, SourceError, joined, quoted
 from curation.sources.rows import Loaded, drop_repeats
+from curation.tables.lines import located, read_lines
+from curation.tables.report import Column, Problems, Progress, SourceError, joined, quoted
 
 CATEGORIES = "category_names_eng.txt"
 NOISY_LABELS, CLEAN_LABELS = "noisy_label_kv.txt", "clean_label_kv.txt"

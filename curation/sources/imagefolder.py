@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import SPLIT_NAMES, Loaded, plain_rows
+from curation.tables.report import Problems, Progress, SourceError
 
 LAYOUTS = ("auto", "class", "split")
 

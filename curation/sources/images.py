@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curation.sources.report import Problems, Progress
+from curation.tables.report import Problems, Progress
 from engine.contract.image_files import NotAnImageError, TooLargeError, open_image
 from engine.contract.manifest import ManifestError, resolve_image
 

@@ -17,7 +17,6 @@ from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder, table
 from curation.sources.images import CHECKS, check_images, chosen_check
 from curation.sources.label_notes import label_notes
-from curation.sources.report import Problems, Progress, SourceError
 from curation.sources.rows import (
     Loaded,
     class_table,
@@ -29,6 +28,7 @@ from curation.sources.rows import (
 )
 from curation.sources.splits import Before, HoldOut, hold_out
 from curation.sources.storage import compare_with_manifest, splits_before, write_project
+from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted as counted_words
 from engine.contract.manifest import SPLITS, ManifestInfo
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.report import Column
+from curation.tables.report import Column
 
 NUM_LOOKED_AT = 200
 ENOUGH = 0.9

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation.sources import clothing1m
-from curation.sources.frames import SUFFIXES, column_names
-from curation.sources.report import SourceError
 from curation.sources.roots import Listing, leads_out, listing
 from curation.sources.table import usual_columns
+from curation.tables.frames import SUFFIXES, column_names
+from curation.tables.report import SourceError
 
 MAX_DEPTH = 4
 """Folders that hold nothing but one folder are looked through so far: zips are often packed that way."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.sources.frames import SUFFIXES
 from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.report import SourceError
+from curation.tables.frames import SUFFIXES
+from curation.tables.report import SourceError
 
 MAX_ENTRIES = 100_000
 """Names of one folder that are looked at."""

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.project import Disagreement
-from curation.sources.lines import constant
 from curation.sources.paths import REMOTE
-from curation.sources.report import Column, Problems, joined, quoted
+from curation.tables.lines import constant
+from curation.tables.report import Column, Problems, joined, quoted
 from engine.contract.manifest import SPLITS
 from engine.contract.statistics.intervals import wilson_interval
 

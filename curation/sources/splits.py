@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.samples.split_facts import HELD_OUT
-from curation.sources.report import Progress, SourceError
 from curation.sources.split_words import fresh_words, kept_words, moved_words, overlap_words
+from curation.tables.report import Progress, SourceError
 
 TEST_FRAC, CLEAN_FRAC = 0.2, 0.1
 _REPORT_EVERY = 5_000

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.project import PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails, drawn_splits
-from curation.sources.report import Problems
 from curation.sources.splits import Before
+from curation.tables.report import Problems
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.sources.frames import Frame, read_frame
 from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.lines import read_lines
 from curation.sources.paths import REMOTE, found_paths
-from curation.sources.report import Column, Problems, Progress, SourceError
 from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
+from curation.tables.frames import Frame, read_frame
+from curation.tables.lines import read_lines
+from curation.tables.report import Column, Problems, Progress, SourceError
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from curation.sources.frames import SUFFIXES
 from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.report import SourceError
+from curation.tables.frames import SUFFIXES
+from curation.tables.report import SourceError
 
 MAX_FILES = 200_000
 MAX_BYTES = 4 << 30

@@ -17,8 +17,8 @@ from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import QUEUES, VERDICTS, Queue, Verdict, checked_row, choice
 from curation.project import Project
 from curation.samples.table import sample_table
-from curation.sources.csv_table import read_whole_csv
-from curation.sources.report import SourceError
+from curation.tables.csv_table import read_whole_csv
+from curation.tables.report import SourceError
 from engine.contract.errors import UserError
 from engine.contract.manifest import file_digest
 

@@ -8,8 +8,8 @@ import streamlit as st
 
 from curation.project import imported_from, projects_home
 from curation.sources import roots
-from curation.sources.report import SourceError
 from curation.sources.unzip import MAX_BYTES, MAX_FILES, drop_older, unpack
+from curation.tables.report import SourceError
 from curation.views.widgets import state
 
 KEY = "import."

@@ -18,8 +18,8 @@ from curation.project import Project, projects_home
 from curation.sources.images import CHECKS
 from curation.sources.importing import ImportResult, import_project
 from curation.sources.recognise import Recognised, recognise
-from curation.sources.report import SourceError
 from curation.sources.unzip import adopt
+from curation.tables.report import SourceError
 from curation.views.data.browse import UPLOADS, chosen_place, dropped_place, sentence
 from curation.views.data.features import WHAT, start_features
 from curation.views.data.preview import (

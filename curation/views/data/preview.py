@@ -11,9 +11,9 @@ import streamlit as st
 from curation.sources.importing import SOURCES, Option, OptionValue
 from curation.sources.preview import Preview, preview
 from curation.sources.recognise import Recognised
-from curation.sources.report import Progress
 from curation.sources.roots import allowed
 from curation.sources.splits import CLEAN_FRAC, TEST_FRAC, HoldOut
+from curation.tables.report import Progress
 from curation.views.routes.thumbnails import encoded_thumbnail
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height

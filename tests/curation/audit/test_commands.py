@@ -344,4 +344,4 @@ def test_what_is_missing_is_said(project: Path, tmp_path: Path, capsys) -> None:
     assert main(["report", str(project), "--run", "first", "--out", str(tmp_path / "r.pdf")]) == 2
     assert ".html or .json" in capsys.readouterr().err
     assert main(["verdicts", str(project), "--file", str(tmp_path / "none.csv")]) == 2
-    assert "readable CSV" in capsys.readouterr().err
+    assert "a CSV must be readable" in capsys.readouterr().err

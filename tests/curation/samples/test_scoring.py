@@ -116,7 +116,7 @@ def test_answers_stand_in_for_the_manifest(project: Project, tmp_path: Path, key
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("", "must be a readable CSV"),
+    ("", "has no line that names its columns"),
     ("id,label\na,cat\n", "must have the columns key and clean_label; .* has id, label"),
     ("key,clean_label\na,cat\na,dog\n", "has 'a' twice"),
     ("key,clean_label\ntrain-00000,horse\n", "row 2 says 'horse'; the classes are cat, dog, bird"),
@@ -131,7 +131,7 @@ def test_wrong_answers_are_refused_in_one_line(project: Project, tmp_path: Path,
 
 
 def test_a_missing_answers_file_and_a_run_without_signals_are_refused(project: Project, tmp_path: Path) -> None:
-    with pytest.raises(ScoringError, match="must be a readable CSV; .*No such file"):
+    with pytest.raises(ScoringError, match="a CSV must be readable; .*No such file"):
         score_run(project, make_run(project), tmp_path / "none.csv")
     with pytest.raises(RunDirError, match="queued has no signals yet"):
         score_run(project, make_run(project, "queued", state="queued"))

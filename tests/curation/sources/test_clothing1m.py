@@ -9,7 +9,7 @@ import pytest
 
 from curation.project import Project
 from curation.sources.importing import ImportResult, import_project
-from curation.sources.report import SourceError
+from curation.tables.report import SourceError
 from engine.contract.manifest import image_root, read_info, read_manifest, resolve_image
 from tests.picture_files import write_broken, write_image
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from curation.sources.importing import import_project
-from curation.sources.report import SourceError
+from curation.tables.report import SourceError
 from engine.contract.manifest import image_root, read_info, read_manifest, resolve_image
 from tests.picture_files import tree_bytes, write_image
 

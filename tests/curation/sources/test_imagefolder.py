@@ -9,7 +9,7 @@ import pytest
 
 from curation.project import Project
 from curation.sources.importing import ImportResult, import_project
-from curation.sources.report import SourceError
+from curation.tables.report import SourceError
 from engine.contract.manifest import read_info, read_manifest
 from tests.picture_files import ODD_NAMES, write_broken, write_image
 

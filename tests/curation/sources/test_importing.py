@@ -14,8 +14,8 @@ import pytest
 from curation.project import Project
 from curation.sources.images import check_images, chosen_check
 from curation.sources.importing import SOURCES, import_project, source_options
-from curation.sources.lines import decode, read_lines
-from curation.sources.report import Problems, SourceError
+from curation.tables.lines import decode, read_lines
+from curation.tables.report import Problems, SourceError
 from engine.contract.manifest import read_info, read_manifest
 from tests.fakes import make_run
 from tests.picture_files import tree_bytes, write_image
@@ -211,7 +211,7 @@ def test_a_project_path_that_is_a_file_is_refused_and_stays(tmp_path):
 
 
 def test_lines_keep_their_numbers_across_blocks_and_refused_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("curation.sources.lines._BLOCK_BYTES", 256)
+    monkeypatch.setattr("curation.tables.lines._BLOCK_BYTES", 256)
     rng = np.random.default_rng(0)
     expected, raw = {}, []
     for row in range(1, 401):

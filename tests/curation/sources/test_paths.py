@@ -10,7 +10,7 @@ import pytest
 from curation.sources.importing import import_project
 from curation.sources.label_notes import label_notes
 from curation.sources.paths import found_paths
-from curation.sources.report import SourceError
+from curation.tables.report import SourceError
 from tests.picture_files import write_image
 
 PATHS = [f"photos/day {day}/{i}.jpg" for day in (1, 2) for i in range(3)]

@@ -11,8 +11,8 @@ from curation.project import imported_from
 from curation.sources import roots
 from curation.sources.preview import preview
 from curation.sources.recognise import recognise
-from curation.sources.report import SourceError
 from curation.sources.splits import HoldOut
+from curation.tables.report import SourceError
 from tests.fakes import make_project
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from curation.sources.report import SourceError
 from curation.sources.splits import Before, HoldOut, hold_out, keeps_together
+from curation.tables.report import SourceError
 
 
 def rows_of(labels: list[str], groups: list[str | None] | None = None, splits: list[str] | None = None) -> pa.Table:

@@ -13,7 +13,7 @@ import pytest
 
 from curation.project import Project
 from curation.sources.importing import ImportResult, import_project
-from curation.sources.report import SourceError
+from curation.tables.report import SourceError
 from engine.contract.manifest import read_info, read_manifest
 from tests.picture_files import ODD_NAMES, write_broken, write_image
 
@@ -203,8 +203,8 @@ def test_odd_labels_and_paths_are_kept_as_they_are(tmp_path):
 
 
 def test_types_that_change_after_the_first_block_do_not_fail_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("curation.sources.frames._BLOCK_BYTES", 4096)
-    monkeypatch.setattr("curation.sources.frames._BATCH_LINES", 100)
+    monkeypatch.setattr("curation.tables.frames._BLOCK_BYTES", 4096)
+    monkeypatch.setattr("curation.tables.frames._BATCH_LINES", 100)
     num = 1000
     values = [str(idx) for idx in range(num - 1)] + ["not a number"]
     frame = pd.DataFrame({"path": [f"{idx}.png" for idx in range(num)], "label": ["1", "2"] * (num // 2),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from curation.sources.report import SourceError
 from curation.sources.unzip import unpack
+from curation.tables.report import SourceError
 
 PIXELS = b"\x89PNG pretended"
 

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.sources.csv_table import header_of, read_csv
-from curation.sources.lines import decode, read_lines
-from curation.sources.report import Problems, Progress, SourceError
+from curation.tables.csv_table import header_of, read_csv
+from curation.tables.lines import decode, read_lines
+from curation.tables.report import Problems, Progress, SourceError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 _BLOCK_BYTES = 4 << 20

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from curation.sources.dialect import Dialect, dialect_of
-from curation.sources.lines import decode
-from curation.sources.report import Problems, Progress, SourceError
+from curation.tables.dialect import Dialect, dialect_of
+from curation.tables.lines import decode
+from curation.tables.report import Problems, Progress, SourceError
 
 _BLOCK_BYTES = 4 << 20
 _LARGEST_BLOCK = (1 << 31) - 1

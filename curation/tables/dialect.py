@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.sources.report import SourceError
+from curation.tables.report import SourceError
 
 _HEAD_BYTES = 1 << 20
 _NUM_LOOKED_AT = 50

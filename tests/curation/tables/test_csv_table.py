@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.sources.csv_table import header_of, read_csv, read_whole_csv
-from curation.sources.frames import read_frame
-from curation.sources.report import Problems, SourceError
+from curation.tables.csv_table import header_of, read_csv, read_whole_csv
+from curation.tables.frames import read_frame
+from curation.tables.report import Problems, SourceError
 
 HEADER = "path,label,note"
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from curation.sources.report import Column, Problems, Progress, SourceError
+from curation.tables.report import Column, Problems, Progress, SourceError
 
 _NEVER_IN_A_LIST = "\x1f"
 _BLOCK_BYTES = 4 << 20

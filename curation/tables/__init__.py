@@ -1,0 +1,1 @@
+"""Files of tables and lists as columns, with what is wrong in them."""
