@@ -26,6 +26,8 @@ DECISION_COLUMNS = ("sample_id", "pin", "excluded", "label")
 """decisions.parquet: the current decisions, one row a decided sample. pin: "train", "validation" or null; excluded:
 bool; label: the class that replaces given_label, or null. Curation writes it after each decision; a run copies it."""
 
+LEDGER_KEY = b"whetstone_ledger"
+"""In the metadata of decisions.parquet: the ledger, revision and classes that it is of (curation.ledger.snapshot)."""
 _METADATA_KEY = b"whetstone"
 
 

@@ -18,6 +18,7 @@ from engine.contract.config import RunConfig
 from engine.contract.disk.processes import alone_in, drop_old_cancel
 from engine.contract.events import RunEvent
 from engine.contract.feature_dir import FeatureDir
+from engine.contract.integrity.decisions import refuse_stale
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -71,6 +72,8 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
             if run.exists():
                 raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
             given = None if weights_from is None else keep_given(project, weights_from, run, config)
+            if decisions is None and given is None:
+                refuse_stale(project)
             if given is None and source.exists():
                 write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
             document = describe(config, project, run)

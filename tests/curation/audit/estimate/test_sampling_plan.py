@@ -146,8 +146,8 @@ def test_of_two_who_plan_at_once_the_first_wins_whole(tmp_path: Path, monkeypatc
     first, second = plan_of(scores(40), seed=1), plan_of(scores(40), seed=2)
     real, came = sampling_plan.write_atomic, []
 
-    def interrupted(path: Path, write) -> None:
-        real(path, write)
+    def interrupted(path: Path, write, **options) -> None:
+        real(path, write, **options)
         if not came:
             came.append(path)
             save_plan(tmp_path, second)
