@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pyarrow.parquet as pq
 
 from engine.contract.disk.seals import check_seal
+from engine.contract.inside import is_inside
 from engine.contract.manifest import DECISIONS_NAME, LEDGER_KEY, ManifestError, read_info
-from engine.contract.work_dir import is_inside
 
 LEDGER_NAME = "ledger.sqlite"
 WAIT_SECONDS = 20.0
