@@ -280,7 +280,7 @@ def _wait(job_id: int) -> None:
     queue.set_process(job_id, os.getpid())
     while not run.is_cancel_requested():
         if queue.claim(job_id):
-            bring_up_to_date(job.project)
+            bring_up_to_date(Path(job.project))
             command = json.loads(job.command)
             os.execv(command[0], command)
         time.sleep(POLL_SECONDS)
