@@ -76,7 +76,8 @@ def _plain(text: str) -> str:
     return _TIMES.sub("", text)
 
 
-def command(name: str, main: Callable[[list[str]], object], *arguments: str, out: str = "", run: str = "", results: tuple[str, ...] = ()) -> Act:
+def command(name: str, main: Callable[[list[str]], object], *arguments: str, out: str = "", run: str = "",
+            results: tuple[str, ...] = ()) -> Act:
     """P stands for the project, OUT for a new file, whose content counts as shown. run: whose log is heard, and of
     which `results` count as shown, instead of what an engine prints: its progress depends on the clock."""
     def carry_out(project: Path) -> Seen:
@@ -99,7 +100,8 @@ def command(name: str, main: Callable[[list[str]], object], *arguments: str, out
             made = [path for path in sorted(target.parent.rglob("*")) if path.is_file()]
             content = "\n".join(f"{path.name}\n{path.read_bytes()!r}" for path in made
                                 if path.suffix in ("", ".csv", ".json", ".txt"))
-            return Seen(_plain(f"{'' if run else output.getvalue()}\n{content}\n{found}"), lines, status, failure, status == 1)
+            shown = "" if run else output.getvalue()
+            return Seen(_plain(f"{shown}\n{content}\n{found}"), lines, status, failure, status == 1)
     return Act(name, carry_out)
 
 
