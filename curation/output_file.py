@@ -45,7 +45,7 @@ def write_output(path: Path, write: Callable[[Path], object]) -> None:
     """Call write(temporary path), then put that file in the place of `path`. Raises OutputError."""
     output_file(path)
     try:
-        write_atomic(path, write)
+        write_atomic(path, write, is_sealed=False)
     except OSError as error:
         raise OutputError(f"an output must be a file that can be written; {path}: {error.strerror or error}; choose "
                           "another place") from error

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from curation.ledger.ledger import Ledger
 from curation.ledger.place import database_of
 from curation.ledger.verdicts import VerdictLog
+from engine.contract.disk.seals import check_seal
 from engine.contract.errors import UserError
 from engine.contract.inside import is_inside
 from engine.contract.manifest import (
@@ -170,7 +171,12 @@ class Project:
         path = self.path / REPORT_NAME
         if not path.exists():
             return pd.DataFrame({name: pd.Series(dtype="Int64" if name == "row" else str) for name in REPORT_COLUMNS})
-        return pd.read_parquet(path)
+        try:
+            check_seal(path)
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's errors are among them
+            raise ProjectError(f"{path} must be a table; {' '.join(str(error).split())[:120]}; import the data "
+                               "again, or delete it: what the import found odd is then no longer known") from error
 
     def run(self, name: str) -> RunDir:
         """The run of that name. Raises ProjectError if there is none."""

@@ -25,6 +25,7 @@ from typing import Literal
 import pandas as pd
 
 from curation.jobs import queue
+from curation.jobs.decisions import bring_up_to_date
 from curation.jobs.queue import Job, JobError, JobKind, device_key
 from curation.jobs.request import REQUEST_NAME, config_of, created_of, damage_of, train_command, write_request
 from engine.contract.config import RunConfig
@@ -38,7 +39,6 @@ GRACE_SECONDS = 20.0
 """How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
 OUTPUT_NAME = "output.txt"
 _CODE_ROOT = Path(__file__).parents[2]
-
 
 RunState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 """interrupted: its process is gone without a word."""
@@ -280,6 +280,7 @@ def _wait(job_id: int) -> None:
     queue.set_process(job_id, os.getpid())
     while not run.is_cancel_requested():
         if queue.claim(job_id):
+            bring_up_to_date(Path(job.project))
             command = json.loads(job.command)
             os.execv(command[0], command)
         time.sleep(POLL_SECONDS)

@@ -18,17 +18,17 @@ import sqlalchemy as sa
 from curation.ledger import engines, tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
+from curation.ledger.renewal import renew
 from curation.ledger.replay import (
     COLUMN_OF,
     EXCLUSIONS,
     NextRedo,
     Timeline,
-    apply_batch,
     timeline,
     undone_flags,
 )
 from curation.ledger.sample_ids import training_ids
-from curation.ledger.snapshot import Stamp, is_current, is_of, read_snapshot, write_snapshot
+from curation.ledger.snapshot import current_state
 from curation.ledger.state import row_of, stamp_of_state, state_of
 from engine.contract.disk.failures import disk_line
 from engine.contract.manifest import ManifestError, read_info
@@ -138,9 +138,8 @@ class Ledger:
         Comes from decisions.parquet where that is up to date (it is, save between a commit and its rewrite).
         """
         with self._transaction() as connection:
-            stamp = stamp_of_state(connection, self.classes)
-            state, written = read_snapshot(self.decisions_path)
-            table = state if is_of(state, written, stamp) else state_of(connection, self.classes)
+            kept = current_state(self.decisions_path, stamp_of_state(connection, self.classes))
+            table = state_of(connection, self.classes) if kept is None else kept
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
@@ -250,43 +249,17 @@ class Ledger:
         return engines.is_read_only(self._engine)
 
     def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
-        """_write_snapshot; what the disk refuses is kept as snapshot_problem, for the decision itself is recorded."""
+        """renewal.renew; what the disk refuses is kept as snapshot_problem, for the decision itself is recorded."""
         self.snapshot_problem = ""
         if self.is_read_only:
             return
         try:
-            self._write_snapshot(batch, sample_ids)
+            renew(self.decisions_path, self.classes, self._transaction, batch, sample_ids)
         except (LedgerError, OSError) as error:
             line = disk_line(error, self.decisions_path)
             if line is None:
                 raise
             self.snapshot_problem = line
-
-    def _write_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
-        """Bring decisions.parquet to the newest revision under the write lock; the last of several finds it done.
-
-        The revision is read inside the lock, so an older state can never replace a newer one. Where the file lacks
-        nothing but `batch`, that alone is applied to it; else everything is replayed.
-        """
-        if batch is None:  # most often it is up to date, and nothing waits for a writer then
-            with self._transaction() as connection:
-                if is_current(self.decisions_path, stamp_of_state(connection, self.classes)):
-                    return
-        with self._transaction(is_write=True) as connection:
-            stamp = stamp_of_state(connection, self.classes)
-            if is_current(self.decisions_path, stamp):
-                return
-            state, written = read_snapshot(self.decisions_path)
-            if self.decisions_path.exists() and (written is None or written["ledger_id"] != stamp["ledger_id"]):
-                raise LedgerError(f"{self.decisions_path} must come from this ledger; it was written by another; bring "
-                                  "that ledger back, or move the file away")
-            before: Stamp = {**stamp, "revision": stamp["revision"] - 1}
-            is_next = written == before or (written is None and stamp["revision"] == 1)
-            if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
-                state = apply_batch(state, batch, sample_ids, self.classes)
-            else:
-                state = state_of(connection, self.classes)
-            write_snapshot(self.decisions_path, state, stamp)
 
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curation.ledger.replay import FOLD, empty_state
+from engine.contract.disk.seals import check_seal
+from engine.contract.manifest import LEDGER_KEY
 from engine.contract.work_dir import write_atomic
-
-_METADATA_KEY = b"whetstone_ledger"
 
 
 class Stamp(TypedDict):
@@ -30,6 +30,7 @@ class Stamp(TypedDict):
 def read_snapshot(path: Path) -> tuple[pa.Table, Stamp | None]:
     """State and stamp, from one open file; the empty state and None where there is no file."""
     try:
+        check_seal(path)
         table = pq.read_table(path)
     except FileNotFoundError:
         return empty_state(), None
@@ -38,6 +39,7 @@ def read_snapshot(path: Path) -> tuple[pa.Table, Stamp | None]:
 
 def read_stamp(path: Path) -> Stamp | None:
     """The stamp alone; None where the file has none."""
+    check_seal(path)
     return _stamp_in(pq.read_schema(path))
 
 
@@ -48,6 +50,15 @@ def is_of(state: pa.Table, written: Stamp | None, stamp: Stamp) -> bool:
         return written == stamp
     has_both = pc.any(pc.and_(pc.is_valid(state["pin"]), state["excluded"])).as_py()
     return {**written, "fold": FOLD} == stamp and not has_both
+
+
+def current_state(path: Path, stamp: Stamp) -> pa.Table | None:
+    """The file's state where it is of this stamp; None where it is not, or is damaged."""
+    try:
+        state, written = read_snapshot(path)
+        return state if is_of(state, written, stamp) else None
+    except (OSError, ValueError, KeyError, TypeError):  # pyarrow's errors are among them
+        return None
 
 
 def says(path: Path, stamp: Stamp) -> bool:
@@ -65,12 +76,12 @@ def is_current(path: Path, stamp: Stamp) -> bool:
 
 def write_snapshot(path: Path, state: pa.Table, stamp: Stamp) -> None:
     """Replace the file."""
-    table = state.replace_schema_metadata({_METADATA_KEY: json.dumps(stamp).encode()})
+    table = state.replace_schema_metadata({LEDGER_KEY: json.dumps(stamp).encode()})
     write_atomic(path, lambda temporary: pq.write_table(table, temporary))
 
 
 def _stamp_in(schema: pa.Schema) -> Stamp | None:
-    raw = (schema.metadata or {}).get(_METADATA_KEY)
+    raw = (schema.metadata or {}).get(LEDGER_KEY)
     if raw is None:
         return None
     stamp: Stamp = json.loads(raw)

@@ -10,6 +10,7 @@ from typing import NotRequired, TypedDict
 
 from curation.project import Project
 from curation.samples.predicates import Predicate
+from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.inside import inside
 from engine.contract.run_dir import RunDirError, check_name
@@ -46,7 +47,7 @@ def save(project: Project, name: str, predicate: Predicate, *, run: str, who: st
     path = _path(project, name)
     document = SavedView(name=name, predicate=predicate, run=run, who=who, saved=time.time())
     path.parent.mkdir(exist_ok=True)
-    write_atomic(path, lambda partial: partial.write_text(json.dumps(document, indent=1), encoding="utf-8"))
+    write_atomic(path, lambda partial: partial.write_text(sealed_json(document, indent=1), encoding="utf-8"))
 
 
 def load(project: Project, name: str) -> SavedView:
@@ -57,11 +58,12 @@ def load(project: Project, name: str) -> SavedView:
     path = _path(project, name)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        found = opened_json(found) if isinstance(found, dict) else found
     except FileNotFoundError as error:
         raise ViewError(f"this project has no saved view {name}; it may have been deleted") from error
-    except (OSError, ValueError) as error:
-        raise ViewError(f"the saved view {name} cannot be read: {path} is no JSON; delete it and save it "
-                        "anew") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ViewError(f"the saved view {name} cannot be read: {path} is no JSON, or not as it was written; "
+                        "delete it and save it anew") from error
     if not isinstance(found, dict) or not isinstance(found.get("predicate"), dict):
         raise ViewError(f"the saved view {name} cannot be read: {path} holds no predicate; delete it and save it anew")
     return SavedView(name=name, predicate=found["predicate"], run=str(found.get("run") or ""),

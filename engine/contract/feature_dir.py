@@ -23,6 +23,7 @@ from typing import Literal, TypedDict, cast
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.seals import check_seal
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.inside import job_folder, way_out
@@ -128,6 +129,7 @@ class FeatureDir(WorkDir):
             raise FeatureError(f"features {self.name!r} must be finished before they are used; {self.path} has no "
                                f"{self.samples_path.name}; run `python -m engine features`")
         try:
+            check_seal(self.samples_path)
             return pd.read_parquet(self.samples_path, columns=list(SAMPLE_COLUMNS))
         except (OSError, ValueError) as error:
             raise FeatureError(f"{self.samples_path} must be a Parquet file with {', '.join(SAMPLE_COLUMNS)}; "
@@ -156,6 +158,7 @@ class FeatureStore:
     def _opened(self, number: int) -> np.ndarray:
         path = self.folder.shard_path(number)
         try:
+            check_seal(path)
             shard: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise FeatureError(f"a shard of features must be a .npy file; {path}: {error}; make the features anew") \

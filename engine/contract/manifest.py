@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.contract.disk.seals import check_seal
 from engine.contract.errors import UserError
 
 MANIFEST_NAME = "manifest.parquet"
@@ -25,6 +26,8 @@ DECISION_COLUMNS = ("sample_id", "pin", "excluded", "label")
 """decisions.parquet: the current decisions, one row a decided sample. pin: "train", "validation" or null; excluded:
 bool; label: the class that replaces given_label, or null. Curation writes it after each decision; a run copies it."""
 
+LEDGER_KEY = b"whetstone_ledger"
+"""In the metadata of decisions.parquet: the ledger, revision and classes that it is of (curation.ledger.snapshot)."""
 _METADATA_KEY = b"whetstone"
 
 
@@ -54,9 +57,11 @@ def read_info(project: Path) -> ManifestInfo:
     if not path.exists():
         raise ManifestError(f"a project needs {MANIFEST_NAME}; {project} has none; run `python -m curation import`")
     try:
+        check_seal(path)
         raw = (pq.read_schema(path).metadata or {}).get(_METADATA_KEY)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ManifestError(f"{path} must be a Parquet file; {error}; import the data again") from error
+    except (ValueError, OSError) as error:  # pyarrow's errors are among them
+        raise ManifestError(f"{path} must be a Parquet file; {' '.join(str(error).split())[:120]}; import the data "
+                            "again, or restore the file from a copy") from error
     if raw is None:
         raise ManifestError(f"{path} must carry class names in its metadata; it has none; import the data again")
     values = json.loads(raw)
@@ -118,6 +123,7 @@ def check_decisions(path: Path) -> None:
     """
     rule = f"decisions must be a Parquet file with the columns {', '.join(DECISION_COLUMNS)}"
     try:
+        check_seal(path)
         rows = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
         raise ManifestError(f"{rule}; {path}: {str(error).splitlines()[0]}") from error
@@ -139,6 +145,7 @@ def read_decisions(path: Path) -> pd.DataFrame:
         return pd.DataFrame({"sample_id": pd.Series(dtype=str), "pin": pd.Series(dtype=object),
                              "excluded": pd.Series(dtype=bool), "label": pd.Series(dtype=object)})
     try:
+        check_seal(path)
         return pd.read_parquet(path, columns=list(DECISION_COLUMNS))
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
         raise ManifestError(f"{path} must be a table of decisions; {str(error).splitlines()[0][:120]}; restore it "

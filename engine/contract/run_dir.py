@@ -32,6 +32,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.seals import check_seal, opened_lines, sealed_lines
 from engine.contract.errors import UserError
 from engine.contract.inside import job_folder
 from engine.contract.json_kinds import problem_of
@@ -112,18 +113,18 @@ class RunDir(WorkDir):
     def write_metrics(self, rows: Sequence[EpochMetrics]) -> None:
         """Replace all lines; the loop keeps them in its state, so a resumed run repeats none."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_atomic(self.path / "metrics.jsonl", lambda p: p.write_text(text))
+        write_atomic(self.path / "metrics.jsonl", lambda p: p.write_text(sealed_lines(text)))
 
     def read_metrics(self) -> pd.DataFrame:
         """One row an epoch, oldest first; empty before the first epoch ends. events: a list of RunEvent each. Raises
         RunDirError, which names the line, if it is damaged."""
         path = self.path / "metrics.jsonl"
         try:
-            texts = path.read_text().splitlines()
+            texts = opened_lines(path.read_text()).splitlines()
         except FileNotFoundError:
             return pd.DataFrame()
-        except (UnicodeDecodeError, OSError) as error:
-            raise RunDirError(f"{path} must be text; {error}; {_METRICS_ADVICE}") from error
+        except (ValueError, OSError) as error:
+            raise RunDirError(f"{path} must be text as it was written; {error}; {_METRICS_ADVICE}") from error
         return pd.DataFrame([_metrics_of(text, path, number) for number, text in enumerate(texts, 1) if text.strip()])
 
     # -- signals.parquet and history/
@@ -249,6 +250,7 @@ class RunDir(WorkDir):
     def _table(self, path: Path) -> pd.DataFrame:
         """A Parquet file of this run. Raises RunDirError if it is damaged."""
         try:
+            check_seal(path)
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:  # pyarrow's errors are among them
             reason = " ".join(str(error).split())[:120]
@@ -278,8 +280,7 @@ def _neighbour_records(rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
     return records
 
 
-_METRICS_ADVICE = ("it was damaged from outside: restore it from a copy, or delete it: the run stays, without its "
-                   "curves")
+_METRICS_ADVICE = "it was damaged from outside: restore it, or delete it: the run stays, without its curves"
 
 
 def _metrics_of(text: str, path: Path, number: int) -> dict[str, object]:

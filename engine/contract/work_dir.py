@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from engine.contract.disk.failures import is_full
 from engine.contract.disk.processes import is_same_process
+from engine.contract.disk.seals import SEALED, SealError, check_seal, opened_json, seal, sealed_json
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.json_kinds import problem_of, shown
@@ -26,14 +27,17 @@ STATUS_ADVICE = "delete it, and resume what stopped"
 """What to do about a damaged status.json: all that it says is found out or made again."""
 
 
-def write_atomic(path: Path, write: Callable[[Path], object], *, is_new: bool = False) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object], *, is_new: bool = False, is_sealed: bool = True) -> None:
     """Call write(temporary path beside `path`), flush it to disk, then rename it over `path`. Raises OSError, of a full
     disk always with its number (ENOSPC), which numpy and torch do not give. is_new: of several who write it at once the
-    first does; FileExistsError for the others."""
+    first does; FileExistsError for the others. is_sealed: tables, arrays and checkpoints get a seal
+    (engine.contract.disk.seals); not what is changed in place later, is a link or leaves the project."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         write(temporary)
+        if is_sealed and path.suffix in SEALED:
+            seal(temporary, path.suffix)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         if is_new:
@@ -66,6 +70,7 @@ class FileError(UserError):
 def open_array(path: Path) -> np.ndarray:
     """The array of a .npy file, read from disk as far as it is used. Raises FileError if it is damaged."""
     try:
+        check_seal(path)
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
     except (ValueError, EOFError, OSError) as error:
@@ -73,8 +78,9 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def check_table(path: Path) -> None:
-    """Raises FileError unless a Parquet file can be opened; reads its end alone."""
+    """Raises FileError unless a Parquet file can be opened and is as it was written."""
     try:
+        check_seal(path)
         pq.read_metadata(path)
     except (ValueError, OSError) as error:  # pyarrow's errors are among them
         raise FileError(f"{path} must be Parquet; {_reason(error)}; {FILE_ADVICE}") from error
@@ -203,7 +209,7 @@ class WorkDir:
             return file.read().decode(errors="replace").splitlines()[-num_lines:]
 
     def write_json(self, path: Path, values: Mapping[str, object]) -> None:
-        text = json.dumps(without_nan(values), indent=2, allow_nan=False)
+        text = sealed_json(without_nan(values))
         write_atomic(path, lambda p: p.write_text(text))
 
     def read_json(self, path: Path) -> dict[str, Any] | None:
@@ -218,4 +224,7 @@ class WorkDir:
         if not isinstance(values, dict):
             raise self.error(f"{path} must hold a JSON object; it holds {type(values).__name__}; it was damaged from "
                              f"outside: {_advice(path)}")
-        return values
+        try:
+            return opened_json(values)
+        except (SealError, RecursionError) as error:
+            raise self.error(f"{path} must be as it was written; {_reason(error)}; {_advice(path)}") from error

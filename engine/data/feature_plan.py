@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.seals import check_seal
 from engine.contract.feature_dir import SAMPLE_COLUMNS, FeatureDir, FeatureError
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of
@@ -38,6 +39,7 @@ def write_plan(path: Path, plan: pd.DataFrame) -> None:
 def read_plan(path: Path) -> pd.DataFrame:
     """SAMPLE_COLUMNS. Raises FeatureError for a damaged file."""
     try:
+        check_seal(path)
         return pd.read_parquet(path, columns=list(SAMPLE_COLUMNS))
     except (OSError, ValueError) as error:
         raise FeatureError(f"{path} must be a Parquet file with {', '.join(SAMPLE_COLUMNS)}; "

@@ -149,7 +149,7 @@ def _allocate(job: Extraction, num_rows: int) -> None:
                 array[:len(shard)] = shard
             array.flush()
 
-        write_atomic(job.folder.shard_path(number), grown)
+        write_atomic(job.folder.shard_path(number), grown, is_sealed=False)  # its chunks have digests in the journal
 
 
 def _compute(job: Extraction, chunks: dict[int, list[tuple[int, int, str]]], inference: Inference,

@@ -12,7 +12,7 @@ import torch
 from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError
 from engine.contract.run_dir import RunDir
-from engine.contract.work_dir import write_array
+from engine.contract.work_dir import open_array, write_array
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy, margins
 from engine.molere import routing
@@ -64,7 +64,7 @@ def cross_fitted_probabilities(config: RunConfig, data: Dataset, on_step: OnFold
                                 "unpin some, or choose a method that does not rank")
         path = keep / f"fold-{fold}.npy" if keep else None
         if path and path.exists():
-            probs_NC[rows] = np.load(path, allow_pickle=False)
+            probs_NC[rows] = open_array(path)
             continue
         trainer = Trainer(plain, data, is_active=folds != fold)
         for epoch in range(1, plain.epochs + 1):

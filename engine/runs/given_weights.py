@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.seals import check_seal
 from engine.contract.manifest import MANIFEST_NAME, file_digest
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_document import WeightsFrom, can_take_weights
 from engine.contract.settings import ConfigError
 from engine.contract.work_dir import write_atomic
@@ -54,7 +55,13 @@ def read_given(run: RunDir, data: Dataset) -> Given | None:
     where it left nothing."""
     if not run.read_config().get("weights_from"):
         return None
-    rows = pd.read_parquet(run.path / GIVEN_NAME).set_index("sample_id").reindex(data.sample_ids[data.train_idx])
+    path = run.path / GIVEN_NAME
+    try:
+        check_seal(path)
+        rows = pd.read_parquet(path).set_index("sample_id").reindex(data.sample_ids[data.train_idx])
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise RunDirError(f"a run goes on under the weights that it began with; {path}: "
+                          f"{' '.join(str(error).split())[:120]}; start a new run") from error
     rests = rows["rests"].to_numpy(dtype=bool)
     weights = rows["weight"].to_numpy(dtype=np.float32)
     weights = weights / weights[~rests & ~data.excluded].mean()

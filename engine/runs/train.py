@@ -17,6 +17,8 @@ import numpy as np
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import alone_in, drop_old_cancel
 from engine.contract.events import RunEvent
+from engine.contract.feature_dir import FeatureDir
+from engine.contract.integrity.decisions import refuse_stale
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -70,6 +72,8 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
             if run.exists():
                 raise RunDirError(f"a new run needs a free name; {name!r} exists; choose another or --resume {name}")
             given = None if weights_from is None else keep_given(project, weights_from, run, config)
+            if decisions is None and given is None:
+                refuse_stale(project)
             if given is None and source.exists():
                 write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
             document = describe(config, project, run)
@@ -125,9 +129,16 @@ def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
 
 
 def _refuse_changed_data(project: Path, name: str, document: RunDocument) -> None:
-    if document.get("manifest_digest") != file_digest(Path(project) / MANIFEST_NAME):
-        raise RunDirError(f"a run goes on with the data it began with; the manifest changed since {name!r} began; "
-                          "start a new run")
+    """Raise RunDirError where what a run began with is no longer so; older code did not note all of it."""
+    features = document["config"].get("features")
+    now = {"manifest_digest": ("the manifest", Path(project) / MANIFEST_NAME),
+           "decisions_digest": ("its copy of the decisions", RunDir.of(project, name).decisions_path)}
+    if features:
+        now["features_digest"] = (f"the list of the features {features}", FeatureDir.of(project, features).samples_path)
+    for key, (words, path) in now.items():
+        if document.get(key, "" if key == "manifest_digest" else None) not in (None, file_digest(path)):
+            raise RunDirError(f"a run goes on with the data it began with; {words} changed since {name!r} began; start "
+                              "a new run")
 
 
 def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Unpack
 
 from engine.contract.disk.processes import drop_old_cancel, process_start
+from engine.contract.integrity.decisions import refuse_stale
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -108,6 +109,8 @@ def _keep_decisions(project: Path, study: StudyDir, arm: Arm) -> tuple[Path, str
     if arm.decisions is not None and not source.is_file():
         raise ManifestError(f"decisions must be a Parquet file, or none; arm {arm.name} names {arm.decisions!r}, "
                             "which is no file")
+    if arm.decisions is None:
+        refuse_stale(project)
     digest = file_digest(source)
     copy = study.path / "decisions" / f"{digest[:16] or 'none'}.parquet"
     if digest and not copy.exists():

@@ -1,5 +1,7 @@
 """Checkpoints: complete loop state under checkpoint/, written whole or not at all; the last two are kept.
 
+Each is sealed (engine.contract.disk.seals): one with a bit changed would resume to another result, and is not read.
+
 Tensors and plain values only, read back with weights_only, so that a checkpoint from elsewhere runs no code.
 """
 
@@ -11,6 +13,7 @@ from typing import Any
 
 import torch
 
+from engine.contract.disk.seals import check_seal
 from engine.contract.work_dir import write_atomic
 
 KEPT = 2
@@ -40,6 +43,7 @@ def load(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):  # torch writes zip archives; a cut one has lost its directory
         raise CheckpointError(f"{path.name}: cut short or not a checkpoint")
     try:
+        check_seal(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of a damaged file torch raises whatever its parts raise
         raise CheckpointError(f"{path.name}: {str(error).splitlines()[0]}") from error

@@ -54,7 +54,7 @@ def test_a_decision_without_room_for_its_snapshot_is_recorded_and_that_is_said(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "decisions.parquet")
 
     with monkeypatch.context() as context:
-        context.setattr("curation.ledger.ledger.write_snapshot", full)
+        context.setattr("curation.ledger.renewal.write_snapshot", full)
         assert curation_main.main(["decide", str(project), "pin", "--id", "train-00001", "--to", "train"]) == 0
         out, err = capsys.readouterr()
         assert "pin: 1 sample to train (batch 1" in out

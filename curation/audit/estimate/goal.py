@@ -13,6 +13,7 @@ from typing import Literal, TypedDict, cast, get_args
 import numpy as np
 
 from curation.audit.estimate.sampling_plan import folder
+from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.statistics.intervals import Z
 from engine.contract.work_dir import write_atomic
@@ -82,7 +83,7 @@ def save_goal(project: Path, audit: str, goal: Goal) -> None:
     document = {"half_width": goal.half_width, "first_look": goal.first_look, "rule": goal.rule, "changes": [
         {"half_width": change.half_width, "num_reviews": change.num_reviews} for change in goal.changes]}
     write_atomic(folder(project, audit) / GOAL_FILE,
-                 lambda path: path.write_text(json.dumps(document), encoding="utf-8"))
+                 lambda path: path.write_text(sealed_json(document, indent=None), encoding="utf-8"))
 
 
 def change_goal(project: Path, audit: str, half_width: float, num_reviews: int) -> Goal:
@@ -112,10 +113,10 @@ def goal_of(project: Path, audit: str) -> Goal:
     """What the audit asks for; TARGET where there is no file. Raises GoalError for a damaged one."""
     file = folder(project, audit) / GOAL_FILE
     try:
-        return _read(json.loads(file.read_text(encoding="utf-8")))
+        return _read(cast(_Document, opened_json(json.loads(file.read_text(encoding="utf-8")))))
     except FileNotFoundError:
         return new_goal(TARGET, rule="until narrow")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise GoalError(f"the precision asked for must be a half_width above 0 and at most 1; {file} cannot be read "
                         f"({reason}); write it again, or delete it to ask for {100 * TARGET:g} points") from error

@@ -16,13 +16,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.inside import inside
 from engine.contract.manifest import file_digest
@@ -182,9 +183,9 @@ def save_plan(project: Path, plan: Plan) -> None:
     document = {**{field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "population"},
                 "digests": asdict(replace(plan.digests, population=digest)), "num_population": plan.num_population}
     if not (path / PLAN_FILE).exists():
-        write_atomic(_population_file(path, digest), lambda p: p.write_bytes(buffer.getvalue()))
+        write_atomic(_population_file(path, digest), lambda p: p.write_bytes(buffer.getvalue()), is_sealed=False)
     try:
-        write_atomic(path / PLAN_FILE, lambda p: p.write_text(json.dumps(document, indent=1), encoding="utf-8"),
+        write_atomic(path / PLAN_FILE, lambda p: p.write_text(sealed_json(document, indent=1), encoding="utf-8"),
                      is_new=True)
     except FileExistsError as error:
         raise PlanError(f"an audit has one plan; {plan.audit} has one already; take another name") from error
@@ -196,7 +197,7 @@ def load_plan(project: Path, audit: str) -> Plan | None:
     if not (path / PLAN_FILE).exists():
         return None
     try:
-        document: _Document = json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))
+        document = cast(_Document, opened_json(json.loads((path / PLAN_FILE).read_text(encoding="utf-8"))))
         digests = PlanDigests(**document["digests"])
         file = _population_file(path, digests.population)
         population = pd.read_parquet(file)
@@ -206,7 +207,7 @@ def load_plan(project: Path, audit: str) -> Plan | None:
         if file_digest(file) != digests.population or len(population) != document["num_population"] or \
                 tuple(population.columns) != POPULATION_COLUMNS:
             raise ValueError("the population is not the plan's")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise PlanError(f"the plan of audit {audit} in {path} cannot be read ({reason}); restore it from a copy, or "
                         "start an audit under another name") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ from curation.audit.reviews.batches import FILE, Question, Served
 from curation.audit.reviews.promise import Doubts
 from curation.audit.reviews.queues import mode_named
 from curation.ledger.verdicts import PURPOSES, QUEUES, Queue, choice
+from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.inside import inside
 from engine.contract.run_dir import check_name
@@ -67,7 +68,7 @@ class _Document(TypedDict):
 def save(project: Path, served: Served) -> None:
     """Write a batch; one of the same number is replaced, which is for those without an answer."""
     file = _folder(project, served.audit) / f"{_stem(served.queue, served.reviewer)}-{served.number:06d}.json"
-    write_atomic(file, lambda path: path.write_text(json.dumps(asdict(served), ensure_ascii=False), encoding="utf-8"))
+    write_atomic(file, lambda path: path.write_text(sealed_json(asdict(served), indent=None), encoding="utf-8"))
 
 
 def newest(project: Path, audit: str, queue: Queue, reviewer: str) -> Served | None:
@@ -133,9 +134,8 @@ def _main_ids(batches: Iterable[Served]) -> set[str]:
 
 def _read(file: Path) -> Served:
     try:
-        document: _Document = json.loads(file.read_text(encoding="utf-8"))
-        return _served(document)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return _served(cast(_Document, opened_json(json.loads(file.read_text(encoding="utf-8")))))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         todo = "delete it: its answers are in the log, and the next batch takes its place"
         if file.name.startswith("estimate-"):
             todo = ("restore it from a copy, since Find may show nothing that was drawn; without a copy delete it and "

@@ -23,6 +23,7 @@ from curation.audit.suspects.duplicates import content_ids
 from curation.audit.suspects.near_pairs import Progress, near_pairs
 from curation.project import Project
 from engine.contract.disk.processes import in_turn
+from engine.contract.disk.seals import check_seal
 from engine.contract.feature_dir import FeatureDir, FeatureStore, list_features
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_manifest
 from engine.contract.work_dir import write_atomic
@@ -124,6 +125,7 @@ def _read(folder: FeatureDir, manifest: str) -> Leaks | None:
     """What is kept beside features; None where there is nothing, or it rests on other data, or is damaged."""
     path = folder.path / FILE_NAME
     try:
+        check_seal(path)
         facts = json.loads((pq.read_schema(path).metadata or {})[_METADATA_KEY])
         if facts["rests_on"] != _rests_on(folder, manifest):
             return None

@@ -123,8 +123,12 @@ def learning_of_evidence(evidence: Evidence, is_active: np.ndarray) -> Learning:
 
 
 def learning_of_run(run: RunDir, table: pd.DataFrame, classes: Sequence[str]) -> Learning:
-    """The same of a run by itself, on a sample table with its signals."""
+    """The same of a run by itself, on a sample table with its signals; without them, as those of a run whose file is
+    gone, there is no evidence."""
     given = codes_of(table["given_label"], classes)
+    if "signal_row" not in table:
+        nothing = np.zeros(len(given), dtype=bool)
+        return learning_of(given, nothing, nothing, losses_of(run))
     own, best, *_ = predictions_of([run], table["signal_row"].to_numpy(dtype=np.int64), given)
     is_known = np.isfinite(own) & ~table["excluded"].to_numpy(dtype=bool) & (given >= 0)
     return learning_of(given, own > best, is_known, losses_of(run))

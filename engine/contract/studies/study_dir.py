@@ -29,7 +29,7 @@ from engine.contract.inside import job_folder, way_out
 from engine.contract.run_dir import check_name
 from engine.contract.studies.study_plan import StudyError, StudyPlan
 from engine.contract.studies.study_row import Row, row_of
-from engine.contract.work_dir import WorkDir, write_array
+from engine.contract.work_dir import WorkDir, open_array, write_array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,8 +188,7 @@ class StudyDir(WorkDir):
         path = self._file("margins", arm, seed, "npy")
         if not path.exists():
             return None
-        margins: np.ndarray = np.load(path, allow_pickle=False)
-        return margins
+        return np.array(open_array(path))
 
     # -- one process a study
 

@@ -232,7 +232,7 @@ class Follower:
             if not source.exists():
                 target.unlink(missing_ok=True)
             elif not (target.exists() and target.samefile(source)):
-                write_atomic(target, partial(_link_or_copy, source))
+                write_atomic(target, partial(_link_or_copy, source), is_sealed=False)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -12,6 +12,7 @@ from curation.experiments.planning import ExperimentError, plan_experiment
 from curation.jobs import request, run_jobs
 from curation.project import Project
 from engine.contract.config import RunConfig
+from engine.contract.disk.seals import opened_lines
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
@@ -122,7 +123,7 @@ def test_a_preview_is_short_gentle_and_asks_for_a_warm_start(project: Project, m
 def test_a_preview_trains_at_a_fifth_of_the_rate_that_its_own_batches_go_with(
         project: Project, num_excluded: int, batch_size: int, lr: float) -> None:
     run = project.run("first")
-    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in opened_lines((run.path / "metrics.jsonl").read_text()).splitlines()]
     run.write_metrics([line | {"num_train": 8_200, "num_validation": 900} for line in lines])  # held out, yet used
     decisions = pd.DataFrame({"sample_id": [str(idx) for idx in range(num_excluded)], "pin": None, "label": None,
                               "excluded": True})

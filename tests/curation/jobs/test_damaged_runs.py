@@ -22,6 +22,7 @@ from curation.project import Project
 from curation.samples.table import sample_table
 from curation.views.train import progress
 from curation.views.widgets.run_table import runs_frame
+from engine.contract.disk.seals import opened_json, opened_lines
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import map_run
 from engine.contract.run_dir import RunDir
@@ -118,8 +119,8 @@ def check(project: Project, run: RunDir, what: str) -> None:
 def test_every_value_gone_or_wrong_is_read_or_named(pets: Path, file: str) -> None:
     project, path = Project.open(pets), pets / "runs" / "third" / file
     sound, number = path.read_text(), 0
-    lines = sound.splitlines()
-    first = json.loads(lines[-1] if file == "metrics.jsonl" else sound)
+    lines = opened_lines(sound).splitlines()
+    first = opened_json(json.loads(lines[-1] if file == "metrics.jsonl" else sound))
     if file == "metrics.jsonl":
         first["events"] = [{"kind": "churning", "share": 0.6}]
     try:
@@ -197,7 +198,7 @@ def test_a_run_of_older_code_without_a_time_is_no_copy(pets: Path) -> None:
 def test_metrics_of_the_first_runs_are_read_without_what_they_did_not_have(pets: Path) -> None:
     run = make_run(pets, "older-metrics", epochs=2)
     path = run.path / "metrics.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in opened_lines(path.read_text()).splitlines()]
     for line in lines:
         line.pop("margin_bimodality", None), line.pop("weight_freedom", None)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -42,7 +42,7 @@ def test_a_request_is_one_document_and_reads_back(run: RunDir) -> None:
     assert found is not None and found == RunRequest(config=CONFIG, created=found.created, warm_start="first",
                                                      weights_from="head", decisions="request.parquet")
     assert json.loads((run.path / "request.json").read_text()).keys() == {"config", "created", "warm_start",
-                                                                         "weights_from", "decisions"}
+                                                                         "weights_from", "decisions", "sha256"}
     assert {path.name for path in run.path.iterdir()} == {"request.json", "request.parquet"}
     assert read_decisions(run.path / "request.parquet")["label"].tolist()[1] == "cat"
     assert train_command(run.path.parents[1], "asked")[4:] == [
@@ -54,7 +54,7 @@ def test_a_request_is_one_document_and_reads_back(run: RunDir) -> None:
 def test_a_request_from_before_there_were_weights_to_take_names_none(run: RunDir) -> None:
     write_request(run, CONFIG)
     values = json.loads((run.path / "request.json").read_text())
-    del values["weights_from"]
+    del values["weights_from"], values["sha256"]
     (run.path / "request.json").write_text(json.dumps(values))
     found = read_request(run)
     assert found is not None and found.weights_from is None and found.config == CONFIG

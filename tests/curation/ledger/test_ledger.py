@@ -14,8 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from curation.ledger import ledger as ledger_module
-from curation.ledger import tables
+from curation.ledger import renewal, tables
 from curation.ledger.batch import LedgerError
 from curation.ledger.journal import JournalError, replay_journal, write_journal
 from curation.ledger.ledger import Ledger
@@ -320,9 +319,9 @@ def test_processes_deciding_at_once_lose_nothing(project: Project) -> None:
 def test_an_older_state_never_replaces_a_newer_snapshot(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow process appends batch 1; before it writes the snapshot, another appends batch 2 and writes."""
     slow, fast = project.ledger(), project.ledger()
-    original, is_current = Ledger._write_snapshot, ledger_module.is_current
+    original, is_current = Ledger._renew_snapshot, renewal.is_current
     looks = iter([False])  # slow looks before fast has written, then waits for the lock
-    monkeypatch.setattr(ledger_module, "is_current",
+    monkeypatch.setattr(renewal, "is_current",
                         lambda path, stamp: is_current(path, stamp) and next(looks, True))
 
     def late(self: Ledger, batch: dict | None = None, sample_ids: np.ndarray | None = None) -> None:
@@ -330,7 +329,7 @@ def test_an_older_state_never_replaces_a_newer_snapshot(project: Project, monkey
             fast.pin(IDS[1:2], "train", "fast")
         original(self, batch, sample_ids)
 
-    monkeypatch.setattr(ledger_module.Ledger, "_write_snapshot", late)
+    monkeypatch.setattr(Ledger, "_renew_snapshot", late)
     slow.pin(IDS[:1], "validation", "slow")
     assert list(read_decisions(project.decisions_path)["sample_id"]) == IDS[:2]
     stamp = json.loads(pq.read_schema(project.decisions_path).metadata[b"whetstone_ledger"])
@@ -341,12 +340,41 @@ def test_an_older_state_never_replaces_a_newer_snapshot(project: Project, monkey
 def test_a_snapshot_lost_between_commit_and_rewrite_is_made_up_on_opening(project: Project, ledger: Ledger,
                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as crash:
-        crash.setattr(Ledger, "_write_snapshot", lambda *args: None)
+        crash.setattr(Ledger, "_renew_snapshot", lambda *args: None)
         ledger.pin(IDS[:3], "validation", "ada")
     assert not project.decisions_path.exists()
     assert list(ledger.state()["sample_id"]) == IDS[:3]
     project.ledger()
     assert list(read_decisions(project.decisions_path)["sample_id"]) == IDS[:3]
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "a bit", "text", "half"])
+def test_a_damaged_snapshot_is_made_anew_with_one_line(project: Project, ledger: Ledger, damage: str,
+                                                       caplog: pytest.LogCaptureFixture) -> None:
+    ledger.pin(IDS[:3], "validation", "ada")
+    whole, sound = as_records(ledger.state()), project.decisions_path.read_bytes()
+    project.decisions_path.unlink()
+    if damage != "gone":
+        project.decisions_path.write_bytes({
+            "empty": b"", "a bit": sound[:60] + bytes([sound[60] ^ 1]) + sound[61:], "text": b"not a table",
+            "half": sound[:len(sound) // 2]}[damage])
+    assert as_records(ledger.state()) == whole, "what is in force is the ledger's"
+    assert as_records(project.ledger().state()) == whole and project.decisions_path.read_bytes() == sound
+    assert len(caplog.messages) == 1 and "\n" not in caplog.text.strip()
+    assert f"was {'missing' if damage == 'gone' else 'damaged'}" in caplog.text
+    assert "it was made anew from the ledger" in caplog.text
+    project.ledger()
+    assert len(caplog.messages) == 1
+
+
+def test_a_damaged_snapshot_is_not_replaced_by_an_empty_ledger(project: Project, ledger: Ledger) -> None:
+    ledger.pin(IDS[:3], "validation", "ada")
+    for file in project.path.glob("ledger.sqlite*"):
+        file.unlink()
+    project.decisions_path.write_bytes(b"damaged")
+    with pytest.raises(LedgerError, match="the ledger has none to make it of; bring back the ledger"):
+        project.ledger()
+    assert project.decisions_path.read_bytes() == b"damaged"
 
 
 def test_decisions_of_another_ledger_are_not_overwritten(project: Project, ledger: Ledger) -> None:

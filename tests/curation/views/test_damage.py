@@ -13,6 +13,7 @@ from curation.project import Project
 from curation.samples import saved_views
 from curation.views.routes.thumbnails import thumbnail
 from curation.views.widgets import state
+from engine.contract.disk.seals import opened_lines
 from engine.contract.feature_dir import FeatureDir
 from engine.contract.run_dir import RunDirError
 from tests import views
@@ -167,7 +168,7 @@ def test_a_cut_thumbnail_is_made_anew(pets: Path) -> None:
 
 def test_metrics_are_read_as_they_were_written(pets: Path) -> None:
     run = Project.open(pets).run("first")
-    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in opened_lines((run.path / "metrics.jsonl").read_text()).splitlines()]
     assert run.read_metrics()["epoch"].tolist() == [line["epoch"] for line in lines]
 
 

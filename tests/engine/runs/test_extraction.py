@@ -16,9 +16,11 @@ from engine.__main__ import _channels, _name_of, main
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import process_start
 from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
+from engine.contract.manifest import read_manifest
 from engine.contract.run_dir import RunDir
 from engine.contract.work_dir import StatusDocument
 from engine.data import feature_store
+from engine.data.components import open_components
 from engine.runs import extraction
 from engine.runs.extraction import FeatureRequest, make_features, make_map
 from tests import ROOT
@@ -211,3 +213,16 @@ def test_names_and_channels_of_the_command():
 def test_a_status_of_a_living_process_says_so(project, request_):
     folder = make_features(project, "own", request_)
     assert folder.read_status()["is_alive"] and folder.read_status()["pid_started"] == process_start(os.getpid())
+
+
+def test_features_with_a_bit_changed_are_not_trained_on_and_made_anew(project, request_):
+    folder, rows = make_features(project, "own", request_), read_manifest(project)
+    ids, train_idx = rows["sample_id"].to_numpy(dtype=object), np.flatnonzero(rows["split"] == "train")
+    sound = folder.shard_path(0).read_bytes()
+    folder.shard_path(0).write_bytes(sound[:-99] + bytes([sound[-99] ^ 1]) + sound[-98:])
+    with pytest.raises(FeatureError, match="must be as they were computed; of 'own' those from row 0 on have changed; "
+                                           "run `python -m engine features .* --name own`"):
+        open_components(project, "own", ids, train_idx, 4, lambda *_: None)
+    make_features(project, "own", request_)
+    assert folder.shard_path(0).read_bytes() == sound
+    assert open_components(project, "own", ids, train_idx, 4, lambda *_: None)[0].shape == (72, 4)

@@ -433,3 +433,52 @@ def test_a_device_that_this_machine_lacks_is_the_users_error(project, monkeypatc
     with pytest.raises(ConfigError, match="device must be one this machine has; got cuda"):
         train(RunConfig(method="erm", device="cuda"), project, "lost")
     assert RunDir.of(project, "lost").read_status()["state"] == "failed"
+
+
+def is_same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and bool(torch.allclose(a, b, 0, 0, equal_nan=True))
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(is_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(is_same, a, b))
+    return repr(a) == repr(b)
+
+
+def test_a_checkpoint_with_a_bit_changed_is_never_gone_on_from(project, monkeypatch):
+    """It ends as the whole run did, from the checkpoint before, or is refused."""
+    whole = train(config_of(), project, "whole")
+    monkeypatch.setattr("engine.runs.train.write_predictions", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(config_of(), project, "cut")
+    monkeypatch.undo()
+    cut, rng = RunDir.of(project, "cut"), np.random.default_rng(0)
+    older, newest = checkpoint.checkpoints(cut.checkpoint_dir)
+    sound, state = newest.read_bytes(), checkpoint.load(newest)
+    for at in rng.integers(0, len(sound), 60):
+        newest.unlink()
+        newest.write_bytes(sound[:at] + bytes([sound[at] ^ (1 << int(rng.integers(8)))]) + sound[at + 1:])
+        try:
+            found = checkpoint.load(newest)
+        except checkpoint.CheckpointError:
+            continue
+        assert is_same(found, state), at
+    resume(project, "cut")
+    equal_runs(whole, cut)
+    assert f"going back to the checkpoint {older.name}, since {newest.name}: {newest.name} is not as it was" in \
+        cut.log_path.read_text()
+
+
+@pytest.mark.parametrize("change", ["a missing copy", "another copy"])
+def test_a_run_goes_on_under_the_decisions_that_it_began_with_or_not_at_all(project, monkeypatch, change):
+    decide(project, sample_id=["train-00000"], pin=["validation"], excluded=[False], label=[None])
+    monkeypatch.setattr("engine.runs.train.write_predictions", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(config_of(epochs=1), project, "cut")
+    run = RunDir.of(project, "cut")
+    run.decisions_path.unlink()
+    if change == "another copy":
+        pd.DataFrame({"sample_id": ["train-00001"], "pin": ["train"], "excluded": [False], "label": [None]}) \
+            .to_parquet(run.decisions_path)
+    with pytest.raises(RunDirError, match="its copy of the decisions changed since 'cut' began; start a new run"):
+        resume(project, "cut")

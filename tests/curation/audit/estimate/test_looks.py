@@ -13,6 +13,7 @@ from curation.audit.estimate.goal import MIN_LOOK, MIN_REVIEWS, Goal, first_look
 from curation.audit.estimate.looks import Progress, progress
 from curation.audit.estimate.noise_rate import estimate, has_reached, reviews_to
 from curation.audit.estimate.sampling_plan import Plan
+from engine.contract.disk.seals import opened_json
 from tests.curation.audit.estimate.test_noise_rate import small, verdicts_of
 
 
@@ -86,7 +87,7 @@ def test_no_single_figure_is_quoted_of_a_few_answers() -> None:
 def test_what_an_audit_is_run_under_is_kept(tmp_path: Path) -> None:
     from curation.audit.estimate.goal import GOAL_FILE, change_goal, goal_of, save_goal
     save_goal(tmp_path, "spring", new_goal(0.03))
-    kept = json.loads((tmp_path / "audits" / "spring" / GOAL_FILE).read_text())
+    kept = opened_json(json.loads((tmp_path / "audits" / "spring" / GOAL_FILE).read_text()))
     assert kept == {"half_width": 0.03, "first_look": first_look(0.03), "rule": "looks", "changes": []}
     kept["first_look"] = 200
     (tmp_path / "audits" / "spring" / GOAL_FILE).write_text(json.dumps(kept))

@@ -1,0 +1,72 @@
+"""decisions.parquet is brought up to date with the ledger, or made anew where it is damaged or gone."""
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+
+from curation.ledger.batch import Batch, LedgerError
+from curation.ledger.replay import apply_batch, empty_state
+from curation.ledger.snapshot import Stamp, is_current, read_snapshot, write_snapshot
+from curation.ledger.state import stamp_of_state, state_of
+
+Transaction = Callable[[bool], AbstractContextManager[sa.Connection]]
+"""Begins one, which is to write where that is true."""
+_log = logging.getLogger(__name__)
+
+
+def renew(path: Path, classes: tuple[str, ...], transaction: Transaction, batch: Batch | None = None,
+          sample_ids: np.ndarray | None = None) -> None:
+    """Bring decisions.parquet to the newest revision under the write lock; the last of several finds it done.
+
+    The revision is read inside the lock, so an older state can never replace a newer one. Where the file lacks nothing
+    but `batch`, that alone is applied to it; else everything is replayed. That a file was damaged or gone is logged.
+    """
+    if batch is None:  # most often it is up to date, and nothing waits for a writer then
+        with transaction(False) as connection:
+            if _says(path, stamp_of_state(connection, classes)):
+                return
+    with transaction(True) as connection:
+        stamp = stamp_of_state(connection, classes)
+        if _says(path, stamp):
+            return
+        state, written, damage = _read(path)
+        if damage and not stamp["revision"]:
+            raise LedgerError(f"{path} must be a table of decisions; {damage}, and the ledger has none to make it of; "
+                              "bring back the ledger that it came from, or move the file away")
+        if not damage and path.exists() and (written is None or written["ledger_id"] != stamp["ledger_id"]):
+            raise LedgerError(f"{path} must come from this ledger; it was written by another; bring that ledger back, "
+                              "or move the file away")
+        if damage or (batch is None and not path.exists()):
+            _log.warning("%s %s; it was made anew from the ledger", path, damage or "was missing")
+        before: Stamp = {**stamp, "revision": stamp["revision"] - 1}
+        is_next = not damage and (written == before or (written is None and stamp["revision"] == 1))
+        if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
+            state = apply_batch(state, batch, sample_ids, classes)
+        else:
+            state = state_of(connection, classes)
+        write_snapshot(path, state, stamp)
+
+
+def _says(path: Path, stamp: Stamp) -> bool:
+    """snapshot.is_current; a damaged file says nothing."""
+    try:
+        return is_current(path, stamp)
+    except IsADirectoryError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError):  # pyarrow's errors are among them
+        return False
+
+
+def _read(path: Path) -> tuple[pa.Table, Stamp | None, str]:
+    """State, stamp, and what is wrong with the file, "" for nothing."""
+    try:
+        return *read_snapshot(path), ""
+    except IsADirectoryError as error:
+        raise LedgerError(f"{path} must be a file; it is a folder; move it away: it is made anew") from error
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return empty_state(), None, f"was damaged ({' '.join(str(error).split())[:80]})"

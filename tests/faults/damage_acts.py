@@ -1,0 +1,178 @@
+"""What is done on a project with a damaged file (tests.faults.damage): commands of both programs, and all pages."""
+
+import contextlib
+import io
+import logging
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from curation.__main__ import main as curate
+from curation.project import Project
+from curation.samples import saved_views
+from engine.__main__ import main as engine
+from engine.contract.config import RunConfig
+from engine.contract.manifest import file_digest
+from engine.runs.train import train
+from tests import views
+from tests.fake_features import make_features
+from tests.fake_studies import make_study
+from tests.fakes import make_project
+
+PAGES = ("explore", "triage", "audit", "train", "decide", "compare", "study", "data", "export")
+_TIMES = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|\d+(\.\d+)? (seconds?|s|minutes?|min|h)\b( ago)?|"
+                    r"just now|0x[0-9a-f]+|/tmp/[^ ]*/out|\b1[789]\d{8}(\.\d+)?\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an act showed."""
+
+    shown: str
+    """All of its result, without times."""
+    said: tuple[str, ...]
+    """Lines of notices: standard error, the log, a page's warnings and errors."""
+    status: int = 0
+    failure: str = ""
+    """A traceback; "" where there is none."""
+    is_generic: bool = False
+    """Whether people were told no more than that something went wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    name: str
+    carry_out: Callable[[Path], Seen]
+
+
+def build(project: Path) -> None:
+    """Two runs, one of them cut short; features, a study, an audit with answers, decisions, a saved view."""
+    make_project(project, 24, 6, 6, size=8)
+    opened = Project.open(project)
+    opened.ledger().pin(["train-00001"], "validation", "ada")
+    opened.ledger().relabel(["train-00007"], "dog", "ada")
+    config = {"epochs": 2, "batch_size": 8, "embedding": "pca", "num_threads": 1}
+    train(RunConfig.from_dict({**config, "method": "molere"}), project, "first")
+    with contextlib.suppress(ZeroDivisionError), mock.patch("engine.runs.train.write_predictions", lambda *_: 1 / 0):
+        train(RunConfig.from_dict({**config, "method": "erm"}), project, "second")
+    make_features(project)
+    make_study(project, "methods", ("erm", "molere"), 2)
+    sample = project.parent / "sample.csv"
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert curate(["estimate", str(project), "--run", "first", "--out", str(sample), "--draw", "5"]) == 0
+    saved_views.save(opened, "odd", {"search": "train-00001"}, run="first", who="ada")
+
+
+# -- commands
+
+
+def _plain(text: str) -> str:
+    return _TIMES.sub("", text)
+
+
+def command(name: str, main: Callable[[list[str]], object], *arguments: str, out: str = "", run: str = "",
+            results: tuple[str, ...] = ()) -> Act:
+    """P stands for the project, OUT for a new file, whose content counts as shown. run: whose log is heard, and of
+    which `results` count as shown, instead of what an engine prints: its progress depends on the clock."""
+    def carry_out(project: Path) -> Seen:
+        with tempfile.TemporaryDirectory() as folder, _heard() as said:
+            target = Path(folder) / "out" / f"o{out}"
+            target.parent.mkdir()
+            given = [{"P": str(project), "OUT": str(target)}.get(word, word) for word in arguments]
+            output, status, failure = io.StringIO(), 0, ""
+            try:
+                with contextlib.redirect_stdout(output), contextlib.redirect_stderr(said):
+                    status = int(main(given) or 0)  # type: ignore[call-overload]
+            except SystemExit as error:
+                status = error.code if isinstance(error.code, int) else 1
+            except BaseException:
+                failure = traceback.format_exc()
+            found, log = _results(project / "runs" / run, results) if run else ("", [])
+            lines = tuple(line for line in (*said.getvalue().splitlines(), *log) if line.strip())
+            if status == 1 and any(line.startswith("error: ") for line in lines):
+                failure = lines[-1]
+            made = [path for path in sorted(target.parent.rglob("*")) if path.is_file()]
+            content = "\n".join(f"{path.name}\n{path.read_bytes()!r}" for path in made
+                                if path.suffix in ("", ".csv", ".json", ".txt"))
+            shown = "" if run else output.getvalue()
+            return Seen(_plain(f"{shown}\n{content}\n{found}"), lines, status, failure, status == 1)
+    return Act(name, carry_out)
+
+
+def _results(run: Path, names: tuple[str, ...]) -> tuple[str, list[str]]:
+    """Digests of what a run found, and the lines of its log, without times."""
+    found = [f"{name} {file_digest(run / name) if (run / name).is_file() else ''}"
+             for name in names]
+    log = (run / "log.txt").read_text().splitlines() if (run / "log.txt").is_file() else []
+    return "\n".join(found), [_plain(line) for line in log]
+
+
+def _engine(arguments: list[str]) -> None:
+    with mock.patch.object(sys, "argv", ["python -m engine", *arguments]):
+        engine()
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[io.StringIO]:
+    """Standard error, and what our modules log."""
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    for name in ("curation", "engine"):
+        logging.getLogger(name).addHandler(handler)
+    try:
+        yield said
+    finally:
+        for name in ("curation", "engine"):
+            logging.getLogger(name).removeHandler(handler)
+
+
+# -- pages
+
+
+def page(name: str) -> Act:
+    def carry_out(project: Path) -> Seen:
+        home, failure, is_generic = project.parent, "", False
+        os.environ["WHETSTONE_HOME"] = str(home.parent / "home")
+        with _heard() as said, contextlib.redirect_stderr(io.StringIO()):
+            try:
+                app = views.start(home, name, project=project.name, run="first", timeout=120)
+            except views.PageFailed as error:
+                return Seen("", (), 1, "".join(traceback.format_exception(error.__cause__)), True)
+            except BaseException:
+                failure = traceback.format_exc()
+                return Seen("", (), 1, failure, is_generic)
+        notices = [str(element.value) for kind in ("warning", "error", "info", "caption", "markdown")
+                   for element in (*getattr(app.main, kind), *getattr(app.sidebar, kind))]
+        frames = "\n".join(frame.value.to_csv() for frame in app.dataframe)
+        if "Something went wrong" in views.texts(app):
+            is_generic, failure = True, "Something went wrong"
+        return Seen(_plain(f"{views.texts(app)}\n{frames}"), (*map(_plain, notices), *said.getvalue().splitlines()), 0,
+                    failure, is_generic)
+    return Act(f"page/{name}", carry_out)
+
+
+RESULTS = ("signals.parquet", "predictions.parquet", "probabilities.npy", "embedding.parquet")
+COMMANDS = (
+    command("command/list", curate, "decide", "P", "list"),
+    command("command/pin", curate, "decide", "P", "pin", "--id", "train-00003", "--to", "train", "--by", "bo"),
+    command("command/score", curate, "score", "P", "--run", "first"),
+    command("command/triage", curate, "triage", "P", "--run", "first"),
+    command("command/audit", curate, "audit", "P", "--run", "first", "--out", "OUT", out=".csv"),
+    command("command/report", curate, "report", "P", "--run", "first", "--out", "OUT", out=".json"),
+    command("command/estimate", curate, "estimate", "P", "--run", "first", "--out", "OUT", "--draw", "5", out=".csv"),
+    command("command/export", curate, "export", "P", "--run", "first", "--what", "hard-validation", "--format",
+            "table", "--out", "OUT"),
+    command("command/study-report", curate, "study-report", "P", "--name", "methods"),
+    command("engine/resume", _engine, "train", "P", "--resume", "second", run="second", results=RESULTS),
+    command("engine/embed", _engine, "embed", "P", "--run", "first", "--method", "pca", run="first",
+            results=("embedding.parquet", "neighbours.npy")),
+    command("engine/features", _engine, "train", "P", "--method", "discriminant", "--set", "features=own", "--set",
+            "embedding=none", "--name", "third", run="third", results=RESULTS),
+)
+ACTS: tuple[Act, ...] = (*COMMANDS, *map(page, PAGES))
