@@ -5,14 +5,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from curation.views.map import layer
-from curation.views.routes import pages, thumbnails
+from curation.views.routes import identity, pages, thumbnails
 from curation.views.routes.guard import Guard
 from curation.views.widgets.state import show_failure
 
+access = identity.begin()
 app = st.App(
     "curation/views/main.py",
     routes=[*layer.ROUTES, *thumbnails.ROUTES, *pages.ROUTES],
-    # server.allowedHosts guards the WebSocket alone; this guards our own routes against DNS rebinding as well.
-    middleware=[Middleware(Guard), Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])],
+    # server.allowedHosts guards the WebSocket alone; this guards all routes against DNS rebinding as well.
+    middleware=[Middleware(Guard, access=access), Middleware(TrustedHostMiddleware, allowed_hosts=list(access.hosts))],
     on_script_error=show_failure,
 )

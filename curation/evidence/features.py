@@ -14,6 +14,7 @@ import numpy as np
 from curation.evidence.array_file import ArrayFile, EvidenceError
 from curation.evidence.matching import Match, match, match_lines
 from curation.evidence.opening import open_array_file
+from curation.ledger import people
 from curation.project import Project
 from engine.contract.feature_dir import FeatureDir, FeatureDocument, sample_rows, write_blocks
 from engine.contract.manifest import file_digest
@@ -43,6 +44,7 @@ def import_features(project: Project, path: Path, name: str, *, backbone: str = 
     name may be replaced. Raises EvidenceError, with the project as it was, for a file of another shape, ids that repeat
     or are all unknown, a number that is not finite, or a name that is taken.
     """
+    people.require("owner", "an import")
     folder = FeatureDir.of(project.path, name)
     _check_name(folder, is_replacing)
     file = open_array_file(path, "features")

@@ -18,6 +18,7 @@ from curation.evidence.array_file import ArrayFile, EvidenceError
 from curation.evidence.matching import Match, match, match_lines
 from curation.evidence.opening import open_array_file
 from curation.evidence.probabilities import Columns, columns_of, read_probabilities
+from curation.ledger import people
 from curation.project import Project
 from engine.contract.config import RunConfig
 from engine.contract.disk.temporaries import temporary_beside
@@ -68,6 +69,7 @@ def import_predictions(project: Project, path: Path, name: str, *, classes_file:
     data, where there is one. Raises EvidenceError, with the project as it was, for a file that breaks a rule or a name
     that is taken.
     """
+    people.require("owner", "an import")
     run = RunDir.of(project.path, name)
     if run.path.exists():
         raise EvidenceError(f"predictions become a run, which needs a new name; {name!r} exists; choose another "

@@ -9,6 +9,7 @@ from curation.exports.corrections import export_corrections
 from curation.exports.imagefolder import export_imagefolder
 from curation.exports.staging import ExportError, ExportResult, Progress, check_free
 from curation.exports.table import export_table
+from curation.ledger import people
 from curation.project import Project
 from engine.contract.inside import inside
 from engine.contract.run_dir import RunDir
@@ -67,6 +68,7 @@ def export(project: Project, run: RunDir | None, what: str, form: str, target: P
 
     Raises ExportError for an unknown pair, a missing run, a target with files in it, or nothing to export.
     """
+    people.require("reviewer", "an export")
     kinds = sorted({kind for kind, _ in EXPORTS})
     if what not in kinds:
         raise ExportError(f"an export is one of {', '.join(kinds)}; got {what!r}; choose one of them")

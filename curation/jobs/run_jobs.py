@@ -28,6 +28,7 @@ from curation.jobs import queue
 from curation.jobs.decisions import bring_up_to_date
 from curation.jobs.queue import Job, JobError, JobKind, device_key
 from curation.jobs.request import REQUEST_NAME, config_of, created_of, damage_of, train_command, write_request
+from curation.ledger import people
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import is_same_process
 from engine.contract.run_dir import ENDED, RunDir
@@ -91,6 +92,7 @@ def submit(project: Path, run_name: str, config: RunConfig, command: list[str] |
 
 def claim(path: Path, what: str) -> None:
     """Make a new run's or study's folder; of any number of simultaneous submits, one does. Raises JobError."""
+    people.require("owner", "starting work")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir()
@@ -110,9 +112,7 @@ def free_name(folder: Path, name: str) -> str:
 
 def resume(project: Path, run_name: str, command: list[str] | None = None) -> Job:
     """Queue a run that failed, was cancelled or lost its process, from its last checkpoint (else from its start).
-
-    Raises JobError if it is active, done, or no run at all.
-    """
+    Raises JobError if it is active, done, or no run at all."""
     project = Path(project).resolve()
     run = RunDir.of(project, run_name)
     if not run.path.is_dir():
@@ -127,6 +127,7 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
 
 def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: list[str]) -> Job:
     """Queue a command for the folder of a run, a study or features, and start the process that waits for its turn."""
+    people.require("owner", "starting work")
     job_id = queue.add(project, kind, run.name, device_key(device), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
     pid = start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
@@ -216,14 +217,13 @@ def _active_job(run: RunDir) -> Job | None:
 
 def cancel(project: Path, run_name: str, grace_seconds: float = GRACE_SECONDS) -> None:
     """Ask a queued or running run to stop; a detached process makes sure that it does within twice the grace period.
-
-    Raises JobError if it is neither.
-    """
+    Raises JobError if it is neither."""
     cancel_in(RunDir.of(Path(project).resolve(), run_name), grace_seconds)
 
 
 def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
     """cancel() of whatever works in this folder: a run, a study or features."""
+    people.require("owner", "cancelling work")
     status = status_of(run)
     if not status.is_active:
         raise JobError(f"only a queued or running run can be cancelled; {run.name!r} is {status.state}")

@@ -17,6 +17,7 @@ from typing import cast
 
 import pandas as pd
 
+from curation.ledger import people
 from curation.ledger.batch import ORIGINS, PINS, Batch, origin_of_view
 from curation.ledger.ledger import Ledger
 from curation.ledger.replay import COLUMN_OF, EXCLUSIONS
@@ -63,6 +64,7 @@ def replay_journal(ledger: Ledger, path: Path) -> Replayed:
 
     Raises JournalError naming the line, LedgerError if the ledger has decisions already.
     """
+    people.require("owner", "a replay of decisions")
     known = set(read_manifest(ledger.project, columns=()).query("split == 'train'")["sample_id"])
     classes, lost, num_decisions = set(ledger.classes), [], 0
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import engines, tables
+from curation.ledger import engines, people, tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
 from curation.ledger.renewal import renew
@@ -96,14 +96,13 @@ class Ledger:
                         decided=at[own[-1]] if own else "")
 
     def undo_batch(self, batch_id: int, who: str, why: str = "") -> int:
-        """Undo one batch wherever it lies in the history: a decision goes out of force, undoing an undo redoes.
-
-        Returns the decision batch touched. Raises LedgerError if there is no such batch or it is undone already.
-        """
+        """Undo one batch wherever it lies in the history, where undoing an undo redoes; the decision batch touched.
+        Raises LedgerError for no such batch, for one that is undone already, for another's of one who may not."""
         rows = self._batch_rows().set_index("batch_id")
         if batch_id not in rows.index:
             raise LedgerError(f"a batch must be one of the ledger's {len(rows)}; got {batch_id}; see the list")
         kind, value = rows.loc[batch_id, "kind"], rows.loc[batch_id, "value"]
+        people.require("reviewer" if rows.loc[batch_id, "who"] == said(who)["who"] else "owner", "undoing this batch")
 
         def choose(line: Timeline) -> tuple[BatchKind, int]:
             target = int(batch_id) if kind in COLUMN_OF else int(str(value))
@@ -194,8 +193,7 @@ class Ledger:
 
     def journal(self) -> Iterator[tuple[Batch, list[str]]]:
         """Every batch, oldest first, with its sample ids: all there is in the ledger."""
-        batches = cast(list[Batch], self._batch_rows().to_dict("records"))
-        for batch in batches:
+        for batch in cast(list[Batch], self._batch_rows().to_dict("records")):
             with self._transaction() as connection:
                 entries = sa.select(tables.ENTRIES.c.sample_id).where(tables.ENTRIES.c.batch_id == batch["batch_id"])
                 ids = [str(row[0]) for row in connection.execute(entries.order_by(tables.ENTRIES.c.sample_id))]
@@ -218,6 +216,7 @@ class Ledger:
         """Check the ids, append one batch, bring the snapshot up to date."""
         assert self.classes, "a manifest without classes cannot be written"  # and reports a missing manifest
         sample_ids = training_ids(self.project, ids)
+        people.check_author(words["who"], "a decision", is_signed=origin == "audit")
         new = new_batch(kind, value, len(sample_ids), origin, words)
         with self._transaction(is_write=True) as connection:
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
@@ -227,6 +226,7 @@ class Ledger:
 
     def _change(self, who: str, why: str, choose: Callable[[Timeline], tuple[BatchKind, int | None]]) -> int | None:
         """Append the undo or redo that `choose` picks from the timeline as it is inside the transaction."""
+        people.check_author(said(who)["who"], "a decision")
         with self._transaction(is_write=True) as connection:
             rows = tables.batches_of(connection)
             kind, target = choose(timeline(rows))

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, get_args
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import engines
+from curation.ledger import engines, people
 from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
 from curation.ledger.batch import LedgerError, said
@@ -89,6 +89,8 @@ class VerdictLog:
         A verdict whose key is there already is not added again: its id is the old one.
         """
         rows = [checked_row(verdict, self.classes) for verdict in verdicts]
+        for who in {row["who"] for row in rows}:
+            people.check_author(who, "an answer")
         with self._writing() as connection:
             id_of_key = tables.ids_of_keys(connection, [row["key"] for row in rows if row["key"] is not None])
             next_id, ids = tables.newest_id(connection) + 1, []
@@ -109,6 +111,7 @@ class VerdictLog:
         The row says who took it back and when; the verdict's own row stays. key: as a Verdict's.
         """
         words = said(who)
+        people.check_author(words["who"], "an answer")
         with self._writing() as connection:
             if key is not None and (known := tables.ids_of_keys(connection, [key])):
                 return known[key]

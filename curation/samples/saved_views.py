@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from curation.ledger import people
 from curation.project import Project
 from curation.samples.predicates import Predicate
 from engine.contract.disk.seals import opened_json, sealed_json
@@ -44,6 +45,7 @@ class SavedView(TypedDict):
 
 def save(project: Project, name: str, predicate: Predicate, *, run: str, who: str) -> None:
     """Save it under this name, over an older one. Raises RunDirError for a name that cannot be a file's."""
+    people.require("reviewer", "saving a selection")
     path = _path(project, name)
     document = SavedView(name=name, predicate=predicate, run=run, who=who, saved=time.time())
     path.parent.mkdir(exist_ok=True)
@@ -72,6 +74,7 @@ def load(project: Project, name: str) -> SavedView:
 
 def delete(project: Project, name: str) -> None:
     """Delete it; one that is not there is no error."""
+    people.require("reviewer", "deleting a selection")
     _path(project, name).unlink(missing_ok=True)
 
 

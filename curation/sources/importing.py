@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from curation.ledger import people
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder, table
 from curation.sources.images import CHECKS, check_images, chosen_check
@@ -145,6 +146,7 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
     source_options; None means default.
     Raises SourceError, with the project as it was, where nothing can be loaded.
     """
+    people.require("owner", "an import")
     began = time.monotonic()
     show = progress or (lambda done, total, message: None)
     if check not in CHECKS:

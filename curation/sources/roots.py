@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from curation.ledger import people
 from curation.sources.images import IMAGE_SUFFIXES
 from curation.tables.frames import SUFFIXES
 from curation.tables.report import SourceError
@@ -38,6 +39,7 @@ class Listing:
 
 def allowed_roots() -> list[Path]:
     """Absolute folders that exist, links followed, in the order given."""
+    people.require("owner", "a look into this machine's folders")
     given = os.environ.get("WHETSTONE_ROOTS", "")
     found = [Path(part).expanduser().resolve() for part in given.split(os.pathsep) if part.strip()]
     return [path for path in dict.fromkeys(found) if path.is_dir()] if given.strip() else [Path("/")]

@@ -7,6 +7,7 @@ import streamlit as st
 
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
+from curation.views.sign_in import let_in
 from curation.views.widgets import address, others, state
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
@@ -27,6 +28,8 @@ def main() -> None:
     st.html(shared / "app.css")
     st.html((shared / "app.html").read_text(), unsafe_allow_javascript=True)  # ours, without a word from outside
     st.logo(str(shared / "logo.svg"), size="large", icon_image=str(shared / "icon.svg"))
+    if not let_in():
+        return
     pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == DEFAULT_PAGE)
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)

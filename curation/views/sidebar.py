@@ -6,8 +6,10 @@ from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.jobs.request import warm_start_of
 from curation.jobs.run_jobs import RunStatus
+from curation.ledger import people
 from curation.project import Project, last_worked_on, list_projects, projects_home
 from curation.terms import TERMS, define
+from curation.views.sign_in import sign_out
 from curation.views.widgets import address, state
 from curation.views.widgets.run_table import doing_text, state_text
 from curation.views.widgets.state import PROJECT_KEY, RUN_KEY, USER_KEY
@@ -43,9 +45,19 @@ def sidebar() -> None:
         if gone := st.session_state.get(_GONE_KEY):
             st.warning(gone, icon=":material/link_off:")
         _name_in_address()
+        _who()
+        _glossary()
+
+
+def _who() -> None:
+    """Who decides: who is signed in; where nobody is, the name that was typed."""
+    person = people.signed_in()
+    if person is None:
         st.text_input("Your name", value=state.login_name(), key=USER_KEY, max_chars=60, persist_state="session",
                       help="Written beside every decision you take, so that others see who decided what.")
-        _glossary()
+        return
+    st.caption(f"Signed in as **{state.plain(person.name)}**, {person.role}.")
+    sign_out()
 
 
 def _glossary() -> None:

@@ -18,16 +18,19 @@ from tests.browser.driver import ACTION_MILLISECONDS, ARGUMENTS, Browser, answer
 
 
 @contextmanager
-def running_app(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The real app on an empty projects folder: its address and that folder. Leaves no run behind."""
+def running_app(folder: Path, more: Callable[[int], list[str]] = lambda port: []) -> Iterator[tuple[str, Path]]:
+    """The real app on an empty projects folder: its address and that folder. Leaves no run behind.
+
+    more: what else to say on its command line, given its port.
+    """
     home = folder / "projects"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"WHETSTONE_PROJECTS": str(home), "WHETSTONE_HOME": str(folder / "home")}
     with open(folder / "server.log", "wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-                                   cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port),
+                                    *more(port)], cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 60, "the app does not answer")
             yield f"http://127.0.0.1:{port}", home

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from curation.jobs import feature_jobs
+from curation.ledger import people
 from curation.project import Project
 from curation.views.damaged import show_damaged
 from curation.views.data.features import features_section
@@ -35,7 +36,8 @@ def page() -> None:
     if project is None:
         st.markdown("**Begin here.** Whetstone needs a data set of labelled images: a folder of images for each class, "
                     "a table of paths and labels, or a zip of either.")
-    import_section(is_first=project is None)
+    if people.may("owner"):  # the form looks into the machine's folders
+        import_section(is_first=project is None)
     if project is None:
         return
     labels = _labels(project)

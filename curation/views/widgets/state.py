@@ -15,6 +15,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from curation.jobs import feature_jobs, run_jobs
 from curation.jobs.request import damage_of, method_of
+from curation.ledger import people
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.disk.failures import disk_line
@@ -87,7 +88,9 @@ def current_run(project: Project) -> RunDir | None:
 
 
 def user_name() -> str:
-    """Who is deciding: the name in the sidebar, or the login name where that was emptied."""
+    """Who is deciding: who is signed in; else the name in the sidebar, or the login name where that was emptied."""
+    if (person := people.signed_in()) is not None:
+        return person.name
     return str(st.session_state.get(USER_KEY) or "").strip() or login_name()
 
 

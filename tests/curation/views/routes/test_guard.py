@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from curation.views.routes.access import access_of
 from curation.views.routes.guard import Guard
 from curation.views.routes.headers import inline_hashes, security_headers
 from tests import ROOT
 
+LOCAL = access_of({}, [], address="127.0.0.1", hosts=["127.0.0.1"], has_sign_in=False, roles={})
 HEADERS = ("content-security-policy", "x-frame-options", "x-content-type-options", "referrer-policy",
            "cross-origin-opener-policy", "cross-origin-resource-policy")
 
@@ -101,7 +103,7 @@ def test_a_failure_carries_the_headers_and_is_still_raised() -> None:
 
     scope = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "headers": []}
     with pytest.raises(RuntimeError, match="a defect"):
-        asyncio.run(Guard(failing)(scope, keep, keep))  # type: ignore[arg-type]
+        asyncio.run(Guard(failing, LOCAL)(scope, keep, keep))  # type: ignore[arg-type]
     assert sent[0]["status"] == 500 and security_headers().items() <= dict(sent[0]["headers"]).items()
     assert b"defect" not in sent[1]["body"]
 
