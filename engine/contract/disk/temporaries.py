@@ -5,8 +5,8 @@ what a living one writes, and removed.
 
 HOST: hex digits of the machine's name and of its namespace of processes (a container has its own); PID and STARTED
 (seconds since the machine started, so that a clock that is set changes nothing) of the process. Of another machine's
-processes nothing is known here: what they wrote counts as left once it is a day old, as do names of older code, which
-lack the start. Knows nothing of what is written.
+or user's processes nothing is known here: what they wrote counts as left once it is a day old, as do names of older
+code, which lack the start. Knows nothing of what is written.
 """
 
 import hashlib
@@ -26,7 +26,8 @@ ENDING = ".partial"
 STALE_SECONDS = 24 * 3600.0
 _OURS = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-(\d+)-\d+\.partial", re.DOTALL)
 _OLDER = re.compile(r"\.(.*\.)?\d+(-\d+)?\.(tmp|new)", re.DOTALL)
-"""Of older code: .NAME.PID-THREAD.tmp of a file, .NAME.PID.tmp of an export, .NAME.PID-THREAD.new of features."""
+"""Of older code: .NAME.PID-THREAD.tmp of a file, .NAME.PID.tmp of an export, .NAME.PID-THREAD.new of features. Other
+programs may name theirs so: these are looked for in a project alone, never where an export or a report goes."""
 _MOST_OF_NAME = 120
 _numbers = itertools.count()
 
@@ -41,17 +42,18 @@ def temporary_beside(path: Path) -> Path:
 
 def is_orphan(path: Path) -> bool:
     """Whether a name is that of something being written whose writer is gone."""
-    if found := _OURS.fullmatch(path.name):
-        host, pid, started = found[1], int(found[2]), int(found[3])
-        if host == _host():
-            now = seconds_from_boot(pid)
-            return now is None or abs(now - started) > 2.0
-    elif not _OLDER.fullmatch(path.name):
+    found = _OURS.fullmatch(path.name)
+    if not found and not _OLDER.fullmatch(path.name):
         return False
     try:
-        return path.lstat().st_mtime < time.time() - STALE_SECONDS
+        seen = path.lstat()
     except OSError:  # it was renamed meanwhile
         return False
+    is_known = found and found[1] == _host() and seen.st_uid == getattr(os, "getuid", lambda: seen.st_uid)()
+    if found and is_known:
+        now = seconds_from_boot(int(found[2]))
+        return now is None or abs(now - int(found[3])) > 2.0
+    return seen.st_mtime < time.time() - STALE_SECONDS
 
 
 def orphans(folder: Path) -> list[Path]:
@@ -95,7 +97,7 @@ def _orphans_in(folder: Path, is_deep: bool) -> Iterator[Path]:
 @lru_cache(maxsize=4096)
 def _sweep_once(folder: str, pid: int) -> None:
     """pid: a forked process is another."""
-    remove(list(_orphans_in(Path(folder), is_deep=False)))
+    remove([path for path in _orphans_in(Path(folder), is_deep=False) if _OURS.fullmatch(path.name)])
 
 
 @lru_cache(maxsize=1)
