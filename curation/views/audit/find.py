@@ -10,7 +10,7 @@ from curation.terms import define
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
-from curation.views.learned import suspects_nobody
+from curation.views.runs.learned import suspects_nobody
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary

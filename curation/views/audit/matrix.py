@@ -11,16 +11,19 @@ import streamlit as st
 from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_matrix
 from curation.audit.report.figures import percent
 from curation.audit.report.summaries import RULE, UNDECIDED
+from curation.audit.reviews.blinding import blind_words
 from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.promise import MIN_CALIBRATED
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.samples.predicates import MAX_IDS
+from curation.views import scored
 from curation.views.audit import at_hand, find, sections
 from curation.views.audit.at_hand import Audit
 from curation.views.audit.heat import clicked, heat_figure, shown_classes
 from curation.views.explore import chosen
+from curation.views.scored import chance_words
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 from curation.views.widgets.pictures import show_pictures
@@ -185,12 +188,15 @@ def _cell(at: Audit, found: Scores) -> None:
         st.caption("The model suspects none of that. Click another cell." if given != true else
                    "These are labelled right. Click a cell off the diagonal.")
         return
-    rows = at_hand.rows_of_cell(found, classes.index(given), classes.index(true), SUSPECT)
-    num_any = len(at_hand.rows_of_cell(found, classes.index(given), classes.index(true), 0.0))
+    cell, blind = (classes.index(given), classes.index(true)), scored.blind(at.project).ids
+    rows = at_hand.rows_of_cell(found, *cell, SUSPECT, blind)
+    every = at_hand.rows_of_cell(found, *cell, 0.0, blind)
+    num_any = len(every)
+    num_blind = len(at_hand.rows_of_cell(found, *cell, 0.0)) - num_any
     st.markdown(f"**{len(rows):,} suspected**: the model takes the label for wrong, and {state.plain(true)} is the "
                 f"likeliest other class. It is that of {num_any - len(rows):,} more given {state.plain(given)}, whose "
-                "label the model takes for right.")
-    rows = rows if len(rows) else at_hand.rows_of_cell(found, classes.index(given), classes.index(true), 0.0)
+                f"label the model takes for right. {blind_words(num_blind)}")
+    rows = rows if len(rows) else every
     with st.container(horizontal=True, gap="small"):
         if st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
                      disabled=not len(rows)):
@@ -199,7 +205,7 @@ def _cell(at: Audit, found: Scores) -> None:
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
     is_calibrated = found.num_calibrated >= MIN_CALIBRATED
     show_pictures(at.project, [(str(found.sample_id[row]),
-                                f"wrong: {min(found.p_wrong[row], 0.99):.0%}" if is_calibrated else "", "")
+                                f"wrong: {chance_words(float(found.p_wrong[row]))}" if is_calibrated else "", "")
                                for row in rows[:MAX_PICTURES]])
     if len(rows) > MAX_PICTURES:
         st.caption(f"The {MAX_PICTURES} most suspected"

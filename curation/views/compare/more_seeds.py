@@ -6,9 +6,9 @@ from curation.experiments import more_seeds
 from curation.experiments.more_seeds import MoreSeeds, plan_more_seeds
 from curation.jobs.request import method_of
 from curation.project import Project
-from curation.views.train import started
+from curation.views.runs import started
+from curation.views.runs.run_table import duration_text
 from curation.views.widgets import state
-from curation.views.widgets.run_table import duration_text
 from curation.words import counted
 from engine.contract.run_dir import RunDir
 

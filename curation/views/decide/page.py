@@ -14,6 +14,7 @@ from curation.views.widgets.conflicts import conflicts_section
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.widgets.layout import next_step, side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, PIN_OF, set_words, tension_cached, tension_words, with_tension
+from curation.views.widgets.shown import shown_table
 from curation.words import counted
 from engine.contract.run_dir import RunDir
 
@@ -54,7 +55,7 @@ def page() -> None:
 def _in_force(project: Project, run: RunDir | None) -> None:
     """The samples under a decision now, a kind at a time, as a gallery from which they can be taken back."""
     st.header("In force now")
-    table = state.sample_table_cached(project, run)
+    table = shown_table(project, run)
     decided = table.assign(label=table["relabel"])
     masks = {kind: is_of(decided).fillna(False).to_numpy(dtype=bool) for kind, is_of in KINDS.items()}
     if not any(mask.any() for mask in masks.values()):

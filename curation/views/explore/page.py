@@ -21,6 +21,7 @@ from curation.views.explore.selection_words import sentence
 from curation.views.map.panel import map_panel, region_rows
 from curation.views.widgets import actions, likeness, live, state
 from curation.views.widgets.layout import side_by_side, style
+from curation.views.widgets.shown import shown_samples
 from engine.contract.run_dir import RunDir
 
 
@@ -32,7 +33,7 @@ def page() -> None:
         project = state.need_project()
     base = state.current_run(project)
     run = base and live.shown(project, base)
-    table = state.samples_cached(project, run)
+    table = shown_samples(project, run)
     if table.frame.empty:
         st.title("Explore")
         state.empty_state("This project has no training samples.", "Explore shows samples of the train split. Look at "
@@ -55,7 +56,7 @@ def _draw_body(project: Project, base: RunDir | None, run: RunDir | None) -> Non
         chosen.hide_all(project)
     chosen.take_moved()
     actions.show_notices()
-    table = state.samples_cached(project, run)
+    table = shown_samples(project, run)
     predicate, _ = fitted(chosen.current(project, run), table, project.classes, run.name if run else "")
     chosen.settle(project, predicate)
     inside = None

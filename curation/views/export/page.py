@@ -14,7 +14,7 @@ from curation.exports.exporting import EXPORTS, Export, default_target, export
 from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
-from curation.views.train.routing_hint import routing_hint
+from curation.views.runs.routing_hint import routing_hint
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.views.widgets.pins import LOOK, set_words

@@ -12,7 +12,7 @@ from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples import held_order
 from curation.samples.triage import LANES, Evidence, Rule
-from curation.views.learned import not_learned
+from curation.views.runs.learned import not_learned
 from curation.views.sample import dialog
 from curation.views.triage.queued import chances, evidence_cached, lanes_cached
 from curation.views.triage.words import (
@@ -28,6 +28,7 @@ from curation.views.triage.words import (
 from curation.views.widgets import actions, live, state
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.widgets.layout import next_step, style
+from curation.views.widgets.shown import shown_table
 from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
@@ -82,7 +83,7 @@ def _draw(project: Project, run: RunDir) -> None:
     """Everything below the title, redrawn at each decision."""
     actions.take_changed()  # all that a decision changes here is in this fragment
     actions.show_notices()
-    table = state.sample_table_cached(project, run)
+    table = shown_table(project, run)
     chooser, words = st.container(), st.container()
     rule, rule_text = _rule()
     lanes = lanes_cached(project, run, table, rule)
@@ -198,7 +199,7 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
                      token=f"{token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}", size=112,
                      value_column=CHANGE_COLUMN, focus=st.session_state.get(dialog.FOCUS_KEY),
                      has_previous=number > 1, has_next=number < num_pages, takes_keys=True,
-                     chances=chances(project, run, table, shown, f"{token}.{number}"))
+                     chances=chances(project, run, shown, f"{token}.{number}"))
     with bar:
         _buttons(project, run, part, marked, which, number, num_pages)
     dialog.show_if_open(project, run, table)

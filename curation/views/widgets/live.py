@@ -6,7 +6,7 @@ the page anew when there is news; what is on screen keeps its place (curation.sa
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
@@ -190,7 +190,7 @@ def _line(text: str, judged: float = 0.0, done: Sequence[str] = ()) -> str:
 # -- what keeps its place
 
 
-def held(project: Project, run: RunDir, name: str, token: str, made_of: tuple[int, ...] = ()) -> Held:
+def held(project: Project, run: RunDir, name: str, token: str, made_of: tuple[Hashable, ...] = ()) -> Held:
     """What keeps its place in the view `name`. token: which queue it is; made_of: revisions that its order comes from
     besides the run's judgement; without any, nothing is held where the run is not followed."""
     if not made_of and not is_on(project, run):

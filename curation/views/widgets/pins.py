@@ -36,7 +36,8 @@ Look = tuple[str, str]
 def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[str]) -> dict[str, Look]:
     """Those of these samples whose label in force is the given one and more probably wrong than right, in their order.
 
-    None without a run that has held-out predictions, and none that people found right: verdicts calibrate.
+    None without a run that has held-out predictions, none that people found right (verdicts calibrate), and none that
+    is drawn for an estimate and not judged yet.
     """
     if run is None or not run.signals_path.exists() or missing_of(run):
         return {}
@@ -45,11 +46,11 @@ def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[
     rows = _rows(scored.run_key(project, run), table)
     now = project.ledger().state()
     relabelled = set(now.loc[now["label"].notna(), "sample_id"])
-    confirmed, classes = set(confirmed_ids(project)), found.classes
+    out, classes = {*confirmed_ids(project), *relabelled, *scored.blind(project).ids}, found.classes
     looks: dict[str, Look] = {}
     for sample_id in sample_ids:
         row = rows.get(sample_id, -1)
-        if row < 0 or sample_id in confirmed or sample_id in relabelled or not found.p_wrong[row] >= SUSPECT:
+        if row < 0 or sample_id in out or not found.p_wrong[row] >= SUSPECT:
             continue
         given, other = int(found.given[row]), int(found.suggested[row])
         looks[sample_id] = (classes[given] if given >= 0 else "", classes[other] if other >= 0 else "")
