@@ -32,6 +32,8 @@ def page() -> None:
     now = live.shown(project, run)
     live.strip(project, run, has_queue=False)
     st.fragment(_body)(project, now)
+    if project.verdicts().in_force().empty:  # what to do first, Overview says
+        return
     next_step("see what is decided, and retrain under it.", ("decide", "Decide and retrain", None),
               ("export", "Export corrected labels", None))
 

@@ -15,6 +15,7 @@ from curation.views import scored
 from curation.views.compare.effect import show_curated, show_effect, title_of
 from curation.views.compare.evidence import evidence, why_no_figure
 from curation.views.compare.more_seeds import STARTED_KEY, offer_seeds
+from curation.views.explore.linking import doubt_line
 from curation.views.runs import started
 from curation.views.sample import dialog
 from curation.views.widgets import actions, state
@@ -22,7 +23,6 @@ from curation.views.widgets.accuracy import accuracy_help, accuracy_name, facts_
 from curation.views.widgets.confusion import confusion_counts, heat_map, shown_classes
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
-from curation.views.widgets.pins import LOOK, set_words
 from curation.views.widgets.shown import shown_table
 from curation.words import counted, signed
 from engine.contract.manifest import read_decisions
@@ -258,8 +258,7 @@ def _curated(project: Project, a: RunDir, b: RunDir) -> None:
     for side, run in (("A", a), ("B", b)):
         decisions = read_decisions(run.decisions_path)
         pinned = list(decisions.loc[decisions["pin"].eq("validation") & ~decisions["excluded"], "sample_id"])
-        if doubt := set_words(project, run, pinned):
-            st.warning(f"Pinned to validation in {side}: {doubt} {LOOK}", icon=":material/warning:")
+        doubt_line(project, run, pinned, f"compare.doubt.{side}", f"Pinned to validation in {side}: ")
 
 
 def _decision_words(decisions: pd.DataFrame, side: str) -> list[str]:

@@ -17,7 +17,7 @@ from curation.views.widgets import actions, likeness, state
 
 PENDING_KEY = "explore.pending"
 WHY_KEY = "explore.why"
-NOBODY = "Mark samples to decide on them, or lasso or filter to decide on many at once."
+UNMARKED = "Mark samples to decide on them, or lasso or filter to decide on many at once."
 """In a hint and not on the page, where it would move the pictures as the first is clicked."""
 MAIN: tuple[actions.Op, ...] = ("validation", "train", "exclude")
 BACK: tuple[actions.Op, ...] = ("unpin", "include")
@@ -94,7 +94,7 @@ def _button(text: str, op: actions.Op, target: Targets, decide: Decide, revision
     args = (op, target.num, label, revision) if target.num > actions.CONFIRM_ABOVE else (op, target.ids, label)
     st.button(text, key=key or f"explore.do.{op}", disabled=is_off or not target.num,
               on_click=_ask if target.num > actions.CONFIRM_ABOVE else decide, args=args,
-              help=NOBODY if not target.num else f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
+              help=UNMARKED if not target.num else f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
 
 
 def _relabel(project: Project, target: Targets, decide: Decide, revision: str) -> None:

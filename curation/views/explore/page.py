@@ -19,6 +19,7 @@ from curation.views.explore.run_notes import run_notes
 from curation.views.explore.selected import Selection
 from curation.views.explore.selection_words import sentence
 from curation.views.map.panel import map_panel, region_rows
+from curation.views.runs.routing_hint import routing_hint
 from curation.views.widgets import actions, likeness, live, state
 from curation.views.widgets.layout import side_by_side, style
 from curation.views.widgets.shown import shown_samples
@@ -82,6 +83,8 @@ def _draw_body(project: Project, base: RunDir | None, run: RunDir | None) -> Non
     with left:
         map_panel(project, run, table.frame, mask if predicate.get("inverted") else left_by.but("region"),
                   on_pick=lambda column, name: filters.pick(project, table, column, name))
+        if base is not None and base.signals_path.exists():
+            routing_hint(project, base)
     token = hashlib.sha256(json.dumps([project.name, run and run.name, predicate], sort_keys=True).encode())
     selection = Selection(mask=mask, rows=np.flatnonzero(mask), words=sentence(predicate), predicate=predicate,
                           token=token.hexdigest()[:16])

@@ -18,7 +18,7 @@ from curation.jobs.request import method_of
 from curation.project import Project
 from curation.views import scored
 from curation.views.routes.thumbnails import thumbnail_url
-from curation.views.runs.routing_hint import routes
+from curation.views.runs.routing_hint import routes, routing_hint
 from curation.views.sample import link, pin_question
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
@@ -96,8 +96,8 @@ def _draw(project: Project, run: RunDir | None) -> None:
             st.info(f"It is {WHY_BLIND}", icon=":material/visibility_off:")
         else:
             _reasons(project, run, table, idx)
-        if run is not None and "signal_row" in table and method_of(run).is_trained and not is_hidden:
-            _course(run, int(row["signal_row"]))
+            if run is not None and "signal_row" in table and method_of(run).is_trained:
+                _course(run, int(row["signal_row"]))
     if run is not None and not is_hidden:
         show_neighbours(project, run, table, idx, partial(st.session_state.__setitem__, OPEN_KEY))
     _history(project, row["sample_id"])
@@ -199,8 +199,8 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
         f'<tr class="{"current" if name == current else ""}"><th scope="row">{html.escape(name)}</th><td class="bar">'
         f'<div style="width:{max(1, round(100 * share))}%"></div></td><td class="num">{share:.1%}</td></tr>'
         for name, share in ((project.classes[i], float(probs_C[i])) for i in order))
-    st.html('<table class="ws-facts"><caption>Held-out probabilities, the current label in bold</caption>'
-            f'{cells}</table>')
+    caption = "Held-out probabilities, the current label in bold"
+    st.html(f'<table class="ws-facts"><caption>{caption}</caption>{cells}</table>')
 
 
 def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
@@ -209,6 +209,7 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     if run is None or "role" not in table:
         st.caption("No run has looked at it yet.")
         return
+    routing_hint(project, run, "sample.routing")
     then = read_decisions(run.decisions_path).loc[lambda rows: rows["sample_id"] == table["sample_id"].iloc[idx]]
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False

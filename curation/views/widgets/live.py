@@ -20,7 +20,7 @@ from curation.jobs.live_jobs import LiveStatus
 from curation.project import Project
 from curation.samples import held_order
 from curation.samples.held_order import Held
-from curation.words import signed
+from curation.words import counted, signed
 from engine.contract.live.live_dir import LiveDir, LiveEffect, LiveState
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
@@ -151,8 +151,7 @@ def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None
         return "nothing is decided yet" + (own if state["learns_weights"] else "")
     gained, measured = effect_words(effect, digest)
     is_behind = state["learns_weights"] and state["trained_digest"] != digest
-    renewed = (f"{_ago(now - state['judged'])}, of {state['num_decided']:,} "
-               f"decision{'s' * (state['num_decided'] != 1)}")
+    renewed = f"{_ago(now - state['judged'])}, of {counted(state['num_decided'], 'decision')}"
     return "; ".join(filter(None, (gained, renewed, "weights are being learned anew" * is_behind, measured)))
 
 
