@@ -15,6 +15,7 @@ import pandas as pd
 import typer
 
 from curation.audit.reviews import own_acts
+from curation.audit.reviews.blinding import blind_ids, blind_words, is_blind, without_opinion
 from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exports.exporting import EXPORTS, export
@@ -187,7 +188,8 @@ def triage(
     neighbours = run_dir.read_neighbours()
     if neighbours is None:
         raise CommandError(f"triage needs a run's neighbours; {run} has none; let it end with the setting embedding on")
-    table = sample_table(opened, run_dir)
+    blind = blind_ids(opened, opened.verdicts().in_force())
+    table = without_opinion(sample_table(opened, run_dir), blind)
     evidence = gather(table, neighbours, confirmed_ids(opened))
     lanes, priority = lanes_of(evidence, Rule())
     wanted = range(len(LANES)) if lane is None else [LANES.index(lane)]
@@ -196,6 +198,8 @@ def triage(
     _print_lane("all samples", table, np.arange(len(table)))
     print(f"not queued: {(lanes == REST).sum():,} fit no lane, {(lanes == DECIDED).sum():,} decided, "
           f"{(lanes == UNJUDGED).sum():,} without held-out prediction or neighbours")
+    if said := blind_words(int(is_blind(table, blind).sum())):
+        print(said)
     if out is not None:
         frame = pd.concat([lane_frame(table, evidence, lanes, priority, i) for i in wanted], ignore_index=True)
         write_output(out, lambda path: write_csv(frame, path))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from curation.audit.reviews.blinding import blind_ids, blind_words, is_blind, without_opinion
 from curation.exports.staging import ExportError
 from curation.project import Project
 from curation.samples.table import free_names, sample_table
@@ -30,6 +31,8 @@ class Curated:
     """Columns of the sample table, then PROVENANCE; one row a sample."""
     provenance: dict[str, str | int]
     classes: tuple[str, ...]
+    num_blind: int = 0
+    """Without the model's opinion, as they are drawn for an estimate and not judged yet."""
 
     @property
     def class_counts(self) -> dict[str, int]:
@@ -46,13 +49,16 @@ def curated_validation(project: Project, run: RunDir) -> Curated:
     if not run.signals_path.exists():
         raise ExportError(f"an export needs a run with signals; {run.name} has none yet; wait for its first epoch")
     table = sample_table(project, run)
+    blind = blind_ids(project, project.verdicts().in_force())
+    table = without_opinion(table, blind)
     frame = table[table["in_validation"]].drop(columns=["in_validation", "is_resting"]).reset_index(drop=True)
     if frame.empty:
         raise ExportError(f"a curated validation set holds what the run routed and what is pinned there; that of "
                           f"{run.name} is empty; pin samples to validation or choose a run whose method routes")
     provenance = provenance_of(project, run)
     frame = frame.rename(columns=free_names([c for c in frame if c in PROVENANCE], set(PROVENANCE)))
-    return Curated(frame=frame.assign(**provenance), provenance=provenance, classes=project.classes)
+    return Curated(frame=frame.assign(**provenance), provenance=provenance, classes=project.classes,
+                   num_blind=int(is_blind(frame, blind).sum()))
 
 
 def provenance_of(project: Project, run: RunDir) -> dict[str, str | int]:
@@ -73,7 +79,8 @@ def describe(project: Project, curated: Curated, files: str, class_counts: dict[
     """README.txt of an export. `files`: what lies in this folder, one line each; class_counts: what was written."""
     return "\n".join([
         f"Curated hard validation set of project {plain(project.name)}: {sum(class_counts.values())} samples.",
-        DEFINITION, "Files", files.strip(), "", "Samples by current label",
+        DEFINITION, *([blind_words(curated.num_blind), ""] if curated.num_blind else []),
+        "Files", files.strip(), "", "Samples by current label",
         *(f"{plain(name)}: {count}" for name, count in class_counts.items()), "", "Origin",
         *(f"{name}: {value}" for name, value in curated.provenance.items()), "",
         "Digests are SHA-256; an empty one means that there was no such file.",

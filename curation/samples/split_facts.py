@@ -25,7 +25,7 @@ class SplitFacts:
         return any(self.sizes.get(split) for split in HELD_OUT)
 
     def is_as_given(self, split: str) -> bool:
-        """Whether any label of the split is as it was given, with nobody's word that it is right."""
+        """Whether any label of the split is as it was given, unchecked by a person."""
         return self.num_known.get(split, 0) < self.sizes.get(split, 0)
 
 

@@ -59,6 +59,14 @@ class SampleTable:
             frame[name] = added[name]
         return SampleTable(frame, self.columns)
 
+    def with_changed(self, changed: Mapping[str, Column]) -> "SampleTable":
+        """The same samples with other columns (N rows) in place of some that it has; the others are shared."""
+        frame = self.frame.copy(deep=False)
+        for name, column in changed.items():
+            assert name in frame, f"the table has no column {name}"
+            frame[name] = column.cells
+        return SampleTable(frame, {**self.columns, **changed})
+
 
 def sample_table(project: Project, run: RunDir | None) -> pd.DataFrame:
     """One row a training sample in manifest order: manifest, signals, map and present decisions, joined on sample_id.

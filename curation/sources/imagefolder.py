@@ -16,6 +16,7 @@ import pyarrow as pa
 from curation.sources.images import IMAGE_SUFFIXES
 from curation.sources.rows import SPLIT_NAMES, Loaded, plain_rows
 from curation.tables.report import Problems, Progress, SourceError
+from curation.words import counted
 
 LAYOUTS = ("auto", "class", "split")
 
@@ -40,7 +41,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
     if walk.num_hidden:
         notes.append(f"{walk.num_hidden} hidden files left out")
     if walk.num_links:
-        notes.append(f"{walk.num_links} link{'s' * (walk.num_links > 1)} to folders left out: links are not followed")
+        notes.append(f"{counted(walk.num_links, 'link')} to folders left out: links are not followed")
     return Loaded(rows=pa.concat_tables(parts), root=root, notes=notes,
                   candidates=tuple(sorted({folder.name for _, folder in places})))
 

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from curation.words import counted
 from engine.contract.manifest import SPLITS
 
 
@@ -30,7 +31,7 @@ def moved_words(split: np.ndarray, was: np.ndarray) -> list[str]:
     """A sentence for each move of samples from one split to another. split, was: (N,) object; was: None of new ones."""
     is_moved = ~pd.isna(was) & (split != was)
     counts = Counter(zip(was[is_moved], split[is_moved], strict=True))
-    return [f"{num:,} sample{'s' * (num != 1)} moved from {old} to {new}"
+    return [f"{counted(num, 'sample')} moved from {old} to {new}"
             + (": runs made before this import trained on them" if old == "train" else "")
             for (old, new), num in sorted(counts.items())]
 

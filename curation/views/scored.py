@@ -1,13 +1,18 @@
-"""What speaks against labels by a run and its repeats, and how probably they are wrong, made once for every page.
+"""What speaks against labels by a run and its repeats, how probably they are wrong, and of which that may not be shown,
+made once for every page.
 
 Kept by what it is made of, never by a frame; shared by all sessions: read-only. A verdict calibrates anew, it gathers
 no evidence. Draws nothing.
 """
 
+import hashlib
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from curation.audit.reviews.blinding import blind_ids
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.promise import MIN_CALIBRATED
@@ -31,7 +36,7 @@ def run_key(project: Project, run: RunDir) -> Key:
     return str(project.path), run.name, stamp_of(*files)
 
 
-def scores_cached(project: Project, run: RunDir, table: pd.DataFrame, revision: int, decisions: int | None) -> Scores:
+def scores_cached(project: Project, run: RunDir, table: pd.DataFrame, revision: int, decisions: str | None) -> Scores:
     """Scores calibrated on the verdicts of all audits. table: state.sample_table_cached; revision: of the verdicts.
 
     decisions: its revision_of; None: under those that were in force when it was first asked for, which is near enough
@@ -50,7 +55,7 @@ def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -
 
 
 @st.cache_resource(max_entries=4, show_spinner="Calibrating on the verdicts ...")
-def _scores(key: Key, revision: int, decisions: int | None, _evidence: Evidence, _level: Level, _table: pd.DataFrame,
+def _scores(key: Key, revision: int, decisions: str | None, _evidence: Evidence, _level: Level, _table: pd.DataFrame,
             _project: Project) -> Scores:
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
     known = consensus(current_verdicts(_project, revision)).reset_index()
@@ -58,20 +63,44 @@ def _scores(key: Key, revision: int, decisions: int | None, _evidence: Evidence,
 
 
 def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, revision: int) -> dict[str, str]:
-    """sample_id -> chance_words of these rows of the table; none before MIN_CALIBRATED labels are known: a guess is no
-    probability. revision: of the verdicts."""
+    """sample_id -> chance_words of these rows of the table, blind ones left out; none before MIN_CALIBRATED labels are
+    known: a guess is no probability. revision: of the verdicts."""
     if current_verdicts(project, revision)["sample_id"].nunique() + len(dual_labels(table)) < MIN_CALIBRATED:
         return {}  # no evidence is gathered for nothing: at a million samples that takes seconds
     found = scores_cached(project, run, table, revision, None)
     if found.num_calibrated < MIN_CALIBRATED:
         return {}
+    hidden = blind(project).ids
     return {str(found.sample_id[row]): chance_words(float(found.p_wrong[row])) for row in rows
-            if np.isfinite(found.p_wrong[row])}
+            if np.isfinite(found.p_wrong[row]) and found.sample_id[row] not in hidden}
 
 
 def chance_words(p: float) -> str:
     """'93%'; no certainty."""
     return "over 99%" if p > 0.99 else "under 1%" if p < 0.01 else f"{p:.0%}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """curation.audit.reviews.blinding.blind_ids."""
+
+    ids: frozenset[str]
+    token: str
+    """Names them; "" of none."""
+
+
+def blind(project: Project) -> Blind:
+    """The samples of which no page may show the model's opinion now."""
+    files = sorted((project.path / "audits").glob("*/batches/estimate-*.json"))
+    if not files:
+        return Blind(frozenset(), "")
+    return _blind(str(project.path), stamp_of(*files), project.verdicts().revision, project)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _blind(path: str, files: Stamp, revision: int, _project: Project) -> Blind:
+    ids = blind_ids(_project, verdicts_of_all(_project, revision))
+    return Blind(ids, hashlib.sha256("\0".join(sorted(ids)).encode()).hexdigest()[:16] if ids else "")
 
 
 def verdicts_of_all(project: Project, revision: int) -> pd.DataFrame:

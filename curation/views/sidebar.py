@@ -9,9 +9,9 @@ from curation.jobs.run_jobs import RunStatus
 from curation.ledger import people
 from curation.project import Project, last_worked_on, list_projects, projects_home
 from curation.terms import TERMS, define
+from curation.views.runs.run_table import doing_text, state_text
 from curation.views.sign_in import sign_out
 from curation.views.widgets import address, state
-from curation.views.widgets.run_table import doing_text, state_text
 from curation.views.widgets.state import PROJECT_KEY, RUN_KEY, USER_KEY
 from curation.words import counted
 from engine.contract.run_dir import RunDir

@@ -11,7 +11,7 @@ from curation.experiments.effects import effects, experiment_of
 from curation.exports.exporting import EXPORTS, export
 from curation.jobs import queue, request, run_jobs
 from curation.project import Project
-from curation.views.widgets.run_table import runs_frame
+from curation.views.runs.run_table import runs_frame
 from tests import ROOT, views
 
 

@@ -24,6 +24,7 @@ from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.document import AgreementPart, AuditPart, Facts, Health, PeoplePart, ProjectPart
 from curation.audit.report.parts import DuplicatesPart, LeaksPart, SplitLeaksPart
 from curation.audit.reviews import batch_files
+from curation.audit.reviews.blinding import blind_ids
 from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
@@ -104,12 +105,14 @@ def _in_population(rows: pd.DataFrame, plan: Plan | None) -> np.ndarray:
 
 def _duplicates(project: Project, run: RunDir | None, scores: Scores, rows: pd.DataFrame,
                 neighbours: tuple[np.ndarray, np.ndarray] | None) -> DuplicatesPart | None:
-    """Near-duplicates with contradicting labels in force; None without neighbours."""
+    """Near-duplicates with contradicting labels in force, blind samples left out; None without neighbours."""
     if run is None or neighbours is None:
         return None
     ids = run.read_signals()["sample_id"].to_numpy(dtype=object)
     signal_row = pd.Index(ids).get_indexer(scores.sample_id)
-    labels = in_signal_order(np.where(scores.is_active, scores.current, -1), signal_row, len(ids))
+    blind = blind_ids(project, project.verdicts().in_force())
+    is_shown = scores.is_active & ~np.isin(scores.sample_id, list(blind))
+    labels = in_signal_order(np.where(is_shown, scores.current, -1), signal_row, len(ids))
     found = conflicts(*neighbours, labels)
     shown = ids[found.members[found.group_of_member < summaries.MAX_GROUPS]]
     paths = rows.loc[rows["sample_id"].isin(shown), ["sample_id", "path"]].dropna()

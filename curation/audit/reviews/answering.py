@@ -11,6 +11,7 @@ import pandas as pd
 
 from curation.audit.reviews.batches import Question, Served
 from curation.audit.reviews.given_labels import given_rows
+from curation.audit.reviews.own_acts import restore_replaced
 from curation.audit.reviews.reconcile import label_in_force, reconcile
 from curation.ledger.ledger import Ledger
 from curation.ledger.verdicts import Verdict, VerdictError, VerdictLog, VerdictName, in_force_of
@@ -43,7 +44,8 @@ def answer(project: Project, served: Served, sample_id: str, verdict: VerdictNam
 
 
 def take_back(project: Project, served: Served, sample_id: str, key: str | None = None) -> bool:
-    """Retract the reviewer's answer on a sample of their batch; False where there is none in force.
+    """Retract the reviewer's answer on a sample of their batch, so that the one before it holds again, if there is one;
+    False where there is none in force.
 
     key: a UUID of this act, which counts once: sent again it leaves an answer in force that was given after it.
     """
@@ -54,6 +56,7 @@ def take_back(project: Project, served: Served, sample_id: str, key: str | None 
         ledger, rows = project.ledger(), log.rows(sample_id=sample_id)
         if own := _own(rows, served):
             _retract(log, served, own, key)
+            restore_replaced(log, sample_id, own)
             rows = log.rows(sample_id=sample_id)
         _reconcile(project, log, ledger, served, sample_id, rows)
     return bool(own)

@@ -117,6 +117,15 @@ def drawn_by_all(project: Path, verdicts: pd.DataFrame) -> set[str]:
             for sample_id in drawn(project, name, verdicts[verdicts["audit"].eq(name)])}
 
 
+def asked_in(project: Path, audit: str, queue: Queue) -> set[str]:
+    """All that the batches of a queue which can be read ask for, hidden checks left out."""
+    found: set[str] = set()
+    for file in _folder(project, audit).glob(f"{queue}-*.json"):
+        with suppress(BatchError):
+            found |= _main_ids([_read(file)])
+    return found
+
+
 def doubts(project: Path, audit: str) -> Doubts:
     """Served.doubt of every batch of the ranked queue, by reviewer and number; a damaged one has none."""
     found: dict[tuple[str, int], float] = {}

@@ -1,6 +1,6 @@
 """A person says outside an audit's batches that labels are right: verdicts like any other, which calibrate and count.
 
-They go to the audit at hand, so that it asks nobody about these samples again. How they are undone, own_acts says.
+They go to the audit at hand, so that it asks about these samples no more. How they are undone, own_acts says.
 Draws nothing.
 """
 

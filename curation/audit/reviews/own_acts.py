@@ -5,9 +5,10 @@ decision is undone in the ledger; an answer in the log, and then labels are brou
 this person's own acts alone. Of the two records the times say which act is newer. Draws nothing.
 """
 
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import pandas as pd
 
@@ -15,7 +16,7 @@ from curation.audit.reviews.confirming import CONFIRMED
 from curation.audit.reviews.reconcile import reconcile
 from curation.ledger.batch import Batch, said
 from curation.ledger.verdict_tables import VerdictRow
-from curation.ledger.verdicts import PURPOSES, QUEUES, VERDICTS, Verdict, VerdictError, choice
+from curation.ledger.verdicts import PURPOSES, QUEUES, VERDICTS, Verdict, VerdictError, VerdictLog, choice, in_force_of
 from curation.project import Project
 
 REDONE = "redo/"
@@ -79,6 +80,8 @@ def undo(project: Project, who: str, why: str = "") -> OwnAct | None:
     for verdict_id in act.answers["verdict_id"]:
         with suppress(VerdictError):  # another session of theirs took it back meanwhile
             log.retract(int(verdict_id), who)
+    for sample_id, rows in act.answers.groupby("sample_id"):
+        restore_replaced(log, str(sample_id), list(rows["verdict_id"]))
     _reconcile(project, act, who)
     return act
 
@@ -91,10 +94,49 @@ def redo(project: Project, who: str, why: str = "") -> OwnAct | None:
     if act.batch is not None:
         project.ledger().redo(who, why)
         return act
-    project.verdicts().add([_again(cast(VerdictRow, row), int(row["taken_back"]))
-                            for row in act.answers.to_dict("records")])
+    log = project.verdicts()
+    for new_id in log.add([_again(cast(VerdictRow, row), int(row["taken_back"]))
+                           for row in act.answers.to_dict("records")]):
+        _replace_earlier(log, new_id)
     _reconcile(project, act, who)
     return act
+
+
+# -- answers that stand in the place of another
+
+
+def restore_replaced(log: VerdictLog, sample_id: str, taken_back: Sequence[int]) -> None:
+    """Bring back what these verdicts on a sample, taken back by now, had replaced: their reviewer's answer to the same
+    question before. Nothing where there was none, or it is back already."""
+    rows = log.rows(sample_id=sample_id)
+    told = _answers(rows, str(rows.loc[rows["verdict_id"].isin(taken_back), "who"].iloc[0])) if taken_back else rows
+    for row in told[told["verdict_id"].isin(taken_back) & told["taken_back"].notna()].to_dict("records"):
+        same = told[_is_same_question(told, row)]
+        was = same[(same["verdict_id"] < row["root"]) & (same["taken_back"] > row["root"])].tail(1)
+        now = same[same["root"].isin(was["root"])].tail(1)  # the same answer as it was brought back last
+        if len(now) and pd.notna(now["taken_back"].iloc[0]):
+            log.add([_again(cast(VerdictRow, now.to_dict("records")[0]), int(now["taken_back"].iloc[0]))])
+
+
+def _replace_earlier(log: VerdictLog, new_id: int) -> None:
+    """Take back what is in force of the same reviewer's answers to the same question from before a verdict."""
+    rows = log.rows()
+    new = rows[rows["verdict_id"].eq(new_id)].to_dict("records")[0]
+    if pd.isna(new["batch"]):
+        return
+    told = in_force_of(rows)
+    old = told[_is_same_question(told, new) & told["who"].eq(new["who"]) & told["verdict_id"].lt(new_id)]
+    for verdict_id in old["verdict_id"]:
+        with suppress(VerdictError):
+            log.retract(int(verdict_id), str(new["who"]))
+
+
+def _is_same_question(rows: pd.DataFrame, row: dict[Hashable, Any]) -> pd.Series:
+    """Rows on the same sample of the same batch; none where it was asked outside of one."""
+    is_same = rows["batch"].eq(row["batch"]).fillna(False).astype(bool)
+    for name in ("audit", "queue", "sample_id"):
+        is_same &= rows[name].eq(row[name])
+    return is_same
 
 
 def _reconcile(project: Project, act: OwnAct, who: str) -> None:

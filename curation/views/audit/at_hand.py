@@ -4,6 +4,7 @@ Everything large is kept by what it is made of, never by a frame. An answer chan
 nor probabilities are worked out anew for it. Draws nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.estimate.goal import TARGET, Goal, GoalError, goal_of, new_goal
 from curation.audit.estimate.looks import Progress, progress
 from curation.audit.reviews import batch_files, queues
+from curation.audit.reviews.blinding import is_blind
 from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile_all
@@ -162,7 +164,7 @@ def model_of(audit: Audit) -> ModelMatrix:
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
-def _model(key: Key, revision: int, decisions: int, _scores: Scores) -> ModelMatrix:
+def _model(key: Key, revision: int, decisions: str, _scores: Scores) -> ModelMatrix:
     return model_matrix(_scores.given, _scores.p_wrong, _scores.suggested, _scores.confidence, len(_scores.classes),
                         is_active=_scores.is_active)
 
@@ -176,10 +178,12 @@ def gold_ids(audit: Audit) -> np.ndarray:
     return table["sample_id"].to_numpy(dtype=object)[is_known]
 
 
-def rows_of_cell(found: Scores, given: int, true: int, least: float) -> np.ndarray:
-    """Rows given one class whose likeliest other is the other one, p_wrong at least `least`, most certain first."""
-    rows = np.flatnonzero((found.given == given) & (found.suggested == true) & found.is_active
-                          & (found.p_wrong >= least))
+def rows_of_cell(found: Scores, given: int, true: int, least: float, blind: Collection[str] = ()) -> np.ndarray:
+    """Rows given one class whose likeliest other is the other one, p_wrong at least `least`, most certain first; blind
+    ones left out."""
+    is_in = (found.given == given) & (found.suggested == true) & found.is_active & (found.p_wrong >= least)
+    rows = np.flatnonzero(is_in)
+    rows = rows[~np.isin(found.sample_id[rows], list(blind))] if blind else rows
     return rows[np.argsort(-found.p_wrong[rows], kind="stable")]
 
 
@@ -231,20 +235,23 @@ def _standing(path: str, name: str, created: float, revision: int, goal: Goal, _
 
 
 def duplicates_of(audit: Audit) -> tuple[duplicates.Duplicates, np.ndarray] | None:
-    """(conflicts among the labels in force, (M,) row of the sample table of each signal row); None without neighbours.
-    Read-only."""
+    """(conflicts among the labels in force, blind samples left out; (M,) row of the sample table of each signal row);
+    None without neighbours. Read-only."""
     if not audit.run.neighbours_path.exists():
         return None
-    return _duplicates(scored.run_key(audit.project, audit.run), state.revision_of(audit.table), audit)
+    return _duplicates(scored.run_key(audit.project, audit.run), state.revision_of(audit.table),
+                       scored.blind(audit.project).token, audit)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Looking for near-duplicates ...")
-def _duplicates(key: Key, decisions: int, _audit: Audit) -> tuple[duplicates.Duplicates, np.ndarray] | None:
+def _duplicates(key: Key, decisions: str, blind: str, _audit: Audit
+                ) -> tuple[duplicates.Duplicates, np.ndarray] | None:
     near, table = _audit.run.read_neighbours(), _audit.table
     if near is None:
         return None
     rows = table["signal_row"].to_numpy(dtype=np.int64)
     codes = evidence.codes_of(table["current_label"], _audit.project.classes)
-    labels = np.where(table["excluded"].to_numpy(dtype=bool), -1, codes)
+    is_out = table["excluded"].to_numpy(dtype=bool) | is_blind(table, scored.blind(_audit.project).ids)
+    labels = np.where(is_out, -1, codes)
     found = duplicates.conflicts(*near, duplicates.in_signal_order(labels, rows, len(near[0])))
     return found, duplicates.in_signal_order(np.arange(len(rows)), rows, len(near[0]))

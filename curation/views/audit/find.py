@@ -10,7 +10,7 @@ from curation.terms import define
 from curation.views.audit import at_hand
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
-from curation.views.learned import suspects_nobody
+from curation.views.runs.learned import suspects_none
 from curation.views.widgets import state
 from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
@@ -24,7 +24,7 @@ Order = tuple[Mode | None, tuple[str, str] | None]
 
 
 def show(audit: Audit) -> None:
-    if suspects_nobody(audit.project, audit.run):
+    if suspects_none(audit.project, audit.run):
         state.empty_state("There is no queue.", "This run cannot tell which labels are likely to be wrong. Estimate "
                           "still measures how many are.", link=("train", "Go to Train"))
         return

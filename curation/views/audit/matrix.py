@@ -11,16 +11,19 @@ import streamlit as st
 from curation.audit.estimate.reviewed_matrix import ReviewedMatrix, reviewed_matrix
 from curation.audit.report.figures import percent
 from curation.audit.report.summaries import RULE, UNDECIDED
+from curation.audit.reviews.blinding import blind_words
 from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.promise import MIN_CALIBRATED
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects.matrix import SUSPECT, ModelMatrix, before_and_after, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.samples.predicates import MAX_IDS
+from curation.views import scored
 from curation.views.audit import at_hand, find, sections
 from curation.views.audit.at_hand import Audit
 from curation.views.audit.heat import clicked, heat_figure, shown_classes
-from curation.views.explore import chosen
+from curation.views.explore.linking import show_in_explore
+from curation.views.scored import chance_words
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 from curation.views.widgets.pictures import show_pictures
@@ -185,21 +188,24 @@ def _cell(at: Audit, found: Scores) -> None:
         st.caption("The model suspects none of that. Click another cell." if given != true else
                    "These are labelled right. Click a cell off the diagonal.")
         return
-    rows = at_hand.rows_of_cell(found, classes.index(given), classes.index(true), SUSPECT)
-    num_any = len(at_hand.rows_of_cell(found, classes.index(given), classes.index(true), 0.0))
+    cell, blind = (classes.index(given), classes.index(true)), scored.blind(at.project).ids
+    rows = at_hand.rows_of_cell(found, *cell, SUSPECT, blind)
+    every = at_hand.rows_of_cell(found, *cell, 0.0, blind)
+    num_any = len(every)
+    num_blind = len(at_hand.rows_of_cell(found, *cell, 0.0)) - num_any
     st.markdown(f"**{len(rows):,} suspected**: the model takes the label for wrong, and {state.plain(true)} is the "
                 f"likeliest other class. It is that of {num_any - len(rows):,} more given {state.plain(given)}, whose "
-                "label the model takes for right.")
-    rows = rows if len(rows) else at_hand.rows_of_cell(found, classes.index(given), classes.index(true), 0.0)
+                f"label the model takes for right. {blind_words(num_blind)}")
+    rows = rows if len(rows) else every
     with st.container(horizontal=True, gap="small"):
-        if st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
-                     disabled=not len(rows)):
-            _explore(at, [str(i) for i in found.sample_id[rows]])
+        st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
+                  disabled=not len(rows), on_click=show_in_explore,
+                  args=(at.project, at.run, [str(i) for i in found.sample_id[rows[:MAX_IDS]]]))
         st.button("Review them in Find", key="audit.cell.find", icon=":material/fact_check:", type="primary",
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
     is_calibrated = found.num_calibrated >= MIN_CALIBRATED
     show_pictures(at.project, [(str(found.sample_id[row]),
-                                f"wrong: {min(found.p_wrong[row], 0.99):.0%}" if is_calibrated else "", "")
+                                f"wrong: {chance_words(float(found.p_wrong[row]))}" if is_calibrated else "", "")
                                for row in rows[:MAX_PICTURES]])
     if len(rows) > MAX_PICTURES:
         st.caption(f"The {MAX_PICTURES} most suspected"
@@ -218,15 +224,9 @@ def _reviewed_ones(at: Audit, given: str, true: str) -> None:
     ids = [str(i) for i in found.index[wrong] if labels[i] == given]
     if not ids:
         st.caption("No sample is reviewed as such yet.")
-    elif st.button(f"{len(ids):,} reviewed as such, in Explore", key="audit.cell.reviewed", type="tertiary",
-                   icon=":material/scatter_plot:"):
-        _explore(at, ids)
-
-
-def _explore(at: Audit, ids: list[str]) -> None:
-    """Make these the selection of Explore, gallery and map, and go there."""
-    chosen.put(at.project, at.run, {"ids": ids[:MAX_IDS]})
-    state.go_to("explore")
+        return
+    st.button(f"{len(ids):,} reviewed as such, in Explore", key="audit.cell.reviewed", type="tertiary",
+              icon=":material/scatter_plot:", on_click=show_in_explore, args=(at.project, at.run, ids))
 
 
 def _worst(model: ModelMatrix, classes: list[str]) -> tuple[str, str]:
@@ -289,5 +289,5 @@ def _duplicates(at: Audit) -> None:
         st.markdown(f"**Group {number + 1}**, {len(rows):,} samples")
         show_pictures(at.project, [(str(row.sample_id), str(row.current_label), "") for row in
                                    table.iloc[rows[:12]][["sample_id", "current_label"]].itertuples()])
-    if st.button(f"These {len(ids):,} in Explore", key="audit.duplicates.explore", icon=":material/scatter_plot:"):
-        _explore(at, ids)
+    st.button(f"These {len(ids):,} in Explore", key="audit.duplicates.explore", icon=":material/scatter_plot:",
+              on_click=show_in_explore, args=(at.project, at.run, ids))

@@ -26,7 +26,7 @@ QUEUE_SECTIONS: tuple[tuple[Queue, str], ...] = (("find", "Find"), ("estimate", 
 
 def show(at: Audit) -> None:
     found = at_hand.standing_of(at)
-    _answer(found)
+    _answer(at, found)
     _figures(at, found)
     left, right = side_by_side("audit", [1, 1])
     with left:
@@ -35,15 +35,32 @@ def show(at: Audit) -> None:
         _classes(at, found)
 
 
-def _answer(found: Standing | None) -> None:
+def _answer(at: Audit, found: Standing | None) -> None:
     """The rate, measured; or that it is not known, and why no model's guess stands in its place."""
     if found is None or not found.rate.overall.num_reviews:
         _headline("How many labels are wrong is not known yet")
         st.markdown("Only a random sample, reviewed without the model's opinion, can tell. What the model suspects is "
                     "a way to find wrong labels, not a measure of how many there are.")
+        if said := known_words(at.table):
+            st.caption(said)
         return
     _headline(rate_headline(found))
     st.markdown(f"{rate_basis(found)} **{goal_words(found)}** {until_then(found)}")
+
+
+def known_words(table: pd.DataFrame) -> str:
+    """What is known besides, where true labels came with the data; "" where none did. table: read-only."""
+    if "clean_label" not in table:
+        return ""
+    known = table[table["clean_label"].notna() & table["given_label"].notna()]
+    if known.empty:
+        return ""
+    share = (known["clean_label"].astype(object) != known["given_label"].astype(object)).mean()
+    if len(known) == len(table):
+        return (f"The data bring the true label of all {len(known):,} samples, by which {share:.1%} are wrong (Data). "
+                "An audit finds out without it.")
+    return (f"Of the {len(known):,} samples whose true label came with the data {share:.1%} are labelled wrong (Data). "
+            f"Whether the other {len(table) - len(known):,} are like these is not known.")
 
 
 def _headline(words: str) -> None:

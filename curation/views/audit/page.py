@@ -13,7 +13,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.project import Project
 from curation.views.audit import at_hand
 from curation.views.audit.sections import SECTION_KEY, SECTIONS
-from curation.views.learned import not_learned
+from curation.views.runs.learned import not_learned
 from curation.views.widgets import actions, address, live, state
 from curation.views.widgets.layout import next_step, style
 from engine.contract.run_dir import RunDir, RunDirError, check_name
@@ -32,6 +32,8 @@ def page() -> None:
     now = live.shown(project, run)
     live.strip(project, run, has_queue=False)
     st.fragment(_body)(project, now)
+    if project.verdicts().in_force().empty:  # what to do first, Overview says
+        return
     next_step("see what is decided, and retrain under it.", ("decide", "Decide and retrain", None),
               ("export", "Export corrected labels", None))
 

@@ -106,7 +106,7 @@ def show(audit: Audit, served: Served, heading: str, summary: Callable[[Served],
     own, token = served.own(audit.verdicts), token_of(served)
     st.session_state[_SHOWN_KEY] = token
     known: dict[str, Served] = st.session_state.setdefault(_SERVED_KEY, {})
-    known[token] = served
+    known.setdefault(token, served)  # with what has been drawn since: an answer to it may be under way
     for old in list(known)[:-MAX_KEPT]:
         del known[old]
     own = own.sort_values("verdict_id")

@@ -165,11 +165,12 @@ def points(value: float) -> str:
 def _sides(experiment: Experiment) -> str:
     """What B has over A, as the subject of a sentence."""
     before, after = experiment.num_decided
+    doing = "Fitting" if is_fixed(experiment) else "Training"  # a method in closed form is not trained
     if not before:
-        return f"Training under the decisions on {counted(after, 'sample')}, rather than under none,"
+        return f"{doing} under the decisions on {counted(after, 'sample')}, rather than under none,"
     if not after:
-        return f"Training under no decisions, rather than under those on {counted(before, 'sample')},"
-    return f"Training under B's decisions ({after:,} samples), rather than under A's ({before:,}),"
+        return f"{doing} under no decisions, rather than under those on {counted(before, 'sample')},"
+    return f"{doing} under B's decisions ({after:,} samples), rather than under A's ({before:,}),"
 
 
 def _moved(rows: pd.DataFrame) -> str:

@@ -7,20 +7,23 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from curation.audit.reviews.blinding import is_blind
 from curation.experiments import compare
 from curation.jobs.request import method_of, warm_start_of
 from curation.project import Project
+from curation.views import scored
 from curation.views.compare.effect import show_curated, show_effect, title_of
 from curation.views.compare.evidence import evidence, why_no_figure
 from curation.views.compare.more_seeds import STARTED_KEY, offer_seeds
+from curation.views.explore.linking import doubt_line
+from curation.views.runs import started
 from curation.views.sample import dialog
-from curation.views.train import started
 from curation.views.widgets import actions, state
 from curation.views.widgets.accuracy import accuracy_help, accuracy_name, facts_of, leak_line
 from curation.views.widgets.confusion import confusion_counts, heat_map, shown_classes
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
-from curation.views.widgets.pins import LOOK, set_words
+from curation.views.widgets.shown import shown_table
 from curation.words import counted, signed
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -180,10 +183,10 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
         options = list(CHANGES) if method_of(a).is_trained and method_of(b).is_trained else ["margin changed most"]
         which = str(st.segmented_control("Show", options, default=options[0], required=True, wrap=True,
                                          key=f"compare.changes.{len(options)}"))
-        ranked = ranked_changes(changes, which)
+        ranked = ranked_changes(changes[~is_blind(changes, scored.blind(project).ids)], which)
         st.caption("Nothing changed." if ranked.empty else counted(len(ranked), "sample") + (
             f", the first {MAX_PICTURES} shown." if len(ranked) > MAX_PICTURES else "."))
-        table = state.sample_table_cached(project, b)
+        table = shown_table(project, b)
         rows = table.set_index("sample_id", drop=False).loc[
             [i for i in ranked["sample_id"].head(MAX_PICTURES) if i in set(table["sample_id"])]]
         told = ranked.set_index("sample_id")["told"]
@@ -255,8 +258,7 @@ def _curated(project: Project, a: RunDir, b: RunDir) -> None:
     for side, run in (("A", a), ("B", b)):
         decisions = read_decisions(run.decisions_path)
         pinned = list(decisions.loc[decisions["pin"].eq("validation") & ~decisions["excluded"], "sample_id"])
-        if doubt := set_words(project, run, pinned):
-            st.warning(f"Pinned to validation in {side}: {doubt} {LOOK}", icon=":material/warning:")
+        doubt_line(project, run, pinned, f"compare.doubt.{side}", f"Pinned to validation in {side}: ")
 
 
 def _decision_words(decisions: pd.DataFrame, side: str) -> list[str]:

@@ -11,6 +11,7 @@ from curation.sources import roots
 from curation.sources.unzip import MAX_BYTES, MAX_FILES, drop_older, unpack
 from curation.tables.report import SourceError
 from curation.views.widgets import state
+from curation.words import counted
 
 KEY = "import."
 PATH_KEY = KEY + "root"
@@ -66,7 +67,7 @@ def _entries(folder: Path, here: roots.Listing) -> None:
                 st.button(state.plain(str(root)), key=f"{KEY}to.{root}", icon=":material/hard_drive:", on_click=_go,
                           args=(root,), type="tertiary")
         many = ", the first 100,000 names looked at" if here.is_cut else ""
-        counts = [f"{num:,} {word}{'s' * (num != 1)}" for num, word in
+        counts = [counted(num, word) for num, word in
                   ((len(here.folders), "folder"), (here.num_images, "image"), (len(here.tables), "table"))]
         st.caption(", ".join(counts) + many, width="content")
     names = [(name, "folder") for name in here.folders] + [(name, "table_chart") for name in here.tables]

@@ -13,8 +13,8 @@ from curation.jobs.request import created_of
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
 from curation.views.data.own_files import own_files_form
+from curation.views.runs.run_table import duration_text, state_text
 from curation.views.widgets import state
-from curation.views.widgets.run_table import duration_text, state_text
 from curation.words import counted
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureDocument

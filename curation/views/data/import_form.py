@@ -106,7 +106,7 @@ def _choices(place: Path, way: Recognised) -> None:
     bar = st.empty()
     asked = Asked(way.source, way.root, options, None)
     found = previewed(asked, reporter(bar.progress(0.0, text="Reading")))
-    asked = asked._replace(held_out=hold_out_form(found))
+    asked = asked._replace(held_out=hold_out_form(found, _is_again(place)))
     shown = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name of the project", _suggested(place), key=f"{KEY}name.{place}", max_chars=64,
@@ -135,6 +135,12 @@ def _suggested(place: Path) -> str:
     folder = place if place.is_dir() else place.parent
     stem = "photos" if folder.parent.name == UPLOADS else re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name).strip("-_")
     return free_name(projects_home(), stem[:50] or "photos")
+
+
+def _is_again(place: Path) -> bool:
+    """Whether the form below asks to replace a project that is there, before it is drawn."""
+    name = str(st.session_state.get(f"{KEY}name.{place}", ""))
+    return bool(st.session_state.get(KEY + "replace")) and _exists(name.strip())
 
 
 def _exists(project: str) -> bool:

@@ -92,15 +92,17 @@ def _option(source: str, option: Option) -> OptionValue | None:
     return st.text_input(label, str(default or ""), key=key, help=text, placeholder="default").strip() or None
 
 
-def hold_out_form(found: Preview) -> HoldOut | None:
-    """What to hold out where the data have no split, in plain words; None for nothing. found: without any held out."""
+def hold_out_form(found: Preview, is_again: bool) -> HoldOut | None:
+    """What to hold out where the data have no split, in plain words; None for nothing. found: without any held out;
+    is_again: into a project whose own division stays, so that this is of what is new."""
     missing = [name for name in ("test", "clean") if name not in found.own_splits]
     if not missing:
         st.caption("The data have test and clean splits of their own: they stay as they are.")
         return None
     has = f"The data have {' and '.join(found.own_splits)} alone." if found.own_splits != ("train",) else \
         "The data have no split of their own."
-    st.markdown(f"**{has}** Some can be held out now, at random, class by class:")
+    st.markdown(f"**{has}** What this project holds out stays held out. Of what is new, at random, class by class:"
+                if is_again else f"**{has}** Some can be held out now, at random, class by class:")
     fracs = {"test": 0.0, "clean": 0.0}
     with st.grid(min_column_width=190, gap="small"):
         if "test" in missing:
@@ -117,9 +119,12 @@ def hold_out_form(found: Preview) -> HoldOut | None:
             key=f"{KEY}together.{'.'.join(found.groups)}", help="A patient, a sender, a video: samples of equal value "
             "go to one split, so that test asks about what training has not seen.") if found.groups else NONE
         seed = int(st.number_input("Draw", 0, 10_000, 0, step=1, key=KEY + "split_seed",
-                                   help="Another number holds out other samples; the same number the same ones."))
+                                   help="Another number holds out others of the new samples; those of the project stay."
+                                   if is_again else
+                                   "Another number holds out other samples; the same number the same ones."))
     if not any(fracs.values()):
-        st.caption("Nothing is held out: a run then cannot report the accuracy of that split.")
+        st.caption("Of the new samples none is held out; what the project holds out stays so." if is_again else
+                   "Nothing is held out: a run then cannot report the accuracy of that split.")
         return None
     return HoldOut(test_frac=fracs["test"], clean_frac=fracs["clean"], seed=seed,
                    together=None if together == NONE else str(together))

@@ -8,12 +8,14 @@ import streamlit as st
 
 from curation.project import Project
 from curation.views.decide.retrain import KINDS, retrain_box
+from curation.views.explore.linking import doubt_line
 from curation.views.sample import dialog
 from curation.views.widgets import actions, state
 from curation.views.widgets.conflicts import conflicts_section
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.widgets.layout import next_step, side_by_side, style, table_height
-from curation.views.widgets.pins import LOOK, PIN_OF, set_words, tension_cached, tension_words, with_tension
+from curation.views.widgets.pins import PIN_OF, tension_cached, tension_words, with_tension
+from curation.views.widgets.shown import shown_table
 from curation.words import counted
 from engine.contract.run_dir import RunDir
 
@@ -54,7 +56,7 @@ def page() -> None:
 def _in_force(project: Project, run: RunDir | None) -> None:
     """The samples under a decision now, a kind at a time, as a gallery from which they can be taken back."""
     st.header("In force now")
-    table = state.sample_table_cached(project, run)
+    table = shown_table(project, run)
     decided = table.assign(label=table["relabel"])
     masks = {kind: is_of(decided).fillna(False).to_numpy(dtype=bool) for kind, is_of in KINDS.items()}
     if not any(mask.any() for mask in masks.values()):
@@ -68,8 +70,8 @@ def _in_force(project: Project, run: RunDir | None) -> None:
                                     label_visibility="collapsed", key=f"decide.kind.{'.'.join(kinds)}",
                                     format_func=lambda name: f"{name} {int(masks[name].sum()):,}"))
     rows, value_column = table[masks[kind]], "margin" if "margin" in table else None
-    if kind == "pinned to validation" and (doubt := set_words(project, run, list(rows["sample_id"]))):
-        st.warning(f"{doubt} {LOOK}", icon=":material/warning:")
+    if kind == "pinned to validation":
+        doubt_line(project, run, list(rows["sample_id"]), "decide.doubt")
     if kind in PIN_OF and run is not None and run.exists():
         tension = tension_cached(project, run)
         st.caption(state.plain(tension_words(kind, rows["sample_id"], tension, run.name)))

@@ -14,9 +14,9 @@ from curation.experiments.planning import ExperimentPlan, PlannedRun
 from curation.jobs import run_jobs
 from curation.jobs.request import warm_start_of, weights_from_of
 from curation.project import Project
-from curation.views.train import started
+from curation.views.runs import started
+from curation.views.runs.run_table import duration_text
 from curation.views.widgets import state
-from curation.views.widgets.run_table import duration_text
 from curation.words import counted
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions

@@ -17,7 +17,7 @@ from curation.views.widgets import actions, likeness, state
 
 PENDING_KEY = "explore.pending"
 WHY_KEY = "explore.why"
-NOBODY = "Mark samples to decide on them, or lasso or filter to decide on many at once."
+UNMARKED = "Mark samples to decide on them, or lasso or filter to decide on many at once."
 """In a hint and not on the page, where it would move the pictures as the first is clicked."""
 MAIN: tuple[actions.Op, ...] = ("validation", "train", "exclude")
 BACK: tuple[actions.Op, ...] = ("unpin", "include")
@@ -87,17 +87,17 @@ def _on_marked(decide: Decide, selection: Selection) -> Decide:
     return decide_on_marked
 
 
-def _button(text: str, op: actions.Op, target: Targets, decide: Decide, revision: int, label: str | None = None,
+def _button(text: str, op: actions.Op, target: Targets, decide: Decide, revision: str, label: str | None = None,
             key: str = "", is_off: bool = False) -> None:
     """A decision button; above CONFIRM_ABOVE samples it asks first."""
     has_key = op in actions.SHORTCUTS and not key
     args = (op, target.num, label, revision) if target.num > actions.CONFIRM_ABOVE else (op, target.ids, label)
     st.button(text, key=key or f"explore.do.{op}", disabled=is_off or not target.num,
               on_click=_ask if target.num > actions.CONFIRM_ABOVE else decide, args=args,
-              help=NOBODY if not target.num else f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
+              help=UNMARKED if not target.num else f"Key: {actions.SHORTCUTS[op]}" if has_key else None)
 
 
-def _relabel(project: Project, target: Targets, decide: Decide, revision: int) -> None:
+def _relabel(project: Project, target: Targets, decide: Decide, revision: str) -> None:
     with st.popover(actions.VERBS["relabel"].format(target.count), disabled=not target.num, help="Key: r"):
         label = st.selectbox("New class", project.classes, index=None, placeholder="choose a class",
                              key="explore.relabel.class")
@@ -105,7 +105,7 @@ def _relabel(project: Project, target: Targets, decide: Decide, revision: int) -
         _button("Back to the given label", "relabel", target, decide, revision, None, key="explore.do.given")
 
 
-def _aside(project: Project, target: Targets, decide: Decide, revision: int) -> None:
+def _aside(project: Project, target: Targets, decide: Decide, revision: str) -> None:
     """Less used: taking decisions back, and the reason to be kept with the next ones."""
     with st.popover("More", help="Take decisions back; say why; keep the marked alone"):
         if target.words.endswith("marked") and 0 < target.num <= MAX_IDS:
@@ -122,11 +122,11 @@ def _aside(project: Project, target: Targets, decide: Decide, revision: int) -> 
               help="Brings back what you undid last. Key: Shift+u")
 
 
-def _ask(op: actions.Op, num: int, label: str | None, revision: int) -> None:
+def _ask(op: actions.Op, num: int, label: str | None, revision: str) -> None:
     st.session_state[PENDING_KEY] = (op, num, label, st.session_state.get(PAGE_OF_KEY), revision)
 
 
-def _confirmation(selection: Selection, target: Targets, decide: Decide, revision: int) -> None:
+def _confirmation(selection: Selection, target: Targets, decide: Decide, revision: str) -> None:
     """Ask before one decision on very many samples. Another selection, panel, or decision meanwhile takes the question
     back: who would be decided on is no longer who was asked about."""
     op, num, label, asked_for, asked_at = st.session_state.get(PENDING_KEY, ("", 0, None, None, 0))

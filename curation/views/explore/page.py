@@ -19,8 +19,10 @@ from curation.views.explore.run_notes import run_notes
 from curation.views.explore.selected import Selection
 from curation.views.explore.selection_words import sentence
 from curation.views.map.panel import map_panel, region_rows
+from curation.views.runs.routing_hint import routing_hint
 from curation.views.widgets import actions, likeness, live, state
 from curation.views.widgets.layout import side_by_side, style
+from curation.views.widgets.shown import shown_samples
 from engine.contract.run_dir import RunDir
 
 
@@ -32,7 +34,7 @@ def page() -> None:
         project = state.need_project()
     base = state.current_run(project)
     run = base and live.shown(project, base)
-    table = state.samples_cached(project, run)
+    table = shown_samples(project, run)
     if table.frame.empty:
         st.title("Explore")
         state.empty_state("This project has no training samples.", "Explore shows samples of the train split. Look at "
@@ -55,7 +57,7 @@ def _draw_body(project: Project, base: RunDir | None, run: RunDir | None) -> Non
         chosen.hide_all(project)
     chosen.take_moved()
     actions.show_notices()
-    table = state.samples_cached(project, run)
+    table = shown_samples(project, run)
     predicate, _ = fitted(chosen.current(project, run), table, project.classes, run.name if run else "")
     chosen.settle(project, predicate)
     inside = None
@@ -81,6 +83,8 @@ def _draw_body(project: Project, base: RunDir | None, run: RunDir | None) -> Non
     with left:
         map_panel(project, run, table.frame, mask if predicate.get("inverted") else left_by.but("region"),
                   on_pick=lambda column, name: filters.pick(project, table, column, name))
+        if base is not None and base.signals_path.exists():
+            routing_hint(project, base)
     token = hashlib.sha256(json.dumps([project.name, run and run.name, predicate], sort_keys=True).encode())
     selection = Selection(mask=mask, rows=np.flatnonzero(mask), words=sentence(predicate), predicate=predicate,
                           token=token.hexdigest()[:16])

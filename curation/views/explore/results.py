@@ -20,14 +20,16 @@ from curation.views.explore.selected import (
     ORDER_KEY,
     PAGE_OF_KEY,
     Selection,
+    blind_note,
     page_of,
     page_turner,
     sort_pickers,
     turn_by,
 )
 from curation.views.sample import dialog
-from curation.views.widgets import actions, likeness, state
+from curation.views.widgets import actions, likeness
 from curation.views.widgets.gallery import Act, gallery, telling_column
+from curation.views.widgets.shown import shown_samples
 from engine.contract.run_dir import RunDir
 
 PANELS = ("Gallery", "Table", "Distributions")
@@ -42,7 +44,7 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     if actions.take_changed() or chosen.take_moved() or likeness.is_new():
         st.rerun()  # a decision changes counts and tables outside this fragment, a click in a chart the filters
     pattern = likeness.pattern_of(project)
-    table = likeness.with_likeness(project, state.samples_cached(project, run))
+    table = likeness.with_likeness(project, shown_samples(project, run))
     view = f"explore: {selection.words}"
     if pattern is not None:
         view += f", most like {pattern.words}"
@@ -107,6 +109,7 @@ def _gallery(project: Project, run: RunDir | None, table: SampleTable, selection
                      focus=st.session_state.get(dialog.FOCUS_KEY),
                      has_previous=page.number > 1, has_next=page.number < page.num_pages)
     page_turner(selection, page)
+    blind_note(project, page.rows)
     return marked
 
 

@@ -10,7 +10,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 
 from curation.project import Project
 from curation.samples.table import SampleTable
-from curation.views.explore.selected import ORDER_KEY, Selection, page_of, page_turner, sort_pickers
+from curation.views.explore.selected import ORDER_KEY, Selection, blind_note, page_of, page_turner, sort_pickers
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.sample import dialog
 from curation.views.widgets.likeness import LIKENESS
@@ -55,6 +55,7 @@ def sample_rows(project: Project, run: RunDir | None, table: SampleTable, select
         page_turner(selection, page)
         st.button("Open the marked sample", key="explore.open_row", disabled=len(marked) != 1, on_click=_open,
                   args=(marked,), help="Mark one row to see its picture, course and neighbours.")
+    blind_note(project, page.rows)
     return marked
 
 

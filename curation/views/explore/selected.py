@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from curation.audit.reviews.blinding import blind_words, is_blind
 from curation.project import Project
 from curation.samples import held_order
 from curation.samples.predicates import Predicate
 from curation.samples.table import SampleTable
+from curation.views import scored
 from curation.views.widgets import live
 from curation.views.widgets.palette import info_of
 from engine.contract.run_dir import RunDir
@@ -94,6 +96,12 @@ def page_turner(selection: Selection, page: Page) -> None:
         key = f"explore.pages.{selection.token}.{page.size}.{page.number}"
         st.pagination(page.num_pages, default=page.number, key=key, on_change=_turn, args=(key,))
         st.caption(f"{page.size} a page", width="content")
+
+
+def blind_note(project: Project, rows: pd.DataFrame) -> None:
+    """Why nothing is said of some samples of the page."""
+    if said := blind_words(int(is_blind(rows, scored.blind(project).ids).sum())):
+        st.caption(said)
 
 
 def turn_by(by: int) -> None:

@@ -14,10 +14,10 @@ from curation.exports.exporting import EXPORTS, Export, default_target, export
 from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
-from curation.views.train.routing_hint import routing_hint
+from curation.views.explore.linking import doubt_line
+from curation.views.runs.routing_hint import routing_hint
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
-from curation.views.widgets.pins import LOOK, set_words
 from curation.words import counted
 from engine.contract.inside import inside
 from engine.contract.run_dir import RunDir, check_name
@@ -77,8 +77,8 @@ def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
         st.metric("Samples", f"{len(rows):,}")
         st.dataframe(counts.rename_axis("class").rename("samples").reset_index(), hide_index=True,
                      height=table_height(len(counts)))
-    if what != "corrected-labels" and (doubt := set_words(project, run, list(rows["sample_id"]))):
-        st.warning(f"{doubt} {LOOK}", icon=":material/warning:")
+    if what != "corrected-labels":
+        doubt_line(project, run, list(rows["sample_id"]), "export.doubt")
     if what != "corrected-labels" and run is not None and run_jobs.status_of(run).state != "done":
         st.warning(f"The run {state.plain(run.name)} has not ended: this is its state after the last epoch that did, "
                    "and another epoch changes it.", icon=":material/warning:")

@@ -201,7 +201,7 @@ def _base_layer(project: Project, run: RunDir, table: pd.DataFrame, choice: str,
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _layer(stamp: tuple[str, str, Stamp], revision: int, choice: str, column: str, _project: Project, _run: RunDir,
+def _layer(stamp: tuple[str, str, Stamp], revision: str, choice: str, column: str, _project: Project, _run: RunDir,
            _table: pd.DataFrame) -> Layer:
     """What no filter changes."""
     return make_layer(_project, _table, places.places(_project, _run, _table, choice), colouring(_table[column]))

@@ -11,21 +11,24 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from curation.audit.reviews.blinding import WHY_BLIND
 from curation.experiments.repeats import repeats_of
 from curation.experiments.stability import over_seeds, stability
 from curation.jobs.request import method_of
 from curation.project import Project
+from curation.views import scored
 from curation.views.routes.thumbnails import thumbnail_url
+from curation.views.runs.routing_hint import routes, routing_hint
 from curation.views.sample import link, pin_question
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import class_rank, reasons, stability_words
 from curation.views.sample.relabel import relabel
-from curation.views.train.routing_hint import routes
 from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import INK, ROLE_COLOURS, SERIES, SET_BACK, info_of
 from curation.views.widgets.pins import pin_words, tension_cached
+from curation.views.widgets.shown import shown_table
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -72,25 +75,30 @@ def _draw(project: Project, run: RunDir | None) -> None:
     link.put(st.session_state.get(OPEN_KEY))
     actions.show_notices()
     pin_question.draw(project, open_sample)
-    table = state.sample_table_cached(project, run)
+    table = shown_table(project, run)
     found = np.flatnonzero((table["sample_id"] == st.session_state.get(OPEN_KEY)).to_numpy(dtype=bool))
     if not len(found):
         st.caption("This sample is no longer in the project.")
         return
     idx = int(found[0])
     row = table.iloc[idx]
+    is_hidden = row["sample_id"] in scored.blind(project).ids
     left, right = st.columns([5, 7], gap="medium")
     with left:
         _picture(project, row)
         _steps(row["sample_id"])
         _decisions(project, run, row)
-        _probabilities(project, run, table, idx)
+        if not is_hidden:
+            _probabilities(project, run, table, idx)
     with right:
         _facts(table, idx)
-        _reasons(project, run, table, idx)
-        if run is not None and "signal_row" in table and method_of(run).is_trained:
-            _course(run, int(row["signal_row"]))
-    if run is not None:
+        if is_hidden:
+            st.info(f"It is {WHY_BLIND}", icon=":material/visibility_off:")
+        else:
+            _reasons(project, run, table, idx)
+            if run is not None and "signal_row" in table and method_of(run).is_trained:
+                _course(run, int(row["signal_row"]))
+    if run is not None and not is_hidden:
         show_neighbours(project, run, table, idx, partial(st.session_state.__setitem__, OPEN_KEY))
     _history(project, row["sample_id"])
 
@@ -191,8 +199,8 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
         f'<tr class="{"current" if name == current else ""}"><th scope="row">{html.escape(name)}</th><td class="bar">'
         f'<div style="width:{max(1, round(100 * share))}%"></div></td><td class="num">{share:.1%}</td></tr>'
         for name, share in ((project.classes[i], float(probs_C[i])) for i in order))
-    st.html('<table class="ws-facts"><caption>Held-out probabilities, the current label in bold</caption>'
-            f'{cells}</table>')
+    caption = "Held-out probabilities, the current label in bold"
+    st.html(f'<table class="ws-facts"><caption>{caption}</caption>{cells}</table>')
 
 
 def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
@@ -201,6 +209,7 @@ def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int
     if run is None or "role" not in table:
         st.caption("No run has looked at it yet.")
         return
+    routing_hint(project, run, "sample.routing")
     then = read_decisions(run.decisions_path).loc[lambda rows: rows["sample_id"] == table["sample_id"].iloc[idx]]
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False

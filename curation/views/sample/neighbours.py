@@ -75,7 +75,7 @@ def neighbour_words(near: pd.DataFrame, label: str) -> str:
         num_more = len(others) - MAX_OTHERS
         more = f" and {counted(num_more, 'more class', 'more classes')}" if num_more > 0 else ""
         rest = f", {num - same} another: {told}{more}" if len(others) else ""
-        parts.append(f"Of {num} neighbour{'s' * (num > 1)} {place} {same or 'none'} carr{'y' if same > 1 else 'ies'} "
+        parts.append(f"Of {counted(num, 'neighbour')} {place} {same or 'none'} carr{'y' if same > 1 else 'ies'} "
                      f"the label {label}{rest}.")
     return " ".join(parts)
 
@@ -86,7 +86,7 @@ def duplicate_words(near: pd.DataFrame, label: str) -> str:
     if doubles.empty:
         return ""
     num = len(doubles)
-    found = f"{num} near-duplicate{'s' * (num > 1)}: at almost no distance in the run's features."
+    found = f"{counted(num, 'near-duplicate')}: at almost no distance in the run's features."
     other = doubles[doubles["current_label"] != label]
     if other.empty:
         return f"{found} {'All carry' if num > 1 else 'It carries'} the same label."

@@ -12,6 +12,7 @@ import pandas as pd
 from curation.experiments.stability import Stability
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.role_words import reason_words
+from curation.words import counted
 from engine.contract.statistics.quota import class_quota
 
 
@@ -32,7 +33,9 @@ def reasons(table: pd.DataFrame, idx: int, val_fraction: float, pin_then: str, e
     decisions. is_trained: whether the run routes samples at all; else they are about the label alone."""
     row = table.iloc[idx].to_dict()
     role, reason = text_of(row.get("role")), text_of(row.get("role_reason"))
-    found = [_headline(role, reason, reason_words(row, is_guarded))] if is_trained or role == "excluded" else []
+    found = []
+    if is_trained or role == "excluded":
+        found.append(_headline(role, reason, reason_words(row, is_guarded), row.get("p_train")))
     rank = class_rank(table, idx, "p_train")
     is_the_pins = bool(pin_then) and row.get("p_train") in (0.0, 1.0)  # what is recorded then is the pin itself
     if rank is not None and not is_the_pins:
@@ -76,14 +79,16 @@ def stability_words(own: Stability | None, others: Sequence[Stability]) -> list[
     return found
 
 
-def _headline(role: str, reason: str, why: str) -> str:
-    """The role and why."""
+def _headline(role: str, reason: str, why: str, p_train: Any) -> str:
+    """The role and why. p_train in [0, 1], null where it is not known."""
     place = {"validation": "In validation", "train": "In training, not in validation",
              "excluded": "Excluded: in neither training nor validation"}.get(role)
     if place is None:
         return "This run says nothing about it yet."
     if reason == "trains":
         why = "it is not among the samples that its class sends to validation"
+    if reason == "routed_learned" and pd.notna(p_train) and p_train > 0.5:
+        why += (f"; {p_train:.2f} is high in itself, but each class sends a share of its own, whatever the values")
     return f"{place}{': ' + why if why else ''}."
 
 
@@ -109,4 +114,4 @@ def _side(pin: str) -> str:
 
 
 def _epochs(num: int) -> str:
-    return f"{num} held-out epoch{'s' * (num != 1)}"
+    return counted(num, "held-out epoch")

@@ -16,7 +16,7 @@ import streamlit as st
 from curation.samples.csv_cells import write_csv
 from curation.studies.page import settings_text
 from curation.terms import define
-from curation.views.widgets.run_table import WRONG_HELP
+from curation.views.runs.run_table import WRONG_HELP
 from curation.words import counted, signed
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS

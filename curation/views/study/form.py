@@ -12,9 +12,9 @@ import streamlit as st
 from curation.jobs import run_jobs, study_jobs
 from curation.jobs.study_jobs import Cost, NewStudy
 from curation.project import Project
+from curation.views.runs.run_table import duration_text
 from curation.views.train.form import decisions_in_force, features_picker
 from curation.views.widgets import state
-from curation.views.widgets.run_table import duration_text
 from curation.words import counted
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS, TRAINABLE

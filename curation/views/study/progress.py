@@ -13,10 +13,10 @@ from curation.jobs import study_jobs
 from curation.jobs.queue import JobError
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
+from curation.views.runs.run_table import duration_text, state_text
 from curation.views.study import answer, charts
 from curation.views.train import progress as run_progress
 from curation.views.widgets import state
-from curation.views.widgets.run_table import duration_text, state_text
 from curation.words import counted
 from engine.contract.stamps import Stamp
 from engine.contract.studies.study_dir import StudyDir, StudyStatus

@@ -17,6 +17,7 @@ from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.jobs.request import config_of
 from curation.project import Project
+from curation.views.runs.form_keys import IMAGES, KEY
 from curation.views.widgets import state
 from engine.contract.config import HEADS, HELDOUT_SOURCES, RunConfig
 from engine.contract.errors import UserError
@@ -58,13 +59,9 @@ ON_IMAGES = ("weights", "image_size", "augment", "precision", "is_compiled")
 """Settings that make no sense on features."""
 ON_FEATURES = ("num_components", "hidden")
 """Settings that make none on images."""
-KEY = "new_run."
-FORM_KEY = "train.form"
-"""Whether the form is open."""
 OWN = "the method's own"
 MANY = 1e9
 """A bound that only the computer knows is no help to people."""
-IMAGES = "the images themselves"
 ON_IMAGES_WORDS = ("On images, tiny, small and resnet18 are trained from scratch, which takes minutes to hours. Any "
                    "other name, as timm or torchvision has it, is a pretrained backbone to be fine-tuned.")
 NO_FEATURES_WORDS = " On features, which the Data page makes, a training takes seconds and usually does better."

@@ -10,14 +10,15 @@ from curation.jobs.request import config_of, weights_from_of
 from curation.jobs.run_jobs import RunState
 from curation.project import Project
 from curation.views.damaged import show_damaged
-from curation.views.learned import not_learned
+from curation.views.runs.form_keys import FORM_KEY
+from curation.views.runs.learned import not_learned
+from curation.views.runs.routing_hint import routes, routing_hint
+from curation.views.runs.run_table import NAMES, columns_of, runs_frame, state_text
 from curation.views.train import progress
-from curation.views.train.form import FORM_KEY, new_run_form
-from curation.views.train.routing_hint import routes, routing_hint
+from curation.views.train.form import new_run_form
 from curation.views.widgets import state
 from curation.views.widgets.accuracy import leak_line
 from curation.views.widgets.layout import next_step
-from curation.views.widgets.run_table import NAMES, columns_of, runs_frame, state_text
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir

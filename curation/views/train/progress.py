@@ -16,9 +16,7 @@ from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.terms import define
-from curation.views.widgets.accuracy import accuracy_help, accuracy_name
-from curation.views.widgets.palette import SERIES
-from curation.views.widgets.run_table import (
+from curation.views.runs.run_table import (
     UNGUARDED_HELP,
     WITHHELD_HELP,
     WRONG_HELP,
@@ -27,6 +25,8 @@ from curation.views.widgets.run_table import (
     job_text,
     state_text,
 )
+from curation.views.widgets.accuracy import accuracy_help, accuracy_name
+from curation.views.widgets.palette import SERIES
 from curation.views.widgets.state import plain
 from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir

@@ -12,7 +12,7 @@ from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples import held_order
 from curation.samples.triage import LANES, Evidence, Rule
-from curation.views.learned import not_learned
+from curation.views.runs.learned import not_learned
 from curation.views.sample import dialog
 from curation.views.triage.queued import chances, evidence_cached, lanes_cached
 from curation.views.triage.words import (
@@ -25,14 +25,17 @@ from curation.views.triage.words import (
     precision_words,
     rule_words,
 )
-from curation.views.widgets import actions, live, state
+from curation.views.widgets import actions, address, live, state
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.widgets.layout import next_step, style
+from curation.views.widgets.shown import shown_table
 from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"
 LANE_KEY = "triage.lane"
+LANE_NAME, PAGE_NAME = "lane", "page"
+"""In the address."""
 _PAGE_KEY = "triage.page"
 _PAGE_OF_KEY = "triage.page_of"
 _ORDER_KEY = "triage.order"
@@ -48,6 +51,9 @@ SLIDERS = {
 """Thresholds that can be moved: what the slider says, and its upper end."""
 
 
+NO_EVIDENCE = ("{} has no held-out prediction of any sample beside its neighbours, so nothing speaks for or against a "
+               "label. Choose another run in the sidebar, or train one that holds samples out; features made on the "
+               "Data page judge every label.")
 KEYED: tuple[actions.Op, ...] = ("confirm", "validation", "train", "exclude")
 """Decisions that take no label; buttons say their keys."""
 
@@ -82,7 +88,7 @@ def _draw(project: Project, run: RunDir) -> None:
     """Everything below the title, redrawn at each decision."""
     actions.take_changed()  # all that a decision changes here is in this fragment
     actions.show_notices()
-    table = state.sample_table_cached(project, run)
+    table = shown_table(project, run)
     chooser, words = st.container(), st.container()
     rule, rule_text = _rule()
     lanes = lanes_cached(project, run, table, rule)
@@ -103,6 +109,10 @@ def _draw(project: Project, run: RunDir) -> None:
     if held.is_held and not live.is_on(project, run):  # else the strip has the button
         above.button("Renew the order", icon=":material/vertical_align_top:", key="triage.release",
                      on_click=live.release, help="What you have seen keeps its place until you press this.")
+    if not evidence_cached(project, run, table).is_judged.any():
+        state.empty_state("There is no evidence to sort by.", NO_EVIDENCE.format(state.plain(run.name)),
+                          link=("train", "Go to Train"))
+        return
     if not len(rows):
         st.info(f"Nothing is left in this queue. {not_queued_words(lanes)}", icon=":material/done_all:")
         dialog.show_if_open(project, run, table)
@@ -141,9 +151,13 @@ def _reset() -> None:
 
 
 def _chooser(lanes: Lanes) -> int:
+    wanted = address.take(LANE_NAME)
+    if wanted in LANES:
+        st.session_state[LANE_KEY] = LANES.index(str(wanted))
     which = st.segmented_control(
         "Queue", range(len(LANES)), default=0, required=True, key=LANE_KEY, label_visibility="collapsed",
         format_func=lambda i: f"{TITLES[i]} {len(lanes.queues[i]):,}", persist_state="session")
+    address.put(LANE_NAME, LANES[int(which or 0)])
     return int(which or 0)
 
 
@@ -174,11 +188,15 @@ def view_of(which: int) -> str:
 
 
 def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, which: int, token: str) -> None:
+    wanted = address.take(PAGE_NAME) or ""
     if st.session_state.get(_PAGE_OF_KEY) != token:
         st.session_state[_PAGE_OF_KEY], st.session_state[_PAGE_KEY] = token, 1
+    if wanted.isdecimal():
+        st.session_state[_PAGE_KEY] = int(wanted[:9])
     num_pages = -(-len(rows) // PAGE_SIZE)
     number = min(max(1, int(st.session_state.get(_PAGE_KEY) or 1)), num_pages)
     st.session_state[_PAGE_KEY] = number
+    address.put(PAGE_NAME, str(number) if number > 1 else None)
     shown = rows[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]
     live.seen("triage", shown)
     part = table.iloc[shown].assign(**{CHANGE_COLUMN: _card_words(evidence_cached(project, run, table), shown)})
@@ -198,7 +216,7 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
                      token=f"{token}.{st.session_state.get(_NUM_DECIDED_KEY, 0)}", size=112,
                      value_column=CHANGE_COLUMN, focus=st.session_state.get(dialog.FOCUS_KEY),
                      has_previous=number > 1, has_next=number < num_pages, takes_keys=True,
-                     chances=chances(project, run, table, shown, f"{token}.{number}"))
+                     chances=chances(project, run, shown, f"{token}.{number}"))
     with bar:
         _buttons(project, run, part, marked, which, number, num_pages)
     dialog.show_if_open(project, run, table)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from curation.audit.reviews.blinding import is_blind
 from curation.audit.reviews.confirming import confirmed_ids
 from curation.project import Project
 from curation.samples import triage
@@ -38,14 +39,16 @@ def _key(project: Project, run: RunDir) -> Key:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _lanes(key: Key, revision: int, values: tuple[float, ...], _project: Project, _run: RunDir,
+def _lanes(key: Key, revision: str, values: tuple[float, ...], _project: Project, _run: RunDir,
            _table: pd.DataFrame) -> Lanes:
     rule = Rule(**{field.name: value for field, value in zip(fields(Rule), values, strict=True)})
     lane, priority = triage.lanes_of(evidence_cached(_project, _run, _table), rule)
+    num_blind = int(((lane == UNJUDGED) & is_blind(_table, scored.blind(_project).ids)).sum())
     queues = tuple(triage.queue(lane, priority, which) for which in range(len(LANES)))
     return Lanes(queues=queues, wrong=tuple(triage.wrong_share(_table, rows) for rows in queues),
                  base=triage.wrong_share(_table, np.arange(len(_table))), num_rest=int((lane == REST).sum()),
-                 num_decided=int((lane == DECIDED).sum()), num_unjudged=int((lane == UNJUDGED).sum()))
+                 num_decided=int((lane == DECIDED).sum()), num_blind=num_blind,
+                 num_unjudged=int((lane == UNJUDGED).sum()) - num_blind)
 
 
 def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evidence:
@@ -54,7 +57,7 @@ def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evide
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: Key, revision: int, _project: Project, _run: RunDir, _table: pd.DataFrame) -> Evidence:
+def _evidence(key: Key, revision: str, _project: Project, _run: RunDir, _table: pd.DataFrame) -> Evidence:
     return triage.gather(_table, _neighbours(key[:3], _run), confirmed_ids(_project))
 
 
@@ -63,7 +66,7 @@ def _neighbours(key: tuple[str, str, Stamp], _run: RunDir) -> tuple[np.ndarray, 
     return _run.read_neighbours()
 
 
-def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, page: str) -> dict[str, str]:
+def chances(project: Project, run: RunDir, rows: np.ndarray, page: str) -> dict[str, str]:
     """sample_id -> how probably its label is wrong, in words; none before scored.MIN_CALIBRATED labels are known.
 
     page: names what is on screen; while that is the same the figures do not move with each verdict.
@@ -72,6 +75,5 @@ def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray
     if kept[0] != page:
         kept = st.session_state[_REVISION_KEY] = (page, project.verdicts().revision)
     base = run.base if isinstance(run, LiveDir) else run
-    if base is not run:  # evidence is of the run's own files, whatever table is on screen
-        table = state.sample_table_cached(project, base)
-    return scored.chances(project, base, table, rows, kept[1])
+    # Evidence is of the run's own files and of all samples, whatever table is on screen.
+    return scored.chances(project, base, state.sample_table_cached(project, base), rows, kept[1])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.audit.reviews.blinding import blind_words
 from curation.samples.triage import Rule, WrongShare
 
 TITLES = ("Probably mislabeled", "Ambiguous", "Out of place", "Hard but right")
@@ -33,6 +34,8 @@ class Lanes:
     num_rest: int
     num_decided: int
     num_unjudged: int
+    num_blind: int = 0
+    """Drawn for an estimate and not judged yet."""
 
 
 def rule_words(rule: Rule, is_trained: bool = True) -> tuple[str, ...]:
@@ -67,5 +70,6 @@ def precision_words(wrong: WrongShare | None, base: WrongShare | None) -> str:
 
 
 def not_queued_words(lanes: Lanes) -> str:
-    return (f"In no queue: {lanes.num_rest:,} that fit none, right or wrong, {lanes.num_decided:,} already decided on, "
+    said = (f"In no queue: {lanes.num_rest:,} that fit none, right or wrong, {lanes.num_decided:,} already decided on, "
             f"{lanes.num_unjudged:,} without a held-out prediction or neighbours.")
+    return f"{said} {blind_words(lanes.num_blind)}".strip()

@@ -39,7 +39,7 @@ def _facts(path: str, stamp: Stamp, _project: Project) -> SplitFacts:
 
 
 def accuracy_name(project: Project, split: str) -> str:
-    """"test accuracy"; "clean accuracy", or "hold-out accuracy" where nobody vouches for the labels of that split."""
+    """"test accuracy"; "clean accuracy", or "hold-out accuracy" where the labels of that split are as given."""
     if split == "clean" and facts_of(project).is_as_given(split):
         return "hold-out accuracy"
     return f"{split} accuracy"

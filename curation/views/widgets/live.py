@@ -6,7 +6,7 @@ the page anew when there is news; what is on screen keeps its place (curation.sa
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
@@ -20,7 +20,7 @@ from curation.jobs.live_jobs import LiveStatus
 from curation.project import Project
 from curation.samples import held_order
 from curation.samples.held_order import Held
-from curation.words import signed
+from curation.words import counted, signed
 from engine.contract.live.live_dir import LiveDir, LiveEffect, LiveState
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
@@ -151,8 +151,7 @@ def words(status: LiveStatus, state: LiveState | None, effect: LiveEffect | None
         return "nothing is decided yet" + (own if state["learns_weights"] else "")
     gained, measured = effect_words(effect, digest)
     is_behind = state["learns_weights"] and state["trained_digest"] != digest
-    renewed = (f"{_ago(now - state['judged'])}, of {state['num_decided']:,} "
-               f"decision{'s' * (state['num_decided'] != 1)}")
+    renewed = f"{_ago(now - state['judged'])}, of {counted(state['num_decided'], 'decision')}"
     return "; ".join(filter(None, (gained, renewed, "weights are being learned anew" * is_behind, measured)))
 
 
@@ -190,7 +189,7 @@ def _line(text: str, judged: float = 0.0, done: Sequence[str] = ()) -> str:
 # -- what keeps its place
 
 
-def held(project: Project, run: RunDir, name: str, token: str, made_of: tuple[int, ...] = ()) -> Held:
+def held(project: Project, run: RunDir, name: str, token: str, made_of: tuple[Hashable, ...] = ()) -> Held:
     """What keeps its place in the view `name`. token: which queue it is; made_of: revisions that its order comes from
     besides the run's judgement; without any, nothing is held where the run is not followed."""
     if not made_of and not is_on(project, run):

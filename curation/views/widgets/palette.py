@@ -23,7 +23,7 @@ CATEGORIES = (
     "#C30078", "#9678FF", "#879600", "#A54BC3", "#3C4BFF", "#FF0F5A", "#871EFF", "#FF1EC3", "#C300FF",
 )
 """Okabe and Ito's hues, then those farthest from all before; each of a lightness that stands out from the white and
-from the dark page. Beyond eight nobody tells categories by colour alone: the legend counts them."""
+from the dark page. Beyond eight, colour alone does not tell categories apart: the legend counts them."""
 MAX_CATEGORIES = 20
 INK, PAPER, PANEL = in_theme.GRAY_90, in_theme.BG_COLOR, in_theme.BG_MIX
 SERIES = (in_theme.CATEGORY_0, in_theme.CATEGORY_1, in_theme.CATEGORY_2, in_theme.CATEGORY_3)

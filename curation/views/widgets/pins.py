@@ -18,6 +18,7 @@ from curation.views import scored
 from curation.views.scored import Key
 from curation.views.widgets import state
 from curation.views.widgets.gallery import CHANGE_COLUMN
+from curation.words import counted
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
@@ -36,7 +37,8 @@ Look = tuple[str, str]
 def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[str]) -> dict[str, Look]:
     """Those of these samples whose label in force is the given one and more probably wrong than right, in their order.
 
-    None without a run that has held-out predictions, and none that people found right: verdicts calibrate.
+    None without a run that has held-out predictions, none that people found right (verdicts calibrate), and none that
+    is drawn for an estimate and not judged yet.
     """
     if run is None or not run.signals_path.exists() or missing_of(run):
         return {}
@@ -45,11 +47,11 @@ def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[
     rows = _rows(scored.run_key(project, run), table)
     now = project.ledger().state()
     relabelled = set(now.loc[now["label"].notna(), "sample_id"])
-    confirmed, classes = set(confirmed_ids(project)), found.classes
+    out, classes = {*confirmed_ids(project), *relabelled, *scored.blind(project).ids}, found.classes
     looks: dict[str, Look] = {}
     for sample_id in sample_ids:
         row = rows.get(sample_id, -1)
-        if row < 0 or sample_id in confirmed or sample_id in relabelled or not found.p_wrong[row] >= SUSPECT:
+        if row < 0 or sample_id in out or not found.p_wrong[row] >= SUSPECT:
             continue
         given, other = int(found.given[row]), int(found.suggested[row])
         looks[sample_id] = (classes[given] if given >= 0 else "", classes[other] if other >= 0 else "")
@@ -66,15 +68,17 @@ def look_words(looks: Mapping[str, Look], num: int) -> str:
         return f"{len(looks):,} of these {num:,} {verb} like {other}, not {given}"
     named = [f"{count:,} like {other}, not {given}" for (given, other), count in pairs if other]
     num_more = len(named) - MAX_PAIRS
-    more = f"; and {num_more:,} more pair{'s' * (num_more > 1)} of classes" if num_more > 0 else ""
+    more = f"; and {counted(num_more, 'more pair')} of classes" if num_more > 0 else ""
     told = f": {'; '.join(named[:MAX_PAIRS])}{more}" if named else ""
     return f"{len(looks):,} of these {num:,} {verb} mislabeled{told}"
 
 
-def set_words(project: Project, run: RunDir | None, sample_ids: Collection[str]) -> str:
-    """'5 of 113 in this set look mislabeled.', or "" where none does."""
-    num = len(suspects_among(project, run, sample_ids))
-    return f"{num:,} of {len(sample_ids):,} in this set look{'s' * (num == 1)} mislabeled." if num else ""
+def set_words(num: int, num_all: int) -> str:
+    """
+    >>> set_words(5, 113)
+    '5 of 113 in this set look mislabeled.'
+    """
+    return f"{num:,} of {num_all:,} in this set {'looks' if num == 1 else 'look'} mislabeled."
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

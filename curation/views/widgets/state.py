@@ -218,11 +218,16 @@ def samples_cached(project: Project, run: RunDir | None) -> SampleTable:
     Cached by what it is made from, never by a frame: Streamlit hashes only a sample of a large frame, so after one
     relabel it would return yesterday's table.
     """
-    files = [project.path / MANIFEST_NAME]
+    return _sample_table(str(project.path), run.name if run else None, table_files(project, run),
+                         project.ledger().revision, project, run)
+
+
+def table_files(project: Project, run: RunDir | None) -> Stamp:
+    """Of the files that samples_cached comes from."""
+    paths = [project.path / MANIFEST_NAME]
     if run is not None:
-        files += [run.signals_path, run.path / "embedding.parquet"]
-    return _sample_table(str(project.path), run.name if run else None, stamp_of(*files), project.ledger().revision,
-                         project, run)
+        paths += [run.signals_path, run.path / "embedding.parquet"]
+    return stamp_of(*paths)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
@@ -230,13 +235,18 @@ def _sample_table(path: str, run_name: str | None, stamp: Stamp, revision: int, 
                   _run: RunDir | None) -> SampleTable:
     undecided = _run_table(path, run_name, stamp, _project, _run)
     table = undecided.with_columns(decision_columns(undecided.frame, _project))
-    table.frame.attrs[_REVISION] = revision
+    set_revision(table.frame, str(revision))
     return table
 
 
-def revision_of(table: pd.DataFrame) -> int:
-    """The ledger's revision that a table of sample_table_cached is of."""
-    return int(table.attrs[_REVISION])
+def revision_of(table: pd.DataFrame) -> str:
+    """Names the ledger's revision, and what is hidden, that a table of sample_table_cached or shown_table is of."""
+    return str(table.attrs[_REVISION])
+
+
+def set_revision(table: pd.DataFrame, revision: str) -> None:
+    """In a copy: the table shares its attributes with the one that it came from."""
+    table.attrs = {**table.attrs, _REVISION: revision}
 
 
 @st.cache_resource(max_entries=2, show_spinner="Reading the samples ...")

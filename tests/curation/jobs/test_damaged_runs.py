@@ -20,8 +20,8 @@ from curation.exports.curated import provenance_of
 from curation.jobs import live_jobs, request, run_jobs, study_jobs
 from curation.project import Project
 from curation.samples.table import sample_table
+from curation.views.runs.run_table import runs_frame
 from curation.views.train import progress
-from curation.views.widgets.run_table import runs_frame
 from engine.contract.disk.seals import opened_json, opened_lines
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import map_run

@@ -403,5 +403,9 @@ def test_a_run_that_routes_nothing_leads_to_one_that_does(home):
     app = press(views.start(home, "export"), "routing.train")
     assert app.title[0].value == "Train" and app.selectbox(key="new_run.method").value == "molere"
     make_run(path, "routed")
+    explore = views.start(home, "explore", run="judged")
+    assert "routes nothing to validation" in views.texts(explore) and "judges labels" not in views.texts(explore)
+    explore = press(explore, "routing.show")
+    assert explore.selectbox(key="run").value == "routed" and "routing.show" not in [b.key for b in explore.button]
     app = press(views.start(home, "export", run="judged"), "routing.show")
     assert app.selectbox(key="run").value == "routed" and "routing.show" not in [b.key for b in app.button]

@@ -32,6 +32,16 @@ def test_runs_that_no_seed_changes_are_not_told_to_try_another(home):
     said = said_of(home)
     assert "every seed gives the same" in said and "another seed" not in said
     assert "more run" not in said, "none would tell more"
+    assert "Fitting under the decisions on 1 sample" in said and "Training under" not in said
+    assert "train one first" in said
+    make_run(path, "trained")
+    app = views.start(home, "compare")
+    app.selectbox(key="compare.a").set_value("first")
+    app.selectbox(key="compare.b").set_value("second")
+    views.rerun(app).button(key="compare.decide").click()
+    app = views.rerun(app)
+    assert app.title[0].value == "Decide" and app.selectbox(key="run").value == "trained"
+    assert "Start 6 runs" in [button.label for button in app.button] or "new runs" in views.texts(app)
 
 
 def test_two_untrained_runs_of_other_settings_speak_of_no_seed_either(home):

@@ -10,6 +10,7 @@ from curation.jobs import feature_jobs, queue, run_jobs
 from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.data import page as data
+from curation.views.runs import form_keys
 from curation.views.train import form, progress
 from curation.views.train import page as train
 from curation.views.widgets import state
@@ -211,7 +212,7 @@ def test_with_features_a_head_on_them_is_the_default_and_the_images_the_other_wa
     views.rerun(app)
     assert "new_run.epochs" not in {widget.key for widget in app.number_input}, "it is fitted at once"
     app.selectbox(key="new_run.method").set_value("molere")
-    app.selectbox(key="new_run.features").set_value(form.IMAGES)
+    app.selectbox(key="new_run.features").set_value(form_keys.IMAGES)
     app.selectbox(key="new_run.folds_by").set_value(form.NO_COLUMN)
     views.rerun(app)
     app.selectbox(key="new_run.network.images").set_value("efficientnet_lite0")

@@ -8,9 +8,10 @@ import pytest
 
 from curation.project import Project
 from curation.terms import TERMS
+from curation.views.runs import run_table
 from curation.views.study.answer import SUMMARY_COLUMNS
 from curation.views.train import progress
-from curation.views.widgets import palette, run_table
+from curation.views.widgets import palette
 from tests import ROOT, views
 from tests.fakes import make_project, make_run
 

@@ -129,6 +129,8 @@ def test_imported_again_with_more_pictures_what_was_held_out_stays_so(home: Path
     opened().text_input(key=f"import.name.{photos}").set_value("My-photos")
     opened().checkbox(key="import.replace").set_value(True)
     app = opened()
+    said = views.texts(app)
+    assert "What this project holds out stays held out" in said and "Some can be held out now" not in said
     assert "8 kept as they were, 4 drawn among 20 new samples" in views.texts(app)
     app.button(key="import.start").click()
     opened()

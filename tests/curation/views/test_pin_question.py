@@ -64,7 +64,10 @@ def test_pinning_what_looks_mislabeled_asks_first_and_pin_anyway_pins(home: Path
     app = views.rerun(app)
     assert pets.ledger().state()["pin"].tolist() == ["validation"] * 2
     assert any("2 of 2 in this set look mislabeled" in warning.value for warning in app.warning), "Decide repeats it"
-    app = views.go(app, "export")
+    app.button(key="decide.doubt").click()
+    looked = views.rerun(app)
+    assert looked.title[0].value == "Explore" and "**2 of 300 samples**" in views.texts(looked), "and leads to the two"
+    app = views.go(looked, "export")
     assert any("in this set look" in warning.value for warning in app.warning), "and so does Export"
 
 

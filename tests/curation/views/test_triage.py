@@ -233,3 +233,23 @@ def test_a_queue_can_be_of_one_class(home: Path, pets: Project) -> None:
     labels = sample_table(pets, pets.run("first")).set_index("sample_id")["current_label"]
     expected = [i for i in queued(pets, MISLABELED) if labels[i] == "cat"]
     assert shown(app) == expected[:60] and expected
+
+
+def test_queue_and_page_are_in_the_address(home: Path, pets: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "PAGE_SIZE", 20)
+    app = views.start(home, "triage", query={"lane": "hard-but-right", "page": "2"})
+    assert shown(app) == queued(pets, HARD)[20:40] and len(shown(app))
+    assert app.query_params["lane"] in ("hard-but-right", ["hard-but-right"])
+    choose(app, MISLABELED)
+    assert app.query_params["lane"] in ("mislabeled", ["mislabeled"]) and "page" not in app.query_params
+    assert shown(app) == queued(pets, MISLABELED)[:20]
+    assert shown(views.start(home, "triage", query={"lane": "no such", "page": "x"})) == queued(pets, MISLABELED)[:20]
+
+
+def test_without_held_out_evidence_the_page_does_not_say_that_nothing_is_left(
+        home: Path, pets: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = pets.run("first")
+    signals = run.read_signals()
+    run.write_signals(signals.assign(heldout_margin=np.float32(np.nan), label_quality=np.float32(np.nan)))
+    said = views.texts(views.start(home, "triage"))
+    assert "There is no evidence to sort by" in said and "Nothing is left" not in said

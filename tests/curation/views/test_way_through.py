@@ -9,7 +9,7 @@ import pytest
 from curation.jobs import run_jobs
 from curation.jobs.run_jobs import RunStatus
 from curation.project import last_worked_on
-from curation.views.widgets.run_table import doing_text
+from curation.views.runs.run_table import doing_text
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.work_dir import StatusDocument
 from tests import views

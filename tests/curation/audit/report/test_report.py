@@ -257,7 +257,7 @@ def test_the_page_stands_alone_and_runs_nothing(tmp_path):
 def test_without_a_single_review_the_page_says_so_and_gives_no_rate(audit):
     state = audit.health()
     said = text_of(report_html(state))
-    assert "How many labels are wrong is not known yet" in said and "Nobody has reviewed yet" in said
+    assert "How many labels are wrong is not known yet" in said and "No one has reviewed yet" in said
     assert not re.search(r"\d% of 300 given", said)
     without = health(audit.project, None, audit.scores, None, audit.verdicts(), audit="spring")
     said = text_of(report_html(without))

@@ -1,12 +1,13 @@
 """Undo and redo take a person's own last act as a whole: a decision, or answers with all that these brought about."""
 
+import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from curation.audit.reviews import own_acts
-from curation.audit.reviews.answering import answer
+from curation.audit.reviews.answering import answer, take_back
 from curation.audit.reviews.batches import Question, Served
 from curation.audit.reviews.confirming import confirm, confirmed_ids
 from curation.project import Project
@@ -79,9 +80,40 @@ def test_an_act_that_another_tab_takes_back_meanwhile_is_undone_to_its_end(
 def test_an_answer_that_another_has_replaced_does_not_come_back_by_redo(project: Project) -> None:
     say(project, A, "given", "ada")
     say(project, A, "suggested", "ada")
-    assert own_acts.undo(project, "ada") is not None and said(project) == set()
+    assert own_acts.undo(project, "ada") is not None and said(project) == {("ada", A, "given")}
     assert own_acts.redo(project, "ada") is not None and said(project) == {("ada", A, "suggested")}
     assert own_acts.redo(project, "ada") is None
+
+
+def test_undoing_an_answer_brings_back_the_one_that_it_had_replaced_step_by_step(project: Project) -> None:
+    for verdict in ("neither", "given", "suggested"):
+        say(project, A, verdict, "ada")
+    assert said(project) == {("ada", A, "suggested")} and state(project) == {A: (None, False, "dog")}
+    own_acts.undo(project, "ada")
+    assert said(project) == {("ada", A, "given")} and state(project) == {}
+    own_acts.undo(project, "ada")
+    assert said(project) == {("ada", A, "neither")} and state(project) == {A: (None, True, None)}
+    own_acts.redo(project, "ada")
+    assert said(project) == {("ada", A, "given")}
+    own_acts.redo(project, "ada")
+    assert said(project) == {("ada", A, "suggested")} and own_acts.redo(project, "ada") is None
+    for expected in ({("ada", A, "given")}, {("ada", A, "neither")}, set()):
+        own_acts.undo(project, "ada")
+        assert said(project) == expected
+    assert own_acts.undo(project, "ada") is None and state(project) == {}
+
+
+def test_an_answer_taken_back_in_its_batch_leaves_the_one_before_in_force(project: Project) -> None:
+    say(project, A, "neither", "ada")
+    say(project, A, "given", "ada")
+    questions = (Question(sample_id=A, purpose="main", given_label="cat", suggested_label="dog"),)
+    served = Served(audit="audit", queue="find", reviewer="ada", number=1, run="r", model="m", questions=questions)
+    key = str(uuid.uuid4())
+    for _ in range(2):  # the act came twice
+        take_back(project, served, A, key=key)
+        assert said(project) == {("ada", A, "neither")}
+    take_back(project, served, A, key=str(uuid.uuid4()))
+    assert said(project) == set()
 
 
 def test_a_new_act_of_either_kind_forgets_what_was_undone(project: Project) -> None:

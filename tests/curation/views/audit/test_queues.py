@@ -45,6 +45,9 @@ def test_a_find_batch_that_is_begun_goes_on_without_what_is_drawn_since(home: Pa
     assert in_hand(pets, "find") == served, "as it was begun"
     assert [item["key"] for item in ada.data["items"]] == [
         i for number, i in enumerate(asked) if number == 0 or i not in drawn]
+    late = next(i for i in asked[1:] if i in drawn)  # answered as the page dropped it
+    ada.press("verdict", late, "given")
+    assert not ada.app.error and late in set(pets.verdicts().in_force()["sample_id"])
     ada.answer_all()
     assert ada.data["summary"] is not None, "it can be ended"
 

@@ -7,8 +7,8 @@ import streamlit as st
 from curation.jobs import run_jobs
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
+from curation.views.runs.run_table import doing_text, state_text
 from curation.views.widgets import state
-from curation.views.widgets.run_table import doing_text, state_text
 from engine.contract.run_dir import RunDir
 
 TICK_SECONDS = 2.0

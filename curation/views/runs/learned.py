@@ -18,7 +18,7 @@ def not_learned(project: Project, run: RunDir) -> str:
     return state.plain(learning_words(run.name, found)) if found.fault != "no_evidence" else ""
 
 
-def suspects_nobody(project: Project, run: RunDir) -> bool:
+def suspects_none(project: Project, run: RunDir) -> bool:
     """Whether there can be no queue of likely wrong labels, for whatever fault."""
     return not _found(project, run).has_learned
 

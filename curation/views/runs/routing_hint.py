@@ -5,7 +5,7 @@ import streamlit as st
 
 from curation.jobs.request import config_of
 from curation.project import Project
-from curation.views.train.form import FORM_KEY, IMAGES, KEY
+from curation.views.runs.form_keys import fill_in
 from curation.views.widgets import state
 from engine.contract.errors import UserError
 from engine.contract.methods import METHODS
@@ -24,22 +24,21 @@ def routes(run: RunDir) -> bool:
         return True
 
 
-def routing_hint(project: Project, run: RunDir) -> None:
-    """Nothing where the run routes; else why it does not, and a button to the newest run that does or to train one."""
+def routing_hint(project: Project, run: RunDir, key: str = "routing") -> None:
+    """Nothing where the run routes; else that it does not, and a button to the newest run that does or to train one.
+    key: how its keys begin, where a page draws it twice."""
     if routes(run):
         return
     config = config_of(run)
-    with st.container(horizontal=True, vertical_alignment="center", key="routing_hint"):
-        st.markdown(f"**{state.plain(run.name)}** ({METHODS[config.method].title}) judges labels and routes nothing to "
-                    "validation.", width="content")
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_hint"):
+        st.markdown(f"**{state.plain(run.name)}** ({METHODS[config.method].title}) routes nothing to validation.",
+                    width="content")
         other = next((one for one in project.runs() if routes(one) and one.signals_path.exists()), None)
         if other is not None:
-            if st.button(f"Show {state.plain(other.name)}, which routes", key="routing.show",
+            if st.button(f"Show {state.plain(other.name)}, which routes", key=f"{key}.show",
                          icon=":material/arrow_forward:"):
                 state.choose(run=other.name)
-        elif st.button(f"Train {METHODS[METHOD].title}, which routes", key="routing.train",
+        elif st.button(f"Train {METHODS[METHOD].title}, which routes", key=f"{key}.train",
                        icon=":material/model_training:"):
-            st.session_state[KEY + "method"] = METHOD
-            st.session_state[KEY + "features"] = config.features or IMAGES
-            st.session_state[FORM_KEY] = True
+            fill_in(METHOD, config.features)
             state.go_to("train")

@@ -1,0 +1,65 @@
+"""Samples drawn for an estimate stay blind until they are judged: what is shown of one may not tell the model's opinion
+of its label, wherever a reviewer may come across it. Which they are, and a table without that opinion.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.estimate.sampling_plan import list_plans
+from curation.audit.reviews.batch_files import asked_in
+from curation.audit.reviews.random_queue import is_drawn, random_verdicts
+from curation.project import Project
+
+OPINION = ("role_reason", "p_train", "p_train_unpinned", "route_share", "weight", "margin", "heldout_margin",
+           "mean_margin", "label_quality", "suggested_label", "predicted_label", "loss", "forgetting")
+"""Columns of a sample table that tell what a run thinks of a sample's label. Its role does not: hard is not wrong."""
+
+
+WHY_BLIND = "drawn for an estimate: the model's opinion shows once it is judged."
+
+
+def blind_ids(project: Project, verdicts: pd.DataFrame) -> frozenset[str]:
+    """sample_ids that a random queue has drawn and that are not settled in it: without an answer, or in dispute, which
+    a further person is to settle as blindly. verdicts: in force, of every audit.
+
+    A batch that cannot be read counts for nothing here: it can be answered no longer, and Audit says what to do.
+    """
+    found: set[str] = set()
+    for audit in list_plans(project.path):
+        own = verdicts[verdicts["audit"].eq(audit)]
+        settled = random_verdicts(own)
+        drawn = asked_in(project.path, audit, "estimate") | set(own.loc[is_drawn(own), "sample_id"])
+        found |= drawn - set(settled.loc[settled["state"].ne("disputed"), "sample_id"])
+    return frozenset(found)
+
+
+def is_blind(table: pd.DataFrame, blind: Collection[str]) -> np.ndarray:
+    """(N,) bool: the rows of these samples."""
+    if not blind:
+        return np.zeros(len(table), dtype=bool)
+    found: np.ndarray = table["sample_id"].isin(list(blind)).to_numpy(dtype=bool)
+    return found
+
+
+def hidden_columns(table: pd.DataFrame, blind: Collection[str]) -> dict[str, pd.Series]:
+    """The columns of OPINION in the table, null for these samples; none where it has none of them."""
+    rows = is_blind(table, blind)
+    return {name: table[name].mask(rows) for name in OPINION if name in table} if rows.any() else {}
+
+
+def without_opinion(table: pd.DataFrame, blind: Collection[str]) -> pd.DataFrame:
+    """The table with hidden_columns in place of its own."""
+    return table.assign(**hidden_columns(table, blind))
+
+
+def blind_words(num: int) -> str:
+    """'2 are drawn for an estimate: the model's opinion shows once they are judged.', or "" of none.
+
+    >>> blind_words(1)
+    "1 is drawn for an estimate: the model's opinion shows once it is judged."
+    """
+    if not num:
+        return ""
+    return f"{num:,} is {WHY_BLIND}" if num == 1 else f"{num:,} are {WHY_BLIND.replace('it is', 'they are')}"

@@ -1,0 +1,1 @@
+"""What pages say of runs: how they stand, whether one has learned, whether it routes, and what started here."""

@@ -1,0 +1,117 @@
+"""A sample that is drawn for an estimate and not judged yet tells the model's opinion of it on no page and in no file.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from curation.__main__ import main
+from curation.audit.report.health import health
+from curation.audit.reviews import batches
+from curation.audit.reviews.batch_files import newest
+from curation.audit.reviews.blinding import OPINION, WHY_BLIND, blind_ids, blind_words, without_opinion
+from curation.exports.curated import curated_validation, describe
+from curation.project import Project
+from curation.samples.table import sample_table
+from curation.views import scored
+from curation.views.audit import at_hand
+from curation.views.sample import dialog
+from curation.views.widgets import pins
+from curation.views.widgets.shown import shown_table
+from tests import views
+from tests.curation.views.audit.test_page import Reviewer, in_hand
+from tests.curation.views.test_triage import gallery
+
+
+@pytest.fixture
+def ada(home: Path, pets: Project, monkeypatch: pytest.MonkeyPatch) -> Reviewer:
+    """At Estimate, with 90 of the 300 samples drawn for her."""
+    monkeypatch.setitem(batches.estimate_served.__kwdefaults__, "size", 90)
+    found = Reviewer(home, monkeypatch, "Estimate")
+    found.app.button(key="audit.draw").click()
+    views.rerun(found.app)
+    return found
+
+
+def drawn(project: Project) -> list[str]:
+    return [q.sample_id for q in in_hand(project, "estimate").questions if q.purpose == "main"]
+
+
+def blind(project: Project) -> frozenset[str]:
+    return blind_ids(project, project.verdicts().in_force())
+
+
+def test_what_is_drawn_is_blind_until_it_is_settled_and_a_damaged_batch_is_its_own_harm(
+        pets: Project, ada: Reviewer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *rest = drawn(pets)
+    assert blind(pets) == {first, second, *rest} and len(rest) > 80
+    ada.press("verdict", first, "given")
+    assert blind(pets) == {second, *rest}
+    assert in_hand(pets, "estimate") == newest(pets.path, "audit", "estimate", "ada")
+    for file in (pets.path / "audits").glob("*/batches/estimate-*.json"):
+        file.write_text("{")
+    assert blind(pets) == frozenset()
+
+
+def test_a_table_without_opinion_keeps_all_others_and_their_types(pets: Project) -> None:
+    table = sample_table(pets, pets.run("first"))
+    hidden = without_opinion(table, {"train-00003"})
+    rows = table["sample_id"] == "train-00003"
+    there = [name for name in OPINION if name in table]
+    assert len(there) > 8 and hidden.loc[rows, there].isna().all(axis=None)
+    pd.testing.assert_frame_equal(hidden[~rows], table[~rows], check_dtype=False)
+    assert without_opinion(table, ()).equals(table)
+
+
+def test_no_page_tells_the_models_opinion_of_it(home: Path, pets: Project, ada: Reviewer) -> None:
+    ids, run = set(drawn(pets)), pets.run("first")
+    before = sample_table(pets, run).set_index("sample_id")
+    suspects = [i for i in ids if isinstance(before["suggested_label"][i], str)]
+    assert suspects, "the run has an opinion of some"
+    triage = views.start(home, "triage")
+    assert not ids & {item["id"] for item in gallery(triage)["items"]}
+    assert blind_words(len(ids)) in views.texts(triage)
+    explore = views.start(home, "explore")
+    cards = [item for item in gallery(explore)["items"] if item["id"] in ids]
+    assert all(item["suggestion"] is None and "quality:" not in item["tip"] for item in cards)
+    whole = shown_table(pets, run).set_index("sample_id")
+    assert whole.loc[sorted(ids), [name for name in OPINION if name in whole]].isna().all(axis=None)
+    explore.session_state[dialog.OPEN_KEY] = suspects[0]
+    views.rerun(explore)
+    said = views.texts(explore)
+    assert WHY_BLIND in said and "Why it is, or is not" not in said and "Nearest neighbours" not in said
+    assert not any("Held-out probabilities" in part.proto.body for part in explore.get("html"))
+    assert not set(pins.suspects_among(pets, run, list(before.index))) & ids, "no question before a pin, no count"
+
+
+def test_audits_own_ways_in_name_none_of_it(pets: Project, ada: Reviewer) -> None:
+    ids = set(drawn(pets))
+    audit = at_hand.audit_of(pets, pets.run("first"), "audit")
+    found, table = at_hand.scores_now(audit), audit.table
+    cells = [(given, true) for given in range(3) for true in range(3) if given != true]
+    every = [str(found.sample_id[row]) for cell in cells for row in at_hand.rows_of_cell(found, *cell, 0.0)]
+    shown = [str(found.sample_id[row]) for cell in cells
+             for row in at_hand.rows_of_cell(found, *cell, 0.0, blind(pets))]
+    assert set(every) & ids and shown and not set(shown) & ids
+    near = at_hand.duplicates_of(audit)
+    assert near is not None
+    assert not ids & set(table["sample_id"].iloc[near[1][near[0].members]])
+    report = health(pets, audit.run, found, at_hand.plan_of(audit), audit.verdicts, audit="audit",
+                    neighbours=audit.run.read_neighbours())
+    assert not [i for i in ids if f"'{i}'" in str(report["duplicates"])]
+    matrix = views.texts(ada.show("Noise matrix"))
+    assert "drawn for an estimate" in matrix
+    assert not ids & set(scored.chances(pets, audit.run, table, range(len(table)), audit.revision))
+
+
+def test_files_written_meanwhile_leave_it_out(pets: Project, ada: Reviewer, tmp_path: Path, capsys) -> None:
+    ids, run = set(drawn(pets)), pets.run("first")
+    curated = curated_validation(pets, run)
+    rows = curated.frame[curated.frame["sample_id"].isin(ids)]
+    assert len(rows) == curated.num_blind > 0
+    assert rows[[name for name in OPINION if name in rows]].isna().all(axis=None)
+    assert WHY_BLIND.partition(":")[0] in describe(pets, curated, "", curated.class_counts)
+    out = tmp_path / "queue.csv"
+    assert main(["triage", str(pets.path), "--run", "first", "--out", str(out)]) == 0
+    assert blind_words(len(ids)) in capsys.readouterr().out and not set(pd.read_csv(out)["sample_id"]) & ids
