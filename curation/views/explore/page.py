@@ -81,10 +81,10 @@ def _draw_body(project: Project, base: RunDir | None, run: RunDir | None) -> Non
             live.strip(project, base)
     left, right = side_by_side("explore", [5, 8])
     with left:
-        map_panel(project, run, table.frame, mask if predicate.get("inverted") else left_by.but("region"),
-                  on_pick=lambda column, name: filters.pick(project, table, column, name))
         if base is not None and base.signals_path.exists():
             routing_hint(project, base)
+        map_panel(project, run, table.frame, mask if predicate.get("inverted") else left_by.but("region"),
+                  on_pick=lambda column, name: filters.pick(project, table, column, name))
     token = hashlib.sha256(json.dumps([project.name, run and run.name, predicate], sort_keys=True).encode())
     selection = Selection(mask=mask, rows=np.flatnonzero(mask), words=sentence(predicate), predicate=predicate,
                           token=token.hexdigest()[:16])
