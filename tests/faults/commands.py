@@ -117,7 +117,7 @@ def _estimated(place: Path) -> Result:
     said = Project.open(place / "p").verdicts().in_force()
     plan = json.loads((place / "p" / "audits" / "audit" / "plan.json").read_text())
     return {"verdicts": len(said), "once": bool(said["sample_id"].is_unique),
-            "plan": {name: value for name, value in plan.items() if name not in ("created", "digests")}}
+            "plan": {name: value for name, value in plan.items() if name not in ("created", "digests", "sha256")}}
 
 
 # -- export
