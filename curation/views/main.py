@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from curation.views import presses
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
-from curation.views.widgets import address, others, state
+from curation.views.widgets import actions, address, others, state
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
 
@@ -36,7 +37,9 @@ def main() -> None:
     state.guarded(sidebar)
     if chosen.url_path in SHOW_DECISIONS:
         state.guarded(others.watch)
+    actions.show_notices()
     chosen.run()
+    presses.drop_unmet()
 
 
 main()

@@ -192,9 +192,8 @@ def _cell(at: Audit, found: Scores) -> None:
                 "label the model takes for right.")
     rows = rows if len(rows) else at_hand.rows_of_cell(found, classes.index(given), classes.index(true), 0.0)
     with st.container(horizontal=True, gap="small"):
-        if st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
-                     disabled=not len(rows)):
-            _explore(at, [str(i) for i in found.sample_id[rows]])
+        st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
+                  disabled=not len(rows), on_click=_explore, args=(at, [str(i) for i in found.sample_id[rows]]))
         st.button("Review them in Find", key="audit.cell.find", icon=":material/fact_check:", type="primary",
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
     is_calibrated = found.num_calibrated >= MIN_CALIBRATED
@@ -218,15 +217,15 @@ def _reviewed_ones(at: Audit, given: str, true: str) -> None:
     ids = [str(i) for i in found.index[wrong] if labels[i] == given]
     if not ids:
         st.caption("No sample is reviewed as such yet.")
-    elif st.button(f"{len(ids):,} reviewed as such, in Explore", key="audit.cell.reviewed", type="tertiary",
-                   icon=":material/scatter_plot:"):
-        _explore(at, ids)
+    else:
+        st.button(f"{len(ids):,} reviewed as such, in Explore", key="audit.cell.reviewed", type="tertiary",
+                  icon=":material/scatter_plot:", on_click=_explore, args=(at, ids))
 
 
 def _explore(at: Audit, ids: list[str]) -> None:
     """Make these the selection of Explore, gallery and map, and go there."""
     chosen.put(at.project, at.run, {"ids": ids[:MAX_IDS]})
-    state.go_to("explore")
+    state.leave_for("explore")
 
 
 def _worst(model: ModelMatrix, classes: list[str]) -> tuple[str, str]:
@@ -289,5 +288,5 @@ def _duplicates(at: Audit) -> None:
         st.markdown(f"**Group {number + 1}**, {len(rows):,} samples")
         show_pictures(at.project, [(str(row.sample_id), str(row.current_label), "") for row in
                                    table.iloc[rows[:12]][["sample_id", "current_label"]].itertuples()])
-    if st.button(f"These {len(ids):,} in Explore", key="audit.duplicates.explore", icon=":material/scatter_plot:"):
-        _explore(at, ids)
+    st.button(f"These {len(ids):,} in Explore", key="audit.duplicates.explore", icon=":material/scatter_plot:",
+              on_click=_explore, args=(at, ids))

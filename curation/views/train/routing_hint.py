@@ -34,12 +34,16 @@ def routing_hint(project: Project, run: RunDir) -> None:
                     "validation.", width="content")
         other = next((one for one in project.runs() if routes(one) and one.signals_path.exists()), None)
         if other is not None:
-            if st.button(f"Show {state.plain(other.name)}, which routes", key="routing.show",
-                         icon=":material/arrow_forward:"):
-                state.choose(run=other.name)
-        elif st.button(f"Train {METHODS[METHOD].title}, which routes", key="routing.train",
-                       icon=":material/model_training:"):
-            st.session_state[KEY + "method"] = METHOD
-            st.session_state[KEY + "features"] = config.features or IMAGES
-            st.session_state[FORM_KEY] = True
-            state.go_to("train")
+            st.button(f"Show {state.plain(other.name)}, which routes", key="routing.show",
+                      icon=":material/arrow_forward:", on_click=state.choose, kwargs={"run": other.name})
+        else:
+            st.button(f"Train {METHODS[METHOD].title}, which routes", key="routing.train",
+                      icon=":material/model_training:", on_click=_train, args=(config.features or IMAGES,))
+
+
+def _train(features: str) -> None:
+    """The Train page with its form open, on this method and these features."""
+    st.session_state[KEY + "method"] = METHOD
+    st.session_state[KEY + "features"] = features
+    st.session_state[FORM_KEY] = True
+    state.leave_for("train")
