@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from curation.views import presses
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
 from curation.views.sign_in import let_in
-from curation.views.widgets import address, others, state
+from curation.views.widgets import actions, address, others, state
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
 
@@ -39,7 +40,9 @@ def main() -> None:
     state.guarded(sidebar)
     if chosen.url_path in SHOW_DECISIONS:
         state.guarded(others.watch)
+    actions.show_notices()
     chosen.run()
+    presses.drop_unmet()
 
 
 main()

@@ -6,6 +6,7 @@ from curation.experiments import more_seeds
 from curation.experiments.more_seeds import MoreSeeds, plan_more_seeds
 from curation.jobs.request import method_of, warm_start_of, weights_from_of
 from curation.project import Project
+from curation.views.presses import kept_button, taken
 from curation.views.runs import started
 from curation.views.runs.run_table import duration_text
 from curation.views.widgets import state
@@ -20,9 +21,10 @@ def offer_seeds(project: Project, a: RunDir, b: RunDir) -> None:
     plan = plan_more_seeds(project, a, b)
     if plan is not None:
         with st.container(horizontal=True, vertical_alignment="center"):
-            if st.button(f"Train {counted(len(plan.new), 'more run')}", icon=":material/model_training:",
-                         key="compare.more_seeds"):
-                started.remember(STARTED_KEY, project, more_seeds.start(project, plan))
+            if kept_button(f"Train {counted(len(plan.new), 'more run')}", icon=":material/model_training:",
+                           key="compare.more_seeds", about=(a.path, b.path), is_main=False):
+                with taken("compare.more_seeds"):
+                    started.remember(STARTED_KEY, project, more_seeds.start(project, plan))
                 st.rerun()
             st.caption(cost_words(plan), width="content")
     elif not any(method_of(run).is_trained for run in (a, b)):

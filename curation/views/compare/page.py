@@ -53,7 +53,6 @@ def page() -> None:
         st.info("These are the same run. Choose another for one side.", icon=":material/info:")
         return
     actions.take_changed()
-    actions.show_notices()
     started.show(STARTED_KEY, project, ("train", "Watch on Train"))
     is_experiment = show_effect(project, a, b)
     _headline(project, a, b, is_experiment)

@@ -13,6 +13,7 @@ from curation.jobs.request import created_of
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
 from curation.views.data.own_files import own_files_form
+from curation.views.presses import kept_button, taken
 from curation.views.runs.run_table import duration_text, state_text
 from curation.views.widgets import state
 from curation.words import counted
@@ -76,10 +77,11 @@ def _form(project: Project, num_made: int) -> None:
                              key=f"{KEY}name.{backbone}.{num_made}", help="Letters, digits, '-', '_' and '.'.")
     request = FeatureRequest(backbone=backbone, image_size=None if size is None else int(size),
                              is_mirrored=bool(is_mirrored))
-    if st.button("Make features", type="secondary" if num_made else "primary", icon=":material/grain:",
-                 key=KEY + "start"):
+    if kept_button("Make features", icon=":material/grain:", key=KEY + "start", about=project.path,
+                   is_main=not num_made):
         try:
-            feature_jobs.submit(project.path, str(name).strip(), request)
+            with taken(KEY + "start"):
+                feature_jobs.submit(project.path, str(name).strip(), request)
         except UserError as error:
             st.error(state.plain(error), icon=":material/error:")
             return
@@ -97,8 +99,6 @@ def _free_features(project: Project, backbone: str) -> str:
 
 
 def _live(project: Project, was_active: bool) -> None:
-    if state.is_leaving():
-        st.rerun()
     state.guarded(lambda: _cards(project, was_active))
 
 

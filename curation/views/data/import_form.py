@@ -32,6 +32,7 @@ from curation.views.data.preview import (
     title_of,
 )
 from curation.views.data.progress_bar import reporter
+from curation.views.presses import drop, kept_button, taken
 from curation.views.widgets import state
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDirError, check_name
@@ -69,11 +70,12 @@ def import_section(is_first: bool) -> None:
 def _demo(is_main: bool) -> None:
     """One click: make the demo project and go to it."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        is_pressed = st.button("Create the demo project", type="primary" if is_main else "secondary",
-                               icon=":material/rocket_launch:", key=KEY + "demo")
+        is_pressed = kept_button("Create the demo project", icon=":material/rocket_launch:", key=KEY + "demo",
+                                 is_main=is_main)
         st.caption(DEMO_WORDS, width="content")
     if is_pressed:
-        run_import(Asked(DEMO, Path(), {}, None), free_name(projects_home(), DEMO))
+        name = free_name(projects_home(), DEMO)
+        run_import(Asked(DEMO, Path(), {}, None), name, key=KEY + "demo")
 
 
 def _import_from(place: Path) -> None:
@@ -86,14 +88,15 @@ def _import_from(place: Path) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         way = ways[int(st.selectbox("Recognised as", range(len(ways)), format_func=lambda i: title_of(ways[i]),
                                     key=f"{KEY}way.{place}", width=300) or 0)]
-        if st.button("Preview", type="primary", icon=":material/visibility:", key=KEY + "preview_it",
-                     help="Reads names and labels. Nothing is written."):
-            st.session_state[_SHOWN_KEY] = str(place)
+        st.button("Preview", type="primary", icon=":material/visibility:", key=KEY + "preview_it",
+                  help="Reads names and labels. Nothing is written.", on_click=st.session_state.__setitem__,
+                  args=(_SHOWN_KEY, str(place)))
     if st.session_state.get(_SHOWN_KEY) != str(place):
         return
     try:
         _choices(place, way)
     except SourceError as error:
+        drop(KEY + "start")
         st.error(sentence(error), icon=":material/error:")
 
 
@@ -111,7 +114,7 @@ def _choices(place: Path, way: Recognised) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name of the project", _suggested(place), key=f"{KEY}name.{place}", max_chars=64,
                              width=300, help="Its folder's name. Letters, digits, '-', '_' and '.'.").strip()
-        is_pressed = st.button("Import", type="primary", icon=":material/download:", key=KEY + "start")
+        is_pressed = kept_button("Import", icon=":material/download:", key=KEY + "start", about=place)
     makes_features = st.checkbox(f"Make features at once (up to {MAX_AT_ONCE:,} images)", True, key=KEY + "features",
                                  help=state.plain(WHAT))
     may_replace = _exists(name) and st.checkbox(
@@ -125,9 +128,10 @@ def _choices(place: Path, way: Recognised) -> None:
     st.caption("Keep this page open until the import is done; leaving it stops the import and changes nothing.")
     if is_pressed:
         if problem := _refusal(name, may_replace):
+            drop(KEY + "start")
             st.error(state.plain(problem), icon=":material/error:")
             return
-        run_import(asked, name, check, makes_features=makes_features)
+        run_import(asked, name, check, key=KEY + "start", makes_features=makes_features)
 
 
 def _suggested(place: Path) -> str:
@@ -158,13 +162,14 @@ def _refusal(project: str, may_replace: bool) -> str:
     return ""
 
 
-def run_import(asked: Asked, project: str, check: str = "auto", *, makes_features: bool = True) -> None:
+def run_import(asked: Asked, project: str, check: str = "auto", *, key: str, makes_features: bool = True) -> None:
     """Import with a progress bar, begin the features of a small project, make it current and rerun the app; a refusal
-    is shown in its place."""
+    is shown in its place. key: of the button that was pressed."""
     folder, problem = projects_home() / project, ""
     bar = st.progress(0.0, text="Starting")
     try:
-        result = _imported(asked, folder, check, bar)
+        with taken(key, is_long=True):
+            result = _imported(asked, folder, check, bar)
     except SourceError as error:
         problem = sentence(error)
     bar.empty()

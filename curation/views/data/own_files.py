@@ -18,6 +18,7 @@ from curation.jobs import feature_runs
 from curation.project import Project
 from curation.sources import roots
 from curation.views.data.progress_bar import reporter
+from curation.views.presses import kept_button, taken
 from curation.views.widgets import state
 from engine.contract.errors import UserError
 
@@ -51,8 +52,9 @@ def own_files_form(project: Project) -> None:
         name = st.text_input("Name", key=f"{KEY}name.{kind}", max_chars=60, placeholder="letters, digits, - _ .",
                              help="That the features, or the run, get in this project.").strip()
         act = (_features_options if kind == FEATURES else _predictions_options)(project, name)
-    if st.button(f"Import {kind.lower()}", icon=":material/upload_file:", key=KEY + "start"):
-        _run(project, given, dropped, act)
+    if kept_button(f"Import {kind.lower()}", icon=":material/upload_file:", key=KEY + "start", is_main=False,
+                   about=project.path):
+        _import(project, given, dropped, act)
 
 
 def _features_options(project: Project, name: str) -> Importer:
@@ -82,19 +84,21 @@ def _predictions_options(project: Project, name: str) -> Importer:
     return act
 
 
-def _run(project: Project, given: str, dropped: UploadedFile | None, act: Importer) -> None:
+def _import(project: Project, given: str, dropped: UploadedFile | None, act: Importer) -> None:
     """Import with a progress bar, then rerun the app; a refusal is shown in its place."""
-    bar = st.progress(0.0, text="Reading")
     with tempfile.TemporaryDirectory(prefix="whetstone-") as made:
         folder = Path(made)
         try:
+            bar = st.progress(0.0, text="Reading")
             (folder / "dropped").mkdir()
-            lines, run = act(_file(given, dropped, folder / "dropped"), folder, reporter(bar))
+            with taken(KEY + "start", is_long=True):
+                lines, run = act(_file(given, dropped, folder / "dropped"), folder, reporter(bar))
         except UserError as error:
             bar.empty()
             st.error(state.plain(str(error).replace(f"{folder}/", "")), icon=":material/error:")
             return
-    st.session_state[_DONE_KEY] = (str(project.path), lines)
+    with taken(KEY + "start"):
+        st.session_state[_DONE_KEY] = (str(project.path), lines)
     state.choose(run=run)
 
 

@@ -37,7 +37,6 @@ def page() -> None:
     project = state.need_project()
     run = state.current_run(project)
     actions.take_changed()  # this page redraws as a whole anyway
-    actions.show_notices()
     left, right = side_by_side("decide", [3, 2])
     with right:
         state.guarded(lambda: retrain_box(project, run))
@@ -114,22 +113,22 @@ def _count() -> None:
 
 def _by_id(project: Project, run: RunDir | None) -> None:
     with st.expander("Decide by a list of ids"), st.form("decide.by_id", border=False, clear_on_submit=False):
-        text = st.text_area("Sample ids", key="decide.ids", height=110, max_chars=2_000_000,
-                            help="One a line, or separated by spaces or commas.")
+        st.text_area("Sample ids", key="decide.ids", height=110, max_chars=2_000_000,
+                     help="One a line, or separated by spaces or commas.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            what = str(st.selectbox("Decision", list(BY_ID), key="decide.op", width=200))
-            label = st.selectbox("Class, to relabel", project.classes, index=None, placeholder="given label", width=200,
-                                 key="decide.label", help="Only for Relabel. Empty: back to the given label.")
-            why = st.text_input("Why (optional)", key="decide.why", max_chars=500, width=260)
-            is_pressed = st.form_submit_button("Decide")
-        if is_pressed:
-            ids = split_ids(text or "", set(state.sample_table_cached(project, run)["sample_id"]))
-            if actions.take(project, BY_ID[what], ids, label=label, why=why or "", view="decide: by id list",
-                            run=run.name if run else ""):
-                st.rerun()
-            if actions.question() is not None:  # the page above asks it
-                st.rerun()
-            actions.show_notices()
+            st.selectbox("Decision", list(BY_ID), key="decide.op", width=200)
+            st.selectbox("Class, to relabel", project.classes, index=None, placeholder="given label", width=200,
+                         key="decide.label", help="Only for Relabel. Empty: back to the given label.")
+            st.text_input("Why (optional)", key="decide.why", max_chars=500, width=260)
+            st.form_submit_button("Decide", on_click=_decide_by_id, args=(project, run))
+
+
+def _decide_by_id(project: Project, run: RunDir | None) -> None:
+    """What the form holds now, as a decision."""
+    text, what, label, why = (st.session_state[f"decide.{name}"] for name in ("ids", "op", "label", "why"))
+    ids = split_ids(text or "", set(state.sample_table_cached(project, run)["sample_id"]))
+    actions.take(project, BY_ID[what], ids, label=label, why=why or "", view="decide: by id list",
+                 run=run.name if run else "")
 
 
 def split_ids(text: str, known: set[str]) -> list[str]:

@@ -14,6 +14,7 @@ from curation.experiments.planning import ExperimentPlan, PlannedRun
 from curation.jobs import run_jobs
 from curation.jobs.request import warm_start_of, weights_from_of
 from curation.project import Project
+from curation.views.presses import kept_button, taken
 from curation.views.runs import started
 from curation.views.runs.run_table import duration_text
 from curation.views.widgets import state
@@ -122,10 +123,11 @@ def _experiment_form(project: Project, run: RunDir, config: RunConfig, now: pd.D
     if not plan.new:
         _compare_link(project, plan)
         return
-    if st.button(f"Start {counted(len(plan.new), 'run')}", type="primary", key="decide.experiment",
-                 icon=":material/science:"):
-        names = planning.start(project.path, plan, now)
-        _started(project, names)
+    if kept_button(f"Start {counted(len(plan.new), 'run')}", key="decide.experiment", icon=":material/science:",
+                   about=project.path):
+        with taken("decide.experiment"):
+            _remember(project, planning.start(project.path, plan, now))
+        st.rerun()
     st.caption("Each pair shares a seed, so that Compare shows the effect of the decisions and not the luck of another "
                "start. The runs keep today's decisions, whatever is decided while they wait.")
 
@@ -134,11 +136,12 @@ def _one_run_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name of the new run", free_name(project, run.name), max_chars=60, width=220,
                              help="Letters, digits, '-', '_' and '.'.")
-        is_pressed = st.button("Retrain", type="primary", key="decide.retrain", icon=":material/model_training:")
+        if kept_button("Retrain", key="decide.retrain", icon=":material/model_training:", about=run.path):
+            with taken("decide.retrain"):
+                run_jobs.submit(project.path, name.strip(), config)
+                _remember(project, [name.strip()])
+            st.rerun()
     st.caption("One run with the same seed: good to look at, but no evidence of an effect.")
-    if is_pressed:
-        run_jobs.submit(project.path, name.strip(), config)
-        _started(project, [name.strip()])
 
 
 def _preview_form(project: Project, run: RunDir, config: RunConfig, now: pd.DataFrame) -> None:
@@ -151,10 +154,12 @@ def _preview_form(project: Project, run: RunDir, config: RunConfig, now: pd.Data
     if not list(run.checkpoint_dir.glob("state-*.pt")):
         st.caption("Not possible: the run has no checkpoint to begin from.")
         return
-    if st.button("Start a preview", type="primary", key="decide.preview", icon=":material/bolt:"):
-        name = preview_name(project, run.name)
-        run_jobs.submit(project.path, name, short, warm_start=run.name)
-        _started(project, [name])
+    if kept_button("Start a preview", key="decide.preview", icon=":material/bolt:", about=run.path):
+        with taken("decide.preview"):
+            name = preview_name(project, run.name)
+            run_jobs.submit(project.path, name, short, warm_start=run.name)
+            _remember(project, [name])
+        st.rerun()
     st.caption("A preview measures nothing: it still remembers what it learned from the earlier labels. Every list "
                "says that it is one, and it counts in no effect and no interval.")
 
@@ -205,16 +210,20 @@ def _compare_link(project: Project, plan: ExperimentPlan) -> None:
                    "pair as it ends.")
     ended = [pair for pair in zip(plan.runs[::2], plan.runs[1::2], strict=True)
              if all(run.state == "done" for run in pair)]
-    if ended and st.button("Show the effect on Compare", key="decide.show", icon=":material/compare_arrows:"):
-        for key, run in zip(SIDE_KEYS, ended[0], strict=True):
-            st.session_state[key] = run.name
-        state.go_to("compare")
+    if ended:
+        st.button("Show the effect on Compare", key="decide.show", icon=":material/compare_arrows:",
+                  on_click=_show_effect, args=tuple(run.name for run in ended[0]))
 
 
-def _started(project: Project, names: list[str]) -> None:
+def _show_effect(without: str, under: str) -> None:
+    for key, name in zip(SIDE_KEYS, (without, under), strict=True):
+        st.session_state[key] = name
+    state.leave_for("compare")
+
+
+def _remember(project: Project, names: list[str]) -> None:
     started.remember(STARTED_KEY, project, names)
     st.session_state[TRAIN_FOCUS_KEY] = names[0]
-    st.rerun()
 
 
 def _digest(project: Project) -> str:

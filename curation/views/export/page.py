@@ -15,6 +15,7 @@ from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.explore.linking import doubt_line
+from curation.views.presses import kept_button, taken
 from curation.views.runs.routing_hint import routing_hint
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
@@ -140,16 +141,18 @@ def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Folder", suggested, key=f"export.name.{suggested}", max_chars=64, width=360,
                              help="A new folder in the project's exports: letters, digits, '-', '_' and '.'.")
-        is_pressed = st.button("Export", type="primary", icon=":material/ios_share:", key="export.write")
+        is_pressed = kept_button("Export", icon=":material/ios_share:", key="export.write",
+                                 about=(project.path, run and run.name, chosen))
     st.caption(f"Goes to `{project.path / 'exports'}`. Nothing of the project is changed.")
     if not is_pressed:
         return
-    target = inside(project.path, "exports") / check_name((name or "").strip())
     bar = st.progress(0.0, "Exporting ...")
-    result = export(project, run if kind.needs_run else None, *chosen, target,
-                    lambda done, total: _tick(bar, done, total))
-    bar.empty()
-    st.session_state[_LAST_KEY] = (str(project.path), result)
+    with taken("export.write", is_long=True):
+        target = inside(project.path, "exports") / check_name((name or "").strip())
+        result = export(project, run if kind.needs_run else None, *chosen, target,
+                        lambda done, total: _tick(bar, done, total))
+    with taken("export.write"):
+        st.session_state[_LAST_KEY] = (str(project.path), result)
     st.rerun()
 
 

@@ -35,10 +35,14 @@ def routing_hint(project: Project, run: RunDir, key: str = "routing") -> None:
                     width="content")
         other = next((one for one in project.runs() if routes(one) and one.signals_path.exists()), None)
         if other is not None:
-            if st.button(f"Show {state.plain(other.name)}, which routes", key=f"{key}.show",
-                         icon=":material/arrow_forward:"):
-                state.choose(run=other.name)
-        elif st.button(f"Train {METHODS[METHOD].title}, which routes", key=f"{key}.train",
-                       icon=":material/model_training:"):
-            fill_in(METHOD, config.features)
-            state.go_to("train")
+            st.button(f"Show {state.plain(other.name)}, which routes", key=f"{key}.show",
+                      icon=":material/arrow_forward:", on_click=state.choose, kwargs={"run": other.name})
+        else:
+            st.button(f"Train {METHODS[METHOD].title}, which routes", key=f"{key}.train",
+                      icon=":material/model_training:", on_click=_train, args=(config.features,))
+
+
+def _train(features: str | None) -> None:
+    """The Train page with its form open, on this method and these features."""
+    fill_in(METHOD, features)
+    state.leave_for("train")

@@ -149,16 +149,20 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         button("The label is right", "confirm", "L")
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help=actions.undo_words(project))
-        if likeness.can_ask(project) and st.button("More like this", key="sample.more_like",
-                                                   icon=":material/image_search:",
-                                                   help="Explore, with all samples, those most like this one first."):
-            likeness.ask(project, run, ids)
-            close()
-            state.go_to("explore")
+        if likeness.can_ask(project):
+            st.button("More like this", key="sample.more_like", icon=":material/image_search:",
+                      help="Explore, with all samples, those most like this one first.", on_click=_more_like,
+                      args=(project, run, ids))
     suggested = text_of(row.get("suggested_label"))
     is_other = suggested in project.classes and suggested != text_of(row.get("current_label"))
     relabel(project, ids[0], suggested if is_other else None,
             lambda sample_id, label: _take(project, "relabel", [sample_id], name, label), key="sample.relabel")
+
+
+def _more_like(project: Project, run: RunDir | None, ids: list[str]) -> None:
+    likeness.ask(project, run, ids)
+    close()
+    state.leave_for("explore")
 
 
 def _take(project: Project, op: actions.Op, ids: list[str], run: str, label: str | None) -> None:

@@ -34,21 +34,31 @@ def draw(project: Project, on_open: Open) -> None:
     st.caption("The next run would learn from how well it does on them: a wrong label in validation teaches it the "
                "mistake. Nothing is pinned yet.")
     with st.container(horizontal=True, gap="small"):
-        if st.button("Look at them", key="pin.look", type="primary", icon=":material/image_search:"):
-            actions.drop_question()
-            on_open(next(iter(asked.looks)), list(asked.looks))
-            st.rerun()
-        if named and st.button(f"Relabel {named:,}, then pin", key="pin.relabel",
-                               help="Each to the class that it looks like."):
-            _relabel(project, asked)
-            _pin(project, asked, list(asked.ids))
-        if num > num_looks and st.button(f"Pin the other {num - num_looks:,}", key="pin.others"):
-            _pin(project, asked, [sample_id for sample_id in asked.ids if sample_id not in asked.looks])
-        if st.button("Pin anyway", key="pin.anyway"):
-            _pin(project, asked, list(asked.ids))
-        if st.button("Cancel", key="pin.cancel"):
-            actions.drop_question()
-            st.rerun()
+        st.button("Look at them", key="pin.look", type="primary", icon=":material/image_search:", on_click=_look,
+                  args=(asked, on_open))
+        if named:
+            st.button(f"Relabel {named:,}, then pin", key="pin.relabel", help="Each to the class that it looks like.",
+                      on_click=_relabel_and_pin, args=(project, asked))
+        if num > num_looks:
+            others = [sample_id for sample_id in asked.ids if sample_id not in asked.looks]
+            st.button(f"Pin the other {num - num_looks:,}", key="pin.others", on_click=_pin,
+                      args=(project, asked, others))
+        st.button("Pin anyway", key="pin.anyway", on_click=_pin, args=(project, asked, list(asked.ids)))
+        st.button("Cancel", key="pin.cancel", on_click=_cancel)
+
+
+# -- answers; the whole page is drawn anew after each, as the question may stand in a dialog
+
+
+def _look(asked: PinQuestion, on_open: Open) -> None:
+    actions.drop_question()
+    on_open(next(iter(asked.looks)), list(asked.looks))
+    st.rerun()
+
+
+def _cancel() -> None:
+    actions.drop_question()
+    st.rerun()
 
 
 def _pin(project: Project, asked: PinQuestion, ids: list[str]) -> None:
@@ -57,10 +67,11 @@ def _pin(project: Project, asked: PinQuestion, ids: list[str]) -> None:
     st.rerun()
 
 
-def _relabel(project: Project, asked: PinQuestion) -> None:
+def _relabel_and_pin(project: Project, asked: PinQuestion) -> None:
     classes: dict[str, list[str]] = {}
     for sample_id, (_, other) in asked.looks.items():
         if other:
             classes.setdefault(other, []).append(sample_id)
     for label, ids in classes.items():
         actions.take(project, "relabel", ids, label=label, view=asked.view, run=asked.run, why=asked.why)
+    _pin(project, asked, list(asked.ids))

@@ -12,6 +12,7 @@ import streamlit as st
 from curation.jobs import run_jobs, study_jobs
 from curation.jobs.study_jobs import Cost, NewStudy
 from curation.project import Project
+from curation.views.presses import kept_button, taken
 from curation.views.runs.run_table import duration_text
 from curation.views.train.form import decisions_in_force, features_picker
 from curation.views.widgets import state
@@ -66,22 +67,24 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         free = run_jobs.free_name(project.path / "studies", "study")
         name = st.text_input("Name", free, max_chars=60, width=240, key=f"{KEY}name.{free}",
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
-        is_pressed = st.button("Start study", type="primary", icon=":material/play_arrow:", key=KEY + "start",
-                               disabled=not methods and not arms.strip())
+        is_pressed = kept_button("Start study", icon=":material/play_arrow:", key=KEY + "start", about=project.path,
+                                 disabled=not methods and not arms.strip())
     st.caption(decisions_in_force(project, "Its runs train"))
     if not methods and not arms.strip():
         st.caption("Pick a method or write an arm of your own.")
         return
     if features is not None and "features=" not in settings:
         settings = f"features={json.dumps(features)}\n{settings}"
-    new = study_jobs.plan_study(name.strip(), methods, int(num_seeds), int(epochs), arm_lines=arms,
-                                setting_lines=settings, reference=reference or None, num_workers=int(num_workers),
-                                is_tuned_here=TUNED[str(tuned)])
-    st.caption(cost_text(new.plan, _cost(project, new)))
+    with taken(KEY + "start"):
+        new = study_jobs.plan_study(name.strip(), methods, int(num_seeds), int(epochs), arm_lines=arms,
+                                    setting_lines=settings, reference=reference or None, num_workers=int(num_workers),
+                                    is_tuned_here=TUNED[str(tuned)])
+        if is_pressed:
+            study_jobs.submit(project.path, new)
+            on_started(new.name)
     if is_pressed:
-        study_jobs.submit(project.path, new)
-        on_started(new.name)
         st.rerun()
+    st.caption(cost_text(new.plan, _cost(project, new)))
 
 
 def _cost(project: Project, new: NewStudy) -> Cost:

@@ -17,6 +17,7 @@ from curation.jobs import run_jobs
 from curation.jobs.queue import JobError
 from curation.jobs.request import config_of
 from curation.project import Project
+from curation.views.presses import kept_button, taken
 from curation.views.runs.form_keys import IMAGES, KEY
 from curation.views.widgets import state
 from engine.contract.config import HEADS, HELDOUT_SOURCES, RunConfig
@@ -192,13 +193,13 @@ def _start_row(project: Project, method: str, values: dict[str, object], num_rep
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name", run_jobs.free_name(project.path / "runs", method), max_chars=60, width=240,
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
-        is_pressed = st.button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", type="primary",
-                               icon=":material/play_arrow:", key=KEY + "start")
+        is_pressed = kept_button("Start run" if num_repeats == 1 else f"Start {num_repeats} runs", about=project.path,
+                                 icon=":material/play_arrow:", key=KEY + "start")
     st.caption(decisions_in_force(project) if weights_from is None else
                f"The run trains under the decisions of {state.plain(weights_from)}, not those in force now.")
     if is_pressed:
-        first = start_runs(project, name.strip(), values, num_repeats, weights_from)
-        on_started(first)
+        with taken(KEY + "start"):
+            on_started(start_runs(project, name.strip(), values, num_repeats, weights_from))
         st.rerun()
 
 

@@ -177,29 +177,17 @@ def link_to(page: str, label: str) -> None:
 
 
 def leave_for(page: str, run: str | None = None) -> None:
-    """For callbacks: show another page at the next draw, named as its module is, and with it a run. Unlike what a
-    button's return value leads to, that is not lost where the page is drawn anew at that moment."""
+    """For callbacks: show another page at the next draw, named as its module is, and with it a run. Never returns."""
     st.session_state[_LEAVE_KEY] = page
     if run is not None:
         st.session_state[_NEXT_KEY] = {RUN_KEY: run}
+    st.rerun()  # of the whole app: the button may stand in a fragment
 
 
 def leave() -> None:
     """Go where a callback wants to; main.py calls this before it draws anything of a page."""
     if page := st.session_state.pop(_LEAVE_KEY, None):
         st.switch_page(st.session_state[_PAGES_KEY][page])
-
-
-def is_leaving() -> bool:
-    """Whether leave_for was called in this draw: a fragment then has the whole app drawn anew."""
-    return _LEAVE_KEY in st.session_state
-
-
-def go_to(page: str, run: str | None = None) -> None:
-    """Show another page now, named as its module is, and with it a run. Never returns."""
-    if run is not None:
-        st.session_state[_NEXT_KEY] = {RUN_KEY: run}
-    st.switch_page(st.session_state[_PAGES_KEY][page])
 
 
 # -- tables
@@ -264,14 +252,17 @@ def show_failure(error: Exception) -> bool:
 
     Returns True: nothing more is to be shown (the contract of st.App's on_script_error).
     """
-    if is_ours(error):
-        st.error(plain(error if isinstance(error, UserError) else disk_line(error)), icon=":material/error:")
-    else:
-        _logger.error("a page failed", exc_info=error)
-        st.error("Something went wrong on this page. Nothing of your work is lost: decisions and runs are on disk. "
-                 "The details are in the terminal that runs the app. Reload the page to go on.",
-                 icon=":material/error:")
+    st.error(plain(failure_words(error)) if is_ours(error) else failure_words(error), icon=":material/error:")
     return True
+
+
+def failure_words(error: Exception) -> str:
+    """What show_failure says. Of what is none of ours the details go into the log."""
+    if is_ours(error):
+        return str(error if isinstance(error, UserError) else disk_line(error))
+    _logger.error("a page failed", exc_info=error)
+    return ("Something went wrong on this page. Nothing of your work is lost: decisions and runs are on disk. "
+            "The details are in the terminal that runs the app. Reload the page to go on.")
 
 
 def is_ours(error: Exception) -> bool:

@@ -81,7 +81,7 @@ def test_a_selection_is_a_pattern_as_well_and_the_table_follows(app, home):
 
 def test_one_sample_up_close_leads_to_explore_by_its_likeness(app, home, monkeypatch):
     gone: list[str] = []
-    monkeypatch.setattr(state, "go_to", gone.append)
+    monkeypatch.setattr(state, "leave_for", gone.append)
     app.session_state["sample.open"] = "train-00007"
     views.rerun(app)
     press(app, "sample.more_like")

@@ -1,0 +1,259 @@
+"""What the app bears: several people decide at once through the real server, and each press is looked up in the ledger.
+
+    python benchmarks/load.py PROJECT [--sessions 10] [--minutes 10] [--think 4] [--out load.json]
+
+Works on a copy of the project. A session speaks Streamlit's WebSocket protocol as a browser does (widget states,
+triggers, the timers of fragments that look again by themselves), without drawing anything: ten browsers need more than
+two cores. Each session stands on Decide, excludes one to three samples by id with a reason of its own, waits for the
+word that it was done, thinks (exponential, `--think` seconds on average) and goes on. A press without that word within
+`--patience` seconds is counted as unsaid, and the session goes on.
+
+Says: presses made, lost (not in the ledger), doubled, unsaid; seconds from press to ledger and to the word; memory and
+open files of the server at the begin and at the end. Exit status 1 where a press was lost or doubled.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import pandas as pd
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.asyncio.client import ClientConnection, connect
+
+from curation.project import Project
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Press:
+    """One press: what it says of itself in the ledger, and when (time.time())."""
+
+    why: str
+    sent: float
+    said: float | None = None
+
+
+@dataclass
+class Session:
+    """One person at the Decide page."""
+
+    name: str
+    ids: list[str]
+    values: dict[str, str] = field(default_factory=dict)
+    widgets: dict[str, str] = field(default_factory=dict)
+    """key or form button's label -> id"""
+    timers: dict[str, asyncio.Task] = field(default_factory=dict)
+    presses: list[Press] = field(default_factory=list)
+    page: str = ""
+    num_draws: int = 0
+    said: asyncio.Event = field(default_factory=asyncio.Event)
+    drawn: asyncio.Event = field(default_factory=asyncio.Event)
+    socket: ClientConnection | None = None
+
+    async def ask(self, pressed: str = "", fragment: str = "") -> None:
+        """Have the script run: a press, a fragment's look, or the page itself."""
+        message = BackMsg()
+        state = message.rerun_script
+        state.page_script_hash, state.fragment_id, state.is_auto_rerun = self.page, fragment, bool(fragment)
+        state.page_name = "" if self.page else "decide"
+        for name, value in self.values.items():
+            state.widget_states.widgets.add(id=self.widgets[name], string_value=value)
+        if pressed:
+            state.widget_states.widgets.add(id=self.widgets[pressed], trigger_value=True)
+        assert self.socket is not None
+        await self.socket.send(message.SerializeToString())
+
+    async def listen(self) -> None:
+        assert self.socket is not None
+        async for raw in self.socket:
+            message = ForwardMsg.FromString(raw if isinstance(raw, bytes) else raw.encode())
+            kind = message.WhichOneof("type")
+            if kind == "navigation":
+                self.page = message.navigation.page_script_hash
+            elif kind == "auto_rerun":
+                self._stop_timers([message.auto_rerun.fragment_id])
+                self.timers[message.auto_rerun.fragment_id] = asyncio.create_task(
+                    self._look(message.auto_rerun.fragment_id, message.auto_rerun.interval))
+            elif kind == "stop_auto_rerun":
+                self._stop_timers(list(message.stop_auto_rerun.fragment_ids))
+            elif kind == "script_finished":
+                self.num_draws += 1
+                self.drawn.set()
+            elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
+                self._see(message)
+
+    def _see(self, message: ForwardMsg) -> None:
+        element = message.delta.new_element
+        kind = element.WhichOneof("type")
+        one = getattr(element, kind)
+        if kind == "toast":
+            if one.body.startswith(("Excluded", "Undone", "There is nothing of yours")):
+                self.said.set()
+        elif kind in ("button", "text_input", "text_area", "selectbox"):
+            name = one.label if kind == "button" and one.is_form_submitter else one.id.rpartition("-")[2]
+            self.widgets[name] = one.id
+
+    async def _look(self, fragment: str, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            await self.ask(fragment=fragment)
+
+    def _stop_timers(self, names: list[str]) -> None:
+        for name in names:
+            if name in self.timers:
+                self.timers.pop(name).cancel()
+
+    async def work(self, url: str, origin: str, until: float, think: float, patience: float, seed: int) -> None:
+        rng = random.Random(seed)
+        async with connect(url, origin=origin, subprotocols=["streamlit"], max_size=None, ping_interval=None) as socket:
+            self.socket = socket
+            listening = asyncio.create_task(self.listen())
+            await self.ask()
+            while not {"person", "decide.ids", "decide.op", "decide.why", "Decide"} <= set(self.widgets):
+                assert not listening.done(), listening.exception()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.drawn.wait(), 5)
+                self.drawn.clear()
+            self.values = {"person": self.name, "decide.op": "Exclude"}
+            await self.ask()
+            while time.time() < until:
+                await asyncio.sleep(rng.expovariate(1 / think) if think else 0)
+                press = Press(f"press {len(self.presses)} of {self.name}", time.time())
+                self.presses.append(press)
+                self.values |= {"decide.ids": "\n".join(rng.sample(self.ids, rng.randint(1, 3))),
+                                "decide.why": press.why}
+                self.said.clear()
+                await self.ask(pressed="Decide")
+                try:
+                    await asyncio.wait_for(self.said.wait(), patience)
+                    press.said = time.time()
+                except TimeoutError:
+                    pass
+            self._stop_timers(list(self.timers))
+            await asyncio.sleep(5.0)  # what waits is carried out
+            listening.cancel()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def use_of(pid: int) -> tuple[float, int]:
+    """(MB in memory, open files) of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    kilobytes = int(status.partition("VmRSS:")[2].split()[0])
+    return kilobytes / 1024, len(os.listdir(f"/proc/{pid}/fd"))
+
+
+async def people(sessions: list[Session], port: int, seconds: float, think: float, patience: float, pid: int,
+                 uses: list[tuple[float, int]]) -> None:
+    until = time.time() + seconds
+
+    async def watch() -> None:
+        while True:
+            uses.append(use_of(pid))
+            await asyncio.sleep(5)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*(one.work(f"ws://127.0.0.1:{port}/_stcore/stream", f"http://127.0.0.1:{port}", until, think,
+                                    patience, seed) for seed, one in enumerate(sessions)))
+    watching.cancel()
+
+
+def figures(sessions: list[Session], batches: pd.DataFrame, uses: list[tuple[float, int]],
+            seconds: float) -> dict[str, object]:
+    """What became of the presses. batches: as the ledger lists them."""
+    num_of = Counter(batches["why"])
+    at = dict(zip(batches["why"], pd.to_datetime(batches["at"], utc=True, format="ISO8601"), strict=True))
+    made = [press for one in sessions for press in one.presses]
+    to_ledger = [at[press.why].timestamp() - press.sent for press in made if press.why in at]
+    to_word = [press.said - press.sent for press in made if press.said is not None]
+
+    def percentiles(values: list[float]) -> dict[str, float]:
+        return {f"p{p}": round(float(np.percentile(values, p)), 3) for p in (50, 95, 100)} if values else {}
+
+    return {"sessions": len(sessions), "seconds": seconds, "made": len(made),
+            "recorded": sum(press.why in num_of for press in made),
+            "lost": sum(press.why not in num_of for press in made),
+            "doubled": sum(num_of[press.why] > 1 for press in made),
+            "unsaid": sum(press.said is None for press in made), "draws": sum(one.num_draws for one in sessions),
+            "to_ledger_seconds": percentiles(to_ledger), "to_word_seconds": percentiles(to_word),
+            "memory_mb": [round(mb) for mb, _ in uses[:: max(1, len(uses) // 10)]],
+            "files": [num for _, num in uses[:: max(1, len(uses) // 10)]]}
+
+
+def run_load(source: Path, num_sessions: int, seconds: float, think: float, patience: float,
+             log: Path | None = None) -> dict[str, object]:
+    """Serve a copy of the project, have people work on it, and count."""
+    with tempfile.TemporaryDirectory(prefix="whetstone-load-") as made:
+        project = Path(made) / "projects" / source.name
+        shutil.copytree(source, project, symlinks=True)
+        port, uses = free_port(), list[tuple[float, int]]()
+        with open(log or os.devnull, "w", encoding="utf-8") as out:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)], cwd=ROOT, stdout=out,
+                stderr=out, env=os.environ | {"WHETSTONE_PROJECTS": str(project.parent)}, start_new_session=True)
+        try:
+            _wait_for(port)
+            opened = Project.open(project)
+            ids = [f"{i}" for i in pd.read_parquet(project / "manifest.parquet", columns=["sample_id", "split"])
+                   .query("split == 'train'")["sample_id"]]
+            sessions = [Session(f"person {number}", ids) for number in range(num_sessions)]
+            asyncio.run(people(sessions, port, seconds, think, patience, server.pid, uses))
+            return figures(sessions, opened.ledger().batches(), uses, seconds)
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait_for(port: int) -> None:
+    until = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5):
+                return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.3)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path)
+    parser.add_argument("--sessions", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--think", type=float, default=4.0)
+    parser.add_argument("--patience", type=float, default=30.0)
+    parser.add_argument("--log", type=Path)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    found = run_load(args.project, args.sessions, 60 * args.minutes, args.think, args.patience, args.log)
+    print(json.dumps(found, indent=1))
+    if args.out:
+        args.out.write_text(json.dumps(found, indent=1) + "\n")
+    return int(bool(found["lost"] or found["doubled"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
