@@ -16,8 +16,7 @@
     checkpoint/          complete state; the last two are kept
     log.txt
     cancel               present once somebody asked the run to stop
-    request.*            what the app asked for (curation.jobs.request), and output.txt: the process's own output
-
+    request.*            what the app asked for (curation.jobs.request); output.txt: the process's own output
 Every file but log.txt and metrics.jsonl is written under a temporary name and renamed, so a reader never sees half.
 """
 

@@ -20,13 +20,14 @@ from curation.views import scored
 from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.runs.routing_hint import routes, routing_hint
 from curation.views.sample import link, pin_question
+from curation.views.sample.facts import facts
 from curation.views.sample.neighbours import show_neighbours
-from curation.views.sample.reasons import class_rank, reasons, stability_words
+from curation.views.sample.reasons import reasons, stability_words
 from curation.views.sample.relabel import relabel
 from curation.views.widgets import actions, likeness, state
 from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
-from curation.views.widgets.palette import INK, ROLE_COLOURS, SERIES, SET_BACK, info_of
+from curation.views.widgets.palette import INK, ROLE_COLOURS, SERIES, SET_BACK
 from curation.views.widgets.pins import pin_words, tension_cached
 from curation.views.widgets.shown import shown_table
 from engine.contract.config import RunConfig
@@ -37,8 +38,6 @@ MAX_CLASSES = 6
 OPEN_KEY = "sample.open"
 ORDER_KEY = "sample.order"
 FOCUS_KEY = "sample.focus"
-LABELS = ("given_label", "current_label", "suggested_label", "predicted_label", "clean_label")
-NUMBERS = ("margin", "heldout_margin", "label_quality", "p_train", "weight", "loss")
 
 
 def open_sample(sample_id: str, order: list[str]) -> None:
@@ -91,7 +90,7 @@ def _draw(project: Project, run: RunDir | None) -> None:
         if not is_hidden:
             _probabilities(project, run, table, idx)
     with right:
-        _facts(table, idx)
+        facts(table, idx)
         if is_hidden:
             st.info(f"It is {WHY_BLIND}", icon=":material/visibility_off:")
         else:
@@ -167,28 +166,6 @@ def _more_like(project: Project, run: RunDir | None, ids: list[str]) -> None:
 
 def _take(project: Project, op: actions.Op, ids: list[str], run: str, label: str | None) -> None:
     actions.take(project, op, ids, label=label, view="explore: one sample", run=run)
-
-
-def _facts(table: pd.DataFrame, idx: int) -> None:
-    """Labels and numbers as two small tables; each number with its place within the class."""
-    row = table.iloc[idx]
-    labels = [(info_of(name).title, text_of(row.get(name))) for name in LABELS if name in table]
-    cells = "".join(
-        f'<tr><th scope="row">{html.escape(title)}</th><td><b>{html.escape(value) or "<i>none</i>"}</b></td></tr>'
-        for title, value in [*labels, ("Role in this run", text_of(row.get("role")))])
-    numbers = ""
-    for name in NUMBERS:
-        if name not in table or table[name].isna().all():  # no weights where nothing was trained
-            continue
-        rank = class_rank(table, idx, name)
-        value = "no value" if rank is None else f"{row[name]:z.3f}"
-        place = "" if rank is None else f"{rank[0]:,} of {rank[1]:,}"
-        info = info_of(name)
-        numbers += (f'<tr title="{html.escape(info.meaning)}"><th scope="row">{html.escape(info.title)}</th>'
-                    f'<td class="num"><b>{value}</b></td><td class="num">{place}</td></tr>')
-    second = ('<table class="ws-facts"><thead><tr><th scope="col">Signal</th><th scope="col" class="num">value</th>'
-              f'<th scope="col" class="num">place in class, lowest first</th></tr></thead>{numbers}</table>')
-    st.html(f'<table class="ws-facts">{cells}</table>{second if numbers else ""}')
 
 
 def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:

@@ -66,7 +66,7 @@ def test_two_processes_leave_the_files_that_one_does(project):
         assert left["sample_id"].tolist() == right["sample_id"].tolist() and (left.dtypes == right.dtypes).all()
 
 
-@pytest.mark.parametrize(("method", "features"), [("molere", []), ("erm", []), ("molere", ["own"])])
+@pytest.mark.parametrize(("method", "features"), [("molere", []), ("molere", ["own"])])
 def test_two_processes_train_as_one_does(project, tmp_path, method, features):
     """Epoch by epoch from the same state (tests.engine.runtime.lockstep says why not over a whole run)."""
     module = ["-m", "tests.engine.runtime.lockstep", str(project), str(tmp_path), method, *features]
