@@ -27,32 +27,51 @@ def read_lines(path: Path, name: str, problems: Problems, progress: Progress) ->
     if not size:
         problems.add("empty list", "the file has no bytes", file=name, action="kept")
         return located(pa.array([], pa.string()), name, np.empty(0, np.int64))
-    malformed: list[pyarrow.csv.InvalidRow] = []
-    parts, num_lines, num_bytes = [], 0, 0
     try:
-        for batch in _open(path, malformed):
-            block = pa.chunked_array([batch.column(0)])
-            rows = _line_numbers(np.arange(num_lines + 1, num_lines + 1 + len(block)), malformed)
-            num_lines += len(block)
-            num_bytes += block.nbytes
-            text, is_bad = decode(block)
-            for idx in np.flatnonzero(is_bad):
-                problems.add("not UTF-8", f"text must be UTF-8; got {block[int(idx)].as_py()[:80]!r}", file=name,
-                             row=int(rows[idx]))
-            text = pc.utf8_trim_whitespace(text)
-            is_kept = pc.fill_null(pc.greater(pc.utf8_length(text), 0), False)
-            parts.append(located(text.filter(is_kept), name, rows[np.asarray(is_kept)]))
-            progress(min(num_bytes, size), size, f"reading {name}")
+        # A line that Arrow refuses and that is not UTF-8 either it cannot hand over.
+        lines, found = _read(path, size, name, progress, "latin-1" if _has_separator(path) else "utf-8")
     except (pa.ArrowInvalid, OSError) as error:
         short = " ".join(str(error).split())[:160]
         raise SourceError(f"{name} must be a text file of one entry a line; {short}; check the file") from error
-    for bad in malformed:
-        problems.add("malformed line", "a list holds one entry a line; this one has a control character",
-                     file=name, row=bad.number)
-    lines = pa.concat_tables([located(pa.array([], pa.string()), name, np.empty(0, np.int64)), *parts])
+    for kind, reason, row in found:
+        problems.add(kind, reason, file=name, row=row)
     if not lines.num_rows:
         problems.add("empty list", "the file has no entry", file=name, action="kept")
     return lines
+
+
+def _read(path: Path, size: int, name: str, progress: Progress,
+          encoding: str) -> tuple[pa.Table, list[tuple[str, str, int]]]:
+    """(lines as read_lines has them; kind, reason and row of what is wrong). encoding: latin-1 reads any bytes, more
+    slowly; they are judged as UTF-8 all the same."""
+    malformed: list[pyarrow.csv.InvalidRow] = []
+    found: list[tuple[str, str, int]] = []
+    parts, num_lines, num_bytes = [], 0, 0
+    for batch in _open(path, malformed, encoding):
+        block = pa.chunked_array([batch.column(0) if encoding == "utf-8" else _bytes_of_latin(batch.column(0))])
+        rows = _line_numbers(np.arange(num_lines + 1, num_lines + 1 + len(block)), malformed)
+        num_lines += len(block)
+        num_bytes += block.nbytes
+        text, is_bad = decode(block)
+        found += [("not UTF-8", f"text must be UTF-8; got {block[int(idx)].as_py()[:80]!r}", int(rows[idx]))
+                  for idx in np.flatnonzero(is_bad)]
+        text = pc.utf8_trim_whitespace(text)
+        is_kept = pc.fill_null(pc.greater(pc.utf8_length(text), 0), False)
+        parts.append(located(text.filter(is_kept), name, rows[np.asarray(is_kept)]))
+        progress(min(num_bytes, size), size, f"reading {name}")
+    found += [("malformed line", "a list holds one entry a line; this one has a control character", bad.number)
+              for bad in malformed]
+    return pa.concat_tables([located(pa.array([], pa.string()), name, np.empty(0, np.int64)), *parts]), found
+
+
+def _has_separator(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return any(_NEVER_IN_A_LIST.encode() in block for block in iter(lambda: file.read(_BLOCK_BYTES), b""))
+
+
+def _bytes_of_latin(values: pa.Array) -> pa.Array:
+    """The bytes of the file, of a column that was read as if they were Latin-1."""
+    return pa.array([text.decode().encode("latin-1") for text in values.to_pylist()], pa.binary())
 
 
 def decode(values: Column) -> tuple[Column, np.ndarray]:
@@ -81,7 +100,7 @@ def constant(value: str, num: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(num, np.int8)), pa.array([value]))
 
 
-def _open(path: Path, malformed: list[pyarrow.csv.InvalidRow]) -> pyarrow.csv.CSVStreamingReader:
+def _open(path: Path, malformed: list[pyarrow.csv.InvalidRow], encoding: str) -> pyarrow.csv.CSVStreamingReader:
     """The CSV reader set up for one raw column: no quotes, no escapes, no separator that a list would hold."""
     def skip(row: pyarrow.csv.InvalidRow) -> str:
         malformed.append(row)
@@ -90,7 +109,8 @@ def _open(path: Path, malformed: list[pyarrow.csv.InvalidRow]) -> pyarrow.csv.CS
     csv = pyarrow.csv
     return csv.open_csv(
         str(path),
-        read_options=csv.ReadOptions(column_names=["line"], use_threads=False, block_size=_BLOCK_BYTES),
+        read_options=csv.ReadOptions(column_names=["line"], use_threads=False, block_size=_BLOCK_BYTES,
+                                     encoding=encoding),
         parse_options=csv.ParseOptions(delimiter=_NEVER_IN_A_LIST, quote_char=False, double_quote=False,
                                        escape_char=False, ignore_empty_lines=False, invalid_row_handler=skip),
         convert_options=csv.ConvertOptions(column_types={"line": pa.binary()}))
