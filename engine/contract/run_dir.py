@@ -77,8 +77,7 @@ class RunDir(WorkDir):
 
     @classmethod
     def of(cls, project: Path, name: str) -> "RunDir":
-        """The run `name` of a project, whether it exists or not. Raises RunDirError for a bad name, OutsideError for a
-        folder with links that lead out of the project."""
+        """The run `name` of a project, there or not. Raises RunDirError for a bad name, OutsideError for links out."""
         return cls(job_folder(project, "runs", check_name(name)))
 
     @property

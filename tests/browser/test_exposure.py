@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.conftest import running_app, tabs_on
 from tests.browser.driver import Browser
 from tests.fakes import make_project
 
@@ -70,3 +71,22 @@ def test_a_page_of_another_port_can_neither_frame_nor_read_nor_join(browser: Bro
     assert len(refused) == 3, "each frame stays empty, and the browser says why"
     frames = [frame.url for frame in browser.page.frames if frame != browser.page.main_frame]
     assert all(url.startswith("chrome-error:") for url in frames) and len(frames) == 3
+
+
+def test_the_address_with_its_token_opens_the_app_and_the_one_without_does_not(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHETSTONE_TOKEN", "a secret of this test")
+    with running_app(tmp_path) as (address, home), tabs_on(address) as opened:
+        make_project(home / "pets", num_train=6)
+        printed = (tmp_path / "server.log").read_text()
+        assert f"{address}/?token=a%20secret%20of%20this%20test" in printed
+        browser = opened()
+        browser.page.goto(address)
+        browser.see("This address needs its token", within="body")
+        browser.errors.clear()
+        browser.open("explore?project=pets&token=a%20secret%20of%20this%20test")
+        browser.see("Explore")
+        assert "token" not in browser.page.url
+        browser.open("")
+        browser.see("Samples")
+        assert not browser.errors

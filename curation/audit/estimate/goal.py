@@ -13,6 +13,7 @@ from typing import Literal, TypedDict, cast, get_args
 import numpy as np
 
 from curation.audit.estimate.sampling_plan import folder
+from curation.ledger import people
 from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.statistics.intervals import Z
@@ -80,6 +81,7 @@ def new_goal(half_width: float, changes: tuple[Change, ...] = (), rule: Rule = "
 
 def save_goal(project: Path, audit: str, goal: Goal) -> None:
     """Write it in the place of what there is."""
+    people.require("reviewer", "the precision of an estimate")
     document = {"half_width": goal.half_width, "first_look": goal.first_look, "rule": goal.rule, "changes": [
         {"half_width": change.half_width, "num_reviews": change.num_reviews} for change in goal.changes]}
     write_atomic(folder(project, audit) / GOAL_FILE,

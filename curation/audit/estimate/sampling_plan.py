@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.ledger import people
 from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.inside import inside
@@ -177,6 +178,7 @@ def save_plan(project: Path, plan: Plan) -> None:
 
     Of two who plan at once the first to create plan.json wins; the other's population lies unused under its own name.
     """
+    people.require("reviewer", "the plan of an estimate")
     path, buffer = folder(project, plan.audit), io.BytesIO()
     plan.population.to_parquet(buffer, index=False)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()

@@ -19,6 +19,7 @@ from curation.audit.estimate import sampling_plan
 from curation.audit.reviews.batches import FILE, Question, Served
 from curation.audit.reviews.promise import Doubts
 from curation.audit.reviews.queues import mode_named
+from curation.ledger import people
 from curation.ledger.verdicts import PURPOSES, QUEUES, Queue, choice
 from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
@@ -67,6 +68,7 @@ class _Document(TypedDict):
 
 def save(project: Path, served: Served) -> None:
     """Write a batch; one of the same number is replaced, which is for those without an answer."""
+    people.require("reviewer", "a batch to review")
     file = _folder(project, served.audit) / f"{_stem(served.queue, served.reviewer)}-{served.number:06d}.json"
     write_atomic(file, lambda path: path.write_text(sealed_json(asdict(served), indent=None), encoding="utf-8"))
 

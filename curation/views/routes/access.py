@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from os import environ
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from streamlit import config
 from streamlit.auth_util import get_secrets_auth_section, is_authlib_installed
@@ -60,7 +60,7 @@ class Access:
         return self.has_sign_in or self.proxy is not None
 
     def role_of(self, name: str) -> Role | None:
-        return (self.roles.get(name) or self.roles.get(EVERYONE)) if name else None
+        return (self.roles.get(_plain(name)) or self.roles.get(EVERYONE)) if name else None
 
 
 def access_of(given: Mapping[str, str], arguments: Sequence[str], *, address: str | None, hosts: Sequence[str],
@@ -87,7 +87,7 @@ def access_of(given: Mapping[str, str], arguments: Sequence[str], *, address: st
                           "127.0.0.1, or say --insecure after -- if everybody there may do everything")
     return Access(hosts=tuple(hosts), token=_token_of(given.get("WHETSTONE_TOKEN", "")), proxy=proxy,
                   has_sign_in=has_sign_in, origin=_origin_of(given.get("WHETSTONE_ORIGIN", "")),
-                  roles={name: role for name, role in roles.items() if role in ROLES})
+                  roles={_plain(name): role for name, role in roles.items() if role in ROLES})
 
 
 @cache
@@ -108,9 +108,16 @@ def start() -> Access:
         raise SystemExit(2) from error
     if access.token:
         address, port = config.get_option("server.address") or "127.0.0.1", config.get_option("server.port")
-        print(f"  The address asks for a token: {access.origin or f'http://{address}:{port}'}/?token={access.token}\n",
-              flush=True)
+        print(f"  The address asks for a token: {access.origin or f'http://{address}:{port}'}/?token="
+              f"{quote(access.token)}\n", flush=True)
+    if not is_loopback(config.get_option("server.address")) and all(map(is_loopback, access.hosts)):
+        print("  Others reach it by names and addresses in server.allowedHosts; none is listed.\n", flush=True)
     return access
+
+
+def _plain(name: str) -> str:
+    """An e-mail address as it is compared; other names are what they are."""
+    return name.lower() if "@" in name else name
 
 
 def is_loopback(address: str | None) -> bool:

@@ -65,9 +65,11 @@ def comes_through(scope: Scope, proxy: Proxy) -> bool:
 
     uvicorn puts the address that a proxy on this machine reports in the place of the proxy's own, and port 0 with it.
     """
-    host, port = scope["client"] or ("", 0)
+    if not scope["client"]:
+        return False
+    host, port = scope["client"]
     is_reported = port == 0
-    peer_is_proxy = is_loopback(proxy.address) if is_reported else host == proxy.address
+    peer_is_proxy = is_loopback(proxy.address) if is_reported else host.removeprefix("::ffff:") == proxy.address
     return peer_is_proxy and len(Headers(scope=scope).getlist(proxy.header)) == 1
 
 

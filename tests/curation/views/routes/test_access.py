@@ -122,6 +122,7 @@ def test_the_address_after_the_token_stays_here() -> None:
 
 @pytest.mark.parametrize(("client", "headers", "status"), [
     (("10.0.0.5", 40000), {"x_forwarded_user": "ada@example.org"}, 200), (("10.0.0.5", 40000), {}, 403),
+    (("::ffff:10.0.0.5", 40000), {"x_forwarded_user": "ada@example.org"}, 200),
     (("10.0.0.9", 40000), {"x_forwarded_user": "ada@example.org"}, 403),
     (("10.0.0.5", 0), {"x_forwarded_user": "ada@example.org"}, 403)])
 def test_a_proxys_word_is_taken_from_its_own_address_alone(client: tuple[str, int], headers: dict[str, str],
@@ -176,4 +177,5 @@ def test_our_routes_are_for_people_with_a_role(signed: Any) -> None:
 def test_roles_by_name() -> None:
     found = access(has_sign_in=True, roles=ROLES)
     assert [found.role_of(name) for name in ("ada@example.org", "eve@example.org", "")] == ["owner", "viewer", None]
-    assert access(has_sign_in=True, roles={"ada@example.org": "owner"}).role_of("eve@example.org") is None
+    named = access(has_sign_in=True, roles={"Ada@example.org": "owner", "Bob": "viewer"})
+    assert [named.role_of(name) for name in ("ada@Example.org", "bob", "Bob", "eve")] == ["owner", None, "viewer", None]
