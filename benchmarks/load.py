@@ -9,7 +9,8 @@ word that it was done, thinks (exponential, `--think` seconds on average) and go
 `--patience` seconds is counted as unsaid, and the session goes on.
 
 Says: presses made, lost (not in the ledger), doubled, unsaid; seconds from press to ledger and to the word; memory and
-open files of the server over the time, its processor seconds a press (start included). Exit status 1 where a press was lost or doubled.
+open files of the server over the time, and its processor seconds a press (start included). Exit status 1 where a press
+was lost or doubled.
 """
 
 import argparse
