@@ -9,7 +9,8 @@ word that it was done, thinks (exponential, `--think` seconds on average) and go
 `--patience` seconds is counted as unsaid, and the session goes on.
 
 Says: presses made, lost (not in the ledger), doubled, unsaid; seconds from press to ledger and to the word; memory and
-open files of the server at the begin and at the end. Exit status 1 where a press was lost or doubled.
+open files of the server over the time, and its processor seconds a press (start included). Exit status 1 where a press
+was lost or doubled.
 """
 
 import argparse
@@ -62,6 +63,8 @@ class Session:
     """key or form button's label -> id"""
     timers: dict[str, asyncio.Task] = field(default_factory=dict)
     presses: list[Press] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    """Errors that the app showed, each after which press."""
     page: str = ""
     num_draws: int = 0
     said: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,6 +110,10 @@ class Session:
         if kind == "toast":
             if one.body.startswith(("Excluded", "Undone", "There is nothing of yours")):
                 self.said.set()
+            elif " decided" not in one.body:
+                self.notices.append(f"{len(self.presses) - 1} of {self.name}: {one.body[:200]}")
+        elif kind == "alert" and one.format == one.ERROR:
+            self.notices.append(f"{len(self.presses) - 1} of {self.name}: {one.body[:200]}")
         elif kind in ("button", "text_input", "text_area", "selectbox"):
             name = one.label if kind == "button" and one.is_form_submitter else one.id.rpartition("-")[2]
             self.widgets[name] = one.id
@@ -165,6 +172,12 @@ def use_of(pid: int) -> tuple[float, int]:
     return kilobytes / 1024, len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def cpu_of(pid: int) -> float:
+    """Seconds of one core that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def people(sessions: list[Session], port: int, seconds: float, think: float, patience: float, pid: int,
                  uses: list[tuple[float, int]]) -> None:
     until = time.time() + seconds
@@ -196,6 +209,8 @@ def figures(sessions: list[Session], batches: pd.DataFrame, uses: list[tuple[flo
             "recorded": sum(press.why in num_of for press in made),
             "lost": sum(press.why not in num_of for press in made),
             "doubled": sum(num_of[press.why] > 1 for press in made),
+            "lost_presses": [press.why for press in made if press.why not in num_of],
+            "notices": sorted({words for one in sessions for words in one.notices}),
             "unsaid": sum(press.said is None for press in made), "draws": sum(one.num_draws for one in sessions),
             "to_ledger_seconds": percentiles(to_ledger), "to_word_seconds": percentiles(to_word),
             "memory_mb": [round(mb) for mb, _ in uses[:: max(1, len(uses) // 10)]],
@@ -220,7 +235,9 @@ def run_load(source: Path, num_sessions: int, seconds: float, think: float, pati
                    .query("split == 'train'")["sample_id"]]
             sessions = [Session(f"person {number}", ids) for number in range(num_sessions)]
             asyncio.run(people(sessions, port, seconds, think, patience, server.pid, uses))
-            return figures(sessions, opened.ledger().batches(), uses, seconds)
+            found = figures(sessions, opened.ledger().batches(), uses, seconds)
+            num_made = sum(len(one.presses) for one in sessions)
+            return {**found, "cpu_seconds_a_press": round(cpu_of(server.pid) / max(1, num_made), 3)}
         finally:
             server.terminate()
             server.wait(30)

@@ -1,6 +1,7 @@
 """Entry script of the app: page settings, sidebar, navigation. Runs at each interaction; every page is a module."""
 
 import importlib
+import time
 from collections.abc import Callable
 
 import streamlit as st
@@ -24,6 +25,7 @@ def _page_of(name: str) -> Callable[[], None]:
 
 
 def main() -> None:
+    began = time.monotonic()
     shared = state.ASSETS / "shared"
     st.set_page_config(page_title="Whetstone", page_icon=str(shared / "icon.svg"), layout="wide")
     st.html(shared / "app.css")
@@ -43,6 +45,7 @@ def main() -> None:
     actions.show_notices()
     chosen.run()
     presses.drop_unmet()
+    others.PACE.drew(time.monotonic() - began)
 
 
 main()

@@ -124,10 +124,10 @@ def _by_id(project: Project, run: RunDir | None) -> None:
 
 
 def _decide_by_id(project: Project, run: RunDir | None) -> None:
-    """What the form holds now, as a decision."""
-    text, what, label, why = (st.session_state[f"decide.{name}"] for name in ("ids", "op", "label", "why"))
+    """What the form holds now, as a decision. A field that was left alone may be absent: it shows its first value."""
+    text, what, label, why = (st.session_state.get(f"decide.{name}") for name in ("ids", "op", "label", "why"))
     ids = split_ids(text or "", set(state.sample_table_cached(project, run)["sample_id"]))
-    actions.take(project, BY_ID[what], ids, label=label, why=why or "", view="decide: by id list",
+    actions.take(project, BY_ID[what or next(iter(BY_ID))], ids, label=label, why=why or "", view="decide: by id list",
                  run=run.name if run else "")
 
 

@@ -131,10 +131,11 @@ def _steps(sample_id: str) -> None:
 
 def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
     """Buttons for this one sample. A decision in force can be taken back here as well."""
-    ids, name = [row["sample_id"]], run.name if run else ""
+    ids = [row["sample_id"]]
+    take = partial(actions.take, project, view="explore: one sample", run=run.name if run else "")
 
-    def button(label: str, op: actions.Op, shortcut: str | None = None, chosen: str | None = None) -> None:
-        st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=_take, args=(project, op, ids, name, chosen))
+    def button(label: str, op: actions.Op, shortcut: str | None = None) -> None:
+        st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=take, args=(op, ids))
 
     pin, is_excluded = text_of(row.get("pin")), bool(row.get("excluded"))
     with st.container(horizontal=True, gap="small"):
@@ -149,23 +150,18 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help=actions.undo_words(project))
         if likeness.can_ask(project):
-            st.button("More like this", key="sample.more_like", icon=":material/image_search:",
-                      help="Explore, with all samples, those most like this one first.", on_click=_more_like,
-                      args=(project, run, ids))
+            st.button("More like this", key="sample.more_like", icon=":material/image_search:", on_click=_more_like,
+                      args=(project, run, ids), help="Explore, with all samples, those most like this one first.")
     suggested = text_of(row.get("suggested_label"))
     is_other = suggested in project.classes and suggested != text_of(row.get("current_label"))
     relabel(project, ids[0], suggested if is_other else None,
-            lambda sample_id, label: _take(project, "relabel", [sample_id], name, label), key="sample.relabel")
+            lambda sample_id, label: take("relabel", [sample_id], label=label), key="sample.relabel")
 
 
 def _more_like(project: Project, run: RunDir | None, ids: list[str]) -> None:
     likeness.ask(project, run, ids)
     close()
     state.leave_for("explore")
-
-
-def _take(project: Project, op: actions.Op, ids: list[str], run: str, label: str | None) -> None:
-    actions.take(project, op, ids, label=label, view="explore: one sample", run=run)
 
 
 def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:

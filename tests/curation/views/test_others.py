@@ -47,12 +47,32 @@ def test_a_page_that_is_open_hears_of_it(home, pets, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(others.st, "session_state", {"_seen_revision": (str(pets.path), 0)})
     monkeypatch.setattr(others.st, "rerun", lambda: rerun.append(True))
+    monkeypatch.setattr(others, "PACE", others._Pace())
     others.look(pets)
     assert rerun == [True]
     assert others.st.session_state["_notices"] == [("bob decided: pin 1 sample to validation.", False)]
     others.st.session_state["_seen_revision"] = (str(pets.path), 1)
     others.look(pets)
     assert rerun == [True], "nothing new, nothing redrawn"
+
+
+def test_pages_drawn_for_others_leave_the_time_to_those_who_press(pets, monkeypatch):
+    """What others did is said at once; the page is drawn anew when it is its turn."""
+    now, rerun, said = [100.0], list[float](), list[str]()
+    monkeypatch.setattr(others.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(others, "PACE", others._Pace())
+    for _ in range(20):
+        others.PACE.drew(2.0)
+    monkeypatch.setattr(others.st, "session_state", {"_seen_revision": (str(pets.path), 0)})
+    monkeypatch.setattr(others.st, "rerun", lambda: rerun.append(now[0]))
+    monkeypatch.setattr(others.st, "toast", lambda text, **_: said.append(text))
+    for second in range(12):
+        now[0] = 100.0 + 3 * second
+        if second < 2:
+            pets.ledger().pin([f"train-0000{second}"], "validation", who="bob")
+        others.look(pets)
+    assert len(said) == 2, "each once, at the look after it"
+    assert rerun == [100.0, 112.0, 124.0], "a draw takes two seconds, and eight are left to others"
 
 
 def test_what_is_made_of_a_table_is_kept_under_the_tables_own_revision(home, pets, monkeypatch):

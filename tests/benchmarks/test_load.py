@@ -1,0 +1,17 @@
+"""The count of the load benchmark: what is lost, doubled and unsaid."""
+
+import pandas as pd
+
+from benchmarks import load
+
+
+def test_each_press_is_looked_up_in_the_ledger():
+    sent = pd.Timestamp("2026-01-01T00:00:00Z").timestamp()
+    presses = [load.Press(f"press {n} of ada", sent, sent + 2 if n != 1 else None) for n in range(4)]
+    ledger = pd.DataFrame({"why": ["press 0 of ada", "press 1 of ada", "press 3 of ada", "press 3 of ada", "another"],
+                           "at": ["2026-01-01T00:00:01.000000+00:00"] * 5})
+    found = load.figures([load.Session("ada", [], presses=presses)], ledger, [(100.0, 10)] * 3, 60.0)
+    assert [found[name] for name in ("made", "recorded", "lost", "doubled", "unsaid")] == [4, 3, 1, 1, 1]
+    assert found["lost_presses"] == ["press 2 of ada"]
+    assert found["to_ledger_seconds"] == {"p50": 1.0, "p95": 1.0, "p100": 1.0}
+    assert found["to_word_seconds"] == {"p50": 2.0, "p95": 2.0, "p100": 2.0}
