@@ -14,7 +14,7 @@ from curation.ledger.sqlite_wal import use_write_ahead_log
 LOCK_SECONDS = 20.0
 """How long one process waits for another to let go of the database; a million decisions hold it for about five."""
 _READ_ONLY = "whetstone_read_only"
-"""Execution option of an engine on a copy: the database that may only be read."""
+"""Execution option of an engine on a copy: why the database itself cannot be written."""
 _OURS = known([tables.LEDGER, tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS],
               [guard for table in (tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS)
                for guard in tables.sqlite_guards(table.name)])
@@ -24,28 +24,27 @@ def engine_of(database: str) -> sa.Engine:
     """An engine on a SQLite file, or on a database URL. Connects to nothing yet.
 
     Connections to SQLite are not pooled: a pooled one would go on writing to a file that was replaced. Of a file that
-    may only be read: an engine on a copy of it as it is now (curation.ledger.read_only), for is_read_only to tell.
+    may only be read: an engine on a copy of it as it is now (curation.ledger.read_only), for refusal_of to tell.
     Raises LedgerError for a URL that is none, or whose driver is not installed.
     """
     try:
         if (copy := copy_of_read_only(database)) is not None:
-            return _engine_of(str(copy)).execution_options(**{_READ_ONLY: database})
+            return _engine_of(str(copy.path)).execution_options(**{_READ_ONLY: copy.reason})
         return _engine_of(database)
     except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
         raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; install "
                           "the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error
 
 
-def is_read_only(engine: sa.Engine) -> bool:
-    return _READ_ONLY in engine.get_execution_options()
+def refusal_of(engine: sa.Engine) -> str:
+    """Why nothing can be added, one line; "" where it can."""
+    return str(engine.get_execution_options().get(_READ_ONLY, ""))
 
 
 def refuse_read_only(engine: sa.Engine) -> None:
     """Raise LedgerError where nothing can be added."""
-    if is_read_only(engine):
-        database = engine.get_execution_options()[_READ_ONLY]
-        raise LedgerError(f"decisions and answers are written into the project, which is read-only; {database} cannot "
-                          "be written; ask for the right to write there, or work on a copy of the project")
+    if refusal := refusal_of(engine):
+        raise LedgerError(refusal)
 
 
 @lru_cache(maxsize=16)  # an engine remembers the statements that it has compiled

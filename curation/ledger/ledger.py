@@ -244,14 +244,14 @@ class Ledger:
             return tables.batches_of(connection)
 
     @property
-    def is_read_only(self) -> bool:
-        """Whether nothing can be decided, as the project may only be read."""
-        return engines.is_read_only(self._engine)
+    def refusal(self) -> str:
+        """Why nothing can be decided, one line: the project may only be read, or its disk is full; "" where it can."""
+        return engines.refusal_of(self._engine)
 
     def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
         """renewal.renew; what the disk refuses is kept as snapshot_problem, for the decision itself is recorded."""
         self.snapshot_problem = ""
-        if self.is_read_only:
+        if self.refusal:
             return
         try:
             renew(self.decisions_path, self.classes, self._transaction, batch, sample_ids)

@@ -118,8 +118,9 @@ def _best_run(project: Project, names: list[str]) -> int:
 def _disk(project: Project) -> None:
     """That nothing can be decided here, or that what was decided is not where trainings read it."""
     ledger = project.ledger()
-    if ledger.is_read_only:
-        st.caption(":material/lock: This project is read-only: everything can be looked at, nothing decided or made.")
+    if ledger.refusal:
+        st.caption(":material/lock: Everything can be looked at, nothing decided or made: "
+                   f"{state.plain(ledger.refusal)}.")
     if ledger.snapshot_problem:
         st.warning("Decisions are recorded; the snapshot that trainings read could not be written: "
                    f"{state.plain(ledger.snapshot_problem)}.", icon=":material/hard_drive:")

@@ -42,8 +42,11 @@ def test_a_commit_that_the_full_disk_refuses_is_said_at_once_and_nothing_is_reco
         assert curation_main.main(["decide", str(project), "pin", "--id", "train-00001", "--to", "train"]) == 2
         said = capsys.readouterr().err
         assert said.startswith("error: what is written needs free space; ") and said.count("\n") == 1
+        assert curation_main.main(["decide", str(project), "list"]) == 0, "what is there can be read"
+        assert "1 batch, 1 sample decided on" in capsys.readouterr().out
         filler.unlink()
         assert Project.open(project).ledger().revision == 1
+        assert curation_main.main(["decide", str(project), "pin", "--id", "train-00001", "--to", "train"]) == 0
 
 
 def test_a_decision_without_room_for_its_snapshot_is_recorded_and_that_is_said(
@@ -101,7 +104,7 @@ def test_a_read_only_project_can_be_looked_at_and_acts_say_what_it_is(
         with read_only(project):
             opened = Project.open(project)
             assert opened.ledger().revision == 2 and len(opened.ledger().state()) == 2
-            assert opened.ledger().is_read_only and opened.verdicts().rows().empty
+            assert opened.ledger().refusal and opened.verdicts().rows().empty
             for act in (lambda: opened.ledger().pin(["train-00002"], "train", "ada"),
                         lambda: opened.ledger().undo("ada"), lambda: opened.verdicts().retract(1, "ada")):
                 with pytest.raises(LedgerError, match="which is read-only; .*ledger.sqlite cannot be written; ask"):
@@ -116,7 +119,7 @@ def test_a_read_only_project_can_be_looked_at_and_acts_say_what_it_is(
             for page in ("explore", "triage", "audit", "decide", "train", "compare", "export", "study", "data"):
                 shown = views.start(home, page, project="pets", run="first")
                 assert not shown.error, (page, [error.value for error in shown.error])
-                assert "This project is read-only" in views.texts(shown)
+                assert "Everything can be looked at, nothing decided or made" in views.texts(shown)
         assert tree(project) == before
     held.close()
 
