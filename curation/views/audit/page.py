@@ -12,7 +12,7 @@ from curation.audit.report.rate_words import points
 from curation.audit.suspects.evidence import missing_of
 from curation.project import Project
 from curation.views.audit import at_hand
-from curation.views.audit.sections import SECTION_KEY, SECTIONS
+from curation.views.audit.sections import SECTION_KEY, SECTIONS, go
 from curation.views.runs.learned import not_learned
 from curation.views.widgets import actions, address, live, state
 from curation.views.widgets.layout import next_step, style
@@ -32,10 +32,21 @@ def page() -> None:
     now = live.shown(project, run)
     live.strip(project, run, has_queue=False)
     st.fragment(_body)(project, now)
-    if project.verdicts().in_force().empty:  # what to do first, Overview says
+    if project.verdicts().in_force().empty:
+        _first_step()
         return
     next_step("see what is decided, and retrain under it.", ("decide", "Decide and retrain", None),
               ("export", "Export corrected labels", None))
+
+
+def _first_step() -> None:
+    """What comes before any verdict: to judge something, in a section of this page."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="next_step"):
+        st.markdown("**Next:** nothing is judged yet. Judge the likeliest wrong labels, or a random sample.",
+                    width="content")
+        for number, (section, label) in enumerate((("Find", "Find wrong labels"), ("Estimate", "Measure how many"))):
+            st.button(label, key=f"next.{section.lower()}", icon=":material/arrow_forward:",
+                      type="secondary" if number else "primary", on_click=go, args=(section,))
 
 
 def _body(project: Project, run: RunDir) -> None:

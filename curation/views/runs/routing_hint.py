@@ -31,12 +31,13 @@ def routing_hint(project: Project, run: RunDir, key: str = "routing") -> None:
         return
     config = config_of(run)
     with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_hint"):
-        st.markdown(f"**{state.plain(run.name)}** ({METHODS[config.method].title}) routes nothing to validation.",
-                    width="content")
         other = next((one for one in project.runs() if routes(one) and one.signals_path.exists()), None)
+        does = f"; **{state.plain(other.name)}** does" if other is not None else ""
+        st.markdown(f"**{state.plain(run.name)}** ({METHODS[config.method].title}) routes nothing to validation{does}.",
+                    width="content")
         if other is not None:
-            st.button(f"Show {state.plain(other.name)}, which routes", key=f"{key}.show",
-                      icon=":material/arrow_forward:", on_click=state.choose, kwargs={"run": other.name})
+            st.button("Show that run", key=f"{key}.show", icon=":material/arrow_forward:",
+                      on_click=state.choose, kwargs={"run": other.name})
         else:
             st.button(f"Train {METHODS[METHOD].title}, which routes", key=f"{key}.train",
                       icon=":material/model_training:", on_click=_train, args=(config.features,))

@@ -132,7 +132,9 @@ def _steps(sample_id: str) -> None:
 def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
     """Buttons for this one sample. A decision in force can be taken back here as well."""
     ids = [row["sample_id"]]
-    take = partial(actions.take, project, view="explore: one sample", run=run.name if run else "")
+
+    def take(op: actions.Op, sample_ids: list[str], label: str | None = None) -> None:
+        actions.take(project, op, sample_ids, label=label, view="explore: one sample", run=run.name if run else "")
 
     def button(label: str, op: actions.Op, shortcut: str | None = None) -> None:
         st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=take, args=(op, ids))
@@ -155,7 +157,7 @@ def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
     suggested = text_of(row.get("suggested_label"))
     is_other = suggested in project.classes and suggested != text_of(row.get("current_label"))
     relabel(project, ids[0], suggested if is_other else None,
-            lambda sample_id, label: take("relabel", [sample_id], label=label), key="sample.relabel")
+            lambda sample_id, label: take("relabel", [sample_id], label), key="sample.relabel")
 
 
 def _more_like(project: Project, run: RunDir | None, ids: list[str]) -> None:

@@ -36,3 +36,7 @@ def test_every_page_says_so_and_names_no_suspects(project: Project, page: str, r
     assert text.count(f"Run {run} {said}") == 1, "once, in words"
     assert all(caption not in text for *_, caption, _ in CURVES), "no curve is explained as if it were a good run's"
     assert "Probably mislabeled" not in text and "are wrong**" not in text
+    if page == "audit":
+        app.session_state["section"] = "Find"
+        text = views.texts(views.rerun(app))
+        assert "There is no queue." in text and not app.get("bidi_component"), "nothing is asked"

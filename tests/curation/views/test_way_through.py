@@ -28,10 +28,14 @@ def test_each_page_ends_in_its_next_step(home: Path) -> None:
     make_run(project, "first")
     app = views.start(home, "data")
     for page, steps in (("data", ["explore", "triage"]), ("train", ["triage", "explore"]),
-                        ("triage", ["audit", "decide"]), ("audit", ["decide", "export"]),
+                        ("triage", ["audit", "decide"]), ("audit", ["find", "estimate"]),
                         ("decide", ["compare", "export"])):
         app = views.go(app, page)
         assert [b.key for b in app.button if str(b.key).startswith("next.")] == [f"next.{step}" for step in steps]
+    app = views.go(app, "audit")
+    app.button(key="next.find").click()
+    assert "next.decide" not in [b.key for b in views.rerun(app).button] and app.session_state["section"] == "Find"
+    app = views.go(app, "decide")
     app.button(key="next.compare").click()
     assert app.run().title[0].value == "Compare"
 
