@@ -278,8 +278,9 @@ def _read_details(path: Path) -> ProjectDetails:
         details: ProjectDetails = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{path} must be JSON; {error}; import the data again") from error
+    except (ValueError, RecursionError, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ProjectError(f"{path} must be JSON; {reason}; import the data again, or restore a copy") from error
     if not isinstance(details, dict):
         raise ProjectError(f"{path} must hold a JSON object; got {type(details).__name__}; import the data again")
     return details

@@ -40,6 +40,7 @@ from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
+from curation.samples.taking_part import part_lines
 from curation.sources.console import ShownProgress, visible
 from curation.words import counted
 
@@ -231,11 +232,11 @@ def _take(project: Project, answers: list[Verdict], who: str) -> None:
 
 
 def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
-    run = project.run(name)
-    runs = [run] if alone else repeats_of(project.path, run)
+    runs = [project.run(name)] if alone else repeats_of(project.path, project.run(name))
     runs[0].read_signals()  # says so where there are none yet
-    missing = missing_of(runs[0])
-    if missing:
+    for line in part_lines(runs[0]):
+        print(visible(line))
+    if missing := missing_of(runs[0]):
         print(missing_words(visible(name), missing, runs[0].read_config().get("method", "")))
     table = sample_table(project, runs[0])
     judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()

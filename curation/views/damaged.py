@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from curation.samples.taking_part import is_lacking, part_lines
 from curation.views.widgets import state
+from engine.contract.run_dir import RunDir
 from engine.contract.run_list import Damaged
 
 
@@ -19,3 +21,12 @@ def show_damaged(found: Sequence[Damaged], one: str, many: str) -> None:
         st.markdown(f":material/broken_image: **{words} left out of every list.** All else works as before.")
         for name, line in found:
             st.markdown(f"**{state.plain(name)}**: {state.plain(line[:1].upper() + line[1:])}.")
+
+
+def show_parts(*runs: RunDir) -> None:
+    """That figures are of a part of the data, a line a split and run; nothing where all samples take part."""
+    lines = "\n\n".join(state.plain(line) for run in runs for line in part_lines(run))
+    if any(map(is_lacking, runs)):
+        st.warning(lines, icon=":material/data_alert:")
+    elif lines:
+        st.caption(lines)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from curation.jobs import run_jobs
+from curation.jobs import feature_jobs, run_jobs
 from curation.jobs.queue import JobError
 from curation.jobs.request import warm_start_of
 from curation.jobs.run_jobs import RunStatus
@@ -96,6 +96,9 @@ def _run_picker(project: Project) -> None:
     runs = [run.name for run in project.runs()]
     if num := len(run_jobs.damaged_runs(project.path)):
         st.caption(f":material/broken_image: {counted(num, 'run')} cannot be read: the Train page says what to do.")
+    if num := len(feature_jobs.damaged_features(project.path)):
+        st.caption(f":material/broken_image: {counted(num, 'folder', 'folders')} of features cannot be read: the Data "
+                   "page says what to do.")
     _take_from_address(RUN_KEY, runs)
     if not runs:
         st.caption("No run yet. Make features on the Data page, or train.")

@@ -81,7 +81,11 @@ def read_manifest(project: Path, columns: Iterable[str] | None = None) -> pd.Dat
         raise ManifestError(f"{path} must have the columns {', '.join(REQUIRED_COLUMNS)} and path or image; "
                             f"it has {', '.join(have)}; import the data again")
     wanted = None if columns is None else [c for c in dict.fromkeys([*REQUIRED_COLUMNS, *columns]) if c in have]
-    rows: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
+    try:
+        rows: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        raise ManifestError(f"{path} must be a Parquet file; {' '.join(str(error).split())[:120]}; import the data "
+                            "again, or restore the file from a copy") from error
     repeated = rows["sample_id"].duplicated()
     if repeated.any():
         raise ManifestError(f"sample_id must be unique in {path}; {rows['sample_id'][repeated].iloc[0]!r} repeats; "

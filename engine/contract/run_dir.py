@@ -1,7 +1,6 @@
 """Contract 2, the run directory: what a run leaves on disk, and how to read and write it. Imports no torch.
 
-    config.json          RunConfig, versions, code revision, manifest digest, decisions digest; warm_start of a preview;
-                         weights_from of a training under another run's weights
+    config.json          RunDocument (engine.contract.run_document)
     decisions.parquet    the decisions this run was trained under (a copy; see engine.contract.manifest)
     status.json          state, stage, epoch, step, throughput, ETA, heartbeat, pid and its start time, error
     metrics.jsonl        one line an epoch

@@ -26,6 +26,23 @@ class WeightsFrom(TypedDict):
     """SHA-256 of its signals.parquet as they were then."""
 
 
+class SplitCounts(TypedDict):
+    """Samples of one split that the manifest lists, and why some of them take no part."""
+
+    num_samples: int
+    num_unreadable: int
+    """The image is missing or cannot be read, or there are no features of it."""
+    num_unlabelled: int
+    """Of the others those whose label is no class."""
+    num_excluded: int
+    """Of the others those that a decision excludes; of split train alone."""
+
+
+def num_used(counts: SplitCounts) -> int:
+    """Samples that take part."""
+    return counts["num_samples"] - counts["num_unreadable"] - counts["num_unlabelled"] - counts["num_excluded"]
+
+
 def can_take_weights(config: RunConfig) -> bool:
     """Whether training is plain, all weights alike and nothing held in validation, so that those of another run can be
     taken (--weights-from)."""
@@ -57,6 +74,8 @@ class RunDocument(TypedDict, total=False):
     """Of a preview alone."""
     weights_from: WeightsFrom
     """Of a training under another run's weights alone (engine.runs.given_weights)."""
+    splits: dict[str, SplitCounts]
+    """Of each split of the manifest (train, clean, test), as the run found it when it last began or went on."""
     chosen: ChosenWeightDecay
     """Of a head on features whose config leaves weight_decay to the run."""
     imported_file: str

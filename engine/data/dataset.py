@@ -3,15 +3,16 @@
 Does not decide roles and does not change labels beyond applying the decisions file.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from engine.contract.config import RunConfig
-from engine.contract.manifest import ManifestError, image_root, read_info, read_manifest
+from engine.contract.manifest import SPLITS, ManifestError, image_root, read_info, read_manifest
 from engine.contract.methods import METHODS, TRAINABLE
+from engine.contract.run_document import SplitCounts
 from engine.contract.settings import ConfigError
 from engine.data.components import open_components
 from engine.data.image_cache import Progress, decode_images, native_size
@@ -47,10 +48,26 @@ class Dataset:
     """(M,) object of group names, where the manifest has them."""
     siblings: np.ndarray | None = None
     """(N,) int64 over train rows: samples of equal number stay in one fold; None: each by itself."""
+    splits: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+    """(M,) object: the split of each row."""
 
     @property
     def num_train(self) -> int:
         return len(self.train_idx)
+
+    def split_counts(self) -> dict[str, SplitCounts]:
+        """What each split of the manifest has, and what of it takes no part."""
+        if not len(self.splits):  # of a data set that is no project's
+            return {}
+        is_unreadable = pd.Series(self.sample_ids).isin(self.unreadable.keys()).to_numpy(dtype=bool)
+        is_decided = np.zeros(len(self.splits), dtype=bool)
+        is_decided[self.train_idx] = self.exclusions == "excluded_decision"
+        is_decided &= ~is_unreadable
+        is_unlabelled = (self.labels < 0) & ~is_unreadable & ~is_decided
+        return {split: SplitCounts(num_samples=int(of.sum()), num_unreadable=int((of & is_unreadable).sum()),
+                                   num_unlabelled=int((of & is_unlabelled).sum()),
+                                   num_excluded=int((of & is_decided).sum()))
+                for split in SPLITS if (of := self.splits == split).any()}
 
     @property
     def num_classes(self) -> int:
@@ -98,7 +115,7 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
         exclusions=np.full(len(train_idx), "", dtype=object),
         unreadable={str(rows["sample_id"].iloc[row]): why for row, why in bad.items()},
         groups=rows["group"].to_numpy(dtype=object) if "group" in rows else None,
-        siblings=None if folds_by is None else _siblings(rows, folds_by, train_idx),
+        splits=splits, siblings=None if folds_by is None else _siblings(rows, folds_by, train_idx),
     )
     return decided(given, decisions, project)
 

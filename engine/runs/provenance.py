@@ -14,7 +14,8 @@ from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureDir
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.run_dir import RunDir
-from engine.contract.run_document import RunDocument
+from engine.contract.run_document import RunDocument, num_used
+from engine.data.dataset import Dataset
 from engine.runtime import distributed
 
 
@@ -30,6 +31,19 @@ def describe(config: RunConfig, project: Path, run: RunDir) -> RunDocument:
         "features_digest": file_digest(FeatureDir.of(project, config.features).samples_path) if config.features else "",
         "hardware": _hardware(), "num_processes": distributed.size(), "launch": distributed.launch(),
     }
+
+
+def tell_splits(run: RunDir, data: Dataset) -> None:
+    """Keep how much of each split takes part: figures on a part of it look like those on all of it."""
+    if distributed.is_rank_zero():
+        counts, document = data.split_counts(), run.read_config()
+        if document.get("splits") != counts:
+            run.write_config({**document, "splits": counts})
+        for split, found in counts.items():
+            if num_used(found) < found["num_samples"]:
+                run.log(f"{split}: {num_used(found):,} of {found['num_samples']:,} samples take part; "
+                        f"{found['num_unreadable']:,} missing or unreadable, {found['num_unlabelled']:,} without a "
+                        f"label that is a class, {found['num_excluded']:,} excluded")
 
 
 def _code_revision() -> str:

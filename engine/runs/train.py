@@ -40,7 +40,7 @@ from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import EpochFiles, measure, write_predictions
 from engine.runs.given_weights import keep_given, read_given
 from engine.runs.processes import refuse_ranks, set_threads
-from engine.runs.provenance import describe
+from engine.runs.provenance import describe, tell_splits
 from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals, kept_to_the_end
 from engine.runs.warm_start import source_of, warm_start
 from engine.runs.weight_decay import with_weight_decay
@@ -178,6 +178,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} "
         f"{'components of features ' + config.features if config.features else 'pixels'}")
+    tell_splits(run, data)
     set_threads(config, 0 if config.head else data.images.shape[-1])
     keep_freed_memory()
     config = with_weight_decay(config, data, run, status)

@@ -5,11 +5,13 @@ import io
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -18,7 +20,10 @@ from curation.project import Project
 from curation.samples import saved_views
 from engine.__main__ import main as engine
 from engine.contract.config import RunConfig
-from engine.contract.manifest import file_digest
+from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.run_dir import RunDir
+from engine.contract.run_list import damage_of
+from engine.contract.work_dir import write_atomic
 from engine.runs.train import train
 from tests import views
 from tests.fake_features import make_features
@@ -54,6 +59,7 @@ class Act:
 def build(project: Path) -> None:
     """Two runs, one of them cut short; features, a study, an audit with answers, decisions, a saved view."""
     make_project(project, 24, 6, 6, size=8)
+    write_atomic(project / MANIFEST_NAME, partial(shutil.copyfile, project / MANIFEST_NAME))  # with its seal
     opened = Project.open(project)
     opened.ledger().pin(["train-00001"], "validation", "ada")
     opened.ledger().relabel(["train-00007"], "dog", "ada")
@@ -94,9 +100,10 @@ def command(name: str, main: Callable[[list[str]], object], *arguments: str, out
             except BaseException:
                 failure = traceback.format_exc()
             found, log = _results(project / "runs" / run, results) if run else ("", [])
-            lines = tuple(line for line in (*said.getvalue().splitlines(), *log) if line.strip())
-            if status == 1 and any(line.startswith("error: ") for line in lines):
-                failure = lines[-1]
+            said_lines = said.getvalue().splitlines()
+            lines = tuple(line for line in (*said_lines, *log) if line.strip())
+            if status == 1:
+                failure = failure or (said_lines or ["status 1"])[-1]
             made = [path for path in sorted(target.parent.rglob("*")) if path.is_file()]
             content = "\n".join(f"{path.name}\n{path.read_bytes()!r}" for path in made
                                 if path.suffix in ("", ".csv", ".json", ".txt"))
@@ -106,11 +113,11 @@ def command(name: str, main: Callable[[list[str]], object], *arguments: str, out
 
 
 def _results(run: Path, names: tuple[str, ...]) -> tuple[str, list[str]]:
-    """Digests of what a run found, and the lines of its log, without times."""
+    """Digests of what a run found, the lines of its log without times, and what pages say of damage that stays."""
     found = [f"{name} {file_digest(run / name) if (run / name).is_file() else ''}"
              for name in names]
     log = (run / "log.txt").read_text().splitlines() if (run / "log.txt").is_file() else []
-    return "\n".join(found), [_plain(line) for line in log]
+    return "\n".join(found), [_plain(line) for line in (*log, *filter(None, [damage_of(RunDir(run))]))]
 
 
 def _engine(arguments: list[str]) -> None:

@@ -88,6 +88,7 @@ def limits_of(health: Facts, learning: Learning | None = None) -> list[str]:
         lines += words_of(health["leaks"]["features"], [SplitLeaks(**split) for split in health["leaks"]["splits"]])
     if learning is not None and not learning.has_learned:
         lines.append(learning_words(health["provenance"].get("run", ""), learning))
+    lines += health["parts"]
     if health["missing"]:
         lines.append(missing_words(health["provenance"]["run"], health["missing"], health["provenance"]["method"]))
     if health["num_unscored"]:

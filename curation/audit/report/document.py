@@ -140,6 +140,8 @@ class Facts(TypedDict):
     num_unscored: int
     fault: Fault | None
     """Why the run names no suspects; None: it has learned to tell the classes, or there is none."""
+    parts: list[str]
+    """How much of the data the run is about, where that is not all, and what is gone from its folder; a line each."""
     missing: list[Missing]
     """Evidence that the run lacks."""
     provenance: dict[str, str]

@@ -35,6 +35,7 @@ from curation.audit.suspects.matrix import model_matrix, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.project import Project
 from curation.samples.neighbours import NEAR_ZERO
+from curation.samples.taking_part import part_lines
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
 
@@ -88,6 +89,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
         "fault": scores.learning.fault if scores.learning is not None else None,
+        "parts": part_lines(run) if run is not None else [],
         "missing": missing_of(run) if run is not None else [],
         "provenance": _provenance(project, run, plan, verdicts),
     }

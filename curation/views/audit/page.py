@@ -13,6 +13,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.project import Project
 from curation.views.audit import at_hand
 from curation.views.audit.sections import SECTION_KEY, SECTIONS, go
+from curation.views.damaged import show_parts
 from curation.views.runs.learned import not_learned
 from curation.views.widgets import actions, address, live, state
 from curation.views.widgets.layout import next_step, style
@@ -74,6 +75,7 @@ def _say_what_is_missing(audit: at_hand.Audit) -> None:
                    icon=":material/warning:")
     if said := not_learned(audit.project, audit.run):
         st.warning(said, icon=":material/warning:")
+    show_parts(audit.run)
     missing = missing_of(audit.run)
     if missing:
         st.caption(state.plain(missing_words(audit.run.name, missing, audit.run.read_config().get("method", ""))))

@@ -15,6 +15,7 @@ from curation.views import scored
 from curation.views.compare.effect import show_curated, show_effect, title_of
 from curation.views.compare.evidence import evidence, why_no_figure
 from curation.views.compare.more_seeds import STARTED_KEY, offer_seeds
+from curation.views.damaged import show_parts
 from curation.views.explore.linking import doubt_line
 from curation.views.runs import started
 from curation.views.sample import dialog
@@ -108,6 +109,7 @@ def _headline(project: Project, a: RunDir, b: RunDir, is_experiment: bool) -> No
         st.warning(f"{_title(project, row['split'])} is no figure of quality here, since a run used that split for "
                    f"validation: A {row['accuracy_a']:.1%}, B {row['accuracy_b']:.1%} on "
                    f"{counted(row['num_samples'], 'sample')}.", icon=":material/warning:")
+    show_parts(a, b)
     if not table.empty:
         leak_line(project)
     lines = compare.cautions(a, b) if is_experiment else evidence(project, a, b)

@@ -9,7 +9,7 @@ from curation.jobs import run_jobs
 from curation.jobs.request import config_of, weights_from_of
 from curation.jobs.run_jobs import RunState
 from curation.project import Project
-from curation.views.damaged import show_damaged
+from curation.views.damaged import show_damaged, show_parts
 from curation.views.runs.form_keys import FORM_KEY
 from curation.views.runs.learned import not_learned
 from curation.views.runs.routing_hint import routes, routing_hint
@@ -151,6 +151,7 @@ def _show_run(project: Project, run: RunDir, status: run_jobs.RunStatus) -> None
     """Figures, warnings, curves and log of one run, or why there are none yet."""
     metrics = run.read_metrics()
     st.header(f"Run {state.plain(run.name)}")
+    show_parts(run)
     if metrics.empty:
         st.caption("Curves appear when the first epoch ends." if status.is_active else
                    "The run ended before its first epoch did, so there are no curves.")

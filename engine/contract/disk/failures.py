@@ -11,11 +11,11 @@ from typing import Literal
 
 FULL_BYTES = 2**20
 """A disk with less free space counts as full where what failed does not say why."""
-Failure = Literal["full", "read_only", "no_right", "locked", "cannot_open", "failing", "too_many_files"]
+Failure = Literal["full", "read_only", "no_right", "locked", "cannot_open", "failing", "too_many_files", "is_folder"]
 _BY_ERRNO: dict[int, Failure] = {
     errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EROFS: "read_only", errno.EACCES: "no_right",
     errno.EPERM: "no_right", errno.EIO: "failing", errno.ESTALE: "failing", errno.EMFILE: "too_many_files",
-    errno.ENFILE: "too_many_files"}
+    errno.ENFILE: "too_many_files", errno.EISDIR: "is_folder", errno.ENOTDIR: "is_folder"}
 _BY_SQLITE: dict[int, Failure] = {
     3: "no_right", 5: "locked", 6: "locked", 8: "read_only", 10: "failing", 13: "full", 14: "cannot_open"}
 """Primary result codes (sqlite.org/rescode.html): PERM, BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN."""
@@ -31,6 +31,8 @@ _WORDS: dict[Failure, tuple[str, str, str]] = {
                     "check its folder, its rights and free space"),
     "failing": ("a disk must read and write what it is given", "answers with an input/output error",
                 "check the disk or the network that it is on; copy the project before you go on"),
+    "is_folder": ("a file stands where one belongs, and a folder where that does", "is the other",
+                  "move it away, or restore it from a copy"),
     "too_many_files": ("a process may hold so many files open", "needs one more",
                        "start the program anew, or allow more (ulimit -n)"),
 }
