@@ -11,6 +11,7 @@ import typer
 
 from curation.audit import commands as audit_commands
 from curation.commands import register
+from curation.doctor import commands as doctor_commands
 from curation.evidence import commands as evidence_commands
 from curation.sources.console import ShownProgress, print_summary
 from curation.sources.images import CHECKS
@@ -84,6 +85,7 @@ def import_(
 register(app)
 audit_commands.register(app)
 evidence_commands.register(app)
+doctor_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,49 @@
+"""python -m curation doctor: what is broken in a project, one line each, and the repairs that are safe."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curation.doctor.checks import examine
+from curation.doctor.findings import Finding, Repair
+from curation.doctor.repair import repair
+from curation.project import Project
+from curation.sources.console import visible
+from curation.words import counted
+
+_CAN: dict[Repair, str] = {"rebuild_decisions": "--repair makes it anew from the ledger",
+                           "remove": "--repair removes it"}
+_DONE: dict[Repair, str] = {"rebuild_decisions": "made anew from the ledger", "remove": "removed"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    *,
+    mend: Annotated[bool, typer.Option("--repair", help="Make anew what is derived, and remove what dead processes "
+                                                        "left; says what it did.")] = False,
+) -> int:
+    """Look at everything in a project: data, decisions, runs, studies, features, files and free space.
+
+    Exit status 2 where something is broken and was not repaired.
+    """
+    opened = Project.open(project)
+    num_broken = num_found = 0
+    for finding in examine(opened):
+        is_done = mend and repair(opened, finding)
+        num_found += 1
+        num_broken += finding.severity == "broken" and not is_done
+        print(visible(_words(finding, is_done)))
+    print(f"{counted(num_found, 'finding')}, {num_broken:,} broken" if num_found else "nothing is broken")
+    return 2 if num_broken else 0
+
+
+def _words(finding: Finding, is_done: bool) -> str:
+    """What it is about, what is found, and what was or can be done."""
+    end = "" if finding.repair is None else f" ({(_DONE if is_done else _CAN)[finding.repair]})"
+    return f"{finding.severity}: {finding.kind} {finding.where}: {finding.what}{end}"
