@@ -17,6 +17,7 @@ from engine.contract.errors import UserError
 from engine.contract.integrity.decisions import staleness
 from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, resolve_image
 from engine.contract.run_dir import RunDir
+from engine.contract.run_list import Damaged
 
 LOW_BYTES = 2**30
 """A disk with less free space is told."""
@@ -45,7 +46,7 @@ def _manifest(project: Project) -> Iterator[Finding]:
     except UserError as error:
         yield Finding(kind="manifest", where=MANIFEST_NAME, what=str(error))
         return
-    paths = rows["path"].dropna() if "path" in rows else []
+    paths = rows["path"].dropna().tolist() if "path" in rows else []
     lost = [path for path in paths if not _is_there(project.root, path)]
     if lost:
         yield Finding(kind="pictures", where=lost[0], what=f"{len(lost):,} of {len(paths):,} pictures are missing or "
@@ -86,10 +87,9 @@ def _sqlite_problem(path: Path) -> str:
 
 
 def _jobs(project: Project) -> Iterator[Finding]:
-    damaged: tuple[tuple[Kind, list[tuple[str, str]]], ...] = (
-        ("run", [tuple(one) for one in run_jobs.damaged_runs(project.path)]),
-        ("study", [tuple(one) for one in study_jobs.damaged_studies(project.path)]),
-        ("features", [tuple(one) for one in feature_jobs.damaged_features(project.path)]))
+    damaged: tuple[tuple[Kind, list[Damaged]], ...] = (
+        ("run", run_jobs.damaged_runs(project.path)), ("study", study_jobs.damaged_studies(project.path)),
+        ("features", feature_jobs.damaged_features(project.path)))
     for kind, found in damaged:
         yield from (Finding(kind=kind, where=name, what=line) for name, line in found)
     for run in project.runs():
