@@ -1,8 +1,8 @@
-"""The count of the load benchmark: what is lost, doubled and unsaid."""
+"""The counts of the load benchmarks: what is lost, doubled and unsaid."""
 
 import pandas as pd
 
-from benchmarks import load
+from benchmarks import ledger_writers, load
 
 
 def test_each_press_is_looked_up_in_the_ledger():
@@ -15,3 +15,10 @@ def test_each_press_is_looked_up_in_the_ledger():
     assert found["lost_presses"] == ["press 2 of ada"]
     assert found["to_ledger_seconds"] == {"p50": 1.0, "p95": 1.0, "p100": 1.0}
     assert found["to_word_seconds"] == {"p50": 2.0, "p95": 2.0, "p100": 2.0}
+
+
+def test_a_decision_that_a_writer_was_told_of_must_be_there_once():
+    batches = pd.DataFrame({"why": ["0/0", "1/1", "1/1"], "batch_id": [3, 2, 1]})
+    found = ledger_writers.figures([[0.1], [0.1, 0.3]], batches)
+    assert [found[name] for name in ("decided", "lost", "doubled", "is_one_line")] == [3, 1, 1, True]
+    assert found["seconds"] == {"p50": 0.1, "p95": 0.28, "p100": 0.3}
