@@ -298,10 +298,9 @@ def test_the_samples_of_a_cell_become_the_selection(home, pets, monkeypatch) -> 
     ada = Reviewer(home, monkeypatch, "Noise matrix")
     put: list[Any] = []
     monkeypatch.setattr(chosen, "put", lambda project, run, predicate: put.append(predicate))
-    monkeypatch.setattr(matrix.state, "leave_for", lambda page: put.append(page))
     ada.app.button(key="audit.cell.explore").click()
     views.rerun(ada.app)
-    assert put[1] == "explore" and put[0]["ids"] and set(put[0]) == {"ids"}
+    assert ada.app.title[0].value == "Explore" and put[0]["ids"] and set(put[0]) == {"ids"}
 
 
 def test_every_view_of_the_matrix_is_drawn_and_says_what_it_is(home, pets, monkeypatch) -> None:
