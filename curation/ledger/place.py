@@ -10,7 +10,8 @@ from curation.ledger.batch import LedgerError
 from engine.contract.inside import is_inside
 
 VARIABLE = "WHETSTONE_LEDGERS"
-"""Databases that the person who runs this has named: URLs or paths, parted by spaces, each as project.json has it."""
+"""Databases that the person who runs this has named: URLs or paths, parted by spaces, each as project.json has it.
+One alone may have spaces in it."""
 
 
 def database_of(project: Path, named: object, default: str) -> str:
@@ -20,7 +21,8 @@ def database_of(project: Path, named: object, default: str) -> str:
     VARIABLE's.
     """
     text = str(named or default)
-    if text in os.environ.get(VARIABLE, "").split():
+    trusted = os.environ.get(VARIABLE, "")
+    if text == trusted.strip() or text in trusted.split():
         return text
     if (file := _file_of(text)) is None or not is_inside(project / file, project):
         raise LedgerError(f"a ledger lies in its project, or is one that you name yourself in {VARIABLE}; "
@@ -43,6 +45,6 @@ def _file_of(text: str) -> str | None:
 def _shown(text: str) -> str:
     """The name without its password."""
     try:
-        return sa.make_url(text).render_as_string(hide_password=True) if "://" in text else text
+        return sa.make_url(text).render_as_string(hide_password=True) if "://" in text else text.replace("\0", "\\0")
     except sa.exc.ArgumentError:
         return "no database"

@@ -16,7 +16,10 @@ class OutsideError(UserError):
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Whether `path`, all links followed, is `folder` or lies in it, whether there is such a file or not."""
-    real, root = os.path.realpath(path), os.path.realpath(folder)
+    try:
+        real, root = os.path.realpath(path), os.path.realpath(folder)
+    except ValueError:  # a name with a NUL, which no file has
+        return False
     return os.path.commonpath([real, root]) == root
 
 

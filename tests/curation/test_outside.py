@@ -13,6 +13,7 @@ from curation.__main__ import main
 from curation.exports.exporting import default_target
 from curation.jobs.run_jobs import damaged_runs, resume, run_dirs
 from curation.ledger.batch import LedgerError
+from curation.ledger.place import database_of
 from curation.output_file import OutputError, output_file
 from curation.project import Project
 from curation.samples import saved_views
@@ -76,6 +77,17 @@ def test_a_file_in_the_project_and_a_database_that_one_named_are_used(
     monkeypatch.setenv("WHETSTONE_LEDGERS", f"postgresql://other/x {named}")
     assert point_ledger(project, named).ledger().revision == 0
     assert (elsewhere / "shared.sqlite").is_file()
+
+
+def test_a_ledger_that_one_named_may_have_spaces_in_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = str(tmp_path / "my ledgers" / "l.sqlite")
+    monkeypatch.setenv("WHETSTONE_LEDGERS", named)
+    assert database_of(tmp_path / "project", named, "ledger.sqlite") == named
+
+
+def test_a_name_that_no_file_can_have_is_outside(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match="a ledger lies in its project"):
+        database_of(tmp_path, "a\0b", "ledger.sqlite")
 
 
 @pytest.mark.parametrize("statement", [

@@ -3,9 +3,10 @@ what a living one writes, and removed.
 
     .NAME.HOST-PID-STARTED-NUMBER.partial
 
-HOST: hex digits of the machine's name and of its namespace of processes (a container has its own); PID and STARTED
-(seconds since the machine started, so that a clock that is set changes nothing) of the process. Of another machine's
-or user's processes nothing is known here: what they wrote counts as left once it is a day old, as do names of older
+HOST: hex digits of the machine's name, of its start (several machines on one network disk may have one name) and of its
+namespace of processes (a container has its own); PID and STARTED (seconds since the machine started, so that a clock
+that is set changes nothing) of the process. Of another machine's or user's processes nothing is known here, nor of
+those before this machine's start: what they wrote counts as left once all of it is a day old, as do names of older
 code, which lack the start. Knows nothing of what is written.
 """
 
@@ -29,6 +30,7 @@ _OLDER = re.compile(r"\.(.*\.)?\d+(-\d+)?\.(tmp|new)", re.DOTALL)
 """Of older code: .NAME.PID-THREAD.tmp of a file, .NAME.PID.tmp of an export, .NAME.PID-THREAD.new of features. Other
 programs may name theirs so: these are looked for in a project alone, never where an export or a report goes."""
 _MOST_OF_NAME = 120
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _numbers = itertools.count()
 
 
@@ -53,7 +55,16 @@ def is_orphan(path: Path) -> bool:
     if found and is_known:
         now = seconds_from_boot(int(found[2]))
         return now is None or abs(now - int(found[3])) > 2.0
-    return seen.st_mtime < time.time() - STALE_SECONDS
+    return seen.st_mtime < (stale := time.time() - STALE_SECONDS) and not _has_newer(path, stale)
+
+
+def _has_newer(folder: Path, than: float) -> bool:
+    """Whether anything below a folder was written since: its own time is that of the last name in it."""
+    try:
+        return any(os.lstat(os.path.join(place, name)).st_mtime >= than
+                   for place, folders, files in os.walk(folder) for name in (*folders, *files))
+    except OSError:  # it is being written, or renamed
+        return True
 
 
 def orphans(folder: Path) -> list[Path]:
@@ -102,11 +113,11 @@ def _sweep_once(folder: str, pid: int) -> None:
 
 @lru_cache(maxsize=1)
 def _host() -> str:
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
+    try:  # outside of containers the namespace has the same number on every Linux
+        namespace, start = os.readlink("/proc/self/ns/pid"), _BOOT_ID.read_text().strip()
     except OSError:  # no Linux
-        namespace = ""
-    return hashlib.sha256(f"{platform.node()} {namespace}".encode()).hexdigest()[:8]
+        namespace = start = ""
+    return hashlib.sha256(f"{platform.node()} {start} {namespace}".encode()).hexdigest()[:8]
 
 
 @lru_cache(maxsize=4)

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from engine.contract.disk import temporaries
 from engine.contract.disk.temporaries import STALE_SECONDS, is_orphan, orphans, remove, temporary_beside
@@ -67,3 +70,27 @@ def test_a_long_name_still_fits(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 240)
     write_atomic(path, lambda to: to.write_text("whole"))
     assert path.read_text() == "whole"
+
+
+def test_a_folder_that_another_machine_still_writes_to_is_left_alone(tmp_path: Path) -> None:
+    staged = tmp_path / ".features.00000000-1-1-0.partial"
+    (staged / "shards").mkdir(parents=True)
+    shard = staged / "shards" / "00000.npy"
+    shard.write_bytes(b"written a moment ago")
+    old = time.time() - 2 * STALE_SECONDS
+    for folder in (staged / "shards", staged):
+        os.utime(folder, (old, old))
+    assert not is_orphan(staged) and orphans(tmp_path) == []
+    os.utime(shard, (old, old))
+    assert orphans(tmp_path) == [staged]
+
+
+def test_a_machine_of_the_same_name_is_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = left_by_a_dead_process(tmp_path / "signals.parquet")
+    (tmp_path / "boot_id").write_text("another start")
+    monkeypatch.setattr(temporaries, "_BOOT_ID", tmp_path / "boot_id")
+    temporaries._host.cache_clear()
+    try:
+        assert not is_orphan(theirs)
+    finally:
+        temporaries._host.cache_clear()
