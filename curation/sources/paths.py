@@ -56,6 +56,8 @@ def _readings(paths: list[str], folder: Path) -> Iterator[tuple[str, _Reading]]:
     parts = start.split("/")[:-1]
     for num in range(1, len(parts) + 1):
         lead = "/".join(parts[:num]) + "/"
+        if not lead.startswith("/") and os.path.isdir(folder / lead):
+            continue  # what is missing there is missing: a file of that name beside the folder is another picture
         yield (f"paths begin with {lead!r}, which is not here: they are taken from what follows it",
                lambda path, lead=lead: _slashes(_local(path)).removeprefix(lead))  # type: ignore[misc]
     if not any(os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES for path in plain):

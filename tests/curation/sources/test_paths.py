@@ -113,3 +113,13 @@ def test_extra_columns_keep_what_was_written(folder: Path, tmp_path: Path) -> No
     for name, value in {**extra, "version": "1.10"}.items():
         assert kept[name][0].as_py() == value, name
     assert [kept[name][0].as_py() for name in numbers] == [12.5, 3, 0.1]
+
+
+def test_a_missing_picture_is_not_another_one_of_its_name_outside_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for number in range(20):
+        (tmp_path / f"{number}.jpg").write_bytes(b"another")
+        if number < 17:
+            (tmp_path / "train" / f"{number}.jpg").write_bytes(b"it")
+    written = [f"train/{number}.jpg" for number in range(20)]
+    assert found_paths(pa.array(written), tmp_path)[0].to_pylist() == written
