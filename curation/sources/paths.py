@@ -34,9 +34,10 @@ def found_paths(paths: Column, folder: Path) -> tuple[Column, list[str]]:
         return paths, []
     drawn = written.take(pa.array(np.linspace(0, len(written) - 1, min(len(written), NUM_LOOKED_AT)).astype(np.int64)))
     looked_at = list(dict.fromkeys(drawn.to_pylist()))
-    if _num_there(looked_at, folder) >= ENOUGH * len(looked_at):
+    here = _num_there(looked_at, folder) / len(looked_at)
+    if here >= ENOUGH:
         return paths, []
-    for words, reading in _readings(looked_at, folder):
+    for words, reading in _readings(looked_at, folder, has_few=here <= 1 - ENOUGH):
         num = _num_there([reading(path) for path in looked_at], folder)
         if num >= ENOUGH * len(looked_at):
             read = [None if path is None else path if _is_there(path, folder) else reading(path)
@@ -45,12 +46,15 @@ def found_paths(paths: Column, folder: Path) -> tuple[Column, list[str]]:
     return paths, []
 
 
-def _readings(paths: list[str], folder: Path) -> Iterator[tuple[str, _Reading]]:
-    """Ways to read these paths, the plainest first, with what is said of each."""
+def _readings(paths: list[str], folder: Path, has_few: bool) -> Iterator[tuple[str, _Reading]]:
+    """Ways to read these paths, the plainest first, with what is said of each. has_few: whether few are here as they
+    stand; else one that is missing is missing, and what bears its name elsewhere is another picture."""
     if any("\\" in path for path in paths):
         yield "paths are written with backslashes", _slashes
     if any(path.lower().startswith("file:") for path in paths):
         yield "paths are written as file: addresses", lambda path: _below(_local(path), folder)
+    if not has_few:
+        return
     plain = [_slashes(_local(path)) for path in paths]
     start = os.path.commonprefix([path.rpartition("/")[0] + "/" for path in plain])
     parts = start.split("/")[:-1]

@@ -207,7 +207,7 @@ def _typed(column: Column) -> Column:
     if not pa.types.is_string(column.type):
         return column
     text = _text(column)
-    if text.null_count == len(text) or not _are_all(text, r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?(e[+-]?[0-9]+)?$"):
+    if text.null_count == len(text) or not _are_all(text, r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"):
         return text
     try:
         if _are_all(text, r"^-?[0-9]+$"):
@@ -217,7 +217,9 @@ def _typed(column: Column) -> Column:
         return text
     has_one_length = _are_all(text, r"\.") and pc.count_distinct(
         pc.utf8_length(pc.replace_substring_regex(text.drop_null(), r"^[^.]*", ""))).as_py() == 1
-    return numbers if (has_one_length and not _are_any(text, "e")) or _are_written_again(text, numbers) else text
+    is_measured = _are_all(text, r"\.[0-9]+[eE]|[eE][+-]")  # 4.5000e-02: a hash has neither point nor sign
+    return numbers if is_measured or (has_one_length and not _are_any(text, "[eE]")) or \
+        _are_written_again(text, numbers) else text
 
 
 def _are_all(text: Column, pattern: str) -> bool:

@@ -239,7 +239,7 @@ class _Found:
 
     def add(self, line: str, row: int) -> None:
         """The row that a line is. One with too few values has none in its last columns, as spreadsheets write it."""
-        values, num = next(csv.reader([line], delimiter=self._dialect.separator), []), len(self._dialect.names)
+        values, num = self._values_of(line), len(self._dialect.names)
         said = f"a row must have {num} values; got {len(values)}: {line[:80]!r}"
         if len(values) > num:
             self._problems.add("malformed line", said, file=self._path.name, row=row)
@@ -251,11 +251,24 @@ class _Found:
                                    action="kept")
 
     def add_all(self, lines: list[str], of: _Lines) -> None:
-        """The rows after one whose quote is not closed."""
-        self._problems.add("open quote", f"a quote is opened here and not closed; the {of.num - 1:,} lines after it "
-                           f"were read one by one: {lines[0][:80]!r}", file=self._path.name, row=of.first)
+        """The rows in a record of several lines: a stray quote in the first takes in the others."""
+        num = len(self._dialect.names)
+        is_closed = sum(line.count('"') for line in lines) % 2 == 0
+        if is_closed and not any(len(self._values_of(line)) == num for line in lines[1:-1]):
+            self._problems.add("malformed line", f"a row must have {num} values; lines {of.first:,} to "
+                               f"{of.first + of.num - 1:,}, one row by their quotes, have more or fewer: "
+                               f"{lines[0][:80]!r}", file=self._path.name, row=of.first)
+            for row in range(of.first + 1, of.first + of.num):
+                self._problems.add("malformed line", f"it belongs to the row that begins in line {of.first:,}",
+                                   file=self._path.name, row=row)
+            return
+        self._problems.add("open quote", f"a quote is opened here and takes in the {of.num - 1:,} lines after it, "
+                           f"which were read one by one: {lines[0][:80]!r}", file=self._path.name, row=of.first)
         for row, line in enumerate(lines[1:], of.first + 1):
             self.add(line, row)
+
+    def _values_of(self, line: str) -> list[str]:
+        return next(csv.reader([line], delimiter=self._dialect.separator), [])
 
     def put_into(self, table: pa.Table, rows: np.ndarray) -> tuple[pa.Table, np.ndarray]:
         """The table with them, in the file's order."""

@@ -53,6 +53,7 @@ def dialect_of(path: Path) -> Dialect:
         raise SourceError(f"a table must hold rows; {path.name} has no line that names its columns; check the file")
     reader = csv.reader((line + "\n" for line in lines[start:]), delimiter=separator)
     names = [name.strip() for name in _row(reader)]
+    names[:1] = [name.lstrip("#").strip() or name for name in names[:1]]  # a comment that names the columns
     if any("\udc80" <= letter <= "\udcff" for name in names for letter in name):
         raise SourceError(f"text must be UTF-8; the names of columns in {path.name}, row {start + 1}, are not; save it "
                           "as UTF-8 (in a spreadsheet: CSV UTF-8)")
@@ -74,12 +75,18 @@ def _start(lines: list[str], usual: str, notes: list[str]) -> tuple[int, str]:
     after = start
     while after < len(lines) and (lines[after].startswith("#") or not lines[after].strip()):
         after += 1
-    is_comment = after < len(lines) and after > start and (
-        after - start > 1 or lines[start].count(usual) != lines[after].count(usual) or not lines[start].count(usual))
-    if is_comment:
+    if after < len(lines) and after > start:
+        after -= _are_names(lines[after - 1], lines[after], usual)
+    if after < len(lines) and after > start:
         notes.append(f"lines left out before the names of columns, since they begin with #: {after - start}")
         start = after
     return start, _separator([line for line in lines[start:start + _NUM_LOOKED_AT] if line.strip()], usual, notes)
+
+
+def _are_names(comment: str, row: str, separator: str) -> bool:
+    """Whether a comment right before the rows names their columns: as many single words as they have values."""
+    words = comment.lstrip("#").split(separator)
+    return len(words) > 1 and len(words) == len(row.split(separator)) and all(len(word.split()) == 1 for word in words)
 
 
 def _separator(lines: list[str], usual: str, notes: list[str]) -> str:

@@ -41,9 +41,8 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, is_new: bool = 
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         if is_new:
-            os.link(temporary, path)
-        else:
-            os.replace(temporary, path)
+            _claim(path, temporary)
+        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         number = getattr(error, "errno", None) or (errno.ENOSPC if is_full(path.parent) else None)
         if number is None:
@@ -52,6 +51,16 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, is_new: bool = 
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _claim(path: Path, temporary: Path) -> None:
+    """Be the one who writes a new file. Raises FileExistsError where somebody is."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        open(path, "xb").close()  # a disk without hard links: the file is empty for a moment
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

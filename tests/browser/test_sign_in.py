@@ -40,7 +40,7 @@ def provider(tmp_path: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    claims = [json.dumps({"sub": name, "email": f"{name}@example.org"}) for name in PEOPLE]
+    claims = [json.dumps({"sub": name, "email": f"{name}@example.org", "email_verified": True}) for name in PEOPLE]
     command = [sys.executable, "-m", "oidc_provider_mock", "-p", str(port)]
     with open(tmp_path / "provider.log", "wb") as log:
         process = subprocess.Popen([*command, *(part for one in claims for part in ("--user-claims", one))],

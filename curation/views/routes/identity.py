@@ -43,10 +43,10 @@ def person() -> Person | None:
 
 
 def name_of(claims: Mapping[str, Any]) -> str:
-    """By what an identity is known: its e-mail address, unless the provider says that this is not verified; else its
-    subject, which is no address of anybody's."""
+    """By what an identity is known: its e-mail address where the provider says that this is verified (in some anybody
+    may set it); else its subject, which is no address of anybody's."""
     email = str(claims.get("email") or "").strip().lower()
-    return email if email and claims.get("email_verified") is not False else str(claims.get("sub") or "").strip()
+    return email if email and claims.get("email_verified") is True else str(claims.get("sub") or "").strip()
 
 
 def may_see(scope: Scope, access: Access) -> bool:

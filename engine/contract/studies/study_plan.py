@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from engine.contract.config import RunConfig
+from engine.contract.disk.seals import opened_json
 from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDirError, check_name
 from engine.contract.settings import ConfigError, Settings, parse_settings
@@ -160,6 +161,7 @@ def read_plan_file(path: Path) -> PlanFile:
     "settings": {...}, "reference": name}. Raises StudyError for anything else."""
     try:
         values = json.loads(path.read_text())
+        values = opened_json(values) if isinstance(values, dict) else values  # an app's own request is sealed
     except (OSError, ValueError) as error:
         raise StudyError(f"--plan must be a readable JSON file; {path}: {error}") from error
     keys = [f.name for f in fields(PlanFile)]

@@ -61,6 +61,13 @@ def test_what_is_here_stays_as_it_is_written(folder: Path) -> None:
     assert read(nested, folder)[0][-1] == "photos/day 1/0.jpg"
 
 
+def test_a_name_that_is_missing_is_no_picture_of_that_name_elsewhere(folder: Path) -> None:
+    for i in range(20):
+        write_image(folder / f"{i}.png" if i < 17 else folder / "thumbs" / f"{i}.png")
+    names = [f"{i}.png" for i in range(20)]
+    assert read(names, folder) == (names, "")
+
+
 def test_a_remote_image_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
     table = folder / "t.csv"
     table.write_text("path,label\n" + "".join(f"{path},{'ab'[i % 2]}\n" for i, path in enumerate(PATHS))
@@ -100,7 +107,7 @@ def test_odd_names_of_classes_are_said(classes: list[str], words: list[str]) -> 
 def test_extra_columns_keep_what_was_written(folder: Path, tmp_path: Path) -> None:
     extra = {"photo": "12345678901234567890", "hash": "1e5", "phone": "+4930", "post": "012", "huge": "1e400",
              "mixed": "7.50"}
-    numbers = {"price": "12.50", "count": "3", "share": "0.1"}
+    numbers = {"price": "12.50", "count": "3", "share": "0.1", "score": "4.5000e-02"}
     names = [*extra, *numbers, "version"]
     lines = ["path,label," + ",".join(names)]
     for i, path in enumerate(PATHS):
@@ -112,7 +119,7 @@ def test_extra_columns_keep_what_was_written(folder: Path, tmp_path: Path) -> No
     kept = pq.read_table(tmp_path / "p" / "manifest.parquet").select(names)
     for name, value in {**extra, "version": "1.10"}.items():
         assert kept[name][0].as_py() == value, name
-    assert [kept[name][0].as_py() for name in numbers] == [12.5, 3, 0.1]
+    assert [kept[name][0].as_py() for name in numbers] == [12.5, 3, 0.1, 0.045]
 
 
 def test_a_missing_picture_is_not_another_one_of_its_name_outside_of_its_folder(tmp_path: Path) -> None:

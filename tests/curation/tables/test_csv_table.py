@@ -78,6 +78,8 @@ def body(separator: str = ",", end: str = "\n", head: tuple[str, str] = ("path",
     ("# made by a tool\n" + body(), "begin with #: 1"),
     ("# made by a tool\n# on a day, by a person\n\n" + body(), "begin with #: 3"),
     ("\n\n" + body(), ""),
+    ("#" + body(), ""),
+    ("# made by a tool\n# " + body(), "begin with #: 1"),
     (body(tail=","), ""),
     (body(tail=",,"), ""),
     (body(head=("path", "label,,")).replace("jpg,cat", "jpg,cat,,").replace("jpg,dog", "jpg,dog,,").replace(
@@ -109,6 +111,12 @@ def test_rows_within_one_cell_are_told_and_a_long_text_is_not(tmp_path: Path) ->
     assert found == [(5, "short row", "kept")], "lines are the file's own"
 
 
+def test_a_row_of_two_lines_with_a_value_too_many_makes_no_row_of_its_halves(tmp_path: Path) -> None:
+    cells, rows, found, _ = read(tmp_path, 'path,label\n0.jpg,"cat\ndog",x\n1.jpg,bird\n')
+    assert [row["path"] for row in cells] == ["1.jpg"] and rows == [4]
+    assert found == [(2, "malformed line", "skipped"), (3, "malformed line", "skipped")]
+
+
 def test_a_row_that_is_not_utf8_and_has_a_value_too_many_costs_itself(tmp_path: Path) -> None:
     content = b"path,label\n0.jpg,cat\n1.jpg,\xe9clair, cr\xe8me\n2.jpg,caf\xe9\n3.jpg,na\xc3\xafve\n"
     path = tmp_path / "t.csv"
@@ -130,7 +138,7 @@ def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes,
 
 @pytest.mark.parametrize(("content", "message"), [
     (body() + "4.jpg,ant,more\n", r"t.csv row 5: a row must have 2 values; got 3"),
-    (body() + '4.jpg,"ant\n5.jpg,bee\n', "t.csv row 5: a quote is opened here and not closed"),
+    (body() + '4.jpg,"ant\n5.jpg,bee\n', "t.csv row 5: a quote is opened here and takes in"),
     (HEADER + '\n0.jpg,cat,"open\n1.jpg,dog,fine\n2.jpg,dog,shut"\n', "t.csv row 2: lines 2 to 4 are one row"),
     (b"path,label\n0.jpg,cat\n1.jpg,\xe9\n", "t.csv row 3, column 'label', is not"),
     (b"", "has no line that names its columns")])

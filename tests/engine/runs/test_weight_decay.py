@@ -1,6 +1,5 @@
 """The weight decay that a run on features chooses: by held-out given labels, alike for every method, and kept."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,8 +94,7 @@ def test_config_json_keeps_the_choice_over_a_resume(project: Path, monkeypatch: 
     monkeypatch.setattr(weight_decay, "choose_weight_decay", refuse)
     for path in run.checkpoint_dir.iterdir():
         path.unlink()
-    status = json.loads((run.path / "status.json").read_text())
-    (run.path / "status.json").write_text(json.dumps({**status, "state": "failed", "pid": None}))
+    run.write_status(state="failed", pid=None)
     assert resume(project, "own").read_config()["chosen"] == chosen
 
 
