@@ -72,6 +72,7 @@ def check_in_both_themes(tab: Browser) -> None:
     tab.page.emulate_media(color_scheme="dark")  # without a reload: the app follows the browser at once
     try:
         tab.page.wait_for_function("() => document.documentElement.style.colorScheme === 'dark'")
+        tab.settle()  # a page that is drawn anew just now is dressed once more
         tab.page.wait_for_function(DRESSED)
         ground = tab.page.locator('[data-testid="stApp"]').evaluate("app => getComputedStyle(app).backgroundColor")
         assert ground == "rgb(17, 24, 22)", "theme.dark.backgroundColor"

@@ -81,10 +81,10 @@ def test_the_address_with_its_token_opens_the_app_and_the_one_without_does_not(
         make_project(home / "pets", num_train=6)
         printed = (tmp_path / "server.log").read_text()
         assert f"{address}/?token=a%20secret%20of%20this%20test" in printed
+        refused = opened()
+        refused.page.goto(address)
+        refused.see("This address needs its token", within="body")
         browser = opened()
-        browser.page.goto(address)
-        browser.see("This address needs its token", within="body")
-        browser.errors.clear()
         browser.open("explore?project=pets&token=a%20secret%20of%20this%20test")
         browser.see("Explore")
         assert "token" not in browser.page.url

@@ -1,5 +1,6 @@
 """The queue of background runs, with a fake engine: a small script that keeps the run directory's contract."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -74,7 +75,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     yield Workplace(tmp_path)
     for job in run_jobs.jobs():
         if job.pid is not None and is_same_process(job.pid, job.pid_started):
-            os.kill(job.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended just now
+                os.kill(job.pid, signal.SIGKILL)
 
 
 def test_a_run_is_queued_and_then_done(place):
