@@ -149,11 +149,9 @@ class Session:
                                 "decide.why": press.why}
                 self.said.clear()
                 await self.ask(pressed="Decide")
-                try:
+                with contextlib.suppress(TimeoutError):  # without a word it counts as unsaid
                     await asyncio.wait_for(self.said.wait(), patience)
                     press.said = time.time()
-                except TimeoutError:
-                    pass
             self._stop_timers(list(self.timers))
             await asyncio.sleep(5.0)  # what waits is carried out
             listening.cancel()

@@ -1,6 +1,6 @@
 """Who acts where people sign in, and what each may do. Asked by all that writes: decisions, verdicts, jobs, imports.
 
-On the command line nobody signs in: who has the files may do all, and names themselves.
+On the command line there is no sign-in: a person who has the files may do all, under any name.
 """
 
 from collections.abc import Callable
@@ -27,21 +27,21 @@ class Person:
     role: Role | None
 
 
-def _nobody() -> Person | None:
+def _no_sign_in() -> Person | None:
     return None
 
 
-_identify: Callable[[], Person | None] = _nobody
+_identify: Callable[[], Person | None] = _no_sign_in
 
 
 def identify_by(find: Callable[[], Person | None]) -> None:
-    """From now on `find` says who acts in this thread; None: nobody signs in here, and all may do all."""
+    """From now on `find` says who acts in this thread; None: there is no sign-in, and all may do all."""
     global _identify
     _identify = find
 
 
 def signed_in() -> Person | None:
-    """Who acts; None where nobody signs in."""
+    """Who acts; None where there is no sign-in."""
     return _identify()
 
 
@@ -55,8 +55,8 @@ def require(role: Role, act: str) -> None:
     """Raises RoleError unless who acts has this role, or one above it. act: what for, as in "an import"."""
     if not may(role):
         person = signed_in()
-        assert person is not None, "where nobody signs in all may do all"
-        raise RoleError(f"{act} is for the role {role}; {person.name or 'nobody signed in'} is "
+        assert person is not None, "without a sign-in all may do all"
+        raise RoleError(f"{act} is for the role {role}; {person.name or 'a person not signed in'} is "
                         f"{person.role or 'without one'}; ask an owner")
 
 

@@ -50,7 +50,7 @@ def sidebar() -> None:
 
 
 def _who() -> None:
-    """Who decides: who is signed in; where nobody is, the name that was typed."""
+    """Who decides: the person signed in; without a sign-in, the name that was typed."""
     person = people.signed_in()
     if person is None:
         st.text_input("Your name", value=state.login_name(), key=USER_KEY, max_chars=60, persist_state="session",

@@ -15,8 +15,6 @@ from curation.project import Project
 OPINION = ("role_reason", "p_train", "p_train_unpinned", "route_share", "weight", "margin", "heldout_margin",
            "mean_margin", "label_quality", "suggested_label", "predicted_label", "loss", "forgetting")
 """Columns of a sample table that tell what a run thinks of a sample's label. Its role does not: hard is not wrong."""
-
-
 WHY_BLIND = "drawn for an estimate: the model's opinion shows once it is judged."
 
 
@@ -62,4 +60,5 @@ def blind_words(num: int) -> str:
     """
     if not num:
         return ""
-    return f"{num:,} is {WHY_BLIND}" if num == 1 else f"{num:,} are {WHY_BLIND.replace('it is', 'they are')}"
+    return f"1 is {WHY_BLIND}" if num == 1 else \
+        f"{num:,} are drawn for an estimate: the model's opinion shows once they are judged."

@@ -15,7 +15,7 @@ from curation.views.routes.access import Access
 from curation.views.routes.headers import security_headers
 
 CLOSED = ("/_stcore/metrics", "/_stcore/agent/", "/_stcore/script-health-check")
-"""Routes of Streamlit's that nobody asks here: what the server uses, and a way in for programs."""
+"""Routes of Streamlit's that this app does not use: figures of the server, and a way in for programs."""
 HEALTH = "/_stcore/health"
 """Says that the server runs and nothing else, to anybody."""
 OURS = "/api/"

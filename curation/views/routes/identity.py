@@ -31,15 +31,17 @@ def begin() -> Access:
 
 
 def person() -> Person | None:
-    """Who uses the page that is being drawn, or pressed on; None where nobody signs in. Without a script: nobody."""
+    """Who uses the page that is being drawn, or pressed on; None where there is no sign-in. Outside of a script: a
+    person without name and role."""
     access = current()
     if access.proxy is not None:
-        name = str(st.context.headers.get(access.proxy.header) or "").strip()
+        name = str(st.context.headers.get(access.proxy.header) or "")
     elif access.has_sign_in:
         name = name_of(st.user.to_dict()) if st.user.get("is_logged_in") else ""
     else:
         return None
-    return Person(" ".join(name.split()), access.role_of(name))
+    name = " ".join(name.split())
+    return Person(name, access.role_of(name))
 
 
 def name_of(claims: Mapping[str, Any]) -> str:
@@ -96,7 +98,7 @@ def without_token(scope: Scope, token: str) -> str | None:
     if not hmac.compare_digest(query.get("token", "").encode(), token.encode()):
         return None
     rest = urlencode([(name, value) for name, value in query.multi_items() if name != "token"])
-    path = str(scope["path"]).lstrip("/")
+    path = str(scope["path"]).lstrip("/\\")  # either would name another host
     return f"/{path}" + (f"?{rest}" if rest else "")
 
 
