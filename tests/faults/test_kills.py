@@ -2,9 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests import ROOT
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 LOSER = """
 import sys
 from pathlib import Path

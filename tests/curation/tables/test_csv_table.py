@@ -31,7 +31,11 @@ def read(folder: Path, content: bytes | str, name: str = "t.csv") -> tuple[list[
 PIECES = st.text(['"', ",", ";", "\t", " ", "#", "x", "é", "\ud800"], max_size=8)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SAME = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+"""The same examples on every machine."""
+
+
+@settings(SAME, max_examples=150)
 @given(st.lists(st.tuples(PIECES, PIECES), max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_each_line_is_in_a_row_or_in_the_report(tmp_path: Path, lines: list[tuple[str, str]], end: str,
                                                 has_end: bool) -> None:
@@ -45,7 +49,7 @@ def test_each_line_is_in_a_row_or_in_the_report(tmp_path: Path, lines: list[tupl
     assert all(f"<{row - 2}>" in "".join(values.values()) for row, values in zip(rows, cells, strict=True))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(SAME, max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(content)
