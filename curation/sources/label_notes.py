@@ -8,6 +8,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
+from curation.words import counted
+
 MAX_SHOWN = 5
 _LIST = re.compile(r"^\[.*\]$|^\{.*\}$|^[^,;|]+([,;|][^,;|]+)+$")
 _SPACES = re.compile(r"\s+")
@@ -23,8 +25,8 @@ def label_notes(classes: Iterable[str]) -> list[str]:
     notes = []
     if alike:
         shown = "; ".join(" and ".join(map(_shown, group)) for group in alike[:MAX_SHOWN])
-        notes.append(f"classes that differ by case, spaces or Unicode form alone ({len(alike):,} times): {shown}"
-                     f"{' ...' if len(alike) > MAX_SHOWN else ''}: give them one name if they are one class")
+        notes.append(f"classes that differ by case, spaces or Unicode form alone ({counted(len(alike), 'group')}): "
+                     f"{shown}{' ...' if len(alike) > MAX_SHOWN else ''}: give them one name if they are one class")
     single = {_plain(name) for name in names if not _LIST.match(name)}
     lists = [name for name in names if _LIST.match(name) and _is_list(name, single)]
     if lists:

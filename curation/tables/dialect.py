@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation.tables.report import SourceError
+from curation.words import counted
 
 _HEAD_BYTES = 1 << 20
 _NUM_LOOKED_AT = 50
@@ -78,7 +79,7 @@ def _start(lines: list[str], usual: str, notes: list[str]) -> tuple[int, str]:
     if after < len(lines) and after > start:
         after -= _are_names(lines[after - 1], lines[after], usual)
     if after < len(lines) and after > start:
-        notes.append(f"lines left out before the names of columns, since they begin with #: {after - start}")
+        notes.append(f"{counted(after - start, 'line')} before the names of columns left out as comments")
         start = after
     return start, _separator([line for line in lines[start:start + _NUM_LOOKED_AT] if line.strip()], usual, notes)
 

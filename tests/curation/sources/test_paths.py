@@ -93,7 +93,7 @@ def test_a_header_that_is_a_sample_is_said_to_be_one(folder: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("classes", "words"), [
     (["cat", "dog"], []),
-    (["Cat", "cat", "dog "], ["differ by case, spaces or Unicode form alone (1 times): 'Cat' and 'cat'"]),
+    (["Cat", "cat", "dog "], ["differ by case, spaces or Unicode form alone (1 group): 'Cat' and 'cat'"]),
     ([unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")], [r"'cafe\u0301'"]),
     (["cat", "dog", "cat|dog"], ["look like lists of classes (1), such as 'cat|dog'"]),
     (['["cat"]', "dog"], ["look like lists of classes (1)"]),
