@@ -3,6 +3,8 @@
 The lanes come from curation.samples.triage; decisions go through actions. Knows nothing of maps and filters.
 """
 
+import json
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -34,8 +36,9 @@ from engine.contract.run_dir import RunDir
 PAGE_SIZE = 60
 GALLERY_KEY = "triage.gallery"
 LANE_KEY = "triage.lane"
-LANE_NAME, PAGE_NAME = "lane", "page"
+LANE_NAME, CLASSES_NAME, PAGE_NAME = "lane", "classes", "page"
 """In the address."""
+_CLASSES_KEY = "triage.classes"
 _PAGE_KEY = "triage.page"
 _PAGE_OF_KEY = "triage.page_of"
 _ORDER_KEY = "triage.order"
@@ -122,10 +125,23 @@ def _draw(project: Project, run: RunDir) -> None:
 
 def _of_classes(project: Project, table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
     """The classes chosen, and (N,) bool: rows whose current label is one of them; all where none is."""
-    chosen = st.multiselect("Class", project.classes, key="triage.classes", placeholder="any", width=260,
+    wanted = address.take(CLASSES_NAME)
+    if wanted is not None:
+        st.session_state[_CLASSES_KEY] = _classes_named(project, wanted)
+    chosen = st.multiselect("Class", project.classes, key=_CLASSES_KEY, placeholder="any", width=260,
                             persist_state="session", help="Current label: given, or what a person made it.")
+    address.put(CLASSES_NAME, json.dumps(chosen, ensure_ascii=False) if chosen else None)
     mask = table["current_label"].isin(chosen).to_numpy(dtype=bool) if chosen else np.ones(len(table), dtype=bool)
     return chosen, mask
+
+
+def _classes_named(project: Project, text: str) -> list[str]:
+    """The classes of the project that an address names in a JSON list; none where it is no such list."""
+    try:
+        named = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [name for name in project.classes if name in named] if isinstance(named, list) else []
 
 
 # -- lanes and their rule

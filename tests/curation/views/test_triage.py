@@ -233,6 +233,11 @@ def test_a_queue_can_be_of_one_class(home: Path, pets: Project) -> None:
     labels = sample_table(pets, pets.run("first")).set_index("sample_id")["current_label"]
     expected = [i for i in queued(pets, MISLABELED) if labels[i] == "cat"]
     assert shown(app) == expected[:60] and expected
+    said = app.query_params["classes"]
+    said = said if isinstance(said, str) else said[0]
+    assert shown(views.start(home, "triage", query={"classes": said})) == expected[:60], "a link keeps the class"
+    for other in ("[" * 9000, '{"cat": 1}', '["no such", 3]', ""):
+        assert shown(views.start(home, "triage", query={"classes": other})) == queued(pets, MISLABELED)[:60]
 
 
 def test_queue_and_page_are_in_the_address(home: Path, pets: Project, monkeypatch: pytest.MonkeyPatch) -> None:
