@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from curation.views import presses
+from curation.views import garbage, presses
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
 from curation.views.sign_in import let_in
@@ -46,6 +46,7 @@ def main() -> None:
     chosen.run()
     presses.drop_unmet()
     others.PACE.drew(time.monotonic() - began)
+    garbage.COLLECTOR.drew()
 
 
 main()
