@@ -1,6 +1,6 @@
 """The command line of curation: `python -m curation COMMAND ...`. Each command is thin; the work is in the modules.
 
-Exit status: 0 done, 2 the user's input is wrong (one line on stderr), 1 ours (a traceback), 130 stopped by Ctrl-C.
+Exit status: see curation.exit_status.
 """
 
 import sys
@@ -13,6 +13,7 @@ from curation.audit import commands as audit_commands
 from curation.commands import register
 from curation.doctor import commands as doctor_commands
 from curation.evidence import commands as evidence_commands
+from curation.exit_status import EPILOG, INTERRUPTED, LOST, REFUSED
 from curation.sources.console import ShownProgress, print_summary
 from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, import_project
@@ -20,10 +21,9 @@ from curation.sources.splits import HoldOut
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 
-_INTERRUPTED = 130
-
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    epilog=EPILOG,
     help="Bring data in, record decisions, audit, score and export. Training itself is `python -m engine`.")
 
 
@@ -35,7 +35,7 @@ def _help(source: str, option: str) -> str:
     return f"({source}) {found.help}{choices}{default}"
 
 
-@app.command("import")
+@app.command("import", epilog=EPILOG)
 def import_(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=" ".join(
         f"{name}: {source.help}" for name, source in SOURCES.items()))],
@@ -69,7 +69,7 @@ def import_(
     """Bring a data set into a project.
 
     What is wrong with single samples goes to import_report.parquet in the project and the rest loads. Where nothing
-    can be loaded the project stays as it was and the exit status is 2.
+    can be loaded the project stays as it was and the exit status is 2. It is 3 where rows or pictures were left out.
     """
     held_out = HoldOut(test_frac=hold_out_test, clean_frac=hold_out_clean, together=keep_together, seed=hold_out_seed)
     with ShownProgress() as progress:
@@ -80,6 +80,8 @@ def import_(
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
             classes=classes)
     print_summary(result)
+    if result.num_lost:
+        raise typer.Exit(LOST)
 
 
 register(app)
@@ -94,15 +96,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = app(arguments or ["--help"], prog_name="python -m curation", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        status = _INTERRUPTED
+        status = INTERRUPTED
     except Exception as error:
         line = _user_error(error)
         if line is None:
             raise
         if line:
             print(f"error: {line}", file=sys.stderr)
-        return 2
-    if status == _INTERRUPTED:
+        return REFUSED
+    if status == INTERRUPTED:
         print("stopped", file=sys.stderr)
     return status if isinstance(status, int) else 0
 

@@ -107,6 +107,8 @@ class ImportResult:
     source: str
     num_loaded: int
     num_problems: int
+    num_lost: int
+    """Of these, rows and pictures that became no sample."""
     splits: dict[str, int]
     """Samples of each split."""
     classes: pd.DataFrame
@@ -170,7 +172,7 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
         changed = compare_with_manifest(project, rows, classes)
         result = ImportResult(
             project=project, source=source, num_loaded=rows.num_rows, num_problems=len(problems),
-            splits={name: int(counted[name].sum()) for name in SPLITS}, classes=counted,
+            num_lost=problems.num_lost, splits={name: int(counted[name].sum()) for name in SPLITS}, classes=counted,
             disagreement=disagreement(counted), counts=loaded.counts, problem_kinds=problems.by_kind(),
             first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
             check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,

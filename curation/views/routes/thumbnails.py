@@ -28,7 +28,7 @@ from engine.contract.errors import UserError
 from engine.contract.image_files import open_image
 from engine.contract.inside import is_inside
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
-from engine.contract.pixels import GROUND, to_rgb_for
+from engine.contract.pixels import GROUND, VERSION, to_rgb_for
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_atomic
 
@@ -57,7 +57,7 @@ def thumbnail_url(project: Project, sample_id: str, size: int = 128, has_hard_pi
 
 def _version(project: Path) -> str:
     """Changes whenever the manifest is written anew, so a URL never shows the picture of an older import."""
-    return format(stamp_of(project / MANIFEST_NAME)[0].mtime_ns // 1_000_000, "x")
+    return f"{stamp_of(project / MANIFEST_NAME)[0].mtime_ns // 1_000_000:x}-{VERSION}"
 
 
 # -- where a sample's picture is
@@ -145,7 +145,7 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     file = None if path is None else resolve_image(index.root, path)
     version = _file_version(file or index.manifest)
     kind = "hard" if has_hard_pixels else "smooth"
-    tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}".encode()).hexdigest()[:32]
+    tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}\0{VERSION}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
     can_keep = is_inside(kept, project)
     if can_keep and kept.exists() and _is_whole(encoded_before := kept.read_bytes()):

@@ -4,8 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from curation.project import Project
 from curation.sources.importing import ImportResult, import_project
@@ -87,6 +89,16 @@ def test_each_broken_file_costs_one_line_and_the_rest_loads(tmp_path):
     assert read_info(tmp_path / "p").classes == ("cat", "dog")
     assert any("1 hidden file" in note for note in result.notes)
     assert "1 link to folders left out: links are not followed" in result.notes
+
+
+def test_a_picture_of_no_number_is_damaged(tmp_path):
+    root = write_classes(tmp_path / "data")
+    Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)).save(root / "cat" / "nan.tif")
+    Image.fromarray(np.eye(4, dtype=np.float32)).save(root / "cat" / "unit.tif")
+    _, rows, report = import_folder(root, tmp_path / "p")
+    assert "cat/unit.tif" in rows["sample_id"].tolist()
+    assert report[["file", "kind", "reason"]].values.tolist() == [
+        ["cat/nan.tif", "damaged file", "none of its values is a number"]]
 
 
 def test_a_link_that_leads_round_in_a_circle_costs_one_line_wherever_it_lies(tmp_path):
