@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.samples.own_exports import as_written, left_out
 from curation.sources.images import IMAGE_SUFFIXES
 from curation.sources.paths import REMOTE, found_paths
-from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
+from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, drop, plain_rows
 from curation.tables.frames import Frame, read_frame
 from curation.tables.lines import read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -27,7 +28,8 @@ from engine.contract.signal_columns import SIGNAL_COLUMNS
 USUAL_NAMES = {
     "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "img_filename", "file",
              "image", "img"),
-    "given_label": ("given_label", "label", "labels", "class", "class_name", "category", "target", "y", "noisy_label"),
+    "given_label": ("current_label", "corrected_label",  # of our own exports
+                    "given_label", "label", "labels", "class", "class_name", "category", "target", "y", "noisy_label"),
     "clean_label": ("clean_label", "true_label"),
     "split": ("split", "set", "subset"),
     "group": ("group", "domain"),
@@ -56,6 +58,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     frame = read_frame(root, problems, progress)
     ours = _choose_columns(frame.columns.column_names, named, root.name)
     table, numbers = _readable_rows(frame, ours, root.name, problems)
+    table = as_written(table)
     columns: dict[str, Column] = {name: _text(table[column]) for name, column in ours.items()}
     below = _below(columns["path"], folder, Path(image_root) if image_root else root.parent)
     columns["path"], path_notes = found_paths(below, folder)
@@ -72,6 +75,8 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     notes.append("columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items()))
     notes += [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
     rows = plain_rows({**columns, **extra}, root.name, numbers)
+    if (is_out := left_out(table)) is not None:
+        rows = drop(rows, is_out, problems, "excluded", "a sample that people left out of the data stays out")
     return Loaded(rows=rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
                   notes=notes)
 

@@ -194,7 +194,7 @@ def test_class_names_stay_text_on_both_pages(home):
 
 
 @pytest.mark.parametrize(("chosen", "files"), [
-    (("hard-validation", "imagefolder"), {"README.txt", "classes.csv", "validation/metadata.csv"}),
+    (("hard-validation", "imagefolder"), {"README.txt", "classes.csv", "classes.txt", "validation/metadata.csv"}),
     (("hard-validation", "table"), {"README.txt", "hard_validation.csv", "hard_validation.parquet"}),
     (("hard-validation", "clothing1m"), {"README.txt", "category_names_eng.txt", "curated_val_key_list.txt",
                                          "curated_val_label_kv.txt"}),
@@ -212,7 +212,8 @@ def test_the_curated_set_is_exported_and_its_files_are_listed(home, pets, chosen
     listed = table_of(app, "file", "bytes")
     assert set(listed["file"]) == files and (listed["bytes"] > 0).all()
     assert {button.label for button in app.get("download_button")} == {
-        f"Download {name.rpartition('/')[2]}" for name in files if name not in ("README.txt", "category_names_eng.txt")}
+        f"Download {name.rpartition('/')[2]}" for name in files
+        if name not in ("README.txt", "category_names_eng.txt", "classes.txt")}
     assert not any(path.name.endswith(".tmp") for path in (pets.path / "exports").iterdir())
 
 
