@@ -53,8 +53,8 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
 
     The cache is keyed by the manifest's digest, the size and the version of pixels. Chunks of CHUNK rows are decoded by
     all cores; a journal holds each finished chunk's digest, so that the process after a killed one decodes what is
-    missing or does not match its digest. One process decodes at a time; others wait and report its progress. Rows that were unreadable are
-    tried again, for files may have been mended since.
+    missing or does not match its digest. One process decodes at a time; others wait and report its progress. Rows that
+    were unreadable are tried again, for files may have been mended since.
     """
     folder = inside(project, "cache", f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}-{VERSION}")
     folder.mkdir(parents=True, exist_ok=True)
