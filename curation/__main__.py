@@ -15,8 +15,8 @@ from curation.doctor import commands as doctor_commands
 from curation.evidence import commands as evidence_commands
 from curation.exit_status import EPILOG, INTERRUPTED, LOST, REFUSED
 from curation.sources.console import ShownProgress, print_summary
-from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, import_project
+from curation.sources.reading.images import CHECKS
 from curation.sources.splits import HoldOut
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError

@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from curation.ledger import people
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
-from curation.sources import clothing1m, demo, imagefolder, table
-from curation.sources.images import CHECKS, check_images, chosen_check
+from curation.sources import clothing1m, demo, imagefolder
 from curation.sources.label_notes import label_notes
-from curation.sources.rows import (
+from curation.sources.reading import table
+from curation.sources.reading.images import CHECKS, check_images, chosen_check
+from curation.sources.reading.rows import (
     Loaded,
     class_table,
     disagreement,

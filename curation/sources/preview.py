@@ -14,7 +14,7 @@ import pyarrow as pa
 from curation.project import projects_home
 from curation.sources.importing import OptionValue, read_source, refuse_nothing
 from curation.sources.label_notes import label_notes
-from curation.sources.rows import MANIFEST_COLUMNS, class_table, labels_seen
+from curation.sources.reading.rows import MANIFEST_COLUMNS, class_table, labels_seen
 from curation.sources.splits import HoldOut, hold_out, is_owner, keeps_together
 from curation.sources.storage import splits_before
 from curation.tables.report import Problems, Progress, SourceError

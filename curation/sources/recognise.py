@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation.sources import clothing1m
+from curation.sources.reading.table import usual_columns
 from curation.sources.roots import Listing, leads_out, listing
-from curation.sources.table import usual_columns
 from curation.tables.frames import SUFFIXES, column_names
 from curation.tables.report import SourceError
 

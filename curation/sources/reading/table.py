@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.samples.own_exports import as_written, left_out
-from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.paths import REMOTE, found_paths
-from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, drop, plain_rows
+from curation.sources.reading.images import IMAGE_SUFFIXES
+from curation.sources.reading.paths import REMOTE, found_paths
+from curation.sources.reading.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, drop, plain_rows
 from curation.tables.frames import Frame, read_frame
 from curation.tables.lines import read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError

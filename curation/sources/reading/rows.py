@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.project import Disagreement
-from curation.sources.paths import REMOTE
+from curation.sources.reading.paths import REMOTE
 from curation.tables.lines import constant
 from curation.tables.report import Column, Problems, joined, quoted
 from engine.contract.manifest import SPLITS
