@@ -15,8 +15,8 @@ from curation.doctor import commands as doctor_commands
 from curation.evidence import commands as evidence_commands
 from curation.exit_status import EPILOG, INTERRUPTED, LOST, REFUSED
 from curation.sources.console import ShownProgress, print_summary
-from curation.sources.images import CHECKS
 from curation.sources.importing import SOURCES, import_project
+from curation.sources.reading.images import CHECKS
 from curation.sources.splits import HoldOut
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
@@ -27,12 +27,15 @@ app = typer.Typer(
     help="Bring data in, record decisions, audit, score and export. Training itself is `python -m engine`.")
 
 
-def _help(source: str, option: str) -> str:
-    """An option's help as its source words it, so that the form in the app and the command line agree."""
-    found = next(o for o in SOURCES[source].options if o.name == option)
-    default = "" if found.default is None else f" Default: {found.default}."
-    choices = "" if found.choices is None else f" One of {', '.join(found.choices)}."
-    return f"({source}) {found.help}{choices}{default}"
+def _help(option: str) -> str:
+    """An option's help as the sources that take it word it, so that the form in the app and the command line agree."""
+    texts = []
+    for source, spec in SOURCES.items():
+        for found in (one for one in spec.options if one.name == option):
+            default = "" if found.default is None else f" Default: {found.default}."
+            choices = "" if found.choices is None else f" One of {', '.join(found.choices)}."
+            texts.append(f"({source}) {found.help}{choices}{default}")
+    return " ".join(texts)
 
 
 @app.command("import", epilog=EPILOG)
@@ -54,17 +57,18 @@ def import_(
     keep_together: Annotated[str | None, typer.Option(help="Column whose equal values, such as a patient's, stay in "
                                                       "one split when samples are held out.")] = None,
     hold_out_seed: Annotated[int, typer.Option(help="Draws what is held out.")] = 0,
-    seed: Annotated[int | None, typer.Option(help=_help("demo", "seed"))] = None,
-    noise: Annotated[float | None, typer.Option(help=_help("demo", "noise"))] = None,
-    layout: Annotated[str | None, typer.Option(help=_help("imagefolder", "layout"))] = None,
-    path_column: Annotated[str | None, typer.Option(help=_help("table", "path_column"))] = None,
-    label_column: Annotated[str | None, typer.Option(help=_help("table", "label_column"))] = None,
-    clean_label_column: Annotated[str | None, typer.Option(help=_help("table", "clean_label_column"))] = None,
-    split_column: Annotated[str | None, typer.Option(help=_help("table", "split_column"))] = None,
-    group_column: Annotated[str | None, typer.Option(help=_help("table", "group_column"))] = None,
-    id_column: Annotated[str | None, typer.Option(help=_help("table", "id_column"))] = None,
-    image_root: Annotated[str | None, typer.Option(help=_help("table", "image_root"))] = None,
-    classes: Annotated[str | None, typer.Option(help=_help("table", "classes"))] = None,
+    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
+    noise: Annotated[float | None, typer.Option(help=_help("noise"))] = None,
+    layout: Annotated[str | None, typer.Option(help=_help("layout"))] = None,
+    path_column: Annotated[str | None, typer.Option(help=_help("path_column"))] = None,
+    label_column: Annotated[str | None, typer.Option(help=_help("label_column"))] = None,
+    clean_label_column: Annotated[str | None, typer.Option(help=_help("clean_label_column"))] = None,
+    split_column: Annotated[str | None, typer.Option(help=_help("split_column"))] = None,
+    group_column: Annotated[str | None, typer.Option(help=_help("group_column"))] = None,
+    id_column: Annotated[str | None, typer.Option(help=_help("id_column"))] = None,
+    image_root: Annotated[str | None, typer.Option(help=_help("image_root"))] = None,
+    classes: Annotated[str | None, typer.Option(help=_help("classes"))] = None,
+    image_column: Annotated[str | None, typer.Option(help=_help("image_column"))] = None,
 ) -> None:
     """Bring a data set into a project.
 
@@ -78,7 +82,7 @@ def import_(
             held_out=held_out if hold_out_test or hold_out_clean else None, seed=seed, noise=noise, layout=layout,
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
-            classes=classes)
+            classes=classes, image_column=image_column)
     print_summary(result)
     if result.num_lost:
         raise typer.Exit(LOST)

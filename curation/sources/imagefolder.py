@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.rows import SPLIT_NAMES, Loaded, plain_rows
+from curation.sources.reading.images import IMAGE_SUFFIXES
+from curation.sources.reading.rows import SPLIT_NAMES, Loaded, plain_rows
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 

@@ -6,7 +6,7 @@ anything of the project is touched. Ledger and runs of an existing project stay 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ import pyarrow as pa
 
 from curation.ledger import people
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
-from curation.sources import clothing1m, demo, imagefolder, table
-from curation.sources.images import CHECKS, check_images, chosen_check
+from curation.sources import clothing1m, demo, imagefolder
+from curation.sources.formats import huggingface
 from curation.sources.label_notes import label_notes
-from curation.sources.rows import (
+from curation.sources.reading import table
+from curation.sources.reading.images import CHECKS, check_images, chosen_check
+from curation.sources.reading.rows import (
     Loaded,
     class_table,
     disagreement,
@@ -27,39 +29,12 @@ from curation.sources.rows import (
     report_empty_classes,
     screen,
 )
+from curation.sources.reading.source import Option, OptionValue, Source
 from curation.sources.splits import Before, HoldOut, hold_out
 from curation.sources.storage import compare_with_manifest, splits_before, write_project
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted as counted_words
 from engine.contract.manifest import SPLITS, ManifestInfo
-
-OptionValue = str | int | float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Option:
-    """One option of a source, with what a form or a command line needs to ask for it."""
-
-    name: str
-    help: str
-    kind: type = str
-    """str, int or float."""
-    default: OptionValue | None = None
-    choices: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """One format that can be imported."""
-
-    title: str
-    help: str
-    load: Callable[..., Loaded]
-    needs_root: bool = True
-    root_help: str = "Folder of the data set."
-    is_root_file: bool = False
-    options: tuple[Option, ...] = ()
-
 
 SOURCES: dict[str, Source] = {
     "demo": Source(
@@ -95,6 +70,7 @@ SOURCES: dict[str, Source] = {
             Option(name="classes", help="Text file of class names, one a line, in index order. Labels may then be "
                                         "names or line numbers counted from 0; any other is reported and left out."),
         )),
+    "huggingface": huggingface.SOURCE,
 }
 """Every source by the name that the command line and the app call it."""
 
@@ -159,6 +135,8 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
     problems = Problems()
     try:
         loaded, rows = read_source(source, root, project, problems, show, options)
+        if loaded.unpack is not None:
+            rows = loaded.unpack(rows, problems, show)
         done_check = chosen_check(check, rows.num_rows)
         rows = check_images(rows, loaded.root, done_check, problems, show)
         before = splits_before(project)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from curation.sources.importing import SOURCES, Option, OptionValue
+from curation.sources.importing import SOURCES
 from curation.sources.preview import Preview, preview
+from curation.sources.reading.source import Option, OptionValue
 from curation.sources.recognise import Recognised
 from curation.sources.roots import allowed
 from curation.sources.splits import CLEAN_FRAC, TEST_FRAC, HoldOut
@@ -156,8 +157,9 @@ def show_preview(found: Preview) -> None:
         st.dataframe(found.classes[["class", *shown]], hide_index=True,
                      height=table_height(len(found.classes), 260))
     with right:
-        st.html(pictures_html(found))
-        st.caption("Twelve of them, of every class in turn. Is each under the label that the data give it?")
+        if found.pictures:
+            st.html(pictures_html(found))
+            st.caption("Twelve of them, of every class in turn. Is each under the label that the data give it?")
     for note in found.notes:
         st.markdown(f"- {state.plain(note[:1].upper() + note[1:])}.")
     if found.num_problems:
