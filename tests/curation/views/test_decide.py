@@ -253,7 +253,8 @@ def test_a_press_and_its_draw_open_the_ledger_a_few_times(home, pets, monkeypatc
 
 def test_an_id_may_hold_commas_and_spaces():
     known = {"0/00/1,2.jpg", "my cat.png", "a", "b"}
-    assert page.split_ids("0/00/1,2.jpg\nmy cat.png\na, b a\n\n", known.intersection) == ["0/00/1,2.jpg", "my cat.png", "a", "b"]
+    text = "0/00/1,2.jpg\nmy cat.png\na, b a\n\n"
+    assert page.split_ids(text, known.intersection) == ["0/00/1,2.jpg", "my cat.png", "a", "b"]
 
 
 # -- retrain
