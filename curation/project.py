@@ -22,7 +22,9 @@ from typing import NotRequired, TypedDict
 import pandas as pd
 import pyarrow.parquet as pq
 
+from curation.ledger.batch import LedgerError
 from curation.ledger.ledger import Ledger
+from curation.ledger.newest import newest_batch
 from curation.ledger.place import database_of
 from curation.ledger.verdicts import VerdictLog
 from engine.contract.disk.seals import check_seal
@@ -197,6 +199,15 @@ class Project:
     def ledger(self) -> Ledger:
         """The project's decisions, in its database, which is made on first use. Raises LedgerError."""
         return Ledger(self.database, self.decisions_path)
+
+    @property
+    def revision(self) -> int:
+        """Number of the ledger's newest batch, 0 before the first: what a page asks for many times. Raises
+        LedgerError."""
+        try:
+            return newest_batch(self.database)
+        except LedgerError:  # not made yet; or it is broken, which opening it says better
+            return self.ledger().revision
 
     def verdicts(self) -> VerdictLog:
         """What reviewers found in the project's audits, in the same database. Raises LedgerError."""

@@ -181,7 +181,7 @@ class Ledger:
             if rows["who"].nunique() < 2:  # one person cannot disagree: spare reading the entries
                 rows = rows.iloc[:0]
             batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist(), sample_id)
-        return conflicts(rows, batch_ids, sample_ids, self.state())
+        return conflicts(rows, batch_ids, sample_ids, self.state)
 
     def corrections(self) -> pd.DataFrame:
         """The relabels in force: sample_id, label, and who, at, why of the relabel itself, whatever came after it."""

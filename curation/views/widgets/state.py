@@ -207,7 +207,7 @@ def samples_cached(project: Project, run: RunDir | None) -> SampleTable:
     relabel it would return yesterday's table.
     """
     return _sample_table(str(project.path), run.name if run else None, table_files(project, run),
-                         project.ledger().revision, project, run)
+                         project.revision, project, run)
 
 
 def table_files(project: Project, run: RunDir | None) -> Stamp:
