@@ -29,8 +29,8 @@ from tests.fakes import make_project
 
 SETTINGS = ("epochs=12", "batch_size=33", "warmup_fraction=0.3", "network=tiny", "embedding=none", "num_threads=1",
             "reweighter.every=2", "device=cpu", "augment=shift", "checkpoint_seconds=0")
-"""Batches of an odd size: the two parts differ. Every process under torchrun costs five seconds of a processor before it
-trains, so what two leave is made once, and what one does is done in this process."""
+"""Batches of an odd size: the two parts differ. Every process under torchrun takes five seconds of a processor before
+it trains, so what two leave is made once, and what one does is done in this process."""
 
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
