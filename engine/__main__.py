@@ -101,14 +101,13 @@ def train(
              "features; method erm.")] = None,
 ) -> None:
     """Train a run in the foreground; the app starts the same command in the background."""
-    from engine.runs.train import resume as resume_run
-    from engine.runs.train import train as train_run
-
     if resume is not None:
         for option, value in (("--decisions", decisions), ("--warm-start", warm_start),
                               ("--weights-from", weights_from)):
             if value is not None:
                 raise ConfigError(f"a resumed run keeps what it began with; got {option}; leave it out")
+        from engine.runs.train import resume as resume_run
+
         _print_end(resume_run(project, resume))
         return
     if name is None:
@@ -120,8 +119,10 @@ def train(
     if weights_from is not None and not config and method is None:
         method = "erm"
     given |= {k: v for k, v in (("method", method), ("seed", seed)) if v is not None}
-    _print_end(train_run(RunConfig.from_settings(settings or [], **given), project, name, decisions, warm_start,
-                         weights_from))
+    chosen = RunConfig.from_settings(settings or [], **given)
+    from engine.runs.train import train as train_run  # once the settings hold: torch takes seconds to import
+
+    _print_end(train_run(chosen, project, name, decisions, warm_start, weights_from))
 
 
 @app.command()

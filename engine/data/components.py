@@ -8,8 +8,6 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.feature_dir import SHARD_ROWS, FeatureError, FeatureStore
@@ -59,6 +57,9 @@ def open_components(project: Path, name: str, sample_ids: np.ndarray, train_idx:
 def _projected(store: FeatureStore, rows: np.ndarray, known: np.ndarray, num_components: int | None,
                progress: Progress) -> np.ndarray:
     """(M, K) float16."""
+    from sklearn.decomposition import PCA  # here: a second of a process's start, and most find the components made
+    from sklearn.preprocessing import StandardScaler
+
     _refuse_damaged(store)
     fitted = rows[known[np.unique(np.linspace(0, len(known) - 1, min(len(known), MAX_FITTED)).astype(np.int64))]]
     sample = store.read(fitted).astype(np.float32)
