@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from curation.doctor.chain import Chain, chain_findings, read_chain
 from curation.doctor.findings import Finding, Kind
 from curation.jobs import feature_jobs, run_jobs, study_jobs
 from curation.project import LEDGER_NAME, Project
@@ -66,6 +67,12 @@ def _ledger(project: Project) -> Iterator[Finding]:
     if path.exists() and (problem := _sqlite_problem(path)):
         yield Finding(kind="ledger", where=LEDGER_NAME, what=problem)
         return
+    try:
+        if (found := chain_of(project)) is not None:
+            yield from chain_findings(found, project.path, LEDGER_NAME)
+    except UserError as error:
+        yield Finding(kind="ledger", where=LEDGER_NAME, what=_line(error))
+        return
     if reason := staleness(project.path):
         yield Finding(kind="decisions", where=DECISIONS_NAME, what=reason, repair="rebuild_decisions")
         return
@@ -74,6 +81,12 @@ def _ledger(project: Project) -> Iterator[Finding]:
         ledger.state(), ledger.batches(), project.verdicts().rows()
     except (UserError, ValueError, KeyError) as error:  # rows that make no history
         yield Finding(kind="ledger", where=LEDGER_NAME, what=_line(error))
+
+
+def chain_of(project: Project) -> Chain | None:
+    """The chain of a project's ledger; None where there is no ledger yet. Raises LedgerError."""
+    database = project.database
+    return None if "://" not in database and not Path(database).exists() else read_chain(database)
 
 
 def _sqlite_problem(path: Path) -> str:

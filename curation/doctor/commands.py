@@ -36,7 +36,7 @@ def doctor(
     num_broken = num_found = 0
     for finding in examine(opened):
         is_done = mend and repair(opened, finding)
-        num_found += 1
+        num_found += finding.severity != "sound"
         num_broken += finding.severity == "broken" and not is_done
         print(visible(_words(finding, is_done)))
     print(f"{counted(num_found, 'finding')}, {num_broken:,} broken" if num_found else "nothing is broken")

@@ -16,9 +16,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from curation.ledger.sqlite_wal import use_write_ahead_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.disk.processes import is_same_process, process_start
+from engine.contract.disk.sqlite_wal import use_write_ahead_log
 from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir
 

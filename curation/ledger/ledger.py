@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import engines, people, tables
+from curation.ledger import engines, layout, people, tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
 from curation.ledger.renewal import renew
@@ -46,7 +46,7 @@ class Ledger:
         same, save that a training would begin under the decisions of before."""
         self._engine = engines.engine_of(str(database))
         with tables.one_line_errors(self._engine):
-            tables.create(self._engine)
+            layout.create(self._engine, tables.LEDGER)
         self._renew_snapshot()
 
     # -- decide
@@ -208,7 +208,7 @@ class Ledger:
                                   "import the data into a new project first")
             for batch, ids in journal:
                 tables.append(connection, batch, np.asarray(ids, dtype=object))
-        self._renew_snapshot()
+        self._renew_snapshot(is_recorded=True)
 
     # -- how
 
@@ -221,7 +221,7 @@ class Ledger:
         with self._transaction(is_write=True) as connection:
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, sample_ids)
-        self._renew_snapshot(batch, sample_ids)
+        self._renew_snapshot(batch, sample_ids, is_recorded=True)
         return batch["batch_id"]
 
     def _change(self, who: str, why: str, choose: Callable[[Timeline], tuple[BatchKind, int | None]]) -> int | None:
@@ -236,7 +236,7 @@ class Ledger:
             new = new_batch(kind, str(target), num_samples, "person", said(who, why))
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, np.empty(0, dtype=object))
-        self._renew_snapshot()
+        self._renew_snapshot(is_recorded=True)
         return target
 
     def _batch_rows(self) -> pd.DataFrame:
@@ -248,8 +248,10 @@ class Ledger:
         """Why nothing can be decided, one line: the project may only be read, or its disk is full; "" where it can."""
         return engines.refusal_of(self._engine)
 
-    def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
-        """renewal.renew; what the disk refuses is kept as snapshot_problem, for the decision itself is recorded."""
+    def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None,
+                        is_recorded: bool = False) -> None:
+        """renewal.renew. What the disk refuses is kept as snapshot_problem; so is all that fails once a decision is
+        recorded, which nobody should then take for refused."""
         self.snapshot_problem = ""
         if self.refusal:
             return
@@ -257,9 +259,9 @@ class Ledger:
             renew(self.decisions_path, self.classes, self._transaction, batch, sample_ids)
         except (LedgerError, OSError) as error:
             line = disk_line(error, self.decisions_path)
-            if line is None:
+            if line is None and not is_recorded:
                 raise
-            self.snapshot_problem = line
+            self.snapshot_problem = line or str(error)
 
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
@@ -268,6 +270,5 @@ class Ledger:
             engines.refuse_read_only(self._engine)
         with tables.one_line_errors(self._engine), tables.transaction(self._engine, is_write) as connection:
             if is_write:
-                tables.lock(connection)
-                tables.add_origin(connection)
+                layout.begin_writing(connection)
             yield connection

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, get_args
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import engines, people
+from curation.ledger import engines, layout, people
 from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
 from curation.ledger.batch import LedgerError, said
@@ -81,7 +81,7 @@ class VerdictLog:
         self.classes = tuple(classes)
         self._engine = engines.engine_of(str(database))
         with ledger_tables.one_line_errors(self._engine):
-            tables.create(self._engine)
+            layout.create(self._engine, tables.VERDICT_ROWS)
 
     def add(self, verdicts: Sequence[Verdict]) -> list[int]:
         """Append verdicts, all or none; their ids, in order. Raises VerdictError.
@@ -170,7 +170,7 @@ class VerdictLog:
         engines.refuse_read_only(self._engine)
         with ledger_tables.one_line_errors(self._engine), \
                 ledger_tables.transaction(self._engine, is_write=True) as connection:
-            ledger_tables.lock(connection)
+            layout.begin_writing(connection)
             yield connection
 
 
