@@ -14,6 +14,7 @@ from curation.commands import register
 from curation.doctor import commands as doctor_commands
 from curation.evidence import commands as evidence_commands
 from curation.exit_status import EPILOG, INTERRUPTED, LOST, REFUSED
+from curation.exports import commands as export_commands
 from curation.sources.console import ShownProgress, print_summary
 from curation.sources.importing import SOURCES, import_project
 from curation.sources.reading.images import CHECKS
@@ -92,6 +93,7 @@ register(app)
 audit_commands.register(app)
 evidence_commands.register(app)
 doctor_commands.register(app)
+export_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

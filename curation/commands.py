@@ -20,6 +20,7 @@ from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exit_status import DONE, LOST
 from curation.exports.exporting import EXPORTS, export
+from curation.exports.pictures import PLACINGS, Placing
 from curation.ledger.batch import Pin
 from curation.ledger.journal import replay_journal, write_journal
 from curation.ledger.ledger import Ledger
@@ -109,6 +110,9 @@ def export_(
     form: Annotated[str, typer.Option(
         "--format", help=", ".join(dict.fromkeys(form for _, form in EXPORTS)))] = "table",
     run: Annotated[str | None, typer.Option(help="Run to export from.")] = None,
+    pictures: Annotated[str, typer.Option(help=f"How pictures that are files come there: {', '.join(PLACINGS)}. A copy "
+                                               "stays as it is, a link costs no space and changes with the data."
+                                          )] = "copy",
     out: Annotated[Path | None, typer.Option(help="New or empty folder. Default: a new one in the project's exports.")
                    ] = None,
 ) -> None:
@@ -116,7 +120,7 @@ def export_(
     opened = Project.open(project)
     with ShownProgress() as progress:
         result = export(opened, opened.run(run) if run else None, what, form, out,
-                        lambda done, total: progress(done, total, f"exporting {what}"))
+                        lambda done, total: progress(done, total, f"exporting {what}"), cast(Placing, pictures))
     print(f"{counted(result.num_samples, 'sample')} exported to {visible(str(result.path))}")
     for name, count in result.class_counts.items():
         print(f"{count:>12,}  {visible(name)}")

@@ -1,6 +1,6 @@
 """The curated hard validation set: which samples, and where they come from. Writes no file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -59,6 +59,11 @@ def curated_validation(project: Project, run: RunDir) -> Curated:
     frame = frame.rename(columns=free_names([c for c in frame if c in PROVENANCE], set(PROVENANCE)))
     return Curated(frame=frame.assign(**provenance), provenance=provenance, classes=project.classes,
                    num_blind=int(is_blind(frame, blind).sum()))
+
+
+def with_rows(curated: Curated, mask: pd.Series) -> Curated:
+    """The set with those samples alone. mask: one bool a row of its frame."""
+    return replace(curated, frame=curated.frame[mask].reset_index(drop=True))
 
 
 def provenance_of(project: Project, run: RunDir) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""The pictures of a curated set in a folder: SET/CLASS/FILE, copied byte for byte or linked.
+"""The pictures of a curated set in a folder: FOLDER/CLASS/FILE, copied byte for byte or linked.
 
 A copy stays as it was when the data changes; a link costs no space and changes with the data. Pictures that the
 manifest holds are always written.
@@ -7,14 +7,14 @@ manifest holds are always written.
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import pandas as pd
 import pyarrow.parquet as pq
 
-from curation.exports.curated import Curated
+from curation.exports.curated import Curated, with_rows
 from curation.exports.staging import ExportError, Progress
 from curation.project import Project
 from curation.samples.csv_cells import SafeNames
@@ -25,9 +25,7 @@ from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, 
 Placing = Literal["copy", "hardlink", "symlink"]
 """How a picture comes into an export."""
 PLACINGS: tuple[Placing, ...] = get_args(Placing)
-PICTURES = "validation"
-"""The folder of the pictures in an export."""
-OWN_COLUMNS = ("file_name", "label", "label_index", "sha256")
+OWN_COLUMNS = ("file_name", "label", "label_index", "width", "height", "sha256")
 ORIGINALS = {"path": "original_path", "given_label": "original_label"}
 """Columns of the sample table that would be taken for the exported file and its label where a table is read."""
 FORMAT_SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",), "WEBP": (".webp",),
@@ -46,47 +44,51 @@ class Pictures:
     curated: Curated
     """The set, less what could not be exported."""
     rows: pd.DataFrame
-    """One row a picture: OWN_COLUMNS (file_name: CLASS/FILE below PICTURES; label: the one in force; label_index: its
-    place in the project's classes; sha256: of the file), then the sample table's columns, ORIGINALS renamed."""
+    """One row a picture: OWN_COLUMNS (file_name: CLASS/FILE below the folder; label: the one in force; label_index: its
+    place in the project's classes; width and height in pixels as stored, before any EXIF orientation; sha256: of the
+    file), then the sample table's columns, ORIGINALS renamed."""
     folders: dict[str, str]
     """Class -> its folder, for every class of the project; only those with samples exist."""
     problems: pd.DataFrame
     """sample_id, file, reason."""
 
 
-def place_pictures(project: Project, curated: Curated, folder: Path, placing: Placing, progress: Progress) -> Pictures:
-    """Put every picture that can be read into folder/PICTURES. Raises ExportError, also where there is not one."""
+def place_pictures(project: Project, curated: Curated, folder: Path, placing: Placing, progress: Progress,
+                   passes_over: str = "") -> Pictures:
+    """Put every picture that can be read into `folder`. passes_over: the reader that passes over files which are none
+    of TORCHVISION_READS, for the problems. Raises ExportError, also where there is not one."""
     names = SafeNames()
     folders = {label: names.of(label, "class") for label in curated.classes}
-    places, digests, problems = _place(project, curated, folder / PICTURES, folders, placing, progress)
-    if not places:
+    placed, problems = _place(project, curated, folder, folders, placing, progress, passes_over)
+    if placed.empty:
         raise ExportError(f"an export of pictures needs some; none of {len(curated.frame)} could be placed, first "
                           f"{problems['sample_id'].iloc[0]!r}: {problems['reason'].iloc[0]}; mend the import")
-    written = curated.frame[curated.frame["sample_id"].isin(list(places))].reset_index(drop=True)
-    return Pictures(curated=replace(curated, frame=written), rows=_rows(written, curated.classes, places, digests),
-                    folders=folders, problems=problems)
+    written = with_rows(curated, curated.frame["sample_id"].isin(placed.index))
+    return Pictures(curated=written, rows=_rows(written.frame, curated.classes, placed), folders=folders,
+                    problems=problems)
 
 
-def _rows(written: pd.DataFrame, classes: tuple[str, ...], places: dict[str, str],
-          digests: dict[str, str]) -> pd.DataFrame:
-    """Pictures.rows. The split is left out, as all were training samples, and current_label, as that is the label."""
-    label = written["current_label"]
-    rest = written.drop(columns=["split", "current_label"])
+def plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """The sample table's columns beside OWN_COLUMNS: those of ORIGINALS renamed, without the split, as all were
+    training samples, and without current_label, as that is the label."""
+    rest = frame.drop(columns=["split", "current_label"])
     taken = {*OWN_COLUMNS, *ORIGINALS.values(), "image"}  # those of an export that was imported
-    rest = rest.rename(columns=free_names([name for name in rest if name in taken], taken)).rename(columns=ORIGINALS)
-    own = pd.DataFrame({"file_name": [places[i] for i in written["sample_id"]], "label": label,
-                        "label_index": label.map({name: code for code, name in enumerate(classes)}).astype(int),
-                        "sha256": [digests[i] for i in written["sample_id"]]})
-    return pd.concat([own, rest], axis=1)
+    return rest.rename(columns=free_names([name for name in rest if name in taken], taken)).rename(columns=ORIGINALS)
+
+
+def _rows(written: pd.DataFrame, classes: tuple[str, ...], placed: pd.DataFrame) -> pd.DataFrame:
+    own = placed.reindex(written["sample_id"]).reset_index(drop=True)
+    own.insert(1, "label", written["current_label"])
+    own.insert(2, "label_index", own["label"].map({name: code for code, name in enumerate(classes)}).astype(int))
+    return pd.concat([own, plain_columns(written)], axis=1)
 
 
 def _place(project: Project, curated: Curated, target: Path, folders: dict[str, str], placing: Placing,
-           progress: Progress) -> tuple[dict[str, str], dict[str, str], pd.DataFrame]:
-    """({sample_id: CLASS/FILE}, {sample_id: SHA-256}, problems)."""
+           progress: Progress, passes_over: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(file_name, width, height, sha256 by sample_id; problems)."""
     labels = dict(zip(curated.frame["sample_id"], curated.frame["current_label"], strict=True))
     names = {folder: SafeNames() for folder in folders.values()}
-    places: dict[str, str] = {}
-    digests: dict[str, str] = {}
+    placed: dict[str, tuple[str, int, int, str]] = {}
     problems: list[tuple[str, str, str]] = []
     for done, (sample_id, path, data) in enumerate(sources(project, set(labels)), start=1):
         progress(done, len(labels))
@@ -95,21 +97,21 @@ def _place(project: Project, curated: Curated, target: Path, folders: dict[str, 
             continue
         folder = folders[labels[sample_id]]
         try:
-            source = data if data is not None else _file_of(project, path)
-            name = names[folder].of(Path(path).stem or sample_id, "image", _suffix(source, path))
+            source = data if data is not None else file_of(project, path)
+            suffix, width, height = looked_at(source, path)
+            name = names[folder].of(Path(path).stem or sample_id, "image") + suffix  # stems differ: some tools drop it
             (target / folder).mkdir(parents=True, exist_ok=True)
             _put(source, target / folder / name, placing)
-            digests[sample_id] = file_digest(target / folder / name)
+            placed[sample_id] = (f"{folder}/{name}", width, height, file_digest(target / folder / name))
+        except ExportError:
+            raise
         except (ManifestError, OSError, ValueError) as error:
-            if isinstance(error, ExportError):
-                raise
             problems.append((sample_id, path, " ".join(str(error).split())))
             continue
-        places[sample_id] = f"{folder}/{name}"
-        if not name.endswith(TORCHVISION_READS):
-            problems.append((sample_id, path, f"in the set, but torchvision's ImageFolder passes over "
-                                              f"{Path(name).suffix} files"))
-    return places, digests, pd.DataFrame(problems, columns=["sample_id", "file", "reason"])
+        if passes_over and suffix not in TORCHVISION_READS:
+            problems.append((sample_id, path, f"in the set, but {passes_over} passes over {suffix} files"))
+    return (pd.DataFrame.from_dict(placed, orient="index", columns=["file_name", "width", "height", "sha256"]),
+            pd.DataFrame(problems, columns=["sample_id", "file", "reason"]))
 
 
 def _put(source: Path | bytes, place: Path, placing: Placing) -> None:
@@ -124,7 +126,7 @@ def _put(source: Path | bytes, place: Path, placing: Placing) -> None:
         except OSError as error:
             rule = "a hard link needs pictures and export on one disk that has such links" if placing == "hardlink" \
                 else "a symbolic link needs a disk that has such links"
-            raise ExportError(f"{rule}; {place.parent.parent.parent} has none to {source}: {error.strerror}; copy "
+            raise ExportError(f"{rule}; {place.parent.parent} has none to {source}: {error.strerror}; copy "
                               "instead") from error
 
 
@@ -141,7 +143,7 @@ def sources(project: Project, wanted: set[str]) -> Iterator[tuple[str, str, byte
                 yield row["sample_id"], path, image.get("bytes")
 
 
-def _file_of(project: Project, path: str) -> Path:
+def file_of(project: Project, path: str) -> Path:
     """The image's file, inside the root. Raises ManifestError or OSError."""
     if not path:
         raise ManifestError("a sample needs a path or an image; it has neither; import the data again")
@@ -151,12 +153,13 @@ def _file_of(project: Project, path: str) -> Path:
     return file
 
 
-def _suffix(source: Path | bytes, path: str) -> str:
-    """The suffix of a file that holds an image: its own where that fits the format, else the format's."""
+def looked_at(source: Path | bytes, path: str) -> tuple[str, int, int]:
+    """(suffix, width, height) of an image: its own suffix where that fits the format, else the format's."""
     try:
         with open_image(source) as image:
             suffixes = FORMAT_SUFFIXES.get(image.format or "", (f".{(image.format or 'img').lower()}",))
+            width, height = image.size
     except NotAnImageError as error:
         raise ManifestError(f"an image file must hold an image; {path!r} does not; replace it or exclude it") from error
     own = Path(path).suffix.lower()
-    return own if own in suffixes else suffixes[0]
+    return (own if own in suffixes else suffixes[0]), width, height

@@ -152,7 +152,7 @@ def test_a_training_starts_once(home, pets, monkeypatch, mode, key):
 def test_an_export_is_written_once(home, pets, monkeypatch):
     pets.ledger().relabel(["train-00000"], "bird", who="ada")
     app = views.start(home, "export", project="pets", run="first")
-    app.radio(key="export.what").set_value(("corrected-labels", "table"))
+    app.selectbox(key="export.what").set_value(("corrected-labels", "table"))
     views.rerun(app)
     press(app, "export.write", monkeypatch)
     assert len(list((pets.path / "exports").iterdir())) == 1 and "Written" in views.texts(app)
