@@ -5,7 +5,8 @@ Follows no link out of the data set's folder.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from curation.sources.reading.rows import SPLIT_NAMES
@@ -19,9 +20,10 @@ _NUM_PROBES = 40
 _HEAD_BYTES = 1 << 16
 
 
-def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2) -> list[Path]:
+def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int | None = _MAX_LOOKED_AT) -> list[Path]:
     """Files of these suffixes in `root` and in folders up to `depth` below it, in order; `root` itself where it is a
-    file. Hidden names and links that lead out are left out; so are names beyond the first 20,000."""
+    file. Hidden names and links that lead out are left out; so are names beyond the first
+    `most`."""
     if root.is_file():
         return [root] if root.name.lower().endswith(suffixes) else []
     found: list[Path] = []
@@ -29,9 +31,9 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2) -> list[P
     home = root.resolve()
     while pending:
         folder, level = pending.pop(0)
-        for name in _names(folder):
+        for name in _names(folder, most):
             num_seen += 1
-            if num_seen > _MAX_LOOKED_AT or len(found) >= MAX_FILES:
+            if most is not None and (num_seen > most or len(found) >= MAX_FILES):
                 return sorted(found)
             path = folder / name
             if path.is_symlink() and not path.resolve().is_relative_to(home):
@@ -43,10 +45,10 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2) -> list[P
     return sorted(found)
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, most: int | None) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(_MAX_LOOKED_AT), strict=False)]
+            names = [entry.name for entry in islice(entries, most)]
     except OSError:
         return []
     return sorted(name for name in names if not name.startswith(".") and name.isprintable())
@@ -86,6 +88,12 @@ def data_root(root: Path) -> Path:
     folder = root if root.is_dir() else root.parent
     is_aside = folder.name.lower() in ("annotations", "annotation", "labels", "meta", "info") and root.is_file()
     return (folder.parent if is_aside else folder).resolve()
+
+
+def name_below(path: Path, folder: Path) -> str:
+    """What a file is called in reports: its path below the data set's folder."""
+    found = path.resolve()
+    return found.relative_to(folder).as_posix() if found.is_relative_to(folder) else path.name
 
 
 def split_of(path: str) -> str | None:
@@ -129,8 +137,3 @@ def _is_there(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
-
-
-def counted_kinds(kinds: Iterable[str]) -> str:
-    """Kinds that a format has and that are no classes of whole images, in words."""
-    return ", ".join(sorted(dict.fromkeys(kinds)))
