@@ -16,7 +16,17 @@ import pyarrow as pa
 from curation.ledger import people
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder
-from curation.sources.formats import coco, cvat, datumaro, fiftyone, huggingface, label_studio
+from curation.sources.formats import (
+    coco,
+    cvat,
+    datumaro,
+    fiftyone,
+    huggingface,
+    kaggle,
+    label_studio,
+    roboflow,
+    wilds,
+)
 from curation.sources.label_notes import label_notes
 from curation.sources.reading import table
 from curation.sources.reading.images import CHECKS, check_images, chosen_check
@@ -75,6 +85,9 @@ SOURCES: dict[str, Source] = {
     "labelstudio": label_studio.SOURCE,
     "fiftyone": fiftyone.SOURCE,
     "cvat": cvat.SOURCE,
+    "roboflow": roboflow.SOURCE,
+    "wilds": wilds.SOURCE,
+    "kaggle": kaggle.SOURCE,
     "datumaro": datumaro.SOURCE,
 }
 """Every source by the name that the command line and the app call it."""

@@ -17,6 +17,7 @@ MAX_FILES = 5_000
 _MAX_LOOKED_AT = 20_000
 """Names that are looked at to find them."""
 _NUM_PROBES = 40
+_MAX_FOLDERS = 40
 _HEAD_BYTES = 1 << 16
 
 
@@ -103,13 +104,13 @@ def split_of(path: str) -> str | None:
     return next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), None)
 
 
-def images_below(folder: Path, file: Path, names: list[str]) -> str:
+def images_below(folder: Path, file: Path, names: list[str], suffixes: tuple[str, ...] = ("",)) -> str:
     """What to put before image names so that they are found below `folder`: the likeliest folder by how many of some
-    names are there, the plainest of equals; "" where none is."""
+    names are there, the plainest of equals; "" where none is. suffixes: that may follow a name."""
     probes = names[::max(1, len(names) // _NUM_PROBES)][:_NUM_PROBES]
     best, most = "", 0
     for prefix in _prefixes(folder, file):
-        num = sum(_is_there(folder / prefix / name) for name in probes)
+        num = sum(any(_is_there(folder / f"{prefix}{name}{suffix}") for suffix in suffixes) for name in probes)
         if num > most:
             best, most = prefix, num
         if num == len(probes):
@@ -129,7 +130,13 @@ def _prefixes(folder: Path, file: Path) -> Iterator[str]:
         for place in ("images/", "data/", "img/", "imgs/", "JPEGImages/"):
             yield home + place
         for name in dict.fromkeys(name for name in (own, split, file.stem) if name):
-            yield from (f"{home}images/{name}/", f"{home}{name}/", f"{home}data/{name}/", f"{home}{name}/images/")
+            yield from (f"{home}images/{name}/", f"{home}{name}/", f"{home}data/{name}/", f"{home}{name}/images/",
+                        f"{home}{name}_images/")
+    for name in _names(folder, _MAX_LOOKED_AT)[:_MAX_FOLDERS]:
+        if (folder / name).is_dir():
+            yield f"{name}/"
+            inner = _names(folder / name, 100)[:5]
+            yield from (f"{name}/{below}/" for below in inner if (folder / name / below).is_dir())
 
 
 def _is_there(path: Path) -> bool:
