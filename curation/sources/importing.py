@@ -24,6 +24,7 @@ from curation.sources.formats import (
     huggingface,
     kaggle,
     label_studio,
+    lists,
     roboflow,
     wilds,
 )
@@ -88,6 +89,7 @@ SOURCES: dict[str, Source] = {
     "roboflow": roboflow.SOURCE,
     "wilds": wilds.SOURCE,
     "kaggle": kaggle.SOURCE,
+    "lists": lists.SOURCE,
     "datumaro": datumaro.SOURCE,
 }
 """Every source by the name that the command line and the app call it."""
