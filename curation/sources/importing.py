@@ -16,7 +16,18 @@ import pyarrow as pa
 from curation.ledger import people
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder
-from curation.sources.formats import huggingface
+from curation.sources.formats import (
+    coco,
+    cvat,
+    datumaro,
+    fiftyone,
+    huggingface,
+    kaggle,
+    label_studio,
+    lists,
+    roboflow,
+    wilds,
+)
 from curation.sources.label_notes import label_notes
 from curation.sources.reading import table
 from curation.sources.reading.images import CHECKS, check_images, chosen_check
@@ -71,6 +82,15 @@ SOURCES: dict[str, Source] = {
                                         "names or line numbers counted from 0; any other is reported and left out."),
         )),
     "huggingface": huggingface.SOURCE,
+    "coco": coco.SOURCE,
+    "labelstudio": label_studio.SOURCE,
+    "fiftyone": fiftyone.SOURCE,
+    "cvat": cvat.SOURCE,
+    "roboflow": roboflow.SOURCE,
+    "wilds": wilds.SOURCE,
+    "kaggle": kaggle.SOURCE,
+    "lists": lists.SOURCE,
+    "datumaro": datumaro.SOURCE,
 }
 """Every source by the name that the command line and the app call it."""
 

@@ -5,7 +5,8 @@ Follows no link out of the data set's folder.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from curation.sources.reading.rows import SPLIT_NAMES
@@ -16,12 +17,14 @@ MAX_FILES = 5_000
 _MAX_LOOKED_AT = 20_000
 """Names that are looked at to find them."""
 _NUM_PROBES = 40
+_MAX_FOLDERS = 40
 _HEAD_BYTES = 1 << 16
 
 
-def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2) -> list[Path]:
+def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int | None = _MAX_LOOKED_AT) -> list[Path]:
     """Files of these suffixes in `root` and in folders up to `depth` below it, in order; `root` itself where it is a
-    file. Hidden names and links that lead out are left out; so are names beyond the first 20,000."""
+    file. Hidden names and links that lead out are left out; so are names beyond the first
+    `most`."""
     if root.is_file():
         return [root] if root.name.lower().endswith(suffixes) else []
     found: list[Path] = []
@@ -29,9 +32,9 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2) -> list[P
     home = root.resolve()
     while pending:
         folder, level = pending.pop(0)
-        for name in _names(folder):
+        for name in _names(folder, most):
             num_seen += 1
-            if num_seen > _MAX_LOOKED_AT or len(found) >= MAX_FILES:
+            if most is not None and (num_seen > most or len(found) >= MAX_FILES):
                 return sorted(found)
             path = folder / name
             if path.is_symlink() and not path.resolve().is_relative_to(home):
@@ -43,10 +46,10 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2) -> list[P
     return sorted(found)
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, most: int | None) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(_MAX_LOOKED_AT), strict=False)]
+            names = [entry.name for entry in islice(entries, most)]
     except OSError:
         return []
     return sorted(name for name in names if not name.startswith(".") and name.isprintable())
@@ -88,6 +91,12 @@ def data_root(root: Path) -> Path:
     return (folder.parent if is_aside else folder).resolve()
 
 
+def name_below(path: Path, folder: Path) -> str:
+    """What a file is called in reports: its path below the data set's folder."""
+    found = path.resolve()
+    return found.relative_to(folder).as_posix() if found.is_relative_to(folder) else path.name
+
+
 def split_of(path: str) -> str | None:
     """The split that a path's words name, the last such word: annotations/labels_train.json is train, and so are
     instances_train2017.json and data/train-00000-of-00004.parquet. None where there is none."""
@@ -95,13 +104,13 @@ def split_of(path: str) -> str | None:
     return next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), None)
 
 
-def images_below(folder: Path, file: Path, names: list[str]) -> str:
+def images_below(folder: Path, file: Path, names: list[str], suffixes: tuple[str, ...] = ("",)) -> str:
     """What to put before image names so that they are found below `folder`: the likeliest folder by how many of some
-    names are there, the plainest of equals; "" where none is."""
+    names are there, the plainest of equals; "" where none is. suffixes: that may follow a name."""
     probes = names[::max(1, len(names) // _NUM_PROBES)][:_NUM_PROBES]
     best, most = "", 0
     for prefix in _prefixes(folder, file):
-        num = sum(_is_there(folder / prefix / name) for name in probes)
+        num = sum(any(_is_there(folder / f"{prefix}{name}{suffix}") for suffix in suffixes) for name in probes)
         if num > most:
             best, most = prefix, num
         if num == len(probes):
@@ -121,7 +130,13 @@ def _prefixes(folder: Path, file: Path) -> Iterator[str]:
         for place in ("images/", "data/", "img/", "imgs/", "JPEGImages/"):
             yield home + place
         for name in dict.fromkeys(name for name in (own, split, file.stem) if name):
-            yield from (f"{home}images/{name}/", f"{home}{name}/", f"{home}data/{name}/", f"{home}{name}/images/")
+            yield from (f"{home}images/{name}/", f"{home}{name}/", f"{home}data/{name}/", f"{home}{name}/images/",
+                        f"{home}{name}_images/")
+    for name in _names(folder, _MAX_LOOKED_AT)[:_MAX_FOLDERS]:
+        if (folder / name).is_dir():
+            yield f"{name}/"
+            inner = _names(folder / name, 100)[:5]
+            yield from (f"{name}/{below}/" for below in inner if (folder / name / below).is_dir())
 
 
 def _is_there(path: Path) -> bool:
@@ -129,8 +144,3 @@ def _is_there(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
-
-
-def counted_kinds(kinds: Iterable[str]) -> str:
-    """Kinds that a format has and that are no classes of whole images, in words."""
-    return ", ".join(sorted(dict.fromkeys(kinds)))
