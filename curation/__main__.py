@@ -19,6 +19,7 @@ from curation.sources.console import ShownProgress, print_summary
 from curation.sources.importing import SOURCES, import_project
 from curation.sources.reading.images import CHECKS
 from curation.sources.splits import HoldOut
+from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 
@@ -99,8 +100,16 @@ export_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status; the log has that it ran."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    names = {found.name or getattr(found.callback, "__name__", "").replace("_", "-")
+             for found in app.registered_commands}
+    with event_log.command("curation", verb=next((word for word in arguments[:1] if word in names), "")) as ended:
+        ended["status"] = _run(arguments)
+    return ended["status"]
+
+
+def _run(arguments: list[str]) -> int:
     try:
         status = app(arguments or ["--help"], prog_name="python -m curation", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -109,6 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         line = _user_error(error)
         if line is None:
             raise
+        event_log.event("refused", error=error)
         if line:
             print(f"error: {line}", file=sys.stderr)
         return REFUSED

@@ -9,6 +9,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is import
 os.environ.setdefault("NUMBA_OPT", "0")  # UMAP is compiled in each process and then runs for moments: the quicker way
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither see nor leave anything in the queue and the log of who runs them."""
+    os.environ["WHETSTONE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Real images with real label noise in Clothing1M's layout, unpacked; tests that want them skip without."""

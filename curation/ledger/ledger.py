@@ -30,6 +30,7 @@ from curation.ledger.replay import (
 from curation.ledger.sample_ids import training_ids
 from curation.ledger.snapshot import current_state
 from curation.ledger.state import row_of, stamp_of_state, state_of
+from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.manifest import ManifestError, read_info
 
@@ -221,6 +222,7 @@ class Ledger:
         with self._transaction(is_write=True) as connection:
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, sample_ids)
+        event_log.event("decided", kind=kind, num=len(sample_ids), project=self.project)
         self._renew_snapshot(batch, sample_ids, is_recorded=True)
         return batch["batch_id"]
 
@@ -236,6 +238,7 @@ class Ledger:
             new = new_batch(kind, str(target), num_samples, "person", said(who, why))
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, np.empty(0, dtype=object))
+        event_log.event("decided", kind=kind, num=num_samples, project=self.project)
         self._renew_snapshot(is_recorded=True)
         return target
 

@@ -19,6 +19,7 @@ from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
 from curation.ledger.batch import LedgerError, said
 from curation.ledger.verdict_tables import NewVerdict, VerdictRow
+from engine.contract.disk import event_log
 from engine.contract.run_dir import RunDirError, check_name
 
 VerdictName = Literal["given", "suggested", "both", "neither", "other", "unsure"]
@@ -103,6 +104,7 @@ class VerdictLog:
                     if row["key"] is not None:
                         id_of_key[row["key"]] = verdict_id
             tables.append(connection, new)
+        event_log.event("judged", num=len(new))
         return ids
 
     def retract(self, verdict_id: int, who: str, key: str | None = None) -> int:

@@ -11,8 +11,11 @@ from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
 from curation.views.sign_in import let_in
 from curation.views.widgets import actions, address, others, state
+from engine.contract.disk import event_log
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
+SLOW_SECONDS = 2.0
+"""A draw that takes longer goes into the log."""
 
 
 def _page_of(name: str) -> Callable[[], None]:
@@ -45,7 +48,10 @@ def main() -> None:
     actions.show_notices()
     chosen.run()
     presses.drop_unmet()
-    others.PACE.drew(time.monotonic() - began)
+    seconds = time.monotonic() - began
+    others.PACE.drew(seconds)
+    if seconds > SLOW_SECONDS:
+        event_log.event("slow_page", verb=chosen.url_path or DEFAULT_PAGE, seconds=round(seconds, 3))
     garbage.COLLECTOR.drew()
 
 

@@ -20,11 +20,14 @@ from streamlit.web.server.starlette.starlette_websocket import _get_signed_cooki
 
 from curation.ledger.people import Person, identify_by
 from curation.views.routes.access import SECRET_HEADER, Access, Proxy, current, is_loopback, start
+from engine.contract.disk import event_log
 
 
 def begin() -> Access:
     """How the app may be reached, from now on with the person signed in as the author of every act. Ends the process
     where it may not start (curation.views.routes.access)."""
+    event_log.begin("app")
+    event_log.event("began")
     access = start()
     identify_by(person)
     return access
