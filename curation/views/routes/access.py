@@ -159,9 +159,8 @@ def _proxy_of(text: str, given: Mapping[str, str]) -> Proxy | None:
     if proxy.secret:
         _checked_secret(proxy.secret, "WHETSTONE_PROXY_SECRET is")
     elif is_loopback(proxy.address):  # else any process of this machine could name anybody
-        raise AccessError(f"a proxy on this machine must prove itself; WHETSTONE_PROXY is {text.strip()} and there "
-                          "is no WHETSTONE_PROXY_SECRET; set it, and have the proxy say it in the header "
-                          "X-Whetstone-Proxy")
+        raise AccessError(f"a proxy on this machine must prove itself; WHETSTONE_PROXY is {text.strip()} and there is "
+                          "no WHETSTONE_PROXY_SECRET; set it, and have the proxy send it as X-Whetstone-Proxy")
     return proxy
 
 
