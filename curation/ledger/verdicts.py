@@ -210,7 +210,8 @@ def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> NewVerdict:
         verdict=verdict.verdict, label=_label(verdict, classes), given_label=verdict.given_label,
         suggested_label=verdict.suggested_label, previous_label=verdict.previous_label, who=words["who"],
         at=verdict.at or words["at"], seconds=_number("seconds", verdict.seconds, math.inf), run=words["run"],
-        model=verdict.model, p_wrong=_number("p_wrong", verdict.p_wrong, 1.0), batch=_batch(verdict.batch), key=verdict.key, retracts=None)
+        model=verdict.model, p_wrong=_number("p_wrong", verdict.p_wrong, 1.0), batch=_batch(verdict.batch),
+        key=verdict.key, retracts=None)
 
 
 def _label(verdict: Verdict, classes: tuple[str, ...]) -> str | None:
