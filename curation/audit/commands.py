@@ -13,6 +13,7 @@ from curation.audit.estimate.goal import TARGET, Goal, change_goal, goal_of, new
 from curation.audit.estimate.looks import progress
 from curation.audit.estimate.noise_rate import Rate, estimate
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
+from curation.audit.issues import scores_by
 from curation.audit.opening import plan_of
 from curation.audit.report.caveats import learning_words, missing_words
 from curation.audit.report.figures import between, percent
@@ -22,7 +23,7 @@ from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, score_frame
 from curation.audit.reviews.batches import FILE, file_served
 from curation.audit.reviews.commands import NAME, AuditOption, ProjectArgument, verdicts_
-from curation.audit.reviews.consensus import consensus, on_current_labels
+from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.promise import MIN_CALIBRATED, expected_yield
 from curation.audit.reviews.queues import BATCH_SIZE, find_order, mode_named
@@ -30,8 +31,7 @@ from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.leaks import found_soon, words_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
-from curation.audit.suspects.scores import Scores, dual_figures, scores_of
-from curation.experiments.repeats import repeats_of
+from curation.audit.suspects.scores import Scores, dual_figures
 from curation.jobs.feature_runs import judged_on
 from curation.ledger.verdicts import VERDICTS
 from curation.output_file import output_file, write_output
@@ -185,15 +185,14 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
 
 
 def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
-    runs = [project.run(name)] if alone else repeats_of(project.path, project.run(name))
-    runs[0].read_signals()  # says so where there are none yet
-    for line in part_lines(runs[0]):
+    """scores_by, and what is to be said of the run."""
+    run = project.run(name)
+    run.read_signals()  # says so where there are none yet
+    for line in part_lines(run):
         print(visible(line))
-    if missing := missing_of(runs[0]):
-        print(missing_words(visible(name), missing, runs[0].read_config().get("method", "")))
-    table = sample_table(project, runs[0])
-    judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
-    scores = scores_of(project, runs, table, runs[0].read_neighbours(), judged)
+    if missing := missing_of(run):
+        print(missing_words(visible(name), missing, run.read_config().get("method", "")))
+    scores, table = scores_by(project, name, alone=alone)
     if scores.learning is not None and (said := learning_words(visible(name), scores.learning)):
         print(said)
     return scores, table
