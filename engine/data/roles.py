@@ -73,6 +73,6 @@ class RoleDataset(torch.utils.data.Dataset[tuple[Any, int, float]]):
 
 def weighted_loss(logits_BC: torch.Tensor, labels_B: torch.Tensor, weights_B: torch.Tensor) -> torch.Tensor:
     """Mean over a batch of weight times cross-entropy, as MOLERE trains: weights have mean 1 over all samples, so that
-    a batch of light ones counts less. logits_BC: (B, C) float; labels_B: (B,) int64; weights_B: (B,) float, 0 or more."""
+    a batch of light ones counts less. logits_BC: (B, C) float; labels_B: (B,) int64; weights_B: (B,) 0 or more."""
     losses_B = cross_entropy(logits_BC, labels_B, reduction="none")
     return (weights_B.to(losses_B.dtype) * losses_B).mean()

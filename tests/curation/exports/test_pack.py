@@ -15,7 +15,7 @@ import yaml
 from torchvision.datasets import ImageFolder
 
 from curation.__main__ import main
-from curation.exports import pictures
+from curation.exports import embedded, pictures
 from curation.exports.digests import SUMS, verify
 from curation.exports.exporting import EXPORTS, export
 from curation.exports.pack import FORMS
@@ -229,3 +229,14 @@ def test_an_export_that_is_cancelled_leaves_nothing(photos: Project, tmp_path: P
 
 def test_every_form_is_an_export() -> None:
     assert {form for what, form in EXPORTS if what == "hard-validation"} >= {*FORMS, "parquet"}
+
+
+def test_parquet_has_all_samples_however_they_fall_into_groups_and_files(photos: Project, truth, tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "GROUP_ROWS", 5)
+    monkeypatch.setattr(embedded, "SHARD_ROWS", 10)
+    export(photos, photos.run("first"), "hard-validation", "parquet", tmp_path / "out")
+    files = sorted((tmp_path / "out" / "data").iterdir())
+    assert [one.name for one in files] == [f"validation-0000{i}-of-00002.parquet" for i in (0, 1)]
+    rows = pd.concat([pd.read_parquet(one) for one in files])
+    assert {row.sample_id: (row.label, row.image["bytes"]) for row in rows.itertuples()} == truth
