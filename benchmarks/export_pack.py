@@ -72,7 +72,7 @@ def copy_of(source: Project, folder: Path, num: int) -> Path:
                    "images")
     project = Project.open(folder)
     project.ledger().pin(names, "validation", who="benchmark")
-    make_run(project, num_neighbors=5)
+    make_run(project, state="running")  # without a map, which of so many is not made for a fake
     return folder
 
 
