@@ -3,6 +3,7 @@
 Says how each sample came to be there, class balance, what is known of the labels, and what the set is not good for.
 """
 
+import hashlib
 import json
 import re
 
@@ -41,7 +42,7 @@ def card(project: Project, curated: Curated, *, files: str, opening: str, patter
     frame, counts = curated.frame, curated.class_counts
     num_with = sum(count > 0 for count in counts.values())
     return "\n".join([
-        _front_matter(project, len(frame), patterns),
+        _front_matter(project, curated, patterns),
         f"# Hard validation set of {escaped(project.name)}", "",
         f"{counted(len(frame), 'sample')} of {num_with} of {counted(len(counts), 'class', 'classes')}, from run "
         f"{escaped(str(curated.provenance['run']))} and the decisions that people took.", DEFINITION,
@@ -69,12 +70,19 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&-])", r"\\\1", plain(text))
 
 
-def _front_matter(project: Project, num: int, patterns: str) -> str:
-    """YAML whose values are JSON, which is YAML and quotes what must be quoted."""
+def _front_matter(project: Project, curated: Curated, patterns: str) -> str:
+    """YAML whose values are JSON, which is YAML and quotes what must be quoted.
+
+    The configuration's name is this set's own: `datasets` keeps what it read by the folder's last name and by what its
+    card says, and would give out another set of a folder of that name (seen with 5.2).
+    """
+    num = len(curated.frame)
+    content = json.dumps([curated.provenance, *curated.frame[["sample_id", "current_label"]].to_numpy().tolist()])
+    name = f"set-{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
     matter: dict[str, object] = {
         "pretty_name": f"Hard validation set of {plain(project.name)}", "task_categories": ["image-classification"],
         "size_categories": [next((name for limit, name in _SIZES if num < limit), "1M<n<10M")],
-        "configs": [{"config_name": "default", "data_files": [{"split": "validation", "path": patterns}]}]}
+        "configs": [{"config_name": name, "data_files": [{"split": "validation", "path": patterns}]}]}
     lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in matter.items())
     return "\n".join(["---", *lines, "---", ""])
 

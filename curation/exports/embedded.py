@@ -132,9 +132,7 @@ class _Writer:
             (self.folder / str(number)).rename(self.folder / name)
 
     def write(self, pictures: list[_Picture], rows: pa.Table) -> None:
-        """One row group of pictures; rows: their other columns, in the same order."""
-        if not pictures:
-            return
+        """One row group of pictures, one or more; rows: their other columns, in the same order."""
         if len(self.ids) >= SHARD_ROWS * len(self._shards):
             self._end_shard()
             self._shards.append(pq.ParquetWriter(self.folder / str(len(self._shards)), self.schema))
@@ -190,4 +188,5 @@ def _groups(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:
         if len(group) == GROUP_ROWS or num_bytes >= GROUP_BYTES:
             yield group
             group, num_bytes = [], 0
-    yield group
+    if group:
+        yield group

@@ -54,6 +54,8 @@ class Verdict:
     verdict: VerdictName
     given_label: str
     who: str
+    at: str | None = None
+    """When it was given, where that was not here and now: ISO 8601 in UTC with milliseconds. None: now."""
     label: str | None = None
     """The class chosen, for "other" alone; the other verdicts have theirs from given_label and suggested_label."""
     suggested_label: str | None = None
@@ -207,8 +209,9 @@ def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> NewVerdict:
         audit=verdict.audit, queue=verdict.queue, purpose=verdict.purpose, sample_id=verdict.sample_id,
         verdict=verdict.verdict, label=_label(verdict, classes), given_label=verdict.given_label,
         suggested_label=verdict.suggested_label, previous_label=verdict.previous_label, who=words["who"],
-        at=words["at"], seconds=_number("seconds", verdict.seconds, math.inf), run=words["run"], model=verdict.model,
-        p_wrong=_number("p_wrong", verdict.p_wrong, 1.0), batch=_batch(verdict.batch), key=verdict.key, retracts=None)
+        at=verdict.at or words["at"], seconds=_number("seconds", verdict.seconds, math.inf), run=words["run"],
+        model=verdict.model, p_wrong=_number("p_wrong", verdict.p_wrong, 1.0), batch=_batch(verdict.batch),
+        key=verdict.key, retracts=None)
 
 
 def _label(verdict: Verdict, classes: tuple[str, ...]) -> str | None:

@@ -31,3 +31,12 @@ def left_out(table: pa.Table) -> Column | None:
     if not set(table.column_names) >= EXCLUDED:
         return None
     return pc.fill_null(pc.equal(pc.utf8_lower(table["is_excluded"].cast(pa.string())), "true"), False)
+
+
+def for_training(rows: pa.Table) -> pa.Table | None:
+    """The rows of a hard validation set, of which each was a training sample, as split train again; None of any other
+    table. rows: with a column split."""
+    if not set(MARKS) <= set(rows.column_names) or pc.any(pc.equal(rows["split"], "train")).as_py():
+        return None
+    place = rows.column_names.index("split")
+    return rows.set_column(place, "split", pa.array(["train"] * rows.num_rows, pa.string()))

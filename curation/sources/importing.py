@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curation.ledger import people
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
+from curation.samples.own_exports import for_training
 from curation.sources import clothing1m, demo, imagefolder
 from curation.sources.formats import (
     coco,
@@ -200,6 +201,9 @@ def read_source(source: str, root: str | Path | None, project: Path, problems: P
         raise SourceError(f"source {source} takes no ROOT; got {str(root)!r}; leave it out")
     given = {name: value for name, value in options.items() if value is not None}
     loaded = spec.load(folder, project, problems, progress, **given)
+    if (own := for_training(loaded.rows)) is not None:
+        loaded.rows = own
+        loaded.notes.append("a hard validation set of a project: its samples train again, as they did there")
     return loaded, screen(loaded, problems)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from curation.samples.own_exports import as_written
 from curation.sources.formats.places import files_below, split_of
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
 from curation.sources.reading.table import listed_rows, text_of, usual_columns
@@ -56,13 +57,13 @@ def load_metadata(root: Path, problems: Problems, progress: Progress, label_colu
             raise SourceError(f"a column of labels must be in {path.name}; got {label_column!r}; it has "
                               f"{', '.join(frame.columns.column_names)}")
         label = label or found
-        parts.append(_part(frame.columns, frame.rows, path, home, name_column, found))
+        parts.append(_part(as_written(frame.columns), frame.rows, path, home, name_column, found))
     table = concatenated(parts)
     if "given_label" not in table.column_names:
         raise SourceError(f"an imagefolder needs labels; {root} has neither a column of labels nor folders of classes; "
                           "name the column of labels")
     file, numbers = table["\0file"].dictionary_encode(), np.asarray(table["\0row"])
-    ours = {name: name for name in ("path", "given_label", "split")}
+    ours = {name: name for name in ("path", "given_label", "split", "sample_id") if name in table.column_names}
     rows, notes = listed_rows(table.drop_columns(["\0file", "\0row"]), ours, home, file, numbers)
     said = f"label from {label!r}" if label else "labels are the names of the folders that images lie in"
     notes = [f"{counted(len(parts), 'metadata file')}: {said}", *notes]

@@ -15,13 +15,14 @@ import yaml
 from torchvision.datasets import ImageFolder
 
 from curation.__main__ import main
-from curation.exports import pictures
+from curation.exports import embedded, pictures
 from curation.exports.digests import SUMS, verify
 from curation.exports.exporting import EXPORTS, export
 from curation.exports.pack import FORMS
 from curation.exports.staging import ExportError
 from curation.project import Project
 from tests.curation.exports.conftest import CLASSES
+from tests.fakes import make_project, make_run
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +230,31 @@ def test_an_export_that_is_cancelled_leaves_nothing(photos: Project, tmp_path: P
 
 def test_every_form_is_an_export() -> None:
     assert {form for what, form in EXPORTS if what == "hard-validation"} >= {*FORMS, "parquet"}
+
+
+def test_parquet_has_all_samples_however_they_fall_into_groups_and_files(photos: Project, truth, tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "GROUP_ROWS", 5)
+    monkeypatch.setattr(embedded, "SHARD_ROWS", 10)
+    export(photos, photos.run("first"), "hard-validation", "parquet", tmp_path / "out")
+    files = sorted((tmp_path / "out" / "data").iterdir())
+    assert [one.name for one in files] == [f"validation-0000{i}-of-00002.parquet" for i in (0, 1)]
+    rows = pd.concat([pd.read_parquet(one) for one in files])
+    assert {row.sample_id: (row.label, row.image["bytes"]) for row in rows.itertuples()} == truth
+
+
+@pytest.mark.parametrize("form", ["huggingface", "parquet"])
+def test_datasets_does_not_take_a_set_for_one_that_it_read_before_from_a_folder_of_that_name(
+        photos: Project, tmp_path: Path, form: str) -> None:
+    """Its cache knows a local folder by its last name and what its card says, not by its files."""
+    datasets = pytest.importorskip("datasets")
+    other = Project.open(make_project(tmp_path / "p", size=4))
+    other.ledger().pin(["train-00000"], "validation", who="ada")
+    sizes = []
+    for place, project in (("a", photos), ("b", other)):
+        run = project.run("first") if project is photos else make_run(project)
+        export(project, run, "hard-validation", form, tmp_path / place / "set")
+        data = datasets.load_dataset(str(tmp_path / place / "set"), split="validation",
+                                     cache_dir=str(tmp_path / "cache"))
+        sizes.append((data[0]["image"].size, tuple(data.features["label"].names)))
+    assert sizes == [((16, 16), CLASSES), ((4, 4), ("cat", "dog", "bird"))]

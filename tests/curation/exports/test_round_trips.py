@@ -52,6 +52,28 @@ def test_an_export_comes_back_as_it_went(photos: Project, tmp_path: Path, what: 
     assert result.problem_kinds == ({"excluded": 3} if what == "corrected-labels" else {})
 
 
+@pytest.mark.parametrize(("form", "source", "root"), [
+    ("parquet", "huggingface", ""), ("imagefolder", "huggingface", ""), ("huggingface", "huggingface", ""),
+    ("huggingface", "table", "validation/metadata.parquet"), ("wilds", "table", "images/metadata.csv"),
+    ("coco", "coco", ""), ("cvat", "cvat", "annotations.xml"), ("fiftyone", "fiftyone", ""),
+])
+def test_a_set_with_pictures_comes_back_as_it_went(photos: Project, tmp_path: Path, form: str, source: str,
+                                                   root: str) -> None:
+    export(photos, photos.run("first"), "hard-validation", form, tmp_path / "out")
+    options = {"classes": str(tmp_path / "out" / "classes.txt")} if source == "table" else {}
+    import_project(source, tmp_path / "back", root=tmp_path / "out" / root, **options)
+    back, wanted = Project.open(tmp_path / "back"), expected(photos)
+    rows = back.manifest()
+    held = [one.get("bytes") for one in rows["image"]] if "image" in rows else [None] * len(rows)
+    pictures = [data or (back.root / path).read_bytes() for data, path in zip(held, rows["path"], strict=True)]
+    assert sorted(zip(rows["given_label"], pictures, strict=True)) == sorted(zip(wanted["label"], wanted["bytes"],
+                                                                                 strict=True))
+    assert (rows["split"] == "train").all() and set(back.classes) == set(CLASSES)
+    is_by_name = source == "huggingface" and form != "parquet"
+    assert back.classes == CLASSES or is_by_name, "which reads the names, in their own order"
+    assert source == "fiftyone" or set(rows["sample_id"]) == set(wanted.index), "which has no room for it"
+
+
 def test_suffixes_stay_and_what_torchvision_passes_over_is_named(photos: Project, tmp_path: Path) -> None:
     result = export(photos, photos.run("first"), "hard-validation", "imagefolder", tmp_path / "out")
     meta = pd.read_csv(tmp_path / "out" / "validation" / "metadata.csv")
