@@ -73,6 +73,7 @@ def import_(
     image_column: Annotated[str | None, typer.Option(help=_help("image_column"))] = None,
     label_field: Annotated[str | None, typer.Option(help=_help("label_field"))] = None,
     choice: Annotated[str | None, typer.Option(help=_help("choice"))] = None,
+    record_set: Annotated[str | None, typer.Option(help=_help("record_set"))] = None,
 ) -> None:
     """Bring a data set into a project.
 
@@ -86,7 +87,8 @@ def import_(
             held_out=held_out if hold_out_test or hold_out_clean else None, seed=seed, noise=noise, layout=layout,
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
-            classes=classes, image_column=image_column, label_field=label_field, choice=choice)
+            classes=classes, image_column=image_column, label_field=label_field, choice=choice,
+            record_set=record_set)
     print_summary(result)
     if result.num_lost:
         raise typer.Exit(LOST)

@@ -18,6 +18,7 @@ from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
 from curation.sources import clothing1m, demo, imagefolder
 from curation.sources.formats import (
     coco,
+    croissant,
     cvat,
     datumaro,
     fiftyone,
@@ -89,6 +90,7 @@ SOURCES: dict[str, Source] = {
     "roboflow": roboflow.SOURCE,
     "wilds": wilds.SOURCE,
     "kaggle": kaggle.SOURCE,
+    "croissant": croissant.SOURCE,
     "lists": lists.SOURCE,
     "datumaro": datumaro.SOURCE,
 }
