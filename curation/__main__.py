@@ -73,6 +73,7 @@ def import_(
     image_column: Annotated[str | None, typer.Option(help=_help("image_column"))] = None,
     label_field: Annotated[str | None, typer.Option(help=_help("label_field"))] = None,
     choice: Annotated[str | None, typer.Option(help=_help("choice"))] = None,
+    noisy_labels: Annotated[str | None, typer.Option(help=_help("noisy_labels"))] = None,
     record_set: Annotated[str | None, typer.Option(help=_help("record_set"))] = None,
 ) -> None:
     """Bring a data set into a project.
@@ -88,7 +89,7 @@ def import_(
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
             classes=classes, image_column=image_column, label_field=label_field, choice=choice,
-            record_set=record_set)
+            noisy_labels=noisy_labels, record_set=record_set)
     print_summary(result)
     if result.num_lost:
         raise typer.Exit(LOST)

@@ -27,6 +27,7 @@ from curation.sources.formats import (
     label_studio,
     lists,
     roboflow,
+    torchvision_files,
     wilds,
 )
 from curation.sources.label_notes import label_notes
@@ -92,6 +93,7 @@ SOURCES: dict[str, Source] = {
     "kaggle": kaggle.SOURCE,
     "croissant": croissant.SOURCE,
     "lists": lists.SOURCE,
+    "torchvision": torchvision_files.SOURCE,
     "datumaro": datumaro.SOURCE,
 }
 """Every source by the name that the command line and the app call it."""
