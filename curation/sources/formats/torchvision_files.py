@@ -209,7 +209,7 @@ def is_here(place: Path) -> bool:
 
 SOURCE = Source(
     title="MNIST and CIFAR files", load=load, recognises=is_here,
-    help="What torchvision downloads of MNIST, FashionMNIST and KMNIST, and CIFAR's binary version; also with CIFAR-N's "
+    help="What torchvision downloads of MNIST, FashionMNIST and KMNIST, and CIFAR's binary version; also CIFAR-N's "
          "labels.",
     root_help="The root that torchvision was given, or the folder of the files.",
     options=(Option(name="noisy_labels", help="Table of labels of the training images in their order, such as "
