@@ -13,9 +13,10 @@ from curation.audit import commands as audit_commands
 from curation.commands import register
 from curation.doctor import commands as doctor_commands
 from curation.evidence import commands as evidence_commands
-from curation.exit_status import EPILOG, INTERRUPTED, LOST, REFUSED
+from curation.exit_status import DONE, EPILOG, INTERRUPTED, LOST, REFUSED
 from curation.exports import commands as export_commands
-from curation.sources.console import ShownProgress, print_summary
+from curation.sources.console import ShownProgress, print_summary, visible
+from curation.sources.fetching import fetch
 from curation.sources.importing import SOURCES, import_project
 from curation.sources.reading.images import CHECKS
 from curation.sources.splits import HoldOut
@@ -73,6 +74,8 @@ def import_(
     image_column: Annotated[str | None, typer.Option(help=_help("image_column"))] = None,
     label_field: Annotated[str | None, typer.Option(help=_help("label_field"))] = None,
     choice: Annotated[str | None, typer.Option(help=_help("choice"))] = None,
+    noisy_labels: Annotated[str | None, typer.Option(help=_help("noisy_labels"))] = None,
+    record_set: Annotated[str | None, typer.Option(help=_help("record_set"))] = None,
 ) -> None:
     """Bring a data set into a project.
 
@@ -86,10 +89,33 @@ def import_(
             held_out=held_out if hold_out_test or hold_out_clean else None, seed=seed, noise=noise, layout=layout,
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
-            classes=classes, image_column=image_column, label_field=label_field, choice=choice)
+            classes=classes, image_column=image_column, label_field=label_field, choice=choice,
+            noisy_labels=noisy_labels, record_set=record_set)
     print_summary(result)
     if result.num_lost:
         raise typer.Exit(LOST)
+
+
+@app.command("fetch")
+def fetch_(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Table whose paths are addresses (https, s3, gs).")],
+    *,
+    project: Annotated[Path, typer.Option("--project", "-p", help="Project folder, made if absent; pictures go into "
+                                          "its images.")],
+    path_column: Annotated[str | None, typer.Option(help="Column of addresses. Default: the first usual name, such as "
+                                                    "path.")] = None,
+) -> int:
+    """Fetch the pictures that a table names by address into a project; a stopped fetch goes on where it was.
+
+    Writes fetched.parquet, which `import table` reads, and fetch_report.csv with what could not be fetched.
+    """
+    with ShownProgress() as progress:
+        done = fetch(table, project, progress, path_column=path_column)
+    print(f"{done.num_fetched:,} pictures fetched, {done.num_there:,} were there, {len(done.failed):,} failed; next: "
+          f"python -m curation import table {done.table} --project {project}")
+    for address, reason in done.failed[:5]:
+        print(f"  {visible(address)}: {visible(reason)}")
+    return LOST if done.failed else DONE
 
 
 register(app)

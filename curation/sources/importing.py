@@ -19,6 +19,7 @@ from curation.samples.own_exports import for_training
 from curation.sources import clothing1m, demo, imagefolder
 from curation.sources.formats import (
     coco,
+    croissant,
     cvat,
     datumaro,
     fiftyone,
@@ -27,6 +28,7 @@ from curation.sources.formats import (
     label_studio,
     lists,
     roboflow,
+    torchvision_files,
     wilds,
 )
 from curation.sources.label_notes import label_notes
@@ -90,7 +92,9 @@ SOURCES: dict[str, Source] = {
     "roboflow": roboflow.SOURCE,
     "wilds": wilds.SOURCE,
     "kaggle": kaggle.SOURCE,
+    "croissant": croissant.SOURCE,
     "lists": lists.SOURCE,
+    "torchvision": torchvision_files.SOURCE,
     "datumaro": datumaro.SOURCE,
 }
 """Every source by the name that the command line and the app call it."""

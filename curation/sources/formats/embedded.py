@@ -46,14 +46,14 @@ def written(rows: pa.Table, folder: Path, pictures: Pictures, problems: Problems
         raise SourceError(f"pictures are written into {folder}; {error.strerror}; check rights and free "
                           "space") from error
     root, paths, done = folder.resolve(), np.full(rows.num_rows, None, dtype=object), 0
-    seen: Counter[str] = Counter()
+    folders, seen = set[Path](), Counter[str]()
     places_of: dict[str, dict[int, int]] = {}
     for place, (file, row) in enumerate(zip(files, numbers, strict=True)):
         places_of.setdefault(file, {})[row] = place
     for file, places in places_of.items():
         for row, picture in pictures(file, sorted(places)):
             place = places[row]
-            paths[place] = _write(root, picture, problems, file, row, ids[place])
+            paths[place] = _write(root, folders, picture, problems, file, row, ids[place])
             if paths[place] is not None and ids[place] == provisional_id(file, row):
                 name = Path(paths[place]).stem
                 seen[name] += 1
@@ -67,8 +67,10 @@ def written(rows: pa.Table, folder: Path, pictures: Pictures, problems: Problems
     return rows.filter(pa.array([path is not None for path in paths]))
 
 
-def _write(root: Path, picture: bytes | None, problems: Problems, file: str, row: int, sample_id: str) -> str | None:
-    """The path of the picture below `root`; None, and a line in the report, where there is none."""
+def _write(root: Path, folders: set[Path], picture: bytes | None, problems: Problems, file: str, row: int,
+           sample_id: str) -> str | None:
+    """The path of the picture below `root`; None, and a line in the report, where there is none. folders: those known
+    to lie in it."""
     suffix = "" if picture is None else suffix_of(picture)
     if picture is None or not suffix:
         kind, reason = ("missing picture", "the row holds no picture") if not picture else \
@@ -78,11 +80,13 @@ def _write(root: Path, picture: bytes | None, problems: Problems, file: str, row
     digest = hashlib.sha256(picture).hexdigest()[:_DIGITS]
     path = f"{digest[:2]}/{digest}{suffix}"
     target = root / path
-    if not target.resolve().is_relative_to(root):
-        raise SourceError(f"pictures are written into {root}; {target.parent} leads out of it; remove that link")
-    if target.is_file() and target.stat().st_size == len(picture):
+    if target.parent not in folders:
+        if not target.parent.resolve().is_relative_to(root):
+            raise SourceError(f"pictures are written into {root}; {target.parent} leads out of it; remove that link")
+        target.parent.mkdir(exist_ok=True)
+        folders.add(target.parent)
+    if target.is_file() and not target.is_symlink() and target.stat().st_size == len(picture):
         return path
-    target.parent.mkdir(exist_ok=True)
     temporary = temporary_beside(root / "picture")
     temporary.write_bytes(picture)
     os.replace(temporary, target)

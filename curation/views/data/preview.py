@@ -33,7 +33,7 @@ PICKERS = (
     ("id_column", "sample_id", "Id", "What a sample is called; without one, its path."),
 )
 """Option of the source, column of ours, what the form calls it, help."""
-PATH_OPTIONS = ("image_root", "classes")
+PATH_OPTIONS = ("image_root", "classes", "noisy_labels")
 _PREVIEW_KEY = KEY + "preview"
 
 
@@ -68,7 +68,8 @@ def column_options(way: Recognised) -> dict[str, OptionValue | None]:
 def other_options(way: Recognised, is_zip: bool) -> dict[str, OptionValue | None]:
     """What else the source can be told. Raises SourceError for a path outside of the allowed roots; what was dropped
     as a zip is whole and names none."""
-    left_out = {option for option, *_ in PICKERS} | (set(PATH_OPTIONS) if is_zip else set())
+    pickers = {option for option, *_ in PICKERS} if way.source == "table" else set()
+    left_out = pickers | (set(PATH_OPTIONS) if is_zip else set())
     given = {option.name: _option(way.source, option) for option in SOURCES[way.source].options
              if option.name not in left_out}
     for name in PATH_OPTIONS:
