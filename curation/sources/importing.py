@@ -68,7 +68,8 @@ SOURCES: dict[str, Source] = {
         help="A folder of images for each class, or such folders for each split.",
         root_help="Folder that holds a folder for each class, or one for each split.",
         options=(Option(name="layout", default="auto", choices=imagefolder.LAYOUTS,
-                        help="What the folders are. auto: splits if that called train holds folders, else classes."),)),
+                        help="What the folders are. auto: by their names, and metadata.csv or .jsonl beside images; "
+                             "class: classes; split: splits of classes."),)),
     "table": Source(
         title="Table (CSV, Parquet, JSON Lines)", load=table.load, is_root_file=True,
         help="A table of image paths and labels; every other column is kept.",

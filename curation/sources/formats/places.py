@@ -37,7 +37,7 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int
             if most is not None and (num_seen > most or len(found) >= MAX_FILES):
                 return sorted(found)
             path = folder / name
-            if path.is_symlink() and not path.resolve().is_relative_to(home):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):  # in circles too
                 continue
             if name.lower().endswith(suffixes) and path.is_file():
                 found.append(path)

@@ -22,7 +22,7 @@ from engine.contract.statistics.intervals import wilson_interval
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "clean": "clean", "val": "clean", "valid": "clean", "validation": "clean", "dev": "clean",
-    "test": "test", "testing": "test",
+    "test": "test", "testing": "test", "holdout": "test",
 }
 """What data sets call their splits, in lower case, and our name for each."""
 
