@@ -15,7 +15,7 @@ import pandas as pd
 import typer
 
 from curation.audit.reviews import own_acts
-from curation.audit.reviews.blinding import blind_ids, blind_words, is_blind, without_opinion
+from curation.audit.reviews.blinding import blind_damage, blind_ids, blind_words, is_blind, without_opinion
 from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exit_status import DONE, LOST
@@ -124,11 +124,17 @@ def export_(
     print(f"{counted(result.num_samples, 'sample')} exported to {visible(str(result.path))}")
     for name, count in result.class_counts.items():
         print(f"{count:>12,}  {visible(name)}")
+    _say_blind_damage(opened)
     if len(result.problems):
         print(f"{len(result.problems):,} problems; all of them in problems.csv there")
         for row in result.problems.head(5).to_dict("records"):
             print(f"  {visible(row['sample_id'])}: {visible(row['reason'])}")
         raise typer.Exit(LOST)
+
+
+def _say_blind_damage(project: Project) -> None:
+    for line in blind_damage(project):
+        print(f"hidden: {visible(line)}", file=sys.stderr)
 
 
 def score(
@@ -210,6 +216,7 @@ def triage(
           f"{(lanes == UNJUDGED).sum():,} without held-out prediction or neighbours")
     if said := blind_words(int(is_blind(table, blind).sum())):
         print(said)
+    _say_blind_damage(opened)
     if out is not None:
         frame = pd.concat([lane_frame(table, evidence, lanes, priority, i) for i in wanted], ignore_index=True)
         write_output(out, lambda path: write_csv(frame, path))

@@ -2,6 +2,7 @@
 curation.__main__."""
 
 import getpass
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
 from curation.audit.reviews.batches import FILE, file_served
+from curation.audit.reviews.blinding import blind_damage
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.promise import MIN_CALIBRATED, expected_yield
@@ -189,6 +191,8 @@ def report_(
     text = report_html(found) if out.suffix == ".html" else report_json(found)
     write_output(out, lambda p: p.write_text(text, encoding="utf-8"))
     print(f"report written to {visible(str(out))}")
+    for line in blind_damage(opened):
+        print(f"hidden: {visible(line)}", file=sys.stderr)
 
 
 # -- inside

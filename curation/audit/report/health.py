@@ -24,7 +24,7 @@ from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.document import AgreementPart, AuditPart, Facts, Health, PeoplePart, ProjectPart
 from curation.audit.report.parts import DuplicatesPart, LeaksPart, SplitLeaksPart
 from curation.audit.reviews import batch_files
-from curation.audit.reviews.blinding import blind_ids
+from curation.audit.reviews.blinding import blind_damage, blind_ids
 from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
@@ -89,7 +89,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
         "fault": scores.learning.fault if scores.learning is not None else None,
-        "parts": part_lines(run) if run is not None else [],
+        "parts": [*(part_lines(run) if run is not None else []), *blind_damage(project)],
         "missing": missing_of(run) if run is not None else [],
         "provenance": _provenance(project, run, plan, verdicts),
     }
