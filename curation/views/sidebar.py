@@ -39,10 +39,10 @@ def sidebar() -> None:
                 _run_picker(project)
                 _work(project)
                 _disk(project)
-            except ValueError as error:  # the page says what is wrong; here is no room for it
+            except ValueError as error:  # not every page comes upon it
                 if not state.is_ours(error):
                     raise
-                st.caption("This project cannot be opened.")
+                st.caption(f"This project cannot be opened: {state.plain(error)}.")
         if gone := st.session_state.get(_GONE_KEY):
             st.warning(gone, icon=":material/link_off:")
         _name_in_address()

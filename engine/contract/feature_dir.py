@@ -164,7 +164,7 @@ class FeatureStore:
             check_seal(path)
             shard: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
             damaged = self._damaged_row(number, path)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise FeatureError(f"a shard of features must be a .npy file; {path}: {error}; make the features anew") \
                 from error
         if damaged is not None:

@@ -30,7 +30,8 @@ from tests.faults.damage_acts import ACTS, Act, Seen, build
 BAD = ("traceback", "generic", "silent")
 OUTCOMES = ("same", "rebuilt", "said", "gone", *BAD)
 _SAYS = re.compile(r"cannot be read|must (be|hold|have|come|lie|agree)|damaged|made anew|as it was written|restore|"
-                   r"delete it|has no |have no |must exist|needs |is no |no longer|changed since|going back to")
+                   r"delete it|left by a process|has no |have no |must exist|needs |is no |no longer|changed since|"
+                   r"going back to")
 SKIPPED = ("images/", "cache/", ".lock", "log.txt", "output.txt", "-wal", "-shm", "cancel", "reader")
 """What holds no facts, or only text for people."""
 
@@ -93,7 +94,7 @@ def judge(before: Seen, now: Seen, way: str) -> tuple[str, str]:
     words = " | ".join(new)[:300]
     if now.shown == before.shown and now.status == before.status:
         return ("rebuilt" if new else "same"), words
-    if (now.status == 2 and new) or any(_SAYS.search(line) for line in new):
+    if (now.status in (2, 3) and new) or any(_SAYS.search(line) for line in new):
         return "said", words
     if way == "missing":
         return "gone", words

@@ -27,8 +27,10 @@ from curation.tables.report import Problems
 from curation.views.routes import thumbnails
 from engine.__main__ import main as engine
 from engine.contract.config import RunConfig
+from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import FeatureDir
+from engine.contract.live.live_dir import LiveDir
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
 from engine.contract.run_list import damage_of
@@ -117,10 +119,15 @@ def follow_once(project: Path) -> None:
     """The live folder of a run, brought up to date."""
     with mock.patch.object(follow.Follower, "_wait", _end), mock.patch.object(follow, "NICENESS", 0):
         follow.follow(project, "own")
+    if (said := LiveDir.of(project, "own").read_status()["message"]) != UP_TO_DATE:
+        print(f"waits: {said}", file=sys.stderr)
 
 
-def _end(_: object) -> None:
-    raise follow._Ended("up to date")
+UP_TO_DATE = "up to date"
+
+
+def _end(follower: follow.Follower) -> None:
+    raise follow._Ended(str(follower.status.values.get("message") or UP_TO_DATE))
 
 
 # -- commands
@@ -131,10 +138,10 @@ def _plain(text: str) -> str:
 
 
 def command(name: str, main: Callable[[list[str]], object], *arguments: str, out: str = "", folder: str = "",
-            results: tuple[str, ...] = ()) -> Act:
+            results: tuple[str, ...] = (), is_talk: bool = False) -> Act:
     """P stands for the project, OUT for a new file, whose content counts as shown. folder: of the project, a job's,
     whose log is heard, and of which `results` count as shown, instead of what an engine prints: its progress depends on
-    the clock."""
+    the clock. is_talk: what it prints is about damage and nothing else."""
     def carry_out(project: Path) -> Seen:
         with tempfile.TemporaryDirectory() as made_in, _heard() as said:
             target = Path(made_in) / "out" / f"o{out}"
@@ -150,7 +157,8 @@ def command(name: str, main: Callable[[list[str]], object], *arguments: str, out
                 failure = traceback.format_exc()
             found, log = _results(project / folder, results) if folder else ("", [])
             said_lines = said.getvalue().splitlines()
-            lines = tuple(line for line in (*said_lines, *log) if line.strip())
+            talk = output.getvalue().splitlines() if is_talk else []
+            lines = tuple(line for line in (*said_lines, *log, *talk) if line.strip())
             if status == 1:
                 failure = failure or (said_lines or ["status 1"])[-1]
             made = [path for path in sorted(target.parent.rglob("*")) if path.is_file()]
@@ -181,8 +189,11 @@ def _directly(work: Callable[[Path], None]) -> Callable[[list[str]], int]:
     def main(arguments: list[str]) -> int:
         try:
             work(Path(arguments[0]))
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (UserError, OSError) as error:
+            line = str(error) if isinstance(error, UserError) else disk_line(error)
+            if line is None:
+                raise
+            print(f"error: {line}", file=sys.stderr)
             return 2
         return 0
     return main
@@ -257,8 +268,8 @@ COMMANDS = (
     command("command/similar", curate, "similar", "P", "--to", "train-00001", "--features", "own", "--out", "OUT",
             out=".csv"),
     command("command/leaks", curate, "leaks", "P", "--features", "net", "--out", "OUT", out=".csv"),
-    command("command/doctor", curate, "doctor", "P"),
-    command("command/repair", curate, "doctor", "P", "--repair"),
+    command("command/doctor", curate, "doctor", "P", is_talk=True),
+    command("command/repair", curate, "doctor", "P", "--repair", is_talk=True),
     command("command/picture", _picture, "P"),
     command("engine/resume", _engine, "train", "P", "--resume", "second", folder="runs/second", results=RESULTS),
     command("engine/embed", _engine, "embed", "P", "--run", "first", "--method", "pca", folder="runs/first",

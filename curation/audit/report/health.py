@@ -24,7 +24,7 @@ from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.document import AgreementPart, AuditPart, Facts, Health, PeoplePart, ProjectPart
 from curation.audit.report.parts import DuplicatesPart, LeaksPart, SplitLeaksPart
 from curation.audit.reviews import batch_files
-from curation.audit.reviews.blinding import blind_damage, blind_ids
+from curation.audit.reviews.blinding import blind_ids
 from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
 from curation.audit.reviews.random_queue import num_seen_before, random_verdicts
@@ -33,6 +33,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.leaks import leaks_of
 from curation.audit.suspects.matrix import model_matrix, overlaps
 from curation.audit.suspects.scores import Scores
+from curation.lacking import lacking
 from curation.project import Project
 from curation.samples.neighbours import NEAR_ZERO
 from curation.samples.taking_part import part_lines
@@ -89,7 +90,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
         "fault": scores.learning.fault if scores.learning is not None else None,
-        "parts": [*(part_lines(run) if run is not None else []), *blind_damage(project)],
+        "parts": [*(part_lines(run) if run is not None else []), *lacking(project)],
         "missing": missing_of(run) if run is not None else [],
         "provenance": _provenance(project, run, plan, verdicts),
     }

@@ -171,6 +171,8 @@ def sealed_json(values: Mapping[str, object], indent: int | None = 2) -> str:
 def opened_json(values: dict[str, Any]) -> dict[str, Any]:
     """A JSON object without its seal. Raises SealError if it is not as it was written, or if only the seal's name is
     not."""
+    if not isinstance(values, dict):
+        raise SealError(f"it must hold an object; it holds {type(values).__name__}")
     if JSON_KEY not in values:
         if any(_is_seal_of(values, name) for name in values):
             raise SealError(f"its {JSON_KEY} has another name since it was written")
@@ -193,11 +195,20 @@ def sealed_lines(text: str) -> str:
     return f"{text}{_LINE}{_text_digest(text)}{_LINE_END}"
 
 
-def opened_lines(text: str) -> str:
+def is_sealed_json(path: Path) -> bool:
+    """Whether a JSON file has a seal, and so all that was written with it; those of older code and those that people
+    have changed have none."""
+    try:
+        return JSON_KEY in json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError, TypeError):
+        return False
+
+
+def opened_lines(text: str, must_have_seal: bool = False) -> str:
     """Lines without their seal. Raises SealError if they are not as they were written."""
     lines, mark, rest = text.partition(_LINE)
     last = text.rstrip("\n").rpartition("\n")[2]
-    if rest != _text_digest(lines) + _LINE_END if mark else _LIKE_LINE.fullmatch(last):
+    if rest != _text_digest(lines) + _LINE_END if mark else must_have_seal or _LIKE_LINE.fullmatch(last):
         raise SealError("what it says has changed since it was written")
     return lines
 

@@ -207,5 +207,5 @@ ACTS = (
     Act(name="export", page="export", query=_no_query, prepare=_name_export, press=_press("export.write"),
         is_said=lambda session, name: any(f" in {name}." in words for words in session.words), count=_exported),
     Act(name="save view", page="explore", query=_filters, prepare=_name_view, press=_press("explore.view_do_save"),
-        is_said=_said("Saved the view {}."), count=_saved),
+        is_said=_said("Saved the view {}"), count=_saved),
 )

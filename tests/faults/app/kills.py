@@ -16,8 +16,7 @@ from tests.faults.app.session import Session
 from tests.faults.kill_point import in_child
 
 Outcome = Literal["said", "done", "none", "lost", "doubled", "half", "broken"]
-"""said: its word arrived, and it is there once; done: it is there without a word; none: it is not, nor was it said. What
-must not be: lost: said and not there; doubled; half: a part of it; broken: the project, or what the doctor says."""
+"""said: its word arrived, and it is there once; done: it is there without a word; none: neither. What must not be: lost: said and not there; doubled; half: a part of it; broken: the project, or what the doctor says."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 GRACE_SECONDS = 0.5
 """After the word, until the kill where no change brought it."""
@@ -85,7 +84,7 @@ class Stage:
             began = time.monotonic()
             await act.press(session, name)
             if not await session.until(lambda: act.is_said(session, name)):
-                raise RuntimeError(f"{act.name} gives no word by itself: {session.words[-8:]}, {[*session.ids.values()]}")
+                raise RuntimeError(f"{act.name} gives no word by itself: {session.words[-8:]}")
             self.paces[act.name] = Pace(time.monotonic() - began, server.num_changes())
 
     def kill(self, act: Act, rng: random.Random, by_change: bool) -> Kill:

@@ -12,6 +12,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin, Subprotocol
 
 PATIENCE_SECONDS = 90.0
 Value = str | bool
@@ -38,8 +39,8 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._socket: ClientConnection = await connect(
-            f"ws://127.0.0.1:{self.port}/_stcore/stream", origin=f"http://127.0.0.1:{self.port}",  # type: ignore[arg-type]
-            subprotocols=["streamlit"], max_size=None, ping_interval=None)  # type: ignore[list-item]
+            f"ws://127.0.0.1:{self.port}/_stcore/stream", origin=Origin(f"http://127.0.0.1:{self.port}"),
+            subprotocols=[Subprotocol("streamlit")], max_size=None, ping_interval=None)
         self._listening = asyncio.create_task(self._listen())
         return self
 
