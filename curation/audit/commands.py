@@ -259,7 +259,8 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
     else:
         print(f"how many of the next are wrong is promised once {MIN_CALIBRATED} labels are judged: "
               f"{MIN_CALIBRATED - scores.num_calibrated} more")
-    print(f"{(scores.p_wrong >= SUSPECT).sum():,} are suspected by the model, no count of wrong labels; `estimate` has the noise rate")
+    print(f"{(scores.p_wrong >= SUSPECT).sum():,} are suspected by the model, no count of wrong labels; `estimate` has "
+          "the noise rate")
     matrix = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
                           is_active=scores.is_active)
     for pair in overlaps(matrix.expected, scores.classes, 5):

@@ -6,7 +6,8 @@ A life: the real Streamlit server starts in a forked process on the project as t
 the act's page, presses, and the server is killed, in turn at a random moment around the word that the act is done, and
 at a random change of a file or database. Then another process opens the project and looks: an act whose word arrived
 is there exactly once, one without a word once or not at all, nothing is half, every sealed file is whole, and the
-doctor finds no more than what a dead process was writing (which is swept). Exit status 1 where not.
+doctor, once the ledger was opened, finds no more than what a dead process was writing (which is swept). Exit status 1
+where not.
 """
 
 import argparse

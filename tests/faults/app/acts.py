@@ -135,8 +135,11 @@ async def _start(session: Session, name: str) -> None:
 
 async def _cancel(session: Session, name: str) -> None:
     session.values = {"person": WHO}
-    session.num_draws = 0
     await session.press(f"cancel.{name}")
+
+
+def _is_stopping(session: Session, name: str) -> bool:
+    return any(f"**{name}**" in words and ("stopping" in words or "cancelled" in words) for words in session.words)
 
 
 def _runs(project: Path, name: str) -> int:
@@ -203,7 +206,7 @@ ACTS = (
     Act(name="start run", page="train", query=_no_query, prepare=_fill_run, press=_start,
         is_said=lambda session, name: session.has(f"cancel.{name}"), count=_runs),
     Act(name="cancel run", page="train", query=_no_query, prepare=_begin_run, press=_cancel,
-        is_said=lambda session, _: session.num_draws > 0, count=_cancelled),
+        is_said=_is_stopping, count=_cancelled),
     Act(name="export", page="export", query=_no_query, prepare=_name_export, press=_press("export.write"),
         is_said=lambda session, name: any(f" in {name}." in words for words in session.words), count=_exported),
     Act(name="save view", page="explore", query=_filters, prepare=_name_view, press=_press("explore.view_do_save"),

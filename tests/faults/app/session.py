@@ -61,7 +61,8 @@ class Session:
 
     async def trigger(self, component: str, event: str, value: object) -> None:
         """As a component of ours tells something."""
-        await self._act(told=(_make_trigger_id(self.id_of(component), "events"), json.dumps([{"event": event, "value": value}])))
+        name = _make_trigger_id(self.id_of(component), "events")
+        await self._act(told=(name, json.dumps([{"event": event, "value": value}])))
 
     def id_of(self, name: str) -> str:
         return next(one for one, key in reversed(self.ids.items()) if name in (one, key) or one.endswith(f"-{name}"))
