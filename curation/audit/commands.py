@@ -282,8 +282,7 @@ def _print_leaks(project: Project, features: str) -> None:
 
 def _print_rate(plan: Plan, answered: pd.DataFrame, goal: Goal) -> None:
     found, done = estimate(plan, answered), progress(plan, answered, goal)
-    rate = found.overall
-    if not rate.num_reviews or rate.low is None or rate.high is None:
+    if not (rate := found.overall).num_reviews or rate.low is None or rate.high is None:
         print(f"no review yet of {plan.num_population:,} samples; the interval is judged first at {done.planned:,}")
         return
     print(headline(rate.low, rate.high, rate.num_population))

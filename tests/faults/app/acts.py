@@ -146,7 +146,8 @@ def _runs(project: Path, name: str) -> int:
     run = RunDir.of(project, name)
     if not run.path.exists():
         return 0
-    assert (run.path / "request.json").exists() or not any(run.path.iterdir()), "half a run"
+    assert (run.path / "request.json").exists() or all(path.name.startswith(".") for path in run.path.iterdir()), \
+        "half a run"
     return 1 if (run.path / "request.json").exists() and run.read_status()["state"] == "queued" else 0
 
 

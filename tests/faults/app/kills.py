@@ -158,7 +158,7 @@ def _looked(project: Path, count: Callable[[Path, str], int], name: str) -> tupl
     num_left = len(orphans(project))
     opened.ledger()  # as the next page does: brings decisions.parquet up to date, which a kill leaves one behind
     findings = list(examine(opened))
-    broken = [f"{one.kind} {one.where}: {one.what}" for one in findings if one.kind not in ("left_over", "space")]
+    broken = [f"{one.kind} {one.where}: {one.what}" for one in findings if one.severity == "broken"]
     try:
         return count(project, name), "", "; ".join(broken), num_left
     except AssertionError as error:

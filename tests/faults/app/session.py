@@ -65,7 +65,10 @@ class Session:
         await self._act(told=(name, json.dumps([{"event": event, "value": value}])))
 
     def id_of(self, name: str) -> str:
-        return next(one for one, key in reversed(self.ids.items()) if name in (one, key) or one.endswith(f"-{name}"))
+        found = [one for one, key in self.ids.items() if name in (one, key) or one.endswith(f"-{name}")]
+        if not found:
+            raise LookupError(f"the page must have {name!r}; it says {self.words[-6:]}")
+        return found[-1]
 
     def has(self, name: str) -> bool:
         return any(name == key or one.endswith(f"-{name}") for one, key in self.ids.items())
