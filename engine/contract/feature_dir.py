@@ -5,7 +5,7 @@
                         the manifest as it was when they were made, in its order
     shards/00000.npy    (up to SHARD_ROWS, D) float16, finite; row r of samples.parquet is row r % SHARD_ROWS of
                         shard r // SHARD_ROWS
-    journal.jsonl       one line a finished chunk of rows, with its digest (engine.contract.integrity.journal)
+    journal.jsonl       one line a finished chunk of rows, with its digest (engine.contract.disk.journal)
     rows.parquet        SAMPLE_COLUMNS of every image that has a row, also of those that left the manifest (sample_id
                         null); plan-*.parquet: the same while features are being made (engine.data.feature_plan)
     leaks.parquet       pictures outside training that are nearly in it (curation.audit.suspects.leaks)
@@ -23,11 +23,11 @@ from typing import Literal, TypedDict, cast
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.journal import damaged_chunk
 from engine.contract.disk.seals import check_seal
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.inside import job_folder, way_out
-from engine.contract.integrity.shards import damaged_chunk
 from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.work_dir import WorkDir, write_array, write_atomic

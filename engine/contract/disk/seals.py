@@ -124,7 +124,7 @@ def _bytes_after_array(file: BinaryIO) -> int:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
-    return size - file.tell() - math.prod(shape) * dtype.itemsize
+    return 0 if dtype.hasobject else size - file.tell() - math.prod(shape) * dtype.itemsize
 
 
 def _gap_before_footer(file: BinaryIO) -> int:

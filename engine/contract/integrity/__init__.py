@@ -1,2 +1,1 @@
-"""Whether a project's files say the same: the decisions that trainings read and the ledger that they come from, shards
-of features and the journal of what was written into them."""
+"""Whether a project's files say the same: the decisions that trainings read and the ledger that they come from."""

@@ -11,8 +11,8 @@ from curation.__main__ import main
 from curation.doctor.checks import examine
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail
+from engine.contract.disk.journal import JournalEntry, append_entry, rows_digest
 from engine.contract.disk.seals import LENGTH
-from engine.contract.integrity.journal import JournalEntry, append_entry, rows_digest
 from engine.contract.work_dir import write_atomic
 from tests.fake_features import make_features
 from tests.fake_studies import make_study

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from engine.contract import feature_dir
+from engine.contract.disk.journal import append_entry, read_journal
 from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
-from engine.contract.integrity.journal import append_entry, read_journal
 from engine.contract.manifest import MANIFEST_NAME, file_digest, image_root, read_info, read_manifest
 from engine.data import feature_plan, feature_store
 from engine.data.decoding import to_square

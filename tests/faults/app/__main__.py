@@ -62,7 +62,7 @@ def lives(folder: Path, names: list[str], num_kills: int, seed: int) -> Iterator
         try:
             yield stage.kill(act, rng, by_change)
             num_done += 1
-        except LookupError as error:  # the page was not there in time: killed, but in no act
+        except (LookupError, TimeoutError) as error:  # the page was not there in time: killed, but in no act
             print(f"not counted: {act.name}: {error}", flush=True)
 
 

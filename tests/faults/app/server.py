@@ -1,6 +1,5 @@
 """The app's server in a forked process, so that its imports are paid once, and its death at a moment of our choice."""
 
-import importlib
 import os
 import signal
 import socket
@@ -17,17 +16,22 @@ STUB = "#!/bin/sh\nexec sleep 20\n"
 START_SECONDS = 120.0
 
 
-def load() -> None:
+def load() -> object:
     """Imports what the server imports, in this process: forked ones have it."""
-    from streamlit.web import bootstrap, cli  # noqa: F401
-    from streamlit.web.server.starlette import starlette_app  # noqa: F401
+    import pyarrow.dataset
+    import sqlalchemy.dialects.sqlite
+    import uvicorn
+    from streamlit.web import bootstrap, cli
+    from streamlit.web.server.starlette import starlette_app
 
-    from curation.views.routes.pages import PAGES
+    import curation.views.audit.page
+    import curation.views.decide.page
+    import curation.views.explore.page
+    import curation.views.export.page
+    import curation.views.train.page
+    from curation.doctor import checks
 
-    for name in PAGES:
-        importlib.import_module(f"curation.views.{name}.page")
-    for name in ("pyarrow.dataset", "sqlalchemy.dialects.sqlite", "uvicorn", "curation.doctor.checks"):
-        importlib.import_module(name)
+    return pyarrow, sqlalchemy, uvicorn, bootstrap, cli, starlette_app, curation, checks
 
 
 class ArmedPoint(KillPoint):

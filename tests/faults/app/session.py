@@ -40,7 +40,7 @@ class Session:
     async def __aenter__(self) -> Self:
         self._socket: ClientConnection = await connect(
             f"ws://127.0.0.1:{self.port}/_stcore/stream", origin=Origin(f"http://127.0.0.1:{self.port}"),
-            subprotocols=[Subprotocol("streamlit")], max_size=None, ping_interval=None)
+            subprotocols=[Subprotocol("streamlit")], max_size=None, ping_interval=None, open_timeout=60)
         self._listening = asyncio.create_task(self._listen())
         return self
 

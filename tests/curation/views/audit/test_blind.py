@@ -56,7 +56,7 @@ def test_what_is_drawn_is_blind_until_it_is_settled_and_all_that_may_be_where_a_
     assert blind(pets) == population - {first} > {second, *rest}
     assert main(["triage", str(pets.path), "--run", "first"]) == 0
     out, err = capsys.readouterr()
-    assert "hidden: a batch must be as it was written; " in err and blind_words(len(population) - 1) in out
+    assert "not shown: a batch must be as it was written; " in err and blind_words(len(population) - 1) in out
     triage = views.start(home, "triage")
     assert "every sample that may have been drawn is hidden" in views.texts(triage)
     (pets.path / "audits" / "audit" / "plan.json").unlink()

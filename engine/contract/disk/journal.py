@@ -8,13 +8,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict, cast
 
 import numpy as np
 
 from engine.contract.disk.seals import opened_json, sealed_json
-from engine.contract.work_dir import write_atomic
 
 
 class JournalEntry(TypedDict):
@@ -32,7 +32,7 @@ def rows_digest(rows: np.ndarray) -> str:
     return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
 
 
-def _line(entry: JournalEntry) -> str:
+def line_of(entry: JournalEntry) -> str:
     return sealed_json(cast(Mapping[str, object], entry), indent=None)
 
 
@@ -58,10 +58,35 @@ def append_entry(path: Path, entry: JournalEntry) -> None:
     with open(path, "ab+", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         is_cut = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
-        file.write(b"\n" * is_cut + _line(entry).encode() + b"\n")
+        file.write(b"\n" * is_cut + line_of(entry).encode() + b"\n")
 
 
-def write_journal(path: Path, entries: Mapping[int, JournalEntry]) -> None:
-    """All lines anew, by first row."""
-    lines = "".join(_line(entries[start]) + "\n" for start in sorted(entries))
-    write_atomic(path, lambda to: to.write_text(lines))
+def damaged_chunk(journal: Path, shard: Path, first: int, num_chunk: int, used: frozenset[int]) -> int | None:
+    """First row of a chunk that is not as it was written, or of which the journal does not say so; None where all are
+    or where there is no journal. Reads all of a shard, once until it changes.
+
+    first: row of the array that the shard begins with; num_chunk: rows a chunk; used: first rows of the chunks that
+    must be there. Raises OSError, ValueError, EOFError for a shard that is no array.
+    """
+    return _damaged_chunk(journal, shard, _look(journal), _look(shard), first, num_chunk, used)
+
+
+def _look(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@lru_cache(maxsize=1024)
+def _damaged_chunk(journal: Path, shard: Path, _journal_look: tuple[int, int, int], _shard_look: tuple[int, int, int],
+                   first: int, num_chunk: int, used: frozenset[int]) -> int | None:
+    if not journal.exists():
+        return None
+    entries, rows = read_journal(journal), np.load(shard, mmap_mode="r", allow_pickle=False)
+    for start in sorted({*(start for start in entries if first <= start < first + len(rows)), *used}):
+        at = start - first
+        if start not in entries or rows_digest(rows[at:at + num_chunk]) != entries[start]["digest"]:
+            return start
+    return None
