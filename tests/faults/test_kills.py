@@ -1,4 +1,5 @@
-"""The harness itself, and a few of its kills in every run of the tests; the long part: python -m tests.faults, .app, .writes."""
+"""The harness itself, and a few of its kills in every run of the tests; the long part: python -m tests.faults, and its
+rooms app and writes."""
 
 import subprocess
 import sys
