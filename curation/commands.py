@@ -21,6 +21,7 @@ from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exit_status import DONE, LOST
 from curation.exports.exporting import EXPORTS, export
 from curation.exports.pictures import PLACINGS, Placing
+from curation.lacking import say_lacking
 from curation.ledger.batch import Pin
 from curation.ledger.journal import replay_journal, write_journal
 from curation.ledger.ledger import Ledger
@@ -124,6 +125,7 @@ def export_(
     print(f"{counted(result.num_samples, 'sample')} exported to {visible(str(result.path))}")
     for name, count in result.class_counts.items():
         print(f"{count:>12,}  {visible(name)}")
+    say_lacking(opened)
     if len(result.problems):
         print(f"{len(result.problems):,} problems; all of them in problems.csv there")
         for row in result.problems.head(5).to_dict("records"):
@@ -164,6 +166,7 @@ def score(
     leaks = leaks_of(opened)
     for line in words_of(leaks.features, leaks.splits) if leaks is not None else ():
         print(line)
+    say_lacking(opened)
     if figures.num_unmatched:
         print(f"{counted(figures.num_unmatched, 'answer')} without a training sample of the run")
         raise typer.Exit(LOST)
@@ -210,6 +213,7 @@ def triage(
           f"{(lanes == UNJUDGED).sum():,} without held-out prediction or neighbours")
     if said := blind_words(int(is_blind(table, blind).sum())):
         print(said)
+    say_lacking(opened)
     if out is not None:
         frame = pd.concat([lane_frame(table, evidence, lanes, priority, i) for i in wanted], ignore_index=True)
         write_output(out, lambda path: write_csv(frame, path))

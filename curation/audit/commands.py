@@ -33,6 +33,7 @@ from curation.audit.suspects.leaks import found_soon, words_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures
 from curation.jobs.feature_runs import judged_on
+from curation.lacking import say_lacking
 from curation.ledger.verdicts import VERDICTS
 from curation.output_file import output_file, write_output
 from curation.project import Project
@@ -153,6 +154,7 @@ def report_(
     text = report_html(found) if out.suffix == ".html" else report_json(found)
     write_output(out, lambda p: p.write_text(text, encoding="utf-8"))
     print(f"report written to {visible(str(out))}")
+    say_lacking(opened)
 
 
 # -- inside
@@ -170,8 +172,8 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
     """The next draws as a file; kept as a batch, so that no one else is given them and their answers are known."""
     before = batch_files.newest(project.path, plan.audit, "estimate", FILE)
     reserved = batch_files.in_hand(project.path, plan.audit, "estimate", FILE, verdicts)
-    served = file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
-                                 stale=stale, size=num)
+    number = before.number + 1 if before else 1
+    served = file_served(plan, verdicts, number=number, reserved=reserved, stale=stale, size=num)
     if not served.questions:
         print(empty_words(left_of(plan, random_verdicts(verdicts, plan), reserved, stale)))
         return
@@ -209,14 +211,13 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
     else:
         print(f"how many of the next are wrong is promised once {MIN_CALIBRATED} labels are judged: "
               f"{MIN_CALIBRATED - scores.num_calibrated} more")
-    num_suspect = int((scores.p_wrong >= SUSPECT).sum())
-    print(f"{num_suspect:,} are suspected by the model, no count of wrong labels; `estimate` has the noise rate")
+    print(f"{(scores.p_wrong >= SUSPECT).sum():,} are suspected by the model, no count of wrong labels; `estimate` has "
+          "the noise rate")
     matrix = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
                           is_active=scores.is_active)
     for pair in overlaps(matrix.expected, scores.classes, 5):
         print(f"  {visible(pair.name)}: about {pair.num_first + pair.num_second:,.0f} ({pair.share:.1%} of both)")
-    figures = dual_figures(scores, table)
-    if figures is not None:
+    if (figures := dual_figures(scores, table)) is not None:
         print(f"self-confidence, where the truth is known ({figures.num:,}, {figures.num_wrong:,} wrong): AUROC "
               f"{figures.auroc:.3f}, average precision {figures.average_precision:.3f}")
 
@@ -233,8 +234,7 @@ def _print_leaks(project: Project, features: str) -> None:
 
 def _print_rate(plan: Plan, answered: pd.DataFrame, goal: Goal) -> None:
     found, done = estimate(plan, answered), progress(plan, answered, goal)
-    rate = found.overall
-    if not rate.num_reviews or rate.low is None or rate.high is None:
+    if not (rate := found.overall).num_reviews or rate.low is None or rate.high is None:
         print(f"no review yet of {plan.num_population:,} samples; the interval is judged first at {done.planned:,}")
         return
     print(headline(rate.low, rate.high, rate.num_population))

@@ -15,6 +15,7 @@ from curation.samples.taking_part import part_lines
 from engine.contract.disk.seals import SEALED, check_seal
 from engine.contract.disk.temporaries import orphans
 from engine.contract.errors import UserError
+from engine.contract.feature_dir import FeatureStore, list_features
 from engine.contract.integrity.decisions import staleness
 from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, resolve_image
 from engine.contract.run_dir import RunDir
@@ -105,10 +106,22 @@ def _jobs(project: Project) -> Iterator[Finding]:
         ("features", feature_jobs.damaged_features(project.path)))
     for kind, found in damaged:
         yield from (Finding(kind=kind, where=name, what=line) for name, line in found)
+    yield from _features(project)
     for run in project.runs():
         yield from _checkpoints(run)
         yield from (Finding(kind="evidence", where=f"runs/{run.name}", what=line, severity="note")
                     for line in part_lines(run))
+
+
+def _features(project: Project) -> Iterator[Finding]:
+    """Chunks of a network's features that their journal does not vouch for; imported ones have seals."""
+    for features in list_features(project.path):
+        if not features.journal_path.is_file():
+            continue
+        try:
+            FeatureStore(features)
+        except (UserError, OSError) as error:
+            yield Finding(kind="features", where=features.name, what=_line(error), repair="make_features")
 
 
 def _checkpoints(run: RunDir) -> Iterator[Finding]:

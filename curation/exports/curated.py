@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from curation.audit.reviews.blinding import blind_ids, blind_words, is_blind, without_opinion
+from curation.audit.reviews.blinding import blind_damage, blind_ids, blind_words, is_blind, without_opinion
 from curation.exports.staging import ExportError
 from curation.project import Project
 from curation.samples.table import free_names, sample_table
@@ -84,7 +84,8 @@ def describe(project: Project, curated: Curated, files: str, class_counts: dict[
     """README.txt of an export. `files`: what lies in this folder, one line each; class_counts: what was written."""
     return "\n".join([
         f"Curated hard validation set of project {plain(project.name)}: {sum(class_counts.values())} samples.",
-        DEFINITION, *([blind_words(curated.num_blind), ""] if curated.num_blind else []),
+        DEFINITION, *([blind_words(curated.num_blind), *map(plain, blind_damage(project)), ""]
+                      if curated.num_blind else []),
         "Files", files.strip(), "", "Samples by current label",
         *(f"{plain(name)}: {count}" for name, count in class_counts.items()), "", "Origin",
         *(f"{name}: {value}" for name, value in curated.provenance.items()), "",

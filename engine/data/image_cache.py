@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.disk.allocation import new_array
+from engine.contract.disk.journal import JournalEntry, append_entry, read_journal, rows_digest
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.image_files import open_image
 from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
 from engine.contract.pixels import VERSION
 from engine.data.decoding import reason_of, source_of, to_square
-from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
+from engine.data.journal import write_journal
 
 JOURNAL_NAME = "journal.jsonl"
 MAX_NATIVE_SIZE = 224

@@ -24,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.project import Project, project_named, projects_home
+from engine.contract.disk.seals import SealError, opened_bytes
 from engine.contract.errors import UserError
 from engine.contract.image_files import open_image
 from engine.contract.inside import is_inside
@@ -148,8 +149,8 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}\0{VERSION}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
     can_keep = is_inside(kept, project)
-    if can_keep and kept.exists() and _is_whole(encoded_before := kept.read_bytes()):
-        return encoded_before, tag
+    if can_keep and (encoded := _kept(kept)) is not None:
+        return encoded, tag
     encoded = _encode(_embedded_image(index, row) if file is None else file, size, has_hard_pixels)
     if encoded is None:
         return _unreadable(size), ""
@@ -159,9 +160,12 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     return encoded, tag
 
 
-def _is_whole(encoded: bytes) -> bool:
-    """Whether a kept thumbnail was not cut short; one that was is made anew."""
-    return encoded.endswith(b"\xff\xd9" if encoded.startswith(b"\xff\xd8") else b"IEND\xaeB`\x82")
+def _kept(path: Path) -> bytes | None:
+    """A thumbnail as it was made; None where there is none, a damaged one or one of older code, which has no seal."""
+    try:
+        return opened_bytes(path.read_bytes())
+    except (OSError, SealError):
+        return None
 
 
 def _file_version(path: Path) -> str:
