@@ -3,11 +3,11 @@
     python benchmarks/load.py PROJECT [--sessions 10] [--minutes 10] [--think 4] [--postgresql] [--out load.json]
 
 Works on a copy of the project; with --postgresql its decisions begin anew, in a server of its own that is started for
-the run (Debian's postgresql; `pip install "psycopg[binary]"`). A session speaks Streamlit's WebSocket protocol as a browser does (widget states,
-triggers, the timers of fragments that look again by themselves), without drawing anything: ten browsers need more than
-two cores. Each session stands on Decide, excludes one to three samples by id with a reason of its own, waits for the
-word that it was done, thinks (exponential, `--think` seconds on average) and goes on. A press without that word within
-`--patience` seconds is counted as unsaid, and the session goes on.
+the run (Debian's postgresql; `pip install "psycopg[binary]"`). A session speaks Streamlit's WebSocket protocol as a
+browser does (widget states, triggers, the timers of fragments that look again by themselves), without drawing anything:
+ten browsers need more than two cores. Each session stands on Decide, excludes one to three samples by id with a reason
+of its own, waits for the word that it was done, thinks (exponential, `--think` seconds on average) and goes on. A press
+without that word within `--patience` seconds is counted as unsaid, and the session goes on.
 
 Says: presses made, a minute too, lost (not in the ledger), doubled, unsaid; seconds from press to ledger and to the
 word; memory and open files of the app's server over the time, and its processor seconds a press. The time begins once
