@@ -1,6 +1,9 @@
 """What draws leave behind is given back, at a pace."""
 
 import gc
+import os
+import subprocess
+import sys
 import tomllib
 import weakref
 
@@ -54,3 +57,11 @@ def test_each_draw_of_a_page_is_told(home, monkeypatch: pytest.MonkeyPatch):
     make_project(home / "pets")
     views.rerun(views.start(home, "data", project="pets"))
     assert len(told) == 2
+
+
+def test_arrow_takes_its_memory_from_the_system_where_the_app_runs():
+    """Its own allocator keeps memory for each thread that used it, and each draw has a thread of its own."""
+    code = "import app, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    without = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=without, text=True)
+    assert said.split()[-1] == "system"
