@@ -55,8 +55,8 @@ def begin_writing(connection: sa.Connection) -> None:
     connection.execute(LAYOUTS.insert(), {"layout": LAYOUT, "at": datetime.now(UTC).isoformat(timespec="milliseconds")})
     if (head := chain.head_of(connection)) is not None:
         event_log.event("renewed", kind="layout", num=head.link_id, words=(
-            f"{connection.engine.url} was of an older layout; it was brought to layout {LAYOUT}, and its {head.link_id} "
-            "entries so far got a digest"))
+            f"{connection.engine.url} was of an older layout; it was brought to layout {LAYOUT}, and its "
+            f"{head.link_id} entries so far got a digest"))
 
 
 def layout_of(connection: sa.Connection) -> int:

@@ -13,6 +13,7 @@ from curation.jobs import feature_jobs, run_jobs, study_jobs
 from curation.project import Project
 from curation.views import presses
 from curation.views.data import import_form
+from curation.views.decide import page as decide_page
 from tests import ROOT, views
 from tests.fakes import make_project, make_run
 
@@ -174,6 +175,19 @@ def test_a_run_and_a_study_start_once(home, pets, monkeypatch):
         assert len(found) == 1
 
 
+def test_a_press_on_its_way_while_the_page_fails_is_carried_out(home, pets, monkeypatch):
+    """Fields that were left alone are gone then; their KeyError once lost a press."""
+    app = views.start(home, "decide", project="pets", run="first")
+    ids, decide = app.text_area(key="decide.ids"), next(one for one in app.button if one.label == "Decide")
+    with monkeypatch.context() as patch:
+        patch.setattr(decide_page, "_by_id", lambda *_: 1 // 0)
+        with pytest.raises(views.PageFailed, match="ZeroDivisionError"):
+            views.rerun(app)
+    app._run(request(decide.proto.id, **{ids.proto.id: "train-00001"}).widget_states)
+    batches = pets.ledger().batches()
+    assert batches["kind"].tolist() == ["pin", "exclude"] and batches["num_samples"].iloc[0] == 1
+
+
 def test_a_quick_preview_starts_once(home, pets, monkeypatch):
     started: list[str] = []
     monkeypatch.setattr(run_jobs, "submit", lambda project, name, config, **_: started.append(name))
@@ -233,8 +247,7 @@ def test_a_press_whose_button_is_gone_is_not_dropped_in_silence(home, pets):
 
 
 def test_an_error_in_a_callback_is_one_notice_on_the_page(home, pets, monkeypatch):
-    from curation.views.decide import page
-    monkeypatch.setattr(page, "split_ids", lambda *_: 1 // 0)
+    monkeypatch.setattr(decide_page, "split_ids", lambda *_: 1 // 0)
     app = views.start(home, "decide", project="pets", run="first")
     next(one for one in app.button if one.label == "Decide").click()
     with pytest.raises(views.PageFailed, match="ZeroDivisionError"):
