@@ -9,20 +9,19 @@ index are added and no row is changed, so that there is nothing to keep a copy o
 (curation.ledger.foreign).
 """
 
-import logging
 import uuid
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
 from curation.ledger import chain, tables, verdict_tables
+from engine.contract.disk import event_log
 
 LAYOUT = 2
 META = sa.MetaData()
 LAYOUTS = sa.Table("layouts", META, sa.Column("layout", sa.Integer, primary_key=True, autoincrement=False),
                    sa.Column("at", sa.String(40), nullable=False))
 """One row for each layout that a ledger was brought to, and when; absent from those of layout 1."""
-_log = logging.getLogger(__name__)
 
 chain.guard_append_only(LAYOUTS)
 
@@ -55,8 +54,9 @@ def begin_writing(connection: sa.Connection) -> None:
     chain.extend(connection, verdict_tables.chained_verdicts(connection), ledger_id, is_late=True)
     connection.execute(LAYOUTS.insert(), {"layout": LAYOUT, "at": datetime.now(UTC).isoformat(timespec="milliseconds")})
     if (head := chain.head_of(connection)) is not None:
-        _log.warning("%s was of an older layout; it was brought to layout %d, and its %d entries so far got a digest",
-                     connection.engine.url, LAYOUT, head.link_id)
+        event_log.event("renewed", kind="layout", num=head.link_id, words=(
+            f"{connection.engine.url} was of an older layout; it was brought to layout {LAYOUT}, and its "
+            f"{head.link_id} entries so far got a digest"))
 
 
 def layout_of(connection: sa.Connection) -> int:

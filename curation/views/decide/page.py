@@ -127,7 +127,11 @@ def _by_id(project: Project, run: RunDir | None) -> None:
 
 
 def _decide_by_id(project: Project, run: RunDir | None) -> None:
-    """What the form holds now, as a decision. A field that was left alone may be absent: it shows its first value."""
+    """What the form holds now, as a decision.
+
+    A draw that failed above the form makes Streamlit drop the form's values, and not its callback. A press that was on
+    its way brings the fields that were touched; one that was left alone is absent then, and means its first value.
+    """
     text, what, label, why = (st.session_state.get(f"decide.{name}") for name in ("ids", "op", "label", "why"))
     ids = split_ids(text or "", lambda lines: _known(project, run, lines))
     actions.take(project, BY_ID[what or next(iter(BY_ID))], ids, label=label, why=why or "", view="decide: by id list",
