@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from curation.views import garbage, presses
+from curation.views import garbage, presses, roles
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
 from curation.views.sign_in import let_in
@@ -36,6 +36,7 @@ def main() -> None:
     st.logo(str(shared / "logo.svg"), size="large", icon_image=str(shared / "icon.svg"))
     if not let_in():
         return
+    roles.install()
     pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == DEFAULT_PAGE)
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)

@@ -123,7 +123,7 @@ def _by_id(project: Project, run: RunDir | None) -> None:
             st.selectbox("Class, to relabel", project.classes, index=None, placeholder="given label", width=200,
                          key="decide.label", help="Only for Relabel. Empty: back to the given label.")
             st.text_input("Why (optional)", key="decide.why", max_chars=500, width=260)
-            st.form_submit_button("Decide", on_click=_decide_by_id, args=(project, run))
+            st.form_submit_button("Decide", key="decide.by_ids", on_click=_decide_by_id, args=(project, run))
 
 
 def _decide_by_id(project: Project, run: RunDir | None) -> None:
