@@ -22,7 +22,7 @@ NEEDED: tuple[tuple[Role, str], ...] = (
     ("reviewer", rf"sample\.({_OPS}|undo)|pin\.(relabel|others|anyway)"),
     ("reviewer", r"decide\.(take_back|by_ids|undo|redo|undo_batch|settle\.(?!open).+)"),
     ("reviewer", r"(explore|triage)\.(do\..+|undo|redo|confirm|view_do_save|view_do_delete)"),
-    ("reviewer", r"audit\.(begin|draw|find\.begin|settle)|export\.write"),
+    ("reviewer", r"audit\.(begin|draw|find\.begin|settle)|export\.(write|cancel)"),
 )
 """The role that a button needs, and the keys of such buttons, all of a key matched. All other buttons only look."""
 

@@ -51,7 +51,9 @@ def _text(node: ast.expr, module: str) -> str:
         return _text(node.left, module) + _text(node.right, module)
     if isinstance(node, ast.FormattedValue):
         return _text(node.value, module)
-    return str(getattr(import_module(module), node.id, "*")) if isinstance(node, ast.Name) else "*"
+    if not isinstance(node, ast.Name):
+        return "*"
+    return str(getattr(import_module(f"curation.views.{module.removeprefix('curation.views.')}"), node.id, "*"))
 
 
 def test_every_button_needs_a_role_or_is_known_to_look_only() -> None:
