@@ -161,6 +161,7 @@ class Session:
             self._stop_timers(list(self.timers))
             await asyncio.sleep(5.0)  # what waits is carried out
             listening.cancel()
+            self._stop_timers(list(self.timers))  # those that it set meanwhile
 
 
 def free_port() -> int:
