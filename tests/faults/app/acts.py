@@ -11,9 +11,9 @@ from pathlib import Path
 
 from curation.project import Project
 from curation.samples import links, saved_views
+from engine.contract.manifest import file_digest
 from engine.contract.run_dir import RunDir
 from tests.faults.app.session import Session
-from tests.faults.scene import files_below
 
 WHO, REVIEWER = "ada", "vera"
 """Decides and undoes; answers: so that no undo takes back an answer."""
@@ -169,9 +169,9 @@ def _exported(project: Path, name: str) -> int:
     folder = project / "exports" / name
     if not folder.exists():
         return 0
-    found = set(files_below(folder))
-    assert {"README.txt", "validation.parquet"} <= found or {"README.txt", "validation/metadata.csv"} <= found, \
-        f"half an export: {sorted(found)}"
+    named = dict(reversed(line.split("  ", 1)) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    for file, digest in named.items():
+        assert file_digest(folder / file) == digest, f"half an export: {file}"
     return 1
 
 
