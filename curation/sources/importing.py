@@ -1,8 +1,7 @@
 """Importing a project: every source by name, and what an import does whatever the source.
 
-import_project runs a source, screens its rows, looks at the images and writes the project's files. What is wrong with
-single samples goes to the import report and the rest loads; what cannot load at all raises SourceError before
-anything of the project is touched. Ledger and runs of an existing project stay as they are.
+import_project runs a source, screens its rows, looks at the images and writes the project. What is wrong with single
+samples goes to the report; what cannot load at all raises SourceError first. Ledger and runs stay as they are.
 """
 
 import time
@@ -53,8 +52,7 @@ from engine.contract.manifest import SPLITS, ManifestInfo
 SOURCES: dict[str, Source] = {
     "demo": Source(
         title="Demo: handwritten digits", load=demo.load, needs_root=False, root_help="",
-        help="1,797 real handwritten digits that come with scikit-learn, some training labels made wrong on purpose. "
-             "Needs no download.",
+        help="1,797 real handwritten digits that come with scikit-learn, some training labels made wrong on purpose.",
         options=(
             Option(name="seed", kind=int, default=0, help="Draws the splits and the labels that are made wrong."),
             Option(name="noise", kind=float, default=0.1, help="Share of training labels made wrong (0 to 1)."),
