@@ -14,6 +14,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from curation.exports.exporting import EXPORTS
+from curation.sources.importing import SOURCES
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS
 from engine.contract.settings import settings_of
@@ -178,6 +180,15 @@ def test_every_command_is_shown(name: str) -> None:
 
 def test_every_method_is_named() -> None:
     assert [name for name in METHODS if f"`{name}`" not in README] == []
+
+
+def test_every_format_in_and_out_is_named() -> None:
+    block = re.search(r"```\nin (.*?)\nout (.*?)\nback", README, re.S)
+    assert block, "the block of formats"
+    read_in = {line.split()[0] for line in block[1].splitlines()}
+    written = set(re.findall(r"[\w-]+(?=[,:])", block[2]))
+    assert read_in == set(SOURCES) - {"demo"}
+    assert {name for _, name in EXPORTS} <= written
 
 
 def test_what_is_gained_and_lost_fits_one_table() -> None:
