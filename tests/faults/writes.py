@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,20 +41,21 @@ class WriteKill:
     cut_bytes: int | None
 
 
-def _write(writer: str, path: Path, version: int, num_numbers: int) -> None:
+def _prepared(writer: str, path: Path, version: int, num_numbers: int) -> Callable[[], None]:
+    """The write and nothing before it: its values are made here."""
     values = np.random.default_rng(version).integers(0, 2**40, num_numbers)
     if writer == "pyarrow":
         import pandas as pd
 
         frame = pd.DataFrame({"version": version, "a": values[: num_numbers // 2], "b": values[num_numbers // 2:]})
-        write_atomic(path, lambda p: frame.to_parquet(p, index=False, row_group_size=20_000))
-    elif writer == "torch":
+        return lambda: write_atomic(path, lambda p: frame.to_parquet(p, index=False, row_group_size=20_000))
+    if writer == "torch":
         import torch
 
         state = {"version": version, "a": torch.from_numpy(values)}
-        write_atomic(path, lambda p: torch.save(state, p))
-    else:
-        write_array(path, np.concatenate([[version], values]))
+        return lambda: write_atomic(path, lambda p: torch.save(state, p))
+    numbers = np.concatenate([[version], values])
+    return lambda: write_array(path, numbers)
 
 
 def _version(writer: str, path: Path, num_numbers: int) -> int:
@@ -102,8 +104,9 @@ class Bench:
         pid = os.fork()
         if pid == 0:
             try:
+                write = _prepared(writer, self.path(writer), version, self.num)
                 os.write(writing, b".")
-                _write(writer, self.path(writer), version, self.num)
+                write()
             finally:
                 os._exit(0)
         os.read(reading, 1)
