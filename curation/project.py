@@ -3,8 +3,8 @@
     project.json           name, source, created (written by import)
     manifest.parquet       contract 1 (engine.contract.manifest)
     import_report.parquet  what the import skipped or found odd
-    ledger.sqlite          decisions (curation.ledger.ledger), verdicts (curation.ledger.verdicts); decisions.parquet
-                           is the decisions' current state
+    answers.parquet        every answer, where several people labelled a sample (curation.sources.reading.annotators)
+    ledger.sqlite          decisions and verdicts (curation.ledger); decisions.parquet: the decisions in force
     runs/NAME/             contract 2 (engine.contract.run_dir)
     features/NAME/         numbers of a pretrained network for every image (engine.contract.feature_dir)
     live/RUN/              a run under the decisions of now (engine.contract.live.live_dir)
@@ -46,6 +46,7 @@ from engine.contract.stamps import stamp_of
 
 PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"
+ANSWERS_NAME = "answers.parquet"
 LEDGER_NAME = "ledger.sqlite"
 FOLDERS = ("runs", "features", "live", "studies", "audits", "views", "cache", "thumbnails", "exports")
 REPORT_COLUMNS = ("file", "row", "sample_id", "kind", "reason", "action")
@@ -102,14 +103,13 @@ class ProjectDetails(ImportDetails, total=False):
     name: str
     source: str
     created: float
-    """Of the first import; in seconds since the epoch, as imported."""
     imported: float
+    """As created, which is of the first import, in seconds since the epoch."""
     root: str
     num_samples: int
     num_problems: int
     ledger: str
-    """The database of decisions and verdicts, where that is not ledger.sqlite: a file in the project, or one that who
-    runs this named (curation.ledger.place)."""
+    """The database of decisions and verdicts, where that is not ledger.sqlite (curation.ledger.place)."""
 
 
 class ProjectError(UserError):

@@ -68,21 +68,7 @@ SOURCES: dict[str, Source] = {
         options=(Option(name="layout", default="auto", choices=imagefolder.LAYOUTS,
                         help="What the folders are. auto: by their names, and metadata.csv or .jsonl beside images; "
                              "class: classes; split: splits of classes."),)),
-    "table": Source(
-        title="Table (CSV, Parquet, JSON Lines)", load=table.load, is_root_file=True,
-        help="A table of image paths and labels; every other column is kept.",
-        root_help="The table file: .csv, .tsv, .parquet or .jsonl.",
-        options=(
-            Option(name="path_column", help="Column of image paths. Default: the first usual name, such as path."),
-            Option(name="label_column", help="Column of labels. Default: the first usual name, such as label."),
-            Option(name="clean_label_column", help="Column of known true labels, for scoring alone."),
-            Option(name="split_column", help="Column of splits: train, val (becomes clean) or test."),
-            Option(name="group_column", help="Column of groups or domains, for worst-group figures."),
-            Option(name="id_column", help="Column of sample ids. Default: sample_id if there is one, else the path."),
-            Option(name="image_root", help="Folder that paths are relative to. Default: the table's folder."),
-            Option(name="classes", help="Text file of class names, one a line, in index order. Labels may then be "
-                                        "names or line numbers counted from 0; any other is reported and left out."),
-        )),
+    "table": table.SOURCE,
     "huggingface": huggingface.SOURCE,
     "coco": coco.SOURCE,
     "labelstudio": label_studio.SOURCE,
@@ -184,7 +170,7 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
             seconds=time.monotonic() - began)
         write_project(project, rows, ManifestInfo(classes=classes, root=str(loaded.root), source=source), problems,
                       _details(result, {k: v for k, v in options.items() if v is not None},
-                               _held_out(held_out, before, split.held_out)))
+                               _held_out(held_out, before, split.held_out)), loaded.answers)
     except OSError as error:
         where = error.filename or project
         raise SourceError(f"files must be readable and the project writable; {where}: {error.strerror or error}; "

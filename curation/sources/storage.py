@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curation.project import PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails, drawn_splits
+from curation.project import ANSWERS_NAME, PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails, drawn_splits
 from curation.sources.splits import Before
 from curation.tables.report import Problems
 from engine.contract.disk import layouts
@@ -81,8 +81,9 @@ def compare_with_manifest(project: Path, rows: pa.Table, classes: tuple[str, ...
 
 
 def write_project(project: Path, rows: pa.Table, info: ManifestInfo, problems: Problems,
-                  details: ImportDetails) -> None:
-    """Write report, project.json and, last, the manifest. info.root: absolute; stored relative if inside `project`."""
+                  details: ImportDetails, answers: pa.Table | None = None) -> None:
+    """Write report, project.json, answers where there are any, and, last, the manifest. info.root: absolute; stored
+    relative if inside `project`. answers: of whatever samples; those of samples that are no rows are left out."""
     root = Path(info.root).resolve()
     home = project.resolve()
     stored = os.path.relpath(root, home).replace(os.sep, "/") if root.is_relative_to(home) else str(root)
@@ -95,7 +96,12 @@ def write_project(project: Path, rows: pa.Table, info: ManifestInfo, problems: P
                                 "num_samples": rows.num_rows, "num_problems": len(problems)}
     write_atomic(project / REPORT_NAME, lambda path: report.to_parquet(path, index=False))
     write_atomic(project / PROJECT_NAME, lambda path: path.write_text(json.dumps({**document, **details}, indent=2)))
+    if answers is not None:
+        kept = answers.filter(pc.is_in(answers["sample_id"], value_set=rows["sample_id"]))
+        write_atomic(project / ANSWERS_NAME, lambda path: pq.write_table(kept, path))
     write_atomic(project / MANIFEST_NAME, lambda path: pq.write_table(table, path, row_group_size=_ROW_GROUP))
+    if answers is None:
+        (project / ANSWERS_NAME).unlink(missing_ok=True)
 
 
 def _created(project: Path, now: float) -> float:

@@ -16,7 +16,8 @@ REPORT_SCHEMA = pa.schema([
     ("reason", pa.string()), ("action", pa.string()),
 ])
 """file: the image or list the finding is about; row: its line, null where a file has none; action: skipped (a row or a
-picture becomes no sample), kept, or ignored (what is none, such as a text file among pictures)."""
+picture becomes no sample, an answer is left out), kept, or ignored (what is none, such as a text file among pictures).
+"""
 
 Progress = Callable[[int, int, str], None]
 """Called as progress(done, total, message); done and total start anew whenever message changes."""
@@ -61,7 +62,7 @@ class Problems:
 
     @property
     def num_lost(self) -> int:
-        """Findings that cost a row or a picture."""
+        """Findings that cost a row, a picture or an answer."""
         return int(pc.sum(pc.equal(self.table()["action"], "skipped")).as_py() or 0)
 
     def table(self) -> pa.Table:

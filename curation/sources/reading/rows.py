@@ -51,11 +51,18 @@ class Loaded:
     unpack: Callable[[pa.Table, Problems, Progress], pa.Table] | None = None
     """Where the images lie inside the source's files: writes those of screened rows below root and gives the rows whose
     image could be written, with its path. A preview does not call it."""
+    answers: pa.Table | None = None
+    """Every answer where several people answered on a sample (curation.sources.reading.annotators.ANSWERS_SCHEMA)."""
 
 
 def screen(loaded: Loaded, problems: Problems) -> pa.Table:
     """The rows that keep the contract; every other one gives a line in the report. Train rows come first."""
-    rows = loaded.rows
+    return in_split_order(drop_repeats(fitting(loaded.rows, loaded.classes, problems), problems))
+
+
+def fitting(rows: pa.Table, classes: tuple[str, ...] | None, problems: Problems) -> pa.Table:
+    """The rows that each keep the contract by themselves, in their order; every other one gives a line in the report.
+    classes: those declared, if any."""
     for name, kind, reason in (("path", "missing path", "a row must name an image"),
                                ("sample_id", "missing id", "a row must have a value in the id column"),
                                ("given_label", "missing label", "a sample must have a label")):
@@ -69,10 +76,7 @@ def screen(loaded: Loaded, problems: Problems) -> pa.Table:
                                    "; download it, and name the file"))
     rows = drop(rows, pc.match_substring_regex(rows["path"], _LEAVES), problems, "leaves root",
                 lambda bad: joined("an image must lie inside the root; got ", quoted(bad["path"])))
-    if loaded.classes is not None:
-        rows = _known_labels(rows, loaded.classes, problems)
-    rows = drop_repeats(rows, problems)
-    return in_split_order(rows)
+    return rows if classes is None else _known_labels(rows, classes, problems)
 
 
 def drop(rows: pa.Table, is_bad: Column, problems: Problems, kind: str,
@@ -112,9 +116,14 @@ def in_split_order(rows: pa.Table) -> pa.Table:
 def labels_seen(rows: pa.Table) -> tuple[str, ...]:
     """Every label in use, given or clean, in order: by value where all are whole numbers, else by code point."""
     seen = {label for name in ("given_label", "clean_label") for label in pc.unique(rows[name]).to_pylist()} - {None}
-    if all(label.isascii() and label.isdigit() for label in seen):
-        return tuple(sorted(seen, key=lambda label: (int(label), label)))
-    return tuple(sorted(seen))
+    return in_class_order(seen)
+
+
+def in_class_order(labels: set[str]) -> tuple[str, ...]:
+    """By value where all are whole numbers, else by code point."""
+    if all(label.isascii() and label.isdigit() for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
 
 
 def class_table(rows: pa.Table, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -16,11 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.samples.own_exports import as_written, left_out
+from curation.sources.reading.annotators import (
+    ANNOTATOR,
+    ANSWER,
+    AnswerColumns,
+    Gathered,
+    answer_columns,
+    gather_long,
+    gather_votes,
+)
+from curation.sources.reading.classes import declared_classes, named_classes, whole
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.paths import REMOTE, found_paths
 from curation.sources.reading.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, drop, plain_rows
+from curation.sources.reading.source import Option, Source
 from curation.tables.frames import Frame, read_frame
-from curation.tables.lines import read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.signal_columns import SIGNAL_COLUMNS
@@ -37,36 +47,48 @@ USUAL_NAMES = {
 }
 """Column names taken for each of ours, whatever their case, the first that the table has."""
 
+_SAID = {ANSWER: "answers", ANNOTATOR: "annotator"}
 RESERVED = frozenset((*MANIFEST_COLUMNS, *SIGNAL_COLUMNS, *DECISION_COLUMNS, "image", "file", "row", "x", "y", "who",
-                      "at", "why", "current_label", "in_validation"))
+                      "at", "why", "current_label", "in_validation", ANSWER, ANNOTATOR))
 """Names that the product gives a meaning of its own; an extra column of that name becomes source_NAME."""
 
 
 def load(root: Path, project: Path, problems: Problems, progress: Progress, *, path_column: str | None = None,
          label_column: str | None = None, clean_label_column: str | None = None, split_column: str | None = None,
          group_column: str | None = None, id_column: str | None = None, image_root: str | None = None,
-         classes: str | None = None) -> Loaded:
+         classes: str | None = None, annotator_column: str | None = None,
+         answers_column: str | None = None) -> Loaded:
     """Rows of the table file `root`. Raises SourceError for an unreadable table or a column it lacks.
 
-    classes: a text file of one class name a line, in index order; labels may then also be 0-based line numbers.
+    annotator_column, answers_column: "" for none. classes: a text file of one class name a line, in index order;
+    labels may then also be 0-based line numbers.
     """
     folder = (root.parent if image_root is None else Path(image_root)).resolve()
     if not folder.is_dir():
         raise SourceError(f"the image root must be a folder; there is none at {folder}; check the image root")
     named = {"path": path_column, "given_label": label_column, "clean_label": clean_label_column,
-             "split": split_column, "group": group_column, "sample_id": id_column}
+             "split": split_column, "group": group_column, "sample_id": id_column, ANNOTATOR: annotator_column,
+             ANSWER: answers_column}
     frame = read_frame(root, problems, progress)
-    ours = _choose_columns(frame.columns.column_names, named, root.name)
+    ours, several = _choose_columns(frame.columns, named, root.name)
     table, numbers = _readable_rows(frame, ours, root.name, problems)
     table = as_written(table)
-    names = _class_names(classes, problems, progress)
+    names = declared_classes(classes, problems, progress)
     rows, notes = listed_rows(table, ours, folder, root.name, numbers, classes=names,
                               as_given=Path(image_root) if image_root else root.parent)
     if (is_out := left_out(table)) is not None:
         rows = drop(rows, is_out, problems, "excluded", "a sample that people left out of the data stays out")
-    said = "columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items())
-    return Loaded(rows=rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
-                  notes=[*frame.notes, said, *notes])
+    answers = _gathered(rows, several, names, problems) if several else None
+    said = "columns: " + ", ".join(f"{_SAID.get(name, name)} from {column!r}" for name, column in ours.items())
+    return Loaded(rows=answers.rows if answers else rows, root=folder, classes=names,
+                  classes_file=os.path.basename(classes or root), answers=answers.answers if answers else None,
+                  notes=[*frame.notes, said, *notes, *(answers.notes if answers else [])])
+
+
+def _gathered(rows: pa.Table, several: AnswerColumns, classes: tuple[str, ...] | None, problems: Problems) -> Gathered:
+    if several.annotator is not None:
+        return gather_long(rows, several.has_own, classes, problems)
+    return gather_votes(rows, several.has_own, classes, problems)
 
 
 def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str | Column, numbers: np.ndarray | None, *,
@@ -82,9 +104,9 @@ def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str |
     columns.setdefault("sample_id", columns["path"])
     if "split" in columns:
         columns["split"] = _our_splits(columns["split"])
-    for name in ("given_label", "clean_label"):
+    for name in ("given_label", "clean_label", ANSWER):
         if classes is not None and name in columns:
-            columns[name] = _named(columns[name], classes)
+            columns[name] = named_classes(columns[name], classes)
     extra, renamed = extra_columns(table, set(ours.values()))
     return plain_rows({**columns, **extra}, file, numbers), [*notes, *renamed]
 
@@ -104,26 +126,36 @@ def usual_columns(have: list[str], named: dict[str, str | None] | None = None) -
     return chosen
 
 
-def _choose_columns(have: list[str], named: dict[str, str | None], table: str) -> dict[str, str]:
-    """usual_columns of a table that has what it needs. Raises SourceError otherwise."""
+def _choose_columns(table: pa.Table, named: dict[str, str | None], name: str
+                    ) -> tuple[dict[str, str], AnswerColumns | None]:
+    """(usual_columns of a table that has what it needs, where it has several people's answers). Raises SourceError
+    where a column lacks. named: with ANNOTATOR and ANSWER."""
+    have = table.column_names
     for given in named.values():
         if given and given not in have:
-            raise SourceError(f"a named column must be in {table}; got {given!r}; it has {_listed(have)}; choose "
+            raise SourceError(f"a named column must be in {name}; got {given!r}; it has {_listed(have)}; choose "
                               "one of them")
     chosen = usual_columns(have, named)
+    several = answer_columns(table, chosen, annotator=named[ANNOTATOR], answers=named[ANSWER])
+    if several is not None:
+        is_label = several.annotator is not None and not several.has_own
+        chosen["given_label" if is_label else ANSWER] = several.answer
+        if several.annotator is not None:
+            chosen[ANNOTATOR] = several.annotator
     for ours, words in (("path", "image paths"), ("given_label", "labels")):
-        if ours not in chosen and any(os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in have):
-            raise SourceError(f"the first row of a table names its columns; {table} begins with a sample: "
+        if ours in chosen or (ours == "given_label" and several is not None):
+            continue
+        if any(os.path.splitext(column)[1].lower() in IMAGE_SUFFIXES for column in have):
+            raise SourceError(f"the first row of a table names its columns; {name} begins with a sample: "
                               f"{_listed(have)}; put a row such as path,label before it")
-        if ours not in chosen:
-            raise SourceError(f"a table needs a column of {words}; {table} has {_listed(have)}; name the column of "
-                              f"{words}")
-    return chosen
+        raise SourceError(f"a table needs a column of {words}; {name} has {_listed(have)}; name the column of {words}")
+    return chosen, several
 
 
 def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Problems) -> tuple[pa.Table, np.ndarray]:
     """(rows, row numbers) whose needed columns are text. A row that is not UTF-8 gives one line, however often."""
-    needed = {column for meaning, column in ours.items() if meaning in ("path", "given_label", "split", "sample_id")}
+    needed = {column for meaning, column in ours.items()
+              if meaning in ("path", "given_label", "split", "sample_id", ANSWER)}
     is_lost, is_reported = np.zeros((2, len(frame.rows)), dtype=bool)
     for column, is_bad in sorted(frame.bad_bytes.items(), key=lambda item: item[0] not in needed):
         is_new = is_bad & ~is_reported
@@ -162,40 +194,15 @@ def _below(paths: Column, folder: Path, as_given: Path) -> Column:
         path = posixpath.normpath(path)
         prefix = next((prefix for prefix in prefixes if path.startswith(prefix)), "")
         plain.append(path.removeprefix(prefix))
-    return pc.replace_with_mask(_whole(paths), _whole(is_odd), pa.array(plain, pa.string()))
-
-
-def _whole(column: Column) -> Column:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return pc.replace_with_mask(whole(paths), whole(is_odd), pa.array(plain, pa.string()))
 
 
 def _our_splits(splits: Column) -> Column:
     """Split names as ours; an unknown one stays, to be reported; an empty one becomes ''."""
     lower = pc.utf8_lower(splits)
     known = pc.index_in(lower, value_set=pa.array(list(SPLIT_NAMES)))
-    ours = pa.array(list(SPLIT_NAMES.values())).take(_whole(known))
-    return pc.fill_null(pc.coalesce(ours, _whole(splits)), "")
-
-
-def _class_names(path: str | None, problems: Problems, progress: Progress) -> tuple[str, ...] | None:
-    """The declared classes, None where there is no file of them."""
-    if path is None:
-        return None
-    if not os.path.isfile(path):
-        raise SourceError(f"classes must be a text file of one class a line; there is none at {path!r}; check the path")
-    names = read_lines(Path(path), os.path.basename(path), problems, progress)["text"].to_pylist()
-    if len(set(names)) != len(names):
-        raise SourceError(f"class names must differ; a name repeats in {path!r}; rename one")
-    return tuple(names)
-
-
-def _named(labels: Column, classes: tuple[str, ...]) -> Column:
-    """Labels that are no class name but the number of one, as that name."""
-    values = pa.array(classes, pa.string())
-    numbers = pa.array([str(idx) for idx in range(len(classes))])
-    by_number = values.take(_whole(pc.index_in(labels, value_set=numbers)))
-    is_name = _whole(pc.is_in(labels, value_set=values))
-    return pc.if_else(is_name, _whole(labels), pc.coalesce(by_number, _whole(labels)))
+    ours = pa.array(list(SPLIT_NAMES.values())).take(whole(known))
+    return pc.fill_null(pc.coalesce(ours, whole(splits)), "")
 
 
 def extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Column], list[str]]:
@@ -253,3 +260,26 @@ def _are_written_again(text: Column, numbers: Column) -> bool:
 def _listed(names: list[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:12])
     return (shown or "no column") + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+SOURCE = Source(
+    title="Table (CSV, Parquet, JSON Lines)", load=load, is_root_file=True,
+    help="A table of image paths and labels; every other column is kept, and every answer where several people gave "
+         "one.",
+    root_help="The table file: .csv, .tsv, .parquet or .jsonl.",
+    options=(
+        Option(name="path_column", help="Column of image paths. Default: the first usual name, such as path."),
+        Option(name="label_column", help="Column of labels. Default: the first usual name, such as label."),
+        Option(name="clean_label_column", help="Column of known true labels, for scoring alone."),
+        Option(name="split_column", help="Column of splits: train, val (becomes clean) or test."),
+        Option(name="group_column", help="Column of groups or domains, for worst-group figures."),
+        Option(name="id_column", help="Column of sample ids. Default: sample_id if there is one, else the path."),
+        Option(name="image_root", help="Folder that paths are relative to. Default: the table's folder."),
+        Option(name="classes", help="Text file of class names, one a line, in index order. Labels may then be "
+                                    "names or line numbers counted from 0; any other is reported and left out."),
+        Option(name="annotator_column", help="Column of who answered, where an image is in several rows. Default: "
+                                             "the first usual name, such as annotator; '' for none."),
+        Option(name="answers_column", help="Column of answers beside the labels, or of all answers on an image, "
+                                               "such as 21:cat;37:dog or a JSON list. Default: by usual names; '' for "
+                                               "none."),
+    ))
