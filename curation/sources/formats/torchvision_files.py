@@ -58,7 +58,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, n
          label_column: str | None = None) -> Loaded:
     """Rows of every file below `root`. Raises SourceError where there is none, or only pickles, or a damaged one."""
     home = root.resolve()
-    files = {path.name.lower().removesuffix(".gz"): path for path in files_below(root, _ENDINGS, 3)}
+    files = {path.name.lower().removesuffix(".gz"): path for path in files_below(root, _ENDINGS, 3, most=None)}
     try:
         parts = _idx_parts(files, home) or _cifar_parts(files, home)
     except (OSError, EOFError, ValueError) as error:
