@@ -113,15 +113,19 @@ def split_of(path: str) -> str | None:
 
 
 def images_below(folder: Path, file: Path, names: list[str], suffixes: tuple[str, ...] = ("",)) -> str:
-    """What to put before image names so that they are found below `folder`: the likeliest folder by how many of some
-    names are there, the plainest of equals; "" where none is. suffixes: that may follow a name."""
+    """What to put before image names so that they are found below `folder`: of the usual folders in their order the
+    first with half of some names, else the one with most; "" where none is. suffixes: that may follow a name.
+
+    Half is enough: pictures of several splits often have the same names, and one that is missing beside its list must
+    not make all of another split its pictures.
+    """
     probes = names[::max(1, len(names) // _NUM_PROBES)][:_NUM_PROBES]
     best, most = "", 0
     for prefix in _prefixes(folder, file):
         num = sum(any(_is_there(folder / f"{prefix}{name}{suffix}") for suffix in suffixes) for name in probes)
         if num > most:
             best, most = prefix, num
-        if num == len(probes):
+        if 2 * num >= len(probes):
             break
     return best
 

@@ -49,6 +49,16 @@ def test_a_split_behind_many_pictures_is_found_too(tmp_path: Path) -> None:
                                       ["valid/c.png", "ant", "clean"]]
 
 
+def test_a_missing_picture_does_not_give_a_split_the_pictures_of_another(tmp_path: Path) -> None:
+    for name in ("train/a.png", "train/b.png", "valid/a.png"):
+        picture(tmp_path / "d" / name)
+    for split in ("train", "valid"):
+        (tmp_path / f"d/{split}/_classes.csv").write_text("filename, ant, bee\na.png,1,0\nb.png,0,1\n")
+    import_project("roboflow", tmp_path / "p", root=tmp_path / "d")
+    assert listed(tmp_path / "p") == [["train/a.png", "ant", "train"], ["train/b.png", "bee", "train"],
+                                      ["valid/a.png", "ant", "clean"]]
+
+
 def test_roboflow_splits_of_other_classes_are_refused(tmp_path: Path) -> None:
     for split, names in (("train", "a,b"), ("valid", "a,c")):
         (tmp_path / split).mkdir()
