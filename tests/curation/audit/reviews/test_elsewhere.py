@@ -96,6 +96,20 @@ def test_tags_changed_in_cvat_come_back_and_those_left_alone_do_not(project: Pro
     assert len(project.verdicts().rows()) == 1
 
 
+def test_a_label_that_was_changed_here_since_the_export_is_no_answer(project: Project, tmp_path: Path) -> None:
+    path = exported(project, "cvat", tmp_path / "cvat") / "annotations.xml"
+    given = read_manifest(project.path).set_index("sample_id")["given_label"]
+    samples = [{"sample_id": one, "exported_label": given[one], "last_modified_at": {"$date": 4102444800000},
+                "ground_truth": {"_cls": "Classification", "label": given[one]}} for one in IDS]
+    (tmp_path / "samples.json").write_text(json.dumps({"samples": samples}))
+    for sample_id in IDS:
+        other = next(label for label in project.classes if label != given[sample_id])
+        project.ledger().relabel([sample_id], other, who="dora")
+    for file in (path, tmp_path / "samples.json"):
+        taken = read_elsewhere(project, file, who="fay", run="", audit="audit")
+        assert taken.verdicts == [] and taken.refused == [] and taken.num_unchanged >= len(IDS)
+
+
 def test_tags_and_labels_of_fiftyone_come_back(project: Project, tmp_path: Path) -> None:
     given = read_manifest(project.path).set_index("sample_id")["given_label"]
     other = next(label for label in project.classes if label != given[IDS[1]])
