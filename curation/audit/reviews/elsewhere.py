@@ -88,16 +88,20 @@ def read_elsewhere(project: Project, path: Path, *, who: str, run: str, audit: s
 
 
 def _meaning(answer: Answer, given: str, classes: tuple[str, ...]) -> tuple[VerdictName, str | None]:
-    """(verdict, label of the verdict other). Raises AuditError for what is no one class and no tag of TAGS."""
-    said = [name for name in TAGS if name in answer.tags]
-    if len(said) == 1:
-        return said[0], None
-    if len(said) > 1 or len(answer.labels) != 1:
+    """(verdict, label of the verdict other). Raises AuditError for what is no one class and no tag of TAGS: suggested,
+    which is none, must not pass for the label that the picture bears."""
+    said = [name for name in dict.fromkeys(answer.tags) if name != "other"]
+    known = [name for name in TAGS if name in said]
+    if len(said) == len(known) == 1:
+        return known[0], None
+    if said or len(answer.labels) != 1:
         raise AuditError(f"an answer is one class or one tag of {', '.join(TAGS)}; got "
                          f"{', '.join(map(repr, said or answer.labels)) or 'none'}; answer it anew")
     label = answer.labels[0]
     if label not in classes:
         raise AuditError(f"a label must be one of the {len(classes)} classes; got {label!r}")
+    if label == given and answer.tags:
+        raise AuditError(f"the tag other goes with another class than the given one; got {label!r}; choose a class")
     return ("given", None) if label == given else ("other", label)
 
 
@@ -114,10 +118,10 @@ def _utc(text: str | None) -> str | None:
         return None
     try:
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as error:
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError) as error:
         raise AuditError(f"a time must be written as ISO 8601; got {text!r}") from error
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 # -- the formats
@@ -177,11 +181,19 @@ def _fiftyone(document: dict[str, object]) -> Iterator[Answer]:
         labels = [_text(value.get("label")) for value in map(_object, sample.values())
                   if value.get("_cls") == "Classification"]
         changed = _object(sample.get("last_modified_at")).get("$date")
-        at = datetime.fromtimestamp(changed / 1000, UTC).isoformat() if isinstance(changed, int) else _text(changed)
+        at = _time_of(changed) if isinstance(changed, int) else _text(changed)
         yield Answer(place=f"sample {number}", sample_id=_text(sample.get("sample_id")), at=at, is_act=False,
                      exported=_text(sample.get("exported_label")),
                      labels=tuple(label for label in labels[:1] if label),
                      tags=tuple(tag for tag in map(str, _list(sample.get("tags"))) if tag in VERDICTS))
+
+
+def _time_of(milliseconds: int) -> str:
+    """Since the epoch, as ISO 8601; of what is no such time, the number."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
 
 
 def _cvat(root: ElementTree.Element) -> Iterator[Answer]:

@@ -129,6 +129,22 @@ def test_tags_and_labels_of_fiftyone_come_back(project: Project, tmp_path: Path)
     assert {one.at for one in taken.verdicts} == {"2025-11-05T08:06:40.123+00:00"}
 
 
+def test_a_tag_that_is_no_answer_does_not_confirm_the_label(project: Project, tmp_path: Path) -> None:
+    given = read_manifest(project.path).set_index("sample_id")["given_label"]
+    other = next(label for label in project.classes if label != given[IDS[2]])
+    samples = [{"sample_id": sample_id, "tags": tags, "last_modified_at": {"$date": at},
+                "ground_truth": {"_cls": "Classification", "label": label}}
+               for sample_id, tags, label, at in ((IDS[0], ["suggested"], given[IDS[0]], 1762330000123),
+                                                  (IDS[1], ["other"], given[IDS[1]], 1762330000123),
+                                                  (IDS[2], ["other"], other, 1762330000123),
+                                                  (IDS[3], ["unsure"], given[IDS[3]], 10**18))]
+    (tmp_path / "samples.json").write_text(json.dumps({"samples": samples}))
+    taken = read_elsewhere(project, tmp_path / "samples.json", who="fay", run="", audit="audit")
+    assert [(one.sample_id, one.verdict, one.label) for one in taken.verdicts] == [(IDS[2], "other", other)]
+    assert [words in line for words, line in zip(("got 'suggested'", "the tag other", "ISO 8601"), taken.refused,
+                                                 strict=True)] == [True] * 3
+
+
 @pytest.mark.parametrize(("name", "text", "message"), [
     ("a.json", "{}", "is neither; export as JSON, not JSON-MIN"),
     ("a.json", "[" * 100_000, "must be a file of JSON or XML"),
