@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from curation.doctor.findings import Finding
 from curation.ledger import chain, engines, layout, tables, verdict_tables
-from curation.ledger.snapshot import read_witness
+from curation.ledger.snapshot import Witness, read_witness
 from curation.words import counted
 from engine.contract.manifest import DECISIONS_NAME
 
@@ -52,6 +52,8 @@ class Chain:
 def read_chain(database: str) -> Chain:
     """The chain of the ledger in a database, which must exist. Raises LedgerError where it does not answer."""
     engine = engines.engine_of(database)
+    if engine.dialect.name == "postgresql":  # rows and links of one moment, as SQLite has them in any transaction
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
     with tables.one_line_errors(engine), tables.transaction(engine) as connection:
         inspector = sa.inspect(connection)
         if not inspector.has_table(tables.LEDGER.name):
@@ -84,7 +86,7 @@ def _breaks(rows: list[chain.Row], links: Sequence[sa.Row], ledger_id: str) -> I
     yield from (("put_in", f"{kind} {row_id}") for kind, row_id in left)
 
 
-def chain_findings(found: Chain, project: Path, where: str) -> Iterator[Finding]:
+def chain_findings(found: Chain, witnesses: dict[str, Witness], where: str) -> Iterator[Finding]:
     """What is wrong with a project's chain, which of its files know another one, or that all holds. where: the ledger's
     name."""
     for kind in BREAKS:
@@ -95,8 +97,7 @@ def chain_findings(found: Chain, project: Path, where: str) -> Iterator[Finding]
     if found.num_bare:
         yield Finding(kind="ledger", where=where, severity="note", what=f"{_entries(found.num_bare)} of older code "
                       "without a digest; the next decision gives them theirs")
-    denied = [(doubt, path.relative_to(project).as_posix()) for path in _witnesses(project)
-              if (doubt := _doubt(path, found)) is not None]
+    denied = [(doubt, name) for name, witness in witnesses.items() if (doubt := _doubt(witness, found)) is not None]
     for doubt in DOUBTS:
         files = [name for each, name in denied if each == doubt]
         if files:
@@ -111,26 +112,30 @@ def _entries(number: int) -> str:
     return counted(number, "entry", "entries")
 
 
-def _witnesses(project: Path) -> list[Path]:
-    """The state of the decisions and every copy of it that a run or study keeps."""
-    patterns = (DECISIONS_NAME, f"runs/*/{DECISIONS_NAME}", "studies/*/decisions/*.parquet")
-    return [path for pattern in patterns for path in sorted(project.glob(pattern))]
+def read_witnesses(project: Path) -> dict[str, Witness]:
+    """What the state of the decisions, and every copy of it that a run or study keeps, know of the chain, by file.
+
+    To be read before the chain, which only grows: read after it, what people decide meanwhile would seem cut off.
+    """
+    found: dict[str, Witness] = {}
+    for pattern in (DECISIONS_NAME, f"runs/*/{DECISIONS_NAME}", "studies/*/decisions/*.parquet"):
+        for path in sorted(project.glob(pattern)):
+            try:
+                if (known := read_witness(path)) is not None:
+                    found[path.relative_to(project).as_posix()] = Witness(
+                        ledger_id=str(known["ledger_id"]), link_id=int(known["link_id"]), digest=str(known["digest"]))
+            except (OSError, ValueError, KeyError, TypeError):  # damaged, which others say
+                continue
+    return found
 
 
-def _doubt(path: Path, found: Chain) -> Doubt | None:
-    """What a file knows that the chain denies; None where they agree, or the file knows nothing."""
-    try:
-        witness = read_witness(path)
-        if witness is None:
-            return None
-        ledger_id, link_id, digest = witness["ledger_id"], witness["link_id"], witness["digest"]
-    except (OSError, ValueError, KeyError, TypeError):  # damaged, which others say
-        return None
-    if ledger_id != found.ledger_id:
+def _doubt(witness: Witness, found: Chain) -> Doubt | None:
+    """What a file knows that the chain denies; None where they agree."""
+    if witness["ledger_id"] != found.ledger_id:
         return "another_ledger"
-    if link_id not in found.digests:
+    if witness["link_id"] not in found.digests:
         return "cut_off"
-    return None if found.digests[link_id] == digest else "another_history"
+    return None if found.digests[witness["link_id"]] == witness["digest"] else "another_history"
 
 
 def _sound(found: Chain) -> str:

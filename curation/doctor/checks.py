@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from curation.doctor.chain import Chain, chain_findings, read_chain
+from curation.doctor.chain import Chain, chain_findings, read_chain, read_witnesses
 from curation.doctor.findings import Finding, Kind
 from curation.jobs import feature_jobs, run_jobs, study_jobs
 from curation.project import LEDGER_NAME, Project
@@ -69,8 +69,9 @@ def _ledger(project: Project) -> Iterator[Finding]:
         yield Finding(kind="ledger", where=LEDGER_NAME, what=problem)
         return
     try:
+        witnesses = read_witnesses(project.path)
         if (found := chain_of(project)) is not None:
-            yield from chain_findings(found, project.path, LEDGER_NAME)
+            yield from chain_findings(found, witnesses, LEDGER_NAME)
     except UserError as error:
         yield Finding(kind="ledger", where=LEDGER_NAME, what=_line(error))
         return

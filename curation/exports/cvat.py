@@ -5,14 +5,17 @@ from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 from curation.exports.pictures import Pictures
 
-ATTRIBUTES = ("sample_id", "suggested_label")
+ATTRIBUTES = {"sample_id": "sample_id", "suggested_label": "suggested_label", "exported_label": "label"}
+"""Of a tag, by the column that each is from. exported_label tells, when answers come back, a label that somebody
+changed there from one that was changed here since."""
 FILES = """
 annotations.xml: 'CVAT for images 1.1': every class of the project, in index order, and one tag a picture, with its
-sample_id and the class that held-out predictions suggest
+sample_id, the class that held-out predictions suggest, and the label that it was exported with
 """
 OPENING = """
-In CVAT make a task with the classes of classes.txt (each with the text attributes sample_id and suggested_label) from
-the folder images/, then Upload annotations, CVAT 1.1, annotations.xml. `datumaro` reads the folder as format `cvat`.
+In CVAT make a task with the classes of classes.txt (each with the text attributes sample_id, suggested_label and
+exported_label) from the folder images/, then Upload annotations, CVAT 1.1, annotations.xml. `datumaro` reads the folder
+as format `cvat`.
 """
 
 
@@ -39,8 +42,9 @@ def write(pictures: Pictures, folder: Path) -> None:
         image = SubElement(root, "image", id=str(number), name=row["file_name"], width=str(row["width"]),
                            height=str(row["height"]))
         label_tag = SubElement(image, "tag", label=_text(row["label"]), source="manual")
-        for key in ATTRIBUTES:
-            SubElement(label_tag, "attribute", name=key).text = _text(row[key]) if isinstance(row[key], str) else ""
+        for key, column in ATTRIBUTES.items():
+            text = row[column] if isinstance(row[column], str) else ""
+            SubElement(label_tag, "attribute", name=key).text = _text(text)
     indent(root)
     ElementTree(root).write(folder / "annotations.xml", encoding="utf-8", xml_declaration=True)
 

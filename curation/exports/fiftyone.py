@@ -15,8 +15,9 @@ import csv, fiftyone as fo
 data = fo.Dataset.from_dir(dataset_dir="FOLDER", dataset_type=fo.types.FiftyOneImageClassificationDataset)
 with open("data/metadata.csv", encoding="utf-8", newline="") as file:
     rows = {row["file_name"]: row for row in csv.DictReader(file)}
-for sample in data.iter_samples(autosave=True):      # so that tags find their sample again
-    sample["sample_id"] = rows["/".join(sample.filepath.split("/")[-2:])]["sample_id"]
+for sample in data.iter_samples(autosave=True):      # so that tags and changed labels find their sample again
+    row = rows["/".join(sample.filepath.split("/")[-2:])]
+    sample["sample_id"], sample["exported_label"] = row["sample_id"], row["label"]
 ```
 """
 

@@ -8,6 +8,7 @@ Then `import table P/fetched.parquet` reads them. s3 and gs need fsspec's s3fs o
 """
 
 import hashlib
+import http.client
 import os
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import quote, urlsplit
 
 import pandas as pd
@@ -91,7 +91,10 @@ def fetch(table: Path, project: Path, progress: Progress, *, path_column: str | 
 
 def _one(address: str, root: Path) -> tuple[str | None, str]:
     """(path of the picture below `root`, "there" where it was); or (None, why there is none)."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        return None, f"an address must be one; {error}"
     suffix = os.path.splitext(parts.path)[1].lower()
     digest = hashlib.sha256(address.encode()).hexdigest()[:32]
     path = f"{digest[:2]}/{digest}{suffix if suffix in IMAGE_SUFFIXES else ''}"
@@ -104,7 +107,7 @@ def _one(address: str, root: Path) -> tuple[str | None, str]:
         return None, f"an address must begin with one of {', '.join(SCHEMES)}"
     try:
         raw = _read(address, parts.scheme.lower())
-    except (URLError, OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, http.client.HTTPException) as error:
         return None, " ".join(str(error).split())[:200] or type(error).__name__
     if not raw or len(raw) > MAX_BYTES:
         return None, "no bytes came" if not raw else f"a picture may have {MAX_BYTES >> 20} MB; this one has more"
@@ -118,14 +121,22 @@ def _one(address: str, root: Path) -> tuple[str | None, str]:
 
 
 def _read(address: str, scheme: str) -> bytes:
-    """At most one byte more than a picture may have."""
+    """At most one byte more than a picture may have. Raises OSError also for an answer that broke off."""
     if scheme in ("http", "https"):
         with _opener().open(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), timeout=_SECONDS) as answer:
-            return bytes(answer.read(MAX_BYTES + 1))
+            raw = bytes(answer.read(MAX_BYTES + 1))
+            if answer.length and len(raw) <= MAX_BYTES:  # what is left of Content-Length; read() says nothing of it
+                raise OSError(f"the answer broke off, {answer.length:,} bytes before its end")
+            return raw
     import fsspec
 
-    with fsspec.open(address, "rb") as file:
-        return bytes(file.read(MAX_BYTES + 1))
+    try:
+        with fsspec.open(address, "rb") as file:
+            return bytes(file.read(MAX_BYTES + 1))
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:  # s3fs and gcsfs raise errors of their own, which share nothing
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 def _opener() -> urllib.request.OpenerDirector:

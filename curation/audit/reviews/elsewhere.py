@@ -3,7 +3,8 @@ XML), on samples that an export of ours brought there.
 
 A sample is known by the `sample_id` that the export gave along. Label Studio says who answered and when, CVAT whose
 task it was, FiftyOne neither. In these two each picture bears a label that nobody may have looked at: there a label
-counts where it differs from the one in force, and a tag where it is a verdict. Logs nothing.
+counts where it differs from the one in force and from the one it was exported with (exported_label), and a tag where it
+is a verdict. Logs nothing.
 """
 
 import json
@@ -42,7 +43,9 @@ class Answer:
     """ISO 8601; None: the file does not say."""
     seconds: float | None = None
     is_act: bool = True
-    """Whether somebody gave it; else it counts only where it changes the label in force."""
+    """Whether somebody gave it; else it counts only where it changes the label in force, and is not `exported`."""
+    exported: str | None = None
+    """The label that the sample was exported with; None: the file does not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +57,7 @@ class Taken:
     refused: list[str]
     """A line an answer that names no sample or class of the project, or says nothing that a verdict can."""
     num_unchanged: int
-    """Labels that are those in force and that nobody is known to have looked at."""
+    """Labels that are those in force, or those exported, and that nobody is known to have looked at."""
 
 
 def read_elsewhere(project: Project, path: Path, *, who: str, run: str, audit: str) -> Taken:
@@ -68,7 +71,7 @@ def read_elsewhere(project: Project, path: Path, *, who: str, run: str, audit: s
             refused.append(f"{answer.place}: {answer.sample_id or 'no sample_id'!r} is no training sample here")
             continue
         given, current = (str(table.at[answer.sample_id, name]) for name in ("given_label", "current_label"))
-        if not answer.is_act and not answer.tags and answer.labels in ((), (current,)):
+        if not answer.is_act and not answer.tags and answer.labels in ((), (current,), (answer.exported,)):
             num_unchanged += 1
             continue
         try:
@@ -85,16 +88,20 @@ def read_elsewhere(project: Project, path: Path, *, who: str, run: str, audit: s
 
 
 def _meaning(answer: Answer, given: str, classes: tuple[str, ...]) -> tuple[VerdictName, str | None]:
-    """(verdict, label of the verdict other). Raises AuditError for what is no one class and no tag of TAGS."""
-    said = [name for name in TAGS if name in answer.tags]
-    if len(said) == 1:
-        return said[0], None
-    if len(said) > 1 or len(answer.labels) != 1:
+    """(verdict, label of the verdict other). Raises AuditError for what is no one class and no tag of TAGS: suggested,
+    which is none, must not pass for the label that the picture bears."""
+    said = [name for name in dict.fromkeys(answer.tags) if name != "other"]
+    known = [name for name in TAGS if name in said]
+    if len(said) == len(known) == 1:
+        return known[0], None
+    if said or len(answer.labels) != 1:
         raise AuditError(f"an answer is one class or one tag of {', '.join(TAGS)}; got "
                          f"{', '.join(map(repr, said or answer.labels)) or 'none'}; answer it anew")
     label = answer.labels[0]
     if label not in classes:
         raise AuditError(f"a label must be one of the {len(classes)} classes; got {label!r}")
+    if label == given and answer.tags:
+        raise AuditError(f"the tag other goes with another class than the given one; got {label!r}; choose a class")
     return ("given", None) if label == given else ("other", label)
 
 
@@ -106,15 +113,15 @@ def _keyed(verdict: Verdict) -> Verdict:
 
 
 def _utc(text: str | None) -> str | None:
-    """A time as the log has it. Raises AuditError for what is none, or has no time zone."""
+    """A time as the log has it; without a time zone it is UTC. Raises AuditError for what is none."""
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as error:
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError) as error:
         raise AuditError(f"a time must be written as ISO 8601; got {text!r}") from error
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 # -- the formats
@@ -174,10 +181,19 @@ def _fiftyone(document: dict[str, object]) -> Iterator[Answer]:
         labels = [_text(value.get("label")) for value in map(_object, sample.values())
                   if value.get("_cls") == "Classification"]
         changed = _object(sample.get("last_modified_at")).get("$date")
-        at = datetime.fromtimestamp(changed / 1000, UTC).isoformat() if isinstance(changed, int) else _text(changed)
+        at = _time_of(changed) if isinstance(changed, int) else _text(changed)
         yield Answer(place=f"sample {number}", sample_id=_text(sample.get("sample_id")), at=at, is_act=False,
+                     exported=_text(sample.get("exported_label")),
                      labels=tuple(label for label in labels[:1] if label),
                      tags=tuple(tag for tag in map(str, _list(sample.get("tags"))) if tag in VERDICTS))
+
+
+def _time_of(milliseconds: int) -> str:
+    """Since the epoch, as ISO 8601; of what is no such time, the number."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
 
 
 def _cvat(root: ElementTree.Element) -> Iterator[Answer]:
@@ -188,10 +204,11 @@ def _cvat(root: ElementTree.Element) -> Iterator[Answer]:
     at = root.findtext(".//task/updated")
     for image in root.iter("image"):
         tags = [tag for tag in image.findall("tag") if tag.get("label")]
-        ids = [attribute.text for tag in tags for attribute in tag.findall("attribute")
-               if attribute.get("name") == "sample_id" and attribute.text]
-        yield Answer(place=f"image {image.get('name')}", sample_id=ids[0] if ids else None, who=who, at=at,
-                     is_act=False, labels=tuple(str(tag.get("label")) for tag in tags))
+        said = {attribute.get("name"): attribute.text for tag in tags[::-1] for attribute in tag.findall("attribute")
+                if attribute.text}
+        yield Answer(place=f"image {image.get('name')}", sample_id=said.get("sample_id"), who=who, at=at,
+                     is_act=False, labels=tuple(str(tag.get("label")) for tag in tags),
+                     exported=said.get("exported_label"))
 
 
 def _object(value: object) -> dict[str, object]:

@@ -45,6 +45,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress) -> L
     files = ours_of(root, (".json",), is_ours, "COCO's JSON has lists called images, annotations and categories")
     home, gathered, notes = data_root(root), Gathered(problems), []
     names: dict[int, str] = {}
+    read: list[tuple[Path, dict[str, _Said]]] = []
     for path in files:
         said = _annotations(path, problems, progress)
         if not said:
@@ -58,12 +59,14 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress) -> L
             elif names.setdefault(number, str(values["name"])) != str(values["name"]):
                 raise SourceError(f"files of one data set must share their categories; category {number} is "
                                   f"{names[number]!r} and, in {path.name}, {values['name']!r}; import them apart")
-        _images(path, home, said, names, gathered, progress)
+        read.append((path, said))
     order = sorted(names)
     classes = dict(zip(order, distinct(names[number] for number in order), strict=True))
     if not classes:
         raise SourceError(f"COCO's JSON must name categories and annotate images with them; {files[0].name} does not; "
                           "check the file")
+    for path, said in read:
+        _images(path, home, said, classes, gathered, progress)
     notes.insert(0, f"classes: {len(classes)} categories, in the order of their ids")
     return gathered.loaded(home, notes, classes=tuple(classes.values()), classes_file=files[0].name)
 
@@ -110,7 +113,7 @@ def _images(path: Path, home: Path, said: dict[str, _Said], names: dict[int, str
             gathered.problems.add("malformed line", "an image must have an id and a file_name", file=file, row=idx)
             continue
         name, one = f"{prefix}{values['file_name']}", said.get(str(values["id"]), _Said())
-        size = float(values.get("width") or 0) * float(values.get("height") or 0)
+        size = _pixels(values.get("width")) * _pixels(values.get("height"))
         whole = one.whole + [category for category, area in one.boxes if size and area >= _WHOLE * size]
         categories = whole or [category for category, _ in one.boxes]
         label = gathered.one_of((names.get(number, f"category {number}") for number in categories), file=file, row=idx,
@@ -123,6 +126,10 @@ def _images(path: Path, home: Path, said: dict[str, _Said], names: dict[int, str
         if "sample_id" in extra:
             ours["sample_id"] = str(extra.pop("sample_id"))
         gathered.add(ours, extra, file=file, row=idx)
+
+
+def _pixels(value: Value) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def is_here(place: Path) -> bool:

@@ -6,9 +6,11 @@ file element by element; documents that define entities are refused.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from curation.sources.formats.gathered import Gathered, Value, distinct
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of, split_of
@@ -18,7 +20,7 @@ from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 
 _SHAPES = ("box", "polygon", "polyline", "points", "cuboid", "ellipse", "mask", "skeleton")
-_TYPES = re.compile(r"<!(DOCTYPE|ENTITY)", re.I)
+_CHUNK_BYTES = 4_096
 
 
 def load(root: Path, project: Path, problems: Problems, progress: Progress) -> Loaded:
@@ -27,8 +29,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress) -> L
     home, gathered, names = data_root(root), Gathered(problems), dict[str, None]()
     num_tagged = num_shapes = 0
     for path in files:
-        if _TYPES.search(head(path)):
-            raise SourceError(f"CVAT's XML has no document type; {path.name} declares one; export it again")
+        _refuse_types(path)
         file, prefix, row = name_below(path, home), images_below(home, path, _image_names(path)), 0
         for element in _elements(path, progress):
             if element.tag == "label":
@@ -66,6 +67,20 @@ def _add(gathered: Gathered, image: ElementTree.Element, tags: list[str], prefix
     gathered.add(ours, extra, file=file, row=row)
 
 
+def _refuse_types(path: Path) -> None:
+    """Raises SourceError for a document type, where entities are defined, as the parser itself sees it: in any encoding
+    and however far down the file. Reads up to the first element."""
+    is_typed, has_begun = [], []
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = lambda *declared: is_typed.append(True)
+    parser.StartElementHandler = lambda *element: has_begun.append(True)
+    with open(path, "rb") as file, suppress(expat.ExpatError, ValueError, LookupError):  # reading it says so
+        while not (is_typed or has_begun) and (chunk := file.read(_CHUNK_BYTES)):
+            parser.Parse(chunk)
+    if is_typed:
+        raise SourceError(f"CVAT's XML has no document type; {path.name} declares one; export it again")
+
+
 def _elements(path: Path, progress: Progress) -> Iterator[ElementTree.Element]:
     """The labels of the task and the images of a file, one after the other, each forgotten after its turn."""
     depth, num = 0, 0
@@ -84,7 +99,7 @@ def _elements(path: Path, progress: Progress) -> Iterator[ElementTree.Element]:
                 num += 1
                 if num % 5_000 == 0:
                     progress(min(file.tell(), size), size, f"reading {path.name}")
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two of an unknown encoding
         raise SourceError(f"{path.name} must be whole XML; {error}; export or copy it again") from error
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.sources.formats.embedded import IMAGES, Pictures, provisional_id, written
-from curation.sources.formats.metadata_folders import has_metadata, load_metadata
+from curation.sources.formats.metadata_folders import has_metadata, load_metadata, seems_to_have_metadata
 from curation.sources.formats.places import files_below, split_of
 from curation.sources.formats.shards import Columns, Shard, columns_of, pictures, plain_batches, schema_of
 from curation.sources.reading.rows import Loaded, plain_rows
@@ -73,7 +73,8 @@ def is_here(place: Path) -> bool:
     """Whether a folder, or a Parquet file, holds pictures in tables, or metadata beside images."""
     if place.is_file() and place.suffix.lower() not in _SUFFIXES:
         return False
-    return bool(_first_shard(files_below(place, _SUFFIXES))) or (place.is_dir() and has_metadata(place, is_below=True))
+    shards = [path for path in files_below(place, _SUFFIXES) if not _is_kept(path)]
+    return bool(_first_shard(shards)) or (place.is_dir() and seems_to_have_metadata(place))
 
 
 def _first_shard(files: list[Path]) -> Path | None:
@@ -89,7 +90,7 @@ def _first_shard(files: list[Path]) -> Path | None:
 
 def _shards(root: Path) -> tuple[list[Shard], int]:
     """(files that have the columns of the first one with pictures, how many others there are)."""
-    files = files_below(root, _SUFFIXES, depth=3)
+    files = [path for path in files_below(root, _SUFFIXES, depth=3, most=None) if not _is_kept(path)]
     first = _first_shard(files)
     if first is None:
         return [], 0
@@ -100,6 +101,11 @@ def _shards(root: Path) -> tuple[list[Shard], int]:
             name = path.relative_to(folder).as_posix()
             found.append(Shard(path=path, name=name, split=split_of(name) or "train"))
     return found, len(files) - len(found)
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether `datasets` keeps in a file what map or filter made: it lies beside the data and is none."""
+    return path.suffix == ".arrow" and path.name.startswith("cache-")
 
 
 def _is_alike(one: pa.Schema, other: pa.Schema) -> bool:

@@ -16,7 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.sources.formats.gathered import distinct
-from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, split_of
+from curation.sources.formats.places import (
+    MAX_LOOKED_AT,
+    data_root,
+    files_below,
+    head,
+    images_below,
+    name_below,
+    split_of,
+)
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Source
@@ -34,10 +42,10 @@ _SUFFIXES = ("", ".jpg", ".jpeg", ".JPEG", ".png")
 
 def load(root: Path, project: Path, problems: Problems, progress: Progress) -> Loaded:
     """Rows of every list. Raises SourceError where there is none."""
-    food = [path for path in files_below(root, (_FOOD,)) if path.name == _FOOD]
+    food = [path for path in files_below(root, (_FOOD,), most=None) if path.name == _FOOD]
     if food:
         return _food(food[0], problems, progress)
-    files = [root] if root.is_file() else _lists(root)
+    files = [root] if root.is_file() else _lists(root, most=None)
     if not files:
         raise SourceError(f"a list of images has a path and a label a line, in a file called after its split, such as "
                           f"train.txt; {root} has none; check the folder")
@@ -70,8 +78,9 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress) -> L
                   notes=[f"lists: {', '.join(name_below(path, home) for path in files)}", said, *notes])
 
 
-def _lists(root: Path) -> list[Path]:
-    return [path for path in files_below(root, (".txt",), depth=1) if path.name not in NAMES and _is_list(path)]
+def _lists(root: Path, most: int | None) -> list[Path]:
+    found = files_below(root, (".txt",), depth=1, most=most)
+    return [path for path in found if path.name not in NAMES and _is_list(path)]
 
 
 def _is_list(path: Path) -> bool:
@@ -131,7 +140,7 @@ def is_here(place: Path) -> bool:
     """Whether a folder has lists; a text file alone says too little."""
     if not place.is_dir():
         return False
-    return any(path.name == _FOOD for path in files_below(place, (_FOOD,))) or bool(_lists(place))
+    return any(path.name == _FOOD for path in files_below(place, (_FOOD,))) or bool(_lists(place, MAX_LOOKED_AT))
 
 
 SOURCE = Source(

@@ -24,13 +24,19 @@ FILE_NAMES = ("file_name", "image_file_name", "image")
 """What names the image of a row, the first that a table has."""
 
 
-def has_metadata(root: Path, is_below: bool = False) -> bool:
-    """Whether a folder or its folders (is_below: these alone) hold a metadata file that names images."""
-    return any(_named_by(path) for path in _files(root)[:3] if not is_below or path.parent != root)
+def has_metadata(root: Path) -> bool:
+    """Whether a folder or its folders hold a metadata file that names images; looks at all names."""
+    return any(_named_by(path) for path in _files(root)[:3])
+
+
+def seems_to_have_metadata(root: Path) -> bool:
+    """Whether a folder's folders do, by the first names in them."""
+    found = (path for path in files_below(root, NAMES) if path.name.lower() in NAMES)
+    return any(_named_by(path) for path in list(found)[:3] if path.parent != root)
 
 
 def _files(root: Path) -> list[Path]:
-    return [path for path in files_below(root, NAMES) if path.name.lower() in NAMES]
+    return [path for path in files_below(root, NAMES, most=None) if path.name.lower() in NAMES]
 
 
 def _named_by(path: Path) -> str | None:

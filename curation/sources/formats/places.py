@@ -13,18 +13,17 @@ from curation.sources.reading.rows import SPLIT_NAMES
 from curation.tables.report import SourceError
 
 MAX_FILES = 5_000
-"""Files of annotations that one data set may have."""
-_MAX_LOOKED_AT = 20_000
-"""Names that are looked at to find them."""
+MAX_LOOKED_AT = 20_000
+"""Files found, and names, that are looked at to tell what a folder is."""
 _NUM_PROBES = 40
 _MAX_FOLDERS = 40
 _HEAD_BYTES = 1 << 16
 
 
-def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int | None = _MAX_LOOKED_AT) -> list[Path]:
+def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int | None = MAX_LOOKED_AT) -> list[Path]:
     """Files of these suffixes in `root` and in folders up to `depth` below it, in order; `root` itself where it is a
-    file. Hidden names and links that lead out are left out; so are names beyond the first
-    `most`."""
+    file. Hidden names and links that lead out are left out. most: look at so many names alone, to tell what a folder
+    is; None: at all, to read it: a table may lie behind a hundred thousand images."""
     if root.is_file():
         return [root] if root.name.lower().endswith(suffixes) else []
     found: list[Path] = []
@@ -32,14 +31,17 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int
     home = root.resolve()
     while pending:
         folder, level = pending.pop(0)
-        for name in _names(folder, most):
+        for entry in _entries(folder, most):
             num_seen += 1
             if most is not None and (num_seen > most or len(found) >= MAX_FILES):
                 return sorted(found)
-            path = folder / name
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):  # in circles too
+            is_named = entry.name.lower().endswith(suffixes)
+            if not is_named and not (level < depth and (entry.is_symlink() or entry.is_dir(follow_symlinks=False))):
+                continue  # of most names nothing is asked: no look at the disk
+            path = folder / entry.name
+            if entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):  # in circles too
                 continue
-            if name.lower().endswith(suffixes) and path.is_file():
+            if is_named and path.is_file():
                 found.append(path)
             elif level < depth and path.is_dir():
                 pending.append((path, level + 1))
@@ -47,19 +49,25 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int
 
 
 def _names(folder: Path, most: int | None) -> list[str]:
+    return [entry.name for entry in _entries(folder, most)]
+
+
+def _entries(folder: Path, most: int | None) -> list[os.DirEntry[str]]:
+    """What is not hidden among the first `most` names of a folder, by name."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in islice(entries, most)]
+            found = list(islice(entries, most))
     except OSError:
         return []
-    return sorted(name for name in names if not name.startswith(".") and name.isprintable())
+    return sorted((one for one in found if not one.name.startswith(".") and one.name.isprintable()),
+                  key=lambda one: one.name)
 
 
 def ours_of(root: Path, suffixes: tuple[str, ...], is_ours: Callable[[Path], bool], what: str) -> list[Path]:
-    """files_below that are of a format. Raises SourceError where there is none."""
+    """All files_below that are of a format. Raises SourceError where there is none."""
     if not root.exists():
         raise SourceError(f"a data set must be there; there is none at {root}; check the path")
-    found = [path for path in files_below(root, suffixes) if is_ours(path)]
+    found = [path for path in files_below(root, suffixes, most=None) if is_ours(path)]
     if not found:
         raise SourceError(f"{what}; {root} {'is' if root.is_file() else 'holds'} none; check the path")
     return found
@@ -105,15 +113,19 @@ def split_of(path: str) -> str | None:
 
 
 def images_below(folder: Path, file: Path, names: list[str], suffixes: tuple[str, ...] = ("",)) -> str:
-    """What to put before image names so that they are found below `folder`: the likeliest folder by how many of some
-    names are there, the plainest of equals; "" where none is. suffixes: that may follow a name."""
+    """What to put before image names so that they are found below `folder`: of the usual folders in their order the
+    first with half of some names, else the one with most; "" where none is. suffixes: that may follow a name.
+
+    Half is enough: pictures of several splits often have the same names, and one that is missing beside its list must
+    not make all of another split its pictures.
+    """
     probes = names[::max(1, len(names) // _NUM_PROBES)][:_NUM_PROBES]
     best, most = "", 0
     for prefix in _prefixes(folder, file):
         num = sum(any(_is_there(folder / f"{prefix}{name}{suffix}") for suffix in suffixes) for name in probes)
         if num > most:
             best, most = prefix, num
-        if num == len(probes):
+        if 2 * num >= len(probes):
             break
     return best
 
@@ -132,7 +144,7 @@ def _prefixes(folder: Path, file: Path) -> Iterator[str]:
         for name in dict.fromkeys(name for name in (own, split, file.stem) if name):
             yield from (f"{home}images/{name}/", f"{home}{name}/", f"{home}data/{name}/", f"{home}{name}/images/",
                         f"{home}{name}_images/")
-    for name in _names(folder, _MAX_LOOKED_AT)[:_MAX_FOLDERS]:
+    for name in _names(folder, MAX_LOOKED_AT)[:_MAX_FOLDERS]:
         if (folder / name).is_dir():
             yield f"{name}/"
             inner = _names(folder / name, 100)[:5]

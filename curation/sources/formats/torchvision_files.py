@@ -38,7 +38,8 @@ _PICKLES = ("data_batch_1", "test_batch", "batches.meta")
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _ENDINGS = ("-ubyte", "-ubyte.gz", ".bin")
 _SIDE, _CHANNELS = 32, 3
-_MAX_BYTES = 4 << 30
+_MAX_LABELS = 20_000_000
+"""Of one file; a packed one may announce what would fill all memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +59,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, n
          label_column: str | None = None) -> Loaded:
     """Rows of every file below `root`. Raises SourceError where there is none, or only pickles, or a damaged one."""
     home = root.resolve()
-    files = {path.name.lower().removesuffix(".gz"): path for path in files_below(root, _ENDINGS, 3)}
+    files = _files(root)
     try:
         parts = _idx_parts(files, home) or _cifar_parts(files, home)
     except (OSError, EOFError, ValueError) as error:
@@ -85,6 +86,17 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, n
     return Loaded(rows=rows, root=folder, classes=classes, classes_file=parts[0].name, notes=notes,
                   unpack=lambda kept, found, show: written(
                       kept, folder, lambda name, wanted: _pictures(by_name[name], wanted), found, show))
+
+
+def _files(root: Path) -> dict[str, Path]:
+    """Name without .gz -> file, of MNIST or CIFAR. Raises SourceError where they are of several data sets."""
+    known = {*_CIFAR, *_IDX, *(labels for _, labels in _IDX.values())}
+    found = {path: name for path in files_below(root, _ENDINGS, 3, most=None)
+             if (name := path.name.lower().removesuffix(".gz")) in known}
+    if len(folders := sorted({str(path.parent) for path in found})) > 1:
+        raise SourceError(f"one data set is imported at a time; {root} has files of {len(folders)}: "
+                          f"{', '.join(folders[:6])}; choose one of these folders")
+    return {name: path for path, name in found.items()}
 
 
 def _columns(parts: list[_Part], classes: tuple[str, ...]) -> dict[str, list[str | None]]:
@@ -136,7 +148,7 @@ def _idx_parts(files: dict[str, Path], home: Path) -> list[_Part]:
         if name in files and labels in files:
             with _opened(files[labels]) as file:
                 magic, num = np.frombuffer(file.read(8), ">i4").tolist()
-                codes = np.frombuffer(file.read(min(num, _MAX_BYTES)), np.uint8).astype(np.int64)
+                codes = np.frombuffer(file.read(max(0, min(num, _MAX_LABELS))), np.uint8).astype(np.int64)
             if magic != 2049 or len(codes) != num:
                 raise ValueError(f"{labels} announces {num:,} labels and has {len(codes):,}")
             parts.append(_Part(path=files[name], name=name_below(files[name], home), split=split, codes=codes))

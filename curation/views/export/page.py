@@ -194,8 +194,8 @@ def _result(project: Project) -> None:
     if num_images:
         st.caption(f"and {counted(num_images, 'picture')} in a folder a class.")
     if len(result.problems):
-        st.warning(f"{counted(len(result.problems), 'sample')} could not be exported; problems.csv says why.",
-                   icon=":material/warning:")
+        st.warning(f"{counted(len(result.problems), 'sample')} could not be exported as it should; problems.csv says "
+                   "why.", icon=":material/warning:")
     _downloads(result.path, shown)
 
 

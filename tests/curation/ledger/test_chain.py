@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from curation.__main__ import main
-from curation.doctor.chain import read_chain
+from curation.doctor.chain import Chain, read_chain
 from curation.ledger.chain import Head, Row, digest_of
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
@@ -106,6 +106,17 @@ def test_a_chain_made_anew_is_found_by_what_a_run_kept(project: Project, capsys:
     assert main(["doctor", str(project.path)]) == 2
     said = capsys.readouterr().out
     assert "its entries were written anew, digests and all: so says runs/first/decisions.parquet" in said
+
+
+def test_a_decision_taken_while_doctor_looks_is_not_cut_off(project: Project, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    def read(database: str) -> Chain:
+        found = read_chain(database)
+        project.ledger().pin(["train-00007"], "train", "eve")
+        return found
+
+    monkeypatch.setattr("curation.doctor.checks.read_chain", read)
+    assert main(["doctor", str(project.path)]) == 0 and "cut off" not in capsys.readouterr().out
 
 
 def test_twenty_writers_make_one_chain(project: Project) -> None:

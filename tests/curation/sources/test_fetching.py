@@ -27,6 +27,9 @@ class Answers(BaseHTTPRequestHandler):
         self.asked.append(self.path)
         if self.path.startswith("/gone"):
             self.send_error(404)
+        elif self.path.startswith(("/torn", "/odd")):
+            self.wfile.write(b"no status line\r\n\r\n" if self.path.startswith("/odd") else
+                             b"HTTP/1.0 200 OK\r\nContent-Length: 9999\r\n\r\n" + png(1))
         elif self.path.startswith("/file"):
             self.send_response(302)
             self.send_header("Location", "file:///etc/hostname")
@@ -74,6 +77,17 @@ def test_what_is_fetched_is_imported_and_a_second_fetch_asks_for_the_rest_alone(
     assert main(["fetch", str(table), "--project", str(project)]) == 3
     assert sorted(Answers.asked) == ["/file.png", "/gone.png", "/page.png"]
     assert "0 pictures fetched, 2 were there" in capsys.readouterr().out
+
+
+def test_an_answer_that_breaks_off_or_is_none_costs_its_own_picture(
+        tmp_path: Path, host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,label\n{host}/torn.png,cat\n{host}/odd.png,cat\nhttp://[x/a.png,cat\n{host}/a1.png,dog\n")
+    assert main(["fetch", str(table), "--project", str(tmp_path / "p")]) == 3
+    assert "1 pictures fetched, 0 were there, 3 failed" in capsys.readouterr().out
+    report = pd.read_csv(tmp_path / "p/fetch_report.csv").set_index("address")["reason"]
+    assert "broke off" in report[f"{host}/torn.png"] and "no status line" in report[f"{host}/odd.png"]
+    assert "must be one" in report["http://[x/a.png"]
 
 
 def test_a_table_without_a_column_of_addresses_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,6 +96,20 @@ def test_tags_changed_in_cvat_come_back_and_those_left_alone_do_not(project: Pro
     assert len(project.verdicts().rows()) == 1
 
 
+def test_a_label_that_was_changed_here_since_the_export_is_no_answer(project: Project, tmp_path: Path) -> None:
+    path = exported(project, "cvat", tmp_path / "cvat") / "annotations.xml"
+    given = read_manifest(project.path).set_index("sample_id")["given_label"]
+    samples = [{"sample_id": one, "exported_label": given[one], "last_modified_at": {"$date": 4102444800000},
+                "ground_truth": {"_cls": "Classification", "label": given[one]}} for one in IDS]
+    (tmp_path / "samples.json").write_text(json.dumps({"samples": samples}))
+    for sample_id in IDS:
+        other = next(label for label in project.classes if label != given[sample_id])
+        project.ledger().relabel([sample_id], other, who="dora")
+    for file in (path, tmp_path / "samples.json"):
+        taken = read_elsewhere(project, file, who="fay", run="", audit="audit")
+        assert taken.verdicts == [] and taken.refused == [] and taken.num_unchanged >= len(IDS)
+
+
 def test_tags_and_labels_of_fiftyone_come_back(project: Project, tmp_path: Path) -> None:
     given = read_manifest(project.path).set_index("sample_id")["given_label"]
     other = next(label for label in project.classes if label != given[IDS[1]])
@@ -113,6 +127,22 @@ def test_tags_and_labels_of_fiftyone_come_back(project: Project, tmp_path: Path)
         (IDS[0], "neither", None, "fay"), (IDS[1], "other", other, "fay"), (IDS[3], "given", None, "fay")]
     assert taken.num_unchanged == 1 and taken.refused == []
     assert {one.at for one in taken.verdicts} == {"2025-11-05T08:06:40.123+00:00"}
+
+
+def test_a_tag_that_is_no_answer_does_not_confirm_the_label(project: Project, tmp_path: Path) -> None:
+    given = read_manifest(project.path).set_index("sample_id")["given_label"]
+    other = next(label for label in project.classes if label != given[IDS[2]])
+    samples = [{"sample_id": sample_id, "tags": tags, "last_modified_at": {"$date": at},
+                "ground_truth": {"_cls": "Classification", "label": label}}
+               for sample_id, tags, label, at in ((IDS[0], ["suggested"], given[IDS[0]], 1762330000123),
+                                                  (IDS[1], ["other"], given[IDS[1]], 1762330000123),
+                                                  (IDS[2], ["other"], other, 1762330000123),
+                                                  (IDS[3], ["unsure"], given[IDS[3]], 10**18))]
+    (tmp_path / "samples.json").write_text(json.dumps({"samples": samples}))
+    taken = read_elsewhere(project, tmp_path / "samples.json", who="fay", run="", audit="audit")
+    assert [(one.sample_id, one.verdict, one.label) for one in taken.verdicts] == [(IDS[2], "other", other)]
+    assert [words in line for words, line in zip(("got 'suggested'", "the tag other", "ISO 8601"), taken.refused,
+                                                 strict=True)] == [True] * 3
 
 
 @pytest.mark.parametrize(("name", "text", "message"), [

@@ -92,6 +92,17 @@ def test_no_path_leaves_the_data_set(tmp_path: Path) -> None:
     assert result.num_loaded == 2 and result.problem_kinds.get("leaves root") == 1
 
 
+def test_two_categories_of_one_name_stay_two_classes(tmp_path: Path) -> None:
+    file = coco(tmp_path / "a.json", [[{"category_id": 3}], [{"category_id": 7}], [{"category_id": 5}]], tmp_path,
+                categories=[{"id": 3, "name": "mouse"}, {"id": 7, "name": " mouse "}, {"id": 5, "name": "cat"}])
+    text = json.loads(file.read_text())
+    text["images"][0]["width"] = "six"
+    file.write_text(json.dumps(text))
+    import_project("coco", tmp_path / "p", root=file)
+    assert read_info(tmp_path / "p").classes == ("mouse", "cat", "mouse [2]")
+    assert read_manifest(tmp_path / "p")["given_label"].tolist() == ["mouse", "mouse [2]", "cat"]
+
+
 def test_a_pack_of_one_split_can_be_opened(tmp_path: Path) -> None:
     coco(tmp_path / "annotations/labels_validation.json", [[{"category_id": 3, "attributes": {"sample_id": "one"}}],
                                                            [{"category_id": 7, "attributes": {"sample_id": "two"}}]],

@@ -91,7 +91,9 @@ def test_cvat_tags_are_labels_and_boxes_are_not(tmp_path: Path) -> None:
     ('<annotations><version>1.1</version><image name="a.png"><box label="x"/></image></annotations>',
      "has none, and boxes or outlines in 1 image; tag the images"),
     ('<annotations><version>1.1</version><image name="a.png"><tag label="x"/>', "must be whole XML"),
-    ('<!DOCTYPE a [<!ENTITY b "c">]><annotations><version>1</version></annotations>', "declares one")])
+    ('<!DOCTYPE a [<!ENTITY b "c">]><annotations><version>1</version></annotations>', "declares one"),
+    ('<!-- <annotations><meta -->' + " " * 70_000 + '<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "declares one"),
+    ('<?xml version="1.0" encoding="big5"?><annotations><version>1</version></annotations>', "must be whole XML")])
 def test_cvat_refusals(tmp_path: Path, text: str, match: str) -> None:
     (tmp_path / "a.xml").write_text(text)
     with pytest.raises(SourceError, match=match) as caught:

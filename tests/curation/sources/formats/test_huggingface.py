@@ -125,6 +125,18 @@ def test_no_picture_is_written_through_a_link_out_of_the_project(tmp_path: Path)
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_what_map_kept_beside_the_data_is_none(tmp_path: Path) -> None:
+    table = pq.read_table(shard(tmp_path / "d.parquet", [0, 1], [encoded(1), encoded(2)]))
+    (tmp_path / "d").mkdir()
+    for name, part in (("cache-0a1b.arrow", table.append_column("more", pa.array([1, 2]))),
+                       ("data-00000-of-00001.arrow", table)):
+        with pa.ipc.new_stream(tmp_path / "d" / name, part.schema) as stream:
+            stream.write_table(part)
+    import_project("huggingface", tmp_path / "p", root=tmp_path / "d")
+    rows = read_manifest(tmp_path / "p")
+    assert rows["given_label"].tolist() == ["zebra", "ant"] and "more" not in rows
+
+
 def test_what_is_no_such_data_set_is_refused_in_words(tmp_path: Path) -> None:
     file = shard(tmp_path / "train.parquet", [0, 1], [encoded(1), encoded(2)])
     with pytest.raises(SourceError, match="label column|column of labels must be in train.parquet; got 'y'"):

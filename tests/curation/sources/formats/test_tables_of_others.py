@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from curation.project import Project
+from curation.sources.formats.places import MAX_LOOKED_AT
 from curation.sources.importing import import_project
 from curation.sources.recognise import recognise
 from curation.tables.report import SourceError
@@ -34,6 +35,28 @@ def test_roboflow_columns_are_classes_in_their_order(tmp_path: Path) -> None:
         "malformed line": ["train/_classes.csv", 6], "several labels": ["train/_classes.csv", 4],
         "missing label": ["train/_classes.csv", 5]}
     assert result.problem_kinds["missing file"] == 1
+
+
+def test_a_split_behind_many_pictures_is_found_too(tmp_path: Path) -> None:
+    for split, name in (("train", "a.png"), ("train", "b.png"), ("valid", "c.png")):
+        picture(tmp_path / "d" / split / name)
+    (tmp_path / "d/train/_classes.csv").write_text("filename, ant, bee\na.png,1,0\nb.png,0,1\n")
+    (tmp_path / "d/valid/_classes.csv").write_text("filename, ant, bee\nc.png,1,0\n")
+    for number in range(MAX_LOOKED_AT):
+        (tmp_path / f"d/train/{number}.png").touch()
+    import_project("roboflow", tmp_path / "p", root=tmp_path / "d")
+    assert listed(tmp_path / "p") == [["train/a.png", "ant", "train"], ["train/b.png", "bee", "train"],
+                                      ["valid/c.png", "ant", "clean"]]
+
+
+def test_a_missing_picture_does_not_give_a_split_the_pictures_of_another(tmp_path: Path) -> None:
+    for name in ("train/a.png", "train/b.png", "valid/a.png"):
+        picture(tmp_path / "d" / name)
+    for split in ("train", "valid"):
+        (tmp_path / f"d/{split}/_classes.csv").write_text("filename, ant, bee\na.png,1,0\nb.png,0,1\n")
+    import_project("roboflow", tmp_path / "p", root=tmp_path / "d")
+    assert listed(tmp_path / "p") == [["train/a.png", "ant", "train"], ["train/b.png", "bee", "train"],
+                                      ["valid/a.png", "ant", "clean"]]
 
 
 def test_roboflow_splits_of_other_classes_are_refused(tmp_path: Path) -> None:

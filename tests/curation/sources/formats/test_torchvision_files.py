@@ -88,3 +88,16 @@ def test_pickles_and_damaged_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d/data_batch_2.bin").write_bytes(b"\0" * 3074)
     with pytest.raises(SourceError, match="whole records of 3,073 bytes and has 3,074"):
         import_project("torchvision", tmp_path / "p", root=tmp_path / "d")
+
+
+def test_one_data_set_at_a_time_and_no_more_labels_than_memory_holds(tmp_path: Path) -> None:
+    mnist(tmp_path / "d/MNIST/raw")
+    cifar(tmp_path / "d/cifar-10-batches-bin")
+    with pytest.raises(SourceError, match="one data set is imported at a time.*has files of 2: .*choose one"):
+        import_project("torchvision", tmp_path / "p", root=tmp_path / "d")
+    import_project("torchvision", tmp_path / "p", root=tmp_path / "d/MNIST")
+    for num in (-1, 2**31 - 1):
+        with gzip.open(tmp_path / "d/MNIST/raw/train-labels-idx1-ubyte.gz", "wb") as file:
+            file.write(np.array([2049, num], ">i4").tobytes() + bytes(100))
+        with pytest.raises(SourceError, match=f"announces {num:,} labels and has"):
+            import_project("torchvision", tmp_path / "p", root=tmp_path / "d/MNIST")
