@@ -2,6 +2,7 @@
 
 import sys
 
+from curation.audit.reviews.annotators import lost_answers
 from curation.audit.reviews.blinding import blind_damage
 from curation.audit.suspects.leaks import lost_leaks
 from curation.project import Project
@@ -10,7 +11,7 @@ from curation.sources.console import visible
 
 def lacking(project: Project) -> list[str]:
     """What is broken, what is not shown for it and what to do; a line each."""
-    return [*blind_damage(project), *lost_leaks(project)]
+    return [*blind_damage(project), *lost_leaks(project), *lost_answers(project.path)]
 
 
 def say_lacking(project: Project) -> None:

@@ -109,6 +109,17 @@ class PeoplePart(OpenPart):
     fleiss: FleissPart | None
 
 
+class AnnotatorsPart(TypedDict):
+    """curation.audit.reviews.annotators.Annotators."""
+
+    num_answers: int
+    num_people: int
+    num_samples: int
+    num_shared: int
+    agreement: float | None
+    alpha: float | None
+
+
 class ReviewerPart(TypedDict):
     name: str
     num_verdicts: int
@@ -135,6 +146,8 @@ class Facts(TypedDict):
     find: FindPart | None
     reviewers: list[ReviewerPart]
     agreement: PeoplePart
+    annotators: AnnotatorsPart | None
+    """Of the answers that came with the data; None where none did."""
     corrections: CorrectionsPart
     num_calibrated: int
     num_unscored: int

@@ -24,6 +24,7 @@ from curation.audit.report.caveats import limits_of, method_of
 from curation.audit.report.document import AgreementPart, AuditPart, Facts, Health, PeoplePart, ProjectPart
 from curation.audit.report.parts import DuplicatesPart, LeaksPart, SplitLeaksPart
 from curation.audit.reviews import batch_files
+from curation.audit.reviews.annotators import annotators_of
 from curation.audit.reviews.blinding import blind_ids
 from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
@@ -84,6 +85,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "reviewers": summaries.reviewers_part(verdicts, agreement),
         "agreement": PeoplePart(pairs=agreement["pairs"], fleiss=agreement["fleiss"],
                                 num_disputed=state["num_disputed"], num_unsure=state["num_unsure"]),
+        "annotators": summaries.annotators_part(annotators_of(project.path)),
         "corrections": summaries.corrections_part(
             rows, scores.classes, noise.overall if noise and not noise.num_early and not num_stale else None,
             _in_population(rows, plan)),

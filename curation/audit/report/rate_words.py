@@ -5,6 +5,7 @@ in, strings out; of the user's own there is nothing in them.
 """
 
 from curation.audit.estimate.looks import Progress
+from curation.audit.report.document import AnnotatorsPart
 from curation.audit.report.figures import between, percent
 from curation.words import counted
 
@@ -40,6 +41,18 @@ def to_go(half_width: float, found: Progress) -> str:
 
 UNTIL_THEN = ("Until then the interval is one look of many: stopping where it happens to be narrow misses the truth "
               "more often than one time in twenty.")
+
+
+def annotator_words(found: AnnotatorsPart) -> str:
+    """What came with the data: how many answers of how many people, and how far they agree."""
+    people = f" of {counted(found['num_people'], 'person', 'people')}" if found["num_people"] else ""
+    answers, samples = counted(found["num_answers"], "answer"), counted(found["num_samples"], "sample")
+    came = f"{answers}{people} on {samples} came with the data"
+    if found["agreement"] is None:
+        return f"{came}, no two on the same one."
+    alpha = "all alike" if found["alpha"] is None else \
+        f"Krippendorff's alpha {found['alpha']:z.2f} (1: perfect, 0: chance)"
+    return f"{came}; two on the same one agree in {percent(found['agreement'])}: {alpha}."
 
 
 def plan_words(half_width: float, first: int, about: int) -> str:

@@ -16,6 +16,7 @@ from curation.audit.estimate.reviewed_matrix import MIN_CELL, MIN_ROW, ReviewedM
 from curation.audit.estimate.sampling_plan import Plan
 from curation.audit.report.document import (
     AgreementPart,
+    AnnotatorsPart,
     BatchPart,
     CountPart,
     FindPart,
@@ -42,6 +43,7 @@ from curation.audit.report.parts import (
     TotalPart,
 )
 from curation.audit.reviews.agreement import Kappa, Share, consistency, gold_accuracy, group_agreement, pair_agreements
+from curation.audit.reviews.annotators import Annotators
 from curation.audit.reviews.consensus import consensus
 from curation.audit.reviews.promise import Doubts, Promise, promises
 from curation.audit.reviews.queues import disputes
@@ -150,6 +152,12 @@ def _kappa(found: Kappa) -> KappaPart:
 
 def _count(found: Share) -> CountPart:
     return CountPart(num=found.num, num_right=found.num_right, share=found.share, low=found.low, high=found.high)
+
+
+def annotators_part(found: Annotators | None) -> AnnotatorsPart | None:
+    return None if found is None else AnnotatorsPart(
+        num_answers=found.num_answers, num_people=found.num_people, num_samples=found.num_samples,
+        num_shared=found.num_shared, agreement=found.agreement, alpha=found.alpha)
 
 
 def reviewers_part(verdicts: pd.DataFrame, agreement: AgreementPart) -> list[ReviewerPart]:

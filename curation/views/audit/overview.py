@@ -1,16 +1,21 @@
 """Overview of an audit: the answer in one sentence, what to do next, and each class's noise rate."""
 
 import html
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from curation.audit.report.document import AnnotatorsPart
 from curation.audit.report.figures import between, percent
-from curation.audit.report.summaries import MIN_CLASS
+from curation.audit.report.rate_words import annotator_words
+from curation.audit.report.summaries import MIN_CLASS, annotators_part
 from curation.audit.reviews import batch_files
+from curation.audit.reviews.annotators import annotators_of, lost_answers
 from curation.audit.reviews.promise import promise_kept
 from curation.ledger.verdicts import Queue
+from curation.project import ANSWERS_NAME
 from curation.views.audit import at_hand, sections
 from curation.views.audit.at_hand import Audit, Standing
 from curation.views.audit.words import goal_words, rate_basis, rate_headline, until_then
@@ -18,6 +23,7 @@ from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, table_height
 from curation.views.widgets.palette import SERIES, SET_BACK
 from curation.words import counted
+from engine.contract.stamps import Stamp, stamp_of
 
 MAX_BARS = 40
 QUEUE_SECTIONS: tuple[tuple[Queue, str], ...] = (("find", "Find"), ("estimate", "Estimate"))
@@ -27,6 +33,11 @@ QUEUE_SECTIONS: tuple[tuple[Queue, str], ...] = (("find", "Find"), ("estimate", 
 def show(at: Audit) -> None:
     found = at_hand.standing_of(at)
     _answer(at, found)
+    people, lost = _annotators(stamp_of(at.project.path / ANSWERS_NAME), at.project.path)
+    if people is not None:
+        st.caption(annotator_words(people))
+    for line in lost:
+        st.warning(state.plain(line), icon=":material/broken_image:")
     _figures(at, found)
     left, right = side_by_side("audit", [1, 1])
     with left:
@@ -61,6 +72,12 @@ def known_words(table: pd.DataFrame) -> str:
                 "An audit finds out without it.")
     return (f"Of the {len(known):,} samples whose true label came with the data {share:.1%} are labelled wrong (Data). "
             f"Whether the other {len(table) - len(known):,} are like these is not known.")
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _annotators(stamp: Stamp, _path: Path) -> tuple[AnnotatorsPart | None, list[str]]:
+    """(how far the people agree whose answers came with the data, why that is not known). stamp: of their file."""
+    return annotators_part(annotators_of(_path)), lost_answers(_path)
 
 
 def _headline(words: str) -> None:

@@ -119,6 +119,16 @@ def test_the_answer_is_the_estimate_and_stands_first(audit):
     assert "equal" not in said and "simple random" not in said, "no second measure of how exact it is"
 
 
+def test_how_far_the_people_agree_whose_answers_came_with_the_data_is_one_line(audit):
+    assert audit.health()["annotators"] is None
+    pd.DataFrame({"sample_id": ["a", "a", "a", "b", "b"], "annotator": list("12312"), "label": list("xxyyy")}
+                 ).to_parquet(audit.project.path / "answers.parquet", index=False)
+    state = json.loads(report_json(audit.health()))
+    assert state["annotators"]["num_shared"] == 2 and state["annotators"]["alpha"] == pytest.approx(1 / 3)
+    assert ("5 answers of 3 people on 2 samples came with the data; two on the same one agree in 50.0%: "
+            "Krippendorff's alpha 0.33 (1: perfect, 0: chance).") in text_of(report_html(state))
+
+
 def test_from_a_few_reviews_the_report_has_an_interval_and_no_single_figure(audit):
     audit.say(draw(audit.plan, pd.DataFrame({"sample_id": [], "is_wrong": []}), num=30))
     state = audit.health()

@@ -257,6 +257,18 @@ def test_the_overview_says_the_measured_rate_and_never_the_models_guess(home, pe
     assert "more reviews until it is judged whether" in said and UNTIL_THEN in said
 
 
+def test_the_overview_says_how_far_the_people_agree_whose_answers_came_with_the_data(home, pets, monkeypatch) -> None:
+    answers = pets.path / "answers.parquet"
+    pd.DataFrame({"sample_id": ["a", "a"], "annotator": ["1", "2"], "label": ["x", "y"]}).to_parquet(answers)
+    ada = Reviewer(home, monkeypatch, "Overview")
+    assert "2 answers of 2 people on 1 sample came with the data; two on the same one agree in 0%" in \
+        views.texts(ada.app)
+    answers.write_bytes(b"no table")
+    views.rerun(ada.app)
+    (said,) = [warning.value for warning in ada.app.warning if "answers" in warning.value]
+    assert said.endswith("import the data again")
+
+
 def test_what_is_to_go_falls_with_each_verdict_of_a_batch_and_not_with_one_that_cannot_tell(
         home, pets, monkeypatch) -> None:
     ada = Reviewer(home, monkeypatch, "Estimate")
