@@ -1,16 +1,17 @@
 """What the app bears: several people decide at once through the real server, and each press is looked up in the ledger.
 
-    python benchmarks/load.py PROJECT [--sessions 10] [--minutes 10] [--think 4] [--out load.json]
+    python benchmarks/load.py PROJECT [--sessions 10] [--minutes 10] [--think 4] [--postgresql] [--out load.json]
 
-Works on a copy of the project. A session speaks Streamlit's WebSocket protocol as a browser does (widget states,
-triggers, the timers of fragments that look again by themselves), without drawing anything: ten browsers need more than
-two cores. Each session stands on Decide, excludes one to three samples by id with a reason of its own, waits for the
-word that it was done, thinks (exponential, `--think` seconds on average) and goes on. A press without that word within
-`--patience` seconds is counted as unsaid, and the session goes on.
+Works on a copy of the project; with --postgresql its decisions begin anew, in a server of its own that is started for
+the run (Debian's postgresql; `pip install "psycopg[binary]"`). A session speaks Streamlit's WebSocket protocol as a
+browser does (widget states, triggers, the timers of fragments that look again by themselves), without drawing anything:
+ten browsers need more than two cores. Each session stands on Decide, excludes one to three samples by id with a reason
+of its own, waits for the word that it was done, thinks (exponential, `--think` seconds on average) and goes on. A press
+without that word within `--patience` seconds is counted as unsaid, and the session goes on.
 
-Says: presses made, lost (not in the ledger), doubled, unsaid; seconds from press to ledger and to the word; memory and
-open files of the server over the time, and its processor seconds a press (start included). Exit status 1 where a press
-was lost or doubled.
+Says: presses made, a minute too, lost (not in the ledger), doubled, unsaid; seconds from press to ledger and to the
+word; memory and open files of the app's server over the time, and its processor seconds a press. The time begins once
+all stand on the page. Exit status 1 where a press was lost or doubled.
 """
 
 import argparse
@@ -38,7 +39,9 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
+from curation.ledger.place import VARIABLE
 from curation.project import Project
+from tests.clusters import cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -128,7 +131,8 @@ class Session:
             if name in self.timers:
                 self.timers.pop(name).cancel()
 
-    async def work(self, url: str, origin: str, until: float, think: float, patience: float, seed: int) -> None:
+    async def work(self, url: str, origin: str, all_there: asyncio.Barrier, seconds: float, think: float,
+                   patience: float, seed: int) -> None:
         rng = random.Random(seed)
         async with connect(url, origin=origin, subprotocols=["streamlit"], max_size=None, ping_interval=None) as socket:
             self.socket = socket
@@ -141,6 +145,8 @@ class Session:
                 self.drawn.clear()
             self.values = {"person": self.name, "decide.op": "Exclude"}
             await self.ask()
+            await all_there.wait()
+            until = time.time() + seconds
             while time.time() < until:
                 await asyncio.sleep(rng.expovariate(1 / think) if think else 0)
                 press = Press(f"press {len(self.presses)} of {self.name}", time.time())
@@ -155,6 +161,7 @@ class Session:
             self._stop_timers(list(self.timers))
             await asyncio.sleep(5.0)  # what waits is carried out
             listening.cancel()
+            self._stop_timers(list(self.timers))  # those that it set meanwhile
 
 
 def free_port() -> int:
@@ -177,18 +184,19 @@ def cpu_of(pid: int) -> float:
 
 
 async def people(sessions: list[Session], port: int, seconds: float, think: float, patience: float, pid: int,
-                 uses: list[tuple[float, int]]) -> None:
-    until = time.time() + seconds
-
-    async def watch() -> None:
-        while True:
-            uses.append(use_of(pid))
-            await asyncio.sleep(5)
-
-    watching = asyncio.create_task(watch())
-    await asyncio.gather(*(one.work(f"ws://127.0.0.1:{port}/_stcore/stream", f"http://127.0.0.1:{port}", until, think,
-                                    patience, seed) for seed, one in enumerate(sessions)))
-    watching.cancel()
+                 uses: list[tuple[float, int]]) -> float:
+    """Have them work; returns the server's processor seconds meanwhile."""
+    all_there = asyncio.Barrier(len(sessions) + 1)
+    working = asyncio.gather(*(one.work(f"ws://127.0.0.1:{port}/_stcore/stream", f"http://127.0.0.1:{port}", all_there,
+                                        seconds, think, patience, seed) for seed, one in enumerate(sessions)))
+    beginning = asyncio.ensure_future(all_there.wait())
+    await asyncio.wait([working, beginning], return_when=asyncio.FIRST_COMPLETED)
+    begun = cpu_of(pid)
+    while not working.done():
+        uses.append(use_of(pid))
+        await asyncio.wait([working], timeout=5)
+    await working
+    return cpu_of(pid) - begun
 
 
 def figures(sessions: list[Session], batches: pd.DataFrame, uses: list[tuple[float, int]],
@@ -204,7 +212,7 @@ def figures(sessions: list[Session], batches: pd.DataFrame, uses: list[tuple[flo
         return {f"p{p}": round(float(np.percentile(values, p)), 3) for p in (50, 95, 100)} if values else {}
 
     return {"sessions": len(sessions), "seconds": seconds, "made": len(made),
-            "recorded": sum(press.why in num_of for press in made),
+            "made_a_minute": round(60 * len(made) / seconds, 1), "recorded": sum(press.why in num_of for press in made),
             "lost": sum(press.why not in num_of for press in made),
             "doubled": sum(num_of[press.why] > 1 for press in made),
             "lost_presses": [press.why for press in made if press.why not in num_of],
@@ -215,12 +223,24 @@ def figures(sessions: list[Session], batches: pd.DataFrame, uses: list[tuple[flo
             "files": [num for _, num in uses[:: max(1, len(uses) // 10)]]}
 
 
+def use_database(project: Path, url: str) -> None:
+    """Have the project's decisions in an empty database, and this process and its children trust it."""
+    for path in (project / "decisions.parquet", *project.glob("ledger.sqlite*")):
+        path.unlink(missing_ok=True)
+    details = project / "project.json"
+    old = json.loads(details.read_text()) if details.exists() else {}
+    details.write_text(json.dumps(old | {"ledger": url}))
+    os.environ[VARIABLE] = url
+
+
 def run_load(source: Path, num_sessions: int, seconds: float, think: float, patience: float,
-             log: Path | None = None) -> dict[str, object]:
-    """Serve a copy of the project, have people work on it, and count."""
+             log: Path | None = None, database: str = "") -> dict[str, object]:
+    """Serve a copy of the project, have people work on it, and count. database: URL of an empty one; "": SQLite."""
     with tempfile.TemporaryDirectory(prefix="whetstone-load-") as made:
         project = Path(made) / "projects" / source.name
         shutil.copytree(source, project, symlinks=True)
+        if database:
+            use_database(project, database)
         port, uses = free_port(), list[tuple[float, int]]()
         with open(log or os.devnull, "w", encoding="utf-8") as out:
             server = subprocess.Popen(
@@ -232,10 +252,11 @@ def run_load(source: Path, num_sessions: int, seconds: float, think: float, pati
             ids = [f"{i}" for i in pd.read_parquet(project / "manifest.parquet", columns=["sample_id", "split"])
                    .query("split == 'train'")["sample_id"]]
             sessions = [Session(f"person {number}", ids) for number in range(num_sessions)]
-            asyncio.run(people(sessions, port, seconds, think, patience, server.pid, uses))
+            used = asyncio.run(people(sessions, port, seconds, think, patience, server.pid, uses))
             found = figures(sessions, opened.ledger().batches(), uses, seconds)
             num_made = sum(len(one.presses) for one in sessions)
-            return {**found, "cpu_seconds_a_press": round(cpu_of(server.pid) / max(1, num_made), 3)}
+            return {"database": "postgresql" if database else "sqlite", **found,
+                    "cpu_seconds_a_press": round(used / max(1, num_made), 3)}
         finally:
             server.terminate()
             server.wait(30)
@@ -260,10 +281,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--think", type=float, default=4.0)
     parser.add_argument("--patience", type=float, default=30.0)
+    parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--log", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    found = run_load(args.project, args.sessions, 60 * args.minutes, args.think, args.patience, args.log)
+    with cluster() if args.postgresql else contextlib.nullcontext() as server:
+        database = server.make("load") if server is not None else ""
+        found = run_load(args.project, args.sessions, 60 * args.minutes, args.think, args.patience, args.log, database)
     print(json.dumps(found, indent=1))
     if args.out:
         args.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """The command line of curation: `python -m curation COMMAND ...`. Each command is thin; the work is in the modules.
 
-Exit status: 0 done, 2 the user's input is wrong (one line on stderr), 1 ours (a traceback), 130 stopped by Ctrl-C.
+Exit status: see curation.exit_status.
 """
 
 import sys
@@ -13,29 +13,35 @@ from curation.audit import commands as audit_commands
 from curation.commands import register
 from curation.doctor import commands as doctor_commands
 from curation.evidence import commands as evidence_commands
-from curation.sources.console import ShownProgress, print_summary
-from curation.sources.images import CHECKS
+from curation.exit_status import DONE, EPILOG, INTERRUPTED, LOST, REFUSED
+from curation.exports import commands as export_commands
+from curation.sources.console import ShownProgress, print_summary, visible
+from curation.sources.fetching import fetch
 from curation.sources.importing import SOURCES, import_project
+from curation.sources.reading.images import CHECKS
 from curation.sources.splits import HoldOut
+from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 
-_INTERRUPTED = 130
-
 app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    epilog=EPILOG,
     help="Bring data in, record decisions, audit, score and export. Training itself is `python -m engine`.")
 
 
-def _help(source: str, option: str) -> str:
-    """An option's help as its source words it, so that the form in the app and the command line agree."""
-    found = next(o for o in SOURCES[source].options if o.name == option)
-    default = "" if found.default is None else f" Default: {found.default}."
-    choices = "" if found.choices is None else f" One of {', '.join(found.choices)}."
-    return f"({source}) {found.help}{choices}{default}"
+def _help(option: str) -> str:
+    """An option's help as the sources that take it word it, so that the form in the app and the command line agree."""
+    texts = []
+    for source, spec in SOURCES.items():
+        for found in (one for one in spec.options if one.name == option):
+            default = "" if found.default is None else f" Default: {found.default}."
+            choices = "" if found.choices is None else f" One of {', '.join(found.choices)}."
+            texts.append(f"({source}) {found.help}{choices}{default}")
+    return " ".join(texts)
 
 
-@app.command("import")
+@app.command("import", epilog=EPILOG)
 def import_(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=" ".join(
         f"{name}: {source.help}" for name, source in SOURCES.items()))],
@@ -54,22 +60,27 @@ def import_(
     keep_together: Annotated[str | None, typer.Option(help="Column whose equal values, such as a patient's, stay in "
                                                       "one split when samples are held out.")] = None,
     hold_out_seed: Annotated[int, typer.Option(help="Draws what is held out.")] = 0,
-    seed: Annotated[int | None, typer.Option(help=_help("demo", "seed"))] = None,
-    noise: Annotated[float | None, typer.Option(help=_help("demo", "noise"))] = None,
-    layout: Annotated[str | None, typer.Option(help=_help("imagefolder", "layout"))] = None,
-    path_column: Annotated[str | None, typer.Option(help=_help("table", "path_column"))] = None,
-    label_column: Annotated[str | None, typer.Option(help=_help("table", "label_column"))] = None,
-    clean_label_column: Annotated[str | None, typer.Option(help=_help("table", "clean_label_column"))] = None,
-    split_column: Annotated[str | None, typer.Option(help=_help("table", "split_column"))] = None,
-    group_column: Annotated[str | None, typer.Option(help=_help("table", "group_column"))] = None,
-    id_column: Annotated[str | None, typer.Option(help=_help("table", "id_column"))] = None,
-    image_root: Annotated[str | None, typer.Option(help=_help("table", "image_root"))] = None,
-    classes: Annotated[str | None, typer.Option(help=_help("table", "classes"))] = None,
+    seed: Annotated[int | None, typer.Option(help=_help("seed"))] = None,
+    noise: Annotated[float | None, typer.Option(help=_help("noise"))] = None,
+    layout: Annotated[str | None, typer.Option(help=_help("layout"))] = None,
+    path_column: Annotated[str | None, typer.Option(help=_help("path_column"))] = None,
+    label_column: Annotated[str | None, typer.Option(help=_help("label_column"))] = None,
+    clean_label_column: Annotated[str | None, typer.Option(help=_help("clean_label_column"))] = None,
+    split_column: Annotated[str | None, typer.Option(help=_help("split_column"))] = None,
+    group_column: Annotated[str | None, typer.Option(help=_help("group_column"))] = None,
+    id_column: Annotated[str | None, typer.Option(help=_help("id_column"))] = None,
+    image_root: Annotated[str | None, typer.Option(help=_help("image_root"))] = None,
+    classes: Annotated[str | None, typer.Option(help=_help("classes"))] = None,
+    image_column: Annotated[str | None, typer.Option(help=_help("image_column"))] = None,
+    label_field: Annotated[str | None, typer.Option(help=_help("label_field"))] = None,
+    choice: Annotated[str | None, typer.Option(help=_help("choice"))] = None,
+    noisy_labels: Annotated[str | None, typer.Option(help=_help("noisy_labels"))] = None,
+    record_set: Annotated[str | None, typer.Option(help=_help("record_set"))] = None,
 ) -> None:
     """Bring a data set into a project.
 
     What is wrong with single samples goes to import_report.parquet in the project and the rest loads. Where nothing
-    can be loaded the project stays as it was and the exit status is 2.
+    can be loaded the project stays as it was and the exit status is 2. It is 3 where rows or pictures were left out.
     """
     held_out = HoldOut(test_frac=hold_out_test, clean_frac=hold_out_clean, together=keep_together, seed=hold_out_seed)
     with ShownProgress() as progress:
@@ -78,31 +89,66 @@ def import_(
             held_out=held_out if hold_out_test or hold_out_clean else None, seed=seed, noise=noise, layout=layout,
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
-            classes=classes)
+            classes=classes, image_column=image_column, label_field=label_field, choice=choice,
+            noisy_labels=noisy_labels, record_set=record_set)
     print_summary(result)
+    if result.num_lost:
+        raise typer.Exit(LOST)
+
+
+@app.command("fetch")
+def fetch_(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Table whose paths are addresses (https, s3, gs).")],
+    *,
+    project: Annotated[Path, typer.Option("--project", "-p", help="Project folder, made if absent; pictures go into "
+                                          "its images.")],
+    path_column: Annotated[str | None, typer.Option(help="Column of addresses. Default: the first usual name, such as "
+                                                    "path.")] = None,
+) -> int:
+    """Fetch the pictures that a table names by address into a project; a stopped fetch goes on where it was.
+
+    Writes fetched.parquet, which `import table` reads, and fetch_report.csv with what could not be fetched.
+    """
+    with ShownProgress() as progress:
+        done = fetch(table, project, progress, path_column=path_column)
+    print(f"{done.num_fetched:,} pictures fetched, {done.num_there:,} were there, {len(done.failed):,} failed; next: "
+          f"python -m curation import table {done.table} --project {project}")
+    for address, reason in done.failed[:5]:
+        print(f"  {visible(address)}: {visible(reason)}")
+    return LOST if done.failed else DONE
 
 
 register(app)
 audit_commands.register(app)
 evidence_commands.register(app)
 doctor_commands.register(app)
+export_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status; the log has that it ran."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    names = {found.name or getattr(found.callback, "__name__", "").replace("_", "-")
+             for found in app.registered_commands}
+    with event_log.command("curation", verb=next((word for word in arguments[:1] if word in names), "")) as ended:
+        ended["status"] = _run(arguments)
+    return ended["status"]
+
+
+def _run(arguments: list[str]) -> int:
     try:
         status = app(arguments or ["--help"], prog_name="python -m curation", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        status = _INTERRUPTED
+        status = INTERRUPTED
     except Exception as error:
         line = _user_error(error)
         if line is None:
             raise
+        event_log.event("refused", error=error)
         if line:
             print(f"error: {line}", file=sys.stderr)
-        return 2
-    if status == _INTERRUPTED:
+        return REFUSED
+    if status == INTERRUPTED:
         print("stopped", file=sys.stderr)
     return status if isinstance(status, int) else 0
 

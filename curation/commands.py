@@ -18,7 +18,10 @@ from curation.audit.reviews import own_acts
 from curation.audit.reviews.blinding import blind_ids, blind_words, is_blind, without_opinion
 from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
+from curation.exit_status import DONE, LOST
 from curation.exports.exporting import EXPORTS, export
+from curation.exports.pictures import PLACINGS, Placing
+from curation.lacking import say_lacking
 from curation.ledger.batch import Pin
 from curation.ledger.journal import replay_journal, write_journal
 from curation.ledger.ledger import Ledger
@@ -28,8 +31,10 @@ from curation.samples.csv_cells import write_csv
 from curation.samples.table import sample_table
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Rule, gather, lane_frame, lanes_of, wrong_share
 from curation.sources.console import ShownProgress, visible
+from curation.tables.ids import as_known, ids_in, read_ids
 from curation.words import counted
 from engine.contract.errors import UserError
+from engine.contract.manifest import read_manifest
 from engine.contract.studies.study_dir import StudyDir
 
 ACTIONS = {
@@ -61,7 +66,8 @@ def decide(
     action: Annotated[str, typer.Argument(help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items()))],
     *,
     ids: Annotated[list[str] | None, typer.Option("--id", help="A sample id; may be given often.")] = None,
-    ids_file: Annotated[Path | None, typer.Option(help="File of sample ids, one a line; - is standard input.")] = None,
+    ids_file: Annotated[Path | None, typer.Option(help="Ids, one a line, or a CSV with the column sample_id; - is "
+                                                     "standard input.")] = None,
     to: Annotated[str | None, typer.Option(help="(pin) validation, train or none.")] = None,
     label: Annotated[str | None, typer.Option(help="(relabel) The class to give.")] = None,
     batch: Annotated[int | None, typer.Option(help="(undo) The batch to undo instead of your newest.")] = None,
@@ -76,7 +82,7 @@ def decide(
     opened, who = Project.open(project), by or _user()
     ledger = opened.ledger()
     if action in _SAMPLE_ACTIONS:
-        sample_ids = [*(ids or []), *(_read_ids(ids_file) if ids_file else [])]
+        sample_ids = [*(ids or []), *(_read_ids(opened, ids_file) if ids_file else [])]
         print(_take(ledger, action, sample_ids, to, label, who=who, why=why, run=run))
         if ledger.snapshot_problem:
             print(f"recorded; the snapshot could not be written: {ledger.snapshot_problem}", file=sys.stderr)
@@ -105,6 +111,9 @@ def export_(
     form: Annotated[str, typer.Option(
         "--format", help=", ".join(dict.fromkeys(form for _, form in EXPORTS)))] = "table",
     run: Annotated[str | None, typer.Option(help="Run to export from.")] = None,
+    pictures: Annotated[str, typer.Option(help=f"How pictures that are files come there: {', '.join(PLACINGS)}. A copy "
+                                               "stays as it is, a link costs no space and changes with the data."
+                                          )] = "copy",
     out: Annotated[Path | None, typer.Option(help="New or empty folder. Default: a new one in the project's exports.")
                    ] = None,
 ) -> None:
@@ -112,14 +121,16 @@ def export_(
     opened = Project.open(project)
     with ShownProgress() as progress:
         result = export(opened, opened.run(run) if run else None, what, form, out,
-                        lambda done, total: progress(done, total, f"exporting {what}"))
+                        lambda done, total: progress(done, total, f"exporting {what}"), cast(Placing, pictures))
     print(f"{counted(result.num_samples, 'sample')} exported to {visible(str(result.path))}")
     for name, count in result.class_counts.items():
         print(f"{count:>12,}  {visible(name)}")
+    say_lacking(opened)
     if len(result.problems):
         print(f"{len(result.problems):,} problems; all of them in problems.csv there")
         for row in result.problems.head(5).to_dict("records"):
             print(f"  {visible(row['sample_id'])}: {visible(row['reason'])}")
+        raise typer.Exit(LOST)
 
 
 def score(
@@ -137,7 +148,7 @@ def score(
     figures = score_run(opened, opened.run(run), answers)
     if as_json:
         print(json.dumps(asdict(figures), indent=2))
-        return
+        raise typer.Exit(LOST if figures.num_unmatched else DONE)
     rows = [
         ("samples in training or validation", None, f"{figures.num_active:,}, {figures.num_known:,} with known truth"),
         ("wrong labels among all known", figures.wrong_share, f"of {figures.num_known:,}"),
@@ -155,8 +166,10 @@ def score(
     leaks = leaks_of(opened)
     for line in words_of(leaks.features, leaks.splits) if leaks is not None else ():
         print(line)
+    say_lacking(opened)
     if figures.num_unmatched:
         print(f"{counted(figures.num_unmatched, 'answer')} without a training sample of the run")
+        raise typer.Exit(LOST)
 
 
 def study_report(
@@ -200,6 +213,7 @@ def triage(
           f"{(lanes == UNJUDGED).sum():,} without held-out prediction or neighbours")
     if said := blind_words(int(is_blind(table, blind).sum())):
         print(said)
+    say_lacking(opened)
     if out is not None:
         frame = pd.concat([lane_frame(table, evidence, lanes, priority, i) for i in wanted], ignore_index=True)
         write_output(out, lambda path: write_csv(frame, path))
@@ -245,13 +259,10 @@ def _step(project: Project, action: str, batch: int | None, who: str, why: str) 
     return f"{action}: " + (f"batch {act.batch['batch_id']}" if act.batch else counted(num, "verdict"))
 
 
-def _read_ids(path: Path) -> list[str]:
-    """Sample ids, one a line; blank lines do not count."""
-    try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"a file of ids must be readable text; {path}: {error}; check the path") from error
-    return [line for line in text.splitlines() if line.strip()]
+def _read_ids(project: Project, path: Path) -> list[str]:
+    """The ids of a file, or of standard input, as the project has them."""
+    ids = ids_in(sys.stdin.read()) if str(path) == "-" else read_ids(path)
+    return as_known(ids, frozenset(read_manifest(project.path, [])["sample_id"]))
 
 
 def _print_batches(ledger: Ledger) -> None:

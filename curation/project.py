@@ -22,9 +22,12 @@ from typing import NotRequired, TypedDict
 import pandas as pd
 import pyarrow.parquet as pq
 
+from curation.ledger.batch import LedgerError
 from curation.ledger.ledger import Ledger
+from curation.ledger.newest import newest_batch
 from curation.ledger.place import database_of
 from curation.ledger.verdicts import VerdictLog
+from engine.contract.disk import layouts
 from engine.contract.disk.seals import check_seal
 from engine.contract.errors import UserError
 from engine.contract.inside import is_inside
@@ -95,6 +98,7 @@ class ImportDetails(TypedDict, total=False):
 class ProjectDetails(ImportDetails, total=False):
     """project.json. A project may have been made by other means than an import, so that any of it may be absent."""
 
+    layout: int
     name: str
     source: str
     created: float
@@ -198,6 +202,15 @@ class Project:
         """The project's decisions, in its database, which is made on first use. Raises LedgerError."""
         return Ledger(self.database, self.decisions_path)
 
+    @property
+    def revision(self) -> int:
+        """Number of the ledger's newest batch, 0 before the first: what a page asks for many times. Raises
+        LedgerError."""
+        try:
+            return newest_batch(self.database)
+        except LedgerError:  # not made yet; or it is broken, which opening it says better
+            return self.ledger().revision
+
     def verdicts(self) -> VerdictLog:
         """What reviewers found in the project's audits, in the same database. Raises LedgerError."""
         return VerdictLog(self.database, self.classes)
@@ -268,8 +281,7 @@ def _worked_on(project: Path) -> float:
     seconds since the epoch."""
     names = (MANIFEST_NAME, PROJECT_NAME, DECISIONS_NAME, LEDGER_NAME, f"{LEDGER_NAME}-wal", "runs", "features",
              "studies", "audits", "views", "exports")
-    times = [state.mtime_ns for state in stamp_of(*(project / name for name in names))]
-    return max(times) / 1e9
+    return max(state.mtime_ns for state in stamp_of(*(project / name for name in names))) / 1e9
 
 
 def _read_details(path: Path) -> ProjectDetails:
@@ -283,4 +295,6 @@ def _read_details(path: Path) -> ProjectDetails:
         raise ProjectError(f"{path} must be JSON; {reason}; import the data again, or restore a copy") from error
     if not isinstance(details, dict):
         raise ProjectError(f"{path} must hold a JSON object; got {type(details).__name__}; import the data again")
+    if reason := layouts.newer(details.get("layout"), layouts.PROJECT):
+        raise ProjectError(f"a project is read by the version that wrote it or a later one; {path}: {reason}")
     return details

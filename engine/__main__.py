@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from engine.contract.config import RunConfig
+from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureError, Fit
@@ -101,14 +102,13 @@ def train(
              "features; method erm.")] = None,
 ) -> None:
     """Train a run in the foreground; the app starts the same command in the background."""
-    from engine.runs.train import resume as resume_run
-    from engine.runs.train import train as train_run
-
     if resume is not None:
         for option, value in (("--decisions", decisions), ("--warm-start", warm_start),
                               ("--weights-from", weights_from)):
             if value is not None:
                 raise ConfigError(f"a resumed run keeps what it began with; got {option}; leave it out")
+        from engine.runs.train import resume as resume_run
+
         _print_end(resume_run(project, resume))
         return
     if name is None:
@@ -120,8 +120,10 @@ def train(
     if weights_from is not None and not config and method is None:
         method = "erm"
     given |= {k: v for k, v in (("method", method), ("seed", seed)) if v is not None}
-    _print_end(train_run(RunConfig.from_settings(settings or [], **given), project, name, decisions, warm_start,
-                         weights_from))
+    chosen = RunConfig.from_settings(settings or [], **given)
+    from engine.runs.train import train as train_run  # once the settings hold: torch takes seconds to import
+
+    _print_end(train_run(chosen, project, name, decisions, warm_start, weights_from))
 
 
 @app.command()
@@ -269,13 +271,27 @@ def _print_study(study: StudyDir) -> None:
 
 
 def main() -> None:
+    """Run one command and end the process; the log has that it ran."""
+    names = {found.name or getattr(found.callback, "__name__", "").replace("_", "-")
+             for found in app.registered_commands}
+    with event_log.command("engine", verb=next((word for word in sys.argv[1:2] if word in names), "")) as ended:
+        try:
+            _run()
+        except SystemExit as end:
+            ended["status"] = end.code if isinstance(end.code, int) else int(end.code is not None)
+            raise
+
+
+def _run() -> None:
     try:
         app()
     except UserError as error:
+        event_log.event("refused", error=error)
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, OSError) as error:
         line = disk_line(error)
+        event_log.event("failed" if line is None else "refused", error=error)
         print(f"error: {line or f'{type(error).__name__}: {error}'}", file=sys.stderr)
         sys.exit(1 if line is None else 2)
 

@@ -6,6 +6,13 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported: threads only slow nets this small
+os.environ.setdefault("NUMBA_OPT", "0")  # UMAP is compiled in each process and then runs for moments: the quicker way
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither see nor leave anything in the queue and the log of who runs them."""
+    os.environ["WHETSTONE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

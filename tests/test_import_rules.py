@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ ENGINE_ROOMS = ("contract", "runtime", "data", "model", "molere", "training", "r
 WIDE = ("curation", "curation.audit", "curation.views", "engine")
 """Folders of rooms: a module that lies here itself is a room of its own."""
 MAX_LINES, MAX_FILES = 300, 20
+LOG = "engine.contract.disk.event_log"
+"""What keeps names out of the log."""
 
 
 def imported(tree: ast.AST, module: str, is_package: bool = False) -> set[str]:
@@ -46,9 +49,8 @@ def _text_start(node: ast.expr) -> str:
     return str(node.value) if isinstance(node, ast.Constant) else UNREADABLE
 
 
-def broken_rules(source: str, module: str, is_package: bool = False) -> list[str]:
+def broken_rules(tree: ast.Module, module: str, is_package: bool = False) -> list[str]:
     """What a file does that it may not, one line each."""
-    tree = ast.parse(source)
     names = imported(tree, module, is_package)
 
     def uses(*packages: str) -> list[str]:
@@ -57,6 +59,8 @@ def broken_rules(source: str, module: str, is_package: bool = False) -> list[str
     is_view = module == "app" or module == "curation.views" or module.startswith("curation.views.")
     lines = [f"imports the pickler {name}" for name in uses(*PICKLERS)]
     lines += [f"imports {UNREADABLE}"] * (UNREADABLE in names) + _unsafe_calls(tree)
+    if module.startswith(("engine.", "curation.")) and module != LOG:
+        lines += [f"imports {name}, which is {LOG}'s" for name in uses("logging")]
     if module.startswith("engine"):
         lines += [f"engine imports {name}" for name in uses("curation", "app", "streamlit", "plotly", "html", "jinja2")]
         lines += [f"{name} lies above {module}" for name in uses("engine") if _height(name) > _height(module)]
@@ -100,6 +104,11 @@ def _unsafe_calls(tree: ast.AST) -> list[str]:
     return lines
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def source_files() -> list[Path]:
     folders = ("engine", "curation", "benchmarks", "tests")
     return [ROOT / "app.py", *(path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))]
@@ -113,7 +122,7 @@ def module_of(path: Path) -> tuple[str, bool]:
 
 @pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_file_keeps_the_rules(path: Path) -> None:
-    assert broken_rules(path.read_text(encoding="utf-8"), *module_of(path)) == []
+    assert broken_rules(parsed(path), *module_of(path)) == []
 
 
 @pytest.mark.parametrize(("module", "source", "rule"), [
@@ -142,10 +151,11 @@ def test_every_file_keeps_the_rules(path: Path) -> None:
     ("engine.data.dataset", "np.load(path, allow_pickle=flag)", "line 1: allow_pickle"),
     ("benchmarks.speed", "from joblib import load", "imports the pickler joblib"),
     ("tests.fakes", "pd.read_pickle(path)", "line 1: read_pickle"),
+    ("curation.ledger.layout", "import logging", "imports logging, which is engine.contract.disk.event_log's"),
     ("curation.samples.table", "eval(text)", "line 1: eval"),
 ])
 def test_a_file_that_breaks_a_rule_is_caught(module: str, source: str, rule: str) -> None:
-    assert rule in broken_rules(source, module)
+    assert rule in broken_rules(ast.parse(source), module)
 
 
 @pytest.mark.parametrize(("module", "source"), [
@@ -157,7 +167,7 @@ def test_a_file_that_breaks_a_rule_is_caught(module: str, source: str, rule: str
     ("app", "import streamlit as st\nfrom curation.views import main"),
 ])
 def test_a_file_that_keeps_them_is_not(module: str, source: str) -> None:
-    assert broken_rules(source, module) == []
+    assert broken_rules(ast.parse(source), module) == []
 
 
 # -- the house
@@ -176,7 +186,7 @@ def house() -> tuple[dict[str, list[Path]], dict[str, set[str]]]:
     uses: dict[str, set[str]] = {}
     for module, path in modules.items():
         files.setdefault(room_of(module), []).append(path)
-        names = imported(ast.parse(path.read_text(encoding="utf-8")), module)
+        names = imported(parsed(path), module)
         if module == "curation.views.main":
             names.discard("curation.views")
         uses.setdefault(room_of(module), set()).update(room_of(name) for name in names if name in modules)
@@ -205,7 +215,7 @@ def test_no_circle_of_rooms_and_none_of_modules() -> None:
     files, uses = house()
     assert len(files) > 20 and circle(uses) == []
     modules = {module_of(path)[0]: path for paths in files.values() for path in paths}
-    assert circle({module: {name for name in imported(ast.parse(path.read_text(encoding="utf-8")), module)
+    assert circle({module: {name for name in imported(parsed(path), module)
                             if name in modules and name != module} for module, path in modules.items()}) == []
 
 
@@ -224,7 +234,7 @@ def test_no_room_is_crowded_and_no_file_too_long() -> None:
 def test_every_room_says_what_it_is() -> None:
     folders = {path.parent for folder in ("engine", "curation") for path in (ROOT / folder).rglob("*.py")}
     lacking = [str(folder.relative_to(ROOT)) for folder in folders
-               if not ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))]
+               if not ast.get_docstring(parsed(folder / "__init__.py"))]
     assert lacking == []
 
 
@@ -235,6 +245,38 @@ def test_curation_loads_neither_torch_nor_streamlit_however_deep() -> None:
     program = f"import sys, {', '.join(modules)}\nprint(sorted({{'torch', 'streamlit'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+SLOW = {"timm", "torchvision", "sklearn", "umap", "pynndescent", "onnxruntime", "open_clip"}
+"""What takes longer to import than a process has: it is imported where it is used."""
+
+
+def at_once(tree: ast.AST) -> list[ast.stmt]:
+    """The import statements that are carried out as soon as a module is imported."""
+    found: list[ast.stmt] = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(node)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            found += at_once(node)
+    return found
+
+
+@pytest.mark.parametrize("begun", ["engine.__main__", "engine.runs.train", "engine.runs.live.follow",
+                                   "curation.__main__"])
+def test_a_process_begins_without_what_is_slow_to_import(begun: str) -> None:
+    """Half of the seconds in which an engine process started were those of libraries that it did not use."""
+    files = {module_of(path)[0]: path for path in source_files()}
+    waiting, seen, slow = [begun], set(), set()
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module not in files:
+            continue
+        seen.add(module)
+        names = imported(ast.Module(at_once(parsed(files[module])), []), *module_of(files[module]))
+        waiting += names
+        slow |= {f"{module}: {name}" for name in names if name.partition(".")[0] in SLOW}
+    assert len(seen) > 5 and not slow
 
 
 def test_every_third_party_import_is_a_requirement() -> None:
@@ -248,7 +290,7 @@ def test_every_third_party_import_is_a_requirement() -> None:
                "torchvision": "torchvision", "uvicorn": "streamlit", "huggingface_hub": "timm"}
     missing = set()
     for file in [root / "app.py", *(root / "engine").rglob("*.py"), *(root / "curation").rglob("*.py")]:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(parsed(file)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else \
                 [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
             for name in (n.split(".")[0] for n in names):

@@ -4,6 +4,7 @@ The helpers wrap what AppTest does not offer for pages made of functions and for
 know. Rerun with `.run()` as usual after acting on a widget.
 """
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -11,13 +12,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from streamlit.testing.v1 import AppTest
+from streamlit.components.v2 import manifest_scanner
+from streamlit.testing.v1 import AppTest, local_script_runner
 from streamlit.util import calc_hash
 
 from curation.views.routes.pages import DEFAULT_PAGE
 from tests import ROOT
 
 MAIN = ROOT / "curation" / "views" / "main.py"
+
+
+def _ended(runner: local_script_runner.LocalScriptRunner, timeout: float = 3) -> None:
+    """Wait for a script's thread. Streamlit's own looks a thousand times a second, and takes the processor for it."""
+    thread = runner._script_thread
+    assert thread is not None, "it was started"
+    thread.join(timeout)
+    if thread.is_alive():
+        runner.request_stop()
+        runner.join()
+        raise RuntimeError(f"AppTest script run timed out after {timeout}(s)")
+
+
+local_script_runner.require_widgets_deltas = _ended
+# Each AppTest reads the metadata of all that is installed: a fifth of what a test of a page takes.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 class PageFailed(AssertionError):

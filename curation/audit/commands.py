@@ -1,8 +1,6 @@
 """The commands audit, estimate, verdicts and report: arguments in, one module's work, lines out. Added by
 curation.__main__."""
 
-import getpass
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -15,27 +13,28 @@ from curation.audit.estimate.goal import TARGET, Goal, change_goal, goal_of, new
 from curation.audit.estimate.looks import progress
 from curation.audit.estimate.noise_rate import Rate, estimate
 from curation.audit.estimate.sampling_plan import Plan, load_plan, save_plan
+from curation.audit.issues import scores_by
 from curation.audit.opening import plan_of
 from curation.audit.report.caveats import learning_words, missing_words
 from curation.audit.report.figures import between, percent
 from curation.audit.report.rate_words import UNTIL_THEN, basis, headline, to_go
 from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
-from curation.audit.reviews.answers_file import AuditError, draw_frame, read_answers, score_frame
+from curation.audit.reviews.answers_file import AuditError, draw_frame, score_frame
 from curation.audit.reviews.batches import FILE, file_served
-from curation.audit.reviews.consensus import consensus, on_current_labels
+from curation.audit.reviews.commands import NAME, AuditOption, ProjectArgument, verdicts_
+from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.promise import MIN_CALIBRATED, expected_yield
-from curation.audit.reviews.queues import BATCH_SIZE, disputes, find_order, mode_named
+from curation.audit.reviews.queues import BATCH_SIZE, find_order, mode_named
 from curation.audit.reviews.random_queue import random_verdicts
-from curation.audit.reviews.reconcile import reconcile, reconcile_all
 from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.leaks import found_soon, words_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
-from curation.audit.suspects.scores import Scores, dual_figures, scores_of
-from curation.experiments.repeats import repeats_of
+from curation.audit.suspects.scores import Scores, dual_figures
 from curation.jobs.feature_runs import judged_on
-from curation.ledger.verdicts import QUEUES, VERDICTS, Verdict
+from curation.lacking import say_lacking
+from curation.ledger.verdicts import VERDICTS
 from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -43,12 +42,6 @@ from curation.samples.table import sample_table
 from curation.samples.taking_part import part_lines
 from curation.sources.console import ShownProgress, visible
 from curation.words import counted
-
-NAME = "audit"
-"""The audit that is meant where none is named."""
-_Project = Annotated[Path, typer.Argument(help="Project folder.")]
-_Audit = Annotated[str, typer.Option("--audit", help="Name of the audit.")]
-_By = Annotated[str | None, typer.Option(help="Who answered. Default: the user of this computer.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audit_(
-    project: _Project,
+    project: ProjectArgument,
     *,
     run: Annotated[str | None, typer.Option(help="The run whose predictions judge the labels.")] = None,
     features: Annotated[str | None, typer.Option(help="Instead of --run: features by which to judge them, out of fold; "
@@ -70,7 +63,7 @@ def audit_(
     mode: Annotated[str, typer.Option(help="Order: value (most probably wrong first) or balanced (over classes).")
                     ] = "value",
     alone: Annotated[bool, typer.Option("--alone", help="Leave out runs that differ by their seed alone.")] = False,
-    audit: _Audit = NAME,
+    audit: AuditOption = NAME,
 ) -> None:
     """Score every given label: how probably it is wrong, and what it should be. Calibrated on verdicts."""
     if (run is None) == (features is None):
@@ -100,7 +93,7 @@ def audit_(
 
 
 def estimate_(
-    project: _Project,
+    project: ProjectArgument,
     *,
     run: Annotated[str | None, typer.Option(help="(first time) The run that splits the samples into strata.")] = None,
     target: Annotated[float | None, typer.Option(help="Half-width of the interval to reach, in points of a hundred; "
@@ -110,7 +103,7 @@ def estimate_(
                                              "to; an answer goes into its column verdict.")] = None,
     num: Annotated[int, typer.Option("--draw", help="How many of them.")] = BATCH_SIZE,
     seed: Annotated[int, typer.Option(help="(first time) Seed of the random order.")] = 0,
-    audit: _Audit = NAME,
+    audit: AuditOption = NAME,
 ) -> None:
     """The noise rate with its interval, from a stratified random sample reviewed without the model's opinion."""
     opened = Project.open(project)
@@ -137,40 +130,12 @@ def estimate_(
         _write_draw(opened, plan, verdicts, table, stale, num, out)
 
 
-def verdicts_(
-    project: _Project,
-    *,
-    file: Annotated[Path | None, typer.Option(help="CSV of answers: sample_id, verdict and, for other, label; rows "
-                                              "without a verdict are passed over.")] = None,
-    queue: Annotated[str | None, typer.Option(help=f"Where the samples came from: {' or '.join(QUEUES)}. Default: "
-                                              "what the file's column queue says.")] = None,
-    by: _By = None,
-    run: Annotated[str, typer.Option(help="The run they were shown by.")] = "",
-    out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV of all verdicts, withdrawn too.")] = None,
-    audit: _Audit = NAME,
-) -> None:
-    """Read answers from a file into the audit and bring the labels in line with them; write out what was answered."""
-    opened = Project.open(project)
-    log = opened.verdicts()
-    if file is not None:
-        who = by or getpass.getuser()
-        drawn = cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit)))
-        _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit, drawn=drawn), who)
-    rows = log.rows(audit)
-    num_judged = log.in_force(audit)["sample_id"].nunique()
-    num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))
-    print(f"{audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
-    if out is not None:
-        write_output(out, lambda p: write_csv(rows, p))
-        print(f"{len(rows):,} rows written to {visible(str(out))}")
-
-
 def report_(
-    project: _Project,
+    project: ProjectArgument,
     *,
     run: Annotated[str, typer.Option(help="The run whose predictions judge the labels.")],
     out: Annotated[Path, typer.Option(callback=output_file, help="File to write: .html to print and share, or .json.")],
-    audit: _Audit = NAME,
+    audit: AuditOption = NAME,
 ) -> None:
     """Write the audit report: noise rate, classes, matrix, reviewers, corrections, method, limits, digests."""
     from curation.audit.report.health import health
@@ -189,6 +154,7 @@ def report_(
     text = report_html(found) if out.suffix == ".html" else report_json(found)
     write_output(out, lambda p: p.write_text(text, encoding="utf-8"))
     print(f"report written to {visible(str(out))}")
+    say_lacking(opened)
 
 
 # -- inside
@@ -206,8 +172,8 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
     """The next draws as a file; kept as a batch, so that no one else is given them and their answers are known."""
     before = batch_files.newest(project.path, plan.audit, "estimate", FILE)
     reserved = batch_files.in_hand(project.path, plan.audit, "estimate", FILE, verdicts)
-    served = file_served(plan, verdicts, number=before.number + 1 if before else 1, reserved=reserved,
-                                 stale=stale, size=num)
+    number = before.number + 1 if before else 1
+    served = file_served(plan, verdicts, number=number, reserved=reserved, stale=stale, size=num)
     if not served.questions:
         print(empty_words(left_of(plan, random_verdicts(verdicts, plan), reserved, stale)))
         return
@@ -220,27 +186,15 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
           f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
 
 
-def _take(project: Project, answers: list[Verdict], who: str) -> None:
-    """Log answers and bring the labels in line with them."""
-    reconcile_all(project)  # what an earlier command was stopped before
-    log, before = project.verdicts(), project.verdicts().revision
-    num_new = sum(verdict_id > before for verdict_id in set(log.add(answers)))
-    done = reconcile(project, project.ledger(), {answer.sample_id for answer in answers}, log.in_force(), who)
-    known = f" ({len(answers) - num_new:,} known already)" if num_new < len(answers) else ""
-    print(f"{len(answers):,} verdicts by {visible(who)}{known}: {done.num_relabelled:,} labels changed, "
-          f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")
-
-
 def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
-    runs = [project.run(name)] if alone else repeats_of(project.path, project.run(name))
-    runs[0].read_signals()  # says so where there are none yet
-    for line in part_lines(runs[0]):
+    """scores_by, and what is to be said of the run."""
+    run = project.run(name)
+    run.read_signals()  # says so where there are none yet
+    for line in part_lines(run):
         print(visible(line))
-    if missing := missing_of(runs[0]):
-        print(missing_words(visible(name), missing, runs[0].read_config().get("method", "")))
-    table = sample_table(project, runs[0])
-    judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
-    scores = scores_of(project, runs, table, runs[0].read_neighbours(), judged)
+    if missing := missing_of(run):
+        print(missing_words(visible(name), missing, run.read_config().get("method", "")))
+    scores, table = scores_by(project, name, alone=alone)
     if scores.learning is not None and (said := learning_words(visible(name), scores.learning)):
         print(said)
     return scores, table
@@ -257,14 +211,13 @@ def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> Non
     else:
         print(f"how many of the next are wrong is promised once {MIN_CALIBRATED} labels are judged: "
               f"{MIN_CALIBRATED - scores.num_calibrated} more")
-    num_suspect = int((scores.p_wrong >= SUSPECT).sum())
-    print(f"{num_suspect:,} are suspected by the model, no count of wrong labels; `estimate` has the noise rate")
+    print(f"{(scores.p_wrong >= SUSPECT).sum():,} are suspected by the model, no count of wrong labels; `estimate` has "
+          "the noise rate")
     matrix = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
                           is_active=scores.is_active)
     for pair in overlaps(matrix.expected, scores.classes, 5):
         print(f"  {visible(pair.name)}: about {pair.num_first + pair.num_second:,.0f} ({pair.share:.1%} of both)")
-    figures = dual_figures(scores, table)
-    if figures is not None:
+    if (figures := dual_figures(scores, table)) is not None:
         print(f"self-confidence, where the truth is known ({figures.num:,}, {figures.num_wrong:,} wrong): AUROC "
               f"{figures.auroc:.3f}, average precision {figures.average_precision:.3f}")
 
@@ -281,8 +234,7 @@ def _print_leaks(project: Project, features: str) -> None:
 
 def _print_rate(plan: Plan, answered: pd.DataFrame, goal: Goal) -> None:
     found, done = estimate(plan, answered), progress(plan, answered, goal)
-    rate = found.overall
-    if not rate.num_reviews or rate.low is None or rate.high is None:
+    if not (rate := found.overall).num_reviews or rate.low is None or rate.high is None:
         print(f"no review yet of {plan.num_population:,} samples; the interval is judged first at {done.planned:,}")
         return
     print(headline(rate.low, rate.high, rate.num_population))

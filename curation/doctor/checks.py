@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from curation.doctor.chain import Chain, chain_findings, read_chain
 from curation.doctor.findings import Finding, Kind
 from curation.jobs import feature_jobs, run_jobs, study_jobs
 from curation.project import LEDGER_NAME, Project
@@ -14,6 +15,7 @@ from curation.samples.taking_part import part_lines
 from engine.contract.disk.seals import SEALED, check_seal
 from engine.contract.disk.temporaries import orphans
 from engine.contract.errors import UserError
+from engine.contract.feature_dir import FeatureStore, list_features
 from engine.contract.integrity.decisions import staleness
 from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, resolve_image
 from engine.contract.run_dir import RunDir
@@ -66,6 +68,12 @@ def _ledger(project: Project) -> Iterator[Finding]:
     if path.exists() and (problem := _sqlite_problem(path)):
         yield Finding(kind="ledger", where=LEDGER_NAME, what=problem)
         return
+    try:
+        if (found := chain_of(project)) is not None:
+            yield from chain_findings(found, project.path, LEDGER_NAME)
+    except UserError as error:
+        yield Finding(kind="ledger", where=LEDGER_NAME, what=_line(error))
+        return
     if reason := staleness(project.path):
         yield Finding(kind="decisions", where=DECISIONS_NAME, what=reason, repair="rebuild_decisions")
         return
@@ -74,6 +82,12 @@ def _ledger(project: Project) -> Iterator[Finding]:
         ledger.state(), ledger.batches(), project.verdicts().rows()
     except (UserError, ValueError, KeyError) as error:  # rows that make no history
         yield Finding(kind="ledger", where=LEDGER_NAME, what=_line(error))
+
+
+def chain_of(project: Project) -> Chain | None:
+    """The chain of a project's ledger; None where there is no ledger yet. Raises LedgerError."""
+    database = project.database
+    return None if "://" not in database and not Path(database).exists() else read_chain(database)
 
 
 def _sqlite_problem(path: Path) -> str:
@@ -92,10 +106,22 @@ def _jobs(project: Project) -> Iterator[Finding]:
         ("features", feature_jobs.damaged_features(project.path)))
     for kind, found in damaged:
         yield from (Finding(kind=kind, where=name, what=line) for name, line in found)
+    yield from _features(project)
     for run in project.runs():
         yield from _checkpoints(run)
         yield from (Finding(kind="evidence", where=f"runs/{run.name}", what=line, severity="note")
                     for line in part_lines(run))
+
+
+def _features(project: Project) -> Iterator[Finding]:
+    """Chunks of a network's features that their journal does not vouch for; imported ones have seals."""
+    for features in list_features(project.path):
+        if not features.journal_path.is_file():
+            continue
+        try:
+            FeatureStore(features)
+        except (UserError, OSError) as error:
+            yield Finding(kind="features", where=features.name, what=_line(error), repair="make_features")
 
 
 def _checkpoints(run: RunDir) -> Iterator[Finding]:

@@ -13,8 +13,10 @@ from curation.sources.console import visible
 from curation.words import counted
 
 _CAN: dict[Repair, str] = {"rebuild_decisions": "--repair makes it anew from the ledger",
+                           "make_features": "--repair computes the damaged rows anew",
                            "remove": "--repair removes it"}
-_DONE: dict[Repair, str] = {"rebuild_decisions": "made anew from the ledger", "remove": "removed"}
+_DONE: dict[Repair, str] = {"rebuild_decisions": "made anew from the ledger", "make_features": "computed anew",
+                            "remove": "removed"}
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +38,7 @@ def doctor(
     num_broken = num_found = 0
     for finding in examine(opened):
         is_done = mend and repair(opened, finding)
-        num_found += 1
+        num_found += finding.severity != "sound"
         num_broken += finding.severity == "broken" and not is_done
         print(visible(_words(finding, is_done)))
     print(f"{counted(num_found, 'finding')}, {num_broken:,} broken" if num_found else "nothing is broken")

@@ -2,6 +2,8 @@
 """
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from curation.doctor.findings import Finding
@@ -9,6 +11,8 @@ from curation.project import Project
 from engine.contract.disk import temporaries
 from engine.contract.errors import UserError
 from engine.contract.inside import is_inside
+
+_CODE_ROOT = Path(__file__).parents[2]
 
 
 def repair(project: Project, finding: Finding) -> bool:
@@ -18,6 +22,8 @@ def repair(project: Project, finding: Finding) -> bool:
             return not project.ledger().snapshot_problem
         except UserError:
             return False
+    if finding.repair == "make_features":
+        return _make_features(project, finding.where)
     if finding.repair is None:
         return False
     path = project.path / finding.where
@@ -26,6 +32,12 @@ def repair(project: Project, finding: Finding) -> bool:
     if finding.kind == "left_over":
         return bool(temporaries.remove([path]))
     return _remove(path)
+
+
+def _make_features(project: Project, name: str) -> bool:
+    """What is sound stays; False without torch, the weights or the pictures, as the engine says."""
+    return subprocess.run([sys.executable, "-m", "engine", "features", str(project.path), "--name", name, "--no-run"],
+                          cwd=_CODE_ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def _remove(path: Path) -> bool:

@@ -9,6 +9,7 @@ import typer
 from curation.audit.suspects.leaks import find_leaks
 from curation.evidence.features import feature_lines, import_features
 from curation.evidence.predictions import import_predictions, prediction_lines
+from curation.exit_status import LOST
 from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -49,6 +50,8 @@ def features(
     for line in feature_lines(done):
         print(f"  {visible(line)}")
     print(f"next: `python -m curation audit PROJECT --features {name}`, nothing is trained for it")
+    if done.match.num_unknown:
+        raise typer.Exit(LOST)
 
 
 def predictions(
@@ -73,6 +76,8 @@ def predictions(
     for line in prediction_lines(done, opened.classes):
         print(f"  {visible(line)}")
     print(f"next: `python -m curation audit PROJECT --run {name}`")
+    if done.match.num_unknown:
+        raise typer.Exit(LOST)
 
 
 def similar(

@@ -1,18 +1,25 @@
-"""Tables of numbers, Parquet and CSV, as curation.evidence.array_file has them: a column a number, or one of lists."""
+"""Tables of numbers, Parquet and CSV, as curation.evidence.array_file has them: a column a number, or one of lists.
 
+A CSV is held in memory; what is larger belongs into Parquet.
+"""
+
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from curation.evidence.array_file import ID_COLUMN, ArrayFile, EvidenceError, id_texts, rows_at_once
+from curation.tables.csv_table import whole_table
+from curation.tables.report import SourceError
 
-_INDEX_START = "__index_level_"
-"""How pandas calls the row numbers that it writes beside the columns."""
+_INDEX = re.compile(r"__index_level_.*|unnamed(_\d+)?|Unnamed: \d+")
+"""How pandas calls the row numbers that it writes beside the columns, and how a column without a name is called."""
+_EMPTY = pa.array(["", "NA", "N/A", "#N/A", "null", "NULL", "None", "nan", "NaN", "NAN"])
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def open_parquet(path: Path) -> ArrayFile:
@@ -50,32 +57,44 @@ def open_parquet(path: Path) -> ArrayFile:
 
 
 def open_csv(path: Path) -> ArrayFile:
-    """A CSV with a line of names, columns of numbers and perhaps sample_id; an empty cell is NaN."""
+    """A CSV with a line of names, columns of numbers and perhaps sample_id; an empty cell is NaN.
+
+    Raises EvidenceError, naming the line, where a row or a number among numbers cannot be read: rows go by their order.
+    """
     try:
-        with pyarrow.csv.open_csv(path) as reader:
-            schema = reader.schema
-        names = _names(path, schema.names)
-        numbers = [name for name in names if name != ID_COLUMN and _is_number(schema.field(name).type)]
-        columns = [ID_COLUMN] if ID_COLUMN in names else names[:1]
-        first = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=columns, column_types={columns[0]: pa.string()})) if columns else pa.table({})
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        table, lines = whole_table(path, is_matrix=True)
+    except SourceError as error:
+        raise EvidenceError(str(error)) from error
+    names = _names(path, table.column_names)
+    found = {name: _numbers(path, name, table[name], lines) for name in names if name != ID_COLUMN}
+    numbers = {name: column for name, column in found.items() if column is not None}
 
     def blocks() -> Iterator[np.ndarray]:
-        options = pyarrow.csv.ConvertOptions(include_columns=numbers,
-                                             column_types=dict.fromkeys(numbers, pa.float64()))
-        try:
-            with pyarrow.csv.open_csv(path, convert_options=options) as reader:
-                for batch in reader:
-                    yield _matrix(batch)
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(path, error) from error
+        step = rows_at_once(len(numbers), 8)
+        for start in range(0, len(lines), step):
+            yield np.column_stack([column[start:start + step] for column in numbers.values()])
 
-    ids = id_texts(path, _objects(first[ID_COLUMN]), first.num_rows) if ID_COLUMN in names else None
-    return ArrayFile(path=path, num_rows=first.num_rows, num_columns=len(numbers), columns=tuple(numbers),
-                     sample_ids=ids, blocks=blocks,
-                     left_out=tuple(name for name in names if name not in (*numbers, ID_COLUMN)))
+    ids = None
+    if ID_COLUMN in names:
+        ids = _objects(pc.if_else(pc.equal(table[ID_COLUMN], ""), pa.scalar(None, pa.string()), table[ID_COLUMN]))
+    return ArrayFile(path=path, num_rows=len(lines), num_columns=len(numbers), columns=tuple(numbers),
+                     sample_ids=None if ids is None else id_texts(path, ids, len(lines)), blocks=blocks,
+                     left_out=tuple(name for name in names if name not in numbers and name != ID_COLUMN))
+
+
+def _numbers(path: Path, name: str, column: pa.ChunkedArray, lines: np.ndarray) -> np.ndarray | None:
+    """(N,) float64 of a column of text, NaN where it is empty; None where most of it is no number."""
+    text = pc.utf8_trim_whitespace(column)
+    text = pc.if_else(pc.is_in(text, value_set=_EMPTY), pa.scalar(None, pa.string()), text)
+    try:
+        return np.asarray(text.cast(pa.float64()).to_numpy())
+    except pa.ArrowInvalid:
+        is_other = np.asarray(pc.fill_null(pc.invert(pc.match_substring_regex(text, _NUMBER)), False))
+    first = int(is_other.argmax())
+    if 2 * is_other.sum() >= len(text) - text.null_count or not is_other[first]:
+        return None
+    raise EvidenceError(f"a column of numbers must hold numbers alone; {path.name} row {lines[first]:,}, column "
+                        f"{name!r} has {text[first].as_py()[:80]!r}; mend it, or take the column out")
 
 
 def _names(path: Path, names: list[str]) -> list[str]:
@@ -83,7 +102,7 @@ def _names(path: Path, names: list[str]) -> list[str]:
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise EvidenceError(f"a table's columns must have different names; {path} has {repeated!r} twice; rename one")
-    return [name for name in names if not name.startswith(_INDEX_START)]
+    return [name for name in names if not _INDEX.fullmatch(name)]
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -17,7 +17,7 @@ from curation.exports.curated import curated_validation, describe, plain
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
-from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.manifest import MANIFEST_NAME, file_digest, read_manifest
 from engine.contract.run_dir import RunDir
 
 CATEGORIES = "category_names_eng.txt"
@@ -29,6 +29,8 @@ LABEL_FILES = """
 corrected_label_kv.txt: `key label` of every sample whose label a person confirmed or changed: what people know
 all_label_kv.txt: `key label` of every training sample, the label in force, in place of noisy_label_kv.txt
 corrected_train_key_list.txt: every training key that is not left out, in place of noisy_train_key_list.txt
+corrected_clean_train_key_list.txt: the keys with a true label that are not left out, in place of
+  clean_train_key_list.txt: a key that stands there alone is no training key (absent where the data had no such list)
 excluded_key_list.txt: training keys that people left out
 category_names_eng.txt: the classes; a label is a line of it, counted from 0
 problems.csv: samples that these files cannot hold (absent where there are none)
@@ -59,6 +61,9 @@ def export_label_files(project: Project, run: RunDir | None, target: Path, progr
         _write_labels(folder / "all_label_kv.txt", rows)
         _write_lines(folder / "corrected_train_key_list.txt", rows.loc[~excluded, "key"])
         _write_lines(folder / "excluded_key_list.txt", rows.loc[excluded, "key"])
+        if len(clean_keys := _clean_train_keys(project)):
+            _write_lines(folder / "corrected_clean_train_key_list.txt",
+                         clean_keys[~clean_keys.isin(rows.loc[excluded, "sample_id"])])
         _write_common(folder, project, problems, "\n".join([
             f"Corrected labels of project {plain(project.name)} as Clothing1M's files: {len(known)} known labels, "
             f"{int(excluded.sum())} samples left out, of {len(rows)} in training.", LABEL_FILES,
@@ -91,6 +96,16 @@ def export_validation_list(project: Project, run: RunDir, target: Path, progress
         _write_common(folder, project, problems, text)
     progress(len(rows), len(rows))
     return ExportResult(path=target, num_samples=len(rows), problems=problems, class_counts=class_counts)
+
+
+def _clean_train_keys(project: Project) -> pd.Series:
+    """The keys of clean_train_key_list.txt, as far as they were imported."""
+    columns = ("key_list", "dual_labelled")
+    if project.info.source != "clothing1m" or not set(columns) <= set(project.columns()):
+        return pd.Series(dtype="str")
+    rows = read_manifest(project.path, columns=columns)
+    keys: pd.Series = rows.loc[rows["dual_labelled"].eq(True) | rows["key_list"].eq("clean_train"), "sample_id"]
+    return keys
 
 
 def _writable(project: Project, rows: pd.DataFrame,

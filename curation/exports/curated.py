@@ -1,11 +1,11 @@
 """The curated hard validation set: which samples, and where they come from. Writes no file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pandas as pd
 
-from curation.audit.reviews.blinding import blind_ids, blind_words, is_blind, without_opinion
+from curation.audit.reviews.blinding import blind_damage, blind_ids, blind_words, is_blind, without_opinion
 from curation.exports.staging import ExportError
 from curation.project import Project
 from curation.samples.table import free_names, sample_table
@@ -61,6 +61,11 @@ def curated_validation(project: Project, run: RunDir) -> Curated:
                    num_blind=int(is_blind(frame, blind).sum()))
 
 
+def with_rows(curated: Curated, mask: pd.Series) -> Curated:
+    """The set with those samples alone. mask: one bool a row of its frame."""
+    return replace(curated, frame=curated.frame[mask].reset_index(drop=True))
+
+
 def provenance_of(project: Project, run: RunDir) -> dict[str, str | int]:
     """PROVENANCE: digests are SHA-256 of config.json, manifest.parquet and decisions.parquet (now, and at the run)."""
     document = run.read_config()
@@ -79,7 +84,8 @@ def describe(project: Project, curated: Curated, files: str, class_counts: dict[
     """README.txt of an export. `files`: what lies in this folder, one line each; class_counts: what was written."""
     return "\n".join([
         f"Curated hard validation set of project {plain(project.name)}: {sum(class_counts.values())} samples.",
-        DEFINITION, *([blind_words(curated.num_blind), ""] if curated.num_blind else []),
+        DEFINITION, *([blind_words(curated.num_blind), *map(plain, blind_damage(project)), ""]
+                      if curated.num_blind else []),
         "Files", files.strip(), "", "Samples by current label",
         *(f"{plain(name)}: {count}" for name, count in class_counts.items()), "", "Origin",
         *(f"{name}: {value}" for name, value in curated.provenance.items()), "",

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from curation.exports.clothing1m import export_label_files, export_validation_list
 from curation.exports.corrections import export_corrections
-from curation.exports.imagefolder import export_imagefolder
+from curation.exports.embedded import export_parquet
+from curation.exports.pack import export_pack
+from curation.exports.pictures import PLACINGS, Placing
 from curation.exports.staging import ExportError, ExportResult, Progress, check_free
 from curation.exports.table import export_table
 from curation.ledger import people
@@ -23,12 +26,26 @@ class Export:
     needs_run: bool
     title: str
     help: str
+    has_files: bool = False
+    """Whether its pictures are files of their own, which may be linked instead of copied."""
 
 
+_PACKS = {
+    "imagefolder": ("an image folder", "validation/CLASS/FILE with metadata.csv, for torchvision's ImageFolder."),
+    "huggingface": ("a Hugging Face folder", "validation/CLASS/FILE with metadata.parquet and typed features."),
+    "coco": ("COCO", "images/ and annotations/labels_validation.json."),
+    "cvat": ("CVAT", "images/ and annotations.xml, one tag a picture."),
+    "label-studio": ("Label Studio tasks", "images/, tasks.json with the model's scores, and the labelling interface."),
+    "fiftyone": ("FiftyOne", "data/ and labels.json."),
+    "wilds": ("WILDS metadata", "images/ and metadata.csv with numbers for label, split and group."),
+}
 EXPORTS: dict[tuple[str, str], Export] = {
-    ("hard-validation", "imagefolder"): Export(
-        write=export_imagefolder, needs_run=True, title="Hard validation set as an image folder",
-        help="validation/CLASS/FILE with metadata.csv, for torchvision's ImageFolder and Hugging Face."),
+    **{("hard-validation", form): Export(
+        write=partial(export_pack, form=form), needs_run=True, has_files=True, help=help_,
+        title=f"Hard validation set as {title}") for form, (title, help_) in _PACKS.items()},
+    ("hard-validation", "parquet"): Export(
+        write=export_parquet, needs_run=True, title="Hard validation set as Parquet with pictures",
+        help="data/*.parquet that hold the pictures, typed for Hugging Face's datasets."),
     ("hard-validation", "table"): Export(
         write=export_table, needs_run=True, title="Hard validation set as a table",
         help="Parquet and CSV with every signal, decision and provenance column."),
@@ -63,10 +80,11 @@ def default_target(project: Project, run: RunDir | None, what: str, form: str) -
 
 
 def export(project: Project, run: RunDir | None, what: str, form: str, target: Path | None = None,
-           progress: Progress | None = None) -> ExportResult:
+           progress: Progress | None = None, placing: Placing = "copy") -> ExportResult:
     """Export `what` as `form` into the folder `target` (default_target where None), which must be new or empty.
 
-    Raises ExportError for an unknown pair, a missing run, a target with files in it, or nothing to export.
+    placing: how pictures that are files come there. Raises ExportError for an unknown pair, a missing run, a target
+    with files in it, pictures that cannot be placed so, or nothing to export.
     """
     people.require("reviewer", "an export")
     kinds = sorted({kind for kind, _ in EXPORTS})
@@ -79,4 +97,9 @@ def export(project: Project, run: RunDir | None, what: str, form: str, target: P
         raise ExportError(f"exporting {what} needs a run; none was given; name one of the project's runs")
     target = Path(target).absolute() if target else default_target(project, run, what, form)
     check_free(target)
-    return chosen.write(project, run, target, progress or (lambda done, total: None))
+    if placing not in PLACINGS:
+        raise ExportError(f"pictures are placed by one of {', '.join(PLACINGS)}; got {placing!r}; choose one of them")
+    if placing != "copy" and not chosen.has_files:
+        raise ExportError(f"only files are linked; {form} has none of its own; leave {placing} out")
+    options = {"placing": placing} if chosen.has_files else {}
+    return chosen.write(project, run, target, progress or (lambda done, total: None), **options)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from curation.jobs.run_jobs import OUTPUT_NAME, last_words, start_detached
+from curation.ledger import people
 from engine.contract.disk.failures import disk_line
 from engine.contract.disk.processes import process_start
 from engine.contract.errors import UserError
@@ -43,9 +44,13 @@ def can_follow(run: RunDir) -> bool:
 def look(project: Path, name: str, command: list[str] | None = None) -> LiveStatus:
     """Say that somebody looks at a run's live folder, and start its process where none is there.
 
-    `command` replaces the engine's (tests). What was killed starts again at once, what failed after RETRY_SECONDS.
+    `command` replaces the engine's (tests). What was killed starts again at once, what failed after RETRY_SECONDS. Who
+    may only look sees what others have followed, and keeps no process busy.
     """
     live = LiveDir.of(project, name)
+    if reason := people.refusal("reviewer", "following a run live"):
+        status = status_of(live)
+        return LiveStatus("failed", reason) if status.state in ("stopped", "failed") else status
     try:
         live.touch_reader()
     except OSError as error:  # a project that may only be read, a full disk
@@ -61,9 +66,9 @@ def look(project: Path, name: str, command: list[str] | None = None) -> LiveStat
 
 
 def stop(project: Path, name: str) -> None:
-    """Ask the process to end; where somebody else looks, it starts again."""
+    """Ask the process to end; where somebody else looks, it starts again. Nothing for who may only look."""
     live = LiveDir.of(project, name)
-    if live.path.is_dir() and status_of(live).state in ("starting", "working", "waiting"):
+    if people.may("reviewer") and live.path.is_dir() and status_of(live).state in ("starting", "working", "waiting"):
         live.request_cancel()
 
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from curation.ledger.sqlite_wal import use_write_ahead_log
+from engine.contract.disk.event_log import state_folder
 from engine.contract.disk.failures import disk_line
 from engine.contract.disk.processes import is_same_process, process_start
+from engine.contract.disk.sqlite_wal import use_write_ahead_log
 from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir
 
@@ -161,16 +162,11 @@ def device_key(device: str) -> str:
 # -- the database
 
 
-def home() -> Path:
-    """The folder of this user's queue: $WHETSTONE_HOME, else ~/.local/state/whetstone."""
-    return Path(os.environ.get("WHETSTONE_HOME") or Path.home() / ".local" / "state" / "whetstone")
-
-
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
     """A connection whose block is one transaction; opened anew each time (0.5 ms), so no handle crosses a thread.
     Raises JobError where the disk or another process refuses it."""
-    path = home() / "jobs.sqlite"
+    path = state_folder() / "jobs.sqlite"
     try:
         with _transaction(path) as connection:
             yield connection

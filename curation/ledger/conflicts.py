@@ -7,6 +7,8 @@ It ends when a person takes over the other's decision, when one of the two is un
 decision of origin settlement makes all earlier ones on that sample and kind history. Knows no database.
 """
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -19,11 +21,12 @@ CONFLICT_COLUMNS = ("sample_id", "kind", "first_who", "first_value", "first_at",
 
 
 def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
-              state: pd.DataFrame) -> pd.DataFrame:
+              state: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """One row a sample and kind that people disagree on: CONFLICT_COLUMNS, the newest second decision first.
 
     batches: decision batches in force (batch_id, kind, value, who, at, origin), ascending batch_id. batch_ids (E,)
-    ascending and sample_ids (E,): which sample each touches. state: what is in force (sample_id, pin, excluded, label).
+    ascending and sample_ids (E,): which sample each touches. state: reads what is in force (sample_id, pin, excluded,
+    label); asked only where people disagree.
     second: the decision that came last; first: the newest of another person that it differs from. Values are a pin's
     side, excluded or included, a class, or None: taken back. in_force: what holds now of either kind, which is another
     value yet where a pin or an exclusion came after both, or where an audit decided.
@@ -39,7 +42,11 @@ def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarr
         is_kind = (kinds == kind)[position]
         found.append((kind, *_differing(codes[is_kind], position[is_kind], people, values, settles, len(ids))))
     found.append((PIN_OR_EXCLUDE, *_pin_and_exclusion(codes, position, batches, people, settles, len(ids))))
-    parts = [_frame(kind, samples, first, second, ids, batches, state) for kind, samples, first, second in found]
+    found = [one for one in found if len(one[1])]
+    if not found:
+        return _typed({name: [] for name in CONFLICT_COLUMNS})
+    now = state()
+    parts = [_frame(kind, samples, first, second, ids, batches, now) for kind, samples, first, second in found]
     rows = pd.concat(parts, ignore_index=True)
     return rows.sort_values(["second_batch", "sample_id"], ascending=[False, True], kind="stable", ignore_index=True)
 
@@ -96,6 +103,10 @@ def _frame(kind: str, samples: np.ndarray, first: np.ndarray, second: np.ndarray
         for column, name in (("who", "who"), ("value", "value"), ("at", "at"), ("batch_id", "batch")):
             columns[f"{side}_{name}"] = batches[column].to_numpy(dtype=None if name == "batch" else object)[rows]
     columns["in_force"] = _in_force(kind, state[state["sample_id"].isin(names)].set_index("sample_id").reindex(names))
+    return _typed(columns)
+
+
+def _typed(columns: Mapping[str, np.ndarray | list[object]]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(columns[name], dtype="int64" if name.endswith("_batch") else object)
                          for name in CONFLICT_COLUMNS})
 

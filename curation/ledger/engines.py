@@ -5,19 +5,20 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
-from curation.ledger import tables, verdict_tables
+from curation.ledger import chain, layout, tables, verdict_tables
 from curation.ledger.batch import LedgerError
-from curation.ledger.foreign import known, refuse_foreign
+from curation.ledger.foreign import known, refuse_foreign, refuse_foreign_postgresql
 from curation.ledger.read_only import copy_of_read_only
-from curation.ledger.sqlite_wal import use_write_ahead_log
+from engine.contract.disk.sqlite_wal import use_write_ahead_log
 
 LOCK_SECONDS = 20.0
 """How long one process waits for another to let go of the database; a million decisions hold it for about five."""
 _READ_ONLY = "whetstone_read_only"
 """Execution option of an engine on a copy: why the database itself cannot be written."""
-_OURS = known([tables.LEDGER, tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS],
-              [guard for table in (tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS)
-               for guard in tables.sqlite_guards(table.name)])
+_GUARDED = (tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS, chain.CHAIN, layout.LAYOUTS)
+_OURS = known([tables.LEDGER, *_GUARDED], [guard for table in _GUARDED for guard in chain.sqlite_guards(table.name)],
+              [f"{table.name}_no_change" for table in _GUARDED], chain.POSTGRESQL_GUARD, layout.LAYOUTS.name,
+              layout.LAYOUT)
 
 
 def engine_of(database: str) -> sa.Engine:
@@ -50,7 +51,7 @@ def refuse_read_only(engine: sa.Engine) -> None:
 @lru_cache(maxsize=16)  # an engine remembers the statements that it has compiled
 def _engine_of(database: str) -> sa.Engine:
     if "://" in database and not database.startswith("sqlite"):
-        return sa.create_engine(database, pool_pre_ping=True)
+        return _other_engine_of(database)
     url = database if "://" in database else sa.URL.create("sqlite", database=database)
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool, connect_args={"timeout": LOCK_SECONDS})
 
@@ -64,5 +65,15 @@ def _engine_of(database: str) -> sa.Engine:
     def _begin(connection: sa.Connection) -> None:
         is_write = connection.get_execution_options().get("is_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")  # a late upgrade cannot wait its turn
+
+    return engine
+
+
+def _other_engine_of(database: str) -> sa.Engine:
+    engine = sa.create_engine(database, pool_pre_ping=True)
+    if engine.dialect.name == "postgresql":
+        @sa.event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            refuse_foreign_postgresql(connection, _OURS)
 
     return engine

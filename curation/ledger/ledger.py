@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import engines, people, tables
+from curation.ledger import engines, layout, people, tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
 from curation.ledger.conflicts import conflicts
 from curation.ledger.renewal import renew
@@ -30,6 +30,7 @@ from curation.ledger.replay import (
 from curation.ledger.sample_ids import training_ids
 from curation.ledger.snapshot import current_state
 from curation.ledger.state import row_of, stamp_of_state, state_of
+from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.manifest import ManifestError, read_info
 
@@ -46,7 +47,7 @@ class Ledger:
         same, save that a training would begin under the decisions of before."""
         self._engine = engines.engine_of(str(database))
         with tables.one_line_errors(self._engine):
-            tables.create(self._engine)
+            layout.create(self._engine, tables.LEDGER)
         self._renew_snapshot()
 
     # -- decide
@@ -181,7 +182,7 @@ class Ledger:
             if rows["who"].nunique() < 2:  # one person cannot disagree: spare reading the entries
                 rows = rows.iloc[:0]
             batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist(), sample_id)
-        return conflicts(rows, batch_ids, sample_ids, self.state())
+        return conflicts(rows, batch_ids, sample_ids, self.state)
 
     def corrections(self) -> pd.DataFrame:
         """The relabels in force: sample_id, label, and who, at, why of the relabel itself, whatever came after it."""
@@ -208,7 +209,7 @@ class Ledger:
                                   "import the data into a new project first")
             for batch, ids in journal:
                 tables.append(connection, batch, np.asarray(ids, dtype=object))
-        self._renew_snapshot()
+        self._renew_snapshot(is_recorded=True)
 
     # -- how
 
@@ -221,7 +222,8 @@ class Ledger:
         with self._transaction(is_write=True) as connection:
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, sample_ids)
-        self._renew_snapshot(batch, sample_ids)
+        event_log.event("decided", kind=kind, num=len(sample_ids), project=self.project)
+        self._renew_snapshot(batch, sample_ids, is_recorded=True)
         return batch["batch_id"]
 
     def _change(self, who: str, why: str, choose: Callable[[Timeline], tuple[BatchKind, int | None]]) -> int | None:
@@ -236,7 +238,8 @@ class Ledger:
             new = new_batch(kind, str(target), num_samples, "person", said(who, why))
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, np.empty(0, dtype=object))
-        self._renew_snapshot()
+        event_log.event("decided", kind=kind, num=num_samples, project=self.project)
+        self._renew_snapshot(is_recorded=True)
         return target
 
     def _batch_rows(self) -> pd.DataFrame:
@@ -248,8 +251,10 @@ class Ledger:
         """Why nothing can be decided, one line: the project may only be read, or its disk is full; "" where it can."""
         return engines.refusal_of(self._engine)
 
-    def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None) -> None:
-        """renewal.renew; what the disk refuses is kept as snapshot_problem, for the decision itself is recorded."""
+    def _renew_snapshot(self, batch: Batch | None = None, sample_ids: np.ndarray | None = None,
+                        is_recorded: bool = False) -> None:
+        """renewal.renew. What the disk refuses is kept as snapshot_problem; so is all that fails once a decision is
+        recorded, which nobody should then take for refused."""
         self.snapshot_problem = ""
         if self.refusal:
             return
@@ -257,9 +262,9 @@ class Ledger:
             renew(self.decisions_path, self.classes, self._transaction, batch, sample_ids)
         except (LedgerError, OSError) as error:
             line = disk_line(error, self.decisions_path)
-            if line is None:
+            if line is None and not is_recorded:
                 raise
-            self.snapshot_problem = line
+            self.snapshot_problem = line or str(error)
 
     @contextmanager
     def _transaction(self, is_write: bool = False) -> Iterator[sa.Connection]:
@@ -268,6 +273,5 @@ class Ledger:
             engines.refuse_read_only(self._engine)
         with tables.one_line_errors(self._engine), tables.transaction(self._engine, is_write) as connection:
             if is_write:
-                tables.lock(connection)
-                tables.add_origin(connection)
+                layout.begin_writing(connection)
             yield connection

@@ -51,13 +51,21 @@ def may(role: Role) -> bool:
     return person is None or (person.role is not None and ROLES.index(person.role) >= ROLES.index(role))
 
 
+def refusal(role: Role, act: str) -> str:
+    """Why who acts may not, one line; "" where they have this role, or one above it. act: what for, as in "an import".
+    """
+    if may(role):
+        return ""
+    person = signed_in()
+    assert person is not None, "without a sign-in all may do all"
+    return (f"{act} is for the role {role}; {person.name or 'a person not signed in'} is "
+            f"{person.role or 'without one'}; ask an owner")
+
+
 def require(role: Role, act: str) -> None:
-    """Raises RoleError unless who acts has this role, or one above it. act: what for, as in "an import"."""
-    if not may(role):
-        person = signed_in()
-        assert person is not None, "without a sign-in all may do all"
-        raise RoleError(f"{act} is for the role {role}; {person.name or 'a person not signed in'} is "
-                        f"{person.role or 'without one'}; ask an owner")
+    """Raises RoleError with that line."""
+    if reason := refusal(role, act):
+        raise RoleError(reason)
 
 
 def check_author(who: str, act: str, is_signed: bool = False) -> None:

@@ -1,6 +1,5 @@
 """decisions.parquet is brought up to date with the ledger, or made anew where it is damaged or gone."""
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,13 +9,14 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from curation.ledger.batch import Batch, LedgerError
+from curation.ledger.chain import head_of
 from curation.ledger.replay import apply_batch, empty_state
 from curation.ledger.snapshot import Stamp, is_current, read_snapshot, write_snapshot
 from curation.ledger.state import stamp_of_state, state_of
+from engine.contract.disk import event_log
 
 Transaction = Callable[[bool], AbstractContextManager[sa.Connection]]
 """Begins one, which is to write where that is true."""
-_log = logging.getLogger(__name__)
 
 
 def renew(path: Path, classes: tuple[str, ...], transaction: Transaction, batch: Batch | None = None,
@@ -42,14 +42,15 @@ def renew(path: Path, classes: tuple[str, ...], transaction: Transaction, batch:
             raise LedgerError(f"{path} must come from this ledger; it was written by another; bring that ledger back, "
                               "or move the file away")
         if damage or (batch is None and not path.exists()):
-            _log.warning("%s %s; it was made anew from the ledger", path, damage or "was missing")
+            event_log.event("renewed", kind="damaged" if damage else "missing", project=path.parent,
+                            words=f"{path} {damage or 'was missing'}; it was made anew from the ledger")
         before: Stamp = {**stamp, "revision": stamp["revision"] - 1}
         is_next = not damage and (written == before or (written is None and stamp["revision"] == 1))
         if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
             state = apply_batch(state, batch, sample_ids, classes)
         else:
             state = state_of(connection, classes)
-        write_snapshot(path, state, stamp)
+        write_snapshot(path, state, stamp, head_of(connection))
 
 
 def _says(path: Path, stamp: Stamp) -> bool:

@@ -1,6 +1,7 @@
 """decisions.parquet: the ledger's state as a file, stamped with the ledger, revision and classes that it is of.
 
-The engine reads the file's DECISION_COLUMNS; who, at and why ride along. Does not know when a state is due.
+The engine reads the file's DECISION_COLUMNS; who, at and why ride along. The file also names the newest link of the
+ledger's chain, and so does every copy of it that a run or study keeps. Does not know when a state is due.
 """
 
 import json
@@ -11,10 +12,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curation.ledger.chain import Head
 from curation.ledger.replay import FOLD, empty_state
 from engine.contract.disk.seals import check_seal
 from engine.contract.manifest import LEDGER_KEY
 from engine.contract.work_dir import write_atomic
+
+HEAD_KEY = b"whetstone_ledger_head"
+"""In the file's metadata: a Witness."""
+
+
+class Witness(TypedDict):
+    """The newest link of a ledger's chain when the file was written."""
+
+    ledger_id: str
+    link_id: int
+    digest: str
 
 
 class Stamp(TypedDict):
@@ -41,6 +54,16 @@ def read_stamp(path: Path) -> Stamp | None:
     """The stamp alone; None where the file has none."""
     check_seal(path)
     return _stamp_in(pq.read_schema(path))
+
+
+def read_witness(path: Path) -> Witness | None:
+    """What the file knows of the chain; None of a file of older code."""
+    check_seal(path)
+    raw = (pq.read_schema(path).metadata or {}).get(HEAD_KEY)
+    if raw is None:
+        return None
+    witness: Witness = json.loads(raw)
+    return witness
 
 
 def is_of(state: pa.Table, written: Stamp | None, stamp: Stamp) -> bool:
@@ -74,9 +97,14 @@ def is_current(path: Path, stamp: Stamp) -> bool:
     return says(path, stamp) if path.exists() else stamp["revision"] == 0
 
 
-def write_snapshot(path: Path, state: pa.Table, stamp: Stamp) -> None:
-    """Replace the file."""
-    table = state.replace_schema_metadata({LEDGER_KEY: json.dumps(stamp).encode()})
+def write_snapshot(path: Path, state: pa.Table, stamp: Stamp, head: Head | None) -> None:
+    """Replace the file. head: of the ledger's chain, in the transaction that the state is of; None: nothing is in it.
+    """
+    metadata = {LEDGER_KEY: json.dumps(stamp).encode()}
+    if head is not None:
+        witness = Witness(ledger_id=stamp["ledger_id"], link_id=head.link_id, digest=head.digest)
+        metadata[HEAD_KEY] = json.dumps(witness).encode()
+    table = state.replace_schema_metadata(metadata)
     write_atomic(path, lambda temporary: pq.write_table(table, temporary))
 
 

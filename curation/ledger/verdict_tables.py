@@ -1,14 +1,16 @@
 """The table of verdicts and the few statements that run on it, in the ledger's database. Decides nothing.
 
-Rows are only ever added, as in curation.ledger.tables. The table is made where a ledger from before it lacks it.
+Rows are only ever added, as in curation.ledger.tables. curation.ledger.layout makes the table where a ledger from
+before it lacks it.
 """
 
+from collections.abc import Iterator
 from typing import TypedDict, cast
 
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import tables
+from curation.ledger import chain, tables
 
 
 class NewVerdict(TypedDict):
@@ -40,9 +42,9 @@ class VerdictRow(NewVerdict):
     verdict_id: int
 
 
-_META = sa.MetaData()
+META = sa.MetaData()
 VERDICT_ROWS = sa.Table(
-    "verdicts", _META,
+    "verdicts", META,
     sa.Column("verdict_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("audit", sa.Text, nullable=False), sa.Column("queue", sa.String(16), nullable=False),
     sa.Column("purpose", sa.String(16), nullable=False), sa.Column("sample_id", sa.Text, nullable=False, index=True),
@@ -57,19 +59,7 @@ VERDICT_ROWS = sa.Table(
 COLUMNS = tuple(VERDICT_ROWS.c.keys())
 _DTYPES = {"verdict_id": "int64", "seconds": "float64", "p_wrong": "float64", "batch": "Int64", "retracts": "Int64"}
 
-tables.guard_append_only(VERDICT_ROWS)
-
-
-def create(engine: sa.Engine) -> None:
-    """Make the ledger and the table of verdicts where there are none; another process that does so at once is waited
-    for."""
-    with tables.transaction(engine) as connection:
-        if sa.inspect(connection).has_table(VERDICT_ROWS.name):  # made after the ledger: that is there as well
-            return
-    tables.create(engine)
-    with tables.transaction(engine, is_write=True) as connection:
-        tables.lock(connection)
-        _META.create_all(connection)
+chain.guard_append_only(VERDICT_ROWS)
 
 
 def newest_id(connection: sa.Connection, sample_id: str | None = None) -> int:
@@ -96,8 +86,17 @@ def row_of(connection: sa.Connection, column: sa.Column, value: int) -> VerdictR
 
 
 def append(connection: sa.Connection, rows: list[VerdictRow]) -> None:
+    """Add rows and their links in the chain. To be called under the lock, with the ledger's layout of today."""
     if rows:
         connection.execute(VERDICT_ROWS.insert(), [dict(row) for row in rows])
+        chain.extend(connection, [chain.Row("verdict", row["verdict_id"], row) for row in rows],
+                     tables.ledger_id_of(connection))
+
+
+def chained_verdicts(connection: sa.Connection) -> Iterator[chain.Row]:
+    """Every verdict as its link in the chain is made of it, oldest first."""
+    for row in connection.execute(sa.select(VERDICT_ROWS).order_by(VERDICT_ROWS.c.verdict_id)):
+        yield chain.Row("verdict", int(row[0]), dict(row._mapping))
 
 
 def rows_of(connection: sa.Connection, sample_id: str | None = None) -> pd.DataFrame:

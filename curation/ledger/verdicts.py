@@ -14,11 +14,12 @@ from typing import Literal, TypeVar, get_args
 import pandas as pd
 import sqlalchemy as sa
 
-from curation.ledger import engines, people
+from curation.ledger import engines, layout, people
 from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
 from curation.ledger.batch import LedgerError, said
 from curation.ledger.verdict_tables import NewVerdict, VerdictRow
+from engine.contract.disk import event_log
 from engine.contract.run_dir import RunDirError, check_name
 
 VerdictName = Literal["given", "suggested", "both", "neither", "other", "unsure"]
@@ -53,6 +54,8 @@ class Verdict:
     verdict: VerdictName
     given_label: str
     who: str
+    at: str | None = None
+    """When it was given, where that was not here and now: ISO 8601 in UTC with milliseconds. None: now."""
     label: str | None = None
     """The class chosen, for "other" alone; the other verdicts have theirs from given_label and suggested_label."""
     suggested_label: str | None = None
@@ -81,7 +84,7 @@ class VerdictLog:
         self.classes = tuple(classes)
         self._engine = engines.engine_of(str(database))
         with ledger_tables.one_line_errors(self._engine):
-            tables.create(self._engine)
+            layout.create(self._engine, tables.VERDICT_ROWS)
 
     def add(self, verdicts: Sequence[Verdict]) -> list[int]:
         """Append verdicts, all or none; their ids, in order. Raises VerdictError.
@@ -103,6 +106,7 @@ class VerdictLog:
                     if row["key"] is not None:
                         id_of_key[row["key"]] = verdict_id
             tables.append(connection, new)
+        event_log.event("judged", num=len(new))
         return ids
 
     def retract(self, verdict_id: int, who: str, key: str | None = None) -> int:
@@ -170,7 +174,7 @@ class VerdictLog:
         engines.refuse_read_only(self._engine)
         with ledger_tables.one_line_errors(self._engine), \
                 ledger_tables.transaction(self._engine, is_write=True) as connection:
-            ledger_tables.lock(connection)
+            layout.begin_writing(connection)
             yield connection
 
 
@@ -205,8 +209,9 @@ def checked_row(verdict: Verdict, classes: tuple[str, ...]) -> NewVerdict:
         audit=verdict.audit, queue=verdict.queue, purpose=verdict.purpose, sample_id=verdict.sample_id,
         verdict=verdict.verdict, label=_label(verdict, classes), given_label=verdict.given_label,
         suggested_label=verdict.suggested_label, previous_label=verdict.previous_label, who=words["who"],
-        at=words["at"], seconds=_number("seconds", verdict.seconds, math.inf), run=words["run"], model=verdict.model,
-        p_wrong=_number("p_wrong", verdict.p_wrong, 1.0), batch=_batch(verdict.batch), key=verdict.key, retracts=None)
+        at=verdict.at or words["at"], seconds=_number("seconds", verdict.seconds, math.inf), run=words["run"],
+        model=verdict.model, p_wrong=_number("p_wrong", verdict.p_wrong, 1.0), batch=_batch(verdict.batch),
+        key=verdict.key, retracts=None)
 
 
 def _label(verdict: Verdict, classes: tuple[str, ...]) -> str | None:

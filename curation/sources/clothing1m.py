@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.sources.rows import Loaded, drop_repeats
+from curation.sources.reading.rows import Loaded, drop_repeats
 from curation.tables.lines import located, read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError, joined, quoted
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from curation.sources.rows import Loaded, plain_rows
+from curation.sources.reading.rows import Loaded, plain_rows
 from curation.tables.report import Column, Problems, Progress, SourceError
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, read_info

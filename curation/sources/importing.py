@@ -1,12 +1,11 @@
 """Importing a project: every source by name, and what an import does whatever the source.
 
-import_project runs a source, screens its rows, looks at the images and writes the project's files. What is wrong with
-single samples goes to the import report and the rest loads; what cannot load at all raises SourceError before
-anything of the project is touched. Ledger and runs of an existing project stay as they are.
+import_project runs a source, screens its rows, looks at the images and writes the project. What is wrong with single
+samples goes to the report; what cannot load at all raises SourceError first. Ledger and runs stay as they are.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,26 @@ import pyarrow as pa
 
 from curation.ledger import people
 from curation.project import REPORT_NAME, Disagreement, HeldOut, ImportDetails
-from curation.sources import clothing1m, demo, imagefolder, table
-from curation.sources.images import CHECKS, check_images, chosen_check
+from curation.samples.own_exports import for_training
+from curation.sources import clothing1m, demo, imagefolder
+from curation.sources.formats import (
+    coco,
+    croissant,
+    cvat,
+    datumaro,
+    fiftyone,
+    huggingface,
+    kaggle,
+    label_studio,
+    lists,
+    roboflow,
+    torchvision_files,
+    wilds,
+)
 from curation.sources.label_notes import label_notes
-from curation.sources.rows import (
+from curation.sources.reading import table
+from curation.sources.reading.images import CHECKS, check_images, chosen_check
+from curation.sources.reading.rows import (
     Loaded,
     class_table,
     disagreement,
@@ -27,45 +42,17 @@ from curation.sources.rows import (
     report_empty_classes,
     screen,
 )
+from curation.sources.reading.source import Option, OptionValue, Source
 from curation.sources.splits import Before, HoldOut, hold_out
 from curation.sources.storage import compare_with_manifest, splits_before, write_project
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted as counted_words
 from engine.contract.manifest import SPLITS, ManifestInfo
 
-OptionValue = str | int | float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Option:
-    """One option of a source, with what a form or a command line needs to ask for it."""
-
-    name: str
-    help: str
-    kind: type = str
-    """str, int or float."""
-    default: OptionValue | None = None
-    choices: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """One format that can be imported."""
-
-    title: str
-    help: str
-    load: Callable[..., Loaded]
-    needs_root: bool = True
-    root_help: str = "Folder of the data set."
-    is_root_file: bool = False
-    options: tuple[Option, ...] = ()
-
-
 SOURCES: dict[str, Source] = {
     "demo": Source(
         title="Demo: handwritten digits", load=demo.load, needs_root=False, root_help="",
-        help="1,797 real handwritten digits that come with scikit-learn, some training labels made wrong on purpose. "
-             "Needs no download.",
+        help="1,797 real handwritten digits that come with scikit-learn, some training labels made wrong on purpose.",
         options=(
             Option(name="seed", kind=int, default=0, help="Draws the splits and the labels that are made wrong."),
             Option(name="noise", kind=float, default=0.1, help="Share of training labels made wrong (0 to 1)."),
@@ -79,7 +66,8 @@ SOURCES: dict[str, Source] = {
         help="A folder of images for each class, or such folders for each split.",
         root_help="Folder that holds a folder for each class, or one for each split.",
         options=(Option(name="layout", default="auto", choices=imagefolder.LAYOUTS,
-                        help="What the folders are. auto: splits if that called train holds folders, else classes."),)),
+                        help="What the folders are. auto: by their names, and metadata.csv or .jsonl beside images; "
+                             "class: classes; split: splits of classes."),)),
     "table": Source(
         title="Table (CSV, Parquet, JSON Lines)", load=table.load, is_root_file=True,
         help="A table of image paths and labels; every other column is kept.",
@@ -95,6 +83,18 @@ SOURCES: dict[str, Source] = {
             Option(name="classes", help="Text file of class names, one a line, in index order. Labels may then be "
                                         "names or line numbers counted from 0; any other is reported and left out."),
         )),
+    "huggingface": huggingface.SOURCE,
+    "coco": coco.SOURCE,
+    "labelstudio": label_studio.SOURCE,
+    "fiftyone": fiftyone.SOURCE,
+    "cvat": cvat.SOURCE,
+    "roboflow": roboflow.SOURCE,
+    "wilds": wilds.SOURCE,
+    "kaggle": kaggle.SOURCE,
+    "croissant": croissant.SOURCE,
+    "lists": lists.SOURCE,
+    "torchvision": torchvision_files.SOURCE,
+    "datumaro": datumaro.SOURCE,
 }
 """Every source by the name that the command line and the app call it."""
 
@@ -107,6 +107,8 @@ class ImportResult:
     source: str
     num_loaded: int
     num_problems: int
+    num_lost: int
+    """Of these, rows and pictures that became no sample."""
     splits: dict[str, int]
     """Samples of each split."""
     classes: pd.DataFrame
@@ -157,6 +159,8 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
     problems = Problems()
     try:
         loaded, rows = read_source(source, root, project, problems, show, options)
+        if loaded.unpack is not None:
+            rows = loaded.unpack(rows, problems, show)
         done_check = chosen_check(check, rows.num_rows)
         rows = check_images(rows, loaded.root, done_check, problems, show)
         before = splits_before(project)
@@ -170,7 +174,7 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
         changed = compare_with_manifest(project, rows, classes)
         result = ImportResult(
             project=project, source=source, num_loaded=rows.num_rows, num_problems=len(problems),
-            splits={name: int(counted[name].sum()) for name in SPLITS}, classes=counted,
+            num_lost=problems.num_lost, splits={name: int(counted[name].sum()) for name in SPLITS}, classes=counted,
             disagreement=disagreement(counted), counts=loaded.counts, problem_kinds=problems.by_kind(),
             first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
             check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,
@@ -200,6 +204,9 @@ def read_source(source: str, root: str | Path | None, project: Path, problems: P
         raise SourceError(f"source {source} takes no ROOT; got {str(root)!r}; leave it out")
     given = {name: value for name, value in options.items() if value is not None}
     loaded = spec.load(folder, project, problems, progress, **given)
+    if (own := for_training(loaded.rows)) is not None:
+        loaded.rows = own
+        loaded.notes.append("a hard validation set of a project: its samples train again, as they did there")
     return loaded, screen(loaded, problems)
 
 

@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 
 from curation.project import projects_home
-from curation.sources.importing import OptionValue, read_source, refuse_nothing
+from curation.sources.importing import read_source, refuse_nothing
 from curation.sources.label_notes import label_notes
-from curation.sources.rows import MANIFEST_COLUMNS, class_table, labels_seen
+from curation.sources.reading.rows import MANIFEST_COLUMNS, class_table, labels_seen
+from curation.sources.reading.source import OptionValue
 from curation.sources.splits import HoldOut, hold_out, is_owner, keeps_together
 from curation.sources.storage import splits_before
 from curation.tables.report import Problems, Progress, SourceError
@@ -55,6 +56,7 @@ class Preview:
     problems: pd.DataFrame
     """The first hundred: file, row, sample_id, kind, reason, action."""
     pictures: tuple[Picture, ...]
+    """None where they lie inside of tables: the import writes them as files."""
 
 
 def preview(source: str, root: Path, progress: Progress, options: Mapping[str, OptionValue | None],
@@ -79,7 +81,8 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
         held_out=split.held_out, notes=(*loaded.notes, *split.notes, *label_notes(classes)),
         is_first_whole=is_first_whole,
         splits={name: int(counted[name].sum()) for name in SPLITS}, num_problems=len(problems),
-        problems=problems.table().slice(0, 100).to_pandas(), pictures=_pictures(rows, loaded.root))
+        problems=problems.table().slice(0, 100).to_pandas(),
+        pictures=() if loaded.unpack is not None else _pictures(rows, loaded.root))
 
 
 def _groups(rows: pa.Table) -> tuple[tuple[str, ...], bool]:

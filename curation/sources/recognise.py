@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation.sources import clothing1m
+from curation.sources.importing import SOURCES
+from curation.sources.reading.table import usual_columns
 from curation.sources.roots import Listing, leads_out, listing
-from curation.sources.table import usual_columns
 from curation.tables.frames import SUFFIXES, column_names
 from curation.tables.report import SourceError
 
@@ -36,16 +37,20 @@ def recognise(place: Path) -> list[Recognised]:
     """Every way to read a folder or file that seems to fit, the likeliest first. Raises SourceError, in words of a
     form, where there is none."""
     if place.is_file():
+        if named := _named(place):
+            return named
         if place.suffix.lower() not in SUFFIXES:
             raise SourceError(f"a file to import must be a table ({', '.join(SUFFIXES)}) or a zip; got {place.name!r}; "
                               "choose the folder of the images instead")
         return [_table(place)]
     for _ in range(MAX_DEPTH):
         here = listing(place)
-        if here.num_images or here.tables or len(here.folders) != 1 or not _is_wrapper(place / here.folders[0]):
+        named = _named(place)
+        is_all = bool(named or here.num_images or here.tables or len(here.folders) != 1)
+        if is_all or not _is_wrapper(place / here.folders[0]):
             break
         place = place / here.folders[0]
-    found, damaged = _clothing(place), []
+    found, damaged = [*named, *_clothing(place)], []
     for name in _by_likelihood(here.tables)[:MAX_TABLES]:
         try:
             found.append(_table(place / name))
@@ -61,6 +66,12 @@ def recognise(place: Path) -> list[Recognised]:
         raise SourceError("a data set is a folder with a folder of images for each class, or a table of image paths "
                           f"and labels; {place} holds {_words(here)}; choose the folder above or below")
     return found
+
+
+def _named(place: Path) -> list[Recognised]:
+    """The sources that know their format when they see it."""
+    return [Recognised(source=name, root=place) for name, spec in SOURCES.items()
+            if spec.recognises is not None and (spec.is_root_file or place.is_dir()) and spec.recognises(place)]
 
 
 def _is_wrapper(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curation.ledger import people
-from curation.sources.images import IMAGE_SUFFIXES
+from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.tables.frames import SUFFIXES
 from curation.tables.report import SourceError
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from curation.project import PROJECT_NAME, REPORT_NAME, ImportDetails, ProjectDetails, drawn_splits
 from curation.sources.splits import Before
 from curation.tables.report import Problems
+from engine.contract.disk import layouts
 from engine.contract.manifest import (
     DECISIONS_NAME,
     MANIFEST_NAME,
@@ -89,9 +90,9 @@ def write_project(project: Path, rows: pa.Table, info: ManifestInfo, problems: P
     table = table.cast(manifest_schema(table.schema, replace(info, root=stored)))
     report = problems.table().to_pandas().astype({"row": "Int64"})
     now = time.time()
-    document: ProjectDetails = {"name": project.name, "source": info.source, "created": _created(project, now),
-                                "imported": now, "root": stored, "num_samples": rows.num_rows,
-                                "num_problems": len(problems)}
+    document: ProjectDetails = {"layout": layouts.PROJECT, "name": project.name, "source": info.source,
+                                "created": _created(project, now), "imported": now, "root": stored,
+                                "num_samples": rows.num_rows, "num_problems": len(problems)}
     write_atomic(project / REPORT_NAME, lambda path: report.to_parquet(path, index=False))
     write_atomic(project / PROJECT_NAME, lambda path: path.write_text(json.dumps({**document, **details}, indent=2)))
     write_atomic(project / MANIFEST_NAME, lambda path: pq.write_table(table, path, row_group_size=_ROW_GROUP))

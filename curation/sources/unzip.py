@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from curation.sources.images import IMAGE_SUFFIXES
+from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.tables.frames import SUFFIXES
 from curation.tables.report import SourceError
 
 MAX_FILES = 200_000
 MAX_BYTES = 4 << 30
 """Of all files together, unpacked."""
-KEPT_SUFFIXES = IMAGE_SUFFIXES | frozenset(SUFFIXES) | {".txt"}
+KEPT_SUFFIXES = IMAGE_SUFFIXES | frozenset(SUFFIXES) | {".txt", ".json", ".xml", ".arrow"}
 _CHUNK = 1 << 20
 _MOST_BYTES_A_NAME = 400
 _ZIP64_END = 56 + 20

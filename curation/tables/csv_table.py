@@ -41,8 +41,10 @@ class _Lines:
     num: int
 
 
-def read_csv(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
-    """(columns as binary, (N,) int64 line at which each row begins, notes). Blank lines are left out.
+def read_csv(path: Path, problems: Problems, progress: Progress, *,
+             keeps_empty: bool = False) -> tuple[pa.Table, np.ndarray, list[str]]:
+    """(columns as binary, (N,) int64 line at which each row begins, notes). Blank lines are left out, and rows whose
+    cells are all empty unless keeps_empty.
 
     Raises SourceError where the file has no header that can be read, pa.ArrowException or OSError for the rest.
     """
@@ -68,32 +70,43 @@ def read_csv(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Tab
     for lines in swallowed:
         found.add_all(_lines(path, dialect, lines), lines)
     table, rows = found.put_into(table, rows)
-    is_blank = np.logical_and.reduce([np.asarray(pc.equal(pc.binary_length(c), 0)) for c in table.columns])
-    table, rows = table.filter(pa.array(~is_blank)), rows[~is_blank]
+    if not keeps_empty or table.num_columns == 1:
+        is_blank = np.logical_and.reduce([np.asarray(pc.equal(pc.binary_length(c), 0)) for c in table.columns])
+        table, rows = table.filter(pa.array(~is_blank)), rows[~is_blank]
     left_out = [name for name in dialect.nameless if not pc.any(pc.greater(pc.binary_length(table[name]), 0)).as_py()]
     return table.drop_columns(left_out), rows, list(dialect.notes)
 
 
 def read_whole_csv(path: Path) -> pd.DataFrame:
-    """Every row of a CSV file as text, "" where a cell is empty; the index is the line at which each row begins.
+    """whole_table as text in a frame, whose index is the line at which each row begins."""
+    table, rows = whole_table(path)
+    return pd.DataFrame({name: table[name].to_pylist() for name in table.column_names}, index=rows, dtype=str)
+
+
+def whole_table(path: Path, *, is_matrix: bool = False) -> tuple[pa.Table, np.ndarray]:
+    """(every row of a CSV file as strings, "" where a cell is empty; (N,) int64 line at which each row begins).
 
     For a file of which no row may be lost: raises SourceError, naming the line, where one cannot be read, is longer
-    than its header, or lies in the cell of another, and where the text is not UTF-8.
+    than its header, or lies in the cell of another, and where the text is not UTF-8. is_matrix: rows go by their order,
+    so that one of empty cells counts and one that is too short is refused as well.
     """
     problems = Problems()
     try:
-        table, rows, _ = read_csv(path, problems, lambda done, total, message: None)
+        table, rows, _ = read_csv(path, problems, lambda done, total, message: None, keeps_empty=is_matrix)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(f"a CSV must be readable; {path}: {' '.join(str(error).split())[:200]}; check it") from error
-    bad = next((one for one in problems.table().to_pylist() if one["kind"] != "short row"), None)
+    bad = next((one for one in problems.table().to_pylist() if is_matrix or one["kind"] != "short row"), None)
     if bad is not None:
         raise SourceError(f"{path.name} row {bad['row']}: {bad['reason']}; mend it")
+    repeated = next((name for name in table.column_names if table.column_names.count(name) > 1), None)
+    if repeated is not None:
+        raise SourceError(f"column names must differ; {repeated!r} repeats in {path.name}; rename one")
     columns = {name: decode(table[name]) for name in table.column_names}
     for name, (_, is_bad) in columns.items():
         if is_bad.any():
             raise SourceError(f"text must be UTF-8; {path.name} row {rows[is_bad][0]}, column {name!r}, is not; save "
                               "it as UTF-8")
-    return pd.DataFrame({name: text.to_pylist() for name, (text, _) in columns.items()}, index=rows, dtype=str)
+    return pa.table([text for text, _ in columns.values()], names=list(columns)), rows
 
 
 def header_of(path: Path) -> list[str]:
@@ -174,7 +187,8 @@ def _looked_through(path: Path, encoding: str) -> tuple[int, bool]:
             if text:
                 num += _breaks(text) - (last == "\r" and text.startswith("\n"))
                 last = text[-1]
-    return num + (last not in ("\n", "\r", "")), is_text
+    is_cut = encoding.startswith("utf-8") and bool(decoder.getstate()[0])  # the last letter lacks bytes
+    return num + (last not in ("\n", "\r", "")), is_text and not is_cut
 
 
 def _breaks(text: str) -> int:

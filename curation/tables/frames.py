@@ -98,7 +98,7 @@ def _as_text(table: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
 def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
     """Columns of plain values; nested and binary ones cannot be filtered or coloured by and are left out."""
     schema = pq.read_schema(path)
-    kinds = {field.name: _plain_type(field.type) for field in schema}
+    kinds = {field.name: plain_type(field.type) for field in schema}
     left_out = [name for name, kind in kinds.items() if kind is None]
     progress(0, 1, f"reading {path.name}")
     table = pq.read_table(path, columns=[name for name in schema.names if name not in left_out])
@@ -110,11 +110,11 @@ def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list
     return table, np.arange(1, table.num_rows + 1), notes
 
 
-def _plain_type(kind: pa.DataType) -> pa.DataType | None:
+def plain_type(kind: pa.DataType) -> pa.DataType | None:
     """The one of few types that stands for a Parquet type here; None for nested and binary ones."""
     types = pa.types
     if types.is_dictionary(kind):
-        return _plain_type(kind.value_type)
+        return plain_type(kind.value_type)
     if types.is_boolean(kind) or types.is_integer(kind) or types.is_timestamp(kind):
         return kind
     if types.is_floating(kind) or types.is_decimal(kind):
@@ -131,12 +131,12 @@ def _json_lines(path: Path, problems: Problems, progress: Progress) -> tuple[pa.
         batch = lines.slice(start, _BATCH_LINES)
         objects = list(_objects(batch, path.name, problems))
         names = dict.fromkeys(name for _, values in objects for name in values)
-        columns = {name: _column([values.get(name) for _, values in objects]) for name in names}
+        columns = {name: column_of([values.get(name) for _, values in objects]) for name in names}
         rows += [row for row, _ in objects]
         parts.append(pa.table(columns))
         progress(min(start + _BATCH_LINES, lines.num_rows), lines.num_rows, f"parsing {path.name}")
     parts = [part for part in parts if part.num_columns]
-    return _concatenated(parts), np.array(rows, dtype=np.int64), []
+    return concatenated(parts), np.array(rows, dtype=np.int64), []
 
 
 def _objects(lines: pa.Table, name: str, problems: Problems) -> Iterator[tuple[int, dict[str, object]]]:
@@ -153,7 +153,7 @@ def _objects(lines: pa.Table, name: str, problems: Problems) -> Iterator[tuple[i
                          row=row)
 
 
-def _column(values: list[object]) -> pa.Array:
+def column_of(values: list[object]) -> pa.Array:
     """One type where all values share it, else the values' JSON as text."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {bool} or kinds <= {int} or kinds <= {int, float} or kinds <= {str}:
@@ -169,7 +169,7 @@ def _json_text(value: object) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _concatenated(parts: list[pa.Table]) -> pa.Table:
+def concatenated(parts: list[pa.Table]) -> pa.Table:
     """Parts as one table; a column whose parts differ in type becomes text."""
     if not parts:
         return pa.table({})

@@ -15,7 +15,8 @@ REPORT_SCHEMA = pa.schema([
     ("file", pa.string()), ("row", pa.int64()), ("sample_id", pa.string()), ("kind", pa.string()),
     ("reason", pa.string()), ("action", pa.string()),
 ])
-"""file: the image or list the finding is about; row: its line, null where a file has none; action: skipped or kept."""
+"""file: the image or list the finding is about; row: its line, null where a file has none; action: skipped (a row or a
+picture becomes no sample), kept, or ignored (what is none, such as a text file among pictures)."""
 
 Progress = Callable[[int, int, str], None]
 """Called as progress(done, total, message); done and total start anew whenever message changes."""
@@ -57,6 +58,11 @@ class Problems:
                    pa.array([action] * num)]
         self._tables.append(pa.table(columns, schema=REPORT_SCHEMA))
         self._num_stored += num
+
+    @property
+    def num_lost(self) -> int:
+        """Findings that cost a row or a picture."""
+        return int(pc.sum(pc.equal(self.table()["action"], "skipped")).as_py() or 0)
 
     def table(self) -> pa.Table:
         """All findings, REPORT_SCHEMA, oldest first."""

@@ -6,13 +6,16 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from curation.views import presses
+from curation.views import garbage, presses, roles
 from curation.views.routes.pages import DEFAULT_PAGE, PAGES
 from curation.views.sidebar import sidebar
 from curation.views.sign_in import let_in
 from curation.views.widgets import actions, address, others, state
+from engine.contract.disk import event_log
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
+SLOW_SECONDS = 2.0
+"""A draw that takes longer goes into the log."""
 
 
 def _page_of(name: str) -> Callable[[], None]:
@@ -33,6 +36,7 @@ def main() -> None:
     st.logo(str(shared / "logo.svg"), size="large", icon_image=str(shared / "icon.svg"))
     if not let_in():
         return
+    roles.install()
     pages = {name: st.Page(_page_of(name), title=title, icon=icon, url_path=name, default=name == DEFAULT_PAGE)
              for name, (title, icon) in PAGES.items()}
     state.set_pages(pages)
@@ -45,7 +49,11 @@ def main() -> None:
     actions.show_notices()
     chosen.run()
     presses.drop_unmet()
-    others.PACE.drew(time.monotonic() - began)
+    seconds = time.monotonic() - began
+    others.PACE.drew(seconds)
+    if seconds > SLOW_SECONDS:
+        event_log.event("slow_page", verb=chosen.url_path or DEFAULT_PAGE, seconds=round(seconds, 3))
+    garbage.COLLECTOR.drew()
 
 
 main()

@@ -14,9 +14,15 @@ from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx, script_runner
-from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequest, ScriptRequests, ScriptRequestType
+from streamlit.runtime.scriptrunner_utils.script_requests import (
+    ScriptRequest,
+    ScriptRequests,
+    ScriptRequestType,
+    _has_active_trigger_value,
+)
 from streamlit.runtime.state.session_state import SessionState
 
+from curation.views.turns import TURNS
 from curation.views.widgets import actions, state
 
 _KEPT_KEY = "_kept_presses"
@@ -96,6 +102,8 @@ class _Requests(ScriptRequests):
         self.is_held = False
 
     def _request_rerun_locked(self, new_data: RerunData) -> bool:
+        if self._state is not ScriptRequestType.STOP and has_press(new_data):
+            TURNS.press(self)
         is_waiting = self._state is ScriptRequestType.RERUN
         if is_waiting and (self._later or _pressed(self._rerun_data) & _pressed(new_data)):
             self._later.append(new_data)
@@ -106,12 +114,26 @@ class _Requests(ScriptRequests):
         context = get_script_run_ctx(suppress_warning=True)
         if self.is_held or (context is not None and not context.has_script_started):
             return None
+        self._tell_done()
+        TURNS.let_go_first(self)
         return self._with_next(super().on_scriptrunner_yield())
 
     def on_scriptrunner_ready(self) -> ScriptRequest:
+        self._tell_done()
         request = self._with_next(super().on_scriptrunner_ready())
         assert request is not None
         return request
+
+    def request_stop(self) -> None:
+        super().request_stop()
+        TURNS.done(self)
+
+    def _tell_done(self) -> None:
+        """The callbacks of the draw in progress are done: where no other press waits, others' pages go on."""
+        if TURNS.is_waiting(self):
+            with self._lock:
+                if self._state is not ScriptRequestType.RERUN or not has_press(self._rerun_data):
+                    TURNS.done(self)
 
     def _with_next(self, request: ScriptRequest | None) -> ScriptRequest | None:
         """Once the request that waited is taken, the next one waits."""
@@ -121,6 +143,11 @@ class _Requests(ScriptRequests):
                 for data in later:
                     self._request_rerun_locked(data)
         return request
+
+
+def has_press(data: RerunData) -> bool:
+    """Whether a request carries an act: of a button, or of one of our components."""
+    return any(map(_has_active_trigger_value, data.widget_states.widgets if data.widget_states else ()))
 
 
 def _pressed(data: RerunData) -> set[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from curation.audit.reviews.blinding import blind_ids
+from curation.audit.reviews.blinding import blind_damage, blind_ids
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
 from curation.audit.reviews.promise import MIN_CALIBRATED
@@ -87,6 +87,8 @@ class Blind:
     ids: frozenset[str]
     token: str
     """Names them; "" of none."""
+    damage: tuple[str, ...] = ()
+    """curation.audit.reviews.blinding.blind_damage."""
 
 
 def blind(project: Project) -> Blind:
@@ -100,7 +102,8 @@ def blind(project: Project) -> Blind:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _blind(path: str, files: Stamp, revision: int, _project: Project) -> Blind:
     ids = blind_ids(_project, verdicts_of_all(_project, revision))
-    return Blind(ids, hashlib.sha256("\0".join(sorted(ids)).encode()).hexdigest()[:16] if ids else "")
+    return Blind(ids, hashlib.sha256("\0".join(sorted(ids)).encode()).hexdigest()[:16] if ids else "",
+                 tuple(blind_damage(_project)))
 
 
 def verdicts_of_all(project: Project, revision: int) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from curation.jobs.run_jobs import RunStatus
 from curation.ledger import people
 from curation.project import Project, last_worked_on, list_projects, projects_home
 from curation.terms import TERMS, define
+from curation.views import scored
 from curation.views.runs.run_table import doing_text, state_text
 from curation.views.sign_in import sign_out
 from curation.views.widgets import address, state
@@ -38,10 +39,10 @@ def sidebar() -> None:
                 _run_picker(project)
                 _work(project)
                 _disk(project)
-            except ValueError as error:  # the page says what is wrong; here is no room for it
+            except ValueError as error:  # not every page comes upon it
                 if not state.is_ours(error):
                     raise
-                st.caption("This project cannot be opened.")
+                st.caption(f"This project cannot be opened: {state.plain(error)}.")
         if gone := st.session_state.get(_GONE_KEY):
             st.warning(gone, icon=":material/link_off:")
         _name_in_address()
@@ -127,6 +128,8 @@ def _disk(project: Project) -> None:
     if ledger.snapshot_problem:
         st.warning("Decisions are recorded; the snapshot that trainings read could not be written: "
                    f"{state.plain(ledger.snapshot_problem)}.", icon=":material/hard_drive:")
+    for line in scored.blind(project).damage:
+        st.warning(f"{state.plain(line[:1].upper() + line[1:])}.", icon=":material/visibility_off:")
 
 
 # -- what is being worked on

@@ -5,7 +5,7 @@
                         the manifest as it was when they were made, in its order
     shards/00000.npy    (up to SHARD_ROWS, D) float16, finite; row r of samples.parquet is row r % SHARD_ROWS of
                         shard r // SHARD_ROWS
-    journal.jsonl       one line a finished chunk of rows, with its digest (engine.data.journal)
+    journal.jsonl       one line a finished chunk of rows, with its digest (engine.contract.disk.journal)
     rows.parquet        SAMPLE_COLUMNS of every image that has a row, also of those that left the manifest (sample_id
                         null); plan-*.parquet: the same while features are being made (engine.data.feature_plan)
     leaks.parquet       pictures outside training that are nearly in it (curation.audit.suspects.leaks)
@@ -23,6 +23,7 @@ from typing import Literal, TypedDict, cast
 import numpy as np
 import pandas as pd
 
+from engine.contract.disk.journal import damaged_chunk
 from engine.contract.disk.seals import check_seal
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
@@ -32,6 +33,8 @@ from engine.contract.run_dir import RunDir, check_name
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 SHARD_ROWS = 65_536
+CHUNK = 256
+"""Rows that a backbone's features are finished in at once; SHARD_ROWS is a multiple of it."""
 DEFAULT_BACKBONE = "efficientnet_lite0"
 """Its weights come with the requirements: nothing is downloaded."""
 DEFAULT_FEATURES = "lite0"
@@ -160,13 +163,24 @@ class FeatureStore:
         try:
             check_seal(path)
             shard: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            damaged = self._damaged_row(number, path)
+        except (OSError, ValueError, EOFError) as error:
             raise FeatureError(f"a shard of features must be a .npy file; {path}: {error}; make the features anew") \
                 from error
+        if damaged is not None:
+            raise FeatureError(
+                f"features must be as they were computed; of {self.folder.name!r} those from row {damaged} on have "
+                f"changed; run `python -m engine features {self.folder.path.parents[1]} --name {self.folder.name}`, "
+                "which makes these anew")
         if shard.ndim != 2 or shard.shape[1] != self.num_features or shard.dtype != np.float16:
             raise FeatureError(f"a shard of features must be float16 of {self.num_features} columns; {path} has "
                                f"{shard.dtype} {shard.shape}; make the features anew")
         return shard
+
+    def _damaged_row(self, number: int, path: Path) -> int | None:
+        rows = self.samples["row"].to_numpy()
+        used = np.unique(rows[(rows >= 0) & (rows // SHARD_ROWS == number)] // CHUNK) * CHUNK
+        return damaged_chunk(self.folder.journal_path, path, number * SHARD_ROWS, CHUNK, frozenset(used.tolist()))
 
     def rows_of(self, sample_ids: np.ndarray | pd.Series) -> np.ndarray:
         """(R,) int64 rows of samples by id; -1 where there are no features."""

@@ -8,6 +8,7 @@ format and its number of pixels, so that no process has to stand by to be killed
 """
 
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator
@@ -35,6 +36,11 @@ _WEIGHTS = {"WEBP": 3, "AVIF": 3, "JPEG2000": 4}
 """Formats that their libraries decode whole, at 11 to 24 bytes a pixel."""
 _SLOW = {"ppm_plain": 30, "bmp_rle": 8}
 """Decoders that Pillow has in Python: up to 1.1 microseconds a pixel."""
+_SIGNS = {"HEIC": rb"....ftyp(hei|hev|mif1|msf1)", "AVIF": rb"....ftypavi", "JPEG2000": rb"\0\0\0\x0cjP  |\xffO\xffQ",
+          "JPEG XL": rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG": rb"\xff\xd8\xff", "PNG": rb"\x89PNG", "GIF": rb"GIF8",
+          "WEBP": rb"RIFF....WEBP", "TIFF": rb"II[*+]\0|MM\0[*+]", "BMP": rb"BM", "PSD": rb"8BPS", "PDF": rb"%PDF",
+          "HTML or XML": rb"\s*<[!?a-zA-Z]", "OpenEXR": rb"v/1\x01", "NumPy": rb"\x93NUMPY", "ZIP": rb"PK\x03\x04"}
+"""How files of these kinds begin."""
 _PROGRESSIVE = 2
 """Of a progressive JPEG all coefficients are kept, however small the picture is wanted."""
 
@@ -84,8 +90,8 @@ def open_image(source: Path | bytes, side: int | None = None) -> Iterator[Image.
         try:
             image = Image.open(file, formats=formats())
         except UnidentifiedImageError as error:
-            raise NotAnImageError(f"an image must be of a known format ({', '.join(formats())}); this file is of "
-                                  "none") from error
+            raise NotAnImageError(f"an image must be of a known format ({', '.join(formats())}); this file is "
+                                  f"{_what_it_is(file)}") from error
         except Image.DecompressionBombError as error:
             raise TooLargeError(f"an image may have {MAX_PIXELS:,} pixels; this one has far more; make it "
                                 "smaller") from error
@@ -108,6 +114,20 @@ def open_image(source: Path | bytes, side: int | None = None) -> Iterator[Image.
                     yield image
                 finally:
                     image.close()  # lets go of its pixels too
+
+
+def _what_it_is(file: BinaryIO) -> str:
+    """In words, what a file is that Pillow takes for no image."""
+    file.seek(0)
+    head = file.read(64)
+    name = next((name for name, pattern in _SIGNS.items() if re.match(pattern, head, re.DOTALL)), None)
+    if name is None:
+        return "of none"
+    if name not in FORMATS:
+        return f"{name}; convert it to PNG or JPEG"
+    if name not in formats():
+        return f"{name}, which this machine's Pillow was built without; convert it to PNG or JPEG"
+    return f"{name} of a kind that Pillow cannot read, or damaged at its beginning; convert it to PNG or JPEG"
 
 
 def _weight(image: Image.Image) -> int:

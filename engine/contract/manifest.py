@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.contract.disk import layouts
 from engine.contract.disk.seals import check_seal
 from engine.contract.errors import UserError
 
@@ -47,7 +48,7 @@ class ManifestInfo:
 
 def manifest_schema(schema: pa.Schema, info: ManifestInfo) -> pa.Schema:
     """The same columns with the manifest's metadata attached."""
-    text = json.dumps({"version": 1, **asdict(info)})
+    text = json.dumps({"version": layouts.MANIFEST, **asdict(info)})
     return schema.with_metadata({**(schema.metadata or {}), _METADATA_KEY: text.encode()})
 
 
@@ -65,6 +66,8 @@ def read_info(project: Path) -> ManifestInfo:
     if raw is None:
         raise ManifestError(f"{path} must carry class names in its metadata; it has none; import the data again")
     values = json.loads(raw)
+    if reason := layouts.newer(values.get("version"), layouts.MANIFEST):
+        raise ManifestError(f"a project is read by the version that wrote it or a later one; {path}: {reason}")
     return ManifestInfo(classes=tuple(values["classes"]), root=values["root"], source=values["source"])
 
 

@@ -30,7 +30,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from engine.contract.disk.seals import check_seal, opened_lines, sealed_lines
+from engine.contract.disk.seals import check_seal, is_sealed_json, opened_lines, sealed_lines
 from engine.contract.errors import UserError
 from engine.contract.inside import job_folder
 from engine.contract.json_kinds import problem_of
@@ -117,7 +117,7 @@ class RunDir(WorkDir):
         RunDirError, which names the line, if it is damaged."""
         path = self.path / "metrics.jsonl"
         try:
-            texts = opened_lines(path.read_text()).splitlines()
+            texts = opened_lines(path.read_text(), is_sealed_json(self.path / "config.json")).splitlines()
         except FileNotFoundError:
             return pd.DataFrame()
         except (ValueError, OSError) as error:

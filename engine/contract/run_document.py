@@ -3,6 +3,7 @@
 from typing import Any, Required, TypedDict, cast
 
 from engine.contract.config import RunConfig
+from engine.contract.disk import layouts
 from engine.contract.errors import UserError
 from engine.contract.json_kinds import problem_of, shown
 from engine.contract.methods import METHODS
@@ -53,6 +54,7 @@ def can_take_weights(config: RunConfig) -> bool:
 class RunDocument(TypedDict, total=False):
     """config.json: the settings of a run and where its results come from; older code wrote fewer of these."""
 
+    layout: int
     config: Required[dict[str, Any]]
     """RunConfig.to_dict(); RunConfig.of_run reads it."""
     name: str
@@ -88,7 +90,7 @@ def checked(document: dict[str, Any]) -> RunDocument:
     """What was read of a config.json, its config whole: settings that older code did not know are what it did. Raises
     UserError, the end of a line, where one could not go by it."""
     created = document.get("created")
-    problem = problem_of(document, RunDocument) or (
+    problem = layouts.newer(document.get("layout"), layouts.RUN) or problem_of(document, RunDocument) or (
         f"created is {shown(created)}" if created is not None and not 0 <= created <= MAX_SECONDS else "")
     if problem:
         raise UserError(problem)

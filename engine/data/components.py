@@ -8,17 +8,13 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 
 from engine.contract.disk.processes import LOCK_NAME, in_turn
-from engine.contract.feature_dir import SHARD_ROWS, FeatureError, FeatureStore
+from engine.contract.feature_dir import FeatureError, FeatureStore
 from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.work_dir import write_array, write_atomic
-from engine.data.feature_plan import CHUNK
 from engine.data.image_cache import Progress
-from engine.data.journal import read_journal, rows_digest
 
 MAX_FITTED = 50_000
 """Rows of the train split, evenly drawn, that components are fitted on; of more, the covariance hardly changes."""
@@ -59,7 +55,9 @@ def open_components(project: Path, name: str, sample_ids: np.ndarray, train_idx:
 def _projected(store: FeatureStore, rows: np.ndarray, known: np.ndarray, num_components: int | None,
                progress: Progress) -> np.ndarray:
     """(M, K) float16."""
-    _refuse_damaged(store)
+    from sklearn.decomposition import PCA  # here: a second of a process's start, and most find the components made
+    from sklearn.preprocessing import StandardScaler
+
     fitted = rows[known[np.unique(np.linspace(0, len(known) - 1, min(len(known), MAX_FITTED)).astype(np.int64))]]
     sample = store.read(fitted).astype(np.float32)
     if num_components is None:
@@ -78,18 +76,6 @@ def _projected(store: FeatureStore, rows: np.ndarray, known: np.ndarray, num_com
             found[at] = np.clip(np.nan_to_num(values / scale), -LARGEST, LARGEST)
         progress(min(start + ROWS_AT_ONCE, len(rows)), len(rows))
     return found
-
-
-def _refuse_damaged(store: FeatureStore) -> None:
-    """Raise FeatureError where a finished chunk is not as it was computed; imported features have seals instead."""
-    for start, entry in read_journal(store.folder.journal_path).items():
-        at = start % SHARD_ROWS
-        shards = store.shards[start // SHARD_ROWS:][:1]  # none where what it is of left the data
-        if shards and rows_digest(shards[0][at:at + CHUNK]) != entry["digest"]:
-            name = store.folder.name
-            raise FeatureError(f"features must be as they were computed; of {name!r} those from row {start} on have "
-                               f"changed; run `python -m engine features {store.folder.path.parents[1]} --name {name}`"
-                               ", which makes these anew")
 
 
 def _reasons(store: FeatureStore, sample_ids: np.ndarray, rows: np.ndarray) -> dict[int, str]:

@@ -14,13 +14,11 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.disk.seals import check_seal
-from engine.contract.feature_dir import SAMPLE_COLUMNS, FeatureDir, FeatureError
+from engine.contract.feature_dir import CHUNK, SAMPLE_COLUMNS, FeatureDir, FeatureError
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of
 from engine.data.image_cache import Progress
 
-CHUNK = 256
-"""Rows that are finished at once; SHARD_ROWS is a multiple of it."""
 DIGESTED_AT_ONCE = 512
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.disk.allocation import new_array
-from engine.contract.feature_dir import SHARD_ROWS, FeatureDir, Fit
+from engine.contract.disk.journal import JournalEntry, append_entry, read_journal, rows_digest
+from engine.contract.feature_dir import CHUNK, SHARD_ROWS, FeatureDir, Fit
 from engine.contract.image_files import open_image
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of, to_square
 from engine.data.feature_plan import (
-    CHUNK,
     chunks_of,
     known_plan,
     make_plan,
@@ -31,7 +31,7 @@ from engine.data.feature_plan import (
 )
 from engine.data.image_cache import Progress
 from engine.data.inference import Inference
-from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
+from engine.data.journal import write_journal
 from engine.runtime import distributed
 
 WAIT_SECONDS = 0.2

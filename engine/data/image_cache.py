@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.disk.allocation import new_array
+from engine.contract.disk.journal import JournalEntry, append_entry, read_journal, rows_digest
 from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.image_files import open_image
 from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
+from engine.contract.pixels import VERSION
 from engine.data.decoding import reason_of, source_of, to_square
-from engine.data.journal import JournalEntry, append_entry, read_journal, rows_digest, write_journal
+from engine.data.journal import write_journal
 
 JOURNAL_NAME = "journal.jsonl"
 MAX_NATIVE_SIZE = 224
@@ -50,12 +52,12 @@ def decode_images(project: Path, rows: pd.DataFrame, root: Path, size: int,
     """All images as (M, 3, size, size) uint8, memory-mapped, from the project's cache or decoded into it; {row: reason}
     of those that cannot be read.
 
-    The cache is keyed by the manifest's digest and the size. Chunks of CHUNK rows are decoded by all cores; a journal
-    holds each finished chunk's digest, so that the process after a killed one decodes what is missing or does not
-    match its digest. One process decodes at a time; others wait and report its progress. Rows that were unreadable are
-    tried again, for files may have been mended since.
+    The cache is keyed by the manifest's digest, the size and the version of pixels. Chunks of CHUNK rows are decoded by
+    all cores; a journal holds each finished chunk's digest, so that the process after a killed one decodes what is
+    missing or does not match its digest. One process decodes at a time; others wait and report its progress. Rows that
+    were unreadable are tried again, for files may have been mended since.
     """
-    folder = inside(project, "cache", f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}")
+    folder = inside(project, "cache", f"{file_digest(project / MANIFEST_NAME)[:16]}-{size}-{VERSION}")
     folder.mkdir(parents=True, exist_ok=True)
     path, num = folder / "images.npy", len(rows)
     starts = range(0, num, CHUNK)

@@ -1,5 +1,6 @@
 """Classifiers, reweighter and splitter. Builds networks; does not train them.
 
+timm and torchvision are imported where a network of theirs is built: together they take as long to start as torch does.
 Shape suffixes: B batch, C classes, D features, K reweighter inputs.
 """
 
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -16,7 +16,6 @@ from engine.contract.config import NETWORKS
 from engine.contract.method_config import SplitterConfig
 from engine.contract.settings import ConfigError
 from engine.data.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
-from engine.data.backbones.opening import open_backbone
 from engine.data.backbones.weights_file import load_weights
 
 SMALL_IMAGE_SIZE = 32
@@ -124,6 +123,8 @@ def make_classifier(network: str, num_classes: int, image_size: int, weights: st
     or of a Classifier of ours. Raises ConfigError or BackboneError for a name or file that does not fit.
     """
     if network not in NETWORKS:
+        from engine.data.backbones.opening import open_backbone
+
         found = open_backbone(network, weights, image_size)
         if found.module is None:
             raise ConfigError(f"an .onnx file cannot be trained; got network={network}; make features of it, or choose "
@@ -136,6 +137,8 @@ def make_classifier(network: str, num_classes: int, image_size: int, weights: st
             raise ConfigError(f"network {network} has no pretrained weights; got {weights!r}; choose resnet18 or none")
         backbone = SmallBackbone(SMALL_WIDTHS[network])
         return Classifier(backbone, backbone.num_features, num_classes)
+    import torchvision
+
     is_file = weights is not None and weights.endswith(".safetensors")
     options = {"image_size": image_size} if network.startswith("vit") else {}
     try:

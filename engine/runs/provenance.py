@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from engine.contract.config import RunConfig
+from engine.contract.disk import layouts
 from engine.contract.feature_dir import FeatureDir
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.run_dir import RunDir
@@ -22,8 +23,8 @@ from engine.runtime import distributed
 def describe(config: RunConfig, project: Path, run: RunDir) -> RunDocument:
     """config.json: the config and all that one needs to know where its results come from."""
     return {
-        "config": config.to_dict(), "name": run.name, "method": config.method, "created": time.time(),
-        "project": Path(project).resolve().name,
+        "layout": layouts.RUN, "config": config.to_dict(), "name": run.name, "method": config.method,
+        "created": time.time(), "project": Path(project).resolve().name,
         "versions": {"python": platform.python_version(),
                      **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},
         "code_revision": _code_revision(), "manifest_digest": file_digest(Path(project) / MANIFEST_NAME),

@@ -30,8 +30,9 @@ from tests.faults.damage_acts import ACTS, Act, Seen, build
 BAD = ("traceback", "generic", "silent")
 OUTCOMES = ("same", "rebuilt", "said", "gone", *BAD)
 _SAYS = re.compile(r"cannot be read|must (be|hold|have|come|lie|agree)|damaged|made anew|as it was written|restore|"
-                   r"delete it|has no |have no |must exist|needs |is no |no longer|changed since|going back to")
-SKIPPED = ("images/", "thumbnails/", "cache/", ".lock", "log.txt", "output.txt", "-wal", "-shm", "cancel")
+                   r"delete it|left by a process|has no |have no |must exist|needs |is no |no longer|changed since|"
+                   r"going back to")
+SKIPPED = ("images/", "cache/", ".lock", "log.txt", "output.txt", "-wal", "-shm", "cancel", "reader")
 """What holds no facts, or only text for people."""
 
 
@@ -49,10 +50,17 @@ def _folder(path: Path) -> None:
     path.mkdir()
 
 
+def _zeros(path: Path) -> None:
+    """A last block that never reached the disk."""
+    content = path.read_bytes()
+    path.write_bytes(content[:-64] + bytes(min(64, len(content))))
+
+
 WAYS: dict[str, Callable[[Path], None]] = {
     "half": lambda path: os.truncate(path, path.stat().st_size // 2),
     "empty": lambda path: os.truncate(path, 0),
     "flip_0.1": _flipped(0.1), "flip_0.5": _flipped(0.5), "flip_0.9": _flipped(0.9),
+    "zeros": _zeros,
     "text": lambda path: path.write_text("not what it was"),
     "deep": lambda path: path.write_text("[" * 100_000 + "]" * 100_000),
     "list": lambda path: path.write_text("[1, 2]"),
@@ -86,7 +94,7 @@ def judge(before: Seen, now: Seen, way: str) -> tuple[str, str]:
     words = " | ".join(new)[:300]
     if now.shown == before.shown and now.status == before.status:
         return ("rebuilt" if new else "same"), words
-    if (now.status == 2 and new) or any(_SAYS.search(line) for line in new):
+    if (now.status in (2, 3) and new) or any(_SAYS.search(line) for line in new):
         return "said", words
     if way == "missing":
         return "gone", words
@@ -99,31 +107,62 @@ def _difference(before: str, now: str) -> str:
 
 
 class Bench:
-    """A sound project, and a copy of it in the same place for every act."""
+    """A sound project and a copy of it, in which what an act or a damage changed is put right before the next."""
 
     def __init__(self, folder: Path) -> None:
-        self.sound, self.home = folder / "sound", folder / "projects"
+        self.sound, self.place = folder / "sound" / "p", folder / "projects" / "p"
+        os.environ |= {"WHETSTONE_HOME": str(folder / "home"), "WHETSTONE_PROJECTS": str(self.place.parent)}
         build(self.sound)
         self.files = files_of(self.sound)
+        shutil.copytree(self.sound, self.place)
+        self._looks = _looks_of(self.place)
         self._before: dict[str, Seen] = {}
 
     def before(self, act: Act) -> Seen:
         """What an act shows with sound files."""
         if act.name not in self._before:
-            self._fresh()
-            self._before[act.name] = act.carry_out(self.home / "p")
+            self._before[act.name] = act.carry_out(self.place)
+            self._put_right()
         return self._before[act.name]
 
     def trial(self, file: str, way: str, act: Act) -> Outcome:
         before = self.before(act)
-        WAYS[way](self._fresh() / file)
-        outcome, words = judge(before, act.carry_out(self.home / "p"), way)
+        WAYS[way](self.place / file)
+        outcome, words = judge(before, act.carry_out(self.place), way)
+        self._put_right()
         return Outcome(file, way, act.name, outcome, words)
 
-    def _fresh(self) -> Path:
-        shutil.rmtree(self.home / "p", ignore_errors=True)
-        shutil.copytree(self.sound, self.home / "p")
-        return self.home / "p"
+    def _put_right(self) -> None:
+        """Whatever looks otherwise than after it was copied is copied anew, what was not there is removed."""
+        now = _looks_of(self.place)
+        for name in sorted({name for name in now.keys() | self._looks.keys()
+                            if now.get(name) != self._looks.get(name)}, reverse=True):
+            sound, path = self.sound / name, self.place / name
+            if path.is_dir() and not path.is_symlink() and not sound.is_dir():
+                shutil.rmtree(path)
+            elif not path.is_dir():
+                path.unlink(missing_ok=True)
+            if sound.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+            elif sound.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(sound, path)
+        self._looks = _looks_of(self.place)
+
+
+Look = tuple[int, int, int] | None
+
+
+def _looks_of(folder: Path) -> dict[str, Look]:
+    """Of everything below a folder, by its name: when it was written, its size and number; None of a folder."""
+    found: dict[str, Look] = {}
+    for place, folders, files in os.walk(folder):
+        at = os.path.relpath(place, folder)
+        found |= {os.path.normpath(os.path.join(at, name)): None for name in folders}
+        for name in files:
+            look = os.lstat(os.path.join(place, name))
+            found[os.path.normpath(os.path.join(at, name))] = (look.st_mtime_ns, look.st_size, look.st_ino)
+    return found
 
 
 def plan(files: list[str], ways: list[str], acts: list[Act], every: int) -> Iterator[tuple[str, str, Act]]:

@@ -66,11 +66,12 @@ def _features_before(place: Path) -> None:
 
 
 def _embed(place: Path, first: int, done: Callable[[int], None]) -> None:
+    from engine.contract import feature_dir
     from engine.data import feature_plan, feature_store
     from engine.runs.extraction import FeatureRequest, make_features
     from tests.tiny_backbone import ARCHITECTURE
 
-    feature_plan.CHUNK = feature_store.CHUNK = 8  # several chunks of few images
+    feature_dir.CHUNK = feature_plan.CHUNK = feature_store.CHUNK = 8  # several chunks of few images
     made = make_features(place / "p", "own", FeatureRequest(
         backbone=ARCHITECTURE, weights=str(place / "w.safetensors"), image_size=32, device="cpu"))
     assert made.read_status()["state"] == "done"

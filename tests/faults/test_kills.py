@@ -1,4 +1,5 @@
-"""The harness itself, and a few of its kills in every run of the tests; the long part: python -m tests.faults."""
+"""The harness itself, and a few of its kills in every run of the tests; the long part: python -m tests.faults, and its
+rooms app and writes."""
 
 import subprocess
 import sys
@@ -47,3 +48,14 @@ def test_work_killed_at_some_of_its_changes_comes_to_the_same_end(tmp_path):
                "13", "--folder", str(tmp_path))
     last = [line.split() for line in done.stdout.splitlines() if line.startswith("all ")]
     assert done.returncode == 0 and last == [["all", "6", "6", "6", "0", "0", "0", "0"]], done.stdout + done.stderr
+
+
+def test_a_write_killed_at_a_random_moment_leaves_a_whole_file(tmp_path):
+    done = run("-m", "tests.faults.writes", "--kills", "6", "--megabytes", "4", "--out", str(tmp_path / "kills"))
+    assert done.returncode == 0 and len((tmp_path / "kills").read_text().splitlines()) == 6, done.stdout + done.stderr
+
+
+def test_the_app_killed_while_it_decides_has_lost_nothing_that_it_said(tmp_path):
+    done = run("-m", "tests.faults.app", "--acts", "decide", "--kills", "2", "--folder", str(tmp_path))
+    last = [line.split() for line in done.stdout.splitlines() if line.startswith("all ")]
+    assert done.returncode == 0 and last[0][:3] == ["all", "2", "1"], done.stdout + done.stderr

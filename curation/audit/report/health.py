@@ -33,6 +33,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.leaks import leaks_of
 from curation.audit.suspects.matrix import model_matrix, overlaps
 from curation.audit.suspects.scores import Scores
+from curation.lacking import lacking
 from curation.project import Project
 from curation.samples.neighbours import NEAR_ZERO
 from curation.samples.taking_part import part_lines
@@ -89,7 +90,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
         "num_calibrated": scores.num_calibrated,
         "num_unscored": int((scores.is_active & np.isnan(scores.p_wrong)).sum()),
         "fault": scores.learning.fault if scores.learning is not None else None,
-        "parts": part_lines(run) if run is not None else [],
+        "parts": [*(part_lines(run) if run is not None else []), *lacking(project)],
         "missing": missing_of(run) if run is not None else [],
         "provenance": _provenance(project, run, plan, verdicts),
     }

@@ -119,13 +119,22 @@ def drawn_by_all(project: Path, verdicts: pd.DataFrame) -> set[str]:
             for sample_id in drawn(project, name, verdicts[verdicts["audit"].eq(name)])}
 
 
-def asked_in(project: Path, audit: str, queue: Queue) -> set[str]:
-    """All that the batches of a queue which can be read ask for, hidden checks left out."""
-    found: set[str] = set()
-    for file in _folder(project, audit).glob(f"{queue}-*.json"):
-        with suppress(BatchError):
-            found |= _main_ids([_read(file)])
-    return found
+def audits_with_draws(project: Path) -> list[str]:
+    """Names of the audits that have a plan, or batches of the random queue whose plan is gone; sorted."""
+    found = (path.parents[1].name for path in (project / "audits").glob("*/batches/estimate-*.json"))
+    return sorted({*sampling_plan.list_plans(project), *found})
+
+
+def unreadable_draws(project: Path) -> list[str]:
+    """What is wrong with the random queue's batches that cannot be read and what to do, a line each."""
+    lines = []
+    for audit in audits_with_draws(project):
+        for file in sorted(_folder(project, audit).glob("estimate-*.json")):
+            try:
+                _read(file)
+            except BatchError as error:
+                lines.append(str(error))
+    return lines
 
 
 def doubts(project: Path, audit: str) -> Doubts:

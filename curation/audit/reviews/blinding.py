@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from curation.audit.estimate.sampling_plan import list_plans
-from curation.audit.reviews.batch_files import asked_in
-from curation.audit.reviews.random_queue import is_drawn, random_verdicts
+from curation.audit.estimate.sampling_plan import PlanError, load_plan
+from curation.audit.reviews.batch_files import BatchError, audits_with_draws, drawn, unreadable_draws
+from curation.audit.reviews.random_queue import random_verdicts
 from curation.project import Project
 
 OPINION = ("role_reason", "p_train", "p_train_unpinned", "route_share", "weight", "margin", "heldout_margin",
@@ -22,15 +22,34 @@ def blind_ids(project: Project, verdicts: pd.DataFrame) -> frozenset[str]:
     """sample_ids that a random queue has drawn and that are not settled in it: without an answer, or in dispute, which
     a further person is to settle as blindly. verdicts: in force, of every audit.
 
-    A batch that cannot be read counts for nothing here: it can be answered no longer, and Audit says what to do.
+    Where a batch cannot be read any sample of its plan may have been drawn in it, so all of them count until they are
+    settled (blind_damage says so); without the plan all samples.
     """
     found: set[str] = set()
-    for audit in list_plans(project.path):
+    for audit in audits_with_draws(project.path):
         own = verdicts[verdicts["audit"].eq(audit)]
         settled = random_verdicts(own)
-        drawn = asked_in(project.path, audit, "estimate") | set(own.loc[is_drawn(own), "sample_id"])
-        found |= drawn - set(settled.loc[settled["state"].ne("disputed"), "sample_id"])
+        try:
+            asked = drawn(project.path, audit, own)
+        except BatchError:
+            asked = _may_be_drawn(project, audit)
+        found |= asked - set(settled.loc[settled["state"].ne("disputed"), "sample_id"])
     return frozenset(found)
+
+
+def _may_be_drawn(project: Project, audit: str) -> set[str]:
+    try:
+        plan = load_plan(project.path, audit)
+    except PlanError:
+        plan = None
+    return set(map(str, (project.manifest() if plan is None else plan.population)["sample_id"]))
+
+
+def blind_damage(project: Project) -> list[str]:
+    """Why samples are blind that may never have been drawn, and what to do, a line for each batch that cannot be read.
+    """
+    return [f"{line}; until then the model's opinion of every sample that may have been drawn is hidden"
+            for line in unreadable_draws(project.path)]
 
 
 def is_blind(table: pd.DataFrame, blind: Collection[str]) -> np.ndarray:

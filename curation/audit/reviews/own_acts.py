@@ -42,7 +42,10 @@ class OwnAct:
 def to_undo(project: Project, who: str) -> OwnAct | None:
     """This person's newest act in force, None where they have none. Raises LedgerError for a name that is none."""
     who = said(who)["who"]
-    batch, rows = project.ledger().next_undo(who), _answers(project.verdicts().rows(), who)
+    batch, log = project.ledger().next_undo(who), project.verdicts()
+    if not log.revision:  # no audit yet, as most often: what follows takes a while over no rows, too
+        return None if batch is None else OwnAct(batch["at"], batch, pd.DataFrame())
+    rows = _answers(log.rows(), who)
     found = _last(rows[rows["taken_back"].isna()], "root")
     if found.empty and batch is None:
         return None

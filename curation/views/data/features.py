@@ -185,20 +185,20 @@ def _facts(project: Project, features: FeatureDir, can_add: bool) -> None:
 
 def _links(project: Project, features: FeatureDir) -> None:
     """To the pages, on the run that was fitted to these features; or a button that makes one."""
-    run, key = feature_jobs.run_on(project.path, features.name), f"{KEY}go.{features.name}."
+    run = feature_jobs.run_on(project.path, features.name)
     if run is None:
         if feature_jobs.is_under_way(features):
             st.caption("Making the map and judging the labels ...")
         else:
-            st.button("Make map and suspected labels", key=key + "run", icon=":material/scatter_plot:",
-                      on_click=_start_run, args=(project, features.name),
+            st.button("Make map and suspected labels", key=f"{KEY}go.{features.name}.run",
+                      icon=":material/scatter_plot:", on_click=_start_run, args=(project, features.name),
                       help="A linear discriminant on these features, out of fold. Nothing is trained.")
         return
     with st.container(horizontal=True, gap="small"):
         for page, label in (("explore", "See the map"), ("triage", "Triage"), ("audit", "Audit the labels"),
                             ("train", "Train on them")):
-            st.button(label, key=key + page, icon=":material/arrow_forward:", on_click=state.leave_for,
-                      args=(page, run.name))
+            st.button(label, key=f"{KEY}go.{features.name}.{page}", icon=":material/arrow_forward:",
+                      on_click=state.leave_for, args=(page, run.name))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -15,8 +15,8 @@ from streamlit.delta_generator import DeltaGenerator
 from curation.jobs.feature_jobs import MAX_AT_ONCE
 from curation.jobs.run_jobs import free_name
 from curation.project import Project, projects_home
-from curation.sources.images import CHECKS
 from curation.sources.importing import ImportResult, import_project
+from curation.sources.reading.images import CHECKS
 from curation.sources.recognise import Recognised, recognise
 from curation.sources.unzip import adopt
 from curation.tables.report import SourceError

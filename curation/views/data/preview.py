@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from curation.sources.importing import SOURCES, Option, OptionValue
+from curation.sources.importing import SOURCES
 from curation.sources.preview import Preview, preview
+from curation.sources.reading.source import Option, OptionValue
 from curation.sources.recognise import Recognised
 from curation.sources.roots import allowed
 from curation.sources.splits import CLEAN_FRAC, TEST_FRAC, HoldOut
@@ -32,7 +33,7 @@ PICKERS = (
     ("id_column", "sample_id", "Id", "What a sample is called; without one, its path."),
 )
 """Option of the source, column of ours, what the form calls it, help."""
-PATH_OPTIONS = ("image_root", "classes")
+PATH_OPTIONS = ("image_root", "classes", "noisy_labels")
 _PREVIEW_KEY = KEY + "preview"
 
 
@@ -67,7 +68,8 @@ def column_options(way: Recognised) -> dict[str, OptionValue | None]:
 def other_options(way: Recognised, is_zip: bool) -> dict[str, OptionValue | None]:
     """What else the source can be told. Raises SourceError for a path outside of the allowed roots; what was dropped
     as a zip is whole and names none."""
-    left_out = {option for option, *_ in PICKERS} | (set(PATH_OPTIONS) if is_zip else set())
+    pickers = {option for option, *_ in PICKERS} if way.source == "table" else set()
+    left_out = pickers | (set(PATH_OPTIONS) if is_zip else set())
     given = {option.name: _option(way.source, option) for option in SOURCES[way.source].options
              if option.name not in left_out}
     for name in PATH_OPTIONS:
@@ -156,8 +158,9 @@ def show_preview(found: Preview) -> None:
         st.dataframe(found.classes[["class", *shown]], hide_index=True,
                      height=table_height(len(found.classes), 260))
     with right:
-        st.html(pictures_html(found))
-        st.caption("Twelve of them, of every class in turn. Is each under the label that the data give it?")
+        if found.pictures:
+            st.html(pictures_html(found))
+            st.caption("Twelve of them, of every class in turn. Is each under the label that the data give it?")
     for note in found.notes:
         st.markdown(f"- {state.plain(note[:1].upper() + note[1:])}.")
     if found.num_problems:

@@ -3,6 +3,8 @@
 Decisions go through actions; the ledger keeps them.
 """
 
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
@@ -12,6 +14,7 @@ from curation.views.explore.linking import doubt_line
 from curation.views.sample import dialog
 from curation.views.widgets import actions, state
 from curation.views.widgets.conflicts import conflicts_section
+from curation.views.widgets.decided import batches_cached
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.widgets.layout import next_step, side_by_side, style, table_height
 from curation.views.widgets.pins import PIN_OF, tension_cached, tension_words, with_tension
@@ -120,24 +123,34 @@ def _by_id(project: Project, run: RunDir | None) -> None:
             st.selectbox("Class, to relabel", project.classes, index=None, placeholder="given label", width=200,
                          key="decide.label", help="Only for Relabel. Empty: back to the given label.")
             st.text_input("Why (optional)", key="decide.why", max_chars=500, width=260)
-            st.form_submit_button("Decide", on_click=_decide_by_id, args=(project, run))
+            st.form_submit_button("Decide", key="decide.by_ids", on_click=_decide_by_id, args=(project, run))
 
 
 def _decide_by_id(project: Project, run: RunDir | None) -> None:
-    """What the form holds now, as a decision. A field that was left alone may be absent: it shows its first value."""
+    """What the form holds now, as a decision.
+
+    A draw that failed above the form makes Streamlit drop the form's values, and not its callback. A press that was on
+    its way brings the fields that were touched; one that was left alone is absent then, and means its first value.
+    """
     text, what, label, why = (st.session_state.get(f"decide.{name}") for name in ("ids", "op", "label", "why"))
-    ids = split_ids(text or "", set(state.sample_table_cached(project, run)["sample_id"]))
+    ids = split_ids(text or "", lambda lines: _known(project, run, lines))
     actions.take(project, BY_ID[what or next(iter(BY_ID))], ids, label=label, why=why or "", view="decide: by id list",
                  run=run.name if run else "")
 
 
-def split_ids(text: str, known: set[str]) -> list[str]:
-    """Ids of a typed list. A whole line that is a known id stays whole, for an id may hold commas and spaces."""
-    ids = []
-    for line in text.splitlines():
-        line = line.strip()
-        ids += [line] if line in known else line.replace(",", " ").split()
-    return list(dict.fromkeys(ids))
+def split_ids(text: str, known: Callable[[list[str]], set[str]]) -> list[str]:
+    """Ids of a typed list. A whole line that is a known id stays whole, for an id may hold commas and spaces.
+
+    known: which of these lines are ids; not asked about lines that could not be parted anyhow.
+    """
+    parts = {line: line.replace(",", " ").split() for line in map(str.strip, text.splitlines())}
+    whole = known(several) if (several := [line for line in parts if parts[line] not in ([], [line])]) else set()
+    return list(dict.fromkeys(name for line, ids in parts.items() for name in ([line] if line in whole else ids)))
+
+
+def _known(project: Project, run: RunDir | None, lines: list[str]) -> set[str]:
+    ids = state.sample_table_cached(project, run)["sample_id"]
+    return set(ids[ids.isin(lines)].tolist())
 
 
 # -- the list
@@ -145,8 +158,7 @@ def split_ids(text: str, known: set[str]) -> list[str]:
 
 def _batches(project: Project) -> None:
     """Every decision with who, when and why; undo of the last and of any one."""
-    ledger = project.ledger()
-    batches = ledger.batches()
+    batches = batches_cached(project, project.revision)
     st.header("All decisions")
     if batches.empty:
         st.caption("None yet. Each will be listed here with who made it, when, why and from which view.")

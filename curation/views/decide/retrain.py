@@ -45,7 +45,7 @@ def changes(then: pd.DataFrame, now: pd.DataFrame) -> list[str]:
     """What differs between two states of the decisions (DECISION_COLUMNS), a phrase a kind; none where nothing does."""
     found = []
     for kind, is_of in KINDS.items():
-        old, new = (set(rows["sample_id"][is_of(rows).fillna(False).astype(bool)]) for rows in (then, now))
+        old, new = (set(rows["sample_id"][is_of(rows).fillna(False).astype(bool)].tolist()) for rows in (then, now))
         found += [f"{len(more):,} {word} {kind}" for more, word in ((new - old, "more"), (old - new, "no longer"))
                   if more]
     both = then.dropna(subset=["label"]).merge(now.dropna(subset=["label"]), on="sample_id", suffixes=("_then", "_now"))

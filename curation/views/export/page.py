@@ -3,6 +3,7 @@
 Writing is the work of curation.exports.exporting; this page asks, shows and reports.
 """
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,14 @@ import streamlit as st
 from curation.audit.reviews.known_labels import decided_labels, with_labels
 from curation.exports.curated import DEFINITION, curated_validation
 from curation.exports.exporting import EXPORTS, Export, default_target, export
+from curation.exports.pictures import PLACINGS, Placing
 from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.explore.linking import doubt_line
-from curation.views.presses import kept_button, taken
+from curation.views.presses import drop, kept_button, taken
 from curation.views.runs.routing_hint import routing_hint
+from curation.views.runs.run_table import duration_text
 from curation.views.widgets import state
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.words import counted
@@ -28,6 +31,7 @@ MAX_DOWNLOAD_BYTES = 20_000_000
 _LAST_KEY = "export.last"
 _FIRST_COLUMNS = ("sample_id", "given_label", "current_label", "corrected_label", "pin", "margin", "p_train",
                   "label_quality", "weight", "role_reason")
+_PLACED: dict[Placing, str] = {"copy": "Copy", "hardlink": "Hard links", "symlink": "Symbolic links"}
 _CORRECTED = {"table": " Every label that a person changed, with who, when and why.",
               "clothing1m": " Every label that a person confirmed or changed, and every sample left out."}
 """What the rows of a preview are, by format."""
@@ -40,9 +44,10 @@ def page() -> None:
     project = state.need_project()
     run = state.current_run(project)
     kinds = list(EXPORTS)
-    chosen = st.radio("What", kinds, format_func=lambda kind: EXPORTS[kind].title, key="export.what",
-                      captions=[EXPORTS[kind].help for kind in kinds], persist_state="session")
+    chosen = st.selectbox("What", kinds, format_func=lambda kind: EXPORTS[kind].title, key="export.what",
+                          width=480, persist_state="session")
     kind = EXPORTS[chosen]
+    st.caption(kind.help)
     if kind.needs_run and (run is None or not run.signals_path.exists()):
         state.empty_state("This export needs a run with results.", "It holds what a run routed to validation, as "
                           "edited by your decisions. Start a run, or watch it, on the Train page.",
@@ -141,25 +146,33 @@ def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Folder", suggested, key=f"export.name.{suggested}", max_chars=64, width=360,
                              help="A new folder in the project's exports: letters, digits, '-', '_' and '.'.")
+        placing: Placing = "copy"
+        if kind.has_files:
+            placing = st.selectbox("Pictures", PLACINGS, format_func=lambda one: _PLACED[one], key="export.placing",
+                                   width=220, persist_state="session",
+                                   help="A copy stays as it is; a link costs no space and changes with the data.")
         is_pressed = kept_button("Export", icon=":material/ios_share:", key="export.write",
                                  about=(project.path, run and run.name, chosen))
     st.caption(f"Goes to `{project.path / 'exports'}`. Nothing of the project is changed.")
     if not is_pressed:
         return
-    bar = st.progress(0.0, "Exporting ...")
+    bar, began = st.progress(0.0, "Exporting ..."), time.monotonic()
+    st.button("Cancel", icon=":material/close:", key="export.cancel", on_click=drop, args=("export.write",))
     with taken("export.write", is_long=True):
         target = inside(project.path, "exports") / check_name((name or "").strip())
         result = export(project, run if kind.needs_run else None, *chosen, target,
-                        lambda done, total: _tick(bar, done, total))
+                        lambda done, total: _tick(bar, done, total, began), placing)
     with taken("export.write"):
         st.session_state[_LAST_KEY] = (str(project.path), result)
     st.rerun()
 
 
-def _tick(bar: st.delta_generator.DeltaGenerator, done: int, total: int) -> None:
-    """Show progress about a hundred times, whatever the total."""
+def _tick(bar: st.delta_generator.DeltaGenerator, done: int, total: int, began: float) -> None:
+    """Show progress about a hundred times, whatever the total, with the time left. began: by the monotonic clock."""
     if done == total or done % max(1, total // 100) == 0:
-        bar.progress(done / max(total, 1), f"Exported {done:,} of {total:,}")
+        left = (time.monotonic() - began) * (total - done) / max(done, 1)
+        words = f", {duration_text(left)} left" if 0 < done < total else ""
+        bar.progress(done / max(total, 1), f"Exported {done:,} of {total:,}{words}")
 
 
 # -- after
@@ -174,11 +187,12 @@ def _result(project: Project) -> None:
     st.success(f"{counted(result.num_samples, 'sample')} in {state.plain(result.path.name)}.", icon=":material/check:")
     st.code(str(result.path), language=None)
     files = files_of(result.path)
-    shown = files[~files["file"].str.startswith("validation/") | files["file"].str.endswith("metadata.csv")]
+    in_folders = files["file"].str.count("/").gt(1)  # pictures, by class
+    shown = files[~in_folders]
     num_images = len(files) - len(shown)
     st.dataframe(shown, hide_index=True, column_config={"bytes": st.column_config.NumberColumn("size", format="bytes")})
     if num_images:
-        st.caption(f"and {counted(num_images, 'image')} under validation/, one folder a class.")
+        st.caption(f"and {counted(num_images, 'picture')} in a folder a class.")
     if len(result.problems):
         st.warning(f"{counted(len(result.problems), 'sample')} could not be exported; problems.csv says why.",
                    icon=":material/warning:")

@@ -2,6 +2,7 @@
 
     WHETSTONE_TOKEN      auto, or a secret of 16 letters and more: the address must carry it, once a browser
     WHETSTONE_PROXY      "ADDRESS HEADER" of a reverse proxy that signs people in: nothing else is let in
+    WHETSTONE_PROXY_SECRET  what that proxy says in the header X-Whetstone-Proxy; a proxy on this machine must
     WHETSTONE_ORIGIN     scheme and host by which browsers know the app, where a proxy hides it
     WHETSTONE_INSECURE   1, or `-- --insecure` after `streamlit run app.py`: no sign-in beyond this machine
 
@@ -25,6 +26,7 @@ from curation.ledger.people import ROLES, Role
 from engine.contract.errors import UserError
 
 MIN_TOKEN = 16
+SECRET_HEADER = "x-whetstone-proxy"
 EVERYONE = "*"
 """In [roles]: all others who are signed in."""
 
@@ -40,6 +42,8 @@ class Proxy:
     address: str
     header: str
     """In lower case."""
+    secret: str
+    """What the proxy must say in SECRET_HEADER; "": its address is enough."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,9 +135,12 @@ def is_loopback(address: str | None) -> bool:
 def _token_of(text: str) -> str | None:
     if text in ("", "auto"):
         return secrets.token_urlsafe(24) if text else None
-    if len(text) < MIN_TOKEN or not text.isascii() or not text.isprintable():
-        raise AccessError(f"WHETSTONE_TOKEN is auto or a secret of {MIN_TOKEN} letters and more; got {len(text)} "
-                          "letters; choose another")
+    return _checked_secret(text, "WHETSTONE_TOKEN is auto or")
+
+
+def _checked_secret(text: str, rule: str) -> str:
+    if len(text) < MIN_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
+        raise AccessError(f"{rule} a secret of {MIN_TOKEN} letters and more; got {len(text)} letters; choose another")
     return text
 
 
@@ -142,13 +149,18 @@ def _proxy_of(text: str, given: Mapping[str, str]) -> Proxy | None:
         return None
     try:
         address, header = text.split()
-        proxy = Proxy(str(ipaddress.ip_address(address)), header.lower())
+        proxy = Proxy(str(ipaddress.ip_address(address)), header.lower(), given.get("WHETSTONE_PROXY_SECRET", ""))
     except ValueError as error:
         raise AccessError(f"WHETSTONE_PROXY is an IP address and a header's name, such as \"10.0.0.5 X-Forwarded-User\""
                           f"; got {text!r}; mend it") from error
     if given.get("FORWARDED_ALLOW_IPS"):
         raise AccessError("behind WHETSTONE_PROXY the server itself must see who connects; FORWARDED_ALLOW_IPS is set; "
                           "leave it out")
+    if proxy.secret:
+        _checked_secret(proxy.secret, "WHETSTONE_PROXY_SECRET is")
+    elif is_loopback(proxy.address):  # else any process of this machine could name anybody
+        raise AccessError(f"a proxy on this machine must prove itself; WHETSTONE_PROXY is {text.strip()} and there is "
+                          "no WHETSTONE_PROXY_SECRET; set it, and have the proxy send it as X-Whetstone-Proxy")
     return proxy
 
 

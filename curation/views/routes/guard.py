@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from curation.views.routes import identity
 from curation.views.routes.access import Access
 from curation.views.routes.headers import security_headers
+from engine.contract.disk import event_log
 
 CLOSED = ("/_stcore/metrics", "/_stcore/agent/", "/_stcore/script-health-check")
 """Routes of Streamlit's that this app does not use: figures of the server, and a way in for programs."""
@@ -33,6 +34,7 @@ class Guard:
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
         elif scope["type"] == "websocket" and not (self._is_own(scope, needs_origin=True) and self._may_enter(scope)):
+            event_log.event("turned_away", kind="websocket", status=403)
             await send({"type": "websocket.close", "code": _REFUSED, "reason": "not from here"})
         else:
             await self.app(scope, receive, send)
@@ -53,10 +55,12 @@ class Guard:
         if scope["path"].startswith(CLOSED):
             await PlainTextResponse("no such page", 404)(scope, receive, guarded)
         elif not self._is_own(scope, needs_origin=False):
+            event_log.event("turned_away", kind="origin", status=403)
             await PlainTextResponse("another origin may not ask this", 403)(scope, receive, guarded)
         elif scope["path"] != HEALTH and not self._may_enter(scope):
             await self._turn_away(scope)(scope, receive, guarded)
         elif scope["path"].startswith(OURS) and not identity.may_see(scope, self.access):
+            event_log.event("turned_away", kind="sign_in", status=403)
             await PlainTextResponse("sign in first", 403)(scope, receive, guarded)
         else:
             try:

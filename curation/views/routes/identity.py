@@ -19,12 +19,15 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 from streamlit.web.server.starlette.starlette_websocket import _get_signed_cookie_with_chunks
 
 from curation.ledger.people import Person, identify_by
-from curation.views.routes.access import Access, Proxy, current, is_loopback, start
+from curation.views.routes.access import SECRET_HEADER, Access, Proxy, current, is_loopback, start
+from engine.contract.disk import event_log
 
 
 def begin() -> Access:
     """How the app may be reached, from now on with the person signed in as the author of every act. Ends the process
     where it may not start (curation.views.routes.access)."""
+    event_log.begin("app")
+    event_log.event("began")
     access = start()
     identify_by(person)
     return access
@@ -72,7 +75,9 @@ def comes_through(scope: Scope, proxy: Proxy) -> bool:
     host, port = scope["client"]
     is_reported = port == 0
     peer_is_proxy = is_loopback(proxy.address) if is_reported else host.removeprefix("::ffff:") == proxy.address
-    return peer_is_proxy and len(Headers(scope=scope).getlist(proxy.header)) == 1
+    headers = Headers(scope=scope)
+    is_proven = not proxy.secret or hmac.compare_digest(headers.get(SECRET_HEADER, "").encode(), proxy.secret.encode())
+    return peer_is_proxy and is_proven and len(headers.getlist(proxy.header)) == 1
 
 
 # -- the token

@@ -24,11 +24,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.project import Project, project_named, projects_home
+from engine.contract.disk.seals import SealError, opened_bytes
 from engine.contract.errors import UserError
 from engine.contract.image_files import open_image
 from engine.contract.inside import is_inside
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
-from engine.contract.pixels import GROUND, to_rgb_for
+from engine.contract.pixels import GROUND, VERSION, to_rgb_for
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_atomic
 
@@ -57,7 +58,7 @@ def thumbnail_url(project: Project, sample_id: str, size: int = 128, has_hard_pi
 
 def _version(project: Path) -> str:
     """Changes whenever the manifest is written anew, so a URL never shows the picture of an older import."""
-    return format(stamp_of(project / MANIFEST_NAME)[0].mtime_ns // 1_000_000, "x")
+    return f"{stamp_of(project / MANIFEST_NAME)[0].mtime_ns // 1_000_000:x}-{VERSION}"
 
 
 # -- where a sample's picture is
@@ -145,11 +146,11 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     file = None if path is None else resolve_image(index.root, path)
     version = _file_version(file or index.manifest)
     kind = "hard" if has_hard_pixels else "smooth"
-    tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}".encode()).hexdigest()[:32]
+    tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}\0{VERSION}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
     can_keep = is_inside(kept, project)
-    if can_keep and kept.exists() and _is_whole(encoded_before := kept.read_bytes()):
-        return encoded_before, tag
+    if can_keep and (encoded := _kept(kept)) is not None:
+        return encoded, tag
     encoded = _encode(_embedded_image(index, row) if file is None else file, size, has_hard_pixels)
     if encoded is None:
         return _unreadable(size), ""
@@ -159,9 +160,12 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     return encoded, tag
 
 
-def _is_whole(encoded: bytes) -> bool:
-    """Whether a kept thumbnail was not cut short; one that was is made anew."""
-    return encoded.endswith(b"\xff\xd9" if encoded.startswith(b"\xff\xd8") else b"IEND\xaeB`\x82")
+def _kept(path: Path) -> bytes | None:
+    """A thumbnail as it was made; None where there is none, a damaged one or one of older code, which has no seal."""
+    try:
+        return opened_bytes(path.read_bytes())
+    except (OSError, SealError):
+        return None
 
 
 def _file_version(path: Path) -> str:

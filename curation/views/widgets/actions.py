@@ -137,7 +137,7 @@ def undo(project: Project) -> None:
 
 def undo_words(project: Project) -> str:
     """What undo would take back now, for the help of its button; labels are escaped."""
-    return _undo_words(str(project.path), state.user_name(), project.ledger().revision, project.verdicts().revision,
+    return _undo_words(str(project.path), state.user_name(), project.revision, project.verdicts().revision,
                        project)
 
 

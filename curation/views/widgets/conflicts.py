@@ -21,7 +21,7 @@ _NUM_SETTLED_KEY = "decide.num_settled"
 
 def conflicts_cached(project: Project) -> pd.DataFrame:
     """Every open conflict, read again when the ledger grows. Shared by all sessions: read-only."""
-    return _conflicts(str(project.path), project.ledger().revision, project)
+    return _conflicts(str(project.path), project.revision, project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project
-from curation.views.widgets import actions, state
+from curation.views.widgets import actions, decided, state
 
 SECONDS = 3
 REST = 4.0
@@ -50,7 +50,7 @@ def watch() -> None:
     """Draw the watcher of the current project, which shows nothing, before the page: what that shows counts as seen."""
     project = state.current_project()
     if project is not None:
-        st.session_state[_SEEN_KEY] = (str(project.path), project.ledger().revision)
+        st.session_state[_SEEN_KEY] = (str(project.path), project.revision)
         st.fragment(look, run_every=SECONDS)(project)
 
 
@@ -59,14 +59,13 @@ def look(project: Project) -> None:
     if actions.is_changed():
         return  # the page is being redrawn, and sees the rest as well
     path, seen = st.session_state.get(_SEEN_KEY, ("", 0))
-    ledger = project.ledger()
-    revision = ledger.revision
+    revision = project.revision
     if path != str(project.path) or revision <= seen:
         return
     said_path, said = st.session_state.get(_SAID_KEY, ("", 0))
     said = max(said, seen) if said_path == path else seen
     if revision > said:
-        for words in news(ledger.batches(), said, state.user_name()):
+        for words in news(decided.batches_cached(project, revision), said, state.user_name()):
             actions.say(words)
         st.session_state[_SAID_KEY] = (path, revision)
     if PACE.may_draw():

@@ -4,7 +4,6 @@ Draws short notices. Draws no page and decides nothing.
 """
 
 import getpass
-import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from curation.jobs.request import damage_of, method_of
 from curation.ledger import people
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
+from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
 from engine.contract.live.live_dir import LiveDir
@@ -33,7 +33,6 @@ _NEXT_KEY = "_next_choice"
 _LEAVE_KEY = "_leave_for"
 _PAGES_KEY = "_pages"
 _REVISION = "revision"
-_logger = logging.getLogger("whetstone")
 
 
 # -- text that came with the data
@@ -207,7 +206,7 @@ def samples_cached(project: Project, run: RunDir | None) -> SampleTable:
     relabel it would return yesterday's table.
     """
     return _sample_table(str(project.path), run.name if run else None, table_files(project, run),
-                         project.ledger().revision, project, run)
+                         project.revision, project, run)
 
 
 def table_files(project: Project, run: RunDir | None) -> Stamp:
@@ -259,8 +258,9 @@ def show_failure(error: Exception) -> bool:
 def failure_words(error: Exception) -> str:
     """What show_failure says. Of what is none of ours the details go into the log."""
     if is_ours(error):
+        event_log.event("refused", error=error)
         return str(error if isinstance(error, UserError) else disk_line(error))
-    _logger.error("a page failed", exc_info=error)
+    event_log.event("failed", error=error, words="a page failed")
     return ("Something went wrong on this page. Nothing of your work is lost: decisions and runs are on disk. "
             "The details are in the terminal that runs the app. Reload the page to go on.")
 

@@ -6,8 +6,6 @@ first. It ends when nobody has looked for some minutes, when data or run are no 
 """
 
 import contextlib
-import hashlib
-import io
 import os
 import shutil
 import signal
@@ -16,16 +14,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import alone_in, drop_old_cancel
 from engine.contract.errors import UserError
 from engine.contract.live.live_dir import READER_SECONDS, LiveDir, LiveState
-from engine.contract.manifest import DECISION_COLUMNS, DECISIONS_NAME, MANIFEST_NAME, file_digest, read_decisions
+from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest, read_decisions
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import PROBABILITIES, RunDirError
+from engine.contract.run_list import damage_of
 from engine.contract.settings import ConfigError
 from engine.contract.stamps import stamp_of
 from engine.contract.work_dir import write_atomic
@@ -68,6 +66,8 @@ def follow(project: Path, name: str) -> None:
                           "start a new run")
     if (state := folder.base.read_status()["state"]) != "done":
         raise RunDirError(f"a run is followed once it is done; {name!r} is {state}; wait for its end")
+    if line := damage_of(folder.base):
+        raise RunDirError(line)
     folder.touch_reader()
     with alone_in(folder.path, RunDirError(f"one process follows a run; {name!r} is being followed; leave it to that")):
         drop_old_cancel(folder.path)
@@ -159,19 +159,20 @@ class Follower:
         stamp = (state.mtime_ns, state.size, state.inode)
         if stamp == self.seen:
             return False
-        content = path.read_bytes() if state.inode else b""
         self.seen = stamp
-        digest = hashlib.sha256(content).hexdigest() if content else ""
+        digest = file_digest(path)
         if digest == self.digest and self.judgement is not None:
             return False
-        decisions = pd.read_parquet(io.BytesIO(content), columns=list(DECISION_COLUMNS)) if content else \
-            read_decisions(path)
         try:
+            decisions = read_decisions(path)
+            if stamp_of(path)[0] != state:  # replaced meanwhile: the digest may be of another than was read
+                self.seen = None
+                return True
             self.data = decided(self.given, decisions, self.project)
-        except UserError as error:  # such as all samples excluded: what there is stands until that is undone
+        except UserError as error:  # such as all samples excluded, a damaged file: what there is stands until then
             self.status.update(message=str(error))
             return False
-        self.digest, self.decisions, self.decided_at = digest, decisions, state.mtime_ns / 1e9 if content else None
+        self.digest, self.decisions, self.decided_at = digest, decisions, state.mtime_ns / 1e9 if digest else None
         self._judge()
         return True
 

@@ -1,13 +1,18 @@
 """The doctor finds what is broken, says it in a line each, and repairs what is safe."""
 
 import os
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from curation.__main__ import main
 from curation.doctor.checks import examine
 from curation.project import Project
+from curation.views.routes.thumbnails import thumbnail
+from engine.contract.disk.journal import JournalEntry, append_entry, rows_digest
+from engine.contract.disk.seals import LENGTH
 from engine.contract.work_dir import write_atomic
 from tests.fake_features import make_features
 from tests.fake_studies import make_study
@@ -34,7 +39,9 @@ def flip(path: Path) -> None:
 
 def test_a_sound_project_has_nothing_broken(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(project.path)]) == 0
-    assert capsys.readouterr().out == "nothing is broken\n"
+    chain, last = capsys.readouterr().out.splitlines()
+    assert last == "nothing is broken"
+    assert chain.startswith("sound: ledger ledger.sqlite: 1 entry as written; up to batch 1 the digest is ")
 
 
 @pytest.mark.parametrize(("file", "kind"), [
@@ -89,3 +96,39 @@ def test_what_the_dead_left_and_a_damaged_cache_are_removed(project: Project,
 def test_what_is_no_project_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_changed_byte_of_a_networks_features_is_found_and_computed_anew(
+        project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_features(project.path, "net")
+    shard = folder.shard_path(0)
+    append_entry(folder.journal_path, JournalEntry(start=0, digest=rows_digest(np.load(shard)), bad={}))
+    whole = shard.read_bytes()[:-LENGTH]
+    write_atomic(shard, lambda path: path.write_bytes(whole), is_sealed=False)  # a network's shard has no seal
+    assert main(["doctor", str(project.path)]) == 0
+    flip(shard)
+    capsys.readouterr()
+    assert main(["doctor", str(project.path)]) == 2
+    said = capsys.readouterr().out
+    assert "broken: features net: features must be as they were computed; of 'net' those from row 0 on have" in said
+    assert "(--repair computes the damaged rows anew)" in said
+
+    def compute(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        assert command[1:] == ["-m", "engine", "features", str(project.path), "--name", "net", "--no-run"]
+        write_atomic(shard, lambda path: path.write_bytes(whole), is_sealed=False)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("curation.doctor.repair.subprocess.run", compute)
+    assert main(["doctor", str(project.path), "--repair"]) == 0
+    assert "(computed anew)" in capsys.readouterr().out
+    assert main(["doctor", str(project.path)]) == 0
+
+
+def test_a_damaged_thumbnail_is_found_removed_and_made_anew(project: Project) -> None:
+    whole, _ = thumbnail(project.path, "train-00001", 64)
+    (kept,) = (project.path / "thumbnails").rglob("*.img")
+    flip(kept)
+    assert [finding.where for finding in examine(project) if finding.severity == "broken"] == \
+        [kept.relative_to(project.path).as_posix()]
+    assert main(["doctor", str(project.path), "--repair"]) == 0 and not kept.exists()
+    assert thumbnail(project.path, "train-00001", 64)[0] == whole

@@ -90,7 +90,7 @@ def test_a_compressed_npz_and_a_small_block_are_read_whole(project: Project, val
 def test_unknown_ids_are_counted_and_the_rest_loads(project: Project, values, tmp_path: Path, capsys) -> None:
     ids = ["nobody-1", *ids_of(project)[:10], "nobody-2"]
     file = written(tmp_path / "a.parquet", ids, values[:12])
-    assert main(["features", str(project.path), "--file", str(file), "--name", "dino"]) == 0
+    assert main(["features", str(project.path), "--file", str(file), "--name", "dino"]) == 3
     out = capsys.readouterr().out
     assert "features dino: 10 samples of 5 numbers from a.parquet" in out and "matched by sample_id" in out
     assert "2 rows are of no sample of this project and were left out, first 'nobody-1'" in out
@@ -157,8 +157,8 @@ def test_damaged_files_and_odd_tables_are_one_line(project: Project, values, tmp
                         ("fortran.npz", "Fortran's order"), ("short.npz", r"one a row; .* has \(3,\) of them for 18"),
                         ("lists.parquet", "one column of lists; .* has 'a', 'b'"),
                         ("ragged.parquet", r"of one length; row 17 \(counted from 0\) of .* has 2 numbers"),
-                        ("texts.parquet", "must hold real numbers; column 'a'"), ("twice.csv", "has 'a' twice"),
-                        ("late.csv", "must be readable")):
+                        ("texts.parquet", "must hold real numbers; column 'a'"), ("twice.csv", "'a' repeats in"),
+                        ("late.csv", "late.csv row 5: a row must have 2 values; got 1")):
         with pytest.raises(EvidenceError, match=words):
             import_features(project, tmp_path / name, "dino")
     assert list_features(project.path) == []

@@ -141,7 +141,7 @@ def test_a_missing_or_damaged_image_costs_one_line_and_the_rest_is_exported(proj
 def test_nothing_is_left_where_no_image_can_be_copied(project: Project, run: RunDir, tmp_path: Path) -> None:
     for file in project.root.rglob("*.png"):
         file.unlink()
-    with pytest.raises(ExportError, match="none of .* could be copied, first 'train-.*: an image file must exist"):
+    with pytest.raises(ExportError, match="none of .* could be placed, first 'train-.*: an image file must exist"):
         export(project, run, "hard-validation", "imagefolder", tmp_path / "exports" / "out")
     assert list((tmp_path / "exports").iterdir()) == []
 
@@ -187,7 +187,7 @@ def test_hostile_class_and_file_names_become_safe_unique_folders(tmp_path: Path)
     meta = pd.read_csv(tmp_path / "out" / "validation" / "metadata.csv").set_index("sample_id")
     assert Path(meta.loc[ids[0], "file_name"]).name == "SUM_1_1__cmd.png"
     assert set(meta["label"]) == set(folders["label"]) and set(meta["decided_why"]) == {"'@SUM(1)"}
-    assert meta.loc[ids[0], "path"] == hostile_file
+    assert meta.loc[ids[0], "original_path"] == hostile_file
 
 
 # -- corrected labels
@@ -302,7 +302,7 @@ def test_default_targets_do_not_collide(project: Project, run: RunDir) -> None:
 
 @pytest.mark.parametrize(("what", "form", "has_run", "message"), [
     ("everything", "table", True, "one of corrected-labels, hard-validation; got 'everything'"),
-    ("hard-validation", "zip", True, "hard-validation is exported as imagefolder, table, clothing1m; got 'zip'"),
+    ("hard-validation", "zip", True, "hard-validation is exported as imagefolder, .*, table, clothing1m; got 'zip'"),
     ("hard-validation", "table", False, "needs a run; none was given"),
     ("corrected-labels", "table", True, "there are none; relabel some first"),
 ])

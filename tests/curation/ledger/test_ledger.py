@@ -324,10 +324,11 @@ def test_an_older_state_never_replaces_a_newer_snapshot(project: Project, monkey
     monkeypatch.setattr(renewal, "is_current",
                         lambda path, stamp: is_current(path, stamp) and next(looks, True))
 
-    def late(self: Ledger, batch: dict | None = None, sample_ids: np.ndarray | None = None) -> None:
+    def late(self: Ledger, batch: dict | None = None, sample_ids: np.ndarray | None = None,
+             is_recorded: bool = False) -> None:
         if self is slow:
             fast.pin(IDS[1:2], "train", "fast")
-        original(self, batch, sample_ids)
+        original(self, batch, sample_ids, is_recorded)
 
     monkeypatch.setattr(Ledger, "_renew_snapshot", late)
     slow.pin(IDS[:1], "validation", "slow")
@@ -340,7 +341,7 @@ def test_an_older_state_never_replaces_a_newer_snapshot(project: Project, monkey
 def test_a_snapshot_lost_between_commit_and_rewrite_is_made_up_on_opening(project: Project, ledger: Ledger,
                                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as crash:
-        crash.setattr(Ledger, "_renew_snapshot", lambda *args: None)
+        crash.setattr(Ledger, "_renew_snapshot", lambda *args, **named: None)
         ledger.pin(IDS[:3], "validation", "ada")
     assert not project.decisions_path.exists()
     assert list(ledger.state()["sample_id"]) == IDS[:3]
@@ -384,6 +385,20 @@ def test_decisions_of_another_ledger_are_not_overwritten(project: Project, ledge
     with pytest.raises(LedgerError, match="written by another; bring that ledger back, or move the file away"):
         project.ledger()
     assert len(read_decisions(project.decisions_path)) == 3
+
+
+def test_what_is_recorded_is_never_reported_as_refused(project: Project, ledger: Ledger,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object) -> None:
+        raise LedgerError("the database is gone")
+
+    with monkeypatch.context() as context:
+        context.setattr("curation.ledger.ledger.renew", gone)
+        assert ledger.pin(IDS[:1], "train", "ada") == 1 and ledger.snapshot_problem == "the database is gone"
+        assert ledger.undo("ada") == 1 and ledger.snapshot_problem == "the database is gone"
+        with pytest.raises(LedgerError, match="the database is gone"):
+            project.ledger()
+    assert project.ledger().revision == 2 and project.ledger().snapshot_problem == ""
 
 
 def test_a_damaged_ledger_is_reported_in_one_line(project: Project) -> None:

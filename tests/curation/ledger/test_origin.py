@@ -114,9 +114,9 @@ def test_processes_that_decide_at_once_on_an_old_ledger_lose_nothing(pets: Proje
 
 
 def test_a_process_killed_before_it_commits_leaves_an_old_ledger_as_it_was(pets: Project) -> None:
-    code = ("import sys, time\nfrom curation.ledger import engines, tables\n"
+    code = ("import sys, time\nfrom curation.ledger import engines, layout, tables\n"
             "with tables.transaction(engines.engine_of(sys.argv[1]), is_write=True) as connection:\n"
-            "    tables.add_origin(connection)\n    print('altered', flush=True)\n    time.sleep(60)\n")
+            "    layout.begin_writing(connection)\n    print('altered', flush=True)\n    time.sleep(60)\n")
     process = subprocess.Popen([sys.executable, "-c", code, str(pets.path / "ledger.sqlite")], cwd=ROOT,
                                stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == b"altered\n"

@@ -167,16 +167,6 @@ def test_the_database_refuses_to_change_the_past(project: Project, log: VerdictL
     assert len(log.in_force()) == 1
 
 
-def test_a_ledger_from_before_gets_the_table_and_keeps_its_decisions(project: Project) -> None:
-    project.ledger().pin(["train-00003"], "train", "ada")
-    with sqlite3.connect(project.path / "ledger.sqlite") as connection:
-        assert ("verdicts",) not in connection.execute("SELECT name FROM sqlite_master").fetchall()
-    connection.close()
-    assert project.verdicts().add([verdict()]) == [1]
-    assert project.ledger().revision == 1 and len(project.verdicts().in_force()) == 1
-    assert len(project.ledger().state()) == 1
-
-
 PROGRAM = """
 import sys
 from curation.project import Project

@@ -4,8 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from curation.project import Project
 from curation.sources.importing import ImportResult, import_project
@@ -37,11 +39,13 @@ def test_class_folders_become_train_rows_whose_ids_are_relative_paths(tmp_path):
     assert read_info(tmp_path / "p").classes == ("cat", "dog")
     assert read_info(tmp_path / "p").root == str(root)
     assert report.empty and result.num_problems == 0 and result.is_new and result.num_added == 5
+    assert "1 image of 1 folder inside class folders counted as their class's, such as 'cat/deep/er'" in result.notes
     assert result.disagreement is None
 
 
 @pytest.mark.parametrize("names", [
-    ("train", "val", "test"), ("Train", "validation", "TEST"), ("training", "clean", "testing")])
+    ("train", "val", "test"), ("Train", "validation", "TEST"), ("training", "clean", "testing"),
+    ("train_set", "dev", "holdout"), ("noisy_train", "clean_val", "clean_test")])
 def test_split_folders_become_our_splits_with_train_first(tmp_path, names):
     for split in names:
         write_classes(tmp_path / "data" / split)
@@ -50,6 +54,63 @@ def test_split_folders_become_our_splits_with_train_first(tmp_path, names):
     assert rows["split"].tolist() == ["train"] * 4 + ["clean"] * 4 + ["test"] * 4
     assert rows["sample_id"].iloc[0] == f"{names[0]}/cat/0.png"
     assert report.empty
+
+
+def test_what_is_called_as_splits_and_has_no_classes_is_refused(tmp_path):
+    write_classes(tmp_path / "data", ("train", "test"))
+    with pytest.raises(SourceError, match="a folder for each class; test, train in .*/data hold images alone"):
+        import_folder(tmp_path / "data", tmp_path / "p")
+    assert len(import_folder(tmp_path / "data", tmp_path / "p", layout="class")[1]) == 4
+
+
+def test_metadata_beside_images_is_read_and_images_without_a_row_are_lost(tmp_path):
+    write_classes(tmp_path / "data", ("train", "test"), num=3)
+    (tmp_path / "data" / "train" / "metadata.csv").write_text("file_name,label,site\n0.png,cat,a\n1.png,dog,b\n")
+    (tmp_path / "data" / "test" / "metadata.jsonl").write_text('{"file_name": "0.png", "label": "cat"}\n')
+    result, rows, report = import_folder(tmp_path / "data", tmp_path / "p")
+    assert rows[["path", "given_label", "split"]].values.tolist() == [
+        ["train/0.png", "cat", "train"], ["train/1.png", "dog", "train"], ["test/0.png", "cat", "test"]]
+    lost = report[report["kind"] == "no row"]["file"].tolist()
+    assert sorted(lost) == ["test/1.png", "test/2.png", "train/2.png"] and result.num_lost == 3
+
+
+def test_trusted_samples_beside_noisy_ones_are_no_noisy_ones(tmp_path):
+    for name in ("noisy_train", "clean_train", "clean_val", "clean_test"):
+        write_classes(tmp_path / "data" / name)
+    result, rows, _ = import_folder(tmp_path / "data", tmp_path / "p")
+    assert result.splits == {"train": 4, "clean": 8, "test": 4} and set(rows["given_label"]) == {"cat", "dog"}
+
+
+def test_splits_inside_classes_and_a_wrapper_around_all(tmp_path):
+    for name in ("cat", "dog"):
+        write_classes(tmp_path / "data" / "archive" / "photos" / name, ("train", "val", "test"))
+    (tmp_path / "data" / "__MACOSX" / "cat").mkdir(parents=True)
+    result, rows, report = import_folder(tmp_path / "data", tmp_path / "p")
+    assert result.splits == {"train": 4, "clean": 4, "test": 4} and set(rows["given_label"]) == {"cat", "dog"}
+    assert "everything lies in the folder 'archive/photos': its folders were read" in result.notes and report.empty
+    assert rows["sample_id"].iloc[0] == "archive/photos/cat/train/0.png"
+
+
+def test_another_projects_pictures_are_no_data(tmp_path):
+    root = write_classes(tmp_path / "data")
+    import_folder(root, root / "old")
+    write_image(root / "old" / "thumbnails" / "aa" / "t.png")
+    result, rows, report = import_folder(root, tmp_path / "p")
+    assert sorted(set(rows["given_label"])) == ["cat", "dog"] and result.num_lost == 0
+    assert report[["file", "kind", "action"]].values.tolist() == [["old", "a project", "ignored"]]
+    with pytest.raises(SourceError, match="is a project; choose the folder of the images"):
+        import_folder(root / "old", tmp_path / "q")
+
+
+def test_pictures_of_formats_that_are_not_read_are_lost_and_other_files_are_not(tmp_path):
+    root = write_classes(tmp_path / "data")
+    for name in ("phone.heic", "noext", "notes.txt"):
+        (root / "cat" / name).write_bytes(b"x")
+    result, _, report = import_folder(root, tmp_path / "p")
+    assert report.set_index("file")[["kind", "action"]].T.to_dict("list") == {
+        "cat/phone.heic": ["unread format", "skipped"], "cat/noext": ["not an image", "skipped"],
+        "cat/notes.txt": ["not an image", "ignored"]}
+    assert result.num_lost == 2
 
 
 def test_a_class_called_train_is_a_class_where_it_holds_images(tmp_path):
@@ -82,11 +143,23 @@ def test_each_broken_file_costs_one_line_and_the_rest_loads(tmp_path):
         "dog/way_out": "leaves root"}
     assert dict(zip(report["file"], report["kind"], strict=True)) == expected
     assert len(report) == len(expected) == result.num_problems
-    assert (report["action"] == "skipped").all() and (report["reason"].str.len() > 5).all()
+    is_junk = report["file"].isin(["cat/notes.txt"])
+    assert (report["action"] == is_junk.map({True: "ignored", False: "skipped"})).all()
+    assert (report["reason"].str.len() > 5).all() and result.num_lost == len(report) - 1
     assert not report["reason"].str.contains("\n").any()
     assert read_info(tmp_path / "p").classes == ("cat", "dog")
     assert any("1 hidden file" in note for note in result.notes)
     assert "1 link to folders left out: links are not followed" in result.notes
+
+
+def test_a_picture_of_no_number_is_damaged(tmp_path):
+    root = write_classes(tmp_path / "data")
+    Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)).save(root / "cat" / "nan.tif")
+    Image.fromarray(np.eye(4, dtype=np.float32)).save(root / "cat" / "unit.tif")
+    _, rows, report = import_folder(root, tmp_path / "p")
+    assert "cat/unit.tif" in rows["sample_id"].tolist()
+    assert report[["file", "kind", "reason"]].values.tolist() == [
+        ["cat/nan.tif", "damaged file", "none of its values is a number"]]
 
 
 def test_a_link_that_leads_round_in_a_circle_costs_one_line_wherever_it_lies(tmp_path):

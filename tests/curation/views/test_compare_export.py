@@ -194,14 +194,15 @@ def test_class_names_stay_text_on_both_pages(home):
 
 
 @pytest.mark.parametrize(("chosen", "files"), [
-    (("hard-validation", "imagefolder"), {"README.txt", "classes.csv", "validation/metadata.csv"}),
+    (("hard-validation", "imagefolder"), {"README.md", "SHA256SUMS", "classes.csv", "classes.txt", "croissant.json",
+                                           "validation/metadata.csv"}),
     (("hard-validation", "table"), {"README.txt", "hard_validation.csv", "hard_validation.parquet"}),
     (("hard-validation", "clothing1m"), {"README.txt", "category_names_eng.txt", "curated_val_key_list.txt",
                                          "curated_val_label_kv.txt"}),
 ])
 def test_the_curated_set_is_exported_and_its_files_are_listed(home, pets, chosen, files):
     app = views.start(home, "export")
-    app.radio(key="export.what").set_value(chosen)
+    app.selectbox(key="export.what").set_value(chosen)
     views.rerun(app)
     num = int(app.metric[0].value)
     press(app, "export.write")
@@ -212,7 +213,8 @@ def test_the_curated_set_is_exported_and_its_files_are_listed(home, pets, chosen
     listed = table_of(app, "file", "bytes")
     assert set(listed["file"]) == files and (listed["bytes"] > 0).all()
     assert {button.label for button in app.get("download_button")} == {
-        f"Download {name.rpartition('/')[2]}" for name in files if name not in ("README.txt", "category_names_eng.txt")}
+        f"Download {name.rpartition('/')[2]}" for name in files
+        if name.endswith((".csv", ".parquet", "_kv.txt", "_list.txt"))}
     assert not any(path.name.endswith(".tmp") for path in (pets.path / "exports").iterdir())
 
 
@@ -229,7 +231,7 @@ def test_corrected_labels_need_a_relabel_and_no_run(home):
     project = Project.open(make_project(home / "pets"))
     app = views.start(home, "export")
     assert "This export needs a run with results." in views.texts(app)
-    app.radio(key="export.what").set_value(("corrected-labels", "table"))
+    app.selectbox(key="export.what").set_value(("corrected-labels", "table"))
     views.rerun(app)
     assert "export.write" not in [button.key for button in app.button] and "Nothing to export yet" in views.texts(app)
     project.ledger().relabel(["train-00000"], "bird", who="ada", why="a beak")
@@ -241,7 +243,7 @@ def test_corrected_labels_need_a_relabel_and_no_run(home):
 def test_confirmed_labels_are_exported_as_clothing1m_files_without_any_being_changed(home):
     project = Project.open(make_project(home / "pets"))
     app = views.start(home, "export")
-    app.radio(key="export.what").set_value(("corrected-labels", "clothing1m"))
+    app.selectbox(key="export.what").set_value(("corrected-labels", "clothing1m"))
     assert "confirmed, changed or left out" in views.texts(views.rerun(app))
     project.ledger().relabel(["train-00000"], "cat", who="ada", why="as given")
     project.ledger().exclude(["train-00001"], who="ada")

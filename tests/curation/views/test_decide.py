@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from curation.jobs import run_jobs
+from curation.ledger.ledger import Ledger
 from curation.project import Project
 from curation.views.decide import page, retrain
 from curation.views.widgets import conflicts
@@ -221,7 +222,7 @@ def test_ids_are_decided_from_a_list(home, pets):
     app.text_area(key="decide.ids").set_value("train-00010, train-00011\ntrain-00012\n")
     app.selectbox(key="decide.op").set_value("Pin to training")
     app.text_input(key="decide.why").set_value("from the audit")
-    app.button(key="FormSubmitter:decide.by_id-Decide").click()
+    app.button(key="decide.by_ids").click()
     views.rerun(app)
     state = pets.ledger().state().set_index("sample_id")
     assert set(state.index[state["pin"] == "train"]) == {"train-00010", "train-00011", "train-00012"}
@@ -232,15 +233,28 @@ def test_an_unknown_id_is_named_and_nothing_is_decided(home, pets):
     before = pets.ledger().revision
     app = views.start(home, "decide")
     app.text_area(key="decide.ids").set_value("train-00010 nobody")
-    app.button(key="FormSubmitter:decide.by_id-Decide").click()
+    app.button(key="decide.by_ids").click()
     views.rerun(app)
     assert any("nobody" in toast.value for toast in app.toast)
     assert pets.ledger().revision == before
 
 
+def test_a_press_and_its_draw_open_the_ledger_a_few_times(home, pets, monkeypatch):
+    """Each opening takes 5 ms, in which other people's presses wait."""
+    app = views.start(home, "decide", project="pets", run="first")
+    app.text_area(key="decide.ids").set_value("train-00006")
+    app.selectbox(key="decide.op").set_value("Exclude")
+    opened, begin = list[int](), Ledger.__init__
+    monkeypatch.setattr(Ledger, "__init__", lambda self, *where: (opened.append(1), begin(self, *where))[1])
+    press(app, "decide.by_ids")
+    assert len(opened) <= 7, "12 where it is opened to ask for its revision"
+    assert pets.ledger().state()["excluded"].sum() == 3
+
+
 def test_an_id_may_hold_commas_and_spaces():
     known = {"0/00/1,2.jpg", "my cat.png", "a", "b"}
-    assert page.split_ids("0/00/1,2.jpg\nmy cat.png\na, b a\n\n", known) == ["0/00/1,2.jpg", "my cat.png", "a", "b"]
+    text = "0/00/1,2.jpg\nmy cat.png\na, b a\n\n"
+    assert page.split_ids(text, known.intersection) == ["0/00/1,2.jpg", "my cat.png", "a", "b"]
 
 
 # -- retrain

@@ -9,9 +9,11 @@ from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
-from curation.jobs import run_jobs, study_jobs
+from curation.jobs import feature_jobs, run_jobs, study_jobs
 from curation.project import Project
 from curation.views import presses
+from curation.views.data import import_form
+from curation.views.decide import page as decide_page
 from tests import ROOT, views
 from tests.fakes import make_project, make_run
 
@@ -152,7 +154,7 @@ def test_a_training_starts_once(home, pets, monkeypatch, mode, key):
 def test_an_export_is_written_once(home, pets, monkeypatch):
     pets.ledger().relabel(["train-00000"], "bird", who="ada")
     app = views.start(home, "export", project="pets", run="first")
-    app.radio(key="export.what").set_value(("corrected-labels", "table"))
+    app.selectbox(key="export.what").set_value(("corrected-labels", "table"))
     views.rerun(app)
     press(app, "export.write", monkeypatch)
     assert len(list((pets.path / "exports").iterdir())) == 1 and "Written" in views.texts(app)
@@ -173,6 +175,69 @@ def test_a_run_and_a_study_start_once(home, pets, monkeypatch):
         assert len(found) == 1
 
 
+def test_a_press_on_its_way_while_the_page_fails_is_carried_out(home, pets, monkeypatch):
+    """Fields that were left alone are gone then; their KeyError once lost a press."""
+    app = views.start(home, "decide", project="pets", run="first")
+    ids, decide = app.text_area(key="decide.ids"), next(one for one in app.button if one.label == "Decide")
+    with monkeypatch.context() as patch:
+        patch.setattr(decide_page, "_by_id", lambda *_: 1 // 0)
+        with pytest.raises(views.PageFailed, match="ZeroDivisionError"):
+            views.rerun(app)
+    app._run(request(decide.proto.id, **{ids.proto.id: "train-00001"}).widget_states)
+    batches = pets.ledger().batches()
+    assert batches["kind"].tolist() == ["pin", "exclude"] and batches["num_samples"].iloc[0] == 1
+
+
+def test_a_quick_preview_starts_once(home, pets, monkeypatch):
+    started: list[str] = []
+    monkeypatch.setattr(run_jobs, "submit", lambda project, name, config, **_: started.append(name))
+    checkpoint = pets.path / "runs" / "first" / "checkpoint" / "state-00004-0000000.pt"
+    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.touch()
+    app = views.start(home, "decide", project="pets", run="first")
+    app.button_group(key="decide.mode").set_value("Quick preview")
+    views.rerun(app)
+    press(app, "decide.preview", monkeypatch)
+    views.rerun(app)
+    assert started == ["preview-first"]
+
+
+def test_features_are_asked_for_once(home, pets, monkeypatch):
+    made: list[str] = []
+    monkeypatch.setattr(feature_jobs, "submit", lambda project, name, request: made.append(name))
+    app = views.start(home, "data", project="pets", run="first")
+    press(app, "features.start", monkeypatch)
+    views.rerun(app)
+    assert made == ["lite0"]
+
+
+def test_data_are_looked_at_and_imported_once(home, tmp_path, monkeypatch):
+    folder = tmp_path / "data" / "photos"
+    make_project(tmp_path / "other", num_train=6)
+    for label, number in (("cat", 0), ("dog", 1)):
+        (folder / label).mkdir(parents=True)
+        (tmp_path / "other" / "images" / "train" / f"0000{number}.png").rename(folder / label / "a.png")
+    monkeypatch.setenv("WHETSTONE_ROOTS", str(tmp_path / "data"))
+    monkeypatch.setattr(feature_jobs, "submit", lambda *_: None)
+    ended: list[Path] = []
+    real = import_form.import_project
+
+    def counted(source: str, project: Path, **options: Any) -> Any:
+        found = real(source, project, **options)
+        ended.append(project)
+        return found
+
+    monkeypatch.setattr(import_form, "import_project", counted)
+    app = views.start(home, "data", timeout=60)
+    app.button(key="import.entry.photos").click()
+    views.rerun(app)
+    press(app, "import.preview_it", monkeypatch)
+    assert "Samples 2" in views.texts(app)
+    press(app, "import.start", monkeypatch)
+    views.rerun(app)
+    assert ended == [home / "photos"] and len(Project.open(home / "photos").manifest()) == 2
+
+
 def test_a_press_whose_button_is_gone_is_not_dropped_in_silence(home, pets):
     app = views.start(home, "decide", project="pets", run="first")
     app.session_state["_kept_presses"] = {"gone": ("Start it", "")}
@@ -182,8 +247,7 @@ def test_a_press_whose_button_is_gone_is_not_dropped_in_silence(home, pets):
 
 
 def test_an_error_in_a_callback_is_one_notice_on_the_page(home, pets, monkeypatch):
-    from curation.views.decide import page
-    monkeypatch.setattr(page, "split_ids", lambda *_: 1 // 0)
+    monkeypatch.setattr(decide_page, "split_ids", lambda *_: 1 // 0)
     app = views.start(home, "decide", project="pets", run="first")
     next(one for one in app.button if one.label == "Decide").click()
     with pytest.raises(views.PageFailed, match="ZeroDivisionError"):

@@ -1,8 +1,8 @@
 """Words that stand nowhere on a page, and numbers with what they count."""
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,14 +21,13 @@ IS_NAME = re.compile(r"[\w.{}/-]*")
 """A key of a column, a widget or a setting, which people do not read."""
 
 
-def sentences(path: Path) -> Iterator[tuple[int, str]]:
+@functools.cache
+def sentences(path: Path) -> list[tuple[int, str]]:
     """(line, text) of every string that is neither a docstring nor a name."""
     tree = ast.parse(path.read_text())
     notes = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in notes \
-                and not IS_NAME.fullmatch(node.value):
-            yield node.lineno, node.value
+    return [(node.lineno, node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)
+            and isinstance(node.value, str) and node not in notes and not IS_NAME.fullmatch(node.value)]
 
 
 @pytest.mark.parametrize("word", GONE)

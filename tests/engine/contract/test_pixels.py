@@ -9,7 +9,8 @@ from PIL import Image
 
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail
-from engine.contract.pixels import GROUND, to_rgb
+from engine.contract.image_files import NotAnImageError, open_image
+from engine.contract.pixels import GROUND, to_rgb, to_rgb_for
 from engine.data.image_cache import decode_images
 from tests.fakes import write_manifest
 
@@ -31,9 +32,12 @@ def grey(*values: int) -> list[tuple[int, ...]]:
     ([0, 90, 255], np.uint8, [0, 90, 255]), ([0, 300, 600], np.uint16, [0, 127, 255]),
     ([1000, 1300, 1600], np.uint16, [0, 127, 255]), ([0, 90, 255], np.uint16, [0, 90, 255]),
     ([700, 700, 700], np.uint16, [255, 255, 255]), ([-200, 50, 310], np.int32, [0, 125, 255]),
-    ([-5, 90, 200], np.int32, [0, 90, 200]), ([0.0, 0.5, 1.0], np.float32, [0, 0, 1]),
-    ([-2.5, 90.9, 255.0], np.float32, [0, 90, 255]), ([0.0, 2000.0, 4000.0], np.float32, [0, 127, 255])])
-def test_deep_greys_are_stretched_only_where_they_exceed_a_byte(values, dtype, expected) -> None:
+    ([-5, 90, 200], np.int32, [0, 90, 200]), ([0.0, 0.5, 1.0], np.float32, [0, 127, 255]),
+    ([0.0, 0.25, 0.5], np.float32, [0, 63, 127]), ([-1.0, 0.0, 1.0], np.float32, [0, 127, 255]),
+    ([-2.5, 90.9, 255.0], np.float32, [0, 90, 255]), ([0.0, 2000.0, 4000.0], np.float32, [0, 127, 255]),
+    ([-3.0, 0.0, 3.0], np.float32, [0, 127, 255]), ([0.5, np.nan, np.inf], np.float32, [127, 0, 255]),
+    ([np.nan, np.nan, np.nan], np.float32, [0, 0, 0]), ([0.0, 0.0, 0.0], np.float32, [0, 0, 0])])
+def test_deep_greys_keep_bytes_and_fractions_and_are_stretched_elsewhere(values, dtype, expected) -> None:
     assert rgb(Image.fromarray(np.array([values], dtype=dtype))) == grey(*expected)
 
 
@@ -95,6 +99,39 @@ def test_people_see_the_pixels_that_training_sees(tmp_path: Path, monkeypatch: p
         encoded, _ = thumbnail(project, name, SIDE)
         (tmp_path / "shown.png").write_bytes(encoded)
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "shown.png")), expected, err_msg=name)
-    with Image.open(project / "images" / "turned.png") as image:
-        assert image.getexif()[0x0112] == 6
-        np.testing.assert_array_equal(np.asarray(to_rgb(image)), np.asarray(image), "orientation is left aside")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("held", range(1, 9))
+def test_all_orientations_are_upright(tmp_path: Path, suffix: str, held: int) -> None:
+    """Red above, and above left of it green: as the camera saw it, however it was held."""
+    picture = Image.new("RGB", (48, 32), "blue")
+    picture.paste((255, 0, 0), (0, 0, 48, 16))
+    picture.paste((0, 255, 0), (0, 0, 16, 16))
+    back = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_270}
+    exif = Image.Exif()
+    exif[0x0112] = held
+    stored = picture.transpose(back[held]) if held in back else picture
+    stored.save(tmp_path / f"a.{suffix}", exif=exif, **{"quality": 95} if suffix in ("jpg", "webp") else {})
+    with open_image(tmp_path / f"a.{suffix}", 16) as image:
+        found = np.asarray(to_rgb_for(image, 16)).astype(int)
+    assert found.shape == (32, 48, 3) and np.abs(found - np.asarray(picture)).mean() < 8
+
+
+def test_odd_orientations_are_none() -> None:
+    for value in (0, 9, "x"):
+        image = Image.new("RGB", (4, 2))
+        image.getexif()[0x0112] = value
+        assert to_rgb(image).size == (4, 2)
+
+
+@pytest.mark.parametrize(("head", "words"), [
+    (b"\0\0\0\x18ftypheic", "this file is HEIC; convert it"), (b"<!DOCTYPE html>", "is HTML or XML; convert"),
+    (b"II*\0\x08\0\0\0\0\0", "is TIFF of a kind that Pillow cannot read"), (b"nothing", "this file is of none"),
+    (b"\0\0\0\x1cftypavif", "is AVIF, which this machine's Pillow was built without")])
+def test_what_cannot_be_opened_is_called_by_its_name(head: bytes, words: str, monkeypatch) -> None:
+    monkeypatch.setattr("engine.contract.image_files.formats", lambda: ("JPEG", "PNG", "TIFF"))
+    with pytest.raises(NotAnImageError, match=words), open_image(head + bytes(60)):
+        pass

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from engine.contract.feature_dir import FeatureDir, FeatureStore
+from engine.contract import feature_dir
+from engine.contract.disk.journal import append_entry, read_journal
+from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
 from engine.contract.manifest import MANIFEST_NAME, file_digest, image_root, read_info, read_manifest
 from engine.data import feature_plan, feature_store
 from engine.data.decoding import to_square
 from engine.data.feature_store import CHANGED, Extraction, extract
 from engine.data.inference import Inference
-from engine.data.journal import append_entry, read_journal
 from tests.fakes import make_project, write_manifest
 
 SIZE, NUM_FEATURES, CHUNK = 8, 5, 16
@@ -28,7 +29,7 @@ class Stopped(Exception):
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    for module in (feature_plan, feature_store):
+    for module in (feature_plan, feature_store, feature_dir):
         monkeypatch.setattr(module, "CHUNK", CHUNK)
     monkeypatch.setattr(feature_store, "SHARD_ROWS", 4 * CHUNK)
     monkeypatch.setattr("engine.contract.feature_dir.SHARD_ROWS", 4 * CHUNK)
@@ -238,3 +239,27 @@ def test_an_image_becomes_a_square_in_three_ways(fit, top, left):
     square = to_square(Image.fromarray(pixels), 20, fit)
     assert square.shape == (20, 20, 3) and square.dtype == np.uint8
     assert (square[0, 10, 0], square[10, 0, 0]) == (top, left)
+
+
+def test_a_changed_bit_of_a_shard_is_told_and_only_its_chunk_is_made_again(project):
+    folder = run(project)
+    whole = bytes_of(folder)
+    shard = folder.shard_path(1)
+    content = bytearray(shard.read_bytes())
+    content[-CHUNK * NUM_FEATURES] ^= 1
+    shard.unlink()  # another inode: the clock may stand still
+    shard.write_bytes(content)
+    with pytest.raises(FeatureError, match="of 'own' those from row 96 on have changed; run `python -m engine feat"):
+        FeatureStore.open(project, "own")
+    seen = []
+    run(project, on_batch=lambda: seen.append(1))
+    assert bytes_of(folder) == whole and len(seen) <= CHUNK / 4
+    FeatureStore.open(project, "own")
+
+
+def test_features_whose_journal_lost_a_line_are_not_taken_on_trust(project):
+    folder = run(project)
+    lines = folder.journal_path.read_text().splitlines(keepends=True)
+    folder.journal_path.write_text("".join(lines[1:]))
+    with pytest.raises(FeatureError, match="features must be as they were computed; of 'own' those from row 0 on"):
+        FeatureStore.open(project, "own")

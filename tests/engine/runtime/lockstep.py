@@ -1,8 +1,10 @@
 """One epoch at a time, by one process or by several under torchrun, each from the same state: what test_distributed
 compares.
 
-    python -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD [FEATURES]        writes states and outcomes
-    torchrun ... -m tests.engine.runtime.lockstep PROJECT FOLDER METHOD [FEATURES]  goes from those states
+    lockstep.main(PROJECT, FOLDER)                                 writes states and outcomes
+    torchrun ... -m tests.engine.runtime.lockstep PROJECT FOLDER   goes from those states
+
+It does so for each of CASES, once on images and once on features, in folders of their names.
 
 Every epoch begins with the same bits, so whatever is decided by a threshold, a sort or a rounding is decided alike, and
 what follows within the epoch is continuous. Reweighter and splitter take plain gradient steps: Adam's first step is the
@@ -25,12 +27,14 @@ from engine.training.trainer import Trainer
 EPOCHS = 6
 SETTINGS = ("batch_size=33", "warmup_fraction=0.3", "reweighter.every=2", "device=cpu", f"epochs={EPOCHS}")
 """Batches of an odd size: the two parts differ."""
+CASES = {"images": None, "features": "own"}
+"""Name of the case: features of the project, None for its images."""
 
 
-def new_trainer(project: Path, method: str, features: str | None) -> Trainer:
+def new_trainer(project: Path, features: str | None) -> Trainer:
     own = {"network": "mlp", "features": features, "weight_decay": 0.01} if features else {
         "network": "tiny", "augment": "shift"}
-    config = RunConfig.from_settings(list(SETTINGS), method=method, **own)
+    config = RunConfig.from_settings(list(SETTINGS), method="molere", **own)
     data = load_for(config, project, read_decisions(project / "none"), lambda *_: None)
     trainer = Trainer(config, data)
     if trainer.weighting and trainer.splitting:
@@ -54,21 +58,28 @@ def outcome(trainer: Trainer) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in values.items()} | {"routed": trainer.epoch_roles.routed}
 
 
-def main(project: Path, folder: Path, method: str, features: str | None = None) -> None:
+def main(project: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     with distributed.process_group("cpu"):
-        trainer, num = new_trainer(project, method, features), distributed.size()
-        for epoch in range(1, EPOCHS + 1):
-            state = folder / f"{epoch}.pt"
-            if num == 1:
-                torch.save(trainer.state_dict(), state)
-            else:
-                trainer.load_state_dict(torch.load(state, weights_only=True))
-            trainer.run_epoch(epoch, lambda *_: None)
-            found = outcome(trainer)
-            if distributed.is_rank_zero():
-                np.savez(folder / f"{epoch}-by-{num}.npz", **found)
+        for case, features in CASES.items():
+            go(new_trainer(project, features), folder / case)
+
+
+def go(trainer: Trainer, folder: Path) -> None:
+    """Alone: from the start, keeping each epoch's state; else from those states."""
+    num = distributed.size()
+    folder.mkdir(exist_ok=True)
+    for epoch in range(1, EPOCHS + 1):
+        state = folder / f"{epoch}.pt"
+        if num == 1:
+            torch.save(trainer.state_dict(), state)
+        else:
+            trainer.load_state_dict(torch.load(state, weights_only=True))
+        trainer.run_epoch(epoch, lambda *_: None)
+        found = outcome(trainer)
+        if distributed.is_rank_zero():
+            np.savez(folder / f"{epoch}-by-{num}.npz", **found)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    main(*map(Path, sys.argv[1:]))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from curation.__main__ import main
+from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.health import health
 from curation.audit.reviews import batches
 from curation.audit.reviews.batch_files import newest
@@ -42,8 +43,8 @@ def blind(project: Project) -> frozenset[str]:
     return blind_ids(project, project.verdicts().in_force())
 
 
-def test_what_is_drawn_is_blind_until_it_is_settled_and_a_damaged_batch_is_its_own_harm(
-        pets: Project, ada: Reviewer, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_drawn_is_blind_until_it_is_settled_and_all_that_may_be_where_a_batch_is_damaged(
+        pets: Project, ada: Reviewer, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, *rest = drawn(pets)
     assert blind(pets) == {first, second, *rest} and len(rest) > 80
     ada.press("verdict", first, "given")
@@ -51,7 +52,15 @@ def test_what_is_drawn_is_blind_until_it_is_settled_and_a_damaged_batch_is_its_o
     assert in_hand(pets, "estimate") == newest(pets.path, "audit", "estimate", "ada")
     for file in (pets.path / "audits").glob("*/batches/estimate-*.json"):
         file.write_text("{")
-    assert blind(pets) == frozenset()
+    population = set(load_plan(pets.path, "audit").population["sample_id"])
+    assert blind(pets) == population - {first} > {second, *rest}
+    assert main(["triage", str(pets.path), "--run", "first"]) == 0
+    out, err = capsys.readouterr()
+    assert "not shown: a batch must be as it was written; " in err and blind_words(len(population) - 1) in out
+    triage = views.start(home, "triage")
+    assert "every sample that may have been drawn is hidden" in views.texts(triage)
+    (pets.path / "audits" / "audit" / "plan.json").unlink()
+    assert blind(pets) == set(pets.manifest()["sample_id"]) - {first}
 
 
 def test_a_table_without_opinion_keeps_all_others_and_their_types(pets: Project) -> None:

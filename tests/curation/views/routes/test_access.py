@@ -19,6 +19,8 @@ from tests import ROOT
 
 ROLES: dict[str, object] = {"ada@example.org": "owner", "*": "viewer"}
 PROXY = {"WHETSTONE_PROXY": "10.0.0.5 X-Forwarded-User"}
+SECRET = "a-secret-of-these-tests"
+LOCAL_PROXY = {"WHETSTONE_PROXY": "127.0.0.1 X-User", "WHETSTONE_PROXY_SECRET": SECRET}
 
 
 def access(given: Mapping[str, str] | None = None, arguments: tuple[str, ...] = (), *,
@@ -77,6 +79,8 @@ def test_on_this_machine_it_starts_as_it_is(address: str) -> None:
     (PROXY, {}, "people who sign in need roles"), (PROXY, {"ada": "boss"}, "a role is one of viewer, .*ada = boss"),
     ({"WHETSTONE_PROXY": "proxy.local X-User"}, ROLES, "WHETSTONE_PROXY is an IP address"),
     ({"WHETSTONE_PROXY": "10.0.0.5"}, ROLES, "WHETSTONE_PROXY is an IP address"),
+    ({"WHETSTONE_PROXY": "127.0.0.1 X-User"}, ROLES, "a proxy on this machine must prove itself; .*X-Whetstone-Proxy"),
+    ({"WHETSTONE_PROXY": "::1 X-User", "WHETSTONE_PROXY_SECRET": "short"}, ROLES, "a secret of 16 letters and more"),
     (PROXY | {"FORWARDED_ALLOW_IPS": "*"}, ROLES, "FORWARDED_ALLOW_IPS is set"),
     ({"WHETSTONE_TOKEN": "short"}, {}, "16 letters and more; got 5"),
     ({"WHETSTONE_ORIGIN": "labels.example.org"}, {}, "a scheme and a host"),
@@ -135,10 +139,19 @@ def test_a_proxys_word_is_taken_from_its_own_address_alone(client: tuple[str, in
 
 
 def test_a_proxy_on_this_machine_that_reports_the_browsers_address_is_known_by_it() -> None:
-    behind = access({"WHETSTONE_PROXY": "127.0.0.1 X-User"}, roles={"ada": "owner"})
-    assert ask(behind, client=("203.0.113.9", 0), x_user="ada")[0] == 200, "as uvicorn writes it for that proxy"
-    assert ask(behind, client=("203.0.113.9", 41000), x_user="ada")[0] == 403
-    assert ask(behind, "/api/map", client=("203.0.113.9", 0), x_user="eve")[0] == 403, "without a role"
+    behind = access(LOCAL_PROXY, roles={"ada": "owner"})
+    proof = {"x_whetstone_proxy": SECRET}
+    assert ask(behind, client=("203.0.113.9", 0), x_user="ada", **proof)[0] == 200, "as uvicorn writes it"
+    assert ask(behind, client=("203.0.113.9", 41000), x_user="ada", **proof)[0] == 403
+    assert ask(behind, "/api/map", client=("203.0.113.9", 0), x_user="eve", **proof)[0] == 403, "without a role"
+
+
+def test_another_process_of_this_machine_cannot_speak_for_the_proxy() -> None:
+    behind = access(LOCAL_PROXY, roles={"ada": "owner"})
+    for kind, proven, refused in (("http", 200, 403), ("websocket", 101, 403)):
+        assert ask(behind, kind=kind, x_user="ada", x_whetstone_proxy=SECRET)[0] == proven
+        for words in ({}, {"x_whetstone_proxy": ""}, {"x_whetstone_proxy": SECRET[:-1]}):
+            assert ask(behind, kind=kind, x_user="ada", **words)[0] == refused
 
 
 def test_a_named_origin_replaces_the_hosts() -> None:

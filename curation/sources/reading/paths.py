@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pyarrow as pa
 
-from curation.sources.images import IMAGE_SUFFIXES
+from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.tables.report import Column
 
 NUM_LOOKED_AT = 200

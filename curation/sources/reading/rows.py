@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.project import Disagreement
-from curation.sources.paths import REMOTE
+from curation.sources.reading.paths import REMOTE
 from curation.tables.lines import constant
-from curation.tables.report import Column, Problems, joined, quoted
+from curation.tables.report import Column, Problems, Progress, joined, quoted
 from engine.contract.manifest import SPLITS
 from engine.contract.statistics.intervals import wilson_interval
 
 SPLIT_NAMES = {
     "train": "train", "training": "train",
     "clean": "clean", "val": "clean", "valid": "clean", "validation": "clean", "dev": "clean",
-    "test": "test", "testing": "test",
+    "test": "test", "testing": "test", "holdout": "test",
 }
 """What data sets call their splits, in lower case, and our name for each."""
 
@@ -48,6 +48,9 @@ class Loaded:
     notes: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     """What the source's own files hold, by name."""
+    unpack: Callable[[pa.Table, Problems, Progress], pa.Table] | None = None
+    """Where the images lie inside the source's files: writes those of screened rows below root and gives the rows whose
+    image could be written, with its path. A preview does not call it."""
 
 
 def screen(loaded: Loaded, problems: Problems) -> pa.Table:
@@ -155,15 +158,17 @@ def report_empty_classes(loaded: Loaded, table: pd.DataFrame, problems: Problems
                          row=idx + 1 if loaded.classes_file and loaded.classes is not None else None)
 
 
-def plain_rows(columns: dict[str, Column], file: str, rows: np.ndarray | None) -> pa.Table:
-    """A rows table of a source: absent manifest columns are filled with nulls, split with train."""
+def plain_rows(columns: dict[str, Column], file: str | Column, rows: np.ndarray | None) -> pa.Table:
+    """A rows table of a source: absent manifest columns are filled with nulls, split with train. file: of all rows, or
+    of each."""
     num = len(columns["path"])
     filled = {name: columns.get(name, pa.nulls(num, pa.string())) for name in MANIFEST_COLUMNS}
     if "split" not in columns:
         filled["split"] = pa.array(["train"] * num, pa.string())
     extra = {name: column for name, column in columns.items() if name not in filled}
     numbers = pa.nulls(num, pa.int64()) if rows is None else pa.array(rows, pa.int64())
-    return pa.table({**filled, **extra, "file": constant(file, num), "row": numbers})
+    return pa.table({**filled, **extra, "file": constant(file, num) if isinstance(file, str) else file,
+                     "row": numbers})
 
 
 def _known_labels(rows: pa.Table, classes: tuple[str, ...], problems: Problems) -> pa.Table:

@@ -109,6 +109,8 @@ def _load(image: Image.Image) -> tuple[str, str] | None:
         text = str(error).lower()
         is_short = isinstance(error, EOFError) or any(word in text for word in ("truncated", "not enough", "eof"))
         return ("truncated file" if is_short else "damaged file"), _reason(error)
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).any():
+        return "damaged file", "none of its values is a number"
     return None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from curation.sources.importing import import_project
 from curation.sources.label_notes import label_notes
-from curation.sources.paths import found_paths
+from curation.sources.reading.paths import found_paths
 from curation.tables.report import SourceError
 from tests.picture_files import write_image
 

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from curation.ledger.sqlite_wal import use_write_ahead_log
+from engine.contract.disk.sqlite_wal import use_write_ahead_log
 
 
 def error_of(code: int) -> sqlite3.OperationalError:

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.sources.images import IMAGE_SUFFIXES
-from curation.sources.paths import REMOTE, found_paths
-from curation.sources.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, plain_rows
+from curation.samples.own_exports import as_written, left_out
+from curation.sources.reading.images import IMAGE_SUFFIXES
+from curation.sources.reading.paths import REMOTE, found_paths
+from curation.sources.reading.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, drop, plain_rows
 from curation.tables.frames import Frame, read_frame
 from curation.tables.lines import read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -27,7 +28,8 @@ from engine.contract.signal_columns import SIGNAL_COLUMNS
 USUAL_NAMES = {
     "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "img_filename", "file",
              "image", "img"),
-    "given_label": ("given_label", "label", "labels", "class", "class_name", "category", "target", "y", "noisy_label"),
+    "given_label": ("current_label", "corrected_label",  # of our own exports
+                    "given_label", "label", "labels", "class", "class_name", "category", "target", "y", "noisy_label"),
     "clean_label": ("clean_label", "true_label"),
     "split": ("split", "set", "subset"),
     "group": ("group", "domain"),
@@ -56,24 +58,35 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     frame = read_frame(root, problems, progress)
     ours = _choose_columns(frame.columns.column_names, named, root.name)
     table, numbers = _readable_rows(frame, ours, root.name, problems)
-    columns: dict[str, Column] = {name: _text(table[column]) for name, column in ours.items()}
-    below = _below(columns["path"], folder, Path(image_root) if image_root else root.parent)
-    columns["path"], path_notes = found_paths(below, folder)
+    table = as_written(table)
+    names = _class_names(classes, problems, progress)
+    rows, notes = listed_rows(table, ours, folder, root.name, numbers, classes=names,
+                              as_given=Path(image_root) if image_root else root.parent)
+    if (is_out := left_out(table)) is not None:
+        rows = drop(rows, is_out, problems, "excluded", "a sample that people left out of the data stays out")
+    said = "columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items())
+    return Loaded(rows=rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
+                  notes=[*frame.notes, said, *notes])
+
+
+def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str | Column, numbers: np.ndarray | None, *,
+                classes: tuple[str, ...] | None = None, as_given: Path | None = None) -> tuple[pa.Table, list[str]]:
+    """(rows of a table as a source hands them over, what was read how). ours: our column -> the table's, path among
+    them; all others ride along.
+
+    folder: what paths are relative to, links followed; as_given: the same as it was named. file, numbers: where each
+    row stands. classes: labels may also be their 0-based numbers.
+    """
+    columns: dict[str, Column] = {name: text_of(table[column]) for name, column in ours.items()}
+    columns["path"], notes = found_paths(_below(columns["path"], folder, as_given or folder), folder)
     columns.setdefault("sample_id", columns["path"])
     if "split" in columns:
         columns["split"] = _our_splits(columns["split"])
-    names = _class_names(classes, problems, progress)
-    if names is not None:
-        for name in ("given_label", "clean_label"):
-            if name in columns:
-                columns[name] = _named(columns[name], names)
-    extra, renamed = _extra_columns(table, set(ours.values()))
-    notes = [*frame.notes, *path_notes]
-    notes.append("columns: " + ", ".join(f"{name} from {column!r}" for name, column in ours.items()))
-    notes += [f"column {old!r} is called {new!r} here" for old, new in renamed.items()]
-    rows = plain_rows({**columns, **extra}, root.name, numbers)
-    return Loaded(rows=rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
-                  notes=notes)
+    for name in ("given_label", "clean_label"):
+        if classes is not None and name in columns:
+            columns[name] = _named(columns[name], classes)
+    extra, renamed = extra_columns(table, set(ours.values()))
+    return plain_rows({**columns, **extra}, file, numbers), [*notes, *renamed]
 
 
 def usual_columns(have: list[str], named: dict[str, str | None] | None = None) -> dict[str, str]:
@@ -122,7 +135,7 @@ def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Prob
     return frame.columns.filter(pa.array(~is_lost)), frame.rows[~is_lost]
 
 
-def _text(column: Column) -> Column:
+def text_of(column: Column) -> Column:
     """Any plain column as strings without white space at their ends; null where that leaves nothing."""
     kind = column.type
     if pa.types.is_floating(kind):  # whole numbers with gaps come out of pandas as floats: 3.0 is label 3
@@ -185,10 +198,10 @@ def _named(labels: Column, classes: tuple[str, ...]) -> Column:
     return pc.if_else(is_name, _whole(labels), pc.coalesce(by_number, _whole(labels)))
 
 
-def _extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Column], dict[str, str]]:
-    """(columns of the table that are none of ours, numbers as numbers; old name -> new name of those renamed)."""
+def extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Column], list[str]]:
+    """(columns of the table that are none of ours, numbers as numbers; a sentence for each that is renamed)."""
     extra: dict[str, Column] = {}
-    renamed: dict[str, str] = {}
+    renamed: list[str] = []
     for name in frame.column_names:
         if name in used:
             continue
@@ -196,7 +209,7 @@ def _extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Column], 
         while new in RESERVED or new in extra or (new != name and new in frame.column_names):
             new = f"source_{new}"
         if new != name:
-            renamed[name] = new
+            renamed.append(f"column {name!r} is called {new!r} here")
         extra[new] = _typed(frame[name])
     return extra, renamed
 
@@ -206,7 +219,7 @@ def _typed(column: Column) -> Column:
     phone numbers and hashes such as 1e5 a number would keep another thing than what was written."""
     if not pa.types.is_string(column.type):
         return column
-    text = _text(column)
+    text = text_of(column)
     if text.null_count == len(text) or not _are_all(text, r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"):
         return text
     try:

@@ -1,0 +1,130 @@
+"""README.md of a set with pictures: a data card for people, with the front matter that Hugging Face reads.
+
+Says how each sample came to be there, class balance, what is known of the labels, and what the set is not good for.
+"""
+
+import hashlib
+import json
+import re
+
+import pandas as pd
+
+from curation.audit.reviews.blinding import blind_words
+from curation.audit.reviews.known_labels import decided_labels, training_rows
+from curation.exports.curated import DEFINITION, Curated, plain
+from curation.project import Project
+from curation.words import counted
+
+LIMITS = """
+- Its samples were chosen because they are hard for one model, and edited by people: accuracy on it is not that on the
+  data, but lower by design. Compare models on it, or tune on it; report accuracy on a random test set.
+- What is hard for that model may be easy for another.
+- All were training samples: a model that was trained on them, or on the whole data, has seen them.
+- Its labels are as good as their review: see above for how many a person has looked at.
+- Pictures are byte for byte those of the data: with their EXIF data (places, cameras) and their orientation, which
+  `PIL.ImageOps.exif_transpose` applies.
+- A license of the pictures is not known here: that of the data holds.
+"""
+_REASONS = {
+    "routed_learned": "routed by the splitter: hard to predict from the rest",
+    "routed_hard": "routed as the hardest by cross-fitted margin",
+    "routed_easy": "routed as the easiest by cross-fitted margin",
+    "routed_random": "routed at random",
+    "pinned_validation": "pinned by a person before the run",
+}
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""Hugging Face's size_categories."""
+
+
+def card(project: Project, curated: Curated, *, files: str, opening: str, patterns: str, num_problems: int) -> str:
+    """The text. files: what lies in the folder; opening: how to read it, both Markdown; patterns: the data files of the
+    split validation, as Hugging Face globs them; num_problems: lines of problems.csv."""
+    frame, counts = curated.frame, curated.class_counts
+    num_with = sum(count > 0 for count in counts.values())
+    return "\n".join([
+        _front_matter(project, curated, patterns),
+        f"# Hard validation set of {escaped(project.name)}", "",
+        f"{counted(len(frame), 'sample')} of {num_with} of {counted(len(counts), 'class', 'classes')}, from run "
+        f"{escaped(str(curated.provenance['run']))} and the decisions that people took.", DEFINITION,
+        "## How each sample came to be here", "", *_table(("samples", "why"), _origins(curated)), "",
+        "## Classes", "", "The index is that of the project, whichever classes are missing here.", "",
+        *_table(("index", "class", "samples", "of all in training"), _balance(project, counts)), "",
+        "## Labels", "", *(f"- {line}" for line in _label_lines(project, curated)), "",
+        "## Limits", LIMITS.rstrip(),
+        *([f"- {counted(num_problems, 'sample')} could not be exported as it should: problems.csv."]
+          if num_problems else []), "",
+        "## How to open it", "", opening.strip(), "",
+        "## Files", "", files.strip(), "",
+        "Check them with `sha256sum -c SHA256SUMS` or, for extra files too, `python -m curation verify FOLDER`.",
+        "", "## Origin", "", *(f"- {name}: {escaped(str(value))}" for name, value in curated.provenance.items()), "",
+        "Digests are SHA-256; an empty one means that there was no such file. In CSV files a text that a spreadsheet "
+        "would run as a formula has a leading apostrophe.", ""])
+
+
+def escaped(text: str) -> str:
+    """A text on one line that Markdown and HTML take as it stands.
+
+    >>> escaped("a|b <i>")
+    'a\\\\|b \\\\<i\\\\>'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&-])", r"\\\1", plain(text))
+
+
+def _front_matter(project: Project, curated: Curated, patterns: str) -> str:
+    """YAML whose values are JSON, which is YAML and quotes what must be quoted.
+
+    The configuration's name is this set's own: `datasets` keeps what it read by the folder's last name and by what its
+    card says, and would give out another set of a folder of that name (seen with 5.2).
+    """
+    num = len(curated.frame)
+    content = json.dumps([curated.provenance, *curated.frame[["sample_id", "current_label"]].to_numpy().tolist()])
+    name = f"set-{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+    matter: dict[str, object] = {
+        "pretty_name": f"Hard validation set of {plain(project.name)}", "task_categories": ["image-classification"],
+        "size_categories": [next((name for limit, name in _SIZES if num < limit), "1M<n<10M")],
+        "configs": [{"config_name": name, "data_files": [{"split": "validation", "path": patterns}]}]}
+    lines = (f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in matter.items())
+    return "\n".join(["---", *lines, "---", ""])
+
+
+def _origins(curated: Curated) -> list[tuple[str, ...]]:
+    """Samples by why they are in the set, most first."""
+    frame = curated.frame
+    pinned = frame["pin"].eq("validation")
+    reason = frame["role_reason"].map(_REASONS)
+    why = reason.where(~pinned, "pinned to validation by a person")
+    if curated.num_blind:
+        why = why.fillna("not told: drawn for an estimate and not judged yet")
+    counts = why.fillna("held by the run").value_counts()
+    return [(f"{count:,}", str(name)) for name, count in counts.items()]
+
+
+def _balance(project: Project, counts: dict[str, int]) -> list[tuple[str, ...]]:
+    given = training_rows(project)["given_label"].value_counts()
+    return [(str(index), escaped(name), f"{count:,}", f"{int(given.get(name, 0)):,}")
+            for index, (name, count) in enumerate(counts.items())]
+
+
+def _label_lines(project: Project, curated: Curated) -> list[str]:
+    """What people and held-out predictions say of the labels."""
+    frame = curated.frame
+    decided = decided_labels(project)
+    is_known = frame["sample_id"].isin(decided.loc[decided["is_known"], "sample_id"])
+    is_suspect = frame["suggested_label"].notna() & frame["suggested_label"].ne(frame["current_label"]) & ~is_known
+    quality = pd.to_numeric(frame["label_quality"], errors="coerce").dropna()
+    lines = [f"{int(is_known.sum()):,} confirmed or changed by a person, of these "
+             f"{int(frame['current_label'].ne(frame['given_label']).sum()):,} to another class than the data gave; "
+             f"{int((~is_known).sum()):,} not reviewed.",
+             f"{int(is_suspect.sum()):,} suspected labels are left: not reviewed, and held-out predictions confidently "
+             "name another class (column suggested_label)."]
+    if len(quality):
+        low, median, high = quality.quantile([0.25, 0.5, 0.75])
+        lines.append(f"label_quality, the mean held-out probability of the label: median {median:.2f}, middle half "
+                     f"{low:.2f} to {high:.2f}; hard and wrong labels are both low.")
+    if said := blind_words(curated.num_blind):
+        lines.append(said)
+    return lines
+
+
+def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (heading, ("---",) * len(heading), *rows)]

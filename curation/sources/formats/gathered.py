@@ -1,0 +1,97 @@
+"""Rows of formats that list their images one by one, gathered in columns, so that a million of them stay small."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from curation.sources.reading.rows import Loaded
+from curation.sources.reading.table import listed_rows
+from curation.tables.frames import column_of, concatenated
+from curation.tables.report import Problems
+from curation.words import counted
+
+Value = str | int | float | bool | None
+OURS = ("path", "given_label", "split", "clean_label", "group", "sample_id")
+_PLACE = ("\0file", "\0row")
+_EVERY = 50_000
+
+
+class Gathered:
+    """Collects rows; `loaded` hands them over."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        self.num_boxes = 0
+        """Samples whose label is that of boxes or outlines."""
+        self._parts: list[pa.Table] = []
+        self._pending: list[dict[str, Value]] = []
+
+    def add(self, ours: Mapping[str, Value], extra: Mapping[str, Value], *, file: str, row: int) -> None:
+        """One row. ours: columns of OURS, path among them; extra: what else is known, which rides along."""
+        named = {name if name not in ours else f"source_{name}": value for name, value in extra.items()}
+        self._pending.append({**ours, **named, "\0file": file, "\0row": row})
+        if len(self._pending) >= _EVERY:
+            self._flush()
+
+    def one_of(self, labels: Iterable[str], *, file: str, row: int, path: str | None) -> str | None:
+        """The only one of an image's labels; None where there is none, or, with a line in the report, several."""
+        found = list(dict.fromkeys(labels))
+        if len(found) > 1:
+            shown = ", ".join(repr(label) for label in found[:5])
+            self.problems.add("several labels", f"an image must have one class here; it has {len(found)}: {shown}",
+                              file=file, row=row, sample_id=path)
+        return found[0] if len(found) == 1 else None
+
+    def _flush(self) -> None:
+        names = dict.fromkeys(name for row in self._pending for name in row)
+        columns = {name: column_of([row.get(name) for row in self._pending]) for name in names}
+        self._parts.append(pa.table(columns))
+        self._pending = []
+
+    def loaded(self, root: Path, notes: list[str], *, classes: tuple[str, ...] | None = None,
+               classes_file: str = "") -> Loaded:
+        """The rows, their paths below `root`, found here where they were written elsewhere."""
+        if self._pending or not self._parts:
+            if not self._pending:
+                self._pending = [{"path": None, "given_label": None, "\0file": "", "\0row": 0}]
+            self._flush()
+        table = concatenated(self._parts)
+        if "split" in table.column_names and (only := _only(table["split"])):
+            notes = [*notes, f"the only split is called {only}: its samples are taken as train"]
+            table = table.drop_columns(["split"])
+        if "sample_id" in table.column_names and table["sample_id"].null_count:
+            table = table.rename_columns(["source_id" if name == "sample_id" else name for name in table.column_names])
+        file, numbers = table["\0file"].dictionary_encode(), np.asarray(table["\0row"])
+        ours = {name: name for name in OURS if name in table.column_names}
+        rows, found = listed_rows(table.drop_columns(list(_PLACE)), ours, root, file, numbers)
+        if self.num_boxes:
+            notes = [*notes, f"of {counted(self.num_boxes, 'image')} the label is the one class of boxes or outlines"]
+        return Loaded(rows=rows, root=root, classes=classes, classes_file=classes_file, notes=[*notes, *found])
+
+
+def _only(splits: pa.ChunkedArray) -> str | None:
+    """The split of all rows, where it is one and not train."""
+    names = [name for name in splits.unique().to_pylist() if name is not None]
+    return names[0] if len(names) == 1 and names[0] != "train" else None
+
+
+def plain(values: object, leave_out: Iterable[str] = ()) -> dict[str, Value]:
+    """The plain values of a JSON object by name; nothing where it is none."""
+    if not isinstance(values, dict):
+        return {}
+    left = set(leave_out)
+    return {str(name): value for name, value in values.items()
+            if name not in left and isinstance(value, str | int | float | bool)}
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in their order, white space at their ends removed as of labels. A repeated one gets its place in
+    brackets, so that indices keep their meaning."""
+    found, seen = [], Counter[str]()
+    for idx, name in enumerate(str(one).strip() for one in names):
+        seen[name] += 1
+        found.append(name if seen[name] == 1 and name else f"{name} [{idx}]")
+    return tuple(found)

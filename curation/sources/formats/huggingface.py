@@ -1,0 +1,177 @@
+"""Files of Hugging Face's `datasets`: save_to_disk, Parquet with pictures inside, imagefolder with metadata.
+
+    dataset_dict.json, SPLIT/state.json, SPLIT/*.arrow      DatasetDict.save_to_disk; or state.json and *.arrow alone
+    **/SPLIT-00000-of-00004.parquet, SPLIT/0000.parquet     as the hub has them, pictures inside
+    SPLIT/metadata.csv or .jsonl, with file_name            imagefolder; without a label column the folders are labels
+
+Class names and their order come from the schema's metadata (ClassLabel). Pictures inside become files of the project.
+The sample_id is the column sample_id, else split and name of the picture, else made of its content where it has no
+name or one that repeats. The library itself is not needed.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curation.sources.formats.embedded import IMAGES, Pictures, provisional_id, written
+from curation.sources.formats.metadata_folders import has_metadata, load_metadata
+from curation.sources.formats.places import files_below, split_of
+from curation.sources.formats.shards import Columns, Shard, columns_of, pictures, plain_batches, schema_of
+from curation.sources.reading.rows import Loaded, plain_rows
+from curation.sources.reading.source import Option, Source
+from curation.sources.reading.table import USUAL_NAMES, extra_columns, text_of
+from curation.tables.frames import concatenated
+from curation.tables.lines import constant
+from curation.tables.report import Column, Problems, Progress, SourceError
+from curation.words import counted
+
+_SUFFIXES = (".parquet", ".arrow")
+
+
+def load(root: Path, project: Path, problems: Problems, progress: Progress, *, label_column: str | None = None,
+         image_column: str | None = None) -> Loaded:
+    """Rows of every split below `root`. Raises SourceError where no file has pictures or a column is lacking."""
+    shards, ignored = _shards(root)
+    if not shards:
+        if has_metadata(root):
+            return load_metadata(root, problems, progress, label_column)
+        raise SourceError("a data set of Hugging Face is a folder of save_to_disk, of Parquet files with pictures, or "
+                          f"of images with metadata.csv or metadata.jsonl; {root} is none; choose another format")
+    columns = columns_of(schema_of(shards[0].path))
+    image = _chosen(columns.images, image_column, ("image", "img", "picture"), "pictures", shards[0])
+    label = _chosen(columns.plain, label_column, USUAL_NAMES["given_label"], "labels", shards[0],
+                    sole=tuple(columns.classes))
+    parts = []
+    for idx, shard in enumerate(shards):
+        parts += _parts(shard, columns, image)
+        progress(idx + 1, len(shards), "reading labels")
+    table = concatenated([part for part in parts if part.num_rows] or parts)
+    rows, notes = _rows(table, columns, image, label)
+    names = f"classes: {counted(len(columns.classes[label]), 'name')} from the schema" if label in columns.classes \
+        else "the schema names no classes: they are taken from the labels"
+    notes = [f"columns: picture from {image!r}, label from {label!r}", names,
+             "the pictures lie inside the files: the import writes them into the project", *notes]
+    if columns.left_out:
+        notes.append(f"columns left out, since they hold no plain values: {', '.join(columns.left_out)}")
+    if len(columns.images) > 1:
+        notes.append(f"of each row one picture is taken; left out: "
+                     f"{', '.join(name for name in columns.images if name != image)}")
+    if ignored:
+        notes.append(f"{counted(ignored, 'file')} with other columns left out")
+    folder, by_name = project / IMAGES, {shard.name: shard for shard in shards}
+    return Loaded(rows=rows, root=folder, classes=columns.classes.get(label), classes_file=shards[0].name, notes=notes,
+                  unpack=lambda kept, found, show: written(kept, folder, _reader(by_name, image), found, show))
+
+
+def _reader(shards: dict[str, Shard], image: str) -> Pictures:
+    return lambda file, rows: pictures(shards[file].path, image, rows)
+
+
+def is_here(place: Path) -> bool:
+    """Whether a folder, or a Parquet file, holds pictures in tables, or metadata beside images."""
+    if place.is_file() and place.suffix.lower() not in _SUFFIXES:
+        return False
+    return bool(_first_shard(files_below(place, _SUFFIXES))) or (place.is_dir() and has_metadata(place, is_below=True))
+
+
+def _first_shard(files: list[Path]) -> Path | None:
+    """The first of a few files that holds pictures."""
+    for path in files[:20]:
+        try:
+            if columns_of(schema_of(path)).images:
+                return path
+        except SourceError:
+            continue
+    return None
+
+
+def _shards(root: Path) -> tuple[list[Shard], int]:
+    """(files that have the columns of the first one with pictures, how many others there are)."""
+    files = files_below(root, _SUFFIXES, depth=3)
+    first = _first_shard(files)
+    if first is None:
+        return [], 0
+    folder, schema = root if root.is_dir() else root.parent, schema_of(first)
+    found = []
+    for path in files:
+        if path == first or _is_alike(schema_of(path), schema):
+            name = path.relative_to(folder).as_posix()
+            found.append(Shard(path=path, name=name, split=split_of(name) or "train"))
+    return found, len(files) - len(found)
+
+
+def _is_alike(one: pa.Schema, other: pa.Schema) -> bool:
+    """Whether two files belong together: the same columns, and the same names of classes."""
+    return one.names == other.names and columns_of(one).classes == columns_of(other).classes
+
+
+def _chosen(have: tuple[str, ...], named: str | None, usual: tuple[str, ...], what: str, shard: Shard,
+            sole: tuple[str, ...] = ()) -> str:
+    """The column that is meant. sole: taken where none is called as usual and this is one. Raises SourceError."""
+    if named is not None and named not in have:
+        raise SourceError(f"a column of {what} must be in {shard.name}; got {named!r}; it has "
+                          f"{', '.join(have) or 'none'}")
+    found = [named] if named else [name for name in usual if name in have] or list(sole)[:1] or \
+        (list(have[:1]) if what == "pictures" else [])
+    if not found:
+        raise SourceError(f"a data set needs a column of {what}; {shard.name} has {', '.join(have) or 'none'}; name "
+                          "it")
+    return found[0]
+
+
+def _parts(shard: Shard, columns: Columns, image: str) -> list[pa.Table]:
+    """The shard's rows without pictures, with columns of ours that say where each stands."""
+    found, start = [], 1
+    for table in plain_batches(shard.path, columns.plain, image):
+        num = table.num_rows
+        for name, column in (("\0split", constant(shard.split, num).cast(pa.string())),
+                             ("\0file", constant(shard.name, num).cast(pa.string())),
+                             ("\0row", pa.array(np.arange(start, start + num)))):
+            table = table.append_column(name, column)
+        found.append(table)
+        start += num
+    return found
+
+
+def _rows(table: pa.Table, columns: Columns, image: str, label: str) -> tuple[pa.Table, list[str]]:
+    """(rows as a source hands them over, whose path is where they stand until their picture is written; notes)."""
+    file, numbers = table["\0file"], np.asarray(table["\0row"])
+    for name, classes in columns.classes.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, _named(table[name], classes))
+    ids = pa.array([provisional_id(*place) for place in zip(file.to_pylist(), numbers.tolist(), strict=True)])
+    ours: dict[str, Column] = {"path": ids, "given_label": text_of(table[label]), "split": table["\0split"]}
+    used = {label, image, "\0file", "\0row", "\0split"}
+    if "sample_id" in columns.plain:
+        ours["sample_id"] = text_of(table["sample_id"])
+        used.add("sample_id")
+    else:
+        names = pc.binary_join_element_wise(table["\0split"], table[image], "/")
+        counts = pc.value_counts(names)
+        once = counts.filter(pc.equal(counts.field("counts"), 1)).field("values")
+        ours["sample_id"] = pc.if_else(pc.and_(pc.is_in(names, value_set=once), pc.is_valid(names)), names,
+                                       pa.chunked_array([ids]))
+    extra, notes = extra_columns(table, used)
+    return plain_rows({**ours, **extra}, file.dictionary_encode(), numbers), notes
+
+
+def _named(numbers: Column, classes: tuple[str, ...]) -> Column:
+    """Class numbers as names; -1, which stands for no label, as null; any other number that is none as its text."""
+    text = numbers.cast(pa.string())
+    known = pc.index_in(text, value_set=pa.array([str(idx) for idx in range(len(classes))]))
+    names = pa.array(classes, pa.string()).take(known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known)
+    missing = pc.if_else(pc.equal(text, "-1"), pa.scalar(None, pa.string()), text)
+    return pc.coalesce(names, missing.combine_chunks() if isinstance(missing, pa.ChunkedArray) else missing)
+
+
+SOURCE = Source(
+    title="Hugging Face data set", load=load, is_root_file=True, recognises=is_here,
+    help="A folder that the library datasets wrote (save_to_disk, Parquet with pictures inside, or images with "
+         "metadata); pictures inside become files of the project.",
+    root_help="Folder of the data set, or one Parquet file.",
+    options=(
+        Option(name="label_column", help="Column of class numbers or labels. Default: label or another usual name."),
+        Option(name="image_column", help="Column of pictures. Default: image, else the first."),
+    ))

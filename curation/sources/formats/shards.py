@@ -1,0 +1,153 @@
+"""Files of Arrow's two kinds as Hugging Face's `datasets` writes them: Parquet, and the IPC streams of save_to_disk.
+
+Reads them batch by batch: of a column of pictures the names alone, or the pictures of some rows. Which column means
+what is for curation.sources.formats.huggingface.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curation.tables.frames import plain_type
+from curation.tables.report import SourceError
+
+_BATCH_ROWS = 256
+_PLAIN_ROWS = 65_536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One file of a data set."""
+
+    path: Path
+    name: str
+    """Below the data set's folder."""
+    split: str
+
+
+class _Feature(TypedDict, total=False):
+    _type: str
+    names: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """What the columns of a shard are."""
+
+    images: tuple[str, ...]
+    """Those of pictures: structs of bytes and path, or binary."""
+    classes: dict[str, tuple[str, ...]]
+    """Column of class numbers -> the classes' names in their order."""
+    plain: tuple[str, ...]
+    """Those of plain values, the columns of class numbers among them."""
+    left_out: tuple[str, ...] = field(default=())
+    """The rest."""
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns what Arrow raises about a damaged file into one line of SourceError."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, SourceError):
+            raise
+        short = " ".join(str(error).split())[:160]
+        raise SourceError(f"{path.name} must be a whole file of Parquet or Arrow; {short}; copy or download it "
+                          "again") from error
+
+
+def schema_of(path: Path) -> pa.Schema:
+    """The columns of a file with their metadata. Raises SourceError for a damaged one."""
+    with readable(path):
+        if path.suffix == ".arrow":
+            with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+                return stream.schema
+        return pq.read_schema(path)
+
+
+def columns_of(schema: pa.Schema) -> Columns:
+    """Sorts columns into kinds, by the features that the schema's metadata hold where they hold some."""
+    features = _features(schema)
+    images, classes, plain, left_out = [], {}, [], []
+    for column in schema:
+        feature = features.get(column.name, {})
+        if feature.get("_type") == "Image" or is_picture(column.type):
+            images.append(column.name)
+        elif plain_type(column.type) is None:
+            left_out.append(column.name)
+        else:
+            plain.append(column.name)
+            if feature.get("_type") == "ClassLabel" and feature.get("names"):
+                classes[column.name] = tuple(str(name).strip() for name in feature["names"])
+    return Columns(images=tuple(images), classes=classes, plain=tuple(plain), left_out=tuple(left_out))
+
+
+def is_picture(kind: pa.DataType) -> bool:
+    """Whether a column holds encoded pictures: a struct of bytes and path, or bytes themselves."""
+    if pa.types.is_struct(kind):
+        return {field.name for field in kind} >= {"bytes", "path"}
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _features(schema: pa.Schema) -> dict[str, _Feature]:
+    """Column -> its feature, of the metadata that `datasets` puts into schemas; none where they are absent or odd."""
+    try:
+        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return {name: _Feature(_type=str(one.get("_type", "")), names=list(one.get("names") or ()))
+            for name, one in (found.items() if isinstance(found, dict) else ()) if isinstance(one, dict)}
+
+
+def plain_batches(path: Path, columns: tuple[str, ...], image: str) -> Iterator[pa.Table]:
+    """The plain columns as few types, and `image` as the pictures' names (null where there is none). Reads no picture
+    of a Parquet file whose pictures are structs."""
+    has_names = pa.types.is_struct(schema_of(path).field(image).type)
+    names = [f"{image}.path"] if has_names else []
+    with readable(path):
+        for batch in _batches(path, [*columns, *names], _PLAIN_ROWS):
+            made = {name: _plain(batch.column(name)) for name in columns}
+            made[image] = pa.compute.struct_field(batch.column(image), "path").cast(pa.string()) if has_names \
+                else pa.nulls(batch.num_rows, pa.string())
+            yield pa.table(made)
+
+
+def pictures(path: Path, image: str, rows: list[int]) -> Iterator[tuple[int, bytes | None]]:
+    """(row, the encoded picture or None) of the wanted rows, counted from 1 and rising."""
+    is_struct = pa.types.is_struct(schema_of(path).field(image).type)
+    start, place = 1, 0
+    with readable(path):
+        for batch in _batches(path, [f"{image}.bytes"] if is_struct else [image], _BATCH_ROWS):
+            column = batch.column(image)
+            values = pa.compute.struct_field(column, "bytes") if is_struct else column
+            while place < len(rows) and rows[place] < start + batch.num_rows:
+                yield rows[place], values[rows[place] - start].as_py()
+                place += 1
+            start += batch.num_rows
+            if place == len(rows):
+                return
+
+
+def _batches(path: Path, columns: list[str], num_rows: int) -> Iterator[pa.RecordBatch]:
+    """Some columns (of Parquet also parts of a struct), so many rows at a time."""
+    if path.suffix != ".arrow":
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            yield from file.iter_batches(num_rows, columns=columns)
+        return
+    wanted = list(dict.fromkeys(name.partition(".")[0] for name in columns))
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        for batch in stream:
+            for start in range(0, batch.num_rows, num_rows):
+                yield batch.select(wanted).slice(start, num_rows)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    kind = plain_type(column.type)
+    return column if kind == column.type else column.cast(kind)

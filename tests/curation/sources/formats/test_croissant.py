@@ -1,0 +1,121 @@
+"""Croissant descriptions of local files: read as mlcroissant reads them, nothing outside of their folder."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from curation.sources.importing import import_project
+from curation.sources.recognise import recognise
+from curation.tables.report import SourceError
+from engine.contract.manifest import read_info, read_manifest
+from tests.curation.sources.formats.pictures import picture
+from tests.curation.sources.formats.test_huggingface import CLASSES, encoded, shard
+
+CONTEXT = {"@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/", "cr": "http://mlcommons.org/croissant/",
+           "dct": "http://purl.org/dc/terms/", "conformsTo": "dct:conformsTo", "recordSet": "cr:recordSet",
+           "field": "cr:field", "source": "cr:source", "fileObject": "cr:fileObject", "fileSet": "cr:fileSet",
+           "extract": "cr:extract", "column": "cr:column", "includes": "cr:includes", "references": "cr:references",
+           "dataType": {"@id": "cr:dataType", "@type": "@vocab"}, "fileProperty": "cr:fileProperty",
+           "transform": "cr:transform", "regex": "cr:regex", "data": {"@id": "cr:data", "@type": "@json"},
+           "key": "cr:key"}
+
+
+def field(name: str, kind: str, source: str, column: str = "", **more: object) -> dict[str, object]:
+    extract = {"column": column} if column else {"fileProperty": "fullpath"}
+    key = "fileObject" if column and source == "table" else "fileSet"
+    return {"@type": "cr:Field", "@id": f"r/{name}", "name": name, "dataType": kind,
+            "source": {key: {"@id": source}, "extract": extract, **more}}
+
+
+def describe(folder: Path, files: list[dict[str, object]], fields: list[dict[str, object]],
+             sets: list[dict[str, object]] | None = None, version: str = "1.0") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "croissant.json").write_text(json.dumps({
+        "@context": CONTEXT, "@type": "sc:Dataset", "name": "d", "conformsTo": f"http://mlcommons.org/croissant/{version}",
+        "distribution": files,
+        "recordSet": [*(sets or []), {"@type": "cr:RecordSet", "@id": "r", "name": "r", "field": fields}]}))
+    return folder / "croissant.json"
+
+
+def table(url: str, kind: str = "text/csv", **more: object) -> dict[str, object]:
+    return {"@type": "cr:FileObject", "@id": "table", "name": url, "contentUrl": url, "encodingFormat": kind, **more}
+
+
+def images(*patterns: str) -> dict[str, object]:
+    return {"@type": "cr:FileSet", "@id": "images", "name": "images", "encodingFormat": "image/png",
+            "includes": list(patterns)}
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_table_of_names_and_labels_with_classes_in_their_order(tmp_path: Path, version: str) -> None:
+    data = tmp_path / "d"
+    for name in ("a.png", "b.png", "c.png"):
+        picture(data / "pics" / name)
+    (data / "t.csv").write_text("file_name,label,split,shop\na.png,ant,train,1\nb.png,zebra,train,2\n"
+                                "c.png,ant,validation,1\n")
+    digest = hashlib.sha256((data / "t.csv").read_bytes()).hexdigest()
+    enumeration = {"@type": "cr:RecordSet", "@id": "classes", "name": "classes", "dataType": "sc:Enumeration",
+                   "field": [{"@type": "cr:Field", "@id": "classes/name", "name": "name", "dataType": "sc:Text"}],
+                   "data": [{"classes/name": "zebra"}, {"classes/name": "ant"}]}
+    file = describe(data, [table("t.csv", sha256=digest), images("pics/*.png")],
+                    [field("file_name", "sc:Text", "table", "file_name"), field("label", "sc:Text", "table", "label")],
+                    [enumeration], version)
+    assert recognise(data)[0].source == "croissant"
+    result = import_project("croissant", tmp_path / "p", root=file)
+    rows = read_manifest(tmp_path / "p")
+    assert rows[["path", "given_label", "split", "shop"]].values.tolist() == [
+        ["pics/a.png", "ant", "train", 1], ["pics/b.png", "zebra", "train", 2], ["pics/c.png", "ant", "clean", 1]]
+    assert read_info(tmp_path / "p").classes == ("zebra", "ant")
+    assert not any("SHA-256" in note for note in result.notes)
+    (data / "t.csv").write_text((data / "t.csv").read_text().replace(",2\n", ",3\n"))
+    assert any("SHA-256" in note for note in import_project("croissant", tmp_path / "p", root=file).notes)
+
+
+def test_parquet_with_pictures_inside(tmp_path: Path) -> None:
+    shard(tmp_path / "d/data/train-0.parquet", [0, 1], [encoded(1), encoded(2)])
+    shard(tmp_path / "d/data/test-0.parquet", [2], [encoded(3)])
+    describe(tmp_path / "d", [{"@type": "cr:FileSet", "@id": "files", "name": "files", "includes": "data/*.parquet",
+                               "encodingFormat": "application/x-parquet"}],
+             [field("image", "sc:ImageObject", "files", "image"), field("label", "sc:Integer", "files", "label")])
+    import_project("croissant", tmp_path / "p", root=tmp_path / "d")
+    assert read_manifest(tmp_path / "p")["split"].tolist() == ["train", "train", "test"]
+    assert read_info(tmp_path / "p").classes == tuple(CLASSES)
+
+
+def test_labels_in_paths_and_what_is_not_here(tmp_path: Path) -> None:
+    for name in ("train/cat/1.png", "train/dog/2.png", "test/dog/3.png"):
+        picture(tmp_path / "d/pics" / name)
+    regex = {"transform": {"regex": "pics/(?:train|test)/([a-z]+)/"}}
+    fields = [field("image", "sc:ImageObject", "images"), field("label", "cr:Label", "images", **regex)]
+    describe(tmp_path / "d", [images("pics/*/*/*.png")], fields)
+    import_project("croissant", tmp_path / "p", root=tmp_path / "d")
+    rows = read_manifest(tmp_path / "p")
+    assert rows[["path", "given_label", "split"]].values.tolist() == [
+        ["pics/train/cat/1.png", "cat", "train"], ["pics/train/dog/2.png", "dog", "train"],
+        ["pics/test/dog/3.png", "dog", "test"]]
+    for pattern in ("https://host/x.png", "/etc/*.png", "../*/*.png", "none/*.png"):
+        describe(tmp_path / "d", [images(pattern)], fields)
+        with pytest.raises(SourceError, match="must lie beside the description"):
+            import_project("croissant", tmp_path / "q", root=tmp_path / "d")
+    describe(tmp_path / "d", [images("pics/*/*/*.png")], [field("label", "cr:Label", "images",
+                                                                transform={"regex": "(?=x)(("})])
+    with pytest.raises(SourceError, match="must have a group and no look-around"):
+        import_project("croissant", tmp_path / "q", root=tmp_path / "d")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_same_as_mlcroissant_reads(tmp_path: Path) -> None:
+    library = pytest.importorskip("mlcroissant")
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "d/pics" / name)
+    (tmp_path / "d/t.csv").write_text("file_name,label\npics/a.png,ant\npics/b.png,zebra\n")
+    digest = hashlib.sha256((tmp_path / "d/t.csv").read_bytes()).hexdigest()
+    file = describe(tmp_path / "d", [table("t.csv", sha256=digest)],
+                    [field("file_name", "sc:Text", "table", "file_name"), field("label", "sc:Text", "table", "label")])
+    import_project("croissant", tmp_path / "p", root=file)
+    theirs = [(one["r/file_name"].decode(), one["r/label"].decode())
+              for one in library.Dataset(jsonld=str(file)).records("r")]
+    rows = read_manifest(tmp_path / "p")
+    assert list(zip(rows["path"], rows["given_label"], strict=True)) == theirs
