@@ -14,8 +14,8 @@ from curation.views.widgets import actions, address, others, state
 from engine.contract.disk import event_log
 
 SHOW_DECISIONS = ("explore", "triage", "decide", "export")
+# A draw that takes longer goes into the log. (No string here: Streamlit would draw it on every page of this script.)
 SLOW_SECONDS = 2.0
-"""A draw that takes longer goes into the log."""
 
 
 def _page_of(name: str) -> Callable[[], None]:

