@@ -24,6 +24,7 @@ def test_keys_decide_in_triage_on_arrival(browser: Browser, pets: Project, is_by
     browser.open(("explore" if is_by_link else "triage") + "?project=pets&run=first")
     if is_by_link:
         browser.page.get_by_role("link", name="Triage", exact=True).click()
+    browser.see("Triage", "h1")  # Explore has a gallery as well
     browser.page.locator(".gallery .card").first.wait_for()
     browser.settle()
     browser.page.keyboard.press("x")
