@@ -1,6 +1,7 @@
 """What a folder or file most probably is: which source reads it, from where, with which columns. Reads names and a
 table's header alone; the person at the form has the last word."""
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,9 +70,13 @@ def recognise(place: Path) -> list[Recognised]:
 
 
 def _named(place: Path) -> list[Recognised]:
-    """The sources that know their format when they see it."""
-    return [Recognised(source=name, root=place) for name, spec in SOURCES.items()
-            if spec.recognises is not None and (spec.is_root_file or place.is_dir()) and spec.recognises(place)]
+    """The sources that know their format when they see it; where one may not look it sees nothing."""
+    found = []
+    for name, spec in SOURCES.items():
+        with contextlib.suppress(OSError):
+            if spec.recognises is not None and (spec.is_root_file or place.is_dir()) and spec.recognises(place):
+                found.append(Recognised(source=name, root=place))
+    return found
 
 
 def _is_wrapper(folder: Path) -> bool:

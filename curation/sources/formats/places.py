@@ -24,7 +24,7 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int
     """Files of these suffixes in `root` and in folders up to `depth` below it, in order; `root` itself where it is a
     file. Hidden names and links that lead out are left out. most: look at so many names alone, to tell what a folder
     is; None: at all, to read it: a table may lie behind a hundred thousand images."""
-    if root.is_file():
+    if os.path.isfile(root):
         return [root] if root.name.lower().endswith(suffixes) else []
     found: list[Path] = []
     num_seen, pending = 0, [(root, 0)]
@@ -41,9 +41,9 @@ def files_below(root: Path, suffixes: tuple[str, ...], depth: int = 2, most: int
             path = folder / entry.name
             if entry.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):  # in circles too
                 continue
-            if is_named and path.is_file():
+            if is_named and os.path.isfile(path):  # where Path.is_file raises if it may not look
                 found.append(path)
-            elif level < depth and path.is_dir():
+            elif level < depth and os.path.isdir(path):
                 pending.append((path, level + 1))
     return sorted(found)
 
