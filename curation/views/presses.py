@@ -22,7 +22,7 @@ from streamlit.runtime.scriptrunner_utils.script_requests import (
 )
 from streamlit.runtime.state.session_state import SessionState
 
-from curation.views.turns import TURNS
+from curation.views.turns import SECONDS_A_DRAW, TURNS
 from curation.views.widgets import actions, state
 
 _KEPT_KEY = "_kept_presses"
@@ -99,6 +99,7 @@ class _Requests(ScriptRequests):
     def __init__(self) -> None:
         super().__init__()
         self._later: list[RerunData] = []
+        self._patience = SECONDS_A_DRAW
         self.is_held = False
 
     def _request_rerun_locked(self, new_data: RerunData) -> bool:
@@ -115,10 +116,11 @@ class _Requests(ScriptRequests):
         if self.is_held or (context is not None and not context.has_script_started):
             return None
         self._tell_done()
-        TURNS.let_go_first(self)
+        self._patience -= TURNS.let_go_first(self, self._patience)
         return self._with_next(super().on_scriptrunner_yield())
 
     def on_scriptrunner_ready(self) -> ScriptRequest:
+        self._patience = SECONDS_A_DRAW
         self._tell_done()
         request = self._with_next(super().on_scriptrunner_ready())
         assert request is not None

@@ -1,14 +1,16 @@
 """Whose turn it is: while a press waits to be carried out, the pages of other people wait at their next st.* call.
 
 All sessions share one interpreter, so that a press would take as long as all pages that are being drawn at that moment;
-carried out first, it takes as long as its own act. A page waits for a second at most each time, and for no press that
-has waited longer: an act that takes long, such as an export, holds up nothing.
+carried out first, it takes as long as its own act. A page waits for a second at most each time, for no press that has
+waited longer (an act that takes long, such as an export, holds up nothing), and for SECONDS_A_DRAW in one draw, however
+many press.
 """
 
 import threading
 import time
 
 SECONDS = 1.0
+SECONDS_A_DRAW = 3.0
 
 
 class Turns:
@@ -33,19 +35,21 @@ class Turns:
             self._since.pop(of, None)
             self._changed.notify_all()
 
-    def let_go_first(self, of: object) -> None:
-        """Return once no press of others waits that came within the last second; after a second; or for one's own."""
+    def let_go_first(self, of: object, most: float = SECONDS) -> float:
+        """Return once no press of others waits that came within the last second; after a second, or `most` seconds
+        where that is less; or for one's own. Returns the seconds waited."""
         if not self._since:  # most often: costs nothing
-            return
+            return 0.0
         with self._changed:
-            now = time.monotonic()
-            until = now + SECONDS
+            now = began = time.monotonic()
+            until = now + min(SECONDS, most)
             while self._since and of not in self._since:
                 left = min(until, max(self._since.values()) + SECONDS) - now
                 if left <= 0:
-                    return
+                    break
                 self._changed.wait(left)
                 now = time.monotonic()
+            return now - began
 
 
 TURNS = Turns()

@@ -100,3 +100,23 @@ def test_an_act_that_takes_long_holds_up_no_page(ours, monkeypatch):
     ours.press("undo")
     ours.let_go_first("page")
     assert waited == [turns.SECONDS], "and then the page goes on"
+
+
+def test_one_draw_waits_three_seconds_in_all_however_many_press(ours: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours.press("somebody")
+    assert ours.let_go_first("a page", 0.0) == 0.0, "its patience is at an end"
+    asked: list[float] = []
+
+    def wait(of: object, most: float) -> float:
+        asked.append(most)
+        return min(1.0, most)
+
+    monkeypatch.setattr(ours, "let_go_first", wait)
+    page = drawing()
+    for _ in range(4):
+        page.on_scriptrunner_yield()
+    assert asked == [3.0, 2.0, 1.0, 0.0]
+    page.request_rerun(RerunData())
+    page.on_scriptrunner_ready()
+    page.on_scriptrunner_yield()
+    assert asked[-1] == 3.0, "the next draw has its own"
