@@ -51,7 +51,7 @@ def card(project: Project, curated: Curated, *, files: str, opening: str, patter
         *_table(("index", "class", "samples", "of all in training"), _balance(project, counts)), "",
         "## Labels", "", *(f"- {line}" for line in _label_lines(project, curated)), "",
         "## Limits", LIMITS.rstrip(),
-        *([f"- {counted(num_problems, 'sample')} could not be exported as it should: problems.csv."]
+        *([f"- {counted(num_problems, 'sample')} had a problem: problems.csv."]
           if num_problems else []), "",
         "## How to open it", "", opening.strip(), "",
         "## Files", "", files.strip(), "",

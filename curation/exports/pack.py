@@ -38,7 +38,7 @@ classes.txt: the classes, one a line, in index order
 
 croissant.json: what is in the files above, as Croissant 1.1
 
-problems.csv: what could not be exported as it should, one line each (absent where all went well)
+problems.csv: each sample that had a problem, one line each (absent where all went well)
 """
 BACK = """
 As a project of Whetstone: `python -m curation import table {pictures}/{metadata} --classes classes.txt --project NEW`

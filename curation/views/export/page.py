@@ -192,10 +192,10 @@ def _result(project: Project) -> None:
     num_images = len(files) - len(shown)
     st.dataframe(shown, hide_index=True, column_config={"bytes": st.column_config.NumberColumn("size", format="bytes")})
     if num_images:
-        st.caption(f"and {counted(num_images, 'picture')} in a folder a class.")
+        st.caption(f"and {counted(num_images, 'picture')} in one folder per class.")
     if len(result.problems):
-        st.warning(f"{counted(len(result.problems), 'sample')} could not be exported as it should; problems.csv says "
-                   "why.", icon=":material/warning:")
+        st.warning(f"There was a problem with {counted(len(result.problems), 'sample')}; problems.csv says what.",
+                   icon=":material/warning:")
     _downloads(result.path, shown)
 
 
