@@ -35,7 +35,8 @@ def page() -> None:
     project = state.current_project()
     if project is None:
         st.markdown("**Begin here.** Whetstone needs a data set of labelled images: a folder of images for each class, "
-                    "a table of paths and labels, or a zip of either.")
+                    "a table of paths and labels, what another tool wrote (COCO, Hugging Face, Label Studio ...), or "
+                    "a zip of one of these.")
     if people.may("owner"):  # the form looks into the machine's folders
         import_section(is_first=project is None)
     if project is None:
