@@ -286,13 +286,13 @@ def _run() -> None:
     try:
         app()
     except UserError as error:
-        event_log.event("refused", error=error)
         print(f"error: {error}", file=sys.stderr)
+        event_log.event("refused", error=error)
         sys.exit(2)
     except (RuntimeError, OSError) as error:
         line = disk_line(error)
-        event_log.event("failed" if line is None else "refused", error=error)
         print(f"error: {line or f'{type(error).__name__}: {error}'}", file=sys.stderr)
+        event_log.event("failed" if line is None else "refused", error=error)
         sys.exit(1 if line is None else 2)
 
 

@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from engine.contract.errors import UserError
+
 LONGEST_WAIT = timedelta(hours=12)
 """Of the others while the first rank decodes a project's images; torch's own, 30 minutes, ends that."""
 Value = TypeVar("Value")
@@ -123,19 +125,21 @@ class RankZeroFailed(RuntimeError):
 
 
 def on_rank_zero(work: Callable[[], Value]) -> Value | None:
-    """The work's result on the first rank, None on the others, once it is done. Raises RankZeroFailed on the others
-    where the first raised."""
+    """The work's result on the first rank, None on the others, once it is done. Where the first raised, the others
+    raise RankZeroFailed; a UserError they raise in its words: once one process has ended, the launcher ends the others,
+    and that may be the first before it has said them."""
     result, failure = None, None
     if is_rank_zero():
         try:
             result = work()
         except BaseException as error:
             failure = error
-    kind, words = broadcast_object((type(failure).__name__, f"{failure}") if failure else ("", ""))
+    kind, words, is_refused = broadcast_object(
+        (type(failure).__name__, f"{failure}", isinstance(failure, UserError)) if failure else ("", "", False))
     if failure is not None:
         raise failure
     if kind:
-        raise RankZeroFailed(kind, words)
+        raise UserError(words) if is_refused else RankZeroFailed(kind, words)
     return result
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from engine.contract.config import RunConfig
+from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
 from engine.data.batches import augment
@@ -177,6 +178,24 @@ def test_what_the_first_refuses_ends_all_with_a_line(project):
     done = run(project, "two", num_ranks=2, max_restarts=0)
     assert done.returncode != 0
     assert any(line.startswith("error: a new run needs a free name") for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("failure", [ConfigError("a new run needs a free name"), OSError("disk")])
+def test_the_others_refuse_in_the_words_of_the_first(monkeypatch, failure):
+    """Whichever of them the launcher lets finish, a person reads why."""
+    sent = []
+    monkeypatch.setattr(distributed, "broadcast_object", lambda value: sent.append(value) or sent[0])
+
+    def fail():
+        raise failure
+
+    with pytest.raises(type(failure), match=str(failure)):
+        distributed.on_rank_zero(fail)
+    monkeypatch.setattr(distributed, "is_rank_zero", lambda: False)
+    with pytest.raises(UserError if isinstance(failure, UserError) else distributed.RankZeroFailed) as other:
+        distributed.on_rank_zero(fail)
+    assert str(other.value).endswith(str(failure)) and isinstance(failure, UserError) == (
+        str(other.value) == str(failure))
 
 
 @pytest.mark.parametrize("is_restart", [False, True])
