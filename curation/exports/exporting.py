@@ -38,7 +38,7 @@ _PACKS = {
     "coco": ("COCO", "images/ and annotations/labels_validation.json."),
     "cvat": ("CVAT", "images/ and annotations.xml, one tag a picture."),
     "label-studio": ("Label Studio tasks", "images/, tasks.json with the model's scores, and the labelling interface."),
-    "fiftyone": ("FiftyOne", "data/ and labels.json."),
+    "fiftyone": ("FiftyOne", "data/, samples.json with every column as a field, and labels.json."),
     "wilds": ("WILDS metadata", "images/ and metadata.csv with numbers for label, split and group."),
 }
 EXPORTS: dict[tuple[str, str], Export] = {
