@@ -53,7 +53,8 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     folder = tmp_path / "d/cifar-10-batches-py"
     folder.mkdir(parents=True)
     files = {"data_batch_1": packed(data=pixels[:2], labels=[2, 0]),
-             "test_batch": packed(data=pixels[2:], labels=[1, 1]), "batches.meta": packed(label_names=["plane", "car", "bird"])}
+             "test_batch": packed(data=pixels[2:], labels=[1, 1]),
+             "batches.meta": packed(label_names=["plane", "car", "bird"])}
     for name, content in files.items():
         (folder / name).write_bytes(content)
     digest = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
