@@ -165,8 +165,8 @@ class MLflow:
     _STATES: dict[Ending, str] = {"done": "FINISHED", "cancelled": "KILLED", "failed": "FAILED"}
 
     def __init__(self, run: RunDir, settings: Settings) -> None:
-        for variable, value in _PATIENCE.items():
-            os.environ.setdefault(variable, value)
+        for variable, seconds in _PATIENCE.items():
+            os.environ.setdefault(variable, seconds)
         import mlflow
 
         if not mlflow.is_tracking_uri_set():
