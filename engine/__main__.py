@@ -194,7 +194,7 @@ def live(project: Project, run: Annotated[str, typer.Option(help="A finished run
 
 @app.command()
 def transfer(project: Project,
-             name: Annotated[str, typer.Option(help="Name that `python -m curation transfer` gave the score.")]) -> None:
+             name: Annotated[str, typer.Option(help="As `python -m curation transfer` asked for it.")]) -> None:
     """Carry out a transfer score that was asked for: is a set that one backbone found hard hard for another?"""
     from engine.runs.transfer import score_transfer
 

@@ -42,7 +42,7 @@ def open_components(project: Path, name: str, sample_ids: np.ndarray, train_idx:
                            "split train; make them anew")
     kept = num_components if num_components is not None and num_components < store.num_features else None
     folder = inside(project, "cache", "-".join((
-        file_digest(Path(project) / MANIFEST_NAME)[:16], file_digest(store.folder.samples_path)[:16], str(kept))))
+        file_digest(Path(project) / MANIFEST_NAME)[:16], file_digest(store.folder.samples_path)[:16], name, str(kept))))
     path, digest_path, num = folder / "components.npy", folder / "digest.txt", len(sample_ids)
     with in_turn(folder / LOCK_NAME, lambda: progress(0, num)):
         if not path.exists() or not digest_path.exists() or _digest(path) != digest_path.read_text():

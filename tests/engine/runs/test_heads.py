@@ -10,7 +10,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from engine.contract.config import RunConfig
-from engine.contract.feature_dir import FeatureError, FeatureStore
+from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.settings import ConfigError
 from engine.data.dataset import load_for
@@ -88,6 +88,23 @@ def test_components_follow_new_features_of_the_same_name_and_damage_is_mended(pr
     make_features(project, num_features=7, missing=("train-00001",))
     after = load_for(config_of(num_components=None), project, no_decisions(), lambda *_: None)
     assert after.images.shape == (114, 7) and list(after.unreadable) == ["train-00001"]
+
+
+def test_two_features_of_the_same_samples_are_two_and_so_are_those_that_replace_others(project):
+    """All had the same samples.parquet, by whose digest components are kept: a second backbone was the first one's."""
+    def components(name: str) -> np.ndarray:
+        return np.array(load_for(config_of(num_components=5, features=name), project, no_decisions(),
+                                 lambda *_: None).images)
+
+    make_features(project, "other", spread=0.6)
+    digests = {FeatureDir.of(project, name).samples_path.read_bytes() for name in ("own", "other")}
+    own, other = components("own"), components("other")
+    make_features(project, "other", spread=0.7)
+    again = components("other")
+    assert len(digests) == 2
+    assert (own != other).mean() > 0.9 and (other != again).mean() > 0.9
+    make_features(project, "other", spread=0.7)
+    assert (components("other") == again).all() and len(list((project / "cache").glob("*/components.npy"))) == 3
 
 
 def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):
