@@ -14,6 +14,7 @@
 N samples of the manifest, R rows asked for, D numbers each.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -148,7 +149,7 @@ class FeatureDir(WorkDir):
     def _numbers_digest(self) -> str:
         """Of what decides the numbers: all that features.json says, and of imported ones they themselves."""
         document: dict[str, object] = {**self.read_document(), "created": None}
-        shards = sorted(self.shard_path(0).parent.glob("*.npy")) if document.get("kind") == "imported" else []
+        shards = sorted(self.path.glob("shards/*.npy")) if document.get("kind") == "imported" else []
         return hashlib.sha256(json.dumps([document, *map(file_digest, shards)], sort_keys=True).encode()).hexdigest()
 
     def read_samples(self) -> pd.DataFrame:
@@ -233,11 +234,9 @@ def list_features(project: Path) -> list[FeatureDir]:
 
 
 def _has_document(features: FeatureDir) -> bool:
-    try:
-        features.read_document()
-    except FeatureError:  # absent; or damaged, which the Data page says
-        return False
-    return True
+    with contextlib.suppress(FeatureError):  # absent; or damaged, which the Data page says
+        return bool(features.read_document())
+    return False
 
 
 def write_features(folder: FeatureDir, document: FeatureDocument, sample_ids: Sequence[str], values_ND: np.ndarray,

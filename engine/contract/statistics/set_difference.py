@@ -4,12 +4,13 @@ R repetitions: each has its own predictor and its own random set, which was draw
 of the set, M of each random set, C classes. Numbers that many samples have under many predictors vary for three
 reasons, and the interval has one variance for each:
 
-    the set is a sample             s2(mean over repetitions of each sample of the set, within classes) / S
-    so is the pool                  s2(values of the random sets, within classes) * sum_c share_c^2 / pool_c
-    seed, and which were drawn      s2(difference, over repetitions) / R
+    the set is a sample           (s2(mean over repetitions of each sample of the set, within classes) - s2_RS / R) / S
+    so is the pool                s2(values of the random sets, within classes) * sum_c share_c^2 / pool_c
+    seed, and which were drawn    s2(difference, over repetitions) / R
 
-The first counts the seed's part in one sample once more, so the interval is a little wide rather than narrow. Student's
-t, its degrees of freedom after Satterthwaite (1946): few repetitions widen it. What is not in it: other training data.
+s2_RS is the mean square of what sample and repetition do together, which the third has in it (two crossed random
+effects: Searle, Casella, McCulloch, Variance Components, 1992). Student's t, its degrees of freedom after Satterthwaite
+(1946): few repetitions widen it. What is not in it: other training data.
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def set_difference(set_RS: np.ndarray, set_class_S: np.ndarray, random_RM: np.nd
     random_R = (weight_RM * random_RM).sum(1) / weight_RM.sum(1)
     difference_R = set_RS.mean(1) - random_R
     mean = float(difference_R.mean())
-    parts = _variances(set_RS.mean(0), set_class_S, random_RM[counts_RM],
+    parts = _variances(set_RS, set_class_S, (random_RM - random_R[:, None])[counts_RM],
                        np.broadcast_to(random_class_M, random_RM.shape)[counts_RM], share_C, pool_C, difference_R)
     half = _half_width(parts)
     return SetDifference(
@@ -73,16 +74,24 @@ def set_difference(set_RS: np.ndarray, set_class_S: np.ndarray, random_RM: np.nd
             high=None if half is None else mean + half))
 
 
-def _variances(set_S: np.ndarray, set_class_S: np.ndarray, random_n: np.ndarray, random_class_n: np.ndarray,
+def _variances(set_RS: np.ndarray, set_class_S: np.ndarray, random_n: np.ndarray, random_class_n: np.ndarray,
                share_C: np.ndarray, pool_C: np.ndarray, difference_R: np.ndarray) -> list[tuple[float, float]]:
     """(variance, its degrees of freedom) of each reason."""
-    of_set, degrees = _within(set_S, set_class_S)
+    of_set, degrees = _within(set_RS.mean(0), set_class_S)
+    of_set = max(of_set - _together(set_RS) / len(set_RS), 0.0)
     of_pool, pool_degrees = _within(random_n, random_class_n)
     is_drawn = share_C > 0
     over_pool = float((share_C[is_drawn] ** 2 / np.maximum(pool_C[is_drawn], 1)).sum())
     num_repeats = len(difference_R)
     of_repeats = float(difference_R.var(ddof=1)) / num_repeats if num_repeats > 1 else 0.0
-    return [(of_set / len(set_S), degrees), (of_pool * over_pool, pool_degrees), (of_repeats, num_repeats - 1)]
+    return [(of_set / set_RS.shape[1], degrees), (of_pool * over_pool, pool_degrees), (of_repeats, num_repeats - 1)]
+
+
+def _together(values_RS: np.ndarray) -> float:
+    """The mean square of what is left of values without the means of their repetition and of their sample."""
+    degrees = (values_RS.shape[0] - 1) * (values_RS.shape[1] - 1)
+    left = values_RS - values_RS.mean(0) - values_RS.mean(1, keepdims=True) + values_RS.mean()
+    return float(np.square(left).sum()) / degrees if degrees else 0.0
 
 
 def _within(values_n: np.ndarray, class_n: np.ndarray) -> tuple[float, float]:
