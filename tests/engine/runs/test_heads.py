@@ -10,8 +10,9 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from engine.contract.config import RunConfig
-from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
+from engine.contract.feature_dir import FeatureError, FeatureStore
 from engine.contract.methods import METHODS, TRAINABLE
+from engine.contract.run_dir import RunDirError
 from engine.contract.settings import ConfigError
 from engine.data.dataset import load_for
 from engine.runs import label_head
@@ -90,21 +91,29 @@ def test_components_follow_new_features_of_the_same_name_and_damage_is_mended(pr
     assert after.images.shape == (114, 7) and list(after.unreadable) == ["train-00001"]
 
 
-def test_two_features_of_the_same_samples_are_two_and_so_are_those_that_replace_others(project):
-    """All had the same samples.parquet, by whose digest components are kept: a second backbone was the first one's."""
-    def components(name: str) -> np.ndarray:
-        return np.array(load_for(config_of(num_components=5, features=name), project, no_decisions(),
-                                 lambda *_: None).images)
+def test_components_are_of_the_numbers_not_of_the_list_of_samples_alone(project):
+    """Two backbones make the same list of the same pictures; so do features brought anew under an old name."""
+    def loaded(name: str) -> np.ndarray:
+        return np.array(load_for(config_of(features=name), project, no_decisions(), lambda *_: None).images)
 
-    make_features(project, "other", spread=0.6)
-    digests = {FeatureDir.of(project, name).samples_path.read_bytes() for name in ("own", "other")}
-    own, other = components("own"), components("other")
-    make_features(project, "other", spread=0.7)
-    again = components("other")
-    assert len(digests) == 2
-    assert (own != other).mean() > 0.9 and (other != again).mean() > 0.9
-    make_features(project, "other", spread=0.7)
-    assert (components("other") == again).all() and len(list((project / "cache").glob("*/components.npy"))) == 3
+    own = loaded("own")
+    make_features(project, "other", spread=0.2)
+    assert (loaded("other") != own).any() and (loaded("own") == own).all()
+    make_features(project, "own", spread=0.2)
+    assert (loaded("own") == loaded("other")).all()
+
+
+def test_features_that_replace_others_of_their_name_are_others_to_a_run_that_goes_on(project):
+    """Their list of samples is the same."""
+    with stopped_in_epoch(3):
+        train(config_of(), project, "first")
+    make_features(project, spread=0.5)
+    assert resume(project, "first").read_status()["state"] == "done", "the same numbers again"
+    with stopped_in_epoch(3):
+        train(config_of(), project, "second")
+    make_features(project, spread=0.7)
+    with pytest.raises(RunDirError, match="the list of the features own changed since 'second' began"):
+        resume(project, "second")
 
 
 def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):
