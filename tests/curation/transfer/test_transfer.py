@@ -1,6 +1,7 @@
 """A transfer score from the command to what lies beside an export: which set, whose labels, in which words."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from engine.contract.run_dir import RunDir
 from engine.contract.transfers.transfer_dir import TransferDir, TransferError
 from engine.runs.transfer import score_transfer
 from tests.fake_features import make_features
-from tests.fakes import make_project, make_run
+from tests.fakes import make_project, make_run, write_manifest
 
 
 @pytest.fixture
@@ -97,9 +98,6 @@ def test_a_saved_selection_is_a_set_and_confirmed_labels_are_right_where_no_trut
     rows = project.manifest()
     rows["clean_label"] = None
     rows.loc[rows["sample_id"].eq("train-00005"), "clean_label"] = "nothing of these"
-    rows.to_parquet(project.path / "manifest.parquet", index=False)
-    from tests.fakes import write_manifest
-
     write_manifest(project.path, rows, project.classes, str(project.info.root))
     ids = [f"train-{n:05}" for n in range(0, 60, 3)]
     saved_views.save(project, "mine", {"ids": ids}, run="first", who="ada")
@@ -129,10 +127,8 @@ def test_what_cannot_be_scored_is_one_line(project, options, said):
 
 
 def test_with_one_set_of_features_it_says_how_to_make_another(project):
-    import shutil
-
     shutil.rmtree(project.path / "features" / "other")
-    with pytest.raises(TransferError, match="python -m engine features .* --backbone NAME .*or bring your own with"):
+    with pytest.raises(TransferError, match="--backbone efficientnet_lite2 --name lite2` .*or bring your own: `"):
         ask(project, "dino", run="first")
 
 
