@@ -56,6 +56,7 @@ def test_an_export_comes_back_as_it_went(photos: Project, tmp_path: Path, what: 
     ("parquet", "huggingface", ""), ("imagefolder", "huggingface", ""), ("huggingface", "huggingface", ""),
     ("huggingface", "table", "validation/metadata.parquet"), ("wilds", "table", "images/metadata.csv"),
     ("coco", "coco", ""), ("cvat", "cvat", "annotations.xml"), ("fiftyone", "fiftyone", ""),
+    ("coco", "croissant", ""), ("imagefolder", "croissant", ""), ("huggingface", "croissant", ""),
 ])
 def test_a_set_with_pictures_comes_back_as_it_went(photos: Project, tmp_path: Path, form: str, source: str,
                                                    root: str) -> None:
