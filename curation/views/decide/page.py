@@ -158,7 +158,7 @@ def _known(project: Project, run: RunDir | None, lines: list[str]) -> set[str]:
 
 def _batches(project: Project) -> None:
     """Every decision with who, when and why; undo of the last and of any one."""
-    batches = batches_cached(project, project.revision)
+    batches = batches_cached(project, project.newest.decisions)
     st.header("All decisions")
     if batches.empty:
         st.caption("None yet. Each will be listed here with who made it, when, why and from which view.")

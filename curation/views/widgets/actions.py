@@ -12,6 +12,7 @@ import streamlit as st
 from curation.audit.reviews import confirming, own_acts
 from curation.audit.reviews.own_acts import OwnAct
 from curation.ledger.batch import LedgerError, Origin, Pin
+from curation.ledger.newest import Newest
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import Act
@@ -137,12 +138,12 @@ def undo(project: Project) -> None:
 
 def undo_words(project: Project) -> str:
     """What undo would take back now, for the help of its button; labels are escaped."""
-    return _undo_words(str(project.path), state.user_name(), project.revision, project.verdicts().revision,
-                       project)
+    newest = project.newest
+    return _undo_words(str(project.path), state.user_name(), newest.decisions, newest.verdicts, project)
 
 
 @st.cache_data(max_entries=20, show_spinner=False)
-def _undo_words(path: str, who: str, revision: int, verdict_revision: int, _project: Project) -> str:
+def _undo_words(path: str, who: str, decisions: Newest, verdicts: Newest, _project: Project) -> str:
     try:
         act = own_acts.to_undo(_project, who)
     except LedgerError:  # a name that no decision can bear; undo itself says so

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
+from curation.ledger.newest import Newest
 from curation.ledger.replay import EXCLUSIONS
 from curation.project import Project
 from curation.views.widgets import actions, state
@@ -20,12 +21,12 @@ _NUM_SETTLED_KEY = "decide.num_settled"
 
 
 def conflicts_cached(project: Project) -> pd.DataFrame:
-    """Every open conflict, read again when the ledger grows. Shared by all sessions: read-only."""
-    return _conflicts(str(project.path), project.revision, project)
+    """Every open conflict, read again when the ledger changes. Shared by all sessions: read-only."""
+    return _conflicts(str(project.path), project.newest.decisions, project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _conflicts(path: str, revision: int, _project: Project) -> pd.DataFrame:
+def _conflicts(path: str, newest: Newest, _project: Project) -> pd.DataFrame:
     return _project.ledger().conflicts()
 
 

@@ -57,7 +57,7 @@ def acts_of(project: Project, who: str) -> dict[str, tuple[Role, Callable[[], ob
         "retract": ("reviewer", lambda: log.retract(1, who)),
         "save": ("reviewer", lambda: saved_views.save(project, "mine", {}, run="", who=who)),
         "delete": ("reviewer", lambda: saved_views.delete(project, "mine")),
-        "batch": ("reviewer", lambda: batch_files.save(project.path, cast(Served, None))),
+        "batch": ("reviewer", lambda: batch_files.save(project, cast(Served, None))),
         "plan": ("reviewer", lambda: save_plan(project.path, cast(Plan, None))),
         "goal": ("reviewer", lambda: save_goal(project.path, "audit", new_goal(0.015))),
         "export": ("reviewer", lambda: export(project, None, "corrected-labels", "table")),

@@ -82,7 +82,7 @@ def test_a_newer_layout_is_refused_in_one_line(server: Cluster, project: Project
     url = server.make("newer")
     ledger = Ledger(url, project.decisions_path)
     execute(url, "INSERT INTO layouts VALUES (9, '')", "CREATE TABLE of_later (x int)")
-    with pytest.raises(LedgerError, match="has layout 9, this version knows 2; update Whetstone"):
+    with pytest.raises(LedgerError, match="has layout 9, this version knows 3; update Whetstone"):
         ledger.pin(["train-00001"], "train", "ada")
 
 
