@@ -11,6 +11,7 @@ import streamlit as st
 
 from curation.audit.reviews import confirming, own_acts
 from curation.audit.reviews.own_acts import OwnAct
+from curation.ledger import people
 from curation.ledger.batch import LedgerError, Origin, Pin
 from curation.ledger.newest import Newest
 from curation.project import Project
@@ -166,6 +167,11 @@ def _act_words(act: OwnAct) -> str:
 def redo(project: Project) -> None:
     """Bring back the act that this person undid last."""
     _step(project, "redo")
+
+
+def undo_refusal(who: str) -> str:
+    """Why the person at the page may not undo a decision of this one by its number, one line; "" where they may."""
+    return people.refusal("reviewer" if who == state.user_name() else "owner", "undoing this decision")
 
 
 def undo_batch(project: Project, batch_id: int) -> None:

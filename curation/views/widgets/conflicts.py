@@ -89,9 +89,11 @@ def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[s
         if len(chosen) == 1:
             row = chosen.iloc[0]
             for side in ("first", "second"):
+                reason = actions.undo_refusal(str(row[f"{side}_who"]))
                 st.button(state.plain(f"Undo decision {row[f'{side}_batch']} of {str(row[f'{side}_who'])[:30]}"),
                           key=f"decide.settle.undo.{side}", icon=":material/undo:", on_click=_undo,
-                          args=(project, int(row[f"{side}_batch"])), help="All of it, for all of its samples.")
+                          args=(project, int(row[f"{side}_batch"])), disabled=bool(reason),
+                          help=reason or "All of it, for all of its samples.")
             st.button("Open the sample", key="decide.settle.open", icon=":material/image_search:",
                       on_click=on_open, args=(row["sample_id"], list(shown["sample_id"])))
     if num > len(shown):
