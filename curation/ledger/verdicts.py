@@ -178,6 +178,7 @@ class VerdictLog:
         """Let go of draws: what is not judged of them is blind no longer. Those let go of already are passed over."""
         words = said(who)
         people.require("owner", "letting go of drawn samples")
+        people.check_author(words["who"], "letting go of drawn samples")
         with self._writing() as connection:
             for draw in tables.draws_of(connection):
                 if draw.draw_id in draw_ids and not draw.is_released:
