@@ -34,18 +34,38 @@ _ROWS: tuple[tuple[chain.RowKind, sa.Column], ...] = (
     ("draw", verdict_tables.DRAWS.c.draw_id))
 
 
+def _link_of_newest(kind: chain.RowKind, column: sa.Column) -> sa.ScalarSelect[str]:
+    links = chain.CHAIN.c
+    row_id = sa.select(sa.func.max(column)).scalar_subquery()
+    return sa.select(links.digest).where(links.kind == kind, links.row_id == row_id).limit(1).scalar_subquery()
+
+
+_ALL = str(sa.select(tables.LEDGER.c.ledger_id, *(
+    part for kind, column in _ROWS
+    for part in (sa.select(sa.func.max(column)).scalar_subquery(), _link_of_newest(kind, column))
+)).compile(compile_kwargs={"literal_binds": True}))
+"""One statement, put together once: what SQLAlchemy does for each takes longer than what it asks."""
+
+
 def newest_rows(database: str) -> NewestRows:
-    """Of the ledger in a SQLite file or at a database URL, in one transaction. Raises LedgerError, also where its
-    tables have not been made yet."""
+    """Of the ledger in a SQLite file or at a database URL. Raises LedgerError, also where its tables have not been made
+    yet."""
     engine = engines.engine_of(database)
-    with tables.one_line_errors(engine), tables.transaction(engine) as connection:
-        ledger_id, there = tables.ledger_id_of(connection), sa.inspect(connection).get_table_names()
-        return NewestRows(*(_newest(connection, kind, column, ledger_id, there) for kind, column in _ROWS))
+    with tables.one_line_errors(engine):
+        try:
+            with tables.transaction(engine) as connection:
+                ledger_id, *found = connection.exec_driver_sql(_ALL).one()
+        except (sa.exc.OperationalError, sa.exc.ProgrammingError):  # of an older layout: a table is not there yet
+            with tables.transaction(engine) as connection:
+                ledger_id, found = tables.ledger_id_of(connection), _of_older(connection)
+    return NewestRows(*(Newest(int(number or 0), str(digest or ledger_id))
+                        for number, digest in zip(found[::2], found[1::2], strict=True)))
 
 
-def _newest(connection: sa.Connection, kind: chain.RowKind, column: sa.Column, ledger_id: str,
-            there: list[str]) -> Newest:
-    number = connection.execute(sa.select(sa.func.max(column))).scalar() if column.table.name in there else None
-    if number is None:
-        return Newest(0, ledger_id)
-    return Newest(int(number), chain.link_of(connection, kind, int(number)) or ledger_id)
+def _of_older(connection: sa.Connection) -> list[int | str | None]:
+    """Number and digest of each, by what there is."""
+    there, found = sa.inspect(connection).get_table_names(), list[int | str | None]()
+    for kind, column in _ROWS:
+        number = connection.execute(sa.select(sa.func.max(column))).scalar() if column.table.name in there else None
+        found += [number, None if number is None else chain.link_of(connection, kind, number)]
+    return found
