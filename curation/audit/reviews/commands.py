@@ -52,7 +52,7 @@ def verdicts_(
         if file.suffix.lower() in SUFFIXES:
             refused = _take_elsewhere(opened, read_elsewhere(opened, file, who=who, run=run, audit=audit), who)
         else:
-            drawn = cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit)))
+            drawn = cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit), log.draws()))
             _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit, drawn=drawn), who)
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
