@@ -23,9 +23,11 @@ from PIL import Image
 from curation.sources.formats.embedded import IMAGES, written
 from curation.sources.formats.gathered import distinct
 from curation.sources.formats.places import files_below, name_below
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import ANSWER, AnswerColumns, with_answers
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.rows import Loaded, plain_rows
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import text_of
 from curation.tables.frames import read_frame
 from curation.tables.lines import read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -73,17 +75,21 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, n
                           "the folder")
     classes = _classes(parts, home, problems, progress)
     columns: dict[str, Column] = {name: pa.array(one, pa.string()) for name, one in _columns(parts, classes).items()}
+    several: AnswerColumns | None = None
     notes = [f"{len(parts)} files of pictures; classes: {len(classes)} in their order",
              "the pictures lie inside the files: the import writes them into the project"]
     if noisy_labels is not None:
-        columns |= _noisy(Path(noisy_labels), label_column, columns, classes, problems, progress)
+        noisy, several = _noisy(Path(noisy_labels), label_column, columns, classes, problems, progress)
+        columns |= noisy
         notes.append(f"given labels of training are from {Path(noisy_labels).name}; the data set's are the known truth")
     elif label_column is not None:
         raise SourceError("label_column is of the table of noisy_labels; name that table too, or leave it out")
     file = pa.array([part.name for part in parts for _ in part.codes], pa.string()).dictionary_encode()
-    rows = plain_rows(columns, file, np.concatenate([np.arange(1, len(part.codes) + 1) for part in parts]))
+    plain = plain_rows(columns, file, np.concatenate([np.arange(1, len(part.codes) + 1) for part in parts]))
+    answers = gather(plain, several, classes, problems)
     by_name, folder = {part.name: part for part in parts}, project / IMAGES
-    return Loaded(rows=rows, root=folder, classes=classes, classes_file=parts[0].name, notes=notes,
+    return Loaded(rows=answers.rows, root=folder, classes=classes, classes_file=parts[0].name,
+                  notes=[*notes, *answers.notes], answers=answers.answers,
                   unpack=lambda kept, found, show: written(
                       kept, folder, lambda name, wanted: _pictures(by_name[name], wanted), found, show))
 
@@ -116,8 +122,9 @@ def _columns(parts: list[_Part], classes: tuple[str, ...]) -> dict[str, list[str
 
 
 def _noisy(path: Path, column: str | None, columns: dict[str, Column], classes: tuple[str, ...], problems: Problems,
-           progress: Progress) -> dict[str, Column]:
-    """given_label and clean_label with the labels of a table, one for each training image in order."""
+           progress: Progress) -> tuple[dict[str, Column], AnswerColumns | None]:
+    """(given_label and clean_label with the labels of a table, one for each training image in order, and, where it has
+    a column for each of several people, ANSWER; these columns)."""
     frame = read_frame(path, problems, progress)
     have = frame.columns.column_names
     chosen = column or next((name for name in ("worse_label", "noisy_label", "label") if name in have), None)
@@ -132,7 +139,12 @@ def _noisy(path: Path, column: str | None, columns: dict[str, Column], classes: 
     labels = iter([numbers.get(text or "", text) for text in text_of(frame.columns[chosen]).to_pylist()])
     own = columns["given_label"].to_pylist()
     given = [next(labels) if one else label for one, label in zip(is_train, own, strict=True)]
-    return {"given_label": pa.array(given, pa.string()), "clean_label": pa.array(own, pa.string())}
+    found: dict[str, Column] = {"given_label": pa.array(given, pa.string()), "clean_label": pa.array(own, pa.string())}
+    table, ours, several = with_answers(frame.columns, {"given_label": chosen}, annotator="")
+    if several is not None:
+        votes = iter(table[ours[ANSWER]].to_pylist())
+        found[ANSWER] = pa.array([next(votes) if one else None for one in is_train], pa.string())
+    return found, several
 
 
 # -- what the files hold

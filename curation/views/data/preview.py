@@ -23,7 +23,7 @@ from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import stamp_of
 
 KEY = "import."
-NONE = "(none)"
+NONE, AUTO = "(none)", "(by its name)"
 PICKERS = (
     ("path_column", "path", "Images", "Paths of the images, relative to the table's folder."),
     ("label_column", "given_label", "Labels", "The label of each image, which may be wrong."),
@@ -34,6 +34,9 @@ PICKERS = (
 )
 """Option of the source, column of ours, what the form calls it, help."""
 PATH_OPTIONS = ("image_root", "classes", "noisy_labels")
+SEVERAL = (("annotator_column", "People", "Who answered, where an image is in a row for each person."),
+           ("answers_column", "Their answers", "A column with all answers on an image, or one for each person."))
+"""Option of the source, what the form calls it, help; where nothing is chosen they are found by their names."""
 _PREVIEW_KEY = KEY + "preview"
 
 
@@ -69,13 +72,28 @@ def other_options(way: Recognised, is_zip: bool) -> dict[str, OptionValue | None
     """What else the source can be told. Raises SourceError for a path outside of the allowed roots; what was dropped
     as a zip is whole and names none."""
     pickers = {option for option, *_ in PICKERS} if way.source == "table" else set()
+    chosen = _several(way) if way.source == "table" else {}
+    pickers |= set(chosen)
     left_out = pickers | (set(PATH_OPTIONS) if is_zip else set())
     given = {option.name: _option(way.source, option) for option in SOURCES[way.source].options
              if option.name not in left_out}
     for name in PATH_OPTIONS:
         if given.get(name):
             given[name] = str(allowed(str(given[name])))
-    return given
+    return given | chosen
+
+
+def _several(way: Recognised) -> dict[str, OptionValue | None]:
+    """Where several people's answers are, if they are not where they usually are."""
+    found: dict[str, OptionValue | None] = {}
+    for option, label, text in SEVERAL:
+        key = f"{KEY}{option}.{way.root}"
+        if option == "annotator_column":
+            picked = [st.selectbox(label, [AUTO, NONE, *way.columns], key=key, help=text)]
+        else:
+            picked = st.multiselect(label, [NONE, *way.columns], key=key, help=text, placeholder=AUTO) or [AUTO]
+        found[option] = None if AUTO in picked else "" if NONE in picked else ",".join(map(str, picked))
+    return found
 
 
 def _option(source: str, option: Option) -> OptionValue | None:
