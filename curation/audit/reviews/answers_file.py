@@ -49,12 +49,13 @@ def draw_frame(served: Served, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_answers(project: Project, path: Path, *, queue: str | None, who: str, run: str, audit: str,
-                 drawn: Callable[[], Collection[str]]) -> list[Verdict]:
+                 drawn: Callable[[], Collection[str]], usual: Queue | None = None) -> list[Verdict]:
     """Verdicts from a CSV, each with a key, so that a file read twice counts once.
 
-    who, queue: where the file does not say. Rows of `verdicts --out` that were taken back say nothing. drawn: says what
-    the random queue may be asked about (curation.audit.reviews.batch_files.drawn), asked where the file has answers to
-    it. Raises AuditError, naming the row, and nothing of the file is used, where one cannot be.
+    who, queue: where the file does not say; usual: the queue where neither does. Rows of `verdicts --out` that were
+    taken back say nothing. drawn: says what the random queue may be asked about
+    (curation.audit.reviews.batch_files.drawn), asked where the file has answers to it. Raises AuditError, naming the
+    row, and nothing of the file is used, where one cannot be.
     """
     rows = _rows(path)
     table = sample_table(project, None).set_index("sample_id")
@@ -68,7 +69,7 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
             sample_id = as_written(row["sample_id"], table.index)
             _check(row, sample_id, table)
             verdict = Verdict(
-                audit=audit, queue=_queue(row, queue, sample_id, drawn), sample_id=sample_id,
+                audit=audit, queue=_queue(row, queue, usual, sample_id, drawn), sample_id=sample_id,
                 verdict=choice("verdict", row["verdict"].strip(), VERDICTS), run=run, model=model,
                 who=plain_text(row.get("who", "")) or who, at=utc(row.get("at", "").strip() or None),
                 purpose=choice("purpose", row.get("purpose", "").strip() or "main", PURPOSES),
@@ -131,9 +132,10 @@ def _check(row: dict[str, str], sample_id: str, table: pd.DataFrame) -> None:
                          f"{given!r}; write the file anew and answer this one again")
 
 
-def _queue(row: dict[str, str], asked: str | None, sample_id: str, drawn: Callable[[], Collection[str]]) -> Queue:
+def _queue(row: dict[str, str], asked: str | None, usual: Queue | None, sample_id: str,
+           drawn: Callable[[], Collection[str]]) -> Queue:
     """The queue of one answer, by its file; asked: by the command."""
-    named = row.get("queue", "").strip() or asked
+    named = row.get("queue", "").strip() or asked or usual
     if named is None or (asked is not None and named != asked):
         raise AuditError(f"an answer is to one queue of {', '.join(QUEUES)}; got {named or 'none'!r}, and "
                          f"{asked or 'none'!r} as --queue; leave out --queue, or give it where the file has no queue")

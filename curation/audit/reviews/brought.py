@@ -24,7 +24,7 @@ from curation.audit.reviews.own_decisions import Decision, FoundDecisions, is_ow
 from curation.audit.reviews.reconcile import Reconciled, reconcile, reconcile_all
 from curation.ledger import people
 from curation.ledger.batch import said
-from curation.ledger.verdicts import Verdict, checked_row
+from curation.ledger.verdicts import Queue, Verdict, checked_row
 from curation.project import Project
 
 SUFFIXES = (*elsewhere.SUFFIXES, *own_decisions.SUFFIXES)
@@ -41,8 +41,8 @@ class Brought:
     decisions: list[Decision]
     authors: list[str]
     """Of all that can be taken, the known ones too; sorted."""
-    against: dict[str, str]
-    """Sample of a new one -> who says otherwise here or in the file, and what, such as 'bob: cat'."""
+    against: dict[tuple[str, str], str]
+    """(sample, author) of a new one -> who says otherwise, here or in the file, and what, such as 'bob: cat'."""
     refused: list[str] = field(default_factory=list)
     """A line an answer that cannot be taken."""
     num_unknown: int = 0
@@ -74,19 +74,20 @@ class Recorded:
 
 
 def read_back(project: Project, path: Path, *, who: str, audit: str, run: str = "",
-              queue: str | None = None) -> Brought:
+              queue: str | None = None, usual: Queue | None = None) -> Brought:
     """What a file of Label Studio, FiftyOne or CVAT, a CSV of answers or an export of corrected labels brings. Writes
     nothing.
 
-    who: where the file does not say; audit: that verdicts go to; queue: of a CSV that names none. Raises AuditError for
-    what is no such file, and for a CSV with a row that cannot be taken.
+    who: where the file does not say; audit: that verdicts go to; queue: of a CSV that names none; usual: where that is
+    not said either. Raises AuditError for what is no such file, and for a CSV with a row that cannot be taken.
     """
     if path.suffix.lower() in elsewhere.SUFFIXES:
         return _news(project, read_elsewhere(project, path, who=who, run=run, audit=audit), is_any_audit=True)
     if is_own(path):
         return _brought_decisions(read_decisions(project, path, who))
     drawn = cache(lambda: batch_files.drawn(project.path, audit, project.verdicts().in_force(audit)))
-    verdicts = read_answers(project, path, queue=queue, who=who, run=run, audit=audit, drawn=drawn)
+    verdicts = read_answers(project, path, queue=queue, who=who, run=run, audit=audit, drawn=drawn,
+                            usual=usual)
     return _news(project, Taken(verdicts=verdicts), is_any_audit=False)
 
 
@@ -155,9 +156,9 @@ def _newest(rows: pd.DataFrame, is_any_audit: bool) -> dict[tuple[str, str, str,
     return found
 
 
-def _against(project: Project, rows: pd.DataFrame, new: list[Verdict]) -> dict[str, str]:
-    """Of the samples of new verdicts, those on which another person means another class, by a verdict in force here or
-    in the file, or by a decision in force. rows: of the log, on these samples."""
+def _against(project: Project, rows: pd.DataFrame, new: list[Verdict]) -> dict[tuple[str, str], str]:
+    """The new verdicts on samples of which another person means another class, by a verdict in force here or in the
+    file, or by a decision in force. rows: of the log, on these samples."""
     voices: dict[str, dict[str, str]] = {verdict.sample_id: {} for verdict in new}
     for row in project.ledger().corrections().to_dict("records"):
         if row["sample_id"] in voices:
@@ -175,7 +176,7 @@ def _against(project: Project, rows: pd.DataFrame, new: list[Verdict]) -> dict[s
         others = [f"{who}: {other}" for who, other in voices[verdict.sample_id].items()
                   if UNSURE not in (one, other) and other != one and who != said(verdict.who)["who"]]
         if others:
-            found[verdict.sample_id] = ", ".join(others)
+            found[verdict.sample_id, verdict.who] = ", ".join(others)
     return found
 
 
@@ -191,7 +192,7 @@ def _take_verdicts(project: Project, verdicts: list[Verdict]) -> Reconciled:
 
 def _brought_decisions(found: FoundDecisions) -> Brought:
     return Brought(verdicts=[], decisions=found.decisions, authors=sorted({one.who for one in found.decisions}),
-                   against=dict(found.against), refused=found.refused, num_unknown=found.num_unknown,
+                   against=found.against, refused=found.refused, num_unknown=found.num_unknown,
                    num_same=found.num_same, num_older=found.num_older, num_unchanged=found.num_unchanged)
 
 

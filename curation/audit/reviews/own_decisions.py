@@ -42,8 +42,8 @@ class Decision:
 class FoundDecisions:
     decisions: list[Decision]
     """That are not in force, in the order of the file."""
-    against: Mapping[str, str]
-    """Sample -> who decided otherwise, and what; that decision is older."""
+    against: dict[tuple[str, str], str]
+    """(sample, author) of one of them -> who decided otherwise, and what; that decision is older."""
     refused: list[str]
     num_unknown: int
     num_same: int
@@ -68,7 +68,7 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
     rows = _rows(path)
     table = sample_table(project, None).set_index("sample_id")
     in_force = project.ledger().corrections().set_index("sample_id")
-    found, refused, against = list[Decision](), list[str](), dict[str, str]()
+    found, refused, against = list[Decision](), list[str](), dict[tuple[str, str], str]()
     num_unknown = num_same = num_older = num_unchanged = 0
     for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
         is_out = str(row.get("is_excluded", "")).lower() == "true"
@@ -96,7 +96,7 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
                 num_older += 1
                 continue
             if other != one.who:
-                against[sample_id] = f"{other}: {now}"
+                against[sample_id, one.who] = f"{other}: {now}"
         found.append(one)
     return FoundDecisions(decisions=found, against=against, refused=refused, num_unknown=num_unknown,
                           num_same=num_same, num_older=num_older, num_unchanged=num_unchanged)

@@ -119,7 +119,7 @@ def _read(project: Project, file: UploadedFile, audit: str, who: str) -> Brought
         path = Path(folder) / f"file{Path(name).suffix.lower()}"
         path.write_bytes(file.getbuffer())
         try:
-            return read_back(project, path, who=who, audit=audit)
+            return read_back(project, path, who=who, audit=audit, usual="find")
         except UserError as error:
             raise UserError(str(error).replace(str(path), name)) from error
 
@@ -173,5 +173,5 @@ def new_rows(project: Project, found: Brought) -> pd.DataFrame:
     rows = pd.DataFrame(told, columns=["sample", "who", "when", "says"], dtype=object)
     rows["when"] = pd.to_datetime(rows["when"], utc=True, format="ISO8601")
     rows.insert(3, "label now", label.reindex(rows["sample"]).to_numpy(dtype=object))
-    rows["otherwise"] = [found.against.get(name) for name in rows["sample"]]
+    rows["otherwise"] = [found.against.get(one) for one in zip(rows["sample"], rows["who"], strict=True)]
     return rows.sort_values("otherwise", key=lambda column: column.isna(), kind="stable").reset_index(drop=True)

@@ -122,8 +122,9 @@ def test_who_says_otherwise_is_told_and_decisions_bear_the_answers_author(projec
         (IDS[0], other(IDS[0]), "bob", AT), (IDS[1], other(IDS[1]), "bob", AT), (IDS[2], other(IDS[2]), "bob", AT),
         (IDS[3], other(IDS[3]), "bob", AT), (IDS[3], given[IDS[3]], "eve", AT), ("gone", "cat", "bob", AT)]))
     assert (found.num_new, found.num_unknown, len(found.refused)) == (5, 1, 1)
-    assert found.against == {IDS[0]: f"ada: {given[IDS[0]]}", IDS[1]: f"dora: {third}",
-                             IDS[3]: f"bob: {other(IDS[3])}"}
+    assert found.against == {
+        (IDS[0], "bob"): f"ada: {given[IDS[0]]}", (IDS[1], "bob"): f"dora: {third}",
+        (IDS[3], "bob"): f"eve: {given[IDS[3]]}", (IDS[3], "eve"): f"bob: {other(IDS[3])}"}
     done = take(project, found)
     assert done.labels.num_relabelled == 1, "the others are in dispute, or somebody decided later"
     batches = project.ledger().batches()
@@ -152,7 +153,7 @@ def test_the_logs_own_table_comes_back_with_authors_without_what_was_taken_back(
     found = back(fresh, tmp_path / "log.csv")
     assert [(one.who, one.at, one.purpose, says(one, fresh.classes)) for one in found.verdicts] == [
         ("=ada", AT, "repeat", other(IDS[0])), ("bob", AT, "repeat", NO_CLASS)]
-    assert found.against == {IDS[0]: f"=ada: {other(IDS[0])}"}
+    assert found.against == {(IDS[0], "=ada"): f"bob: {NO_CLASS}", (IDS[0], "bob"): f"=ada: {other(IDS[0])}"}
     capsys.readouterr()
     assert main(["verdicts", str(fresh.path), "--file", str(tmp_path / "log.csv")]) == 0
     assert main(["verdicts", str(fresh.path), "--file", str(tmp_path / "log.csv")]) == 0
