@@ -129,10 +129,11 @@ def _people(answers: pa.Table, truth: pa.Table, num_same: np.ndarray,
                           "known": pc.is_valid(clean).to_numpy(zero_copy_only=False),
                           "right": pc.fill_null(pc.equal(answers["label"].combine_chunks(), clean), False).to_numpy(
                               zero_copy_only=False)})
-    rows = frame.assign(num=1).groupby("who").sum()
-    found = [PersonAnswers(name=str(row.Index), num_answers=int(row.num), num_pairs=int(row.others),
-                           agreement=_share(row.same, row.others), num_known=int(row.known),
-                           right=_share(row.right, row.known)) for row in rows.itertuples()]
+    rows = frame.assign(num=1).groupby("who")[["num", "same", "others", "known", "right"]].sum()
+    found = [PersonAnswers(name=str(who), num_answers=num, num_pairs=others, agreement=_share(same, others),
+                           num_known=known, right=_share(right, known))
+             for who, (num, same, others, known, right) in zip(rows.index, rows.to_numpy(np.int64).tolist(),
+                                                              strict=True)]
     return tuple(sorted(found, key=lambda one: (-one.num_answers, one.name)))
 
 
@@ -152,8 +153,8 @@ def _mixed_up(names: list[str], sample: np.ndarray, label: np.ndarray, count: np
     pairs = pairs[pairs["label_x"] < pairs["label_y"]]
     pairs = pairs.assign(pairs=pairs["count_x"] * pairs["count_y"], samples=1)
     rows = pairs.groupby(["label_x", "label_y"])[["pairs", "samples"]].sum()
-    found = [MixedUp(labels=(names[one], names[other]), num_pairs=int(row["pairs"]), num_samples=int(row["samples"]))
-             for (one, other), row in rows.iterrows()]
+    found = [MixedUp(labels=(names[one], names[other]), num_pairs=num_pairs, num_samples=num_samples)
+             for one, other, num_pairs, num_samples in rows.reset_index().to_numpy(np.int64).tolist()]
     return tuple(sorted(found, key=lambda one: (-one.num_pairs, one.labels)))
 
 

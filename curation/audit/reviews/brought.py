@@ -60,7 +60,7 @@ class Brought:
     @property
     def new_authors(self) -> set[str]:
         """Of what is new, as it will be written."""
-        return {said(one.who)["who"] for one in (*self.verdicts, *self.decisions)}
+        return {said(who)["who"] for who in ([one.who for one in self.verdicts] + [one.who for one in self.decisions])}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -70,12 +70,13 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
     in_force = project.ledger().corrections().set_index("sample_id")
     found, refused, against = list[Decision](), list[str](), dict[tuple[str, str], str]()
     num_unknown = num_same = num_older = num_unchanged = 0
-    for number, row in zip(rows.index, rows.to_dict("records"), strict=True):
-        is_out = str(row.get("is_excluded", "")).lower() == "true"
+    for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
+        row = {str(name): str(cell) for name, cell in cells.items()}
+        is_out = row.get("is_excluded", "").lower() == "true"
         if not is_out and row["corrected_label"] in ("", row["given_label"]):
             num_unchanged += 1
             continue
-        sample_id = as_written(str(row["sample_id"]), table.index)
+        sample_id = as_written(row["sample_id"], table.index)
         if sample_id not in table.index:
             refused.append(f"row {number}: {sample_id!r} is no training sample here")
             num_unknown += 1
@@ -91,7 +92,7 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
             num_same += 1
             continue
         if not is_out and now is not None:
-            other, at = in_force.at[sample_id, "who"], str(in_force.at[sample_id, "at"])
+            other, at = (str(in_force.at[sample_id, name]) for name in ("who", "at"))
             if one.at is not None and at > one.at:
                 num_older += 1
                 continue
@@ -105,10 +106,10 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
 def _decision(row: Mapping[str, str], sample_id: str, is_out: bool, who: str, classes: tuple[str, ...],
               given: str) -> Decision:
     """Raises UserError for what cannot be decided."""
-    if as_written(str(row["given_label"]), [given]) != given:
+    if as_written(row["given_label"], [given]) != given:
         raise AuditError(f"a decision is about the given label that was shown; got {row['given_label']!r} where the "
                          f"data now have {given!r}")
-    label = None if is_out else as_written(str(row["corrected_label"]), classes)
+    label = None if is_out else as_written(row["corrected_label"], classes)
     if label is not None and label not in classes:
         raise AuditError(f"a label must be one of the {len(classes)} classes; got {label!r}")
     words = said(plain_text(row.get("who", "")) or who, plain_text(row.get("why", "")))
@@ -128,6 +129,6 @@ def _rows(path: Path) -> pd.DataFrame:
     if missing := [name for name in COLUMNS if name not in frame]:
         raise AuditError(f"corrected labels have the columns {', '.join(COLUMNS)}; {path} lacks {missing[0]}; export "
                          "them anew")
-    text = frame.astype(object).where(frame.notna(), "").map(str)
+    text: pd.DataFrame = frame.astype(object).where(frame.notna(), "").map(str)
     return text.set_axis(range(1, len(text) + 1), axis="index")
 

@@ -29,7 +29,7 @@ FILE_NAMES = ("file_name", "image_file_name", "image")
 
 def has_metadata(root: Path) -> bool:
     """Whether a folder or its folders hold a metadata file that names images; looks at all names."""
-    return any(_named_by(path) for path in _files(root)[:3])
+    return any(_named_by(path) for path in metadata_files(root)[:3])
 
 
 def seems_to_have_metadata(root: Path) -> bool:
@@ -38,7 +38,8 @@ def seems_to_have_metadata(root: Path) -> bool:
     return any(_named_by(path) for path in list(found)[:3] if path.parent != root)
 
 
-def _files(root: Path) -> list[Path]:
+def metadata_files(root: Path) -> list[Path]:
+    """Every file below a folder that is called as metadata are."""
     return [path for path in files_below(root, NAMES, most=None) if path.name.lower() in NAMES]
 
 
@@ -56,7 +57,7 @@ def load_metadata(root: Path, problems: Problems, progress: Progress, label_colu
     """Rows of every metadata file below `root`. Raises SourceError where none can be read."""
     home = root.resolve()
     parts, label, without = [], label_column, 0
-    for path in _files(root):
+    for path in metadata_files(root):
         name_column = _named_by(path)
         if name_column is None:
             without += 1
@@ -82,11 +83,10 @@ def load_metadata(root: Path, problems: Problems, progress: Progress, label_colu
     table, ours, several = with_answers(table.drop_columns(["\0file", "\0row"]), ours, answers=answers_column)
     rows, notes = listed_rows(table, ours, home, file, numbers)
     answers = gather(rows, several, None, problems)
-    said = f"label from {label!r}" if label else "the label is what most people said" if several else \
-        "labels are the names of the folders that images lie in"
-    if several is not None:
-        said += f", answers from {', '.join(map(repr, several.answers))}"
-    notes = [f"{counted(len(parts), 'metadata file')}: {said}", *notes, *answers.notes]
+    said = [f"label from {label!r}"] if label else [] if several else [
+        "labels are the names of the folders that images lie in"]
+    said += [f"answers from {', '.join(map(repr, several.answers))}"] if several else []
+    notes = [f"{counted(len(parts), 'metadata file')}: {', '.join(said)}", *notes, *answers.notes]
     if without:
         notes.append(f"{counted(without, 'metadata file')} without a column {' or '.join(FILE_NAMES)} left out")
     return Loaded(rows=answers.rows, root=home, notes=notes, answers=answers.answers)

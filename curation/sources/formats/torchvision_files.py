@@ -128,7 +128,7 @@ def _noisy(path: Path, column: str | None, columns: dict[str, Column], classes: 
     frame = read_frame(path, problems, progress)
     have = frame.columns.column_names
     chosen = column or next((name for name in ("worse_label", "noisy_label", "label") if name in have), None)
-    if chosen not in have:
+    if chosen is None or chosen not in have:
         raise SourceError(f"a column of noisy labels must be in {path.name}; got {column!r}; it has {', '.join(have)}; "
                           "name it as label_column")
     is_train = [split == "train" for split in columns["split"].to_pylist()]

@@ -126,11 +126,13 @@ def _gathered(rows: pa.Table, answers: pa.Table, classes: tuple[str, ...] | None
             rows = rows.rename_columns([f"source_{name}" if one == name else one for one in rows.column_names])
             notes = [*notes, f"column {name!r} is called 'source_{name}' here"]
         rows = rows.add_column(rows.column_names.index("file"), name, column)
-    notes = [f"{answers.num_rows:,} answers on {pc.count_distinct(answers['sample_id']).as_py():,} samples are in "
-             "answers.parquet", *notes]
+    num_open = pc.sum(pc.and_(is_open, pc.is_valid(given))).as_py() or 0
+    majority = f"; the label of {counted(num_open, 'sample')} is what most people said" if num_open else ""
+    notes = [f"{answers.num_rows:,} answers on {pc.count_distinct(answers['sample_id']).as_py():,} samples are kept "
+             f"(answers.parquet){majority}", *notes]
     if num_tied:
-        notes.append(f"{counted(num_tied, 'sample')} of tied answers and no label of the file's own: the first of the "
-                     "classes counts (is_tie)")
+        notes.append(f"of {counted(num_tied, 'sample')} as many people said another class: the first of the classes "
+                     "counts (is_tie)")
     return Gathered(rows=rows, answers=answers.select(ANSWERS_SCHEMA.names).cast(ANSWERS_SCHEMA), notes=notes)
 
 

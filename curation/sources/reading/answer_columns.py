@@ -142,7 +142,8 @@ def _merged(table: pa.Table, columns: tuple[str, ...]) -> list[str | None]:
 
 def _cells(column: Column) -> list[str | None]:
     """A column as text, null where there is none; whole numbers with gaps, which are floats, as whole numbers."""
-    return text_of(column).to_pylist()
+    cells: list[str | None] = text_of(column).to_pylist()
+    return cells
 
 
 def is_long(table: pa.Table, key: str, annotator: str) -> bool:

@@ -104,6 +104,8 @@ def _take(project: Project, file: UploadedFile, audit: str, who: str) -> None:
 def _found(project: Project, file: UploadedFile, audit: str, who: str) -> Brought:
     """What is new in the file, read once for what is recorded now. Raises UserError."""
     key = _Key(file.file_id, str(project.path), audit, who, project.revision, project.verdicts().revision)
+    kept: _Key | None
+    found: Brought | None
     kept, found = st.session_state.get(_FOUND_KEY, (None, None))
     if kept != key or found is None:
         with st.spinner("Reading ..."):

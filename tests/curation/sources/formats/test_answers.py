@@ -204,3 +204,15 @@ def test_each_persons_labels_of_cifar_n_are_kept(tmp_path: Path) -> None:
     answers = pd.read_parquet(tmp_path / "p/answers.parquet")
     assert len(answers) == 30 and set(answers["label"]) == {"airplane", "bird", "cat"}
     assert answers["annotator"].value_counts().to_dict() == {f"random_label{n}": 10 for n in (1, 2, 3)}
+
+
+def test_metadata_beside_images_bring_the_truth_along_and_are_no_finding(tmp_path: Path) -> None:
+    for value, name in enumerate(ANSWERS):
+        picture(tmp_path / "d/images" / name, value)
+    frame = pd.DataFrame({"file_name": [f"images/{name}" for name in ANSWERS], "true_label": ["dog", "cat", "dog"],
+                          "all_answers": [json.dumps(votes) for votes in ANSWERS.values()]})
+    frame.to_csv(tmp_path / "d/metadata.csv", index=False)
+    result = import_project("imagefolder", tmp_path / "p", root=tmp_path / "d")
+    rows = read_manifest(tmp_path / "p")
+    assert rows["given_label"].tolist() == ["dog", "cat", "cat"], "what people said, not the folder called images"
+    assert rows["clean_label"].tolist() == ["dog", "cat", "dog"] and result.num_problems == 0

@@ -68,7 +68,7 @@ def test_of_several_answers_the_most_count_and_cancelled_ones_do_not(tmp_path: P
     text = "; ".join(result.notes)
     assert "4 drafts left out" in text and "2 cancelled annotations left out" in text
     assert "1 annotation without choice left out" in text
-    assert "6 answers on 3 samples" in text and "1 sample of tied answers" in text
+    assert "6 answers on 3 samples" in text and "of 1 sample as many people said another class" in text
 
 
 def test_the_short_form_and_a_named_control(tmp_path: Path) -> None:
