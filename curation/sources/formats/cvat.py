@@ -69,8 +69,9 @@ def _add(gathered: Gathered, image: ElementTree.Element, tags: list[str], prefix
     ours: dict[str, Value] = {"path": prefix + name if name else None, "given_label": label, "split": split}
     if extra.get("sample_id"):
         ours["sample_id"] = extra.pop("sample_id")
-    if len(votes) > 1:
+    if votes:
         extra = {key: value for key, value in extra.items() if key.lower() not in ANNOTATOR_NAMES}
+        extra["answered_by"] = votes[0][0]
     gathered.add(ours, extra, file=file, row=row, votes=votes)
 
 

@@ -3,6 +3,7 @@ and pictures."""
 
 import base64
 import html
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -178,12 +179,20 @@ def show_preview(found: Preview) -> None:
     with right:
         if found.pictures:
             st.html(pictures_html(found))
-            st.caption("Twelve of them, of every class in turn. Is each under the label that the data give it?")
+            num = len(found.pictures)
+            some = "All of them" if num == found.num_samples else f"{num} of them, of every class in turn"
+            st.caption(f"{some}. Is each under the label that the data give it?")
     for note in found.notes:
-        st.markdown(f"- {state.plain(note[:1].upper() + note[1:])}.")
+        st.markdown(f"- {state.plain(as_sentence(note))}")
     if found.num_problems:
         with st.expander(f"{counted(found.num_problems, 'finding')}: what is left out or looks odd"):
             st.dataframe(found.problems, hide_index=True, placeholder="", height=table_height(len(found.problems)))
+
+
+def as_sentence(note: str) -> str:
+    """A note with a capital letter and a full stop; a name that it begins with stays as it is."""
+    first = note.split(" ", 1)[0].rstrip(":,")
+    return (note if re.search(r"[._/\d]", first) else note[:1].upper() + note[1:]) + "."
 
 
 def pictures_html(found: Preview) -> str:

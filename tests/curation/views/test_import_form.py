@@ -15,6 +15,7 @@ from curation.jobs import feature_jobs
 from curation.project import Project
 from curation.sources.unzip import unpack
 from curation.views.data import browse, import_form
+from curation.views.data.preview import as_sentence
 from tests import views
 from tests.fakes import make_project
 
@@ -242,3 +243,12 @@ def test_columns_of_several_peoples_answers_are_picked(home: Path, photos: Path)
     rows = project.manifest().set_index("sample_id")
     assert rows["given_label"].value_counts().to_dict() == {"cat": 15, "dog": 5}
     assert rows["num_answers"].sum() == 55 and (project.path / "answers.parquet").exists()
+
+
+def test_a_note_that_begins_with_a_name_keeps_it_and_a_refusal_leaves_no_bar(home: Path, photos: Path) -> None:
+    assert as_sentence("image_info.json: two") == "image_info.json: two." and as_sentence("two") == "Two."
+    (photos / "odd.csv").write_text("where,what\n")
+    app = views.start(home, "data", timeout=60)
+    app.text_input(key="import.root").set_value(str(photos / "odd.csv"))
+    app = press(views.rerun(app), "import.preview_it")
+    assert app.error and not app.get("progress")
