@@ -33,7 +33,7 @@ from curation.audit.suspects.leaks import found_soon, words_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures
 from curation.jobs.feature_runs import judged_on
-from curation.lacking import say_lacking
+from curation.lacking import say_lacking, say_outdated
 from curation.ledger.verdicts import VERDICTS
 from curation.output_file import output_file, write_output
 from curation.project import Project
@@ -81,6 +81,7 @@ def audit_(
     if has_learned:
         _print_scores(scores, table, order)
     if features is not None:
+        say_outdated(opened, features)
         _print_leaks(opened, features)
     if out is not None and not has_learned:
         print(f"nothing is written to {visible(str(out))}: there is no order to review labels in")

@@ -115,8 +115,11 @@ def _jobs(project: Project) -> Iterator[Finding]:
 
 
 def _features(project: Project) -> Iterator[Finding]:
-    """Chunks of a network's features that their journal does not vouch for; imported ones have seals."""
+    """Features of pixels that are decoded otherwise now, and chunks of a network's features that their journal does not
+    vouch for; imported ones have seals."""
     for features in list_features(project.path):
+        if line := features.outdated:
+            yield Finding(kind="features", where=features.name, what=line, severity="note", repair="make_features")
         if not features.journal_path.is_file():
             continue
         try:

@@ -10,7 +10,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Severity = Literal["broken", "note", "sound"]
 """sound: nothing is wrong; said for what one may want to keep."""
 Repair = Literal["rebuild_decisions", "make_features", "remove"]
-"""rebuild_decisions: from the ledger; make_features: the damaged rows of a network's features, by the engine; remove:
+"""rebuild_decisions: from the ledger; make_features: rows of a network's features that are damaged, or of pixels
+that are decoded otherwise now, by the engine; remove:
 the file or folder, which is made anew when it is needed, or was left by a process that is gone."""
 
 

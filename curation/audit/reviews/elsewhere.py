@@ -28,6 +28,8 @@ TAGS: tuple[VerdictName, ...] = ("given", "both", "neither", "unsure")
 """Verdicts that need no class."""
 _KEYS = uuid.UUID("b7a4c2d9-3f0e-4f0b-9a52-0c6a5b2f6a1e")
 MAX_BYTES = 2**31
+_LABEL = "ground_truth"
+"""FiftyOne's usual field of the label, which ours is; without it the first Classification."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,8 +173,9 @@ def _label_studio(tasks: list[object]) -> Iterator[Answer]:
 def _fiftyone(document: dict[str, object]) -> Iterator[Answer]:
     """Tags and labels of samples, as `dataset.export(..., dataset_type=fo.types.FiftyOneDataset)` writes them."""
     for number, sample in enumerate(map(_object, _list(document["samples"])), start=1):
-        labels = [_text(value.get("label")) for value in map(_object, sample.values())
-                  if value.get("_cls") == "Classification"]
+        fields = {name: _text(_object(value).get("label")) for name, value in sample.items()
+                  if _object(value).get("_cls") == "Classification"}
+        labels = [fields[_LABEL]] if _LABEL in fields else list(fields.values())
         changed = _object(sample.get("last_modified_at")).get("$date")
         at = _time_of(changed) if isinstance(changed, int) else _text(changed)
         yield Answer(place=f"sample {number}", sample_id=_text(sample.get("sample_id")), at=at, is_act=False,

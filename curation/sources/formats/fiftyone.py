@@ -1,7 +1,7 @@
 """What FiftyOne exports of a classification: FiftyOneImageClassificationDataset and FiftyOneDataset.
 
     labels.json {"classes": [...], "labels": {NAME: INDEX}}, data/NAME.jpg     FiftyOneImageClassificationDataset
-    samples.json {"samples": [...]}, metadata.json, data/                      FiftyOneDataset
+    samples.json {"samples": [...]}, metadata.json, data/                      FiftyOneDataset, of any version
 
 Of a FiftyOneDataset the label is the field label_field, by default ground_truth or the only Classification; other
 Classifications, tags and plain fields ride along, and a tag that is a split's name is the split. What several people
@@ -14,13 +14,13 @@ from itertools import islice
 from pathlib import Path
 
 from curation.sources.formats.gathered import Gathered, Value, distinct, plain
-from curation.sources.formats.json_items import items, pairs
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of, split_of
 from curation.sources.reading.answer_columns import ANNOTATOR_NAMES, VOTES_NAMES
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
 from curation.sources.reading.source import Option, Source
 from curation.sources.reading.votes import Vote
+from curation.tables.json_items import items, pairs
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 
@@ -185,8 +185,8 @@ def _classes(path: Path, field: str, progress: Progress) -> tuple[str, ...] | No
     """The names that metadata.json declares for a field, else by default; None where it declares none."""
     if not path.is_file():
         return None
-    for place in (f"classes.{field}.item", "default_classes.item"):
-        if names := distinct(str(one) for one in items(path, place, progress)):
+    for place in (f"classes.{field}", "default_classes", f"info.classes.{field}", "info.default_classes"):
+        if names := distinct(str(one) for one in items(path, f"{place}.item", progress)):
             return names
     return None
 

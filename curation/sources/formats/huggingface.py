@@ -6,7 +6,8 @@
 
 Class names and their order come from the schema's metadata (ClassLabel, also in a list of answers). Pictures inside
 become files of the project. The sample_id is the column sample_id, else split and name of the picture, else made of its
-content where it has no name or one that repeats. The library itself is not needed.
+content where it has no name or one that repeats. The library itself is needed for a name of the hub alone
+(curation.sources.formats.hub).
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.sources.formats.embedded import IMAGES, Pictures, provisional_id, written
+from curation.sources.formats.hub import from_hub, is_name
 from curation.sources.formats.metadata_folders import has_metadata, load_metadata, seems_to_have_metadata
 from curation.sources.formats.places import files_below, split_of
 from curation.sources.formats.shards import Columns, Shard, columns_of, pictures, plain_batches, schema_of
@@ -35,9 +37,21 @@ _SUFFIXES = (".parquet", ".arrow")
 
 
 def load(root: Path, project: Path, problems: Problems, progress: Progress, *, label_column: str | None = None,
-         image_column: str | None = None, answers_column: str | None = None) -> Loaded:
-    """Rows of every split below `root`. Raises SourceError where no file has pictures or a column is lacking."""
-    shards, ignored = _shards(root)
+         image_column: str | None = None, answers_column: str | None = None, config: str | None = None,
+         revision: str | None = None) -> Loaded:
+    """Rows of every split below `root`, or of the data set of that name on the hub where no such folder is here. Raises
+    SourceError where no file has pictures or a column is lacking."""
+    inside: tuple[Path, ...] = ()
+    if not root.exists() and is_name(root):
+        found = from_hub(root.as_posix(), progress, config, revision)
+        shards, ignored, inside = found.shards, 0, found.inside
+        if not columns_of(schema_of(shards[0].path)).images:
+            raise SourceError(f"a data set needs a column of pictures; {root.as_posix()!r} has "
+                              f"{', '.join(schema_of(shards[0].path).names)}; choose another")
+    elif config is not None or revision is not None:
+        raise SourceError(f"config and revision are of a name of the hub; {root} is a place here; leave them out")
+    else:
+        shards, ignored = _shards(root)
     if not shards:
         if has_metadata(root):
             return load_metadata(root, problems, progress, label_column, answers_column)
@@ -71,11 +85,11 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
     folder, by_name = project / IMAGES, {shard.name: shard for shard in shards}
     return Loaded(rows=answers.rows, root=folder, classes=classes, classes_file=shards[0].name, notes=notes,
                   answers=answers.answers,
-                  unpack=lambda kept, found, show: written(kept, folder, _reader(by_name, image), found, show))
+                  unpack=lambda kept, found, show: written(kept, folder, _reader(by_name, image, inside), found, show))
 
 
-def _reader(shards: dict[str, Shard], image: str) -> Pictures:
-    return lambda file, rows: pictures(shards[file].path, image, rows)
+def _reader(shards: dict[str, Shard], image: str, inside: tuple[Path, ...]) -> Pictures:
+    return lambda file, rows: pictures(shards[file].path, image, rows, inside)
 
 
 def is_here(place: Path) -> bool:
@@ -189,7 +203,8 @@ def _rows(table: pa.Table, columns: Columns, image: str, chosen: dict[str, str])
         ours["sample_id"] = text_of(table["sample_id"])
         used.add("sample_id")
     else:
-        names = pc.binary_join_element_wise(table["\0split"], table[image], "/")
+        file_names = pc.replace_substring_regex(table[image], r"^(?:/|[A-Za-z]:[\\/]).*[\\/]", "")  # on what machine
+        names = pc.binary_join_element_wise(table["\0split"], file_names, "/")
         counts = pc.value_counts(names)
         once = counts.filter(pc.equal(counts.field("counts"), 1)).field("values")
         ours["sample_id"] = pc.if_else(pc.and_(pc.is_in(names, value_set=once), pc.is_valid(names)), names,
@@ -211,10 +226,13 @@ SOURCE = Source(
     title="Hugging Face data set", load=load, is_root_file=True, recognises=is_here,
     help="A folder that the library datasets wrote (save_to_disk, Parquet with pictures inside, or images with "
          "metadata); pictures inside become files of the project.",
-    root_help="Folder of the data set, or one Parquet file.",
+    root_help="Folder of the data set, one Parquet file, or a name on the hub such as OWNER/NAME.",
     options=(
         Option(name="label_column", help="Column of class numbers or labels. Default: label or another usual name."),
         Option(name="image_column", help="Column of pictures. Default: image, else the first."),
         Option(name="answers_column", help="Column of lists of several people's answers, or columns of one person each "
                                            "with commas between. Default: by usual names; '' for none."),
+        Option(name="config", help="Of a name on the hub: the configuration, where it has several.", is_in_form=False),
+        Option(name="revision", help="Of a name on the hub: branch, tag or commit. Default: the newest.",
+               is_in_form=False),
     ))

@@ -135,20 +135,33 @@ def plain_batches(path: Path, columns: Columns, image: str) -> Iterator[pa.Table
             yield pa.table(made)
 
 
-def pictures(path: Path, image: str, rows: list[int]) -> Iterator[tuple[int, bytes | None]]:
-    """(row, the encoded picture or None) of the wanted rows, counted from 1 and rising."""
+def pictures(path: Path, image: str, rows: list[int],
+             inside: tuple[Path, ...] = ()) -> Iterator[tuple[int, bytes | None]]:
+    """(row, the encoded picture or None) of the wanted rows, counted from 1 and rising. inside: resolved folders in
+    which a picture may be a file of its own, named in place of its bytes; any other file is not looked at."""
     is_struct = pa.types.is_struct(schema_of(path).field(image).type)
     start, place = 1, 0
     with readable(path):
-        for batch in _batches(path, [f"{image}.bytes"] if is_struct else [image], _BATCH_ROWS):
+        wanted = [f"{image}.bytes", *([f"{image}.path"] if inside else [])] if is_struct else [image]
+        for batch in _batches(path, wanted, _BATCH_ROWS):
             column = batch.column(image)
             values = pa.compute.struct_field(column, "bytes") if is_struct else column
+            names = pa.compute.struct_field(column, "path") if is_struct and inside else None
             while place < len(rows) and rows[place] < start + batch.num_rows:
-                yield rows[place], values[rows[place] - start].as_py()
+                at = rows[place] - start
+                data = values[at].as_py()
+                yield rows[place], _file(names[at].as_py(), inside) if data is None and names is not None else data
                 place += 1
             start += batch.num_rows
             if place == len(rows):
                 return
+
+
+def _file(name: str | None, inside: tuple[Path, ...]) -> bytes | None:
+    """The content of a file in one of these folders; None of any other, or where there is none."""
+    found = Path(name or "").resolve()
+    is_ours = any(found.is_relative_to(folder) for folder in inside)
+    return found.read_bytes() if is_ours and found.is_file() else None
 
 
 def _batches(path: Path, columns: list[str], num_rows: int) -> Iterator[pa.RecordBatch]:

@@ -77,7 +77,7 @@ def other_options(way: Recognised, is_zip: bool) -> dict[str, OptionValue | None
     pickers |= set(chosen)
     left_out = pickers | (set(PATH_OPTIONS) if is_zip else set())
     given = {option.name: _option(way.source, option) for option in SOURCES[way.source].options
-             if option.name not in left_out}
+             if option.name not in left_out and option.is_in_form}
     for name in PATH_OPTIONS:
         if given.get(name):
             given[name] = str(allowed(str(given[name])))

@@ -90,6 +90,18 @@ def test_components_follow_new_features_of_the_same_name_and_damage_is_mended(pr
     assert after.images.shape == (114, 7) and list(after.unreadable) == ["train-00001"]
 
 
+def test_components_are_of_the_numbers_not_of_the_list_of_samples_alone(project):
+    """Two backbones make the same list of the same pictures; so do features brought anew under an old name."""
+    def loaded(name: str) -> np.ndarray:
+        return np.array(load_for(config_of(features=name), project, no_decisions(), lambda *_: None).images)
+
+    own = loaded("own")
+    make_features(project, "other", spread=0.2)
+    assert (loaded("other") != own).any() and (loaded("own") == own).all()
+    make_features(project, "own", spread=0.2)
+    assert (loaded("own") == loaded("other")).all()
+
+
 def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):
     run = train(config_of(method="discriminant", num_components=None), project, "first")
     data = load_for(config_of(num_components=None), project, no_decisions(), lambda *_: None)
