@@ -15,6 +15,7 @@ from curation.audit.reviews.brought import SUFFIXES, Brought, read_back, says, t
 from curation.audit.reviews.confirming import audit_at_hand
 from curation.audit.reviews.own_decisions import LEFT_OUT
 from curation.ledger import people
+from curation.ledger.newest import NewestRows
 from curation.project import Project
 from curation.views.presses import drop, kept_button, taken
 from curation.views.widgets import actions, state
@@ -39,8 +40,7 @@ class _Key(NamedTuple):
     project: str
     audit: str
     who: str
-    revision: int
-    answers: int
+    newest: NewestRows
 
 
 def bring_back_section(project: Project) -> None:
@@ -103,7 +103,7 @@ def _take(project: Project, file: UploadedFile, audit: str, who: str) -> None:
 
 def _found(project: Project, file: UploadedFile, audit: str, who: str) -> Brought:
     """What is new in the file, read once for what is recorded now. Raises UserError."""
-    key = _Key(file.file_id, str(project.path), audit, who, project.revision, project.verdicts().revision)
+    key = _Key(file.file_id, str(project.path), audit, who, project.newest)
     kept: _Key | None
     found: Brought | None
     kept, found = st.session_state.get(_FOUND_KEY, (None, None))
