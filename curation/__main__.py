@@ -81,6 +81,8 @@ def import_(
     record_set: Annotated[str | None, typer.Option(help=_help("record_set"))] = None,
     config: Annotated[str | None, typer.Option(help=_help("config"))] = None,
     revision: Annotated[str | None, typer.Option(help=_help("revision"))] = None,
+    dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
+    download: Annotated[str | None, typer.Option(help=_help("download"))] = None,
 ) -> None:
     """Bring a data set into a project.
 
@@ -96,7 +98,8 @@ def import_(
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
             classes=classes, annotator_column=annotator_column, answers_column=answers_column,
             image_column=image_column, label_field=label_field, choice=choice,
-            noisy_labels=noisy_labels, record_set=record_set, config=config, revision=revision)
+            noisy_labels=noisy_labels, record_set=record_set, config=config, revision=revision,
+            dataset=dataset, download=download)
     print_summary(result)
     if result.num_lost:
         raise typer.Exit(LOST)

@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 
 from curation.sources.formats.gathered import Gathered, Value, distinct, plain
-from curation.sources.formats.json_items import items, pairs
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of, split_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
 from curation.sources.reading.source import Option, Source
+from curation.tables.json_items import items, pairs
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 

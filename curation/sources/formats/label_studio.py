@@ -12,11 +12,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from curation.sources.formats.gathered import Gathered, Value, plain
-from curation.sources.formats.json_items import items
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Option, Source
+from curation.tables.json_items import items
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 
