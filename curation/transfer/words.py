@@ -86,9 +86,9 @@ def label_lines(score: TransferScore) -> list[str]:
                          f"{right['num_random']:,.0f} of a random set), by {name}: {difference(right['accuracy'])}.")
     if not found:
         found.append("Too few labels are known to be right to tell hardness from wrong labels: confirm some in Audit.")
-    num, share = score["request"]["num_doubted"], score["request"]["other_doubted_frac"]
+    num, share = score["request"]["num_suspected"], score["request"]["other_suspected_frac"]
     if num is not None and share is not None:
         of_set = num / max(score["num_samples"] + score["num_left_out"], 1)
-        found.append(f"Suspected labels, disputed by held-out predictions and confirmed by no person: {num:,} of the "
-                     f"set ({of_set:.1%}), {share:.1%} of the other training samples.")
+        found.append(f"Suspected labels, more probably wrong than right by the audit: {num:,} of the set "
+                     f"({of_set:.1%}), {share:.1%} of the other training samples.")
     return found

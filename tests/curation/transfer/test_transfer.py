@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from curation.__main__ import main
+from curation.audit.issues import suspected_ids
 from curation.exports.digests import verify
 from curation.exports.exporting import export
 from curation.jobs import run_jobs
@@ -32,6 +34,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     document = run.read_config()
     document["config"]["features"] = "own"
     run.write_config(document)
+    truth, rng = np.arange(180) % 3, np.random.default_rng(0)
+    logits = rng.normal(size=(180, 3)) + 3 * np.eye(3)[truth]
+    run.write_probabilities(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), "label_head")
     for name, spread in (("own", 0.4), ("other", 0.6)):
         make_features(project.path, name, spread=spread)
 
@@ -58,7 +63,10 @@ def test_the_command_scores_the_set_of_a_run_and_exports_have_it_beside_them(pro
     said = capsys.readouterr().out
     assert f"hard-validation of run first: {len(members)} samples, against 3 random sets" in said
     assert "for its own backbone (own): " in said and "for other: " in said and "95% interval" in said
-    assert "Suspected labels, disputed by held-out predictions and confirmed by no person: " in said
+    suspects = suspected_ids(project, project.run("first"))
+    assert suspects is not None and len(suspects) > 5
+    num = TransferDir.of(project.path, "first-other").read_request()["num_suspected"]
+    assert f"by the audit: {num} of the set" in said
     assert "A score of the set, not of a model" in said
     folder = TransferDir.of(project.path, "first-other")
     score = folder.read_score()
@@ -73,7 +81,7 @@ def test_the_command_scores_the_set_of_a_run_and_exports_have_it_beside_them(pro
     assert json.loads((pack / "transfer.json").read_text()) == {"scores": [score]} and not len(verify(pack))
     card = (pack / "README.md").read_text()
     assert "## Is it hard for another backbone?" in card and "transfer.json" in card
-    assert "A score of the set, not of a model" in card
+    assert "A score of the set, not of a model" in card and f"{len(suspects & members)} suspected labels are" in card
     data = pytest.importorskip("mlcroissant").Dataset(jsonld=pack / "croissant.json")
     assert data.metadata.ctx.issues.report() == ""
     records = [{key.partition("/")[2]: value for key, value in record.items()} for record in data.records("transfer")]
@@ -142,7 +150,8 @@ def score(**changes: Any) -> Any:
     own = {"features": "lite0", "backbone": "b", "weight_decay": 0.1, "right": None,
            "all": side | {"accuracy": figure(0.41, 0.72, -0.35, -0.27)}}
     return {"request": {"set": "hard-validation", "run": "first", "features": "dino", "own_features": "lite0",
-                        "num_repeats": 10, "num_doubted": 13, "other_doubted_frac": 0.2, "seed": 0, "set_digest": ""},
+                        "num_repeats": 10, "num_suspected": 13, "other_suspected_frac": 0.2, "seed": 0,
+                        "set_digest": ""},
             "num_samples": 100, "num_left_out": 4, "own": own,
             "other": own | {"features": "dino", "all": side, "right": side}, **changes}
 
