@@ -39,7 +39,7 @@ def headline(score: TransferScore) -> str:
     parts = [f"for its own backbone ({own['features']}): {shares(judged(own))}"] if own else []
     parts.append(f"for {other['features']}: {shares(judged(other))}")
     of = "Accuracy" if other["right"] is None else "Accuracy on labels known to be right"
-    return f"{verdict(judged(other))}. {of} {'; '.join(parts)}."
+    return f"{verdict(score)}. {of} {'; '.join(parts)}."
 
 
 def judged(backbone: BackboneScore) -> Figure:
@@ -48,14 +48,24 @@ def judged(backbone: BackboneScore) -> Figure:
     return (backbone["right"] or backbone["all"])["accuracy"]
 
 
-def verdict(accuracy: Figure) -> str:
-    """What the interval of a difference in accuracy says."""
+def verdict(score: TransferScore) -> str:
+    """What the interval of the difference in accuracy says; where labels cannot be told right and more of the set's are
+    suspected than of others, that this may be why it looks hard."""
+    accuracy, suspected = judged(score["other"]), suspected_frac(score)
     if accuracy["low"] is None or accuracy["high"] is None:
         return "Too few samples or random sets to tell whether it is hard for the other backbone"
-    if accuracy["high"] < 0:
-        return "Still hard for the other backbone"
-    return "Easier than random sets for the other backbone" if accuracy["low"] > 0 else \
-        "Not shown to be hard for the other backbone"
+    if accuracy["low"] > 0:
+        return "Easier than random sets for the other backbone"
+    if accuracy["high"] >= 0:
+        return "Not shown to be hard for the other backbone"
+    if score["other"]["right"] is None and suspected > (score["request"]["other_suspected_frac"] or 0.0):
+        return f"It looks hard to the other backbone, but {suspected:.1%} of its labels are suspected"
+    return "Still hard for the other backbone"
+
+
+def suspected_frac(score: TransferScore) -> float:
+    """The share of the set whose labels are suspected; 0 where that is not known."""
+    return (score["request"]["num_suspected"] or 0) / max(score["num_samples"] + score["num_left_out"], 1)
 
 
 def backbones(score: TransferScore) -> list[tuple[str, BackboneScore]]:
@@ -88,7 +98,6 @@ def label_lines(score: TransferScore) -> list[str]:
         found.append("Too few labels are known to be right to tell hardness from wrong labels: confirm some in Audit.")
     num, share = score["request"]["num_suspected"], score["request"]["other_suspected_frac"]
     if num is not None and share is not None:
-        of_set = num / max(score["num_samples"] + score["num_left_out"], 1)
         found.append(f"Suspected labels, more probably wrong than right by the audit: {num:,} of the set "
-                     f"({of_set:.1%}), {share:.1%} of the other training samples.")
+                     f"({suspected_frac(score):.1%}), {share:.1%} of the other training samples.")
     return found

@@ -14,7 +14,7 @@ from curation.jobs.queue import JobError
 from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
 from curation.transfer.asking import ask, how_to_make, others_features
-from curation.transfer.words import SCORE_OF_THE_SET, backbones, judged, lines, verdict
+from curation.transfer.words import SCORE_OF_THE_SET, backbones, lines, verdict
 from curation.views.presses import kept_button, taken
 from curation.views.train.progress import say_queue
 from curation.views.widgets import state
@@ -120,7 +120,7 @@ def _cancel(folder: TransferDir) -> None:
 
 def _score(score: TransferScore) -> None:
     """The verdict, a chart of the accuracies, and all of it in words."""
-    st.markdown(f"**{verdict(judged(score['other']))}**, {state.plain(score['other']['features'])}.")
+    st.markdown(f"**{verdict(score)}**, {state.plain(score['other']['features'])}.")
     st.plotly_chart(accuracies(score), key=f"transfer.chart.{score['other']['features']}",
                     config={"displayModeBar": False})
     with st.expander("In words"):

@@ -171,7 +171,11 @@ def test_its_words_say_what_it_is_for_each_backbone_and_what_may_be_wrong_labels
     assert "13 of the set (12.5%), 20.0% of the other training samples" in said
     bare = score(own=None, other=score()["own"])
     assert "its own" not in headline(bare) and "Too few labels are known to be right" in "\n".join(lines(bare))
-    assert [verdict(figure(0, 0, *ends)) for ends in ((-2, -1), (-1, 1), (1, 2), (None, None))] == [
-        "Still hard for the other backbone", "Not shown to be hard for the other backbone",
-        "Easier than random sets for the other backbone",
-        "Too few samples or random sets to tell whether it is hard for the other backbone"]
+    found = [verdict(score(other=own | {"all": easy | {"accuracy": figure(0, 0, *ends)}}))
+             for ends in ((-2, -1), (-1, 1), (1, 2), (None, None))]
+    assert found == ["Still hard for the other backbone", "Not shown to be hard for the other backbone",
+                     "Easier than random sets for the other backbone",
+                     "Too few samples or random sets to tell whether it is hard for the other backbone"]
+    doubtful = score(other=own, num_samples=10, num_left_out=5)
+    assert verdict(doubtful) == "It looks hard to the other backbone, but 86.7% of its labels are suspected"
+    assert verdict(score(num_samples=10, num_left_out=5)) == "Still hard for the other backbone", "right ones tell"
