@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from curation.ledger.batch import LedgerError
 from curation.ledger.ledger import Ledger
-from curation.ledger.newest import newest_batch
+from curation.ledger.newest import NewestRows, newest_rows
 from curation.ledger.place import database_of
 from curation.ledger.verdicts import VerdictLog
 from engine.contract.disk import layouts
@@ -204,13 +204,14 @@ class Project:
         return Ledger(self.database, self.decisions_path)
 
     @property
-    def revision(self) -> int:
-        """Number of the ledger's newest batch, 0 before the first: what a page asks for many times. Raises
-        LedgerError."""
+    def newest(self) -> NewestRows:
+        """The ledger's newest decision, verdict and draw: what a page asks for many times, and keeps what it made of
+        the ledger by. Raises LedgerError."""
         try:
-            return newest_batch(self.database)
+            return newest_rows(self.database)
         except LedgerError:  # not made yet; or it is broken, which opening it says better
-            return self.ledger().revision
+            self.ledger()
+            return newest_rows(self.database)
 
     def verdicts(self) -> VerdictLog:
         """What reviewers found in the project's audits, in the same database. Raises LedgerError."""

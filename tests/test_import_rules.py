@@ -285,8 +285,7 @@ def test_every_third_party_import_is_a_requirement() -> None:
     root = ROOT
     required = {re.split(r"[<>=\[ ]", line)[0].lower() for line in (root / "requirements.txt").read_text().splitlines()
                 if line and not line.startswith(("#", "-"))}
-    # Asked for by name, and what needs them says how to install them.
-    optional = {"open_clip", "datasets", "mlflow", "wandb"}
+    optional = {"open_clip", "datasets", "mlflow", "wandb"}  # asked for by name; what needs it says how to install it
     modules = {"sklearn": "scikit-learn", "PIL": "pillow", "umap": "umap-learn"}
     brought = {"starlette": "streamlit", "anyio": "streamlit", "scipy": "scikit-learn", "pynndescent": "umap-learn",
                "torchvision": "torchvision", "uvicorn": "streamlit", "huggingface_hub": "timm"}
