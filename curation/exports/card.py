@@ -9,6 +9,7 @@ import re
 
 import pandas as pd
 
+from curation.audit.issues import suspected_ids
 from curation.audit.reviews.blinding import blind_words
 from curation.audit.reviews.known_labels import decided_labels, training_rows
 from curation.exports.curated import DEFINITION, Curated, plain
@@ -113,13 +114,14 @@ def _label_lines(project: Project, curated: Curated) -> list[str]:
     frame = curated.frame
     decided = decided_labels(project)
     is_known = frame["sample_id"].isin(decided.loc[decided["is_known"], "sample_id"])
-    is_suspect = frame["suggested_label"].notna() & frame["suggested_label"].ne(frame["current_label"]) & ~is_known
+    suspects = suspected_ids(project, project.run(str(curated.provenance["run"])))
     quality = pd.to_numeric(frame["label_quality"], errors="coerce").dropna()
     lines = [f"{int(is_known.sum()):,} confirmed or changed by a person, of these "
              f"{int(frame['current_label'].ne(frame['given_label']).sum()):,} to another class than the data gave; "
              f"{int((~is_known).sum()):,} not reviewed.",
-             f"{int(is_suspect.sum()):,} suspected labels are left: not reviewed, and held-out predictions confidently "
-             "name another class (column suggested_label)."]
+             "Whether labels are suspected is not known: the run has nothing to judge them by." if suspects is None else
+             f"{int(frame['sample_id'].isin(suspects).sum()):,} suspected labels are left: not reviewed, and more "
+             "probably wrong than right by the audit of the run."]
     if len(quality):
         low, median, high = quality.quantile([0.25, 0.5, 0.75])
         lines.append(f"label_quality, the mean held-out probability of the label: median {median:.2f}, middle half "

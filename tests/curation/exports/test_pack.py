@@ -188,7 +188,7 @@ def test_the_card_says_what_a_stranger_needs_and_the_digests_hold(packs: Path, t
     assert matter["task_categories"] == ["image-classification"] and matter["size_categories"] == ["n<1K"]
     assert f"{len(truth)} samples of 4 of 4 classes" in text and "| 3 | =bird | 1 | 0 |" in text
     assert "3 confirmed or changed by a person, of these 3 to another class" in text
-    assert "suspected labels are left" in text and "accuracy on it is not that on the" in text
+    assert "Whether labels are suspected is not known" in text and "accuracy on it is not that on the" in text
     assert verify(packs / form).empty and len((packs / form / SUMS).read_text().splitlines()) >= 2
 
 
