@@ -7,8 +7,9 @@ its own quality. Of other formats what they say stays and is counted.
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin, JpegImagePlugin
@@ -58,9 +59,12 @@ class Carried:
     num_places: int = 0
     num_owners: int = 0
     num_lying: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter, compare=False)
+    """Pictures by width and height in pixels."""
 
-    def add(self, said: Said, *, is_changed: bool, is_turned: bool) -> None:
+    def add(self, said: Said, size: tuple[int, int], *, is_changed: bool, is_turned: bool) -> None:
         """Count a picture as it is in the export."""
+        self.sizes[size] += 1
         self.num_changed += is_changed
         self.num_turned += is_turned
         self.num_places += said.has_place
