@@ -42,7 +42,7 @@ def find_label_issues(project: Project, run: str, audit: str = "audit") -> pd.Da
     scores, table = scores_by(project, run)
     verdicts = project.verdicts()
     decided = decided_labels(project)
-    reserved = [*batch_files.drawn_by_all(project.path, verdicts.in_force()),
+    reserved = [*batch_files.drawn_by_all(project.path, verdicts.in_force(), verdicts.draws()),
                 *decided.loc[decided["is_known"], "sample_id"]]
     order = find_order(scores, on_current_labels(verdicts.in_force(audit), table), reserved=reserved)
     frame = score_frame(scores, table, order)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["project", "manifest", "pictures", "ledger", "decisions", "run", "checkpoint", "evidence", "study",
-               "features", "file", "cache", "left_over", "link", "space"]
+Kind = Literal["project", "manifest", "pictures", "ledger", "decisions", "draw", "run", "checkpoint", "evidence",
+               "study", "features", "file", "cache", "left_over", "link", "space"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What a finding is about, in the order in which it is looked at."""
 Severity = Literal["broken", "note", "sound"]

@@ -85,7 +85,8 @@ def read_back(project: Project, path: Path, *, who: str, audit: str, run: str = 
         return _news(project, read_elsewhere(project, path, who=who, run=run, audit=audit), is_any_audit=True)
     if is_own(path):
         return _brought_decisions(read_decisions(project, path, who))
-    drawn = cache(lambda: batch_files.drawn(project.path, audit, project.verdicts().in_force(audit)))
+    log = project.verdicts()
+    drawn = cache(lambda: batch_files.drawn(project.path, audit, log.in_force(audit), log.draws()))
     verdicts = read_answers(project, path, queue=queue, who=who, run=run, audit=audit, drawn=drawn,
                             usual=usual)
     return _news(project, Taken(verdicts=verdicts), is_any_audit=False)

@@ -8,6 +8,7 @@ from curation.audit.report.summaries import agreement_part, reviewers_part
 from curation.audit.reviews import batches
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.consensus import consensus
+from curation.ledger.newest import Newest
 from curation.views.audit import at_hand, came_along
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
@@ -40,7 +41,7 @@ def agreement_of(audit: Audit) -> AgreementPart:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Comparing the reviewers ...")
-def _agreement(path: str, name: str, revision: int, _audit: Audit) -> AgreementPart:
+def _agreement(path: str, name: str, revision: Newest, _audit: Audit) -> AgreementPart:
     gold = _audit.verdicts.loc[_audit.verdicts["purpose"].eq("gold"), "sample_id"]
     truth = None
     if len(gold) and "clean_label" in _audit.table:

@@ -160,7 +160,7 @@ def _known(project: Project, run: RunDir | None, lines: list[str]) -> set[str]:
 
 def _batches(project: Project) -> None:
     """Every decision with who, when and why; undo of the last and of any one."""
-    batches = batches_cached(project, project.revision)
+    batches = batches_cached(project, project.newest.decisions)
     st.header("All decisions")
     if batches.empty:
         st.caption("None yet. Each will be listed here with who made it, when, why and from which view.")
@@ -186,9 +186,9 @@ def _batches(project: Project) -> None:
         return
     chosen = shown.iloc[rows[0]]
     number = int(chosen["batch_id"])
+    reason = "Already undone." if chosen["is_undone"] else actions.undo_refusal(str(chosen["who"]))
     st.button(f"Undo decision {number} alone", key="decide.undo_batch", icon=":material/undo:",
-              disabled=bool(chosen["is_undone"]), on_click=actions.undo_batch, args=(project, number),
-              help="Already undone." if chosen["is_undone"] else None)
+              disabled=bool(reason), on_click=actions.undo_batch, args=(project, number), help=reason or None)
 
 
 def filtered(batches: pd.DataFrame, kinds: list[str], people: list[str], text: str) -> pd.DataFrame:
