@@ -19,9 +19,11 @@ from curation.sources.formats.embedded import IMAGES, Pictures, provisional_id, 
 from curation.sources.formats.metadata_folders import has_metadata, load_metadata, seems_to_have_metadata
 from curation.sources.formats.places import files_below, split_of
 from curation.sources.formats.shards import Columns, Shard, columns_of, pictures, plain_batches, schema_of
+from curation.sources.reading.classes import of_numbers
+from curation.sources.reading.columns import USUAL_NAMES
 from curation.sources.reading.rows import Loaded, plain_rows
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, extra_columns, text_of
+from curation.sources.reading.table import extra_columns, text_of
 from curation.tables.frames import concatenated
 from curation.tables.lines import constant
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -146,7 +148,7 @@ def _rows(table: pa.Table, columns: Columns, image: str, label: str) -> tuple[pa
     file, numbers = table["\0file"], np.asarray(table["\0row"])
     for name, classes in columns.classes.items():
         place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, _named(table[name], classes))
+        table = table.set_column(place, name, of_numbers(table[name], classes))
     ids = pa.array([provisional_id(*place) for place in zip(file.to_pylist(), numbers.tolist(), strict=True)])
     ours: dict[str, Column] = {"path": ids, "given_label": text_of(table[label]), "split": table["\0split"]}
     used = {label, image, "\0file", "\0row", "\0split"}
@@ -161,15 +163,6 @@ def _rows(table: pa.Table, columns: Columns, image: str, label: str) -> tuple[pa
                                        pa.chunked_array([ids]))
     extra, notes = extra_columns(table, used)
     return plain_rows({**ours, **extra}, file.dictionary_encode(), numbers), notes
-
-
-def _named(numbers: Column, classes: tuple[str, ...]) -> Column:
-    """Class numbers as names; -1, which stands for no label, as null; any other number that is none as its text."""
-    text = numbers.cast(pa.string())
-    known = pc.index_in(text, value_set=pa.array([str(idx) for idx in range(len(classes))]))
-    names = pa.array(classes, pa.string()).take(known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known)
-    missing = pc.if_else(pc.equal(text, "-1"), pa.scalar(None, pa.string()), text)
-    return pc.coalesce(names, missing.combine_chunks() if isinstance(missing, pa.ChunkedArray) else missing)
 
 
 SOURCE = Source(

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from curation.samples.own_exports import as_written
 from curation.sources.formats.places import files_below, split_of
+from curation.sources.reading.columns import usual_columns
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
-from curation.sources.reading.table import listed_rows, text_of, usual_columns
+from curation.sources.reading.table import listed_rows, text_of
 from curation.tables.frames import column_names, concatenated, read_frame
 from curation.tables.lines import constant
 from curation.tables.report import Column, Problems, Progress, SourceError
