@@ -67,7 +67,7 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
             _check(row, sample_id, table)
             verdict = Verdict(
                 audit=audit, queue=_queue(row, queue, sample_id, drawn), sample_id=sample_id,
-                verdict=choice("verdict", row["verdict"].strip(), VERDICTS), who=who, run=run, model=model,
+                verdict=choice("verdict", row["verdict"].strip().lower(), VERDICTS), who=who, run=run, model=model,
                 given_label=str(table.at[sample_id, "given_label"]),
                 label=_as_written(row.get("label", ""), project.classes) or None,
                 suggested_label=_as_written(row.get("suggested_label", ""), project.classes) or None,
@@ -97,13 +97,22 @@ def _as_written(cell: str, known: Collection[str]) -> str:
 
 
 def _check(row: dict[str, str], sample_id: str, table: pd.DataFrame) -> None:
-    """That the sample is there and bears the label that was shown."""
+    """That the sample is there, bears the label that was shown and is the picture that was."""
     if sample_id not in table.index:
         raise AuditError(f"an answer is about a training sample; got {sample_id!r}; check the file")
     given, shown = str(table.at[sample_id, "given_label"]), row.get("given_label", "")
     if shown and _as_written(shown, [given]) != given:
         raise AuditError(f"an answer is about the given label that was shown; got {shown!r} where the data now have "
                          f"{given!r}; write the file anew and answer this one again")
+    picture = str(table.at[sample_id, "path"]) if row.get("path") and "path" in table else ""
+    if picture and _name(_as_written(row["path"], [picture])) != _name(picture):
+        raise AuditError(f"an answer is about the picture that was shown; got {row['path']!r} where sample "
+                         f"{sample_id!r} has {picture!r}, as where a spreadsheet changed an id; write the file anew")
+
+
+def _name(path: str) -> str:
+    """Of a file; its folder may have moved."""
+    return path.rpartition("/")[2]
 
 
 def _queue(row: dict[str, str], asked: str | None, sample_id: str, drawn: Callable[[], Collection[str]]) -> Queue:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from curation.sources.formats.gathered import Gathered, Value, distinct, plain
-from curation.sources.formats.json_items import items, pairs
+from curation.sources.formats.json_items import items, listed, pairs
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of, split_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
@@ -122,7 +122,7 @@ def _label_field(path: Path, progress: Progress) -> str:
 def _row(sample: object, field: str, prefix: str) -> tuple[dict[str, Value], dict[str, Value]]:
     values = sample if isinstance(sample, dict) else {}
     extra: dict[str, Value] = plain(values, ("filepath", "id", "_cls", "_media_type", "_rand", "_dataset_id"))
-    tags = [str(tag) for tag in values.get("tags") or ()]
+    tags = [str(tag) for tag in listed(values.get("tags"))]
     split = next((SPLIT_NAMES[tag.lower()] for tag in tags if tag.lower() in SPLIT_NAMES), "train")
     if others := [tag for tag in tags if tag.lower() not in SPLIT_NAMES]:
         extra["tags"] = ", ".join(others)
