@@ -20,6 +20,7 @@ from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exit_status import DONE, LOST
 from curation.exports.exporting import EXPORTS, export
+from curation.exports.metadata import METADATA, Metadata, carried_words
 from curation.exports.pictures import PLACINGS, Placing
 from curation.lacking import say_lacking
 from curation.ledger.batch import Pin
@@ -114,6 +115,10 @@ def export_(
     pictures: Annotated[str, typer.Option(help=f"How pictures that are files come there: {', '.join(PLACINGS)}. A copy "
                                                "stays as it is, a link costs no space and changes with the data."
                                           )] = "copy",
+    metadata: Annotated[str | None, typer.Option(help=f"What becomes of places, owners and orientation in the "
+                                                 f"pictures' files: {', '.join(METADATA)}. strip: copies are upright "
+                                                 "and without them; keep: byte for byte. Default: strip for copies, "
+                                                 "keep for links, which are the data's own files.")] = None,
     out: Annotated[Path | None, typer.Option(help="New or empty folder. Default: a new one in the project's exports.")
                    ] = None,
 ) -> None:
@@ -121,10 +126,13 @@ def export_(
     opened = Project.open(project)
     with ShownProgress() as progress:
         result = export(opened, opened.run(run) if run else None, what, form, out,
-                        lambda done, total: progress(done, total, f"exporting {what}"), cast(Placing, pictures))
+                        lambda done, total: progress(done, total, f"exporting {what}"), cast(Placing, pictures),
+                        cast(Metadata | None, metadata))
     print(f"{counted(result.num_samples, 'sample')} exported to {visible(str(result.path))}")
     for name, count in result.class_counts.items():
         print(f"{count:>12,}  {visible(name)}")
+    for line in carried_words(result.carried) if result.carried else ():
+        print(line)
     say_lacking(opened)
     if len(result.problems):
         print(f"{len(result.problems):,} problems; all of them in problems.csv there")

@@ -10,6 +10,7 @@
     live/RUN/              a run under the decisions of now (engine.contract.live.live_dir)
     studies/NAME/          contract 3 (engine.contract.studies.study_dir)
     audits/NAME/           the plan of an estimate, its goal, the batches served (curation.audit)
+    transfers/NAME/        whether a set is hard for another backbone (engine.contract.transfers.transfer_dir)
     views/NAME.json        saved selections (curation.samples.saved_views)
     cache/  thumbnails/  exports/
 """
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 
 from curation.ledger.batch import LedgerError
 from curation.ledger.ledger import Ledger
-from curation.ledger.newest import newest_batch
+from curation.ledger.newest import NewestRows, newest_rows
 from curation.ledger.place import database_of
 from curation.ledger.verdicts import VerdictLog
 from engine.contract.disk import layouts
@@ -48,7 +49,7 @@ PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"
 ANSWERS_NAME = "answers.parquet"
 LEDGER_NAME = "ledger.sqlite"
-FOLDERS = ("runs", "features", "live", "studies", "audits", "views", "cache", "thumbnails", "exports")
+FOLDERS = ("runs", "features", "live", "studies", "audits", "views", "transfers", "cache", "thumbnails", "exports")
 REPORT_COLUMNS = ("file", "row", "sample_id", "kind", "reason", "action")
 
 
@@ -203,13 +204,14 @@ class Project:
         return Ledger(self.database, self.decisions_path)
 
     @property
-    def revision(self) -> int:
-        """Number of the ledger's newest batch, 0 before the first: what a page asks for many times. Raises
-        LedgerError."""
+    def newest(self) -> NewestRows:
+        """The ledger's newest decision, verdict and draw: what a page asks for many times, and keeps what it made of
+        the ledger by. Raises LedgerError."""
         try:
-            return newest_batch(self.database)
+            return newest_rows(self.database)
         except LedgerError:  # not made yet; or it is broken, which opening it says better
-            return self.ledger().revision
+            self.ledger()
+            return newest_rows(self.database)
 
     def verdicts(self) -> VerdictLog:
         """What reviewers found in the project's audits, in the same database. Raises LedgerError."""
@@ -252,9 +254,7 @@ def project_named(home: Path, name: str) -> Path | None:
 
 def list_projects(home: Path) -> list[Path]:
     """Folders in `home` that hold a manifest, by name."""
-    if not home.is_dir():
-        return []
-    return sorted(p for p in home.iterdir() if (p / MANIFEST_NAME).is_file())
+    return sorted(path.parent for path in home.glob(f"*/{MANIFEST_NAME}") if path.is_file())
 
 
 def imported_from(home: Path) -> list[Path]:

@@ -5,16 +5,21 @@ Tests that ask for one skip themselves without Debian's package (apt-get install
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from curation.ledger import engines
+
+_WRITING = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_xid IS NOT NULL"
+"""Processes of connections whose transaction has written."""
 
 
 def _programs() -> Path | None:
@@ -53,6 +58,26 @@ class Cluster:
         """End the server at once, as when its machine loses power, save that its files keep what was written: every
         connection breaks, and the next start recovers from the log."""
         self._run("pg_ctl", "-D", str(self.folder), "-m", "immediate", "-w", "stop")
+
+    def strike(self, database: str, end: str, seconds: float = 20.0) -> bool:
+        """End one connection in the middle of a write: `end` is "terminate", as an administrator does, or "kill", which
+        is SIGKILL of its process. Whether one was met within `seconds`."""
+        import psycopg
+
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with suppress(psycopg.OperationalError), psycopg.connect(  # that of recovering from the last one
+                    host="127.0.0.1", port=self.port, user="ada", dbname="postgres", autocommit=True) as connection:
+                while time.monotonic() < until:
+                    found = connection.execute(_WRITING, (database,)).fetchone()
+                    if found is None:
+                        continue
+                    if end == "kill":
+                        os.kill(found[0], signal.SIGKILL)
+                        return True
+                    if connection.execute("SELECT pg_terminate_backend(%s)", found).fetchone() == (True,):
+                        return True
+        return False
 
     def _run(self, program: str, *arguments: str) -> None:
         as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []  # it refuses to run as root

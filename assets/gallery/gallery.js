@@ -2,7 +2,8 @@
 // and ids come from the user's files and must never be read as HTML.
 //
 // data: {items: [{id, src, label, suggestion, value, role, badges, tip, chance}], size, classes, token, colours,
-// has_previous, has_next, focus: [number, id] or null, is_compact, takes_keys, acted, owner}
+// has_previous, has_next, focus: [number, id] or null, is_compact, takes_keys, refusal, acted, owner}; refusal: why this
+// person may not decide, "" where they may.
 // Sends state `marked` {token, ids} and triggers `act` {acts: [{number, op, ids, label?}]} with op one of validation,
 // train, exclude, confirm, relabel, undo, redo, next, previous, open. `token` names what is selected: marks die with it. An act is
 // sent, and sent again, until the data say that acts up to its number were done: a trigger alone can be lost. Streamlit
@@ -17,6 +18,8 @@ const HELP = [
 ];
 const OPS = { v: "validation", t: "train", x: "exclude", l: "confirm" };
 const DECISIONS = new Set(["validation", "train", "exclude", "confirm", "relabel"]);
+const LOOKS = new Set(["open", "next", "previous"]);
+const DECIDING_KEYS = new Set(["v", "t", "x", "l", "r", "u, Shift + u"]);
 const MISSED_MILLISECONDS = 3000;
 const STAYS_ON_TOP = ".st-key-explore_bar, .st-key-triage_bar";
 const HEADER = 60;  // of the app, in pixels
@@ -68,7 +71,12 @@ function createView(root) {
   let usualHint = plainHint;
   const { flush, send, acknowledge } = unsentActs(view, root, (text) => { hint.textContent = text || usualHint; });
   const targets = () => (view.marked.size ? [...view.marked] : view.ids.slice(view.cursor, view.cursor + 1));
+  const isRefused = () => {
+    if (view.data.refusal) hint.textContent = sentence(view.data.refusal);
+    return Boolean(view.data.refusal);
+  };
   const act = (op, extra) => {
+    if (!LOOKS.has(op) && isRefused()) return;
     const ids = op === "open" ? view.ids.slice(view.cursor, view.cursor + 1) : DECISIONS.has(op) ? targets() : [];
     if (!ids.length && (op === "open" || DECISIONS.has(op))) return;
     if (DECISIONS.has(op)) {
@@ -120,12 +128,13 @@ function createView(root) {
     const list = element("dl", "keys");
     const named = digitClasses(view.data.classes);
     const digits = named.length ? [[digitWords(named), "relabel to that class"]] : [];
-    for (const [key, meaning] of [...HELP, ...digits]) list.append(element("dt", "", key), element("dd", "", meaning));
+    const all = view.data.refusal ? HELP.filter(([key]) => !DECIDING_KEYS.has(key)) : [...HELP, ...digits];
+    for (const [key, meaning] of all) list.append(element("dt", "", key), element("dd", "", meaning));
     openOverlay("Keys", list);
   };
   const showClasses = () => {
     const ids = targets();
-    if (!ids.length) return;
+    if (!ids.length || isRefused()) return;
     const { suggestion } = view.data.items.find((item) => item.id === ids[0]) || {};
     const choose = (label) => { closeOverlay(); act("relabel", { label }); };
     const back = element("button", "back", "Back to the given label");
@@ -216,7 +225,7 @@ function createView(root) {
     const isOnArrival = data.takes_keys && data.items.length > 0;
     if (((isNew && isOnArrival) || view.kept.hasFocus) && isKeyboardFree()) root.focus({ preventScroll: true });
     const named = digitClasses(data.classes);
-    const newHint = named.length ? `${plainHint.replace(/\.$/, "")}; ${digitWords(named)} relabel.` : plainHint;
+    const newHint = data.refusal ? plainHint.replace(/Keys decide.*/, sentence(data.refusal)) : named.length ? `${plainHint.replace(/\.$/, "")}; ${digitWords(named)} relabel.` : plainHint;
     if (hint.textContent === usualHint) hint.textContent = newHint;
     usualHint = newHint;
     if (data.token !== view.token) { view.marked.clear(); view.token = data.token; }

@@ -2,7 +2,8 @@
 // come from the user's files and must never be read as HTML.
 //
 // data: {batch, items: [{key, id, src, hard, given, suggestion, confidence, chance}], answers: {key: {verdict, label}}, references:
-// {label: [src]}, classes, can_suggest, heading, last, summary: {headline, lines, button} or null, empty, acted, owner}
+// {label: [src]}, classes, can_suggest, heading, last, summary: {headline, lines, button} or null, empty, refusal, acted,
+// owner}; refusal: why this person may not answer, "" where they may.
 // Sends trigger `act` {acts: [{number, batch, key, op, ...}]}: op verdict {item, verdict, label, seconds}, retract {item}
 // or next. An act is sent, and sent again, until the data say that acts up to its number were done; `key` is a UUID, so
 // that the log takes a verdict once even where the server forgot what it had done. An answer shows at once: what holds
@@ -75,8 +76,12 @@ function createView(root) {
     startClock();
     paint();
   };
+  const isRefused = () => {
+    if (view.data.refusal) late(sentence(view.data.refusal));
+    return Boolean(view.data.refusal);
+  };
   const answer = (verdict, label) => {
-    if (!current()) return;
+    if (!current() || isRefused()) return;
     tally();
     view.kept.given = [...view.kept.given.filter((key) => key !== current().key), current().key];
     send({ op: "verdict", item: current().key, verdict, label: label === undefined ? null : label,
@@ -84,6 +89,7 @@ function createView(root) {
     goTo(nextOpen(view.at));
   };
   const undo = () => {
+    if (isRefused()) return;
     const has = answers();
     const mine = view.kept.given.filter((key) => Object.hasOwn(has, key));
     const key = mine.length ? mine[mine.length - 1] : view.data.last;  // after a reload, what the log knows as the last
@@ -93,7 +99,7 @@ function createView(root) {
     goTo(view.data.items.findIndex((item) => item.key === key));
   };
   const next = () => {
-    if (!view.data.summary || !view.data.summary.button || view.kept.pending.length) return;
+    if (!view.data.summary || !view.data.summary.button || view.kept.pending.length || isRefused()) return;
     send({ op: "next" });
     paint();
   };
@@ -112,6 +118,7 @@ function createView(root) {
   };
   const press = (choice) => {
     if (!current() || (choice.verdict === "suggested" && !current().suggestion)) return;
+    if (isRefused()) return;
     if (choice.verdict === "other") showClasses(); else answer(choice.verdict);
   };
 
@@ -156,6 +163,8 @@ function createView(root) {
     const digit = digitOf(choice, item);
     button.append(...(digit ? [element("kbd", "", digit)] : []), element("kbd", "", choice.letter), what);
     button.classList.toggle("chosen", Boolean(chosen) && chosen.verdict === choice.verdict);
+    button.disabled = Boolean(view.data.refusal);
+    button.title = sentence(view.data.refusal);
     button.onclick = () => { press(choice); if (overlay.hidden) root.focus({ preventScroll: true }); };
     return button;
   };
@@ -177,7 +186,8 @@ function createView(root) {
     part("answers").replaceChildren(...ANSWERS.filter((a) => a.verdict !== "suggested" || item.suggestion)
       .map((choice) => answerButton(choice, chosen)));
     for (const button of root.querySelectorAll(".step")) button.disabled = view.at + Number(button.dataset.step) < 0;
-    part("undo").disabled = !num;
+    part("undo").disabled = !num || Boolean(view.data.refusal);
+    isRefused();
     part("said").textContent = `Sample ${view.at + 1} of ${items.length}. Given: ${item.given}.`
       + (item.suggestion ? ` Suggested: ${item.suggestion}.` : "") + (chosen ? ` You answered ${chosen.verdict}.` : "");
     preload();
@@ -191,7 +201,8 @@ function createView(root) {
     const go = element("div", "go");
     if (isDone && found && found.button) {
       const button = element("button", "main", isWaiting ? "One moment ..." : found.button);
-      button.disabled = isWaiting;
+      button.disabled = isWaiting || Boolean(view.data.refusal);
+      button.title = sentence(view.data.refusal);
       button.onclick = next;
       go.append(button, element("kbd", "", "Enter"));
     }

@@ -14,6 +14,8 @@ function element(kind, className, text) {
   return node;
 }
 
+function sentence(text) { return text ? `${text[0].toUpperCase()}${text.slice(1)}.` : ""; }
+
 // What the user did, on its way to the server: numbered, and sent again until the data say that acts up to its number were
 // done, for a trigger alone can be lost. view: {component, kept: {number, pending}}; say: shows a word while there is no
 // answer, "" once there is.

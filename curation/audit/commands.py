@@ -1,6 +1,7 @@
 """The commands audit, estimate, verdicts and report: arguments in, one module's work, lines out. Added by
 curation.__main__."""
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from curation.audit.report.summaries import MIN_CLASS
 from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import AuditError, draw_frame, score_frame
 from curation.audit.reviews.batches import FILE, file_served
+from curation.audit.reviews.blinding import release_lost
 from curation.audit.reviews.commands import NAME, AuditOption, ProjectArgument, verdicts_
 from curation.audit.reviews.consensus import on_current_labels
 from curation.audit.reviews.known_labels import decided_labels
@@ -33,7 +35,7 @@ from curation.audit.suspects.leaks import found_soon, words_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, dual_figures
 from curation.jobs.feature_runs import judged_on
-from curation.lacking import say_lacking
+from curation.lacking import say_lacking, say_outdated
 from curation.ledger.verdicts import VERDICTS
 from curation.output_file import output_file, write_output
 from curation.project import Project
@@ -72,15 +74,17 @@ def audit_(
     opened = Project.open(project)
     judge = run or judged_on(opened.path, str(features), lambda line: print(visible(line), flush=True)).name
     scores, table = _scores(opened, judge, alone)
-    judged = opened.verdicts().in_force(audit)
+    log = opened.verdicts()
+    judged = log.in_force(audit)
     decided = decided_labels(opened)
     ended = decided.loc[decided["is_known"], "sample_id"]
     order = find_order(scores, on_current_labels(judged, table), mode_named(mode),
-                       reserved=[*batch_files.drawn_by_all(opened.path, opened.verdicts().in_force()), *ended])
+                       reserved=[*batch_files.drawn_by_all(opened.path, log.in_force(), log.draws()), *ended])
     has_learned = scores.learning is None or scores.learning.has_learned
     if has_learned:
         _print_scores(scores, table, order)
     if features is not None:
+        say_outdated(opened, features)
         _print_leaks(opened, features)
     if out is not None and not has_learned:
         print(f"nothing is written to {visible(str(out))}: there is no order to review labels in")
@@ -103,10 +107,16 @@ def estimate_(
                                              "to; an answer goes into its column verdict.")] = None,
     num: Annotated[int, typer.Option("--draw", help="How many of them.")] = BATCH_SIZE,
     seed: Annotated[int, typer.Option(help="(first time) Seed of the random order.")] = 0,
+    release: Annotated[bool, typer.Option("--release", help="Let go of samples that were drawn in batches whose files "
+                                          "are lost: the model's opinion of them shows again.")] = False,
     audit: AuditOption = NAME,
 ) -> None:
     """The noise rate with its interval, from a stratified random sample reviewed without the model's opinion."""
     opened = Project.open(project)
+    if release:
+        num = release_lost(opened, audit, getpass.getuser())
+        print(f"{audit}: {counted(num, 'drawn sample')} let go of" if num else f"{audit}: no draw is lost")
+        return
     half_width = _half_width(target)
     plan = load_plan(opened.path, audit)
     if plan is None:
@@ -180,7 +190,7 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
     frame = draw_frame(served, table)
     def write(partial: Path) -> None:
         write_csv(frame, partial)
-        batch_files.save(project.path, served)  # only once they are written are they in somebody's hand
+        batch_files.save(project, served)  # only once they are written are they in somebody's hand
     write_output(out, write)
     print(f"{len(frame):,} samples to review written to {visible(str(out))}; answer with one of "
           f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")

@@ -61,7 +61,9 @@ def read_chain(database: str) -> Chain:
         ledger_id, rows = tables.ledger_id_of(connection), list(tables.chained_batches(connection))
         if inspector.has_table(verdict_tables.VERDICT_ROWS.name):
             rows += verdict_tables.chained_verdicts(connection)
-        if layout.layout_of(connection) < layout.LAYOUT:
+        if inspector.has_table(verdict_tables.DRAWS.name):
+            rows += verdict_tables.chained_draws(connection)
+        if layout.layout_of(connection) < layout.CHAINED:
             return Chain(ledger_id=ledger_id, num_bare=len(rows))
         links = connection.execute(sa.select(chain.CHAIN).order_by(chain.CHAIN.c.link_id)).all()
     return Chain(

@@ -7,11 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from curation.audit.reviews.batch_files import file_of
+from curation.audit.reviews.blinding import lost_batches
 from curation.doctor.chain import Chain, chain_findings, read_chain, read_witnesses
 from curation.doctor.findings import Finding, Kind
 from curation.jobs import feature_jobs, run_jobs, study_jobs
 from curation.project import LEDGER_NAME, Project
 from curation.samples.taking_part import part_lines
+from curation.words import counted
 from engine.contract.disk.seals import SEALED, check_seal
 from engine.contract.disk.temporaries import orphans
 from engine.contract.errors import UserError
@@ -81,8 +84,20 @@ def _ledger(project: Project) -> Iterator[Finding]:
     try:
         ledger = project.ledger()
         ledger.state(), ledger.batches(), project.verdicts().rows()
+        yield from _draws(project)
     except (UserError, ValueError, KeyError) as error:  # rows that make no history
         yield Finding(kind="ledger", where=LEDGER_NAME, what=_line(error))
+
+
+def _draws(project: Project) -> Iterator[Finding]:
+    """Batches of random queues that the ledger knows and whose files are gone or damaged."""
+    for lost in lost_batches(project):
+        drawn = f"lost or damaged; {counted(lost.num_lost, 'sample')} drawn in it for {lost.draw.who}"
+        what = f"{drawn}, all judged since" if not lost.num_blind else (
+            f"{drawn}, {lost.num_blind:,} of them not judged, which stay blind; restore it from a copy, or open "
+            f"Estimate, which draws them again, or let go of them with `estimate --audit {lost.draw.audit} --release`")
+        yield Finding(kind="draw", where=file_of(lost.draw), what=what,
+                      severity="broken" if lost.num_blind else "note")
 
 
 def chain_of(project: Project) -> Chain | None:
@@ -115,8 +130,11 @@ def _jobs(project: Project) -> Iterator[Finding]:
 
 
 def _features(project: Project) -> Iterator[Finding]:
-    """Chunks of a network's features that their journal does not vouch for; imported ones have seals."""
+    """Features of pixels that are decoded otherwise now, and chunks of a network's features that their journal does not
+    vouch for; imported ones have seals."""
     for features in list_features(project.path):
+        if line := features.outdated:
+            yield Finding(kind="features", where=features.name, what=line, severity="note", repair="make_features")
         if not features.journal_path.is_file():
             continue
         try:

@@ -13,7 +13,7 @@ from curation.sources.console import visible
 from curation.words import counted
 
 _CAN: dict[Repair, str] = {"rebuild_decisions": "--repair makes it anew from the ledger",
-                           "make_features": "--repair computes the damaged rows anew",
+                           "make_features": "--repair computes anew what is damaged or outdated",
                            "remove": "--repair removes it"}
 _DONE: dict[Repair, str] = {"rebuild_decisions": "made anew from the ledger", "make_features": "computed anew",
                             "remove": "removed"}

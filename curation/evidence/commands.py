@@ -10,6 +10,7 @@ from curation.audit.suspects.leaks import find_leaks
 from curation.evidence.features import feature_lines, import_features
 from curation.evidence.predictions import import_predictions, prediction_lines
 from curation.exit_status import LOST
+from curation.lacking import say_outdated
 from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -98,6 +99,7 @@ def similar(
                               "--text")
     opened = Project.open(project)
     store, rows = FeatureStore.open(opened.path, features), read_manifest(opened.path, ["path"])
+    say_outdated(opened, features)
     with ShownProgress() as progress:
         found = similar_to(store, rows, to or [], top, progress=progress) if text is None else \
             similar_to_text(store, rows, opened.path, text, top, progress=progress)
@@ -114,6 +116,7 @@ def leaks(
 ) -> None:
     """Find pictures of the splits clean and test that are, or nearly are, in training. Kept beside the features."""
     opened = Project.open(project)
+    say_outdated(opened, features)
     with ShownProgress() as progress:
         found = find_leaks(opened, features, progress)
     for split in found.splits:

@@ -12,17 +12,17 @@ import pandas as pd
 from curation.audit.reviews.blinding import blind_words
 from curation.audit.reviews.known_labels import decided_labels, training_rows
 from curation.exports.curated import DEFINITION, Curated, plain
+from curation.exports.metadata import Carried, carried_words
 from curation.project import Project
+from curation.transfer.words import transfer_lines
 from curation.words import counted
 
 LIMITS = """
 - Its samples were chosen because they are hard for one model, and edited by people: accuracy on it is not that on the
   data, but lower by design. Compare models on it, or tune on it; report accuracy on a random test set.
-- What is hard for that model may be easy for another.
+- What is hard for that model may be easy for another; whether it is, a transfer score measures.
 - All were training samples: a model that was trained on them, or on the whole data, has seen them.
 - Its labels are as good as their review: see above for how many a person has looked at.
-- Pictures are byte for byte those of the data: with their EXIF data (places, cameras) and their orientation, which
-  `PIL.ImageOps.exif_transpose` applies.
 - A license of the pictures is not known here: that of the data holds.
 """
 _REASONS = {
@@ -36,9 +36,11 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 """Hugging Face's size_categories."""
 
 
-def card(project: Project, curated: Curated, *, files: str, opening: str, patterns: str, num_problems: int) -> str:
+def card(project: Project, curated: Curated, *, files: str, opening: str, patterns: str, num_problems: int,
+         carried: Carried) -> str:
     """The text. files: what lies in the folder; opening: how to read it, both Markdown; patterns: the data files of the
-    split validation, as Hugging Face globs them; num_problems: lines of problems.csv."""
+    split validation, as Hugging Face globs them; num_problems: lines of problems.csv; carried: what the pictures' files
+    say."""
     frame, counts = curated.frame, curated.class_counts
     num_with = sum(count > 0 for count in counts.values())
     return "\n".join([
@@ -50,7 +52,8 @@ def card(project: Project, curated: Curated, *, files: str, opening: str, patter
         "## Classes", "", "The index is that of the project, whichever classes are missing here.", "",
         *_table(("index", "class", "samples", "of all in training"), _balance(project, counts)), "",
         "## Labels", "", *(f"- {line}" for line in _label_lines(project, curated)), "",
-        "## Limits", LIMITS.rstrip(),
+        "## What the pictures' files say", "", *(f"- {line}" for line in carried_words(carried)), "",
+        *_transfer(curated), "## Limits", LIMITS.rstrip(),
         *([f"- {counted(num_problems, 'sample')} had a problem: problems.csv."]
           if num_problems else []), "",
         "## How to open it", "", opening.strip(), "",
@@ -124,6 +127,12 @@ def _label_lines(project: Project, curated: Curated) -> list[str]:
     if said := blind_words(curated.num_blind):
         lines.append(said)
     return lines
+
+
+def _transfer(curated: Curated) -> list[str]:
+    """The set's transfer scores; nothing where none was asked for."""
+    said = transfer_lines(curated.transfer)
+    return ["## Is it hard for another backbone?", "", *(f"- {escaped(line)}" for line in said), ""] if said else []
 
 
 def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

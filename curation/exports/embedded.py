@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 from curation.exports.card import card
 from curation.exports.curated import curated_validation, with_rows
 from curation.exports.digests import write_digests
-from curation.exports.pictures import file_of, looked_at, plain_columns, sources
+from curation.exports.metadata import Carried, Metadata
+from curation.exports.pictures import file_of, picture_of, plain_columns, sources
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
+from curation.transfer.beside import write_beside
 from engine.contract.manifest import ManifestError
 from engine.contract.run_dir import RunDir
 
@@ -43,26 +45,29 @@ data[0]["image"], data.features["label"].int2str(data[0]["label"]), data[0]["wei
 """
 
 
-def export_parquet(project: Project, run: RunDir, target: Path, progress: Progress) -> ExportResult:
+def export_parquet(project: Project, run: RunDir, target: Path, progress: Progress, *,
+                   metadata: Metadata = "strip") -> ExportResult:
     """Write the Parquet files into `target`. Raises ExportError, also where not a single picture could be read."""
     curated = curated_validation(project, run)
     rows = plain_columns(curated.frame)
-    schema = _schema(rows, curated.classes)
+    schema, carried = _schema(rows, curated.classes), Carried(metadata=metadata)
     with staged(target) as folder:
         with _Writer(folder / "data", schema) as writer:
-            problems = _write(project, rows, curated.frame["current_label"], curated.classes, writer, progress)
+            problems = _write(project, rows, curated.frame["current_label"], curated.classes, writer, carried,
+                              progress)
         if not writer.ids:
             raise ExportError(f"an export of pictures needs some; none of {len(rows)} could be read, first "
                               f"{problems['sample_id'].iloc[0]!r}: {problems['reason'].iloc[0]}; mend the import")
         curated = with_rows(curated, curated.frame["sample_id"].isin(writer.ids))
         if len(problems):
             write_csv(problems, folder / "problems.csv")
-        text = card(project, curated, files=FILES, opening=OPENING, patterns="data/*.parquet",
-                    num_problems=len(problems))
+        files = FILES + write_beside(curated.transfer, folder)
+        text = card(project, curated, files=files, opening=OPENING, patterns="data/*.parquet",
+                    num_problems=len(problems), carried=carried)
         (folder / "README.md").write_text(text, encoding="utf-8")
         write_digests(folder)
     return ExportResult(path=target, num_samples=len(curated.frame), problems=problems,
-                        class_counts=curated.class_counts)
+                        class_counts=curated.class_counts, carried=carried)
 
 
 def with_features(schema: pa.Schema, classes: tuple[str, ...]) -> pa.Schema:
@@ -148,19 +153,19 @@ class _Writer:
 
 
 def _write(project: Project, rows: pd.DataFrame, labels: pd.Series, classes: tuple[str, ...], writer: _Writer,
-           progress: Progress) -> pd.DataFrame:
+           carried: Carried, progress: Progress) -> pd.DataFrame:
     """All pictures that can be read; problems of the others."""
     place = {sample_id: i for i, sample_id in enumerate(rows["sample_id"])}
     codes = labels.map({name: code for code, name in enumerate(classes)})
     table = value_table(rows)
     problems: list[tuple[str, str, str]] = []
-    for group in _groups(_read(project, place, codes, labels, problems, progress)):
+    for group in _groups(_read(project, place, codes, labels, problems, carried, progress)):
         writer.write(group, table.take([one.row for one in group]))
     return pd.DataFrame(problems, columns=["sample_id", "file", "reason"])
 
 
 def _read(project: Project, place: dict[str, int], codes: pd.Series, labels: pd.Series,
-          problems: list[tuple[str, str, str]], progress: Progress) -> Iterator[_Picture]:
+          problems: list[tuple[str, str, str]], carried: Carried, progress: Progress) -> Iterator[_Picture]:
     """Each picture that can be read, in manifest order."""
     for done, (sample_id, path, data) in enumerate(sources(project, set(place)), start=1):
         progress(done, len(place))
@@ -170,12 +175,13 @@ def _read(project: Project, place: dict[str, int], codes: pd.Series, labels: pd.
             continue
         try:
             data = data if data is not None else file_of(project, path).read_bytes()
-            suffix, width, height = looked_at(data, path)
+            one = picture_of(data, path, carried)
+            assert one.data is not None, "of bytes there are bytes"
         except (ManifestError, OSError, ValueError) as error:
             problems.append((sample_id, path, " ".join(str(error).split())))
             continue
-        name = f"{path.removesuffix(Path(path).suffix) or sample_id}{suffix}"
-        yield _Picture(row=row, data=data, name=name, label=int(codes[row]), width=width, height=height)
+        name = f"{path.removesuffix(Path(path).suffix) or sample_id}{one.suffix}"
+        yield _Picture(row=row, data=one.data, name=name, label=int(codes[row]), width=one.width, height=one.height)
 
 
 def _groups(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from curation.exports.clothing1m import export_label_files, export_validation_list
 from curation.exports.corrections import export_corrections
 from curation.exports.embedded import export_parquet
+from curation.exports.metadata import METADATA, Metadata
 from curation.exports.pack import export_pack
 from curation.exports.pictures import PLACINGS, Placing
 from curation.exports.staging import ExportError, ExportResult, Progress, check_free
@@ -28,6 +29,7 @@ class Export:
     help: str
     has_files: bool = False
     """Whether its pictures are files of their own, which may be linked instead of copied."""
+    has_pictures: bool = False
 
 
 _PACKS = {
@@ -36,15 +38,15 @@ _PACKS = {
     "coco": ("COCO", "images/ and annotations/labels_validation.json."),
     "cvat": ("CVAT", "images/ and annotations.xml, one tag a picture."),
     "label-studio": ("Label Studio tasks", "images/, tasks.json with the model's scores, and the labelling interface."),
-    "fiftyone": ("FiftyOne", "data/ and labels.json."),
+    "fiftyone": ("FiftyOne", "data/, samples.json with every column as a field, and labels.json."),
     "wilds": ("WILDS metadata", "images/ and metadata.csv with numbers for label, split and group."),
 }
 EXPORTS: dict[tuple[str, str], Export] = {
     **{("hard-validation", form): Export(
-        write=partial(export_pack, form=form), needs_run=True, has_files=True, help=help_,
-        title=f"Hard validation set as {title}") for form, (title, help_) in _PACKS.items()},
+        write=partial(export_pack, form=form), needs_run=True, has_files=True, has_pictures=True,
+        help=help_, title=f"Hard validation set as {title}") for form, (title, help_) in _PACKS.items()},
     ("hard-validation", "parquet"): Export(
-        write=export_parquet, needs_run=True, title="Hard validation set as Parquet with pictures",
+        write=export_parquet, needs_run=True, has_pictures=True, title="Hard validation set as Parquet with pictures",
         help="data/*.parquet that hold the pictures, typed for Hugging Face's datasets."),
     ("hard-validation", "table"): Export(
         write=export_table, needs_run=True, title="Hard validation set as a table",
@@ -80,11 +82,13 @@ def default_target(project: Project, run: RunDir | None, what: str, form: str) -
 
 
 def export(project: Project, run: RunDir | None, what: str, form: str, target: Path | None = None,
-           progress: Progress | None = None, placing: Placing = "copy") -> ExportResult:
+           progress: Progress | None = None, placing: Placing = "copy",
+           metadata: Metadata | None = None) -> ExportResult:
     """Export `what` as `form` into the folder `target` (default_target where None), which must be new or empty.
 
-    placing: how pictures that are files come there. Raises ExportError for an unknown pair, a missing run, a target
-    with files in it, pictures that cannot be placed so, or nothing to export.
+    placing: how pictures that are files come there. metadata: what becomes of what their files say; None: it is taken
+    out of copies, and stays in links, which are the data's own files. Raises ExportError for an unknown pair, a missing
+    run, a target with files in it, pictures that cannot be placed so, or nothing to export.
     """
     people.require("reviewer", "an export")
     kinds = sorted({kind for kind, _ in EXPORTS})
@@ -101,5 +105,14 @@ def export(project: Project, run: RunDir | None, what: str, form: str, target: P
         raise ExportError(f"pictures are placed by one of {', '.join(PLACINGS)}; got {placing!r}; choose one of them")
     if placing != "copy" and not chosen.has_files:
         raise ExportError(f"only files are linked; {form} has none of its own; leave {placing} out")
-    options = {"placing": placing} if chosen.has_files else {}
+    if metadata is not None and metadata not in METADATA:
+        raise ExportError(f"metadata are one of {', '.join(METADATA)}; got {metadata!r}; choose one of them")
+    if metadata is not None and not chosen.has_pictures:
+        raise ExportError(f"only pictures have metadata; {form} has none; leave {metadata} out")
+    if metadata == "strip" and placing != "copy":
+        raise ExportError(f"a link is the data's own file, with all that it says; got strip and {placing}; copy "
+                          "instead")
+    options: dict[str, str] = {"placing": placing} if chosen.has_files else {}
+    if chosen.has_pictures:
+        options["metadata"] = metadata or ("strip" if placing == "copy" else "keep")
     return chosen.write(project, run, target, progress or (lambda done, total: None), **options)

@@ -20,14 +20,16 @@ from curation.exports.card import card
 from curation.exports.curated import curated_validation, name_line
 from curation.exports.digests import write_digests
 from curation.exports.embedded import value_table, with_features
+from curation.exports.metadata import Metadata
 from curation.exports.pictures import Pictures, Placing, place_pictures
 from curation.exports.staging import ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
+from curation.transfer.beside import write_beside
 from engine.contract.run_dir import RunDir
 
 FILES = """
-{pictures}/CLASS/FILE: the pictures, byte for byte; a class without samples has no folder
+{pictures}/CLASS/FILE: the pictures; a class without samples has no folder
 
 {pictures}/{metadata}: one row a picture: file_name, its label, weight and every other column of signals, decisions and
 origin
@@ -97,12 +99,12 @@ FORMS: dict[str, Form] = {
 
 
 def export_pack(project: Project, run: RunDir, target: Path, progress: Progress, *, form: str,
-                placing: Placing = "copy") -> ExportResult:
+                placing: Placing = "copy", metadata: Metadata = "strip") -> ExportResult:
     """Write the pack of FORMS[form] into `target`. Raises ExportError, also where not one picture could be placed."""
     chosen = FORMS[form]
     curated = curated_validation(project, run)
     with staged(target) as folder:
-        pictures = place_pictures(project, curated, folder / chosen.pictures, placing, progress,
+        pictures = place_pictures(project, curated, folder / chosen.pictures, placing, metadata, progress,
                                   chosen.passes_over)
         rows = _write_metadata(pictures, folder / chosen.pictures / chosen.metadata)
         _write_classes(folder, pictures)
@@ -111,15 +113,16 @@ def export_pack(project: Project, run: RunDir, target: Path, progress: Progress,
         croissant.write(project, pictures, rows, folder, f"{chosen.pictures}/{chosen.metadata}",
                         codes="label_index" if "label_index" in rows else "label")
         names = {"pictures": chosen.pictures, "metadata": chosen.metadata}
-        text = card(project, pictures.curated, files=FILES.format(**names) + chosen.files,
+        files = FILES.format(**names) + write_beside(curated.transfer, folder) + chosen.files
+        text = card(project, pictures.curated, files=files,
                     opening=chosen.opening + BACK.format(**names), patterns=f"{chosen.pictures}/**",
-                    num_problems=len(pictures.problems))
+                    num_problems=len(pictures.problems), carried=pictures.carried)
         (folder / "README.md").write_text(text, encoding="utf-8")
         digests = {f"{chosen.pictures}/{name}": digest for name, digest in zip(
             pictures.rows["file_name"], pictures.rows["sha256"], strict=True)}
         write_digests(folder, digests)
     return ExportResult(path=target, num_samples=len(pictures.rows), problems=pictures.problems,
-                        class_counts=pictures.curated.class_counts)
+                        class_counts=pictures.curated.class_counts, carried=pictures.carried)
 
 
 def _write_metadata(pictures: Pictures, path: Path) -> pd.DataFrame:

@@ -1,7 +1,7 @@
-"""The pictures of a curated set in a folder: FOLDER/CLASS/FILE, copied byte for byte or linked.
+"""The pictures of a curated set in a folder: FOLDER/CLASS/FILE, copied or linked.
 
-A copy stays as it was when the data changes; a link costs no space and changes with the data. Pictures that the
-manifest holds are always written.
+A copy stays as it was when the data changes, and may be upright and without what its file says of places and people; a
+link costs no space, changes with the data and says all. Pictures that the manifest holds are always written.
 """
 
 import os
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from curation.exports.curated import Curated, with_rows
+from curation.exports.metadata import Carried, Metadata, said_by, stripped
 from curation.exports.staging import ExportError, Progress
 from curation.project import Project
 from curation.samples.csv_cells import SafeNames
@@ -45,27 +46,41 @@ class Pictures:
     """The set, less what could not be exported."""
     rows: pd.DataFrame
     """One row a picture: OWN_COLUMNS (file_name: CLASS/FILE below the folder; label: the one in force; label_index: its
-    place in the project's classes; width and height in pixels as stored, before any EXIF orientation; sha256: of the
+    place in the project's classes; width and height in pixels as stored; sha256: of the
     file), then the sample table's columns, ORIGINALS renamed."""
     folders: dict[str, str]
     """Class -> its folder, for every class of the project; only those with samples exist."""
     problems: pd.DataFrame
     """sample_id, file, reason."""
+    carried: Carried
 
 
-def place_pictures(project: Project, curated: Curated, folder: Path, placing: Placing, progress: Progress,
-                   passes_over: str = "") -> Pictures:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """A picture as it is exported."""
+
+    suffix: str
+    """Its own where that fits the format, else the format's."""
+    width: int
+    height: int
+    data: bytes | None
+    """What to write; None: the source as it is."""
+
+
+def place_pictures(project: Project, curated: Curated, folder: Path, placing: Placing, metadata: Metadata,
+                   progress: Progress, passes_over: str = "") -> Pictures:
     """Put every picture that can be read into `folder`. passes_over: the reader that passes over files which are none
     of TORCHVISION_READS, for the problems. Raises ExportError, also where there is not one."""
     names = SafeNames()
     folders = {label: names.of(label, "class") for label in curated.classes}
-    placed, problems = _place(project, curated, folder, folders, placing, progress, passes_over)
+    carried = Carried(metadata=metadata)
+    placed, problems = _place(project, curated, folder, folders, placing, carried, progress, passes_over)
     if placed.empty:
         raise ExportError(f"an export of pictures needs some; none of {len(curated.frame)} could be placed, first "
                           f"{problems['sample_id'].iloc[0]!r}: {problems['reason'].iloc[0]}; mend the import")
     written = with_rows(curated, curated.frame["sample_id"].isin(placed.index))
     return Pictures(curated=written, rows=_rows(written.frame, curated.classes, placed), folders=folders,
-                    problems=problems)
+                    problems=problems, carried=carried)
 
 
 def plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +99,7 @@ def _rows(written: pd.DataFrame, classes: tuple[str, ...], placed: pd.DataFrame)
 
 
 def _place(project: Project, curated: Curated, target: Path, folders: dict[str, str], placing: Placing,
-           progress: Progress, passes_over: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+           carried: Carried, progress: Progress, passes_over: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(file_name, width, height, sha256 by sample_id; problems)."""
     labels = dict(zip(curated.frame["sample_id"], curated.frame["current_label"], strict=True))
     names = {folder: SafeNames() for folder in folders.values()}
@@ -98,18 +113,18 @@ def _place(project: Project, curated: Curated, target: Path, folders: dict[str, 
         folder = folders[labels[sample_id]]
         try:
             source = data if data is not None else file_of(project, path)
-            suffix, width, height = looked_at(source, path)
-            name = names[folder].of(Path(path).stem or sample_id, "image") + suffix  # stems differ: some tools drop it
+            one = picture_of(source, path, carried)
+            name = names[folder].of(Path(path).stem or sample_id, "image") + one.suffix  # stems differ: some drop it
             (target / folder).mkdir(parents=True, exist_ok=True)
-            _put(source, target / folder / name, placing)
-            placed[sample_id] = (f"{folder}/{name}", width, height, file_digest(target / folder / name))
+            _put(source if one.data is None else one.data, target / folder / name, placing)
+            placed[sample_id] = (f"{folder}/{name}", one.width, one.height, file_digest(target / folder / name))
         except ExportError:
             raise
         except (ManifestError, OSError, ValueError) as error:
             problems.append((sample_id, path, " ".join(str(error).split())))
             continue
-        if passes_over and suffix not in TORCHVISION_READS:
-            problems.append((sample_id, path, f"in the set, but {passes_over} passes over {suffix} files"))
+        if passes_over and one.suffix not in TORCHVISION_READS:
+            problems.append((sample_id, path, f"in the set, but {passes_over} passes over {one.suffix} files"))
     return (pd.DataFrame.from_dict(placed, orient="index", columns=["file_name", "width", "height", "sha256"]),
             pd.DataFrame(problems, columns=["sample_id", "file", "reason"]))
 
@@ -153,13 +168,20 @@ def file_of(project: Project, path: str) -> Path:
     return file
 
 
-def looked_at(source: Path | bytes, path: str) -> tuple[str, int, int]:
-    """(suffix, width, height) of an image: its own suffix where that fits the format, else the format's."""
+def picture_of(source: Path | bytes, path: str, carried: Carried) -> Picture:
+    """A picture as it is to be exported, counted in `carried`."""
+    data, is_changed, is_turned = (source if isinstance(source, bytes) else None), False, False
     try:
-        with open_image(source) as image:
+        if carried.metadata == "strip":
+            before = source if isinstance(source, bytes) else source.read_bytes()
+            data, is_turned = stripped(before)
+            is_changed = data != before
+        with open_image(source if data is None else data) as image:
             suffixes = FORMAT_SUFFIXES.get(image.format or "", (f".{(image.format or 'img').lower()}",))
             width, height = image.size
+            said = said_by(image)
     except NotAnImageError as error:
         raise ManifestError(f"an image file must hold an image; {path!r} does not; replace it or exclude it") from error
+    carried.add(said, is_changed=is_changed, is_turned=is_turned)
     own = Path(path).suffix.lower()
-    return (own if own in suffixes else suffixes[0]), width, height
+    return Picture(suffix=own if own in suffixes else suffixes[0], width=width, height=height, data=data)

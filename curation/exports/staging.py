@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from curation.exports.metadata import Carried
 from engine.contract.disk.failures import disk_line
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
@@ -30,6 +31,8 @@ class ExportResult:
     class_counts: dict[str, int]
     problems: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["sample_id", "file", "reason"]))
     """One row a sample that could not be exported as it should: sample_id, file, reason."""
+    carried: Carried | None = None
+    """What the files of its pictures say; None without pictures."""
 
 
 @contextmanager

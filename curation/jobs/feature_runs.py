@@ -11,8 +11,9 @@ from curation.jobs.request import config_of
 from curation.jobs.run_jobs import RunStatus
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import FeatureDir, map_run
+from engine.contract.feature_dir import FeatureDir
 from engine.contract.run_dir import RunDir
+from engine.contract.run_list import map_run
 
 METHOD = "discriminant"
 POLL_SECONDS = 0.5

@@ -1,8 +1,8 @@
 """What holds the ledger's past: triggers that refuse to change it, and a chain of digests that tells where one did.
 
-Every batch and every verdict has a link: the SHA-256 over the digest of the link before it and all that the row says, a
-batch's samples included. It is made in the transaction that writes the row, under the writer's lock, so that there is
-one chain however many write at once. A row that was rewritten, removed or put in between is found by
+Every batch, verdict and draw has a link: the SHA-256 over the digest of the link before it and all that the row says,
+a batch's samples included. It is made in the transaction that writes the row, under the writer's lock, so that there
+is one chain however many write at once. A row that was rewritten, removed or put in between is found by
 curation.doctor.chain.
 
 A chain alone cannot tell that its newest rows were cut off together with their links, nor that somebody computed all
@@ -19,16 +19,17 @@ from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 
-RowKind = Literal["batch", "verdict"]
+RowKind = Literal["batch", "verdict", "draw"]
 META = sa.MetaData()
 CHAIN = sa.Table(
     "chain", META,
     sa.Column("link_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("kind", sa.String(16), nullable=False), sa.Column("row_id", sa.Integer, nullable=False),
     sa.Column("is_late", sa.Boolean, nullable=False), sa.Column("digest", sa.String(64), nullable=False),
+    sa.Index("ix_chain_row", "kind", "row_id"),
 )
-"""One row a batch or verdict, numbered from 1 in the order in which they were written. is_late: the row is of older
-code, and its link was made when the ledger was brought up to date: what had happened to it before is not known."""
+"""One row a batch, verdict or draw, numbered from 1 in the order in which they were written. is_late: the row is of
+older code, and its link was made when the ledger was brought up to date: what happened to it before is not known."""
 _REFUSE = "the ledger is append-only"
 POSTGRESQL_GUARD = f"BEGIN RAISE EXCEPTION '{_REFUSE}'; END"
 """The body of the function that the triggers in PostgreSQL call."""
@@ -68,6 +69,15 @@ def head_of(connection: sa.Connection) -> Head | None:
     query = sa.select(CHAIN.c.link_id, CHAIN.c.digest).order_by(CHAIN.c.link_id.desc()).limit(1)
     found = connection.execute(query).first()
     return None if found is None else Head(int(found[0]), str(found[1]))
+
+
+def link_of(connection: sa.Connection, kind: RowKind, row_id: int) -> str | None:
+    """The digest of a row's link; None of an older ledger without links, and of a row without one."""
+    if not sa.inspect(connection).has_table(CHAIN.name):
+        return None
+    query = sa.select(CHAIN.c.digest).where(CHAIN.c.kind == kind, CHAIN.c.row_id == row_id)
+    digest: str | None = connection.execute(query.order_by(CHAIN.c.link_id.desc()).limit(1)).scalar()
+    return digest
 
 
 def digest_of(row: Row, before: Head, is_late: bool) -> str:

@@ -15,7 +15,8 @@ LOCK_SECONDS = 20.0
 """How long one process waits for another to let go of the database; a million decisions hold it for about five."""
 _READ_ONLY = "whetstone_read_only"
 """Execution option of an engine on a copy: why the database itself cannot be written."""
-_GUARDED = (tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS, chain.CHAIN, layout.LAYOUTS)
+_GUARDED = (tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS, verdict_tables.DRAWS,
+            chain.CHAIN, layout.LAYOUTS)
 _OURS = known([tables.LEDGER, *_GUARDED], [guard for table in _GUARDED for guard in chain.sqlite_guards(table.name)],
               [f"{table.name}_no_change" for table in _GUARDED], chain.POSTGRESQL_GUARD, layout.LAYOUTS.name,
               layout.LAYOUT)

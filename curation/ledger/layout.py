@@ -2,6 +2,7 @@
 
     1  ledger, batches, entries; later verdicts, an index on their samples, and the column origin of batches
     2  chain, layouts
+    3  draws, and an index on the rows that the links of the chain are of
 
 A ledger of an older layout is read as it is. The first act that writes to it brings it up to date in its own
 transaction, under the writer's lock: all of it or nothing, once, said in one line of the log. Tables, a column and an
@@ -17,7 +18,9 @@ import sqlalchemy as sa
 from curation.ledger import chain, tables, verdict_tables
 from engine.contract.disk import event_log
 
-LAYOUT = 2
+LAYOUT = 3
+CHAINED = 2
+"""The first layout with a chain."""
 META = sa.MetaData()
 LAYOUTS = sa.Table("layouts", META, sa.Column("layout", sa.Integer, primary_key=True, autoincrement=False),
                    sa.Column("at", sa.String(40), nullable=False))
@@ -42,21 +45,23 @@ def create(engine: sa.Engine, needed: sa.Table) -> None:
 def begin_writing(connection: sa.Connection) -> None:
     """Wait to be the only writer until the transaction ends, of a ledger with the layout of today."""
     ledger_id = tables.lock(connection)
-    if layout_of(connection) == LAYOUT:
+    before = layout_of(connection)
+    if before == LAYOUT:
         return
     tables.add_origin(connection)
     verdict_tables.META.create_all(connection)
-    for index in verdict_tables.VERDICT_ROWS.indexes:
-        index.create(connection, checkfirst=True)
     chain.META.create_all(connection)
     META.create_all(connection)
-    chain.extend(connection, tables.chained_batches(connection), ledger_id, is_late=True)
-    chain.extend(connection, verdict_tables.chained_verdicts(connection), ledger_id, is_late=True)
+    for index in (*verdict_tables.VERDICT_ROWS.indexes, *chain.CHAIN.indexes):
+        index.create(connection, checkfirst=True)
+    if before < CHAINED:
+        chain.extend(connection, tables.chained_batches(connection), ledger_id, is_late=True)
+        chain.extend(connection, verdict_tables.chained_verdicts(connection), ledger_id, is_late=True)
     connection.execute(LAYOUTS.insert(), {"layout": LAYOUT, "at": datetime.now(UTC).isoformat(timespec="milliseconds")})
     if (head := chain.head_of(connection)) is not None:
+        got = f", and its {head.link_id} entries so far got a digest" if before < CHAINED else ""
         event_log.event("renewed", kind="layout", num=head.link_id, words=(
-            f"{connection.engine.url} was of an older layout; it was brought to layout {LAYOUT}, and its "
-            f"{head.link_id} entries so far got a digest"))
+            f"{connection.engine.url} was of an older layout; it was brought to layout {LAYOUT}{got}"))
 
 
 def layout_of(connection: sa.Connection) -> int:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from curation.ledger.batch import Batch, LedgerError
 from curation.ledger.chain import head_of
 from curation.ledger.replay import apply_batch, empty_state
-from curation.ledger.snapshot import Stamp, is_current, read_snapshot, write_snapshot
+from curation.ledger.snapshot import Stamp, is_current, is_same, read_snapshot, write_snapshot
 from curation.ledger.state import stamp_of_state, state_of
 from engine.contract.disk import event_log
 
@@ -44,8 +44,12 @@ def renew(path: Path, classes: tuple[str, ...], transaction: Transaction, batch:
         if damage or (batch is None and not path.exists()):
             event_log.event("renewed", kind="damaged" if damage else "missing", project=path.parent,
                             words=f"{path} {damage or 'was missing'}; it was made anew from the ledger")
-        before: Stamp = {**stamp, "revision": stamp["revision"] - 1}
-        is_next = not damage and (written == before or (written is None and stamp["revision"] == 1))
+        if written is not None and written["revision"] == stamp["revision"] and "digest" in written:
+            event_log.event("renewed", kind="history", project=path.parent, words=(
+                f"{path} was of another history of the ledger, which was put back from a copy or changed; it was made "
+                "anew; `python -m curation doctor` says more"))
+        before = stamp_of_state(connection, classes, stamp["revision"] - 1)
+        is_next = not damage and (is_same(written, before) or (written is None and stamp["revision"] == 1))
         if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
             state = apply_batch(state, batch, sample_ids, classes)
         else:

@@ -38,6 +38,9 @@ class Stamp(TypedDict):
     classes: list[str]
     fold: NotRequired[int]
     """curation.ledger.replay.FOLD; absent in files of older code, which are written anew with the next decision."""
+    digest: NotRequired[str]
+    """Of the newest batch's link in the chain: the same number is of another history where the ledger was put back from
+    a copy. Absent before the first batch, and in files of older code."""
 
 
 def read_snapshot(path: Path) -> tuple[pa.Table, Stamp | None]:
@@ -70,9 +73,17 @@ def is_of(state: pa.Table, written: Stamp | None, stamp: Stamp) -> bool:
     """Whether a state that was `written` under a stamp is of this one. What older code wrote is where no sample is both
     pinned and excluded in it."""
     if written is None or "fold" in written:
-        return written == stamp
+        return is_same(written, stamp)
     has_both = pc.any(pc.and_(pc.is_valid(state["pin"]), state["excluded"])).as_py()
-    return {**written, "fold": FOLD} == stamp and not has_both
+    return is_same({**written, "fold": FOLD}, stamp) and not has_both
+
+
+def is_same(written: Stamp | None, stamp: Stamp) -> bool:
+    """Whether two stamps agree; one of older code, or of an older ledger, has no digest to differ by."""
+    if written is None:
+        return False
+    digests = {each["digest"] for each in (written, stamp) if "digest" in each}
+    return {**written, "digest": ""} == {**stamp, "digest": ""} and len(digests) < 2
 
 
 def current_state(path: Path, stamp: Stamp) -> pa.Table | None:
@@ -88,7 +99,7 @@ def says(path: Path, stamp: Stamp) -> bool:
     """Whether the file is of this stamp; reads no state, save of a file of older code."""
     written = read_stamp(path)
     if written is None or "fold" in written:
-        return written == stamp
+        return is_same(written, stamp)
     return is_of(pq.read_table(path, columns=["pin", "excluded"]), written, stamp)
 
 

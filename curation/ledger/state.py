@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from curation.ledger import tables
 from curation.ledger.batch import Batch
+from curation.ledger.chain import link_of
 from curation.ledger.replay import COLUMN_OF, FOLD, replay, timeline
 from curation.ledger.snapshot import Stamp
 
@@ -21,10 +22,14 @@ def state_of(connection: sa.Connection, classes: tuple[str, ...],
     return replay(rows, batch_ids, sample_ids, classes)
 
 
-def stamp_of_state(connection: sa.Connection, classes: tuple[str, ...]) -> Stamp:
-    """What decisions.parquet must carry to be up to date."""
-    return {"ledger_id": tables.ledger_id_of(connection), "revision": tables.revision_of(connection),
-            "classes": list(classes), "fold": FOLD}
+def stamp_of_state(connection: sa.Connection, classes: tuple[str, ...], revision: int | None = None) -> Stamp:
+    """What decisions.parquet must carry to be up to date; at an earlier revision: then."""
+    number = tables.revision_of(connection) if revision is None else revision
+    stamp: Stamp = {"ledger_id": tables.ledger_id_of(connection), "revision": number, "classes": list(classes),
+                    "fold": FOLD}
+    if (digest := link_of(connection, "batch", number)) is not None:
+        stamp["digest"] = digest
+    return stamp
 
 
 def row_of(batches: pd.DataFrame, batch_id: int | None) -> Batch | None:

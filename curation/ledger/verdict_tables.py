@@ -1,11 +1,14 @@
-"""The table of verdicts and the few statements that run on it, in the ledger's database. Decides nothing.
+"""The tables of verdicts and of draws, and the few statements that run on them, in the ledger's database. Decides
+nothing.
 
-Rows are only ever added, as in curation.ledger.tables. curation.ledger.layout makes the table where a ledger from
-before it lacks it.
+Rows are only ever added, as in curation.ledger.tables. curation.ledger.layout makes the tables where a ledger from
+before them lacks them.
 """
 
+import json
 from collections.abc import Iterator
-from typing import TypedDict, cast
+from dataclasses import dataclass
+from typing import NamedTuple, TypedDict, cast
 
 import pandas as pd
 import sqlalchemy as sa
@@ -59,7 +62,43 @@ VERDICT_ROWS = sa.Table(
 COLUMNS = tuple(VERDICT_ROWS.c.keys())
 _DTYPES = {"verdict_id": "int64", "seconds": "float64", "p_wrong": "float64", "batch": "Int64", "retracts": "Int64"}
 
+DRAWS = sa.Table(
+    "draws", META,
+    sa.Column("draw_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("audit", sa.Text, nullable=False), sa.Column("batch", sa.Text, nullable=False),
+    sa.Column("sample_ids", sa.Text, nullable=False), sa.Column("who", sa.Text, nullable=False),
+    sa.Column("at", sa.String(40), nullable=False), sa.Column("releases", sa.Integer, unique=True),
+)
+"""What the random queues drew, a row a batch, so that a lost file of a batch un-blinds nothing. sample_ids: JSON. A row
+with `releases` lets go of that draw."""
+
 chain.guard_append_only(VERDICT_ROWS)
+chain.guard_append_only(DRAWS)
+
+
+class NewDraw(NamedTuple):
+    """One batch of a random queue."""
+
+    batch: str
+    """What its file is called, without the ending (curation.audit.reviews.batch_files)."""
+    who: str
+    """The reviewer."""
+    sample_ids: tuple[str, ...]
+    """Without hidden checks."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draw:
+    """A NewDraw, as it was noted."""
+
+    draw_id: int
+    audit: str
+    batch: str
+    who: str
+    sample_ids: tuple[str, ...]
+    at: str
+    """ISO 8601 in UTC with milliseconds."""
+    is_released: bool = False
 
 
 def newest_id(connection: sa.Connection, sample_id: str | None = None) -> int:
@@ -111,3 +150,32 @@ def rows_of(connection: sa.Connection, sample_id: str | None = None) -> pd.DataF
         rows = list(connection.execute(query.where(VERDICT_ROWS.c.sample_id == sample_id)))
     frame = pd.DataFrame([tuple(row) for row in rows], columns=list(COLUMNS), dtype=object)
     return frame.astype(_DTYPES)
+
+
+# -- draws
+
+
+def draws_of(connection: sa.Connection) -> list[Draw]:
+    """Every draw, oldest first; none of a ledger of older code."""
+    if not sa.inspect(connection).has_table(DRAWS.name):
+        return []
+    rows = connection.execute(sa.select(DRAWS).order_by(DRAWS.c.draw_id)).all()
+    released = {row.releases for row in rows if row.releases is not None}
+    return [Draw(draw_id=int(row.draw_id), audit=row.audit, batch=row.batch, who=row.who, at=row.at,
+                 sample_ids=tuple(map(str, json.loads(row.sample_ids))), is_released=row.draw_id in released)
+            for row in rows if row.releases is None]
+
+
+def append_draw(connection: sa.Connection, draw: NewDraw, *, audit: str, at: str, releases: int | None = None) -> None:
+    """Add a draw, or let go of one, and the row's link in the chain. To be called as append is."""
+    newest = connection.execute(sa.select(sa.func.max(DRAWS.c.draw_id))).scalar() or 0
+    row = {"draw_id": int(newest) + 1, "audit": audit, "batch": draw.batch, "sample_ids": json.dumps(draw.sample_ids),
+           "who": draw.who, "at": at, "releases": releases}
+    connection.execute(DRAWS.insert(), row)
+    chain.extend(connection, [chain.Row("draw", int(newest) + 1, row)], tables.ledger_id_of(connection))
+
+
+def chained_draws(connection: sa.Connection) -> Iterator[chain.Row]:
+    """As chained_verdicts."""
+    for row in connection.execute(sa.select(DRAWS).order_by(DRAWS.c.draw_id)):
+        yield chain.Row("draw", int(row[0]), dict(row._mapping))

@@ -1,11 +1,12 @@
-"""The log of verdicts: what each reviewer said of each sample, append-only, in the ledger's database.
+"""The log of verdicts: what each reviewer said of each sample, and what was drawn for them to judge blindly,
+append-only, in the ledger's database.
 
 A verdict changes no label: curation.audit.reviews says what several of them add up to (consensus) and brings the ledger
 in line (reconcile). Taking one back is a row of its own, so that who said what, and who took it back, is never lost.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from curation.ledger import engines, layout, people
 from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
 from curation.ledger.batch import LedgerError, said
-from curation.ledger.verdict_tables import NewVerdict, VerdictRow
+from curation.ledger.verdict_tables import Draw, NewDraw, NewVerdict, VerdictRow
 from engine.contract.disk import event_log
 from engine.contract.run_dir import RunDirError, check_name
 
@@ -160,6 +161,34 @@ class VerdictLog:
     def in_force(self, audit: str | None = None, sample_id: str | None = None) -> pd.DataFrame:
         """The verdicts of rows() that were not taken back, with the same columns."""
         return in_force_of(self.rows(audit, sample_id))
+
+    # -- what is drawn
+
+    def add_draws(self, audit: str, draws: Sequence[NewDraw]) -> None:
+        """Note what a random queue drew, before anybody is asked about it; what is noted already is not noted again."""
+        people.require("reviewer", "a batch to review")
+        with self._writing() as connection:
+            known = {(draw.audit, draw.batch, draw.sample_ids) for draw in tables.draws_of(connection)}
+            for draw in draws:
+                if (audit, draw.batch, draw.sample_ids) not in known:
+                    words = said(draw.who)
+                    tables.append_draw(connection, draw._replace(who=words["who"]), audit=audit, at=words["at"])
+
+    def release_draws(self, draw_ids: Collection[int], who: str) -> None:
+        """Let go of draws: what is not judged of them is blind no longer. Those let go of already are passed over."""
+        words = said(who)
+        people.require("owner", "letting go of drawn samples")
+        people.check_author(words["who"], "letting go of drawn samples")
+        with self._writing() as connection:
+            for draw in tables.draws_of(connection):
+                if draw.draw_id in draw_ids and not draw.is_released:
+                    tables.append_draw(connection, NewDraw(draw.batch, words["who"], ()), audit=draw.audit,
+                                       at=words["at"], releases=draw.draw_id)
+
+    def draws(self) -> list[Draw]:
+        """Every draw, oldest first, those let go of too."""
+        with ledger_tables.one_line_errors(self._engine), ledger_tables.transaction(self._engine) as connection:
+            return tables.draws_of(connection)
 
     @contextmanager
     def held_open(self) -> Iterator[None]:

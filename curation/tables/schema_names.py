@@ -14,14 +14,23 @@ class Feature(TypedDict):
 
     kind: str
     names: tuple[str, ...]
+    """Of the classes; of a list, those of what is in it."""
 
 
 def features(schema: pa.Schema) -> dict[str, Feature]:
     """Column -> its feature, of the metadata that `datasets` puts into schemas; none where they are absent or odd."""
     info = _metadata(schema, b"huggingface").get("info")
     found = info.get("features") if isinstance(info, dict) else None
-    return {str(name): Feature(kind=str(one.get("_type", "")), names=_texts(one.get("names")))
-            for name, one in (found.items() if isinstance(found, dict) else ()) if isinstance(one, dict)}
+    plain = {str(name): {"feature": one[0]} if isinstance(one, list) and len(one) == 1 else one  # of older versions
+             for name, one in (found.items() if isinstance(found, dict) else ())}
+    return {name: Feature(kind=str(one.get("_type", "")), names=_texts(one.get("names") or _inner(one).get("names")))
+            for name, one in plain.items() if isinstance(one, dict)}
+
+
+def _inner(feature: dict[str, object]) -> dict[str, object]:
+    """What a list holds."""
+    inner = feature.get("feature")
+    return inner if isinstance(inner, dict) else {}
 
 
 def class_labels(schema: pa.Schema) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from curation.audit.reviews.batch_files import estimate_files
 from curation.audit.reviews.blinding import blind_damage, blind_ids
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.given_labels import given_rows
@@ -20,6 +21,7 @@ from curation.audit.suspects.evidence import Evidence, gather
 from curation.audit.suspects.level import Level
 from curation.audit.suspects.scores import Scores, calibrated, dual_labels, first_level
 from curation.experiments.repeats import repeats_of
+from curation.ledger.newest import Newest
 from curation.project import Project
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import PROBABILITIES, RunDir
@@ -36,8 +38,9 @@ def run_key(project: Project, run: RunDir) -> Key:
     return str(project.path), run.name, stamp_of(*files)
 
 
-def scores_cached(project: Project, run: RunDir, table: pd.DataFrame, revision: int, decisions: str | None) -> Scores:
-    """Scores calibrated on the verdicts of all audits. table: state.sample_table_cached; revision: of the verdicts.
+def scores_cached(project: Project, run: RunDir, table: pd.DataFrame, revision: Newest,
+                  decisions: str | None) -> Scores:
+    """Scores calibrated on the verdicts of all audits. table: state.sample_table_cached; revision: the newest verdict.
 
     decisions: its revision_of; None: under those that were in force when it was first asked for, which is near enough
     where one asks after each decision (only who is a class's own, and who counts as a neighbour, changes).
@@ -55,16 +58,16 @@ def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -
 
 
 @st.cache_resource(max_entries=4, show_spinner="Calibrating on the verdicts ...")
-def _scores(key: Key, revision: int, decisions: str | None, _evidence: Evidence, _level: Level, _table: pd.DataFrame,
+def _scores(key: Key, revision: Newest, decisions: str | None, _evidence: Evidence, _level: Level, _table: pd.DataFrame,
             _project: Project) -> Scores:
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
     known = consensus(current_verdicts(_project, revision)).reset_index()
     return calibrated(_evidence, _table, _project.classes, known, _level)
 
 
-def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, revision: int) -> dict[str, str]:
+def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, revision: Newest) -> dict[str, str]:
     """sample_id -> chance_words of these rows of the table, blind ones left out; none before MIN_CALIBRATED labels are
-    known: a guess is no probability. revision: of the verdicts."""
+    known: a guess is no probability. revision: the newest verdict."""
     if current_verdicts(project, revision)["sample_id"].nunique() + len(dual_labels(table)) < MIN_CALIBRATED:
         return {}  # no evidence is gathered for nothing: at a million samples that takes seconds
     found = scores_cached(project, run, table, revision, None)
@@ -93,35 +96,35 @@ class Blind:
 
 def blind(project: Project) -> Blind:
     """The samples of which no page may show the model's opinion now."""
-    files = sorted((project.path / "audits").glob("*/batches/estimate-*.json"))
-    if not files:
+    files, newest = estimate_files(project.path), project.newest
+    if not files and not newest.draws.number:
         return Blind(frozenset(), "")
-    return _blind(str(project.path), stamp_of(*files), project.verdicts().revision, project)
+    return _blind(str(project.path), stamp_of(*files), newest.verdicts, newest.draws, project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _blind(path: str, files: Stamp, revision: int, _project: Project) -> Blind:
+def _blind(path: str, files: Stamp, revision: Newest, draws: Newest, _project: Project) -> Blind:
     ids = blind_ids(_project, verdicts_of_all(_project, revision))
     return Blind(ids, hashlib.sha256("\0".join(sorted(ids)).encode()).hexdigest()[:16] if ids else "",
                  tuple(blind_damage(_project)))
 
 
-def verdicts_of_all(project: Project, revision: int) -> pd.DataFrame:
+def verdicts_of_all(project: Project, revision: Newest) -> pd.DataFrame:
     """Those in force of every audit of the project, oldest first, whatever label they were about."""
     return _verdicts_of_all(str(project.path), revision, project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _verdicts_of_all(path: str, revision: int, _project: Project) -> pd.DataFrame:
+def _verdicts_of_all(path: str, revision: Newest, _project: Project) -> pd.DataFrame:
     return _project.verdicts().in_force()
 
 
-def current_verdicts(project: Project, revision: int) -> pd.DataFrame:
+def current_verdicts(project: Project, revision: Newest) -> pd.DataFrame:
     """The same on labels as they are now."""
     return _current_verdicts(str(project.path), revision, stamp_of(project.path / MANIFEST_NAME), project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _current_verdicts(path: str, revision: int, stamp: Stamp, _project: Project) -> pd.DataFrame:
+def _current_verdicts(path: str, revision: Newest, stamp: Stamp, _project: Project) -> pd.DataFrame:
     rows = verdicts_of_all(_project, revision)
     return on_current_labels(rows, given_rows(_project, rows["sample_id"].unique()))

@@ -14,6 +14,9 @@
 N samples of the manifest, R rows asked for, D numbers each.
 """
 
+import contextlib
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +31,9 @@ from engine.contract.disk.seals import check_seal
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.inside import job_folder, way_out
-from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
-from engine.contract.run_dir import RunDir, check_name
+from engine.contract.manifest import file_digest
+from engine.contract.pixels import VERSION
+from engine.contract.run_dir import check_name
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
 
 SHARD_ROWS = 65_536
@@ -67,12 +71,14 @@ class FeatureDocument(TypedDict, total=False):
     fit: Fit
     weights: str
     """File of the weights, where that is not the backbone's own; "" otherwise."""
+    pixels: int
+    """engine.contract.pixels.VERSION of the pixels that it saw; absent of imported ones and of older code."""
     created: float
     """Seconds since 1970."""
 
 
 _KINDS: dict[str, type] = {"kind": str, "backbone": str, "revision": str, "digest": str, "licence": str,
-                           "num_features": int, "image_size": int, "is_mirrored": bool}
+                           "num_features": int, "image_size": int, "is_mirrored": bool, "pixels": int}
 
 
 class FeatureError(UserError):
@@ -121,10 +127,30 @@ class FeatureDir(WorkDir):
                                "name")
         return cast(FeatureDocument, values)
 
+    @property
+    def outdated(self) -> str:
+        """What to do about features of pixels that are decoded otherwise now, one line; "" of all others."""
+        document = self.read_document()
+        if document.get("kind") == "imported" or document.get("pixels") == VERSION:
+            return ""
+        return (f"features must be of pictures as they are shown now; those of {self.name!r} were made when EXIF's "
+                f"orientation or deep colours were read otherwise (decoding {document.get('pixels') or 'not noted'}, "
+                f"now {VERSION}); run `python -m engine features {self.path.parents[1]} --name {self.name}`, which "
+                "makes them anew")
+
     def write_samples(self, samples: pd.DataFrame) -> None:
-        """samples: SAMPLE_COLUMNS. The last file to be written: from now on the features can be read."""
+        """samples: SAMPLE_COLUMNS. The last file to be written: from now on the features can be read. Its digest tells
+        these features from all others, also from others of the same samples."""
         assert tuple(samples.columns) == SAMPLE_COLUMNS, f"samples have {list(samples.columns)}"
-        write_atomic(self.samples_path, lambda p: samples.to_parquet(p, index=False))
+        marked = samples.copy(deep=False)
+        marked.attrs = {"numbers": self._numbers_digest()}  # goes into the file's metadata
+        write_atomic(self.samples_path, lambda p: marked.to_parquet(p, index=False))
+
+    def _numbers_digest(self) -> str:
+        """Of what decides the numbers: all that features.json says, and of imported ones they themselves."""
+        document: dict[str, object] = {**self.read_document(), "created": None}
+        shards = sorted(self.path.glob("shards/*.npy")) if document.get("kind") == "imported" else []
+        return hashlib.sha256(json.dumps([document, *map(file_digest, shards)], sort_keys=True).encode()).hexdigest()
 
     def read_samples(self) -> pd.DataFrame:
         """SAMPLE_COLUMNS. Raises FeatureError where features are not finished or the file is damaged."""
@@ -202,37 +228,15 @@ class FeatureStore:
 
 def list_features(project: Path) -> list[FeatureDir]:
     """Every folder of features that can be read, by name."""
-    folder = Path(project) / "features"
-    found = [FeatureDir(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
-    return [features for features in found
-            if features.exists() and not way_out(features.path, Path(project)) and _has_document(features)]
+    found = [FeatureDir(path) for path in sorted((Path(project) / "features").glob("*"))]
+    return [features for features in found if features.exists()
+            and not way_out(features.path, Path(project)) and _has_document(features)]
 
 
 def _has_document(features: FeatureDir) -> bool:
-    try:
-        features.read_document()
-    except FeatureError:  # absent; or damaged, which the Data page says
-        return False
-    return True
-
-
-def map_run(project: Path, features: str) -> tuple[RunDir, bool]:
-    """The run of method discriminant on features, which shows a map and suspected labels without a training, and
-    whether it is there, done and up to date. Where it is not: a new run's, by the name of the features, or with a
-    number where a run of that name is another's or out of date."""
-    wanted = {"manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
-              "decisions_digest": file_digest(Path(project) / DECISIONS_NAME),
-              "features_digest": file_digest(FeatureDir.of(project, features).samples_path)}
-    number = 1
-    while (run := RunDir.of(project, features if number == 1 else f"{features}-{number}")).exists():
-        document = run.read_config()
-        config = document["config"]
-        if (config.get("method"), config.get("features")) == ("discriminant", features) \
-                and run.read_status()["state"] == "done" \
-                and all(document.get(key) == value for key, value in wanted.items()):
-            return run, True
-        number += 1
-    return run, False
+    with contextlib.suppress(FeatureError):  # absent; or damaged, which the Data page says
+        return bool(features.read_document())
+    return False
 
 
 def write_features(folder: FeatureDir, document: FeatureDocument, sample_ids: Sequence[str], values_ND: np.ndarray,

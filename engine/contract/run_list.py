@@ -1,12 +1,14 @@
 """The runs of a project: those that can be read, and what is wrong with the others, so that a damaged one harms itself
-alone."""
+alone; and the one that shows features."""
 
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from engine.contract.errors import UserError
+from engine.contract.feature_dir import FeatureDir
 from engine.contract.inside import way_out
+from engine.contract.manifest import DECISIONS_NAME, MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir, check_name
 from engine.contract.run_document import RunDocument
 from engine.contract.stamps import Stamp, stamp_of
@@ -72,3 +74,22 @@ def _copied_from(run: RunDir) -> str:
     except (UserError, OSError):  # of an original that is broken the copy is what is left
         return ""
     return f"each folder must be a run of its own; {run.path} is a copy of run {name}; move it away" if is_copy else ""
+
+
+def map_run(project: Path, features: str) -> tuple[RunDir, bool]:
+    """The run of method discriminant on features, which shows a map and suspected labels without a training, and
+    whether it is there, done and up to date. Where it is not: a new run's, by the name of the features, or with a
+    number where a run of that name is another's or out of date."""
+    wanted = {"manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
+              "decisions_digest": file_digest(Path(project) / DECISIONS_NAME),
+              "features_digest": file_digest(FeatureDir.of(project, features).samples_path)}
+    number = 1
+    while (run := RunDir.of(project, features if number == 1 else f"{features}-{number}")).exists():
+        document = run.read_config()
+        config = document["config"]
+        if (config.get("method"), config.get("features")) == ("discriminant", features) \
+                and run.read_status()["state"] == "done" \
+                and all(document.get(key) == value for key, value in wanted.items()):
+            return run, True
+        number += 1
+    return run, False

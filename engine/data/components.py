@@ -5,6 +5,7 @@ manifest, D features, K components.
 """
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from engine.contract.disk.processes import LOCK_NAME, in_turn
 from engine.contract.feature_dir import FeatureError, FeatureStore
 from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_array, write_atomic
 from engine.data.image_cache import Progress
 
@@ -41,8 +43,10 @@ def open_components(project: Path, name: str, sample_ids: np.ndarray, train_idx:
         raise FeatureError(f"features must be of this project's samples; {name!r} has none of its {len(train_idx)} of "
                            "split train; make them anew")
     kept = num_components if num_components is not None and num_components < store.num_features else None
+    shards = [store.folder.shard_path(number) for number in range(len(store.shards))]
     folder = inside(project, "cache", "-".join((
-        file_digest(Path(project) / MANIFEST_NAME)[:16], file_digest(store.folder.samples_path)[:16], str(kept))))
+        file_digest(Path(project) / MANIFEST_NAME)[:16], file_digest(store.folder.samples_path)[:16],
+        _values_digest(stamp_of(*shards))[:16], str(kept))))
     path, digest_path, num = folder / "components.npy", folder / "digest.txt", len(sample_ids)
     with in_turn(folder / LOCK_NAME, lambda: progress(0, num)):
         if not path.exists() or not digest_path.exists() or _digest(path) != digest_path.read_text():
@@ -50,6 +54,12 @@ def open_components(project: Path, name: str, sample_ids: np.ndarray, train_idx:
             text = _digest(path)
             write_atomic(digest_path, lambda p: p.write_text(text))
     return np.load(path, mmap_mode="c", allow_pickle=False), bad  # torch takes no array that is read-only
+
+
+@lru_cache(maxsize=16)
+def _values_digest(shards: Stamp) -> str:
+    """Of all numbers: the list of samples is the same whichever network looked at them."""
+    return hashlib.sha256("".join(file_digest(Path(shard.path)) for shard in shards).encode()).hexdigest()
 
 
 def _projected(store: FeatureStore, rows: np.ndarray, known: np.ndarray, num_components: int | None,

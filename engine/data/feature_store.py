@@ -89,6 +89,14 @@ def extract(job: Extraction, open_model: Callable[[], AbstractContextManager[Inf
     return samples
 
 
+def forget(folder: FeatureDir) -> None:
+    """Take back that any features are finished, so that all are computed anew. First samples.parquet: from then on
+    nobody reads a mixture of old and new."""
+    folder.samples_path.unlink(missing_ok=True)
+    for path in (folder.journal_path, rows_path(folder), *folder.path.glob("plan-*.parquet")):
+        path.unlink(missing_ok=True)
+
+
 def _prepare(job: Extraction, progress: Progress) -> list[int]:
     """Plan, shards and journal on disk; first rows of the chunks to compute."""
     folder = job.folder

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import alone_in, drop_old_cancel
-from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument, FeatureError, Fit, map_run
+from engine.contract.feature_dir import DEFAULT_BACKBONE, FeatureDir, FeatureDocument, FeatureError, Fit
 from engine.contract.manifest import MANIFEST_NAME, file_digest, image_root, read_info, read_manifest
+from engine.contract.pixels import VERSION
 from engine.contract.run_dir import RunDir
+from engine.contract.run_list import map_run
 from engine.data.backbones.backbone import Backbone
 from engine.data.backbones.opening import open_backbone
-from engine.data.feature_store import Extraction, extract
+from engine.data.feature_store import Extraction, extract, forget
 from engine.data.inference import open_inference
 from engine.model.prediction import pick_device
 from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals, kept_to_the_end
@@ -53,7 +55,8 @@ class FeatureRequest:
 
 def make_features(project: Path, name: str, request: FeatureRequest,
                   show: Callable[[str], object] = lambda _: None) -> FeatureDir:
-    """Make the features `name` of a project, or go on with them: images that have some already are left as they are.
+    """Make the features `name` of a project, or go on with them: images that have some already are left as they are,
+    unless those are of pixels that are decoded otherwise now: then all are made anew.
 
     show: is told the progress in words. Raises FeatureError where the folder holds features of another kind or another
     process works in it, BackboneError where the backbone cannot be had, ManifestError without a project. Returns the
@@ -98,7 +101,10 @@ def _extract(project: Path, folder: FeatureDir, request: FeatureRequest, status:
     def begin() -> None:
         if given:
             _refuse_other(folder.name, FeatureDocument(**given), document)  # type: ignore[typeddict-item]
-        else:
+        if given and folder.outdated:
+            say(f"{folder.outdated}; now")
+            forget(folder)
+        if not given or folder.outdated:
             folder.write_document(document)
 
     distributed.on_rank_zero(begin)
@@ -165,7 +171,7 @@ def _document(backbone: Backbone, asked: FeatureRequest) -> FeatureDocument:
             "revision": backbone.revision, "digest": backbone.digest, "licence": backbone.licence,
             "num_features": backbone.num_features, "image_size": backbone.image_size, "mean": list(backbone.mean),
             "std": list(backbone.std), "is_mirrored": bool(asked.is_mirrored), "fit": asked.fit or DEFAULT_FIT,
-            "created": time.time()}
+            "pixels": VERSION, "created": time.time()}
 
 
 def _refuse_other(name: str, there: FeatureDocument, asked: FeatureDocument) -> None:
@@ -181,8 +187,22 @@ def _refuse_other(name: str, there: FeatureDocument, asked: FeatureDocument) -> 
 
 
 def make_map(project: Path, features: str) -> tuple[RunDir, bool]:
-    """engine.contract.feature_dir.map_run, made where it is not there; and whether it was made now."""
+    """engine.contract.run_list.map_run, made where it is not there; and whether it was made now."""
     run, is_there = map_run(project, features)
     if is_there:
         return run, False
     return train(RunConfig(method="discriminant", features=features), project, run.name), True
+
+
+def channels_of(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Three numbers, separated by commas. Raises FeatureError for anything else."""
+    if text is None:
+        return None
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(0.0 <= value <= 1.0 for value in values) or (option == "--std" and 0.0 in values):
+        raise FeatureError(f"{option} must be three numbers from 0 to 1, one a channel; got {text!r}; give such as "
+                           "0.5,0.5,0.5")
+    return values

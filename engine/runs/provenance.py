@@ -40,6 +40,9 @@ def tell_splits(run: RunDir, data: Dataset) -> None:
         counts, document = data.split_counts(), run.read_config()
         if document.get("splits") != counts:
             run.write_config({**document, "splits": counts})
+        if (features := document["config"].get("features")) and \
+                (line := FeatureDir.of(run.path.parents[1], features).outdated):
+            run.log(line)
         for split, found in counts.items():
             if num_used(found) < found["num_samples"]:
                 run.log(f"{split}: {num_used(found):,} of {found['num_samples']:,} samples take part; "

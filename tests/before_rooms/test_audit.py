@@ -59,7 +59,7 @@ def test_plan_goal_and_batches_are_read_with_their_empty_model(pets: Project) ->
     verdicts = pets.verdicts().in_force("spring")
     assert len(verdicts) == 17 and [len(newest(pets, "find", who).own(verdicts)) for who in ("ada", "bob")] == [5, 5]
     everything = {q.sample_id for served in (drawn, newest(pets, "estimate", "bob")) for q in served.questions}
-    assert batch_files.drawn(pets.path, "spring", verdicts) == everything
+    assert batch_files.drawn(pets.path, "spring", verdicts, pets.verdicts().draws()) == everything
 
 
 def test_its_labels_are_as_its_verdicts_say_and_reconciling_changes_none(pets: Project) -> None:
@@ -86,7 +86,7 @@ def test_answers_go_on_in_its_batches_and_can_be_taken_back(pets: Project) -> No
 def test_the_next_batches_of_both_queues_ask_what_is_open(pets: Project) -> None:
     plan, verdicts, found = load_plan(pets.path, "spring"), pets.verdicts().in_force("spring"), scores(pets)
     assert plan is not None
-    drawn = batch_files.drawn(pets.path, "spring", verdicts)
+    drawn = batch_files.drawn(pets.path, "spring", verdicts, pets.verdicts().draws())
     asked = batches.find_served(found, verdicts, NONE, audit="spring", reviewer="eve", number=1, run="first",
                                 model=plan.digests.model, reserved=sorted(drawn))
     ids = {q.sample_id for q in asked.questions if q.purpose == "main"}
@@ -98,7 +98,7 @@ def test_the_next_batches_of_both_queues_ask_what_is_open(pets: Project) -> None
     file = batches.file_served(plan, verdicts, number=2, size=3)
     assert file.model == plan.digests.model
     for served in (asked, random, file):
-        batch_files.save(pets.path, served)
+        batch_files.save(pets, served)
         assert newest(pets, served.queue, served.reviewer) == served
 
 

@@ -37,6 +37,6 @@ def test_a_copy_is_given_an_empty_database_of_its_own(tmp_path: Path, monkeypatc
     Project.open(pets).ledger().exclude(["train-00001"], who="ada")
     load.use_database(pets, f"sqlite:///{tmp_path}/elsewhere.sqlite")
     opened = Project.open(pets)
-    assert opened.revision == 0 and not list(pets.glob("ledger.sqlite*"))
+    assert opened.newest.decisions.number == 0 and not list(pets.glob("ledger.sqlite*"))
     assert opened.ledger().exclude(["train-00002"], who="ada") == 1
     assert json.loads((pets / "project.json").read_text())["ledger"].endswith("elsewhere.sqlite")

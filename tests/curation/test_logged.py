@@ -45,6 +45,8 @@ def test_nothing_that_anything_is_called_stands_in_the_log(project, home, tmp_pa
     monkeypatch.setattr(data, "_overview", lambda *_: {}["Zqlabel"])
     with pytest.raises(views.PageFailed, match="KeyError"):
         views.start(home, "data", project=project.name)
+    said = capsys.readouterr().err.replace(str(project.path), "")
+    assert said.count("a page failed") == 2 and MARK not in said.replace('{}["Zqlabel"]', ""), "the app's terminal"
     assert main(["decide", str(project.path), "exclude", "--ids-file", str(tmp_path / "Zqids.txt"), "--by", "Zqcleo",
                  "--why", "Zqwhy"]) == 2
     assert main(["Zqcommand"]) == 2
@@ -54,4 +56,4 @@ def test_nothing_that_anything_is_called_stands_in_the_log(project, home, tmp_pa
     assert [event for program, event in told if program == "app"] == [
         "decided", "decided", "judged", "renewed", "failed", "refused", "failed"]
     assert [event for program, event in told if program == "curation"] == ["began", "refused", "ended"] * 2
-    assert MARK in capsys.readouterr().err, "the terminal says what it is about"
+    assert MARK in capsys.readouterr().err, "a person at a command line is told what it is about"

@@ -1,13 +1,14 @@
 """The batches that reviewers have in hand, on disk: a reviewer who comes back goes on where they were.
 
 A batch is written when it is first served and never changed: P/audits/NAME/batches/QUEUE-REVIEWER-NUMBER.json. What of
-it is answered, the log of verdicts says. The files are also the record of what the random queue has drawn.
+it is answered, the log of verdicts says. What the random queue has drawn, the log knows as well, from before a file is
+written: what is drawn stays so though its file is lost.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,9 @@ from curation.audit.reviews.batches import FILE, Question, Served
 from curation.audit.reviews.promise import Doubts
 from curation.audit.reviews.queues import mode_named
 from curation.ledger import people
+from curation.ledger.verdict_tables import Draw, NewDraw
 from curation.ledger.verdicts import PURPOSES, QUEUES, Queue, choice
+from curation.project import Project
 from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.inside import inside
@@ -66,10 +69,18 @@ class _Document(TypedDict):
     typical: dict[str, list[str]]
 
 
-def save(project: Path, served: Served) -> None:
-    """Write a batch; one of the same number is replaced, which is for those without an answer."""
+def save(project: Project, served: Served) -> None:
+    """Write a batch; one of the same number is replaced, which is for those without an answer. Of the random queue the
+    log is told first what is drawn, also by older code. Raises LedgerError where it cannot be."""
     people.require("reviewer", "a batch to review")
-    file = _folder(project, served.audit) / f"{_stem(served.queue, served.reviewer)}-{served.number:06d}.json"
+    file = _folder(project.path, served.audit) / f"{_stem(served.queue, served.reviewer)}-{served.number:06d}.json"
+    if served.queue == "estimate":
+        log, draws = project.verdicts(), [_draw_of(file, served)]
+        known = _known(log.draws(), served.audit)
+        for other in estimate_files(project.path, served.audit):
+            with suppress(BatchError):
+                draws += [] if other.stem in known or other == file else [_draw_of(other, _read(other))]
+        log.add_draws(served.audit, draws)
     write_atomic(file, lambda path: path.write_text(sealed_json(asdict(served), indent=None), encoding="utf-8"))
 
 
@@ -102,39 +113,59 @@ def in_hand(project: Path, audit: str, queue: Queue, reviewer: str, verdicts: pd
     return sorted(held - answered)
 
 
-def drawn(project: Path, audit: str, verdicts: pd.DataFrame) -> set[str]:
-    """All that the random queue has ever drawn, answered or not; verdicts: in force in this audit. The ranked queue
-    asks for none of it: it would tell the model's opinion of a sample to a reviewer who is to judge without.
+def estimate_files(project: Path, audit: str = "*") -> list[Path]:
+    """The batches of the random queue, of all audits or of one."""
+    return sorted((project / "audits").glob(f"{audit if audit == '*' else check_name(audit)}/batches/estimate-*.json"))
 
-    Raises BatchError where one of the queue's batches is damaged: any sample might have been drawn in it.
+
+def drawn(project: Path, audit: str, verdicts: pd.DataFrame, draws: Collection[Draw]) -> set[str]:
+    """All that the random queue has ever drawn and not let go of, answered or not; verdicts: in force in this audit;
+    draws: those that the log knows. The ranked queue asks for none of it: it would tell the model's opinion of a sample
+    to a reviewer who is to judge without.
+
+    Raises BatchError where a batch is damaged that the log knows nothing of: any sample might have been drawn in it.
     """
     is_main = verdicts["queue"].eq("estimate") & verdicts["purpose"].eq("main")
-    files = sorted(_folder(project, audit).glob("estimate-*.json"))
-    return _main_ids(map(_read, files)) | set(verdicts.loc[is_main, "sample_id"])
+    noted = {sample_id for draw in draws if draw.audit == audit and not draw.is_released
+             for sample_id in draw.sample_ids}
+    return _main_ids(_batches(project, audit, _known(draws, audit))) | set(verdicts.loc[is_main, "sample_id"]) | noted
 
 
-def drawn_by_all(project: Path, verdicts: pd.DataFrame) -> set[str]:
-    """The same of every audit that has a plan; verdicts: in force, of all."""
-    return {sample_id for name in sampling_plan.list_plans(project)
-            for sample_id in drawn(project, name, verdicts[verdicts["audit"].eq(name)])}
+def drawn_by_all(project: Path, verdicts: pd.DataFrame, draws: Collection[Draw]) -> set[str]:
+    """The same of every audit; verdicts: in force, of all."""
+    return {sample_id for name in audits_with_draws(project, draws)
+            for sample_id in drawn(project, name, verdicts[verdicts["audit"].eq(name)], draws)}
 
 
-def audits_with_draws(project: Path) -> list[str]:
+def audits_with_draws(project: Path, draws: Iterable[Draw]) -> list[str]:
     """Names of the audits that have a plan, or batches of the random queue whose plan is gone; sorted."""
-    found = (path.parents[1].name for path in (project / "audits").glob("*/batches/estimate-*.json"))
-    return sorted({*sampling_plan.list_plans(project), *found})
+    found = (path.parents[1].name for path in estimate_files(project))
+    return sorted({*sampling_plan.list_plans(project), *found, *(draw.audit for draw in draws)})
 
 
-def unreadable_draws(project: Path) -> list[str]:
-    """What is wrong with the random queue's batches that cannot be read and what to do, a line each."""
+def unreadable_draws(project: Path, draws: Collection[Draw]) -> list[str]:
+    """What is wrong with the random queue's batches that cannot be read and that the log does not know, and what to do,
+    a line each."""
     lines = []
-    for audit in audits_with_draws(project):
-        for file in sorted(_folder(project, audit).glob("estimate-*.json")):
+    for file in estimate_files(project):
+        if file.stem not in _known(draws, file.parents[1].name):
             try:
                 _read(file)
             except BatchError as error:
                 lines.append(str(error))
     return lines
+
+
+def lost_draws(project: Path, draws: Collection[Draw]) -> list[tuple[Draw, set[str]]]:
+    """The draws in force of which samples are in no batch that can be read, with these samples."""
+    asked = {audit: _main_ids(_batches(project, audit, None)) for audit in {draw.audit for draw in draws}}
+    left = [(draw, set(draw.sample_ids) - asked[draw.audit]) for draw in draws if not draw.is_released]
+    return [(draw, sample_ids) for draw, sample_ids in left if sample_ids]
+
+
+def file_of(draw: Draw) -> str:
+    """Where the file of a draw's batch lies in the project."""
+    return f"audits/{draw.audit}/batches/{draw.batch}.json"
 
 
 def doubts(project: Path, audit: str) -> Doubts:
@@ -150,6 +181,27 @@ def doubts(project: Path, audit: str) -> Doubts:
 def _main_ids(batches: Iterable[Served]) -> set[str]:
     """What these ask for, without hidden checks."""
     return {q.sample_id for served in batches for q in served.questions if q.purpose == "main"}
+
+
+def _draw_of(file: Path, served: Served) -> NewDraw:
+    return NewDraw(file.stem, served.reviewer or "a file", tuple(sorted(_main_ids([served]))))
+
+
+def _known(draws: Iterable[Draw], audit: str) -> set[str]:
+    """The batches of an audit that the log knows."""
+    return {draw.batch for draw in draws if draw.audit == audit}
+
+
+def _batches(project: Path, audit: str, known: Collection[str] | None) -> list[Served]:
+    """The random queue's. Raises BatchError for a damaged one that is none of these; None: for none."""
+    found = []
+    for file in estimate_files(project, audit):
+        try:
+            found.append(_read(file))
+        except BatchError:
+            if known is not None and file.stem not in known:
+                raise
+    return found
 
 
 def _read(file: Path) -> Served:

@@ -3,13 +3,21 @@ of its label, wherever a reviewer may come across it. Which they are, and a tabl
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from curation.audit.estimate.sampling_plan import PlanError, load_plan
-from curation.audit.reviews.batch_files import BatchError, audits_with_draws, drawn, unreadable_draws
+from curation.audit.reviews.batch_files import (
+    BatchError,
+    audits_with_draws,
+    drawn,
+    lost_draws,
+    unreadable_draws,
+)
 from curation.audit.reviews.random_queue import random_verdicts
+from curation.ledger.verdict_tables import Draw
 from curation.project import Project
 
 OPINION = ("role_reason", "p_train", "p_train_unpinned", "route_share", "weight", "margin", "heldout_margin",
@@ -22,19 +30,25 @@ def blind_ids(project: Project, verdicts: pd.DataFrame) -> frozenset[str]:
     """sample_ids that a random queue has drawn and that are not settled in it: without an answer, or in dispute, which
     a further person is to settle as blindly. verdicts: in force, of every audit.
 
-    Where a batch cannot be read any sample of its plan may have been drawn in it, so all of them count until they are
-    settled (blind_damage says so); without the plan all samples.
+    Where a batch of older code, which the log knows nothing of, cannot be read any sample of its plan may have been
+    drawn in it, so all of them count until they are settled (blind_damage says so); without the plan all samples.
     """
     found: set[str] = set()
-    for audit in audits_with_draws(project.path):
+    draws = project.verdicts().draws()
+    for audit in audits_with_draws(project.path, draws):
         own = verdicts[verdicts["audit"].eq(audit)]
-        settled = random_verdicts(own)
         try:
-            asked = drawn(project.path, audit, own)
+            asked = drawn(project.path, audit, own, draws)
         except BatchError:
             asked = _may_be_drawn(project, audit)
-        found |= asked - set(settled.loc[settled["state"].ne("disputed"), "sample_id"])
+        found |= asked - _settled(own)
     return frozenset(found)
+
+
+def _settled(own: pd.DataFrame) -> set[str]:
+    """own: verdicts in force of one audit."""
+    settled = random_verdicts(own)
+    return set(settled.loc[settled["state"].ne("disputed"), "sample_id"])
 
 
 def _may_be_drawn(project: Project, audit: str) -> set[str]:
@@ -49,7 +63,35 @@ def blind_damage(project: Project) -> list[str]:
     """Why samples are blind that may never have been drawn, and what to do, a line for each batch that cannot be read.
     """
     return [f"{line}; until then the model's opinion of every sample that may have been drawn is hidden"
-            for line in unreadable_draws(project.path)]
+            for line in unreadable_draws(project.path, project.verdicts().draws())]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LostDraw:
+    """A batch of a random queue whose file is lost or damaged, and that is known from the log."""
+
+    draw: Draw
+    num_lost: int
+    """Samples that no batch asks for any longer."""
+    num_blind: int
+    """Of these, without an answer that settles them."""
+
+
+def lost_batches(project: Project) -> list[LostDraw]:
+    """In the order in which they were drawn."""
+    log = project.verdicts()
+    verdicts = log.in_force()
+    return [LostDraw(draw=draw, num_lost=len(lost),
+                     num_blind=len(lost - _settled(verdicts[verdicts["audit"].eq(draw.audit)])))
+            for draw, lost in lost_draws(project.path, log.draws())]
+
+
+def release_lost(project: Project, audit: str, who: str) -> int:
+    """Let go of an audit's draws whose file is lost; how many samples are blind no longer, save where another draw has
+    them. Raises LedgerError."""
+    lost = [each for each in lost_batches(project) if each.draw.audit == audit]
+    project.verdicts().release_draws({each.draw.draw_id for each in lost}, who)
+    return sum(each.num_blind for each in lost)
 
 
 def is_blind(table: pd.DataFrame, blind: Collection[str]) -> np.ndarray:

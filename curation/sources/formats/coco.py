@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation.sources.formats.gathered import Gathered, Value, distinct, plain
-from curation.sources.formats.json_items import items, listed, number_of
 from curation.sources.formats.places import (
     data_root,
     files_below,
@@ -23,6 +22,7 @@ from curation.sources.formats.places import (
 )
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Source
+from curation.tables.json_items import items, listed, number_of
 from curation.tables.report import Problems, Progress, SourceError
 
 _KEYS = (r'"images"\s*:\s*\[', r'"annotations"\s*:\s*\[', r'"categories"\s*:\s*\[')

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 from curation.sources.formats.gathered import Gathered, Value, distinct, plain
-from curation.sources.formats.json_items import items, listed
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of, split_of
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Source
+from curation.tables.json_items import items, listed
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 

@@ -4,9 +4,10 @@
     **/SPLIT-00000-of-00004.parquet, SPLIT/0000.parquet     as the hub has them, pictures inside
     SPLIT/metadata.csv or .jsonl, with file_name            imagefolder; without a label column the folders are labels
 
-Class names and their order come from the schema's metadata (ClassLabel). Pictures inside become files of the project.
-The sample_id is the column sample_id, else split and name of the picture, else made of its content where it has no
-name or one that repeats. The library itself is not needed.
+Class names and their order come from the schema's metadata (ClassLabel, also in a list of answers). Pictures inside
+become files of the project. The sample_id is the column sample_id, else split and name of the picture, else made of its
+content where it has no name or one that repeats. The library itself is needed for a name of the hub alone
+(curation.sources.formats.hub).
 """
 
 from pathlib import Path
@@ -16,14 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.sources.formats.embedded import IMAGES, Pictures, provisional_id, written
+from curation.sources.formats.hub import from_hub, is_name
 from curation.sources.formats.metadata_folders import has_metadata, load_metadata, seems_to_have_metadata
 from curation.sources.formats.places import files_below, split_of
 from curation.sources.formats.shards import Columns, Shard, columns_of, pictures, plain_batches, schema_of
-from curation.sources.reading.classes import of_numbers
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import AnswerColumns, answer_columns, with_answers
+from curation.sources.reading.classes import of_numbers, text_of
 from curation.sources.reading.columns import USUAL_NAMES
 from curation.sources.reading.rows import Loaded, plain_rows
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import extra_columns, text_of
+from curation.sources.reading.table import extra_columns
+from curation.sources.reading.votes import votes_in
 from curation.tables.frames import concatenated
 from curation.tables.lines import constant
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -33,28 +38,44 @@ _SUFFIXES = (".parquet", ".arrow")
 
 
 def load(root: Path, project: Path, problems: Problems, progress: Progress, *, label_column: str | None = None,
-         image_column: str | None = None) -> Loaded:
-    """Rows of every split below `root`. Raises SourceError where no file has pictures or a column is lacking."""
-    shards, ignored = _shards(root)
+         image_column: str | None = None, answers_column: str | None = None, config: str | None = None,
+         revision: str | None = None) -> Loaded:
+    """Rows of every split below `root`, or of the data set of that name on the hub where no such folder is here. Raises
+    SourceError where no file has pictures or a column is lacking."""
+    inside: tuple[Path, ...] = ()
+    if not root.exists() and is_name(root):
+        found = from_hub(root.as_posix(), progress, config, revision)
+        shards, ignored, inside = found.shards, 0, found.inside
+        if not columns_of(schema_of(shards[0].path)).images:
+            raise SourceError(f"a data set needs a column of pictures; {root.as_posix()!r} has "
+                              f"{', '.join(schema_of(shards[0].path).names)}; choose another")
+    elif config is not None or revision is not None:
+        raise SourceError(f"config and revision are of a name of the hub; {root} is a place here; leave them out")
+    else:
+        shards, ignored = _shards(root)
     if not shards:
         if has_metadata(root):
-            return load_metadata(root, problems, progress, label_column)
+            return load_metadata(root, problems, progress, label_column, answers_column)
         raise SourceError("a data set of Hugging Face is a folder of save_to_disk, of Parquet files with pictures, or "
                           f"of images with metadata.csv or metadata.jsonl; {root} is none; choose another format")
     columns = columns_of(schema_of(shards[0].path))
     image = _chosen(columns.images, image_column, ("image", "img", "picture"), "pictures", shards[0])
-    label = _chosen(columns.plain, label_column, USUAL_NAMES["given_label"], "labels", shards[0],
-                    sole=tuple(columns.classes))
     parts = []
     for idx, shard in enumerate(shards):
         parts += _parts(shard, columns, image)
         progress(idx + 1, len(shards), "reading labels")
-    table = concatenated([part for part in parts if part.num_rows] or parts)
-    rows, notes = _rows(table, columns, image, label)
-    names = f"classes: {counted(len(columns.classes[label]), 'name')} from the schema" if label in columns.classes \
-        else "the schema names no classes: they are taken from the labels"
-    notes = [f"columns: picture from {image!r}, label from {label!r}", names,
-             "the pictures lie inside the files: the import writes them into the project", *notes]
+    table = _with_names(concatenated([part for part in parts if part.num_rows] or parts), columns)
+    table, ours, several = _labels(table, columns, label_column, answers_column, shards[0])
+    rows, notes = _rows(table, columns, image, ours)
+    label = ours.get("given_label")
+    classes = columns.classes.get(label or "") or (columns.lists.get(several.answers[0]) if several else None) or None
+    answers = gather(rows, several, classes, problems)
+    names = f"classes: {counted(len(classes), 'name')} from the schema" if classes else \
+        "the schema names no classes: they are taken from the labels"
+    said = [f"label from {label!r}"] if label else []
+    said += [f"answers from {', '.join(map(repr, several.answers))}"] if several else []
+    notes = [f"columns: picture from {image!r}, {', '.join(said)}", names,
+             "the pictures lie inside the files: the import writes them into the project", *notes, *answers.notes]
     if columns.left_out:
         notes.append(f"columns left out, since they hold no plain values: {', '.join(columns.left_out)}")
     if len(columns.images) > 1:
@@ -63,12 +84,13 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
     if ignored:
         notes.append(f"{counted(ignored, 'file')} with other columns left out")
     folder, by_name = project / IMAGES, {shard.name: shard for shard in shards}
-    return Loaded(rows=rows, root=folder, classes=columns.classes.get(label), classes_file=shards[0].name, notes=notes,
-                  unpack=lambda kept, found, show: written(kept, folder, _reader(by_name, image), found, show))
+    return Loaded(rows=answers.rows, root=folder, classes=classes, classes_file=shards[0].name, notes=notes,
+                  answers=answers.answers,
+                  unpack=lambda kept, found, show: written(kept, folder, _reader(by_name, image, inside), found, show))
 
 
-def _reader(shards: dict[str, Shard], image: str) -> Pictures:
-    return lambda file, rows: pictures(shards[file].path, image, rows)
+def _reader(shards: dict[str, Shard], image: str, inside: tuple[Path, ...]) -> Pictures:
+    return lambda file, rows: pictures(shards[file].path, image, rows, inside)
 
 
 def is_here(place: Path) -> bool:
@@ -129,10 +151,37 @@ def _chosen(have: tuple[str, ...], named: str | None, usual: tuple[str, ...], wh
     return found[0]
 
 
+def _with_names(table: pa.Table, columns: Columns) -> pa.Table:
+    """The table with names in place of class numbers."""
+    for name, classes in columns.classes.items():
+        table = table.set_column(table.schema.get_field_index(name), name, of_numbers(table[name], classes))
+    return table
+
+
+def _labels(table: pa.Table, columns: Columns, label_column: str | None, answers_column: str | None,
+            shard: Shard) -> tuple[pa.Table, dict[str, str], AnswerColumns | None]:
+    """with_answers, given_label in it unless what most people said is the label. Raises SourceError where there is
+    neither."""
+    usual = label_column or next((name for name in USUAL_NAMES["given_label"] if name in columns.plain), None)
+    listed = next((name for name in USUAL_NAMES["given_label"] if name in columns.lists), None)
+    if answers_column is None and usual is None and listed is not None:
+        if not any(len(set(votes)) < len(votes) for votes in map(votes_in, table[listed].drop_null().to_pylist())
+                   if votes):
+            raise SourceError(f"an image must have one class here; the column {listed!r} of {shard.name} is of lists; "
+                              "choose another column of labels, or, where these are several people's answers, name it "
+                              "as answers_column")
+        answers_column = listed
+    if usual is None and answer_columns(table, {}, annotator="", answers=answers_column) is not None:
+        return with_answers(table, {}, annotator="", answers=answers_column)
+    label = _chosen(columns.plain, label_column, USUAL_NAMES["given_label"], "labels", shard,
+                    sole=tuple(columns.classes))
+    return with_answers(table, {"given_label": label}, annotator="", answers=answers_column)
+
+
 def _parts(shard: Shard, columns: Columns, image: str) -> list[pa.Table]:
     """The shard's rows without pictures, with columns of ours that say where each stands."""
     found, start = [], 1
-    for table in plain_batches(shard.path, columns.plain, image):
+    for table in plain_batches(shard.path, columns, image):
         num = table.num_rows
         for name, column in (("\0split", constant(shard.split, num).cast(pa.string())),
                              ("\0file", constant(shard.name, num).cast(pa.string())),
@@ -143,20 +192,20 @@ def _parts(shard: Shard, columns: Columns, image: str) -> list[pa.Table]:
     return found
 
 
-def _rows(table: pa.Table, columns: Columns, image: str, label: str) -> tuple[pa.Table, list[str]]:
-    """(rows as a source hands them over, whose path is where they stand until their picture is written; notes)."""
+def _rows(table: pa.Table, columns: Columns, image: str, chosen: dict[str, str]) -> tuple[pa.Table, list[str]]:
+    """(rows as a source hands them over, whose path is where they stand until their picture is written; notes). chosen:
+    given_label or ANSWER, or both -> their column."""
     file, numbers = table["\0file"], np.asarray(table["\0row"])
-    for name, classes in columns.classes.items():
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, of_numbers(table[name], classes))
     ids = pa.array([provisional_id(*place) for place in zip(file.to_pylist(), numbers.tolist(), strict=True)])
-    ours: dict[str, Column] = {"path": ids, "given_label": text_of(table[label]), "split": table["\0split"]}
-    used = {label, image, "\0file", "\0row", "\0split"}
+    ours: dict[str, Column] = {"path": ids, "split": table["\0split"],
+                               **{name: text_of(table[column]) for name, column in chosen.items()}}
+    used = {*chosen.values(), image, "\0file", "\0row", "\0split"}
     if "sample_id" in columns.plain:
         ours["sample_id"] = text_of(table["sample_id"])
         used.add("sample_id")
     else:
-        names = pc.binary_join_element_wise(table["\0split"], table[image], "/")
+        file_names = pc.replace_substring_regex(table[image], r"^(?:/|[A-Za-z]:[\\/]).*[\\/]", "")  # on what machine
+        names = pc.binary_join_element_wise(table["\0split"], file_names, "/")
         counts = pc.value_counts(names)
         once = counts.filter(pc.equal(counts.field("counts"), 1)).field("values")
         ours["sample_id"] = pc.if_else(pc.and_(pc.is_in(names, value_set=once), pc.is_valid(names)), names,
@@ -169,8 +218,13 @@ SOURCE = Source(
     title="Hugging Face data set", load=load, is_root_file=True, recognises=is_here,
     help="A folder that the library datasets wrote (save_to_disk, Parquet with pictures inside, or images with "
          "metadata); pictures inside become files of the project.",
-    root_help="Folder of the data set, or one Parquet file.",
+    root_help="Folder of the data set, one Parquet file, or a name on the hub such as OWNER/NAME.",
     options=(
         Option(name="label_column", help="Column of class numbers or labels. Default: label or another usual name."),
         Option(name="image_column", help="Column of pictures. Default: image, else the first."),
+        Option(name="answers_column", help="Column of lists of several people's answers, or columns of one person each "
+                                           "with commas between. Default: by usual names; '' for none."),
+        Option(name="config", help="Of a name on the hub: the configuration, where it has several.", is_in_form=False),
+        Option(name="revision", help="Of a name on the hub: branch, tag or commit. Default: the newest.",
+               is_in_form=False),
     ))

@@ -4,9 +4,10 @@
     cifar-10-batches-bin/data_batch_1.bin .. test_batch.bin               CIFAR-10's binary version
     cifar-100-binary/train.bin, test.bin                                  CIFAR-100's
 
-The Python versions of CIFAR are pickles, which can run any program when they are read: they are refused. With
-noisy_labels, a table of labels in the order of the training images (CIFAR-N: aggre_label, worse_label, ...), these
-become the given labels and the data set's own the known truth. sample_id is the place in the published files.
+The Python versions of CIFAR are pickles, which can run any program when they are read: they are refused, unless the
+data set is named, as torchvision then compares them with what was published (torchvision_sets). With noisy_labels, a
+table of labels in the order of the training images (CIFAR-N: aggre_label, worse_label, ...), these become the given
+labels and the data set's own the known truth. sample_id is the place in the published files.
 """
 
 import gzip
@@ -23,9 +24,12 @@ from PIL import Image
 from curation.sources.formats.embedded import IMAGES, written
 from curation.sources.formats.gathered import distinct
 from curation.sources.formats.places import files_below, name_below
+from curation.sources.formats.torchvision_sets import Named, named
+from curation.sources.reading.annotators import Gathered, gather_votes
+from curation.sources.reading.answer_columns import ANSWER, with_answers
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.rows import Loaded, plain_rows
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import text_of
 from curation.tables.frames import read_frame
 from curation.tables.lines import read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -38,6 +42,7 @@ _PICKLES = ("data_batch_1", "test_batch", "batches.meta")
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _ENDINGS = ("-ubyte", "-ubyte.gz", ".bin")
 _SIDE, _CHANNELS = 32, 3
+_INSIDE = "the pictures lie inside the files: the import writes them into the project"
 _MAX_LABELS = 20_000_000
 """Of one file; a packed one may announce what would fill all memory."""
 
@@ -56,8 +61,14 @@ class _Part:
 
 
 def load(root: Path, project: Path, problems: Problems, progress: Progress, *, noisy_labels: str | None = None,
-         label_column: str | None = None) -> Loaded:
-    """Rows of every file below `root`. Raises SourceError where there is none, or only pickles, or a damaged one."""
+         label_column: str | None = None, dataset: str | None = None, download: str = "no") -> Loaded:
+    """Rows of every file below `root`, or of the data set that torchvision has by a name. Raises SourceError where
+    there is none, or only pickles, or a damaged one."""
+    if dataset is not None:
+        return _named(named(dataset, root, download == "yes", progress), root, project, problems, progress,
+                      noisy_labels, label_column)
+    if download == "yes":
+        raise SourceError("a download is of a data set by its name; got none; name it as dataset")
     home = root.resolve()
     files = _files(root)
     try:
@@ -67,25 +78,63 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, n
                           "them again") from error
     if not parts:
         if any((folder / name).is_file() for name in _PICKLES for folder in (root, *root.glob("cifar-*-batches-py"))):
-            raise SourceError("the Python version of CIFAR is a pickle, which could run any program and is not read; "
-                              "download the binary version (cifar-10-binary.tar.gz) into the same folder")
+            raise SourceError("the Python version of CIFAR is a pickle, which could run any program and is not read as "
+                              "it is; name it as dataset (CIFAR10), so that torchvision compares it with what was "
+                              "published, or download the binary version (cifar-10-binary.tar.gz)")
         raise SourceError(f"files of MNIST end in -ubyte, of CIFAR's binary version in .bin; {root} has neither; check "
                           "the folder")
     classes = _classes(parts, home, problems, progress)
     columns: dict[str, Column] = {name: pa.array(one, pa.string()) for name, one in _columns(parts, classes).items()}
-    notes = [f"{len(parts)} files of pictures; classes: {len(classes)} in their order",
-             "the pictures lie inside the files: the import writes them into the project"]
-    if noisy_labels is not None:
-        columns |= _noisy(Path(noisy_labels), label_column, columns, classes, problems, progress)
-        notes.append(f"given labels of training are from {Path(noisy_labels).name}; the data set's are the known truth")
-    elif label_column is not None:
-        raise SourceError("label_column is of the table of noisy_labels; name that table too, or leave it out")
+    notes = [f"{len(parts)} files of pictures; classes: {len(classes)} in their order", _INSIDE,
+             *_with_noisy(noisy_labels, label_column, columns, classes, problems, progress)]
     file = pa.array([part.name for part in parts for _ in part.codes], pa.string()).dictionary_encode()
-    rows = plain_rows(columns, file, np.concatenate([np.arange(1, len(part.codes) + 1) for part in parts]))
+    plain = plain_rows(columns, file, np.concatenate([np.arange(1, len(part.codes) + 1) for part in parts]))
+    answers = _gathered(plain, classes, problems)
     by_name, folder = {part.name: part for part in parts}, project / IMAGES
-    return Loaded(rows=rows, root=folder, classes=classes, classes_file=parts[0].name, notes=notes,
+    return Loaded(rows=answers.rows, root=folder, classes=classes, classes_file=parts[0].name,
+                  notes=[*notes, *answers.notes], answers=answers.answers,
                   unpack=lambda kept, found, show: written(
                       kept, folder, lambda name, wanted: _pictures(by_name[name], wanted), found, show))
+
+
+def _named(found: Named, root: Path, project: Path, problems: Problems, progress: Progress, noisy_labels: str | None,
+           label_column: str | None) -> Loaded:
+    """Rows of what torchvision read: pictures below the root, or inside its files, then with ids of their place in
+    them."""
+    table, classes = found.rows, found.classes
+    columns: dict[str, Column] = {"path": table["path"], "given_label": table["label"], "split": table["split"]}
+    if not found.is_files:
+        places = zip(table["split"].to_pylist(), table["row"].to_pylist(), strict=True)
+        columns["sample_id"] = columns["path"] = pa.array([f"{split}/{row - 1:06d}" for split, row in places])
+    else:
+        columns["sample_id"] = columns["path"]
+    notes = [f"classes: {len(classes)} as torchvision names them" if classes else "torchvision names no classes",
+             *([] if found.is_files else [_INSIDE]),
+             *_with_noisy(noisy_labels, label_column, columns, classes or (), problems, progress)]
+    rows = plain_rows(columns, table["split"].combine_chunks().dictionary_encode(), np.asarray(table["row"]))
+    answers = _gathered(rows, classes, problems)
+    notes += answers.notes
+    if found.is_files:
+        return Loaded(rows=answers.rows, root=root, classes=classes, notes=notes, answers=answers.answers)
+    folder = project / IMAGES
+    return Loaded(rows=answers.rows, root=folder, classes=classes, notes=notes, answers=answers.answers,
+                  unpack=lambda kept, lost, show: written(kept, folder, found.pictures, lost, show))
+
+
+def _gathered(rows: pa.Table, classes: tuple[str, ...] | None, problems: Problems) -> Gathered:
+    """The rows, with what each of several people said where the noisy labels hold that."""
+    return gather_votes(rows, True, classes, problems) if ANSWER in rows.column_names else Gathered(rows=rows)
+
+
+def _with_noisy(path: str | None, column: str | None, columns: dict[str, Column], classes: tuple[str, ...],
+                problems: Problems, progress: Progress) -> list[str]:
+    """Notes; given and clean labels in `columns` where a table of noisy ones is named."""
+    if path is not None:
+        columns |= _noisy(Path(path), column, columns, classes, problems, progress)
+        return [f"given labels of training are from {Path(path).name}; the data set's are the known truth"]
+    if column is not None:
+        raise SourceError("label_column is of the table of noisy_labels; name that table too, or leave it out")
+    return []
 
 
 def _files(root: Path) -> dict[str, Path]:
@@ -117,11 +166,12 @@ def _columns(parts: list[_Part], classes: tuple[str, ...]) -> dict[str, list[str
 
 def _noisy(path: Path, column: str | None, columns: dict[str, Column], classes: tuple[str, ...], problems: Problems,
            progress: Progress) -> dict[str, Column]:
-    """given_label and clean_label with the labels of a table, one for each training image in order."""
+    """given_label and clean_label with the labels of a table, one for each training image in order; and ANSWER, where
+    it has a column for each of several people."""
     frame = read_frame(path, problems, progress)
     have = frame.columns.column_names
     chosen = column or next((name for name in ("worse_label", "noisy_label", "label") if name in have), None)
-    if chosen not in have:
+    if chosen is None or chosen not in have:
         raise SourceError(f"a column of noisy labels must be in {path.name}; got {column!r}; it has {', '.join(have)}; "
                           "name it as label_column")
     is_train = [split == "train" for split in columns["split"].to_pylist()]
@@ -132,7 +182,12 @@ def _noisy(path: Path, column: str | None, columns: dict[str, Column], classes: 
     labels = iter([numbers.get(text or "", text) for text in text_of(frame.columns[chosen]).to_pylist()])
     own = columns["given_label"].to_pylist()
     given = [next(labels) if one else label for one, label in zip(is_train, own, strict=True)]
-    return {"given_label": pa.array(given, pa.string()), "clean_label": pa.array(own, pa.string())}
+    found: dict[str, Column] = {"given_label": pa.array(given, pa.string()), "clean_label": pa.array(own, pa.string())}
+    table, ours, several = with_answers(frame.columns, {"given_label": chosen}, annotator="")
+    if several is not None:
+        votes = iter(table[ours[ANSWER]].to_pylist())
+        found[ANSWER] = pa.array([next(votes) if one else None for one in is_train], pa.string())
+    return found
 
 
 # -- what the files hold
@@ -222,8 +277,12 @@ def is_here(place: Path) -> bool:
 SOURCE = Source(
     title="MNIST and CIFAR files", load=load, recognises=is_here,
     help="What torchvision downloads of MNIST, FashionMNIST and KMNIST, and CIFAR's binary version; also CIFAR-N's "
-         "labels.",
+         "labels. With dataset: any that torchvision knows by name, read by torchvision.",
     root_help="The root that torchvision was given, or the folder of the files.",
-    options=(Option(name="noisy_labels", help="Table of labels of the training images in their order, such as "
+    options=(Option(name="dataset", is_in_form=False,
+                    help="Name of the data set in torchvision, such as CIFAR10, Food101 or OxfordIIITPet."),
+             Option(name="download", choices=("no", "yes"), default="no", is_in_form=False,
+                    help="Whether torchvision may download it into ROOT."),
+             Option(name="noisy_labels", help="Table of labels of the training images in their order, such as "
                                               "CIFAR-N's, written as CSV."),
              Option(name="label_column", help="Column of noisy_labels. Default: worse_label, noisy_label or label.")))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from curation.sources.reading.annotators import ANNOTATOR, ANSWER, AnswerColumns, answer_columns
+from curation.sources.reading.answer_columns import ANNOTATOR, ANSWER, AnswerColumns, with_answers
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.paths import lead_to_images
 from curation.tables.report import SourceError
@@ -43,25 +43,20 @@ def usual_columns(have: list[str], named: dict[str, str | None] | None = None) -
 
 
 def choose_columns(table: pa.Table, named: dict[str, str | None], name: str,
-                   folder: Path) -> tuple[dict[str, str], AnswerColumns | None]:
-    """(usual_columns of a table that has what it needs, where it has several people's answers). Raises SourceError
-    where a column lacks. named: with ANNOTATOR and ANSWER; folder: what paths are relative to."""
+                   folder: Path) -> tuple[pa.Table, dict[str, str], AnswerColumns | None]:
+    """with_answers of a table that has what it needs. Raises SourceError where a column lacks. named: with ANNOTATOR
+    and ANSWER; folder: what paths are relative to."""
     have = table.column_names
-    for given in named.values():
-        if given and given not in have:
+    for ours, given in named.items():
+        if given and given not in have and ours != ANSWER:
             raise SourceError(f"a named column must be in {name}; got {given!r}; it has {_listed(have)}; choose "
                               "one of them")
-    chosen = usual_columns(have, named)
-    if "path" not in chosen and named["path"] is None:
-        free = {column.lower(): column for column in reversed(have) if column not in chosen.values()}
+    usual = usual_columns(have, named)
+    if "path" not in usual and named["path"] is None:
+        free = {column.lower(): column for column in reversed(have) if column not in usual.values()}
         found = next((free[one] for one in ID_NAMES if one in free and lead_to_images(table[free[one]], folder)), None)
-        chosen = {"path": found, **chosen} if found else chosen
-    several = answer_columns(table, chosen, annotator=named[ANNOTATOR], answers=named[ANSWER])
-    if several is not None:
-        is_label = several.annotator is not None and not several.has_own
-        chosen["given_label" if is_label else ANSWER] = several.answer
-        if several.annotator is not None:
-            chosen[ANNOTATOR] = several.annotator
+        usual = {"path": found, **usual} if found else usual
+    table, chosen, several = with_answers(table, usual, annotator=named[ANNOTATOR], answers=named[ANSWER])
     for ours, words in (("path", "image paths"), ("given_label", "labels")):
         if ours in chosen or (ours == "given_label" and several is not None):
             continue
@@ -71,7 +66,7 @@ def choose_columns(table: pa.Table, named: dict[str, str | None], name: str,
         hint = "import it as source kaggle, which reads a column of 0 and 1 for each class" if _is_one_hot(
             table, [column for column in have if column not in chosen.values()]) else f"name the column of {words}"
         raise SourceError(f"a table needs a column of {words}; {name} has {_listed(have)}; {hint}")
-    return chosen, several
+    return table, chosen, several
 
 
 def _is_one_hot(table: pa.Table, names: list[str]) -> bool:

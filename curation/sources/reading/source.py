@@ -19,6 +19,8 @@ class Option:
     """str, int or float."""
     default: OptionValue | None = None
     choices: tuple[str, ...] | None = None
+    is_in_form: bool = True
+    """Whether the app asks for it; the command line always does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

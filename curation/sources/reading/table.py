@@ -9,6 +9,7 @@ Opens no image. Guesses columns by the usual names and says which it took.
 
 import os
 import posixpath
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.samples.own_exports import as_written, left_out
-from curation.sources.reading.annotators import (
-    ANNOTATOR,
-    ANSWER,
-    AnswerColumns,
-    Gathered,
-    gather_long,
-    gather_votes,
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import ANNOTATOR, ANSWER
+from curation.sources.reading.classes import (
+    declared_classes,
+    named_classes,
+    of_numbers,
+    refuse_from_one,
+    text_of,
+    whole,
 )
-from curation.sources.reading.classes import declared_classes, named_classes, of_numbers, refuse_from_one, whole
 from curation.sources.reading.columns import choose_columns
 from curation.sources.reading.paths import REMOTE, found_paths
 from curation.sources.reading.rows import MANIFEST_COLUMNS, SPLIT_NAMES, SPLIT_NUMBERS, Loaded, drop, plain_rows
@@ -37,8 +39,6 @@ from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 
 _SAID = {ANSWER: "answers", ANNOTATOR: "annotator"}
-_LARGEST_WHOLE = 2.0**53
-"""Whole numbers up to this are exact as floats."""
 RESERVED = frozenset((*MANIFEST_COLUMNS, *SIGNAL_COLUMNS, *DECISION_COLUMNS, "image", "file", "row", "x", "y", "who",
                       "at", "why", "current_label", "in_validation", ANSWER, ANNOTATOR))
 """Names that the product gives a meaning of its own; an extra column of that name becomes source_NAME."""
@@ -61,8 +61,8 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
              "split": split_column, "group": group_column, "sample_id": id_column, ANNOTATOR: annotator_column,
              ANSWER: answers_column}
     frame = read_frame(root, problems, progress, encoding)
-    ours, several = choose_columns(frame.columns, named, root.name, folder)
-    table, numbers = _readable_rows(frame, ours, root.name, problems)
+    columns, ours, several = choose_columns(frame.columns, named, root.name, folder)
+    table, numbers = _readable_rows(replace(frame, columns=columns), ours, root.name, problems)
     table, names, named_by = _with_names(as_written(table), frame, ours)
     if (declared := declared_classes(classes, problems, progress)) is not None:
         names = declared
@@ -70,11 +70,11 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
                               as_given=Path(image_root) if image_root else root.parent)
     if (is_out := left_out(table)) is not None:
         rows = drop(rows, is_out, problems, "excluded", "a sample that people left out of the data stays out")
-    answers = _gathered(rows, several, names, problems) if several else None
-    said = "columns: " + ", ".join(f"{_SAID.get(name, name)} from {column!r}" for name, column in ours.items())
-    return Loaded(rows=answers.rows if answers else rows, root=folder, classes=names,
-                  classes_file=os.path.basename(classes or root), answers=answers.answers if answers else None,
-                  notes=[*frame.notes, said, *named_by, *notes, *(answers.notes if answers else [])])
+    found = gather(rows, several, names, problems)
+    taken = {**ours, ANSWER: "', '".join(several.answers)} if several and ANSWER in ours else ours
+    said = "columns: " + ", ".join(f"{_SAID.get(name, name)} from '{column}'" for name, column in taken.items())
+    return Loaded(rows=found.rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
+                  answers=found.answers, notes=[*frame.notes, said, *named_by, *notes, *found.notes])
 
 
 def _with_names(table: pa.Table, frame: Frame, ours: dict[str, str]) -> tuple[pa.Table, tuple[str, ...] | None,
@@ -89,12 +89,6 @@ def _with_names(table: pa.Table, frame: Frame, ours: dict[str, str]) -> tuple[pa
     if not names or len(set(names)) < len(names):
         return table, None, []
     return table, names, [f"classes: {counted(len(names), 'name')} of column {label!r} in the schema, in their order"]
-
-
-def _gathered(rows: pa.Table, several: AnswerColumns, classes: tuple[str, ...] | None, problems: Problems) -> Gathered:
-    if several.annotator is not None:
-        return gather_long(rows, several.has_own, classes, problems)
-    return gather_votes(rows, several.has_own, classes, problems)
 
 
 def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str | Column, numbers: np.ndarray | None, *,
@@ -134,18 +128,6 @@ def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Prob
                          "UTF-8, or name its encoding", file=name, row=int(frame.rows[place]),
                          action="skipped" if column in needed else "kept")
     return frame.columns.filter(pa.array(~is_lost)), frame.rows[~is_lost]
-
-
-def text_of(column: Column) -> Column:
-    """Any plain column as strings without white space at their ends; null where that leaves nothing."""
-    kind = column.type
-    if pa.types.is_floating(kind):  # whole numbers with gaps come out of pandas as floats: 3.0 is label 3
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        is_small = pc.less_equal(pc.abs(column), _LARGEST_WHOLE)
-        is_whole = pc.all(pc.and_(is_small, pc.equal(pc.floor(column), column))).as_py()
-        column = column.cast(pa.int64()) if is_whole else column
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
 def _below(paths: Column, folder: Path, as_given: Path) -> Column:
@@ -254,6 +236,7 @@ SOURCE = Source(
         Option(name="annotator_column", help="Column of who answered, where an image is in several rows. Default: "
                                              "the first usual name, such as annotator; '' for none."),
         Option(name="answers_column", help="Column of answers beside the labels, or of all answers on an image, "
-                                               "such as 21:cat;37:dog or a JSON list. Default: by usual names; '' for "
-                                               "none."),
+                                               "such as 21:cat;37:dog or a JSON list. Several columns, "
+                                               "one a person: their names with commas between. Default: by usual "
+                                               "names, such as label_1 and label_2; '' for none."),
     ))

@@ -23,6 +23,7 @@ from curation.audit.reviews.reconcile import reconcile_all
 from curation.audit.suspects import duplicates, evidence, scores
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix
 from curation.audit.suspects.scores import Scores
+from curation.ledger.newest import Newest
 from curation.project import Project
 from curation.views import scored
 from curation.views.scored import Key
@@ -44,8 +45,10 @@ class Audit:
     name: str
     verdicts: pd.DataFrame
     """Those in force of this audit, oldest first, whatever label they were about. Read-only."""
-    revision: int
-    """Of the log that they are of."""
+    revision: Newest
+    """The newest verdict that they are of."""
+    draws: Newest
+    """The newest draw of the random queues."""
 
     @property
     def path(self) -> str:
@@ -60,9 +63,9 @@ class Audit:
 def audit_of(project: Project, run: RunDir, name: str) -> Audit:
     """The audit as it is now; opened for the first time in a session, labels are brought in line with its verdicts."""
     reconcile_once(project, "opened")
-    revision = project.verdicts().revision
-    return Audit(project=project, run=run, name=name, revision=revision,
-                 verdicts=_verdicts(str(project.path), name, revision, project))
+    newest = project.newest
+    return Audit(project=project, run=run, name=name, revision=newest.verdicts, draws=newest.draws,
+                 verdicts=_verdicts(str(project.path), name, newest.verdicts, project))
 
 
 def reconcile_once(project: Project, occasion: str) -> None:
@@ -74,14 +77,14 @@ def reconcile_once(project: Project, occasion: str) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _verdicts(path: str, name: str, revision: int, _project: Project) -> pd.DataFrame:
+def _verdicts(path: str, name: str, revision: Newest, _project: Project) -> pd.DataFrame:
     rows = scored.verdicts_of_all(_project, revision)
     return rows[rows["audit"] == name].reset_index(drop=True)
 
 
 def names(project: Project) -> list[str]:
     """Audits of the project, the one with the newest verdict first; DEFAULT_NAME where there is none."""
-    rows = scored.verdicts_of_all(project, project.verdicts().revision)
+    rows = scored.verdicts_of_all(project, project.newest.verdicts)
     said = list(dict.fromkeys(reversed(rows["audit"].tolist())))
     found = [*said, *(name for name in sampling_plan.list_plans(project.path) if name not in said)]
     return found or [DEFAULT_NAME]
@@ -111,13 +114,14 @@ def to_settle(audit: Audit) -> list[str]:
 def drawn(audit: Audit) -> set[str]:
     """What the random queues of all audits have drawn so far: nothing shown may tell the model's opinion of it. Raises
     BatchError where that cannot be known."""
-    files = sorted((audit.project.path / "audits").glob("*/batches/estimate-*.json"))
-    return _drawn(audit.path, stamp_of(*files), audit.revision, audit.project)
+    files = batch_files.estimate_files(audit.project.path)
+    return _drawn(audit.path, stamp_of(*files), audit.revision, audit.draws, audit.project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _drawn(path: str, files: Stamp, revision: int, _project: Project) -> set[str]:
-    return batch_files.drawn_by_all(_project.path, scored.verdicts_of_all(_project, revision))
+def _drawn(path: str, files: Stamp, revision: Newest, draws: Newest, _project: Project) -> set[str]:
+    known = _project.verdicts().draws()
+    return batch_files.drawn_by_all(_project.path, scored.verdicts_of_all(_project, revision), known)
 
 
 def ended(audit: Audit) -> set[str]:
@@ -164,7 +168,7 @@ def model_of(audit: Audit) -> ModelMatrix:
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
-def _model(key: Key, revision: int, decisions: str, _scores: Scores) -> ModelMatrix:
+def _model(key: Key, revision: Newest, decisions: str, _scores: Scores) -> ModelMatrix:
     return model_matrix(_scores.given, _scores.p_wrong, _scores.suggested, _scores.confidence, len(_scores.classes),
                         is_active=_scores.is_active)
 
@@ -225,7 +229,7 @@ def standing_of(audit: Audit) -> Standing | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Estimating ...")
-def _standing(path: str, name: str, created: float, revision: int, goal: Goal, _plan: sampling_plan.Plan,
+def _standing(path: str, name: str, created: float, revision: Newest, goal: Goal, _plan: sampling_plan.Plan,
               _verdicts: pd.DataFrame) -> Standing:
     answered = random_verdicts(_verdicts, _plan)
     return Standing(rate=noise_rate.estimate(_plan, answered), goal=goal, progress=progress(_plan, answered, goal))

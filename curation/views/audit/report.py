@@ -7,6 +7,7 @@ from curation.audit.report.document import Health
 from curation.audit.report.health import health
 from curation.audit.report.page import report_html, report_json
 from curation.audit.report.rate_words import points
+from curation.ledger.newest import Newest
 from curation.views.audit import at_hand, people
 from curation.views.audit.at_hand import Audit
 from curation.views.widgets import state
@@ -42,13 +43,13 @@ def health_of(audit: Audit) -> Health:
     """Everything the report says. Read-only. Raises GoalError where the precision asked for cannot be read: a report
     is signed, so no default stands in for it."""
     goal = goal_of(audit.project.path, audit.name)
-    decisions = audit.project.ledger().revision
+    decisions = audit.project.newest.decisions
     return _health(audit.path, audit.run.name, audit.name, audit.revision, decisions,
                    stamp_of(audit.project.path / MANIFEST_NAME), goal, audit)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Putting the report together ...")
-def _health(path: str, run: str, name: str, revision: int, decisions: int, stamp: Stamp, goal: Goal,
+def _health(path: str, run: str, name: str, revision: Newest, decisions: Newest, stamp: Stamp, goal: Goal,
             _audit: Audit) -> Health:
     return health(_audit.project, _audit.run, at_hand.scores_now(_audit), at_hand.plan_of(_audit),
                   _audit.verdicts, audit=name, agreement=people.agreement_of(_audit),

@@ -92,7 +92,7 @@ def facts(audit: Audit) -> Facts:
 def keep(audit: Audit, served: Served) -> Served:
     """Write a new batch, unless there is nothing in it; as it is shown."""
     if served.questions:
-        batch_files.save(audit.project.path, served)
+        batch_files.save(audit.project, served)
     return _blind(audit, served)
 
 

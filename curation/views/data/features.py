@@ -159,6 +159,14 @@ def progress_text(status: RunStatus) -> str:
 def _facts(project: Project, features: FeatureDir, can_add: bool) -> None:
     """What made them, how many samples have them, which cannot be read, and the pages that they open."""
     st.caption(_made_by(features.read_document()))
+    if features.outdated:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.warning("Made when pictures were decoded otherwise: those that a camera held sideways, or with deep "
+                       "colours, may count as something else here than what is shown. Runs on them rest on that.",
+                       icon=":material/history:")
+            if can_add:
+                st.button("Make them anew", key=f"{KEY}renew.{features.name}", icon=":material/refresh:",
+                          on_click=_act, args=(project, features.name, False), help="All of them; runs stay.")
     num_samples, num_have, num_new, lost = _coverage(
         str(project.path), features.name, stamp_of(project.path / MANIFEST_NAME, features.samples_path), project,
         features)

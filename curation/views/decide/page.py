@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.views.decide.bring_back import bring_back_section
 from curation.views.decide.retrain import KINDS, retrain_box
 from curation.views.explore.linking import doubt_line
 from curation.views.sample import dialog
@@ -47,6 +48,7 @@ def page() -> None:
         _in_force(project, run)
     conflicts_section(project, run, dialog.open_sample)
     _by_id(project, run)
+    state.guarded(lambda: bring_back_section(project))
     _batches(project)
     next_step("after retraining, see whether it helped.", ("compare", "Compare runs", None),
               ("export", "Go to Export", None))
@@ -158,7 +160,7 @@ def _known(project: Project, run: RunDir | None, lines: list[str]) -> set[str]:
 
 def _batches(project: Project) -> None:
     """Every decision with who, when and why; undo of the last and of any one."""
-    batches = batches_cached(project, project.revision)
+    batches = batches_cached(project, project.newest.decisions)
     st.header("All decisions")
     if batches.empty:
         st.caption("None yet. Each will be listed here with who made it, when, why and from which view.")
@@ -184,9 +186,9 @@ def _batches(project: Project) -> None:
         return
     chosen = shown.iloc[rows[0]]
     number = int(chosen["batch_id"])
+    reason = "Already undone." if chosen["is_undone"] else actions.undo_refusal(str(chosen["who"]))
     st.button(f"Undo decision {number} alone", key="decide.undo_batch", icon=":material/undo:",
-              disabled=bool(chosen["is_undone"]), on_click=actions.undo_batch, args=(project, number),
-              help="Already undone." if chosen["is_undone"] else None)
+              disabled=bool(reason), on_click=actions.undo_batch, args=(project, number), help=reason or None)
 
 
 def filtered(batches: pd.DataFrame, kinds: list[str], people: list[str], text: str) -> pd.DataFrame:

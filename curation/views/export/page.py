@@ -12,11 +12,13 @@ import streamlit as st
 from curation.audit.reviews.known_labels import decided_labels, with_labels
 from curation.exports.curated import DEFINITION, curated_validation
 from curation.exports.exporting import EXPORTS, Export, default_target, export
-from curation.exports.pictures import PLACINGS, Placing
+from curation.exports.metadata import Metadata, carried_words
+from curation.exports.pictures import Placing
 from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.explore.linking import doubt_line
+from curation.views.export.transfer import transfer_section
 from curation.views.presses import drop, kept_button, taken
 from curation.views.runs.routing_hint import routing_hint
 from curation.views.runs.run_table import duration_text
@@ -25,13 +27,16 @@ from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.words import counted
 from engine.contract.inside import inside
 from engine.contract.run_dir import RunDir, check_name
+from engine.contract.transfers.transfer_dir import TransferScore
 
 PREVIEW_ROWS = 10
 MAX_DOWNLOAD_BYTES = 20_000_000
 _LAST_KEY = "export.last"
 _FIRST_COLUMNS = ("sample_id", "given_label", "current_label", "corrected_label", "pin", "margin", "p_train",
                   "label_quality", "weight", "role_reason")
-_PLACED: dict[Placing, str] = {"copy": "Copy", "hardlink": "Hard links", "symlink": "Symbolic links"}
+_PLACED: dict[tuple[Placing, Metadata], str] = {
+    ("copy", "strip"): "Copy, to share", ("copy", "keep"): "Copy, byte for byte", ("hardlink", "keep"): "Hard links",
+    ("symlink", "keep"): "Symbolic links"}
 _CORRECTED = {"table": " Every label that a person changed, with who, when and why.",
               "clothing1m": " Every label that a person confirmed or changed, and every sample left out."}
 """What the rows of a preview are, by format."""
@@ -55,27 +60,31 @@ def page() -> None:
         _offer_corrections(project)
         return
     try:
-        num_samples = _preview(project, run, *chosen)
+        scores = _preview(project, run, *chosen)
     except ExportError as error:
         _nothing(project, run if kind.needs_run else None, error)
-        num_samples = 0
-    if num_samples:
-        _write(project, run, chosen, kind)
+        _result(project)
+        return
+    _write(project, run, chosen, kind)
     _result(project)
+    if kind.needs_run and run is not None:
+        transfer_section(project, run, scores)
 
 
 # -- before
 
 
-def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
-    """Counts and first rows of what would be written; how many samples that is."""
+def _preview(project: Project, run: RunDir | None, what: str, form: str) -> tuple[TransferScore, ...]:
+    """Counts and first rows of what would be written; the set's transfer scores. Raises ExportError where it is
+    nothing."""
+    scores: tuple[TransferScore, ...] = ()
     if what == "corrected-labels":
         rows = _corrections(project, form)
         labels = rows["corrected_label"]
     else:
         assert run is not None, "a curated set needs a run"
         curated = curated_validation(project, run)
-        rows, labels = curated.frame, curated.frame["current_label"]
+        rows, labels, scores = curated.frame, curated.frame["current_label"], curated.transfer
     st.header("Preview")
     counts = labels.value_counts().reindex(list(project.classes), fill_value=0)
     left, right = side_by_side("export", [1, 3])
@@ -98,7 +107,7 @@ def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
         if what != "corrected-labels":
             with st.expander("What is in this set"):
                 st.markdown(DEFINITION.strip())
-    return len(rows)
+    return scores
 
 
 def _nothing(project: Project, run: RunDir | None, error: ExportError) -> None:
@@ -146,11 +155,14 @@ def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Folder", suggested, key=f"export.name.{suggested}", max_chars=64, width=360,
                              help="A new folder in the project's exports: letters, digits, '-', '_' and '.'.")
-        placing: Placing = "copy"
-        if kind.has_files:
-            placing = st.selectbox("Pictures", PLACINGS, format_func=lambda one: _PLACED[one], key="export.placing",
-                                   width=220, persist_state="session",
-                                   help="A copy stays as it is; a link costs no space and changes with the data.")
+        placed: tuple[Placing, Metadata] = ("copy", "strip")
+        if kind.has_pictures:
+            ways = [way for way in _PLACED if kind.has_files or way[0] == "copy"]
+            placed = st.selectbox("Pictures", ways, format_func=lambda way: _PLACED[way], width=220,
+                                  key=f"export.placing.{len(ways)}", persist_state="session",
+                                  help="To share: upright, without what the files say of places, owners and cameras. "
+                                       "Byte for byte: with all of that. A link is the data's own file: it costs no "
+                                       "space, changes with the data and says all that it says.")
         is_pressed = kept_button("Export", icon=":material/ios_share:", key="export.write",
                                  about=(project.path, run and run.name, chosen))
     st.caption(f"Goes to `{project.path / 'exports'}`. Nothing of the project is changed.")
@@ -161,7 +173,8 @@ def _write(project: Project, run: RunDir | None, chosen: tuple[str, str], kind: 
     with taken("export.write", is_long=True):
         target = inside(project.path, "exports") / check_name((name or "").strip())
         result = export(project, run if kind.needs_run else None, *chosen, target,
-                        lambda done, total: _tick(bar, done, total, began), placing)
+                        lambda done, total: _tick(bar, done, total, began), placed[0],
+                        placed[1] if kind.has_pictures else None)
     with taken("export.write"):
         st.session_state[_LAST_KEY] = (str(project.path), result)
     st.rerun()
@@ -193,6 +206,8 @@ def _result(project: Project) -> None:
     st.dataframe(shown, hide_index=True, column_config={"bytes": st.column_config.NumberColumn("size", format="bytes")})
     if num_images:
         st.caption(f"and {counted(num_images, 'picture')} in one folder per class.")
+    for line in carried_words(result.carried) if result.carried else ():
+        st.caption(state.plain(line))
     if len(result.problems):
         st.warning(f"There was a problem with {counted(len(result.problems), 'sample')}; problems.csv says what.",
                    icon=":material/warning:")

@@ -120,14 +120,16 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
 
 def features_picker(project: Project, key: str) -> str | None:
     """What to train on: a head on features where the project has some, else the images; None for the images."""
-    names = [features.name for features in list_features(project.path)]
+    found = list_features(project.path)
+    names, outdated = [features.name for features in found], [features.name for features in found if features.outdated]
     if not names:
         return None
     chosen = st.selectbox(
         "Train on", [*names, IMAGES], key=key + "features", width=300, persist_state="session",
-        format_func=lambda name: name if name == IMAGES else f"features {name}",
+        format_func=lambda name: name if name == IMAGES else f"features {name}{', outdated' * (name in outdated)}",
         help="A head on features takes seconds. On images a network is trained from scratch, or a pretrained one is "
-             "fine-tuned: minutes to hours, and better with a GPU.")
+             "fine-tuned: minutes to hours, and better with a GPU. Outdated features are of pictures as they were "
+             "decoded before; the Data page makes them anew.")
     return None if chosen == IMAGES else str(chosen)
 
 

@@ -107,7 +107,7 @@ def _draw(project: Project, run: RunDir) -> None:
     token = f"{project.name}.{run.name}.{which}.{rule}"
     # What one person and what others decide moves the neighbours of other samples, too: what is seen stays in place.
     held = live.held(project, run, "triage", f"{token}.{chosen}",
-                     (state.revision_of(table), project.verdicts().revision))
+                     (state.revision_of(table), project.newest.verdicts))
     rows = held_order.ordered(held, queue[is_chosen[queue]], evidence_cached(project, run, table).is_open & is_chosen)
     if held.is_held and not live.is_on(project, run):  # else the strip has the button
         above.button("Renew the order", icon=":material/vertical_align_top:", key="triage.release",

@@ -1,6 +1,6 @@
 """What is in the queues of the Triage page, made once for as long as nothing changes. Draws nothing.
 
-Kept by the files and the ledger's revision; the table is too large to be hashed.
+Kept by the files and the ledger's newest rows; the table is too large to be hashed.
 """
 
 from dataclasses import fields
@@ -11,6 +11,7 @@ import streamlit as st
 
 from curation.audit.reviews.blinding import is_blind
 from curation.audit.reviews.confirming import confirmed_ids
+from curation.ledger.newest import Newest
 from curation.project import Project
 from curation.samples import triage
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
@@ -22,8 +23,8 @@ from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
-Key = tuple[str, str, Stamp, int]
-"""Project, run, their files and the revision of the verdicts: what evidence is made of, without decisions."""
+Key = tuple[str, str, Stamp, Newest]
+"""Project, run, their files and the newest verdict: what evidence is made of, without decisions."""
 _REVISION_KEY = "triage.chances"
 
 
@@ -35,7 +36,7 @@ def lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule)
 
 def _key(project: Project, run: RunDir) -> Key:
     files = stamp_of(project.path / MANIFEST_NAME, run.signals_path, run.neighbours_path)
-    return str(project.path), run.name, files, project.verdicts().revision
+    return str(project.path), run.name, files, project.newest.verdicts
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -71,9 +72,9 @@ def chances(project: Project, run: RunDir, rows: np.ndarray, page: str) -> dict[
 
     page: names what is on screen; while that is the same the figures do not move with each verdict.
     """
-    kept: tuple[str, int] = st.session_state.get(_REVISION_KEY, ("", 0))
-    if kept[0] != page:
-        kept = st.session_state[_REVISION_KEY] = (page, project.verdicts().revision)
+    kept: tuple[str, Newest] | None = st.session_state.get(_REVISION_KEY)
+    if kept is None or kept[0] != page:
+        kept = st.session_state[_REVISION_KEY] = (page, project.newest.verdicts)
     base = run.base if isinstance(run, LiveDir) else run
     # Evidence is of the run's own files and of all samples, whatever table is on screen.
     return scored.chances(project, base, state.sample_table_cached(project, base), rows, kept[1])

@@ -11,7 +11,9 @@ import streamlit as st
 
 from curation.audit.reviews import confirming, own_acts
 from curation.audit.reviews.own_acts import OwnAct
+from curation.ledger import people
 from curation.ledger.batch import LedgerError, Origin, Pin
+from curation.ledger.newest import Newest
 from curation.project import Project
 from curation.views.widgets import state
 from curation.views.widgets.gallery import Act
@@ -137,12 +139,12 @@ def undo(project: Project) -> None:
 
 def undo_words(project: Project) -> str:
     """What undo would take back now, for the help of its button; labels are escaped."""
-    return _undo_words(str(project.path), state.user_name(), project.revision, project.verdicts().revision,
-                       project)
+    newest = project.newest
+    return _undo_words(str(project.path), state.user_name(), newest.decisions, newest.verdicts, project)
 
 
 @st.cache_data(max_entries=20, show_spinner=False)
-def _undo_words(path: str, who: str, revision: int, verdict_revision: int, _project: Project) -> str:
+def _undo_words(path: str, who: str, decisions: Newest, verdicts: Newest, _project: Project) -> str:
     try:
         act = own_acts.to_undo(_project, who)
     except LedgerError:  # a name that no decision can bear; undo itself says so
@@ -165,6 +167,11 @@ def _act_words(act: OwnAct) -> str:
 def redo(project: Project) -> None:
     """Bring back the act that this person undid last."""
     _step(project, "redo")
+
+
+def undo_refusal(who: str) -> str:
+    """Why the person at the page may not undo a decision of this one by its number, one line; "" where they may."""
+    return people.refusal("reviewer" if who == state.user_name() else "owner", "undoing this decision")
 
 
 def undo_batch(project: Project, batch_id: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
+from curation.ledger.newest import Newest
 from curation.ledger.replay import EXCLUSIONS
 from curation.project import Project
 from curation.views.widgets import actions, state
@@ -20,12 +21,12 @@ _NUM_SETTLED_KEY = "decide.num_settled"
 
 
 def conflicts_cached(project: Project) -> pd.DataFrame:
-    """Every open conflict, read again when the ledger grows. Shared by all sessions: read-only."""
-    return _conflicts(str(project.path), project.revision, project)
+    """Every open conflict, read again when the ledger changes. Shared by all sessions: read-only."""
+    return _conflicts(str(project.path), project.newest.decisions, project)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _conflicts(path: str, revision: int, _project: Project) -> pd.DataFrame:
+def _conflicts(path: str, newest: Newest, _project: Project) -> pd.DataFrame:
     return _project.ledger().conflicts()
 
 
@@ -88,9 +89,11 @@ def conflicts_section(project: Project, run: RunDir | None, on_open: Callable[[s
         if len(chosen) == 1:
             row = chosen.iloc[0]
             for side in ("first", "second"):
+                reason = actions.undo_refusal(str(row[f"{side}_who"]))
                 st.button(state.plain(f"Undo decision {row[f'{side}_batch']} of {str(row[f'{side}_who'])[:30]}"),
                           key=f"decide.settle.undo.{side}", icon=":material/undo:", on_click=_undo,
-                          args=(project, int(row[f"{side}_batch"])), help="All of it, for all of its samples.")
+                          args=(project, int(row[f"{side}_batch"])), disabled=bool(reason),
+                          help=reason or "All of it, for all of its samples.")
             st.button("Open the sample", key="decide.settle.open", icon=":material/image_search:",
                       on_click=on_open, args=(row["sample_id"], list(shown["sample_id"])))
     if num > len(shown):

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict, get_args
 import pandas as pd
 import streamlit as st
 
+from curation.ledger import people
 from curation.project import Project
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.widgets.component import component
@@ -75,7 +76,7 @@ def gallery(project: Project, rows: pd.DataFrame, on_act: Callable[[Act], None],
         data={"items": items(project, rows, value_column, size, chances or {}), "size": size,
               "classes": list(project.classes), "token": token, "colours": ROLE_COLOURS, "has_previous": has_previous,
               "has_next": has_next, "focus": list(focus) if focus else None, "is_compact": is_compact,
-              "takes_keys": takes_keys,
+              "takes_keys": takes_keys, "refusal": people.refusal("reviewer", "deciding"),
               "acted": st.session_state.get(done_key, 0), "owner": owner})
     marked = result.get("marked")
     return [str(i) for i in marked.get("ids", [])] if marked and marked.get("token") == token else []

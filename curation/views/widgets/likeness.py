@@ -104,13 +104,17 @@ def pattern_line(project: Project, pattern: Pattern) -> None:
     """What the pictures are ordered by, the choice of features where there are several, and the way back."""
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="explore_likeness"):
         st.markdown(f"Most like **{state.plain(pattern.words)}** first.", width="content")
-        names = [features.name for features in list_features(project.path)]
+        found = list_features(project.path)
+        names = [features.name for features in found]
         if len(names) > 1:
             st.selectbox("By features", names, names.index(pattern.features), key=_FEATURES_KEY, width=160,
                          label_visibility="collapsed", help="The features by which pictures are alike.",
                          on_change=lambda: _change_features(project))
         else:
             st.caption(f"By features {state.plain(pattern.features)}.", width="content")
+        if found[names.index(pattern.features)].outdated:
+            st.caption(":orange[Outdated: of pictures as they were decoded before. The Data page makes them anew.]",
+                       width="content")
         st.button("Back to the usual order", key="likeness.stop", icon=":material/close:", on_click=stop,
                   args=(project,))
 

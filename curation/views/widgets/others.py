@@ -1,8 +1,8 @@
 """What others decide on this project meanwhile: said within seconds, and the page drawn anew.
 
-Looks at the ledger's revision alone (milliseconds), and at its batches only once that has grown. Ten people who decide
-would have ten pages drawn for each decision, and each press wait for them: pages that are drawn for others' sake take a
-fifth of the time of this process, and are late, not the presses.
+Looks at the ledger's newest decision alone (milliseconds), and at its batches only once there is another. Ten people
+who decide would have ten pages drawn for each decision, and each press wait for them: pages that are drawn for others'
+sake take a fifth of the time of this process, and are late, not the presses.
 """
 
 import threading
@@ -17,8 +17,8 @@ from curation.views.widgets import actions, decided, state
 SECONDS = 3
 REST = 4.0
 """After a page was drawn for others' sake none is for that many times as long as a draw takes."""
-_SEEN_KEY = "_seen_revision"
-_SAID_KEY = "_said_revision"
+_SEEN_KEY = "_seen_decision"
+_SAID_KEY = "_said_decision"
 
 
 class _Pace:
@@ -50,7 +50,7 @@ def watch() -> None:
     """Draw the watcher of the current project, which shows nothing, before the page: what that shows counts as seen."""
     project = state.current_project()
     if project is not None:
-        st.session_state[_SEEN_KEY] = (str(project.path), project.revision)
+        st.session_state[_SEEN_KEY] = (str(project.path), project.newest.decisions)
         st.fragment(look, run_every=SECONDS)(project)
 
 
@@ -58,16 +58,16 @@ def look(project: Project) -> None:
     """One look: says what is new since the page was drawn, and has it drawn anew as soon as that may be."""
     if actions.is_changed():
         return  # the page is being redrawn, and sees the rest as well
-    path, seen = st.session_state.get(_SEEN_KEY, ("", 0))
-    revision = project.revision
-    if path != str(project.path) or revision <= seen:
+    path, seen = st.session_state.get(_SEEN_KEY, ("", None))
+    newest = project.newest.decisions
+    if path != str(project.path) or newest == seen:
         return
     said_path, said = st.session_state.get(_SAID_KEY, ("", 0))
-    said = max(said, seen) if said_path == path else seen
-    if revision > said:
-        for words in news(decided.batches_cached(project, revision), said, state.user_name()):
+    said = max(said, seen.number) if said_path == path else seen.number
+    if newest.number > said:
+        for words in news(decided.batches_cached(project, newest), said, state.user_name()):
             actions.say(words)
-        st.session_state[_SAID_KEY] = (path, revision)
+    st.session_state[_SAID_KEY] = (path, newest.number)  # fewer than were said where an older copy was put back
     if PACE.may_draw():
         st.rerun()
     else:

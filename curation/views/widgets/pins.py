@@ -43,7 +43,7 @@ def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[
     if run is None or not run.signals_path.exists() or missing_of(run):
         return {}
     table = state.sample_table_cached(project, run)
-    found = scored.scores_cached(project, run, table, project.verdicts().revision, None)
+    found = scored.scores_cached(project, run, table, project.newest.verdicts, None)
     rows = _rows(scored.run_key(project, run), table)
     now = project.ledger().state()
     relabelled = set(now.loc[now["label"].notna(), "sample_id"])

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 import streamlit as st
 
+from curation.ledger import people
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.widgets.component import component
@@ -87,7 +88,8 @@ def review(project: Project, items: Sequence[ReviewItem], on_act: Callable[[Act]
               "classes": list(project.classes), "can_suggest": any(item.suggestion is not None for item in items),
               "summary": summary and {"headline": summary.headline, "lines": list(summary.lines),
                                       "button": summary.button},
-              "empty": empty, "acted": st.session_state.get(done_key, 0), "owner": owner})
+              "empty": empty, "refusal": people.refusal("reviewer", "answering"),
+              "acted": st.session_state.get(done_key, 0), "owner": owner})
 
 
 def acts_of(value: Any, classes: Sequence[str]) -> list[tuple[int, Act]]:

@@ -15,6 +15,7 @@ from streamlit.navigation.page import StreamlitPage
 from curation.jobs import feature_jobs, run_jobs
 from curation.jobs.request import damage_of, method_of
 from curation.ledger import people
+from curation.ledger.newest import Newest
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
 from engine.contract.disk import event_log
@@ -206,7 +207,7 @@ def samples_cached(project: Project, run: RunDir | None) -> SampleTable:
     relabel it would return yesterday's table.
     """
     return _sample_table(str(project.path), run.name if run else None, table_files(project, run),
-                         project.revision, project, run)
+                         project.newest.decisions, project, run)
 
 
 def table_files(project: Project, run: RunDir | None) -> Stamp:
@@ -218,16 +219,17 @@ def table_files(project: Project, run: RunDir | None) -> Stamp:
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
-def _sample_table(path: str, run_name: str | None, stamp: Stamp, revision: int, _project: Project,
+def _sample_table(path: str, run_name: str | None, stamp: Stamp, newest: Newest, _project: Project,
                   _run: RunDir | None) -> SampleTable:
     undecided = _run_table(path, run_name, stamp, _project, _run)
     table = undecided.with_columns(decision_columns(undecided.frame, _project))
-    set_revision(table.frame, str(revision))
+    set_revision(table.frame, str(newest))
     return table
 
 
 def revision_of(table: pd.DataFrame) -> str:
-    """Names the ledger's revision, and what is hidden, that a table of sample_table_cached or shown_table is of."""
+    """Names the ledger's newest decision, and what is hidden, that a table of sample_table_cached or shown_table is of.
+    """
     return str(table.attrs[_REVISION])
 
 

@@ -9,7 +9,9 @@ over, under a lock. A log that cannot be written stops nothing.
 In it stand time, process, program, event, and words and numbers of our own code. No label, sample id, path, address,
 token or name of a person does: an error is told by its type and the lines of code that it went through, never by its
 message, which names what it is about, and a project by a digest of its path. What a person must read goes to the
-terminal in words.
+terminal in words, which may hold paths. The terminal of the app is often a file that others keep and read: no traceback
+there has a message either, whatever logs it, Streamlit and the web server too. What is printed without a logger, as
+warnings of libraries are, is not looked at.
 """
 
 import contextlib
@@ -18,12 +20,13 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Literal, TextIO, TypedDict, Unpack
+from typing import Any, Literal, TextIO, TypedDict, Unpack
 
 from filelock import FileLock
 
@@ -69,6 +72,9 @@ def event(name: EventName, *, error: BaseException | None = None, project: Path 
 def begin(program: Program) -> None:
     """Have events of this process written from now on; once more begins anew, where WHETSTONE_HOME says by then."""
     end()
+    if program == "app":
+        logging.setLogRecordFactory(_record)
+        threading.excepthook = _thread_failed
     _logger.setLevel(logging.INFO)
     with contextlib.suppress(OSError, RuntimeError):  # no home folder, or one that may not be written
         state_folder().mkdir(parents=True, exist_ok=True)
@@ -84,6 +90,8 @@ def end() -> None:
         _logger.removeHandler(handler)
         handler.close()
     _logger.setLevel(logging.NOTSET)
+    logging.setLogRecordFactory(logging.LogRecord)
+    threading.excepthook = threading.__excepthook__
 
 
 @contextlib.contextmanager
@@ -155,13 +163,40 @@ class _Lines(logging.Formatter):
 
 def _told(error: BaseException) -> list[dict[str, str | list[str]]]:
     """Type and places in the code of an error and of those that it came from, the last first."""
-    found: list[dict[str, str | list[str]]] = []
+    return [{"type": type(seen).__name__, "at": [f"{_code(f.filename)}:{f.lineno} {f.name}" for f in _frames(seen)]}
+            for seen in _origins(error)]
+
+
+def _origins(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it came from."""
     seen: BaseException | None = error
-    while seen is not None and len(found) < MAX_FRAMES:
-        frames = traceback.extract_tb(seen.__traceback__)[-MAX_FRAMES:]
-        found.append({"type": type(seen).__name__, "at": [f"{_code(f.filename)}:{f.lineno} {f.name}" for f in frames]})
+    for _ in range(MAX_FRAMES):
+        if seen is None:
+            return
+        yield seen
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    return found
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    return list(traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:])
+
+
+def _record(*values: Any, **named: Any) -> logging.LogRecord:
+    """A record whose traceback has no message, only types, places and lines of code; formatters take exc_text as it is.
+    """
+    record = logging.LogRecord(*values, **named)
+    if record.exc_info and record.exc_info[1] is not None:
+        record.exc_text = "".join(
+            f"Traceback (most recent call last):\n{''.join(traceback.format_list(_frames(each)))}"
+            f"{type(each).__name__} (what it says is left out: it may name labels or samples)\n"
+            for each in reversed(list(_origins(record.exc_info[1])))).rstrip()
+    return record
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """Of a thread of the app's process that nothing catches: told as any error."""
+    if failed.exc_value is not None and not isinstance(failed.exc_value, SystemExit):
+        event("failed", error=failed.exc_value, words="a thread failed")
 
 
 def _code(file: str) -> str:

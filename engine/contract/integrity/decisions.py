@@ -51,12 +51,14 @@ def staleness(project: Path) -> str:
         check_seal(path)
         raw = (pq.read_schema(path).metadata or {}).get(LEDGER_KEY)
         stamp = json.loads(raw) if raw is not None else {}
-        written = stamp.get("ledger_id"), stamp.get("revision")
+        written = stamp.get("ledger_id"), stamp.get("revision"), stamp.get("digest")
     except (OSError, ValueError, AttributeError) as error:  # pyarrow's errors are among them
         return f"{path} is damaged ({' '.join(str(error).split())[:120]})"
     if raw is None:
         return f"{path} does not come from the ledger" if now[1] else ""
-    if written != now:
+    if written[:2] == now[:2] and None not in (written[2], now[2]) and written[2] != now[2]:  # older code wrote none
+        return f"{path} is of another history of {ledger}, which was put back from a copy"
+    if written[:2] != now[:2]:
         return f"{path} is of revision {written[1]}, the ledger of {now[1]}" if written[0] == now[0] else \
             f"{path} comes from another ledger than {ledger}"
     return "" if stamp.get("classes") == list(read_info(project).classes) else f"{path} is of other classes"
@@ -78,9 +80,13 @@ def _ledger(project: Path) -> Path | None:
     return project / text if "://" not in text and is_inside(project / text, project) else None
 
 
-def _stamp_of(ledger: Path) -> tuple[str, int] | None:
-    """(ledger's id, number of its newest batch); None before it has an id."""
+def _stamp_of(ledger: Path) -> tuple[str, int, str | None] | None:
+    """(ledger's id, number of its newest batch, digest of that one's link in the chain, None where it has none); None
+    before it has an id."""
     address = f"file:{quote(str(ledger.absolute()))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS)) as connection:
         row = connection.execute("SELECT ledger_id, (SELECT max(batch_id) FROM batches) FROM ledger").fetchone()
-    return None if row is None else (str(row[0]), int(row[1] or 0))
+        has_chain = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'chain'").fetchone()
+        link = row and has_chain and connection.execute(
+            "SELECT digest FROM chain WHERE kind = 'batch' AND row_id = ? ORDER BY link_id DESC", row[1:]).fetchone()
+    return None if row is None else (str(row[0]), int(row[1] or 0), str(link[0]) if link else None)

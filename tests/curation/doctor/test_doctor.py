@@ -13,6 +13,7 @@ from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail
 from engine.contract.disk.journal import JournalEntry, append_entry, rows_digest
 from engine.contract.disk.seals import LENGTH
+from engine.contract.pixels import VERSION
 from engine.contract.work_dir import write_atomic
 from tests.fake_features import make_features
 from tests.fake_studies import make_study
@@ -111,7 +112,7 @@ def test_a_changed_byte_of_a_networks_features_is_found_and_computed_anew(
     assert main(["doctor", str(project.path)]) == 2
     said = capsys.readouterr().out
     assert "broken: features net: features must be as they were computed; of 'net' those from row 0 on have" in said
-    assert "(--repair computes the damaged rows anew)" in said
+    assert "(--repair computes anew what is damaged or outdated)" in said
 
     def compute(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
         assert command[1:] == ["-m", "engine", "features", str(project.path), "--name", "net", "--no-run"]
@@ -122,6 +123,24 @@ def test_a_changed_byte_of_a_networks_features_is_found_and_computed_anew(
     assert main(["doctor", str(project.path), "--repair"]) == 0
     assert "(computed anew)" in capsys.readouterr().out
     assert main(["doctor", str(project.path)]) == 0
+
+
+def test_features_of_pixels_that_are_decoded_otherwise_are_no_silent_ground(
+        project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_features(project.path, "net")
+    document = folder.read_document()
+    similar = ["similar", str(project.path), "--features", "net", "--to", "train-00001", "--out"]
+    for kind, pixels, is_outdated in (("backbone", VERSION, False), ("backbone", VERSION - 1, True),
+                                      ("imported", VERSION - 1, False)):
+        folder.write_document({**document, "kind": kind, "pixels": pixels})  # type: ignore[typeddict-item]
+        assert main(["doctor", str(project.path)]) == 0
+        said = capsys.readouterr().out
+        assert ("note: features net: features must be of pictures as they are shown now" in said) == is_outdated
+        assert ("which makes them anew (--repair computes anew" in said) == is_outdated
+        for command in ([*similar, str(tmp_path / "near.csv")], ["leaks", str(project.path), "--features", "net"]):
+            assert main(command) == 0
+            assert capsys.readouterr().err.count("outdated: features must be of pictures as they are shown") == \
+                is_outdated
 
 
 def test_a_damaged_thumbnail_is_found_removed_and_made_anew(project: Project) -> None:

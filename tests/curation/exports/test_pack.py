@@ -141,12 +141,35 @@ def test_label_studio_has_a_task_a_picture_with_a_score_and_an_interface(packs: 
     assert all(config.validate_prediction(task["predictions"][0]) for task in tasks)
 
 
+def check_fiftyone_dataset(folder: Path, truth) -> None:
+    """What FiftyOne's importer of metadata.json without a version asks of a sample, and that each field is of one type,
+    as a schema is made of the first value. It cannot be installed here."""
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert "version" not in metadata and metadata["media_type"] == "image"
+    assert metadata["info"]["classes"]["ground_truth"] == list(CLASSES)
+    samples = json.loads((folder / "samples.json").read_text(), parse_constant=pytest.fail)["samples"]
+    assert {one["sample_id"]: (CLASSES.index(one["ground_truth"]["label"]), (folder / one["filepath"]).read_bytes())
+            for one in samples} == truth
+    kinds: dict[str, set[str]] = {}
+    for one in samples:
+        assert one["tags"] == ["validation"] and one["ground_truth"]["_cls"] == "Classification"
+        assert one["metadata"] == {"_cls": "ImageMetadata", "width": 16, "height": 16}
+        assert one["exported_label"] == one["ground_truth"]["label"]
+        assert one["suggested"] is None or one["suggested"]["label"] in CLASSES
+        for name, value in one.items():
+            kinds.setdefault(name, set()).update({type(value).__name__} - {"NoneType"})
+    assert all(re.fullmatch(r"[A-Za-z]\w*", name) for name in kinds)
+    assert not {"id", "created_at", "last_modified_at"} & set(kinds) and {"weight", "original_path"} <= set(kinds)
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
+
+
 def test_fiftyone_and_wilds_have_the_projects_indices(packs: Path, truth, monkeypatch) -> None:
     labels = json.loads((packs / "fiftyone" / "labels.json").read_text())
     rows = metadata(packs / "fiftyone", "fiftyone")
     assert labels["classes"] == list(CLASSES)
     assert {rows[name]["sample_id"]: labels["labels"][name.rpartition(".")[0]] for name in rows} == \
         {sample_id: code for sample_id, (code, _) in truth.items()}
+    check_fiftyone_dataset(packs / "fiftyone", truth)
     wilds = pd.read_csv(packs / "wilds" / "metadata.csv")
     names = json.loads((packs / "wilds" / "wilds.json").read_text())
     assert dict(zip(wilds["sample_id"].str.removeprefix("'"), wilds["y"], strict=True)) == \

@@ -24,9 +24,8 @@ from curation.views.runs.run_table import runs_frame
 from curation.views.train import progress
 from engine.contract.disk.seals import opened_json, opened_lines
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import map_run
 from engine.contract.run_dir import RunDir
-from engine.contract.run_list import damage_of, list_runs
+from engine.contract.run_list import damage_of, list_runs, map_run
 from tests.fakes import make_project, make_run
 
 DEEP: Any = 3

@@ -13,9 +13,10 @@ from curation.jobs.feature_runs import judged_on
 from curation.jobs.queue import JobError
 from curation.project import Project
 from engine.contract.config import RunConfig
-from engine.contract.feature_dir import FeatureDir, FeatureError, map_run
+from engine.contract.feature_dir import FeatureDir, FeatureError
 from engine.contract.manifest import file_digest
 from engine.contract.run_dir import RunDir
+from engine.contract.run_list import map_run
 from tests.fake_features import make_features
 from tests.fakes import make_project, make_run
 

@@ -4,6 +4,7 @@
     verdicts   2026-11-25  and verdicts
     index      2026-11-25  and an index on the samples of verdicts
     origin     2026-11-28  and the column origin of batches
+    chain      2026-11-28  and chain, layouts: layout 2
 """
 
 import sqlite3
@@ -11,8 +12,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
-Age = Literal["decisions", "verdicts", "index", "origin"]
+Age = Literal["decisions", "verdicts", "index", "origin", "chain"]
 AGES: tuple[Age, ...] = get_args(Age)
+CHAINED: tuple[Age, ...] = ("chain",)
 _GUARDS = """
 CREATE TRIGGER {0}_no_update BEFORE UPDATE ON {0} BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER {0}_no_delete BEFORE DELETE ON {0} BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
@@ -33,6 +35,18 @@ CREATE TABLE verdicts (verdict_id INTEGER NOT NULL, audit TEXT NOT NULL, queue V
   seconds FLOAT, run TEXT, model TEXT, p_wrong FLOAT, batch INTEGER, key TEXT, retracts INTEGER,
   PRIMARY KEY (verdict_id), UNIQUE (key), UNIQUE (retracts));
 """
+_CHAIN = """
+CREATE TABLE chain (link_id INTEGER NOT NULL, kind VARCHAR(16) NOT NULL, row_id INTEGER NOT NULL,
+  is_late BOOLEAN NOT NULL, digest VARCHAR(64) NOT NULL, PRIMARY KEY (link_id));
+CREATE TABLE layouts (layout INTEGER NOT NULL, at VARCHAR(40) NOT NULL, PRIMARY KEY (layout));
+INSERT INTO layouts VALUES (2, '2026-11-28T06:00:00.000+00:00');
+"""
+DIGESTS = ("f6ccd963e6c8e76ce72d0b14647eeb8f752678973763e858f211caa56a9cd769",
+           "c8d520131a3c3a216a7f6f436e139154023b9e602e049c73f4d1b9bb4c3f4752",
+           "60a5a55467e14a4a396adeb0ec61e151c1f8cb9a3272754addac43e770d86756",
+           "b599609d775ea2e14c0ef4b9ade977409e3b55c340ad0df3eea796cb867f1381",
+           "2c55bb9b5760e272a0a088a2d39acff607a3e74500eb3647084ae2a4b6a13d64")
+"""The links that the code of that day made of these rows."""
 _AT = "2026-11-23T06:00:00.000+00:00"
 
 
@@ -40,13 +54,13 @@ def make_old_ledger(path: Path, age: Age) -> None:
     """A ledger of that age with three batches (a pin of two samples, a relabel, an undo of the pin) and, where it has
     the table, two verdicts."""
     with closing(sqlite3.connect(path)) as connection:
-        has_origin = age == "origin"
+        has_origin = age in ("origin", "chain")
         script = _DECISIONS.format(origin=", origin VARCHAR(16)" if has_origin else "")
         for table in ("batches", "entries"):
             script += _GUARDS.format(table)
         if age != "decisions":
             script += _VERDICTS + _GUARDS.format("verdicts")
-        if age in ("index", "origin"):
+        if age in ("index", "origin", "chain"):
             script += "CREATE INDEX ix_verdicts_sample_id ON verdicts (sample_id);"
         connection.executescript(script)
         rows = [(1, "pin", "validation", 2, "ada", _AT, "hard", "audit", ""),
@@ -60,4 +74,9 @@ def make_old_ledger(path: Path, age: Age) -> None:
             connection.executemany(f"INSERT INTO verdicts VALUES ({','.join('?' * 19)})", [
                 (number, "spring", "find", "main", f"train-{number:05d}", "given", "cat", "cat", "dog", None, "ada",
                  _AT, 1.5, "first", "", 0.25, 1, f"key {number}", None) for number in (1, 2)])
+        if age == "chain":
+            connection.executescript(_CHAIN + _GUARDS.format("chain") + _GUARDS.format("layouts"))
+            rows = [("batch", 1), ("batch", 2), ("batch", 3), ("verdict", 1), ("verdict", 2)]
+            connection.executemany("INSERT INTO chain VALUES (?, ?, ?, 0, ?)", [
+                (link_id, *row, digest) for link_id, (row, digest) in enumerate(zip(rows, DIGESTS, strict=True), 1)])
         connection.commit()

@@ -11,17 +11,18 @@ import pytest
 from curation.__main__ import main
 from curation.doctor.chain import Chain, read_chain
 from curation.ledger.chain import Head, Row, digest_of
+from curation.ledger.verdict_tables import NewDraw
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from tests.fakes import make_project
 
-DROP = "".join(f"DROP TRIGGER {table}_no_{act};" for table in ("batches", "entries", "verdicts", "chain")
+DROP = "".join(f"DROP TRIGGER {table}_no_{act};" for table in ("batches", "entries", "verdicts", "draws", "chain")
                for act in ("update", "delete"))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Five batches and two verdicts: links 1 to 7."""
+    """Five batches, two verdicts and a draw: links 1 to 8, of which the sixth is the draw's."""
     opened = Project.open(make_project(tmp_path / "pets", num_train=24, num_clean=1, num_test=1, size=4))
     ledger, log = opened.ledger(), opened.verdicts()
     ledger.pin(["train-00001", "train-00002"], "train", "ada")
@@ -29,6 +30,7 @@ def project(tmp_path: Path) -> Project:
     log.add([Verdict(audit="a", queue="find", sample_id=f"train-{i:05d}", verdict="given", given_label="cat", who="ada",
                      seconds=0.1 + 0.2, p_wrong=-0.0) for i in (1, 2)])
     ledger.exclude(["train-00004", "train-00005"], who="ada")
+    log.add_draws("a", [NewDraw("estimate-1", "ada", ())])
     ledger.undo("ada")
     ledger.pin(["train-00006"], "validation", "bob")
     return opened
@@ -55,6 +57,8 @@ def tamper(project: Project, script: str) -> None:
     ("INSERT INTO entries VALUES (3, 'train-00009')", [("rewritten", "batch 3")]),
     ("DELETE FROM entries WHERE sample_id = 'train-00006'", [("rewritten", "batch 5")]),
     ("UPDATE verdicts SET verdict = 'neither' WHERE verdict_id = 1", [("rewritten", "verdict 1")]),
+    ("UPDATE draws SET audit = 'b'", [("rewritten", "draw 1")]),
+    ("DELETE FROM draws", [("removed", "draw 1")]),
     ("UPDATE verdicts SET seconds = 0.3 WHERE verdict_id = 2", [("rewritten", "verdict 2")]),
     ("DELETE FROM batches WHERE batch_id = 4", [("removed", "batch 4")]),
     ("DELETE FROM verdicts", [("removed", "verdict 1"), ("removed", "verdict 2")]),
@@ -65,7 +69,7 @@ def tamper(project: Project, script: str) -> None:
     ("UPDATE chain SET is_late = 1 WHERE link_id = 3", [("rewritten", "verdict 1")]),
     ("UPDATE ledger SET ledger_id = 'another'", [("rewritten", "batch 1")]),
     ("DELETE FROM chain", [("put_in", name) for name in (*(f"batch {i}" for i in range(1, 6)), "verdict 1",
-                                                         "verdict 2")]),
+                                                         "verdict 2", "draw 1")]),
 ])
 def test_whatever_is_changed_is_found_and_named(project: Project, script: str, breaks: list[tuple[str, str]],
                                                 capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +82,7 @@ def test_whatever_is_changed_is_found_and_named(project: Project, script: str, b
 
 
 CUT_TAIL = """DELETE FROM entries WHERE batch_id = 5; DELETE FROM batches WHERE batch_id = 5;
-              DELETE FROM chain WHERE link_id = 7;"""
+              DELETE FROM chain WHERE link_id = 8;"""
 
 
 def keep_copy(project: Project) -> None:
@@ -100,7 +104,8 @@ def test_a_chain_made_anew_is_found_by_what_a_run_kept(project: Project, capsys:
     keep_copy(project)
     with closing(sqlite3.connect(project.database)) as connection:
         ledger_id = connection.execute("SELECT ledger_id FROM ledger").fetchone()[0]
-    tamper(project, "UPDATE batches SET who = 'eve' WHERE batch_id = 2; DROP TABLE chain; DROP TABLE layouts;")
+    tamper(project, "UPDATE batches SET who = 'eve' WHERE batch_id = 2; DROP TABLE chain; DROP TABLE layouts; "
+                    "DROP TABLE draws;")
     project.ledger().pin(["train-00007"], "train", "eve")  # digests for all, as of older code
     assert read_chain(project.database).breaks == () and read_chain(project.database).ledger_id == ledger_id
     assert main(["doctor", str(project.path)]) == 2
@@ -131,7 +136,7 @@ def test_twenty_writers_make_one_chain(project: Project) -> None:
     for writer in writers:
         writer.join()
     found = read_chain(project.database)
-    assert found.breaks == () and list(found.digests) == list(range(1, 48))
+    assert found.breaks == () and list(found.digests) == list(range(1, 49))
 
 
 def test_a_digest_does_not_hang_on_what_databases_change() -> None:

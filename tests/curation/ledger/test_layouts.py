@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from curation.__main__ import main
 from curation.doctor.chain import read_chain
-from curation.ledger import chain, engines, layout, tables
+from curation.ledger import chain, engines, layout, tables, verdict_tables
 from curation.ledger.batch import LedgerError
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
-from tests.curation.ledger.old_ledgers import AGES, Age, make_old_ledger
+from tests.curation.ledger.old_ledgers import AGES, CHAINED, Age, make_old_ledger
 from tests.fakes import make_project
 
 
@@ -42,12 +42,14 @@ def test_an_older_ledger_is_brought_up_to_date_by_the_first_act_and_keeps_its_ro
         project: Project, age: Age, act: str, caplog: pytest.LogCaptureFixture) -> None:
     make_old_ledger(Path(project.database), age)
     before = schema_and_rows(project)
-    num_before = 3 if age == "decisions" else 5
-    assert read_chain(project.database).num_bare == num_before
+    num_before, num_late = 3 if age == "decisions" else 5, 3 if age == "decisions" else 0 if age in CHAINED else 5
+    found = read_chain(project.database)
+    assert (found.num_bare, len(found.digests), found.breaks) == (num_late, num_before - num_late, ())
     state = project.ledger().state()  # of no snapshot: it is made, which writes to the ledger
     assert list(zip(state["sample_id"], state["label"], strict=True)) == [("train-00003", "dog")]
     said = [record.getMessage() for record in caplog.records if "layout" in record.getMessage()]
-    assert len(said) == 1 and f"brought to layout 2, and its {num_before} entries so far got a digest" in said[0]
+    got = f", and its {num_before} entries so far got a digest" if num_late else ""
+    assert len(said) == 1 and said[0].endswith(f"brought to layout {layout.LAYOUT}{got}")
     if act == "decide":
         assert project.ledger().pin(["train-00004"], "train", "eve") == 4
     else:
@@ -55,7 +57,7 @@ def test_an_older_ledger_is_brought_up_to_date_by_the_first_act_and_keeps_its_ro
     after = schema_and_rows(project)
     assert set(before[0]) < set(after[0]) and set(before[1]) <= set(after[1])
     found = read_chain(project.database)
-    assert (len(found.digests), found.num_late, found.breaks) == (num_before + 1, num_before, ())
+    assert (len(found.digests), found.num_late, found.breaks) == (num_before + 1, num_late, ())
     assert len([r for r in caplog.records if "layout" in r.getMessage()]) == 1, "once"
     fresh = Project.open(make_project(project.path.parent / "fresh", num_train=1, num_clean=1, num_test=1, size=4))
     fresh.verdicts()
@@ -112,7 +114,8 @@ def test_a_table_of_layouts_that_is_none_is_foreign(project: Project) -> None:
 
 
 def test_every_table_that_the_ledger_makes_is_guarded_and_known() -> None:
-    made = {table.name for meta in (tables.META, chain.META, layout.META) for table in meta.tables.values()}
-    assert made | {"verdicts"} == engines._OURS.tables
+    made = {table.name for meta in (tables.META, verdict_tables.META, chain.META, layout.META)
+            for table in meta.tables.values()}
+    assert made == engines._OURS.tables
     assert {f"{name}_no_change" for name in engines._OURS.tables - {"ledger"}} == engines._OURS.guards
     assert isinstance(layout.LAYOUTS, sa.Table)

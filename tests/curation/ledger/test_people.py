@@ -14,6 +14,7 @@ from curation.exports.exporting import export
 from curation.jobs import run_jobs
 from curation.ledger import people
 from curation.ledger.people import Person, Role, RoleError, may
+from curation.ledger.verdict_tables import NewDraw
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from curation.samples import saved_views
@@ -55,9 +56,11 @@ def acts_of(project: Project, who: str) -> dict[str, tuple[Role, Callable[[], ob
         "settle": ("reviewer", lambda: ledger.pin(["train-00001"], None, who, origin="settlement")),
         "answer": ("reviewer", lambda: log.add([answer(who)])),
         "retract": ("reviewer", lambda: log.retract(1, who)),
+        "draw": ("reviewer", lambda: log.add_draws("audit", [NewDraw("estimate-1", who, ("train-00001",))])),
+        "release": ("owner", lambda: log.release_draws([1], who)),
         "save": ("reviewer", lambda: saved_views.save(project, "mine", {}, run="", who=who)),
         "delete": ("reviewer", lambda: saved_views.delete(project, "mine")),
-        "batch": ("reviewer", lambda: batch_files.save(project.path, cast(Served, None))),
+        "batch": ("reviewer", lambda: batch_files.save(project, cast(Served, None))),
         "plan": ("reviewer", lambda: save_plan(project.path, cast(Plan, None))),
         "goal": ("reviewer", lambda: save_goal(project.path, "audit", new_goal(0.015))),
         "export": ("reviewer", lambda: export(project, None, "corrected-labels", "table")),
@@ -80,7 +83,7 @@ def test_an_act_above_ones_role_is_refused_in_one_line_and_leaves_nothing(projec
                 act()
             assert "\n" not in str(said.value), name
     assert sorted(path for path in project.path.rglob("*") if not path.name.startswith("ledger.sqlite")) == before
-    assert project.ledger().revision == 0 == project.verdicts().revision
+    assert [newest.number for newest in project.newest] == [0, 0, 0]
 
 
 def test_a_reviewer_acts_in_their_own_name_alone(project: Project, sign_in: SignIn) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,7 +82,7 @@ def test_a_newer_layout_is_refused_in_one_line(server: Cluster, project: Project
     url = server.make("newer")
     ledger = Ledger(url, project.decisions_path)
     execute(url, "INSERT INTO layouts VALUES (9, '')", "CREATE TABLE of_later (x int)")
-    with pytest.raises(LedgerError, match="has layout 9, this version knows 2; update Whetstone"):
+    with pytest.raises(LedgerError, match="has layout 9, this version knows 3; update Whetstone"):
         ledger.pin(["train-00001"], "train", "ada")
 
 
@@ -105,55 +105,89 @@ def test_a_changed_row_is_found_by_its_chain(server: Cluster, project: Project) 
 # -- cut off
 
 
-def test_a_server_cut_off_while_many_write_loses_and_doubles_nothing(server: Cluster, project: Project,
-                                                                     tmp_path: Path) -> None:
-    url = server.make("cut_off")
-    Ledger(url, project.decisions_path).pin(["train-00000"], "train", "ada")
-    ids = [f"train-{i:05d}" for i in range(60)]
-    taken: list[str] = []
-    refused: list[tuple[str, str]] = []
-    is_over = threading.Event()
+class Writers:
+    """Four who decide without pause, each with a snapshot of their own, from the beginning of a block to its end."""
 
-    def write(number: int) -> None:
-        folder = tmp_path / f"writer{number}"
+    def __init__(self, url: str, project: Project, folder: Path) -> None:
+        self.url, self.project, self.folder = url, project, folder
+        self.taken: list[str] = []
+        self.refused: list[tuple[str, str]] = []
+        self._is_over = threading.Event()
+        self._threads = [threading.Thread(target=self._write, args=(number,)) for number in range(4)]
+        Ledger(url, project.decisions_path).pin(["train-00000"], "train", "ada")
+
+    def __enter__(self) -> "Writers":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _write(self, number: int) -> None:
+        folder = self.folder / f"writer{number}"
         folder.mkdir()
-        shutil.copy(project.path / "manifest.parquet", folder)
+        shutil.copy(self.project.path / "manifest.parquet", folder)
+        ids = [f"train-{i:05d}" for i in range(60)]
         for count in range(10_000):
-            if is_over.is_set():
+            if self._is_over.is_set():
                 return
             act = f"{number}/{count}"
             try:
-                Ledger(url, folder / "decisions.parquet").exclude(ids[count % 60:][:2], bool(count % 2), "ada", act)
-                taken.append(act)
+                ledger = Ledger(self.url, folder / "decisions.parquet")
+                ledger.exclude(ids[count % 60:][:2], bool(count % 2), "ada", act)
+                self.taken.append(act)
             except LedgerError as error:
-                refused.append((act, str(error)))
+                self.refused.append((act, str(error)))
                 time.sleep(0.05)
 
-    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for writer in writers:
-        writer.start()
-    for at in (8, 16):
+    def wait(self, is_so: Callable[[], bool]) -> None:
         until = time.monotonic() + 60
-        while len(taken) < at and time.monotonic() < until:
-            time.sleep(0.02)
-        num_refused = len(refused)
-        server.cut_off()
-        while len(refused) == num_refused and time.monotonic() < until:
-            time.sleep(0.02)
-        server.start()
-    until, enough = time.monotonic() + 60, len(taken) + 4
-    while len(taken) < enough and time.monotonic() < until:
-        time.sleep(0.02)
-    is_over.set()
-    for writer in writers:
-        writer.join(60)
-    ledger = Ledger(url, project.decisions_path)
-    counts = ledger.batches()["why"].value_counts()
-    assert len(taken) > 16 and [act for act in taken if counts.get(act) != 1] == []
-    assert counts.drop("").max() == 1, "none is there twice, acknowledged or not"
-    assert len(refused) >= 2 and all("\n" not in said and len(said) < 600 for _, said in refused)
-    found = read_chain(url)
-    assert found.breaks == () and len(found.digests) == ledger.revision == len(ledger.batches())
+        while not is_so() and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def check(self, num_refused: int) -> None:
+        """Every act that was acknowledged is there once, none twice, and each refusal is one line."""
+        ledger = Ledger(self.url, self.project.decisions_path)
+        counts = ledger.batches()["why"].value_counts()
+        assert len(self.taken) > 16 and [act for act in self.taken if counts.get(act) != 1] == []
+        assert counts.drop("").max() == 1, "none is there twice, acknowledged or not"
+        assert len(self.refused) >= num_refused
+        assert all("\n" not in said and len(said) < 600 for _, said in self.refused)
+        found = read_chain(self.url)
+        assert found.breaks == () and len(found.digests) == ledger.revision == len(ledger.batches())
+
+
+def test_a_server_cut_off_while_many_write_loses_and_doubles_nothing(server: Cluster, project: Project,
+                                                                     tmp_path: Path) -> None:
+    with Writers(server.make("cut_off"), project, tmp_path) as writers:
+        for at in (8, 16):
+            writers.wait(lambda at=at: len(writers.taken) >= at)
+            num_refused = len(writers.refused)
+            server.cut_off()
+            writers.wait(lambda num=num_refused: len(writers.refused) > num)
+            server.start()
+        enough = len(writers.taken) + 4
+        writers.wait(lambda: len(writers.taken) >= enough)
+    writers.check(num_refused=2)
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill"])
+def test_a_connection_that_ends_in_the_middle_of_a_write_loses_and_doubles_nothing(
+        server: Cluster, project: Project, tmp_path: Path, end: str) -> None:
+    """By the database's administrator, who ends that one alone; or by the kernel for want of memory, upon which
+    PostgreSQL ends all the others too and recovers."""
+    num_struck = 0
+    with Writers(server.make(f"ends_by_{end}"), project, tmp_path) as writers:
+        for strike in range(8 if end == "terminate" else 2):
+            writers.wait(lambda at=6 * strike: len(writers.taken) > at)
+            num_struck += server.strike(f"ends_by_{end}", end)
+        enough = len(writers.taken) + 8
+        writers.wait(lambda: len(writers.taken) >= enough)
+    writers.check(num_refused=1)
+    assert num_struck >= 2 and any("broke off" in said for _, said in writers.refused)
 
 
 def test_a_command_says_in_one_line_that_the_server_is_gone(server: Cluster, project: Project,

@@ -149,7 +149,7 @@ def test_a_damaged_batch_leaves_the_overview(home: Path, pets: Path, text: str,
     monkeypatch.setattr(state, "user_name", lambda: "ada")
     served = Served(audit="audit", queue="find", reviewer="ada", number=1, run="first", model="m",
                     questions=(Question(sample_id="train-00001", purpose="main", given_label="cat"),))
-    batch_files.save(pets, served)
+    batch_files.save(Project.open(pets), served)
     (file,) = (pets / "audits" / "audit" / "batches").glob("*.json")
     file.write_text(text)
     app = views.start(home, "audit", run="first")

@@ -11,6 +11,7 @@ from curation.jobs.queue import JobError
 from curation.views.widgets import state
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureDir, FeatureDocument
+from engine.contract.pixels import VERSION
 from tests import views
 from tests.curation.views.test_explore import counts
 from tests.fake_features import make_features
@@ -18,7 +19,8 @@ from tests.fakes import make_project, make_run
 
 MADE: FeatureDocument = {
     "kind": "backbone", "backbone": "efficientnet_lite0", "revision": "0.1.0", "digest": "0123456789abcdef",
-    "licence": "Apache-2.0", "num_features": 12, "image_size": 224, "is_mirrored": False}
+    "licence": "Apache-2.0", "num_features": 12, "image_size": 224, "is_mirrored": False,
+    "pixels": VERSION}
 
 
 @pytest.fixture
@@ -58,6 +60,18 @@ def test_features_are_asked_for_with_what_the_form_says(home, asked):
         ("submit", "lite0", FeatureRequest()),
         ("submit", "convnext-tiny", FeatureRequest(backbone="convnext_tiny.fb_in22k", image_size=96,
                                                    is_mirrored=True))]
+
+
+def test_features_of_pixels_that_are_decoded_otherwise_say_so_and_can_be_made_anew(home, asked):
+    folder = made(make_project(home / "pets"))
+    app = views.start(home, "data")
+    assert not app.warning
+    folder.write_document({**MADE, "pixels": VERSION - 1})
+    views.rerun(app)
+    assert "Made when pictures were decoded otherwise" in app.warning[0].value
+    press(app, "features.renew.lite0")
+    assert asked == [("resume", "lite0")]
+    assert "features lite0, outdated" in views.start(home, "train").selectbox(key="new_run.features").options
 
 
 def test_a_refusal_is_one_line(home, monkeypatch):

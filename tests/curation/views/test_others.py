@@ -41,17 +41,18 @@ def test_a_page_that_is_open_hears_of_it(home, pets, monkeypatch):
     looks: list[Any] = []
     monkeypatch.setattr(others, "look", looks.append)
     app = views.start(home, "explore", project="pets", run="first")
-    assert looks and app.session_state["_seen_revision"] == (str(pets.path), 0)
+    assert looks and app.session_state["_seen_decision"] == (str(pets.path), pets.newest.decisions)
+    seen = pets.newest.decisions
     pets.ledger().pin(["train-00001"], "validation", who="bob")
     rerun: list[bool] = []
     monkeypatch.undo()
-    monkeypatch.setattr(others.st, "session_state", {"_seen_revision": (str(pets.path), 0)})
+    monkeypatch.setattr(others.st, "session_state", {"_seen_decision": (str(pets.path), seen)})
     monkeypatch.setattr(others.st, "rerun", lambda: rerun.append(True))
     monkeypatch.setattr(others, "PACE", others._Pace())
     others.look(pets)
     assert rerun == [True]
     assert others.st.session_state["_notices"] == [("bob decided: pin 1 sample to validation.", False)]
-    others.st.session_state["_seen_revision"] = (str(pets.path), 1)
+    others.st.session_state["_seen_decision"] = (str(pets.path), pets.newest.decisions)
     others.look(pets)
     assert rerun == [True], "nothing new, nothing redrawn"
 
@@ -63,7 +64,7 @@ def test_pages_drawn_for_others_leave_the_time_to_those_who_press(pets, monkeypa
     monkeypatch.setattr(others, "PACE", others._Pace())
     for _ in range(20):
         others.PACE.drew(2.0)
-    monkeypatch.setattr(others.st, "session_state", {"_seen_revision": (str(pets.path), 0)})
+    monkeypatch.setattr(others.st, "session_state", {"_seen_decision": (str(pets.path), pets.newest.decisions)})
     monkeypatch.setattr(others.st, "rerun", lambda: rerun.append(now[0]))
     monkeypatch.setattr(others.st, "toast", lambda text, **_: said.append(text))
     for second in range(12):

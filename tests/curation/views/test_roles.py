@@ -11,14 +11,18 @@ from curation.jobs import live_jobs
 from curation.ledger import people
 from curation.ledger.people import Person
 from curation.project import Project
+from curation.views.decide.page import BATCHES_KEY
 from curation.views.roles import role_needed
+from curation.views.widgets.conflicts import TABLE_KEY
 from engine.contract.live.live_dir import LiveDir
 from tests import ROOT, views
+from tests.curation.views.test_triage import gallery
 from tests.fakes import make_project, make_run
 
 ONLY_LOOK = {
     "sample.step*", "sample.more_like", "pin.look", "pin.cancel", "decide.show", "export.corrections", "next.*",
-    "audit.cell.explore", "audit.cell.find", "audit.cell.reviewed", "audit.duplicates.explore", "audit.settle_back",
+    "audit.cell.explore", "audit.came.*.explore",
+    "audit.cell.find", "audit.cell.reviewed", "audit.duplicates.explore", "audit.settle_back",
     "audit.next.*.*", "compare.decide", "sign_in.*", "sign_out",
     "import.up", "import.to.*", "import.entry.*", "import.preview_it",
     "features.go.*.*", "explore.clear_region", "explore.remove.*", "explore.clear", "explore.invert",
@@ -90,6 +94,32 @@ def test_a_viewers_buttons_are_disabled_and_say_why(project: Project, home: Path
     assert app.button(key=key).help == f"this is for the role {role}; eve is viewer; ask an owner"
     people.identify_by(lambda: None)
     assert not views.rerun(app).button(key=key).disabled
+
+
+def test_a_galleries_keys_that_decide_are_off_for_a_viewer(project: Project, home: Path, viewer: None) -> None:
+    app = views.start(home, "explore", project="pets", run="first")
+    assert gallery(app)["refusal"] == "deciding is for the role reviewer; eve is viewer; ask an owner"
+    people.identify_by(lambda: None)
+    assert gallery(views.rerun(app))["refusal"] == ""
+
+
+def test_anothers_decision_is_undone_by_an_owner_alone_and_the_button_says_so(project: Project, home: Path) -> None:
+    """The decision listed first is bob's, the other one eve's."""
+    project.ledger().pin(["train-00001"], to="train", who="bob")
+    people.identify_by(lambda: Person("eve", "reviewer"))
+    try:
+        app = views.start(home, "decide", project="pets", run="first")
+        said = "undoing this decision is for the role owner; eve is reviewer; ask an owner"
+        for row, reason in ((0, said), (1, "")):
+            button = views.select(app, BATCHES_KEY, rows=[row]).button(key="decide.undo_batch")
+            assert (button.disabled, button.help) == (bool(reason), reason)
+        views.select(app, f"{TABLE_KEY}.0", rows=[0])
+        first, second = (app.button(key=f"decide.settle.undo.{side}") for side in ("first", "second"))
+        assert not first.disabled and second.disabled and second.help == said
+        people.identify_by(lambda: Person("eve", "owner"))
+        assert not views.rerun(app).button(key="decide.settle.undo.second").disabled
+    finally:
+        people.identify_by(lambda: None)
 
 
 def test_a_viewer_follows_no_run_live_and_stops_nobody_elses(project: Project, viewer: None) -> None:

@@ -11,18 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
-from engine.__main__ import _channels, _name_of, main
+from engine.__main__ import _name_of, main
+from engine.contract import feature_dir, pixels
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import process_start
 from engine.contract.feature_dir import FeatureDir, FeatureError, FeatureStore
-from engine.contract.manifest import read_manifest
+from engine.contract.manifest import file_digest, read_manifest
+from engine.contract.pixels import VERSION
 from engine.contract.run_dir import RunDir
 from engine.contract.work_dir import StatusDocument
 from engine.data import feature_store
 from engine.data.components import open_components
 from engine.runs import extraction
-from engine.runs.extraction import FeatureRequest, make_features, make_map
+from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map
+from engine.runs.train import train
 from tests import ROOT
 from tests.fake_features import make_features as make_imported
 from tests.fakes import make_project
@@ -86,6 +90,39 @@ def test_a_folder_goes_on_with_what_it_has_and_refuses_anything_else(project, re
     make_imported(project, "dino")
     with pytest.raises(FeatureError, match="a folder has features of one origin; 'dino' was imported"):
         make_features(project, "dino", request_)
+
+
+def test_features_of_pixels_that_were_decoded_otherwise_say_so_and_are_made_anew(project, request_, monkeypatch):
+    """As an image that EXIF turns was read before its orientation counted."""
+    image = Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    image.save(project / "images" / "train" / "00003.png", exif=exif)
+    with monkeypatch.context() as older:
+        older.setattr(pixels, "upright", lambda rgb, image: rgb)
+        for module in (extraction, feature_dir):
+            older.setattr(module, "VERSION", VERSION - 1)
+        folder = make_features(project, "own", request_)
+        assert folder.outdated == ""
+    before, values = file_digest(folder.samples_path), FeatureStore(folder).read(np.arange(72))
+    assert "'own' were made when EXIF's orientation" in folder.outdated and "\n" not in folder.outdated
+    assert f"`python -m engine features {project} --name own`" in folder.outdated
+    run = train(RunConfig(method="discriminant", features="own", embedding="pca"), project, "on")
+    assert any(folder.outdated in line for line in run.log_tail(100))
+
+    with monkeypatch.context() as killed:
+        killed.setattr(extraction, "extract", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            make_features(project, "own", FeatureRequest(device="cpu"))
+    assert not folder.exists(), "nobody reads a mixture"
+    make_features(project, "own", FeatureRequest(device="cpu"))
+    assert folder.outdated == "" and bytes_of(folder) == bytes_of(make_features(project, "new", request_))
+    now = FeatureStore(folder).read(np.arange(72))
+    turned = FeatureStore(folder).rows_of(np.array(["train-00003"]))[0]
+    assert np.flatnonzero((now != values).any(axis=1)).tolist() == [turned]
+    assert file_digest(folder.samples_path) != before, "what was made of the old ones is told apart by it"
+    folder.write_document({key: value for key, value in folder.read_document().items() if key != "pixels"})
+    assert "decoding not noted" in folder.outdated
 
 
 def test_mirror_averaging_is_the_mean_of_both(project, request_):
@@ -204,10 +241,10 @@ def run_main(monkeypatch, *arguments: str) -> None:
 def test_names_and_channels_of_the_command():
     assert [_name_of(name) for name in ("vit_small.dino", "torchvision/resnet18", "a/b.c/own.onnx", "...")] == [
         "vit_small-dino", "torchvision-resnet18", "own", "features"]
-    assert _channels("--mean", "0.5,0,1") == (0.5, 0.0, 1.0) and _channels("--std", None) is None
+    assert channels_of("--mean", "0.5,0,1") == (0.5, 0.0, 1.0) and channels_of("--std", None) is None
     for option, text in (("--mean", "0.5"), ("--mean", "a,b,c"), ("--std", "0.5,0,1"), ("--mean", "2,0,0")):
         with pytest.raises(FeatureError, match=f"{option} must be three numbers from 0 to 1, one a channel; got"):
-            _channels(option, text)
+            channels_of(option, text)
 
 
 def test_a_status_of_a_living_process_says_so(project, request_):

@@ -151,7 +151,7 @@ def test_a_dispute_goes_to_a_third_without_the_models_opinion(pets: Project) -> 
 def test_a_batch_is_found_again_as_it_was_and_is_done_when_all_is_answered(pets: Project) -> None:
     assert newest(pets.path, "audit", "find", "ada") is None
     served = find(pets, mode="confusion", confusion=("cat", "dog"), size=3)
-    batch_files.save(pets.path, served)
+    batch_files.save(pets, served)
     assert newest(pets.path, "audit", "find", "ada") == served
     assert served.doubt > 0 and batch_files.doubts(pets.path, "audit") == {("ada", served.number): served.doubt}
     assert newest(pets.path, "audit", "find", "bob") is None and newest(pets.path, "audit", "estimate", "ada") is None
@@ -161,51 +161,56 @@ def test_a_batch_is_found_again_as_it_was_and_is_done_when_all_is_answered(pets:
         assert len(served.own(pets.verdicts().in_force())) == number + 1
     assert served.is_done(pets.verdicts().in_force())
     for number in (2, 11):
-        batch_files.save(pets.path, find(pets, number=number))
+        batch_files.save(pets, find(pets, number=number))
     assert newest(pets.path, "audit", "find", "ada").number == 11  # type: ignore[union-attr]
 
 
 def test_what_is_drawn_is_out_of_the_ranked_queue_for_everybody(pets: Project) -> None:
     plan, verdicts = plan_of(pets, scores(pets), "audit", seed=3), pets.verdicts().in_force("audit")
     served = estimate_served(plan, scores(pets), verdicts, np.array(["train-00000"], dtype=object), number=1, **ADA)
-    batch_files.save(pets.path, served)
+    batch_files.save(pets, served)
     drawn = {q.sample_id for q in served.questions if q.purpose == "main"}
-    assert batch_files.drawn(pets.path, "audit", verdicts) == drawn, "open, in the reviewer's hands; no hidden checks"
+    assert batch_files.drawn(pets.path, "audit", verdicts, []) == drawn, "in the reviewer's hands; no hidden checks"
     assert not drawn & {q.sample_id for q in find(pets, size=300, reserved=sorted(drawn)).questions}
     (file,) = (pets.path / "audits" / "audit" / "batches").glob("estimate-*.json")
     answer(pets, served, served.questions[0].sample_id, "given")
     file.unlink()
-    kept = {served.questions[0].sample_id} & drawn
-    assert batch_files.drawn(pets.path, "audit", pets.verdicts().in_force("audit")) == kept, "verdicts tell as well"
+    verdicts, kept = pets.verdicts().in_force("audit"), {served.questions[0].sample_id} & drawn
+    assert batch_files.drawn(pets.path, "audit", verdicts, []) == kept, "verdicts tell as well"
+    assert batch_files.drawn(pets.path, "audit", verdicts, pets.verdicts().draws()) == drawn, "and the log tells all"
 
 
 @pytest.mark.parametrize("text", ["", "null", '{"questions": []}'])
-def test_where_a_draw_cannot_be_read_what_was_drawn_is_not_known(pets: Project, text: str) -> None:
+def test_where_a_draw_cannot_be_read_what_was_drawn_is_known_from_the_log_alone(pets: Project, text: str) -> None:
     """Else the ranked queue would show the model's opinion of it."""
     plan, verdicts = plan_of(pets, scores(pets), "audit", seed=3), pets.verdicts().in_force("audit")
-    batch_files.save(pets.path, estimate_served(plan, scores(pets), verdicts, NONE, number=1, **ADA))
+    batch_files.save(pets, estimate_served(plan, scores(pets), verdicts, NONE, number=1, **ADA))
     (file,) = (pets.path / "audits" / "audit" / "batches").glob("estimate-*.json")
     whole = file.read_text()
     file.write_text(text)
     with pytest.raises(BatchError, match=f"{file.name} cannot be read .* restore it from a copy") as caught:
-        batch_files.drawn(pets.path, "audit", verdicts)
+        batch_files.drawn(pets.path, "audit", verdicts, [])
     assert "\n" not in str(caught.value)
+    (draw,) = pets.verdicts().draws()
+    assert batch_files.drawn(pets.path, "audit", verdicts, [draw]) == set(draw.sample_ids)
     assert in_hand(pets.path, "audit", "estimate", "bob", verdicts) == [], "a damaged batch stops no other Estimate"
+    assert [len(batch_files.unreadable_draws(pets.path, known)) for known in ([draw], [])] == [0, 1]
     file.write_text(whole)
-    assert len(batch_files.drawn(pets.path, "audit", verdicts)) == batches.ESTIMATE_SIZE
+    assert set(draw.sample_ids) == batch_files.drawn(pets.path, "audit", verdicts, []), "as the file has it"
+    assert len(batch_files.drawn(pets.path, "audit", verdicts, pets.verdicts().draws())) == batches.ESTIMATE_SIZE
 
 
 def test_a_file_of_draws_names_the_model_of_its_plan(pets: Project) -> None:
     plan = plan_of(pets, scores(pets), "audit", seed=3)
     served = batches.file_served(plan, pets.verdicts().in_force("audit"), number=1, size=3)
     assert served.model == file_digest(pets.run("first").path / "config.json")
-    batch_files.save(pets.path, served)
+    batch_files.save(pets, served)
     assert newest(pets.path, "audit", "estimate", batches.FILE) == served
 
 
 def test_a_damaged_batch_of_another_person_stops_nobody(pets: Project) -> None:
     for reviewer in ("bob", "eve"):
-        batch_files.save(pets.path, find(pets, reviewer=reviewer, size=3))
+        batch_files.save(pets, find(pets, reviewer=reviewer, size=3))
     bob, _ = sorted((pets.path / "audits" / "audit" / "batches").glob("*.json"))
     bob.write_text("null")
     held = in_hand(pets.path, "audit", "find", "ada", pets.verdicts().in_force("audit"))
@@ -219,7 +224,7 @@ def test_draws_for_a_file_stay_in_hand_however_many_files_there_are(pets: Projec
         served = batches.file_served(plan, verdicts, number=number, reserved=held, size=30)
         assert {q.purpose for q in served.questions} == {"main"} and not {q.sample_id for q in served.questions} & {
             *held}
-        batch_files.save(pets.path, served)
+        batch_files.save(pets, served)
     assert len(in_hand(pets.path, "audit", "estimate", "ada", verdicts)) == 60
     pets.verdicts().add([Verdict(audit="audit", queue="estimate", sample_id=q.sample_id, verdict="given", who="bob",
                                  given_label=q.given_label) for q in served.questions[:10]])
@@ -249,7 +254,7 @@ def test_samples_that_left_the_data_are_not_drawn(pets: Project) -> None:
 
 def test_what_others_have_in_hand_is_kept_from_a_batch_for_a_day(pets: Project) -> None:
     served = find(pets)
-    batch_files.save(pets.path, served)
+    batch_files.save(pets, served)
     answer(pets, served, served.questions[0].sample_id, "given")
     verdicts = pets.verdicts().in_force("audit")
     assert in_hand(pets.path, "audit", "find", "ada", verdicts) == []
@@ -263,7 +268,7 @@ def test_what_others_have_in_hand_is_kept_from_a_batch_for_a_day(pets: Project) 
 
 def test_a_batch_that_was_only_opened_is_let_go_after_a_quarter_of_an_hour(pets: Project) -> None:
     served = find(pets)
-    batch_files.save(pets.path, served)
+    batch_files.save(pets, served)
     soon, later, none = time.time() + 600, time.time() + 1200, pets.verdicts().in_force("audit")
     held = sorted(q.sample_id for q in served.questions)
     assert in_hand(pets.path, "audit", "find", "bob", none, now=soon) == held
@@ -274,7 +279,7 @@ def test_a_batch_that_was_only_opened_is_let_go_after_a_quarter_of_an_hour(pets:
 
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"confusion": null, "questions": [{"x": 1}]}'])
 def test_a_damaged_batch_is_told_in_one_line(pets: Project, text: str) -> None:
-    batch_files.save(pets.path, find(pets))
+    batch_files.save(pets, find(pets))
     (file,) = (pets.path / "audits" / "audit" / "batches").glob("*.json")
     file.write_text(text)
     with pytest.raises(BatchError, match="cannot be read .* delete it"):

@@ -129,6 +129,24 @@ def test_tags_and_labels_of_fiftyone_come_back(project: Project, tmp_path: Path)
     assert {one.at for one in taken.verdicts} == {"2025-11-05T08:06:40.123+00:00"}
 
 
+def test_what_was_exported_to_fiftyone_comes_back_whichever_field_is_first(project: Project, tmp_path: Path) -> None:
+    """FiftyOne writes a sample's fields in the order of its own schema."""
+    document = json.loads((exported(project, "fiftyone", tmp_path / "fo") / "samples.json").read_text())
+    samples = {one["sample_id"]: one for one in document["samples"]}
+    label = samples[IDS[0]]["ground_truth"]["label"]
+    other = next(name for name in project.classes if name != label)
+    for one in samples.values():
+        one["suggested"] = {"_cls": "Classification", "label": other}
+    samples[IDS[0]]["ground_truth"] = {"_cls": "Classification", "label": other}
+    samples[IDS[1]]["tags"].append("neither")
+    (tmp_path / "samples.json").write_text(json.dumps({"samples": [dict(reversed(one.items()))
+                                                                   for one in samples.values()]}))
+    taken = read_elsewhere(project, tmp_path / "samples.json", who="fay", run="", audit="audit")
+    assert [(one.sample_id, one.verdict, one.label) for one in taken.verdicts] == [
+        (IDS[0], "other", other), (IDS[1], "neither", None)]
+    assert taken.num_unchanged == len(samples) - 2 and taken.refused == []
+
+
 def test_a_tag_that_is_no_answer_does_not_confirm_the_label(project: Project, tmp_path: Path) -> None:
     given = read_manifest(project.path).set_index("sample_id")["given_label"]
     other = next(label for label in project.classes if label != given[IDS[2]])

@@ -1,6 +1,7 @@
 """A sample that is drawn for an estimate and not judged yet tells the model's opinion of it on no page and in no file.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -9,10 +10,11 @@ import pytest
 from curation.__main__ import main
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.report.health import health
-from curation.audit.reviews import batches
+from curation.audit.reviews import batch_files, batches
 from curation.audit.reviews.batch_files import newest
 from curation.audit.reviews.blinding import OPINION, WHY_BLIND, blind_ids, blind_words, without_opinion
 from curation.exports.curated import curated_validation, describe
+from curation.ledger.verdicts import VerdictLog
 from curation.project import Project
 from curation.samples.table import sample_table
 from curation.views import scored
@@ -43,8 +45,63 @@ def blind(project: Project) -> frozenset[str]:
     return blind_ids(project, project.verdicts().in_force())
 
 
-def test_what_is_drawn_is_blind_until_it_is_settled_and_all_that_may_be_where_a_batch_is_damaged(
-        pets: Project, ada: Reviewer, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def files(project: Project) -> list[Path]:
+    return batch_files.estimate_files(project.path)
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda file: file.write_text("{")])
+def test_what_is_drawn_stays_blind_though_its_file_is_lost_until_it_is_settled_or_let_go_of(
+        pets: Project, ada: Reviewer, home: Path, spoil: Callable[[Path], object],
+        capsys: pytest.CaptureFixture[str]) -> None:
+    first, *rest = drawn(pets)
+    ada.press("verdict", first, "given")
+    (file,) = files(pets)
+    spoil(file)
+    assert blind(pets) == set(rest) and len(rest) > 80
+    triage = views.start(home, "triage")
+    assert blind_words(len(rest)) in views.texts(triage) and "may have been drawn" not in views.texts(triage)
+    assert not set(rest) & {item["id"] for item in gallery(triage)["items"]}
+    audit = at_hand.audit_of(pets, pets.run("first"), "audit")
+    assert at_hand.drawn(audit) == {first, *rest}, "Find goes on without them"
+    capsys.readouterr()
+    assert main(["doctor", str(pets.path)]) == 2
+    said = capsys.readouterr().out
+    assert f"broken: draw {file.relative_to(pets.path)}: lost or damaged; {len(rest) + 1} samples drawn in it for ada" \
+        in said and f"{len(rest)} of them not judged, which stay blind" in said
+
+    assert main(["estimate", str(pets.path), "--release"]) == 0
+    assert f"audit: {len(rest)} drawn samples let go of" in capsys.readouterr().out and not blind(pets)
+    assert not scored.blind(pets).ids, "on pages as well"
+    assert main(["estimate", str(pets.path), "--release"]) == 0
+    assert "audit: no draw is lost" in capsys.readouterr().out
+    file.unlink(missing_ok=True)
+    assert main(["doctor", str(pets.path)]) == 0
+
+
+def test_the_same_samples_are_drawn_again_where_a_batch_is_lost(pets: Project, ada: Reviewer) -> None:
+    before = set(drawn(pets))
+    (file,) = files(pets)
+    file.unlink()
+    ada.show("Find"), ada.show("Estimate")
+    assert set(drawn(pets)) == before == blind(pets)
+
+
+def test_draws_of_older_code_are_noted_with_the_next_one(pets: Project, ada: Reviewer, home: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    before, older = set(drawn(pets)), pets.verdicts().draws()
+    Path(pets.database).unlink()
+    assert not pets.verdicts().draws() and blind(pets) == before, "the file tells"
+    Reviewer(home, monkeypatch, "Estimate", who="bob")
+    assert {draw.batch for draw in pets.verdicts().draws()} > {draw.batch for draw in older}
+    for file in files(pets):
+        file.unlink()
+    assert blind(pets) > before
+
+
+def test_where_a_batch_that_the_log_does_not_know_is_damaged_all_that_may_be_drawn_is_blind(
+        pets: Project, ada: Reviewer, home: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VerdictLog, "draws", lambda log: [])  # of older code
     first, second, *rest = drawn(pets)
     assert blind(pets) == {first, second, *rest} and len(rest) > 80
     ada.press("verdict", first, "given")

@@ -6,6 +6,8 @@ import pytest
 
 from curation.audit.estimate.sampling_plan import load_plan
 from curation.audit.reviews import batches
+from curation.ledger import people
+from curation.ledger.people import Person
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
 from tests import views
@@ -102,3 +104,12 @@ def test_an_empty_random_queue_says_why(home: Path, pets: Project, monkeypatch) 
     assert plan is not None and len(ada.data["items"]) >= 300
     bob = Reviewer(home, monkeypatch, "Estimate", who="bob")
     assert "300 in others' hands" in bob.data["empty"] and "known exactly" not in bob.data["empty"]
+
+
+def test_a_viewer_is_told_why_the_keys_of_the_review_are_off(home: Path, pets: Project, monkeypatch) -> None:
+    ada = Reviewer(home, monkeypatch)
+    assert ada.data["refusal"] == "" and ada.data["items"]
+    monkeypatch.setattr(people, "_identify", lambda: Person("ada", "viewer"))
+    views.rerun(ada.app)
+    said = "answering is for the role reviewer; ada is viewer; ask an owner"
+    assert ada.data["items"] and ada.data["refusal"] == said

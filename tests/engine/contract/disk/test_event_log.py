@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,41 @@ def test_words_go_to_the_terminal_and_not_into_the_log(folder: Path, capsys: pyt
     logging.getLogger("whetstone").warning("another Marker")
     assert capsys.readouterr().err == "/home/Marker was damaged\nanother Marker\n"
     assert [line["event"] for line in lines_of(folder)] == ["renewed", "other"]
+    assert "Marker" not in json.dumps(lines_of(folder))
+
+
+def fail(said: str) -> None:
+    try:
+        {}[said]
+    except KeyError as cause:
+        raise ValueError(f"{said} again") from cause
+
+
+def test_no_traceback_on_the_terminal_of_the_app_says_what_an_error_said(folder: Path,
+                                                                        capsys: pytest.CaptureFixture) -> None:
+    """Of our own log, of another library's and of a thread; once the app has ended, as ever."""
+    label = "Marker"  # tracebacks have lines of code, as they stand
+    library, terminal = logging.getLogger("a_library"), logging.StreamHandler(sys.stderr)
+    library.addHandler(terminal)
+    try:
+        for program in ("app", "curation"):
+            event_log.begin(program)
+            try:
+                fail(label)
+            except ValueError as error:
+                event_log.event("failed", error=error, words="a page failed")
+                library.exception("a request failed")
+            if program == "app":
+                thread = threading.Thread(target=fail, args=(label,))
+                thread.start(), thread.join()
+            said = capsys.readouterr().err
+            assert said.count("raise ValueError(f") == (3 if program == "app" else 2)
+            assert said.count("Marker again") == (0 if program == "app" else 2)
+            if program == "app":
+                assert said.count("KeyError (what it says") == said.count("\nValueError (what it says") == 3
+                assert "Marker" not in said and "a thread failed" in said
+    finally:
+        library.removeHandler(terminal)
     assert "Marker" not in json.dumps(lines_of(folder))
 
 
