@@ -20,6 +20,7 @@ from curation.sources.fetching import fetch
 from curation.sources.importing import SOURCES, import_project
 from curation.sources.reading.images import CHECKS
 from curation.sources.splits import HoldOut
+from curation.transfer import commands as transfer_commands
 from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
@@ -131,6 +132,7 @@ audit_commands.register(app)
 evidence_commands.register(app)
 doctor_commands.register(app)
 export_commands.register(app)
+transfer_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:

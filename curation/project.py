@@ -10,6 +10,7 @@
     live/RUN/              a run under the decisions of now (engine.contract.live.live_dir)
     studies/NAME/          contract 3 (engine.contract.studies.study_dir)
     audits/NAME/           the plan of an estimate, its goal, the batches served (curation.audit)
+    transfers/NAME/        whether a set is hard for another backbone (engine.contract.transfers.transfer_dir)
     views/NAME.json        saved selections (curation.samples.saved_views)
     cache/  thumbnails/  exports/
 """
@@ -48,7 +49,7 @@ PROJECT_NAME = "project.json"
 REPORT_NAME = "import_report.parquet"
 ANSWERS_NAME = "answers.parquet"
 LEDGER_NAME = "ledger.sqlite"
-FOLDERS = ("runs", "features", "live", "studies", "audits", "views", "cache", "thumbnails", "exports")
+FOLDERS = ("runs", "features", "live", "studies", "audits", "views", "transfers", "cache", "thumbnails", "exports")
 REPORT_COLUMNS = ("file", "row", "sample_id", "kind", "reason", "action")
 
 
@@ -252,9 +253,7 @@ def project_named(home: Path, name: str) -> Path | None:
 
 def list_projects(home: Path) -> list[Path]:
     """Folders in `home` that hold a manifest, by name."""
-    if not home.is_dir():
-        return []
-    return sorted(p for p in home.iterdir() if (p / MANIFEST_NAME).is_file())
+    return sorted(path.parent for path in home.glob(f"*/{MANIFEST_NAME}") if path.is_file())
 
 
 def imported_from(home: Path) -> list[Path]:

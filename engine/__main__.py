@@ -1,4 +1,4 @@
-"""The engine's command line: features, train, embed, study, live, settings.
+"""The engine's command line: features, train, embed, study, live, transfer, settings.
 
 Exit status 0 done, 2 the user's input is wrong, 1 ours.
 """
@@ -16,7 +16,7 @@ from engine.contract.config import RunConfig
 from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
-from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, FeatureError, Fit
+from engine.contract.feature_dir import DEFAULT_BACKBONE, DEFAULT_FEATURES, FeatureDir, Fit
 from engine.contract.methods import TRAINABLE
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
@@ -54,13 +54,13 @@ def features(
         "--run/--no-run", help="Whether to end with a map and suspected labels: a run of method discriminant.")] = True,
 ) -> None:
     """Compute features of all images by a pretrained backbone; what has some already is left as it is."""
-    from engine.runs.extraction import FeatureRequest, make_features, make_map
+    from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map
     from engine.runtime import distributed
 
     name = name or (DEFAULT_FEATURES if backbone in (None, DEFAULT_BACKBONE) else _name_of(str(backbone)))
     request = FeatureRequest(
         backbone=backbone, weights=str(weights) if weights else None, image_size=image_size, is_mirrored=mirror,
-        fit=fit, mean=_channels("--mean", mean), std=_channels("--std", std), device=device)
+        fit=fit, mean=channels_of("--mean", mean), std=channels_of("--std", std), device=device)
     if not distributed.is_rank_zero():
         make_features(project, name, request)
         return
@@ -192,6 +192,16 @@ def live(project: Project, run: Annotated[str, typer.Option(help="A finished run
     follow(project, run)
 
 
+@app.command()
+def transfer(project: Project,
+             name: Annotated[str, typer.Option(help="As `python -m curation transfer` asked for it.")]) -> None:
+    """Carry out a transfer score that was asked for: is a set that one backbone found hard hard for another?"""
+    from engine.runs.transfer import score_transfer
+
+    made = score_transfer(project, name)
+    print(f"{made.name}: {made.read_status()['state']} in {made.path}")
+
+
 @app.command("settings")
 def show_settings() -> None:
     """List every setting with its default, range and meaning."""
@@ -219,20 +229,6 @@ def _name_of(backbone: str) -> str:
     """A name for the features of a backbone."""
     stem = Path(backbone).stem if backbone.endswith(".onnx") else backbone
     return re.sub("[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64] or "features"
-
-
-def _channels(option: str, text: str | None) -> tuple[float, ...] | None:
-    """Three numbers, separated by commas. Raises FeatureError for anything else."""
-    if text is None:
-        return None
-    try:
-        values = tuple(map(float, text.split(",")))
-    except ValueError:
-        values = ()
-    if len(values) != 3 or not all(0.0 <= value <= 1.0 for value in values) or (option == "--std" and 0.0 in values):
-        raise FeatureError(f"{option} must be three numbers from 0 to 1, one a channel; got {text!r}; give such as "
-                           "0.5,0.5,0.5")
-    return values
 
 
 def _print_features(made: FeatureDir) -> None:

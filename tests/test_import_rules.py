@@ -247,7 +247,8 @@ def test_curation_loads_neither_torch_nor_streamlit_however_deep() -> None:
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
-SLOW = {"timm", "torchvision", "sklearn", "umap", "pynndescent", "onnxruntime", "open_clip"}
+SLOW = {"timm", "torchvision", "sklearn", "umap", "pynndescent", "onnxruntime", "open_clip", "tensorboardX", "mlflow",
+        "wandb"}
 """What takes longer to import than a process has: it is imported where it is used."""
 
 
@@ -284,7 +285,7 @@ def test_every_third_party_import_is_a_requirement() -> None:
     root = ROOT
     required = {re.split(r"[<>=\[ ]", line)[0].lower() for line in (root / "requirements.txt").read_text().splitlines()
                 if line and not line.startswith(("#", "-"))}
-    optional = {"open_clip", "datasets"}  # asked for by name, and what needs them says how to install them
+    optional = {"open_clip", "datasets", "mlflow", "wandb"}  # asked for by name; what needs it says how to install it
     modules = {"sklearn": "scikit-learn", "PIL": "pillow", "umap": "umap-learn"}
     brought = {"starlette": "streamlit", "anyio": "streamlit", "scipy": "scikit-learn", "pynndescent": "umap-learn",
                "torchvision": "torchvision", "uvicorn": "streamlit", "huggingface_hub": "timm"}

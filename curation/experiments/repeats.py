@@ -19,7 +19,7 @@ from engine.contract.run_dir import RunDir
 from engine.contract.run_list import list_runs
 from engine.contract.stamps import Stamp, stamp_of
 
-NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds")
+NOT_OF_EXPERIMENT = ("seed", "device", "num_threads", "checkpoint_seconds", "tracker")
 """Settings that may differ between repeats of one experiment."""
 ExperimentKey = tuple[tuple[tuple[str, object], ...], str | None, str]
 """Settings by dotted name and the weights taken from another run, digest of the manifest, digest of the decisions."""

@@ -14,12 +14,13 @@ from curation.audit.reviews.known_labels import decided_labels, training_rows
 from curation.exports.curated import DEFINITION, Curated, plain
 from curation.exports.metadata import Carried, carried_words
 from curation.project import Project
+from curation.transfer.words import transfer_lines
 from curation.words import counted
 
 LIMITS = """
 - Its samples were chosen because they are hard for one model, and edited by people: accuracy on it is not that on the
   data, but lower by design. Compare models on it, or tune on it; report accuracy on a random test set.
-- What is hard for that model may be easy for another.
+- What is hard for that model may be easy for another; whether it is, a transfer score measures.
 - All were training samples: a model that was trained on them, or on the whole data, has seen them.
 - Its labels are as good as their review: see above for how many a person has looked at.
 - A license of the pictures is not known here: that of the data holds.
@@ -52,7 +53,7 @@ def card(project: Project, curated: Curated, *, files: str, opening: str, patter
         *_table(("index", "class", "samples", "of all in training"), _balance(project, counts)), "",
         "## Labels", "", *(f"- {line}" for line in _label_lines(project, curated)), "",
         "## What the pictures' files say", "", *(f"- {line}" for line in carried_words(carried)), "",
-        "## Limits", LIMITS.rstrip(),
+        *_transfer(curated), "## Limits", LIMITS.rstrip(),
         *([f"- {counted(num_problems, 'sample')} had a problem: problems.csv."]
           if num_problems else []), "",
         "## How to open it", "", opening.strip(), "",
@@ -126,6 +127,12 @@ def _label_lines(project: Project, curated: Curated) -> list[str]:
     if said := blind_words(curated.num_blind):
         lines.append(said)
     return lines
+
+
+def _transfer(curated: Curated) -> list[str]:
+    """The set's transfer scores; nothing where none was asked for."""
+    said = transfer_lines(curated.transfer)
+    return ["## Is it hard for another backbone?", "", *(f"- {escaped(line)}" for line in said), ""] if said else []
 
 
 def _table(heading: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from curation.exports.curated import plain
 from curation.exports.pictures import Pictures
 from curation.project import Project
+from curation.transfer.beside import record_sets
 from engine.contract.manifest import file_digest
 from engine.contract.signal_columns import COLUMNS
 
@@ -52,7 +53,8 @@ def write(project: Project, pictures: Pictures, rows: pd.DataFrame, folder: Path
              "sha256": file_digest(folder / metadata)},
             {"@type": "cr:FileSet", "@id": "pictures", "name": "pictures", "encodingFormat": sorted(set(kinds)),
              "includes": [f"{place}/*/*{suffix}" for suffix in suffixes]}],
-        "recordSet": [_splits(), _classes(pictures), _samples(rows, place, codes)]}
+        "recordSet": [_splits(), _classes(pictures), _samples(rows, place, codes),
+                      *record_sets(pictures.curated.transfer)]}
     (folder / "croissant.json").write_text(json.dumps(text, indent=1, ensure_ascii=False), encoding="utf-8")
 
 

@@ -9,8 +9,11 @@ from curation.audit.reviews.blinding import blind_damage, blind_ids, blind_words
 from curation.exports.staging import ExportError
 from curation.project import Project
 from curation.samples.table import free_names, sample_table
+from curation.transfer.asking import scores_of
+from curation.transfer.words import transfer_lines
 from engine.contract.manifest import MANIFEST_NAME, file_digest
 from engine.contract.run_dir import RunDir
+from engine.contract.transfers.transfer_dir import TransferScore
 
 PROVENANCE = ("run", "method", "seed", "config_digest", "manifest_digest", "decisions_digest", "run_manifest_digest",
               "run_decisions_digest", "exported_at")
@@ -31,6 +34,8 @@ class Curated:
     """Columns of the sample table, then PROVENANCE; one row a sample."""
     provenance: dict[str, str | int]
     classes: tuple[str, ...]
+    transfer: tuple[TransferScore, ...] = ()
+    """Whether the set is hard for other backbones, as far as that was asked; of the whole set."""
     num_blind: int = 0
     """Without the model's opinion, as they are drawn for an estimate and not judged yet."""
 
@@ -58,7 +63,7 @@ def curated_validation(project: Project, run: RunDir) -> Curated:
     provenance = provenance_of(project, run)
     frame = frame.rename(columns=free_names([c for c in frame if c in PROVENANCE], set(PROVENANCE)))
     return Curated(frame=frame.assign(**provenance), provenance=provenance, classes=project.classes,
-                   num_blind=int(is_blind(frame, blind).sum()))
+                   transfer=tuple(scores_of(project, frame)), num_blind=int(is_blind(frame, blind).sum()))
 
 
 def with_rows(curated: Curated, mask: pd.Series) -> Curated:
@@ -86,7 +91,7 @@ def describe(project: Project, curated: Curated, files: str, class_counts: dict[
         f"Curated hard validation set of project {plain(project.name)}: {sum(class_counts.values())} samples.",
         DEFINITION, *([blind_words(curated.num_blind), *map(plain, blind_damage(project)), ""]
                       if curated.num_blind else []),
-        "Files", files.strip(), "", "Samples by current label",
+        *map(plain, transfer_lines(curated.transfer)), "Files", files.strip(), "", "Samples by current label",
         *(f"{plain(name)}: {count}" for name, count in class_counts.items()), "", "Origin",
         *(f"{name}: {value}" for name, value in curated.provenance.items()), "",
         "Digests are SHA-256; an empty one means that there was no such file.",

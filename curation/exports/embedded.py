@@ -21,6 +21,7 @@ from curation.exports.pictures import file_of, picture_of, plain_columns, source
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
+from curation.transfer.beside import write_beside
 from engine.contract.manifest import ManifestError
 from engine.contract.run_dir import RunDir
 
@@ -60,7 +61,8 @@ def export_parquet(project: Project, run: RunDir, target: Path, progress: Progre
         curated = with_rows(curated, curated.frame["sample_id"].isin(writer.ids))
         if len(problems):
             write_csv(problems, folder / "problems.csv")
-        text = card(project, curated, files=FILES, opening=OPENING, patterns="data/*.parquet",
+        files = FILES + write_beside(curated.transfer, folder)
+        text = card(project, curated, files=files, opening=OPENING, patterns="data/*.parquet",
                     num_problems=len(problems), carried=carried)
         (folder / "README.md").write_text(text, encoding="utf-8")
         write_digests(folder)

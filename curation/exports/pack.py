@@ -25,6 +25,7 @@ from curation.exports.pictures import Pictures, Placing, place_pictures
 from curation.exports.staging import ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
+from curation.transfer.beside import write_beside
 from engine.contract.run_dir import RunDir
 
 FILES = """
@@ -112,7 +113,8 @@ def export_pack(project: Project, run: RunDir, target: Path, progress: Progress,
         croissant.write(project, pictures, rows, folder, f"{chosen.pictures}/{chosen.metadata}",
                         codes="label_index" if "label_index" in rows else "label")
         names = {"pictures": chosen.pictures, "metadata": chosen.metadata}
-        text = card(project, pictures.curated, files=FILES.format(**names) + chosen.files,
+        files = FILES.format(**names) + write_beside(curated.transfer, folder) + chosen.files
+        text = card(project, pictures.curated, files=files,
                     opening=chosen.opening + BACK.format(**names), patterns=f"{chosen.pictures}/**",
                     num_problems=len(pictures.problems), carried=pictures.carried)
         (folder / "README.md").write_text(text, encoding="utf-8")

@@ -6,6 +6,7 @@ from curation.exports.curated import curated_validation, describe
 from curation.exports.staging import ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
+from curation.transfer.beside import write_beside
 from engine.contract.run_dir import RunDir
 
 FILES = """
@@ -20,7 +21,8 @@ def export_table(project: Project, run: RunDir, target: Path, progress: Progress
     with staged(target) as folder:
         curated.frame.to_parquet(folder / "hard_validation.parquet", index=False)
         write_csv(curated.frame, folder / "hard_validation.csv")
-        text = describe(project, curated, FILES, curated.class_counts)
+        files = FILES + write_beside(curated.transfer, folder)
+        text = describe(project, curated, files, curated.class_counts)
         (folder / "README.txt").write_text(text, encoding="utf-8")
     progress(len(curated.frame), len(curated.frame))
     return ExportResult(path=target, num_samples=len(curated.frame), class_counts=curated.class_counts)

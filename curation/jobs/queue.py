@@ -1,8 +1,8 @@
 """The queue of background work: one small SQLite database a user, so that two clicks, two tabs and two projects agree.
 
-A job trains a run or a study, or makes features. Two partial unique indexes hold the rules: one active job for each of
-them, one running job a device. A job whose process is gone is ended by the next process that looks. Starts and stops no
-process.
+A job trains a run or a study, makes features, or scores a set. Two partial unique indexes hold the rules: one active
+job for each of them, one running job a device. A job whose process is gone is ended by the next process that looks.
+Starts and stops no process.
 """
 
 import json
@@ -27,9 +27,10 @@ LOCK_SECONDS = 10.0
 """How long one process waits for another to let go of the database, which each holds for milliseconds."""
 NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: the process that queued it is about to start one."""
-JobKind = Literal["run", "study", "features"]
+JobKind = Literal["run", "study", "features", "transfer"]
 JobState = Literal["queued", "running", "ended"]
-_FOLDERS: dict[JobKind, str] = {"run": "runs", "study": "studies", "features": "features"}
+_FOLDERS: dict[JobKind, str] = {"run": "runs", "study": "studies", "features": "features",
+                                "transfer": "transfers"}
 _VERSION = 1
 """Of the schema, as SQLite's user_version keeps it. 0: no table yet, or that of older code, where a study's job is one
 of a run called "studies/NAME"."""
@@ -59,7 +60,7 @@ class Job:
     project: str
     kind: JobKind
     run: str
-    """Name of the run, of the study, or of the features."""
+    """Name of the run, of the study, of the features, or of the transfer score."""
     device: str
     state: JobState
     """How an ended one ended stands in the run's status."""

@@ -5,7 +5,6 @@ Each field carries its own help, unit and range, so the command line, the form a
 """
 
 import dataclasses
-import json
 import math
 import typing
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ NETWORKS = ("auto", *HEADS, "tiny", "small", "resnet18", "resnet50", "vit_b_16")
 PRECISIONS = ("auto", "float32", "bfloat16")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
+TRACKERS = ("mlflow", "wandb")
 GUARDS = ("off", "confident", "agree")
 VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
 HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
@@ -140,6 +140,9 @@ class RunConfig:
     checkpoint_seconds: float = setting(
         300.0, "Longest time between two checkpoints; one is written at each epoch's end in any case.",
         unit="seconds", low=0.0, high=86_400.0, advanced=True)
+    tracker: str | None = setting(
+        None, "Also tell MLflow or Weights & Biases (wandb), where installed, how a run goes. TensorBoard's files are "
+        "always written.", choices=TRACKERS, advanced=True)
     embedding: str = setting("umap", "Map of the classifier's features, made at the end.", choices=EMBEDDINGS)
     reweighter: ReweighterConfig = field(default_factory=ReweighterConfig)
     splitter: SplitterConfig = field(default_factory=SplitterConfig)
@@ -263,9 +266,6 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain dict of JSON types; RunConfig.from_dict reads it back to an equal config."""
         return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunConfig":

@@ -14,6 +14,9 @@
 N samples of the manifest, R rows asked for, D numbers each.
 """
 
+import contextlib
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +31,7 @@ from engine.contract.disk.seals import check_seal
 from engine.contract.disk.temporaries import temporary_beside
 from engine.contract.errors import UserError
 from engine.contract.inside import job_folder, way_out
+from engine.contract.manifest import file_digest
 from engine.contract.pixels import VERSION
 from engine.contract.run_dir import check_name
 from engine.contract.work_dir import WorkDir, write_array, write_atomic
@@ -74,8 +78,7 @@ class FeatureDocument(TypedDict, total=False):
 
 
 _KINDS: dict[str, type] = {"kind": str, "backbone": str, "revision": str, "digest": str, "licence": str,
-                           "num_features": int, "image_size": int, "is_mirrored": bool,
-                           "pixels": int}
+                           "num_features": int, "image_size": int, "is_mirrored": bool, "pixels": int}
 
 
 class FeatureError(UserError):
@@ -137,11 +140,17 @@ class FeatureDir(WorkDir):
 
     def write_samples(self, samples: pd.DataFrame) -> None:
         """samples: SAMPLE_COLUMNS. The last file to be written: from now on the features can be read. Its digest tells
-        features of other pixels apart."""
+        these features from all others, also from others of the same samples."""
         assert tuple(samples.columns) == SAMPLE_COLUMNS, f"samples have {list(samples.columns)}"
         marked = samples.copy(deep=False)
-        marked.attrs = {"pixels": self.read_document().get("pixels")}  # goes into the file's metadata
+        marked.attrs = {"numbers": self._numbers_digest()}  # goes into the file's metadata
         write_atomic(self.samples_path, lambda p: marked.to_parquet(p, index=False))
+
+    def _numbers_digest(self) -> str:
+        """Of what decides the numbers: all that features.json says, and of imported ones they themselves."""
+        document: dict[str, object] = {**self.read_document(), "created": None}
+        shards = sorted(self.path.glob("shards/*.npy")) if document.get("kind") == "imported" else []
+        return hashlib.sha256(json.dumps([document, *map(file_digest, shards)], sort_keys=True).encode()).hexdigest()
 
     def read_samples(self) -> pd.DataFrame:
         """SAMPLE_COLUMNS. Raises FeatureError where features are not finished or the file is damaged."""
@@ -219,18 +228,15 @@ class FeatureStore:
 
 def list_features(project: Path) -> list[FeatureDir]:
     """Every folder of features that can be read, by name."""
-    folder = Path(project) / "features"
-    found = [FeatureDir(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
-    return [features for features in found
-            if features.exists() and not way_out(features.path, Path(project)) and _has_document(features)]
+    found = [FeatureDir(path) for path in sorted((Path(project) / "features").glob("*"))]
+    return [features for features in found if features.exists()
+            and not way_out(features.path, Path(project)) and _has_document(features)]
 
 
 def _has_document(features: FeatureDir) -> bool:
-    try:
-        features.read_document()
-    except FeatureError:  # absent; or damaged, which the Data page says
-        return False
-    return True
+    with contextlib.suppress(FeatureError):  # absent; or damaged, which the Data page says
+        return bool(features.read_document())
+    return False
 
 
 def write_features(folder: FeatureDir, document: FeatureDocument, sample_ids: Sequence[str], values_ND: np.ndarray,

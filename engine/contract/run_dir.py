@@ -13,6 +13,7 @@
                          the ids (NEIGHBOUR_FIELDS); runs of older code: indices and distances in neighbours.npz
     predictions.parquet  test and clean splits: sample_id, split, label, prediction, margin, group
     checkpoint/          complete state; the last two are kept
+    tensorboard/         event files of TensorBoard; tracker.json: the run's id at another (engine.runs.trackers)
     log.txt
     cancel               present once somebody asked the run to stop
     request.*            what the app asked for (curation.jobs.request); output.txt: the process's own output

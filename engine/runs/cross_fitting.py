@@ -22,7 +22,7 @@ from engine.training.trainer import Trainer
 
 NOT_OF_PLAIN_TRAINING = ("method", "validation", "select_best", "guard", "val_fraction", "warmup_fraction",
                          "finish_fraction", "rotation_groups", "folds", "rho_fraction", "proxy_fraction", "proxy_value",
-                         "reweighter", "splitter", "checkpoint_seconds", "embedding")
+                         "reweighter", "splitter", "checkpoint_seconds", "tracker", "embedding")
 """Settings that plain training ignores; folds counts by its own number."""
 OnFoldStep = Callable[[str, int], None]
 """Called after each step with (fold and epoch in words, steps done in the epoch); raises to stop the training there."""

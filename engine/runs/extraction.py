@@ -192,3 +192,17 @@ def make_map(project: Path, features: str) -> tuple[RunDir, bool]:
     if is_there:
         return run, False
     return train(RunConfig(method="discriminant", features=features), project, run.name), True
+
+
+def channels_of(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Three numbers, separated by commas. Raises FeatureError for anything else."""
+    if text is None:
+        return None
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(0.0 <= value <= 1.0 for value in values) or (option == "--std" and 0.0 in values):
+        raise FeatureError(f"{option} must be three numbers from 0 to 1, one a channel; got {text!r}; give such as "
+                           "0.5,0.5,0.5")
+    return values

@@ -42,6 +42,7 @@ from engine.runs.given_weights import keep_given, read_given
 from engine.runs.processes import refuse_ranks, set_threads
 from engine.runs.provenance import describe, tell_splits
 from engine.runs.status import Cancelled, Follower, Status, cancel_on_signals, kept_to_the_end
+from engine.runs.trackers import Trackers
 from engine.runs.warm_start import source_of, warm_start
 from engine.runs.weight_decay import with_weight_decay
 from engine.runtime import distributed
@@ -204,15 +205,17 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         status.update(epoch=epoch - 1)
         say(f"going on at epoch {epoch}, step {step}")
     files = EpochFiles(trainer, run)
-    while epoch <= config.epochs:
-        metrics.append(_fit_at_once(trainer, run, status) if METHODS[config.method].is_head_only
-                       else _train_epoch(files, status, metrics, epoch, step))
-        epoch, step = epoch + 1, 0
-        if distributed.is_rank_zero():
-            is_written = files.end_epoch(epoch - 1)
-            run.write_metrics(metrics)
-            if is_written:
-                _save(trainer, run, metrics, epoch, 0)
+    with Trackers(run, config, epoch) as trackers:
+        while epoch <= config.epochs:
+            metrics.append(_fit_at_once(trainer, run, status) if METHODS[config.method].is_head_only
+                           else _train_epoch(files, status, metrics, epoch, step))
+            epoch, step = epoch + 1, 0
+            if distributed.is_rank_zero():
+                is_written = files.end_epoch(epoch - 1)
+                run.write_metrics(metrics)
+                trackers.end_epoch(metrics[-1], trainer, is_written=is_written)
+                if is_written:
+                    _save(trainer, run, metrics, epoch, 0)
     status.update(stage="reporting")
     write_predictions(trainer, run)
     status.update(stage="embedding", message="")

@@ -1,11 +1,13 @@
 """Croissant (1.0 and 1.1): a JSON-LD description whose files lie beside it.
 
 Read are record sets whose label is a column of a table (CSV, Parquet, JSON Lines) with the image embedded, named in a
-column or joined by its file's name, and such whose label stands in the paths of image files. Files are never fetched.
-Class order is that of an enumeration with inline data. Anything else of the format is left to `mlcroissant`.
+column or joined by its file's name, and such whose label stands in the paths of image files. Files are never fetched;
+those of an archive are found where it was unpacked. Class order is that of an enumeration with inline data. Anything
+else of the format is left to `mlcroissant`.
 """
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import re
@@ -16,6 +18,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.samples.own_exports import as_written
 from curation.sources.formats import huggingface
 from curation.sources.formats.gathered import distinct
 from curation.sources.formats.places import head, images_below, name_below, split_of
@@ -66,8 +69,10 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, r
             folder = places[0] if len(places) == 1 else home
             return huggingface.load(folder, project, problems, progress, label_column=label.column,
                                     image_column=image.column)
+        join = next((one for one in fields if one.refers_to and one.regex and one.file_property), None)
+        by_key = _by_key(join, _local(files, join.source, home), home) if join is not None else {}
         return _of_table(places, fields, label, image, home, _classes(document), problems, progress,
-                         _digest_notes(files, label.source, home))
+                         _digest_notes(files, label.source, home), by_key)
     if label.file_property and label.regex:
         return _of_paths(_local(files, label.source, home), fields, label, home)
     raise SourceError(f"a label must be a column or stand in the paths of files; field {label.id} of {path.name} is "
@@ -120,26 +125,63 @@ def _chosen(document: Node, path: Path, record_set: str | None, label_field: str
             [one for usual in USUAL_NAMES["given_label"] for one in fields if one.name.lower() == usual]
         if wanted:
             return fields, wanted[0]
-    have = ", ".join(one.name for fields in sets.values() for one in fields)
-    raise SourceError(f"a record set must have a field of labels; {path.name} has {have or 'none'}; name one as "
-                      "label_field, or choose another format")
+    asked = f"no field {label_field!r}" if label_field else "none of type cr:Label or of a usual name, such as label"
+    have = "; ".join(f"{name or 'a record set'} has {', '.join(one.name for one in fields) or 'no fields'}"
+                     for name, fields in sets.items() if not record_set or name == record_set)
+    raise SourceError(f"a record set must have a field with the class of each image; {path.name} has {asked}"
+                      f"{_instead(sets)} ({have}); name one as label_field, or choose another format")
+
+
+def _instead(sets: dict[str, list[_Field]]) -> str:
+    """What record sets have in the place of classes of images, in words; "" where that is not known."""
+    kinds = " ".join(kind for fields in sets.values() for one in fields for kind in (*one.types, one.name))
+    for sign, words in (("SegmentationMask", "but classes of pixels"), ("BoundingBox", "but boxes"),
+                        ("bbox", "but boxes"), ("ImageObject", "and images without labels")):
+        if sign in kinds:
+            return f", {words}"
+    return ", and no images (sc:ImageObject)"
 
 
 def _local(files: dict[str, Node], name: str, home: Path) -> list[Path]:
     """The files of a file object or set that lie below `home`. Raises SourceError where there is none."""
     node = files.get(name, {})
-    patterns = node.get("includes") or node.get("contentUrl") or ""
-    found: list[Path] = []
-    for pattern in [str(one) for one in (patterns if isinstance(patterns, list) else [patterns])]:
+    given = node.get("includes") or node.get("contentUrl") or ""
+    patterns = [str(one) for one in (given if isinstance(given, list) else [given])]
+    archives = [str(files.get(_id(one), {}).get("contentUrl") or _id(one))
+                for one in _nodes(node.get("containedIn"))]
+    found: dict[Path, None] = {}
+    for pattern in patterns:
         if "://" in pattern or pattern.startswith(("/", "~")) or ".." in pattern.split("/") or not pattern:
             continue
         with contextlib.suppress(ValueError, OSError, NotImplementedError):  # a pattern that is none
-            found += [path for path in sorted(home.glob(pattern)) if path.is_file()
-                      and path.resolve().is_relative_to(home)]
-    if not found:
-        raise SourceError(f"the files of {name or 'a record set'} ({patterns}) must lie beside the description, in "
-                          f"{home}; none does; download them there")
-    return found
+            found |= dict.fromkeys(sorted(home.glob(pattern)))
+        for folder in _unpacked(archives, home):
+            found |= dict.fromkeys(path for path in sorted(folder.rglob("*"))
+                                   if fnmatch.fnmatch(path.relative_to(folder).as_posix(), pattern))
+    if sound := [path for path in found if path.is_file() and path.resolve().is_relative_to(home)]:
+        return sound
+    raise SourceError(f"the files of {name or 'a record set'} ({', '.join(patterns)}) must lie beside the "
+                      f"description, in {home}; none does; {_way_to(archives, home)}")
+
+
+def _unpacked(archives: list[str], home: Path) -> list[Path]:
+    """Folders below `home` that archives of these addresses may be unpacked in: where they lie, or of their name."""
+    found: dict[Path, None] = {}
+    for address in archives:
+        name = address.partition("?")[0].rpartition("/")[2]
+        above = home if "://" in address else home / address.rpartition("/")[0]
+        found |= dict.fromkeys((above, above / name.partition(".")[0], home / name.partition(".")[0]))
+    return [path for path in found if path.is_dir() and path.resolve().is_relative_to(home)]
+
+
+def _way_to(archives: list[str], home: Path) -> str:
+    """What to do about files that are not there."""
+    if there := [one for one in archives if "://" not in one and (home / one).is_file()]:
+        return f"unpack {', '.join(there)} there"
+    for address in archives:
+        if named := re.match(r"https://huggingface\.co/datasets/([\w.-]+(?:/(?!tree/)[\w.-]+)?)", address):
+            return f"they are {named[1]} on the hub: `import huggingface {named[1]}`, or download them there"
+    return "download them there"
 
 
 def _digest_notes(files: dict[str, Node], name: str, home: Path) -> list[str]:
@@ -166,15 +208,17 @@ def _classes(document: Node) -> tuple[str, ...] | None:
 
 
 def _of_table(places: list[Path], fields: list[_Field], label: _Field, image: _Field | None, home: Path,
-              classes: tuple[str, ...] | None, problems: Problems, progress: Progress, notes: list[str]) -> Loaded:
-    """Of a table of labels: every column rides along."""
+              classes: tuple[str, ...] | None, problems: Problems, progress: Progress, notes: list[str],
+              by_key: dict[str, str]) -> Loaded:
+    """Of a table of labels: every column rides along. by_key: images by what the table's column says of them, where the
+    description tells how that is found in their names."""
     parts = []
     for path in places:
         if path.suffix.lower() not in SUFFIXES:
             raise SourceError(f"a table must be one of {', '.join(SUFFIXES)}; got {path.name!r}; write the data out "
                               "with mlcroissant")
         frame = read_frame(path, problems, progress)
-        table, have = frame.columns, frame.columns.column_names
+        table, have = as_written(frame.columns), frame.columns.column_names
         joined_by = next((one.refers_to for one in fields if one.refers_to in have), None)
         named = image.column if image is not None and image.column in have else joined_by
         ours = usual_columns(have, {"given_label": label.column, **({"path": named} if named else {})})
@@ -182,9 +226,12 @@ def _of_table(places: list[Path], fields: list[_Field], label: _Field, image: _F
             raise SourceError(f"a table of labels must have {label.column!r} and a column of image names; {path.name} "
                               f"has {', '.join(have)}; write the data out with mlcroissant")
         names = text_of(table[ours["path"]])
-        prefix = images_below(home, path, [name for name in names.slice(0, 2_000).to_pylist() if name])
-        place = table.schema.get_field_index(ours["path"])
-        table = table.set_column(place, ours["path"], pc.binary_join_element_wise(prefix, names, ""))
+        if by_key and named == joined_by:
+            names = pa.array([by_key.get(name, name) if name else None for name in names.to_pylist()], pa.string())
+        else:
+            prefix = images_below(home, path, [name for name in names.slice(0, 2_000).to_pylist() if name])
+            names = pc.binary_join_element_wise(prefix, names, "")
+        table = table.set_column(table.schema.get_field_index(ours["path"]), ours["path"], names)
         rows, found = listed_rows(table, ours, home, name_below(path, home), frame.rows, classes=classes)
         parts.append(rows)
         notes = [*notes, *frame.notes, *found, "columns: " + ", ".join(f"{o} from {c!r}" for o, c in ours.items())]
@@ -193,6 +240,13 @@ def _of_table(places: list[Path], fields: list[_Field], label: _Field, image: _F
     is_theirs = classes is not None and seen <= set(classes)
     return Loaded(rows=rows, root=home, classes=classes if is_theirs else None, classes_file="croissant.json",
                   notes=list(dict.fromkeys(notes)))
+
+
+def _by_key(join: _Field, places: list[Path], home: Path) -> dict[str, str]:
+    """What the joining field finds in each image's name -> its path below `home`."""
+    names = [name_below(path, home) for path in places]
+    keys = _found(join, pa.array(names, pa.string())).to_pylist()
+    return {key: name for key, name in zip(keys, names, strict=True) if key is not None}
 
 
 def _of_paths(places: list[Path], fields: list[_Field], label: _Field, home: Path) -> Loaded:

@@ -2,7 +2,7 @@
 
 from curation.samples.columns import Condition
 from curation.samples.predicates import LISTS, Predicate
-from curation.views.map.region import region_words
+from curation.samples.regions import region_words
 from curation.views.widgets.palette import COLUMNS, info_of
 
 MAX_NAMES = 4

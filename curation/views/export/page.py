@@ -18,6 +18,7 @@ from curation.exports.staging import ExportError, ExportResult
 from curation.jobs import run_jobs
 from curation.project import Project
 from curation.views.explore.linking import doubt_line
+from curation.views.export.transfer import transfer_section
 from curation.views.presses import drop, kept_button, taken
 from curation.views.runs.routing_hint import routing_hint
 from curation.views.runs.run_table import duration_text
@@ -26,6 +27,7 @@ from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.words import counted
 from engine.contract.inside import inside
 from engine.contract.run_dir import RunDir, check_name
+from engine.contract.transfers.transfer_dir import TransferScore
 
 PREVIEW_ROWS = 10
 MAX_DOWNLOAD_BYTES = 20_000_000
@@ -58,27 +60,31 @@ def page() -> None:
         _offer_corrections(project)
         return
     try:
-        num_samples = _preview(project, run, *chosen)
+        scores = _preview(project, run, *chosen)
     except ExportError as error:
         _nothing(project, run if kind.needs_run else None, error)
-        num_samples = 0
-    if num_samples:
-        _write(project, run, chosen, kind)
+        _result(project)
+        return
+    _write(project, run, chosen, kind)
     _result(project)
+    if kind.needs_run and run is not None:
+        transfer_section(project, run, scores)
 
 
 # -- before
 
 
-def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
-    """Counts and first rows of what would be written; how many samples that is."""
+def _preview(project: Project, run: RunDir | None, what: str, form: str) -> tuple[TransferScore, ...]:
+    """Counts and first rows of what would be written; the set's transfer scores. Raises ExportError where it is
+    nothing."""
+    scores: tuple[TransferScore, ...] = ()
     if what == "corrected-labels":
         rows = _corrections(project, form)
         labels = rows["corrected_label"]
     else:
         assert run is not None, "a curated set needs a run"
         curated = curated_validation(project, run)
-        rows, labels = curated.frame, curated.frame["current_label"]
+        rows, labels, scores = curated.frame, curated.frame["current_label"], curated.transfer
     st.header("Preview")
     counts = labels.value_counts().reindex(list(project.classes), fill_value=0)
     left, right = side_by_side("export", [1, 3])
@@ -101,7 +107,7 @@ def _preview(project: Project, run: RunDir | None, what: str, form: str) -> int:
         if what != "corrected-labels":
             with st.expander("What is in this set"):
                 st.markdown(DEFINITION.strip())
-    return len(rows)
+    return scores
 
 
 def _nothing(project: Project, run: RunDir | None, error: ExportError) -> None:

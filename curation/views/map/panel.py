@@ -15,6 +15,7 @@ import streamlit as st
 
 from curation.project import Project
 from curation.samples.predicates import Region
+from curation.samples.regions import region_mask, region_of
 from curation.views.map import places
 from curation.views.map.layer import (
     EXCLUDED,
@@ -26,7 +27,6 @@ from curation.views.map.layer import (
     make_layer,
     token_of,
 )
-from curation.views.map.region import region_mask, region_of
 from curation.views.sample import dialog
 from curation.views.widgets import state
 from curation.views.widgets.component import component

@@ -1,5 +1,6 @@
-"""A small project of photos with all that an export may stumble over."""
+"""Small projects of photos: one with all that an export may stumble over, and one of real photos where some are."""
 
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -35,4 +36,25 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.ledger().relabel(ids[:2], "dog", who="ada")
     project.ledger().relabel(ids[7:8], "=bird", who="bob")
     project.ledger().exclude(ids[3:6], who="ada")
+    return project
+
+
+@pytest.fixture(scope="session")
+def real_photos(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """60 real photos with the labels that people gave them: all in the hard validation set but three, two of them under
+    another label."""
+    base = tmp_path_factory.mktemp("real")
+    names = (real_data / "category_names_eng.txt").read_text().split()
+    label_of = dict(line.rsplit(" ", 1) for line in (real_data / "noisy_label_kv.txt").read_text().splitlines())
+    keys = (real_data / "noisy_train_key_list.txt").read_text().splitlines()[:60]
+    pd.DataFrame({"path": keys, "label": [names[int(label_of[key])] for key in keys]}).to_parquet(base / "some.parquet")
+    (base / "classes.txt").write_text("\n".join(names))
+    import_project("table", base / "p", root=base / "some.parquet", image_root=str(real_data),
+                   classes=str(base / "classes.txt"))
+    project = Project.open(base / "p")
+    ids = project.manifest()["sample_id"].tolist()
+    make_run(project)
+    project.ledger().pin(ids, "validation", who="ada")
+    project.ledger().exclude(ids[:3], who="ada")
+    project.ledger().relabel(ids[3:5], names[0], who="ada")
     return project

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from curation.exports.exporting import export
+from curation.exports.pack import FORMS
 from curation.project import Project
 from curation.sources.importing import import_project
 from engine.contract.manifest import read_manifest
@@ -52,11 +53,20 @@ def test_an_export_comes_back_as_it_went(photos: Project, tmp_path: Path, what: 
     assert result.problem_kinds == ({"excluded": 3} if what == "corrected-labels" else {})
 
 
-@pytest.mark.parametrize(("form", "source", "root"), [
+WAYS = [
     ("parquet", "huggingface", ""), ("imagefolder", "huggingface", ""), ("huggingface", "huggingface", ""),
     ("huggingface", "table", "validation/metadata.parquet"), ("wilds", "table", "images/metadata.csv"),
     ("coco", "coco", ""), ("cvat", "cvat", "annotations.xml"), ("fiftyone", "fiftyone", ""),
-])
+    ("coco", "croissant", ""), ("imagefolder", "croissant", ""), ("huggingface", "croissant", ""),
+]
+"""Every form of a set with pictures, the source that reads it, and where."""
+
+
+def test_every_form_of_a_set_with_pictures_has_a_way_back() -> None:
+    assert {form for form, *_ in WAYS} == {*FORMS, "parquet"} - {"label-studio"}, "whose way back is its answers"
+
+
+@pytest.mark.parametrize(("form", "source", "root"), WAYS)
 def test_a_set_with_pictures_comes_back_as_it_went(photos: Project, tmp_path: Path, form: str, source: str,
                                                    root: str) -> None:
     export(photos, photos.run("first"), "hard-validation", form, tmp_path / "out")
@@ -72,6 +82,18 @@ def test_a_set_with_pictures_comes_back_as_it_went(photos: Project, tmp_path: Pa
     is_by_name = source == "huggingface" and form != "parquet"
     assert back.classes == CLASSES or is_by_name, "which reads the names, in their own order"
     assert set(rows["sample_id"]) == set(wanted.index)
+
+
+@pytest.mark.parametrize(("form", "source", "root"), WAYS)
+def test_real_photos_come_back_as_they_went(real_photos: Project, tmp_path: Path, form: str, source: str,
+                                            root: str) -> None:
+    result = export(real_photos, real_photos.run("first"), "hard-validation", form, tmp_path / "out")
+    assert result.num_samples == 57 and len(result.problems) == 0
+    options = {"classes": str(tmp_path / "out" / "classes.txt")} if source == "table" else {}
+    report = import_project(source, tmp_path / "back", root=tmp_path / "out" / root, **options)
+    assert set(report.problem_kinds) <= {"empty class"}
+    back = imported(Project.open(tmp_path / "back"))
+    pd.testing.assert_frame_equal(back, expected(real_photos), check_names=False, check_dtype=False)
 
 
 def test_suffixes_stay_and_what_torchvision_passes_over_is_named(photos: Project, tmp_path: Path) -> None:

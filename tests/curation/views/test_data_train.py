@@ -1,5 +1,6 @@
 """The Data and Train pages, the sidebar and the shared helpers, through Streamlit's AppTest on fakes."""
 
+import json
 import time
 from typing import Any
 
@@ -413,7 +414,7 @@ def test_a_queued_run_says_that_it_waits(home):
     project = make_project(home / "pets")
     run = RunDir.of(project, "waiting")
     run.path.mkdir(parents=True)
-    (run.path / "request.json").write_text(RunConfig(device="cpu").to_json())
+    (run.path / "request.json").write_text(json.dumps(RunConfig(device="cpu").to_dict()))
     with queue.database() as database:
         for i, name in enumerate(("other", "waiting")):
             database.execute("INSERT INTO job (id, project, run, device, state, command, submitted) VALUES "

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from engine.__main__ import _channels, _name_of, main
+from engine.__main__ import _name_of, main
 from engine.contract import feature_dir, pixels
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import process_start
@@ -25,7 +25,7 @@ from engine.contract.work_dir import StatusDocument
 from engine.data import feature_store
 from engine.data.components import open_components
 from engine.runs import extraction
-from engine.runs.extraction import FeatureRequest, make_features, make_map
+from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map
 from engine.runs.train import train
 from tests import ROOT
 from tests.fake_features import make_features as make_imported
@@ -241,10 +241,10 @@ def run_main(monkeypatch, *arguments: str) -> None:
 def test_names_and_channels_of_the_command():
     assert [_name_of(name) for name in ("vit_small.dino", "torchvision/resnet18", "a/b.c/own.onnx", "...")] == [
         "vit_small-dino", "torchvision-resnet18", "own", "features"]
-    assert _channels("--mean", "0.5,0,1") == (0.5, 0.0, 1.0) and _channels("--std", None) is None
+    assert channels_of("--mean", "0.5,0,1") == (0.5, 0.0, 1.0) and channels_of("--std", None) is None
     for option, text in (("--mean", "0.5"), ("--mean", "a,b,c"), ("--std", "0.5,0,1"), ("--mean", "2,0,0")):
         with pytest.raises(FeatureError, match=f"{option} must be three numbers from 0 to 1, one a channel; got"):
-            _channels(option, text)
+            channels_of(option, text)
 
 
 def test_a_status_of_a_living_process_says_so(project, request_):

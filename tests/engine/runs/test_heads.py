@@ -12,6 +12,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureError, FeatureStore
 from engine.contract.methods import METHODS, TRAINABLE
+from engine.contract.run_dir import RunDirError
 from engine.contract.settings import ConfigError
 from engine.data.dataset import load_for
 from engine.runs import label_head
@@ -100,6 +101,19 @@ def test_components_are_of_the_numbers_not_of_the_list_of_samples_alone(project)
     assert (loaded("other") != own).any() and (loaded("own") == own).all()
     make_features(project, "own", spread=0.2)
     assert (loaded("own") == loaded("other")).all()
+
+
+def test_features_that_replace_others_of_their_name_are_others_to_a_run_that_goes_on(project):
+    """Their list of samples is the same."""
+    with stopped_in_epoch(3):
+        train(config_of(), project, "first")
+    make_features(project, spread=0.5)
+    assert resume(project, "first").read_status()["state"] == "done", "the same numbers again"
+    with stopped_in_epoch(3):
+        train(config_of(), project, "second")
+    make_features(project, spread=0.7)
+    with pytest.raises(RunDirError, match="the list of the features own changed since 'second' began"):
+        resume(project, "second")
 
 
 def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):

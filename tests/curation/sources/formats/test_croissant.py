@@ -105,6 +105,57 @@ def test_labels_in_paths_and_what_is_not_here(tmp_path: Path) -> None:
         import_project("croissant", tmp_path / "q", root=tmp_path / "d")
 
 
+def test_pictures_of_an_archive_are_joined_where_it_was_unpacked(tmp_path: Path) -> None:
+    """As the description of PASS has them: in tar files, joined with a table by what stands in their names."""
+    data = tmp_path / "d"
+    (data / "data").mkdir(parents=True)
+    (data / "data/meta.csv").write_text("hash,by\nff37,ada\nfe00,bob\ngone,bob\n")
+    (data / "data/p.0.tar").write_bytes(b"packed")
+    join = {"@type": "cr:Field", "@id": "r/hash", "name": "hash", "dataType": "sc:Text",
+            "references": {"fileObject": {"@id": "table"}, "extract": {"column": "hash"}},
+            "source": {"fileSet": {"@id": "images"}, "extract": {"fileProperty": "filename"},
+                       "transform": {"regex": r"([^\/]*)\.png"}}}
+    packed = {"@type": "cr:FileObject", "@id": "pack", "name": "pack", "contentUrl": "data/p.0.tar",
+              "encodingFormat": "application/x-tar"}
+    describe(data, [table("data/meta.csv"), packed, {**images("*.png"), "containedIn": [{"@id": "pack"}]}],
+             [join, field("image", "sc:ImageObject", "images"), field("creator", "sc:Text", "table", "by")])
+    with pytest.raises(SourceError, match=r"must lie beside the description, .*unpack data/p.0.tar there"):
+        import_project("croissant", tmp_path / "p", root=data, label_field="creator")
+    for name in ("ff37", "fe00"):
+        picture(data / "data/set/1" / f"{name}.png")
+    result = import_project("croissant", tmp_path / "p", root=data, label_field="creator")
+    assert read_manifest(tmp_path / "p")[["path", "given_label"]].values.tolist() == [
+        ["data/set/1/ff37.png", "ada"], ["data/set/1/fe00.png", "bob"]]
+    assert result.problem_kinds == {"missing file": 1}
+
+
+def test_files_of_the_hub_are_found_beside_it_or_named_as_the_hub_names_them(tmp_path: Path) -> None:
+    repo = {"@type": "cr:FileObject", "@id": "repo", "name": "repo", "encodingFormat": "git+https",
+            "contentUrl": "https://huggingface.co/datasets/ylecun/mnist/tree/refs%2Fconvert%2Fparquet"}
+    files = {"@type": "cr:FileSet", "@id": "files", "name": "files", "includes": "*/*/*.parquet",
+             "containedIn": {"@id": "repo"}, "encodingFormat": "application/x-parquet"}
+    describe(tmp_path / "d", [repo, files], [field("image", "sc:ImageObject", "files", "image"),
+                                             field("label", "sc:Integer", "files", "label")])
+    with pytest.raises(SourceError, match="they are ylecun/mnist on the hub: `import huggingface ylecun/mnist`, or"):
+        import_project("croissant", tmp_path / "p", root=tmp_path / "d")
+    shard(tmp_path / "d/mnist/train/0000.parquet", [0, 1], [encoded(1), encoded(2)])
+    shard(tmp_path / "d/mnist/test/0000.parquet", [2], [encoded(3)])
+    import_project("croissant", tmp_path / "p", root=tmp_path / "d")
+    assert read_manifest(tmp_path / "p")["split"].tolist() == ["train", "train", "test"]
+
+
+@pytest.mark.parametrize(("fields", "match"), [
+    ([field("mask", "cr:SegmentationMask", "images")], "such as label, but classes of pixels [(]r has mask[)]"),
+    ([field("image", "sc:ImageObject", "images"), field("b", "cr:BoundingBox", "images")], "but boxes [(]r has image"),
+    ([field("image", "sc:ImageObject", "images")], "and images without labels"),
+    ([field("data", "sc:Integer", "table", "data")], "and no images [(]sc:ImageObject[)]")])
+def test_what_has_no_classes_of_images_says_what_it_has(tmp_path: Path, fields: list[dict[str, object]],
+                                                        match: str) -> None:
+    describe(tmp_path, [table("t.csv"), images("*.png")], fields)
+    with pytest.raises(SourceError, match=f"with the class of each image; .*{match}.*name one as label_field"):
+        import_project("croissant", tmp_path / "p", root=tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_same_as_mlcroissant_reads(tmp_path: Path) -> None:
     library = pytest.importorskip("mlcroissant")

@@ -1,6 +1,6 @@
 """Regions of a map: lassos and boxes in coordinates, what they hold over the whole table, and how to say it.
 
-A region travels as corners and is resolved here, never as a list of points. Draws nothing.
+A region travels as corners and is resolved here, never as a list of points. Knows no map and draws nothing.
 """
 
 import math
