@@ -8,7 +8,8 @@ features. --photos: in Clothing1M's layout, with --answers (key,clean_label) for
 sender_id and kids; the senders of a fifth of its photos are its test split, the group says kids or adult. --scenes:
 columns clean_label and all_answers ("person:label;..."); each training sample takes one of its answers at random, and
 three tenths of the photos, with true labels, are its test split. The truth stays in clean_label, for scoring alone;
-the oracles' decisions lie beside the manifest, as benchmarks/problems.py has them. Trains nothing.
+the oracles' decisions lie beside the manifest, as benchmarks/problems.py has them, and their weights in its columns
+LABEL_ORACLE and GROUP_ORACLE, for `weights_by`. Trains nothing.
 """
 
 import argparse
@@ -178,6 +179,22 @@ PREFIX = "features_"
 """Of a problem's folder."""
 FEATURES = "frozen"
 """What a problem calls its features, whatever the source does."""
+LABEL_ORACLE, GROUP_ORACLE = "oracle_weight", "oracle_group_weight"
+"""Of training samples: 0 where the label is wrong, else 1; and what makes every group count alike. Empty where no label
+is known to be wrong, and without groups."""
+
+
+def with_oracles(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the oracles' weights."""
+    is_train = rows["split"] == "train"
+    is_known = is_train & rows["clean_label"].notna()
+    is_right = (rows["given_label"] == rows["clean_label"]).astype(float)
+    if is_right[is_known].all():
+        is_known = is_known & False
+    groups = rows["group"].where(is_train)
+    sizes = groups.map(groups.value_counts())
+    return rows.assign(**{LABEL_ORACLE: is_right.where(is_known),
+                          GROUP_ORACLE: is_train.sum() / (groups.nunique() * sizes.astype(float))})
 
 
 def write_project(source: Source, rows: pd.DataFrame, features: str, name: str, out: Path) -> Path:
@@ -187,7 +204,7 @@ def write_project(source: Source, rows: pd.DataFrame, features: str, name: str, 
     if not (path / "features" / FEATURES).exists():
         shutil.copytree(source.path / "features" / features, path / "features" / FEATURES, copy_function=os.link)
     classes = tuple(sorted(rows["given_label"].unique()))
-    table = pa.Table.from_pandas(rows.dropna(axis=1, how="all"), preserve_index=False)
+    table = pa.Table.from_pandas(with_oracles(rows).dropna(axis=1, how="all"), preserve_index=False)
     info = ManifestInfo(classes=classes, root=str(source.root), source=f"problem {name}")
     pq.write_table(table.replace_schema_metadata(manifest_schema(table.schema, info).metadata), path / MANIFEST_NAME)
     (path / "project.json").write_text(json.dumps(

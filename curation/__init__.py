@@ -22,6 +22,7 @@ From Python, in three lines each (a test runs them):
     from curation.evidence.predictions import import_predictions
     import_predictions(project, Path("probabilities.npy"), "mine")
     issues = find_label_issues(project, "mine")    # worst first: is_label_issue, p_wrong, label_quality
+                                                   # beside it: get_label_quality_scores, health_summary
 
     # a role of a run for training on elsewhere: picture, index of its class, weight (this one needs torch)
     from engine.data.roles import RoleDataset, weighted_loss

@@ -3,6 +3,7 @@
 Exit status: see curation.exit_status.
 """
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -76,6 +77,7 @@ def import_(
     answers_column: Annotated[str | None, typer.Option(help=_help("answers_column"))] = None,
     image_column: Annotated[str | None, typer.Option(help=_help("image_column"))] = None,
     label_field: Annotated[str | None, typer.Option(help=_help("label_field"))] = None,
+    answers_field: Annotated[str | None, typer.Option(help=_help("answers_field"))] = None,
     choice: Annotated[str | None, typer.Option(help=_help("choice"))] = None,
     noisy_labels: Annotated[str | None, typer.Option(help=_help("noisy_labels"))] = None,
     record_set: Annotated[str | None, typer.Option(help=_help("record_set"))] = None,
@@ -97,7 +99,7 @@ def import_(
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
             classes=classes, annotator_column=annotator_column, answers_column=answers_column,
-            image_column=image_column, label_field=label_field, choice=choice,
+            image_column=image_column, label_field=label_field, answers_field=answers_field, choice=choice,
             noisy_labels=noisy_labels, record_set=record_set, config=config, revision=revision,
             dataset=dataset, download=download)
     print_summary(result)
@@ -113,15 +115,19 @@ def fetch_(
                                           "its images.")],
     path_column: Annotated[str | None, typer.Option(help="Column of addresses. Default: the first usual name, such as "
                                                     "path.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so many; the same command goes on later.")] = None,
 ) -> int:
     """Fetch the pictures that a table names by address into a project; a stopped fetch goes on where it was.
 
     Writes fetched.parquet, which `import table` reads, and fetch_report.csv with what could not be fetched.
     """
     with ShownProgress() as progress:
-        done = fetch(table, project, progress, path_column=path_column)
-    print(f"{done.num_fetched:,} pictures fetched, {done.num_there:,} were there, {len(done.failed):,} failed; next: "
-          f"python -m curation import table {done.table} --project {project}")
+        done = fetch(table, project, progress, path_column=path_column,
+                     seconds=math.inf if minutes is None else 60 * minutes)
+    left = f", {done.num_left:,} left as the time was over" if done.num_left else ""
+    print(f"{done.num_fetched:,} pictures fetched, {done.num_there:,} were there, "
+          f"{len(done.failed) - done.num_left:,} failed{left}; next: python -m curation import table {done.table} "
+          f"--project {project}")
     for address, reason in done.failed[:5]:
         print(f"  {visible(address)}: {visible(reason)}")
     return LOST if done.failed else DONE

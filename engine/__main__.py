@@ -205,10 +205,10 @@ def transfer(project: Project,
 @app.command("settings")
 def show_settings() -> None:
     """List every setting with its default, range and meaning."""
-    from engine.contract.method_config import ReweighterConfig, SplitterConfig
     from engine.contract.settings import settings_of
 
-    for prefix, cls in (("", RunConfig), ("reweighter.", ReweighterConfig), ("splitter.", SplitterConfig)):
+    groups: dict[str, type] = {f"{name}.": type(getattr(RunConfig(), name)) for name in RunConfig.NESTED}
+    for prefix, cls in [("", RunConfig), *groups.items()]:
         for s in settings_of(cls):
             allowed = "|".join(s["choices"]) if s["choices"] else f"[{s['low']}, {s['high']}]" if s["high"] else ""
             print(f"{prefix}{s['name']} = {s['default']}  {allowed} {s['unit']}\n    {s['help']}")

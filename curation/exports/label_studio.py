@@ -19,7 +19,8 @@ OPENING = """
    `LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT` to this folder's path.
 2. Make a project with label_config.xml as its labelling interface, add images/ as Local files storage (without syncing
    it), then import tasks.json. Order by prediction score, lowest first.
-3. Export as JSON, and take the answers back: `python -m curation verdicts PROJECT --file EXPORT.json`.
+3. Export as JSON, and take the answers back: on the page Decide, or by `python -m curation verdicts PROJECT --file
+   EXPORT.json`.
 """
 
 

@@ -3,7 +3,9 @@
 On the command line there is no sign-in: a person who has the files may do all, under any name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -32,6 +34,7 @@ def _no_sign_in() -> Person | None:
 
 
 _identify: Callable[[], Person | None] = _no_sign_in
+_brought: ContextVar[frozenset[str]] = ContextVar("brought", default=frozenset())
 
 
 def identify_by(find: Callable[[], Person | None]) -> None:
@@ -75,5 +78,26 @@ def check_author(who: str, act: str, is_signed: bool = False) -> None:
         return
     require("reviewer", act)
     person = signed_in()
-    if person is not None and who != person.name:
+    if person is not None and who != person.name and who not in _brought.get():
         raise RoleError(f"{act} is by who is signed in; got another name for {person.name}; sign in as that person")
+
+
+def brought_refusal(authors: Collection[str]) -> str:
+    """Why who acts may not bring back what these people said, one line; "" where they may: it is their own, or they
+    are an owner."""
+    person = signed_in()
+    is_own = person is None or not set(authors) - {person.name}
+    return "" if is_own else refusal("owner", "bringing back what other people said")
+
+
+@contextmanager
+def bringing_back(authors: Collection[str]) -> Iterator[None]:
+    """While it is open, what is written may bear these names: what people said elsewhere comes back from a file. Raises
+    RoleError for brought_refusal."""
+    if reason := brought_refusal(authors):
+        raise RoleError(reason)
+    token = _brought.set(frozenset(authors))
+    try:
+        yield
+    finally:
+        _brought.reset(token)

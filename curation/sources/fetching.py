@@ -4,18 +4,25 @@
     P/fetched.parquet         the table with paths of these files, and source_url; addresses that failed stay
     P/fetch_report.csv        each address that could not be fetched, and why
 
-Then `import table P/fetched.parquet` reads them. s3 and gs need fsspec's s3fs or gcsfs. Decodes nothing.
+Then `import table P/fetched.parquet` reads them. s3 and gs need fsspec's s3fs or gcsfs, whose own time limits hold for
+them. Certificates are checked as the system has them (SSL_CERT_FILE names others). Decodes nothing.
 """
 
 import hashlib
 import http.client
+import math
 import os
+import socket
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Lock, Timer
+from typing import Self
 from urllib.parse import quote, urlsplit
 
 import pandas as pd
@@ -36,6 +43,10 @@ SCHEMES = ("https", "http", "s3", "gs")
 MAX_BYTES = 64 << 20
 """Of one picture."""
 _SECONDS = 30
+"""That a server may be silent."""
+SECONDS_EACH = 120.0
+"""That one picture may take in all."""
+OUT_OF_TIME = "the time given was over before its turn"
 _WORKERS = 8
 _BATCH = 256
 
@@ -49,14 +60,21 @@ class Fetched:
     num_there: int
     """Pictures of an earlier fetch."""
     failed: list[tuple[str, str]]
-    """(address, why not)."""
+    """(address, why not), those with OUT_OF_TIME too."""
+    num_left: int
+    """Of these, those that were not tried as the time was over."""
     num_local: int
     """Rows whose path is no address."""
 
 
-def fetch(table: Path, project: Path, progress: Progress, *, path_column: str | None = None) -> Fetched:
-    """Fetch every address of a table's column of paths. Raises SourceError where the table cannot be read."""
+def fetch(table: Path, project: Path, progress: Progress, *, path_column: str | None = None,
+          seconds: float = math.inf) -> Fetched:
+    """Fetch every address of a table's column of paths. seconds: that it may take in all; what is left then, the same
+    call fetches later. Raises SourceError where the table cannot be read, or seconds is not above 0."""
     people.require("owner", "a fetch")
+    if not seconds > 0:
+        raise SourceError(f"the time for a fetch must be above 0; got {seconds:g} seconds; give more, or none")
+    end = time.monotonic() + seconds
     frame = read_frame(table, Problems(), progress).columns
     have = frame.column_names
     column = path_column or usual_columns(have).get("path")
@@ -71,7 +89,8 @@ def fetch(table: Path, project: Path, progress: Progress, *, path_column: str | 
     with ThreadPoolExecutor(_WORKERS) as pool:
         rest = iter(addresses)
         while batch := list(islice(rest, _BATCH)):
-            for address, (path, why) in zip(batch, pool.map(lambda one: _one(one, root.resolve()), batch), strict=True):
+            for address, (path, why) in zip(batch, pool.map(lambda one: _one(one, root.resolve(), end), batch),
+                                              strict=True):
                 if path is None:
                     failed.append((address, why))
                 else:
@@ -86,11 +105,13 @@ def fetch(table: Path, project: Path, progress: Progress, *, path_column: str | 
     report = pd.DataFrame(failed, columns=["address", "reason"])
     write_atomic(project / REPORT, lambda path: report.to_csv(path, index=False))
     return Fetched(table=project / TABLE, num_fetched=len(found) - num_there, num_there=num_there, failed=failed,
+                   num_left=sum(why == OUT_OF_TIME for _, why in failed),
                    num_local=sum(one is not None and "://" not in one for one in paths))
 
 
-def _one(address: str, root: Path) -> tuple[str | None, str]:
-    """(path of the picture below `root`, "there" where it was); or (None, why there is none)."""
+def _one(address: str, root: Path, end: float) -> tuple[str | None, str]:
+    """(path of the picture below `root`, "there" where it was); or (None, why there is none). end: when to stop, by the
+    monotonic clock."""
     try:
         parts = urlsplit(address)
     except ValueError as error:
@@ -105,8 +126,12 @@ def _one(address: str, root: Path) -> tuple[str | None, str]:
         return path, "there"
     if parts.scheme.lower() not in SCHEMES:
         return None, f"an address must begin with one of {', '.join(SCHEMES)}"
+    rest = end - time.monotonic()
+    if rest <= 0:
+        return None, OUT_OF_TIME
     try:
-        raw = _read(address, parts.scheme.lower())
+        with _Deadline(min(rest, SECONDS_EACH)) as deadline:
+            raw = _read(address, parts.scheme.lower(), deadline)
     except (OSError, ValueError, ImportError, http.client.HTTPException) as error:
         return None, " ".join(str(error).split())[:200] or type(error).__name__
     if not raw or len(raw) > MAX_BYTES:
@@ -120,10 +145,46 @@ def _one(address: str, root: Path) -> tuple[str | None, str]:
     return path, ""
 
 
-def _read(address: str, scheme: str) -> bytes:
+class _Deadline:
+    """Ends what is read over http once its time is over, whatever it waits for: a server that sends a byte now and then
+    is never silent. As a context."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._timer, self._lock = Timer(seconds, self._end), Lock()
+        self._sockets: list[socket.socket] = []
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        self._timer.daemon = True
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *told: object) -> None:
+        """What was ended fails in many ways, of which this is the cause. Raises TimeoutError."""
+        self._timer.cancel()
+        if self._is_over and (kind is None or issubclass(kind, (OSError, ValueError, http.client.HTTPException))):
+            raise TimeoutError(f"it took longer than the {self.seconds:.0f} seconds that were left for it")
+
+    def hold(self, opened: socket.socket) -> None:
+        """A connection that is ended in time. Raises TimeoutError where that has come."""
+        with self._lock:
+            self._sockets.append(opened)
+            if self._is_over:
+                raise TimeoutError("the time is over")
+
+    def _end(self) -> None:
+        with self._lock:
+            self._is_over = True
+            for one in self._sockets:
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+
+def _read(address: str, scheme: str, deadline: _Deadline) -> bytes:
     """At most one byte more than a picture may have. Raises OSError also for an answer that broke off."""
     if scheme in ("http", "https"):
-        with _opener().open(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), timeout=_SECONDS) as answer:
+        with _opener(deadline).open(quote(address, safe="%/:=&?~#+!$,;'@()*[]"), timeout=_SECONDS) as answer:
             raw = bytes(answer.read(MAX_BYTES + 1))
             if answer.length and len(raw) <= MAX_BYTES:  # what is left of Content-Length; read() says nothing of it
                 raise OSError(f"the answer broke off, {answer.length:,} bytes before its end")
@@ -139,15 +200,50 @@ def _read(address: str, scheme: str) -> bytes:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def _opener(deadline: _Deadline) -> urllib.request.OpenerDirector:
     """Of http and https alone: no redirection leads to a file of this machine."""
     opener = urllib.request.OpenerDirector()
-    for handler in _handlers():
+    for handler in _handlers(deadline):
         opener.add_handler(handler)
     return opener
 
 
-def _handlers() -> Iterator[urllib.request.BaseHandler]:
+def _handlers(deadline: _Deadline) -> Iterator[urllib.request.BaseHandler]:
     request = urllib.request
-    yield from (request.ProxyHandler(), request.UnknownHandler(), request.HTTPHandler(), request.HTTPSHandler(),
+    yield from (request.ProxyHandler(), request.UnknownHandler(), _Http(deadline), _Https(deadline),
                 request.HTTPDefaultErrorHandler(), request.HTTPRedirectHandler(), request.HTTPErrorProcessor())
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self.deadline = deadline
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_held(http.client.HTTPConnection, self.deadline), req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self.deadline = deadline
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_held(http.client.HTTPSConnection, self.deadline), req)
+
+
+def _held(kind: Callable[..., http.client.HTTPConnection],
+          deadline: _Deadline) -> Callable[..., http.client.HTTPConnection]:
+    """A connection whose socket the deadline holds as soon as there is one."""
+    def make(*where: object, **named: object) -> http.client.HTTPConnection:
+        connection = kind(*where, **named)
+        connect = connection.connect
+
+        def held() -> None:
+            connect()
+            deadline.hold(connection.sock)
+
+        connection.connect = held  # type: ignore[method-assign]
+        return connection
+
+    return make

@@ -25,6 +25,8 @@ class FolderWalk:
         self.num_hidden = self.num_links = 0
         self.projects: list[str] = []
         """Folders that are projects of this program: their thumbnails and exports are no data."""
+        self.lists: frozenset[str] = frozenset()
+        """Files beside images that say something of them, and are read: no images, and nothing to report."""
 
     def relative(self, path: Path | str) -> str:
         return os.path.relpath(path, self.root).replace(os.sep, "/")
@@ -51,7 +53,7 @@ class FolderWalk:
                     subfolders += [Path(entry.path)] if self._is_own(entry) else []
                 elif _is_image(entry):
                     paths.append(self.relative(entry.path))
-                else:
+                elif self.relative(entry.path) not in self.lists:
                     self._report_other(entry)
             pending += reversed(subfolders)
             if paths:

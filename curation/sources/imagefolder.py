@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from curation.sources.folder_layout import Arrangement, arrangement, split_of_folder
 from curation.sources.folder_walk import FolderWalk, is_project
-from curation.sources.formats.metadata_folders import has_metadata, load_metadata
+from curation.sources.formats.metadata_folders import has_metadata, load_metadata, metadata_files
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded, plain_rows
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
@@ -31,6 +31,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
                           "folder of the images, or another project folder, which may lie inside")
     walk = FolderWalk(root, problems, project.resolve())
     if layout == "auto" and has_metadata(root):
+        walk.lists = frozenset(walk.relative(path) for path in metadata_files(root))
         loaded = load_metadata(root, problems, progress, None)
         _report_unnamed(walk, loaded.rows, problems)
         loaded.notes += _notes(walk)

@@ -32,6 +32,7 @@ from curation.sources.formats import (
 )
 from curation.sources.label_notes import label_notes
 from curation.sources.reading import table
+from curation.sources.reading.annotators import renamed
 from curation.sources.reading.images import CHECKS, check_images, chosen_check
 from curation.sources.reading.rows import (
     Loaded,
@@ -146,7 +147,8 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
     try:
         loaded, rows = read_source(source, root, project, problems, show, options)
         if loaded.unpack is not None:
-            rows = loaded.unpack(rows, problems, show)
+            rows, screened = loaded.unpack(rows, problems, show), rows
+            loaded.answers = renamed(loaded.answers, screened, rows)
         done_check = chosen_check(check, rows.num_rows)
         rows = check_images(rows, loaded.root, done_check, problems, show)
         before = splits_before(project)

@@ -96,14 +96,17 @@ def _as_text(table: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
 
 
 def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
-    """Columns of plain values; nested and binary ones cannot be filtered or coloured by and are left out."""
+    """Columns of plain values; lists of texts or whole numbers as their JSON, as in JSON Lines; other nested and binary
+    ones cannot be filtered or coloured by and are left out."""
     schema = pq.read_schema(path)
-    kinds = {field.name: plain_type(field.type) for field in schema}
+    kinds = {field.name: pa.string() if is_listing(field.type) else plain_type(field.type) for field in schema}
     left_out = [name for name, kind in kinds.items() if kind is None]
     progress(0, 1, f"reading {path.name}")
     table = pq.read_table(path, columns=[name for name in schema.names if name not in left_out])
     for idx, field in enumerate(table.schema):
-        if field.type != kinds[field.name]:
+        if is_listing(field.type):
+            table = table.set_column(idx, field.name, listing_text(table.column(idx)))
+        elif field.type != kinds[field.name]:
             table = table.set_column(idx, field.name, table.column(idx).cast(kinds[field.name]))
     progress(1, 1, f"reading {path.name}")
     notes = [f"columns left out, since they hold no plain values: {', '.join(left_out)}"] if left_out else []
@@ -121,6 +124,29 @@ def plain_type(kind: pa.DataType) -> pa.DataType | None:
         return pa.float32() if types.is_float16(kind) or types.is_float32(kind) else pa.float64()
     is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
     return pa.string() if is_text or types.is_temporal(kind) or types.is_null(kind) else None
+
+
+def is_listing(kind: pa.DataType) -> bool:
+    """Whether cells are lists of texts or whole numbers, or of structs of such: labels, and who gave them."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return is_list and _is_said(kind.value_type)
+
+
+def _is_said(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return kind.num_fields > 0 and all(_is_said(field.type) for field in kind)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
+
+
+def listing_text(column: pa.Array | pa.ChunkedArray, names: tuple[str, ...] = ()) -> pa.Array:
+    """Lists as their JSON, null where there is none. names: of whole numbers, which then become the name at their
+    place, where there is one; -1, which stands for no label, is left out."""
+    cells = column.to_pylist()
+    if names:
+        cells = [cell and [names[one] if one is not None and 0 <= one < len(names) else one for one in cell
+                           if one != -1] for cell in cells]
+    return pa.array([None if cell is None else _json_text(cell) for cell in cells], pa.string())
 
 
 def _json_lines(path: Path, problems: Problems, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:

@@ -20,7 +20,7 @@ NEEDED: tuple[tuple[Role, str], ...] = (
     ("owner", r"features\.(start|(cancel|resume|add|renew)\..+|go\..+\.run)|own\.start|import\.(start|demo)"),
     ("owner", r"(new_run|new_study|transfer)\.start|decide\.(experiment|retrain|preview)|compare\.more_seeds"),
     ("reviewer", rf"sample\.({_OPS}|undo)|pin\.(relabel|others|anyway)"),
-    ("reviewer", r"decide\.(take_back|by_ids|undo|redo|undo_batch|settle\.(?!open).+)"),
+    ("reviewer", r"decide\.(take_back|by_ids|bring\.take|undo|redo|undo_batch|settle\.(?!open).+)"),
     ("reviewer", r"(explore|triage)\.(do\..+|undo|redo|confirm|view_do_save|view_do_delete)"),
     ("reviewer", r"audit\.(begin|draw|find\.begin|settle)|export\.(write|cancel)"),
 )

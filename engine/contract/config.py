@@ -10,13 +10,12 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from engine.contract.method_config import ReweighterConfig, SplitterConfig
-from engine.contract.methods import METHODS
+from engine.contract import methods
+from engine.contract.method_config import ControlConfig, ReweighterConfig, SplitterConfig, check_head
+from engine.contract.methods import HEADS, METHODS
 from engine.contract.settings import ConfigError, Settings, build, check, leaves, nested, parse_settings, setting
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-HEADS = ("linear", "mlp")
-"""Networks that take features; all others take images."""
 NETWORKS = ("auto", *HEADS, "tiny", "small", "resnet18", "resnet50", "vit_b_16")
 """Those with a name of ours; any other name is a pretrained backbone's (engine.data.backbones)."""
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -24,10 +23,6 @@ AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
 TRACKERS = ("mlflow", "wandb")
 GUARDS = ("off", "confident", "agree")
-VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
-HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
-"""The sources whose validation samples leave training."""
-WEIGHT_SOURCES = ("uniform", "features", "loss", "rho", "online")
 DEFAULT_HEAD = "mlp"
 DEFAULT_LR = 0.05
 DEFAULT_WEIGHT_DECAY = 5e-4
@@ -43,7 +38,7 @@ PROXY_VALUES = ("confidence", "meta_margin")
 class RunConfig:
     """Every setting of one run. Unknown keys and values out of range are refused with ConfigError."""
 
-    NESTED: ClassVar[tuple[str, ...]] = ("reweighter", "splitter")
+    NESTED: ClassVar[tuple[str, ...]] = ("reweighter", "splitter", "controls")
 
     method: str = setting("molere", "Training method.", choices=tuple(METHODS))
     seed: int = setting(0, "Seed of everything random in the run.", low=0, high=2**31 - 1)
@@ -57,7 +52,7 @@ class RunConfig:
     validation: str | None = setting(
         None, "Where validation samples come from, instead of the method's own way. clean: the project's clean "
         "samples, after which accuracy on them is no fair figure. proxy: a buffer of samples that train as well.",
-        choices=VALIDATION_SOURCES, advanced=True)
+        choices=methods.VALIDATION_SOURCES, advanced=True)
     select_best: bool = setting(
         False, "Early stopping: after the last epoch, go back to the classifier of the epoch with the best accuracy on "
         "the validation samples, by their given labels. Needs a source that holds samples out of training.")
@@ -114,9 +109,17 @@ class RunConfig:
     weight_decay: float | None = setting(
         None, "Weight decay of the classifier. None: 5e-4 on images; on features the run chooses it, by the given "
         "labels of a part held out of training, in the same way for every method.", low=0.0, high=1.0)
+    label_smoothing: float = setting(
+        0.0, "Share of each label that is spread over all classes alike. 0: off.", unit="fraction", low=0.0, high=0.9)
+    mixup: float = setting(
+        0.0, "Mixup: each step trains on random pairs, features or pixels and labels mixed by a share from "
+        "Beta(mixup, mixup). Not where weights are made in the step. 0: off.", low=0.0, high=10.0)
+    weights_by: str | None = setting(
+        None, "Column of the data with a weight of 0 or more for each training sample, to train plainly under. None: "
+        "all alike.", advanced=True)
     folds: int | None = setting(
-        None, "Folds of the cross-fitted first training of lrw_easy, lrw_hard, rho and kfold. None: 3, for rho 2, for "
-        "kfold 5.", low=2, high=20)
+        None, "Folds of the cross-fitted first training of lrw_easy, lrw_hard, oof_exclude, rho and kfold. None: 3, "
+        "for rho 2, for kfold 5.", low=2, high=20)
     rho_fraction: float = setting(
         0.1, "RHO-loss: share of a step's candidates that it trains on; the candidates are batch_size / rho_fraction.",
         unit="fraction", low=0.001, high=1.0)
@@ -146,42 +149,26 @@ class RunConfig:
     embedding: str = setting("umap", "Map of the classifier's features, made at the end.", choices=EMBEDDINGS)
     reweighter: ReweighterConfig = field(default_factory=ReweighterConfig)
     splitter: SplitterConfig = field(default_factory=SplitterConfig)
+    controls: ControlConfig = field(default_factory=ControlConfig)
 
     def __post_init__(self) -> None:
         for name, value, spec, kind in leaves(self):
             check(name, value, spec, kind)
-        self._check_head()
+        check_head(self)
         if METHODS[self.method].is_head_only or METHODS[self.method].is_imported:
             object.__setattr__(self, "epochs", 1)  # it is fitted at once
-        if self.select_best and self.validation_source not in HELDOUT_SOURCES:
+        if self.select_best and self.validation_source not in methods.HELDOUT_SOURCES:
             raise ConfigError(f"select_best needs validation samples held out of training; got validation source "
-                              f"{self.validation_source}; choose validation from {', '.join(HELDOUT_SOURCES)}")
+                              f"{self.validation_source}; choose validation from {', '.join(methods.HELDOUT_SOURCES)}")
         if self.class_balance and self.weight_source in ("rho", "online"):
             raise ConfigError(f"class_balance needs a method whose weights it can multiply; got {self.method} with "
                               f"class_balance {self.class_balance}; leave it at none")
-
-    def _check_head(self) -> None:
-        """Refuse what makes no sense on features, or without them."""
-        if self.features is None:
-            if self.network in HEADS or METHODS[self.method].is_head_only:
-                what = f"network={self.network}" if self.network in HEADS else f"method={self.method}"
-                raise ConfigError(f"a head is trained on features; got {what} without any; add features=NAME, made by "
-                                  "`python -m engine features`")
-            return
-        if self.network not in ("auto", *HEADS):
-            raise ConfigError(f"on features the network must be auto, {' or '.join(HEADS)}; got network={self.network} "
-                              f"with features={self.features}; leave one of them out")
-        if METHODS[self.method].is_head_only and self.network not in ("auto", "linear"):
-            raise ConfigError(f"method {self.method} is a linear head; got network={self.network}; leave it out")
-        for name, value, allowed, why in (
-                ("weights", self.weights, (None,), "a head is trained from scratch"),
-                ("image_size", self.image_size, (None,), "features were made at a size of their own"),
-                ("augment", self.augment, ("auto", "none"), "features are of the image as it is"),
-                ("precision", self.precision, ("auto", "float32"), "a head computes in float32"),
-                ("is_compiled", self.is_compiled, (False,), "a head has nothing to gain from it")):
-            if value not in allowed:
-                raise ConfigError(f"{name} is of training on images, {why}; got {name}={value} with "
-                                  f"features={self.features}; leave one of them out")
+        if self.mixup and (self.weight_source not in methods.FIXED_WEIGHTS or self.loss != "cross_entropy"):
+            raise ConfigError(f"mixup needs weights that are known before a step, and plain cross-entropy; got "
+                              f"{self.method} with mixup {self.mixup:g}; leave it at 0")
+        if self.weights_by is not None and (self.weight_source != "uniform" or not METHODS[self.method].is_trained):
+            raise ConfigError(f"weights_by is for plain training; got {self.method} with weights_by={self.weights_by}; "
+                              "leave it out")
 
     @property
     def head(self) -> str | None:
@@ -220,14 +207,19 @@ class RunConfig:
     def weight_source(self) -> str:
         """How weights are made. Without validation samples there is nothing to learn them from: uniform."""
         own = METHODS[self.method].weights
-        return "uniform" if self.validation_source == "none" and own != "rho" else own
+        return "uniform" if self.validation_source == "none" and own in methods.FROM_VALIDATION else own
+
+    @property
+    def loss(self) -> str:
+        """What the classifier's steps descend: one of LOSSES_OF_METHODS."""
+        return METHODS[self.method].loss
 
     @property
     def class_exponent(self) -> float:
         """class_balance, or what the method takes where that is None."""
         if self.class_balance is not None:
             return self.class_balance
-        return DEFAULT_CLASS_BALANCE if self.weight_source in ("features", "loss") else 0.0
+        return DEFAULT_CLASS_BALANCE if self.weight_source in methods.REWEIGHTED else 0.0
 
     @property
     def num_folds(self) -> int:
@@ -241,6 +233,11 @@ class RunConfig:
         return self.validation_source in ("easy", "hard") or (own.validation == "none" and own.folds is not None)
 
     @property
+    def has_first_training(self) -> bool:
+        """Whether another training comes before: a cross-fitted one, or a short one."""
+        return self.is_cross_fitted or self.weight_source in methods.FIRST_TRAINED
+
+    @property
     def first_finish_epoch(self) -> int:
         """The first epoch, counted from 1, in which nobody is held out any more; past the end where there is none.
 
@@ -248,8 +245,8 @@ class RunConfig:
         user-supplied validation holds nobody of the train split out. Nor does early stopping: it would go back to an
         epoch before, for it judges by samples held out. The first epoch never finishes: it draws the roles.
         """
-        is_finishing = self.weight_source in ("features", "loss") and self.validation_source in HELDOUT_SOURCES \
-            and not self.select_best
+        is_finishing = self.weight_source in (*methods.REWEIGHTED, "similarity") and not self.select_best \
+            and self.validation_source in methods.HELDOUT_SOURCES
         num = round(self.finish_fraction * self.epochs) if is_finishing else 0
         return max(self.epochs - num, self.warmup_epochs, 1) + 1
 

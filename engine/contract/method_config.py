@@ -1,8 +1,13 @@
-"""Settings of the reweighter and the splitter, nested in a RunConfig. Imports no torch."""
+"""Settings of the reweighter, the splitter and single methods, nested in a RunConfig, and what fits a head.
+
+Imports no torch.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
-from engine.contract.settings import setting
+from engine.contract.methods import HEADS, METHODS
+from engine.contract.settings import ConfigError, setting
 
 CLOSED_FORMS = ("last_layer_centred", "last_layer")
 HYPERGRADIENTS = (*CLOSED_FORMS, "jvp", "unroll", "finite_difference")
@@ -67,3 +72,54 @@ class SplitterConfig:
         0.5, "Largest share of a sample's same-class neighbours that may be in validation with it, so that training "
         "keeps some of every hard neighbourhood. 1 turns this off.", unit="fraction", low=0.0, high=1.0)
     num_neighbors: int = setting(10, "Neighbours a sample has for coverage.", unit="samples", low=1, high=1000)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlConfig:
+    """Settings of single methods that MOLERE is held against; each is of one alone."""
+
+    elr_strength: float = setting(
+        3.0, "ELR: strength of the pull towards past predictions (lambda). The paper's for CIFAR-10: 3.", low=0.0,
+        high=100.0)
+    elr_memory: float = setting(
+        0.7, "ELR: share of the past in the moving average of a sample's predictions (beta). The paper's for CIFAR-10: "
+        "0.7.", unit="fraction", low=0.0, high=0.9999)
+    fbr_rate: float = setting(
+        0.2, "FBR: step of a sample's weight, which lies between 0 and 1, each time it is trained on, against the "
+        "typical similarity of a batch.", low=1e-6, high=100.0)
+    fbr_others: float = setting(
+        1.0, "FBR: what nearness to the other classes, their mean, counts against nearness to the own. The authors' "
+        "code takes their sum: the number of classes less 1.", low=0.0, high=10_000.0)
+    first_share: float = setting(
+        0.25, "JTT: share of the epochs after which the first training stops.", unit="fraction", low=0.001, high=1.0)
+    error_weight: float = setting(
+        5.0, "JTT: weight of a sample that the first training got wrong; of the others 1.", low=1.0, high=1000.0)
+    worst_share: float = setting(
+        0.3, "CVaR-DRO: share of a batch, those with the highest losses, that it trains on (alpha).", unit="fraction",
+        low=0.001, high=1.0)
+    excluded_share: float = setting(
+        0.2, "Exclude by confidence: share of the samples that are left out.", unit="fraction", low=0.0, high=0.99)
+
+
+def check_head(config: Any) -> None:
+    """Raise ConfigError for settings of a RunConfig that make no sense on features, or without them."""
+    if config.features is None:
+        if config.network in HEADS or METHODS[config.method].is_head_only:
+            what = f"network={config.network}" if config.network in HEADS else f"method={config.method}"
+            raise ConfigError(f"a head is trained on features; got {what} without any; add features=NAME, made by "
+                              "`python -m engine features`")
+        return
+    if config.network not in ("auto", *HEADS):
+        raise ConfigError(f"on features the network must be auto, {' or '.join(HEADS)}; got network={config.network} "
+                          f"with features={config.features}; leave one of them out")
+    if METHODS[config.method].is_head_only and config.network not in ("auto", "linear"):
+        raise ConfigError(f"method {config.method} is a linear head; got network={config.network}; leave it out")
+    for name, value, allowed, why in (
+            ("weights", config.weights, (None,), "a head is trained from scratch"),
+            ("image_size", config.image_size, (None,), "features were made at a size of their own"),
+            ("augment", config.augment, ("auto", "none"), "features are of the image as it is"),
+            ("precision", config.precision, ("auto", "float32"), "a head computes in float32"),
+            ("is_compiled", config.is_compiled, (False,), "a head has nothing to gain from it")):
+        if value not in allowed:
+            raise ConfigError(f"{name} is of training on images, {why}; got {name}={value} with "
+                              f"features={config.features}; leave one of them out")

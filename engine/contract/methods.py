@@ -2,15 +2,33 @@
 
 from dataclasses import dataclass
 
+HEADS = ("linear", "mlp")
+"""Networks that take features; all others take images."""
+VALIDATION_SOURCES = ("none", "random", "easy", "hard", "learned", "clean", "proxy")
+HELDOUT_SOURCES = ("random", "easy", "hard", "learned")
+"""The sources whose validation samples leave training."""
+REWEIGHTED = ("features", "loss")
+"""Weights by a reweighter that learns from validation samples."""
+FROM_VALIDATION = (*REWEIGHTED, "online", "similarity")
+"""Weights that come from validation samples: uniform where there are none."""
+FIRST_TRAINED = ("errors", "confident")
+"""Weights that a first training fixes."""
+WEIGHT_SOURCES = ("uniform", "rho", "worst", *FROM_VALIDATION, *FIRST_TRAINED)
+FIXED_WEIGHTS = ("uniform", *FIRST_TRAINED)
+"""Weights that are known before a step."""
+LOSSES_OF_METHODS = ("cross_entropy", "early_learning")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Method:
-    """Where validation samples come from x how weights are made: all that tells the methods apart."""
+    """Where validation samples come from x how weights are made x what is descended: all that tells methods apart."""
 
     validation: str
     weights: str
     title: str
     help: str
+    loss: str = "cross_entropy"
+    """Of LOSSES_OF_METHODS: what the classifier's steps descend."""
     folds: int | None = None
     """Folds of a first, cross-fitted plain training; None: there is none."""
     is_head_only: bool = False
@@ -73,6 +91,33 @@ METHODS: dict[str, Method] = {
         help="No sample leaves training: a class-balanced buffer of training samples that did well so far stands in "
              "for validation, and each step's weights come from its gradient alone (FSR, Zhang & Pfister 2021). The "
              "paper's: hypergradient=last_layer, val_loss=cross_entropy.",
+    ),
+    "fbr": Method(
+        validation="random", weights="similarity", title="Feature-Based Reweighting",
+        help="No gradient of validation: a sample's weight rises where its features lie nearer to the validation "
+             "samples of its own class than to those of others, and falls where not (FBR, Zhang et al. 2025). Theirs "
+             "is a small clean set: validation=clean.",
+    ),
+    "elr": Method(
+        validation="none", weights="uniform", loss="early_learning", title="Early-Learning Regularization",
+        help="Plain training with a pull of each prediction towards its own past ones, so that wrong labels are not "
+             "memorised late (ELR, Liu et al. 2020). Not ELR+, which has two networks and mixup.",
+    ),
+    "jtt": Method(
+        validation="none", weights="errors", title="Just Train Twice",
+        help="First a short plain training; then a second one from the start, in which the samples that the first got "
+             "wrong weigh more (JTT, Liu et al. 2021). For rare groups: wrong labels weigh more as well.",
+    ),
+    "cvar_dro": Method(
+        validation="none", weights="worst", title="CVaR-DRO",
+        help="Each step trains on the share of its batch with the highest losses alone (Levy et al. 2020): the worst "
+             "group counts, whichever it is. For rare groups: wrong labels are among the worst.",
+    ),
+    "oof_exclude": Method(
+        validation="none", weights="confident", title="Exclude by confidence",
+        help="First a plain training for each fold, on all the others; then plain training without the share of the "
+             "samples whose label was given the lowest probability out of fold.",
+        folds=3,
     ),
     "discriminant": Method(
         validation="none", weights="uniform", title="Linear discriminant",

@@ -47,8 +47,8 @@ def num_used(counts: SplitCounts) -> int:
 def can_take_weights(config: RunConfig) -> bool:
     """Whether training is plain, all weights alike and nothing held in validation, so that those of another run can be
     taken (--weights-from)."""
-    return config.weight_source == "uniform" and config.validation_source == "none" and not config.is_cross_fitted \
-        and METHODS[config.method].is_trained
+    return config.weight_source == "uniform" and config.validation_source == "none" and not config.has_first_training \
+        and METHODS[config.method].is_trained and config.weights_by is None
 
 
 class RunDocument(TypedDict, total=False):

@@ -48,6 +48,8 @@ class Dataset:
     """(M,) object of group names, where the manifest has them."""
     siblings: np.ndarray | None = None
     """(N,) int64 over train rows: samples of equal number stay in one fold; None: each by itself."""
+    own_weights: np.ndarray | None = None
+    """(N,) float32 over train rows, >= 0, from a column of the manifest; None: all alike."""
     splits: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     """(M,) object: the split of each row."""
 
@@ -81,16 +83,17 @@ class Dataset:
 
 def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None, progress: Progress, *,
                  features: str | None = None, num_components: int | None = None,
-                 folds_by: str | None = None) -> Dataset:
+                 folds_by: str | None = None, weights_by: str | None = None) -> Dataset:
     """Read the manifest, decode (or reopen) the images, or open their features, and apply the decisions.
 
-    decisions: DECISION_COLUMNS. image_size None: the data's own size, at most 224. features, num_components, folds_by:
-    of the config. Raises ManifestError where the
-    manifest breaks the contract, nothing is left to train on, or a decision names an unknown class.
+    decisions: DECISION_COLUMNS. image_size None: the data's own size, at most 224. features, num_components, folds_by,
+    weights_by: of the config. Raises ManifestError where the manifest breaks the contract, nothing is left to train on,
+    a weight is none, or a decision names an unknown class.
     """
     project = Path(project)
     info = read_info(project)
-    rows = read_manifest(project, columns=["path", "image", "clean_label", "group", *([folds_by] if folds_by else [])])
+    own = [column for column in (folds_by, weights_by) if column is not None]
+    rows = read_manifest(project, columns=["path", "image", "clean_label", "group", *own])
     if not (rows["split"] == "train").any():
         raise ManifestError(f"a project needs samples of split train; {project} has none of {len(rows)}; import again")
     splits = rows["split"].to_numpy(dtype=object)
@@ -116,6 +119,7 @@ def load_dataset(project: Path, decisions: pd.DataFrame, image_size: int | None,
         unreadable={str(rows["sample_id"].iloc[row]): why for row, why in bad.items()},
         groups=rows["group"].to_numpy(dtype=object) if "group" in rows else None,
         splits=splits, siblings=None if folds_by is None else _siblings(rows, folds_by, train_idx),
+        own_weights=None if weights_by is None else _weights(rows, weights_by, train_idx),
     )
     return decided(given, decisions, project)
 
@@ -146,7 +150,7 @@ def load_for(config: RunConfig, project: Path, decisions: pd.DataFrame, progress
         raise ConfigError(f"predictions that were imported are not trained; got method={config.method}; choose one of "
                           f"{', '.join(TRAINABLE)}")
     return load_dataset(project, decisions, config.image_size, progress, features=config.features,
-                        num_components=config.num_components, folds_by=config.folds_by)
+                        num_components=config.num_components, folds_by=config.folds_by, weights_by=config.weights_by)
 
 
 def _siblings(rows: pd.DataFrame, column: str, train_idx: np.ndarray) -> np.ndarray:
@@ -157,6 +161,21 @@ def _siblings(rows: pd.DataFrame, column: str, train_idx: np.ndarray) -> np.ndar
     alone = numbers < 0
     numbers[alone] = numbers.max(initial=-1) + 1 + np.arange(int(alone.sum()))
     return numbers
+
+
+def _weights(rows: pd.DataFrame, column: str, train_idx: np.ndarray) -> np.ndarray:
+    """(N,) float32, the column's values over train rows; 1 of a sample without one."""
+    if column not in rows:
+        raise ManifestError(f"weights_by must name a column of the data; there is no {column!r}; choose another, or "
+                            "none")
+    given = rows[column].iloc[train_idx]
+    weights = pd.to_numeric(given, errors="coerce").to_numpy(dtype=np.float32, na_value=np.nan)
+    is_bad = given.notna().to_numpy(dtype=bool) & ~(np.isfinite(weights) & (weights >= 0))
+    if is_bad.any():
+        row = int(np.flatnonzero(is_bad)[0])
+        raise ManifestError(f"a weight must be a number of 0 or more; column {column!r} has {str(given.iloc[row])!r} "
+                            f"of sample {rows['sample_id'].iloc[train_idx[row]]}; correct it, or leave weights_by out")
+    return np.where(np.isnan(weights), np.float32(1.0), weights)
 
 
 def _label_codes(names: pd.Series, classes: tuple[str, ...]) -> np.ndarray:

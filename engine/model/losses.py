@@ -1,6 +1,7 @@
 """Per-sample losses, one signature: (logits (B, C), labels (B,) int64) -> losses (B,) >= 0, lower is better."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +17,17 @@ LARGEST_BALANCE = 10.0
 def cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
     """-log p_y, unbounded."""
     return F.cross_entropy(logits_BC, labels_B, reduction="none")
+
+
+def smoothed_cross_entropy(logits_BC: Tensor, labels_B: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy with the label's share 1 - smoothing + smoothing / C, each other class's smoothing / C (Szegedy et
+    al. 2016, section 7)."""
+    return F.cross_entropy(logits_BC, labels_B, reduction="none", label_smoothing=smoothing)
+
+
+def train_loss_of(smoothing: float) -> PerSampleLoss:
+    """What the classifier descends under this label smoothing, in [0, 1); cross_entropy itself for 0."""
+    return partial(smoothed_cross_entropy, smoothing=smoothing) if smoothing else cross_entropy
 
 
 def generalized_cross_entropy(logits_BC: Tensor, labels_B: Tensor) -> Tensor:

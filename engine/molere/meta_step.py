@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.contract.method_config import CLOSED_FORMS, ReweighterConfig
-from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
+from engine.model.losses import LOSS_FUNCTIONS, train_loss_of
 from engine.model.networks import Classifier
 from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
 from engine.runtime import distributed
@@ -59,13 +59,13 @@ def validation_batch(model: Classifier, images: Tensor, labels_V: Tensor, needs_
 
 
 def hypergradient(config: ReweighterConfig, model: Classifier, batch: TrainBatch, weights_B: Tensor,
-                  validation: ValidationBatch, lr: float) -> Tensor:
+                  validation: ValidationBatch, lr: float, smoothing: float) -> Tensor:
     """dF/dw (B,) of the validation loss after a step at lr under weights_B, as the config says; see
-    engine.molere.hypergradient. While the head trains alone, last_layer in place of those through the whole network:
-    it is exact then."""
+    engine.molere.hypergradient. smoothing: of the training labels. While the head trains alone, last_layer in place of
+    those through the whole network: it is exact then."""
     is_whole = config.hypergradient not in CLOSED_FORMS
     return HYPERGRADIENT_FUNCTIONS["last_layer" if is_whole and model.is_frozen else config.hypergradient](MetaProblem(
         model=model, images_B=batch.images_B, labels_B=batch.labels_B, weights_B=weights_B.detach(),
-        images_V=validation.images_V, labels_V=validation.labels_V, lr=lr, train_loss=cross_entropy,
+        images_V=validation.images_V, labels_V=validation.labels_V, lr=lr, train_loss=train_loss_of(smoothing),
         val_loss=LOSS_FUNCTIONS[config.val_loss], train_pass=(batch.logits_BC.detach(), batch.features_BD.detach()),
         val_pass=validation.forward_pass))

@@ -1,9 +1,11 @@
-"""Where the weights of a training batch come from: one signature, four sources.
+"""Where the weights of a training batch come from: one signature, six sources.
 
-    uniform   the class's own weight alone
-    given     those that another run learned, fixed (--weights-from)
-    learned   the reweighter's, times the class's own (MOLERE, LRW, Meta-Weight-Net)
-    online    each step's hypergradient on the proxy buffer (FSR)
+    uniform     the class's own weight alone
+    given       fixed ones: of another run (--weights-from), of the data (weights_by), of a first training (JTT)
+    learned     the reweighter's, times the class's own (MOLERE, LRW, Meta-Weight-Net)
+    online      each step's hypergradient on the proxy buffer (FSR)
+    similarity  what the features of validation samples say of a sample's label (engine.molere.similarity: FBR)
+    worst       the share of the batch with the highest losses (CVaR-DRO)
 
 RHO-loss weighs nothing: it chooses a batch before (engine.molere.rho). B train batch, V validation batch.
 """
@@ -24,6 +26,7 @@ from engine.molere.assignment import Phase
 from engine.molere.fsr import online_weights
 from engine.molere.meta_step import TrainBatch, ValidationBatch, hypergradient
 from engine.molere.reweighter import Weighting, record_inputs
+from engine.molere.similarity import Similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class WeightSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What another run learned, N samples of the train split."""
+    """Weights that stay as they are, and what another run says besides; N samples of the train split."""
 
     weights_N: np.ndarray
     """(N,) float32, mean 1 over those that train."""
@@ -69,6 +72,14 @@ class Given:
     """(N,) bool: in validation there, so out of training here."""
     reasons_N: np.ndarray
     """(N,) object of ROLE_REASONS, the role's there."""
+
+    @classmethod
+    def of_weights(cls, weights_N: np.ndarray, is_used_N: np.ndarray) -> "Given":
+        """Weights (N,) >= 0 alone, scaled to mean 1 over those that train; all 1 where that would be none of them."""
+        mean = float(weights_N[is_used_N].mean()) if is_used_N.any() else 0.0
+        scaled_N = weights_N / mean if mean > 0 else np.ones(len(weights_N))
+        return cls(weights_N=scaled_N.astype(np.float32), rests_N=np.zeros(len(weights_N), dtype=bool),
+                   reasons_N=np.full(len(weights_N), "trains", dtype=object))
 
 
 class GivenWeights:
@@ -104,8 +115,55 @@ class OnlineWeights:
         if inputs.draw_validation is None:
             return StepWeights(inputs.priors_B)
         slopes_B = hypergradient(self.config.reweighter, self.model, inputs.batch, inputs.priors_B,
-                                 inputs.draw_validation(), self.config.peak_lr())
+                                 inputs.draw_validation(), self.config.peak_lr(), self.config.label_smoothing)
         return StepWeights(online_weights(slopes_B))
+
+    def update(self, weights: StepWeights) -> None:
+        pass
+
+
+class WorstWeights:
+    """Batch CVaR: all weight on the share of the batch with the highest losses (Levy et al. 2020, "Large-scale methods
+    for distributionally robust optimization", NeurIPS, eq. 7 of the batch estimator, without regularisation)."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def weigh(self, inputs: StepInputs) -> StepWeights:
+        return StepWeights(inputs.priors_B * worst_weights(inputs.priors_B * inputs.batch.losses_B, self.share))
+
+    def update(self, weights: StepWeights) -> None:
+        pass
+
+
+def worst_weights(losses_B: Tensor, share: float) -> Tensor:
+    """Weights (B,) >= 0 of mean 1 that maximise the mean weighted loss under the bound 1 / share: CVaR's best response.
+
+    The highest share * B losses have the bound; the next one has what is left of the mean. Of equal losses the first
+    come first.
+    """
+    total = share * len(losses_B)
+    order = torch.argsort(losses_B.detach(), descending=True, stable=True)
+    ranked_B = (total - torch.arange(len(losses_B), device=losses_B.device, dtype=losses_B.dtype)).clamp(0.0, 1.0)
+    return torch.empty_like(losses_B).index_copy_(0, order, ranked_B / share)
+
+
+class SimilarityWeights:
+    """Moved at each step of the game by what validation's features say; before it the class weights."""
+
+    def __init__(self, config: RunConfig, similarity: Similarity) -> None:
+        self.config, self.similarity = config, similarity
+
+    def weigh(self, inputs: StepInputs) -> StepWeights:
+        if inputs.phase == "warmup":
+            return StepWeights(inputs.priors_B)
+        if inputs.draw_validation is not None and inputs.step % self.config.reweighter.every == 0:
+            validation = inputs.draw_validation()
+            assert validation.forward_pass is not None, "similarity needs the features of validation"
+            self.similarity.look(validation.forward_pass[1], validation.labels_V)
+        batch, controls = inputs.batch, self.config.controls
+        return StepWeights(inputs.priors_B * self.similarity.weigh(
+            batch.rows, batch.features_BD, batch.labels_B, controls.fbr_rate, controls.fbr_others))
 
     def update(self, weights: StepWeights) -> None:
         pass
@@ -131,7 +189,8 @@ class LearnedWeights:
             weights_B = self.weighting.averaged_weights(averages_B, weights_B)
         if not views:
             return StepWeights(weights_B)
-        hypergradients = [hypergradient(self.config.reweighter, self.model, inputs.batch, weights_B, judge, inputs.lr)
+        hypergradients = [hypergradient(self.config.reweighter, self.model, inputs.batch, weights_B, judge, inputs.lr,
+                                        self.config.label_smoothing)
                           * inputs.priors_B * (len(weights_B) / inputs.lr) for _, judge in views]
         return StepWeights(weights_B, self.weighting.objective(
             [(self._raw(inputs.batch, shown_CD), hypergradient_B)
@@ -153,9 +212,20 @@ class LearnedWeights:
 
 def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weighting: Weighting | None,
                 given: Given | None) -> WeightSource:
-    """The source of a training's weights. weighting: of a method that learns them; given: of another run."""
+    """The source of a training's weights. weighting: of a method that learns them; given: fixed ones."""
     if weighting is not None:
         return LearnedWeights(config, weighting, model, record)
+    device = model.head.weight.device
     if given is not None:
-        return GivenWeights(to_device(given.weights_N, model.head.weight.device))
+        return GivenWeights(to_device(given.weights_N, device))
+    if config.weight_source == "similarity":
+        return SimilarityWeights(config, Similarity(len(record.margin), model.head.out_features,
+                                                    model.head.in_features, device))
+    if config.weight_source == "worst":
+        return WorstWeights(config.controls.worst_share)
     return OnlineWeights(config, model) if config.weight_source == "online" else UniformWeights()
+
+
+def kept_of(source: WeightSource) -> Similarity | None:
+    """What a source remembers that is nowhere else: part of a checkpoint."""
+    return source.similarity if isinstance(source, SimilarityWeights) else None

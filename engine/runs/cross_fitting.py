@@ -11,31 +11,19 @@ import torch
 
 from engine.contract.config import RunConfig
 from engine.contract.manifest import ManifestError
-from engine.contract.run_dir import RunDir
 from engine.contract.work_dir import open_array, write_array
 from engine.data.dataset import Dataset
 from engine.model.losses import cross_entropy, margins
 from engine.molere import routing
-from engine.runs.status import Status
 from engine.runtime.rng import stream
 from engine.training.trainer import Trainer
 
 NOT_OF_PLAIN_TRAINING = ("method", "validation", "select_best", "guard", "val_fraction", "warmup_fraction",
                          "finish_fraction", "rotation_groups", "folds", "rho_fraction", "proxy_fraction", "proxy_value",
-                         "reweighter", "splitter", "checkpoint_seconds", "tracker", "embedding")
+                         "reweighter", "splitter", "controls", "checkpoint_seconds", "tracker", "embedding")
 """Settings that plain training ignores; folds counts by its own number."""
 OnFoldStep = Callable[[str, int], None]
 """Called after each step with (fold and epoch in words, steps done in the epoch); raises to stop the training there."""
-
-
-def rank_samples(config: RunConfig, data: Dataset, run: RunDir, status: Status) -> tuple[np.ndarray, np.ndarray]:
-    """Cross-fitted margins (N,) and probabilities (N, C), with the run's status, its cancel and its log; the folds are
-    kept beside its checkpoints. NaN where excluded."""
-    probs_NC = cross_fitted_probabilities(
-        config, data, lambda message, step: status.tick(stage="ranking samples", message=message, step=step),
-        run.checkpoint_dir)
-    run.log(f"ranked {int(np.isfinite(probs_NC[:, 0]).sum())} samples by {config.num_folds}-fold cross-fitted training")
-    return cross_fitted_margins(probs_NC, data), probs_NC
 
 
 def plain_settings(config: RunConfig) -> dict[str, object]:

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from engine.contract.events import RunEvent
+from engine.contract.methods import FROM_VALIDATION
 from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import RunDir
 from engine.contract.statistics.confident import confident_suggestion
@@ -87,7 +88,7 @@ def role_reasons(trainer: Trainer, suggestions_N: np.ndarray, is_known_N: np.nda
     found[current.withheld & (suggestions_N >= 0)] = "withheld_disputed"
     found[current.resting] = "rests"
     found[current.routed] = f"routed_{source if source in ('learned', 'easy', 'hard') else 'random'}"
-    if trainer.given is not None:
+    if trainer.given is not None and source == "none":
         found[current.routed] = trainer.given.reasons_N[current.routed]
     found[data.pins == -1], found[data.pins == 1] = "pinned_validation", "pinned_train"
     found[~trainer.active] = data.exclusions[~trainer.active]
@@ -145,7 +146,8 @@ def _events(trainer: Trainer, line: EpochMetrics) -> list[RunEvent]:
             events.append({"kind": "churning", "share": line["churn"]})
     if trainer.best and trainer.best.epoch and is_last:
         events.append({"kind": "went_back", "epoch": trainer.best.epoch, "accuracy": trainer.best.accuracy})
-    return [*events, *_weight_events(trainer, line, is_last)] if trainer.learns_weights else events
+    is_learning = trainer.config.weight_source in FROM_VALIDATION
+    return [*events, *_weight_events(trainer, line, is_last)] if is_learning else events
 
 
 def _weight_events(trainer: Trainer, line: EpochMetrics, is_last: bool) -> list[RunEvent]:

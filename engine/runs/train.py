@@ -35,9 +35,9 @@ from engine.contract.work_dir import write_atomic
 from engine.data.dataset import load_for
 from engine.model.prediction import pick_device
 from engine.runs import embedding
-from engine.runs.cross_fitting import irreducible_losses, rank_samples
 from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import EpochFiles, measure, write_predictions
+from engine.runs.first_training import trained_first
 from engine.runs.given_weights import keep_given, read_given
 from engine.runs.processes import refuse_ranks, set_threads
 from engine.runs.provenance import describe, tell_splits
@@ -183,11 +183,8 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     set_threads(config, 0 if config.head else data.images.shape[-1])
     keep_freed_memory()
     config = with_weight_decay(config, data, run, status)
-    if config.is_cross_fitted:
-        assert isinstance(status, Status), "methods that train twice do not run on several ranks"
-        margins_N, probs_NC = rank_samples(config, data, run, status)
-        trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
-        trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
+    if config.has_first_training:
+        trainer = trained_first(config, data, run, status)
     else:
         trainer = Trainer(config, data, given=read_given(run, data))
     for sample_id, why in list(data.unreadable.items())[:MAX_LOGGED]:

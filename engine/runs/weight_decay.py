@@ -19,6 +19,7 @@ from engine.contract.metrics import ChosenWeightDecay, TriedWeightDecay
 from engine.contract.run_dir import RunDir
 from engine.data.dataset import Dataset
 from engine.molere import routing
+from engine.runs.cross_fitting import plain_settings
 from engine.runs.status import Follower, Status
 from engine.runtime import distributed
 from engine.runtime.rng import stream
@@ -34,11 +35,18 @@ MAX_ROWS = {"linear": 200_000, "mlp": 20_000}
 SHORT, SHORT_BATCH = 0.5, 256
 """A hidden layer is tried on half the epochs and larger batches, which order the strengths nearly alike; in full that
 would take longer than the run itself."""
+NOT_TRIED = ("label_smoothing", "mixup", "weights_by")
+"""Settings that the trials leave out, so that strengths are chosen in the same way for every method."""
 OnStep = Callable[[int, int], None]
 
 
 def is_chosen_by_run(config: RunConfig) -> bool:
     return config.head is not None and config.weight_decay is None and not METHODS[config.method].is_head_only
+
+
+def choice_matters(config: RunConfig) -> list[object]:
+    """All of a config that the choice depends on: configs that agree in it choose alike."""
+    return [{name: value for name, value in plain_settings(config).items() if name not in NOT_TRIED}]
 
 
 def with_weight_decay(config: RunConfig, data: Dataset, run: RunDir, status: Status | Follower) -> RunConfig:

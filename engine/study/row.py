@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from engine.contract.config import RunConfig
+from engine.contract.methods import METHODS
 from engine.contract.statistics.measures import SMALLEST_GROUP, detection, worst_group
 from engine.contract.studies.study_row import GroupFigures, LabelFigures, LastFigures, RunFigures
 from engine.data.dataset import Dataset
 from engine.model.losses import margins
-from engine.runs.cross_fitting import cross_fitted_margins, irreducible_losses
+from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import measure
+from engine.runs.first_training import second_trainer
 from engine.training.trainer import Trainer
 
 CURVE = ("train_loss", "churn", "validation_loss", "rest_loss", "effective_sample_frac", "guard_wrong_share",
@@ -30,19 +32,17 @@ OnTick = Callable[[int, int, int], None]
 
 def train_and_measure(config: RunConfig, data: Dataset, probs_NC: np.ndarray | None,
                       on_tick: OnTick) -> tuple[RunFigures, np.ndarray]:
-    """(figures of a row, test margins (T,) in [-1, 1]). probs_NC: cross-fitted probabilities (N, C), for methods that
-    train twice."""
-    if probs_NC is None:
-        trainer = Trainer(config, data)
-    else:
-        margins_N = cross_fitted_margins(probs_NC, data)
-        trainer = Trainer(config, data, ranking=margins_N, irreducible=irreducible_losses(probs_NC, data))
-        trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), data.train_labels)
+    """(figures of a row, test margins (T,) in [-1, 1]). probs_NC: of the first training (N, C), for methods that train
+    twice."""
+    trainer = Trainer(config, data) if probs_NC is None else second_trainer(config, data, probs_NC)
     lines: list[Epoch] = []
     wall = cpu = 0.0
     for epoch in range(1, config.epochs + 1):
         wall_before, cpu_before = time.monotonic(), time.process_time()
-        trainer.run_epoch(epoch, lambda step, total, epoch=epoch: on_tick(epoch, step, total))  # type: ignore[misc]
+        if METHODS[config.method].is_head_only:
+            fit_discriminant(trainer)
+        else:
+            trainer.run_epoch(epoch, lambda step, total, epoch=epoch: on_tick(epoch, step, total))  # type: ignore[misc]
         if trainer.device.type == "cuda":
             torch.cuda.synchronize()
         wall, cpu = wall + time.monotonic() - wall_before, cpu + time.process_time() - cpu_before

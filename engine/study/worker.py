@@ -30,9 +30,9 @@ from engine.contract.studies.study_row import DoneRow, FailedRow, Provenance, Ro
 from engine.contract.work_dir import write_atomic
 from engine.data.dataset import Dataset, load_for
 from engine.model.prediction import pick_device
-from engine.runs.cross_fitting import cross_fitted_probabilities, plain_settings
+from engine.runs import first_training
 from engine.runs.status import Cancelled
-from engine.runs.weight_decay import choose_weight_decay, is_chosen_by_run
+from engine.runs.weight_decay import choice_matters, choose_weight_decay, is_chosen_by_run
 from engine.runtime.allocator import keep_freed_memory
 from engine.study.row import train_and_measure
 
@@ -126,7 +126,8 @@ class Worker:
 
     def _dataset(self, task: Task, tick: Say) -> Dataset:
         config = task.config
-        key = (task.decisions_digest, config.image_size, config.features, config.num_components, config.folds_by)
+        key = (task.decisions_digest, config.image_size, config.features, config.num_components, config.folds_by,
+               config.weights_by)
         if key not in self.datasets:
             self.datasets[key] = load_for(
                 config, self.project, read_decisions(task.decisions_path),
@@ -138,7 +139,7 @@ class Worker:
         plain training depends on choose alike."""
         if not is_chosen_by_run(task.config):
             return task.config
-        key = ranking_key(task)
+        key = _digest(choice_matters(task.config), task)
         if key not in self.weight_decays:
             self.weight_decays[key] = choose_weight_decay(task.config, data, lambda done, total: tick(
                 f"choosing weight decay, step {done} of {total}"))["weight_decay"]
@@ -146,16 +147,16 @@ class Worker:
 
     def _probabilities(self, task: Task, config: RunConfig, data: Dataset,
                        tick: Say) -> tuple[np.ndarray | None, float]:
-        """(cross-fitted probabilities (N, C), seconds that it took to make them, here or in another process); (None,
-        0) where not needed. config: the task's, with its weight decay."""
-        if not task.config.is_cross_fitted:
+        """(probabilities (N, C) of the first training, seconds that it took, here or in another process); (None, 0)
+        where there is none. config: the task's, with its weight decay."""
+        if not task.config.has_first_training:
             return None, 0.0
         path = self.study.path / "rankings" / f"{ranking_key(task)}.npz"
         # Two arms of one seed want the same ranking at once: one makes it, the others wait.
         with in_turn(path.with_suffix(".lock"), lambda: tick("waiting for another arm's ranking"), TICK_SECONDS):
             if not path.exists():
                 folds, began = path.with_suffix(""), time.monotonic()
-                probs = cross_fitted_probabilities(
+                probs = first_training.first_probabilities(
                     config, data, lambda words, _: tick(f"ranking samples, {words}"), keep=folds)
                 seconds = time.monotonic() - began
 
@@ -170,9 +171,12 @@ class Worker:
 
 
 def ranking_key(task: Task) -> str:
-    """Digest of all that cross-fitted plain training depends on: arms that agree in it share a ranking."""
-    matters = [plain_settings(task.config), task.config.num_folds, task.decisions_digest, task.manifest_digest]
-    text = json.dumps(matters, sort_keys=True)
+    """Digest of all that a first training depends on: arms that agree in it share it."""
+    return _digest(first_training.matters(task.config), task)
+
+
+def _digest(matters: list[object], task: Task) -> str:
+    text = json.dumps([*matters, task.decisions_digest, task.manifest_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

@@ -17,25 +17,26 @@ from torch import Tensor
 
 from engine.contract.config import RunConfig
 from engine.contract.method_config import CLOSED_FORMS
+from engine.contract.methods import REWEIGHTED
 from engine.contract.signal_columns import ROLES
 from engine.data.batches import ImageStore, augment, augmentation_of, epoch_order, to_device
 from engine.data.dataset import Dataset
-from engine.model.losses import cross_entropy
 from engine.model.networks import Classifier
 from engine.model.prediction import non_finite_step, pick_device, predict
 from engine.model.record import SignalRecord, bimodality, kept_by
 from engine.molere import fsr, rho, routing
 from engine.molere.assignment import EpochRoles, assign
 from engine.molere.guard import disputed_frac
-from engine.molere.meta_step import TrainBatch, ValidationBatch, validation_batch
+from engine.molere.meta_step import ValidationBatch, validation_batch
 from engine.molere.reweighter import AVERAGE_DECAY, Weighting
 from engine.molere.splitter import SplitterTraining
-from engine.molere.weight_sources import Given, StepInputs, make_source
+from engine.molere.weight_sources import Given, StepInputs, kept_of, make_source
 from engine.runtime import distributed
 from engine.runtime.rng import stream
 from engine.training.checkpoint import CheckpointError
 from engine.training.classifier import STEPS_UNSEEN, ClassifierTraining
 from engine.training.early_stopping import BestEpoch
+from engine.training.objective import Objective, draw_mix, passed_forward
 from engine.training.observations import ROWS_OF_HEADS, Observations
 
 HELDOUT_ROWS = 65_536
@@ -51,10 +52,12 @@ class Trainer:
                  ranking: np.ndarray | None = None, irreducible: np.ndarray | None = None,
                  given: Given | None = None) -> None:
         """is_active: (N,) bool, who may be used at all (default: not excluded). ranking: (N,) cross-fitted margins
-        for the sources "easy" and "hard". irreducible: (N,) cross-fitted losses for rho. given: by another run."""
+        for the sources "easy" and "hard". irreducible: (N,) cross-fitted losses for rho. given: fixed weights."""
         self.active = ~data.excluded if is_active is None else is_active & ~data.excluded
         num_active = int(self.active.sum())
         self.config = config = replace(config, lr=config.peak_lr(num_active))
+        if given is None and data.own_weights is not None:
+            given = Given.of_weights(data.own_weights, self.active & (data.pins != -1))
         self.data, self.given, self.ranking = data, given, ranking
         self.device, self.batch_size = pick_device(config.device), config.step_size(num_active)
         self.labels = torch.from_numpy(np.maximum(data.labels, 0)).to(self.device)
@@ -67,7 +70,7 @@ class Trainer:
             num_features = self.model.head.in_features
             self.record = SignalRecord(data.num_train, data.num_classes, num_features, self.device, kept_by(config))
             self.weighting = Weighting(config.reweighter, config.weight_source, num_features, data.num_classes,
-                                       self.device) if config.weight_source in ("features", "loss") else None
+                                       self.device) if config.weight_source in REWEIGHTED else None
             self.splitting = SplitterTraining(config, self.record.num_kept, data, self.device, 4 * self.batch_size) \
                 if config.validation_source == "learned" else None
         self.groups = routing.rotation_groups(data.num_train, config.num_rotation_groups or 1,
@@ -77,6 +80,7 @@ class Trainer:
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(num_active / self.batch_size))
         self.weights = make_source(config, self.model, self.record, self.weighting, given)
+        self.objective = Objective(config, data.num_train, data.num_classes, self.device)
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.irreducible = None if irreducible is None else to_device(irreducible, self.device)
         self.is_choosing = config.weight_source == "rho"
@@ -183,14 +187,15 @@ class Trainer:
             images_B = augment(images_B, self.augment, stream(config.seed, "augment", epoch, step), len(rows),
                                distributed.local_slice(len(rows)))
         self.classifier.in_training(is_frozen=epoch <= config.num_head_epochs)
-        batch, losses = self._forward(*self._chosen(rows, images_B))
+        mix = draw_mix(config.mixup, len(rows), stream(config.seed, "mixup", epoch, step)) if config.mixup else None
+        rows, images_B = self._chosen(rows, images_B)
+        batch, logits, losses = passed_forward(self.classifier, rows, images_B, self._labels_of(rows), mix)
         weights = self.weights.weigh(StepInputs(
             batch, self.class_weights[batch.labels_B], phase, step, lr,
             partial(self._validation_batch, pool, epoch, step) if phase == "game" and len(pool) else None))
         values_B = fsr.values(config, self.model.head, self.classifier.optimizer, batch.logits_BC, batch.features_BD,
                               batch.labels_B) if self.proxy else None  # before the step that trains on them
-        mine = distributed.local_slice(len(batch.labels_B))
-        objective = distributed.mean(weights.weights_B[mine] * losses, len(batch.labels_B))
+        objective = self.objective(batch, logits, losses, weights.weights_B, mix)
         if weights.objective is not None:
             objective = objective + weights.objective
         self.classifier.step(objective, batch.losses_B, partial(self._ids_of, batch.rows), epoch, step)
@@ -208,14 +213,6 @@ class Trainer:
                             self.batch_size, self.record)
         return rows[chosen], images_B[chosen]
 
-    def _forward(self, rows: np.ndarray, images_B: Tensor) -> tuple[TrainBatch, Tensor]:
-        """The batch as all ranks see it, detached, and the losses of this rank's part with their gradient."""
-        labels_B = self._labels_of(rows)
-        logits, features = self.classifier.forward(images_B)
-        losses = cross_entropy(logits, labels_B[distributed.local_slice(len(rows))])
-        return TrainBatch(rows, to_device(rows, self.device), images_B, labels_B, *(
-            distributed.gather_rows(values, len(rows)) for values in (logits, features, losses))), losses
-
     def _labels_of(self, rows: np.ndarray) -> Tensor:
         """Labels (B,) of rows of the train split, on the device."""
         return self.labels[to_device(self.data.train_idx[rows], self.device)]
@@ -228,7 +225,8 @@ class Trainer:
         """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
         config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
         idx = routing.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
-        needs_pass = config.hypergradient in CLOSED_FORMS or (self.weighting is not None and self.weighting.sees_record)
+        needs_pass = self.weighting.sees_record if self.weighting else self.config.weight_source == "similarity"
+        needs_pass |= config.hypergradient in CLOSED_FORMS
         images = self.store.batch(idx[distributed.local_slice(len(idx))])
         return validation_batch(self.model, images, self.labels[to_device(idx, self.device)], needs_pass)
 
@@ -277,8 +275,9 @@ class Trainer:
 
     @property
     def _modules(self) -> dict[str, Any]:
-        parts = {"classifier": self.classifier, "splitting": self.splitting,
-                 "weighting": self.weighting, "best": self.best, "proxy": self.proxy}
+        parts = {"classifier": self.classifier, "splitting": self.splitting, "weighting": self.weighting,
+                 "best": self.best, "proxy": self.proxy, "similarity": kept_of(self.weights),
+                 "early": self.objective.early}
         return {name: part for name, part in parts.items() if part is not None}
 
     def state_dict(self) -> dict[str, Any]:

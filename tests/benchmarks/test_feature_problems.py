@@ -61,6 +61,18 @@ def test_rare_subgroups_are_rare_in_training_alone(source: problems.Source) -> N
     assert all(sizes["test", name] == 10 for name in NAMES) and rows["given_label"].nunique() == 5
 
 
+def test_oracles_weigh_right_labels_and_groups_alike(source: problems.Source) -> None:
+    noisy = problems.with_oracles(source.rows)
+    train = noisy["split"] == "train"
+    is_wrong = noisy["given_label"] != noisy["clean_label"]
+    assert (noisy.loc[train, problems.LABEL_ORACLE] == np.where(is_wrong[train], 0.0, 1.0)).all()
+    assert noisy[problems.LABEL_ORACLE][~train].isna().all() and noisy[problems.GROUP_ORACLE].isna().all()
+    rare = problems.with_oracles(problems.PROBLEMS["rare_subgroup"][1](source)).query("split == 'train'")
+    totals = rare.groupby("group")[problems.GROUP_ORACLE].sum()
+    assert np.ptp(totals) < 1e-9 and totals.sum() == pytest.approx(len(rare))
+    assert rare[problems.LABEL_ORACLE].isna().all(), "no label is wrong there"
+
+
 def test_a_problem_is_a_project_with_the_features_and_its_oracles(source: problems.Source, tmp_path: Path) -> None:
     path = problems.write_project(source, source.rows, "net", "features_given", tmp_path / "out")
     project = Project.open(path)

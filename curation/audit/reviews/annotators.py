@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,10 +28,58 @@ class Annotators:
     """krippendorff_alpha."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PersonAnswers:
+    """What one person answered, beside what others did on the same samples."""
+
+    name: str
+    num_answers: int
+    num_pairs: int
+    """Answers of others on the samples that this person answered on."""
+    agreement: float | None
+    """Share of these that are the same, in [0, 1], 0 bad; None without any."""
+    num_known: int
+    """Answers on samples whose true label is known."""
+    right: float | None
+    """Share of these that are it; None without any."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassAnswers:
+    """How far people agree where one of them says a class."""
+
+    label: str
+    num_answers: int
+    num_pairs: int
+    """Other answers on the samples of these answers, one for each of them."""
+    agreement: float | None
+    """Share of these that are the same, in [0, 1], 0 bad; None without any."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MixedUp:
+    """Two classes that people say of the same samples."""
+
+    labels: tuple[str, str]
+    num_pairs: int
+    """Pairs of answers on one sample that say one and the other."""
+    num_samples: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Disagreement:
+    people: tuple[PersonAnswers, ...]
+    """Most answers first."""
+    classes: tuple[ClassAnswers, ...]
+    """Least agreement first."""
+    mixed_up: tuple[MixedUp, ...]
+    """Most pairs first."""
+
+
 def annotators_of(project: Path) -> Annotators | None:
     """None where no answers came with the data, or they cannot be read (lost_answers)."""
     try:
-        answers = _read(project)
+        answers = read_answers(project)
     except (OSError, ValueError, KeyError):  # pyarrow's errors are among them
         return None
     return None if answers is None or not answers.num_rows else agreement_of(answers)
@@ -39,7 +88,7 @@ def annotators_of(project: Path) -> Annotators | None:
 def lost_answers(project: Path) -> list[str]:
     """That answers are there and cannot be read now, and what to do; one line at most."""
     try:
-        _read(project)
+        read_answers(project)
     except (OSError, ValueError, KeyError) as error:
         return [f"how far the people agree whose answers came with the data is in {ANSWERS_NAME}; "
                 f"{' '.join(str(error).split())[:200]}; import the data again"]
@@ -56,6 +105,61 @@ def agreement_of(answers: pa.Table) -> Annotators:
         num_answers=answers.num_rows, num_people=pc.count_distinct(answers["annotator"]).as_py(),
         num_samples=len(size), num_shared=int((size > 1).sum()), alpha=krippendorff_alpha(sample, label),
         agreement=float((count * (count - 1)).sum() / num_pairs) if num_pairs else None)
+
+
+def disagreement_of(answers: pa.Table, truth: pa.Table) -> Disagreement:
+    """Who and what the agreement is low with. answers: as agreement_of; truth: sample_id, clean_label (null: unknown).
+    """
+    sample, label = (_codes(answers[name]) for name in ("sample_id", "label"))
+    names = answers["label"].combine_chunks().dictionary_encode().dictionary.to_pylist()
+    size = np.bincount(sample)
+    of_sample, count = _counted(sample, label)
+    _, place = np.unique(sample * (int(label.max(initial=0)) + 1) + label, return_inverse=True)
+    num_same, num_others = count[place] - 1, size[sample] - 1
+    return Disagreement(people=_people(answers, truth, num_same, num_others),
+                        classes=_classes(names, label, num_same, num_others),
+                        mixed_up=_mixed_up(names, of_sample, label[np.unique(place, return_index=True)[1]], count))
+
+
+def _people(answers: pa.Table, truth: pa.Table, num_same: np.ndarray,
+            num_others: np.ndarray) -> tuple[PersonAnswers, ...]:
+    place = pc.index_in(answers["sample_id"], value_set=truth["sample_id"].combine_chunks())
+    clean = truth["clean_label"].combine_chunks().take(place.combine_chunks())
+    frame = pd.DataFrame({"who": answers["annotator"].to_pandas(), "same": num_same, "others": num_others,
+                          "known": pc.is_valid(clean).to_numpy(zero_copy_only=False),
+                          "right": pc.fill_null(pc.equal(answers["label"].combine_chunks(), clean), False).to_numpy(
+                              zero_copy_only=False)})
+    rows = frame.assign(num=1).groupby("who")[["num", "same", "others", "known", "right"]].sum()
+    found = [PersonAnswers(name=str(who), num_answers=num, num_pairs=others, agreement=_share(same, others),
+                           num_known=known, right=_share(right, known))
+             for who, (num, same, others, known, right) in zip(rows.index, rows.to_numpy(np.int64).tolist(),
+                                                              strict=True)]
+    return tuple(sorted(found, key=lambda one: (-one.num_answers, one.name)))
+
+
+def _classes(names: list[str], label: np.ndarray, num_same: np.ndarray,
+             num_others: np.ndarray) -> tuple[ClassAnswers, ...]:
+    num, same, others = (np.bincount(label, weights, len(names)) for weights in (None, num_same, num_others))
+    found = [ClassAnswers(label=name, num_answers=int(num[idx]), num_pairs=int(others[idx]),
+                          agreement=_share(same[idx], others[idx])) for idx, name in enumerate(names)]
+    return tuple(sorted(found, key=lambda one: (2.0 if one.agreement is None else one.agreement, one.label)))
+
+
+def _mixed_up(names: list[str], sample: np.ndarray, label: np.ndarray, count: np.ndarray) -> tuple[MixedUp, ...]:
+    """sample, label, count: (M,) how many say a label of a sample."""
+    said = pd.DataFrame({"sample": sample, "label": label, "count": count})
+    said = said[said["sample"].duplicated(keep=False)]
+    pairs = said.merge(said, on="sample")
+    pairs = pairs[pairs["label_x"] < pairs["label_y"]]
+    pairs = pairs.assign(pairs=pairs["count_x"] * pairs["count_y"], samples=1)
+    rows = pairs.groupby(["label_x", "label_y"])[["pairs", "samples"]].sum()
+    found = [MixedUp(labels=(names[one], names[other]), num_pairs=num_pairs, num_samples=num_samples)
+             for one, other, num_pairs, num_samples in rows.reset_index().to_numpy(np.int64).tolist()]
+    return tuple(sorted(found, key=lambda one: (-one.num_pairs, one.labels)))
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
 
 
 def krippendorff_alpha(sample: np.ndarray, label: np.ndarray) -> float | None:
@@ -89,7 +193,9 @@ def _codes(column: pa.ChunkedArray) -> np.ndarray:
     return codes
 
 
-def _read(project: Path) -> pa.Table | None:
+def read_answers(project: Path) -> pa.Table | None:
+    """sample_id, annotator, label of every answer; None where none came with the data. Raises OSError, ValueError or
+    KeyError for a damaged file."""
     path = project / ANSWERS_NAME
     if not path.exists():
         return None

@@ -7,6 +7,7 @@ chosen by suspicion, or seen beside the model's opinion, must not enter a noise 
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import pandas as pd
 
 from curation.audit.reviews.batches import Served
 from curation.audit.suspects.scores import Scores
-from curation.ledger.verdicts import QUEUES, VERDICTS, Queue, Verdict, checked_row, choice
+from curation.ledger.verdicts import PURPOSES, QUEUES, VERDICTS, Queue, Verdict, checked_row, choice
 from curation.project import Project
+from curation.samples.csv_cells import FORMULA_LEADS
 from curation.samples.table import sample_table
 from curation.tables.csv_table import read_whole_csv
 from curation.tables.report import SourceError
@@ -47,10 +49,11 @@ def draw_frame(served: Served, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_answers(project: Project, path: Path, *, queue: str | None, who: str, run: str, audit: str,
-                 drawn: Callable[[], Collection[str]]) -> list[Verdict]:
+                 drawn: Callable[[], Collection[str]], usual: Queue | None = None) -> list[Verdict]:
     """Verdicts from a CSV, each with a key, so that a file read twice counts once.
 
-    queue: where the file names none; drawn: says what the random queue may be asked about
+    who, queue: where the file does not say; usual: the queue where neither does. Rows of `verdicts --out` that were
+    taken back say nothing. drawn: says what the random queue may be asked about
     (curation.audit.reviews.batch_files.drawn), asked where the file has answers to it. Raises AuditError, naming the
     row, and nothing of the file is used, where one cannot be.
     """
@@ -63,14 +66,16 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
         if not row["verdict"].strip():
             continue
         try:
-            sample_id = _as_written(row["sample_id"], table.index)
+            sample_id = as_written(row["sample_id"], table.index)
             _check(row, sample_id, table)
             verdict = Verdict(
-                audit=audit, queue=_queue(row, queue, sample_id, drawn), sample_id=sample_id,
-                verdict=choice("verdict", row["verdict"].strip(), VERDICTS), who=who, run=run, model=model,
+                audit=audit, queue=_queue(row, queue, usual, sample_id, drawn), sample_id=sample_id,
+                verdict=choice("verdict", row["verdict"].strip(), VERDICTS), run=run, model=model,
+                who=plain_text(row.get("who", "")) or who, at=utc(row.get("at", "").strip() or None),
+                purpose=choice("purpose", row.get("purpose", "").strip() or "main", PURPOSES),
                 given_label=str(table.at[sample_id, "given_label"]),
-                label=_as_written(row.get("label", ""), project.classes) or None,
-                suggested_label=_as_written(row.get("suggested_label", ""), project.classes) or None,
+                label=as_written(row.get("label", ""), project.classes) or None,
+                suggested_label=as_written(row.get("suggested_label", ""), project.classes) or None,
                 previous_label=str(table.at[sample_id, "current_label"]), p_wrong=_p_wrong(row))
             checked_row(verdict, project.classes)
         except ValueError as error:
@@ -88,10 +93,31 @@ def _rows(path: Path) -> pd.DataFrame:
     if missing:
         raise AuditError(f"answers must have the columns {' and '.join(ANSWER_COLUMNS)}; {path} lacks {missing[0]}; "
                          "rename or add it")
+    if {"verdict_id", "retracts"} <= set(rows):
+        rows = rows[rows["retracts"].eq("") & ~rows["verdict_id"].isin(rows["retracts"])]
     return rows
 
 
-def _as_written(cell: str, known: Collection[str]) -> str:
+def plain_text(cell: str) -> str:
+    """A name or a reason as it was before curation.samples.csv_cells.neutral."""
+    text = cell.strip()
+    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_LEADS) else text
+
+
+def utc(text: str | None) -> str | None:
+    """A time as the log has it; without a time zone it is UTC, and one to come, by a clock that is ahead, is now.
+    Raises AuditError for what is none."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        return min(at.astimezone(UTC), datetime.now(UTC)).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError) as error:
+        raise AuditError(f"a time must be written as ISO 8601; got {text!r}") from error
+
+
+def as_written(cell: str, known: Collection[str]) -> str:
     """A cell without the apostrophe that curation.samples.csv_cells.neutral gave it, if that makes it a known one."""
     return cell[1:] if cell.startswith("'") and cell not in known and cell[1:] in known else cell
 
@@ -101,14 +127,15 @@ def _check(row: dict[str, str], sample_id: str, table: pd.DataFrame) -> None:
     if sample_id not in table.index:
         raise AuditError(f"an answer is about a training sample; got {sample_id!r}; check the file")
     given, shown = str(table.at[sample_id, "given_label"]), row.get("given_label", "")
-    if shown and _as_written(shown, [given]) != given:
+    if shown and as_written(shown, [given]) != given:
         raise AuditError(f"an answer is about the given label that was shown; got {shown!r} where the data now have "
                          f"{given!r}; write the file anew and answer this one again")
 
 
-def _queue(row: dict[str, str], asked: str | None, sample_id: str, drawn: Callable[[], Collection[str]]) -> Queue:
+def _queue(row: dict[str, str], asked: str | None, usual: Queue | None, sample_id: str,
+           drawn: Callable[[], Collection[str]]) -> Queue:
     """The queue of one answer, by its file; asked: by the command."""
-    named = row.get("queue", "").strip() or asked
+    named = row.get("queue", "").strip() or asked or usual
     if named is None or (asked is not None and named != asked):
         raise AuditError(f"an answer is to one queue of {', '.join(QUEUES)}; got {named or 'none'!r}, and "
                          f"{asked or 'none'!r} as --queue; leave out --queue, or give it where the file has no queue")

@@ -2,20 +2,16 @@
 curation.audit.commands."""
 
 import getpass
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from curation.audit.reviews import batch_files
-from curation.audit.reviews.answers_file import read_answers
+from curation.audit.reviews.brought import Brought, read_back, take
 from curation.audit.reviews.consensus import on_current_labels
-from curation.audit.reviews.elsewhere import SUFFIXES, Taken, read_elsewhere
 from curation.audit.reviews.queues import disputes
-from curation.audit.reviews.reconcile import reconcile, reconcile_all
 from curation.exit_status import LOST
-from curation.ledger.verdicts import QUEUES, Verdict
+from curation.ledger.verdicts import QUEUES
 from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -35,7 +31,7 @@ def verdicts_(
     file: Annotated[Path | None, typer.Option(help="CSV of answers: sample_id, verdict and, for other, label; rows "
                                               "without a verdict are passed over. Or what Label Studio (JSON), "
                                               "FiftyOne (samples.json) or CVAT (XML) exports of samples that were "
-                                              "exported to it.")] = None,
+                                              "exported to it. Or an export of corrected labels.")] = None,
     queue: Annotated[str | None, typer.Option(help=f"Where the samples came from: {' or '.join(QUEUES)}. Default: "
                                               "what the file's column queue says.")] = None,
     by: Annotated[str | None, typer.Option(help="Who answered, where the file does not say. Default: the user of this "
@@ -48,12 +44,9 @@ def verdicts_(
     opened, refused = Project.open(project), False
     log = opened.verdicts()
     if file is not None:
-        who = by or getpass.getuser()
-        if file.suffix.lower() in SUFFIXES:
-            refused = _take_elsewhere(opened, read_elsewhere(opened, file, who=who, run=run, audit=audit), who)
-        else:
-            drawn = cache(lambda: batch_files.drawn(opened.path, audit, log.in_force(audit), log.draws()))
-            _take(opened, read_answers(opened, file, queue=queue, who=who, run=run, audit=audit, drawn=drawn), who)
+        brought = read_back(opened, file, who=by or getpass.getuser(), audit=audit, run=run, queue=queue)
+        _take(opened, brought)
+        refused = bool(brought.refused)
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
     num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))
@@ -65,23 +58,20 @@ def verdicts_(
         raise typer.Exit(LOST)
 
 
-def _take_elsewhere(project: Project, taken: Taken, who: str) -> bool:
-    """Log what another tool's file says, and print what it cannot; whether there was such."""
-    if taken.num_unchanged:
-        print(f"passed over: {counted(taken.num_unchanged, 'label')} as they are, not known to have been looked at")
-    for line in taken.refused:
+def _take(project: Project, brought: Brought) -> None:
+    """Record what is new and say what became of all there is in the file."""
+    if brought.num_unchanged:
+        print(f"passed over: {counted(brought.num_unchanged, 'label')} as they are, not known to have been looked at")
+    if brought.num_older:
+        print(f"passed over: {counted(brought.num_older, 'answer')} older than what was said here since")
+    for line in brought.refused:
         print(f"not taken: {visible(line)}")
-    _take(project, taken.verdicts, who)
-    return bool(taken.refused)
-
-
-def _take(project: Project, answers: list[Verdict], who: str) -> None:
-    """Log answers and bring the labels in line with them."""
-    reconcile_all(project)  # what an earlier command was stopped before
-    log, before = project.verdicts(), project.verdicts().revision
-    num_new = sum(verdict_id > before for verdict_id in set(log.add(answers)))
-    done = reconcile(project, project.ledger(), {answer.sample_id for answer in answers}, log.in_force(), who)
-    known = f" ({len(answers) - num_new:,} known already)" if num_new < len(answers) else ""
-    by = ", ".join(sorted({answer.who for answer in answers})) or who
-    print(f"{len(answers):,} verdicts by {visible(by)}{known}: {done.num_relabelled:,} labels changed, "
-          f"{done.num_excluded:,} samples excluded, {len(done.kept):,} left as somebody decided later")
+    done = take(project, brought)
+    num = brought.num_new + brought.num_same
+    known = f" ({brought.num_same:,} known already)" if brought.num_same else ""
+    by = f" by {visible(', '.join(brought.authors))}" if brought.authors else ""
+    if done.num_decisions:
+        print(f"{counted(num, 'decision')}{by}{known}: {done.num_decisions:,} taken")
+        return
+    print(f"{num:,} verdicts{by}{known}: {done.labels.num_relabelled:,} labels changed, "
+          f"{done.labels.num_excluded:,} samples excluded, {len(done.labels.kept):,} left as somebody decided later")

@@ -30,7 +30,7 @@ def confirm(project: Project, sample_ids: Sequence[str], who: str, run: str = ""
         raise LedgerError("a label can be called right where there is one; "
                           f"got {unknown[0]!r}, without any; relabel it" if unknown else "got no sample; mark some")
     state = project.ledger().state().set_index("sample_id")["label"].dropna()
-    log, act, audit = project.verdicts(), uuid.uuid4().hex, _audit_at_hand(project)
+    log, act, audit = project.verdicts(), uuid.uuid4().hex, audit_at_hand(project)
     verdicts = []
     for number, sample_id in enumerate(sample_ids):
         given = str(known[sample_id])
@@ -51,7 +51,7 @@ def confirmed_ids(project: Project) -> list[str]:
     return [str(sample_id) for sample_id in found.index[found["is_wrong"].eq(False)]]
 
 
-def _audit_at_hand(project: Project) -> str:
+def audit_at_hand(project: Project) -> str:
     """The audit of the newest verdict; else one that has a plan; else FIRST_AUDIT."""
     rows = project.verdicts().rows()
     return str(rows["audit"].iloc[-1]) if len(rows) else next(iter(list_plans(project.path)), FIRST_AUDIT)

@@ -3,23 +3,24 @@ XML), on samples that an export of ours brought there.
 
 A sample is known by the `sample_id` that the export gave along. Label Studio says who answered and when, CVAT whose
 task it was, FiftyOne neither. In these two each picture bears a label that nobody may have looked at: there a label
-counts where it differs from the one in force and from the one it was exported with (exported_label), and a tag where it
-is a verdict. Logs nothing.
+counts where it differs from the one it was exported with (exported_label; where that is not said, from the one in
+force), and a tag where it is a verdict. Logs nothing.
 """
 
 import json
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from curation.audit.reviews.answers_file import AuditError
+from curation.audit.reviews.answers_file import AuditError, utc
 from curation.ledger.batch import LedgerError
 from curation.ledger.verdicts import VERDICTS, Verdict, VerdictName, checked_row
 from curation.project import Project
 from curation.samples.table import sample_table
+from curation.sources.formats.cvat import has_document_type
 
 SUFFIXES = (".json", ".xml")
 """Of files that are read here; any other is a CSV (curation.audit.reviews.answers_file)."""
@@ -45,9 +46,10 @@ class Answer:
     """ISO 8601; None: the file does not say."""
     seconds: float | None = None
     is_act: bool = True
-    """Whether somebody gave it; else it counts only where it changes the label in force, and is not `exported`."""
+    """Whether somebody gave it; else it counts only where it is not the label of `exported`."""
     exported: str | None = None
-    """The label that the sample was exported with; None: the file does not say."""
+    """The label that the sample was exported with; None: the file does not say, and it is taken for the one in force.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,10 +58,12 @@ class Taken:
 
     verdicts: list[Verdict]
     """Oldest first, each with a key of its own, so that reading them again adds nothing."""
-    refused: list[str]
+    refused: list[str] = field(default_factory=list)
     """A line an answer that names no sample or class of the project, or says nothing that a verdict can."""
-    num_unchanged: int
-    """Labels that are those in force, or those exported, and that nobody is known to have looked at."""
+    num_unknown: int = 0
+    """Of these, those that name no training sample."""
+    num_unchanged: int = 0
+    """Labels that are those exported, and that nobody is known to have looked at."""
 
 
 def read_elsewhere(project: Project, path: Path, *, who: str, run: str, audit: str) -> Taken:
@@ -67,26 +71,28 @@ def read_elsewhere(project: Project, path: Path, *, who: str, run: str, audit: s
     table = sample_table(project, None).set_index("sample_id")
     found: list[Verdict] = []
     refused: list[str] = []
-    num_unchanged = 0
+    num_unchanged = num_unknown = 0
     for answer in _answers(path):
         if answer.sample_id not in table.index:
             refused.append(f"{answer.place}: {answer.sample_id or 'no sample_id'!r} is no training sample here")
+            num_unknown += 1
             continue
         given, current = (str(table.at[answer.sample_id, name]) for name in ("given_label", "current_label"))
-        if not answer.is_act and not answer.tags and answer.labels in ((), (current,), (answer.exported,)):
+        if not answer.is_act and not answer.tags and answer.labels in ((), (answer.exported or current,)):
             num_unchanged += 1
             continue
         try:
             verdict, label = _meaning(answer, given, project.classes)
             made = Verdict(audit=audit, queue="find", sample_id=str(answer.sample_id), verdict=verdict, label=label,
                            given_label=given, previous_label=current, who=answer.who or who, run=run,
-                           at=_utc(answer.at), seconds=answer.seconds)
+                           at=utc(answer.at), seconds=answer.seconds)
             checked_row(made, project.classes)
         except (AuditError, LedgerError) as error:
             refused.append(f"{answer.place}: {error}")
             continue
         found.append(_keyed(made))
-    return Taken(verdicts=sorted(found, key=lambda one: one.at or ""), refused=refused, num_unchanged=num_unchanged)
+    return Taken(verdicts=sorted(found, key=lambda one: one.at or ""), refused=refused, num_unknown=num_unknown,
+                 num_unchanged=num_unchanged)
 
 
 def _meaning(answer: Answer, given: str, classes: tuple[str, ...]) -> tuple[VerdictName, str | None]:
@@ -114,18 +120,6 @@ def _keyed(verdict: Verdict) -> Verdict:
     return replace(verdict, key=str(uuid.uuid5(_KEYS, "\0".join(parts))))
 
 
-def _utc(text: str | None) -> str | None:
-    """A time as the log has it; without a time zone it is UTC. Raises AuditError for what is none."""
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        at = at if at.tzinfo else at.replace(tzinfo=UTC)
-        return at.astimezone(UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError) as error:
-        raise AuditError(f"a time must be written as ISO 8601; got {text!r}") from error
-
-
 # -- the formats
 
 
@@ -134,14 +128,13 @@ def _answers(path: Path) -> Iterator[Answer]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise AuditError(f"a file of answers may have {MAX_BYTES:,} bytes; {path} has more; export fewer tasks")
-        content = path.read_bytes()
         if path.suffix.lower() == ".xml":
-            if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
+            if has_document_type(path):
                 raise AuditError(f"answers in XML have no DOCTYPE; {path} has one; export them from CVAT anew")
-            yield from _cvat(ElementTree.fromstring(content))
+            yield from _cvat(ElementTree.fromstring(path.read_bytes()))
             return
-        document = json.loads(content)
-    except (OSError, ValueError, RecursionError, ElementTree.ParseError) as error:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, LookupError, RecursionError, ElementTree.ParseError) as error:
         if isinstance(error, AuditError):
             raise
         short = " ".join(str(error).split())[:120]

@@ -72,7 +72,7 @@ class _Act:
 
 
 def reconcile(project: Project, ledger: Ledger, sample_ids: Collection[str], verdicts: pd.DataFrame,
-              who: str) -> Reconciled:
+              who: str | Mapping[str, str]) -> Reconciled:
     """Bring relabels and exclusions of these samples in line with the consensus; one batch a target, only differences.
 
     verdicts: in force, of every audit (VerdictLog.in_force()): a sample without any is one whose verdict was taken
@@ -80,11 +80,11 @@ def reconcile(project: Project, ledger: Ledger, sample_ids: Collection[str], ver
     relabelled. Agreed that none fits: excluded. Agreed that the given one is right: an earlier relabel goes back.
     Disputed, unsure or taken back: the audit's own decision goes back to what stood without it. Never touched: what a
     person decided outside the audit after the verdicts that agree; nor is a decision of the audit repeated that a
-    person undid after them; nor a sample that is there no more. Run again it does nothing. Raises LedgerError for a
-    bad `who`.
+    person undid after them; nor a sample that is there no more. Run again it does nothing. who: in whose name, of all
+    or of each sample. Raises LedgerError for a bad `who`.
     """
     ids = list({str(sample_id) for sample_id in sample_ids})
-    return _reconcile(project, ledger, ids, verdicts, dict.fromkeys(ids, who))
+    return _reconcile(project, ledger, ids, verdicts, dict.fromkeys(ids, who) if isinstance(who, str) else who)
 
 
 def reconcile_all(project: Project) -> None:

@@ -1,4 +1,5 @@
-"""'CVAT for images' XML (1.1): images with tags. Boxes, polygons and the like are no labels of whole images.
+"""'CVAT for images' XML (1.1): images with tags. Boxes, polygons and the like are no labels of whole images. Several
+tags of an image are several people's answers where each names its annotator as an attribute.
 
 The split is the image's subset, else what the file is called. Classes are those of the task, in their order. Reads the
 file element by element; documents that define entities are refused.
@@ -14,8 +15,10 @@ from xml.parsers import expat
 
 from curation.sources.formats.gathered import Gathered, Value, distinct
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of, split_of
+from curation.sources.reading.answer_columns import ANNOTATOR_NAMES
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
 from curation.sources.reading.source import Source
+from curation.sources.reading.votes import Vote
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 
@@ -29,7 +32,8 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress) -> L
     home, gathered, names = data_root(root), Gathered(problems), dict[str, None]()
     num_tagged = num_shapes = 0
     for path in files:
-        _refuse_types(path)
+        if has_document_type(path):
+            raise SourceError(f"CVAT's XML has no document type; {path.name} declares one; export it again")
         file, prefix, row = name_below(path, home), images_below(home, path, _image_names(path)), 0
         for element in _elements(path, progress):
             if element.tag == "label":
@@ -54,8 +58,9 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress) -> L
 
 def _add(gathered: Gathered, image: ElementTree.Element, tags: list[str], prefix: str, file: str, row: int) -> None:
     name = image.get("name") or ""
-    label = gathered.one_of(tags, file=file, row=row, path=name)
-    if len(set(tags)) > 1:
+    votes = _votes(image)
+    label = None if votes else gathered.one_of(tags, file=file, row=row, path=name)
+    if not votes and len(set(tags)) > 1:
         return
     subset = (image.get("subset") or "").lower()
     split = SPLIT_NAMES.get(subset, subset) or split_of(file) or "train"
@@ -64,12 +69,27 @@ def _add(gathered: Gathered, image: ElementTree.Element, tags: list[str], prefix
     ours: dict[str, Value] = {"path": prefix + name if name else None, "given_label": label, "split": split}
     if extra.get("sample_id"):
         ours["sample_id"] = extra.pop("sample_id")
-    gathered.add(ours, extra, file=file, row=row)
+    if votes:
+        extra = {key: value for key, value in extra.items() if key.lower() not in ANNOTATOR_NAMES}
+        extra["answered_by"] = votes[0][0]
+    gathered.add(ours, extra, file=file, row=row, votes=votes)
 
 
-def _refuse_types(path: Path) -> None:
-    """Raises SourceError for a document type, where entities are defined, as the parser itself sees it: in any encoding
-    and however far down the file. Reads up to the first element."""
+def _votes(image: ElementTree.Element) -> list[Vote]:
+    """What each annotator said of an image; [] where a tag names none."""
+    found: list[Vote] = []
+    for tag in image.iter("tag"):
+        said = {one.get("name", "").lower(): (one.text or "").strip() for one in tag.iter("attribute")}
+        who = next((said[name] for name in ANNOTATOR_NAMES if said.get(name)), None)
+        if who is None:
+            return []
+        found.append((who, tag.get("label", "").strip()))
+    return found
+
+
+def has_document_type(path: Path) -> bool:
+    """Whether an XML file declares a document type, where entities are defined, as the parser itself sees it: in any
+    encoding and however far down the file. Reads up to the first element."""
     is_typed, has_begun = [], []
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = lambda *declared: is_typed.append(True)
@@ -77,8 +97,7 @@ def _refuse_types(path: Path) -> None:
     with open(path, "rb") as file, suppress(expat.ExpatError, ValueError, LookupError):  # reading it says so
         while not (is_typed or has_begun) and (chunk := file.read(_CHUNK_BYTES)):
             parser.Parse(chunk)
-    if is_typed:
-        raise SourceError(f"CVAT's XML has no document type; {path.name} declares one; export it again")
+    return bool(is_typed)
 
 
 def _elements(path: Path, progress: Progress) -> Iterator[ElementTree.Element]:

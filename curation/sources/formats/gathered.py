@@ -1,21 +1,24 @@
 """Rows of formats that list their images one by one, gathered in columns, so that a million of them stay small."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import is_long, with_answers
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.table import listed_rows
+from curation.sources.reading.votes import Vote, votes_text
 from curation.tables.frames import column_of, concatenated
 from curation.tables.report import Problems
 from curation.words import counted
 
 Value = str | int | float | bool | None
 OURS = ("path", "given_label", "split", "clean_label", "group", "sample_id")
-_PLACE = ("\0file", "\0row")
+_PLACE, _VOTES = ("\0file", "\0row"), "\0votes"
 _EVERY = 50_000
 
 
@@ -28,9 +31,17 @@ class Gathered:
         """Samples whose label is that of boxes or outlines."""
         self._parts: list[pa.Table] = []
         self._pending: list[dict[str, Value]] = []
+        self._has_several = False
 
-    def add(self, ours: Mapping[str, Value], extra: Mapping[str, Value], *, file: str, row: int) -> None:
-        """One row. ours: columns of OURS, path among them; extra: what else is known, which rides along."""
+    def add(self, ours: Mapping[str, Value], extra: Mapping[str, Value], *, file: str, row: int,
+            votes: Sequence[Vote] = ()) -> None:
+        """One row. ours: columns of OURS, path among them; extra: what else is known, which rides along; votes: what
+        several people said, where given_label is not said: it becomes what most of them did."""
+        if votes:
+            self._has_several |= len(votes) > 1
+            ours = {**ours, _VOTES: votes_text(votes)}
+            if ours.get("given_label") is None and len(votes) == 1:
+                ours["given_label"] = votes[0][1]
         named = {name if name not in ours else f"source_{name}": value for name, value in extra.items()}
         self._pending.append({**ours, **named, "\0file": file, "\0row": row})
         if len(self._pending) >= _EVERY:
@@ -52,8 +63,9 @@ class Gathered:
         self._pending = []
 
     def loaded(self, root: Path, notes: list[str], *, classes: tuple[str, ...] | None = None,
-               classes_file: str = "") -> Loaded:
-        """The rows, their paths below `root`, found here where they were written elsewhere."""
+               classes_file: str = "", annotator: str = "") -> Loaded:
+        """The rows, their paths below `root`, found here where they were written elsewhere. annotator: the column of
+        who answered, where an image may be in several rows."""
         if self._pending or not self._parts:
             if not self._pending:
                 self._pending = [{"path": None, "given_label": None, "\0file": "", "\0row": 0}]
@@ -66,10 +78,18 @@ class Gathered:
             table = table.rename_columns(["source_id" if name == "sample_id" else name for name in table.column_names])
         file, numbers = table["\0file"].dictionary_encode(), np.asarray(table["\0row"])
         ours = {name: name for name in OURS if name in table.column_names}
-        rows, found = listed_rows(table.drop_columns(list(_PLACE)), ours, root, file, numbers)
+        is_short = _VOTES in table.column_names and not self._has_several
+        table = table.drop_columns([*_PLACE, *([_VOTES] if is_short else [])])
+        who = "" if self._has_several or annotator not in table.column_names or not is_long(
+            table, ours.get("sample_id", "path"), annotator) else annotator
+        said = _VOTES if self._has_several else "given_label" if who else ""
+        table, ours, several = with_answers(table, ours, annotator=who, answers=said)
+        rows, found = listed_rows(table, ours, root, file, numbers)
+        answers = gather(rows, several, classes, self.problems)
         if self.num_boxes:
             notes = [*notes, f"of {counted(self.num_boxes, 'image')} the label is the one class of boxes or outlines"]
-        return Loaded(rows=rows, root=root, classes=classes, classes_file=classes_file, notes=[*notes, *found])
+        return Loaded(rows=answers.rows, root=root, classes=classes, classes_file=classes_file, answers=answers.answers,
+                      notes=[*notes, *found, *answers.notes])
 
 
 def _only(splits: pa.ChunkedArray) -> str | None:

@@ -4,9 +4,10 @@
     **/SPLIT-00000-of-00004.parquet, SPLIT/0000.parquet     as the hub has them, pictures inside
     SPLIT/metadata.csv or .jsonl, with file_name            imagefolder; without a label column the folders are labels
 
-Class names and their order come from the schema's metadata (ClassLabel). Pictures inside become files of the project.
-The sample_id is the column sample_id, else split and name of the picture, else made of its content where it has no
-name or one that repeats. The library itself is needed for a name of the hub alone (curation.sources.formats.hub).
+Class names and their order come from the schema's metadata (ClassLabel, also in a list of answers). Pictures inside
+become files of the project. The sample_id is the column sample_id, else split and name of the picture, else made of its
+content where it has no name or one that repeats. The library itself is needed for a name of the hub alone
+(curation.sources.formats.hub).
 """
 
 from pathlib import Path
@@ -20,9 +21,13 @@ from curation.sources.formats.hub import from_hub, is_name
 from curation.sources.formats.metadata_folders import has_metadata, load_metadata, seems_to_have_metadata
 from curation.sources.formats.places import files_below, split_of
 from curation.sources.formats.shards import Columns, Shard, columns_of, pictures, plain_batches, schema_of
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import AnswerColumns, answer_columns, with_answers
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.rows import Loaded, plain_rows
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, extra_columns, text_of
+from curation.sources.reading.table import USUAL_NAMES, extra_columns
+from curation.sources.reading.votes import votes_in
 from curation.tables.frames import concatenated
 from curation.tables.lines import constant
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -32,7 +37,8 @@ _SUFFIXES = (".parquet", ".arrow")
 
 
 def load(root: Path, project: Path, problems: Problems, progress: Progress, *, label_column: str | None = None,
-         image_column: str | None = None, config: str | None = None, revision: str | None = None) -> Loaded:
+         image_column: str | None = None, answers_column: str | None = None, config: str | None = None,
+         revision: str | None = None) -> Loaded:
     """Rows of every split below `root`, or of the data set of that name on the hub where no such folder is here. Raises
     SourceError where no file has pictures or a column is lacking."""
     inside: tuple[Path, ...] = ()
@@ -48,23 +54,27 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
         shards, ignored = _shards(root)
     if not shards:
         if has_metadata(root):
-            return load_metadata(root, problems, progress, label_column)
+            return load_metadata(root, problems, progress, label_column, answers_column)
         raise SourceError("a data set of Hugging Face is a folder of save_to_disk, of Parquet files with pictures, or "
                           f"of images with metadata.csv or metadata.jsonl; {root} is none; choose another format")
     columns = columns_of(schema_of(shards[0].path))
     image = _chosen(columns.images, image_column, ("image", "img", "picture"), "pictures", shards[0])
-    label = _chosen(columns.plain, label_column, USUAL_NAMES["given_label"], "labels", shards[0],
-                    sole=tuple(columns.classes))
     parts = []
     for idx, shard in enumerate(shards):
         parts += _parts(shard, columns, image)
         progress(idx + 1, len(shards), "reading labels")
-    table = concatenated([part for part in parts if part.num_rows] or parts)
-    rows, notes = _rows(table, columns, image, label)
-    names = f"classes: {counted(len(columns.classes[label]), 'name')} from the schema" if label in columns.classes \
-        else "the schema names no classes: they are taken from the labels"
-    notes = [f"columns: picture from {image!r}, label from {label!r}", names,
-             "the pictures lie inside the files: the import writes them into the project", *notes]
+    table = _with_names(concatenated([part for part in parts if part.num_rows] or parts), columns)
+    table, ours, several = _labels(table, columns, label_column, answers_column, shards[0])
+    rows, notes = _rows(table, columns, image, ours)
+    label = ours.get("given_label")
+    classes = columns.classes.get(label or "") or (columns.lists.get(several.answers[0]) if several else None) or None
+    answers = gather(rows, several, classes, problems)
+    names = f"classes: {counted(len(classes), 'name')} from the schema" if classes else \
+        "the schema names no classes: they are taken from the labels"
+    said = [f"label from {label!r}"] if label else []
+    said += [f"answers from {', '.join(map(repr, several.answers))}"] if several else []
+    notes = [f"columns: picture from {image!r}, {', '.join(said)}", names,
+             "the pictures lie inside the files: the import writes them into the project", *notes, *answers.notes]
     if columns.left_out:
         notes.append(f"columns left out, since they hold no plain values: {', '.join(columns.left_out)}")
     if len(columns.images) > 1:
@@ -73,7 +83,8 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
     if ignored:
         notes.append(f"{counted(ignored, 'file')} with other columns left out")
     folder, by_name = project / IMAGES, {shard.name: shard for shard in shards}
-    return Loaded(rows=rows, root=folder, classes=columns.classes.get(label), classes_file=shards[0].name, notes=notes,
+    return Loaded(rows=answers.rows, root=folder, classes=classes, classes_file=shards[0].name, notes=notes,
+                  answers=answers.answers,
                   unpack=lambda kept, found, show: written(kept, folder, _reader(by_name, image, inside), found, show))
 
 
@@ -139,10 +150,37 @@ def _chosen(have: tuple[str, ...], named: str | None, usual: tuple[str, ...], wh
     return found[0]
 
 
+def _with_names(table: pa.Table, columns: Columns) -> pa.Table:
+    """The table with names in place of class numbers."""
+    for name, classes in columns.classes.items():
+        table = table.set_column(table.schema.get_field_index(name), name, _named(table[name], classes))
+    return table
+
+
+def _labels(table: pa.Table, columns: Columns, label_column: str | None, answers_column: str | None,
+            shard: Shard) -> tuple[pa.Table, dict[str, str], AnswerColumns | None]:
+    """with_answers, given_label in it unless what most people said is the label. Raises SourceError where there is
+    neither."""
+    usual = label_column or next((name for name in USUAL_NAMES["given_label"] if name in columns.plain), None)
+    listed = next((name for name in USUAL_NAMES["given_label"] if name in columns.lists), None)
+    if answers_column is None and usual is None and listed is not None:
+        if not any(len(set(votes)) < len(votes) for votes in map(votes_in, table[listed].drop_null().to_pylist())
+                   if votes):
+            raise SourceError(f"an image must have one class here; the column {listed!r} of {shard.name} is of lists; "
+                              "choose another column of labels, or, where these are several people's answers, name it "
+                              "as answers_column")
+        answers_column = listed
+    if usual is None and answer_columns(table, {}, annotator="", answers=answers_column) is not None:
+        return with_answers(table, {}, annotator="", answers=answers_column)
+    label = _chosen(columns.plain, label_column, USUAL_NAMES["given_label"], "labels", shard,
+                    sole=tuple(columns.classes))
+    return with_answers(table, {"given_label": label}, annotator="", answers=answers_column)
+
+
 def _parts(shard: Shard, columns: Columns, image: str) -> list[pa.Table]:
     """The shard's rows without pictures, with columns of ours that say where each stands."""
     found, start = [], 1
-    for table in plain_batches(shard.path, columns.plain, image):
+    for table in plain_batches(shard.path, columns, image):
         num = table.num_rows
         for name, column in (("\0split", constant(shard.split, num).cast(pa.string())),
                              ("\0file", constant(shard.name, num).cast(pa.string())),
@@ -153,15 +191,14 @@ def _parts(shard: Shard, columns: Columns, image: str) -> list[pa.Table]:
     return found
 
 
-def _rows(table: pa.Table, columns: Columns, image: str, label: str) -> tuple[pa.Table, list[str]]:
-    """(rows as a source hands them over, whose path is where they stand until their picture is written; notes)."""
+def _rows(table: pa.Table, columns: Columns, image: str, chosen: dict[str, str]) -> tuple[pa.Table, list[str]]:
+    """(rows as a source hands them over, whose path is where they stand until their picture is written; notes). chosen:
+    given_label or ANSWER, or both -> their column."""
     file, numbers = table["\0file"], np.asarray(table["\0row"])
-    for name, classes in columns.classes.items():
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, _named(table[name], classes))
     ids = pa.array([provisional_id(*place) for place in zip(file.to_pylist(), numbers.tolist(), strict=True)])
-    ours: dict[str, Column] = {"path": ids, "given_label": text_of(table[label]), "split": table["\0split"]}
-    used = {label, image, "\0file", "\0row", "\0split"}
+    ours: dict[str, Column] = {"path": ids, "split": table["\0split"],
+                               **{name: text_of(table[column]) for name, column in chosen.items()}}
+    used = {*chosen.values(), image, "\0file", "\0row", "\0split"}
     if "sample_id" in columns.plain:
         ours["sample_id"] = text_of(table["sample_id"])
         used.add("sample_id")
@@ -193,6 +230,8 @@ SOURCE = Source(
     options=(
         Option(name="label_column", help="Column of class numbers or labels. Default: label or another usual name."),
         Option(name="image_column", help="Column of pictures. Default: image, else the first."),
+        Option(name="answers_column", help="Column of lists of several people's answers, or columns of one person each "
+                                           "with commas between. Default: by usual names; '' for none."),
         Option(name="config", help="Of a name on the hub: the configuration, where it has several.", is_in_form=False),
         Option(name="revision", help="Of a name on the hub: branch, tag or commit. Default: the newest.",
                is_in_form=False),

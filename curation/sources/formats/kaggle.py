@@ -11,10 +11,13 @@ import pyarrow.compute as pc
 
 from curation.sources.formats.one_hot import is_one_hot, labels_of
 from curation.sources.formats.places import data_root, files_below, images_below, name_below, split_of
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import with_answers
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, listed_rows, text_of
+from curation.sources.reading.table import USUAL_NAMES, listed_rows
 from curation.tables.frames import column_names, read_frame
 from curation.tables.report import Column, Problems, Progress, SourceError
 
@@ -55,9 +58,12 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     prefix = images_below(home, path, [name for name in names.slice(0, 2_000).to_pylist() if name], _SUFFIXES)
     paths = pc.binary_join_element_wise(prefix, _with_suffix(names, home / prefix), "")
     table = table.set_column(table.schema.get_field_index(image), image, paths)
-    rows, found = listed_rows(table, {"path": image, "given_label": label}, home, file, numbers)
+    table, ours, several = with_answers(table, {"path": image, "given_label": label})
+    rows, found = listed_rows(table, ours, home, file, numbers)
+    answers = gather(rows, several, classes, problems)
     notes = [f"{file}: image from {image!r}, label from " + ("a column for each class" if classes else repr(label))]
-    return Loaded(rows=rows, root=home, classes=classes, classes_file=file, notes=[*notes, *frame.notes, *found])
+    return Loaded(rows=answers.rows, root=home, classes=classes, classes_file=file, answers=answers.answers,
+                  notes=[*notes, *frame.notes, *found, *answers.notes])
 
 
 def _with_suffix(names: Column, folder: Path) -> Column:

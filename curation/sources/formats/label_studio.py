@@ -1,8 +1,8 @@
 """Label Studio's JSON exports: tasks with an image and annotations of type choices, or their short form (JSON-MIN).
 
-Each annotation's author, time and seconds stay. Of several annotations of a task the choice of most is the label, of
-equals the first; how many there were and how many chose otherwise are columns. A ground truth becomes clean_label.
-Drafts, cancelled and empty annotations are counted and left out. Tasks of texts and other types are refused in words.
+Each annotation's author stays, and of the first that chose what most chose the time and the seconds. Of several
+annotations of a task all are kept (curation.sources.reading.annotators). A ground truth becomes clean_label. Drafts,
+cancelled and empty annotations are counted and left out. Tasks of texts and other types are refused in words.
 """
 
 import re
@@ -16,6 +16,7 @@ from curation.sources.formats.places import data_root, files_below, head, images
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Option, Source
+from curation.sources.reading.votes import Vote
 from curation.tables.json_items import items
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
@@ -35,8 +36,6 @@ class _Seen:
     drafts: int = 0
     cancelled: int = 0
     empty: int = 0
-    several: int = 0
-    ties: int = 0
     types: Counter[str] = field(default_factory=Counter)
     """Types of results that are no choices."""
     texts: int = 0
@@ -62,18 +61,18 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, c
                 seen.texts += 1
                 problems.add("no image", "a task must name an image in its data", file=file, row=row)
                 continue
-            ours, extra = _row(task, choice, seen, gathered, file, row)
+            ours, extra, votes = _row(task, choice, seen, gathered, file, row)
             is_remote = "://" in name
             ours["path"] = name if is_remote else prefix + (_given(name) if is_given else name)
-            num_labelled += ours["given_label"] is not None
-            gathered.add(ours, extra, file=file, row=row)
+            num_labelled += bool(votes) or ours["given_label"] is not None
+            gathered.add(ours, extra, file=file, row=row, votes=votes)
     if not num_labelled:
         kinds = ", ".join(sorted(seen.types))
         why = f"their data name no image ({counted(seen.texts, 'task')})" if seen.texts else \
             f"the results are of type {kinds}" if kinds else "no annotation has a choice"
         raise SourceError(f"Label Studio's tasks must have an image and an annotation of type choices; in "
                           f"{files[0].name} {why}; export a project of image classification")
-    return gathered.loaded(home, _notes(seen))
+    return gathered.loaded(home, _notes(seen), annotator="answered_by")
 
 
 def _notes(seen: _Seen) -> list[str]:
@@ -83,9 +82,6 @@ def _notes(seen: _Seen) -> list[str]:
     if seen.types:
         notes.append("results of other types left out: " + ", ".join(f"{num:,} {kind}" for kind, num in
                                                                      sorted(seen.types.items())))
-    if seen.several:
-        notes.append(f"{counted(seen.several, 'task')} with several annotations: the choice of most is the label"
-                     + (f", of {counted(seen.ties, 'tie')} the first" if seen.ties else ""))
     return notes
 
 
@@ -119,17 +115,17 @@ def _given(name: str) -> str:
 
 
 def _row(task: object, choice: str | None, seen: _Seen, gathered: Gathered, file: str,
-         row: int) -> tuple[dict[str, Value], dict[str, Value]]:
-    """(columns of ours but for the path, what rides along) of one task."""
+         row: int) -> tuple[dict[str, Value], dict[str, Value], list[Vote]]:
+    """(columns of ours but for the path, what rides along, what each person chose) of one task."""
     assert isinstance(task, dict), "a task with an image"
     extra = plain(task["data"]) if isinstance(task.get("data"), dict) else {}
     ours: dict[str, Value] = {"given_label": None}
     if "sample_id" in extra:
         ours["sample_id"] = str(extra.pop("sample_id"))
     if "annotations" not in task and "data" not in task:
-        return _short(task, choice)
+        return *_short(task, choice), []
     seen.drafts += len(task.get("drafts") or ())
-    answers: list[tuple[str, dict[str, Value]]] = []
+    said, votes = list[dict[str, Value]](), list[Vote]()
     for one in task.get("annotations") or task.get("completions") or ():
         if not isinstance(one, dict):
             continue
@@ -145,22 +141,13 @@ def _row(task: object, choice: str | None, seen: _Seen, gathered: Gathered, file
             continue
         if one.get("ground_truth"):
             ours["clean_label"] = chosen[0]
-        answers.append((chosen[0], _answered(one)))
-    extra |= _voted(answers, ours, seen)
-    return ours, extra
-
-
-def _voted(answers: list[tuple[str, dict[str, Value]]], ours: dict[str, Value], seen: _Seen) -> dict[str, Value]:
-    """Sets the label of most; gives how many said so, and when and by whom it was said first."""
-    if not answers:
-        return {}
-    votes = Counter(label for label, _ in answers)
-    label, most = votes.most_common(1)[0]
-    ours["given_label"] = label
-    seen.several += len(answers) > 1
-    seen.ties += sum(num == most for num in votes.values()) > 1
-    first = next(said for chosen, said in answers if chosen == label)
-    return {**first, "num_answers": len(answers), "num_other_answers": len(answers) - most}
+        said.append(_answered(one))
+        author = said[-1]["answered_by"]
+        votes.append((None if author is None else str(author), chosen[0]))
+    if votes:
+        most = Counter(label for _, label in votes).most_common(1)[0][0]
+        extra |= next(one for one, (_, label) in zip(said, votes, strict=True) if label == most)
+    return ours, extra, votes
 
 
 def _chosen(annotation: dict[str, object], choice: str | None, seen: _Seen) -> list[str]:

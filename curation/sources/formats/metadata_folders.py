@@ -1,7 +1,7 @@
 """Hugging Face's imagefolder with metadata: metadata.csv, .jsonl or .parquet beside the images it names (file_name).
 
-A label column gives the labels; without one, the name of the folder that an image lies in. The split is that of the
-folder of the metadata file.
+A label column gives the labels, or several people's answers do; without any, the name of the folder that an image lies
+in. The split is that of the folder of the metadata file.
 """
 
 import posixpath
@@ -12,8 +12,11 @@ import pyarrow as pa
 
 from curation.samples.own_exports import as_written
 from curation.sources.formats.places import files_below, split_of
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import answer_columns, with_answers
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
-from curation.sources.reading.table import listed_rows, text_of, usual_columns
+from curation.sources.reading.table import listed_rows, usual_columns
 from curation.tables.frames import column_names, concatenated, read_frame
 from curation.tables.lines import constant
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -26,7 +29,7 @@ FILE_NAMES = ("file_name", "image_file_name", "image")
 
 def has_metadata(root: Path) -> bool:
     """Whether a folder or its folders hold a metadata file that names images; looks at all names."""
-    return any(_named_by(path) for path in _files(root)[:3])
+    return any(_named_by(path) for path in metadata_files(root)[:3])
 
 
 def seems_to_have_metadata(root: Path) -> bool:
@@ -35,7 +38,8 @@ def seems_to_have_metadata(root: Path) -> bool:
     return any(_named_by(path) for path in list(found)[:3] if path.parent != root)
 
 
-def _files(root: Path) -> list[Path]:
+def metadata_files(root: Path) -> list[Path]:
+    """Every file below a folder that is called as metadata are."""
     return [path for path in files_below(root, NAMES, most=None) if path.name.lower() in NAMES]
 
 
@@ -48,49 +52,61 @@ def _named_by(path: Path) -> str | None:
     return next((name for name in FILE_NAMES if name in have), None)
 
 
-def load_metadata(root: Path, problems: Problems, progress: Progress, label_column: str | None) -> Loaded:
+def load_metadata(root: Path, problems: Problems, progress: Progress, label_column: str | None,
+                  answers_column: str | None = None) -> Loaded:
     """Rows of every metadata file below `root`. Raises SourceError where none can be read."""
     home = root.resolve()
     parts, label, without = [], label_column, 0
-    for path in _files(root):
+    for path in metadata_files(root):
         name_column = _named_by(path)
         if name_column is None:
             without += 1
             continue
         frame = read_frame(path, problems, progress)
-        found = label_column or usual_columns(frame.columns.column_names, {"path": name_column}).get("given_label")
+        usual = usual_columns(frame.columns.column_names, {"path": name_column})
+        found = label_column or usual.get("given_label")
         if label_column and label_column not in frame.columns.column_names:
             raise SourceError(f"a column of labels must be in {path.name}; got {label_column!r}; it has "
                               f"{', '.join(frame.columns.column_names)}")
         label = label or found
-        parts.append(_part(as_written(frame.columns), frame.rows, path, home, name_column, found))
+        chosen = {name: column for name, column in usual.items() if name in ("path", "clean_label", "group")}
+        chosen |= {"given_label": found} if found else {}
+        is_said = answer_columns(frame.columns, chosen, answers=answers_column) is not None
+        parts.append(_part(as_written(frame.columns), frame.rows, path, home, chosen, is_said))
     table = concatenated(parts)
     if "given_label" not in table.column_names:
         raise SourceError(f"an imagefolder needs labels; {root} has neither a column of labels nor folders of classes; "
                           "name the column of labels")
     file, numbers = table["\0file"].dictionary_encode(), np.asarray(table["\0row"])
-    ours = {name: name for name in ("path", "given_label", "split", "sample_id") if name in table.column_names}
-    rows, notes = listed_rows(table.drop_columns(["\0file", "\0row"]), ours, home, file, numbers)
-    said = f"label from {label!r}" if label else "labels are the names of the folders that images lie in"
-    notes = [f"{counted(len(parts), 'metadata file')}: {said}", *notes]
+    ours = {name: name for name in ("path", "given_label", "split", "sample_id", "clean_label", "group")
+            if name in table.column_names}
+    table, ours, several = with_answers(table.drop_columns(["\0file", "\0row"]), ours, answers=answers_column)
+    rows, notes = listed_rows(table, ours, home, file, numbers)
+    answers = gather(rows, several, None, problems)
+    said = [f"label from {label!r}"] if label else [] if several else [
+        "labels are the names of the folders that images lie in"]
+    said += [f"answers from {', '.join(map(repr, several.answers))}"] if several else []
+    notes = [f"{counted(len(parts), 'metadata file')}: {', '.join(said)}", *notes, *answers.notes]
     if without:
         notes.append(f"{counted(without, 'metadata file')} without a column {' or '.join(FILE_NAMES)} left out")
-    return Loaded(rows=rows, root=home, notes=notes)
+    return Loaded(rows=answers.rows, root=home, notes=notes, answers=answers.answers)
 
 
-def _part(table: pa.Table, rows: np.ndarray, path: Path, home: Path, name_column: str, label: str | None) -> pa.Table:
-    """A file's rows with path, given_label, split and where they stand; the rest rides along."""
+def _part(table: pa.Table, rows: np.ndarray, path: Path, home: Path, ours: dict[str, str], is_said: bool) -> pa.Table:
+    """A file's rows with path, given_label, split and where they stand; the rest rides along. ours: our column -> the
+    file's; is_said: whether people's answers, not folders, are the labels where no column is."""
     folder, num = path.resolve().parent.relative_to(home).as_posix(), table.num_rows
-    names = text_of(table[name_column])
+    names = text_of(table[ours["path"]])
     paths: Column = names if folder == "." else pa.compute.binary_join_element_wise(f"{folder}/", names, "")
-    labels = text_of(table[label]) if label else pa.array(
-        [None if name is None else _folder_label(posixpath.join(folder, name)) for name in names.to_pylist()],
-        pa.string())
+    labels = text_of(table[ours["given_label"]]) if "given_label" in ours else pa.array(
+        [None if name is None or is_said else _folder_label(posixpath.join(folder, name))
+         for name in names.to_pylist()], pa.string())
     name = path.relative_to(home).as_posix() if path.is_relative_to(home) else path.name
     made = {"path": paths, "given_label": labels,
             "split": constant(split_of(folder) or "train", num).cast(pa.string()),
             "\0file": constant(name, num).cast(pa.string()), "\0row": pa.array(rows, pa.int64())}
-    rest = table.drop_columns([one for one in (name_column, label) if one])
+    made |= {name: table[ours[name]] for name in ("clean_label", "group") if name in ours}
+    rest = table.drop_columns(list(ours.values()))
     for one in rest.column_names:
         made[one if one not in made else f"source_{one}"] = rest[one]
     return pa.table(made)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.sources.reading.table import text_of
+from curation.sources.reading.classes import text_of
 from curation.tables.report import Column, Problems
 
 _ON, _OFF = ("1", "1.0", "true"), ("0", "0.0", "false")

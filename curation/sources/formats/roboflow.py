@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from curation.sources.formats.one_hot import labels_of
 from curation.sources.formats.places import data_root, files_below, images_below, name_below, ours_of, split_of
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Source
-from curation.sources.reading.table import listed_rows, text_of
+from curation.sources.reading.table import listed_rows
 from curation.tables.frames import read_frame
 from curation.tables.report import Problems, Progress, SourceError
 

@@ -14,7 +14,7 @@ from typing import TypedDict
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.tables.frames import plain_type
+from curation.tables.frames import is_listing, listing_text, plain_type
 from curation.tables.report import SourceError
 
 _BATCH_ROWS = 256
@@ -34,6 +34,7 @@ class Shard:
 class _Feature(TypedDict, total=False):
     _type: str
     names: list[str]
+    """Of the classes; of a list, those of what is in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +47,9 @@ class Columns:
     """Column of class numbers -> the classes' names in their order."""
     plain: tuple[str, ...]
     """Those of plain values, the columns of class numbers among them."""
+    lists: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Column of lists of texts or numbers, such as several people's answers -> the names of the classes that its
+    numbers stand for; () where they stand for none."""
     left_out: tuple[str, ...] = field(default=())
     """The rest."""
 
@@ -75,18 +79,20 @@ def schema_of(path: Path) -> pa.Schema:
 def columns_of(schema: pa.Schema) -> Columns:
     """Sorts columns into kinds, by the features that the schema's metadata hold where they hold some."""
     features = _features(schema)
-    images, classes, plain, left_out = [], {}, [], []
+    images, classes, plain, lists, left_out = [], {}, [], {}, []
     for column in schema:
         feature = features.get(column.name, {})
         if feature.get("_type") == "Image" or is_picture(column.type):
             images.append(column.name)
+        elif is_listing(column.type):
+            lists[column.name] = tuple(str(name).strip() for name in feature.get("names", ()))
         elif plain_type(column.type) is None:
             left_out.append(column.name)
         else:
             plain.append(column.name)
             if feature.get("_type") == "ClassLabel" and feature.get("names"):
                 classes[column.name] = tuple(str(name).strip() for name in feature["names"])
-    return Columns(images=tuple(images), classes=classes, plain=tuple(plain), left_out=tuple(left_out))
+    return Columns(images=tuple(images), classes=classes, plain=tuple(plain), lists=lists, left_out=tuple(left_out))
 
 
 def is_picture(kind: pa.DataType) -> bool:
@@ -102,18 +108,28 @@ def _features(schema: pa.Schema) -> dict[str, _Feature]:
         found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, TypeError, ValueError):
         return {}
-    return {name: _Feature(_type=str(one.get("_type", "")), names=list(one.get("names") or ()))
-            for name, one in (found.items() if isinstance(found, dict) else ()) if isinstance(one, dict)}
+    features = {str(name): {"feature": one[0]} if isinstance(one, list) and len(one) == 1 else one  # of older versions
+                for name, one in (found.items() if isinstance(found, dict) else ())}
+    return {name: _Feature(_type=str(one.get("_type", "")), names=_names(one)) for name, one in features.items()
+            if isinstance(one, dict)}
 
 
-def plain_batches(path: Path, columns: tuple[str, ...], image: str) -> Iterator[pa.Table]:
-    """The plain columns as few types, and `image` as the pictures' names (null where there is none). Reads no picture
-    of a Parquet file whose pictures are structs."""
+def _names(feature: dict[str, object]) -> list[str]:
+    """Names of the classes, also of those in a list."""
+    inner = feature.get("feature")
+    names = feature.get("names") or (inner.get("names") if isinstance(inner, dict) else None)
+    return list(names) if isinstance(names, list) else []
+
+
+def plain_batches(path: Path, columns: Columns, image: str) -> Iterator[pa.Table]:
+    """The plain columns as few types, the lists as JSON, and `image` as the pictures' names (null where there is none).
+    Reads no picture of a Parquet file whose pictures are structs."""
     has_names = pa.types.is_struct(schema_of(path).field(image).type)
     names = [f"{image}.path"] if has_names else []
     with readable(path):
-        for batch in _batches(path, [*columns, *names], _PLAIN_ROWS):
-            made = {name: _plain(batch.column(name)) for name in columns}
+        for batch in _batches(path, [*columns.plain, *columns.lists, *names], _PLAIN_ROWS):
+            made = {name: _plain(batch.column(name)) for name in columns.plain}
+            made |= {name: listing_text(batch.column(name), known) for name, known in columns.lists.items()}
             made[image] = pa.compute.struct_field(batch.column(image), "path").cast(pa.string()) if has_names \
                 else pa.nulls(batch.num_rows, pa.string())
             yield pa.table(made)

@@ -25,9 +25,11 @@ from curation.sources.formats.embedded import IMAGES, written
 from curation.sources.formats.gathered import distinct
 from curation.sources.formats.places import files_below, name_below
 from curation.sources.formats.torchvision_sets import Named, named
+from curation.sources.reading.annotators import Gathered, gather_votes
+from curation.sources.reading.answer_columns import ANSWER, with_answers
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.rows import Loaded, plain_rows
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import text_of
 from curation.tables.frames import read_frame
 from curation.tables.lines import read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError
@@ -86,9 +88,11 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, n
     notes = [f"{len(parts)} files of pictures; classes: {len(classes)} in their order", _INSIDE,
              *_with_noisy(noisy_labels, label_column, columns, classes, problems, progress)]
     file = pa.array([part.name for part in parts for _ in part.codes], pa.string()).dictionary_encode()
-    rows = plain_rows(columns, file, np.concatenate([np.arange(1, len(part.codes) + 1) for part in parts]))
+    plain = plain_rows(columns, file, np.concatenate([np.arange(1, len(part.codes) + 1) for part in parts]))
+    answers = _gathered(plain, classes, problems)
     by_name, folder = {part.name: part for part in parts}, project / IMAGES
-    return Loaded(rows=rows, root=folder, classes=classes, classes_file=parts[0].name, notes=notes,
+    return Loaded(rows=answers.rows, root=folder, classes=classes, classes_file=parts[0].name,
+                  notes=[*notes, *answers.notes], answers=answers.answers,
                   unpack=lambda kept, found, show: written(
                       kept, folder, lambda name, wanted: _pictures(by_name[name], wanted), found, show))
 
@@ -108,11 +112,18 @@ def _named(found: Named, root: Path, project: Path, problems: Problems, progress
              *([] if found.is_files else [_INSIDE]),
              *_with_noisy(noisy_labels, label_column, columns, classes or (), problems, progress)]
     rows = plain_rows(columns, table["split"].combine_chunks().dictionary_encode(), np.asarray(table["row"]))
+    answers = _gathered(rows, classes, problems)
+    notes += answers.notes
     if found.is_files:
-        return Loaded(rows=rows, root=root, classes=classes, notes=notes)
+        return Loaded(rows=answers.rows, root=root, classes=classes, notes=notes, answers=answers.answers)
     folder = project / IMAGES
-    return Loaded(rows=rows, root=folder, classes=classes, notes=notes,
+    return Loaded(rows=answers.rows, root=folder, classes=classes, notes=notes, answers=answers.answers,
                   unpack=lambda kept, lost, show: written(kept, folder, found.pictures, lost, show))
+
+
+def _gathered(rows: pa.Table, classes: tuple[str, ...] | None, problems: Problems) -> Gathered:
+    """The rows, with what each of several people said where the noisy labels hold that."""
+    return gather_votes(rows, True, classes, problems) if ANSWER in rows.column_names else Gathered(rows=rows)
 
 
 def _with_noisy(path: str | None, column: str | None, columns: dict[str, Column], classes: tuple[str, ...],
@@ -155,11 +166,12 @@ def _columns(parts: list[_Part], classes: tuple[str, ...]) -> dict[str, list[str
 
 def _noisy(path: Path, column: str | None, columns: dict[str, Column], classes: tuple[str, ...], problems: Problems,
            progress: Progress) -> dict[str, Column]:
-    """given_label and clean_label with the labels of a table, one for each training image in order."""
+    """given_label and clean_label with the labels of a table, one for each training image in order; and ANSWER, where
+    it has a column for each of several people."""
     frame = read_frame(path, problems, progress)
     have = frame.columns.column_names
     chosen = column or next((name for name in ("worse_label", "noisy_label", "label") if name in have), None)
-    if chosen not in have:
+    if chosen is None or chosen not in have:
         raise SourceError(f"a column of noisy labels must be in {path.name}; got {column!r}; it has {', '.join(have)}; "
                           "name it as label_column")
     is_train = [split == "train" for split in columns["split"].to_pylist()]
@@ -170,7 +182,12 @@ def _noisy(path: Path, column: str | None, columns: dict[str, Column], classes: 
     labels = iter([numbers.get(text or "", text) for text in text_of(frame.columns[chosen]).to_pylist()])
     own = columns["given_label"].to_pylist()
     given = [next(labels) if one else label for one, label in zip(is_train, own, strict=True)]
-    return {"given_label": pa.array(given, pa.string()), "clean_label": pa.array(own, pa.string())}
+    found: dict[str, Column] = {"given_label": pa.array(given, pa.string()), "clean_label": pa.array(own, pa.string())}
+    table, ours, several = with_answers(frame.columns, {"given_label": chosen}, annotator="")
+    if several is not None:
+        votes = iter(table[ours[ANSWER]].to_pylist())
+        found[ANSWER] = pa.array([next(votes) if one else None for one in is_train], pa.string())
+    return found
 
 
 # -- what the files hold

@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.sources.formats.places import data_root, files_below, images_below, name_below
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import with_answers
+from curation.sources.reading.classes import text_of
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, listed_rows, text_of
+from curation.sources.reading.table import USUAL_NAMES, listed_rows
 from curation.tables.frames import column_names, read_frame
 from curation.tables.report import Column, Problems, Progress, SourceError
 
@@ -60,10 +63,13 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *,
     for name in have:
         if name not in used and name not in made:
             made[name] = table[name]
-    rows, found = listed_rows(pa.table(made), ours, home, file, frame.rows)
+    joined, ours, several = with_answers(pa.table(made), ours)
+    rows, found = listed_rows(joined, ours, home, file, frame.rows)
+    answers = gather(rows, several, None, problems)
     notes = [f"{file}: label from {label!r}, " + (f"group from {group!r}" if group else "no group")]
     notes.append(said or "split by number: 0 train, 1 clean, 2 test" + (", and by center" if is_camelyon else ""))
-    return Loaded(rows=rows, root=home, notes=[*notes, *frame.notes, *found])
+    return Loaded(rows=answers.rows, root=home, answers=answers.answers,
+                  notes=[*notes, *frame.notes, *found, *answers.notes])
 
 
 def _splits(table: pa.Table) -> tuple[Column, str]:

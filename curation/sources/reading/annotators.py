@@ -1,7 +1,6 @@
 """Several people's answers on one sample: every one kept, the majority as label where the data have none of their own.
 
-Two forms of table: long (an image in a row for each person who answered) and votes (all answers on an image in one
-cell). Opens no image.
+Where they stand in a table, curation.sources.reading.answer_columns says. Opens no image.
 """
 
 from dataclasses import dataclass, field
@@ -10,19 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.sources.reading.answer_columns import ANNOTATOR, ANSWER, AnswerColumns
 from curation.sources.reading.classes import named_classes, whole
 from curation.sources.reading.rows import drop, first_places, fitting, in_class_order
-from curation.sources.reading.votes import are_votes, votes_in
+from curation.sources.reading.votes import votes_in
 from curation.tables.report import Column, Problems, joined, quoted
 from curation.words import counted
 
-ANNOTATOR_NAMES = ("annotator", "annotator_id", "worker", "worker_id", "workerid", "rater", "rater_id", "labeler",
-                   "labeler_id", "user", "user_id")
-ANSWER_NAMES = ("answer", "vote", "response")
-VOTES_NAMES = ("all_answers", "answers", "all_votes", "votes", "crowd_labels", "worker_labels")
-"""Column names taken, whatever their case, the first that the table has."""
-ANSWER, ANNOTATOR = "answer.label", "answer.annotator"
-"""What these columns of the table are called until their answers are gathered."""
 ANSWERS_SCHEMA = pa.schema([("sample_id", pa.string()), ("annotator", pa.string()), ("label", pa.string())])
 """annotator: null where the data name none."""
 FIGURES = ("num_answers", "answers_agree", "is_tie")
@@ -31,52 +24,38 @@ two labels or more have the most answers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AnswerColumns:
-    """Where a table has several people's answers."""
-
-    answer: str
-    annotator: str | None
-    """None: `answer` is a column of votes."""
-    has_own: bool
-    """Whether the table has a given label beside the answers."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Gathered:
     rows: pa.Table
-    """One a sample, with given_label and FIGURES."""
-    answers: pa.Table
+    """One a sample, with given_label and, where there are answers, FIGURES."""
+    answers: pa.Table | None = None
     """ANSWERS_SCHEMA, in the order of the file."""
     notes: list[str] = field(default_factory=list)
 
 
-def answer_columns(table: pa.Table, ours: dict[str, str], *, annotator: str | None = None,
-                   answers: str | None = None) -> AnswerColumns | None:
-    """Which columns hold answers; None where no sample has several. ours: our column -> the table's.
+def gather(rows: pa.Table, found: AnswerColumns | None, classes: tuple[str, ...] | None,
+           problems: Problems) -> Gathered:
+    """The samples of a source's rows, whose answers are the columns ANSWER and ANNOTATOR (with_answers)."""
+    if found is None:
+        return Gathered(rows=rows)
+    if found.annotator is not None:
+        return _gather_long(rows, found.has_own, classes, problems)
+    return gather_votes(rows, found.has_own, classes, problems)
 
-    A table is long only where people whom it names answered on the same image. annotator, answers: columns named;
-    "" for none.
-    """
-    have = {name.lower(): name for name in reversed(table.column_names)}
-    label = ours.get("given_label")
-    free = {low: name for low, name in have.items() if name not in ours.values() and name != annotator}
-    if annotator != "" and "path" in ours and (who := annotator or _first(free, ANNOTATOR_NAMES)):
-        if _is_long(table, ours.get("sample_id", ours["path"]), who):
-            said = answers or _first(free, ANSWER_NAMES)
-            if said is None and label is not None and label.lower() == "given_label":
-                said = _first(free, ("label",))
-            said = said or label
-            return None if said is None else AnswerColumns(answer=said, annotator=who,
-                                                           has_own=label is not None and said != label)
-    if answers == "":
+
+def renamed(answers: pa.Table | None, before: pa.Table, after: pa.Table) -> pa.Table | None:
+    """Answers by the ids that samples have after their pictures were written. before, after: rows with sample_id, and
+    file and row, which stay; answers of rows that are gone are left out."""
+    if answers is None:
         return None
-    votes = answers or _first(free, VOTES_NAMES)
-    if votes is None or not pa.types.is_string(table[votes].type) or (not answers and not are_votes(table[votes])):
-        return None
-    return AnswerColumns(answer=votes, annotator=None, has_own=label is not None and votes != label)
+    keys = [pc.binary_join_element_wise(rows["file"].cast(pa.string()), rows["row"].cast(pa.string()), "\0")
+            for rows in (before, after)]
+    place = pc.index_in(whole(keys[0]), value_set=whole(keys[1]))
+    now = whole(after["sample_id"]).take(place)
+    ids = now.take(pc.index_in(whole(answers["sample_id"]), value_set=whole(before["sample_id"])))
+    return answers.set_column(0, "sample_id", ids).filter(pc.is_valid(ids))
 
 
-def gather_long(rows: pa.Table, has_own: bool, classes: tuple[str, ...] | None, problems: Problems) -> Gathered:
+def _gather_long(rows: pa.Table, has_own: bool, classes: tuple[str, ...] | None, problems: Problems) -> Gathered:
     """The samples of a long table. rows: of a source, with ANNOTATOR, and ANSWER where has_own, else the answers are
     given_label. A row that cannot be a sample's, or whose person answered on the sample before, is reported."""
     rows = fitting(rows, classes, problems)
@@ -147,11 +126,13 @@ def _gathered(rows: pa.Table, answers: pa.Table, classes: tuple[str, ...] | None
             rows = rows.rename_columns([f"source_{name}" if one == name else one for one in rows.column_names])
             notes = [*notes, f"column {name!r} is called 'source_{name}' here"]
         rows = rows.add_column(rows.column_names.index("file"), name, column)
-    notes = [f"{answers.num_rows:,} answers on {pc.count_distinct(answers['sample_id']).as_py():,} samples are in "
-             "answers.parquet", *notes]
+    num_open = pc.sum(pc.and_(is_open, pc.is_valid(given))).as_py() or 0
+    majority = f"; the label of {counted(num_open, 'sample')} is what most people said" if num_open else ""
+    notes = [f"{answers.num_rows:,} answers on {pc.count_distinct(answers['sample_id']).as_py():,} samples are kept "
+             f"(answers.parquet){majority}", *notes]
     if num_tied:
-        notes.append(f"{counted(num_tied, 'sample')} of tied answers and no label of the file's own: the first of the "
-                     "classes counts (is_tie)")
+        notes.append(f"of {counted(num_tied, 'sample')} as many people said another class: the first of the classes "
+                     "counts (is_tie)")
     return Gathered(rows=rows, answers=answers.select(ANSWERS_SCHEMA.names).cast(ANSWERS_SCHEMA), notes=notes)
 
 
@@ -192,17 +173,10 @@ def _once(answers: pa.Table, problems: Problems) -> pa.Table:
                                    quoted(bad["annotator"])))
 
 
-def _is_long(table: pa.Table, key: str, annotator: str) -> bool:
-    if key == annotator:
-        return False
-    pairs = pa.table({"key": table[key], "who": table[annotator]})
-    people = pairs.group_by("key").aggregate([("who", "count_distinct")])
-    people = people.filter(pc.is_valid(people["key"]))
-    return bool(pc.any(pc.greater(people["who_count_distinct"], 1)).as_py())
-
-
 def _differs(column: Column, first: np.ndarray) -> bool:
     column = whole(column)
+    if pa.types.is_null(column.type):
+        return False
     other = column.take(pa.array(first))
     is_other = pc.fill_null(pc.not_equal(column, other), False)
     return bool(pc.any(pc.or_(is_other, pc.xor(pc.is_null(column), pc.is_null(other)))).as_py())
@@ -210,7 +184,3 @@ def _differs(column: Column, first: np.ndarray) -> bool:
 
 def _with(rows: pa.Table, name: str, column: Column) -> pa.Table:
     return rows.set_column(rows.column_names.index(name), name, column)
-
-
-def _first(have: dict[str, str], names: tuple[str, ...]) -> str | None:
-    return next((have[name] for name in names if name in have), None)

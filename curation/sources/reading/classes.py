@@ -1,4 +1,4 @@
-"""Classes that a text file declares, and labels that are their numbers."""
+"""Labels as text; classes that a text file declares, and labels that are their numbers."""
 
 import os
 from pathlib import Path
@@ -34,3 +34,14 @@ def named_classes(labels: Column, classes: tuple[str, ...]) -> Column:
 def whole(column: Column) -> pa.Array:
     """A column in one piece."""
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def text_of(column: Column) -> Column:
+    """Any plain column as strings without white space at their ends; null where that leaves nothing."""
+    kind = column.type
+    if pa.types.is_floating(kind):  # whole numbers with gaps come out of pandas as floats: 3.0 is label 3
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        is_whole = pc.all(pc.and_(pc.is_finite(column), pc.equal(pc.floor(column), column))).as_py()
+        column = column.cast(pa.int64()) if is_whole else column
+    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)

@@ -9,6 +9,7 @@ Opens no image. Guesses columns by the usual names and says which it took.
 
 import os
 import posixpath
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.samples.own_exports import as_written, left_out
-from curation.sources.reading.annotators import (
-    ANNOTATOR,
-    ANSWER,
-    AnswerColumns,
-    Gathered,
-    answer_columns,
-    gather_long,
-    gather_votes,
-)
-from curation.sources.reading.classes import declared_classes, named_classes, whole
+from curation.sources.reading.annotators import gather
+from curation.sources.reading.answer_columns import ANNOTATOR, ANSWER, AnswerColumns, with_answers
+from curation.sources.reading.classes import declared_classes, named_classes, text_of, whole
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.paths import REMOTE, found_paths
 from curation.sources.reading.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, drop, plain_rows
@@ -70,25 +64,19 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
              "split": split_column, "group": group_column, "sample_id": id_column, ANNOTATOR: annotator_column,
              ANSWER: answers_column}
     frame = read_frame(root, problems, progress)
-    ours, several = _choose_columns(frame.columns, named, root.name)
-    table, numbers = _readable_rows(frame, ours, root.name, problems)
+    columns, ours, several = _choose_columns(frame.columns, named, root.name)
+    table, numbers = _readable_rows(replace(frame, columns=columns), ours, root.name, problems)
     table = as_written(table)
     names = declared_classes(classes, problems, progress)
     rows, notes = listed_rows(table, ours, folder, root.name, numbers, classes=names,
                               as_given=Path(image_root) if image_root else root.parent)
     if (is_out := left_out(table)) is not None:
         rows = drop(rows, is_out, problems, "excluded", "a sample that people left out of the data stays out")
-    answers = _gathered(rows, several, names, problems) if several else None
-    said = "columns: " + ", ".join(f"{_SAID.get(name, name)} from {column!r}" for name, column in ours.items())
-    return Loaded(rows=answers.rows if answers else rows, root=folder, classes=names,
-                  classes_file=os.path.basename(classes or root), answers=answers.answers if answers else None,
-                  notes=[*frame.notes, said, *notes, *(answers.notes if answers else [])])
-
-
-def _gathered(rows: pa.Table, several: AnswerColumns, classes: tuple[str, ...] | None, problems: Problems) -> Gathered:
-    if several.annotator is not None:
-        return gather_long(rows, several.has_own, classes, problems)
-    return gather_votes(rows, several.has_own, classes, problems)
+    found = gather(rows, several, names, problems)
+    taken = {**ours, ANSWER: "', '".join(several.answers)} if several and ANSWER in ours else ours
+    said = "columns: " + ", ".join(f"{_SAID.get(name, name)} from '{column}'" for name, column in taken.items())
+    return Loaded(rows=found.rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
+                  answers=found.answers, notes=[*frame.notes, said, *notes, *found.notes])
 
 
 def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str | Column, numbers: np.ndarray | None, *,
@@ -127,21 +115,16 @@ def usual_columns(have: list[str], named: dict[str, str | None] | None = None) -
 
 
 def _choose_columns(table: pa.Table, named: dict[str, str | None], name: str
-                    ) -> tuple[dict[str, str], AnswerColumns | None]:
-    """(usual_columns of a table that has what it needs, where it has several people's answers). Raises SourceError
-    where a column lacks. named: with ANNOTATOR and ANSWER."""
+                    ) -> tuple[pa.Table, dict[str, str], AnswerColumns | None]:
+    """with_answers of a table that has what it needs. Raises SourceError where a column lacks. named: with ANNOTATOR
+    and ANSWER."""
     have = table.column_names
-    for given in named.values():
-        if given and given not in have:
+    for ours, given in named.items():
+        if given and given not in have and ours != ANSWER:
             raise SourceError(f"a named column must be in {name}; got {given!r}; it has {_listed(have)}; choose "
                               "one of them")
-    chosen = usual_columns(have, named)
-    several = answer_columns(table, chosen, annotator=named[ANNOTATOR], answers=named[ANSWER])
-    if several is not None:
-        is_label = several.annotator is not None and not several.has_own
-        chosen["given_label" if is_label else ANSWER] = several.answer
-        if several.annotator is not None:
-            chosen[ANNOTATOR] = several.annotator
+    table, chosen, several = with_answers(table, usual_columns(have, named), annotator=named[ANNOTATOR],
+                                          answers=named[ANSWER])
     for ours, words in (("path", "image paths"), ("given_label", "labels")):
         if ours in chosen or (ours == "given_label" and several is not None):
             continue
@@ -149,7 +132,7 @@ def _choose_columns(table: pa.Table, named: dict[str, str | None], name: str
             raise SourceError(f"the first row of a table names its columns; {name} begins with a sample: "
                               f"{_listed(have)}; put a row such as path,label before it")
         raise SourceError(f"a table needs a column of {words}; {name} has {_listed(have)}; name the column of {words}")
-    return chosen, several
+    return table, chosen, several
 
 
 def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Problems) -> tuple[pa.Table, np.ndarray]:
@@ -165,17 +148,6 @@ def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Prob
             problems.add("not UTF-8", f"text must be UTF-8; the bytes of column {column!r} are not", file=name,
                          row=int(frame.rows[place]), action="skipped" if column in needed else "kept")
     return frame.columns.filter(pa.array(~is_lost)), frame.rows[~is_lost]
-
-
-def text_of(column: Column) -> Column:
-    """Any plain column as strings without white space at their ends; null where that leaves nothing."""
-    kind = column.type
-    if pa.types.is_floating(kind):  # whole numbers with gaps come out of pandas as floats: 3.0 is label 3
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
-        is_whole = pc.all(pc.and_(pc.is_finite(column), pc.equal(pc.floor(column), column))).as_py()
-        column = column.cast(pa.int64()) if is_whole else column
-    text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
 def _below(paths: Column, folder: Path, as_given: Path) -> Column:
@@ -280,6 +252,7 @@ SOURCE = Source(
         Option(name="annotator_column", help="Column of who answered, where an image is in several rows. Default: "
                                              "the first usual name, such as annotator; '' for none."),
         Option(name="answers_column", help="Column of answers beside the labels, or of all answers on an image, "
-                                               "such as 21:cat;37:dog or a JSON list. Default: by usual names; '' for "
-                                               "none."),
+                                               "such as 21:cat;37:dog or a JSON list. Several columns, "
+                                               "one a person: their names with commas between. Default: by usual "
+                                               "names, such as label_1 and label_2; '' for none."),
     ))

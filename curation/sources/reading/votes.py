@@ -2,6 +2,7 @@
 [{"annotator": 21, "label": "cat"}], [[21, "cat"]])."""
 
 import json
+from collections.abc import Iterable
 
 from curation.tables.report import Column
 
@@ -11,6 +12,11 @@ Vote = tuple[str | None, str]
 MAX_LOOKED_AT = 1_000
 _WHO = ("annotator", "annotator_id", "worker", "worker_id", "user", "user_id", "rater")
 _LABEL = ("label", "answer", "vote", "class")
+
+
+def votes_text(votes: Iterable[Vote]) -> str:
+    """A cell that votes_in reads as these answers."""
+    return json.dumps([[who, label] for who, label in votes])
 
 
 def votes_in(cell: str) -> list[Vote] | None:

@@ -35,7 +35,10 @@ def show(at: Audit) -> None:
     _answer(at, found)
     people, lost = _annotators(stamp_of(at.project.path / ANSWERS_NAME), at.project.path)
     if people is not None:
-        st.caption(annotator_words(people))
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.caption(annotator_words(people), width="content")
+            st.button("Who and what", key="audit.next.came.False", type="tertiary", icon=":material/group:",
+                      on_click=sections.go, args=("Reviewers",))
     for line in lost:
         st.warning(state.plain(line), icon=":material/broken_image:")
     _figures(at, found)

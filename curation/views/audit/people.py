@@ -9,7 +9,7 @@ from curation.audit.reviews import batches
 from curation.audit.reviews.batches import Served
 from curation.audit.reviews.consensus import consensus
 from curation.ledger.newest import Newest
-from curation.views.audit import at_hand
+from curation.views.audit import at_hand, came_along
 from curation.views.audit import review as audit_review
 from curation.views.audit.at_hand import Audit
 from curation.views.widgets import state
@@ -24,6 +24,7 @@ def show(audit: Audit) -> None:
     if audit.verdicts.empty:
         state.empty_state("No sample has been judged yet.", "Answer some in Find or Estimate: who agrees with whom, "
                           "and with the known truth, is measured along the way.")
+        came_along.show(audit)
         return
     if st.session_state.get(_SETTLE_KEY) == audit.path and _settle(audit):
         return
@@ -31,6 +32,7 @@ def show(audit: Audit) -> None:
     agreement = agreement_of(audit)
     _people(audit, agreement)
     _pairs(agreement)
+    came_along.show(audit)
 
 
 def agreement_of(audit: Audit) -> AgreementPart:

@@ -16,6 +16,7 @@ from curation.jobs.feature_jobs import MAX_AT_ONCE
 from curation.jobs.run_jobs import free_name
 from curation.project import Project, projects_home
 from curation.sources.importing import ImportResult, import_project
+from curation.sources.preview import Preview
 from curation.sources.reading.images import CHECKS
 from curation.sources.recognise import Recognised, recognise
 from curation.sources.unzip import adopt
@@ -108,7 +109,7 @@ def _choices(place: Path, way: Recognised) -> None:
         check = str(st.selectbox("Check of images", CHECKS, CHECKS.index("auto"), key=KEY + "check", help=CHECK_HELP))
     bar = st.empty()
     asked = Asked(way.source, way.root, options, None)
-    found = previewed(asked, reporter(bar.progress(0.0, text="Reading")))
+    found = _previewed(asked, bar, "Reading")
     asked = asked._replace(held_out=hold_out_form(found, _is_again(place)))
     shown = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -120,9 +121,7 @@ def _choices(place: Path, way: Recognised) -> None:
     may_replace = _exists(name) and st.checkbox(
         "Import again: replace the data of this project. Its decisions and runs stay, and what it holds out.",
         key=KEY + "replace")
-    found = previewed(asked, reporter(bar.progress(0.0, text="Splitting")),
-                      projects_home() / name if may_replace else None)
-    bar.empty()
+    found = _previewed(asked, bar, "Splitting", projects_home() / name if may_replace else None)
     with shown:
         show_preview(found)
     st.caption("Keep this page open until the import is done; leaving it stops the import and changes nothing.")
@@ -132,6 +131,14 @@ def _choices(place: Path, way: Recognised) -> None:
             st.error(state.plain(problem), icon=":material/error:")
             return
         run_import(asked, name, check, key=KEY + "start", makes_features=makes_features)
+
+
+def _previewed(asked: Asked, bar: DeltaGenerator, doing: str, project: Path | None = None) -> Preview:
+    """The preview, its progress in the place `bar`, which is empty afterwards. Raises SourceError."""
+    try:
+        return previewed(asked, reporter(bar.progress(0.0, text=doing)), project)
+    finally:
+        bar.empty()
 
 
 def _suggested(place: Path) -> str:

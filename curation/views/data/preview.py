@@ -3,6 +3,7 @@ and pictures."""
 
 import base64
 import html
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from engine.contract.manifest import MANIFEST_NAME, SPLITS
 from engine.contract.stamps import stamp_of
 
 KEY = "import."
-NONE = "(none)"
+NONE, AUTO = "(none)", "(by its name)"
 PICKERS = (
     ("path_column", "path", "Images", "Paths of the images, relative to the table's folder."),
     ("label_column", "given_label", "Labels", "The label of each image, which may be wrong."),
@@ -34,6 +35,9 @@ PICKERS = (
 )
 """Option of the source, column of ours, what the form calls it, help."""
 PATH_OPTIONS = ("image_root", "classes", "noisy_labels")
+SEVERAL = (("annotator_column", "People", "Who answered, where an image is in a row for each person."),
+           ("answers_column", "Their answers", "A column with all answers on an image, or one for each person."))
+"""Option of the source, what the form calls it, help; where nothing is chosen they are found by their names."""
 _PREVIEW_KEY = KEY + "preview"
 
 
@@ -69,13 +73,28 @@ def other_options(way: Recognised, is_zip: bool) -> dict[str, OptionValue | None
     """What else the source can be told. Raises SourceError for a path outside of the allowed roots; what was dropped
     as a zip is whole and names none."""
     pickers = {option for option, *_ in PICKERS} if way.source == "table" else set()
+    chosen = _several(way) if way.source == "table" else {}
+    pickers |= set(chosen)
     left_out = pickers | (set(PATH_OPTIONS) if is_zip else set())
     given = {option.name: _option(way.source, option) for option in SOURCES[way.source].options
              if option.name not in left_out and option.is_in_form}
     for name in PATH_OPTIONS:
         if given.get(name):
             given[name] = str(allowed(str(given[name])))
-    return given
+    return given | chosen
+
+
+def _several(way: Recognised) -> dict[str, OptionValue | None]:
+    """Where several people's answers are, if they are not where they usually are."""
+    found: dict[str, OptionValue | None] = {}
+    for option, label, text in SEVERAL:
+        key = f"{KEY}{option}.{way.root}"
+        if option == "annotator_column":
+            picked = [st.selectbox(label, [AUTO, NONE, *way.columns], key=key, help=text)]
+        else:
+            picked = st.multiselect(label, [NONE, *way.columns], key=key, help=text, placeholder=AUTO) or [AUTO]
+        found[option] = None if AUTO in picked else "" if NONE in picked else ",".join(map(str, picked))
+    return found
 
 
 def _option(source: str, option: Option) -> OptionValue | None:
@@ -160,12 +179,20 @@ def show_preview(found: Preview) -> None:
     with right:
         if found.pictures:
             st.html(pictures_html(found))
-            st.caption("Twelve of them, of every class in turn. Is each under the label that the data give it?")
+            num = len(found.pictures)
+            some = "All of them" if num == found.num_samples else f"{num} of them, of every class in turn"
+            st.caption(f"{some}. Is each under the label that the data give it?")
     for note in found.notes:
-        st.markdown(f"- {state.plain(note[:1].upper() + note[1:])}.")
+        st.markdown(f"- {state.plain(as_sentence(note))}")
     if found.num_problems:
         with st.expander(f"{counted(found.num_problems, 'finding')}: what is left out or looks odd"):
             st.dataframe(found.problems, hide_index=True, placeholder="", height=table_height(len(found.problems)))
+
+
+def as_sentence(note: str) -> str:
+    """A note with a capital letter and a full stop; a name that it begins with stays as it is."""
+    first = note.split(" ", 1)[0].rstrip(":,")
+    return (note if re.search(r"[._/\d]", first) else note[:1].upper() + note[1:]) + "."
 
 
 def pictures_html(found: Preview) -> str:

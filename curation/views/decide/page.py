@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.views.decide.bring_back import bring_back_section
 from curation.views.decide.retrain import KINDS, retrain_box
 from curation.views.explore.linking import doubt_line
 from curation.views.sample import dialog
@@ -47,6 +48,7 @@ def page() -> None:
         _in_force(project, run)
     conflicts_section(project, run, dialog.open_sample)
     _by_id(project, run)
+    state.guarded(lambda: bring_back_section(project))
     _batches(project)
     next_step("after retraining, see whether it helped.", ("compare", "Compare runs", None),
               ("export", "Go to Export", None))

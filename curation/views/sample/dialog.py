@@ -20,7 +20,7 @@ from curation.views import scored
 from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.runs.routing_hint import routes, routing_hint
 from curation.views.sample import link, pin_question
-from curation.views.sample.facts import facts
+from curation.views.sample.facts import answers_on, facts
 from curation.views.sample.neighbours import show_neighbours
 from curation.views.sample.reasons import reasons, stability_words
 from curation.views.sample.relabel import relabel
@@ -90,7 +90,7 @@ def _draw(project: Project, run: RunDir | None) -> None:
         if not is_hidden:
             _probabilities(project, run, table, idx)
     with right:
-        facts(table, idx)
+        facts(table, idx, answers_on(project.path, str(row["sample_id"])))
         if is_hidden:
             st.info(f"It is {WHY_BLIND}", icon=":material/visibility_off:")
         else:

@@ -19,47 +19,20 @@ from curation.jobs.request import config_of
 from curation.project import Project
 from curation.views.presses import kept_button, taken
 from curation.views.runs.form_keys import IMAGES, KEY
+from curation.views.train.form_settings import FITTED_AT_ONCE, LABELS, NEEDS, ON_FEATURES, ON_IMAGES, OPTIONS
 from curation.views.widgets import state
-from engine.contract.config import HEADS, HELDOUT_SOURCES, RunConfig
+from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import DEFAULT_BACKBONE, list_features
 from engine.contract.manifest import REQUIRED_COLUMNS
-from engine.contract.method_config import ReweighterConfig, SplitterConfig
-from engine.contract.methods import METHODS, TRAINABLE
+from engine.contract.method_config import ControlConfig, ReweighterConfig, SplitterConfig
+from engine.contract.methods import HEADS, METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir
 from engine.contract.run_document import can_take_weights
 from engine.contract.settings import SettingInfo, settings_of
 
 MAIN = ("network", "epochs", "val_fraction", "guard", "device", "seed")
 """Settings shown at once, in this order; every other one is an expander away."""
-LABELS = {
-    "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
-    "validation": "Validation source", "num_threads": "CPU threads", "warmup_fraction": "Warm-up share",
-    "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch",
-    "is_soft": "Soft assignment", "select_best": "Early stopping", "num_neighbors": "Neighbors",
-    "rho_fraction": "RHO-loss share", "finish_fraction": "Finish share", "checkpoint_seconds": "Checkpoints",
-    "embedding": "Map of samples", "hypergradient": "Effect of a weight", "inputs": "Seen of a sample",
-    "val_loss": "Validation loss", "min_weight": "Smallest weight", "max_weight": "Largest weight",
-    "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
-    "class_balance": "Class balance", "is_compiled": "Compile", "ratio_strength": "Share strength",
-    "coverage": "Coverage limit", "hysteresis": "Stickiness", "num_components": "Components", "folds_by": "Folds by",
-}
-OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cross_entropy": "balanced"}
-"""Options too long for their widget, in the words of their setting's help."""
-_NEEDS = {
-    "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
-    "folds": ("easy", "hard", "rho", "kfold"), "rotation_groups": ("learned",), "warmup_fraction": ("learned", "proxy"),
-    "select_best": HELDOUT_SOURCES, "rho_fraction": ("rho",),
-    "class_balance": ("uniform", "features", "loss"), "proxy_fraction": ("proxy",), "proxy_value": ("proxy",),
-}
-"""Where a setting does something only for some methods, sources of validation samples or of weights: hidden for the
-others."""
-FITTED_AT_ONCE = ("seed", "device", "num_components", "embedding", "num_threads", "folds_by")
-"""Settings of a method that fits its head in closed form."""
-ON_IMAGES = ("weights", "image_size", "augment", "precision", "is_compiled")
-"""Settings that make no sense on features."""
-ON_FEATURES = ("num_components", "hidden")
-"""Settings that make none on images."""
 OWN = "the method's own"
 MANY = 1e9
 """A bound that only the computer knows is no help to people."""
@@ -93,10 +66,10 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     values: dict[str, object] = {"method": method, "features": features}
     by_name = {setting["name"]: setting for setting in settings_of(RunConfig)}
     sources = {method, source, METHODS[method].weights}
-    hidden = {"method", "features", "folds_by", *(ON_FEATURES if features is None else ON_IMAGES)}
+    hidden = {"method", "features", "folds_by", "weights_by", *(ON_FEATURES if features is None else ON_IMAGES)}
     if METHODS[method].is_head_only:
         hidden |= {name for name in by_name if name not in FITTED_AT_ONCE}
-    shown = [name for name in by_name if name not in hidden and (name not in _NEEDS or sources & set(_NEEDS[name]))]
+    shown = [name for name in by_name if name not in hidden and (name not in NEEDS or sources & set(NEEDS[name]))]
     with st.grid(min_column_width=136):
         for name in (name for name in MAIN if name in shown):
             values[name] = _network(by_name[name], features) if name == "network" else _widget(by_name[name])
@@ -108,13 +81,17 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         rest = [by_name[name] for name in shown if name not in MAIN]
         for setting in sorted(rest, key=lambda s: bool(s["advanced"])):
             values[setting["name"]] = _widget(setting)
-        values["folds_by"] = _folds_by(project, by_name["folds_by"])
+        own = [setting for setting in settings_of(ControlConfig) if sources & set(NEEDS[setting["name"]])]
+        values["controls"] = {setting["name"]: _widget(setting, "controls.") for setting in own}
+        values["folds_by"] = _column(project, by_name["folds_by"], NO_COLUMN)
+        if sources & set(NEEDS["weights_by"]) and METHODS[method].is_trained:
+            values["weights_by"] = _column(project, by_name["weights_by"], ALIKE)
     if source != "none" and METHODS[method].weights not in ("uniform", "rho"):
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
         values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
     is_plain = METHODS[method].is_trained and can_take_weights(RunConfig.from_dict(
-        {"method": method, "features": features, "validation": values.get("validation")}))
+        {"method": method, "features": features, **{name: values.get(name) for name in ("validation", "weights_by")}}))
     _start_row(project, method, values, int(num_repeats), on_started, _weights_from(project) if is_plain else None)
 
 
@@ -142,14 +119,14 @@ def _network(setting: SettingInfo, features: str | None) -> str:
     return str(chosen or "auto")
 
 
-def _folds_by(project: Project, setting: SettingInfo) -> str | None:
-    """A column of the data, by which folds are drawn; None: each sample by itself."""
+def _column(project: Project, setting: SettingInfo, none: str) -> str | None:
+    """A column of the data that a setting names; None: none of them, in the words `none`."""
     columns = [name for name in project.columns() if name not in NO_SIBLINGS]
     if not columns:
         return None
-    chosen = st.selectbox(_label(setting), [NO_COLUMN, *columns], key=KEY + "folds_by", help=_help(setting, ""),
+    chosen = st.selectbox(_label(setting), [none, *columns], key=KEY + setting["name"], help=_help(setting, ""),
                           persist_state="session")
-    return None if chosen == NO_COLUMN else str(chosen)
+    return None if chosen == none else str(chosen)
 
 
 def _weights_from(project: Project) -> str | None:

@@ -85,6 +85,10 @@ _OTHERS = {
     "given_label": ColumnInfo("Given label", "the label in the data"),
     "clean_label": ColumnInfo("Clean label", "known truth, for scoring alone"),
     "group": ColumnInfo("Group", "domain or subgroup"),
+    "num_answers": ColumnInfo("Answers", "people's answers that came with the data"),
+    "answers_agree": ColumnInfo("Answers that agree", "share that are the given label; low: people disagree with it",
+                                0.0, 1.0, is_low_bad=True),
+    "is_tie": ColumnInfo("Tied answers", "two labels or more have the most answers"),
     "likeness": ColumnInfo("Likeness", "1: the same direction in the features as the chosen; 0: nothing in common"),
     "pin": ColumnInfo("Pin", "where a person holds the sample"),
     "excluded": ColumnInfo("Excluded", "left out by a person"),
@@ -92,7 +96,8 @@ _OTHERS = {
 }
 _ORDER = ("role", "current_label", "given_label", "predicted_label", "suggested_label", "clean_label", "weight",
           "margin", "heldout_margin", "p_train", "label_quality", "loss", "route_share", "mean_margin", "forgetting",
-          "heldout_epochs", "role_reason", "p_train_unpinned", "likeness", "group", "pin", "excluded", "in_validation")
+          "heldout_epochs", "role_reason", "p_train_unpinned", "likeness", "group", "num_answers", "answers_agree",
+          "is_tie", "pin", "excluded", "in_validation")
 COLUMNS: dict[str, ColumnInfo] = {
     name: _OTHERS[name] if name in _OTHERS else _signal(name, *_SIGNALS[name]) for name in _ORDER}
 _HIDDEN = {"sample_id", "path", "image", "split", "x", "y", "signal_row", "is_resting", "relabel", "decided_by",

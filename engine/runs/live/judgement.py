@@ -66,7 +66,7 @@ def judge(config: RunConfig, data: Dataset) -> Judgement:
 
 def learns(config: RunConfig) -> bool:
     """Whether a method trains for anything here: not one that is a judgement, nor one of several trainings."""
-    return not METHODS[config.method].is_head_only and not config.is_cross_fitted
+    return not METHODS[config.method].is_head_only and not config.has_first_training
 
 
 def retrain(config: RunConfig, run: RunDir, data: Dataset, digest: str,

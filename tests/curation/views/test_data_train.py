@@ -17,6 +17,7 @@ from curation.views.train import page as train
 from curation.views.widgets import state
 from curation.views.widgets.pictures import pictures_html
 from engine.contract.config import RunConfig
+from engine.contract.method_config import ControlConfig
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir
 from tests import views
@@ -221,6 +222,30 @@ def test_with_features_a_head_on_them_is_the_default_and_the_images_the_other_wa
     views.rerun(app)
     assert [config for _, config in submitted] == [
         RunConfig(features="lite0", network="linear", folds_by="group"), RunConfig(network="efficientnet_lite0")]
+
+
+def test_a_control_shows_its_own_settings_alone_and_columns_may_weigh(home, submitted):
+    make_features(make_project(home / "pets"), "lite0")
+    app = views.start(home, "train")
+    app.selectbox(key="new_run.method").set_value("jtt")
+    views.rerun(app)
+    shown = {widget.key for widget in app.number_input if ".controls." in str(widget.key)}
+    assert shown == {"new_run.controls.first_share", "new_run.controls.error_weight"}
+    assert "new_run.weights_by" not in {widget.key for widget in app.selectbox}
+    app.number_input(key="new_run.controls.error_weight").set_value(9.0)
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    app.session_state["train.form"] = True
+    views.rerun(app)
+    app.selectbox(key="new_run.method").set_value("erm")
+    views.rerun(app)
+    app.selectbox(key="new_run.weights_by").set_value("group")
+    app.number_input(key="new_run.mixup").set_value(0.3)
+    app.button(key="new_run.start").click()
+    views.rerun(app)
+    assert [config for _, config in submitted] == [
+        RunConfig(features="lite0", method="jtt", controls=ControlConfig(error_weight=9.0)),
+        RunConfig(features="lite0", method="erm", weights_by="group", mixup=0.3)]
 
 
 def test_a_small_import_begins_its_features_and_the_page_shows_how_far_they_are(home, asked):

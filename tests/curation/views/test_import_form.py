@@ -15,6 +15,7 @@ from curation.jobs import feature_jobs
 from curation.project import Project
 from curation.sources.unzip import unpack
 from curation.views.data import browse, import_form
+from curation.views.data.preview import as_sentence
 from tests import views
 from tests.fakes import make_project
 
@@ -224,3 +225,30 @@ def test_a_zip_of_which_nothing_loads_leaves_no_project(home: Path, photos: Path
     app.text_input(key=f"import.name.{place}").set_value("zipped")
     app = press(views.rerun(app), "import.start")
     assert "Nothing was imported" in app.error[0].value and place.is_dir() and not (home / "zipped").exists()
+
+
+def test_columns_of_several_peoples_answers_are_picked(home: Path, photos: Path) -> None:
+    lines = [f"cat/{idx}.png,{'cat' if idx % 2 else 'dog'},cat,{'dog' if idx % 4 else ''}\n" for idx in range(20)]
+    (photos / "list.csv").write_text("path,ann,bob,eve\n" + "".join(lines))
+    app = views.start(home, "data", timeout=60)
+    app = press(app, "import.entry.My photos")
+    app.selectbox(key=f"import.way.{photos}").set_value(1)
+    app = press(views.rerun(app), "import.preview_it")
+    file = photos / "list.csv"
+    app.multiselect(key=f"import.answers_column.{file}").set_value(["ann", "bob", "eve"])
+    app = views.rerun(app)
+    assert not app.error and "55 answers on 20 samples" in views.texts(app).replace("\\", "")
+    app = press(app, "import.start")
+    project = Project.open(home / "My-photos")
+    rows = project.manifest().set_index("sample_id")
+    assert rows["given_label"].value_counts().to_dict() == {"cat": 15, "dog": 5}
+    assert rows["num_answers"].sum() == 55 and (project.path / "answers.parquet").exists()
+
+
+def test_a_note_that_begins_with_a_name_keeps_it_and_a_refusal_leaves_no_bar(home: Path, photos: Path) -> None:
+    assert as_sentence("image_info.json: two") == "image_info.json: two." and as_sentence("two") == "Two."
+    (photos / "odd.csv").write_text("where,what\n")
+    app = views.start(home, "data", timeout=60)
+    app.text_input(key="import.root").set_value(str(photos / "odd.csv"))
+    app = press(views.rerun(app), "import.preview_it")
+    assert app.error and not app.get("progress")

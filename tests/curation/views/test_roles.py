@@ -21,7 +21,8 @@ from tests.fakes import make_project, make_run
 
 ONLY_LOOK = {
     "sample.step*", "sample.more_like", "pin.look", "pin.cancel", "decide.show", "export.corrections", "next.*",
-    "audit.cell.explore", "audit.cell.find", "audit.cell.reviewed", "audit.duplicates.explore", "audit.settle_back",
+    "audit.cell.explore", "audit.came.*.explore",
+    "audit.cell.find", "audit.cell.reviewed", "audit.duplicates.explore", "audit.settle_back",
     "audit.next.*.*", "compare.decide", "sign_in.*", "sign_out",
     "import.up", "import.to.*", "import.entry.*", "import.preview_it",
     "features.go.*.*", "explore.clear_region", "explore.remove.*", "explore.clear", "explore.invert",

@@ -8,7 +8,7 @@ import pandas as pd
 from curation.experiments.pin_disagreement import Tension
 from curation.experiments.stability import Stability, over_seeds, stability
 from curation.project import Project
-from curation.views.sample import dialog, neighbours, reasons
+from curation.views.sample import dialog, facts, neighbours, reasons
 from curation.views.sample.dialog import course_figure, sides
 from curation.views.widgets import pins
 from curation.views.widgets.palette import ROLE_COLOURS
@@ -132,3 +132,13 @@ def test_held_out_probabilities_are_bars_with_the_likeliest_first(home):
     assert shown.index("70.0%") < shown.index("23.0%") < shown.index("7.0%") and "&lt;b&gt;x&lt;/b&gt;" in shown
     app.session_state[dialog.OPEN_KEY] = "train-00006"
     assert "Held-out probabilities" not in "".join(str(e.proto.body) for e in views.rerun(app).get("html"))
+
+
+def test_the_answers_that_came_with_a_sample_are_told(tmp_path: Path):
+    rows = pd.DataFrame([("a", "ann", "dog"), ("a", "bob", "cat"), ("a", "eve", "cat"), ("b", None, "cat"),
+                         ("b", None, "cat"), ("c", "ann", "dog")], columns=["sample_id", "annotator", "label"])
+    rows.to_parquet(tmp_path / "answers.parquet")
+    assert facts.answers_on(tmp_path, "a") == "cat (bob, eve), dog (ann)"
+    assert facts.answers_on(tmp_path, "b") == "cat (2 people)" and facts.answers_on(tmp_path, "gone") == ""
+    (tmp_path / "answers.parquet").write_bytes(b"torn")
+    assert facts.answers_on(tmp_path, "a") == "" == facts.answers_on(tmp_path / "none", "a")

@@ -6,13 +6,16 @@ import math
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from engine.contract.config import VALIDATION_SOURCES, WEIGHT_SOURCES, RunConfig
-from engine.contract.method_config import ReweighterConfig, SplitterConfig
-from engine.contract.methods import METHODS
-from engine.contract.settings import ConfigError, settings_of
+from engine.__main__ import app
+from engine.contract.config import RunConfig
+from engine.contract.method_config import ControlConfig, ReweighterConfig, SplitterConfig
+from engine.contract.methods import LOSSES_OF_METHODS, METHODS, VALIDATION_SOURCES, WEIGHT_SOURCES
+from engine.contract.settings import ConfigError, leaves, settings_of
 
-CONFIGS = (RunConfig, ReweighterConfig, SplitterConfig)
+CONFIGS = (RunConfig, ReweighterConfig, SplitterConfig, ControlConfig)
+OF_PLAIN_TRAINING = ("mixup", "weights_by")
 ALL_SETTINGS = [(cls, setting) for cls in CONFIGS for setting in settings_of(cls)]
 IDS = [f"{cls.__name__}.{setting['name']}" for cls, setting in ALL_SETTINGS]
 
@@ -29,12 +32,18 @@ def other_value(setting: dict[str, Any]) -> Any:
 
 
 def group_of(cls: type) -> str:
-    return {ReweighterConfig: "reweighter", SplitterConfig: "splitter"}[cls]
+    return {ReweighterConfig: "reweighter", SplitterConfig: "splitter", ControlConfig: "controls"}[cls]
+
+
+def base_of(name: str) -> dict[str, Any]:
+    """What a config needs besides, so that a setting may be set."""
+    return {"method": "erm"} if name in OF_PLAIN_TRAINING else {}
 
 
 def with_setting(cls: type, name: str, value: Any) -> RunConfig:
     """A RunConfig with one setting of it, or of a group of it, changed."""
-    return RunConfig(**{name: value}) if cls is RunConfig else RunConfig(**{group_of(cls): cls(**{name: value})})
+    return RunConfig(**{name: value, **base_of(name)}) if cls is RunConfig else \
+        RunConfig(**{group_of(cls): cls(**{name: value})})
 
 
 @pytest.mark.parametrize("cls", CONFIGS)
@@ -54,7 +63,7 @@ def test_settings_cover_every_field_with_help(cls: type) -> None:
 def test_every_setting_round_trips_through_json(cls: type, setting: dict[str, Any]) -> None:
     config = with_setting(cls, setting["name"], other_value(setting))
     again = RunConfig.from_dict(json.loads(json.dumps(config.to_dict())))
-    assert again == config != RunConfig()
+    assert again == config != RunConfig(**base_of(setting["name"]))
 
 
 @pytest.mark.parametrize(("cls", "setting"), ALL_SETTINGS, ids=IDS)
@@ -105,6 +114,12 @@ def test_a_config_cannot_be_changed_or_given_by_position() -> None:
 # -- settings from the command line
 
 
+def test_the_command_that_lists_settings_lists_every_one() -> None:
+    said = CliRunner().invoke(app, ["settings"]).stdout.splitlines()
+    names = [name for name, *_ in leaves(RunConfig())]
+    assert [line.split(" = ")[0] for line in said if not line.startswith(" ")] == names and len(names) > 50
+
+
 def test_settings_from_the_command_line() -> None:
     config = RunConfig.from_settings(
         ["epochs=3", "splitter.lr=0.01", "splitter.is_soft=False", "rotation_groups=none", "embedding=none",
@@ -132,11 +147,12 @@ def test_a_wrong_setting_is_refused(setting: str, message: str) -> None:
 
 def test_methods_are_combinations_of_sources() -> None:
     assert set(METHODS) == {"molere", "erm", "lrw_random", "lrw_easy", "lrw_hard", "meta_weight_net", "rho", "fsr",
-                            "kfold", "discriminant", "imported"}
+                            "kfold", "fbr", "elr", "jtt", "cvar_dro", "oof_exclude", "discriminant", "imported"}
     for method in METHODS.values():
         assert method.validation in VALIDATION_SOURCES and method.weights in WEIGHT_SOURCES
+        assert method.loss in LOSSES_OF_METHODS
         assert method.title and method.help.endswith(".")
-    told = {(m.validation, m.weights, m.folds, m.is_head_only, m.is_imported) for m in METHODS.values()}
+    told = {(m.validation, m.weights, m.loss, m.folds, m.is_head_only, m.is_imported) for m in METHODS.values()}
     assert len(told) == len(METHODS)
 
 
@@ -157,7 +173,9 @@ def test_rho_cross_fits_on_halves_unless_told_otherwise() -> None:
 
 def test_who_trains_cross_fitted_first() -> None:
     firsts = {name for name in METHODS if RunConfig(method=name, features="own").is_cross_fitted}
-    assert firsts == {"lrw_easy", "lrw_hard", "rho", "kfold"} and RunConfig(method="kfold").num_folds == 5
+    assert firsts == {"lrw_easy", "lrw_hard", "rho", "kfold", "oof_exclude"}
+    assert RunConfig(method="kfold").num_folds == 5
+    assert {name for name in METHODS if RunConfig(method=name, features="own").has_first_training} == firsts | {"jtt"}
     assert not RunConfig(method="lrw_hard", validation="clean").is_cross_fitted
     assert RunConfig(validation="hard").is_cross_fitted and not RunConfig(folds=4).is_cross_fitted
 
@@ -179,7 +197,9 @@ def test_there_are_no_more_groups_than_epochs_before_the_finish(values: dict[str
     ({"finish_fraction": 1.0, "warmup_fraction": 0.0}, 2), ({"warmup_fraction": 1.0}, 21), ({"epochs": 1}, 2),
     ({"method": "lrw_random"}, 17), ({"method": "lrw_easy"}, 17), ({"method": "lrw_hard"}, 17),
     ({"method": "meta_weight_net"}, 17), ({"method": "erm", "validation": "random"}, 21), ({"method": "rho"}, 21),
-    ({"method": "fsr"}, 21), ({"validation": "clean"}, 21), ({"validation": "none"}, 21), ({"select_best": True}, 21)])
+    ({"method": "fsr"}, 21), ({"method": "fbr"}, 17), ({"method": "elr"}, 21), ({"method": "jtt"}, 21),
+    ({"method": "cvar_dro", "validation": "random"}, 21), ({"validation": "clean"}, 21), ({"validation": "none"}, 21),
+    ({"select_best": True}, 21)])
 def test_the_finish_is_of_those_who_learn_weights_and_after_warmup(values: dict[str, Any], expected: int) -> None:
     assert RunConfig(**values).first_finish_epoch == expected
 
@@ -196,6 +216,31 @@ def test_classes_weigh_by_their_size_where_validation_asks_for_each_alike(given,
 def test_class_balance_is_refused_where_weights_leave_it_no_place(method):
     with pytest.raises(ConfigError, match="class_balance"):
         RunConfig.from_dict({"method": method, "class_balance": 0.5})
+
+
+@pytest.mark.parametrize("given", [
+    {"method": "molere"}, {"method": "cvar_dro"}, {"method": "elr"}, {"method": "fsr"}, {"method": "rho"}])
+def test_samples_are_mixed_where_weights_are_known_before_the_step_alone(given):
+    with pytest.raises(ConfigError, match=f"mixup needs weights .* got {given['method']} with mixup 0.2"):
+        RunConfig.from_dict(given | {"mixup": 0.2})
+    for method in ("erm", "jtt", "oof_exclude", "kfold"):
+        assert RunConfig(method=method, mixup=0.2).mixup == 0.2
+
+
+@pytest.mark.parametrize("given", [{"method": "molere"}, {"method": "jtt"},
+                                   {"method": "discriminant", "features": "own"}])
+def test_weights_of_the_data_are_for_plain_training(given):
+    with pytest.raises(ConfigError, match="weights_by is for plain training"):
+        RunConfig.from_dict(given | {"weights_by": "w"})
+    assert RunConfig(method="erm", weights_by="w", validation="random").weight_source == "uniform"
+
+
+def test_weights_that_need_no_validation_stay_without_it():
+    sources = {name: RunConfig(method=name).weight_source for name in ("fbr", "jtt", "cvar_dro", "oof_exclude", "elr")}
+    assert sources == {"fbr": "similarity", "jtt": "errors", "cvar_dro": "worst", "oof_exclude": "confident",
+                       "elr": "uniform"}
+    assert RunConfig(method="fbr", validation="none").weight_source == "uniform"
+    assert RunConfig(method="elr").loss == "early_learning" and RunConfig(method="jtt").loss == "cross_entropy"
 
 
 def test_what_a_run_of_older_code_lacks_is_what_that_code_did():

@@ -154,6 +154,8 @@ def cancel_once_it_has(run: RunDir, num_epochs: int) -> None:
 @pytest.mark.parametrize(("settings", "words"), [
     (["method=rho"], "several processes train methods of one training"),
     (["method=kfold"], "several processes train methods of one training"),
+    (["method=jtt"], "several processes train methods of one training"),
+    (["method=erm", "mixup=0.2"], "several processes do not mix samples; got mixup=0.2"),
     (["method=fsr"], "several processes train methods of one training and no proxy buffer"),
     (["is_compiled=true"], "several processes do not compile yet"),
     (["network=efficientnet_lite0"], "several processes fine-tune a backbone on GPUs alone"),

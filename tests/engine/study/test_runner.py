@@ -15,14 +15,17 @@ from typer.testing import CliRunner
 from engine.__main__ import app
 from engine.contract.config import RunConfig
 from engine.contract.manifest import DECISIONS_NAME, ManifestError
+from engine.contract.methods import TRAINABLE
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm, StudyError, config_of
 from engine.model.prediction import NonFiniteError
+from engine.runs import first_training
 from engine.runs.train import train
 from engine.study import row as study_row
 from engine.study import worker
 from engine.study.runner import run_study
 from engine.training.trainer import Trainer
+from tests.fake_features import make_features
 from tests.fakes import make_project
 
 FAST = {"epochs": 3, "batch_size": 16, "augment": "shift", "rotation_groups": 3, "num_threads": 1, "folds": 2,
@@ -110,6 +113,19 @@ def test_a_row_says_what_a_run_of_the_same_config_says(project):
     assert row["curve"]["rest_loss"][2] is None and row["rest_loss"] == row["curve"]["rest_loss"][1] > 0
     assert ((history["role"] == "validation") & (history["routed"] == 0)).any()
     assert row["routed_loss_then"] == row["curve"]["validation_loss"][1]
+
+
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_an_arm_of_any_method_trains_as_a_run_of_it_does(project, method):
+    """A discriminant is fitted in both, and what trains twice does so in both."""
+    make_features(project)
+    settings = FAST | {"features": "own", "network": "linear", "weight_decay": 0.01, "epochs": 2, "augment": "auto"}
+    study = run_study(project, "s", [Arm.of_method(method)], [1], settings)
+    run = train(config_of(Arm.of_method(method), settings, 1), project, "same")
+    row, metrics = study.read_row(method, 1), run.read_metrics()
+    assert row["state"] == "done"
+    assert row["test_accuracy"] == metrics["test_accuracy"].iloc[-1] > 0.5
+    assert row["train_loss"] == pytest.approx(metrics["train_loss"].iloc[-1])
 
 
 def test_the_random_resting_loss_is_of_the_resting_alone():
@@ -243,8 +259,8 @@ def test_a_cancel_stops_within_a_run_and_keeps_the_rows_before_it(project, monke
 
 def test_arms_of_one_seed_share_their_ranking(project, monkeypatch):
     ranked = []
-    real = worker.cross_fitted_probabilities
-    monkeypatch.setattr(worker, "cross_fitted_probabilities", lambda *a, **k: ranked.append(1) or real(*a, **k))
+    real = first_training.first_probabilities
+    monkeypatch.setattr(first_training, "first_probabilities", lambda *a, **k: ranked.append(1) or real(*a, **k))
     arms = [Arm.of_method(name) for name in ("lrw_easy", "lrw_hard", "rho")]  # rho has two folds, as FAST
     study = run_study(project, "s", arms, [0], FAST)
     rows = study.read_rows().set_index("arm")

@@ -476,7 +476,9 @@ def test_the_weight_network_of_meta_weight_net_is_that_of_its_paper(data):
 # -- every one of them goes on where it was stopped
 
 
-@pytest.mark.parametrize("values", [NOISY, {"method": "rho", "rho_fraction": 0.25}, {"method": "fsr"}])
+@pytest.mark.parametrize("values", [
+    NOISY, {"method": "rho", "rho_fraction": 0.25}, {"method": "fsr"}, {"method": "fbr"}, {"method": "elr"},
+    {"method": "cvar_dro", "label_smoothing": 0.1}, {"method": "erm", "mixup": 0.4}])
 def test_restored_in_mid_epoch_a_baseline_goes_on_bit_for_bit(data, values):
     class Stop(Exception):
         pass
@@ -501,7 +503,7 @@ def test_restored_in_mid_epoch_a_baseline_goes_on_bit_for_bit(data, values):
         assert torch.equal(value.nan_to_num(-9), restored.record.state_dict()[name].nan_to_num(-9)), name
 
 
-@pytest.mark.parametrize("method", ["rho", "fsr"])
+@pytest.mark.parametrize("method", ["rho", "fsr", "fbr", "elr", "jtt", "oof_exclude"])
 def test_a_cancelled_run_of_a_baseline_resumes_to_the_same_end(tmp_path, monkeypatch, method):
     project = make_project(tmp_path / "fake", num_train=60, size=8)
     config = config_of(method=method, embedding="pca", epochs=3)

@@ -11,7 +11,13 @@ from statsmodels.stats.inter_rater import fleiss_kappa  # type: ignore[import-un
 
 from curation.audit.report.rate_words import annotator_words
 from curation.audit.report.summaries import annotators_part
-from curation.audit.reviews.annotators import agreement_of, annotators_of, krippendorff_alpha, lost_answers
+from curation.audit.reviews.annotators import (
+    agreement_of,
+    annotators_of,
+    disagreement_of,
+    krippendorff_alpha,
+    lost_answers,
+)
 from curation.lacking import lacking
 from curation.project import Project
 from engine.contract.work_dir import write_atomic
@@ -90,3 +96,36 @@ def test_a_damaged_file_of_answers_is_told_and_a_missing_one_is_none(tmp_path: P
     assert annotators_of(project.path) is None
     (line,) = lacking(project)
     assert "answers.parquet is not as it was written; import the data again" in line
+
+
+def test_who_and_what_disagrees_is_its_definition_written_out() -> None:
+    rng = np.random.default_rng(3)
+    rows = [(str(sample), f"p{who}", "xyz"[rng.integers(3)]) for sample in range(30) for who in range(6)
+            if rng.random() < 0.6]
+    truth = {str(sample): "xyz"[sample % 3] for sample in range(0, 30, 2)}
+    found = disagreement_of(answers(rows), pa.table({
+        "sample_id": [str(sample) for sample in range(30)],
+        "clean_label": pa.array([truth.get(str(sample)) for sample in range(30)], pa.string())}))
+    pairs = [(one, other) for one, other in permutations(rows, 2) if one[0] == other[0]]
+    for person in found.people:
+        own = [(one[2], other[2]) for one, other in pairs if one[1] == person.name]
+        known = [row for row in rows if row[1] == person.name and row[0] in truth]
+        assert (person.num_pairs, person.num_known) == (len(own), len(known))
+        assert person.agreement == pytest.approx(np.mean([one == other for one, other in own]))
+        assert person.right == pytest.approx(np.mean([truth[row[0]] == row[2] for row in known]))
+    for each in found.classes:
+        own = [(one[2], other[2]) for one, other in pairs if one[2] == each.label]
+        assert each.num_pairs == len(own)
+        assert each.agreement == pytest.approx(np.mean([one == other for one, other in own]))
+    for mixed in found.mixed_up:
+        both = {one[0] for one, other in pairs if (one[2], other[2]) == mixed.labels}
+        assert mixed.num_pairs == sum((one[2], other[2]) == mixed.labels for one, other in pairs)
+        assert mixed.num_samples == len(both)
+    assert sum(person.num_answers for person in found.people) == len(rows) and len(found.mixed_up) == 3
+
+
+def test_people_whom_the_data_do_not_name_are_no_person() -> None:
+    rows = [("a", None, "x"), ("a", None, "y"), ("b", "ann", "x")]
+    found = disagreement_of(answers(rows), pa.table({"sample_id": ["a"], "clean_label": pa.nulls(1, pa.string())}))
+    assert [(one.name, one.agreement, one.right) for one in found.people] == [("ann", None, None)]
+    assert [(one.labels, one.num_pairs) for one in found.mixed_up] == [(("x", "y"), 1)]

@@ -61,14 +61,14 @@ def test_of_several_answers_the_most_count_and_cancelled_ones_do_not(tmp_path: P
         ("d.png", [answer("z", was_cancelled=True)])], drafts=[{"id": 1}])
     result = import_project("labelstudio", tmp_path / "p", root=tmp_path)
     rows = read_manifest(tmp_path / "p")
-    columns = ["given_label", "answered_by", "num_answers", "num_other_answers", "clean_label"]
+    columns = ["given_label", "answered_by", "num_answers", "is_tie", "clean_label"]
     assert rows[columns].astype(object).where(rows[columns].notna(), None).values.tolist() == [
-        ["y", "bob", 3, 1, None], ["x", "ada", 2, 1, None], ["y", "eve", 1, 0, "y"]]
+        ["y", "bob", 3, False, None], ["x", "ada", 2, True, None], ["y", "eve", 1, False, "y"]]
     assert result.problem_kinds == {"missing label": 1}
     text = "; ".join(result.notes)
     assert "4 drafts left out" in text and "2 cancelled annotations left out" in text
     assert "1 annotation without choice left out" in text
-    assert "2 tasks with several annotations: the choice of most is the label, of 1 tie the first" in text
+    assert "6 answers on 3 samples" in text and "of 1 sample as many people said another class" in text
 
 
 def test_the_short_form_and_a_named_control(tmp_path: Path) -> None:

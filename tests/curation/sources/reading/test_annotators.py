@@ -53,7 +53,7 @@ def test_both_forms_give_the_majority_its_figures_and_every_answer(tmp_path, tex
     assert rows["num_answers"].to_dict() == {"a.png": 3, "b.png": 2, "c.png": 1}
     assert rows["answers_agree"].tolist() == pytest.approx([2 / 3, 1 / 2, 1])
     assert rows["is_tie"].to_dict() == {"a.png": False, "b.png": True, "c.png": False}
-    assert any(note.startswith("1 sample of tied answers") for note in result.notes)
+    assert any(note.startswith("of 1 sample as many people said another class") for note in result.notes)
     assert has_seal(tmp_path / "p" / "answers.parquet")
     (tmp_path / "t.csv").write_text("path,label\na.png,cat\nb.png,dog\n")
     import_project("table", tmp_path / "p", root=tmp_path / "t.csv")
