@@ -165,10 +165,12 @@ class VerdictLog:
     # -- what is drawn
 
     def add_draws(self, audit: str, draws: Sequence[NewDraw]) -> None:
-        """Note what a random queue drew, before anybody is asked about it; what is noted already is not noted again."""
+        """Note what a random queue drew, before anybody is asked about it; what is noted already and was not let go of
+        is not noted again."""
         people.require("reviewer", "a batch to review")
         with self._writing() as connection:
-            known = {(draw.audit, draw.batch, draw.sample_ids) for draw in tables.draws_of(connection)}
+            known = {(draw.audit, draw.batch, draw.sample_ids) for draw in tables.draws_of(connection)
+                     if not draw.is_released}
             for draw in draws:
                 if (audit, draw.batch, draw.sample_ids) not in known:
                     words = said(draw.who)

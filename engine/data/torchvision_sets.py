@@ -114,11 +114,15 @@ def _samples(data: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _classes(data: Any) -> list[str] | None:
-    """The names of the classes by index."""
+    """The names of the classes by index, a repeated one with its index in brackets: ImageNet's crane is a bird and a
+    machine."""
     found = getattr(data, "classes", None) or getattr(data, "categories", None)
     if found is None and isinstance(index := getattr(data, "class_to_idx", None), dict):
         found = sorted(index, key=index.__getitem__)
-    return None if found is None else [", ".join(one) if isinstance(one, tuple) else str(one) for one in found]
+    if found is None:
+        return None
+    names = [", ".join(one) if isinstance(one, tuple) else str(one) for one in found]
+    return [name if name not in names[:index] else f"{name} [{index}]" for index, name in enumerate(names)]
 
 
 def _label(code: Any, classes: list[str] | None) -> str | None:

@@ -159,7 +159,7 @@ class TensorBoard:
 
 class MLflow:
     """A run of the experiment that is called as the project, on the server that MLflow is set to, else in the project's
-    folder mlruns."""
+    file mlflow.db."""
 
     name = "MLflow"
     _STATES: dict[Ending, str] = {"done": "FINISHED", "cancelled": "KILLED", "failed": "FAILED"}

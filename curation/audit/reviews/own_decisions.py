@@ -72,8 +72,8 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
     num_unknown = num_same = num_older = num_unchanged = 0
     for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
         row = {str(name): str(cell) for name, cell in cells.items()}
-        is_out = row.get("is_excluded", "").lower() == "true"
-        if not is_out and row["corrected_label"] in ("", row["given_label"]):
+        acts = _acts(row)
+        if not acts:
             num_unchanged += 1
             continue
         sample_id = as_written(row["sample_id"], table.index)
@@ -81,26 +81,38 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
             refused.append(f"row {number}: {sample_id!r} is no training sample here")
             num_unknown += 1
             continue
-        try:
-            one = _decision(row, sample_id, is_out, who, project.classes, str(table.at[sample_id, "given_label"]))
-        except UserError as error:
-            refused.append(f"row {number}: {error}")
-            continue
-        now = (LEFT_OUT if table.at[sample_id, "excluded"] else None) if is_out else \
-            in_force["label"].get(sample_id)
-        if now == (LEFT_OUT if is_out else one.label):
-            num_same += 1
-            continue
-        if not is_out and now is not None:
-            other, at = (str(in_force.at[sample_id, name]) for name in ("who", "at"))
-            if one.at is not None and at > one.at:
-                num_older += 1
+        for is_out, said_of_it in acts:
+            try:
+                one = _decision(said_of_it, sample_id, is_out, who, project.classes,
+                                str(table.at[sample_id, "given_label"]))
+            except UserError as error:
+                refused.append(f"row {number}: {error}")
+                break
+            now = (LEFT_OUT if table.at[sample_id, "excluded"] else None) if is_out else \
+                in_force["label"].get(sample_id)
+            if now == (LEFT_OUT if is_out else one.label):
+                num_same += 1
                 continue
-            if other != one.who:
-                against[sample_id, one.who] = f"{other}: {now}"
-        found.append(one)
+            if not is_out and now is not None:
+                other, at = (str(in_force.at[sample_id, name]) for name in ("who", "at"))
+                if one.at is not None and at > one.at:
+                    num_older += 1
+                    continue
+                if other != one.who:
+                    against[sample_id, one.who] = f"{other}: {now}"
+            found.append(one)
     return FoundDecisions(decisions=found, against=against, refused=refused, num_unknown=num_unknown,
                           num_same=num_same, num_older=num_older, num_unchanged=num_unchanged)
+
+
+def _acts(row: Mapping[str, str]) -> list[tuple[bool, Mapping[str, str]]]:
+    """(whether it leaves the sample out, else it relabels; the row with what it says of that) of each act of a row. Of
+    a sample with both, who, at and why are the relabel's: who left it out is not known."""
+    is_changed = row["corrected_label"] not in ("", row["given_label"])
+    acts: list[tuple[bool, Mapping[str, str]]] = [(False, row)] if is_changed else []
+    if row.get("is_excluded", "").lower() == "true":
+        acts.append((True, {**row, "who": "", "at": "", "why": ""} if is_changed else row))
+    return acts
 
 
 def _decision(row: Mapping[str, str], sample_id: str, is_out: bool, who: str, classes: tuple[str, ...],

@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -245,10 +246,12 @@ def _of_table(places: list[Path], fields: list[_Field], label: _Field, image: _F
 
 
 def _by_key(join: _Field, places: list[Path], home: Path) -> dict[str, str]:
-    """What the joining field finds in each image's name -> its path below `home`."""
+    """What the joining field finds in each image's name -> its path below `home`; none of what it finds in several: of
+    neither is it certain."""
     names = [name_below(path, home) for path in places]
     keys = _found(join, pa.array(names, pa.string())).to_pylist()
-    return {key: name for key, name in zip(keys, names, strict=True) if key is not None}
+    num = Counter(keys)
+    return {key: name for key, name in zip(keys, names, strict=True) if key is not None and num[key] == 1}
 
 
 def _of_paths(places: list[Path], fields: list[_Field], label: _Field, home: Path) -> Loaded:

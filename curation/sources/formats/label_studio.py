@@ -15,7 +15,7 @@ from curation.sources.formats.gathered import Gathered, Value, plain
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.paths import DIGITS, UPLOADED
-from curation.sources.reading.rows import Loaded
+from curation.sources.reading.rows import Loaded, in_class_order
 from curation.sources.reading.source import Option, Source
 from curation.sources.reading.votes import Vote
 from curation.tables.json_items import items, listed, number_of
@@ -164,7 +164,8 @@ def _row(task: object, choice: str | None, seen: _Seen, gathered: Gathered, file
         author = said[-1]["answered_by"]
         votes.append((None if author is None else str(author), chosen[0]))
     if votes:
-        most = Counter(label for _, label in votes).most_common(1)[0][0]
+        num = Counter(label for _, label in votes)
+        most = in_class_order({label for label in num if num[label] == max(num.values())})[0]  # as a tie is settled
         extra |= next(one for one, (_, label) in zip(said, votes, strict=True) if label == most)
     return None if has_several and not votes else (ours, extra, votes)
 

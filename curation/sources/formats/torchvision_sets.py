@@ -47,7 +47,7 @@ def named(name: str, root: Path, is_downloading: bool, progress: Progress) -> Na
     """Have torchvision read a data set. Raises SourceError with its own line where it cannot."""
     folder = Path(tempfile.mkdtemp(prefix="torchvision-"))
     try:
-        _read([name, str(root), str(folder), *(["--download"] if is_downloading else [])], progress)
+        _read([name, str(root.absolute()), str(folder), *(["--download"] if is_downloading else [])], progress)
         rows, classes = pq.read_table(folder / "rows.parquet"), json.loads((folder / "classes.json").read_text())
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -165,7 +165,7 @@ def _once(answers: pa.Table, problems: Problems) -> pa.Table:
     """The first answer of each person on each sample; every later one is reported."""
     codes = [np.asarray(pc.fill_null(whole(answers[name]).dictionary_encode().indices, -1)).astype(np.int64)
              for name in ("sample_id", "annotator")]
-    key = codes[0] * (codes[1].max(initial=0) + 1) + codes[1]
+    key = codes[0] * (codes[1].max(initial=0) + 2) + codes[1] + 1  # -1, nobody, has a place of its own
     _, first, place = np.unique(key, return_index=True, return_inverse=True)
     is_later = (first[place] != np.arange(len(key))) & (codes[1] >= 0)
     return drop(answers, pa.array(is_later), problems, "duplicate key",

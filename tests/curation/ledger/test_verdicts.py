@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from curation.ledger import tables as ledger_tables
 from curation.ledger import verdict_tables as tables
 from curation.ledger.batch import LedgerError
+from curation.ledger.verdict_tables import NewDraw
 from curation.ledger.verdicts import VERDICTS, WRONG, Verdict, VerdictError, VerdictLog
 from curation.project import Project
 from tests.fakes import make_project
@@ -215,3 +216,13 @@ def test_a_thousand_retractions_among_twenty_thousand_verdicts_are_heeded(projec
                                    for i in range(1000)])
     frame = log.in_force("a")
     assert len(frame) == 19_000 and frame["verdict_id"].iloc[0] == 1001
+
+
+def test_what_was_let_go_of_and_is_drawn_again_is_noted_again(log: VerdictLog) -> None:
+    draw = NewDraw("estimate-1", "ada", ("train-00002",))
+    for _ in range(2):
+        log.add_draws("a", [draw])
+    assert [one.is_released for one in log.draws()] == [False], "noted already"
+    log.release_draws([1], "ada")
+    log.add_draws("a", [draw])
+    assert [one.is_released for one in log.draws()] == [True, False]

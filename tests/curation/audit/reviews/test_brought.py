@@ -192,6 +192,19 @@ def test_corrected_labels_of_another_project_come_back_as_decisions_of_their_aut
     assert len(fresh.ledger().batches()) == before
 
 
+def test_of_a_sample_both_relabelled_and_left_out_the_relabel_comes_back_in_its_authors_name(
+        project: Project, tmp_path: Path, other) -> None:
+    project.ledger().exclude([IDS[0]], who="bob", why="blurred")
+    project.ledger().relabel([IDS[0]], other(IDS[0]), who="ada", why="seen twice")
+    export(project, None, "corrected-labels", "table", tmp_path / "out")
+    fresh = Project.open(make_project(tmp_path / "q", size=2))
+    found = back(fresh, tmp_path / "out/corrected_labels.parquet")
+    assert [(one.label, one.who, one.why) for one in found.decisions] == [
+        (other(IDS[0]), "ada", "seen twice"), (None, "fay", "")], "the file does not say who left it out"
+    take(fresh, found)
+    assert back(fresh, tmp_path / "out/corrected_labels.parquet").num_same == 2
+
+
 def test_corrected_labels_of_other_data_are_refused_line_by_line(project: Project, corrected: Path, tmp_path: Path,
                                                                  other) -> None:
     rows = pd.read_csv(corrected / "corrected_labels.csv")

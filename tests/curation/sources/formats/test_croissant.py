@@ -129,6 +129,22 @@ def test_pictures_of_an_archive_are_joined_where_it_was_unpacked(tmp_path: Path)
     assert result.problem_kinds == {"missing file": 1}
 
 
+def test_a_key_of_two_pictures_names_neither(tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    for name in ("train/1.png", "test/1.png", "train/2.png", "train/3.png"):
+        picture(data / "pics" / name)
+    (data / "meta.csv").write_text("key,label\n1,ada\n2,bob\n3,ada\n")
+    join = {"@type": "cr:Field", "@id": "r/key", "name": "key", "dataType": "sc:Text",
+            "references": {"fileObject": {"@id": "table"}, "extract": {"column": "key"}},
+            "source": {"fileSet": {"@id": "images"}, "extract": {"fileProperty": "filename"},
+                       "transform": {"regex": r"([^\/]*)\.png"}}}
+    describe(data, [table("meta.csv"), images("pics/*/*.png")],
+             [join, field("image", "sc:ImageObject", "images"), field("label", "cr:Label", "table", "label")])
+    result = import_project("croissant", tmp_path / "p", root=data)
+    assert read_manifest(tmp_path / "p")["path"].tolist() == ["pics/train/2.png", "pics/train/3.png"]
+    assert result.problem_kinds == {"missing file": 1}
+
+
 def test_files_of_the_hub_are_found_beside_it_or_named_as_the_hub_names_them(tmp_path: Path) -> None:
     repo = {"@type": "cr:FileObject", "@id": "repo", "name": "repo", "encodingFormat": "git+https",
             "contentUrl": "https://huggingface.co/datasets/ylecun/mnist/tree/refs%2Fconvert%2Fparquet"}

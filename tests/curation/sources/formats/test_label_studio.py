@@ -56,7 +56,7 @@ def test_of_several_answers_the_most_count_and_cancelled_ones_do_not(tmp_path: P
         picture(tmp_path / f"{name}.png")
     export(tmp_path, [
         ("a.png", [answer("x", "ada"), answer("y", "bob"), answer("y", "eve")]),
-        ("b.png", [answer("x", "ada"), answer("y", "bob")]),
+        ("b.png", [answer("y", "bob"), answer("x", "ada")]),  # a tie: who said the label that counts
         ("c.png", [answer("x", "ada", was_cancelled=True), answer(None), answer("y", "eve", ground_truth=True)]),
         ("d.png", [answer("z", was_cancelled=True)])], drafts=[{"id": 1}])
     result = import_project("labelstudio", tmp_path / "p", root=tmp_path)

@@ -110,6 +110,21 @@ def test_from_the_command_line_in_a_process_of_its_own(tmp_path: Path, capsys: p
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: a data set of torchvision must be one of MNIST,")
 
 
+def test_classes_of_one_name_stay_apart(cifar: np.ndarray, in_process: None, tmp_path: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ImageNet's crane, a bird and a machine. A root is where the command was given, not where the engine runs."""
+    file = tmp_path / "d/cifar-10-batches-py/batches.meta"
+    file.write_bytes(packed(label_names=["crane", "car", "crane"]))
+    monkeypatch.setitem(datasets.CIFAR10.meta, "md5", hashlib.md5(file.read_bytes()).hexdigest())
+    monkeypatch.chdir(tmp_path)
+    told, run = list[str](), torchvision_sets._read
+    monkeypatch.setattr(torchvision_sets, "_read", lambda given, show: told.extend(given) or run(given, show))
+    import_project("torchvision", tmp_path / "p", root="d", dataset="CIFAR10")
+    assert read_info(tmp_path / "p").classes == ("crane", "car", "crane [2]")
+    assert read_manifest(tmp_path / "p")["given_label"].tolist() == ["crane [2]", "crane", "car", "car"]
+    assert told[1] == str(tmp_path / "d")
+
+
 def test_what_torchvision_cannot_do_is_one_line(in_process: None, tmp_path: Path) -> None:
     for options, match in (({"dataset": "CIFAR11"}, "one of MNIST, .*; got 'CIFAR11'; import others as folders"),
                            ({"dataset": "ImageNet", "download": "yes"}, "ImageNet it cannot; put its files into"),

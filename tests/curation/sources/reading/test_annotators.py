@@ -102,6 +102,13 @@ def test_every_row_of_a_long_table_is_an_answer_or_told(tmp_path):
     assert ("a.png", "", "cat") in answers and rows["given_label"].tolist() == ["cat", "dog", "dog"]
 
 
+def test_an_answer_of_nobody_is_not_taken_for_one_on_another_sample(tmp_path):
+    text = "path,worker,label\na.png,ann,cat\nb.png,,dog\na.png,bob,cat\nb.png,ann,dog\n"
+    result, _, answers = imported(tmp_path, text)
+    assert kinds(result) == []
+    assert answers == [("a.png", "ann", "cat"), ("a.png", "bob", "cat"), ("b.png", "", "dog"), ("b.png", "ann", "dog")]
+
+
 def test_repeated_pictures_without_several_people_stay_repeats(tmp_path):
     for text in ("path,label\na.png,cat\na.png,dog\nb.png,dog\n",
                  "path,user,label\na.png,1,cat\na.png,1,dog\nb.png,2,dog\n"):
