@@ -49,7 +49,7 @@ class Brought:
     """Of these, those on what is no training sample here."""
     num_same: int = 0
     num_older: int = 0
-    """Than what the same person said of the sample since; of a decision, than what anybody decided."""
+    """Than what the same person said of the sample since; of a decision, than what anybody decided or undid."""
     num_unchanged: int = 0
     """Labels as they are, that nobody is known to have looked at."""
 

@@ -3,7 +3,7 @@
 Each has its author and reason. Reads corrected_labels.csv and .parquet (curation.exports.corrections); decides nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from curation.audit.reviews.answers_file import AuditError, as_written, plain_text, utc
 from curation.ledger.batch import said
+from curation.ledger.replay import timeline
 from curation.project import Project
 from curation.samples.table import sample_table
 from curation.tables.csv_table import header_of, read_whole_csv
@@ -48,7 +49,7 @@ class FoundDecisions:
     num_unknown: int
     num_same: int
     num_older: int
-    """Than what has been decided about the sample here since."""
+    """Than what has been decided about the sample here since, or undone."""
     num_unchanged: int
 
 
@@ -68,6 +69,7 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
     rows = _rows(path)
     table = sample_table(project, None).set_index("sample_id")
     in_force = project.ledger().corrections().set_index("sample_id")
+    decided_at = _decided_at(project, {as_written(str(cell), table.index) for cell in rows["sample_id"]})
     found, refused, against = list[Decision](), list[str](), dict[tuple[str, str], str]()
     num_unknown = num_same = num_older = num_unchanged = 0
     for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
@@ -93,16 +95,26 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
             if now == (LEFT_OUT if is_out else one.label):
                 num_same += 1
                 continue
-            if not is_out and now is not None:
-                other, at = (str(in_force.at[sample_id, name]) for name in ("who", "at"))
-                if one.at is not None and at > one.at:
-                    num_older += 1
-                    continue
-                if other != one.who:
-                    against[sample_id, one.who] = f"{other}: {now}"
+            if one.at is not None and decided_at.get((sample_id, is_out), "") > one.at:
+                num_older += 1
+                continue
+            if not is_out and now is not None and (other := str(in_force.at[sample_id, "who"])) != one.who:
+                against[sample_id, one.who] = f"{other}: {now}"
             found.append(one)
     return FoundDecisions(decisions=found, against=against, refused=refused, num_unknown=num_unknown,
                           num_same=num_same, num_older=num_older, num_unchanged=num_unchanged)
+
+
+def _decided_at(project: Project, ids: Collection[str]) -> dict[tuple[str, bool], str]:
+    """(sample, whether it is about leaving it out) -> when that was last decided, undone or redone here."""
+    batches, entries = project.ledger().decisions_on(ids, ("relabel", "exclude"))
+    changed_by = timeline(batches).latest_change
+    at, kind = (dict(zip(batches["batch_id"], batches[name], strict=True)) for name in ("at", "kind"))
+    found: dict[tuple[str, bool], str] = {}
+    for batch_id, sample_id in entries:
+        key = sample_id, kind[batch_id] == "exclude"
+        found[key] = max(found.get(key, ""), str(at[changed_by.get(batch_id, batch_id)]))
+    return found
 
 
 def _acts(row: Mapping[str, str]) -> list[tuple[bool, Mapping[str, str]]]:

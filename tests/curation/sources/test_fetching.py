@@ -74,10 +74,12 @@ def serving(certificate: Path | None = None) -> Iterator[str]:
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield f"http{'s' * (certificate is not None)}://127.0.0.1:{server.server_port}"
-        Answers.end.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http{'s' * (certificate is not None)}://127.0.0.1:{server.server_port}"
+        finally:  # of a test that fails as well, which would else wait for the server
+            Answers.end.set()
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -185,11 +187,11 @@ def test_what_is_left_when_the_time_is_over_is_fetched_by_the_next_call(tmp_path
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     addresses = [f"{host}/a{number}.png" for number in range(1, 6)]
     fetched(tmp_path, addresses[0])
-    ticks = iter(range(100))
+    ticks = iter(range(0, 100_000, 1_000))  # so far apart that what is left of the time is never short
     with monkeypatch.context() as patch:
         patch.setattr(fetching, "_WORKERS", 1)
         patch.setattr(fetching, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
-        done, why = fetched(tmp_path, *addresses, seconds=2.5)  # two looks at the clock are within it
+        done, why = fetched(tmp_path, *addresses, seconds=2_500)  # two looks at the clock are within it
     assert (done.num_there, done.num_fetched, done.num_left) == (1, 2, 2) and set(why.values()) == {
         fetching.OUT_OF_TIME}
     done, why = fetched(tmp_path, *addresses)

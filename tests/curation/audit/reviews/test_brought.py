@@ -205,6 +205,13 @@ def test_of_a_sample_both_relabelled_and_left_out_the_relabel_comes_back_in_its_
     assert back(fresh, tmp_path / "out/corrected_labels.parquet").num_same == 2
 
 
+def test_decisions_that_were_undone_since_do_not_return(project: Project, corrected: Path) -> None:
+    for who in ("ada", "bob", "bob"):
+        project.ledger().undo(who)
+    found = back(project, corrected / "corrected_labels.parquet")
+    assert counts(found) == (0, 0, 3, 0)
+
+
 def test_corrected_labels_of_other_data_are_refused_line_by_line(project: Project, corrected: Path, tmp_path: Path,
                                                                  other) -> None:
     rows = pd.read_csv(corrected / "corrected_labels.csv")
