@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curation.exports import coco, croissant, cvat, fiftyone, label_studio, wilds
 from curation.exports.card import card
-from curation.exports.curated import curated_validation, plain
+from curation.exports.curated import curated_validation, name_line
 from curation.exports.digests import write_digests
 from curation.exports.embedded import value_table, with_features
 from curation.exports.metadata import Metadata
@@ -43,7 +43,7 @@ croissant.json: what is in the files above, as Croissant 1.1
 problems.csv: each sample that had a problem, one line each (absent where all went well)
 """
 BACK = """
-As a project of Whetstone: `python -m curation import table {pictures}/{metadata} --classes classes.txt --project NEW`
+As a project of Whetstone: `python -m curation import table {pictures}/{metadata} --classes classes.csv --project NEW`
 """
 
 
@@ -156,6 +156,6 @@ def _write_classes(folder: Path, pictures: Pictures) -> None:
     counts = pictures.curated.class_counts
     write_csv(pd.DataFrame({"index": range(len(counts)), "label": list(counts), "samples": list(counts.values()),
                             "folder": [pictures.folders[label] for label in counts]}), folder / "classes.csv")
-    (folder / "classes.txt").write_text("".join(f"{plain(name)}\n" for name in counts), encoding="utf-8")
+    (folder / "classes.txt").write_text("".join(f"{name_line(name)}\n" for name in counts), encoding="utf-8")
     if len(pictures.problems):
         write_csv(pictures.problems, folder / "problems.csv")

@@ -8,6 +8,8 @@ from engine.contract.transfers.transfer_dir import BackboneScore, Figure, Transf
 SCORE_OF_THE_SET = ("A score of the set, not of a model: the set was chosen to be hard and edited by people, so these "
                     "are no accuracies on the data. Neither the set nor the random sets trained the heads that judge "
                     "them.")
+EASY_FOR_ITS_OWN = ("That its own backbone is more often right on the set than on others is what a noise guard does: "
+                    "it admits the labels which that backbone's own predictions support.")
 
 
 def lines(score: TransferScore) -> list[str]:
@@ -24,6 +26,9 @@ def lines(score: TransferScore) -> list[str]:
         found.append(f"By {name}: {difference(figure)}; cross-entropy {backbone['all']['loss']['of_set']:.2f} against "
                      f"{backbone['all']['loss']['of_random']:.2f}, margin {backbone['all']['margin']['of_set']:.2f} "
                      f"against {backbone['all']['margin']['of_random']:.2f}.")
+    own = judged(score["own"])["low"] if score["own"] else None
+    if own is not None and own > 0:
+        found.append(EASY_FOR_ITS_OWN)
     return [*found, *label_lines(score)]
 
 

@@ -18,7 +18,7 @@ from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.table import sample_table
 from curation.transfer.asking import ask, scores_of
-from curation.transfer.words import headline, lines, verdict
+from curation.transfer.words import EASY_FOR_ITS_OWN, headline, lines, verdict
 from engine.contract.run_dir import RunDir
 from engine.contract.transfers.transfer_dir import TransferDir, TransferError
 from engine.runs.transfer import score_transfer
@@ -176,6 +176,7 @@ def test_its_words_say_what_it_is_for_each_backbone_and_what_may_be_wrong_labels
     assert found == ["Still hard for the other backbone", "Not shown to be hard for the other backbone",
                      "Easier than random sets for the other backbone",
                      "Too few samples or random sets to tell whether it is hard for the other backbone"]
+    assert EASY_FOR_ITS_OWN not in lines(score()) and EASY_FOR_ITS_OWN in lines(score(own=own | {"all": easy}))
     doubtful = score(other=own, num_samples=10, num_left_out=5)
     assert verdict(doubtful) == "It looks hard to the other backbone, but 86.7% of its labels are suspected"
     assert verdict(score(num_samples=10, num_left_out=5)) == "Still hard for the other backbone", "right ones tell"
