@@ -73,6 +73,7 @@ def import_(
     id_column: Annotated[str | None, typer.Option(help=_help("id_column"))] = None,
     image_root: Annotated[str | None, typer.Option(help=_help("image_root"))] = None,
     classes: Annotated[str | None, typer.Option(help=_help("classes"))] = None,
+    encoding: Annotated[str | None, typer.Option(help=_help("encoding"))] = None,
     annotator_column: Annotated[str | None, typer.Option(help=_help("annotator_column"))] = None,
     answers_column: Annotated[str | None, typer.Option(help=_help("answers_column"))] = None,
     image_column: Annotated[str | None, typer.Option(help=_help("image_column"))] = None,
@@ -98,7 +99,7 @@ def import_(
             held_out=held_out if hold_out_test or hold_out_clean else None, seed=seed, noise=noise, layout=layout,
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
-            classes=classes, annotator_column=annotator_column, answers_column=answers_column,
+            classes=classes, encoding=encoding, annotator_column=annotator_column, answers_column=answers_column,
             image_column=image_column, label_field=label_field, answers_field=answers_field, choice=choice,
             noisy_labels=noisy_labels, record_set=record_set, config=config, revision=revision,
             dataset=dataset, download=download)

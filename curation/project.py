@@ -205,8 +205,7 @@ class Project:
 
     @property
     def newest(self) -> NewestRows:
-        """The ledger's newest decision, verdict and draw: what a page asks for many times, and keeps what it made of
-        the ledger by. Raises LedgerError."""
+        """The ledger's newest rows, by which pages keep what they make of it. Raises LedgerError."""
         try:
             return newest_rows(self.database)
         except LedgerError:  # not made yet; or it is broken, which opening it says better

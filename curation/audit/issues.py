@@ -10,14 +10,17 @@ import pandas as pd
 
 from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import score_frame
+from curation.audit.reviews.blinding import blind_ids
 from curation.audit.reviews.consensus import consensus, on_current_labels
 from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.queues import find_order
+from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, scores_of
 from curation.experiments.repeats import repeats_of
 from curation.project import Project
 from curation.samples.table import sample_table
+from engine.contract.run_dir import RunDir
 
 
 def scores_by(project: Project, run: str, *, alone: bool = False) -> tuple[Scores, pd.DataFrame]:
@@ -48,6 +51,18 @@ def find_label_issues(project: Project, run: str, audit: str = "audit") -> pd.Da
     frame = score_frame(scores, table, order)
     return frame.assign(label_quality=table["label_quality"].to_numpy()[order],
                         is_label_issue=frame["p_wrong"].ge(SUSPECT))
+
+
+def suspected_ids(project: Project, run: RunDir) -> set[str] | None:
+    """Training samples whose label in force is the given one and more probably wrong than right, under the verdicts so
+    far. None of them found right or given by a person, or drawn for an estimate and not judged yet; None for a run
+    without what labels are judged by. Raises ProjectError or RunDirError."""
+    if missing_of(run):
+        return None
+    scores, table = scores_by(project, run.name)
+    decided = decided_labels(project)
+    told = {*decided.loc[decided["is_known"], "sample_id"], *blind_ids(project, project.verdicts().in_force())}
+    return set(table["sample_id"][scores.is_active & (scores.p_wrong >= SUSPECT)]) - told
 
 
 def get_label_quality_scores(project: Project, run: str) -> pd.Series:

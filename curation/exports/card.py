@@ -6,16 +6,19 @@ Says how each sample came to be there, class balance, what is known of the label
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 
+from curation.audit.issues import suspected_ids
 from curation.audit.reviews.blinding import blind_words
 from curation.audit.reviews.known_labels import decided_labels, training_rows
-from curation.exports.curated import DEFINITION, Curated, plain
+from curation.exports.curated import DEFINITION, PROVENANCE, Curated, plain
 from curation.exports.metadata import Carried, carried_words
 from curation.project import Project
 from curation.transfer.words import transfer_lines
 from curation.words import counted
+from engine.contract.signal_columns import COLUMNS
 
 LIMITS = """
 - Its samples were chosen because they are hard for one model, and edited by people: accuracy on it is not that on the
@@ -23,7 +26,12 @@ LIMITS = """
 - What is hard for that model may be easy for another; whether it is, a transfer score measures.
 - All were training samples: a model that was trained on them, or on the whole data, has seen them.
 - Its labels are as good as their review: see above for how many a person has looked at.
+- There is one split, validation. To train on these samples divide them first, and keep those of one group together.
 - A license of the pictures is not known here: that of the data holds.
+"""
+WORDS = """
+A *run* is one training on the project's data. *Routed* means that it set a sample aside as hard, *pinned* that a person
+put it here or kept it out.
 """
 _REASONS = {
     "routed_learned": "routed by the splitter: hard to predict from the rest",
@@ -32,36 +40,69 @@ _REASONS = {
     "routed_random": "routed at random",
     "pinned_validation": "pinned by a person before the run",
 }
+_MEANINGS = {
+    "file_name": "the picture, below the folder of the table", "image": "the picture",
+    "label": "the class; where the table is Parquet its index",
+    "label_index": "the class's index in the project", "current_label": "the class's name",
+    "width": "in pixels", "height": "in pixels", "sha256": "of the picture's file, in hex",
+    "sample_id": "the sample's name in the project; it stays the same from export to export",
+    "original_label": "the class as the data gave it", "original_path": "where the picture lies in the data",
+    "clean_label": "the true class, where the data know it; nothing learned from it",
+    "group": "the data's own groups, such as domains or owners", "x": "place on the run's map",
+    "y": "place on the run's map", "signal_row": "row in the run's own files",
+    "weight": f"{COLUMNS['weight'].meaning}; empty of a sample that did not train",
+    "pin": "where a person wants the sample: validation or train", "excluded": "left out by a person; none here is",
+    "relabel": "the class that a person gave", "decided_by": "who decided last", "decided_at": "when",
+    "decided_why": "and why, in their words"}
+"""Of columns that COLUMNS does not have, or not for strangers."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """Hugging Face's size_categories."""
 
 
 def card(project: Project, curated: Curated, *, files: str, opening: str, patterns: str, num_problems: int,
-         carried: Carried) -> str:
+         carried: Carried, columns: Iterable[str]) -> str:
     """The text. files: what lies in the folder; opening: how to read it, both Markdown; patterns: the data files of the
     split validation, as Hugging Face globs them; num_problems: lines of problems.csv; carried: what the pictures' files
-    say."""
+    say; columns: of the table."""
     frame, counts = curated.frame, curated.class_counts
     num_with = sum(count > 0 for count in counts.values())
     return "\n".join([
         _front_matter(project, curated, patterns),
         f"# Hard validation set of {escaped(project.name)}", "",
         f"{counted(len(frame), 'sample')} of {num_with} of {counted(len(counts), 'class', 'classes')}, from run "
-        f"{escaped(str(curated.provenance['run']))} and the decisions that people took.", DEFINITION,
+        f"{escaped(str(curated.provenance['run']))} and the decisions that people took.", DEFINITION, WORDS.strip(), "",
         "## How each sample came to be here", "", *_table(("samples", "why"), _origins(curated)), "",
         "## Classes", "", "The index is that of the project, whichever classes are missing here.", "",
         *_table(("index", "class", "samples", "of all in training"), _balance(project, counts)), "",
         "## Labels", "", *(f"- {line}" for line in _label_lines(project, curated)), "",
-        "## What the pictures' files say", "", *(f"- {line}" for line in carried_words(carried)), "",
+        "## Pictures", "", *(f"- {line}" for line in (_sizes(carried), *carried_words(carried))), "",
         *_transfer(curated), "## Limits", LIMITS.rstrip(),
         *([f"- {counted(num_problems, 'sample')} had a problem: problems.csv."]
           if num_problems else []), "",
         "## How to open it", "", opening.strip(), "",
         "## Files", "", files.strip(), "",
+        "## Columns of the table", "", *_table(("column", "what it says"), _columns(columns)), "",
         "Check them with `sha256sum -c SHA256SUMS` or, for extra files too, `python -m curation verify FOLDER`.",
-        "", "## Origin", "", *(f"- {name}: {escaped(str(value))}" for name, value in curated.provenance.items()), "",
-        "Digests are SHA-256; an empty one means that there was no such file. In CSV files a text that a spreadsheet "
+        "", "## Origin", "", *(f"- {name}: {_code(str(value))}" for name, value in curated.provenance.items()), "",
+        "Digests are SHA-256; none means that there was no such file. In CSV files a text that a spreadsheet "
         "would run as a formula has a leading apostrophe.", ""])
+
+
+def _sizes(carried: Carried) -> str:
+    """Width by height of all, or from the smallest to the largest."""
+    by_area = sorted(carried.sizes, key=lambda size: size[0] * size[1])
+    first, last = (f"{width:,} x {height:,}" for width, height in (by_area[0], by_area[-1]))
+    return f"All are {first} pixels." if len(by_area) == 1 else f"From {first} to {last} pixels."
+
+
+def _columns(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Each with its meaning; those of the origin, which are the same in every row, in one line."""
+    names = list(names)
+    known = {**{name: column.meaning for name, column in COLUMNS.items()}, **_MEANINGS}
+    rows: list[tuple[str, ...]] = [(escaped(name), escaped(known.get(name, "of the data")))
+                                   for name in names if name not in PROVENANCE]
+    origin = ", ".join(escaped(name) for name in names if name in PROVENANCE)
+    return [*rows, (origin, "as under Origin, the same in every row")] if origin else rows
 
 
 def escaped(text: str) -> str:
@@ -71,6 +112,11 @@ def escaped(text: str) -> str:
     'a\\\\|b \\\\<i\\\\>'
     """
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~$&-])", r"\\\1", plain(text))
+
+
+def _code(text: str) -> str:
+    """A text as code, which is shown as it stands; "none" of an empty one."""
+    return f"`{plain(text).replace('`', chr(39))}`" if text else "none"
 
 
 def _front_matter(project: Project, curated: Curated, patterns: str) -> str:
@@ -113,13 +159,14 @@ def _label_lines(project: Project, curated: Curated) -> list[str]:
     frame = curated.frame
     decided = decided_labels(project)
     is_known = frame["sample_id"].isin(decided.loc[decided["is_known"], "sample_id"])
-    is_suspect = frame["suggested_label"].notna() & frame["suggested_label"].ne(frame["current_label"]) & ~is_known
+    suspects = suspected_ids(project, project.run(str(curated.provenance["run"])))
     quality = pd.to_numeric(frame["label_quality"], errors="coerce").dropna()
     lines = [f"{int(is_known.sum()):,} confirmed or changed by a person, of these "
              f"{int(frame['current_label'].ne(frame['given_label']).sum()):,} to another class than the data gave; "
              f"{int((~is_known).sum()):,} not reviewed.",
-             f"{int(is_suspect.sum()):,} suspected labels are left: not reviewed, and held-out predictions confidently "
-             "name another class (column suggested_label)."]
+             "Whether labels are suspected is not known: the run has nothing to judge them by." if suspects is None else
+             f"{int(frame['sample_id'].isin(suspects).sum()):,} suspected labels are left: not reviewed, and more "
+             "probably wrong than right by the audit of the run."]
     if len(quality):
         low, median, high = quality.quantile([0.25, 0.5, 0.75])
         lines.append(f"label_quality, the mean held-out probability of the label: median {median:.2f}, middle half "

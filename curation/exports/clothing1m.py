@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curation.audit.reviews.known_labels import decided_labels, training_rows, with_labels
-from curation.exports.curated import curated_validation, describe, plain
+from curation.exports.curated import curated_validation, describe, name_line, plain
 from curation.exports.staging import ExportError, ExportResult, Progress, staged
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
@@ -141,7 +141,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def _write_common(folder: Path, project: Project, problems: pd.DataFrame, readme: str) -> None:
     """Class names, README.txt and, where there are some, problems.csv."""
-    _write_lines(folder / CATEGORIES, [plain(name) for name in project.classes])
+    _write_lines(folder / CATEGORIES, [name_line(name) for name in project.classes])
     if len(problems):
         write_csv(problems, folder / "problems.csv")
     (folder / "README.txt").write_text(readme, encoding="utf-8")

@@ -1,5 +1,6 @@
 """The curated hard validation set: which samples, and where they come from. Writes no file."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -96,6 +97,11 @@ def describe(project: Project, curated: Curated, files: str, class_counts: dict[
         *(f"{name}: {value}" for name, value in curated.provenance.items()), "",
         "Digests are SHA-256; an empty one means that there was no such file.",
         "In CSV files a text that a spreadsheet would run as a formula has a leading apostrophe.", ""])
+
+
+def name_line(name: str) -> str:
+    """A class's name as the line of a list: itself, but for the characters that end a line there."""
+    return re.sub(r"[\r\n\x1f]", " ", name)
 
 
 def plain(text: str) -> str:

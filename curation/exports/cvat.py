@@ -16,6 +16,9 @@ OPENING = """
 In CVAT make a task with the classes of classes.txt (each with the text attributes sample_id, suggested_label and
 exported_label) from the folder images/, then Upload annotations, CVAT 1.1, annotations.xml. `datumaro` reads the folder
 as format `cvat`.
+
+Tags changed there come back from an export as 'CVAT for images 1.1': on the page Decide, or by `python -m curation
+verdicts PROJECT --file annotations.xml`.
 """
 
 

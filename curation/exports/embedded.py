@@ -39,8 +39,8 @@ problems.csv: what could not be exported, one line each (absent where all went w
 OPENING = """
 ```python
 from datasets import load_dataset
-data = load_dataset("FOLDER", split="validation")   # FOLDER: this one
-data[0]["image"], data.features["label"].int2str(data[0]["label"]), data[0]["weight"]
+data = load_dataset("FOLDER", split="validation")   # FOLDER: the path of this one
+data[0]["image"], data[0]["label"], data.features["label"].names   # index, and classes by index
 ```
 """
 
@@ -63,7 +63,7 @@ def export_parquet(project: Project, run: RunDir, target: Path, progress: Progre
             write_csv(problems, folder / "problems.csv")
         files = FILES + write_beside(curated.transfer, folder)
         text = card(project, curated, files=files, opening=OPENING, patterns="data/*.parquet",
-                    num_problems=len(problems), carried=carried)
+                    num_problems=len(problems), carried=carried, columns=schema.names)
         (folder / "README.md").write_text(text, encoding="utf-8")
         write_digests(folder)
     return ExportResult(path=target, num_samples=len(curated.frame), problems=problems,

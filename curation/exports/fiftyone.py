@@ -37,7 +37,7 @@ data = fo.Dataset.from_dir(dataset_dir="FOLDER", dataset_type=fo.types.FiftyOneD
 ```
 
 Its field sample_id brings tags and changed labels back to their samples: export it from FiftyOne as FiftyOneDataset,
-then `python -m curation verdicts PROJECT --file samples.json`.
+then bring its samples.json back on the page Decide, or by `python -m curation verdicts PROJECT --file samples.json`.
 """
 
 

@@ -1,14 +1,15 @@
 """What the file of a picture says beyond its pixels: where it was taken, whose it is, how the camera was held. And the
 same picture without that, upright, for a set that goes to strangers.
 
-JPEG, PNG and WebP lose it without being encoded anew; TIFF is, without loss; what lies on its side is, by the tables of
-its own quality. Of other formats what they say stays and is counted.
+JPEG, PNG, WebP and JPEG 2000 lose it without being encoded anew; TIFF is, without loss; what lies on its side is, by
+the tables of its own quality. Of other formats what they say stays and is counted.
 """
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin, JpegImagePlugin
@@ -44,6 +45,8 @@ class Said:
     has_owner: bool
     is_lying: bool
     """Its pixels are to be turned, which some readers do."""
+    has_any: bool
+    """These or anything else, such as a camera's name or a comment."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -58,14 +61,20 @@ class Carried:
     num_places: int = 0
     num_owners: int = 0
     num_lying: int = 0
+    num_left: int = 0
+    """Pictures whose format cannot be freed of what they say, though that was asked."""
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter, compare=False)
+    """Pictures by width and height in pixels."""
 
-    def add(self, said: Said, *, is_changed: bool, is_turned: bool) -> None:
+    def add(self, said: Said, size: tuple[int, int], *, is_changed: bool, is_turned: bool) -> None:
         """Count a picture as it is in the export."""
+        self.sizes[size] += 1
         self.num_changed += is_changed
         self.num_turned += is_turned
         self.num_places += said.has_place
         self.num_owners += said.has_owner
         self.num_lying += said.is_lying
+        self.num_left += said.has_any and self.metadata == "strip"
 
 
 def carried_words(carried: Carried) -> list[str]:
@@ -78,6 +87,9 @@ def carried_words(carried: Carried) -> list[str]:
                          f"for byte as in the data; {carried.num_turned:,} of them lay on a side and "
                          f"{'was' if carried.num_turned == 1 else 'were'} encoded anew, all others have the same "
                          "pixels.")
+        if carried.num_left:
+            lines.append(f"From {counted(carried.num_left, 'file')} it could not be taken, for their format: these "
+                         "still say what they said.")
     else:
         lines = ["The pictures are byte for byte those of the data, with all that their files say."]
     if carried.num_places or carried.num_owners:
@@ -108,10 +120,12 @@ def said_by(image: Image.Image) -> Said:
         has_place |= any(key in iptc for key in _IPTC_PLACES)
     except Exception:  # Pillow raises whatever odd bytes lead it to
         pass
+    tags = set(getattr(image, "tag_v2", ()))
+    has_any = bool(_TIFF_SAYS & tags) or any(image.info.get(key) for key in ("exif", "xmp", "photoshop", "comment"))
     found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     xmp = found.encode("utf-8", "replace") if isinstance(found, str) else bytes(found)
     return Said(has_place=has_place or bool(_XMP_PLACE.search(xmp)), is_lying=orientation(image) != 1,
-                has_owner=has_owner or bool(_XMP_OWNER.search(xmp)))
+                has_any=has_any, has_owner=has_owner or bool(_XMP_OWNER.search(xmp)))
 
 
 def stripped(data: bytes) -> tuple[bytes, bool]:
@@ -200,6 +214,20 @@ def _webp(data: bytes) -> bytes:
     return b"RIFF" + len(content).to_bytes(4, "little") + content
 
 
+def _jpeg_2000(data: bytes) -> bytes:
+    """Without the boxes of XML (XMP too) and of others' own content; a bare codestream stays as it is."""
+    if data[4:8] != b"jP  ":
+        return data
+    kept, at = [], 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at:at + 4])
+        size = int.from_bytes(data[at + 8:at + 16]) if size == 1 else size or len(data) - at
+        if data[at + 4:at + 8] not in (b"xml ", b"uuid", b"uinf"):
+            kept.append(data[at:at + size])
+        at += max(size, 8)
+    return b"".join(kept)
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 12
     while at + 8 <= len(data):
@@ -209,4 +237,5 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at = end
 
 
-_STRIPPED: dict[str, Callable[[bytes], bytes]] = {"JPEG": _jpeg, "MPO": _jpeg, "PNG": _png, "WEBP": _webp}
+_STRIPPED: dict[str, Callable[[bytes], bytes]] = {"JPEG": _jpeg, "MPO": _jpeg, "PNG": _png, "WEBP": _webp,
+                                                 "JPEG2000": _jpeg_2000}

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from curation.exports import coco, croissant, cvat, fiftyone, label_studio, wilds
 from curation.exports.card import card
-from curation.exports.curated import curated_validation, plain
+from curation.exports.curated import curated_validation, name_line
 from curation.exports.digests import write_digests
 from curation.exports.embedded import value_table, with_features
 from curation.exports.metadata import Metadata
@@ -43,7 +43,7 @@ croissant.json: what is in the files above, as Croissant 1.1
 problems.csv: each sample that had a problem, one line each (absent where all went well)
 """
 BACK = """
-As a project of Whetstone: `python -m curation import table {pictures}/{metadata} --classes classes.txt --project NEW`
+As a project of Whetstone: `python -m curation import table {pictures}/{metadata} --classes classes.csv --project NEW`
 """
 
 
@@ -73,21 +73,34 @@ from torchvision.datasets import ImageFolder
 with open("classes.csv", encoding="utf-8", newline="") as file:
     index = {row["folder"]: int(row["index"]) for row in csv.DictReader(file)}
 data = ImageFolder("validation")
-data.target_transform = lambda target: index[data.classes[target]]
+data.samples = data.imgs = [(path, index[data.classes[code]]) for path, code in data.samples]
+data.targets, data.classes, data.class_to_idx = [code for _, code in data.samples], list(index), index
+len(index)   # outputs that a network needs: classes without samples here count
+```
+
+Anything else about a picture, by its place in the folder:
+
+```python
+with open("validation/metadata.csv", encoding="utf-8", newline="") as file:
+    rows = {row["file_name"]: row for row in csv.DictReader(file)}
+rows["/".join(data.samples[0][0].replace("\\\\", "/").split("/")[-2:])]["label_quality"]
 ```
 """
-_DATASETS = """
+_LOADED = """
 ```python
 from datasets import load_dataset
-data = load_dataset("FOLDER", split="validation")   # FOLDER: this one
-data[0]["image"], data[0]["label"], data[0]["weight"]
+data = load_dataset("FOLDER", split="validation")   # FOLDER: the path of this one
+"""
+_DATASETS = f"""{_LOADED}data[0]["image"], data[0]["label"], data[0]["label_index"]   # the class's name and its index
+```
+"""
+_TYPED = f"""{_LOADED}data[0]["image"], data[0]["label"], data.features["label"].names   # index, and classes by index
 ```
 """
 FORMS: dict[str, Form] = {
     "imagefolder": Form(pictures="validation", passes_over="torchvision's ImageFolder",
                         opening=_TORCHVISION + "\nWith Hugging Face datasets:\n" + _DATASETS),
-    "huggingface": Form(pictures="validation", metadata="metadata.parquet",
-                        opening=f"{_DATASETS}\n`data.features['label']` is a ClassLabel with the project's indices.\n"),
+    "huggingface": Form(pictures="validation", metadata="metadata.parquet", opening=_TYPED),
     "coco": Form(pictures="images", files=coco.FILES, opening=coco.OPENING, write=coco.write),
     "cvat": Form(pictures="images", files=cvat.FILES, opening=cvat.OPENING, write=cvat.write),
     "label-studio": Form(pictures="images", files=label_studio.FILES, opening=label_studio.OPENING,
@@ -116,7 +129,7 @@ def export_pack(project: Project, run: RunDir, target: Path, progress: Progress,
         files = FILES.format(**names) + write_beside(curated.transfer, folder) + chosen.files
         text = card(project, pictures.curated, files=files,
                     opening=chosen.opening + BACK.format(**names), patterns=f"{chosen.pictures}/**",
-                    num_problems=len(pictures.problems), carried=pictures.carried)
+                    num_problems=len(pictures.problems), carried=pictures.carried, columns=map(str, rows))
         (folder / "README.md").write_text(text, encoding="utf-8")
         digests = {f"{chosen.pictures}/{name}": digest for name, digest in zip(
             pictures.rows["file_name"], pictures.rows["sha256"], strict=True)}
@@ -142,6 +155,6 @@ def _write_classes(folder: Path, pictures: Pictures) -> None:
     counts = pictures.curated.class_counts
     write_csv(pd.DataFrame({"index": range(len(counts)), "label": list(counts), "samples": list(counts.values()),
                             "folder": [pictures.folders[label] for label in counts]}), folder / "classes.csv")
-    (folder / "classes.txt").write_text("".join(f"{plain(name)}\n" for name in counts), encoding="utf-8")
+    (folder / "classes.txt").write_text("".join(f"{name_line(name)}\n" for name in counts), encoding="utf-8")
     if len(pictures.problems):
         write_csv(pictures.problems, folder / "problems.csv")

@@ -182,6 +182,6 @@ def picture_of(source: Path | bytes, path: str, carried: Carried) -> Picture:
             said = said_by(image)
     except NotAnImageError as error:
         raise ManifestError(f"an image file must hold an image; {path!r} does not; replace it or exclude it") from error
-    carried.add(said, is_changed=is_changed, is_turned=is_turned)
+    carried.add(said, (width, height), is_changed=is_changed, is_turned=is_turned)
     own = Path(path).suffix.lower()
     return Picture(suffix=own if own in suffixes else suffixes[0], width=width, height=height, data=data)

@@ -7,7 +7,7 @@ curation.doctor.chain.
 
 A chain alone cannot tell that its newest rows were cut off together with their links, nor that somebody computed all
 links anew from a change on: who can write the database can do both. Both are found as long as one file knows better:
-decisions.parquet, and the copy of it that every run and study keeps, name the newest link of their time
+decisions.parquet, and the copy of it that every run and study keeps, name the newest decision's link of their time
 (curation.ledger.snapshot). Who can write all of these can rewrite all of them; against that, keep the digest that
 `doctor` prints somewhere else.
 """
@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The newest link."""
+    """A link that others follow on."""
 
     link_id: int
     digest: str
@@ -71,13 +71,13 @@ def head_of(connection: sa.Connection) -> Head | None:
     return None if found is None else Head(int(found[0]), str(found[1]))
 
 
-def link_of(connection: sa.Connection, kind: RowKind, row_id: int) -> str | None:
-    """The digest of a row's link; None of an older ledger without links, and of a row without one."""
+def link_of(connection: sa.Connection, kind: RowKind, row_id: int) -> Head | None:
+    """A row's link; None of an older ledger without links, and of a row without one."""
     if not sa.inspect(connection).has_table(CHAIN.name):
         return None
-    query = sa.select(CHAIN.c.digest).where(CHAIN.c.kind == kind, CHAIN.c.row_id == row_id)
-    digest: str | None = connection.execute(query.order_by(CHAIN.c.link_id.desc()).limit(1)).scalar()
-    return digest
+    query = sa.select(CHAIN.c.link_id, CHAIN.c.digest).where(CHAIN.c.kind == kind, CHAIN.c.row_id == row_id)
+    found = connection.execute(query.order_by(CHAIN.c.link_id.desc()).limit(1)).first()
+    return None if found is None else Head(int(found[0]), str(found[1]))
 
 
 def digest_of(row: Row, before: Head, is_late: bool) -> str:

@@ -67,5 +67,6 @@ def _of_older(connection: sa.Connection) -> list[int | str | None]:
     there, found = sa.inspect(connection).get_table_names(), list[int | str | None]()
     for kind, column in _ROWS:
         number = connection.execute(sa.select(sa.func.max(column))).scalar() if column.table.name in there else None
-        found += [number, None if number is None else chain.link_of(connection, kind, number)]
+        link = None if number is None else chain.link_of(connection, kind, number)
+        found += [number, link and link.digest]
     return found

@@ -9,7 +9,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from curation.ledger.batch import Batch, LedgerError
-from curation.ledger.chain import head_of
+from curation.ledger.chain import link_of
 from curation.ledger.replay import apply_batch, empty_state
 from curation.ledger.snapshot import Stamp, is_current, is_same, read_snapshot, write_snapshot
 from curation.ledger.state import stamp_of_state, state_of
@@ -54,7 +54,7 @@ def renew(path: Path, classes: tuple[str, ...], transaction: Transaction, batch:
             state = apply_batch(state, batch, sample_ids, classes)
         else:
             state = state_of(connection, classes)
-        write_snapshot(path, state, stamp, head_of(connection))
+        write_snapshot(path, state, stamp, link_of(connection, "batch", stamp["revision"]))
 
 
 def _says(path: Path, stamp: Stamp) -> bool:

@@ -1,7 +1,7 @@
 """decisions.parquet: the ledger's state as a file, stamped with the ledger, revision and classes that it is of.
 
-The engine reads the file's DECISION_COLUMNS; who, at and why ride along. The file also names the newest link of the
-ledger's chain, and so does every copy of it that a run or study keeps. Does not know when a state is due.
+The engine reads the file's DECISION_COLUMNS; who, at and why ride along. The file also names the newest decision's
+link in the ledger's chain, and so does every copy of it that a run or study keeps. Does not know when a state is due.
 """
 
 import json
@@ -23,7 +23,7 @@ HEAD_KEY = b"whetstone_ledger_head"
 
 
 class Witness(TypedDict):
-    """The newest link of a ledger's chain when the file was written."""
+    """The link of the newest decision in a ledger's chain, so that the file is the same whenever it is made anew."""
 
     ledger_id: str
     link_id: int
@@ -108,12 +108,11 @@ def is_current(path: Path, stamp: Stamp) -> bool:
     return says(path, stamp) if path.exists() else stamp["revision"] == 0
 
 
-def write_snapshot(path: Path, state: pa.Table, stamp: Stamp, head: Head | None) -> None:
-    """Replace the file. head: of the ledger's chain, in the transaction that the state is of; None: nothing is in it.
-    """
+def write_snapshot(path: Path, state: pa.Table, stamp: Stamp, link: Head | None) -> None:
+    """Replace the file. link: of the newest decision, in the transaction that the state is of; None: there is none."""
     metadata = {LEDGER_KEY: json.dumps(stamp).encode()}
-    if head is not None:
-        witness = Witness(ledger_id=stamp["ledger_id"], link_id=head.link_id, digest=head.digest)
+    if link is not None:
+        witness = Witness(ledger_id=stamp["ledger_id"], link_id=link.link_id, digest=link.digest)
         metadata[HEAD_KEY] = json.dumps(witness).encode()
     table = state.replace_schema_metadata(metadata)
     write_atomic(path, lambda temporary: pq.write_table(table, temporary))

@@ -27,8 +27,8 @@ def stamp_of_state(connection: sa.Connection, classes: tuple[str, ...], revision
     number = tables.revision_of(connection) if revision is None else revision
     stamp: Stamp = {"ledger_id": tables.ledger_id_of(connection), "revision": number, "classes": list(classes),
                     "fold": FOLD}
-    if (digest := link_of(connection, "batch", number)) is not None:
-        stamp["digest"] = digest
+    if (link := link_of(connection, "batch", number)) is not None:
+        stamp["digest"] = link.digest
     return stamp
 
 

@@ -21,9 +21,13 @@ def as_written(table: pa.Table) -> pa.Table:
     """
     if not set(MARKS) <= set(table.column_names):
         return table
-    columns = [pc.replace_substring_regex(column, _APOSTROPHE, r"\1") if pa.types.is_string(column.type) else column
-               for column in table.columns]
+    columns = [without_apostrophes(column) if pa.types.is_string(column.type) else column for column in table.columns]
     return pa.table(dict(zip(table.column_names, columns, strict=True)))
+
+
+def without_apostrophes(texts: Column) -> Column:
+    """Texts as they were before write_csv neutralised them."""
+    return pc.replace_substring_regex(texts, _APOSTROPHE, r"\1")
 
 
 def left_out(table: pa.Table) -> Column | None:

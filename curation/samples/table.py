@@ -110,7 +110,8 @@ def decision_columns(table: pd.DataFrame, project: Project) -> pd.DataFrame:
         else:
             cells = pa.array(state[column], pa.large_string(), from_pandas=True).take(decided)
             added[name] = pd.array(cells, dtype="str")
-    added["current_label"] = added["relabel"].where(added["relabel"].notna(), table["given_label"])
+    relabelled, given = (pa.array(column, pa.large_string()) for column in (added["relabel"], table["given_label"]))
+    added["current_label"] = pd.array(pc.coalesce(relabelled, given), dtype="str")
     is_pinned, is_kept = added["pin"].eq("validation"), added["pin"].eq("train")
     is_routed = table["role"].eq("validation") if "role" in table else pd.Series(False, index=table.index)
     added["in_validation"] = _as_mask((is_routed | is_pinned) & ~is_kept & ~added["excluded"])

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curation.sources.reading.classes import refuse_from_one
 from curation.sources.reading.rows import Loaded, drop_repeats
 from curation.tables.lines import located, read_lines
 from curation.tables.report import Column, Problems, Progress, SourceError, joined, quoted
@@ -96,6 +97,7 @@ class _Reader:
             lines, parts = lines.filter(pc.invert(is_bad)), parts.filter(pc.invert(is_bad))
         parts = parts.combine_chunks()
         raw = pc.struct_field(parts, "label").dictionary_encode()
+        refuse_from_one(raw.dictionary, classes)
         names = pa.array([_class_of(text, classes) for text in raw.dictionary.to_pylist()], pa.string())
         table = pa.table({"sample_id": pc.struct_field(parts, "key"), "label": names.take(raw.indices), "raw": raw,
                           "file": lines["file"], "row": lines["row"]})

@@ -31,8 +31,8 @@ import pyarrow.parquet as pq
 
 from curation.ledger import people
 from curation.sources.formats.embedded import IMAGES, suffix_of
+from curation.sources.reading.columns import usual_columns
 from curation.sources.reading.images import IMAGE_SUFFIXES
-from curation.sources.reading.table import usual_columns
 from curation.tables.frames import read_frame
 from curation.tables.report import Problems, Progress, SourceError
 from engine.contract.disk.temporaries import temporary_beside

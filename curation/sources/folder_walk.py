@@ -1,6 +1,7 @@
 """Folders of images, walked in the order of names: which files are images, and what is reported of all others.
 
-Reads names only. Hidden files (.DS_Store) are counted, not reported one by one.
+Reads names, and the first bytes of files whose name has no suffix. Hidden files (.DS_Store) are counted, not reported
+one by one.
 """
 
 import os
@@ -8,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curation.project import PROJECT_NAME
+from curation.sources.formats.embedded import suffix_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.tables.report import Problems
+from engine.contract.image_files import NotAnImageError, open_regular
 from engine.contract.manifest import MANIFEST_NAME
 
+_HEAD_BYTES = 64
 UNREAD_SUFFIXES = frozenset((".heic", ".heif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw",
                              ".exr", ".hdr", ".dcm", ".tga", ".npy", ".mat", ".ico", ".j2k"))
 """Of files that may hold pictures which are not read."""
@@ -98,14 +102,15 @@ class FolderWalk:
         return True
 
     def _report_other(self, entry: os.DirEntry[str]) -> None:
-        """A file beside the images: one that may be a picture is lost, others are none."""
+        """A file beside the images: one that may be a picture is lost, others are none. Of a name without suffix the
+        first bytes tell."""
         suffix = os.path.splitext(entry.name)[1].lower()
         if suffix in UNREAD_SUFFIXES:
             self.problems.add("unread format", f"pictures of {suffix} are not read here; convert them to JPEG or PNG",
                               file=self.relative(entry.path))
         else:
             self.problems.add("not an image", "the name has no image suffix", file=self.relative(entry.path),
-                              action="ignored" if suffix else "skipped")
+                              action="ignored" if suffix or not _is_picture(entry.path) else "skipped")
 
 
 def is_project(folder: Path) -> bool:
@@ -115,6 +120,17 @@ def is_project(folder: Path) -> bool:
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     return os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _is_picture(path: str) -> bool:
+    """Whether a file begins as pictures do, or may: a link is not followed, and some cannot be read."""
+    if os.path.islink(path):
+        return True
+    try:
+        with open_regular(Path(path)) as file:
+            return bool(suffix_of(file.read(_HEAD_BYTES)))
+    except (OSError, NotAnImageError):
+        return True
 
 
 def _can_be_followed(entry: os.DirEntry[str]) -> bool:

@@ -8,6 +8,7 @@ Where metadata.csv or metadata.jsonl name the images, they are read as Hugging F
 rows names are reported.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
         loaded.notes += _notes(walk)
         return loaded
     found = arrangement(root, layout)
-    places = _places(walk, found)
+    places, merged = _trimmed(_places(walk, found))
     if not places:
         raise SourceError(f"an image folder must hold {_SHAPES[found.order]}; {root} has no class folder; check the "
                           "folder")
@@ -51,6 +52,9 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, l
         progress(idx + 1, len(places), "listing folders")
     all_train = ", all of it split train" if found.order == "classes" else ""
     notes = [f"layout read as {_SHAPES[found.order]}{all_train}"]
+    if merged:
+        notes.append(f"folders whose names differ by spaces at their ends alone are one class: "
+                     f"{', '.join(map(repr, merged[:5]))}")
     if found.base != root:
         notes.append(f"everything lies in the folder {walk.relative(found.base)!r}: its folders were read")
     if deep:
@@ -89,6 +93,14 @@ def _places(walk: FolderWalk, found: Arrangement) -> list[tuple[str, str, Path]]
         else:
             places += [(split, child.name, child) for child in walk.folders(folder)]
     return places
+
+
+def _trimmed(places: list[tuple[str, str, Path]]) -> tuple[list[tuple[str, str, Path]], list[str]]:
+    """(places whose classes have no white space at their ends, as no label has; names that thereby are of one class)"""
+    trimmed = [(split, label.strip() or label, folder) for split, label, folder in places]
+    written = {label for _, label, _ in places}
+    num = Counter(name.strip() for name in written)
+    return trimmed, sorted(name for name in written if num[name.strip()] > 1)
 
 
 def _report_unnamed(walk: FolderWalk, rows: pa.Table, problems: Problems) -> None:

@@ -167,8 +167,8 @@ def import_project(source: str, project_dir: str | Path, *, root: str | Path | N
             first_problems=problems.table().slice(0, 10).to_pandas(), report_path=project / REPORT_NAME,
             check=done_check, num_added=changed.num_added, num_removed=changed.num_removed, is_new=changed.is_new,
             held_out=split.held_out,
-            notes=[*loaded.notes, *split.notes, *label_notes(classes), *_notes(done_check, rows, counted),
-                   *changed.notes],
+            notes=[*loaded.notes, *split.notes, *label_notes(classes, is_declared=loaded.classes is not None),
+                   *_notes(done_check, rows, counted), *changed.notes],
             seconds=time.monotonic() - began)
         write_project(project, rows, ManifestInfo(classes=classes, root=str(loaded.root), source=source), problems,
                       _details(result, {k: v for k, v in options.items() if v is not None},

@@ -78,7 +78,8 @@ def preview(source: str, root: Path, progress: Progress, options: Mapping[str, O
     refuse_nothing(loaded, counted, problems)
     return Preview(
         num_samples=rows.num_rows, own_splits=own, classes=counted, groups=groups,
-        held_out=split.held_out, notes=(*loaded.notes, *split.notes, *label_notes(classes)),
+        held_out=split.held_out,
+        notes=(*loaded.notes, *split.notes, *label_notes(classes, is_declared=loaded.classes is not None)),
         is_first_whole=is_first_whole,
         splits={name: int(counted[name].sum()) for name in SPLITS}, num_problems=len(problems),
         problems=problems.table().slice(0, 100).to_pandas(),

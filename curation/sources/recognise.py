@@ -7,7 +7,7 @@ from pathlib import Path
 
 from curation.sources import clothing1m
 from curation.sources.importing import SOURCES
-from curation.sources.reading.table import usual_columns
+from curation.sources.reading.columns import usual_columns
 from curation.sources.roots import Listing, leads_out, listing
 from curation.tables.frames import SUFFIXES, column_names
 from curation.tables.report import SourceError

@@ -5,7 +5,6 @@ one by one instead. A malformed row costs that row.
 """
 
 import codecs
-import csv
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.csv
 
 from curation.tables.dialect import Dialect, dialect_of
 from curation.tables.lines import decode
+from curation.tables.odd_lines import Found, Lines, report_rows_in_cells
 from curation.tables.report import Problems, Progress, SourceError
 
 _BLOCK_BYTES = 4 << 20
@@ -33,22 +33,14 @@ class _Refused:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Lines of the file that one record takes, counted from 1."""
-
-    first: int
-    num: int
-
-
-def read_csv(path: Path, problems: Problems, progress: Progress, *,
-             keeps_empty: bool = False) -> tuple[pa.Table, np.ndarray, list[str]]:
+def read_csv(path: Path, problems: Problems, progress: Progress, *, keeps_empty: bool = False,
+             encoding: str | None = None) -> tuple[pa.Table, np.ndarray, list[str]]:
     """(columns as binary, (N,) int64 line at which each row begins, notes). Blank lines are left out, and rows whose
-    cells are all empty unless keeps_empty.
+    cells are all empty unless keeps_empty. encoding: see dialect_of.
 
     Raises SourceError where the file has no header that can be read, pa.ArrowException or OSError for the rest.
     """
-    dialect = dialect_of(path)
+    dialect = dialect_of(path, encoding)
     num_lines, is_text = _looked_through(path, dialect.encoding)
     table, refused = _parsed(path, dialect, progress, is_text)
     spans, refused_spans = np.ones(table.num_rows, dtype=np.int64), np.ones(len(refused), dtype=np.int64)
@@ -57,13 +49,13 @@ def read_csv(path: Path, problems: Problems, progress: Progress, *,
         spans += _line_breaks(table)
         refused_spans += np.array([_breaks(one.text) for one in refused], dtype=np.int64)
     rows, refused_rows = _line_numbers(dialect.num_lines, spans, [one.ordinal for one in refused], refused_spans)
-    swallowed = [_Lines(int(row), int(num)) for row, num in zip(refused_rows, refused_spans, strict=True) if num > 1]
+    swallowed = [Lines(int(row), int(num)) for row, num in zip(refused_rows, refused_spans, strict=True) if num > 1]
     if has_long:
-        if table.num_rows and spans[-1] > 1 and _is_open(path, dialect, last := _Lines(int(rows[-1]), int(spans[-1]))):
+        if table.num_rows and spans[-1] > 1 and _is_open(path, dialect, last := Lines(int(rows[-1]), int(spans[-1]))):
             swallowed.append(last)
             table, rows, spans = table.slice(0, table.num_rows - 1), rows[:-1], spans[:-1]
-        _report_long(table, rows, spans, dialect, path, problems)
-    found = _Found(dialect, path, problems)
+        report_rows_in_cells(table, rows, spans, dialect, path, problems)
+    found = Found(dialect, path, problems)
     for one, row, num in zip(refused, refused_rows, refused_spans, strict=True):
         if num == 1:
             found.add(one.text, int(row))
@@ -216,81 +208,12 @@ def _line_numbers(before: int, spans: np.ndarray, refused: list[int],
     return first[~is_refused], first[is_refused]
 
 
-def _lines(path: Path, dialect: Dialect, of: _Lines) -> list[str]:
+def _lines(path: Path, dialect: Dialect, of: Lines) -> list[str]:
     """Those lines of a file as text; bytes that are not UTF-8 as surrogates."""
     with open(path, encoding=dialect.encoding, errors="surrogateescape", newline=None) as file:
         return [line.rstrip("\n") for line in islice(file, of.first - 1, of.first - 1 + of.num)]
 
 
-def _is_open(path: Path, dialect: Dialect, last: _Lines) -> bool:
+def _is_open(path: Path, dialect: Dialect, last: Lines) -> bool:
     """Whether the last record's quote was never closed."""
     return sum(line.count('"') for line in _lines(path, dialect, last)) % 2 == 1
-
-
-# -- what is said
-
-
-def _report_long(table: pa.Table, rows: np.ndarray, spans: np.ndarray, dialect: Dialect, path: Path,
-                 problems: Problems) -> None:
-    """A cell of several lines that look like rows themselves: more likely a stray quote than a long text."""
-    for place in np.flatnonzero(spans > 1):
-        cells = [cell.as_py().decode("utf-8", "replace") for cell in (column[int(place)] for column in table.columns)]
-        inner = [line for cell in cells for line in cell.splitlines()[1:]]
-        if any(line.count(dialect.separator) >= max(1, len(dialect.names) - 1) for line in inner):
-            first, last = int(rows[place]), int(rows[place] + spans[place] - 1)
-            problems.add("rows in one cell", f"lines {first} to {last} are one row, since a quote is opened in the "
-                         "first and closed in the last; take the quote out if they are several", file=path.name,
-                         row=first, action="kept")
-
-
-class _Found:
-    """Rows from lines that are read one by one."""
-
-    def __init__(self, dialect: Dialect, path: Path, problems: Problems) -> None:
-        self._dialect, self._path, self._problems = dialect, path, problems
-        self._values: list[list[str]] = []
-        self._rows: list[int] = []
-
-    def add(self, line: str, row: int) -> None:
-        """The row that a line is. One with too few values has none in its last columns, as spreadsheets write it."""
-        values, num = self._values_of(line), len(self._dialect.names)
-        said = f"a row must have {num} values; got {len(values)}: {line[:80]!r}"
-        if len(values) > num:
-            self._problems.add("malformed line", said, file=self._path.name, row=row)
-        elif values:
-            self._values.append(values + [""] * (num - len(values)))
-            self._rows.append(row)
-            if len(values) < num:
-                self._problems.add("short row", f"{said}; the last columns are empty", file=self._path.name, row=row,
-                                   action="kept")
-
-    def add_all(self, lines: list[str], of: _Lines) -> None:
-        """The rows in a record of several lines: a stray quote in the first takes in the others."""
-        num = len(self._dialect.names)
-        is_closed = sum(line.count('"') for line in lines) % 2 == 0
-        if is_closed and not any(len(self._values_of(line)) == num for line in lines[1:-1]):
-            self._problems.add("malformed line", f"a row must have {num} values; lines {of.first:,} to "
-                               f"{of.first + of.num - 1:,}, one row by their quotes, have more or fewer: "
-                               f"{lines[0][:80]!r}", file=self._path.name, row=of.first)
-            for row in range(of.first + 1, of.first + of.num):
-                self._problems.add("malformed line", f"it belongs to the row that begins in line {of.first:,}",
-                                   file=self._path.name, row=row)
-            return
-        self._problems.add("open quote", f"a quote is opened here and takes in the {of.num - 1:,} lines after it, "
-                           f"which were read one by one: {lines[0][:80]!r}", file=self._path.name, row=of.first)
-        for row, line in enumerate(lines[1:], of.first + 1):
-            self.add(line, row)
-
-    def _values_of(self, line: str) -> list[str]:
-        return next(csv.reader([line], delimiter=self._dialect.separator), [])
-
-    def put_into(self, table: pa.Table, rows: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-        """The table with them, in the file's order."""
-        if not self._rows:
-            return table, rows
-        columns = [pa.array([cell.encode("utf-8", "surrogateescape") for cell in cells], pa.binary())
-                   for cells in zip(*self._values, strict=True)]
-        every = np.concatenate([rows, np.array(self._rows, dtype=np.int64)])
-        order = np.argsort(every, kind="stable")
-        whole = pa.concat_tables([table, pa.table(columns, names=table.column_names)])
-        return whole.take(pa.array(order)), every[order]

@@ -17,6 +17,9 @@ _HEAD_BYTES = 1 << 20
 _NUM_LOOKED_AT = 50
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
           (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+ENCODINGS = ("utf-8", "cp1252", "latin-1", "iso8859-15", "cp1250", "cp1251", "koi8-r", "cp1253", "cp1254", "mac-roman",
+             "cp437", "cp850", "shift_jis", "euc-jp", "gb18030", "big5", "euc-kr", "cp949")
+"""Python's names of what a file may be said to be in; cp1252 is Western Windows'."""
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 csv.field_size_limit((1 << 31) - 1)  # a cell may hold a picture
 _NEWLINE = re.compile(r"\r\n|\n|\r")
@@ -27,7 +30,7 @@ class Dialect:
     """What it takes to read a CSV file."""
 
     encoding: str
-    """Python's name: utf-8, utf-8-sig, utf-16 or utf-32."""
+    """Python's name: one of ENCODINGS, utf-8-sig, utf-16 or utf-32."""
     separator: str
     num_lines: int
     """Lines up to the end of the header."""
@@ -39,14 +42,15 @@ class Dialect:
     """What is not as usual and was understood, a sentence each."""
 
 
-def dialect_of(path: Path) -> Dialect:
-    """The dialect of a CSV file with a header. Raises SourceError where there is no header, or none of a known
-    encoding; OSError where the file cannot be read."""
+def dialect_of(path: Path, encoding: str | None = None) -> Dialect:
+    """The dialect of a CSV file with a header. encoding: of ENCODINGS, where the file's first bytes name none. Raises
+    SourceError where there is no header, or none of a known encoding; OSError where the file cannot be read."""
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-    text = codecs.getincrementaldecoder(encoding)(errors="surrogateescape" if encoding.startswith("utf-8") else "strict"
-                                                  ).decode(head, final=len(head) < _HEAD_BYTES)
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), encoding or "utf-8")
+    decoder = codecs.getincrementaldecoder(encoding)(
+        errors="surrogateescape" if encoding.startswith("utf-8") else "strict")
+    text = decoder.decode(head, final=len(head) < _HEAD_BYTES)
     lines = _NEWLINE.split(text)
     notes = [] if encoding.startswith("utf-8") else [f"the text is {encoding.upper()}"]
     start, separator = _start(lines, "\t" if path.suffix.lower() == ".tsv" else ",", notes)

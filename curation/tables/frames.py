@@ -5,8 +5,9 @@ One malformed line costs that line, never the file. Does not know which column m
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,13 @@ import pyarrow.parquet as pq
 
 from curation.tables.csv_table import header_of, read_csv
 from curation.tables.lines import decode, read_lines
-from curation.tables.report import Problems, Progress, SourceError
+from curation.tables.report import Problems, Progress, SourceError, as_utf8
+from curation.tables.schema_names import categories, class_labels
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".jsonl", ".ndjson")
 _BLOCK_BYTES = 4 << 20
 _BATCH_LINES = 20_000
+_ByColumn: TypeAlias = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,16 +32,21 @@ class Frame:
     numbers and booleans as such. rows: (N,) int64 row numbers; of a CSV the line at which it begins, of others
     counted from 1.
     bad_bytes: column -> (N,) bool, where its text was not UTF-8 and is null now; columns without any are left out.
+    class_labels: column of class numbers -> the names that the schema has for them, in their order. categories: column
+    of names -> all those that the schema has, in their order.
     """
 
     columns: pa.Table
     rows: np.ndarray
     bad_bytes: dict[str, np.ndarray]
     notes: list[str]
+    class_labels: _ByColumn = field(default_factory=dict)
+    categories: _ByColumn = field(default_factory=dict)
 
 
-def read_frame(path: Path, problems: Problems, progress: Progress) -> Frame:
-    """Read a table file; reports malformed lines. Raises SourceError if nothing can be read."""
+def read_frame(path: Path, problems: Problems, progress: Progress, encoding: str | None = None) -> Frame:
+    """Read a table file; reports malformed lines. encoding: of a CSV (dialect.ENCODINGS), where its first bytes name
+    none. Raises SourceError if nothing can be read."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise SourceError(f"a table must be one of {', '.join(SUFFIXES)}; got {path.name!r}; convert it")
@@ -46,21 +54,27 @@ def read_frame(path: Path, problems: Problems, progress: Progress) -> Frame:
         raise SourceError(f"a table must be a file; there is none at {path}; check the path")
     if not path.stat().st_size:
         raise SourceError(f"a table must hold rows; {path.name} has no bytes; check the file")
+    numbered: _ByColumn = {}
+    named: _ByColumn = {}
     try:
         if suffix in (".csv", ".tsv"):
-            frame, rows, notes = read_csv(path, problems, progress)
+            frame, rows, notes = read_csv(path, problems, progress, encoding=encoding)
         elif suffix in (".parquet", ".pq"):
-            frame, rows, notes = _parquet(path, progress)
+            frame, rows, notes, numbered, named = _parquet(path, progress)
         else:
             frame, rows, notes = _json_lines(path, problems, progress)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         short = " ".join(str(error).split())[:200]
         raise SourceError(f"{path.name} must be readable as {suffix[1:]}; {short}; check the file") from error
-    repeated = next((name for name in frame.column_names if frame.column_names.count(name) > 1), None)
+    _refuse_repeated(frame.column_names, path)
+    columns, bad_bytes = _as_text(frame)
+    return Frame(columns=columns, rows=rows, bad_bytes=bad_bytes, notes=notes, class_labels=numbered, categories=named)
+
+
+def _refuse_repeated(names: list[str], path: Path) -> None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise SourceError(f"column names must differ; {repeated!r} repeats in {path.name}; rename one")
-    columns, bad_bytes = _as_text(frame)
-    return Frame(columns=columns, rows=rows, bad_bytes=bad_bytes, notes=notes)
 
 
 def column_names(path: Path) -> list[str]:
@@ -85,32 +99,34 @@ def column_names(path: Path) -> list[str]:
 def _as_text(table: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
     """(binary and string columns as strings, null where the bytes are not UTF-8; where that is, by column)."""
     bad_bytes = {}
-    for idx, field in enumerate(table.schema):
-        if not (pa.types.is_string(field.type) or pa.types.is_binary(field.type)):
+    for idx, one in enumerate(table.schema):
+        if not (pa.types.is_string(one.type) or pa.types.is_binary(one.type)):
             continue
         text, is_bad = decode(table.column(idx))
         if is_bad.any():
-            bad_bytes[field.name] = is_bad
-        table = table.set_column(idx, field.name, text)
+            bad_bytes[one.name] = is_bad
+        table = table.set_column(idx, one.name, text)
     return table, bad_bytes
 
 
-def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str]]:
-    """Columns of plain values; lists of texts or whole numbers as their JSON, as in JSON Lines; other nested and binary
-    ones cannot be filtered or coloured by and are left out."""
+def _parquet(path: Path, progress: Progress) -> tuple[pa.Table, np.ndarray, list[str], _ByColumn, _ByColumn]:
+    """(columns of plain values, row numbers, notes, class_labels, categories). Lists of texts or whole numbers are
+    their JSON, as in JSON Lines; other nested and binary ones cannot be filtered or coloured by and are left out."""
     schema = pq.read_schema(path)
-    kinds = {field.name: pa.string() if is_listing(field.type) else plain_type(field.type) for field in schema}
+    _refuse_repeated(schema.names, path)
+    kinds = {one.name: pa.string() if is_listing(one.type) else plain_type(one.type) for one in schema}
     left_out = [name for name, kind in kinds.items() if kind is None]
     progress(0, 1, f"reading {path.name}")
     table = pq.read_table(path, columns=[name for name in schema.names if name not in left_out])
-    for idx, field in enumerate(table.schema):
-        if is_listing(field.type):
-            table = table.set_column(idx, field.name, listing_text(table.column(idx)))
-        elif field.type != kinds[field.name]:
-            table = table.set_column(idx, field.name, table.column(idx).cast(kinds[field.name]))
+    named = categories(table)
+    for idx, one in enumerate(table.schema):
+        if is_listing(one.type):
+            table = table.set_column(idx, one.name, listing_text(table.column(idx)))
+        elif one.type != kinds[one.name]:
+            table = table.set_column(idx, one.name, table.column(idx).cast(kinds[one.name]))
     progress(1, 1, f"reading {path.name}")
     notes = [f"columns left out, since they hold no plain values: {', '.join(left_out)}"] if left_out else []
-    return table, np.arange(1, table.num_rows + 1), notes
+    return table, np.arange(1, table.num_rows + 1), notes, class_labels(schema), named
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType | None:
@@ -157,7 +173,7 @@ def _json_lines(path: Path, problems: Problems, progress: Progress) -> tuple[pa.
         batch = lines.slice(start, _BATCH_LINES)
         objects = list(_objects(batch, path.name, problems))
         names = dict.fromkeys(name for _, values in objects for name in values)
-        columns = {name: column_of([values.get(name) for _, values in objects]) for name in names}
+        columns = {as_utf8(name): column_of([values.get(name) for _, values in objects]) for name in names}
         rows += [row for row, _ in objects]
         parts.append(pa.table(columns))
         progress(min(start + _BATCH_LINES, lines.num_rows), lines.num_rows, f"parsing {path.name}")
@@ -191,8 +207,7 @@ def column_of(values: list[object]) -> pa.Array:
 
 
 def _json_text(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return as_utf8(value if isinstance(value, str) else json.dumps(value))
 
 
 def concatenated(parts: list[pa.Table]) -> pa.Table:
@@ -201,12 +216,12 @@ def concatenated(parts: list[pa.Table]) -> pa.Table:
         return pa.table({})
     fields: dict[str, set[pa.DataType]] = {}
     for part in parts:
-        for field in part.schema:
-            if not pa.types.is_null(field.type):
-                fields.setdefault(field.name, set()).add(field.type)
+        for one in part.schema:
+            if not pa.types.is_null(one.type):
+                fields.setdefault(one.name, set()).add(one.type)
     for idx, part in enumerate(parts):
-        for place, field in enumerate(part.schema):
-            if len(fields.get(field.name, ())) > 1:
-                part = part.set_column(place, field.name, part.column(place).cast(pa.string()))
+        for place, one in enumerate(part.schema):
+            if len(fields.get(one.name, ())) > 1:
+                part = part.set_column(place, one.name, part.column(place).cast(pa.string()))
         parts[idx] = part
     return pa.concat_tables(parts, promote_options="default")

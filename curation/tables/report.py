@@ -27,7 +27,10 @@ _FLUSH_EVERY = 10_000
 
 
 class SourceError(UserError):
-    """Nothing can be imported as asked. One line, ready to show."""
+    """Nothing can be imported as asked. One line, ready to show, whatever the names in it hold."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(_one_line(text))
 
 
 class Problems:
@@ -44,7 +47,8 @@ class Problems:
     def add(self, kind: str, reason: str, *, file: str, row: int | None = None, sample_id: str | None = None,
             action: str = "skipped") -> None:
         """One finding. Text that came from outside may hold anything; it is made one line of valid UTF-8."""
-        self._pending.append((_one_line(file), row, sample_id, kind, _one_line(reason), action))
+        name = None if sample_id is None else as_utf8(sample_id)
+        self._pending.append((_one_line(file), row, name, kind, _one_line(reason), action))
         if len(self._pending) >= _FLUSH_EVERY:
             self._flush()
 
@@ -97,5 +101,10 @@ def joined(*parts: str | Column) -> Column:
     return pc.binary_join_element_wise(*cast, "")
 
 
+def as_utf8(text: str) -> str:
+    """Text that can be written: lone surrogates, which JSON and file names may hold, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _one_line(text: str) -> str:
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return " ".join(as_utf8(text).split())

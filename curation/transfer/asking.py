@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.audit.reviews.blinding import blind_ids, without_opinion
+from curation.audit.issues import suspected_ids
 from curation.audit.reviews.known_labels import decided_labels
 from curation.project import Project
 from curation.samples import saved_views
@@ -53,20 +53,21 @@ def ask(project: Project, features: str, *, set_name: str = HARD_VALIDATION, run
     chosen_by = project.run(run) if run else None
     own = own_features(chosen_by)
     _refuse_features(project, features, own)
-    blind = blind_ids(project, project.verdicts().in_force())
-    table = without_opinion(sample_table(project, chosen_by), blind)
+    table = sample_table(project, chosen_by)
     is_in_N = _selected(project, view["predicate"], table, run) if view else table["in_validation"].to_numpy(dtype=bool)
     is_in_N = is_in_N & ~table["excluded"].to_numpy(dtype=bool)
     if not is_in_N.any():
         raise TransferError(f"a transfer score is of a set with samples; {set_name} has none; choose "
                             "another set or run")
     is_right_N = known_right(project, table)
-    doubted_N, rest_N = doubted(table, is_right_N), ~is_in_N & ~table["excluded"].to_numpy(dtype=bool)
+    suspects = suspected_ids(project, chosen_by) if chosen_by else None
+    is_suspect_N = table["sample_id"].isin(suspects or ()).to_numpy(dtype=bool) & ~is_right_N
+    rest_N = ~is_in_N & ~table["excluded"].to_numpy(dtype=bool)
     request = TransferRequest(
         set=set_name, set_digest=set_digest(table[is_in_N]), run=run, features=features,
         own_features=own, num_repeats=num_repeats, seed=seed,
-        num_doubted=None if doubted_N is None else int(doubted_N[is_in_N].sum()),
-        other_doubted_frac=None if doubted_N is None or not rest_N.any() else float(doubted_N[rest_N].mean()))
+        num_suspected=None if suspects is None else int(is_suspect_N[is_in_N].sum()),
+        other_suspected_frac=float(is_suspect_N[rest_N].mean()) if suspects is not None and rest_N.any() else None)
     is_told = is_in_N | is_right_N
     return Asked(request=request, samples=pd.DataFrame({
         "sample_id": table["sample_id"][is_told], "is_in_set": is_in_N[is_told], "is_right": is_right_N[is_told]}))
@@ -126,16 +127,6 @@ def known_right(project: Project, table: pd.DataFrame) -> np.ndarray:
         return is_confirmed
     truth = table["clean_label"]
     found: np.ndarray = np.where(truth.notna(), truth.eq(table["current_label"]), is_confirmed).astype(bool)
-    return found
-
-
-def doubted(table: pd.DataFrame, is_right_N: np.ndarray) -> np.ndarray | None:
-    """(N,) bool: held-out predictions confidently name another class than the label, which is not known to be right;
-    None where a table has no run's predictions."""
-    if "suggested_label" not in table:
-        return None
-    suggested = table["suggested_label"]
-    found: np.ndarray = (suggested.notna() & suggested.ne(table["current_label"])).to_numpy(dtype=bool) & ~is_right_N
     return found
 
 

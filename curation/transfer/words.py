@@ -8,6 +8,8 @@ from engine.contract.transfers.transfer_dir import BackboneScore, Figure, Transf
 SCORE_OF_THE_SET = ("A score of the set, not of a model: the set was chosen to be hard and edited by people, so these "
                     "are no accuracies on the data. Neither the set nor the random sets trained the heads that judge "
                     "them.")
+EASY_FOR_ITS_OWN = ("That its own backbone is more often right on the set than on others is what a noise guard does: "
+                    "it admits the labels which that backbone's own predictions support.")
 
 
 def lines(score: TransferScore) -> list[str]:
@@ -24,6 +26,9 @@ def lines(score: TransferScore) -> list[str]:
         found.append(f"By {name}: {difference(figure)}; cross-entropy {backbone['all']['loss']['of_set']:.2f} against "
                      f"{backbone['all']['loss']['of_random']:.2f}, margin {backbone['all']['margin']['of_set']:.2f} "
                      f"against {backbone['all']['margin']['of_random']:.2f}.")
+    own = judged(score["own"])["low"] if score["own"] else None
+    if own is not None and own > 0:
+        found.append(EASY_FOR_ITS_OWN)
     return [*found, *label_lines(score)]
 
 
@@ -33,21 +38,39 @@ def transfer_lines(scores: Sequence[TransferScore]) -> list[str]:
 
 
 def headline(score: TransferScore) -> str:
-    """'Hard for its own backbone (lite0): 41.0% against 72.0%; for dino: 55.0% against 74.0%.'"""
+    """'Still hard for the other backbone. Accuracy for its own backbone (lite0): 41.0% against 72.0%; for dino: 55.0%
+    against 74.0%.', of labels known to be right alone where there are enough."""
     own, other = score["own"], score["other"]
-    parts = [f"for its own backbone ({own['features']}): {shares(own['all']['accuracy'])}"] if own else []
-    parts.append(f"for {other['features']}: {shares(other['all']['accuracy'])}")
-    return f"{verdict(other['all']['accuracy'])}. Accuracy {'; '.join(parts)}."
+    parts = [f"for its own backbone ({own['features']}): {shares(judged(own))}"] if own else []
+    parts.append(f"for {other['features']}: {shares(judged(other))}")
+    of = "Accuracy" if other["right"] is None else "Accuracy on labels known to be right"
+    return f"{verdict(score)}. {of} {'; '.join(parts)}."
 
 
-def verdict(accuracy: Figure) -> str:
-    """What the interval of a difference in accuracy says."""
+def judged(backbone: BackboneScore) -> Figure:
+    """The accuracy by which a set is called hard: wrong labels look hard to everybody, so that of labels known to be
+    right, where there are enough."""
+    return (backbone["right"] or backbone["all"])["accuracy"]
+
+
+def verdict(score: TransferScore) -> str:
+    """What the interval of the difference in accuracy says; where labels cannot be told right and more of the set's are
+    suspected than of others, that this may be why it looks hard."""
+    accuracy, suspected = judged(score["other"]), suspected_frac(score)
     if accuracy["low"] is None or accuracy["high"] is None:
         return "Too few samples or random sets to tell whether it is hard for the other backbone"
-    if accuracy["high"] < 0:
-        return "Still hard for the other backbone"
-    return "Easier than random sets for the other backbone" if accuracy["low"] > 0 else \
-        "Not shown to be hard for the other backbone"
+    if accuracy["low"] > 0:
+        return "Easier than random sets for the other backbone"
+    if accuracy["high"] >= 0:
+        return "Not shown to be hard for the other backbone"
+    if score["other"]["right"] is None and suspected > (score["request"]["other_suspected_frac"] or 0.0):
+        return f"It looks hard to the other backbone, but {suspected:.1%} of its labels are suspected"
+    return "Still hard for the other backbone"
+
+
+def suspected_frac(score: TransferScore) -> float:
+    """The share of the set whose labels are suspected; 0 where that is not known."""
+    return (score["request"]["num_suspected"] or 0) / max(score["num_samples"] + score["num_left_out"], 1)
 
 
 def backbones(score: TransferScore) -> list[tuple[str, BackboneScore]]:
@@ -78,9 +101,8 @@ def label_lines(score: TransferScore) -> list[str]:
                          f"{right['num_random']:,.0f} of a random set), by {name}: {difference(right['accuracy'])}.")
     if not found:
         found.append("Too few labels are known to be right to tell hardness from wrong labels: confirm some in Audit.")
-    num, share = score["request"]["num_doubted"], score["request"]["other_doubted_frac"]
+    num, share = score["request"]["num_suspected"], score["request"]["other_suspected_frac"]
     if num is not None and share is not None:
-        of_set = num / max(score["num_samples"] + score["num_left_out"], 1)
-        found.append(f"Suspected labels, disputed by held-out predictions and confirmed by no person: {num:,} of the "
-                     f"set ({of_set:.1%}), {share:.1%} of the other training samples.")
+        found.append(f"Suspected labels, more probably wrong than right by the audit: {num:,} of the set "
+                     f"({suspected_frac(score):.1%}), {share:.1%} of the other training samples.")
     return found

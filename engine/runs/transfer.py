@@ -160,7 +160,7 @@ def _of_backbone(project: Path, features: str, data: Dataset, draw: Draw, is_rig
         one = replace(heads, weight_KHC=heads.weight_KHC[r:r + 1], bias_K1C=heads.bias_K1C[r:r + 1])
         of_set.append(_values(one.logits, x_ND, labels_N, draw.set_S))
         of_random.append(_values(one.logits, x_ND, labels_N, draw.random_RM[r]))
-        status.progress(r + 1, num_repeats, f"comparing on {features}")
+        _on_step(status, f"comparing on {features}")(r + 1, num_repeats)
     set_3RS, random_3RM = np.stack(of_set, axis=1), np.stack(of_random, axis=1)
     every = _comparison(set_3RS, random_3RM, labels_N, draw, None)
     assert every is not None, "a drawn set has samples on both sides"

@@ -32,7 +32,7 @@ OUTCOMES = ("same", "rebuilt", "said", "gone", *BAD)
 _SAYS = re.compile(r"cannot be read|must (be|hold|have|come|lie|agree)|damaged|made anew|as it was written|restore|"
                    r"delete it|left by a process|has no |have no |must exist|needs |is no |no longer|changed since|"
                    r"going back to")
-SKIPPED = ("images/", "cache/", ".lock", "log.txt", "output.txt", "-wal", "-shm", "cancel", "reader")
+SKIPPED = ("images/", "cache/", ".lock", "log.txt", "output.txt", "tensorboard/", "-wal", "-shm", "cancel", "reader")
 """What holds no facts, or only text for people."""
 
 

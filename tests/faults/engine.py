@@ -55,7 +55,7 @@ def _trained(place: Path) -> Result:
     metrics = run.read_metrics().drop(columns=["seconds"]).to_dict("records")
     return {"state": run.read_status()["state"], "metrics": repr(metrics),
             "files": files_below(run.path, without=("checkpoint", "status.json", "log.txt", "config.json",
-                                                    "metrics.jsonl", ".lock", "weight_decay.json"))}
+                                                    "metrics.jsonl", ".lock", "weight_decay.json", "tensorboard"))}
 
 
 def _features_before(place: Path) -> None:

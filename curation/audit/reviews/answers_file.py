@@ -70,7 +70,7 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
             _check(row, sample_id, table)
             verdict = Verdict(
                 audit=audit, queue=_queue(row, queue, usual, sample_id, drawn), sample_id=sample_id,
-                verdict=choice("verdict", row["verdict"].strip(), VERDICTS), run=run, model=model,
+                verdict=choice("verdict", row["verdict"].strip().lower(), VERDICTS), run=run, model=model,
                 who=plain_text(row.get("who", "")) or who, at=utc(row.get("at", "").strip() or None),
                 purpose=choice("purpose", row.get("purpose", "").strip() or "main", PURPOSES),
                 given_label=str(table.at[sample_id, "given_label"]),
@@ -123,13 +123,22 @@ def as_written(cell: str, known: Collection[str]) -> str:
 
 
 def _check(row: dict[str, str], sample_id: str, table: pd.DataFrame) -> None:
-    """That the sample is there and bears the label that was shown."""
+    """That the sample is there, bears the label that was shown and is the picture that was."""
     if sample_id not in table.index:
         raise AuditError(f"an answer is about a training sample; got {sample_id!r}; check the file")
     given, shown = str(table.at[sample_id, "given_label"]), row.get("given_label", "")
     if shown and as_written(shown, [given]) != given:
         raise AuditError(f"an answer is about the given label that was shown; got {shown!r} where the data now have "
                          f"{given!r}; write the file anew and answer this one again")
+    picture = str(table.at[sample_id, "path"]) if row.get("path") and "path" in table else ""
+    if picture and _name(as_written(row["path"], [picture])) != _name(picture):
+        raise AuditError(f"an answer is about the picture that was shown; got {row['path']!r} where sample "
+                         f"{sample_id!r} has {picture!r}, as where a spreadsheet changed an id; write the file anew")
+
+
+def _name(path: str) -> str:
+    """Of a file; its folder may have moved."""
+    return path.rpartition("/")[2]
 
 
 def _queue(row: dict[str, str], asked: str | None, usual: Queue | None, sample_id: str,

@@ -8,6 +8,7 @@ force), and a tag where it is a verdict. Logs nothing.
 """
 
 import json
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from curation.ledger.verdicts import VERDICTS, Verdict, VerdictName, checked_row
 from curation.project import Project
 from curation.samples.table import sample_table
 from curation.sources.formats.cvat import has_document_type
+from curation.tables.json_items import number_of
+from curation.tables.report import as_utf8
 
 SUFFIXES = (".json", ".xml")
 """Of files that are read here; any other is a CSV (curation.audit.reviews.answers_file)."""
@@ -164,10 +167,10 @@ def _label_studio(tasks: list[object]) -> Iterator[Answer]:
             labels = tuple(str(label) for one in map(_object, result if isinstance(result, list) else [])
                            if one.get("type") == "choices"
                            for label in _list(_object(one.get("value")).get("choices")))
-            seconds = annotation.get("lead_time")
+            seconds = number_of(annotation.get("lead_time"))
             yield Answer(place=f"task {task.get('id', number)}", sample_id=sample_id, labels=labels, who=who,
                          at=_text(annotation.get("updated_at")) or _text(annotation.get("created_at")),
-                         seconds=float(seconds) if isinstance(seconds, int | float) and seconds >= 0 else None)
+                         seconds=seconds if seconds is not None and 0 <= seconds < math.inf else None)
 
 
 def _fiftyone(document: dict[str, object]) -> Iterator[Answer]:
@@ -216,4 +219,4 @@ def _list(value: object) -> list[object]:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return as_utf8(value) if isinstance(value, str) and value else None

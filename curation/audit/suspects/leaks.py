@@ -90,8 +90,9 @@ def lost_leaks(project: Project) -> list[str]:
             pq.read_schema(path)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:240]
-            lines.append(f"pictures that are nearly in training were found by features {path.parent.name}; {reason}; "
-                         f"mend that, then find them with `python -m curation leaks {project.path} --features NAME`")
+            lines.append(f"pictures that are nearly in training were found by features {path.parent.name}, and cannot "
+                         f"be read: {reason}; mend that, then find them with `python -m curation leaks {project.path} "
+                         "--features NAME`")
     return lines
 
 

@@ -22,7 +22,7 @@ from curation.sources.formats.places import (
 )
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Source
-from curation.tables.json_items import items
+from curation.tables.json_items import items, listed, number_of
 from curation.tables.report import Problems, Progress, SourceError
 
 _KEYS = (r'"images"\s*:\s*\[', r'"annotations"\s*:\s*\[', r'"categories"\s*:\s*\[')
@@ -91,8 +91,9 @@ def _annotations(path: Path, problems: Problems, progress: Progress) -> dict[str
             continue
         one = said.setdefault(str(image), _Said())
         box = annotation.get("bbox")
-        if isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box):
-            one.boxes.append((category, float(box[2]) * float(box[3])))
+        sides = [number_of(side) for side in listed(box)]
+        if len(sides) == 4 and sides[2] is not None and sides[3] is not None:
+            one.boxes.append((category, sides[2] * sides[3]))
         elif annotation.get("segmentation"):
             one.boxes.append((category, 0.0))
         else:
@@ -129,7 +130,7 @@ def _images(path: Path, home: Path, said: dict[str, _Said], names: dict[int, str
 
 
 def _pixels(value: Value) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return number_of(value) or 0.0
 
 
 def is_here(place: Path) -> bool:

@@ -23,10 +23,11 @@ from curation.sources.formats import huggingface
 from curation.sources.formats.gathered import distinct
 from curation.sources.formats.places import head, images_below, name_below, split_of
 from curation.sources.reading.classes import text_of
+from curation.sources.reading.columns import USUAL_NAMES, usual_columns
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, listed_rows, usual_columns
+from curation.sources.reading.table import listed_rows
 from curation.tables.frames import SUFFIXES, read_frame
 from curation.tables.report import Problems, Progress, SourceError
 

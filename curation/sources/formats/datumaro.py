@@ -11,7 +11,7 @@ from curation.sources.formats.gathered import Gathered, Value, distinct, plain
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of, split_of
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Source
-from curation.tables.json_items import items
+from curation.tables.json_items import items, listed
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 
@@ -64,10 +64,9 @@ def _labels(item: object, names: tuple[str, ...]) -> tuple[list[str], int, dict[
     """(an item's labels, how many annotations are none, the labels' attributes)."""
     found: list[str] = []
     others, attributes = 0, dict[str, Value]()
-    annotations = item.get("annotations") if isinstance(item, dict) else None
-    for one in annotations if isinstance(annotations, list) else ():
+    for one in listed(item.get("annotations")) if isinstance(item, dict) else ():
         number = one.get("label_id") if isinstance(one, dict) and one.get("type") == "label" else None
-        if number is None:
+        if not isinstance(one, dict) or number is None:
             others += 1
         else:
             is_known = isinstance(number, int) and 0 <= number < len(names)

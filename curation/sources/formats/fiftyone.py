@@ -20,7 +20,7 @@ from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
 from curation.sources.reading.source import Option, Source
 from curation.sources.reading.votes import Vote
-from curation.tables.json_items import items, pairs
+from curation.tables.json_items import items, listed, pairs
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 
@@ -162,7 +162,7 @@ def _label_field(path: Path, progress: Progress, several: list[str]) -> str | No
 def _row(sample: object, field: str | None, prefix: str) -> tuple[dict[str, Value], dict[str, Value]]:
     values = sample if isinstance(sample, dict) else {}
     extra: dict[str, Value] = plain(values, ("filepath", "id", "_cls", "_media_type", "_rand", "_dataset_id"))
-    tags = [str(tag) for tag in values.get("tags") or ()]
+    tags = [str(tag) for tag in listed(values.get("tags"))]
     split = next((SPLIT_NAMES[tag.lower()] for tag in tags if tag.lower() in SPLIT_NAMES), "train")
     if others := [tag for tag in tags if tag.lower() not in SPLIT_NAMES]:
         extra["tags"] = ", ".join(others)

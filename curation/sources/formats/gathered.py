@@ -13,7 +13,7 @@ from curation.sources.reading.rows import Loaded
 from curation.sources.reading.table import listed_rows
 from curation.sources.reading.votes import Vote, votes_text
 from curation.tables.frames import column_of, concatenated
-from curation.tables.report import Problems
+from curation.tables.report import Problems, as_utf8
 from curation.words import counted
 
 Value = str | int | float | bool | None
@@ -111,7 +111,7 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
     """Class names in their order, white space at their ends removed as of labels. A repeated one gets its place in
     brackets, so that indices keep their meaning."""
     found, seen = [], Counter[str]()
-    for idx, name in enumerate(str(one).strip() for one in names):
+    for idx, name in enumerate(as_utf8(str(one)).strip() for one in names):
         seen[name] += 1
-        found.append(name if seen[name] == 1 and name else f"{name} [{idx}]")
+        found.append(name if seen[name] == 1 and name else f"{name} [{idx}]".strip())
     return tuple(found)

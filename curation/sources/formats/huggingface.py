@@ -23,10 +23,11 @@ from curation.sources.formats.places import files_below, split_of
 from curation.sources.formats.shards import Columns, Shard, columns_of, pictures, plain_batches, schema_of
 from curation.sources.reading.annotators import gather
 from curation.sources.reading.answer_columns import AnswerColumns, answer_columns, with_answers
-from curation.sources.reading.classes import text_of
+from curation.sources.reading.classes import of_numbers, text_of
+from curation.sources.reading.columns import USUAL_NAMES
 from curation.sources.reading.rows import Loaded, plain_rows
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, extra_columns
+from curation.sources.reading.table import extra_columns
 from curation.sources.reading.votes import votes_in
 from curation.tables.frames import concatenated
 from curation.tables.lines import constant
@@ -153,7 +154,7 @@ def _chosen(have: tuple[str, ...], named: str | None, usual: tuple[str, ...], wh
 def _with_names(table: pa.Table, columns: Columns) -> pa.Table:
     """The table with names in place of class numbers."""
     for name, classes in columns.classes.items():
-        table = table.set_column(table.schema.get_field_index(name), name, _named(table[name], classes))
+        table = table.set_column(table.schema.get_field_index(name), name, of_numbers(table[name], classes))
     return table
 
 
@@ -211,15 +212,6 @@ def _rows(table: pa.Table, columns: Columns, image: str, chosen: dict[str, str])
                                        pa.chunked_array([ids]))
     extra, notes = extra_columns(table, used)
     return plain_rows({**ours, **extra}, file.dictionary_encode(), numbers), notes
-
-
-def _named(numbers: Column, classes: tuple[str, ...]) -> Column:
-    """Class numbers as names; -1, which stands for no label, as null; any other number that is none as its text."""
-    text = numbers.cast(pa.string())
-    known = pc.index_in(text, value_set=pa.array([str(idx) for idx in range(len(classes))]))
-    names = pa.array(classes, pa.string()).take(known.combine_chunks() if isinstance(known, pa.ChunkedArray) else known)
-    missing = pc.if_else(pc.equal(text, "-1"), pa.scalar(None, pa.string()), text)
-    return pc.coalesce(names, missing.combine_chunks() if isinstance(missing, pa.ChunkedArray) else missing)
 
 
 SOURCE = Source(

@@ -14,17 +14,17 @@ from curation.sources.formats.places import data_root, files_below, images_below
 from curation.sources.reading.annotators import gather
 from curation.sources.reading.answer_columns import with_answers
 from curation.sources.reading.classes import text_of
+from curation.sources.reading.columns import USUAL_NAMES
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, listed_rows
+from curation.sources.reading.table import listed_rows
 from curation.tables.frames import column_names, read_frame
 from curation.tables.report import Column, Problems, Progress, SourceError
 
 IDS = ("id", "image_id", "imageid", "image_name", "img_name", "image_file", "id_code", "image_path",
        *USUAL_NAMES["path"])
-LABELS = (*USUAL_NAMES["given_label"], "label_name", "label_id", "diagnosis", "breed", "species", "level", "has_cactus",
-          "classname")
+LABELS = (*USUAL_NAMES["given_label"], "level", "has_cactus")
 _ENDINGS = (".csv", ".tsv")
 _SUFFIXES = ("", *sorted(IMAGE_SUFFIXES, key=lambda suffix: suffix not in (".jpg", ".png", ".jpeg", ".tif")))
 

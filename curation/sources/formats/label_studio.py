@@ -9,15 +9,16 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from curation.sources.formats.gathered import Gathered, Value, plain
 from curation.sources.formats.places import data_root, files_below, head, images_below, name_below, ours_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
+from curation.sources.reading.paths import DIGITS, UPLOADED
 from curation.sources.reading.rows import Loaded
 from curation.sources.reading.source import Option, Source
 from curation.sources.reading.votes import Vote
-from curation.tables.json_items import items
+from curation.tables.json_items import items, listed, number_of
 from curation.tables.report import Problems, Progress, SourceError
 from curation.words import counted
 
@@ -25,8 +26,6 @@ _TASKS = re.compile(r'^\s*\[\s*\{')
 _USUAL_IMAGES = ("image", "img", "image_url", "photo", "picture", "url")
 _SHORT = frozenset(("id", "annotation_id", "annotator", "created_at", "updated_at", "lead_time", "agreement", "image",
                     "sample_id", "given_label", "label", "suggested_label", "completed_by"))
-_UPLOADED = re.compile(r"^/?data/upload/(\d+/)?")
-_GIVEN = re.compile(r"^[0-9a-f]{8}-")
 
 
 @dataclass(slots=True)
@@ -52,18 +51,20 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, c
         names = [name for task, _ in zip(items(path, "item", lambda *step: None), range(2_000), strict=False)
                  if (name := _image(task)) is not None]
         prefix = images_below(home, path, names)
-        is_given = not prefix and bool(images_below(home, path, [_given(name) for name in names]))
-        if is_given:
-            prefix = images_below(home, path, [_given(name) for name in names])
+        given = dict[str, str]()
+        if not prefix and (below := images_below(home, path, [_given(name) for name in names])):
+            prefix, given = below, _given_names(path)
         for row, task in enumerate(items(path, "item", progress), 1):
             name = _image(task)
             if name is None:
                 seen.texts += 1
                 problems.add("no image", "a task must name an image in its data", file=file, row=row)
                 continue
-            ours, extra, votes = _row(task, choice, seen, gathered, file, row)
-            is_remote = "://" in name
-            ours["path"] = name if is_remote else prefix + (_given(name) if is_given else name)
+            read = _row(task, choice, seen, gathered, file, row)
+            if read is None:
+                continue
+            ours, extra, votes = read
+            ours["path"] = name if "://" in name else prefix + given.get(name, name)
             num_labelled += bool(votes) or ours["given_label"] is not None
             gathered.add(ours, extra, file=file, row=row, votes=votes)
     if not num_labelled:
@@ -95,15 +96,24 @@ def _image(task: object) -> str | None:
     found = usual or [text for text in texts.values() if _is_image(text, is_named=False)]
     if not found:
         return None
-    parts = urlsplit(found[0])
-    if not parts.scheme and parts.path.rstrip("/").endswith("data/local-files"):
+    parts = _parts(found[0])
+    if parts and not parts.scheme and parts.path.rstrip("/").endswith("data/local-files"):
         return (parse_qs(parts.query).get("d") or [""])[0] or None
-    return _UPLOADED.sub("", found[0])
+    return UPLOADED.sub("", found[0])
+
+
+def _parts(text: str) -> SplitResult | None:
+    """The parts of an address; None of what is none, such as http://[."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 def _is_image(text: str, is_named: bool) -> bool:
     """Whether a value names an image; is_named: where its column says so, an address without suffix is one as well."""
-    path = (parse_qs(urlsplit(text).query).get("d") or [urlsplit(text).path])[0] if len(text) < 4_000 else ""
+    parts = _parts(text) if len(text) < 4_000 else None
+    path = "" if parts is None else (parse_qs(parts.query).get("d") or [parts.path])[0]
     has_suffix = Path(path).suffix.lower() in IMAGE_SUFFIXES and "\n" not in text
     return has_suffix or (is_named and ("://" in text or text.startswith("/data/")) and " " not in text)
 
@@ -111,12 +121,20 @@ def _is_image(text: str, is_named: bool) -> bool:
 def _given(name: str) -> str:
     """The name that an uploaded file had before Label Studio put eight digits before it."""
     folder, _, last = name.rpartition("/")
-    return (folder + "/" if folder else "") + _GIVEN.sub("", last)
+    return (folder + "/" if folder else "") + DIGITS.sub("", last)
+
+
+def _given_names(path: Path) -> dict[str, str]:
+    """Name of an uploaded file -> the one that it had before, where no other one had it."""
+    names = {name for task in items(path, "item", lambda *step: None) if (name := _image(task)) is not None}
+    num = Counter(map(_given, names))
+    return {name: _given(name) for name in names if num[_given(name)] == 1}
 
 
 def _row(task: object, choice: str | None, seen: _Seen, gathered: Gathered, file: str,
-         row: int) -> tuple[dict[str, Value], dict[str, Value], list[Vote]]:
-    """(columns of ours but for the path, what rides along, what each person chose) of one task."""
+         row: int) -> tuple[dict[str, Value], dict[str, Value], list[Vote]] | None:
+    """(columns of ours without the path, what rides along, what each person chose) of one task; None, and a line in the
+    report, where all that was said is several choices at once."""
     assert isinstance(task, dict), "a task with an image"
     extra = plain(task["data"]) if isinstance(task.get("data"), dict) else {}
     ours: dict[str, Value] = {"given_label": None}
@@ -124,9 +142,9 @@ def _row(task: object, choice: str | None, seen: _Seen, gathered: Gathered, file
         ours["sample_id"] = str(extra.pop("sample_id"))
     if "annotations" not in task and "data" not in task:
         return *_short(task, choice), []
-    seen.drafts += len(task.get("drafts") or ())
-    said, votes = list[dict[str, Value]](), list[Vote]()
-    for one in task.get("annotations") or task.get("completions") or ():
+    seen.drafts += len(listed(task.get("drafts")))
+    said, votes, has_several = list[dict[str, Value]](), list[Vote](), False
+    for one in listed(task.get("annotations")) or listed(task.get("completions")):
         if not isinstance(one, dict):
             continue
         if one.get("was_cancelled") or one.get("skipped"):
@@ -135,6 +153,7 @@ def _row(task: object, choice: str | None, seen: _Seen, gathered: Gathered, file
         chosen = _chosen(one, choice, seen)
         if len(chosen) > 1:
             gathered.one_of(chosen, file=file, row=row, path=None)
+            has_several = True
             continue
         if not chosen:
             seen.empty += 1
@@ -147,14 +166,13 @@ def _row(task: object, choice: str | None, seen: _Seen, gathered: Gathered, file
     if votes:
         most = Counter(label for _, label in votes).most_common(1)[0][0]
         extra |= next(one for one, (_, label) in zip(said, votes, strict=True) if label == most)
-    return ours, extra, votes
+    return None if has_several and not votes else (ours, extra, votes)
 
 
 def _chosen(annotation: dict[str, object], choice: str | None, seen: _Seen) -> list[str]:
     """The choices of one annotation, of the control called `choice` where there is one."""
     found: list[str] = []
-    results = annotation.get("result")
-    for one in results if isinstance(results, list) else ():
+    for one in listed(annotation.get("result")):
         if not isinstance(one, dict) or (choice is not None and one.get("from_name") != choice):
             continue
         value = one.get("value")
@@ -170,10 +188,9 @@ def _answered(annotation: dict[str, object]) -> dict[str, Value]:
     author = annotation.get("completed_by")
     if isinstance(author, dict):
         author = author.get("email") or author.get("id")
-    seconds = annotation.get("lead_time")
     return {"answered_by": None if author is None else str(author),
             "answered_at": str(annotation.get("updated_at") or annotation.get("created_at") or "") or None,
-            "answer_seconds": float(seconds) if isinstance(seconds, int | float) else None}
+            "answer_seconds": number_of(annotation.get("lead_time"))}
 
 
 def _short(task: dict[str, object], choice: str | None) -> tuple[dict[str, Value], dict[str, Value]]:
@@ -183,7 +200,7 @@ def _short(task: dict[str, object], choice: str | None) -> tuple[dict[str, Value
     names = [choice] if choice else ["choice"] if "choice" in task else \
         [name for name, value in task.items() if name not in _SHORT and name != image and isinstance(value, str)]
     label = task.get(names[0]) if len(names) == 1 else None
-    author, seconds = task.get("annotator"), task.get("lead_time")
+    author = task.get("annotator")
     said = ("annotator", "created_at", "updated_at", "lead_time", "id", *names)
     extra = plain(task, (*said, image) if image else said)
     ours: dict[str, Value] = {"given_label": label if isinstance(label, str) else None}
@@ -191,7 +208,7 @@ def _short(task: dict[str, object], choice: str | None) -> tuple[dict[str, Value
         ours["sample_id"] = str(extra.pop("sample_id"))
     return ours, {**extra, "answered_by": None if author is None else str(author),
                   "answered_at": str(task.get("updated_at") or task.get("created_at") or "") or None,
-                  "answer_seconds": float(seconds) if isinstance(seconds, int | float) else None}
+                  "answer_seconds": number_of(task.get("lead_time"))}
 
 
 def is_ours(path: Path) -> bool:

@@ -15,8 +15,9 @@ from curation.sources.formats.places import files_below, split_of
 from curation.sources.reading.annotators import gather
 from curation.sources.reading.answer_columns import answer_columns, with_answers
 from curation.sources.reading.classes import text_of
+from curation.sources.reading.columns import usual_columns
 from curation.sources.reading.rows import SPLIT_NAMES, Loaded
-from curation.sources.reading.table import listed_rows, usual_columns
+from curation.sources.reading.table import listed_rows
 from curation.tables.frames import column_names, concatenated, read_frame
 from curation.tables.lines import constant
 from curation.tables.report import Column, Problems, Progress, SourceError

@@ -4,18 +4,17 @@ Reads them batch by batch: of a column of pictures the names alone, or the pictu
 what is for curation.sources.formats.huggingface.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curation.tables.frames import is_listing, listing_text, plain_type
 from curation.tables.report import SourceError
+from curation.tables.schema_names import class_labels, features
 
 _BATCH_ROWS = 256
 _PLAIN_ROWS = 65_536
@@ -29,12 +28,6 @@ class Shard:
     name: str
     """Below the data set's folder."""
     split: str
-
-
-class _Feature(TypedDict, total=False):
-    _type: str
-    names: list[str]
-    """Of the classes; of a list, those of what is in it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,21 +71,19 @@ def schema_of(path: Path) -> pa.Schema:
 
 def columns_of(schema: pa.Schema) -> Columns:
     """Sorts columns into kinds, by the features that the schema's metadata hold where they hold some."""
-    features = _features(schema)
-    images, classes, plain, lists, left_out = [], {}, [], {}, []
+    found, classes = features(schema), class_labels(schema)
+    images, plain, lists, left_out = [], [], {}, []
     for column in schema:
-        feature = features.get(column.name, {})
-        if feature.get("_type") == "Image" or is_picture(column.type):
+        if (column.name in found and found[column.name]["kind"] == "Image") or is_picture(column.type):
             images.append(column.name)
         elif is_listing(column.type):
-            lists[column.name] = tuple(str(name).strip() for name in feature.get("names", ()))
+            lists[column.name] = found[column.name]["names"] if column.name in found else ()
         elif plain_type(column.type) is None:
             left_out.append(column.name)
         else:
             plain.append(column.name)
-            if feature.get("_type") == "ClassLabel" and feature.get("names"):
-                classes[column.name] = tuple(str(name).strip() for name in feature["names"])
-    return Columns(images=tuple(images), classes=classes, plain=tuple(plain), lists=lists, left_out=tuple(left_out))
+    return Columns(images=tuple(images), classes={name: classes[name] for name in plain if name in classes},
+                   plain=tuple(plain), lists=lists, left_out=tuple(left_out))
 
 
 def is_picture(kind: pa.DataType) -> bool:
@@ -100,25 +91,6 @@ def is_picture(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return {field.name for field in kind} >= {"bytes", "path"}
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _features(schema: pa.Schema) -> dict[str, _Feature]:
-    """Column -> its feature, of the metadata that `datasets` puts into schemas; none where they are absent or odd."""
-    try:
-        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):
-        return {}
-    features = {str(name): {"feature": one[0]} if isinstance(one, list) and len(one) == 1 else one  # of older versions
-                for name, one in (found.items() if isinstance(found, dict) else ())}
-    return {name: _Feature(_type=str(one.get("_type", "")), names=_names(one)) for name, one in features.items()
-            if isinstance(one, dict)}
-
-
-def _names(feature: dict[str, object]) -> list[str]:
-    """Names of the classes, also of those in a list."""
-    inner = feature.get("feature")
-    names = feature.get("names") or (inner.get("names") if isinstance(inner, dict) else None)
-    return list(names) if isinstance(names, list) else []
 
 
 def plain_batches(path: Path, columns: Columns, image: str) -> Iterator[pa.Table]:

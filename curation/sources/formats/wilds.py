@@ -13,17 +13,16 @@ from curation.sources.formats.places import data_root, files_below, images_below
 from curation.sources.reading.annotators import gather
 from curation.sources.reading.answer_columns import with_answers
 from curation.sources.reading.classes import text_of
-from curation.sources.reading.rows import SPLIT_NAMES, Loaded
+from curation.sources.reading.columns import USUAL_NAMES
+from curation.sources.reading.rows import SPLIT_NAMES, SPLIT_NUMBERS, Loaded
 from curation.sources.reading.source import Option, Source
-from curation.sources.reading.table import USUAL_NAMES, listed_rows
+from curation.sources.reading.table import listed_rows
 from curation.tables.frames import column_names, read_frame
 from curation.tables.report import Column, Problems, Progress, SourceError
 
 DOMAINS = ("group", "domain", "place", "center", "hospital", "location_remapped", "location", "region", "site",
            "batch", "experiment", "confounder")
 LABELS = ("y", "tumor", *USUAL_NAMES["given_label"])
-_CODES = {"0": "train", "1": "clean", "2": "test"}
-_NAMES = {**SPLIT_NAMES, "id_val": "clean", "id_test": "test", "ood_val": "clean", "ood_test": "test"}
 _CAMELYON = {"patient", "node", "x_coord", "y_coord", "tumor", "center"}
 
 
@@ -78,10 +77,10 @@ def _splits(table: pa.Table) -> tuple[Column, str]:
     text = text_of(table[name])
     values = text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
     lower = pc.utf8_lower(values)
-    codes = {**_NAMES, **_CODES}
+    codes = {**SPLIT_NAMES, **SPLIT_NUMBERS}
     place = pc.index_in(lower, value_set=pa.array(list(codes)))
     found = pc.coalesce(pa.array(list(codes.values())).take(place), values)
-    is_numbers = pc.all(pc.is_in(lower, value_set=pa.array(list(_CODES)))).as_py()
+    is_numbers = pc.all(pc.is_in(lower, value_set=pa.array(list(SPLIT_NUMBERS)))).as_py()
     return found, "" if is_numbers else f"split from {name!r}"
 
 

@@ -76,7 +76,7 @@ def _stat(root: Path, path: str) -> tuple[str, str] | None:
     except ManifestError:
         return "leaves root", f"an image must lie inside {root}, links followed; got {path!r}"
     except (FileNotFoundError, NotADirectoryError):
-        return "missing file", "no such file"
+        return "missing file", f"no such file in {root}"
     except (OSError, ValueError) as error:
         return "unreadable file", _reason(error)
     if not stat.S_ISREG(info.st_mode):

@@ -23,11 +23,14 @@ SPLIT_NAMES = {
     "train": "train", "training": "train",
     "clean": "clean", "val": "clean", "valid": "clean", "validation": "clean", "dev": "clean",
     "test": "test", "testing": "test", "holdout": "test",
+    "id_val": "clean", "ood_val": "clean", "id_test": "test", "ood_test": "test",  # of WILDS
 }
 """What data sets call their splits, in lower case, and our name for each."""
+SPLIT_NUMBERS = {"0": "train", "1": "clean", "2": "test"}
+"""What WILDS, Waterbirds and CelebA call them."""
 
 MANIFEST_COLUMNS = ("sample_id", "path", "given_label", "split", "clean_label", "group")
-_LEAVES = r"^/|(^|/)\.\.(/|$)|\x00|^[A-Za-z]:[\\/]"
+_LEAVES = r"^/|(^|/)\.\.(/|$)|^[A-Za-z]:[\\/]"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -70,10 +73,13 @@ def fitting(rows: pa.Table, classes: tuple[str, ...] | None, problems: Problems)
             rows = drop(rows, pc.is_null(rows[name]), problems, kind, reason)
     is_bad = pc.invert(pc.is_in(rows["split"], value_set=pa.array(SPLITS)))
     rows = drop(rows, is_bad, problems, "unknown split",
-                lambda bad: joined(f"split must be one of {', '.join(SPLIT_NAMES)}; got ", quoted(bad["split"])))
+                lambda bad: joined(f"split must be one of {', '.join(SPLIT_NAMES)}, or each of 0, 1 and 2; got ",
+                                   quoted(bad["split"])))
     rows = drop(rows, pc.match_substring_regex(rows["path"], REMOTE), problems, "remote image",
                 lambda bad: joined("an image must be a file on this machine; got ", quoted(bad["path"]),
                                    "; download it, and name the file"))
+    rows = drop(rows, pc.match_substring(rows["path"], "\0"), problems, "malformed path",
+                lambda bad: joined("a path has no NUL character; got ", quoted(bad["path"])))
     rows = drop(rows, pc.match_substring_regex(rows["path"], _LEAVES), problems, "leaves root",
                 lambda bad: joined("an image must lie inside the root; got ", quoted(bad["path"])))
     return rows if classes is None else _known_labels(rows, classes, problems)

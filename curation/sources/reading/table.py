@@ -18,28 +18,25 @@ import pyarrow.compute as pc
 
 from curation.samples.own_exports import as_written, left_out
 from curation.sources.reading.annotators import gather
-from curation.sources.reading.answer_columns import ANNOTATOR, ANSWER, AnswerColumns, with_answers
-from curation.sources.reading.classes import declared_classes, named_classes, text_of, whole
-from curation.sources.reading.images import IMAGE_SUFFIXES
+from curation.sources.reading.answer_columns import ANNOTATOR, ANSWER
+from curation.sources.reading.classes import (
+    declared_classes,
+    named_classes,
+    of_numbers,
+    refuse_from_one,
+    text_of,
+    whole,
+)
+from curation.sources.reading.columns import choose_columns
 from curation.sources.reading.paths import REMOTE, found_paths
-from curation.sources.reading.rows import MANIFEST_COLUMNS, SPLIT_NAMES, Loaded, drop, plain_rows
+from curation.sources.reading.rows import MANIFEST_COLUMNS, SPLIT_NAMES, SPLIT_NUMBERS, Loaded, drop, plain_rows
 from curation.sources.reading.source import Option, Source
+from curation.tables.dialect import ENCODINGS
 from curation.tables.frames import Frame, read_frame
 from curation.tables.report import Column, Problems, Progress, SourceError
+from curation.words import counted
 from engine.contract.manifest import DECISION_COLUMNS
 from engine.contract.signal_columns import SIGNAL_COLUMNS
-
-USUAL_NAMES = {
-    "path": ("path", "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "img_filename", "file",
-             "image", "img"),
-    "given_label": ("current_label", "corrected_label",  # of our own exports
-                    "given_label", "label", "labels", "class", "class_name", "category", "target", "y", "noisy_label"),
-    "clean_label": ("clean_label", "true_label"),
-    "split": ("split", "set", "subset"),
-    "group": ("group", "domain"),
-    "sample_id": ("sample_id",),
-}
-"""Column names taken for each of ours, whatever their case, the first that the table has."""
 
 _SAID = {ANSWER: "answers", ANNOTATOR: "annotator"}
 RESERVED = frozenset((*MANIFEST_COLUMNS, *SIGNAL_COLUMNS, *DECISION_COLUMNS, "image", "file", "row", "x", "y", "who",
@@ -50,12 +47,12 @@ RESERVED = frozenset((*MANIFEST_COLUMNS, *SIGNAL_COLUMNS, *DECISION_COLUMNS, "im
 def load(root: Path, project: Path, problems: Problems, progress: Progress, *, path_column: str | None = None,
          label_column: str | None = None, clean_label_column: str | None = None, split_column: str | None = None,
          group_column: str | None = None, id_column: str | None = None, image_root: str | None = None,
-         classes: str | None = None, annotator_column: str | None = None,
-         answers_column: str | None = None) -> Loaded:
+         classes: str | None = None, annotator_column: str | None = None, answers_column: str | None = None,
+         encoding: str = "utf-8") -> Loaded:
     """Rows of the table file `root`. Raises SourceError for an unreadable table or a column it lacks.
 
     annotator_column, answers_column: "" for none. classes: a text file of one class name a line, in index order;
-    labels may then also be 0-based line numbers.
+    labels may then also be 0-based line numbers. encoding: of a CSV.
     """
     folder = (root.parent if image_root is None else Path(image_root)).resolve()
     if not folder.is_dir():
@@ -63,11 +60,12 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     named = {"path": path_column, "given_label": label_column, "clean_label": clean_label_column,
              "split": split_column, "group": group_column, "sample_id": id_column, ANNOTATOR: annotator_column,
              ANSWER: answers_column}
-    frame = read_frame(root, problems, progress)
-    columns, ours, several = _choose_columns(frame.columns, named, root.name)
+    frame = read_frame(root, problems, progress, encoding)
+    columns, ours, several = choose_columns(frame.columns, named, root.name, folder)
     table, numbers = _readable_rows(replace(frame, columns=columns), ours, root.name, problems)
-    table = as_written(table)
-    names = declared_classes(classes, problems, progress)
+    table, names, named_by = _with_names(as_written(table), frame, ours)
+    if (declared := declared_classes(classes, problems, progress)) is not None:
+        names = declared
     rows, notes = listed_rows(table, ours, folder, root.name, numbers, classes=names,
                               as_given=Path(image_root) if image_root else root.parent)
     if (is_out := left_out(table)) is not None:
@@ -76,7 +74,21 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
     taken = {**ours, ANSWER: "', '".join(several.answers)} if several and ANSWER in ours else ours
     said = "columns: " + ", ".join(f"{_SAID.get(name, name)} from '{column}'" for name, column in taken.items())
     return Loaded(rows=found.rows, root=folder, classes=names, classes_file=os.path.basename(classes or root),
-                  answers=found.answers, notes=[*frame.notes, said, *notes, *found.notes])
+                  answers=found.answers, notes=[*frame.notes, said, *named_by, *notes, *found.notes])
+
+
+def _with_names(table: pa.Table, frame: Frame, ours: dict[str, str]) -> tuple[pa.Table, tuple[str, ...] | None,
+                                                                             list[str]]:
+    """(the table with class numbers as the names that its schema has for them, these names, what is said of them)."""
+    for column, classes in frame.class_labels.items():
+        if column in table.column_names:
+            place = table.column_names.index(column)
+            table = table.set_column(place, column, of_numbers(table[column], classes))
+    label = ours.get("given_label", "")
+    names = frame.class_labels.get(label) or frame.categories.get(label)
+    if not names or len(set(names)) < len(names):
+        return table, None, []
+    return table, names, [f"classes: {counted(len(names), 'name')} of column {label!r} in the schema, in their order"]
 
 
 def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str | Column, numbers: np.ndarray | None, *,
@@ -91,48 +103,15 @@ def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str |
     columns["path"], notes = found_paths(_below(columns["path"], folder, as_given or folder), folder)
     columns.setdefault("sample_id", columns["path"])
     if "split" in columns:
-        columns["split"] = _our_splits(columns["split"])
+        columns["split"], said = _our_splits(columns["split"])
+        notes += said
+    if classes is not None and "given_label" in columns:
+        refuse_from_one(columns["given_label"], classes)
     for name in ("given_label", "clean_label", ANSWER):
         if classes is not None and name in columns:
             columns[name] = named_classes(columns[name], classes)
     extra, renamed = extra_columns(table, set(ours.values()))
     return plain_rows({**columns, **extra}, file, numbers), [*notes, *renamed]
-
-
-def usual_columns(have: list[str], named: dict[str, str | None] | None = None) -> dict[str, str]:
-    """Our column -> the table's: the one named, else the first usual name that it has. named: "" for no column."""
-    named = named or {}
-    lower = {name.lower(): name for name in reversed(have)}
-    chosen: dict[str, str] = {}
-    for ours in USUAL_NAMES:
-        given = named.get(ours)
-        free = (lower[name] for name in USUAL_NAMES[ours] if name in lower and lower[name] not in chosen.values()
-                and lower[name] not in named.values())
-        column = given if given is not None else next(free, None)
-        if column:
-            chosen[ours] = column
-    return chosen
-
-
-def _choose_columns(table: pa.Table, named: dict[str, str | None], name: str
-                    ) -> tuple[pa.Table, dict[str, str], AnswerColumns | None]:
-    """with_answers of a table that has what it needs. Raises SourceError where a column lacks. named: with ANNOTATOR
-    and ANSWER."""
-    have = table.column_names
-    for ours, given in named.items():
-        if given and given not in have and ours != ANSWER:
-            raise SourceError(f"a named column must be in {name}; got {given!r}; it has {_listed(have)}; choose "
-                              "one of them")
-    table, chosen, several = with_answers(table, usual_columns(have, named), annotator=named[ANNOTATOR],
-                                          answers=named[ANSWER])
-    for ours, words in (("path", "image paths"), ("given_label", "labels")):
-        if ours in chosen or (ours == "given_label" and several is not None):
-            continue
-        if any(os.path.splitext(column)[1].lower() in IMAGE_SUFFIXES for column in have):
-            raise SourceError(f"the first row of a table names its columns; {name} begins with a sample: "
-                              f"{_listed(have)}; put a row such as path,label before it")
-        raise SourceError(f"a table needs a column of {words}; {name} has {_listed(have)}; name the column of {words}")
-    return table, chosen, several
 
 
 def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Problems) -> tuple[pa.Table, np.ndarray]:
@@ -145,8 +124,9 @@ def _readable_rows(frame: Frame, ours: dict[str, str], name: str, problems: Prob
         is_reported |= is_bad
         is_lost |= is_bad if column in needed else False
         for place in np.flatnonzero(is_new):
-            problems.add("not UTF-8", f"text must be UTF-8; the bytes of column {column!r} are not", file=name,
-                         row=int(frame.rows[place]), action="skipped" if column in needed else "kept")
+            problems.add("not UTF-8", f"text must be UTF-8; the bytes of column {column!r} are not; save the table as "
+                         "UTF-8, or name its encoding", file=name, row=int(frame.rows[place]),
+                         action="skipped" if column in needed else "kept")
     return frame.columns.filter(pa.array(~is_lost)), frame.rows[~is_lost]
 
 
@@ -169,12 +149,18 @@ def _below(paths: Column, folder: Path, as_given: Path) -> Column:
     return pc.replace_with_mask(whole(paths), whole(is_odd), pa.array(plain, pa.string()))
 
 
-def _our_splits(splits: Column) -> Column:
-    """Split names as ours; an unknown one stays, to be reported; an empty one becomes ''."""
-    lower = pc.utf8_lower(splits)
-    known = pc.index_in(lower, value_set=pa.array(list(SPLIT_NAMES)))
-    ours = pa.array(list(SPLIT_NAMES.values())).take(whole(known))
-    return pc.fill_null(pc.coalesce(ours, whole(splits)), "")
+def _our_splits(splits: Column) -> tuple[Column, list[str]]:
+    """(split names as ours, of which an unknown one stays, to be reported; what was read how)."""
+    lower, notes = whole(pc.utf8_lower(splits)), list[str]()
+    if set(pc.unique(lower.drop_null()).to_pylist()) == set(SPLIT_NUMBERS):
+        names = SPLIT_NUMBERS
+        notes.append("split by number: 0 train, 1 clean, 2 test")
+    else:
+        names = SPLIT_NAMES
+    ours = pa.array(list(names.values())).take(pc.index_in(lower, value_set=pa.array(list(names))))
+    if lower.null_count:
+        notes.append(f"{counted(lower.null_count, 'row')} without a split taken as train")
+    return pc.fill_null(pc.coalesce(ours, whole(splits)), "train"), notes
 
 
 def extra_columns(frame: pa.Table, used: set[str]) -> tuple[dict[str, Column], list[str]]:
@@ -229,11 +215,6 @@ def _are_written_again(text: Column, numbers: Column) -> bool:
     return all(repr(float(one)) == one for one in pc.unique(text.filter(is_other)).to_pylist())
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:12])
-    return (shown or "no column") + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-
-
 SOURCE = Source(
     title="Table (CSV, Parquet, JSON Lines)", load=load, is_root_file=True,
     help="A table of image paths and labels; every other column is kept, and every answer where several people gave "
@@ -247,8 +228,11 @@ SOURCE = Source(
         Option(name="group_column", help="Column of groups or domains, for worst-group figures."),
         Option(name="id_column", help="Column of sample ids. Default: sample_id if there is one, else the path."),
         Option(name="image_root", help="Folder that paths are relative to. Default: the table's folder."),
-        Option(name="classes", help="Text file of class names, one a line, in index order. Labels may then be "
-                                    "names or line numbers counted from 0; any other is reported and left out."),
+        Option(name="classes", help="Text file of class names, one a line, in index order, or a CSV with the column "
+                                    "label. Labels may then be names or their numbers counted from 0; any other is "
+                                    "reported and left out."),
+        Option(name="encoding", choices=ENCODINGS, default="utf-8", help="Of a CSV that is not UTF-8, such as cp1252 "
+                                                                         "(of Windows)."),
         Option(name="annotator_column", help="Column of who answered, where an image is in several rows. Default: "
                                              "the first usual name, such as annotator; '' for none."),
         Option(name="answers_column", help="Column of answers beside the labels, or of all answers on an image, "

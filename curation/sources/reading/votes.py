@@ -4,7 +4,7 @@
 import json
 from collections.abc import Iterable
 
-from curation.tables.report import Column
+from curation.tables.report import Column, as_utf8
 
 Vote = tuple[str | None, str]
 """(annotator, None where the cell names none; label)."""
@@ -67,7 +67,7 @@ def _text(value: object) -> str | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
-    return str(value).encode("utf-8", "backslashreplace").decode().strip() or None
+    return as_utf8(str(value)).strip() or None
 
 
 def _all(votes: list[Vote | None]) -> list[Vote] | None:

@@ -37,7 +37,7 @@ def show(at: Audit) -> None:
     if people is not None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.caption(annotator_words(people), width="content")
-            st.button("Who and what", key="audit.next.came.False", type="tertiary", icon=":material/group:",
+            st.button("Who disagrees, on what", key="audit.came.open", type="tertiary", icon=":material/group:",
                       on_click=sections.go, args=("Reviewers",))
     for line in lost:
         st.warning(state.plain(line), icon=":material/broken_image:")

@@ -54,7 +54,7 @@ def bring_back_section(project: Project) -> None:
                                   key=KEY + ".file", max_upload_size=MAX_MEGABYTES, help=HELP)
         who = state.user_name()
         if people.signed_in() is None:
-            who = right.text_input("Who answered, where the file does not say", key=KEY + ".who", max_chars=200,
+            who = right.text_input("Who answered, where not said", key=KEY + ".who", max_chars=200,
                                    placeholder=who).strip() or who
         if file is None:
             st.caption("Answers from Label Studio, FiftyOne or CVAT, and corrected labels of another project, come "
@@ -163,17 +163,18 @@ def words_of(found: Brought, audit: str) -> str:
     if found.decisions:
         return ("These become decisions of these people, from now on. Where two people decide differently, both are "
                 "listed under disagreements on this page.")
-    return (f"These become answers in the audit {state.plain(audit)}, and labels follow what most people say: an "
+    return (f"These become answers in the audit **{state.plain(audit)}**, and labels follow what most people say: an "
             "answer against another's changes no label until there is a majority.")
 
 
 def new_rows(project: Project, found: Brought) -> pd.DataFrame:
-    """sample, who, when, label now, says, otherwise: one row an answer, those against another's word first."""
+    """sample, label now, says, who, otherwise, when: one row an answer, those against another's word first."""
     label = state.sample_table_cached(project, None).set_index("sample_id")["current_label"]
     told = [(one.sample_id, one.who, one.at, says(one, project.classes)) for one in found.verdicts]
     told += [(one.sample_id, one.who, one.at, LEFT_OUT if one.label is None else one.label) for one in found.decisions]
     rows = pd.DataFrame(told, columns=["sample", "who", "when", "says"], dtype=object)
     rows["when"] = pd.to_datetime(rows["when"], utc=True, format="ISO8601")
-    rows.insert(3, "label now", label.reindex(rows["sample"]).to_numpy(dtype=object))
+    rows["label now"] = label.reindex(rows["sample"]).to_numpy(dtype=object)
     rows["otherwise"] = [found.against.get(one) for one in zip(rows["sample"], rows["who"], strict=True)]
+    rows = rows[["sample", "label now", "says", "who", "otherwise", "when"]]
     return rows.sort_values("otherwise", key=lambda column: column.isna(), kind="stable").reset_index(drop=True)

@@ -120,7 +120,7 @@ def _cancel(folder: TransferDir) -> None:
 
 def _score(score: TransferScore) -> None:
     """The verdict, a chart of the accuracies, and all of it in words."""
-    st.markdown(f"**{verdict(score['other']['all']['accuracy'])}**, {state.plain(score['other']['features'])}.")
+    st.markdown(f"**{verdict(score)}**, {state.plain(score['other']['features'])}.")
     st.plotly_chart(accuracies(score), key=f"transfer.chart.{score['other']['features']}",
                     config={"displayModeBar": False})
     with st.expander("In words"):
@@ -133,10 +133,9 @@ def accuracies(score: TransferScore) -> go.Figure:
     the set is the 95% interval of the difference."""
     rows: list[tuple[str, Comparison]] = []
     for name, backbone in backbones(score):
-        words = name[:1].upper() + name[1:]
-        rows.append((words, backbone["all"]))
+        rows.append((name, backbone["all"]))
         if backbone["right"] is not None:
-            rows.append((f"{words}: right labels", backbone["right"]))
+            rows.append((f"{name}: right labels", backbone["right"]))
     names = [html.escape(name) for name, _ in rows]
     found = [side["accuracy"] for _, side in rows]
     figure = go.Figure()

@@ -46,10 +46,10 @@ class TransferRequest(TypedDict):
     num_repeats: int
     """Random sets, each with a seed of its own."""
     seed: int
-    num_doubted: int | None
-    """Samples of the set whose label held-out predictions of the run dispute and no person has confirmed; None without
-    a run."""
-    other_doubted_frac: float | None
+    num_suspected: int | None
+    """Samples of the set whose label is more probably wrong than right by the audit of the run, and not known to be
+    right; None without a run that labels can be judged by."""
+    other_suspected_frac: float | None
     """The same of all other training samples, as a share."""
 
 

@@ -15,6 +15,7 @@ from curation.__main__ import main
 from curation.exports.exporting import export
 from curation.exports.metadata import Carried, carried_words, said_by, stripped
 from curation.exports.pack import FORMS
+from curation.exports.pictures import picture_of
 from curation.exports.staging import ExportError
 from curation.project import Project
 from curation.sources.importing import import_project
@@ -182,6 +183,23 @@ def test_links_say_all_and_cannot_be_asked_not_to(project: Project, tmp_path: Pa
         export(project, project.run("first"), "hard-validation", "coco", tmp_path / "x",
                metadata="all")  # type: ignore[arg-type]
     assert not (tmp_path / "x").exists()
+
+
+def test_boxes_of_jpeg_2000_go_and_what_cannot_go_is_counted() -> None:
+    sink = io.BytesIO()
+    Image.new("RGB", (16, 12), (10, 200, 30)).save(sink, format="JPEG2000")
+    plain = sink.getvalue()
+    box = (8 + len(XMP)).to_bytes(4) + b"xml " + XMP
+    assert stripped(plain[:12] + box + plain[12:] if plain[4:8] == b"jP  " else plain) == (plain, False)
+    assert stripped(plain) == (plain, False) and plain[4:8] == b"jP  "
+    exif, sink = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Model] = "a camera"
+    Image.new("RGB", (16, 12), (10, 200, 30)).save(sink, format="AVIF", exif=exif)
+    carried = Carried(metadata="strip")
+    picture_of(stripped(sink.getvalue())[0], "a.avif", carried)
+    assert carried.num_left == 1 and "From 1 file it could not be taken" in " ".join(carried_words(carried))
+    picture_of(photo(), "a.jpg", carried)
+    assert carried.num_left == 1, "of the others nothing is left"
 
 
 def test_one_picture_is_one_picture_in_the_words() -> None:

@@ -44,9 +44,9 @@ def truth(photos: Project) -> dict[str, tuple[int, bytes]]:
             for row in rows.fillna("").itertuples() if not state["excluded"][row.sample_id]}
 
 
-def snippet(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+def snippet(folder: Path, monkeypatch: pytest.MonkeyPatch, num_blocks: int = 1) -> dict[str, object]:
     """What the first lines of Python in the card leave, run in the folder as a stranger would."""
-    code = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[0]
+    code = "".join(re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[:num_blocks])
     monkeypatch.chdir(folder)
     (folder.parent / f"{folder.name}.py").write_text(code)
     return runpy.run_path(str(folder.parent / f"{folder.name}.py"))
@@ -59,8 +59,10 @@ def metadata(folder: Path, form: str) -> dict[str, dict[str, str]]:
 
 
 def test_torchvision_has_the_projects_indices_by_the_lines_in_the_card(packs, truth, monkeypatch) -> None:
-    data = snippet(packs / "imagefolder", monkeypatch)["data"]
-    assert isinstance(data, ImageFolder) and data.classes != list(CLASSES)
+    left = snippet(packs / "imagefolder", monkeypatch, num_blocks=2)
+    data = left["data"]
+    assert isinstance(data, ImageFolder) and len(left["index"]) == len(data.classes) == len(CLASSES)
+    assert data.targets == [code for _, code in data.samples] and data.class_to_idx == left["index"]
     rows = metadata(packs / "imagefolder", "imagefolder")
     for (path, _), (_, target) in zip(data.samples, data, strict=True):
         sample_id = rows["/".join(path.split("/")[-2:])]["sample_id"]
@@ -187,8 +189,14 @@ def test_the_card_says_what_a_stranger_needs_and_the_digests_hold(packs: Path, t
     matter = yaml.safe_load(text.split("---")[1])
     assert matter["task_categories"] == ["image-classification"] and matter["size_categories"] == ["n<1K"]
     assert f"{len(truth)} samples of 4 of 4 classes" in text and "| 3 | =bird | 1 | 0 |" in text
+    assert "All are 16 x 16 pixels." in text and "| label\\_quality | mean held\\-out probability" in text
+    columns = pd.read_parquet(next((packs / form).rglob("*.parquet"))).columns if form in ("huggingface", "parquet") \
+        else pd.read_csv(packs / form / FORMS[form].pictures / "metadata.csv").columns
+    table = text.split("## Columns of the table")[1].split("##")[0].replace("\\", "")
+    assert [name for name in columns if not re.search(rf"(^\| |, ){re.escape(name)}( \||,)", table, re.M)] == []
+    assert "| of the data |" not in table, "every column of ours says what it is"
     assert "3 confirmed or changed by a person, of these 3 to another class" in text
-    assert "suspected labels are left" in text and "accuracy on it is not that on the" in text
+    assert "Whether labels are suspected is not known" in text and "accuracy on it is not that on the" in text
     assert verify(packs / form).empty and len((packs / form / SUMS).read_text().splitlines()) >= 2
 
 

@@ -80,6 +80,17 @@ def test_a_ledger_put_back_from_a_copy_has_other_newest_rows_though_they_are_as_
     assert staleness(pets.path) == "", "what trainings read was made anew"
 
 
+def test_what_trainings_read_is_the_same_file_whenever_it_is_made_anew(pets: Project) -> None:
+    """Its digest stands in runs and exports."""
+    pets.ledger().exclude(["train-00001"], who="ada")
+    before = pets.decisions_path.read_bytes()
+    pets.verdicts().add([verdict("train-00001")])
+    pets.verdicts().add_draws("a", [NewDraw("estimate-1", "ada", ("train-00002",))])
+    pets.decisions_path.write_bytes(before[:100])
+    pets.ledger()
+    assert pets.decisions_path.read_bytes() == before
+
+
 def test_what_is_wrong_with_a_ledger_is_said_as_opening_it_says_it(pets: Project) -> None:
     (pets.path / "ledger.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(LedgerError) as opening:

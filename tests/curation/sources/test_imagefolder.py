@@ -104,12 +104,13 @@ def test_another_projects_pictures_are_no_data(tmp_path):
 
 def test_pictures_of_formats_that_are_not_read_are_lost_and_other_files_are_not(tmp_path):
     root = write_classes(tmp_path / "data")
-    for name in ("phone.heic", "noext", "notes.txt"):
+    for name in ("phone.heic", "notes.txt", "LICENSE"):
         (root / "cat" / name).write_bytes(b"x")
+    (root / "cat" / "noext").write_bytes((root / "cat" / "0.png").read_bytes())
     result, _, report = import_folder(root, tmp_path / "p")
     assert report.set_index("file")[["kind", "action"]].T.to_dict("list") == {
         "cat/phone.heic": ["unread format", "skipped"], "cat/noext": ["not an image", "skipped"],
-        "cat/notes.txt": ["not an image", "ignored"]}
+        "cat/notes.txt": ["not an image", "ignored"], "cat/LICENSE": ["not an image", "ignored"]}
     assert result.num_lost == 2
 
 

@@ -109,10 +109,18 @@ def test_rows_within_one_cell_are_told_and_a_long_text_is_not(tmp_path: Path) ->
     text = '\n0.jpg,cat,"open\n1.jpg,dog,fine\n2.jpg,dog,shut"\n3.jpg,dog,fine\n'
     cells, rows, found, _ = read(tmp_path, HEADER + text)
     assert [row["path"] for row in cells] == ["0.jpg", "3.jpg"] and rows == [2, 5]
-    assert found == [(2, "rows in one cell", "kept")]
+    assert found == [(2, "rows in one cell", "kept"), *((row, "rows in one cell", "skipped") for row in (3, 4))]
     cells, rows, found, _ = read(tmp_path, HEADER + '\n0.jpg,cat,"a text\nof two lines"\n3.jpg,dog,fine\n4.jpg\n')
     assert cells[0]["note"] == "a text\nof two lines" and rows == [2, 4, 5]
     assert found == [(5, "short row", "kept")], "lines are the file's own"
+
+
+def test_a_long_text_before_the_last_column_is_no_row(tmp_path: Path) -> None:
+    text = 'path,note,label\n0.jpg,"one, two\nthree, four, five\nend",cat\n1.jpg,"a\nb, c",cat\n'
+    cells, rows, found, _ = read(tmp_path, text)
+    assert len(cells) == 2 and rows == [2, 5] and found == [(2, "rows in one cell", "kept")]
+    cells, rows, found, _ = read(tmp_path, text.replace("three, four, five", "2.jpg, four, five"))
+    assert found == [(2, "rows in one cell", "kept"), (3, "rows in one cell", "skipped")]
 
 
 def test_a_row_of_two_lines_with_a_value_too_many_makes_no_row_of_its_halves(tmp_path: Path) -> None:

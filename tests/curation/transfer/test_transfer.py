@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from curation.__main__ import main
+from curation.audit.issues import suspected_ids
 from curation.exports.digests import verify
 from curation.exports.exporting import export
 from curation.jobs import run_jobs
@@ -16,7 +18,7 @@ from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.table import sample_table
 from curation.transfer.asking import ask, scores_of
-from curation.transfer.words import headline, lines, verdict
+from curation.transfer.words import EASY_FOR_ITS_OWN, headline, lines, verdict
 from engine.contract.run_dir import RunDir
 from engine.contract.transfers.transfer_dir import TransferDir, TransferError
 from engine.runs.transfer import score_transfer
@@ -32,6 +34,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     document = run.read_config()
     document["config"]["features"] = "own"
     run.write_config(document)
+    truth, rng = np.arange(180) % 3, np.random.default_rng(0)
+    logits = rng.normal(size=(180, 3)) + 3 * np.eye(3)[truth]
+    run.write_probabilities(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), "label_head")
     for name, spread in (("own", 0.4), ("other", 0.6)):
         make_features(project.path, name, spread=spread)
 
@@ -58,7 +63,10 @@ def test_the_command_scores_the_set_of_a_run_and_exports_have_it_beside_them(pro
     said = capsys.readouterr().out
     assert f"hard-validation of run first: {len(members)} samples, against 3 random sets" in said
     assert "for its own backbone (own): " in said and "for other: " in said and "95% interval" in said
-    assert "Suspected labels, disputed by held-out predictions and confirmed by no person: " in said
+    suspects = suspected_ids(project, project.run("first"))
+    assert suspects is not None and len(suspects) > 5
+    num = TransferDir.of(project.path, "first-other").read_request()["num_suspected"]
+    assert f"by the audit: {num} of the set" in said
     assert "A score of the set, not of a model" in said
     folder = TransferDir.of(project.path, "first-other")
     score = folder.read_score()
@@ -73,7 +81,7 @@ def test_the_command_scores_the_set_of_a_run_and_exports_have_it_beside_them(pro
     assert json.loads((pack / "transfer.json").read_text()) == {"scores": [score]} and not len(verify(pack))
     card = (pack / "README.md").read_text()
     assert "## Is it hard for another backbone?" in card and "transfer.json" in card
-    assert "A score of the set, not of a model" in card
+    assert "A score of the set, not of a model" in card and f"{len(suspects & members)} suspected labels are" in card
     data = pytest.importorskip("mlcroissant").Dataset(jsonld=pack / "croissant.json")
     assert data.metadata.ctx.issues.report() == ""
     records = [{key.partition("/")[2]: value for key, value in record.items()} for record in data.records("transfer")]
@@ -142,14 +150,20 @@ def score(**changes: Any) -> Any:
     own = {"features": "lite0", "backbone": "b", "weight_decay": 0.1, "right": None,
            "all": side | {"accuracy": figure(0.41, 0.72, -0.35, -0.27)}}
     return {"request": {"set": "hard-validation", "run": "first", "features": "dino", "own_features": "lite0",
-                        "num_repeats": 10, "num_doubted": 13, "other_doubted_frac": 0.2, "seed": 0, "set_digest": ""},
+                        "num_repeats": 10, "num_suspected": 13, "other_suspected_frac": 0.2, "seed": 0,
+                        "set_digest": ""},
             "num_samples": 100, "num_left_out": 4, "own": own,
             "other": own | {"features": "dino", "all": side, "right": side}, **changes}
 
 
 def test_its_words_say_what_it_is_for_each_backbone_and_what_may_be_wrong_labels():
-    assert headline(score()) == ("Still hard for the other backbone. Accuracy for its own backbone (lite0): 41.0% "
-                                 "against 72.0%; for dino: 55.0% against 74.0%.")
+    own = score()["own"]
+    assert headline(score()) == ("Still hard for the other backbone. Accuracy on labels known to be right for its own "
+                                 "backbone (lite0): 41.0% against 72.0%; for dino: 55.0% against 74.0%.")
+    easy = score()["other"]["all"] | {"accuracy": figure(0.9, 0.5, 0.3, 0.5)}
+    assert headline(score(other=score()["other"] | {"all": easy})).startswith("Still hard"), "right labels tell"
+    assert headline(score(own=None, other=own)) == ("Still hard for the other backbone. Accuracy for lite0: 41.0% "
+                                                    "against 72.0%.")
     said = "\n".join(lines(score()))
     assert "100 samples, against 10 random sets" in said and "; 4 samples could not be scored." in said
     assert "By dino: 55.0% against 74.0%, difference -19.0 points (95% interval -24.0 to -14.0)" in said
@@ -157,7 +171,12 @@ def test_its_words_say_what_it_is_for_each_backbone_and_what_may_be_wrong_labels
     assert "13 of the set (12.5%), 20.0% of the other training samples" in said
     bare = score(own=None, other=score()["own"])
     assert "its own" not in headline(bare) and "Too few labels are known to be right" in "\n".join(lines(bare))
-    assert [verdict(figure(0, 0, *ends)) for ends in ((-2, -1), (-1, 1), (1, 2), (None, None))] == [
-        "Still hard for the other backbone", "Not shown to be hard for the other backbone",
-        "Easier than random sets for the other backbone",
-        "Too few samples or random sets to tell whether it is hard for the other backbone"]
+    found = [verdict(score(other=own | {"all": easy | {"accuracy": figure(0, 0, *ends)}}))
+             for ends in ((-2, -1), (-1, 1), (1, 2), (None, None))]
+    assert found == ["Still hard for the other backbone", "Not shown to be hard for the other backbone",
+                     "Easier than random sets for the other backbone",
+                     "Too few samples or random sets to tell whether it is hard for the other backbone"]
+    assert EASY_FOR_ITS_OWN not in lines(score()) and EASY_FOR_ITS_OWN in lines(score(own=own | {"all": easy}))
+    doubtful = score(other=own, num_samples=10, num_left_out=5)
+    assert verdict(doubtful) == "It looks hard to the other backbone, but 86.7% of its labels are suspected"
+    assert verdict(score(num_samples=10, num_left_out=5)) == "Still hard for the other backbone", "right ones tell"

@@ -21,7 +21,7 @@ from tests.fakes import make_project, make_run
 
 ONLY_LOOK = {
     "sample.step*", "sample.more_like", "pin.look", "pin.cancel", "decide.show", "export.corrections", "next.*",
-    "audit.cell.explore", "audit.came.*.explore",
+    "audit.cell.explore", "audit.came.*.explore", "audit.came.open",
     "audit.cell.find", "audit.cell.reviewed", "audit.duplicates.explore", "audit.settle_back",
     "audit.next.*.*", "compare.decide", "sign_in.*", "sign_out",
     "import.up", "import.to.*", "import.entry.*", "import.preview_it",

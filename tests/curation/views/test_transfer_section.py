@@ -70,8 +70,8 @@ def test_the_chart_has_both_sides_and_the_interval_of_their_difference(pets):
     of_set, of_random = traces["the set"], traces["random sets"]
     found = [score["own"]["all"]["accuracy"], score["other"]["all"]["accuracy"]]
     names = list(of_set.y)
-    assert names[0].startswith("Its own backbone, own") and "Other" in names
-    at = [0, names.index("Other")]
+    assert names[0] == "its own backbone, own" and "other" in names
+    at = [0, names.index("other")]
     assert [of_set.x[i] for i in at] == [one["of_set"] for one in found]
     assert [of_random.x[i] for i in at] == [one["of_random"] for one in found]
     assert of_set.error_x.array[0] == pytest.approx(found[0]["high"] - found[0]["difference"])

@@ -57,7 +57,8 @@ def score(project: Path, name: str, features: str, ids: set[str] | None = None, 
     folder, rows = TransferDir.of(project, name), training(project)
     ids = hard_ids(project) if ids is None else ids
     request = TransferRequest(set="hard-validation", set_digest=digest_of(ids), run="first", features=features,
-                              own_features=own, num_repeats=num_repeats, seed=0, num_doubted=3, other_doubted_frac=0.1)
+                              own_features=own, num_repeats=num_repeats, seed=0, num_suspected=3,
+                              other_suspected_frac=0.1)
     folder.write_request(request, pd.DataFrame({
         "sample_id": rows["sample_id"], "is_in_set": rows["sample_id"].isin(ids),
         "is_right": rows["clean_label"].eq(rows["given_label"])}))

@@ -166,17 +166,22 @@ def test_several_classes_of_an_image_are_not_taken_for_answers(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", [
-    "path,label_1,label_2\na.png,cat,dog\nb.png,dog,owl\nc.png,owl,cat\n",
     "path,label,rater_1,rater_2\na.png,cat,4,5\nb.png,dog,5,5\nc.png,dog,3,3\n",
     "path,label,label_a,label_b\na.png,cat,x,animal\nb.png,dog,y,animal\nc.png,dog,z,animal\n"],
-    ids=["several labels of an image", "marks", "levels"])
+    ids=["marks", "levels"])
 def test_columns_that_are_no_answers_to_one_question_are_not_taken_for_such(tmp_path: Path, text: str) -> None:
     for value, name in enumerate(ANSWERS):
         picture(tmp_path / name, value)
     (tmp_path / "t.csv").write_text(text)
-    named = {} if ",label," in text else {"label_column": "label_1"}
-    import_project("table", tmp_path / "p", root=tmp_path / "t.csv", **named)
+    import_project("table", tmp_path / "p", root=tmp_path / "t.csv")
     assert "num_answers" not in read_manifest(tmp_path / "p") and not (tmp_path / "p/answers.parquet").exists()
+
+
+def test_columns_of_several_labels_of_an_image_are_no_answers(tmp_path: Path) -> None:
+    text = "path,label_1,label_2\na.png,cat,dog\nb.png,dog,owl\nc.png,owl,cat\n"
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(SourceError, match="a table needs a column of labels; t.csv has 'path', 'label_1', 'label_2'"):
+        import_project("table", tmp_path / "p", root=tmp_path / "t.csv")
 
 
 def test_columns_of_people_by_name_ride_along_and_a_wrong_name_is_said(tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ def test_what_is_here_stays_as_it_is_written(folder: Path) -> None:
     assert read(nested, folder)[0][-1] == "photos/day 1/0.jpg"
 
 
+@pytest.mark.parametrize("path", ["a\0b/c", "file://[", "file:///%00/x", "/data/local-files/?d=%00", "x" * 5000])
+def test_what_is_no_path_stays_as_it_is(folder: Path, path: str) -> None:
+    assert read([path] * 3, folder) == ([path] * 3, "")
+
+
 def test_a_name_that_is_missing_is_no_picture_of_that_name_elsewhere(folder: Path) -> None:
     for i in range(20):
         write_image(folder / f"{i}.png" if i < 17 else folder / "thumbs" / f"{i}.png")
@@ -82,7 +87,7 @@ def test_a_refusal_counts_its_findings_and_shows_the_most_frequent(folder: Path,
     (folder / "t.csv").write_text("path,label\n,a\n" + "".join(f"gone {i}.jpg,a\n" for i in range(3)))
     with pytest.raises(SourceError, match=r"4 findings \(3 missing file, 1 missing path\)") as error:
         import_project("table", tmp_path / "p", root=folder / "t.csv")
-    assert "the first missing file: gone 0.jpg: no such file (listed in t.csv, row 3)" in str(error.value)
+    assert f"the first missing file: gone 0.jpg: no such file in {folder} (listed in t.csv, row 3)" in str(error.value)
 
 
 def test_a_header_that_is_a_sample_is_said_to_be_one(folder: Path, tmp_path: Path) -> None:
@@ -93,11 +98,13 @@ def test_a_header_that_is_a_sample_is_said_to_be_one(folder: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("classes", "words"), [
     (["cat", "dog"], []),
-    (["Cat", "cat", "dog "], ["differ by case, spaces or Unicode form alone (1 group): 'Cat' and 'cat'"]),
+    (["Cat", "cat", "dog "], ["differ by case, spaces, zeros or Unicode form alone (1 group): 'Cat' and 'cat'"]),
     ([unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")], [r"'cafe\u0301'"]),
     (["cat", "dog", "cat|dog"], ["look like lists of classes (1), such as 'cat|dog'"]),
     (['["cat"]', "dog"], ["look like lists of classes (1)"]),
-    (["Shirt, blue", "Shirt"], []),
+    (["Shirt, blue", "Shirt"], []), (["cat;dog", "dog;owl", "owl;cat"], ["look like lists of classes (3)"]),
+    (["1", "2", "3"], ["numbers, 1 to 3, which run from 1"]), (["0.0", "1.0"], ["numbers, 0 to 1; their names"]),
+    (["7", "007", "x"], ["'7' and '007'"]),
 ])
 def test_odd_names_of_classes_are_said(classes: list[str], words: list[str]) -> None:
     notes = label_notes(classes)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from curation.project import Project
+from curation.samples import regions as region_view
 from curation.views.map import layer as map_layer
 from curation.views.map import raster
-from curation.views.map import region as region_view
 from curation.views.widgets import palette
 from tests.fakes import make_project
 
