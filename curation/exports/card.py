@@ -79,7 +79,7 @@ def card(project: Project, curated: Curated, *, files: str, opening: str, patter
         *_transfer(curated), "## Limits", LIMITS.rstrip(),
         *([f"- {counted(num_problems, 'sample')} had a problem: problems.csv."]
           if num_problems else []), "",
-        "## How to open it", "", opening.strip(), "",
+        "## How to open it", "", "The lines are run in this folder.", "", opening.strip(), "",
         "## Files", "", files.strip(), "",
         "## Columns of the table", "", *_table(("column", "what it says"), _columns(columns)), "",
         "Check them with `sha256sum -c SHA256SUMS` or, for extra files too, `python -m curation verify FOLDER`.",

@@ -38,8 +38,9 @@ problems.csv: what could not be exported, one line each (absent where all went w
 """
 OPENING = """
 ```python
+from pathlib import Path
 from datasets import load_dataset
-data = load_dataset("FOLDER", split="validation")   # FOLDER: the path of this one
+data = load_dataset(str(Path().resolve()), split="validation")   # a whole path: it takes no "."
 data[0]["image"], data[0]["label"], data.features["label"].names   # index, and classes by index
 ```
 """

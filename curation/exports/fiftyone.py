@@ -33,7 +33,7 @@ without suffix
 OPENING = """
 ```python
 import fiftyone as fo
-data = fo.Dataset.from_dir(dataset_dir="FOLDER", dataset_type=fo.types.FiftyOneDataset)   # FOLDER: this one
+data = fo.Dataset.from_dir(dataset_dir=".", dataset_type=fo.types.FiftyOneDataset)
 ```
 
 Its field sample_id brings tags and changed labels back to their samples: export it from FiftyOne as FiftyOneDataset,

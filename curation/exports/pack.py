@@ -88,8 +88,9 @@ rows["/".join(data.samples[0][0].replace("\\\\", "/").split("/")[-2:])]["label_q
 """
 _LOADED = """
 ```python
+from pathlib import Path
 from datasets import load_dataset
-data = load_dataset("FOLDER", split="validation")   # FOLDER: the path of this one
+data = load_dataset(str(Path().resolve()), split="validation")   # a whole path: it takes no "."
 """
 _DATASETS = f"""{_LOADED}data[0]["image"], data[0]["label"], data[0]["label_index"]   # the class's name and its index
 ```

@@ -71,7 +71,7 @@ def test_torchvision_has_the_projects_indices_by_the_lines_in_the_card(packs, tr
 
 
 @pytest.mark.parametrize("form", ["huggingface", "parquet"])
-def test_datasets_reads_pictures_and_class_names(packs: Path, truth, tmp_path: Path, form: str) -> None:
+def test_datasets_reads_pictures_and_class_names(packs: Path, truth, tmp_path: Path, form: str, monkeypatch) -> None:
     datasets = pytest.importorskip("datasets")
     data = datasets.load_dataset(str(packs / form), split="validation", cache_dir=str(tmp_path))
     assert tuple(data.features["label"].names) == CLASSES and "weight" in data.features
@@ -83,6 +83,8 @@ def test_datasets_reads_pictures_and_class_names(packs: Path, truth, tmp_path: P
     readable = {i: one for i, one in truth.items() if form == "parquet" or i in found}
     assert found == readable and len(names) == len(truth)
     assert form == "huggingface" or len(found) == len(truth)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    assert snippet(packs / form, monkeypatch)["data"]["sample_id"] == data["sample_id"], "by the lines in the card"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib

@@ -153,7 +153,10 @@ def test_of_equal_losses_the_first_weigh():
 
 
 def test_a_step_of_cvar_descends_the_worst_share_alone(heads):
-    trainer = Trainer(head_config(method="cvar_dro", class_balance=0.5, controls={"worst_share": 0.25}), heads)
+    rare = (heads.train_labels == 0) & (np.arange(90) % 5 > 0)
+    some = dataclasses.replace(heads, excluded=rare)
+    trainer = Trainer(head_config(method="cvar_dro", class_balance=1.0, controls={"worst_share": 0.25}), some)
+    assert np.ptp(trainer.class_weights.numpy()) > 0.5
     trainer.start_epoch(1)
     rows = trainer.training_order(1)[:16]
     x = torch.from_numpy(np.asarray(heads.images[heads.train_idx[rows]])).float()
@@ -376,6 +379,13 @@ def test_a_step_of_mixup_is_a_naive_one_on_mixed_samples_and_the_record_is_of_th
     trainer.observations.flush(None)
     losses = F.cross_entropy(own(x)[0], labels, reduction="none").detach()
     torch.testing.assert_close(trainer.record.loss[torch.from_numpy(rows)], losses, rtol=1e-4, atol=1e-5)
+
+
+def test_each_step_mixes_anew(heads, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("engine.training.trainer.draw_mix", lambda *args: drawn.append(draw_mix(*args)) or drawn[-1])
+    run_epochs(Trainer(head_config(mixup=0.5), heads), range(1, 3))
+    assert len({mix.share for mix in drawn}) == len(drawn) == 12
 
 
 def test_hypergradients_are_of_the_loss_that_is_descended(heads):
