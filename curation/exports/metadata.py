@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from PIL import ExifTags, Image, ImageFile, IptcImagePlugin, JpegImagePlugin
+from PIL import ExifTags, Image, ImageFile, ImageSequence, IptcImagePlugin, JpegImagePlugin
 
 from curation.words import counted
 from engine.contract.image_files import open_image
@@ -140,7 +140,7 @@ def stripped(data: bytes) -> tuple[bytes, bool]:
 
 
 def _encoded(image: Image.Image, data: bytes) -> bytes:
-    """The image upright, encoded anew in its format."""
+    """The image upright, encoded anew in its format, with all its pages or frames; of JPEG the first picture."""
     options: dict[str, Any] = {}
     if image.format in ("JPEG", "MPO"):
         options = {"format": "JPEG", "qtables": getattr(image, "quantization", None),
@@ -155,14 +155,22 @@ def _encoded(image: Image.Image, data: bytes) -> bytes:
     elif image.format == "TIFF":
         options = {"compression": "tiff_deflate"}
     options = {"format": image.format, **options}
-    info: dict[str | tuple[int, int], Any] = {key: image.info[key] for key in _PIXELS if key in image.info}
-    image.load()  # a TIFF turns itself upright
-    pixels = upright(image, image).copy()
-    pixels.info = info
-    if "icc_profile" in info:
-        options["icc_profile"] = info["icc_profile"]
+    if "icc_profile" in image.info:
+        options["icc_profile"] = image.info["icc_profile"]
+    frames, times = list[Image.Image](), list[float]()
+    for frame in ImageSequence.Iterator(image):
+        frame.load()  # a TIFF turns itself upright
+        pixels = upright(frame, frame).copy()
+        pixels.info = {key: frame.info[key] for key in _PIXELS if key in frame.info}
+        frames.append(pixels)
+        times.append(frame.info.get("duration", 0))
+        if options["format"] == "JPEG":
+            break
+    if len(frames) > 1:
+        options |= {"save_all": True, "append_images": frames[1:], "duration": times,
+                    "loop": image.info.get("loop", 0)}
     sink = io.BytesIO()
-    pixels.save(sink, **options)
+    frames[0].save(sink, **options)
     return sink.getvalue()
 
 

@@ -15,6 +15,9 @@ from curation.tables.report import Progress, SourceError
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
+_RUNS_NOTHING = 4
+"""The first version of the library that reads data alone."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hub:
@@ -40,6 +43,10 @@ def from_hub(name: str, progress: Progress, config: str | None, revision: str | 
     except ImportError as error:
         raise SourceError(f"a folder must be there, or the library `datasets` for a name of the hub; neither is for "
                           f"{name!r}; check the path, or run `pip install datasets`") from error
+    if int(datasets.__version__.partition(".")[0]) < _RUNS_NOTHING:
+        raise SourceError(f"the library `datasets` must be of version {_RUNS_NOTHING} or later, since earlier ones may "
+                          f"run a program that a data set brings; got {datasets.__version__}; run `pip install -U "
+                          "datasets`")
     progress(0, 1, "asking the hub")
     try:
         found = datasets.load_dataset(name, config, revision=revision, keep_in_memory=False)

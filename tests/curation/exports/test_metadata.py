@@ -96,6 +96,24 @@ def test_what_lies_on_its_side_is_upright_for_a_reader_that_knows_no_exif(kind: 
     assert np.abs(plain - seen(data)).max() <= (12 if kind == "JPEG" else 0), "encoded anew by its own tables"
 
 
+@pytest.mark.parametrize(("kind", "turn"), [("TIFF", 1), ("TIFF", 6), ("PNG", 6), ("WEBP", 6)])
+def test_every_page_or_frame_is_there_and_upright(kind: str, turn: int) -> None:
+    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+    pages = [Image.new("RGB", (48, 32), colour) for colour in colours]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Artist] = turn, "Ada Owner"
+    sink = io.BytesIO()
+    pages[0].save(sink, format=kind, save_all=True, append_images=pages[1:], exif=exif,
+                  **({"lossless": True} if kind == "WEBP" else {}))
+    data, is_turned = stripped(sink.getvalue())
+    assert is_turned == (turn != 1) and b"Ada Owner" not in data
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == ((32, 48) if is_turned else (48, 32)) and image.n_frames == 3
+        for number, colour in enumerate(colours):
+            image.seek(number)
+            np.testing.assert_allclose(np.asarray(image.convert("RGB"))[5, 5], colour, atol=2)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF"])
 def test_a_file_that_says_nothing_stays_byte_for_byte(kind: str) -> None:
     sink = io.BytesIO()

@@ -50,6 +50,15 @@ def test_a_name_of_the_hub_is_read_with_its_splits_classes_and_pictures(hub: Pat
         import_project("huggingface", tmp_path / "q", root="zoo/pets")  # a folder that is here is meant
 
 
+def test_a_library_that_may_run_what_a_data_set_brings_is_not_asked(hub: Path, tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "__version__", "3.6.0")
+    monkeypatch.setattr(datasets, "load_dataset", lambda *asked, **options: pytest.fail("it is asked"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SourceError, match="must be of version 4 or later, .*got 3.6.0; run `pip install -U datasets`"):
+        import_project("huggingface", tmp_path / "p", root="zoo/pets")
+
+
 def test_pictures_that_the_library_keeps_as_files_are_copied_and_no_others(hub: Path, tmp_path: Path,
                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train", "test"):
