@@ -61,9 +61,9 @@ def _gather_long(rows: pa.Table, has_own: bool, classes: tuple[str, ...] | None,
     rows = fitting(rows, classes, problems)
     first = first_places(rows["sample_id"])
     places = np.unique(first)
-    answers = pa.table({"sample_id": rows["sample_id"], "annotator": rows[ANNOTATOR],
-                        "label": rows[ANSWER] if has_own else rows["given_label"], "file": rows["file"],
-                        "row": rows["row"]})
+    labels = rows[ANSWER] if has_own else rows["given_label"]
+    answers = pa.table({"sample_id": rows["sample_id"], "annotator": rows[ANNOTATOR], "file": rows["file"],
+                        "label": labels if classes is None else named_classes(labels, classes), "row": rows["row"]})
     rows = rows.drop_columns([ANNOTATOR, *([ANSWER] if has_own else [])])
     own = {"file", "row"} if has_own else {"file", "row", "given_label"}
     differing = [name for name in rows.column_names if name not in own and _differs(rows[name], first)]

@@ -107,7 +107,7 @@ def listed_rows(table: pa.Table, ours: dict[str, str], folder: Path, file: str |
         notes += said
     if classes is not None and "given_label" in columns:
         refuse_from_one(columns["given_label"], classes)
-    for name in ("given_label", "clean_label", ANSWER):
+    for name in ("given_label", "clean_label"):  # of answers in cells the number is that of each, not the cell
         if classes is not None and name in columns:
             columns[name] = named_classes(columns[name], classes)
     extra, renamed = extra_columns(table, set(ours.values()))

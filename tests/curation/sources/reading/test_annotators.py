@@ -109,6 +109,19 @@ def test_an_answer_of_nobody_is_not_taken_for_one_on_another_sample(tmp_path):
     assert answers == [("a.png", "ann", "cat"), ("a.png", "bob", "cat"), ("b.png", "", "dog"), ("b.png", "ann", "dog")]
 
 
+@pytest.mark.parametrize("text", [
+    'path,label,votes\na.png,1,1\nb.png,0,0;1;0\n',
+    "path,label,answer,worker\na.png,1,1,\nb.png,0,0,ann\nb.png,0,1,bob\nb.png,0,0,eve\n"])
+def test_numbers_of_answers_are_classes_whatever_these_are_called(tmp_path, text):
+    (tmp_path / "names.txt").write_text("cat\ncoat: red; dog\n")
+    result, _, answers = imported(tmp_path, text, classes=str(tmp_path / "names.txt"))
+    assert result.first_problems.empty
+    assert [(name, label) for name, _, label in answers] == [
+        ("a.png", "coat: red; dog"), ("b.png", "cat"), *([("b.png", "cat"), ("b.png", "coat: red; dog")]
+                                                        if "votes" in text else
+                                                        [("b.png", "coat: red; dog"), ("b.png", "cat")])]
+
+
 def test_repeated_pictures_without_several_people_stay_repeats(tmp_path):
     for text in ("path,label\na.png,cat\na.png,dog\nb.png,dog\n",
                  "path,user,label\na.png,1,cat\na.png,1,dog\nb.png,2,dog\n"):
