@@ -71,6 +71,7 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
     in_force = project.ledger().corrections().set_index("sample_id")
     decided_at = _decided_at(project, {as_written(str(cell), table.index) for cell in rows["sample_id"]})
     found, refused, against = list[Decision](), list[str](), dict[tuple[str, str], str]()
+    row_of = dict[tuple[str, bool], int]()
     num_unknown = num_same = num_older = num_unchanged = 0
     for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
         row = {str(name): str(cell) for name, cell in cells.items()}
@@ -84,6 +85,9 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
             num_unknown += 1
             continue
         for is_out, said_of_it in acts:
+            if (first := row_of.setdefault((sample_id, is_out), number)) != number:
+                refused.append(f"row {number}: {sample_id!r} is decided in row {first} already; the first one counts")
+                break
             try:
                 one = _decision(said_of_it, sample_id, is_out, who, project.classes,
                                 str(table.at[sample_id, "given_label"]))

@@ -212,6 +212,24 @@ def test_decisions_that_were_undone_since_do_not_return(project: Project, correc
     assert counts(found) == (0, 0, 3, 0)
 
 
+def test_of_two_rows_on_one_sample_the_first_counts_at_every_reading(project: Project, corrected: Path,
+                                                                     tmp_path: Path) -> None:
+    rows = pd.read_csv(corrected / "corrected_labels.csv", dtype=str, keep_default_na=False)
+    relabelled = rows[rows["corrected_label"].ne(rows["given_label"]) & rows["corrected_label"].ne("")].head(1)
+    (sample_id,), (label,) = relabelled["sample_id"], relabelled["corrected_label"]
+    third = next(name for name in project.classes if name not in (label, relabelled["given_label"].iloc[0]))
+    twice = tmp_path / "twice.csv"
+    pd.concat([relabelled, relabelled.assign(corrected_label=third)]).drop(columns="at", errors="ignore").to_csv(
+        twice, index=False)
+    fresh = Project.open(make_project(tmp_path / "q", size=2))
+    for num_new in (1, 0):
+        found = read_back(fresh, twice, who="me", audit="audit")
+        assert found.num_new == num_new and len(found.refused) == 1
+        assert f"{sample_id!r} is decided in row" in found.refused[0]
+        take(fresh, found)
+    assert fresh.ledger().corrections().set_index("sample_id").at[sample_id, "label"] == label
+
+
 def test_corrected_labels_of_other_data_are_refused_line_by_line(project: Project, corrected: Path, tmp_path: Path,
                                                                  other) -> None:
     rows = pd.read_csv(corrected / "corrected_labels.csv")
