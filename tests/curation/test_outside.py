@@ -201,7 +201,8 @@ def test_every_option_that_names_an_output_goes_through_the_one_check() -> None:
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
     outs = {name: option for name, command in commands.items() for option in command.params if option.name == "out"}
-    assert set(outs) - {"export"} == {"audit", "estimate", "verdicts", "report", "triage", "similar", "leaks"}
+    assert set(outs) - {"export"} == {"audit", "estimate", "verdicts", "report", "triage", "similar", "leaks",
+                                        "transfer"}
     for name in set(outs) - {"export"}:  # an export is a folder: curation.exports.staging.check_free
         with pytest.raises(OutputError, match="is a device"):
             outs[name].callback(None, outs[name], Path("/dev/null"))

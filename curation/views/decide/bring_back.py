@@ -57,8 +57,8 @@ def bring_back_section(project: Project) -> None:
             who = right.text_input("Who answered, where not said", key=KEY + ".who", max_chars=200,
                                    placeholder=who).strip() or who
         if file is None:
-            st.caption("Answers from Label Studio, FiftyOne or CVAT, and corrected labels of another project, come "
-                       "back in their authors' names. Nothing is recorded before you have seen what the file holds.")
+            st.caption("Answers from Label Studio, FiftyOne or CVAT, and corrected labels of another project, are "
+                       "recorded under their authors' names. Nothing is before you have seen what the file holds.")
             return
         _file(project, file, who)
 
@@ -143,8 +143,8 @@ def _show(project: Project, found: Brought, audit: str) -> None:
             st.metric("Older", f"{found.num_older:,}", width="content",
                       help="Than what was said of the sample here since: what is newer counts.")
     if found.num_unchanged:
-        st.caption(f"{counted(found.num_unchanged, 'label')} in the file are as they were exported: nobody is known to "
-                   "have looked at them.")
+        st.caption(f"{counted(found.num_unchanged, 'label')} in the file are as they were exported: whether anybody "
+                   "looked at them is not known.")
     if found.num_new:
         rows = new_rows(project, found)
         st.dataframe(rows.head(MAX_SHOWN), hide_index=True, placeholder="", height=table_height(len(rows), 320),
