@@ -1,12 +1,29 @@
 """Fixtures that more than one room's tests stand on. torch stays on one thread: the nets are tiny."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported: threads only slow nets this small
 os.environ.setdefault("NUMBA_OPT", "0")  # UMAP is compiled in each process and then runs for moments: the quicker way
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last, the longest file first: they may be left out where time is short."""
+    items.sort(key=lambda item: (is_in_browser(item), item.path.name != "test_loop.py"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """WHETSTONE_UNTIL, in seconds since 1970: after it no browser test begins."""
+    if is_in_browser(item) and time.time() > float(os.environ.get("WHETSTONE_UNTIL", "inf")):
+        pytest.skip("WHETSTONE_UNTIL is past: no time is left for the browser")
+
+
+def is_in_browser(item: pytest.Item) -> bool:
+    return item.get_closest_marker("browser") is not None
 
 
 @pytest.fixture(scope="session", autouse=True)
