@@ -37,8 +37,9 @@ def _help(option: str) -> str:
     texts = []
     for source, spec in SOURCES.items():
         for found in (one for one in spec.options if one.name == option):
-            default = "" if found.default is None else f" Default: {found.default}."
-            choices = "" if found.choices is None else f" One of {', '.join(found.choices)}."
+            is_flag = found.choices == ("no", "yes")
+            default = "" if found.default is None or is_flag else f" Default: {found.default}."
+            choices = "" if found.choices is None or is_flag else f" One of {', '.join(found.choices)}."
             texts.append(f"({source}) {found.help}{choices}{default}")
     return " ".join(texts)
 
@@ -85,7 +86,7 @@ def import_(
     config: Annotated[str | None, typer.Option(help=_help("config"))] = None,
     revision: Annotated[str | None, typer.Option(help=_help("revision"))] = None,
     dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
-    download: Annotated[str | None, typer.Option(help=_help("download"))] = None,
+    download: Annotated[bool, typer.Option("--download", help=_help("download"))] = False,
 ) -> None:
     """Bring a data set into a project.
 
@@ -102,7 +103,7 @@ def import_(
             classes=classes, encoding=encoding, annotator_column=annotator_column, answers_column=answers_column,
             image_column=image_column, label_field=label_field, answers_field=answers_field, choice=choice,
             noisy_labels=noisy_labels, record_set=record_set, config=config, revision=revision,
-            dataset=dataset, download=download)
+            dataset=dataset, download="yes" if download else None)
     print_summary(result)
     if result.num_lost:
         raise typer.Exit(LOST)

@@ -109,7 +109,7 @@ def _is(num: int) -> str:
 
 def said_by(image: Image.Image) -> Said:
     """What the file of an opened image says, as far as Pillow can read it."""
-    has_place = has_owner = False
+    has_place = has_owner = is_unread = False
     try:
         exif = image.getexif()
         own = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
@@ -118,10 +118,11 @@ def said_by(image: Image.Image) -> Said:
         iptc = IptcImagePlugin.getiptcinfo(image) or {} if isinstance(image, ImageFile.ImageFile) else {}
         has_owner |= any(key in iptc for key in _IPTC_OWNERS)
         has_place |= any(key in iptc for key in _IPTC_PLACES)
-    except Exception:  # Pillow raises whatever odd bytes lead it to
-        pass
+    except Exception:  # Pillow raises whatever odd bytes lead it to: what they say nobody can tell
+        is_unread = True
     tags = set(getattr(image, "tag_v2", ()))
-    has_any = bool(_TIFF_SAYS & tags) or any(image.info.get(key) for key in ("exif", "xmp", "photoshop", "comment"))
+    has_any = is_unread or bool(_TIFF_SAYS & tags) or any(
+        image.info.get(key) for key in ("exif", "xmp", "photoshop", "comment"))
     found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     xmp = found.encode("utf-8", "replace") if isinstance(found, str) else bytes(found)
     return Said(has_place=has_place or bool(_XMP_PLACE.search(xmp)), is_lying=orientation(image) != 1,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Lock, Timer
-from typing import Self
+from typing import IO, Self
 from urllib.parse import quote, urlsplit
 
 import pandas as pd
@@ -211,7 +211,16 @@ def _opener(deadline: _Deadline) -> urllib.request.OpenerDirector:
 def _handlers(deadline: _Deadline) -> Iterator[urllib.request.BaseHandler]:
     request = urllib.request
     yield from (request.ProxyHandler(), request.UnknownHandler(), _Http(deadline), _Https(deadline),
-                request.HTTPDefaultErrorHandler(), request.HTTPRedirectHandler(), request.HTTPErrorProcessor())
+                request.HTTPDefaultErrorHandler(), _Redirections(), request.HTTPErrorProcessor())
+
+
+class _Redirections(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str,
+                         headers: http.client.HTTPMessage, newurl: str) -> urllib.request.Request | None:
+        """What was asked for over https does not come over http, which anybody on the way can change."""
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise OSError(f"it leads from https to {newurl.partition(':')[0]}; name the https address that it is at")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _Http(urllib.request.HTTPHandler):

@@ -6,8 +6,7 @@ from curation.words import counted, signed
 from engine.contract.transfers.transfer_dir import BackboneScore, Figure, TransferScore
 
 SCORE_OF_THE_SET = ("A score of the set, not of a model: the set was chosen to be hard and edited by people, so these "
-                    "are no accuracies on the data. Neither the set nor the random sets trained the heads that judge "
-                    "them.")
+                    "are no accuracies on the data. The heads that judge were trained on none of these sets.")
 EASY_FOR_ITS_OWN = ("That its own backbone is more often right on the set than on others is what a noise guard does: "
                     "it admits the labels which that backbone's own predictions support.")
 

@@ -95,9 +95,9 @@ def _opened(name: str, root: Path, options: dict[str, Any], is_downloading: bool
     try:
         return kind(str(root), **told)
     except Exception as error:  # each of its classes has its own ways to say that files are missing or damaged
-        said = " ".join(f"{type(error).__name__}: {error}".split()).replace("download=True", "--download yes")[:240]
+        said = " ".join(f"{type(error).__name__}: {error}".split()).replace("download=True", "--download")[:240]
         way = "see whether there is a network and room" if is_downloading else "put its files there, or ask for " \
-            "--download yes"
+            "--download"
         raise TorchvisionError(f"torchvision must find {name} in {root}; it says {said}; {way}") from error
 
 

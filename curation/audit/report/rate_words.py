@@ -49,10 +49,10 @@ def annotator_words(found: AnnotatorsPart) -> str:
     answers, samples = counted(found["num_answers"], "answer"), counted(found["num_samples"], "sample")
     came = f"{answers}{people} on {samples} came with the data"
     if found["agreement"] is None:
-        return f"{came}, no two on the same one."
+        return f"{came}, no two on the same sample."
     alpha = "all alike" if found["alpha"] is None else \
         f"Krippendorff's alpha {found['alpha']:z.2f} (1: perfect, 0: chance)"
-    return f"{came}; two on the same one agree in {percent(found['agreement'])}: {alpha}."
+    return f"{came}; two on the same sample agree {percent(found['agreement'])} of the time: {alpha}."
 
 
 def plan_words(half_width: float, first: int, about: int) -> str:

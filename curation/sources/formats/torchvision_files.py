@@ -282,7 +282,7 @@ SOURCE = Source(
     options=(Option(name="dataset", is_in_form=False,
                     help="Name of the data set in torchvision, such as CIFAR10, Food101 or OxfordIIITPet."),
              Option(name="download", choices=("no", "yes"), default="no", is_in_form=False,
-                    help="Whether torchvision may download it into ROOT."),
+                    help="Let torchvision download it into ROOT."),
              Option(name="noisy_labels", help="Table of labels of the training images in their order, such as "
                                               "CIFAR-N's, written as CSV."),
              Option(name="label_column", help="Column of noisy_labels. Default: worse_label, noisy_label or label.")))

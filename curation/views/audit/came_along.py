@@ -26,7 +26,7 @@ from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.stamps import Stamp, stamp_of
 
 _PEOPLE_KEY, _MIXED_KEY = "audit.came.people", "audit.came.mixed"
-_ALIKE, _RIGHT = "others' answers alike", "right where known"
+_ALIKE, _RIGHT = "agreement with others", "right where known"
 _SHARES = {name: st.column_config.NumberColumn(format="%.0f%%") for name in (_ALIKE, _RIGHT)}
 MAX_ROWS = 500
 
@@ -81,8 +81,8 @@ def _people(audit: Audit, came: _Came) -> None:
         **({_RIGHT: _points(one.right)} if has_truth else {})} for one in people[:MAX_ROWS]])
     chosen = _picked(rows, _PEOPLE_KEY)
     if chosen is None:
-        st.caption("Of each person's answers, how many of the others on the same samples say the same. Select a person "
-                   "to see their samples.")
+        st.caption("Agreement: how many of the other answers on the same samples say the same. Select a person to see "
+                   "their samples.")
         return
     name = people[chosen].name
     _to_explore(audit, came, pc.equal(came.answers["annotator"], name), f"answered by {name}", "person")

@@ -50,15 +50,15 @@ def bring_back_section(project: Project) -> None:
         return
     with box:
         left, right = st.columns([3, 2])
-        file = left.file_uploader("File from another tool, or of ours", [one[1:] for one in SUFFIXES],
+        file = left.file_uploader("File from another tool or project", [one[1:] for one in SUFFIXES],
                                   key=KEY + ".file", max_upload_size=MAX_MEGABYTES, help=HELP)
         who = state.user_name()
         if people.signed_in() is None:
-            who = right.text_input("Who answered, where not said", key=KEY + ".who", max_chars=200,
+            who = right.text_input("Who answered, if not in the file", key=KEY + ".who", max_chars=200,
                                    placeholder=who).strip() or who
         if file is None:
-            st.caption("Answers from Label Studio, FiftyOne or CVAT, and corrected labels of another project, are "
-                       "recorded under their authors' names. Nothing is before you have seen what the file holds.")
+            st.caption("Answers from Label Studio, FiftyOne or CVAT, and corrected labels of another project, keep "
+                       "their authors' names. Nothing is recorded before you have seen what the file holds.")
             return
         _file(project, file, who)
 

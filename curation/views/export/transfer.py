@@ -21,18 +21,18 @@ from curation.views.widgets import state
 from curation.views.widgets.palette import SERIES, SET_BACK
 from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir
-from engine.contract.transfers.transfer_dir import HARD_VALIDATION, Comparison, TransferDir, TransferScore
+from engine.contract.transfers.transfer_dir import HARD_VALIDATION, Comparison, Figure, TransferDir, TransferScore
 
 TICK_SECONDS = 2.0
 ROW_PIXELS, EDGE_PIXELS = 44, 110
-WHAT = ("What one network finds hard another may find easy. Plain heads on another backbone's features, trained on "
-        "neither, are asked about the set and about random training samples of the same classes.")
+WHAT = ("What one network finds hard, another may find easy. Linear heads on another backbone's features, trained on "
+        "neither, are tested on the set and on random training samples of the same classes.")
 
 
 def transfer_section(project: Project, run: RunDir, scores: Sequence[TransferScore]) -> None:
     """Header, the scores of the set that is previewed, what is under way, and the form to ask for one."""
     st.header("Is it hard for another backbone?")
-    st.caption(f"{WHAT} Exports made from then on say what came of it.")
+    st.caption(f"{WHAT} Later exports carry the result.")
     for score in scores:
         _score(score)
     if scores:
@@ -130,7 +130,7 @@ def _score(score: TransferScore) -> None:
 
 def accuracies(score: TransferScore) -> go.Figure:
     """Accuracy on the set and on random sets by each backbone, of all labels and of those known to be right; the bar at
-    the set is the 95% interval of the difference."""
+    the set is the 95% interval of the difference, up to what an accuracy can be."""
     rows: list[tuple[str, Comparison]] = []
     for name, backbone in backbones(score):
         rows.append((name, backbone["all"]))
@@ -143,7 +143,7 @@ def accuracies(score: TransferScore) -> go.Figure:
                                        strict=True):
         figure.add_trace(go.Scatter(x=[of_set, of_random], y=[name, name], mode="lines", showlegend=False,
                                     line={"color": SET_BACK, "width": 2}, hoverinfo="skip"))
-    plus, minus = zip(*(_ends(f["difference"], f["low"], f["high"]) for f in found), strict=True)
+    plus, minus = zip(*(_ends(f) for f in found), strict=True)
     figure.add_trace(go.Scatter(
         x=[f["of_set"] for f in found], y=names, mode="markers", name="the set",
         marker={"size": 11, "color": SERIES[1]},
@@ -161,6 +161,10 @@ def accuracies(score: TransferScore) -> go.Figure:
     return figure
 
 
-def _ends(middle: float, low: float | None, high: float | None) -> tuple[float, float]:
-    """How far an interval reaches up and down; nowhere without one."""
-    return (0.0, 0.0) if low is None or high is None else (high - middle, middle - low)
+def _ends(figure: Figure) -> tuple[float, float]:
+    """How far the interval reaches up and down from the set's accuracy, within 0 and 1; nowhere without one."""
+    low, high = figure["low"], figure["high"]
+    if low is None or high is None:
+        return 0.0, 0.0
+    return (min(high - figure["difference"], 1.0 - figure["of_set"]),
+            min(figure["difference"] - low, figure["of_set"]))

@@ -84,6 +84,18 @@ def test_upright_pictures_lose_what_they_say_and_no_pixel(kind: str, more: dict[
     assert stripped(found)[0] == found or kind == "TIFF"
 
 
+def test_a_picture_that_cannot_be_read_for_what_it_says_may_say_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Image.Image) -> Image.Exif:
+        raise SyntaxError("not a TIFF file")
+
+    with Image.open(io.BytesIO(photo("PNG"))) as image:
+        bare = Image.open(io.BytesIO(stripped(photo("PNG"))[0]))
+        assert said_by(image).has_any and not said_by(bare).has_any
+        monkeypatch.setattr(Image.Image, "getexif", broken)
+        monkeypatch.setattr(type(bare), "getexif", broken)
+        assert said_by(bare).has_any
+
+
 @pytest.mark.parametrize("turn", range(2, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_what_lies_on_its_side_is_upright_for_a_reader_that_knows_no_exif(kind: str, turn: int) -> None:

@@ -41,9 +41,10 @@ class Answers(BaseHTTPRequestHandler):
         elif self.path.startswith(("/torn", "/odd")):
             self.wfile.write(b"no status line\r\n\r\n" if self.path.startswith("/odd") else
                              b"HTTP/1.0 200 OK\r\nContent-Length: 9999\r\n\r\n" + png(1))
-        elif self.path.startswith(("/file", "/ftp", "/round", "/on/")):
+        elif self.path.startswith(("/file", "/ftp", "/plain", "/round", "/on/")):
             self.send_response(302)
             self.send_header("Location", {"file": "file:///etc/hostname", "ftp": "ftp://127.0.0.1/a.png",
+                                          "plain": "http://127.0.0.1:9/a.png",
                                           "on": "/" + self.path[4:]}.get(self.path.split("/")[1].partition(".")[0],
                                                                          self.path))
             self.end_headers()
@@ -156,8 +157,9 @@ def test_https_is_read_from_whom_the_system_trusts_alone(tmp_path: Path, monkeyp
         _, why = fetched(tmp_path, f"{host}/a1.png")
         assert "certificate verify failed" in why[f"{host}/a1.png"] and not Answers.asked
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        done, why = fetched(tmp_path, f"{host}/a1.png", f"{host}/on/a2.png", f"{host}/file.png")
-        assert done.num_fetched == 2 and list(why) == [f"{host}/file.png"]
+        done, why = fetched(tmp_path, f"{host}/a1.png", f"{host}/on/a2.png", f"{host}/file.png", f"{host}/plain.png")
+        assert done.num_fetched == 2 and set(why) == {f"{host}/file.png", f"{host}/plain.png"}
+        assert "it leads from https to http" in why[f"{host}/plain.png"]
         other = host.replace("127.0.0.1", "localhost")
         _, why = fetched(tmp_path, f"{other}/a3.png")
         assert "certificate verify failed" in why[f"{other}/a3.png"], "it names another host"

@@ -74,5 +74,11 @@ def test_the_chart_has_both_sides_and_the_interval_of_their_difference(pets):
     at = [0, names.index("other")]
     assert [of_set.x[i] for i in at] == [one["of_set"] for one in found]
     assert [of_random.x[i] for i in at] == [one["of_random"] for one in found]
-    assert of_set.error_x.array[0] == pytest.approx(found[0]["high"] - found[0]["difference"])
+    up = min(found[0]["high"] - found[0]["difference"], 1 - found[0]["of_set"])
+    assert of_set.error_x.array[0] == pytest.approx(up)
     assert of_set.error_x.arrayminus[0] == pytest.approx(found[0]["difference"] - found[0]["low"])
+    for side in (found[0], found[1]):
+        side |= {"of_set": 0.96, "of_random": 0.7, "difference": 0.26, "low": 0.2, "high": 0.32}
+    ends = {trace.name: trace for trace in transfer.accuracies(score).data}["the set"].error_x
+    assert [ends.array[i] for i in at] == pytest.approx([0.04, 0.04]), "no accuracy is above 1"
+    assert [ends.arrayminus[i] for i in at] == pytest.approx([0.06, 0.06])

@@ -125,7 +125,7 @@ def test_how_far_the_people_agree_whose_answers_came_with_the_data_is_one_line(a
                  ).to_parquet(audit.project.path / "answers.parquet", index=False)
     state = json.loads(report_json(audit.health()))
     assert state["annotators"]["num_shared"] == 2 and state["annotators"]["alpha"] == pytest.approx(1 / 3)
-    assert ("5 answers of 3 people on 2 samples came with the data; two on the same one agree in 50.0%: "
+    assert ("5 answers of 3 people on 2 samples came with the data; two on the same sample agree 50.0% of the time: "
             "Krippendorff's alpha 0.33 (1: perfect, 0: chance).") in text_of(report_html(state))
 
 

@@ -79,8 +79,9 @@ def test_what_cannot_be_said_is_none() -> None:
     assert (agreement_of(alone).agreement, agreement_of(alone).alpha) == (None, None)
     assert (agreement_of(alike).agreement, agreement_of(alike).alpha, agreement_of(alike).num_people) == (1, None, 0)
     shown = [annotator_words(part) for found in (alone, alike) if (part := annotators_part(agreement_of(found)))]
-    assert shown == ["2 answers of 2 people on 2 samples came with the data, no two on the same one.",
-                     "2 answers on 1 sample came with the data; two on the same one agree in 100%: all alike."]
+    assert shown == ["2 answers of 2 people on 2 samples came with the data, no two on the same sample.",
+                     "2 answers on 1 sample came with the data; "
+                     "two on the same sample agree 100% of the time: all alike."]
 
 
 def test_a_damaged_file_of_answers_is_told_and_a_missing_one_is_none(tmp_path: Path) -> None:

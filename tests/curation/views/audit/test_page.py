@@ -261,7 +261,7 @@ def test_the_overview_says_how_far_the_people_agree_whose_answers_came_with_the_
     answers = pets.path / "answers.parquet"
     pd.DataFrame({"sample_id": ["a", "a"], "annotator": ["1", "2"], "label": ["x", "y"]}).to_parquet(answers)
     ada = Reviewer(home, monkeypatch, "Overview")
-    assert "2 answers of 2 people on 1 sample came with the data; two on the same one agree in 0%" in \
+    assert "2 answers of 2 people on 1 sample came with the data; two on the same sample agree 0% of the time" in \
         views.texts(ada.app)
     answers.write_bytes(b"no table")
     views.rerun(ada.app)
