@@ -190,10 +190,11 @@ class Trainer:
         mix = draw_mix(config.mixup, len(rows), stream(config.seed, "mixup", epoch, step)) if config.mixup else None
         rows, images_B = self._chosen(rows, images_B)
         batch, logits, losses = passed_forward(self.classifier, rows, images_B, self._labels_of(rows), mix)
-        fresh = (partial(self._fresh_batch, name, at, epoch, step) if phase == "game" and len(at) else None
-                 for name, at in (("validation", pool), ("resting", at_rest)))
-        weights = self.weights.weigh(StepInputs(batch, self.class_weights[batch.labels_B], phase, step, lr, *fresh,
-                                                self.noise.model))
+        validation, resting = (
+            partial(self._fresh_batch, name, at, epoch, step) if phase == "game" and len(at) else None
+            for name, at in (("validation", pool), ("resting", at_rest)))
+        weights = self.weights.weigh(StepInputs(batch, self.class_weights[batch.labels_B], phase, step, lr,
+                                                validation, resting, self.noise.model))
         values_B = fsr.values(config, self.model.head, self.classifier.optimizer, batch.logits_BC, batch.features_BD,
                               batch.labels_B) if self.proxy else None  # before the step that trains on them
         objective = self.objective(batch, logits, losses, weights.weights_B, mix)
@@ -215,11 +216,9 @@ class Trainer:
         return rows[chosen], images_B[chosen]
 
     def _labels_of(self, rows: np.ndarray) -> Tensor:
-        """Labels (B,) of rows of the train split, on the device."""
         return self.labels[to_device(self.data.train_idx[rows], self.device)]
 
     def _ids_of(self, rows: np.ndarray) -> np.ndarray:
-        """Sample ids (B,) of rows of the train split."""
         return np.asarray(self.data.sample_ids[self.data.train_idx[rows]])
 
     def _fresh_batch(self, name: str, pool: np.ndarray, epoch: int, step: int) -> ValidationBatch:
