@@ -2,7 +2,7 @@
 
     p_i = softmax(log q_i / temperature);    P(given label of i is j) = sum_k p_ik T_kj,    T_kj = P(given j | true k)
 
-A row of the matrix is counted on the quarter of those predicted as its class that are the surest: anchor points (Liu &
+A row of the matrix is counted on the tenth of those predicted as its class that are the surest: anchor points (Liu &
 Tao 2016; Patrini et al. 2017, eq. 12), more than one for each class, so that the row is not one prediction's chance. A
 classifier that learned wrong labels predicts them in their share, and even of those that it is surest of as many are
 wrong; its own errors lie among the unsure, which are not counted. A matrix of most likely rows is no substitute: to
@@ -23,7 +23,7 @@ from engine.contract.config import RunConfig
 from engine.model.record import HeldoutPredictions
 from engine.runtime import distributed
 
-SUREST = 0.25
+SUREST = 0.1
 """Share of those predicted as a class that its row is counted on."""
 FEWEST = 20
 """Or so many, of a class that is predicted seldom."""
