@@ -1,5 +1,6 @@
 """Fixtures that more than one room's tests stand on. torch stays on one thread: the nets are tiny."""
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -17,11 +18,14 @@ def pytest_collection(session: pytest.Session) -> None:
     pytest rewrites every assertion, which is half of a first collection."""
     worker, num_workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if worker and num_workers and session.config.args_source is pytest.Config.ArgsSource.TESTPATHS:
-        files = sorted(Path(__file__).parent.rglob("test_*.py"))
-        begin = len(files) * int(worker.removeprefix("gw")) // int(num_workers)
-        for file in files[begin:] + files[:begin]:
+        here = Path(__file__).parent
+        names = sorted(".".join(file.relative_to(here).with_suffix("").parts) for file in here.rglob("test_*.py"))
+        begin = len(names) * int(worker.removeprefix("gw")) // int(num_workers)
+        logging.disable(logging.WARNING)  # Streamlit's, that no app is running
+        for name in names[begin:] + names[:begin]:
             with suppress(Exception, pytest.skip.Exception):  # pytest imports it once more, and says what is wrong
-                import_module(".".join(file.relative_to(session.config.rootpath).with_suffix("").parts))
+                import_module(f"tests.{name}")
+        logging.disable(logging.NOTSET)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
