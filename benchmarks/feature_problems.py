@@ -6,7 +6,7 @@
 Each problem is a project of its own in OUT: rows of a source project under other labels, with hard links to its
 features. --photos: in Clothing1M's layout, with --answers (key,clean_label) for its training split. --clothing: columns
 sender_id and kids; the senders of a fifth of its photos are its test split, the group says kids or adult. --scenes:
-columns clean_label and all_answers ("person:label;..."); each training sample takes one of its answers at random, and
+column clean_label and several people's answers (answers.parquet); each training sample takes one of them at random, and
 three tenths of the photos, with true labels, are its test split. The truth stays in clean_label, for scoring alone;
 the oracles' decisions lie beside the manifest, as benchmarks/problems.py has them, and their weights in its columns
 LABEL_ORACLE and GROUP_ORACLE, for `weights_by`. Trains nothing.
@@ -31,7 +31,7 @@ from PIL import Image
 
 from benchmarks import noise
 from benchmarks.problems import NOISE_RATE, RARE_SHARE, SUBGROUPS
-from curation.project import Project
+from curation.project import ANSWERS_NAME, Project
 from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, manifest_schema
 
 COLUMNS = ("sample_id", "path", "split", "given_label", "clean_label", "group")
@@ -95,7 +95,8 @@ def clothing(path: Path) -> Source:
 def scenes(path: Path) -> Source:
     """One random answer a training sample; the test split has true labels."""
     rows, rng = Project.open(path).manifest(), np.random.default_rng(0)
-    answers = [[vote.split(":", 1)[1] for vote in text.split(";")] for text in rows["all_answers"]]
+    labels = pd.read_parquet(path / ANSWERS_NAME).groupby("sample_id")["label"].agg(list)
+    answers = rows["sample_id"].map(labels)
     is_test = rng.permutation(len(rows)) < 3 * len(rows) // 10
     given = [votes[int(rng.integers(len(votes)))] for votes in answers]
     rows = rows.assign(split=np.where(is_test, "test", "train"), group=None,

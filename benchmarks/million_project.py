@@ -115,7 +115,7 @@ def _metrics(epoch: int, num: int, num_routed: int) -> EpochMetrics:
     return EpochMetrics(
         epoch=epoch, seconds=60.0, lr=0.1, train_loss=1 / epoch, validation_loss=None, clean_accuracy=None,
         test_accuracy=None, num_train=num - num_routed, num_validation=num_routed, num_routed=num_routed,
-        validation_share=num_routed / num, churn=None, effective_sample_frac=None, margin_bimodality=0.6,
+        validation_share=num_routed / num, churn=None, effective_sample_frac=None, label_noise=0.1,
         weight_freedom=None, weight_min=None, weight_max=None, weight_mean_wrong=None, weight_mean_right=None,
         num_withheld=0, guard_wrong_share=None, unguarded_wrong_share=None, coverage=None, events=[])
 

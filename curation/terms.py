@@ -9,8 +9,10 @@ TERMS: dict[str, str] = {
     "effective sample size": "How many samples of equal weight would say as much as the weighted ones do (Kish), as a "
                              "share of the samples in training. At 1 all weights are alike; near 0 a few samples carry "
                              "the training.",
-    "guard": "Keeps a sample out of validation where held-out predictions do not support its label: under label noise "
-             "the hardest samples are mostly mislabeled.",
+    "freedom": "How far the learned weights act, from 0 (all equal) to 1. It rises only as far as samples at rest, "
+               "drawn at random and out of training, do better under the weights.",
+    "guard": "Keeps a sample out of validation where held-out predictions leave doubt about its label: under label "
+             "noise the hardest samples are mostly mislabeled.",
     "hard": "The model is wrong or unsure about the sample without having trained on it. A hard sample with the right "
             "label teaches most; one with a wrong label misleads.",
     "held out": "Predicted by a model that did not train on the sample. Only such predictions say anything about its "

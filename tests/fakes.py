@@ -214,7 +214,7 @@ def _metrics(record: dict[str, Any], rows: pd.DataFrame, config: RunConfig, num_
             "num_routed": int(routed.sum()), "validation_share": float(routed.sum() / max(num_active, 1)),
             "churn": 0.0, "effective_sample_frac": float(weights[trained].sum() ** 2 / max(
                 trained.sum() * (weights[trained] ** 2).sum(), 1e-9)) if trained.any() else None,
-            "margin_bimodality": 0.7, "weight_freedom": 1.0,
+            "label_noise": 0.1, "weight_freedom": 1.0,
             "weight_min": float(weights[trained].min()) if trained.any() else None,
             "weight_max": float(weights[trained].max()) if trained.any() else None,
             "weight_mean_wrong": float(weights[trained & wrong].mean()) if (trained & wrong).any() else None,

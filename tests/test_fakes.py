@@ -18,7 +18,7 @@ from tests.fakes import make_project, make_run
 METRIC_KEYS = {
     "epoch", "seconds", "lr", "train_loss", "validation_loss", "clean_accuracy", "test_accuracy", "num_train",
     "num_validation", "num_routed", "validation_share", "churn", "effective_sample_frac", "weight_min", "weight_max",
-    "margin_bimodality", "weight_freedom",
+    "label_noise", "weight_freedom",
     "weight_mean_wrong", "weight_mean_right", "num_withheld", "guard_wrong_share", "unguarded_wrong_share", "coverage",
     "events"}
 

@@ -22,7 +22,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 AUGMENTATIONS = ("auto", "none", "shift", "shift_flip")
 EMBEDDINGS = ("umap", "pca", "none")
 TRACKERS = ("mlflow", "wandb")
-GUARDS = ("off", "confident", "agree")
+GUARDS = ("off", "confident", "agree", "probable")
 DEFAULT_HEAD = "mlp"
 DEFAULT_LR = 0.05
 DEFAULT_WEIGHT_DECAY = 5e-4
@@ -60,7 +60,7 @@ class RunConfig:
         0.15, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
         high=1.0)
     finish_fraction: float = setting(
-        0.2, "Share of the epochs at the end in which the validation samples train as well, under weights that are no "
+        0.4, "Share of the epochs at the end in which the validation samples train as well, under weights that are no "
         "longer updated: nothing is kept from the final classifier. Their held-out record ends there.", unit="fraction",
         low=0.0, high=1.0)
     rotation_groups: int | None = setting(
@@ -71,9 +71,12 @@ class RunConfig:
         "first step and multiplied by learned weights. 0: off. None: 0.5 for methods that learn weights on validation, "
         "where every class counts alike, and 0 for the others.", low=0.0, high=1.0)
     guard: str = setting(
-        "agree", "Noise guard of hard validation samples: hard is not wrong. agree: admit a sample only if its "
-        "held-out predictions support its label; disputed ones wait for people. confident: withhold only those that "
-        "they confidently dispute. A class short of others passes its least disputed. off: admit all.", choices=GUARDS)
+        "probable", "Noise guard of hard validation samples: hard is not wrong. probable: admit a sample only if its "
+        "label is wrong with a probability of at most guard_largest, by held-out predictions. agree: only if they "
+        "support it. confident: unless they confidently dispute it. A class short of others passes its least doubtful. "
+        "off: admit all.", choices=GUARDS)
+    guard_largest: float = setting(0.02, "Guard probable: largest probability of a wrong label in validation. Higher: "
+                                   "harder validation samples, more of them wrong.", low=0.0, high=1.0)
     network: str = setting(
         "auto", "Classifier. On features: linear, or mlp (one hidden layer); auto: mlp. On images: a network to "
         "train from scratch, or the name of a pretrained backbone to fine-tune, such as efficientnet_lite0; auto: "

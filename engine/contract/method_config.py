@@ -35,10 +35,7 @@ class ReweighterConfig:
         "balanced_generalized_cross_entropy", "Loss on validation samples. The generalized one is bounded: wrong "
         "labels in validation pull little, but a class that is predicted badly pulls little as well and may be given "
         "up; balanced, every class pulls alike. cross_entropy: the papers' own.", choices=LOSSES)
-    min_weight: float = setting(
-        0.05, "Smallest weight before normalisation where the data look noisy: a quarter of the labels or more are "
-        "disputed, and margins lie in two heaps. The less so, the nearer it is to halfway between the bounds.",
-        low=0.0, high=1.0)
+    min_weight: float = setting(0.05, "Smallest weight before normalisation.", low=0.0, high=1.0)
     max_weight: float = setting(4.0, "Largest weight before normalisation.", low=1.0, high=100.0)
     lr: float = setting(0.02, "Learning rate of the reweighter (Adam).", low=1e-8, high=10.0)
     hidden: int = setting(64, "Hidden units of the reweighter head.", unit="units", low=1, high=8192)

@@ -29,9 +29,10 @@ class EpochMetrics(TypedDict):
     """Share of the routed that are new since the epoch before."""
     effective_sample_frac: float | None
     """Kish's effective sample size of the weights over the samples trained on, in (0, 1]."""
-    margin_bimodality: float
+    label_noise: float | None
+    """Estimated share of wrong given labels, by the noise model of held-out predictions."""
     weight_freedom: float | None
-    """How far the floor of the weights is down: 1 at min_weight, 0 halfway between the bounds."""
+    """How far learned weights act, in [0, 1] (engine.molere.freedom). Of older runs: how low they might fall."""
     weight_min: float | None
     weight_max: float | None
     weight_mean_wrong: float | None

@@ -43,7 +43,7 @@ _NUMBERS = {"churning": r"(?P<share>\d+)%",
 
 FORMER_METRICS = {"effective_sample_size": "effective_sample_frac"}
 """What older code called figures of metrics.jsonl."""
-ADDED_METRICS: dict[str, float | None] = {"margin_bimodality": float("nan"), "weight_freedom": None}
+ADDED_METRICS: dict[str, float | None] = {"label_noise": None, "weight_freedom": None}
 """Figures that the first lines of metrics.jsonl did not have, as not known."""
 
 

@@ -285,15 +285,3 @@ def effective_sample_frac(weights: np.ndarray) -> float | None:
     if not len(weights) or not (weights > 0).any():
         return None
     return float(weights.sum() ** 2 / (len(weights) * (weights**2).sum()))
-
-
-def bimodality(values: np.ndarray) -> float:
-    """Sarle's coefficient (skewness^2 + 1) / kurtosis in (0, 1], of the finite values: 1/3 for a normal distribution,
-    5/9 for a flat one, 1 for two points (Pfister et al. 2013). 0 where fewer than two values differ."""
-    finite = values[np.isfinite(values)].astype(np.float64)
-    deviations = finite - finite.mean() if len(finite) else finite
-    variance = float((deviations**2).mean()) if len(finite) else 0.0
-    if variance < 1e-12:
-        return 0.0
-    skewness, kurtosis = (float((deviations**k).mean()) / variance ** (k / 2) for k in (3, 4))
-    return float((skewness**2 + 1.0) / kurtosis)

@@ -13,6 +13,7 @@ from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
 from engine.molere import guard, routing
+from engine.molere.noise_model import NoiseModel
 from engine.runtime.rng import stream
 
 Phase = Literal["warmup", "game", "finish"]
@@ -54,12 +55,13 @@ class EpochRoles:
 
 
 def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, previous: EpochRoles | None, *,
-           ranking: np.ndarray | None, groups: np.ndarray, record: SignalRecord,
+           ranking: np.ndarray | None, groups: np.ndarray, record: SignalRecord, noise: NoiseModel | None,
            held: np.ndarray | None = None) -> EpochRoles:
     """Roles of an epoch (counted from 1), by the splitter's scores in the record once it decides.
 
     active: (N,) bool. ranking: (N,) cross-fitted margins for the sources easy and hard. groups: (N,) rotation groups.
-    held: (N,) bool, who another run, whose weights this one trains under, had in validation.
+    noise: of the record's held-out predictions. held: (N,) bool, who another run, whose weights this one trains under,
+    had in validation.
     """
     source, phase = config.validation_source, phase_of(config, epoch)
     if phase == "finish":
@@ -76,11 +78,11 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
         assert ranking is not None, "easy and hard need a ranking"
         is_hard = source == "hard"
         found = _route(config, data, active, ranking if is_hard else -ranking,
-                         eligible=_eligible(config, data, active, record) if is_hard else None)
+                         eligible=_eligible(config, data, active, record, noise) if is_hard else None)
     elif source == "learned" and phase == "game":
         has_features = record.has_features.cpu().numpy()
         keys = np.where(has_features, record.p_train.cpu().numpy(), np.nan)
-        eligible = _eligible(config, data, active, record)
+        eligible = _eligible(config, data, active, record, noise)
         is_free = (data.pins == 0) & (True if eligible is None else eligible)
         if previous:
             keys = np.where(previous.routed, keys - config.splitter.hysteresis, keys)
@@ -124,9 +126,11 @@ def _pinned_only(data: Dataset, active: np.ndarray, also: np.ndarray | None) -> 
     return routing.Routing(routed=routed, unguarded=none, withheld=none, kept_by_coverage=none)
 
 
-def _eligible(config: RunConfig, data: Dataset, active: np.ndarray, record: SignalRecord) -> np.ndarray | None:
+def _eligible(config: RunConfig, data: Dataset, active: np.ndarray, record: SignalRecord,
+              noise: NoiseModel | None) -> np.ndarray | None:
     """(N,) bool, who may be routed under the noise guard; None: everybody."""
     if config.guard == "off":
         return None
     probs_NC, is_known = record.heldout_predictions()
-    return guard.guarded(config.guard, probs_NC, data.train_labels, is_known & active, config.val_fraction)
+    return guard.guarded(config.guard, probs_NC, data.train_labels, is_known & active, config.val_fraction, noise,
+                         config.guard_largest)

@@ -10,9 +10,14 @@ import torch
 from torch import Tensor
 
 from engine.contract.method_config import CLOSED_FORMS, ReweighterConfig
-from engine.model.losses import LOSS_FUNCTIONS, train_loss_of
+from engine.model.losses import LOSS_FUNCTIONS, PerSampleLoss, train_loss_of
 from engine.model.networks import Classifier
-from engine.molere.hypergradient import HYPERGRADIENT_FUNCTIONS, MetaProblem, frozen_running_statistics
+from engine.molere.hypergradient import (
+    HYPERGRADIENT_FUNCTIONS,
+    MetaProblem,
+    frozen_running_statistics,
+    last_layer,
+)
 from engine.runtime import distributed
 
 
@@ -64,8 +69,21 @@ def hypergradient(config: ReweighterConfig, model: Classifier, batch: TrainBatch
     engine.molere.hypergradient. smoothing: of the training labels. While the head trains alone, last_layer in place of
     those through the whole network: it is exact then."""
     is_whole = config.hypergradient not in CLOSED_FORMS
-    return HYPERGRADIENT_FUNCTIONS["last_layer" if is_whole and model.is_frozen else config.hypergradient](MetaProblem(
+    name = "last_layer" if is_whole and model.is_frozen else config.hypergradient
+    return HYPERGRADIENT_FUNCTIONS[name](_problem(model, batch, weights_B, validation, lr, smoothing,
+                                                  LOSS_FUNCTIONS[config.val_loss]))
+
+
+def resting_hypergradient(model: Classifier, batch: TrainBatch, weights_B: Tensor, resting: ValidationBatch, lr: float,
+                          smoothing: float, loss: PerSampleLoss) -> Tensor:
+    """dF/dw (B,) of the mean `loss` of samples at rest after a step of the head alone."""
+    return last_layer(_problem(model, batch, weights_B, resting, lr, smoothing, loss))
+
+
+def _problem(model: Classifier, batch: TrainBatch, weights_B: Tensor, judges: ValidationBatch, lr: float,
+             smoothing: float, loss: PerSampleLoss) -> MetaProblem:
+    return MetaProblem(
         model=model, images_B=batch.images_B, labels_B=batch.labels_B, weights_B=weights_B.detach(),
-        images_V=validation.images_V, labels_V=validation.labels_V, lr=lr, train_loss=train_loss_of(smoothing),
-        val_loss=LOSS_FUNCTIONS[config.val_loss], train_pass=(batch.logits_BC.detach(), batch.features_BD.detach()),
-        val_pass=validation.forward_pass))
+        images_V=judges.images_V, labels_V=judges.labels_V, lr=lr, train_loss=train_loss_of(smoothing),
+        val_loss=loss, train_pass=(batch.logits_BC.detach(), batch.features_BD.detach()),
+        val_pass=judges.forward_pass)

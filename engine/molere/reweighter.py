@@ -14,16 +14,12 @@ from engine.contract.method_config import ReweighterConfig
 from engine.model.losses import LOSS_FUNCTIONS, cross_entropy
 from engine.model.networks import Reweighter, one_hot, standardize
 from engine.model.record import SignalRecord
-from engine.molere.guard import NOISY_SHARE
 from engine.molere.hypergradient import head_agreement, head_gradient
 from engine.molere.meta_step import ValidationBatch
 
 NUM_RECORD_INPUTS = 6
 PEAK_DECAY = 0.99
 """A step's hypergradient is measured against the largest so far; the past fades by this share each update."""
-BIMODALITY_RANGE = (0.45, 0.52)
-"""Bimodality of margins below which their heaps are one and above which they are two; 5/9 is that of a flat histogram.
-"""
 LARGEST_LOSS = 10.0
 VALIDATION_DECAY = 0.5
 """Of the moving average of the validation gradient, over meta steps: one batch's is half sampling noise."""
@@ -117,31 +113,6 @@ class Weighting:
         about its direction."""
         return VALIDATION_DECAY * self.val_gradient + (1.0 - VALIDATION_DECAY) * gradient_CD
 
-    def set_floor(self, disputed_frac: float, bimodality: float) -> None:
-        """How low a raw weight may fall: min_weight where the data look noisy, halfway between the bounds where they do
-        not. Meta-Weight-Net's weights have no floor.
-
-        disputed_frac: share in [0, 1] of the samples whose label their held-out predictions confidently dispute
-        (engine.contract.statistics.confident); from NOISY_SHARE on the data look noisy. A low weight is for wrong
-        labels; among right ones it silences whom the classifier does not understand yet: with a rare subgroup of
-        digits its worst group gained less the lower weights could fall.
-        bimodality: of the samples' margins, in (0, 1] (engine.model.record.bimodality). A classifier that knows little
-        disputes as many labels as wrong ones would make it, but its margins lie in one heap around 0; wrong labels
-        make a heap of their own. From BIMODALITY_RANGE[0] to BIMODALITY_RANGE[1] the data look ever noisier: on photos
-        half learned, free weights cost 5 points (benchmarks/LOG.md).
-        """
-        if self.source != "loss":
-            low, high = self.config.min_weight, self.config.max_weight
-            one_heap, two_heaps = BIMODALITY_RANGE
-            openness = min(disputed_frac / NOISY_SHARE, (bimodality - one_heap) / (two_heaps - one_heap), 1.0)
-            self.reweighter.low = low + (1.0 - max(openness, 0.0)) * (high - low) / 2
-
-    @property
-    def floor_openness(self) -> float | None:
-        """How far the floor is down, in [0, 1]: 1 at min_weight, 0 halfway between the bounds. None without a floor."""
-        low, high = self.config.min_weight, self.config.max_weight
-        return None if self.source == "loss" or low == high else 1.0 - 2.0 * (self.reweighter.low - low) / (high - low)
-
     def averaged_weights(self, averages_B: Tensor, weights_B: Tensor) -> Tensor:
         """Weights (B,) of mean 1 from the moving averages of the epochs before; where a sample has none (NaN), since it
         was never trained on, what the reweighter says of it now.
@@ -177,14 +148,13 @@ class Weighting:
 
     def state_dict(self) -> dict[str, Any]:
         return {"reweighter": self.reweighter.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "peak": self.gradient_scale, "low": self.reweighter.low, "val_gradient": self.val_gradient}
+                "peak": self.gradient_scale, "val_gradient": self.val_gradient}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reweighter.load_state_dict(state["reweighter"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.gradient_scale = state["peak"].to(self.gradient_scale.device)
         self.val_gradient = state["val_gradient"].to(self.gradient_scale.device)
-        self.reweighter.low = state["low"]
 
 
 def num_inputs(inputs: str, num_features: int, num_classes: int) -> int:

@@ -23,8 +23,10 @@ from engine.data.batches import to_device
 from engine.model.networks import Classifier
 from engine.model.record import SignalRecord
 from engine.molere.assignment import Phase
+from engine.molere.freedom import Freedom, corrected_loss
 from engine.molere.fsr import online_weights
-from engine.molere.meta_step import TrainBatch, ValidationBatch, hypergradient
+from engine.molere.meta_step import TrainBatch, ValidationBatch, hypergradient, resting_hypergradient
+from engine.molere.noise_model import NoiseModel
 from engine.molere.reweighter import Weighting, record_inputs
 from engine.molere.similarity import Similarity
 
@@ -42,6 +44,10 @@ class StepInputs:
     lr: float
     draw_validation: Callable[[], ValidationBatch] | None
     """A fresh batch of validation samples; None where there are none to learn from now."""
+    draw_resting: Callable[[], ValidationBatch] | None = None
+    """A fresh batch of samples at rest, none of them in validation; None where none rest."""
+    noise: NoiseModel | None = None
+    """Of the given labels; None before any was held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +176,14 @@ class SimilarityWeights:
 
 
 class LearnedWeights:
-    """The reweighter's weights; every Q steps of the game it also learns from the hypergradient."""
+    """The reweighter's weights, as far as they are free; every Q steps of the game it learns from the hypergradient,
+    and so does their freedom."""
 
-    def __init__(self, config: RunConfig, weighting: Weighting, model: Classifier, record: SignalRecord) -> None:
+    def __init__(self, config: RunConfig, weighting: Weighting, model: Classifier, record: SignalRecord,
+                 freedom: Freedom | None) -> None:
+        """freedom: None of weights that nothing judges: they are free."""
         self.config, self.weighting, self.model, self.record = config, weighting, model, record
+        self.freedom = freedom
 
     def weigh(self, inputs: StepInputs) -> StepWeights:
         if inputs.phase == "warmup":
@@ -184,11 +194,17 @@ class LearnedWeights:
         if averages_B is not None and averages_B.device.type == "cpu" and not averages_B.isnan().any():
             return StepWeights(self.weighting.averaged_weights(averages_B, averages_B))  # nothing is left to be asked
         with torch.no_grad():
-            weights_B = inputs.priors_B * self._raw(inputs.batch, self.weighting.val_gradient)
+            own_B = inputs.priors_B * self._raw(inputs.batch, self.weighting.val_gradient)
+        weights_B = own_B if self.freedom is None else self.freedom.acting(own_B, inputs.priors_B)
         if averages_B is not None:
             weights_B = self.weighting.averaged_weights(averages_B, weights_B)
         if not views:
             return StepWeights(weights_B)
+        if self.freedom is not None and inputs.draw_resting is not None and inputs.noise is not None:
+            slopes_B = resting_hypergradient(
+                self.model, inputs.batch, weights_B, inputs.draw_resting(), inputs.lr, self.config.label_smoothing,
+                corrected_loss(inputs.noise, weights_B.device))
+            self.freedom.judge(slopes_B / inputs.lr, own_B, inputs.priors_B)
         hypergradients = [hypergradient(self.config.reweighter, self.model, inputs.batch, weights_B, judge, inputs.lr,
                                         self.config.label_smoothing)
                           * inputs.priors_B * (len(weights_B) / inputs.lr) for _, judge in views]
@@ -213,9 +229,10 @@ class LearnedWeights:
 def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weighting: Weighting | None,
                 given: Given | None) -> WeightSource:
     """The source of a training's weights. weighting: of a method that learns them; given: fixed ones."""
-    if weighting is not None:
-        return LearnedWeights(config, weighting, model, record)
     device = model.head.weight.device
+    if weighting is not None:
+        is_judged = config.validation_source == "learned" and config.num_rotation_groups is not None
+        return LearnedWeights(config, weighting, model, record, Freedom(device) if is_judged else None)
     if given is not None:
         return GivenWeights(to_device(given.weights_N, device))
     if config.weight_source == "similarity":
@@ -226,6 +243,13 @@ def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weig
     return OnlineWeights(config, model) if config.weight_source == "online" else UniformWeights()
 
 
-def kept_of(source: WeightSource) -> Similarity | None:
-    """What a source remembers that is nowhere else: part of a checkpoint."""
-    return source.similarity if isinstance(source, SimilarityWeights) else None
+def freedom_of(source: WeightSource) -> float | None:
+    """How far learned weights act, in [0, 1]; None of weights that are not learned, or that nothing judges."""
+    freedom = source.freedom if isinstance(source, LearnedWeights) else None
+    return None if freedom is None else float(freedom.value.detach())
+
+
+def kept_of(source: WeightSource) -> dict[str, Similarity | Freedom | None]:
+    """What a source remembers that is nowhere else, by name: parts of a checkpoint."""
+    return {"similarity": source.similarity if isinstance(source, SimilarityWeights) else None,
+            "freedom": source.freedom if isinstance(source, LearnedWeights) else None}

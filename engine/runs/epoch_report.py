@@ -12,11 +12,13 @@ from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import RunDir
 from engine.contract.statistics.confident import confident_suggestion
 from engine.model.losses import margins
-from engine.model.record import bimodality, effective_sample_frac
-from engine.molere.reweighter import BIMODALITY_RANGE
+from engine.model.record import effective_sample_frac
+from engine.molere.weight_sources import freedom_of
 from engine.runtime import distributed
 from engine.training.trainer import Trainer
 
+IDLE_FREEDOM = 0.05
+"""Below this a run says that its weights hardly acted."""
 HEAD_SECONDS = 3.0
 """Longest time between two writes of a head's files."""
 
@@ -115,8 +117,8 @@ def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
         "num_routed": num_routed, "validation_share": num_routed / max(num_active, 1),
         "churn": current.num_new / num_routed if num_routed and current.phase == "game" else None,
         "effective_sample_frac": ess,
-        "margin_bimodality": bimodality(trainer.record.margin.cpu().numpy()[trainer.active]),
-        "weight_freedom": trainer.weighting.floor_openness if trainer.weighting and current.phase != "warmup" else None,
+        "label_noise": _label_noise(trainer),
+        "weight_freedom": None if current.phase == "warmup" else freedom_of(trainer.weights),
         "weight_min": float(weights[is_weighed].min()) if trainer.learns_weights and is_weighed.any() else None,
         "weight_max": float(weights[is_weighed].max()) if trainer.learns_weights and is_weighed.any() else None,
         "weight_mean_wrong": _mean(weights, is_weighed & is_wrong), "num_withheld": int(current.withheld.sum()),
@@ -127,6 +129,16 @@ def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
     }
     line["events"] = _events(trainer, line)
     return line
+
+
+def _label_noise(trainer: Trainer) -> float | None:
+    """Mean probability that a given label is wrong, over the active samples that were held out; None where no noise
+    model was fitted."""
+    held, noise = trainer.record.heldout_predictions(), trainer.noise.model
+    rows = held.is_known_N & trainer.active
+    if noise is None or not rows.any():
+        return None
+    return float(noise.wrong_probabilities(held.probs_NC[rows], trainer.data.train_labels[rows]).mean())
 
 
 def _mean(values: np.ndarray, mask: np.ndarray) -> float | None:
@@ -155,10 +167,8 @@ def _weight_events(trainer: Trainer, line: EpochMetrics, is_last: bool) -> list[
     if trainer.epoch_roles.phase == "warmup":
         return [{"kind": "never_left_warmup"}] if is_last else []
     events: list[RunEvent] = []
-    is_held = line["weight_freedom"] is not None and line["weight_freedom"] < 1e-6
-    if is_held and line["margin_bimodality"] < BIMODALITY_RANGE[0] and is_last:
-        events.append({"kind": "weights_held", "bimodality": line["margin_bimodality"],
-                       "threshold": BIMODALITY_RANGE[0]})
+    if is_last and line["weight_freedom"] is not None and line["weight_freedom"] < IDLE_FREEDOM:
+        events.append({"kind": "weights_idle", "freedom": line["weight_freedom"]})
     ess = _learned_sample_frac(trainer)
     if ess is not None and ess < 0.3:
         events.append({"kind": "weights_collapse", "effective_sample_frac": ess})

@@ -4,7 +4,7 @@ import numpy as np
 
 STREAMS = {name: i for i, name in enumerate(
     ("init", "rotation", "split", "order", "augment", "validation", "splitter", "folds", "proxy", "heads",
-     "weight_decay", "transfer", "mixup"))}
+     "weight_decay", "transfer", "mixup", "resting"))}
 
 
 def stream(seed: int, name: str, *counters: int) -> np.random.Generator:

@@ -1,8 +1,8 @@
 """One trainer; every method is a configuration of it: where validation samples come from x how weights are made.
 
-Knows a Dataset and a RunConfig; writes no files, so the cross-fitted first training of train-twice uses it as well.
-The run directory, checkpoints and reports are engine.runs.train's. N training samples, B train batch, V validation
-batch, C classes, D features.
+Knows a Dataset and a RunConfig; writes no files, so the first training of train-twice uses it as well: run directory,
+checkpoints and reports are engine.runs.train's. N training samples, B train batch, V validation batch, C classes, D
+features.
 """
 
 import math
@@ -23,11 +23,11 @@ from engine.data.batches import ImageStore, augment, augmentation_of, epoch_orde
 from engine.data.dataset import Dataset
 from engine.model.networks import Classifier
 from engine.model.prediction import non_finite_step, pick_device, predict
-from engine.model.record import SignalRecord, bimodality, kept_by
-from engine.molere import fsr, rho, routing
+from engine.model.record import SignalRecord, kept_by
+from engine.molere import freedom, fsr, rho, routing
 from engine.molere.assignment import EpochRoles, assign
-from engine.molere.guard import disputed_frac
 from engine.molere.meta_step import ValidationBatch, validation_batch
+from engine.molere.noise_model import NoiseEstimate
 from engine.molere.reweighter import AVERAGE_DECAY, Weighting
 from engine.molere.splitter import SplitterTraining
 from engine.molere.weight_sources import Given, StepInputs, kept_of, make_source
@@ -81,6 +81,7 @@ class Trainer:
         self.num_steps = max(1, math.ceil(num_active / self.batch_size))
         self.weights = make_source(config, self.model, self.record, self.weighting, given)
         self.objective = Objective(config, data.num_train, data.num_classes, self.device)
+        self.noise = NoiseEstimate(config)
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None
         self.irreducible = None if irreducible is None else to_device(irreducible, self.device)
         self.is_choosing = config.weight_source == "rho"
@@ -115,13 +116,10 @@ class Trainer:
         previous = self.roles
         for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter):
             distributed.agree_on(part.parameters() if part else iter(()))
+        self.noise.refit(epoch, self.record.heldout_predictions(), self.data.train_labels, self.active)
         self.roles = distributed.broadcast_object(assign(
             epoch, self.config, self.data, self.active, previous, ranking=self.ranking, groups=self.groups,
-            record=self.record, held=None if self.given is None else self.given.rests_N))
-        if self.weighting and self.roles.phase != "warmup":
-            self.weighting.set_floor(
-                disputed_frac(self.record.heldout_predictions(), self.data.train_labels, self.active),
-                bimodality(self.record.margin.cpu().numpy()[self.active]))
+            record=self.record, noise=self.noise.model, held=None if self.given is None else self.given.rests_N))
         if self.proxy:
             self.proxy.refill(self.data.train_labels, self.active & ~self.roles.routed, self.config.proxy_fraction,
                               self.data.num_classes, stream(self.config.seed, "proxy", epoch))
@@ -170,16 +168,18 @@ class Trainer:
     def run_steps(self, epoch: int, steps: Sequence[int]) -> Iterator[int]:
         """Each step's number once it is done, while the images of the next are on their way."""
         order, pool = self.training_order(epoch), self.validation_pool()
+        at_rest = self.data.train_idx[self.epoch_roles.resting]
         rows = [order[step * self.draw_size:(step + 1) * self.draw_size] for step in steps]
         images = self.store.ahead(self.data.train_idx[rows_B[distributed.local_slice(len(rows_B))]] for rows_B in rows)
         for step, rows_B, images_B in zip(steps, rows, images, strict=True):
-            self._step(epoch, step, rows_B, images_B, pool)
+            self._step(epoch, step, rows_B, images_B, pool, at_rest)
             yield step
 
-    def _step(self, epoch: int, step: int, rows: np.ndarray, images_B: Tensor, pool: np.ndarray) -> None:
+    def _step(self, epoch: int, step: int, rows: np.ndarray, images_B: Tensor, pool: np.ndarray,
+              at_rest: np.ndarray) -> None:
         """Pass the batch forward, weigh it, step the classifier and whatever learned beside it, record.
 
-        images_B: of this rank's part.
+        images_B: of this rank's part. pool, at_rest: manifest rows of who is in validation and of who rests.
         """
         config, phase = self.config, self.epoch_roles.phase
         lr = self.classifier.set_learning_rate(((epoch - 1) * self.num_steps + step) / (config.epochs * self.num_steps))
@@ -190,9 +190,11 @@ class Trainer:
         mix = draw_mix(config.mixup, len(rows), stream(config.seed, "mixup", epoch, step)) if config.mixup else None
         rows, images_B = self._chosen(rows, images_B)
         batch, logits, losses = passed_forward(self.classifier, rows, images_B, self._labels_of(rows), mix)
-        weights = self.weights.weigh(StepInputs(
-            batch, self.class_weights[batch.labels_B], phase, step, lr,
-            partial(self._validation_batch, pool, epoch, step) if phase == "game" and len(pool) else None))
+        validation, resting = (
+            partial(self._fresh_batch, name, at, epoch, step) if phase == "game" and len(at) else None
+            for name, at in (("validation", pool), ("resting", at_rest)))
+        weights = self.weights.weigh(StepInputs(batch, self.class_weights[batch.labels_B], phase, step, lr,
+                                                validation, resting, self.noise.model))
         values_B = fsr.values(config, self.model.head, self.classifier.optimizer, batch.logits_BC, batch.features_BD,
                               batch.labels_B) if self.proxy else None  # before the step that trains on them
         objective = self.objective(batch, logits, losses, weights.weights_B, mix)
@@ -209,24 +211,23 @@ class Trainer:
         if not self.is_choosing:
             return rows, images_B
         assert self.irreducible is not None, "rho needs irreducible losses"
-        chosen = rho.choose(self.model, images_B, self._labels_of(rows), rows, self.irreducible,
-                            self.batch_size, self.record)
+        chosen = rho.choose(self.model, images_B, self._labels_of(rows), rows, self.irreducible, self.batch_size,
+                            self.record)
         return rows[chosen], images_B[chosen]
 
     def _labels_of(self, rows: np.ndarray) -> Tensor:
-        """Labels (B,) of rows of the train split, on the device."""
         return self.labels[to_device(self.data.train_idx[rows], self.device)]
 
     def _ids_of(self, rows: np.ndarray) -> np.ndarray:
-        """Sample ids (B,) of rows of the train split."""
         return np.asarray(self.data.sample_ids[self.data.train_idx[rows]])
 
-    def _validation_batch(self, pool: np.ndarray, epoch: int, step: int) -> ValidationBatch:
-        """A fresh, class-stratified batch of the pool: a validation gradient some steps old is not safe."""
-        config, rng = self.config.reweighter, stream(self.config.seed, "validation", epoch, step)
-        idx = routing.stratified_halves(pool, self.data.labels[pool], config.val_batch_size, rng)
+    def _fresh_batch(self, name: str, pool: np.ndarray, epoch: int, step: int) -> ValidationBatch:
+        """A fresh, class-stratified batch of the pool: a gradient some steps old is not safe."""
+        config, rng = self.config.reweighter, stream(self.config.seed, name, epoch, step)
+        size = freedom.ROWS_OF_HEADS if name == "resting" and self.config.head else config.val_batch_size
+        idx = routing.stratified_halves(pool, self.data.labels[pool], size, rng)
         needs_pass = self.weighting.sees_record if self.weighting else self.config.weight_source == "similarity"
-        needs_pass |= config.hypergradient in CLOSED_FORMS
+        needs_pass |= config.hypergradient in CLOSED_FORMS or name == "resting"
         images = self.store.batch(idx[distributed.local_slice(len(idx))])
         return validation_batch(self.model, images, self.labels[to_device(idx, self.device)], needs_pass)
 
@@ -276,7 +277,7 @@ class Trainer:
     @property
     def _modules(self) -> dict[str, Any]:
         parts = {"classifier": self.classifier, "splitting": self.splitting, "weighting": self.weighting,
-                 "best": self.best, "proxy": self.proxy, "similarity": kept_of(self.weights),
+                 "best": self.best, "proxy": self.proxy, **kept_of(self.weights), "noise": self.noise,
                  "early": self.objective.early}
         return {name: part for name, part in parts.items() if part is not None}
 

@@ -27,6 +27,7 @@ NAMES = ("name", "state", "method", "data", "seed", "epochs", "clean_accuracy", 
 """Columns, in order."""
 WITHHELD_HELP = "Samples that the guard kept out of validation in the last epoch."
 WRONG_HELP = "Share of wrong labels among the samples in validation. Counted where the truth is known."
+NOISE_HELP = "How many given labels are wrong, as the run estimates it from held-out predictions. An audit counts them."
 UNGUARDED_HELP = ("What that share would be without guard and coverage: had the lowest scores of each class simply "
                   "gone into validation.")
 _LAST_METRICS = ("clean_accuracy", "test_accuracy", "effective_sample_frac", "coverage", "num_withheld",

@@ -17,6 +17,7 @@ from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.terms import define
 from curation.views.runs.run_table import (
+    NOISE_HELP,
     UNGUARDED_HELP,
     WITHHELD_HELP,
     WRONG_HELP,
@@ -46,6 +47,8 @@ EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
     "weights_held": ("weights were held near 1, since all margins lie close together (bimodality {bimodality:.2f}, "
                      "below {threshold}): the classifier cannot tell wrong labels from hard ones yet",
                      "More epochs or a larger network may change that. Until then it is much like plain training."),
+    "weights_idle": ("the learned weights hardly acted (freedom {freedom:.2f}): samples at rest did no better under "
+                     "them than under equal weights", "Nothing is wrong: it is plain training with held-out evidence."),
     "weights_collapse": ("the weights gather on few samples: effective share {effective_sample_frac:.2f}, apart from "
                          "class sizes", "Raise the reweighter's uniform pull or its smallest weight."),
     "weights_constant": ("the learned weights are all the same and change nothing",
@@ -64,6 +67,8 @@ CURVES: tuple[tuple[str, str, str, dict[str, str], str, str], ...] = (
      "50% it has not decided.", define("validation", "routed")),
     ("Effective share", "share", ".2~f", {"effective_sample_frac": "effective share"},
      "Good between 0.3 and 0.99.", define("effective sample size")),
+    ("Freedom of the weights", "freedom", ".2~f", {"weight_freedom": "freedom"},
+     "Near 1 where labels are noisy or classes unequal, near 0 where equal weights do as well.", define("freedom")),
     ("Mean weight by truth", "mean weight", ".2~f",
      {"weight_mean_right": "right labels", "weight_mean_wrong": "wrong labels"},
      "Where the truth is known. Wrong labels should drift below right ones.", define("weight")),
@@ -177,6 +182,8 @@ def show_figures(project: Project, metrics: pd.DataFrame, only: Container[str] |
           for split, name in names.items()),
         ("In validation", "num_routed", "{:,.0f}", define("validation")),
         ("Effective share", "effective_sample_frac", "{:.2f}", define("effective sample size")),
+        ("Freedom", "weight_freedom", "{:.2f}", define("freedom")),
+        ("Labels wrong", "label_noise", "{:.1%}", NOISE_HELP),
         ("Coverage", "coverage", "{:.0%}", define("coverage")),
         ("Withheld", "num_withheld", "{:,.0f}", define("guard", after=WITHHELD_HELP)),
         ("Wrong in val.", "guard_wrong_share", "{:.1%}", WRONG_HELP),

@@ -9,7 +9,7 @@ import pandas as pd
 WORDS = {
     "kept_by_coverage": "kept in training by coverage: too many of its neighbours are in validation",
     "withheld_disputed": "withheld by the guard: held-out predictions confidently say {label}",
-    "withheld_unsupported": "withheld by the guard: held-out predictions do not support its label",
+    "withheld_unsupported": "withheld by the guard: held-out predictions do not support its label well enough",
     "withheld_unknown": "withheld by the guard: it has no held-out prediction yet",
     "rests": "rests this epoch by rotation, to collect a held-out prediction",
     "routed_random": "routed by a random split",

@@ -199,12 +199,12 @@ def test_metrics_of_the_first_runs_are_read_without_what_they_did_not_have(pets:
     path = run.path / "metrics.jsonl"
     lines = [json.loads(line) for line in opened_lines(path.read_text()).splitlines()]
     for line in lines:
-        line.pop("margin_bimodality", None), line.pop("weight_freedom", None)
+        line.pop("label_noise", None), line.pop("weight_freedom", None)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     config = run.path / "config.json"
     bare = {name: value for name, value in json.loads(config.read_text()).items() if name != "sha256"}
     config.write_text(json.dumps(bare))  # those had no seals
-    assert not damage_of(run) and run.read_metrics()[["margin_bimodality", "weight_freedom"]].isna().all(axis=None)
+    assert not damage_of(run) and run.read_metrics()[["label_noise", "weight_freedom"]].isna().all(axis=None)
 
 
 def test_a_copied_folder_is_no_second_run(pets: Path) -> None:

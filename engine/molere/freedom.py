@@ -1,0 +1,65 @@
+"""How far learned weights act: as far as samples that took part in neither game nor training say that it helps.
+
+    w_i = c_i (1 + freedom (u_i - 1))     u: the reweighter's, of mean 1; c: the class's own; freedom in [0, 1]
+
+The reweighter is judged by validation samples, which are hard ones. Samples at rest are drawn at random and out of
+training in this epoch, so their loss after a look-ahead step tells whether weights help at large: freedom descends it,
+dF/dfreedom = sum_i dF/dw_i c_i (u_i - 1), from 0 on (Baydin et al. 2018 descend a learning rate in this way).
+Their labels may be wrong, and a classifier under equal weights predicts wrong labels better: so the loss is corrected
+by the noise model (engine.molere.noise_model), after which its expectation is that of true labels. B train batch.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.model.losses import PerSampleLoss
+from engine.molere.noise_model import NoiseModel
+
+RATE = 0.05
+"""Of Adam: about twenty judgements that agree let weights free, or put them back."""
+ROWS_OF_HEADS = 256
+"""Samples at rest that judge at a time where a head is trained, whose passes are nearly free."""
+
+
+class Freedom:
+    """The number, its optimizer and what this epoch's judgements said; part of a checkpoint."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.value = torch.zeros((), device=device, requires_grad=True)
+        self.optimizer = torch.optim.Adam([self.value], lr=RATE)
+
+    def acting(self, weights_B: Tensor, priors_B: Tensor) -> Tensor:
+        """The weights (B,) that act, detached. weights_B: the class's own times the reweighter's."""
+        return priors_B + self.value.detach() * (weights_B.detach() - priors_B)
+
+    def judge(self, hypergradients_B: Tensor, weights_B: Tensor, priors_B: Tensor) -> None:
+        """A step down the loss of samples at rest. hypergradients_B: dF/dw under the acting weights, over
+        the learning rate."""
+        self.value.grad = (hypergradients_B * (weights_B.detach() - priors_B)).sum()
+        self.optimizer.step()
+        with torch.no_grad():
+            self.value.clamp_(0.0, 1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value.detach(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            self.value.copy_(state["value"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def corrected_loss(noise: NoiseModel, device: torch.device) -> PerSampleLoss:
+    """Cross-entropy whose expectation over given labels is that of true ones, where noise is as the model says; may be
+    negative (backward correction: Patrini et al. 2017, theorem 1)."""
+    rows_CC = torch.from_numpy(noise.correction_CC.astype(np.float32)).to(device)
+
+    def loss(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        losses_B: Tensor = -(rows_CC.to(logits_BC.dtype)[labels_B] * F.log_softmax(logits_BC, dim=1)).sum(1)
+        return losses_B
+
+    return loss

@@ -1,0 +1,125 @@
+"""How given labels come from true ones: a noise matrix and a temperature, from held-out predictions.
+
+    p_i = softmax(log q_i / temperature);    P(given label of i is j) = sum_k p_ik T_kj,    T_kj = P(given j | true k)
+
+A row of the matrix is counted on the quarter of those predicted as its class that are the surest: anchor points (Liu &
+Tao 2016; Patrini et al. 2017, eq. 12), more than one for each class, so that the row is not one prediction's chance. A
+classifier that learned wrong labels predicts them in their share, and even of those that it is surest of as many are
+wrong; its own errors lie among the unsure, which are not counted. A matrix of most likely rows is no substitute: to
+predict wrong labels in their share and to call all labels right explains the labels just as well. Given the matrix, the
+temperature is the most likely one. Noise depends on the class alone here: where people err on hard pictures above all,
+the sure ones are believed safer than they are (benchmarks/LOG.md). N samples, C classes.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+
+from engine.contract.config import RunConfig
+from engine.model.record import HeldoutPredictions
+from engine.runtime import distributed
+
+SUREST = 0.25
+"""Share of those predicted as a class that its row is counted on."""
+FEWEST = 20
+"""Or so many, of a class that is predicted seldom."""
+SMALLEST_PROBABILITY = 1e-6
+LARGEST_LOG_TEMPERATURE = 3.0
+MAX_ROWS = 20_000
+"""Samples that the temperature is fitted to, evenly drawn of more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseModel:
+    """What noise_model found."""
+
+    matrix_CC: np.ndarray
+    """P(given column | true row), float64, rows of sum 1."""
+    temperature: float
+    """> 0; above 1 where predictions are too sure."""
+
+    def true_probabilities(self, probs_NC: np.ndarray) -> np.ndarray:
+        """P(true class | picture), (N, C) float32: the predictions at the temperature. probs_NC: rows of sum 1."""
+        sharpened_NC = np.maximum(probs_NC, SMALLEST_PROBABILITY).astype(np.float32) ** np.float32(1 / self.temperature)
+        return np.asarray(sharpened_NC / sharpened_NC.sum(1, keepdims=True))
+
+    def wrong_probabilities(self, probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+        """P(the given label is wrong | picture, given label), (N,) float32 in [0, 1], by Bayes' rule.
+
+        probs_NC: held-out predictions; labels_N: int codes of the given labels, none of them -1.
+        """
+        joint_NC = self.true_probabilities(probs_NC) * self.matrix_CC.T.astype(np.float32)[labels_N]
+        right_N = joint_NC[np.arange(len(labels_N)), labels_N]
+        return np.asarray(1.0 - right_N / np.maximum(joint_NC.sum(1), np.float32(1e-30)))
+
+    @cached_property
+    def correction_CC(self) -> np.ndarray:
+        """float64, row of a given label: how much each true class's loss counts so that the expected loss of
+        given labels is that of true ones (backward correction: Patrini et al. 2017, theorem 1). Rows may hold negative
+        numbers; the pseudo-inverse where the matrix has no inverse."""
+        return np.linalg.pinv(self.matrix_CC)
+
+
+def noise_model(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> NoiseModel | None:
+    """The model of these labels; None where no sample is known.
+
+    probs_NC: float, predictions made without the sample's own label; labels_N: int codes; is_known_N: bool, who has a
+    prediction and a label. Each class counts one label more that is right, so one that is never predicted has a row.
+    """
+    rows = np.flatnonzero(is_known_N)
+    if not len(rows):
+        return None
+    matrix_CC = sure_matrix(probs_NC[rows], labels_N[rows])
+    rows = rows[::-(-len(rows) // MAX_ROWS)]
+
+    def misfit(log_temperature: float) -> float:
+        model = NoiseModel(matrix_CC=matrix_CC, temperature=float(np.exp(log_temperature)))
+        likely_R = (model.true_probabilities(probs_NC[rows]) * matrix_CC.T[labels_N[rows]]).sum(1)
+        return -float(np.log(np.maximum(likely_R, SMALLEST_PROBABILITY)).mean())
+
+    bounds = (-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE)
+    found = minimize_scalar(misfit, bounds=bounds, method="bounded", options={"xatol": 0.02})
+    return NoiseModel(matrix_CC=matrix_CC, temperature=float(np.exp(found.x)))
+
+
+def sure_matrix(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
+    """P(given column | true row), (C, C) float64: of the SUREST share of those predicted as the row's class, but at
+    least FEWEST, the share with each given label, and one right label more."""
+    num_classes = probs_NC.shape[1]
+    counts_CC = np.eye(num_classes)
+    predicted_N = probs_NC.argmax(1)
+    for c in np.unique(predicted_N):
+        members = np.flatnonzero(predicted_N == c)
+        num = max(FEWEST, round(SUREST * len(members)))
+        surest = members[np.argsort(-probs_NC[members, c], kind="stable")[:num]]
+        counts_CC[c] += np.bincount(labels_N[surest], minlength=num_classes)
+    return np.asarray(counts_CC / counts_CC.sum(1, keepdims=True))
+
+
+class NoiseEstimate:
+    """The model of a training whose guard or weights ask for one, anew as held-out predictions come in; part of a
+    checkpoint."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.model: NoiseModel | None = None
+
+    def refit(self, epoch: int, held: HeldoutPredictions, labels_N: np.ndarray, is_active_N: np.ndarray) -> None:
+        """As noise_model, the same on all ranks. Not while a run finishes: no sample is held
+        out any more. epoch: from 1."""
+        if self.config.validation_source in ("hard", "learned") and epoch < self.config.first_finish_epoch:
+            self.model = distributed.broadcast_object(
+                noise_model(held.probs_NC, labels_N, held.is_known_N & is_active_N))
+
+    def state_dict(self) -> dict[str, Any]:
+        if self.model is None:
+            return {}
+        return {"matrix": torch.from_numpy(self.model.matrix_CC), "temperature": self.model.temperature}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model = NoiseModel(matrix_CC=state["matrix"].cpu().numpy(), temperature=state["temperature"]) \
+            if state else None
