@@ -4,20 +4,84 @@ What counts is where people stand: the last decision in force of each person on 
 that differ are a conflict, no matter which came last and won; so are a pin of one person and an exclusion of another,
 of which the later holds.
 It ends when a person takes over the other's decision, when one of the two is undone, or when somebody settles it: a
-decision of origin settlement makes all earlier ones on that sample and kind history. Knows no database.
+decision of origin settlement makes all earlier ones on that sample and kind history. A sample's conflicts change with
+a batch that touches it and with no other. Knows no database.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from curation.ledger.replay import COLUMN_OF, EXCLUSIONS
+from curation.ledger.chain import Head
+from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, Timeline
 
 PIN_OR_EXCLUDE = "pin or exclude"
 KINDS = (*COLUMN_OF, PIN_OR_EXCLUDE)
 CONFLICT_COLUMNS = ("sample_id", "kind", "first_who", "first_value", "first_at", "first_batch", "second_who",
                     "second_value", "second_at", "second_batch", "in_force")
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Which sample each batch touches: batch_ids (E,) int64, ascending; sample_ids (E,) texts."""
+
+    batch_ids: np.ndarray
+    sample_ids: pa.LargeStringArray
+
+    @classmethod
+    def of(cls, batch_ids: np.ndarray, sample_ids: np.ndarray) -> "Entries":
+        """sample_ids: (E,) of str objects."""
+        return cls(batch_ids, pa.array(sample_ids, pa.large_string()))
+
+    def followed_by(self, later: "Entries") -> "Entries":
+        return Entries(np.concatenate([self.batch_ids, later.batch_ids]),
+                       pa.concat_arrays([self.sample_ids, later.sample_ids]))
+
+    def where(self, mask: np.ndarray) -> "Entries":
+        """Those of mask (E,) bool."""
+        return Entries(self.batch_ids[mask], self.sample_ids.filter(pa.array(mask)))
+
+    def on_samples_of(self, batch_ids: list[int]) -> "Entries":
+        """Those on any sample that one of these batches touches."""
+        touched = self.where(np.isin(self.batch_ids, batch_ids)).sample_ids
+        return self.where(pc.is_in(self.sample_ids, value_set=touched).to_numpy(zero_copy_only=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The conflicts after one of the batches, and what they come from. Read-only."""
+
+    number: int
+    head: Head | None
+    """Of that batch, and its link in the chain."""
+    classes: tuple[str, ...]
+    entries: Entries
+    found: pd.DataFrame
+
+
+def conflicts_after(known: Known | None, batches: pd.DataFrame, line: Timeline, entries: Entries,
+                    state: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """As conflicts(), of all batches (with BATCH_COLUMNS, oldest first) and their entries. known: those of an earlier
+    batch, of which only what the later ones touch is looked at anew."""
+    if known is not None:
+        later = batches[batches["batch_id"] > known.number]
+        if later.empty:
+            return known.found
+        is_decision = later["kind"].isin(list(COLUMN_OF))
+        entries = entries.on_samples_of([*later["batch_id"], *later["value"][~is_decision].astype(int)])
+    rows = batches[np.isin(batches["batch_id"], entries.batch_ids)]
+    rows = rows[np.isin(rows["batch_id"], line.active) & rows["origin"].ne("audit")].reset_index(drop=True)
+    stands = entries.where(np.isin(entries.batch_ids, rows["batch_id"]))
+    found = conflicts(rows, stands.batch_ids, stands.sample_ids.to_numpy(zero_copy_only=False), state)
+    if known is None or known.found.empty:
+        return found
+    is_same = ~pc.is_in(pa.array(known.found["sample_id"], pa.large_string()), value_set=entries.sample_ids
+                        ).to_numpy(zero_copy_only=False)
+    return _newest_first(pd.concat([known.found[is_same], found], ignore_index=True)) if is_same.any() else found
 
 
 def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,
@@ -44,10 +108,18 @@ def conflicts(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarr
     found.append((PIN_OR_EXCLUDE, *_pin_and_exclusion(codes, position, batches, people, settles, len(ids))))
     found = [one for one in found if len(one[1])]
     if not found:
-        return _typed({name: [] for name in CONFLICT_COLUMNS})
+        return no_conflicts()
     now = state()
     parts = [_frame(kind, samples, first, second, ids, batches, now) for kind, samples, first, second in found]
-    rows = pd.concat(parts, ignore_index=True)
+    return _newest_first(pd.concat(parts, ignore_index=True))
+
+
+def no_conflicts() -> pd.DataFrame:
+    """Where people agree."""
+    return _typed({name: [] for name in CONFLICT_COLUMNS})
+
+
+def _newest_first(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values(["second_batch", "sample_id"], ascending=[False, True], kind="stable", ignore_index=True)
 
 

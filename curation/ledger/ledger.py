@@ -17,19 +17,12 @@ import sqlalchemy as sa
 
 from curation.ledger import engines, layout, people, tables
 from curation.ledger.batch import PINS, Batch, BatchKind, DecisionKind, LedgerError, Origin, Pin, Said, new_batch, said
-from curation.ledger.conflicts import conflicts
+from curation.ledger.conflicts import Entries, Known, conflicts_after, no_conflicts
+from curation.ledger.history import History, history_of, is_in, read_of, row_of, stamp_of_state, state_of
 from curation.ledger.renewal import renew
-from curation.ledger.replay import (
-    COLUMN_OF,
-    EXCLUSIONS,
-    NextRedo,
-    Timeline,
-    timeline,
-    undone_flags,
-)
+from curation.ledger.replay import COLUMN_OF, EXCLUSIONS, NextRedo, Timeline, undone_flags
 from curation.ledger.sample_ids import training_ids
 from curation.ledger.snapshot import current_state
-from curation.ledger.state import row_of, stamp_of_state, state_of
 from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.manifest import ManifestError, read_info
@@ -84,13 +77,13 @@ class Ledger:
 
     def next_undo(self, who: str) -> Batch | None:
         """The decision that undo would take back for this person."""
-        rows = self._batch_rows()
-        return row_of(rows, timeline(rows).to_undo(said(who)["who"]))
+        known = self._history()
+        return row_of(known.rows, known.line.to_undo(said(who)["who"]))
 
     def next_redo(self, who: str) -> NextRedo:
         """The decision that redo would bring back for this person, and what it depends on."""
-        rows, name = self._batch_rows(), said(who)["who"]
-        line = timeline(rows)
+        known, name = self._history(), said(who)["who"]
+        rows, line = known.rows, known.line
         target, own = line.to_redo(name), [taken for taken, whose in line.who.items() if whose == name]
         at = rows.set_index("batch_id")["at"]
         return NextRedo(batch=row_of(rows, target), undone="" if target is None else at[line.latest_change[target]],
@@ -99,7 +92,7 @@ class Ledger:
     def undo_batch(self, batch_id: int, who: str, why: str = "") -> int:
         """Undo one batch wherever it lies in the history, where undoing an undo redoes; the decision batch touched.
         Raises LedgerError for no such batch, for one that is undone already, for another's of one who may not."""
-        rows = self._batch_rows().set_index("batch_id")
+        rows = self._history().rows.set_index("batch_id")
         if batch_id not in rows.index:
             raise LedgerError(f"a batch must be one of the ledger's {len(rows)}; got {batch_id}; see the list")
         kind, value = rows.loc[batch_id, "kind"], rows.loc[batch_id, "value"]
@@ -149,8 +142,8 @@ class Ledger:
 
         value: what a pin, exclude or relabel set (None: taken back); of an undo or redo, the batch it touched.
         """
-        rows = self._batch_rows()
-        rows["is_undone"] = undone_flags(rows, timeline(rows))
+        known = self._history()
+        rows = known.rows.assign(is_undone=undone_flags(known.rows, known.line))
         return rows.iloc[::-1].reset_index(drop=True)
 
     def history_of(self, sample_id: str) -> pd.DataFrame:
@@ -169,20 +162,25 @@ class Ledger:
         decision of these kinds has on these samples, undone ones as well). No batch where there is no such entry."""
         with self._transaction() as connection:
             entries = tables.entries_on(connection, sample_ids, kinds)
-            batches = tables.batches_of(connection) if entries else pd.DataFrame(columns=list(tables.BATCH_COLUMNS))
+            batches = history_of(connection).rows if entries else pd.DataFrame(columns=list(tables.BATCH_COLUMNS))
             return batches, entries
 
     def conflicts(self, sample_id: str | None = None) -> pd.DataFrame:
         """Where two people decided differently and it was not settled (curation.ledger.conflicts): one row a
         sample and kind, of one sample or of all."""
+        classes, read = self.classes, read_of(self._engine.url)
+        known = read.conflicts
         with self._transaction() as connection:
-            rows = tables.batches_of(connection)
-            is_stand = rows["batch_id"].isin(timeline(rows).active) & rows["origin"].ne("audit")
-            rows = rows[is_stand].reset_index(drop=True)
-            if rows["who"].nunique() < 2:  # one person cannot disagree: spare reading the entries
-                rows = rows.iloc[:0]
-            batch_ids, sample_ids = tables.entries_of(connection, rows["batch_id"].tolist(), sample_id)
-        return conflicts(rows, batch_ids, sample_ids, self.state)
+            now = history_of(connection)
+            if now.num_people < 2:  # one person cannot disagree: spare reading the entries
+                return no_conflicts()
+            if known is not None and not (known.classes == classes and is_in(connection, known.number, known.head)):
+                known = None
+            new = Entries.of(*tables.entries_between(connection, known.number if known else 0, now.number))
+        entries = known.entries.followed_by(new) if known else new
+        found = conflicts_after(known, now.rows, now.line, entries, self.state)
+        read.conflicts = Known(now.number, now.head, classes, entries, found)
+        return found if sample_id is None else found[found["sample_id"] == sample_id].reset_index(drop=True)
 
     def corrections(self) -> pd.DataFrame:
         """The relabels in force: sample_id, label, and who, at, why of the relabel itself, whatever came after it."""
@@ -194,7 +192,7 @@ class Ledger:
 
     def journal(self) -> Iterator[tuple[Batch, list[str]]]:
         """Every batch, oldest first, with its sample ids: all there is in the ledger."""
-        for batch in cast(list[Batch], self._batch_rows().to_dict("records")):
+        for batch in cast(list[Batch], self._history().rows.to_dict("records")):
             with self._transaction() as connection:
                 entries = sa.select(tables.ENTRIES.c.sample_id).where(tables.ENTRIES.c.batch_id == batch["batch_id"])
                 ids = [str(row[0]) for row in connection.execute(entries.order_by(tables.ENTRIES.c.sample_id))]
@@ -230,11 +228,11 @@ class Ledger:
         """Append the undo or redo that `choose` picks from the timeline as it is inside the transaction."""
         people.check_author(said(who)["who"], "a decision")
         with self._transaction(is_write=True) as connection:
-            rows = tables.batches_of(connection)
-            kind, target = choose(timeline(rows))
+            known = history_of(connection)
+            kind, target = choose(known.line)
             if target is None:
                 return None
-            num_samples = int(rows.set_index("batch_id")["num_samples"][target])
+            num_samples = int(known.rows.set_index("batch_id")["num_samples"][target])
             new = new_batch(kind, str(target), num_samples, "person", said(who, why))
             batch: Batch = {**new, "batch_id": tables.revision_of(connection) + 1}
             tables.append(connection, batch, np.empty(0, dtype=object))
@@ -242,9 +240,9 @@ class Ledger:
         self._renew_snapshot(is_recorded=True)
         return target
 
-    def _batch_rows(self) -> pd.DataFrame:
+    def _history(self) -> History:
         with self._transaction() as connection:
-            return tables.batches_of(connection)
+            return history_of(connection)
 
     @property
     def refusal(self) -> str:

@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
+from curation.ledger import tables
 from curation.ledger.batch import Batch, LedgerError
 from curation.ledger.chain import link_of
-from curation.ledger.replay import apply_batch, empty_state
+from curation.ledger.history import stamp_of_state, state_of
+from curation.ledger.replay import COLUMN_OF, apply_batch, empty_state
 from curation.ledger.snapshot import Stamp, is_current, is_same, read_snapshot, write_snapshot
-from curation.ledger.state import stamp_of_state, state_of
 from engine.contract.disk import event_log
 
+MAX_APPLIED = 20
+"""Of more decisions at once all are replayed, which then takes less."""
 Transaction = Callable[[bool], AbstractContextManager[sa.Connection]]
 """Begins one, which is to write where that is true."""
 
@@ -24,7 +28,8 @@ def renew(path: Path, classes: tuple[str, ...], transaction: Transaction, batch:
     """Bring decisions.parquet to the newest revision under the write lock; the last of several finds it done.
 
     The revision is read inside the lock, so an older state can never replace a newer one. Where the file lacks nothing
-    but `batch`, that alone is applied to it; else everything is replayed. That a file was damaged or gone is logged.
+    but `batch`, or a few decisions more of several who decide at once, they are applied to it; else everything is
+    replayed. That a file was damaged or gone is logged.
     """
     if batch is None:  # most often it is up to date, and nothing waits for a writer then
         with transaction(False) as connection:
@@ -53,8 +58,26 @@ def renew(path: Path, classes: tuple[str, ...], transaction: Transaction, batch:
         if batch is not None and sample_ids is not None and is_next and batch["batch_id"] == stamp["revision"]:
             state = apply_batch(state, batch, sample_ids, classes)
         else:
-            state = state_of(connection, classes)
+            later = None if damage else _caught_up(connection, state, written, stamp, classes)
+            state = state_of(connection, classes) if later is None else later
         write_snapshot(path, state, stamp, link_of(connection, "batch", stamp["revision"]))
+
+
+def _caught_up(connection: sa.Connection, state: pa.Table, written: Stamp | None, stamp: Stamp,
+               classes: tuple[str, ...]) -> pa.Table | None:
+    """The state after the decisions that came since it was written; None where they are more than MAX_APPLIED, or an
+    undo or redo is among them, or it is not of this ledger's past."""
+    if written is None or "digest" not in written or not 0 < stamp["revision"] - written["revision"] <= MAX_APPLIED:
+        return None
+    if not is_same(written, stamp_of_state(connection, classes, written["revision"])):
+        return None
+    later = tables.batches_of(connection, written["revision"])
+    if not later["kind"].isin(list(COLUMN_OF)).all():
+        return None
+    batch_ids, sample_ids = tables.entries_between(connection, written["revision"], stamp["revision"])
+    for batch in cast(list[Batch], later.to_dict("records")):
+        state = apply_batch(state, batch, sample_ids[batch_ids == batch["batch_id"]], classes)
+    return state
 
 
 def _says(path: Path, stamp: Stamp) -> bool:

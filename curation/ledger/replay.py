@@ -64,9 +64,13 @@ class NextRedo:
     """When they took their newest decision."""
 
 
-def timeline(batches: pd.DataFrame) -> Timeline:
-    """Read the batches (batch_id, kind, value, who, origin; ascending batch_id) once from the first to the last."""
-    line = Timeline()
+def timeline(batches: pd.DataFrame, before: Timeline | None = None) -> Timeline:
+    """Read the batches (batch_id, kind, value, who, origin; ascending batch_id) once from the first to the last.
+
+    before: where those stand that came earlier; it stays as it is.
+    """
+    line = Timeline() if before is None else Timeline(list(before.active), list(before.undone), dict(before.who),
+                                                      dict(before.latest_change))
     columns = (batches["batch_id"].tolist(), *(batches[name] for name in ("kind", "value", "who", "origin")))
     for batch_id, kind, value, who, origin in zip(*columns, strict=True):
         if kind in COLUMN_OF:
@@ -89,11 +93,8 @@ def timeline(batches: pd.DataFrame) -> Timeline:
 
 def undone_flags(batches: pd.DataFrame, line: Timeline) -> pd.Series:
     """True for decisions that are out of force and for undo and redo batches that a later one has overtaken."""
-    active = set(line.active)
-    return pd.Series([
-        batch_id not in active if kind in COLUMN_OF else line.latest_change[int(value)] != batch_id
-        for batch_id, kind, value in zip(batches["batch_id"].tolist(), batches["kind"], batches["value"], strict=True)
-    ], index=batches.index, dtype=bool)
+    in_force = [*line.active, *line.latest_change.values()]
+    return pd.Series(~np.isin(batches["batch_id"].to_numpy(), in_force), index=batches.index, dtype=bool)
 
 
 def replay(batches: pd.DataFrame, batch_ids: np.ndarray, sample_ids: np.ndarray,

@@ -91,19 +91,20 @@ def _has_origin(connection: sa.Connection) -> bool:
     return any(column["name"] == BATCHES.c.origin.name for column in sa.inspect(connection).get_columns(BATCHES.name))
 
 
-def batches_of(connection: sa.Connection) -> pd.DataFrame:
-    """Every batch, oldest first, with BATCH_COLUMNS; value is None where the batch takes something back."""
+def batches_of(connection: sa.Connection, after: int = 0) -> pd.DataFrame:
+    """Every batch after that number, oldest first, with BATCH_COLUMNS; value is None where the batch takes something
+    back."""
     rows = [(*row, origin or origin_of_view(row[BATCH_COLUMNS.index("view")]))
-            for *row, origin in raw_batches(connection)]
+            for *row, origin in raw_batches(connection, after)]
     frame = pd.DataFrame(rows, columns=list(BATCH_COLUMNS), dtype=object)
     return frame.astype({"batch_id": "int64", "num_samples": "int64"})
 
 
-def raw_batches(connection: sa.Connection) -> Sequence[sa.Row]:
-    """Every batch as its row stands in the database, oldest first, with BATCH_COLUMNS."""
+def raw_batches(connection: sa.Connection, after: int = 0) -> Sequence[sa.Row]:
+    """Every batch after that number as its row stands in the database, oldest first, with BATCH_COLUMNS."""
     *columns, origin = BATCHES.c
     query = sa.select(*columns, origin if _has_origin(connection) else sa.null().label(origin.name))
-    return connection.execute(query.order_by(BATCHES.c.batch_id)).all()
+    return connection.execute(query.where(BATCHES.c.batch_id > after).order_by(BATCHES.c.batch_id)).all()
 
 
 def chained_batches(connection: sa.Connection) -> Iterator[chain.Row]:
@@ -116,23 +117,25 @@ def chained_batches(connection: sa.Connection) -> Iterator[chain.Row]:
         yield chain.Row("batch", int(row[0]), dict(row._mapping), sample_ids[begin:end].tolist())
 
 
-def entries_of(connection: sa.Connection, batch_ids: list[int],
-               sample_id: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(batch_ids (E,) ascending, sample_ids (E,)) of the batches asked for, of one sample or of all."""
+def entries_of(connection: sa.Connection, batch_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(batch_ids (E,) ascending, sample_ids (E,)) of the batches asked for."""
     if not batch_ids:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=object)
-    query = sa.select(ENTRIES).order_by(ENTRIES.c.batch_id, ENTRIES.c.sample_id)
-    if sample_id is not None:
-        rows = connection.execute(query.where(ENTRIES.c.sample_id == sample_id)).all()
-    else:
-        cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy's rows double the time at a million
-        cursor.execute(str(query.compile(dialect=connection.dialect)))
-        rows = cursor.fetchall()
-        cursor.close()
-    found = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
-    sample_ids = np.fromiter((row[1] for row in rows), dtype=object, count=len(rows))
+    found, sample_ids = entries_between(connection, 0, max(batch_ids))
     is_wanted = np.isin(found, np.asarray(batch_ids, dtype=np.int64))
     return found[is_wanted], sample_ids[is_wanted]
+
+
+def entries_between(connection: sa.Connection, after: int, up_to: int) -> tuple[np.ndarray, np.ndarray]:
+    """(batch_ids (E,) ascending, sample_ids (E,)) of the batches with a number above `after`, to `up_to` inclusive."""
+    query = sa.select(ENTRIES).where(ENTRIES.c.batch_id > after, ENTRIES.c.batch_id <= up_to)
+    query = query.order_by(ENTRIES.c.batch_id, ENTRIES.c.sample_id)
+    cursor = connection.connection.cursor()  # the driver's own: SQLAlchemy's rows double the time at a million
+    cursor.execute(str(query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})))
+    rows = cursor.fetchall()
+    cursor.close()
+    found = np.fromiter((row[0] for row in rows), dtype=np.int64, count=len(rows))
+    return found, np.fromiter((row[1] for row in rows), dtype=object, count=len(rows))
 
 
 def entries_on(connection: sa.Connection, sample_ids: Collection[str], kinds: Collection[str]) -> list[tuple[int, str]]:

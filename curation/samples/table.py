@@ -80,7 +80,7 @@ def sample_table(project: Project, run: RunDir | None) -> pd.DataFrame:
     name is taken here gets the suffix _data. Samples that only the run or only the manifest knows have nulls, or drop.
     """
     table = run_table(project, run)
-    return pd.concat([table, decision_columns(table, project)], axis=1)
+    return pd.concat([table, decision_columns(table, project.ledger().state())], axis=1)
 
 
 def run_table(project: Project, run: RunDir | None) -> pd.DataFrame:
@@ -97,9 +97,9 @@ def in_one_piece(table: pd.DataFrame) -> pd.DataFrame:
                            if isinstance(text, pa.ChunkedArray)})
 
 
-def decision_columns(table: pd.DataFrame, project: Project) -> pd.DataFrame:
-    """What the decisions in force add to run_table (N rows): DECISION_FIELDS' names, current_label, in_validation."""
-    state = project.ledger().state()
+def decision_columns(table: pd.DataFrame, state: pd.DataFrame) -> pd.DataFrame:
+    """What the decisions in force (Ledger.state) add to run_table (N rows): DECISION_FIELDS' names, current_label,
+    in_validation."""
     ids = pa.array(table["sample_id"], pa.large_string())
     decided = pc.index_in(ids, value_set=pa.array(state["sample_id"], pa.large_string()))  # null: undecided
     added = pd.DataFrame(index=table.index)

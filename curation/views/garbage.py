@@ -1,15 +1,28 @@
-"""Memory that objects in a circle hold is given back at a pace, not after each draw.
+"""Memory is given back: what objects in a circle hold, what the C library keeps of it, and locks of cached values.
 
 Streamlit has Python look through all of its objects after each draw, fragments' looks included: with all that this app
 imports 0.15 s of one core, in which every page stands still; two thirds of what ten people at work cost. Without any
 look, what cut draws leave behind (an error with the frames it went through, and their tables) would stay until Python
 looks by itself, which goes by the number of objects, however large they are. So runner.postScriptGC is off in our
 config.toml, and here is the look in its place.
+
+Python gives memory back to the C library, and glibc keeps what lies between two pieces in use, in an arena for each of
+the threads that draw: at work what was in use stayed the same, and what was kept so grew with each press. So after each
+look glibc is asked to give it back to the system.
+
+Streamlit 1.67 keeps a lock for each value that a cached function was ever asked for (caching/cache_utils.py says that
+it could be dropped). Values of ours go by the ledger's newest row, so each press would leave some for good; here a lock
+is kept as long as somebody holds it or waits for it.
 """
 
+import ctypes
 import gc
+import sys
 import threading
 import time
+import weakref
+
+from streamlit.runtime.caching.cache_utils import Cache
 
 REST = 20.0
 """After a look through all objects there is none for that many times as long as it took ..."""
@@ -41,9 +54,33 @@ class Collector:
     def _collect(self) -> None:
         began = time.monotonic()
         gc.collect()
+        trim()
         ended = time.monotonic()
         with self._lock:
             self._next = ended + max(LEAST_SECONDS, REST * (ended - began))
 
 
 COLLECTOR = Collector()
+
+
+def trim() -> None:
+    """Have the C library give back to the system what it keeps and nothing uses; nothing where it is not glibc."""
+    if _trim is not None:
+        _trim(0)
+
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+
+
+def _lock_in_use(self: Cache, value_key: str) -> threading.Lock:
+    """Cache.compute_value_lock."""
+    with self._value_locks_lock:
+        if not isinstance(self._value_locks, weakref.WeakValueDictionary):
+            vars(self)["_value_locks"] = weakref.WeakValueDictionary()
+        lock = self._value_locks.get(value_key)
+        if lock is None:
+            lock = self._value_locks[value_key] = threading.Lock()
+        return lock
+
+
+Cache.compute_value_lock = _lock_in_use  # type: ignore[method-assign]

@@ -25,6 +25,8 @@ from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
 BATCHES_KEY = "decide.batches"
+BATCHES_A_PAGE = 200
+"""A page of them is sent to each browser with each draw, however many there are."""
 _NUM_DECIDED_KEY = "decide.num_decided"
 TAKE_BACK: dict[str, actions.Op] = {
     "pinned to validation": "unpin", "pinned to training": "unpin", "excluded": "include", "relabelled": "relabel"}
@@ -175,14 +177,20 @@ def _batches(project: Project) -> None:
         people = st.multiselect("Who", sorted(batches["who"].unique()), key="decide.f.who", placeholder="any",
                                 width=170)
         text = st.text_input("Why, view or run contains", key="decide.f.text", width=210) or ""
-    shown = filtered(batches, kinds, people, text)
+    found = filtered(batches, kinds, people, text)
+    num_pages = max(1, -(-len(found) // BATCHES_A_PAGE))
+    number = st.session_state.get(key := f"decide.batches.page.{num_pages}", 1)
+    shown = found.iloc[(number - 1) * BATCHES_A_PAGE:number * BATCHES_A_PAGE]
     when = st.column_config.DatetimeColumn("when (UTC)", format="YYYY-MM-DD HH:mm:ss")
-    event = st.dataframe(listed(shown), hide_index=True, key=BATCHES_KEY, on_select="rerun",
+    event = st.dataframe(listed(shown), hide_index=True, on_select="rerun",
+                         key=BATCHES_KEY if number == 1 else f"{BATCHES_KEY}.{number}",
                          selection_mode="single-row", height=table_height(len(shown)),
                          column_config={"when": when})
+    if num_pages > 1:
+        st.pagination(num_pages, key=key)
     rows = [row for row in event["selection"]["rows"] if row < len(shown)]
     if not rows:
-        st.caption(f"{len(shown):,} of {counted(len(batches), 'decision')}. Select one to undo it alone, however old.")
+        st.caption(f"{len(found):,} of {counted(len(batches), 'decision')}. Select one to undo it alone, however old.")
         return
     chosen = shown.iloc[rows[0]]
     number = int(chosen["batch_id"])

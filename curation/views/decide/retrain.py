@@ -13,11 +13,12 @@ from curation.experiments import planning
 from curation.experiments.planning import ExperimentPlan, PlannedRun
 from curation.jobs import run_jobs
 from curation.jobs.request import warm_start_of, weights_from_of
+from curation.ledger.newest import Newest
 from curation.project import Project
 from curation.views.presses import kept_button, taken
 from curation.views.runs import started
 from curation.views.runs.run_table import duration_text
-from curation.views.widgets import state
+from curation.views.widgets import decided, state
 from curation.words import counted
 from engine.contract.config import RunConfig
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
@@ -87,8 +88,9 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
                     "here. Choose another run in the sidebar, or train one.")
         state.link_to("train", "Go to Train")
         return
-    now = project.ledger().state()
-    found = changes(read_decisions(run.decisions_path), now)
+    newest = project.newest.decisions
+    now = decided.state_cached(project, newest)
+    found = _changes(stamp_of(run.decisions_path, project.path / MANIFEST_NAME), newest, run, now)
     method = METHODS[config.method]
     what = f"{counted(config.epochs, 'epoch')}, seed {config.seed}" if method.is_trained else "nothing is trained"
     st.markdown(f"With the settings of **{state.plain(run.name)}** ({method.title}, {what}), under the decisions in "
@@ -104,6 +106,11 @@ def retrain_box(project: Project, run: RunDir | None) -> None:
     mode = str(st.segmented_control("How", MODES, default=MODES[0], required=True, key=MODE_KEY, wrap=True,
                                     label_visibility="collapsed"))
     {MODES[0]: _experiment_form, MODES[1]: _one_run_form, MODES[2]: _preview_form}[mode](project, run, config, now)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _changes(files: Stamp, newest: Newest, _run: RunDir, _now: pd.DataFrame) -> list[str]:
+    return changes(read_decisions(_run.decisions_path), _now)
 
 
 # -- the three ways

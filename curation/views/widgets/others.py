@@ -77,7 +77,8 @@ def look(project: Project) -> None:
 def news(batches: pd.DataFrame, seen: int, me: str) -> list[str]:
     """What others did after batch `seen`, a sentence a person; none where it was all this person's own (in another
     window). batches: as the ledger lists them."""
-    new = batches[(batches["batch_id"] > seen) & (batches["who"] != me)].sort_values("batch_id")
+    new = batches[batches["batch_id"] > seen]
+    new = new[new["who"] != me].sort_values("batch_id")
     found = []
     for who, part in new.groupby("who", sort=False):
         last = part.iloc[-1]

@@ -18,6 +18,7 @@ from curation.ledger import people
 from curation.ledger.newest import Newest
 from curation.project import Project, list_projects, projects_home
 from curation.samples.table import SampleTable, decision_columns, run_table
+from curation.views.widgets import decided
 from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
@@ -222,7 +223,7 @@ def table_files(project: Project, run: RunDir | None) -> Stamp:
 def _sample_table(path: str, run_name: str | None, stamp: Stamp, newest: Newest, _project: Project,
                   _run: RunDir | None) -> SampleTable:
     undecided = _run_table(path, run_name, stamp, _project, _run)
-    table = undecided.with_columns(decision_columns(undecided.frame, _project))
+    table = undecided.with_columns(decision_columns(undecided.frame, decided.state_cached(_project, newest)))
     set_revision(table.frame, str(newest))
     return table
 

@@ -97,6 +97,16 @@ def test_one_decision_is_undone_alone_wherever_it_lies(home, pets):
     assert app.button(key="decide.undo_batch").disabled, "it is undone already"
 
 
+def test_no_more_than_a_page_of_decisions_is_sent_and_older_ones_are_on_the_next(home, pets, monkeypatch):
+    monkeypatch.setattr(page, "BATCHES_A_PAGE", 2)
+    app = views.start(home, "decide")
+    assert listed(app)["no."].tolist() == [3, 2] and "3 of 3 decisions" in views.texts(app)
+    app.session_state["decide.batches.page.2"] = 2
+    assert listed(views.rerun(app))["no."].tolist() == [1]
+    press(views.select(app, f"{page.BATCHES_KEY}.2", rows=[0]), "decide.undo_batch")
+    assert pets.ledger().state()["pin"].isna().all()
+
+
 def test_the_list_is_filtered_by_kind_person_and_words(pets):
     batches = pets.ledger().batches()
 

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import tomllib
 import weakref
+from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from curation.views import garbage
 from tests import ROOT, views
@@ -65,3 +67,27 @@ def test_arrow_takes_its_memory_from_the_system_where_the_app_runs():
     without = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
     said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=without, text=True)
     assert said.split()[-1] == "system"
+
+
+@pytest.mark.skipif(garbage._trim is None, reason="the C library is not glibc")
+def test_what_the_c_library_keeps_is_given_back_with_it():
+    """Pieces too small to be given back by themselves, one in 50 of which is still in use."""
+    def megabytes() -> float:
+        return int((Path("/proc/self/statm").read_text().split())[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    left = [bytes([1]) * 20_000 for _ in range(5_000)][::50]
+    before = megabytes()
+    garbage.Collector()._collect()
+    assert len(left) == 100 and before - megabytes() > 50
+
+
+def test_no_lock_is_left_of_a_value_that_was_cached():
+    @st.cache_resource(max_entries=2, show_spinner=False)
+    def twice(number: int) -> int:
+        return 2 * number
+
+    assert [twice(number) for number in range(50)] == [2 * number for number in range(50)]
+    cache = twice._info.get_function_cache(twice._function_key)
+    assert len(cache._value_locks) == 0
+    held = cache.compute_value_lock("key")
+    assert cache.compute_value_lock("key") is held, "for two who want one value it is the same"
