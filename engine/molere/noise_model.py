@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from engine.contract.config import RunConfig
 from engine.model.record import HeldoutPredictions
@@ -44,8 +45,8 @@ class NoiseModel:
 
     def true_probabilities(self, probs_NC: np.ndarray) -> np.ndarray:
         """P(true class | picture), (N, C) float32: the predictions at the temperature. probs_NC: rows of sum 1."""
-        sharpened_NC = np.maximum(probs_NC, SMALLEST_PROBABILITY).astype(np.float32) ** np.float32(1 / self.temperature)
-        return np.asarray(sharpened_NC / sharpened_NC.sum(1, keepdims=True))
+        logs_NC = np.log(np.maximum(probs_NC, SMALLEST_PROBABILITY, dtype=np.float32))
+        return np.asarray(softmax(logs_NC / np.float32(self.temperature), axis=1))
 
     def wrong_probabilities(self, probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
         """P(the given label is wrong | picture, given label), (N,) float32 in [0, 1], by Bayes' rule.
