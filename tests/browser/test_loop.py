@@ -67,7 +67,7 @@ def train_the_demo(browser: Browser) -> None:
     epochs.fill("4")
     epochs.press("Enter")
     browser.settle()
-    browser.page.get_by_text("More settings", exact=True).click()  # UMAP made the first map; it compiles itself each time
+    browser.page.get_by_text("More settings", exact=True).click()  # UMAP made the first map, and compiles itself anew
     browser.page.get_by_role("combobox", name="Map of samples").click()
     browser.page.get_by_role("option", name="pca").click()
     browser.settle()
