@@ -3,10 +3,12 @@
 The files are written through the contracts' own writers, so a fake that drifts from a contract fails at once.
 """
 
+import io
 import json
 import os
 import shutil
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +44,17 @@ def make_project(path: str | Path, num_train: int = 60, num_clean: int = 12, num
     Images lie under images/SPLIT/ as NUMBER.png; sample ids read train-00000; each class has a colour of its own.
     """
     project = Path(path)
-    rng = np.random.default_rng(0)
+    splits = {"train": num_train, "clean": num_clean, "test": num_test}
+    pictures = iter(_pictures(tuple(splits.values()), len(classes), size))
     rows: list[dict[str, Any]] = []
-    for split, count in (("train", num_train), ("clean", num_clean), ("test", num_test)):
+    for split, count in splits.items():
         (project / "images" / split).mkdir(parents=True, exist_ok=True)
         for i in range(count):
             true_idx = i % len(classes)
             is_wrong = split == "train" and i % 10 == 7 and len(classes) > 1
             given_idx = (true_idx + 1) % len(classes) if is_wrong else true_idx
             file = f"{split}/{i:05d}.png"
-            _draw(project / "images" / file, true_idx, len(classes), size, rng)
+            (project / "images" / file).write_bytes(next(pictures))
             rows.append({"sample_id": f"{split}-{i:05d}", "path": file, "given_label": classes[given_idx],
                          "split": split, "clean_label": classes[true_idx], "group": GROUPS[i % 5 == 0]})
     write_manifest(project, pd.DataFrame(rows), classes, root="images")
@@ -105,11 +108,20 @@ def make_run(project: str | Path, name: str = "first", epochs: int = 4, seed: in
     return run
 
 
-def _draw(path: Path, class_idx: int, num_classes: int, size: int, rng: np.random.Generator) -> None:
+@lru_cache(maxsize=8)
+def _pictures(counts: tuple[int, ...], num_classes: int, size: int) -> list[bytes]:
+    """PNG files of all splits one after another: hundreds of tests ask for the same ones."""
+    rng = np.random.default_rng(0)
+    return [_drawn(i % num_classes, num_classes, size, rng) for count in counts for i in range(count)]
+
+
+def _drawn(class_idx: int, num_classes: int, size: int, rng: np.random.Generator) -> bytes:
     """A noisy square in the class's own colour."""
     colour = np.array([40 + 200 * class_idx // max(num_classes - 1, 1), 120, 220 - 180 * class_idx // num_classes])
     pixels = np.clip(colour + rng.normal(0, 25, (size, size, 3)), 0, 255).astype(np.uint8)
-    Image.fromarray(pixels).save(path)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def _training_rows(project: Path, run: RunDir) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -30,6 +30,7 @@ def test_from_the_demo_to_a_curated_set_and_back(browser, server):
     wait_for(first.path.is_dir, 30, "no run was started")
     wait_until_done(first)
     assert config_of(first).features == "lite0", "a head on features is the default"
+    assert config_of(first).embedding == "pca", "as the form was filled in"
 
     browser.open(f"explore?project=demo&run={first.name}")
     select_by_lasso(browser, project, first)
@@ -50,7 +51,8 @@ def test_from_the_demo_to_a_curated_set_and_back(browser, server):
 
 
 def train_the_demo(browser: Browser) -> None:
-    """From nothing to its features, which begin by themselves, and a run on them, by three buttons and a number."""
+    """From nothing to its features, which begin by themselves, and a run on them, by three buttons, a number and a
+    choice."""
     browser.open("")
     browser.press("Create the demo project")
     browser.see("All 1,797 samples have them.", milliseconds=1000 * FEATURES_SECONDS)
@@ -64,6 +66,10 @@ def train_the_demo(browser: Browser) -> None:
     epochs = browser.page.get_by_label(re.compile("^Epochs")).first
     epochs.fill("4")
     epochs.press("Enter")
+    browser.settle()
+    browser.page.get_by_text("More settings", exact=True).click()  # UMAP made the first map, and compiles itself anew
+    browser.page.get_by_role("combobox", name="Map of samples").click()
+    browser.page.get_by_role("option", name="pca").click()
     browser.settle()
     browser.press("Start run")
 

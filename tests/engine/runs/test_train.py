@@ -45,6 +45,12 @@ def project(tmp_path) -> Path:
     return make_project(tmp_path / "fake", num_train=60, size=8)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> RunDir:
+    """What the default settings of these tests come to when nothing interrupts them; for reading."""
+    return train(config_of(), make_project(tmp_path_factory.mktemp("whole") / "fake", num_train=60, size=8), "whole")
+
+
 def decide(project: Path, **columns) -> None:
     pd.DataFrame(columns).to_parquet(project / DECISIONS_NAME, index=False)
 
@@ -139,8 +145,7 @@ def equal_runs(a: RunDir, b: RunDir) -> None:
     pd.testing.assert_frame_equal(a.read_embedding(), b.read_embedding(), check_exact=True)
 
 
-def test_cancelled_in_mid_epoch_and_resumed_equals_uninterrupted(project, monkeypatch):
-    whole = train(config_of(), project, "whole")
+def test_cancelled_in_mid_epoch_and_resumed_equals_uninterrupted(project, whole, monkeypatch):
     asking = cancel_in_epoch(monkeypatch, epoch=3, step=1)
     asking.run = RunDir.of(project, "cut")
     cut = train(config_of(), project, "cut")
@@ -200,9 +205,7 @@ def test_a_run_cancelled_while_ranking_keeps_its_folds(project, monkeypatch):
 
 
 @pytest.mark.parametrize("stage", ["write_predictions", "embedding.embed_run"])
-def test_stopped_after_training_and_resumed_finishes_and_says_all_epochs_are_done(project, monkeypatch, stage):
-    whole = train(config_of(), project, "whole")
-
+def test_stopped_after_training_and_resumed_finishes_and_says_all_epochs_are_done(project, whole, monkeypatch, stage):
     def broken(*_):
         raise OSError("disk full")
 
@@ -303,8 +306,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(project, monkeypat
     equal_runs(RunDir.of(project, "whole"), cut)
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(project, monkeypatch):
-    whole = train(config_of(), project, "whole")
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(project, whole, monkeypatch):
     asking = cancel_in_epoch(monkeypatch, epoch=4, step=1)
     asking.run = RunDir.of(project, "cut")
     cut = train(config_of(), project, "cut")
@@ -442,9 +444,8 @@ def is_same(a: object, b: object) -> bool:
     return repr(a) == repr(b)
 
 
-def test_a_checkpoint_with_a_bit_changed_is_never_gone_on_from(project, monkeypatch):
+def test_a_checkpoint_with_a_bit_changed_is_never_gone_on_from(project, whole, monkeypatch):
     """It ends as the whole run did, from the checkpoint before, or is refused."""
-    whole = train(config_of(), project, "whole")
     monkeypatch.setattr("engine.runs.train.write_predictions", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(config_of(), project, "cut")
