@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from engine.model.losses import PerSampleLoss
 from engine.molere.noise_model import NoiseModel
 
-SHARE_TO_FREE = 0.25
+SHARE_TO_FREE = 0.1
 """Share of a run's judgements that let weights free, or put them back, where all agree."""
 MEMORY = 0.9
 """Of the moving averages of judgements: one is of few samples, and says little."""
@@ -45,8 +45,9 @@ class Freedom:
         """A step down the loss of samples at rest. hypergradients_B: dF/dw under the acting weights, over the learning
         rate.
 
-        By the average slope in units of its root mean square, shrunk by 1 - (error of the average / average)^2 and not
-        below 0 (the positive part of James & Stein 1961): where the judgements do not agree, nothing moves.
+        By the average slope in units of its root mean square. On the way up it is shrunk by
+        1 - (error of the average / average)^2, not below 0 (the positive part of James & Stein 1961): freedom is earned
+        where judgements agree, and lost without that.
         """
         slope = float((hypergradients_B * (weights_B.detach() - priors_B)).sum())
         self.num_judged += 1
@@ -55,7 +56,7 @@ class Freedom:
         left = MEMORY**self.num_judged
         scaled = self.mean / math.sqrt((1.0 - left) * self.square) if self.square > 0.0 else 0.0
         num_independent = (1.0 + MEMORY) / (1.0 - MEMORY) * (1.0 - left) / (1.0 + left)
-        clear = max(0.0, 1.0 - 1.0 / (num_independent * scaled**2)) if scaled else 0.0
+        clear = max(0.0, 1.0 - 1.0 / (num_independent * scaled**2)) if scaled < 0.0 else 1.0
         self.value = min(max(self.value - self.rate * clear * scaled, 0.0), 1.0)
 
     def state_dict(self) -> dict[str, Any]:
