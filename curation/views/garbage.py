@@ -66,7 +66,8 @@ COLLECTOR = Collector()
 
 
 def limit_arenas() -> None:
-    """Let no more arenas be made than NUM_ARENAS; nothing where the C library is not glibc."""
+    """Have no more than NUM_ARENAS made; to be called before threads begin, as those that are there stay. Does nothing
+    where the C library is not glibc."""
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "gnu_get_libc_version"):
         library.mallopt(M_ARENA_MAX, NUM_ARENAS)
 
@@ -82,5 +83,4 @@ def _lock_in_use(self: Cache, value_key: str) -> threading.Lock:
         return lock
 
 
-limit_arenas()
 Cache.compute_value_lock = _lock_in_use  # type: ignore[method-assign]

@@ -71,7 +71,7 @@ def test_arrow_takes_its_memory_from_the_system_where_the_app_runs():
 
 ARENAS = """
 import ctypes, sys, threading
-from curation.views import garbage
+import app
 
 library = ctypes.CDLL(None)
 library.fopen.restype = ctypes.c_void_p
