@@ -1,13 +1,31 @@
 """Fixtures that more than one room's tests stand on. torch stays on one thread: the nets are tiny."""
 
+import logging
 import os
 import time
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported: threads only slow nets this small
 os.environ.setdefault("NUMBA_OPT", "0")  # UMAP is compiled in each process and then runs for moments: the quicker way
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Each worker begins elsewhere with the compiling of the whole suite, and finds the rest compiled by the others:
+    pytest rewrites every assertion, which is half of a first collection."""
+    worker, num_workers = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if worker and num_workers and session.config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        here = Path(__file__).parent
+        names = sorted(".".join(file.relative_to(here).with_suffix("").parts) for file in here.rglob("test_*.py"))
+        begin = len(names) * int(worker.removeprefix("gw")) // int(num_workers)
+        logging.disable(logging.WARNING)  # Streamlit's, that no app is running
+        for name in names[begin:] + names[:begin]:
+            with suppress(Exception, pytest.skip.Exception):  # pytest imports it once more, and says what is wrong
+                import_module(f"tests.{name}")
+        logging.disable(logging.NOTSET)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

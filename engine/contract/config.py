@@ -60,7 +60,7 @@ class RunConfig:
         0.15, "Share of the epochs at the start with random splits and uniform weights.", unit="fraction", low=0.0,
         high=1.0)
     finish_fraction: float = setting(
-        0.4, "Share of the epochs at the end in which the validation samples train as well, under weights that are no "
+        0.3, "Share of the epochs at the end in which the validation samples train as well, under weights that are no "
         "longer updated: nothing is kept from the final classifier. Their held-out record ends there.", unit="fraction",
         low=0.0, high=1.0)
     rotation_groups: int | None = setting(

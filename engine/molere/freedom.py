@@ -9,6 +9,7 @@ Their labels may be wrong, and a classifier under equal weights predicts wrong l
 by the noise model (engine.molere.noise_model), after which its expectation is that of true labels. B train batch.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,38 +20,49 @@ from torch.nn import functional as F
 from engine.model.losses import PerSampleLoss
 from engine.molere.noise_model import NoiseModel
 
-RATE = 0.05
-"""Of Adam: about twenty judgements that agree let weights free, or put them back."""
+SHARE_TO_FREE = 0.25
+"""Share of a run's judgements that let weights free, or put them back, where all agree."""
+MEMORY = 0.9
+"""Of the moving averages of judgements: one is of few samples, and says little."""
 ROWS_OF_HEADS = 256
 """Samples at rest that judge at a time where a head is trained, whose passes are nearly free."""
 
 
 class Freedom:
-    """The number, its optimizer and what this epoch's judgements said; part of a checkpoint."""
+    """The number and the averages it moves by; part of a checkpoint."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.value = torch.zeros((), device=device, requires_grad=True)
-        self.optimizer = torch.optim.Adam([self.value], lr=RATE)
+    def __init__(self, num_judgements: int) -> None:
+        """num_judgements: of the whole run, at least 1."""
+        self.rate = 1.0 / max(1.0, SHARE_TO_FREE * num_judgements)
+        self.value = 0.0
+        self.num_judged, self.mean, self.square = 0, 0.0, 0.0
 
     def acting(self, weights_B: Tensor, priors_B: Tensor) -> Tensor:
         """The weights (B,) that act, detached. weights_B: the class's own times the reweighter's."""
-        return priors_B + self.value.detach() * (weights_B.detach() - priors_B)
+        return priors_B + self.value * (weights_B.detach() - priors_B)
 
     def judge(self, hypergradients_B: Tensor, weights_B: Tensor, priors_B: Tensor) -> None:
-        """A step down the loss of samples at rest. hypergradients_B: dF/dw under the acting weights, over
-        the learning rate."""
-        self.value.grad = (hypergradients_B * (weights_B.detach() - priors_B)).sum()
-        self.optimizer.step()
-        with torch.no_grad():
-            self.value.clamp_(0.0, 1.0)
+        """A step down the loss of samples at rest. hypergradients_B: dF/dw under the acting weights, over the learning
+        rate.
+
+        By the average slope in units of its root mean square, shrunk by 1 - (error of the average / average)^2 and not
+        below 0 (the positive part of James & Stein 1961): where the judgements do not agree, nothing moves.
+        """
+        slope = float((hypergradients_B * (weights_B.detach() - priors_B)).sum())
+        self.num_judged += 1
+        self.mean = MEMORY * self.mean + (1.0 - MEMORY) * slope
+        self.square = MEMORY * self.square + (1.0 - MEMORY) * slope**2
+        left = MEMORY**self.num_judged
+        scaled = self.mean / math.sqrt((1.0 - left) * self.square) if self.square > 0.0 else 0.0
+        num_independent = (1.0 + MEMORY) / (1.0 - MEMORY) * (1.0 - left) / (1.0 + left)
+        clear = max(0.0, 1.0 - 1.0 / (num_independent * scaled**2)) if scaled else 0.0
+        self.value = min(max(self.value - self.rate * clear * scaled, 0.0), 1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"value": self.value.detach(), "optimizer": self.optimizer.state_dict()}
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        with torch.no_grad():
-            self.value.copy_(state["value"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        vars(self).update(state)
 
 
 def corrected_loss(noise: NoiseModel, device: torch.device) -> PerSampleLoss:

@@ -2,7 +2,7 @@
 
     p_i = softmax(log q_i / temperature);    P(given label of i is j) = sum_k p_ik T_kj,    T_kj = P(given j | true k)
 
-A row of the matrix is counted on the quarter of those predicted as its class that are the surest: anchor points (Liu &
+A row of the matrix is counted on the tenth of those predicted as its class that are the surest: anchor points (Liu &
 Tao 2016; Patrini et al. 2017, eq. 12), more than one for each class, so that the row is not one prediction's chance. A
 classifier that learned wrong labels predicts them in their share, and even of those that it is surest of as many are
 wrong; its own errors lie among the unsure, which are not counted. A matrix of most likely rows is no substitute: to
@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from engine.contract.config import RunConfig
 from engine.model.record import HeldoutPredictions
 from engine.runtime import distributed
 
-SUREST = 0.25
+SUREST = 0.1
 """Share of those predicted as a class that its row is counted on."""
 FEWEST = 20
 """Or so many, of a class that is predicted seldom."""
@@ -44,8 +45,8 @@ class NoiseModel:
 
     def true_probabilities(self, probs_NC: np.ndarray) -> np.ndarray:
         """P(true class | picture), (N, C) float32: the predictions at the temperature. probs_NC: rows of sum 1."""
-        sharpened_NC = np.maximum(probs_NC, SMALLEST_PROBABILITY).astype(np.float32) ** np.float32(1 / self.temperature)
-        return np.asarray(sharpened_NC / sharpened_NC.sum(1, keepdims=True))
+        logs_NC = np.log(np.maximum(probs_NC, SMALLEST_PROBABILITY, dtype=np.float32))
+        return np.asarray(softmax(logs_NC / np.float32(self.temperature), axis=1))
 
     def wrong_probabilities(self, probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
         """P(the given label is wrong | picture, given label), (N,) float32 in [0, 1], by Bayes' rule.

@@ -10,6 +10,7 @@
 RHO-loss weighs nothing: it chooses a batch before (engine.molere.rho). B train batch, V validation batch.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -227,12 +228,15 @@ class LearnedWeights:
 
 
 def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weighting: Weighting | None,
-                given: Given | None) -> WeightSource:
-    """The source of a training's weights. weighting: of a method that learns them; given: fixed ones."""
+                given: Given | None, num_steps: int) -> WeightSource:
+    """The source of a training's weights. weighting: of a method that learns them; given: fixed ones; num_steps: of an
+    epoch."""
     device = model.head.weight.device
     if weighting is not None:
         is_judged = config.validation_source == "learned" and config.num_rotation_groups is not None
-        return LearnedWeights(config, weighting, model, record, Freedom(device) if is_judged else None)
+        num_judgements = (config.first_finish_epoch - 1 - config.warmup_epochs) * math.ceil(
+            num_steps / config.reweighter.every)
+        return LearnedWeights(config, weighting, model, record, Freedom(num_judgements) if is_judged else None)
     if given is not None:
         return GivenWeights(to_device(given.weights_N, device))
     if config.weight_source == "similarity":
@@ -246,7 +250,7 @@ def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weig
 def freedom_of(source: WeightSource) -> float | None:
     """How far learned weights act, in [0, 1]; None of weights that are not learned, or that nothing judges."""
     freedom = source.freedom if isinstance(source, LearnedWeights) else None
-    return None if freedom is None else float(freedom.value.detach())
+    return None if freedom is None else freedom.value
 
 
 def kept_of(source: WeightSource) -> dict[str, Similarity | Freedom | None]:

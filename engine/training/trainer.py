@@ -79,7 +79,7 @@ class Trainer:
             data.train_labels[self.active], data.num_classes, config.class_exponent)).to(self.device)
         self.learns_weights = config.weight_source not in ("uniform", "rho")
         self.num_steps = max(1, math.ceil(num_active / self.batch_size))
-        self.weights = make_source(config, self.model, self.record, self.weighting, given)
+        self.weights = make_source(config, self.model, self.record, self.weighting, given, self.num_steps)
         self.objective = Objective(config, data.num_train, data.num_classes, self.device)
         self.noise = NoiseEstimate(config)
         self.proxy = fsr.ProxyBuffer(data.num_train, self.device) if config.validation_source == "proxy" else None

@@ -1,21 +1,22 @@
 """Every page under axe-core in both themes, and our components entered, used and left by keyboard. One app, one tab."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from curation.project import Project
+from curation.views.routes.pages import PAGES
 from engine.contract.run_dir import RunDir
-from tests.browser.conftest import running_app, tabs_on
+from tests.browser.conftest import SharedApp, tabs_on
 from tests.browser.driver import Browser
 from tests.fake_studies import make_study
 from tests.fakes import make_project, make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 NUM = 60
-PAGES = ("data", "train", "explore", "triage", "audit", "decide", "compare", "study", "export")
 AUDIT = ("Find", "Estimate", "Noise matrix", "Reviewers", "Report")
 WITHIN = """() => {
   const names = [];
@@ -29,23 +30,31 @@ DIALOG = '[role="dialog"]'
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def opened(shared_app: SharedApp, chrome: Any) -> Iterator[tuple[Path, Browser]]:
     """A project with two runs, one with predictions to audit by, one decision and a study; a tab on it."""
     pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
-    with running_app(tmp_path_factory.mktemp("accessible")) as (address, home):
-        path = make_project(home / "pets", num_train=NUM)
-        for seed, name in enumerate(("first", "second")):
-            make_run(path, name, seed=seed)
-        logits = np.random.default_rng(0).normal(0, 1, (NUM, 3))
-        logits[np.arange(NUM), np.arange(NUM) % 3] += 3
-        probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-        RunDir.of(path, "first").write_probabilities(probs, "label_head")
-        Project.open(path).ledger().exclude(["train-00003"], who="ada", view="test")
-        make_study(path)
-        with tabs_on(address) as opened:
-            browser = opened()
-            browser.open("data?project=pets&run=first")
-            yield browser
+    home = shared_app.new_home()
+    path = make_project(home / "pets", num_train=NUM)
+    for seed, name in enumerate(("first", "second")):
+        make_run(path, name, seed=seed)
+    logits = np.random.default_rng(0).normal(0, 1, (NUM, 3))
+    logits[np.arange(NUM), np.arange(NUM) % 3] += 3
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    RunDir.of(path, "first").write_probabilities(probs, "label_head")
+    Project.open(path).ledger().exclude(["train-00003"], who="ada", view="test")
+    make_study(path)
+    with tabs_on(chrome, shared_app.address) as opened_tab:
+        browser = opened_tab()
+        browser.open("data?project=pets&run=first")
+        yield home, browser
+
+
+@pytest.fixture
+def tab(opened: tuple[Path, Browser], shared_app: SharedApp) -> Browser:
+    """The tab, and the app looks at its project."""
+    home, browser = opened
+    shared_app.show(home)
+    return browser
 
 
 def found_by_axe(tab: Browser, **options: Any) -> list[str]:
@@ -81,16 +90,9 @@ def check_in_both_themes(tab: Browser) -> None:
         tab.page.emulate_media(color_scheme="light")
 
 
-def go_to(tab: Browser, page: str) -> None:
-    """By the sidebar, which is quicker than to load the app anew."""
-    tab.page.get_by_role("link", name=page.capitalize(), exact=True).click()
-    tab.page.get_by_role("heading", name=page.capitalize(), exact=True, level=1).wait_for()
-    tab.settle()
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_accessible_light_and_dark(tab: Browser, page: str) -> None:
-    go_to(tab, page)
+    tab.go_to(page)
     if page in ("explore", "triage"):
         tab.page.locator(".gallery .card").first.wait_for()
     check_in_both_themes(tab)
@@ -99,7 +101,7 @@ def test_a_page_is_accessible_light_and_dark(tab: Browser, page: str) -> None:
 @pytest.mark.parametrize("section", AUDIT)
 def test_a_section_of_the_audit_is_accessible(tab: Browser, section: str) -> None:
     if section == AUDIT[0]:
-        go_to(tab, "audit")
+        tab.go_to("audit")
     tab.page.get_by_role("radio", name=section, exact=True).click()
     tab.settle()
     if section == "Find":
@@ -108,7 +110,7 @@ def test_a_section_of_the_audit_is_accessible(tab: Browser, section: str) -> Non
 
 
 def test_the_dialog_of_a_sample_is_accessible(tab: Browser) -> None:
-    go_to(tab, "explore")
+    tab.go_to("explore")
     tab.page.locator(".gallery .card").first.dblclick()
     tab.page.locator(DIALOG).get_by_text("Decisions on it").wait_for()
     tab.settle()
@@ -119,7 +121,7 @@ def test_the_dialog_of_a_sample_is_accessible(tab: Browser) -> None:
 
 
 def test_a_map_on_show_is_drawn_anew_when_the_theme_changes(tab: Browser) -> None:
-    go_to(tab, "explore")
+    tab.go_to("explore")
     tab.map()
     try:
         with tab.page.expect_request(lambda asked: "/api/map?" in asked.url and "theme=dark" in asked.url):
@@ -152,7 +154,7 @@ def tab_until(tab: Browser, name: str, is_within: bool, key: str = "Tab", most: 
 
 
 def test_map_and_gallery_are_entered_used_and_left_by_keyboard(tab: Browser) -> None:
-    go_to(tab, "explore")
+    tab.go_to("explore")
     tab.map()
     keys = tab.page.keyboard
     tab_until(tab, "map", True)
@@ -175,7 +177,7 @@ def test_map_and_gallery_are_entered_used_and_left_by_keyboard(tab: Browser) -> 
 
 
 def test_the_review_is_entered_used_and_left_by_keyboard(tab: Browser) -> None:
-    go_to(tab, "audit")
+    tab.go_to("audit")
     tab.page.get_by_role("radio", name="Find", exact=True).click()
     tab.page.locator(".review .answers button").first.wait_for()
     tab.settle()

@@ -39,8 +39,9 @@ def test_a_damaged_run_is_named_and_the_sound_ones_work(browser: Browser, server
     browser.see("delete it, and resume what stopped")
     browser.see("Run second")
     assert offered(browser) == ["first", "second"]
-    for page, words in (("compare", "Test accuracy"), ("export", "Preview"), ("explore", "60 samples")):
-        browser.open(f"{page}?project=pets&run=first")
+    browser.open("explore?project=pets&run=first")
+    for page, words in (("explore", "60 samples"), ("compare", "Test accuracy"), ("export", "Preview")):
+        browser.go_to(page)
         browser.see(re.compile(re.escape(words)))
         browser.see("1 run cannot be read", within='[data-testid="stSidebar"]')
         assert browser.page.locator('[data-testid="stAlertContentError"]').count() == 0

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,9 +76,9 @@ def test_a_page_of_another_port_can_neither_frame_nor_read_nor_join(browser: Bro
 
 
 def test_the_address_with_its_token_opens_the_app_and_the_one_without_does_not(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        chrome: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHETSTONE_TOKEN", "a secret of this test")
-    with running_app(tmp_path) as (address, home), tabs_on(address) as opened:
+    with running_app(tmp_path) as (address, home), tabs_on(chrome, address) as opened:
         make_project(home / "pets", num_train=6)
         printed = (tmp_path / "server.log").read_text()
         assert f"{address}/?token=a%20secret%20of%20this%20test" in printed

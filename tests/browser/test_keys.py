@@ -1,6 +1,7 @@
 """The keyboard in a real browser: the focused picture is always in sight, and digits mean classes that are digits."""
 
 import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,13 @@ def current(browser: Browser) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("width", [1440, 900])
-def test_the_focused_picture_is_wholly_in_sight_wherever_keys_lead(browser: Browser, server: tuple[str, Path],
-                                                                   width: int) -> None:
+def test_the_focused_picture_is_wholly_in_sight_wherever_keys_lead(browser: Browser,
+                                                                   server: tuple[str, Path]) -> None:
     project_of(server[1], ("cat", "dog", "bird"))
-    browser.page.set_viewport_size({"width": width, "height": 900})
-    for page in ("triage", "explore"):
-        browser.open(f"{page}?project=pets&run=first")
+    browser.open("data?project=pets&run=first")
+    for width, page in product((1440, 900), ("triage", "explore")):
+        browser.page.set_viewport_size({"width": width, "height": 900})
+        browser.go_to(page)
         gallery = browser.page.locator(".gallery")
         gallery.locator(".card").first.wait_for()
         gallery.focus()
@@ -54,7 +55,7 @@ def test_the_focused_picture_is_wholly_in_sight_wherever_keys_lead(browser: Brow
             browser.page.keyboard.press(key)
             browser.settle()
             gaps = gallery.evaluate(FOCUSED)
-            assert min(gaps.values()) >= 0, f"{page}, after {key}: {gaps}"
+            assert min(gaps.values()) >= 0, f"{page} of {width}, after {key}: {gaps}"
     assert not browser.errors
 
 

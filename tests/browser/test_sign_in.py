@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,12 +65,13 @@ def sign_in(browser: Browser, name: str) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_who_is_signed_in_is_the_author_and_has_a_role(provider: str, tmp_path: Path) -> None:
+def test_who_is_signed_in_is_the_author_and_has_a_role(provider: str, chrome: Any,
+                                                                tmp_path: Path) -> None:
     def more(port: int) -> list[str]:
         (tmp_path / "secrets.toml").write_text(SECRETS.format(app=f"http://127.0.0.1:{port}", provider=provider))
         return ["--secrets.files", str(tmp_path / "secrets.toml")]
 
-    with running_app(tmp_path, more) as (address, home), tabs_on(address) as opened:
+    with running_app(tmp_path, more) as (address, home), tabs_on(chrome, address) as opened:
         project = Project.open(make_project(home / "pets"))
         make_run(project.path)
         browser = opened()

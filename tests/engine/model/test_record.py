@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kurtosis, skew
 
 from engine.contract.signal_columns import ROLES
 from engine.model.losses import margins
-from engine.model.record import SignalRecord, bimodality, effective_sample_frac
+from engine.model.record import SignalRecord, effective_sample_frac
 
 CLASSES = ("a", "b")
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -101,21 +100,6 @@ def test_effective_sample_frac_is_kishs():
     assert effective_sample_frac(np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
     assert effective_sample_frac(np.array([np.nan])) is None
     assert float(margins(logits_of(0.6), LABELS[:1])) == pytest.approx(0.2, abs=1e-6)
-
-
-def test_bimodality_is_sarles_coefficient():
-    rng = np.random.default_rng(0)
-    skewed = rng.gamma(2.0, size=500)
-    expected = (skew(skewed) ** 2 + 1) / kurtosis(skewed, fisher=False)
-    assert bimodality(np.concatenate([skewed, [np.nan, np.inf]])) == pytest.approx(expected)
-    assert bimodality(rng.normal(size=20_000)) == pytest.approx(1 / 3, abs=0.02)
-    assert bimodality(rng.uniform(size=20_000)) == pytest.approx(5 / 9, abs=0.01)
-    assert bimodality(np.repeat([-0.7, 0.7], 9)) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("values", [[], [np.nan], [0.3], [0.3] * 9])
-def test_values_that_do_not_differ_have_no_heaps(values):
-    assert bimodality(np.array(values)) == 0.0
 
 
 def test_wide_features_are_kept_as_a_projection_that_keeps_their_angles_and_with_their_predictions():

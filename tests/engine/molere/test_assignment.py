@@ -8,6 +8,7 @@ from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
 from engine.molere.assignment import EpochRoles, assign
+from engine.molere.noise_model import noise_model
 from engine.molere.routing import rotation_groups
 
 NUM = 40
@@ -43,8 +44,10 @@ def roles_of(epoch=3, data=None, record=None, previous=None, ranking=None, group
     data, record = data or make_data(), record or make_record()
     if scores is not None:
         record.p_train = torch.from_numpy(scores)
+    held = record.heldout_predictions()
     return assign(epoch, config, data, ~data.excluded, previous, ranking=ranking,
-                  groups=np.arange(NUM) % 4 if groups is None else groups, record=record)
+                  groups=np.arange(NUM) % 4 if groups is None else groups, record=record,
+                  noise=noise_model(held.probs_NC, data.train_labels, held.is_known_N))
 
 
 def rows(mask: np.ndarray) -> list[int]:
@@ -148,8 +151,8 @@ def disputing(**own) -> SignalRecord:
 def test_a_class_that_is_disputed_whole_sends_the_least_disputed_of_its_active():
     excluded = np.arange(NUM) >= 36
     current = roles_of(data=make_data(excluded=excluded), record=disputing(), guard="agree", val_fraction=0.125)
-    # ceil(1.5 * 0.125 * 36) = 7 may go: rows 29 to 35; of these the quota, round(4.5) = 4, of the lowest scores.
-    assert rows(current.routed) == [29, 30, 31, 32] and rows(current.withheld) == [0, 1, 2, 3]
+    # ceil(0.125 * 36) = 5 may go: rows 31 to 35; of these the quota, round(4.5) = 4, of the lowest scores.
+    assert rows(current.routed) == [31, 32, 33, 34] and rows(current.withheld) == [0, 1, 2, 3]
 
 
 def test_the_finish_keeps_the_last_split_rests_nobody_and_asks_the_splitter_nothing():

@@ -1,7 +1,6 @@
-"""The reweighter's inputs, steps and floor against naive loops, numpy in float64 and values worked out by hand."""
+"""The reweighter's inputs and steps against naive loops, numpy in float64 and values worked out by hand."""
 
 import copy
-import dataclasses
 import io
 
 import numpy as np
@@ -9,17 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from engine.contract.manifest import read_decisions
 from engine.contract.method_config import WEIGHT_INPUTS, ReweighterConfig
-from engine.data.dataset import Dataset, load_dataset
-from engine.model.record import SignalRecord, bimodality, effective_sample_frac
-from engine.molere.guard import disputed_frac
+from engine.model.record import SignalRecord, effective_sample_frac
 from engine.molere.meta_step import ValidationBatch
 from engine.molere.reweighter import FEATURE_NORM, NUM_RECORD_INPUTS, Weighting, num_inputs, record_inputs
-from engine.runs.epoch_report import measure
-from engine.training.trainer import Trainer
-from tests.engine.training.test_trainer import config_of
-from tests.fakes import make_project
 
 B, C, D = 12, 3, 5
 
@@ -266,76 +258,7 @@ def test_a_step_applies_the_gradient_once():
     assert all(p.grad is None for p in weighting.reweighter.parameters())
 
 
-# -- floor, settled weights, checkpoint
-
-
-@pytest.mark.parametrize(("disputed", "low"), [(0.0, 2.025), (0.125, 1.0375), (0.25, 0.05), (0.4, 0.05), (1.0, 0.05)])
-def test_the_fewer_labels_are_disputed_the_higher_is_the_floor(disputed, low):
-    weighting = make_weighting()
-    weighting.set_floor(disputed, 1.0)
-    assert weighting.reweighter.low == pytest.approx(low)
-    with torch.no_grad():
-        weighting.reweighter.body[2].weight.zero_()
-        weighting.reweighter.body[2].weight[0, 0] = -100.0  # raw weights at the floor where that unit is on
-    weights = weighting.weigh(*batch()).detach()
-    assert float(weights.min() / weights.max()) == pytest.approx(low / (low + (4 - low) / 2), rel=1e-3)
-    narrow, loss = make_weighting(min_weight=0.5, max_weight=1.0), make_weighting("loss")
-    narrow.set_floor(disputed, 1.0), loss.set_floor(disputed, 1.0)
-    assert narrow.reweighter.low == pytest.approx(0.5 + (low - 0.05) / 1.975 * 0.25) and loss.reweighter.low == 0.0
-
-
-@pytest.mark.parametrize(("bimodality", "low"), [(1 / 3, 2.025), (0.45, 2.025), (0.485, 1.0375), (0.52, 0.05),
-                                                 (1.0, 0.05)])
-def test_the_floor_is_high_while_margins_lie_in_one_heap_however_many_labels_are_disputed(bimodality, low):
-    weighting = make_weighting()
-    weighting.set_floor(0.9, bimodality)
-    assert weighting.reweighter.low == pytest.approx(low)
-    weighting.set_floor(0.125, bimodality)
-    assert weighting.reweighter.low == pytest.approx(max(low, 1.0375)), "the more careful of the two"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Dataset:
-    project = make_project(tmp_path_factory.mktemp("p") / "fake", num_train=90, size=8)
-    return load_dataset(project, read_decisions(project / "none"), None, lambda *_: None)
-
-
-def test_the_floor_of_an_epoch_is_by_the_share_disputed_among_the_active_known(data):
-    excluded = np.arange(data.num_train) >= 60
-    some = dataclasses.replace(data, excluded=excluded)
-    trainer, labels = Trainer(config_of(warmup_fraction=0.0), some), torch.from_numpy(data.train_labels)
-    record, known = trainer.record, torch.arange(data.num_train) % 2 == 0
-    trainer.start_epoch(1)
-    assert trainer.weighting.reweighter.low == 2.025, "nobody has a margin yet"
-    record.margin[:] = torch.linspace(-1, 1, data.num_train).sign()
-    trainer.start_epoch(1)
-    assert trainer.weighting.reweighter.low == 0.05, "nobody held out yet: nothing vouches for a label"
-    shown = torch.where(torch.arange(data.num_train) < 4, (labels + 1) % 3, labels)
-    shown[60:] = (labels[60:] + 1) % 3
-    record.set_heldout(F.one_hot(shown, 3).numpy(), known.numpy(), labels.numpy())
-    disputed = disputed_frac(record.heldout_predictions(), data.train_labels, trainer.active)
-    assert disputed == pytest.approx(2 / 30), "two of the thirty that are known and active"
-    trainer.start_epoch(2)
-    assert trainer.weighting.reweighter.low == pytest.approx(0.05 + 1.975 * (1 - (2 / 30) / 0.25))
-    record.margin[:60] = torch.arange(60) // 20 - 1.0  # one heap in the middle and one on each side
-    record.margin[10:50] = 0.0
-    trainer.start_epoch(2)
-    assert trainer.weighting.reweighter.low == 2.025, "margins in one heap; those of the excluded do not count"
-
-
-@pytest.mark.parametrize(("margins", "is_said"), [("one heap", True), ("two heaps", False), ("all right", False)])
-def test_weights_that_margins_in_one_heap_held_near_one_are_spoken_of(data, margins, is_said):
-    """Not where nothing is disputed: there the weights are held as well, and for another reason."""
-    trainer, num = Trainer(config_of(epochs=1, warmup_fraction=0.0, finish_fraction=0.0), data), data.num_train
-    trainer.start_epoch(1)
-    spread = np.linspace(-0.99, 0.99, num)
-    values = {"one heap": spread**3, "two heaps": np.sign(spread), "all right": 1 - 0.1 * (spread + 1) ** 4}[margins]
-    trainer.record.margin[:] = torch.from_numpy(values)
-    trainer.weighting.set_floor(0.0 if margins == "all right" else 0.5, bimodality(values))
-    line = measure(trainer, 1)
-    assert line["margin_bimodality"] == pytest.approx(bimodality(values), abs=1e-4)
-    assert line["weight_freedom"] == pytest.approx(1.0 if margins == "two heaps" else 0.0)
-    assert any(event["kind"] == "weights_held" for event in line["events"]) == is_said
+# -- settled weights, checkpoint
 
 
 def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_none_of_mean_one():
@@ -348,7 +271,6 @@ def test_settled_weights_are_the_averages_and_the_reweighters_where_there_is_non
 
 def test_a_checkpoint_restores_all_that_the_next_step_depends_on():
     first, args = make_weighting(), batch()
-    first.set_floor(0.1, 1.0)
     first.views(val_batch(torch.randn(4, C), torch.randn(4, D), torch.arange(4) % C))
     teach(first, args, lambda: torch.linspace(-2, 1, B), 5)
     buffer = io.BytesIO()
@@ -356,7 +278,6 @@ def test_a_checkpoint_restores_all_that_the_next_step_depends_on():
     buffer.seek(0)
     second = make_weighting()
     second.load_state_dict(torch.load(buffer, weights_only=True))
-    assert second.reweighter.low == first.reweighter.low == pytest.approx(1.235)
     assert torch.equal(second.val_gradient, first.val_gradient) and second.val_gradient.norm() > 0.01
     assert float(second.gradient_scale) == float(first.gradient_scale) > 1
     ours, theirs = (teach(w, args, lambda: 0.1 * torch.linspace(1, -2, B), 5) for w in (first, second))

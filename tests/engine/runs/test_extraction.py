@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from engine.__main__ import _name_of, main
+from engine.__main__ import _name_of
 from engine.contract import feature_dir, pixels
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import process_start
@@ -28,6 +28,7 @@ from engine.runs import extraction
 from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map
 from engine.runs.train import train
 from tests import ROOT
+from tests.engine.commands import run_engine
 from tests.fake_features import make_features as make_imported
 from tests.fakes import make_project
 from tests.tiny_backbone import ARCHITECTURE, NUM_FEATURES, write_weights
@@ -182,7 +183,7 @@ def test_the_map_is_made_once_and_anew_where_it_is_out_of_date(project, request_
     assert is_new and again.name == "own-2" and make_map(project, "own") [0].name == "own-2"
 
 
-def test_killed_at_random_it_goes_on_to_the_same_bytes(tmp_path, request_):
+def test_killed_at_random_it_goes_on_to_the_same_bytes(tmp_path, request_, monkeypatch):
     project = make_project(tmp_path / "p", num_train=700, num_clean=6, num_test=6, size=16)
     whole = bytes_of(make_features(project, "whole", request_))
     folder, rng, killed = FeatureDir.of(project, "own"), random.Random(0), 0
@@ -197,7 +198,7 @@ def test_killed_at_random_it_goes_on_to_the_same_bytes(tmp_path, request_):
         process.stdout.close()
         status = folder.read_status()
         assert status["state"] in ("running", "done") and not status["is_alive"]
-    subprocess.run(command(project, request_, "--no-run"), cwd=ROOT, check=True, capture_output=True)
+    assert run_engine(monkeypatch, *command(project, request_, "--no-run")[3:]) == 0
     assert killed and bytes_of(folder) == whole
 
 
@@ -214,28 +215,17 @@ def test_two_processes_make_the_bytes_of_one(tmp_path, request_):
 
 def test_the_command_ends_with_counts_and_a_map(project, request_, monkeypatch, capsys):
     (project / "images" / "train" / "00003.png").write_bytes(b"no picture")
-    with pytest.raises(SystemExit):
-        run_main(monkeypatch, *command(project, request_, "--no-run")[3:])
+    assert run_engine(monkeypatch, *command(project, request_, "--no-run")[3:]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  71 samples with features, 1 left out" in lines
     assert lines[-1].startswith("  left out: train-00003: unreadable image: ")
-    with pytest.raises(SystemExit) as left:
-        run_main(monkeypatch, *command(project, request_, "--fit", "pad")[3:])
-    assert left.value.code == 2
+    assert run_engine(monkeypatch, *command(project, request_, "--fit", "pad")[3:]) == 2
     assert capsys.readouterr().err.startswith("error: a folder has features of one backbone")
     config = RunConfig(method="discriminant", features="own", embedding="none")
     monkeypatch.setattr(extraction, "RunConfig", lambda **values: config)
     for words in ("done", "up to date"):
-        with pytest.raises(SystemExit) as left:
-            run_main(monkeypatch, *command(project, request_)[3:])
-        assert left.value.code == 0
+        assert run_engine(monkeypatch, *command(project, request_)[3:]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == f"own: {words} in {project / 'runs' / 'own'}"
-
-
-def run_main(monkeypatch, *arguments: str) -> None:
-    """The command line in this process: a new one loads torch and timm for seconds."""
-    monkeypatch.setattr(sys, "argv", ["engine", *arguments])
-    main()
 
 
 def test_names_and_channels_of_the_command():

@@ -28,6 +28,7 @@ from engine.runs.train import embed_again, resume, train
 from engine.training import checkpoint
 from engine.training.trainer import Trainer
 from tests import ROOT
+from tests.engine.commands import run_engine
 from tests.fakes import make_project, write_manifest
 
 FAST = {"epochs": 4, "batch_size": 16, "augment": "shift", "warmup_fraction": 0.3, "rotation_groups": 3,
@@ -284,13 +285,12 @@ def test_kfold_judges_labels_by_out_of_fold_predictions_alone(project):
 
 
 @pytest.mark.slow
-def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(project):
+def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(project, monkeypatch):
     settings = ["--set", "epochs=16", "--set", "batch_size=8", "--set", "embedding=pca", "--set", "num_threads=1",
                 "--set", "checkpoint_seconds=0.2", "--set", "rotation_groups=4"]
-    command = [sys.executable, "-m", "engine", "train", str(project)]
-    root = ROOT
-    subprocess.run([*command, "--name", "whole", *settings], cwd=root, check=True, capture_output=True)
-    process = subprocess.Popen([*command, "--name", "cut", *settings], cwd=root, stdout=subprocess.DEVNULL)
+    assert run_engine(monkeypatch, "train", str(project), "--name", "whole", *settings) == 0
+    process = subprocess.Popen([sys.executable, "-m", "engine", "train", str(project), "--name", "cut", *settings],
+                               cwd=ROOT, stdout=subprocess.DEVNULL)
     cut = RunDir.of(project, "cut")
     deadline = time.monotonic() + 60
     while len(cut.read_metrics()) < 5 and time.monotonic() < deadline:
@@ -299,7 +299,7 @@ def test_killed_in_mid_epoch_and_resumed_equals_uninterrupted(project):
     process.wait()
     assert cut.read_status()["state"] == "running" and not cut.read_status()["is_alive"]
     assert 5 <= len(cut.read_metrics()) < 16, "it must have been killed while it trained"
-    subprocess.run([*command, "--resume", "cut"], cwd=root, check=True, capture_output=True)
+    assert run_engine(monkeypatch, "train", str(project), "--resume", "cut") == 0
     equal_runs(RunDir.of(project, "whole"), cut)
 
 
@@ -377,15 +377,12 @@ def test_the_map_can_be_made_again(project):
         embed_again(project, "first", "pca", lambda _: None)
 
 
-def test_the_command_line_says_what_is_wrong_in_one_line(project):
-    def engine(*args):
-        return subprocess.run([sys.executable, "-m", "engine", *args], cwd=ROOT,
-                              capture_output=True, text=True)
-
-    wrong = engine("train", str(project), "--name", "x", "--set", "epochs=0")
+def test_the_command_line_says_what_is_wrong_in_one_line(project, monkeypatch, capsys):
+    wrong = subprocess.run([sys.executable, "-m", "engine", "train", str(project), "--name", "x", "--set", "epochs=0"],
+                           cwd=ROOT, capture_output=True, text=True)
     assert wrong.returncode == 2 and wrong.stderr.strip() == "error: epochs must lie in [1, 100000]; got 0"
-    none = engine("train", str(project / "nowhere"), "--name", "x")
-    assert none.returncode == 2 and "a project needs manifest.parquet" in none.stderr
+    assert run_engine(monkeypatch, "train", str(project / "nowhere"), "--name", "x") == 2
+    assert "a project needs manifest.parquet" in capsys.readouterr().err
 
 
 def test_a_preview_begins_with_the_classifier_of_another_run_and_says_so(project):

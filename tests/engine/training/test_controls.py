@@ -398,7 +398,7 @@ def test_hypergradients_are_of_the_loss_that_is_descended(heads):
     logits, features = trainer.model(x)
     batch = TrainBatch(rows, torch.from_numpy(rows), x, labels, logits.detach(), features.detach(),
                        F.cross_entropy(logits, labels, reduction="none").detach())
-    validation = trainer._validation_batch(trainer.validation_pool(), 1, 0)
+    validation = trainer._fresh_batch("validation", trainer.validation_pool(), 1, 0)
     found = {(how, smoothing): hypergradient(
         dataclasses.replace(trainer.config.reweighter, hypergradient=how), trainer.model, batch, torch.ones(12),
         validation, 0.1, smoothing) for how in ("last_layer", "unroll") for smoothing in (0.0, 0.3)}
