@@ -4,11 +4,13 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from curation.views import garbage
 from curation.views.map import layer
 from curation.views.routes import identity, pages, thumbnails
 from curation.views.routes.guard import Guard
 from curation.views.widgets.state import show_failure
 
+garbage.limit_arenas()
 access = identity.begin()
 app = st.App(
     "curation/views/main.py",

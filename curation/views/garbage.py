@@ -1,4 +1,4 @@
-"""Memory is given back: what objects in a circle hold, what the C library keeps of it, and locks of cached values.
+"""Memory is given back or not taken: what objects in a circle hold, what each thread keeps, locks of cached values.
 
 Streamlit has Python look through all of its objects after each draw, fragments' looks included: with all that this app
 imports 0.15 s of one core, in which every page stands still; two thirds of what ten people at work cost. Without any
@@ -6,9 +6,9 @@ look, what cut draws leave behind (an error with the frames it went through, and
 looks by itself, which goes by the number of objects, however large they are. So runner.postScriptGC is off in our
 config.toml, and here is the look in its place.
 
-Python gives memory back to the C library, and glibc keeps what lies between two pieces in use, in an arena for each of
-the threads that draw: at work what was in use stayed the same, and what was kept so grew with each press. So after each
-look glibc is asked to give it back to the system.
+Each draw has a thread of its own, and glibc an arena for every thread at work, up to eight for each core, in which it
+keeps what lies between two pieces in use. What was in use stayed level at work, and what was kept so grew with each
+press, until all arenas had seen their largest draw. Two are enough: Python's threads take turns.
 
 Streamlit 1.67 keeps a lock for each value that a cached function was ever asked for (caching/cache_utils.py says that
 it could be dropped). Values of ours go by the ledger's newest row, so each press would leave some for good; here a lock
@@ -28,6 +28,9 @@ REST = 20.0
 """After a look through all objects there is none for that many times as long as it took ..."""
 LEAST_SECONDS = 5.0
 """... nor for so long."""
+NUM_ARENAS = 2
+M_ARENA_MAX = -8
+"""mallopt(3)"""
 DELAY_SECONDS = 0.5
 """How long after a draw: by then its page has been sent."""
 
@@ -54,7 +57,6 @@ class Collector:
     def _collect(self) -> None:
         began = time.monotonic()
         gc.collect()
-        trim()
         ended = time.monotonic()
         with self._lock:
             self._next = ended + max(LEAST_SECONDS, REST * (ended - began))
@@ -63,13 +65,11 @@ class Collector:
 COLLECTOR = Collector()
 
 
-def trim() -> None:
-    """Have the C library give back to the system what it keeps and nothing uses; nothing where it is not glibc."""
-    if _trim is not None:
-        _trim(0)
-
-
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+def limit_arenas() -> None:
+    """Have no more than NUM_ARENAS made; to be called before threads begin, as those that are there stay. Does nothing
+    where the C library is not glibc."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "gnu_get_libc_version"):
+        library.mallopt(M_ARENA_MAX, NUM_ARENAS)
 
 
 def _lock_in_use(self: Cache, value_key: str) -> threading.Lock:

@@ -2,11 +2,11 @@
 
 import gc
 import os
+import platform
 import subprocess
 import sys
 import tomllib
 import weakref
-from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -69,16 +69,32 @@ def test_arrow_takes_its_memory_from_the_system_where_the_app_runs():
     assert said.split()[-1] == "system"
 
 
-@pytest.mark.skipif(garbage._trim is None, reason="the C library is not glibc")
-def test_what_the_c_library_keeps_is_given_back_with_it():
-    """Pieces too small to be given back by themselves, one in 50 of which is still in use."""
-    def megabytes() -> float:
-        return int((Path("/proc/self/statm").read_text().split())[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+ARENAS = """
+import ctypes, sys, threading
+import app
 
-    left = [bytes([1]) * 20_000 for _ in range(5_000)][::50]
-    before = megabytes()
-    garbage.Collector()._collect()
-    assert len(left) == 100 and before - megabytes() > 50
+library = ctypes.CDLL(None)
+library.fopen.restype = ctypes.c_void_p
+
+def num_arenas() -> int:
+    file = ctypes.c_void_p(library.fopen(sys.argv[1].encode(), b"w"))
+    library.malloc_info(0, file)
+    library.fclose(file)
+    return open(sys.argv[1]).read().count("<heap nr=")
+
+before, together = num_arenas(), threading.Barrier(8)
+threads = [threading.Thread(target=lambda: (bytes(100_000), together.wait())) for _ in range(8)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+print(before, num_arenas())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_threads_share_a_few_arenas(tmp_path):
+    done = subprocess.run([sys.executable, "-c", ARENAS, str(tmp_path / "info")], cwd=ROOT, capture_output=True,
+                          text=True, timeout=120)
+    before, after = map(int, done.stdout.split())
+    assert 0 < after <= max(before, garbage.NUM_ARENAS)
 
 
 def test_no_lock_is_left_of_a_value_that_was_cached():
