@@ -45,7 +45,7 @@ def reasons(table: pd.DataFrame, idx: int, val_fraction: float, pin_then: str, e
                      "there.")
         if role == "validation" and reason == "routed_learned" and rank[0] > quota:
             found.append("Many that the splitter wants more were passed over: the guard withholds samples whose "
-                         "label held-out predictions do not support, and coverage keeps some of each neighbourhood in "
+                         "label is in doubt by held-out predictions, and coverage keeps some of each neighbourhood in "
                          "training. This probability is also from after the epoch, roles are from before it.")
         if reason == "trains" and rank[0] <= quota:
             found.append("Roles are set before an epoch and this probability is from after it: the next split would "

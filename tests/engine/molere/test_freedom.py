@@ -67,7 +67,7 @@ def judged(slopes, start=0.5) -> Freedom:
 
 
 def test_it_moves_as_far_as_judgements_agree():
-    """Up, that is, and down in any case; against the definition over all judgements, each weighted by 0.9 ** its age."""
+    """Up, and down in any case; against the definition over all judgements, each weighted by 0.9 ** its age."""
     slopes, value = np.random.default_rng(3).normal(-0.6, 1.0, 30), 0.5
     for num in range(1, 31):
         weights = 0.9 ** np.arange(num)[::-1]

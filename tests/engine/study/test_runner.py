@@ -158,7 +158,7 @@ def test_a_changed_arm_is_trained_again_and_its_old_row_is_kept_aside(project, m
     assert trained == [("erm", 0), ("molere", 0), ("molere", 0)]
     assert study.read_row("molere", 0)["config"]["guard"] == "off"
     replaced = list((study.path / "rows" / "replaced").iterdir())
-    assert len(replaced) == 1 and json.loads(replaced[0].read_text())["config"]["guard"] == "agree"
+    assert len(replaced) == 1 and json.loads(replaced[0].read_text())["config"]["guard"] == "probable"
     run_study(project, "s", seeds=[1], settings={"epochs": 2})
     assert len(trained) == 7, "a common setting concerns every arm, and there is a second seed"
     assert set(study.read_rows()["seed"]) == {0, 1}

@@ -442,7 +442,7 @@ def test_validation_batches_hold_the_routed_or_the_clean_alone(data, monkeypatch
     draw = routing.stratified_halves
 
     def watching(rows, *rest):
-        drawn.extend(draw(rows, *rest))
+        drawn.append(set(draw(rows, *rest)))
         return draw(rows, *rest)
 
     monkeypatch.setattr(routing, "stratified_halves", watching)
@@ -453,7 +453,10 @@ def test_validation_batches_hold_the_routed_or_the_clean_alone(data, monkeypatch
             assert not drawn, "in warm-up no weight is learned"
             continue
         allowed = data.clean_idx if expected == "clean" else data.train_idx[trainer.epoch_roles.routed]
-        assert drawn and set(drawn) <= set(allowed)
+        at_rest = set(data.train_idx[trainer.epoch_roles.resting])
+        judging = [batch for batch in drawn if not batch <= at_rest]
+        assert judging and all(batch <= set(allowed) for batch in judging)
+        assert (len(judging) < len(drawn)) == (source == "learned"), "who rests judges how free the weights are"
 
 
 def test_the_splitter_learns_who_the_classifier_gets_wrong(data):
