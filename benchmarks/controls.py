@@ -3,13 +3,14 @@
     python benchmarks/feature_problems.py PROBLEMS ...
     python benchmarks/controls.py PROBLEMS --choose [--only human_noise,rare_subgroup] [--heads linear,mlp]
         [--controls ...]
-    python benchmarks/controls.py PROBLEMS [--only ...] [--heads ...] [--seeds 10] [--out controls.json]
+    python benchmarks/controls.py PROBLEMS [--defaults] [--only ...] [--heads ...] [--seeds 10] [--out controls.json]
 
 --choose: every control takes each of its NUM_TRIED settings on CHOICE_SEEDS, on a project of its own in
 PROBLEMS/tuning, whose test split is held-out training data and which holds no sample of the problem's own test split:
 a fifth of the training samples under their given labels, or the clean split where the problem is about groups. The
 settings of the highest mean go to PROBLEMS/chosen.json. Without --choose: the chosen settings on seeds from 90 on, on
 the problem itself, beside plain training with every default, and the oracles, which know what no method does: a bound.
+--defaults: the controls as they are, nothing tuned, in a study of their own.
 Weight decay is left to the run's own choice, for every method alike, but for `decay`, whose tuning it is.
 """
 
@@ -90,7 +91,7 @@ CONTROLS: dict[str, Control] = {
         "reweighter.uniform_pull=0.005", "reweighter.uniform_pull=0.02", "reweighter.uniform_pull=0.05",
         "reweighter.uniform_pull=0.2")),
 }
-UNTUNED = (f"{REFERENCE}: method=erm", "molere-default: method=molere")
+UNTUNED = (f"{REFERENCE}: method=erm", "molere-default: method=molere", "random-split: method=lrw_random")
 ORACLES = {LABEL_ORACLE: (f"oracle-weights: method=erm weights_by={LABEL_ORACLE}",
                           "oracle-relabelled: method=erm decisions=oracle_relabelled.parquet"),
            GROUP_ORACLE: (f"oracle-groups: method=erm weights_by={GROUP_ORACLE}",)}
@@ -175,9 +176,10 @@ def choose(problem: Path, name: str, head: str, controls: list[str], workers: in
 
 
 def final_arms(project: Path, chosen: dict[str, str]) -> list[Arm]:
-    """The arms that are reported: untuned plain training first, the controls as chosen, the oracles that can be."""
+    """The arms that are reported: untuned plain training first, the controls as chosen, the oracles that can be.
+    chosen: {control: its settings}."""
     columns = pq.read_schema(project / MANIFEST_NAME).names
-    texts = [*UNTUNED, *(f"{name}: {CONTROLS[name].fixed} {settings}" for name, settings in chosen.items()),
+    texts = [*UNTUNED, *(f"{name}: {CONTROLS[name].fixed} {settings}".strip() for name, settings in chosen.items()),
              *(text for column, arms in ORACLES.items() if column in columns for text in arms)]
     return [arm_at(project, text) for text in texts]
 
@@ -188,7 +190,8 @@ def main() -> None:
     parser.add_argument("--choose", action="store_true", help="tune; else report what was chosen")
     parser.add_argument("--only", default="", help="problems, separated by commas; default: all that are there")
     parser.add_argument("--heads", default=",".join(HEADS))
-    parser.add_argument("--controls", default=",".join(CONTROLS), help="which to tune")
+    parser.add_argument("--controls", default=",".join(CONTROLS), help="which to tune, or to show with --defaults")
+    parser.add_argument("--defaults", action="store_true", help="report the controls' defaults, not what was chosen")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--workers", type=int, default=2)
@@ -207,11 +210,15 @@ def main() -> None:
                 path.write_text(json.dumps(chosen, indent=1))
                 continue
             seeds = range(args.first_seed, args.first_seed + args.seeds)
-            run_study(problem, f"controls-{head}", final_arms(problem, chosen.get(name, {}).get(head, {})), list(seeds),
-                      common(head), args.workers, is_tuned_here=False, say=print)
-            study = StudyDir.of(problem, f"controls-{head}")
+            settings = chosen.get(name, {}).get(head, {})
+            study_name = f"controls-{head}"
+            if args.defaults:
+                settings, study_name = dict.fromkeys(args.controls.split(","), ""), f"defaults-{head}"
+            run_study(problem, study_name, final_arms(problem, settings), list(seeds), common(head), args.workers,
+                      is_tuned_here=False, say=print)
+            study = StudyDir.of(problem, study_name)
             for figure in dict.fromkeys(("test_accuracy", figure_of(name))):
-                found = table_of(study, name, f"controls-{head}", figure)
+                found = table_of(study, name, study_name, figure)
                 if found:
                     show(found)
                 rows += found
