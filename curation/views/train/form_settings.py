@@ -3,7 +3,8 @@
 from engine.contract.methods import FIXED_WEIGHTS, HELDOUT_SOURCES
 
 LABELS = {
-    "val_fraction": "Validation share", "guard": "Noise guard", "lr": "Learning rate", "augment": "Augmentation",
+    "val_fraction": "Validation share", "guard": "Noise guard", "guard_largest": "Guard limit",
+    "lr": "Learning rate", "augment": "Augmentation",
     "validation": "Validation source", "num_threads": "CPU threads", "warmup_fraction": "Warm-up share",
     "weights": "Pretrained weights", "every": "Update every", "val_batch_size": "Validation batch",
     "is_soft": "Soft assignment", "select_best": "Early stopping", "num_neighbors": "Neighbors",
@@ -21,6 +22,7 @@ OPTIONS = {"generalized_cross_entropy": "generalized", "balanced_generalized_cro
 """Options too long for their widget, in the words of their setting's help."""
 NEEDS = {
     "val_fraction": ("random", "easy", "hard", "learned"), "guard": ("hard", "learned"),
+    "guard_largest": ("hard", "learned"),
     "folds": ("easy", "hard", "rho", "kfold", "oof_exclude"), "rotation_groups": ("learned",),
     "warmup_fraction": ("learned", "proxy"), "select_best": HELDOUT_SOURCES, "rho_fraction": ("rho",),
     "class_balance": ("features", "loss", "similarity", "worst", *FIXED_WEIGHTS), "mixup": FIXED_WEIGHTS,
