@@ -98,6 +98,10 @@ def test_an_estimate_is_made_anew_until_nobody_is_held_out_and_comes_back_from_a
     again.load_state_dict(estimate.state_dict())
     if is_asked:
         before = estimate.model
+        active = np.arange(600) < 400
+        estimate.refit(7, held, np.where(active, labels, (labels + 1) % 3), active)
+        of_active = sure_matrix(held.probs_NC[:400], labels[:400])
+        assert (estimate.model.matrix_CC == of_active).all(), "who is excluded does not count"
         estimate.refit(7, held, np.zeros(600, dtype=int), everybody)
         assert estimate.model.matrix_CC[2, 0] > 0.9 and before.matrix_CC[2, 0] < 0.2
         assert (again.model.matrix_CC == before.matrix_CC).all() and again.model.temperature == before.temperature
