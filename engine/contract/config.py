@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from engine.contract import methods
-from engine.contract.method_config import ControlConfig, ReweighterConfig, SplitterConfig, check_head
+from engine.contract.method_config import ControlConfig, ReweighterConfig, SplitterConfig, check_head, idle_settings
 from engine.contract.methods import HEADS, METHODS
 from engine.contract.settings import ConfigError, Settings, build, check, leaves, nested, parse_settings, setting
 
@@ -264,7 +264,7 @@ class RunConfig:
         return math.ceil(self.warmup_fraction * self.epochs)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict of JSON types; RunConfig.from_dict reads it back to an equal config."""
+        """JSON types; RunConfig.from_dict reads it back to an equal config."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -279,12 +279,12 @@ class RunConfig:
         return cls.from_dict(BEFORE_THERE_WERE | values if isinstance(values, dict) else values)
 
     def spelled_out(self) -> "RunConfig":
-        """The config with what its open settings come to on images, so that configs that train alike are equal,
-        whichever version wrote them. On features the run itself settles them."""
-        if self.features is not None:
-            return self
-        return dataclasses.replace(
-            self, batch_size=self.step_size(0), lr=self.peak_lr(), head_epochs=self.num_head_epochs,
+        """The config with what its open settings come to on images, and idle ones as they are by default, so that
+        configs that train alike are equal, whichever version wrote them. On features the run itself settles them."""
+        default = RunConfig()
+        plain = dataclasses.replace(self, **{name: getattr(default, name) for name in idle_settings(self)})
+        return plain if self.features is not None else dataclasses.replace(
+            plain, batch_size=self.step_size(0), lr=self.peak_lr(), head_epochs=self.num_head_epochs,
             weight_decay=DEFAULT_WEIGHT_DECAY if self.weight_decay is None else self.weight_decay)
 
     @classmethod

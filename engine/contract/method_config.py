@@ -6,7 +6,7 @@ Imports no torch.
 from dataclasses import dataclass
 from typing import Any
 
-from engine.contract.methods import HEADS, METHODS
+from engine.contract.methods import HEADS, METHODS, REWEIGHTED
 from engine.contract.settings import ConfigError, setting
 
 CLOSED_FORMS = ("last_layer_centred", "last_layer")
@@ -96,6 +96,13 @@ class ControlConfig:
         low=0.001, high=1.0)
     excluded_share: float = setting(
         0.2, "Exclude by confidence: share of the samples that are left out.", unit="fraction", low=0.0, high=0.99)
+
+
+def idle_settings(config: Any) -> tuple[str, ...]:
+    """Names of settings of a RunConfig that do nothing there, among those whose defaults have changed."""
+    is_guarded = config.validation_source in ("hard", "learned")
+    is_finishing = config.weight_source in (*REWEIGHTED, "similarity")
+    return (*(() if is_guarded else ("guard", "guard_largest")), *(() if is_finishing else ("finish_fraction",)))
 
 
 def check_head(config: Any) -> None:

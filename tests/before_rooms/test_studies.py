@@ -13,6 +13,7 @@ from curation.studies.page import report_page
 from curation.views.study import charts as study_charts
 from engine.contract.config import RunConfig
 from engine.contract.studies.study_dir import StudyDir
+from engine.contract.studies.study_plan import parse_arm
 from engine.contract.studies.study_summary import report_tables, summary
 from engine.study import worker
 from engine.study.runner import run_study
@@ -100,10 +101,13 @@ def test_a_study_goes_on_where_it_was_and_trains_what_is_missing_alone(
 
     monkeypatch.setattr(worker, "train_and_measure", refuse)
     project = unpacked(tmp_path)
-    study = run_study(project, "methods")
+    study = run_study(project, "methods", [parse_arm("molere: method=molere guard=agree finish_fraction=0.2")])
     assert trained == [] and study.read_status()["state"] == "done"
     document = json.loads((study.path / "study.json").read_text())
     assert "not_controlled" not in document and document["created"] < document["updated"]
     (study.path / "rows" / "molere-s1.json").unlink()
     run_study(project, "methods", seeds=[2])
     assert trained == [("molere", 1), ("erm", 2), ("molere", 2)]
+    trained.clear()
+    run_study(unpacked(tmp_path / "as it was"), "methods")
+    assert trained == [("molere", 0), ("molere", 1)], "its guard and finish are others by default now; plain has none"

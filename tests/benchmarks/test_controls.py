@@ -54,5 +54,5 @@ def test_the_highest_mean_over_seeds_is_chosen_and_failed_runs_count_for_nothing
 def test_oracles_are_reported_where_the_problem_has_their_column(tmp_path: Path) -> None:
     project = make_project(tmp_path / "p", num_train=30)
     arms = controls.final_arms(project, {"elr": controls.CONTROLS["elr"].tried[3]})
-    assert [arm.name for arm in arms] == ["plain", "molere-default", "elr"]
-    assert arms[2].settings["controls.elr_memory"] == 0.9
+    assert [arm.name for arm in arms] == ["plain", "molere-default", "random-split", "elr"]
+    assert arms[3].settings["controls.elr_memory"] == 0.9
