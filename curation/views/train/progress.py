@@ -183,7 +183,7 @@ def show_figures(project: Project, metrics: pd.DataFrame, only: Container[str] |
         ("In validation", "num_routed", "{:,.0f}", define("validation")),
         ("Effective share", "effective_sample_frac", "{:.2f}", define("effective sample size")),
         ("Freedom", "weight_freedom", "{:.2f}", define("freedom")),
-        ("Labels wrong", "label_noise", "{:.1%}", NOISE_HELP),
+        ("Est. wrong", "label_noise", "{:.1%}", NOISE_HELP),
         ("Coverage", "coverage", "{:.0%}", define("coverage")),
         ("Withheld", "num_withheld", "{:,.0f}", define("guard", after=WITHHELD_HELP)),
         ("Wrong in val.", "guard_wrong_share", "{:.1%}", WRONG_HELP),
