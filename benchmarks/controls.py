@@ -226,7 +226,8 @@ def main() -> None:
         hardware = f"{platform.machine()}, {os.cpu_count()} cores, no GPU used"
         figures = without_nan(pd.DataFrame(rows).round(4).to_dict("records"))
         args.out.write_text(json.dumps({"hardware": hardware, "num_tried": NUM_TRIED, "choice_seeds": CHOICE_SEEDS,
-                                        "chosen": {} if args.defaults else chosen, "rows": figures}, indent=1, default=str))
+                                        "chosen": {} if args.defaults else chosen, "rows": figures},
+                                       indent=1, default=str))
 
 
 if __name__ == "__main__":
