@@ -9,7 +9,7 @@ Their labels may be wrong, and a classifier under equal weights predicts wrong l
 by the noise model (engine.molere.noise_model), after which its expectation is that of true labels. B train batch.
 """
 
-import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.data.batches import to_device
 from engine.model.losses import PerSampleLoss
 from engine.molere.noise_model import NoiseModel
 
@@ -29,13 +30,13 @@ ROWS_OF_HEADS = 256
 
 
 class Freedom:
-    """The number and the averages it moves by; part of a checkpoint."""
+    """The number and the averages it moves by, on the device, so that no step waits for it; part of a checkpoint."""
 
-    def __init__(self, num_judgements: int) -> None:
+    def __init__(self, num_judgements: int, device: torch.device) -> None:
         """num_judgements: of the whole run, at least 1."""
         self.rate = 1.0 / max(1.0, SHARE_TO_FREE * num_judgements)
-        self.value = 0.0
-        self.num_judged, self.mean, self.square = 0, 0.0, 0.0
+        self.num_judged = 0
+        self.value, self.mean, self.square = torch.zeros(3, device=device).unbind()
 
     def acting(self, weights_B: Tensor, priors_B: Tensor) -> Tensor:
         """The weights (B,) that act, detached. weights_B: the class's own times the reweighter's."""
@@ -49,27 +50,32 @@ class Freedom:
         1 - (error of the average / average)^2, not below 0 (the positive part of James & Stein 1961): freedom is earned
         where judgements agree, and lost without that.
         """
-        slope = float((hypergradients_B * (weights_B.detach() - priors_B)).sum())
+        slope = (hypergradients_B * (weights_B.detach() - priors_B)).sum().detach().to(self.mean.dtype)
         self.num_judged += 1
         self.mean = MEMORY * self.mean + (1.0 - MEMORY) * slope
         self.square = MEMORY * self.square + (1.0 - MEMORY) * slope**2
         left = MEMORY**self.num_judged
-        scaled = self.mean / math.sqrt((1.0 - left) * self.square) if self.square > 0.0 else 0.0
+        scaled = self.mean / ((1.0 - left) * self.square).sqrt().clamp(min=1e-20)
         num_independent = (1.0 + MEMORY) / (1.0 - MEMORY) * (1.0 - left) / (1.0 + left)
-        clear = max(0.0, 1.0 - 1.0 / (num_independent * scaled**2)) if scaled < 0.0 else 1.0
-        self.value = min(max(self.value - self.rate * clear * scaled, 0.0), 1.0)
+        earned = (1.0 - 1.0 / (num_independent * scaled.square()).clamp(min=1e-20)).clamp(min=0.0)
+        self.value = (self.value - self.rate * scaled * torch.where(scaled < 0.0, earned, 1.0)).clamp(0.0, 1.0)
+
+    def parameters(self) -> Iterator[Tensor]:
+        """What ranks must agree on."""
+        return iter((self.value, self.mean, self.square))
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {"num_judged": self.num_judged, "numbers": torch.stack(list(self.parameters()))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.num_judged = state["num_judged"]
+        self.value, self.mean, self.square = state["numbers"].to(self.value.device).unbind()
 
 
 def corrected_loss(noise: NoiseModel, device: torch.device) -> PerSampleLoss:
     """Cross-entropy whose expectation over given labels is that of true ones, where noise is as the model says; may be
     negative (backward correction: Patrini et al. 2017, theorem 1)."""
-    rows_CC = torch.from_numpy(noise.correction_CC.astype(np.float32)).to(device)
+    rows_CC = to_device(noise.correction_CC.astype(np.float32), device)
 
     def loss(logits_BC: Tensor, labels_B: Tensor) -> Tensor:
         losses_B: Tensor = -(rows_CC.to(logits_BC.dtype)[labels_B] * F.log_softmax(logits_BC, dim=1)).sum(1)

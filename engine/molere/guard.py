@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from engine.contract.statistics.confident import confident_suggestion
+from engine.contract.statistics.confident import confident_suggestion, label_margins
 from engine.molere.noise_model import NoiseModel
 
 
@@ -38,12 +38,3 @@ def guarded(kind: str, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: n
         others = members[~passed[members]]
         passed[others[np.argsort(doubts_N[others], kind="stable")[:max(num_missing, 0)]]] = True
     return passed
-
-
-def label_margins(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
-    """p_y - max_{j != y} p_j, (N,) in [-1, 1]; high is good."""
-    rows = np.arange(len(labels_N))
-    others_NC = probs_NC.copy()
-    others_NC[rows, labels_N] = -1.0
-    margins_N: np.ndarray = probs_NC[rows, labels_N] - others_NC.max(1)
-    return margins_N

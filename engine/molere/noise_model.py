@@ -31,7 +31,7 @@ FEWEST = 20
 SMALLEST_PROBABILITY = 1e-6
 LARGEST_LOG_TEMPERATURE = 3.0
 MAX_ROWS = 20_000
-"""Samples that the temperature is fitted to, evenly drawn of more."""
+"""Samples that temperature and share are of, evenly drawn of more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def noise_model(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarr
     if not len(rows):
         return None
     matrix_CC = sure_matrix(probs_NC[rows], labels_N[rows])
-    rows = rows[::-(-len(rows) // MAX_ROWS)]
+    rows = evenly(rows)
 
     def misfit(log_temperature: float) -> float:
         model = NoiseModel(matrix_CC=matrix_CC, temperature=float(np.exp(log_temperature)))
@@ -85,6 +85,11 @@ def noise_model(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarr
     bounds = (-LARGEST_LOG_TEMPERATURE, LARGEST_LOG_TEMPERATURE)
     found = minimize_scalar(misfit, bounds=bounds, method="bounded", options={"xatol": 0.02})
     return NoiseModel(matrix_CC=matrix_CC, temperature=float(np.exp(found.x)))
+
+
+def evenly(rows: np.ndarray) -> np.ndarray:
+    """At most MAX_ROWS of them."""
+    return rows[::max(1, -(-len(rows) // MAX_ROWS))]
 
 
 def sure_matrix(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
@@ -108,19 +113,26 @@ class NoiseEstimate:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.model: NoiseModel | None = None
+        self.share: float | None = None
+        """Estimated share of wrong labels: how probable that is, on average over evenly drawn known samples."""
 
     def refit(self, epoch: int, held: HeldoutPredictions, labels_N: np.ndarray, is_active_N: np.ndarray) -> None:
         """As noise_model, the same on all ranks. Not while a run finishes: no sample is held
         out any more. epoch: from 1."""
         if self.config.validation_source in ("hard", "learned") and epoch < self.config.first_finish_epoch:
-            self.model = distributed.broadcast_object(
-                noise_model(held.probs_NC, labels_N, held.is_known_N & is_active_N))
+            is_known_N = held.is_known_N & is_active_N
+            self.model = distributed.broadcast_object(noise_model(held.probs_NC, labels_N, is_known_N))
+            rows = evenly(np.flatnonzero(is_known_N))
+            self.share = None if self.model is None else float(
+                self.model.wrong_probabilities(held.probs_NC[rows], labels_N[rows]).mean())
 
     def state_dict(self) -> dict[str, Any]:
         if self.model is None:
             return {}
-        return {"matrix": torch.from_numpy(self.model.matrix_CC), "temperature": self.model.temperature}
+        return {"matrix": torch.from_numpy(self.model.matrix_CC), "temperature": self.model.temperature,
+                "share": self.share}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model = NoiseModel(matrix_CC=state["matrix"].cpu().numpy(), temperature=state["temperature"]) \
-            if state else None
+        self.model, self.share = None, state.get("share")
+        if state:
+            self.model = NoiseModel(matrix_CC=state["matrix"].cpu().numpy(), temperature=state["temperature"])

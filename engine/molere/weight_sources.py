@@ -236,7 +236,7 @@ def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weig
         is_judged = config.validation_source == "learned" and config.num_rotation_groups is not None
         num_judgements = (config.first_finish_epoch - 1 - config.warmup_epochs) * math.ceil(
             num_steps / config.reweighter.every)
-        return LearnedWeights(config, weighting, model, record, Freedom(num_judgements) if is_judged else None)
+        return LearnedWeights(config, weighting, model, record, Freedom(num_judgements, device) if is_judged else None)
     if given is not None:
         return GivenWeights(to_device(given.weights_N, device))
     if config.weight_source == "similarity":
@@ -247,13 +247,12 @@ def make_source(config: RunConfig, model: Classifier, record: SignalRecord, weig
     return OnlineWeights(config, model) if config.weight_source == "online" else UniformWeights()
 
 
-def freedom_of(source: WeightSource) -> float | None:
-    """How far learned weights act, in [0, 1]; None of weights that are not learned, or that nothing judges."""
-    freedom = source.freedom if isinstance(source, LearnedWeights) else None
-    return None if freedom is None else freedom.value
+def freedom_of(source: WeightSource) -> Freedom | None:
+    """Of weights that are learned and judged."""
+    return source.freedom if isinstance(source, LearnedWeights) else None
 
 
 def kept_of(source: WeightSource) -> dict[str, Similarity | Freedom | None]:
     """What a source remembers that is nowhere else, by name: parts of a checkpoint."""
     return {"similarity": source.similarity if isinstance(source, SimilarityWeights) else None,
-            "freedom": source.freedom if isinstance(source, LearnedWeights) else None}
+            "freedom": freedom_of(source)}

@@ -107,6 +107,7 @@ def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
     is_weighed = np.isfinite(weights)
     heldout_loss = trainer.record.loss.cpu().numpy()[current.routed]
     ess = effective_sample_frac(weights) if trainer.learns_weights else None
+    freedom = freedom_of(trainer.weights)
     line: EpochMetrics = {
         "epoch": epoch, "seconds": None, "lr": trainer.classifier.optimizer.param_groups[0]["lr"],
         "train_loss": float(totals["loss"] / totals["samples"].clamp(min=1)),
@@ -117,8 +118,8 @@ def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
         "num_routed": num_routed, "validation_share": num_routed / max(num_active, 1),
         "churn": current.num_new / num_routed if num_routed and current.phase == "game" else None,
         "effective_sample_frac": ess,
-        "label_noise": _label_noise(trainer),
-        "weight_freedom": None if current.phase == "warmup" else freedom_of(trainer.weights),
+        "label_noise": trainer.noise.share,
+        "weight_freedom": None if freedom is None or current.phase == "warmup" else float(freedom.value),
         "weight_min": float(weights[is_weighed].min()) if trainer.learns_weights and is_weighed.any() else None,
         "weight_max": float(weights[is_weighed].max()) if trainer.learns_weights and is_weighed.any() else None,
         "weight_mean_wrong": _mean(weights, is_weighed & is_wrong), "num_withheld": int(current.withheld.sum()),
@@ -129,16 +130,6 @@ def measure(trainer: Trainer, epoch: int) -> EpochMetrics:
     }
     line["events"] = _events(trainer, line)
     return line
-
-
-def _label_noise(trainer: Trainer) -> float | None:
-    """Mean probability that a given label is wrong, over the active samples that were held out; None where no noise
-    model was fitted."""
-    held, noise = trainer.record.heldout_predictions(), trainer.noise.model
-    rows = held.is_known_N & trainer.active
-    if noise is None or not rows.any():
-        return None
-    return float(noise.wrong_probabilities(held.probs_NC[rows], trainer.data.train_labels[rows]).mean())
 
 
 def _mean(values: np.ndarray, mask: np.ndarray) -> float | None:
@@ -167,12 +158,14 @@ def _weight_events(trainer: Trainer, line: EpochMetrics, is_last: bool) -> list[
     if trainer.epoch_roles.phase == "warmup":
         return [{"kind": "never_left_warmup"}] if is_last else []
     events: list[RunEvent] = []
-    if is_last and line["weight_freedom"] is not None and line["weight_freedom"] < IDLE_FREEDOM:
-        events.append({"kind": "weights_idle", "freedom": line["weight_freedom"]})
+    freedom = line["weight_freedom"]
+    is_idle = freedom is not None and freedom < IDLE_FREEDOM
+    if is_last and freedom is not None and is_idle:
+        events.append({"kind": "weights_idle", "freedom": freedom})
     ess = _learned_sample_frac(trainer)
     if ess is not None and ess < 0.3:
         events.append({"kind": "weights_collapse", "effective_sample_frac": ess})
-    if ess is not None and ess > 0.9999:
+    if ess is not None and ess > 0.9999 and not is_idle:
         events.append({"kind": "weights_constant"})
     return events
 

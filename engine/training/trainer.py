@@ -1,8 +1,7 @@
 """One trainer; every method is a configuration of it: where validation samples come from x how weights are made.
 
-Knows a Dataset and a RunConfig; writes no files, so the first training of train-twice uses it as well: run directory,
-checkpoints and reports are engine.runs.train's. N training samples, B train batch, V validation batch, C classes, D
-features.
+Knows a Dataset and a RunConfig and writes no files: run directory, checkpoints and reports are engine.runs.train's. N
+training samples, B train batch, V validation batch, C classes, D features.
 """
 
 import math
@@ -30,7 +29,7 @@ from engine.molere.meta_step import ValidationBatch, validation_batch
 from engine.molere.noise_model import NoiseEstimate
 from engine.molere.reweighter import AVERAGE_DECAY, Weighting
 from engine.molere.splitter import SplitterTraining
-from engine.molere.weight_sources import Given, StepInputs, kept_of, make_source
+from engine.molere.weight_sources import Given, StepInputs, freedom_of, kept_of, make_source
 from engine.runtime import distributed
 from engine.runtime.rng import stream
 from engine.training.checkpoint import CheckpointError
@@ -114,7 +113,8 @@ class Trainer:
     def start_epoch(self, epoch: int) -> None:
         """Assign the roles of this epoch and clear what belongs to one epoch."""
         previous = self.roles
-        for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter):
+        for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter,
+                     freedom_of(self.weights)):
             distributed.agree_on(part.parameters() if part else iter(()))
         self.noise.refit(epoch, self.record.heldout_predictions(), self.data.train_labels, self.active)
         self.roles = distributed.broadcast_object(assign(

@@ -48,7 +48,8 @@ EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
                      "below {threshold}): the classifier cannot tell wrong labels from hard ones yet",
                      "More epochs or a larger network may change that. Until then it is much like plain training."),
     "weights_idle": ("the learned weights hardly acted (freedom {freedom:.2f}): samples at rest did no better under "
-                     "them than under equal weights", "Nothing is wrong: it is plain training with held-out evidence."),
+                     "them than under equal weights",
+                     "Nothing is wrong: on these data the run was close to plain training."),
     "weights_collapse": ("the weights gather on few samples: effective share {effective_sample_frac:.2f}, apart from "
                          "class sizes", "Raise the reweighter's uniform pull or its smallest weight."),
     "weights_constant": ("the learned weights are all the same and change nothing",

@@ -75,9 +75,3 @@ def test_who_is_added_is_the_least_disputed_first_by_hand():
     for fraction, expected in ((0.25, [1]), (0.375, [1, 3]), (0.75, [1, 2, 3]), (1.0, [0, 1, 2, 3])):
         found = guard.guarded("agree", probs, labels, known, fraction, None, 0.02)
         assert np.flatnonzero(found).tolist() == [*expected, 5]
-
-
-def test_margins_of_a_label_are_over_the_best_other_class():
-    probs = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]])
-    np.testing.assert_allclose(guard.label_margins(probs, np.array([0, 1, 2])), [0.2, -0.2, -0.7])
-    assert probs[0, 0] == 0.5, "the predictions are left as they were"

@@ -97,7 +97,8 @@ def test_the_weights_of_the_end_are_the_averages_of_the_epochs_before_and_else_t
     monkeypatch.setattr(Freedom, "judge", lambda *_: None)
     trainer, freedom = trainer_of(data, method=method, reweighter={"every": 1, "val_batch_size": 8}), 1.0
     if method == "molere":  # those of meta_weight_net nothing judges
-        trainer.weights.freedom.value = freedom = 0.6
+        freedom = 0.6
+        trainer.weights.freedom.value = torch.tensor(freedom)
     naive = np.full(data.num_train, np.nan)
     for epoch in range(1, 5):
         run_epochs(trainer, range(epoch, epoch + 1))
