@@ -137,7 +137,8 @@ def test_a_run_tells_how_free_its_weights_are_and_how_many_labels_it_takes_for_w
     for share, (trainer, lines) in trained.items():
         assert [line["weight_freedom"] is None for line in lines[:4]] == [True, True, True, False], "of the game alone"
         assert lines[-1]["weight_freedom"] == float(freedom_of(trainer.weights).value)
-        assert lines[0]["label_noise"] is None and lines[-1]["label_noise"] == pytest.approx(share, abs=0.12)
+        low, high = (0.2, 0.55) if share else (0.0, 0.1)
+        assert lines[0]["label_noise"] is None and low <= lines[-1]["label_noise"] <= high
         assert not any(event["kind"] == "weights_idle" for line in lines[:-1] for event in line["events"])
 
 
