@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,17 @@ from engine.contract.run_dir import ENDED, RunDir
 from engine.contract.run_list import damage_of
 from tests import ROOT
 from tests.browser.driver import ACTION_MILLISECONDS, ARGUMENTS, Browser, answers, chromium, wait_for
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]
+                              ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the tab was showing, and what the browser had complained of, beside what the test expected."""
+    report = yield
+    browser = getattr(item, "funcargs", {}).get("browser")
+    if report.failed and isinstance(browser, Browser):
+        report.sections.append(("the tab", browser.evidence()))
+    return report
 
 
 @contextmanager

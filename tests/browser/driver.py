@@ -72,8 +72,20 @@ class Browser:
     def __init__(self, page: Any, url: str) -> None:
         self.page, self.url = page, url
         self.errors: list[str] = []
+        self.addresses: list[str] = []
+        """Where the tab has been, in order."""
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error} {error.stack or ''}"))
+        page.on("framenavigated", lambda frame: self.addresses.append(frame.url))
+
+    def evidence(self) -> str:
+        """What the tab shows and has complained of, for a test that failed."""
+        try:
+            body = self.page.evaluate("document.body.innerHTML")
+            shown = re.sub(r"<(style|svg)\b.*?</\1>", "", body, flags=re.DOTALL)[:3_000]
+        except Exception as error:  # a tab that crashed shows nothing
+            shown = repr(error)
+        return "\n".join(["addresses:", *self.addresses[-8:], "errors:", *self.errors, "shown:", shown])
 
     def settle(self, milliseconds: int = ACTION_MILLISECONDS) -> None:
         """Wait until the script has run. The first wait lets the browser's message reach the server: without it, 22
