@@ -1,13 +1,15 @@
 """What a person's decisions buy: a scripted reviewer works the triage queue, then training with and without, paired.
 
     python benchmarks/closed_loop.py PROJECT [--run NAME] [--answers audit_answers.csv] [--reviews 500]
-        [--methods molere,erm] [--seeds 3] [--first-seed 90] [--workers 1] [--set epochs=12]...
+        [--queues triage,random] [--methods molere,erm] [--seeds 3] [--first-seed 90] [--workers 1] [--set epochs=12]...
 
 In a copy of the project beside it (PROJECT-closed-loop; the project itself is left alone), on the signals of a MOLERE
 run of it (--run; without one such a run is trained first, of a seed that is not used again), the reviewer, who knows
 the truth (the column clean_label, or --answers), looks at the first samples of the triage lane "probably mislabeled",
-relabels what is wrong and confirms what is right, through the ledger. The same number is then spent on a random queue.
-Each method is trained without decisions and under either queue's, of the same seeds; the effect is stated as the
+relabels what is wrong and confirms what is right, through the ledger. The same number is then spent on each other
+queue: random; loss, the highest of a plain run first; cleanlab, the lowest self-confidence first of a logistic
+regression on the same features (AGPL; where it is installed).
+Each method is trained without decisions and under each queue's, of the same seeds; the effect is stated as the
 Compare page states it. Finished runs are kept, so the same command goes on. Writes JSON to --out.
 """
 
@@ -18,6 +20,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,9 @@ from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, queue
 from curation.views.compare.effect import answers
 from engine.contract.config import RunConfig
+from engine.contract.feature_dir import FeatureStore
 from engine.contract.run_dir import RunDir
+from engine.contract.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOKING_SEED = 1_000_000
@@ -83,6 +88,27 @@ def suspects(run: RunDir, table: pd.DataFrame) -> tuple[np.ndarray, int]:
     quality = table["label_quality"].to_numpy(dtype=np.float64)
     rest = np.argsort(np.where(np.isfinite(quality), quality, np.inf), kind="stable")
     return np.concatenate([first, rest[~np.isin(rest, first)]]), len(first)
+
+
+def by_loss(run: RunDir, table: pd.DataFrame) -> np.ndarray:
+    """Rows of the table, the highest loss of this run first; those without one last."""
+    loss = table["sample_id"].map(run.read_signals().set_index("sample_id")["loss"]).to_numpy(dtype=np.float64)
+    return np.argsort(np.where(np.isfinite(loss), -loss, np.inf), kind="stable")
+
+
+def by_cleanlab(project: Project, features: str, table: pd.DataFrame) -> np.ndarray:
+    """Rows of the table as a user of cleanlab has them: logistic regression on all features, five folds, the C that
+    served cleanlab best on other seeds of such photos, the lowest self-confidence first."""
+    from cleanlab.rank import get_label_quality_scores
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    store = FeatureStore.open(project.path, features)
+    x = store.read(store.rows_of(table["sample_id"])).astype(np.float32)
+    codes = pd.Categorical(table["given_label"], list(project.classes)).codes.astype(int)
+    folds = StratifiedKFold(5, shuffle=True, random_state=LOOKING_SEED)
+    probs = cross_val_predict(LogisticRegression(max_iter=100, C=0.03), x, codes, cv=folds, method="predict_proba")
+    return np.argsort(get_label_quality_scores(codes, probs, method="self_confidence"), kind="stable")
 
 
 def truth_of(project: Project, table: pd.DataFrame, answers: Path | None) -> pd.Series:
@@ -136,6 +162,7 @@ def main() -> None:
     parser.add_argument("--run", help="a finished MOLERE run of the project to look at")
     parser.add_argument("--answers", type=Path, help="CSV of key,clean_label")
     parser.add_argument("--reviews", type=int, default=500)
+    parser.add_argument("--queues", default="triage,random", help="of triage, random, loss, cleanlab")
     parser.add_argument("--methods", default="molere,erm")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=90)
@@ -154,12 +181,18 @@ def main() -> None:
         sys.exit("error: the reviewer must know the truth of some training sample; give --answers")
     order, num_in_lane = suspects(look, table)
     print(f"{num_in_lane} of {len(table)} samples are in the lane of the probably mislabeled", flush=True)
-    queues = {"triage": order, "random": np.random.default_rng(LOOKING_SEED).permutation(len(table))}
+    plain = [*args.settings, "embedding=none", "method=erm", f"seed={LOOKING_SEED}"]
+    orders: dict[str, Callable[[], np.ndarray]] = {
+        "triage": lambda: order,
+        "random": lambda: np.random.default_rng(LOOKING_SEED).permutation(len(table)),
+        "loss": lambda: by_loss(trained(project, "look-plain", plain), table),
+        "cleanlab": lambda: by_cleanlab(project, str(parse_settings(args.settings)["features"]), table)}
+    queues = {name: orders[name]() for name in args.queues.split(",")}
     folder = project.path / "reviews"
     reviewed = {name: decided_by(project, table, truth, rows[is_known[rows]][:args.reviews], name, folder)
                 for name, rows in queues.items()}
     nothing = folder / f"{NO_DECISIONS}.parquet"
-    pd.read_parquet(reviewed["random"][0]).iloc[:0].to_parquet(nothing)
+    pd.read_parquet(next(iter(reviewed.values()))[0]).iloc[:0].to_parquet(nothing)
 
     arms = {NO_DECISIONS: nothing, **{f"{name}{found['num_reviews']}": path for name, (path, found) in
                                       reviewed.items()}}

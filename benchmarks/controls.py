@@ -46,6 +46,8 @@ HEADS = ("linear", "mlp")
 COMMON = f"features={FEATURES} epochs=12 embedding=none device=cpu num_threads=1"
 OF_GROUPS = ("rare_subgroup", "clothing")
 """Problems that are judged, and tuned, by their worst group."""
+OF_CLASSES = ("imbalance_10", "imbalance_50", "imbalance_200")
+"""Problems whose test split has its classes alike, and that are tuned by the mean accuracy of the classes."""
 REFERENCE = "plain"
 
 
@@ -66,6 +68,8 @@ CONTROLS: dict[str, Control] = {
     "mixup": Control(fixed="method=erm", tried=("mixup=0.1", "mixup=0.2", "mixup=0.4", "mixup=1.0")),
     "early": Control(fixed="method=erm validation=random select_best=true", tried=(
         "val_fraction=0.05", "val_fraction=0.1", "val_fraction=0.2", "val_fraction=0.3")),
+    "balanced": Control(fixed="method=erm", tried=(
+        "class_balance=0.25", "class_balance=0.5", "class_balance=0.75", "class_balance=1")),
     "discriminant": Control(fixed="method=discriminant network=auto", tried=(
         "num_components=64", "num_components=128", "num_components=256", "num_components=512")),
     "exclude": Control(fixed="method=oof_exclude folds=2", tried=(
@@ -106,6 +110,11 @@ def trials(name: str) -> list[Arm]:
 
 def figure_of(problem: str) -> str:
     return "worst_group_accuracy" if problem in OF_GROUPS else "test_accuracy"
+
+
+def choice_figure(problem: str) -> str:
+    """What settings are chosen by, on held-out training data, which has the classes as unequal as they are."""
+    return "balanced_accuracy" if problem in OF_CLASSES else figure_of(problem)
 
 
 def tuning_project(problem: Path, is_of_groups: bool) -> Path:
@@ -172,7 +181,7 @@ def choose(problem: Path, name: str, head: str, controls: list[str], workers: in
     arms = [arm for control in names_of(head) if control in controls for arm in trials(control)]
     study = run_study(project, f"choice-{head}", arms, CHOICE_SEEDS, common(head), workers, is_tuned_here=True,
                       say=print)
-    return chosen_of(study.read_rows(), figure_of(name))
+    return chosen_of(study.read_rows(), choice_figure(name))
 
 
 def final_arms(project: Path, chosen: dict[str, str]) -> list[Arm]:

@@ -83,7 +83,8 @@ COLUMNS: dict[str, SignalColumn] = {
                            meaning="last known p_y - max_{j != y} p_j; below 0 another class is preferred"),
     "heldout_margin": SignalColumn(kind="number", low=-1.0, high=1.0, bad_end="low", is_heldout=True,
                                    is_nullable=True, meaning="mean margin held out, later epochs counting more"),
-    "heldout_epochs": SignalColumn(kind="count", low=0, meaning="epochs in which it was held out", is_heldout=True),
+    "heldout_epochs": SignalColumn(kind="count", low=0, is_heldout=True,
+                                   meaning="epochs in which it was held out; cross-fitting before them counts as one"),
     "mean_margin": SignalColumn(kind="number", low=-1.0, high=1.0, bad_end="low", is_nullable=True,
                                 meaning="mean over the epochs it trained in of its margin, of softmax outputs. Not the "
                                 "AUM of Pleiss et al. 2020, which averages margins of logits"),

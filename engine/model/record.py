@@ -184,17 +184,18 @@ class SignalRecord:
         self.prediction[rows_B] = logits_BC.argmax(1)
         self._keep(rows_B, logits_BC, features_BD)
 
-    def set_heldout(self, probs_NC: np.ndarray, is_known_N: np.ndarray, labels_N: np.ndarray) -> None:
-        """Start from cross-fitted predictions: they count as one held-out epoch of weight 1."""
+    def set_heldout(self, probs_NC: np.ndarray, is_known_N: np.ndarray, labels_N: np.ndarray,
+                    weight: float = 1.0) -> None:
+        """Start from cross-fitted predictions: they count as one held-out epoch of this weight (the first epoch's)."""
         device = self.margin.device
         rows = torch.from_numpy(np.flatnonzero(is_known_N)).to(device)
         probs = torch.from_numpy(probs_NC[is_known_N].astype(np.float32)).to(device)
         labels = torch.from_numpy(labels_N[is_known_N]).to(device)
-        self.heldout_probs[rows] = probs
-        self.heldout_weight[rows] = 1.0
+        self.heldout_probs[rows] = weight * probs
+        self.heldout_weight[rows] = weight
         self.heldout_epochs[rows] = 1
         self._heldout = None
-        self.heldout_margin_sum[rows] = margins(torch.log(probs.clamp(min=1e-12)), labels)
+        self.heldout_margin_sum[rows] = weight * margins(torch.log(probs.clamp(min=1e-12)), labels)
 
     def average_weights(self, decay: float) -> None:
         """Take this epoch's weights into their moving average; who was not weighed keeps what it had."""

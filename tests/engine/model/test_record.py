@@ -95,6 +95,16 @@ def test_cross_fitted_predictions_count_as_one_held_out_epoch():
     assert signals["heldout_epochs"].tolist() == [1, 1, 1, 0]
 
 
+def test_cross_fitted_predictions_may_count_like_a_later_epoch():
+    record, probs = new_record(), np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9], [np.nan, np.nan]], dtype=np.float32)
+    record.set_heldout(probs, np.array([True, True, True, False]), LABELS.numpy(), weight=6.0)
+    features = torch.zeros(2, record.num_kept)
+    record.observe_heldout(torch.tensor([0, 3]), logits_of(0.2, 0.8), features, LABELS[[0, 3]], epoch=2)
+    signals = frame_of(record)
+    np.testing.assert_allclose(signals["label_quality"], [(6 * 0.7 + 2 * 0.2) / 8, 0.4, 0.9, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(signals["heldout_margin"], [(6 * 0.4 - 2 * 0.6) / 8, -0.2, 0.8, -0.6], rtol=1e-5)
+
+
 def test_effective_sample_frac_is_kishs():
     assert effective_sample_frac(np.array([2.0, 2.0, np.nan])) == pytest.approx(1.0)
     assert effective_sample_frac(np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)

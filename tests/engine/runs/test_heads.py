@@ -117,6 +117,36 @@ def test_features_that_replace_others_of_their_name_are_others_to_a_run_that_goe
         resume(project, "second")
 
 
+def test_a_guarded_head_begins_with_what_discriminants_say_that_did_not_see_the_sample(project):
+    """After one epoch, in which none but the pinned rest, they are all that is known of the others. The pinned one
+    teaches none, and what the head says of it counts as much: the epoch is the last. Classes are unequal, and count by
+    their weights."""
+    whole = load_for(config_of(), project, no_decisions(), lambda *_: None)
+    ids = whole.sample_ids[whole.train_idx]
+    out = ids[whole.train_labels == 0][:20].tolist()
+    pinned = ids[whole.train_labels == 1][3]
+    decisions = pd.DataFrame({"sample_id": [pinned, *out], "pin": ["validation", *[None] * 20],
+                              "excluded": [False, *[True] * 20], "label": pd.Series([None] * 21, dtype=object)})
+    decisions.to_parquet(project / "own.parquet")
+    config = config_of(epochs=1)
+    run = train(config, project, "first", decisions=project / "own.parquet")
+    data = load_for(config, project, decisions, lambda *_: None)
+    signals = run.read_signals()
+    is_pinned_N, is_out_N = (ids == pinned), np.isin(ids, out)
+    features_ND = torch.from_numpy(np.asarray(data.images[data.train_idx], dtype=np.float32))
+    probs_NC = label_head.predict_out_of_fold(features_ND, data, config.seed, ~is_pinned_N & ~is_out_N,
+                                              are_components=True).numpy()
+    probs_NC /= np.sqrt(np.bincount(data.train_labels[~is_out_N]))
+    own_N = (probs_NC / probs_NC.sum(1, keepdims=True))[np.arange(90), data.train_labels]
+    quality_N, is_other_N = signals["label_quality"].to_numpy(), ~is_pinned_N & ~is_out_N
+    np.testing.assert_allclose(quality_N[is_other_N], own_N[is_other_N], rtol=1e-4)
+    assert np.isnan(quality_N[is_out_N]).all()
+    assert signals["heldout_epochs"].tolist() == (1 + is_pinned_N - is_out_N).tolist()
+    of_head = np.exp(-signals["loss"].to_numpy()[is_pinned_N])
+    assert abs(of_head - own_N[is_pinned_N]) > 0.01
+    np.testing.assert_allclose(quality_N[is_pinned_N], (own_N[is_pinned_N] + of_head) / 2, rtol=1e-4)
+
+
 def test_the_discriminant_is_scikit_learns_and_judges_out_of_fold(project):
     run = train(config_of(method="discriminant", num_components=None), project, "first")
     data = load_for(config_of(num_components=None), project, no_decisions(), lambda *_: None)
