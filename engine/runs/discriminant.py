@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.data.batches import to_device
 from engine.model.losses import cross_entropy
-from engine.runs import label_head
+from engine.training import label_head
 from engine.training.trainer import Trainer
 
 SMALLEST_PROBABILITY = 1e-7

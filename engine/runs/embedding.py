@@ -17,9 +17,9 @@ import torch
 
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir
-from engine.runs import label_head
 from engine.runtime import distributed
 from engine.runtime.rng import stream
+from engine.training import label_head
 from engine.training.trainer import Trainer
 
 Result = TypeVar("Result")

@@ -3,10 +3,6 @@
     cross-fitted   lrw_easy, lrw_hard, rho, kfold, oof_exclude: engine.runs.cross_fitting
     short          jtt: plain training on all, stopped early
 
-A head on features whose splitter is guarded trains once, and begins with what costs no training: the predictions of
-linear discriminants that did not see the sample (engine.runs.label_head). Its own held-out predictions come late, and
-of a sample that it trained on in other epochs; among few samples it remembers their labels.
-
 Just Train Twice (Liu et al. 2021, "Just train twice: Improving group robustness without training group information",
 ICML, algorithm 1). Errors are those on its own training samples, as there. Ours: they weigh error_weight instead of
 being drawn that often, and the first training follows the course of the learning rate of the whole run up to where it
@@ -24,7 +20,6 @@ from engine.contract.run_dir import RunDir
 from engine.contract.work_dir import open_array, write_array
 from engine.data.dataset import Dataset
 from engine.molere.weight_sources import Given
-from engine.runs import label_head
 from engine.runs.cross_fitting import (
     OnFoldStep,
     cross_fitted_margins,
@@ -98,29 +93,6 @@ def second_trainer(config: RunConfig, data: Dataset, probs_NC: np.ndarray) -> Tr
     if config.is_cross_fitted:
         trainer.record.set_heldout(probs_NC, np.isfinite(margins_N), labels_N)
     return trainer
-
-
-def begins_held_out(config: RunConfig) -> bool:
-    """Whether a training's record begins with a discriminant's predictions."""
-    return config.head is not None and config.validation_source == "learned"
-
-
-def begin_held_out(trainer: Trainer) -> None:
-    """Give the record of a training that has not begun the out-of-fold predictions of a linear discriminant: as one
-    held-out epoch that counts like the last of the run. Who is excluded or pinned to validation teaches none.
-
-    Weighed by the classes' own weights, as the training's steps are (Saerens et al. 2002, "Adjusting the outputs of a
-    classifier to new a priori probabilities", eq. 4): else hard samples of small classes pass for wrong.
-    """
-    data, config = trainer.data, trainer.config
-    used_N = trainer.active & (data.pins != -1)
-    if not used_N.any():
-        return
-    weighed_NC = label_head.predict_out_of_fold(trainer.store.batch(data.train_idx).cpu(), data, config.seed, used_N,
-                                                are_components=True) * trainer.class_weights.cpu()
-    probs_NC = (weighed_NC / weighed_NC.sum(1, keepdim=True)).numpy()
-    trainer.record.set_heldout(probs_NC, trainer.active & np.isfinite(probs_NC[:, 0]), data.train_labels,
-                               weight=float(config.epochs))
 
 
 def _given(data: Dataset, weights_N: np.ndarray) -> Given:

@@ -37,7 +37,7 @@ from engine.model.prediction import pick_device
 from engine.runs import embedding
 from engine.runs.discriminant import fit_discriminant
 from engine.runs.epoch_report import EpochFiles, measure, write_predictions
-from engine.runs.first_training import begin_held_out, begins_held_out, trained_first
+from engine.runs.first_training import trained_first
 from engine.runs.given_weights import keep_given, read_given
 from engine.runs.processes import refuse_ranks, set_threads
 from engine.runs.provenance import describe, tell_splits
@@ -194,9 +194,6 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     state = checkpoint.load_newest(run.checkpoint_dir, say)
     metrics: list[EpochMetrics] = []
     epoch, step = 1, 0
-    if not state and begins_held_out(config):
-        status.update(stage="predicting out of fold")
-        begin_held_out(trainer)
     if not state and (begins := warm_start(trainer.model, project, run.read_config())):
         say(begins)
     if state:

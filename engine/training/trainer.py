@@ -35,6 +35,7 @@ from engine.runtime.rng import stream
 from engine.training.checkpoint import CheckpointError
 from engine.training.classifier import STEPS_UNSEEN, ClassifierTraining
 from engine.training.early_stopping import BestEpoch
+from engine.training.held_out_start import begin_held_out
 from engine.training.objective import Objective, draw_mix, passed_forward
 from engine.training.observations import ROWS_OF_HEADS, Observations
 
@@ -105,14 +106,15 @@ class Trainer:
 
     def check(self, epoch: int) -> None:
         """Raise NonFiniteError where a step of this epoch was not finite and that has not been looked at yet."""
-        step = self.classifier.first_bad_step()
-        if step is not None:
+        if (step := self.classifier.first_bad_step()) is not None:
             rows = self.training_order(epoch)[step * self.draw_size:(step + 1) * self.draw_size]
             raise non_finite_step(None, None, self._ids_of(rows), epoch, step + 1)
 
     def start_epoch(self, epoch: int) -> None:
         """Assign the roles of this epoch and clear what belongs to one epoch."""
         previous = self.roles
+        if epoch == 1 and self.splitting and self.config.head:
+            begin_held_out(self.record, self.config, self.data, self.store, self.active, self.class_weights)
         for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter,
                      freedom_of(self.weights)):
             distributed.agree_on(part.parameters() if part else iter(()))
@@ -142,8 +144,7 @@ class Trainer:
     def judged(self) -> np.ndarray | None:
         """(N,) bool: whose margin, loss and prediction stay as they were last held out although they train, since the
         run finishes; None: nobody's."""
-        current = self.epoch_roles
-        return current.routed if current.phase == "finish" else None
+        return self.epoch_roles.routed if self.epoch_roles.phase == "finish" else None
 
     def role_codes(self, is_in_validation: np.ndarray) -> np.ndarray:
         """(N,) positions in ROLES of who is in validation by (N,) bool, in training, or excluded."""
@@ -296,5 +297,4 @@ class Trainer:
             raise CheckpointError(f"a checkpoint must be of this version of the program; it lacks {error.args[0]}; "
                                   "start the run anew") from error
         self.observations.load_state_dict(state)
-        if "roles" in state:
-            self.roles = EpochRoles.of_state(state["roles"])
+        self.roles = EpochRoles.of_state(state["roles"]) if "roles" in state else self.roles

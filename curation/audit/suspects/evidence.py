@@ -106,7 +106,7 @@ def log_odds(share: np.ndarray) -> np.ndarray:
 
 def probabilities_of(run: RunDir) -> np.ndarray | None:
     """(M, C) float in the order of the run's signals: out of fold by K trainings, where the run has those; by a head
-    that did not see the label (engine.runs.label_head), else held out by rotation; None without any."""
+    that did not see the label (engine.training.label_head), else held out by rotation; None without any."""
     probabilities = run.open_probabilities("probabilities")
     if probabilities is not None and _is_kfold(run):
         return probabilities

@@ -73,6 +73,14 @@ ARMS_COLUMNS = {"arm": st.column_config.TextColumn("Arm", pinned=True, width=150
 MARGIN_COLUMNS = {"arm": st.column_config.TextColumn("Arm", pinned=True, width=150),
                   "hard": st.column_config.TextColumn("Hard samples", width=180),
                   "easy": st.column_config.TextColumn("Easy samples", width=180)}
+WORTH_COLUMNS = {
+    "of": st.column_config.TextColumn("Of", pinned=True, width=180),
+    "random": _number("Random", format="%.1f%%", width=80, help="The random split's accuracy, mean over seeds."),
+    "difference": _number("Diff.", format="%+.1f", width=64, help="Learned split minus random split, in points."),
+    "interval": st.column_config.TextColumn("95% interval", width=130, help="Of that difference over seeds. Of many "
+                                            "classes one in twenty is clear of 0 by chance.")}
+WORTH_HELP = "Both arms learn weights on their validation samples. In the learned split's arm, samples at rest judge " \
+    "how far the weights act; in the other nobody rests, and the weights act in full."
 assert set(FIGURE_WORDS) == set(FIGURES) == set(FIGURE_HELP), "words for every figure"
 
 
@@ -149,7 +157,35 @@ def warnings(table: pd.DataFrame, is_tuned_here: bool | None) -> str:
     return " ".join(lines)
 
 
+def worth_words(table: pd.DataFrame, learned: str, random: str) -> tuple[str, str]:
+    """(what the splitter is worth, how sure that is), in plain text. table: splitter_worth; learned, random: the arms'
+    names to be shown."""
+    whole = table[table["kind"] == "all"]
+    if whole.empty:
+        return ("What the splitter is worth is not known yet:",
+                f"no seed has a finished run of both {learned} and {random}.")
+    line = whole.iloc[0]
+    points, seeds = signed(100 * line["difference"]), counted(int(line["num_pairs"]), "seed")
+    if pd.isna(line["low"]):
+        return (f"Routing by the splitter changes test accuracy by {points} points,",
+                "on one seed, which is no evidence.")
+    low, high = signed(100 * line["low"]), signed(100 * line["high"])
+    is_clear = line["low"] > 0 or line["high"] < 0
+    return (f"Routing by the splitter changes test accuracy by {points} points",
+            f"(95% interval {low} to {high}, {seeds}): {learned} beside {random}, whose split is drawn once at random."
+            + ("" if is_clear else " Chance alone may explain it."))
+
+
 # -- tables
+
+
+def worth_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """splitter_worth by group and class for the page: shares in percent, differences in points."""
+    part = table[table["kind"] != "all"]
+    interval = [f"{signed(100 * low)} to {signed(100 * high)}" if pd.notna(low) else None
+                for low, high in zip(part["low"], part["high"], strict=True)]
+    return pd.DataFrame({"of": part["kind"] + " " + part["name"], "random": 100 * part["random"],
+                         "difference": 100 * part["difference"], "interval": interval})
 
 
 def arms_frame(plan: StudyPlan) -> pd.DataFrame:

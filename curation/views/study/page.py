@@ -26,6 +26,7 @@ from curation.views.study.answer import (
     MARGIN_COLUMNS,
     ROW_COLUMNS,
     SUMMARY_COLUMNS,
+    WORTH_COLUMNS,
 )
 from curation.views.study.charts import MAX_ARMS, MAX_BARS, MAX_LINES, Shown
 from curation.views.study.form import new_study_form
@@ -35,6 +36,7 @@ from curation.views.widgets.accuracy import accuracy_help, leak_line
 from curation.views.widgets.layout import side_by_side, style, table_height
 from curation.words import counted
 from engine.contract.feature_dir import list_features
+from engine.contract.studies.splitter_worth import split_arms, splitter_worth
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_summary import report_tables
 
@@ -205,6 +207,7 @@ def _margins(study: StudyDir, shown: Shown) -> None:
 
 
 def _splitter(study: StudyDir, shown: Shown) -> None:
+    _splitter_worth(shown)
     if "splitter" not in shown.charts:
         st.caption("No finished arm has a splitter that moved samples.")
         return
@@ -213,6 +216,22 @@ def _splitter(study: StudyDir, shown: Shown) -> None:
                 "routed that are new since the epoch before.", help=define("splitter", "routed"))
     _chart(study, shown, "splitter")
     st.caption(f"{SPLITTER_NOTE} The share of new ones should fall.")
+
+
+def _splitter_worth(shown: Shown) -> None:
+    """Routing by the splitter beside a fixed random split: in a sentence, and by group and class."""
+    arms = split_arms(shown.document.plan)
+    if arms is None:
+        st.caption("What routing by the splitter is worth shows beside an arm that differs in its split alone, such as "
+                   "the method LRW-Random beside MOLERE.")
+        return
+    table = splitter_worth(shown.rows, arms)
+    said = study_answer.worth_words(table, shown.titles[arms.learned], shown.titles[arms.random])
+    st.markdown(f"**{state.plain(said[0])}** {state.plain(said[1])}", help=study_answer.WORTH_HELP)
+    if len(table) > 1:
+        frame = study_answer.worth_frame(table)
+        st.dataframe(frame, hide_index=True, column_config=WORTH_COLUMNS, placeholder="", width="content",
+                     height=table_height(len(frame)))
 
 
 def _groups(study: StudyDir, shown: Shown) -> None:

@@ -174,6 +174,27 @@ def test_every_section_has_its_charts_and_the_cautions(page):
     assert "It is not known whether settings were chosen on this project." in unescaped(app)
 
 
+def test_what_the_splitter_is_worth_is_said_with_its_interval_and_by_class(page):
+    said = next(m.value for m in page.markdown if "Routing by the splitter" in m.value)
+    assert re.search(r"changes test accuracy by \\[+−-]\d", said) and "3 seeds" in said and "LRW" in said
+    frame = next(f.value for f in page.dataframe if list(f.value.columns) == ["of", "random", "difference", "interval"])
+    assert "class cat" in set(frame["of"]) and frame["interval"].notna().all()
+
+
+@pytest.mark.parametrize(("low", "high", "clear"), [(0.01, 0.03, True), (-0.03, -0.01, True), (-0.01, 0.05, False)])
+def test_a_worth_that_may_be_chance_is_said_to_be_that(low, high, clear):
+    table = pd.DataFrame([{"kind": "all", "name": "all", "num_pairs": 3, "random": 0.5, "difference": (low + high) / 2,
+                           "low": low, "high": high}])
+    assert ("Chance alone" in answer.worth_words(table, "A", "B")[1]) is not clear
+    assert "no seed" in answer.worth_words(table.iloc[:0], "A", "B")[1]
+    assert "no evidence" in answer.worth_words(table.assign(low=None, high=None), "A", "B")[1]
+
+
+def test_a_study_without_a_random_split_says_what_would_tell(home, pets):
+    make_study(pets, arms=("erm", "molere"))
+    assert any("LRW-Random" in caption.value for caption in views.start(home, "study").caption)
+
+
 def test_hard_and_easy_samples_are_told_apart_by_what_the_reference_gets_right(page):
     frame = table_of(page, "arm", "hard", "easy")
     assert frame["arm"].tolist() == ["MOLERE", "LRW-Random"], "the reference changes by nothing"

@@ -15,8 +15,8 @@ from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDirError
 from engine.contract.settings import ConfigError
 from engine.data.dataset import load_for
-from engine.runs import label_head
 from engine.runs.train import resume, train
+from engine.training import label_head
 from tests.engine.runs.interruption import stopped_in_epoch
 from tests.fake_features import make_features
 from tests.fakes import make_project

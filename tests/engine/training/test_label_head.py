@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from engine.runs import label_head
-from engine.runs.label_head import SHRINKAGE, out_of_fold_probabilities, temperature_of, tempered
+from engine.training import label_head
+from engine.training.label_head import SHRINKAGE, out_of_fold_probabilities, temperature_of, tempered
 
 
 def clusters(num: int = 600, num_classes: int = 4, num_features: int = 6) -> tuple[np.ndarray, np.ndarray]:
