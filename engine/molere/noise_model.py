@@ -57,6 +57,11 @@ class NoiseModel:
         right_N = joint_NC[np.arange(len(labels_N)), labels_N]
         return np.asarray(1.0 - right_N / np.maximum(joint_NC.sum(1), np.float32(1e-30)))
 
+    def wrong_share(self, probs_NC: np.ndarray) -> float:
+        """Expected share of wrong labels among samples of these predictions (N >= 1): sum_k P(true k) (1 - T_kk)."""
+        shares_C = self.true_probabilities(probs_NC).mean(0, dtype=np.float64)
+        return float(shares_C @ (1.0 - np.diag(self.matrix_CC)))
+
     @cached_property
     def correction_CC(self) -> np.ndarray:
         """float64, row of a given label: how much each true class's loss counts so that the expected loss of
@@ -113,26 +118,36 @@ class NoiseEstimate:
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.model: NoiseModel | None = None
+        self.is_fixed = False
         self.share: float | None = None
-        """Estimated share of wrong labels: how probable that is, on average over evenly drawn known samples."""
+        """Estimated share of wrong labels, over evenly drawn known samples."""
+
+    def fix(self, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> None:
+        """Take the model of these predictions for the whole training, as noise_model, the same on all ranks. Where a
+        sample is held out in some epochs and trained on in others, later predictions remember its label, and the more
+        so the fewer there are: to them no label is wrong (benchmarks/LOG.md)."""
+        self._fit(probs_NC, labels_N, is_known_N)
+        self.is_fixed = True
 
     def refit(self, epoch: int, held: HeldoutPredictions, labels_N: np.ndarray, is_active_N: np.ndarray) -> None:
-        """As noise_model, the same on all ranks. Not while a run finishes: no sample is held
-        out any more. epoch: from 1."""
-        if self.config.validation_source in ("hard", "learned") and epoch < self.config.first_finish_epoch:
-            is_known_N = held.is_known_N & is_active_N
-            self.model = distributed.broadcast_object(noise_model(held.probs_NC, labels_N, is_known_N))
-            rows = evenly(np.flatnonzero(is_known_N))
-            self.share = None if self.model is None else float(
-                self.model.wrong_probabilities(held.probs_NC[rows], labels_N[rows]).mean())
+        """The model of these predictions, unless it is fixed. Not while a run finishes: no sample is held out any
+        more. epoch: from 1."""
+        is_asked = self.config.validation_source in ("hard", "learned") and epoch < self.config.first_finish_epoch
+        if is_asked and not self.is_fixed:
+            self._fit(held.probs_NC, labels_N, held.is_known_N & is_active_N)
+
+    def _fit(self, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> None:
+        self.model = distributed.broadcast_object(noise_model(probs_NC, labels_N, is_known_N))
+        rows = evenly(np.flatnonzero(is_known_N))
+        self.share = None if self.model is None else self.model.wrong_share(probs_NC[rows])
 
     def state_dict(self) -> dict[str, Any]:
         if self.model is None:
             return {}
         return {"matrix": torch.from_numpy(self.model.matrix_CC), "temperature": self.model.temperature,
-                "share": self.share}
+                "is_fixed": self.is_fixed, "share": self.share}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model, self.share = None, state.get("share")
+        self.model, self.is_fixed, self.share = None, state.get("is_fixed", False), state.get("share")
         if state:
             self.model = NoiseModel(matrix_CC=state["matrix"].cpu().numpy(), temperature=state["temperature"])

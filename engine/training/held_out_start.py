@@ -11,23 +11,27 @@ from engine.contract.config import RunConfig
 from engine.data.batches import ImageStore
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
+from engine.molere.noise_model import NoiseEstimate
 from engine.training import label_head
 
 
-def begin_held_out(record: SignalRecord, config: RunConfig, data: Dataset, store: ImageStore, is_active_N: np.ndarray,
-                   class_weights_C: Tensor) -> None:
+def begin_held_out(record: SignalRecord, noise: NoiseEstimate, config: RunConfig, data: Dataset, store: ImageStore,
+                   is_active_N: np.ndarray, class_weights_C: Tensor) -> None:
     """Give the record of a training that has not begun out-of-fold predictions of all active samples, as one held-out
-    epoch that counts like the last of the run. Who is pinned to validation teaches none.
+    epoch that counts like the last of the run, and fix its noise model by them. Who is pinned to validation teaches
+    none.
 
-    Weighed by the classes' own weights (C,) as the training's steps are (Saerens et al. 2002, "Adjusting the outputs of
-    a classifier to new a priori probabilities", eq. 4): else hard samples of small classes pass for wrong.
+    In the record they are weighed by the classes' own weights (C,) as the training's steps are (Saerens et al. 2002,
+    "Adjusting the outputs of a classifier to new a priori probabilities", eq. 4): else hard samples of small classes
+    pass for wrong. Noise is of the data as they are.
     """
     is_used_N = is_active_N & (data.pins != -1)
     if not is_used_N.any():
         return
-    features_ND = store.batch(data.train_idx).cpu()
-    weighed_NC = class_weights_C.cpu() * label_head.predict_out_of_fold(
-        features_ND, data, config.seed, is_used_N, are_components=True)
-    probs_NC = (weighed_NC / weighed_NC.sum(1, keepdim=True)).numpy()
-    record.set_heldout(probs_NC, is_active_N & np.isfinite(probs_NC[:, 0]), data.train_labels,
-                       weight=float(config.epochs))
+    probs_NC = label_head.predict_out_of_fold(
+        store.batch(data.train_idx).cpu(), data, config.seed, is_used_N, are_components=True)
+    is_known_N = is_active_N & np.isfinite(probs_NC[:, 0].numpy())
+    noise.fix(probs_NC.numpy(), data.train_labels, is_known_N)
+    weighed_NC = probs_NC * class_weights_C.cpu()
+    weighed_NC /= weighed_NC.sum(1, keepdim=True)
+    record.set_heldout(weighed_NC.numpy(), is_known_N, data.train_labels, weight=float(config.epochs))

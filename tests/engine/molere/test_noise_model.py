@@ -77,6 +77,32 @@ def test_of_labels_believed_wrong_with_a_probability_as_many_are(matrix):
             assert is_wrong[rows].mean() == pytest.approx(believed[rows].mean(), abs=0.05)
 
 
+@pytest.mark.parametrize("matrix", [PAIR, np.eye(3), np.full((3, 3), 0.2) + 0.4 * np.eye(3)])
+@pytest.mark.parametrize("sees_noise", [False, True])
+def test_the_share_of_wrong_labels_is_that_which_there_is(matrix, sees_noise):
+    probs, truth, labels = world(matrix, 40_000)
+    predictions = probs @ matrix if sees_noise else probs
+    model = noise_model(predictions, labels, np.ones(len(labels), dtype=bool))
+    assert model.wrong_share(predictions) == pytest.approx((truth != labels).mean(), abs=0.03)
+
+
+def test_a_model_that_is_fixed_stays_whatever_is_predicted_later():
+    probs, truth, labels = world(PAIR, 3_000)
+    everybody = np.ones(3_000, dtype=bool)
+    estimate = NoiseEstimate(RunConfig.from_dict({"epochs": 10}))
+    estimate.fix(probs, labels, np.arange(3_000) < 2_000)
+    model, share = estimate.model, estimate.share
+    assert model.matrix_CC.tolist() == sure_matrix(probs[:2_000], labels[:2_000]).tolist()
+    assert share == pytest.approx((truth != labels).mean(), abs=0.05)
+    remembered = HeldoutPredictions(np.eye(3, dtype=np.float32)[labels], everybody)
+    estimate.refit(3, remembered, labels, everybody)
+    assert estimate.model is model and estimate.share == share
+    again = NoiseEstimate(estimate.config)
+    again.load_state_dict(estimate.state_dict())
+    again.refit(4, remembered, labels, everybody)
+    assert (again.model.matrix_CC == model.matrix_CC).all() and again.share == share
+
+
 def test_the_corrected_loss_of_given_labels_is_on_average_the_loss_of_the_true_one():
     model = NoiseModel(matrix_CC=PAIR, temperature=1.0)
     logits = torch.randn(1, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64).expand(3, 3)
