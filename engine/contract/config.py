@@ -30,7 +30,7 @@ DEFAULT_WEIGHT_DECAY = 5e-4
 BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
 """What runs did by settings that came later."""
 DEFAULT_CLASS_BALANCE = 0.5
-"""Of the methods that learn weights on class-stratified validation (benchmarks/LOG.md)."""
+"""Of networks of images whose weights are learned on class-stratified validation (benchmarks/LOG.md)."""
 PROXY_VALUES = ("confidence", "meta_margin")
 
 
@@ -68,8 +68,8 @@ class RunConfig:
         "predictions. Methods with a fixed split or none do not rotate. None: off.", unit="groups", low=2, high=1000)
     class_balance: float | None = setting(
         None, "Exponent b of a class's own weight, size ** -b scaled to mean 1 over the samples, in force from the "
-        "first step and multiplied by learned weights. 0: off. None: 0.5 for methods that learn weights on validation, "
-        "where every class counts alike, and 0 for the others.", low=0.0, high=1.0)
+        "first step and multiplied by learned weights. 0: off. None: for methods that learn weights on validation, "
+        "where every class counts alike, 1 on features and 0.5 on images; 0 for the others.", low=0.0, high=1.0)
     guard: str = setting(
         "probable", "Noise guard of hard validation samples: hard is not wrong. probable: admit a sample only if its "
         "label is wrong with a probability of at most guard_largest, by held-out predictions. agree: only if they "
@@ -222,7 +222,7 @@ class RunConfig:
         """class_balance, or what the method takes where that is None."""
         if self.class_balance is not None:
             return self.class_balance
-        return DEFAULT_CLASS_BALANCE if self.weight_source in methods.REWEIGHTED else 0.0
+        return 0.0 if self.weight_source not in methods.REWEIGHTED else 1.0 if self.head else DEFAULT_CLASS_BALANCE
 
     @property
     def num_folds(self) -> int:

@@ -206,6 +206,7 @@ def test_the_finish_is_of_those_who_learn_weights_and_after_warmup(values: dict[
 
 @pytest.mark.parametrize(("given", "exponent"), [
     ({}, 0.5), ({"method": "lrw_hard"}, 0.5), ({"method": "meta_weight_net"}, 0.5), ({"method": "erm"}, 0.0),
+    ({"features": "f"}, 1.0), ({"features": "f", "method": "erm"}, 0.0),
     ({"method": "fsr"}, 0.0), ({"validation": "none"}, 0.0), ({"class_balance": 0.0}, 0.0),
     ({"method": "erm", "class_balance": 1.0}, 1.0)])
 def test_classes_weigh_by_their_size_where_validation_asks_for_each_alike(given, exponent):

@@ -138,7 +138,8 @@ def test_a_run_tells_how_free_its_weights_are_and_how_many_labels_it_takes_for_w
         assert [line["weight_freedom"] is None for line in lines[:4]] == [True, True, True, False], "of the game alone"
         assert lines[-1]["weight_freedom"] == float(freedom_of(trainer.weights).value)
         low, high = (0.2, 0.55) if share else (0.0, 0.1)
-        assert lines[0]["label_noise"] is None and low <= lines[-1]["label_noise"] <= high
+        assert low <= lines[0]["label_noise"] <= high, "by predictions that it begins with"
+        assert {line["label_noise"] for line in lines} == {lines[0]["label_noise"]}
         assert not any(event["kind"] == "weights_idle" for line in lines[:-1] for event in line["events"])
 
 
