@@ -114,4 +114,4 @@ def _side(pin: str) -> str:
 
 
 def _epochs(num: int) -> str:
-    return counted(num, "held-out epoch")
+    return counted(num, "held-out prediction")

@@ -80,7 +80,7 @@ WORTH_COLUMNS = {
     "interval": st.column_config.TextColumn("95% interval", width=130, help="Of that difference over seeds. Of many "
                                             "classes one in twenty is clear of 0 by chance.")}
 WORTH_HELP = "Both arms learn weights on their validation samples. In the learned split's arm, samples at rest judge " \
-    "how far the weights act; in the other nobody rests, and the weights act in full."
+    "how far the weights act; in the other none rest, and the weights act in full."
 assert set(FIGURE_WORDS) == set(FIGURES) == set(FIGURE_HELP), "words for every figure"
 
 

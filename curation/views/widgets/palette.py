@@ -78,7 +78,7 @@ _SIGNALS = {
     "route_share": ("Share of epochs in validation", "high: routed again and again"),
     "mean_margin": ("Mean margin", "low is bad; over the epochs it was trained on"),
     "forgetting": ("Forgetting events", "high is bad: learned and lost again"),
-    "heldout_epochs": ("Held-out epochs", "few: label quality rests on little"),
+    "heldout_epochs": ("Held-out predictions", "few: label quality rests on little"),
 }
 _OTHERS = {
     "current_label": ColumnInfo("Class (current label)", "given label, or what a person changed it to"),

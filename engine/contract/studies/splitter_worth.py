@@ -1,6 +1,6 @@
 """What routing by the splitter is worth: an arm with a learned split beside one with a fixed random split.
 
-Everything else of the two is alike, save that nothing judges the weights of the random split's arm: nobody rests there.
+Everything else of the two is alike, save that nothing judges the weights of the random split's arm: none rest there.
 Reads rows; imports no torch.
 """
 
