@@ -45,6 +45,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOOKING_SEED = 1_000_000
 WHO = "scripted reviewer"
 NO_DECISIONS = "none"
+QUEUES = ("triage", "random", "loss", "cleanlab")
 
 
 def copy_of(path: Path, run: str | None, ending: str = "closed-loop") -> Project:
@@ -64,7 +65,8 @@ def copy_of(path: Path, run: str | None, ending: str = "closed-loop") -> Project
 def trained(project: Project, name: str, settings: list[str], decisions: Path | None = None) -> RunDir:
     """The run of these settings, trained or resumed unless it is done already."""
     run = RunDir.of(project.path, name)
-    if run.exists() and RunConfig.of_run(run.read_config()["config"]) != RunConfig.from_settings(settings):
+    if run.exists() and RunConfig.of_run(run.read_config()["config"]).spelled_out() \
+            != RunConfig.from_settings(settings).spelled_out():
         sys.exit(f"error: {run.path} is of other settings; remove {project.path} or give the same settings again")
     command = [sys.executable, "-m", "engine", "train", str(project.path)]
     if run.exists():
@@ -97,8 +99,8 @@ def by_loss(run: RunDir, table: pd.DataFrame) -> np.ndarray:
 
 
 def by_cleanlab(project: Project, features: str, table: pd.DataFrame) -> np.ndarray:
-    """Rows of the table as a user of cleanlab has them: logistic regression on all features, five folds, the C that
-    served cleanlab best on other seeds of such photos, the lowest self-confidence first."""
+    """Rows of the table as cleanlab has them: logistic regression on all features, five folds, with a C that served it
+    best on other seeds of such photos, the lowest self-confidence first. Every sample has a label."""
     from cleanlab.rank import get_label_quality_scores
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -162,7 +164,7 @@ def main() -> None:
     parser.add_argument("--run", help="a finished MOLERE run of the project to look at")
     parser.add_argument("--answers", type=Path, help="CSV of key,clean_label")
     parser.add_argument("--reviews", type=int, default=500)
-    parser.add_argument("--queues", default="triage,random", help="of triage, random, loss, cleanlab")
+    parser.add_argument("--queues", default="triage,random", help=f"of {', '.join(QUEUES)}")
     parser.add_argument("--methods", default="molere,erm")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=90)
@@ -170,6 +172,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("closed_loop.json"))
     args = parser.parse_args()
+    if unknown := set(args.queues.split(",")) - set(QUEUES):
+        parser.error(f"--queues must be of {', '.join(QUEUES)}; got {', '.join(sorted(unknown))}")
+    features = parse_settings(args.settings).get("features")
+    if "cleanlab" in args.queues and features is None:
+        parser.error("the queue cleanlab needs features; add --set features=NAME")
 
     project = copy_of(args.project.resolve(), args.run)
     look = project.run(args.run) if args.run else trained(project, "look", [*args.settings, "method=molere",
@@ -186,7 +193,7 @@ def main() -> None:
         "triage": lambda: order,
         "random": lambda: np.random.default_rng(LOOKING_SEED).permutation(len(table)),
         "loss": lambda: by_loss(trained(project, "look-plain", plain), table),
-        "cleanlab": lambda: by_cleanlab(project, str(parse_settings(args.settings)["features"]), table)}
+        "cleanlab": lambda: by_cleanlab(project, str(features), table)}
     queues = {name: orders[name]() for name in args.queues.split(",")}
     folder = project.path / "reviews"
     reviewed = {name: decided_by(project, table, truth, rows[is_known[rows]][:args.reviews], name, folder)

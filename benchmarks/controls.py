@@ -11,7 +11,7 @@ a fifth of the training samples under their given labels, or the clean split whe
 settings of the highest mean go to PROBLEMS/chosen.json. Without --choose: the chosen settings on seeds from 90 on, on
 the problem itself, beside plain training with every default, and the oracles, which know what no method does: a bound.
 --defaults: the controls as they are, nothing tuned, in a study of their own.
-Weight decay is left to the run's own choice, for every method alike, but for `decay`, whose tuning it is.
+Weight decay is left to the run's own choice, for every method alike; `decay` alone tunes it.
 """
 
 import argparse

@@ -27,8 +27,6 @@ DEFAULT_HEAD = "mlp"
 DEFAULT_LR = 0.05
 DEFAULT_WEIGHT_DECAY = 5e-4
 """Of a classifier of images."""
-BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
-"""What runs did by settings that came later."""
 DEFAULT_CLASS_BALANCE = 0.5
 """Of networks of images whose weights are learned on class-stratified validation (benchmarks/LOG.md)."""
 PROXY_VALUES = ("confidence", "meta_margin")
@@ -176,9 +174,8 @@ class RunConfig:
     @property
     def head(self) -> str | None:
         """Which of HEADS is trained on features; None on images."""
-        if self.features is None or self.network != "auto":
-            return None if self.features is None else self.network
-        return "linear" if METHODS[self.method].is_head_only else DEFAULT_HEAD
+        own = "linear" if METHODS[self.method].is_head_only else DEFAULT_HEAD
+        return None if self.features is None else own if self.network == "auto" else self.network
 
     @property
     def is_fine_tuning(self) -> bool:
@@ -192,9 +189,8 @@ class RunConfig:
 
     def step_size(self, num_samples: int) -> int:
         """batch_size, or what a training on so many samples takes where that is None."""
-        if self.batch_size is not None:
-            return self.batch_size
-        return 128 if self.features is None else min(2048, max(128, 2 ** round(math.log2(max(num_samples, 1) / 50))))
+        own = 128 if self.features is None else min(2048, max(128, 2 ** round(math.log2(max(num_samples, 1) / 50))))
+        return own if self.batch_size is None else self.batch_size
 
     def peak_lr(self, num_samples: int = 0) -> float:
         """lr, or what a training on so many samples takes where that is None."""
@@ -220,9 +216,8 @@ class RunConfig:
     @property
     def class_exponent(self) -> float:
         """class_balance, or what the method takes where that is None."""
-        if self.class_balance is not None:
-            return self.class_balance
-        return 0.0 if self.weight_source not in methods.REWEIGHTED else 1.0 if self.head else DEFAULT_CLASS_BALANCE
+        own = 0.0 if self.weight_source not in methods.REWEIGHTED else 1.0 if self.head else DEFAULT_CLASS_BALANCE
+        return own if self.class_balance is None else self.class_balance
 
     @property
     def num_folds(self) -> int:
@@ -242,11 +237,10 @@ class RunConfig:
 
     @property
     def first_finish_epoch(self) -> int:
-        """The first epoch, counted from 1, in which nobody is held out any more; past the end where there is none.
+        """The first epoch, counted from 1, in which no sample is held out any more; past the end where there is none.
 
-        Only a method that learns weights finishes so: the controls with fixed weights keep what they hold out, and
-        user-supplied validation holds nobody of the train split out. Nor does early stopping: it would go back to an
-        epoch before, for it judges by samples held out. The first epoch never finishes: it draws the roles.
+        Only a method that learns weights on samples it holds out finishes so, and without early stopping, which would
+        go back to an epoch before: it judges by samples held out. The first epoch never finishes: it draws the roles.
         """
         is_finishing = self.weight_source in (*methods.REWEIGHTED, "similarity") and not self.select_best \
             and self.validation_source in methods.HELDOUT_SOURCES
@@ -274,24 +268,30 @@ class RunConfig:
 
     @classmethod
     def of_run(cls, values: dict[str, Any]) -> "RunConfig":
-        """The config that a run or a row of a study was written with, perhaps by older code: settings that it lacks
-        are what that code did, not today's defaults. Raises ConfigError as from_dict does."""
-        return cls.from_dict(BEFORE_THERE_WERE | values if isinstance(values, dict) else values)
+        """The config that `written` gave of a run or a row of a study, perhaps by older code: what it lacks or leaves
+        open is what that code did, not today's defaults. Raises ConfigError as from_dict does."""
+        config = cls.from_dict(methods.BEFORE_THERE_WERE | values if isinstance(values, dict) else values)
+        is_older = config.head and config.class_balance is None and config.class_exponent
+        return dataclasses.replace(config, class_balance=DEFAULT_CLASS_BALANCE) if is_older else config
+
+    def written(self) -> dict[str, Any]:
+        """to_dict for a file that of_run reads: on features with the class balance that it comes to."""
+        return self.to_dict() | ({"class_balance": self.class_exponent} if self.head and self.class_exponent else {})
 
     def spelled_out(self) -> "RunConfig":
         """The config with what its open settings come to on images, and idle ones as they are by default, so that
         configs that train alike are equal, whichever version wrote them. On features the run itself settles them."""
         default = RunConfig()
-        plain = dataclasses.replace(self, **{name: getattr(default, name) for name in idle_settings(self)})
+        plain = dataclasses.replace(self, class_balance=self.class_exponent,
+                                    **{name: getattr(default, name) for name in idle_settings(self)})
         return plain if self.features is not None else dataclasses.replace(
             plain, batch_size=self.step_size(0), lr=self.peak_lr(), head_epochs=self.num_head_epochs,
             weight_decay=DEFAULT_WEIGHT_DECAY if self.weight_decay is None else self.weight_decay)
 
     @classmethod
     def from_settings(cls, settings: list[str], **given: Any) -> "RunConfig":
-        """Build from command-line settings 'name=value' (nested ones as 'splitter.lr=0.01') over `given` values.
-
-        Raises ConfigError for a setting without '=', an unknown name or a bad value."""
+        """Build from command-line settings 'name=value' (nested ones as 'splitter.lr=0.01') over `given` values. Raises
+        ConfigError for a setting without '=', an unknown name or a bad value."""
         return cls.from_dotted({**{k: v for k, v in given.items() if v is not None}, **parse_settings(settings)})
 
     @classmethod

@@ -17,6 +17,8 @@ WEIGHT_SOURCES = ("uniform", "rho", "worst", *FROM_VALIDATION, *FIRST_TRAINED)
 FIXED_WEIGHTS = ("uniform", *FIRST_TRAINED)
 """Weights that are known before a step."""
 LOSSES_OF_METHODS = ("cross_entropy", "early_learning")
+BEFORE_THERE_WERE: dict[str, object] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
+"""What runs did by settings of a RunConfig that came later."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,7 +58,8 @@ class SignalColumn:
     bad_end: Literal["low", "high"] | None = None
     """Which end speaks against the sample or its label; None: neither."""
     is_heldout: bool = False
-    """From predictions made in epochs in which the sample was out of training, and from nothing else."""
+    """From predictions of those that did not train on the sample then: in epochs in which it was held out, and by
+    cross-fitting before them."""
     choices: tuple[str, ...] = ()
     """All values of a text that is one of a few."""
     is_nullable: bool = False
@@ -82,14 +83,16 @@ COLUMNS: dict[str, SignalColumn] = {
     "margin": SignalColumn(kind="number", low=-1.0, high=1.0, bad_end="low", is_nullable=True,
                            meaning="last known p_y - max_{j != y} p_j; below 0 another class is preferred"),
     "heldout_margin": SignalColumn(kind="number", low=-1.0, high=1.0, bad_end="low", is_heldout=True,
-                                   is_nullable=True, meaning="mean margin held out, later epochs counting more"),
+                                   is_nullable=True, meaning="mean margin held out, later epochs and cross-fitting "
+                                                             "counting more"),
     "heldout_epochs": SignalColumn(kind="count", low=0, is_heldout=True,
                                    meaning="epochs in which it was held out; cross-fitting before them counts as one"),
     "mean_margin": SignalColumn(kind="number", low=-1.0, high=1.0, bad_end="low", is_nullable=True,
                                 meaning="mean over the epochs it trained in of its margin, of softmax outputs. Not the "
                                 "AUM of Pleiss et al. 2020, which averages margins of logits"),
     "label_quality": SignalColumn(kind="number", low=0.0, high=1.0, bad_end="low", is_heldout=True, is_nullable=True,
-                                  meaning="mean held-out probability of the label, later epochs counting more"),
+                                  meaning="mean held-out probability of the label, later epochs and cross-fitting "
+                                          "counting more"),
     "suggested_label": SignalColumn(kind="text", is_heldout=True, is_nullable=True,
                                     meaning="the other class that held-out predictions confidently name"),
     "predicted_label": SignalColumn(kind="text", is_nullable=True, meaning="last prediction"),

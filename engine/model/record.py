@@ -238,7 +238,7 @@ class SignalRecord:
         signals.
 
         label_quality: held out of that epoch, but the classifier did train on most samples in others, so this knows a
-        label better than cross-fitting would (cross-fitted for methods with folds alone). roles_N: positions in ROLES;
+        label better than cross-fitting would; what set_heldout gave was cross-fitted. roles_N: positions in ROLES;
         reasons_N: of ROLE_REASONS; suggestions_N: positions in `classes`, -1 for none.
         """
         probs_NC, is_known_N = self.heldout_predictions()

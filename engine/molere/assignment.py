@@ -60,7 +60,7 @@ def assign(epoch: int, config: RunConfig, data: Dataset, active: np.ndarray, pre
     """Roles of an epoch (counted from 1), by the splitter's scores in the record once it decides.
 
     active: (N,) bool. ranking: (N,) cross-fitted margins for the sources easy and hard. groups: (N,) rotation groups.
-    noise: of the record's held-out predictions. held: (N,) bool, who another run, whose weights this one trains under,
+    noise: of the given labels. held: (N,) bool, who another run, whose weights this one trains under,
     had in validation.
     """
     source, phase = config.validation_source, phase_of(config, epoch)

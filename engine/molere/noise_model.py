@@ -112,8 +112,8 @@ def sure_matrix(probs_NC: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
 
 
 class NoiseEstimate:
-    """The model of a training whose guard or weights ask for one, anew as held-out predictions come in; part of a
-    checkpoint."""
+    """The model of a training whose guard or weights ask for one: fixed, or anew as held-out predictions come in; part
+    of a checkpoint."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -127,7 +127,7 @@ class NoiseEstimate:
         sample is held out in some epochs and trained on in others, later predictions remember its label, and the more
         so the fewer there are: to them no label is wrong (benchmarks/LOG.md)."""
         self._fit(probs_NC, labels_N, is_known_N)
-        self.is_fixed = True
+        self.is_fixed = self.model is not None
 
     def refit(self, epoch: int, held: HeldoutPredictions, labels_N: np.ndarray, is_active_N: np.ndarray) -> None:
         """The model of these predictions, unless it is fixed. Not while a run finishes: no sample is held out any

@@ -48,7 +48,7 @@ class StepInputs:
     draw_resting: Callable[[], ValidationBatch] | None = None
     """A fresh batch of samples at rest, none of them in validation; None where none rest."""
     noise: NoiseModel | None = None
-    """Of the given labels; None before any was held out."""
+    """Of the given labels; None before there are held-out predictions."""
 
 
 @dataclass(frozen=True, slots=True)

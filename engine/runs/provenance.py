@@ -23,7 +23,7 @@ from engine.runtime import distributed
 def describe(config: RunConfig, project: Path, run: RunDir) -> RunDocument:
     """config.json: the config and all that one needs to know where its results come from."""
     return {
-        "layout": layouts.RUN, "config": config.to_dict(), "name": run.name, "method": config.method,
+        "layout": layouts.RUN, "config": config.written(), "name": run.name, "method": config.method,
         "created": time.time(), "project": Path(project).resolve().name,
         "versions": {"python": platform.python_version(),
                      **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},

@@ -241,14 +241,16 @@ def _train_epoch(files: EpochFiles, status: Status | Follower, metrics: list[Epo
     """One epoch with status and checkpoints by the clock; returns its line of metrics."""
     trainer, run = files.trainer, files.run
     config, started, saved = trainer.config, time.monotonic(), time.monotonic()
-    status.update(stage="training", epoch=epoch, num_steps=trainer.num_steps, message="")
+    begins = "predicting out of fold" if (epoch, first_step) == (1, 0) and config.head and trainer.splitting else ""
+    status.update(stage="training", epoch=epoch, num_steps=trainer.num_steps, message=begins)
 
     def on_step(step: int, num_steps: int) -> None:
         nonlocal saved
         rate = (step - first_step) / max(time.monotonic() - started, 1e-9)
         left, is_cancelled = (config.epochs - epoch + 1) * num_steps - step, False
         try:
-            status.tick(step=step, samples_per_second=rate * trainer.batch_size, eta_seconds=left / max(rate, 1e-9))
+            status.tick(step=step, samples_per_second=rate * trainer.batch_size, eta_seconds=left / max(rate, 1e-9),
+                        message="")
         except Cancelled:
             is_cancelled = True
         is_cancelled = distributed.is_asked(is_cancelled)

@@ -77,7 +77,7 @@ class Task:
                 "method": self.config.method, **self._provenance()}
 
     def _provenance(self) -> Provenance:
-        return {"settings": self.arm.to_dict(), "config": self.config.to_dict(),
+        return {"settings": self.arm.to_dict(), "config": self.config.written(),
                 "decisions_digest": self.decisions_digest, "manifest_digest": self.manifest_digest,
                 "code_revision": self.code_revision, "finished": time.time()}
 

@@ -1,25 +1,25 @@
-"""What a guarded head on features begins with: predictions of linear discriminants that did not see the sample.
+"""What a head on features with a splitter begins with: predictions of linear discriminants that did not see the sample.
 
 A run's own held-out predictions come late, and of samples that it trained on in other epochs; among few samples it
 remembers their labels. Discriminants cost no training (engine.training.label_head). N samples, D features, C classes.
 """
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from engine.contract.config import RunConfig
-from engine.data.batches import ImageStore
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
 from engine.molere.noise_model import NoiseEstimate
 from engine.training import label_head
 
 
-def begin_held_out(record: SignalRecord, noise: NoiseEstimate, config: RunConfig, data: Dataset, store: ImageStore,
+def begin_held_out(record: SignalRecord, noise: NoiseEstimate, config: RunConfig, data: Dataset,
                    is_active_N: np.ndarray, class_weights_C: Tensor) -> None:
     """Give the record of a training that has not begun out-of-fold predictions of all active samples, as one held-out
-    epoch that counts like the last of the run, and fix its noise model by them. Who is pinned to validation teaches
-    none.
+    epoch that counts like the last of the run, and fix its noise model by them. Samples pinned to validation teach
+    none of the discriminants.
 
     In the record they are weighed by the classes' own weights (C,) as the training's steps are (Saerens et al. 2002,
     "Adjusting the outputs of a classifier to new a priori probabilities", eq. 4): else hard samples of small classes
@@ -28,8 +28,8 @@ def begin_held_out(record: SignalRecord, noise: NoiseEstimate, config: RunConfig
     is_used_N = is_active_N & (data.pins != -1)
     if not is_used_N.any():
         return
-    probs_NC = label_head.predict_out_of_fold(
-        store.batch(data.train_idx).cpu(), data, config.seed, is_used_N, are_components=True)
+    features_ND = torch.from_numpy(np.asarray(data.images[data.train_idx], dtype=np.float32))
+    probs_NC = label_head.predict_out_of_fold(features_ND, data, config.seed, is_used_N, are_components=True)
     is_known_N = is_active_N & np.isfinite(probs_NC[:, 0].numpy())
     noise.fix(probs_NC.numpy(), data.train_labels, is_known_N)
     weighed_NC = probs_NC * class_weights_C.cpu()

@@ -76,13 +76,13 @@ class Browser:
         """Where the tab has been, in order."""
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(f"{error} {error.stack or ''}"))
-        page.on("framenavigated", lambda frame: self.addresses.append(frame.url))
+        page.on("framenavigated", lambda frame: frame.parent_frame or self.addresses.append(frame.url))
 
     def evidence(self) -> str:
         """What the tab shows and has complained of, for a test that failed."""
         try:
-            body = self.page.evaluate("document.body.innerHTML")
-            shown = re.sub(r"<(style|svg)\b.*?</\1>", "", body, flags=re.DOTALL)[:3_000]
+            main = self.page.locator('[data-testid="stMain"]')
+            shown = (main if main.count() else self.page.locator("body")).first.inner_text(timeout=2_000)[:3_000]
         except Exception as error:  # a tab that crashed shows nothing
             shown = repr(error)
         return "\n".join(["addresses:", *self.addresses[-8:], "errors:", *self.errors, "shown:", shown])

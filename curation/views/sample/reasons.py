@@ -54,7 +54,8 @@ def reasons(table: pd.DataFrame, idx: int, val_fraction: float, pin_then: str, e
     if not pd.isna(quality):
         suggested, current = text_of(row.get("suggested_label")), text_of(row.get("current_label"))
         doubt = f"; held-out predictions name {suggested} instead" if suggested and suggested != current else ""
-        basis = _epochs(int(row.get("heldout_epochs") or 0)) if is_trained else "predictions that did not see it"
+        num = int(row.get("heldout_epochs") or 0)
+        basis = counted(num, "held-out prediction") if is_trained else "predictions that did not see it"
         found.append(f"Label quality {quality:.2f} from {basis} (0 bad, 1 good){doubt}.")
     found += _since(row, role, pin_then, excluded_then)
     return found
@@ -111,7 +112,3 @@ def _since(row: dict[Any, Any], role: str, pin_then: str, excluded_then: bool) -
 
 def _side(pin: str) -> str:
     return "training" if pin == "train" else pin
-
-
-def _epochs(num: int) -> str:
-    return counted(num, "held-out prediction")

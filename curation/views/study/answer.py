@@ -77,10 +77,10 @@ WORTH_COLUMNS = {
     "of": st.column_config.TextColumn("Of", pinned=True, width=180),
     "random": _number("Random", format="%.1f%%", width=80, help="The random split's accuracy, mean over seeds."),
     "difference": _number("Diff.", format="%+.1f", width=64, help="Learned split minus random split, in points."),
-    "interval": st.column_config.TextColumn("95% interval", width=130, help="Of that difference over seeds. Of many "
-                                            "classes one in twenty is clear of 0 by chance.")}
-WORTH_HELP = "Both arms learn weights on their validation samples. In the learned split's arm, samples at rest judge " \
-    "how far the weights act; in the other none rest, and the weights act in full."
+    "interval": st.column_config.TextColumn("95% interval", width=130, help="Of that difference over seeds. By chance, "
+                                            "about one in twenty excludes 0.")}
+WORTH_HELP = "Both arms learn weights on their validation samples. In the learned split's arm samples rest by turns, " \
+    "and what is predicted of them tells the reweighter and judges how far weights act; the other arm has neither."
 assert set(FIGURE_WORDS) == set(FIGURES) == set(FIGURE_HELP), "words for every figure"
 
 
@@ -167,11 +167,11 @@ def worth_words(table: pd.DataFrame, learned: str, random: str) -> tuple[str, st
     line = whole.iloc[0]
     points, seeds = signed(100 * line["difference"]), counted(int(line["num_pairs"]), "seed")
     if pd.isna(line["low"]):
-        return (f"Routing by the splitter changes test accuracy by {points} points,",
+        return (f"Training with the splitter changes test accuracy by {points} points,",
                 "on one seed, which is no evidence.")
     low, high = signed(100 * line["low"]), signed(100 * line["high"])
     is_clear = line["low"] > 0 or line["high"] < 0
-    return (f"Routing by the splitter changes test accuracy by {points} points",
+    return (f"Training with the splitter changes test accuracy by {points} points",
             f"(95% interval {low} to {high}, {seeds}): {learned} beside {random}, whose split is drawn once at random."
             + ("" if is_clear else " Chance alone may explain it."))
 

@@ -222,8 +222,8 @@ def _splitter_worth(shown: Shown) -> None:
     """Routing by the splitter beside a fixed random split: in a sentence, and by group and class."""
     arms = split_arms(shown.document.plan)
     if arms is None:
-        st.caption("What routing by the splitter is worth shows beside an arm that differs in its split alone, such as "
-                   "the method LRW-Random beside MOLERE.")
+        st.caption("To see what the splitter is worth, add an arm that differs in its split alone, such as LRW-Random "
+                   "beside MOLERE.")
         return
     table = splitter_worth(shown.rows, arms)
     said = study_answer.worth_words(table, shown.titles[arms.learned], shown.titles[arms.random])

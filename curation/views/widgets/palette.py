@@ -70,7 +70,7 @@ _SIGNALS = {
     "suggested_label": ("Suggested label", "the other class that held-out predictions name"),
     "weight": ("Weight", "mean 1; low counts less in training"),
     "margin": ("Margin", "low is bad: below 0 the model prefers another class"),
-    "heldout_margin": ("Held-out margin", "low is bad; from epochs the sample was not trained on"),
+    "heldout_margin": ("Held-out margin", "low is bad; of predictions made while it was held out"),
     "p_train": ("Splitter probability (p_train)", "low: the splitter wants it in validation"),
     "p_train_unpinned": ("Splitter probability without the pin", "low: the splitter wants it in validation"),
     "label_quality": ("Label quality", "low is bad: the label is likely wrong"),

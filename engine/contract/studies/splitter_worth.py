@@ -1,19 +1,21 @@
 """What routing by the splitter is worth: an arm with a learned split beside one with a fixed random split.
 
-Everything else of the two is alike, save that nothing judges the weights of the random split's arm: none rest there.
-Reads rows; imports no torch.
+All settings of the two are alike. Samples of the learned split's arm rest by turns besides: their predictions tell the
+reweighter and judge how far its weights act. Reads rows; imports no torch.
 """
 
 from typing import NamedTuple
 
 import pandas as pd
 
-from engine.contract.config import RunConfig
-from engine.contract.methods import METHODS, REWEIGHTED
+from engine.contract.methods import REWEIGHTED
+from engine.contract.settings import ConfigError
 from engine.contract.statistics.intervals import paired_interval
-from engine.contract.studies.study_plan import Arm, StudyPlan
+from engine.contract.studies.study_plan import Arm, StudyError, StudyPlan, config_of
 from engine.contract.studies.study_summary import finished, paired
 
+OF_SPLITS = ("method", "validation", "guard", "guard_largest", "rotation_groups", "splitter")
+"""Settings that say how samples are split, or that a random split ignores."""
 COLUMNS = ("kind", "name", "num_pairs", "random", "difference", "low", "high")
 
 
@@ -27,19 +29,21 @@ class SplitArms(NamedTuple):
 def split_arms(plan: StudyPlan) -> SplitArms | None:
     """The first two arms that differ in nothing but whether their split is learned or drawn once at random, and learn
     weights on it; None where there are none."""
-    ways = [(arm.name, _way(plan, arm)) for arm in plan.arms]
+    ways = [(arm.name, _split_and_rest(plan, arm)) for arm in plan.arms]
     return next((SplitArms(one, other) for one, (split, rest) in ways for other, (other_split, other_rest) in ways
                  if (split, other_split) == ("learned", "random") and rest == other_rest), None)
 
 
-def _way(plan: StudyPlan, arm: Arm) -> tuple[str | None, tuple[object, ...]]:
+def _split_and_rest(plan: StudyPlan, arm: Arm) -> tuple[str | None, dict[str, object]]:
     """Where the validation samples of an arm come from, None unless it learns weights on them, and all else of it."""
-    settings = {**plan.settings, **arm.settings}
-    method = METHODS.get(str(settings.pop("method", RunConfig().method)))
-    split = settings.pop("validation", None) or (method and method.validation)
-    if method is None or method.weights not in REWEIGHTED:
-        return None, ()
-    return str(split), (method.weights, settings, arm.decisions, arm.epochs_factor)
+    try:
+        config = config_of(arm, plan.settings, 0).spelled_out()
+    except (ConfigError, StudyError):  # of a plan that older code made
+        return None, {}
+    if config.weight_source not in REWEIGHTED:
+        return None, {}
+    rest = {name: value for name, value in config.to_dict().items() if name not in OF_SPLITS}
+    return config.validation_source, rest | {"weights": config.weight_source, "decisions": arm.decisions}
 
 
 def splitter_worth(rows: pd.DataFrame, arms: SplitArms) -> pd.DataFrame:
@@ -51,7 +55,7 @@ def splitter_worth(rows: pd.DataFrame, arms: SplitArms) -> pd.DataFrame:
     """
     done = finished(rows)
     lines = [_line("all", "all", paired(rows, arms.random, arms.learned, "test_accuracy"))]
-    for kind in ("group", "class"):
+    for kind in ("group", "class") if len(done) else ():
         by_arm = {arm: done[done["arm"] == arm].set_index("seed")[f"{kind}_accuracies"] for arm in arms}
         seeds = sorted(set(by_arm[arms.learned].index) & set(by_arm[arms.random].index))
         names = dict.fromkeys(name for seed in seeds for name in by_arm[arms.random][seed])

@@ -175,7 +175,7 @@ def test_every_section_has_its_charts_and_the_cautions(page):
 
 
 def test_what_the_splitter_is_worth_is_said_with_its_interval_and_by_class(page):
-    said = next(m.value for m in page.markdown if "Routing by the splitter" in m.value)
+    said = next(m.value for m in page.markdown if "Training with the splitter" in m.value)
     assert re.search(r"changes test accuracy by \\[+−-]\d", said) and "3 seeds" in said and "LRW" in said
     frame = next(f.value for f in page.dataframe if list(f.value.columns) == ["of", "random", "difference", "interval"])
     assert "class cat" in set(frame["of"]) and frame["interval"].notna().all()

@@ -255,6 +255,17 @@ def test_what_a_run_of_older_code_lacks_is_what_that_code_did():
         RunConfig.of_run(None)  # type: ignore[arg-type]
 
 
+def test_an_open_class_balance_on_features_was_another_once_and_is_written_as_what_it_comes_to():
+    head = RunConfig(features="lite0")
+    assert RunConfig.of_run(head.to_dict()).class_exponent == 0.5, "older code left it open"
+    again = RunConfig.of_run(head.written())
+    assert again.class_exponent == 1.0 and again.spelled_out() == head.spelled_out()
+    assert RunConfig.of_run(head.to_dict()).spelled_out() != head.spelled_out()
+    for config in (RunConfig(features="lite0", method="erm"), RunConfig(features="lite0", validation="none"),
+                   RunConfig(method="molere"), RunConfig(features="lite0", class_balance=0.0)):
+        assert config.written() == config.to_dict() and RunConfig.of_run(config.written()) == config
+
+
 def test_open_batch_size_and_learning_rate_suit_the_data():
     head = RunConfig(features="lite0")
     assert [head.step_size(num) for num in (10, 1_000, 12_000, 1_000_000)] == [128, 128, 256, 2048]

@@ -103,6 +103,15 @@ def test_a_model_that_is_fixed_stays_whatever_is_predicted_later():
     assert (again.model.matrix_CC == model.matrix_CC).all() and again.share == share
 
 
+def test_nothing_known_fixes_nothing():
+    estimate = NoiseEstimate(RunConfig.from_dict({"epochs": 10}))
+    probs, _, labels = world(PAIR, 300)
+    estimate.fix(probs, labels, np.zeros(300, dtype=bool))
+    assert estimate.model is None and estimate.share is None
+    estimate.refit(2, HeldoutPredictions(probs.astype(np.float32), np.ones(300, bool)), labels, np.ones(300, bool))
+    assert estimate.model is not None
+
+
 def test_the_corrected_loss_of_given_labels_is_on_average_the_loss_of_the_true_one():
     model = NoiseModel(matrix_CC=PAIR, temperature=1.0)
     logits = torch.randn(1, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64).expand(3, 3)

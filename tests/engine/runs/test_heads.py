@@ -117,7 +117,7 @@ def test_features_that_replace_others_of_their_name_are_others_to_a_run_that_goe
         resume(project, "second")
 
 
-def test_a_guarded_head_begins_with_what_discriminants_say_that_did_not_see_the_sample(project):
+def test_a_head_with_a_splitter_begins_with_what_discriminants_say_that_did_not_see_the_sample(project):
     """After one epoch, in which none but the pinned rest, they are all that is known of the others. The pinned one
     teaches none, and what the head says of it counts as much: the epoch is the last. Classes are unequal, and count by
     their weights."""
@@ -136,7 +136,7 @@ def test_a_guarded_head_begins_with_what_discriminants_say_that_did_not_see_the_
     features_ND = torch.from_numpy(np.asarray(data.images[data.train_idx], dtype=np.float32))
     probs_NC = label_head.predict_out_of_fold(features_ND, data, config.seed, ~is_pinned_N & ~is_out_N,
                                               are_components=True).numpy()
-    probs_NC /= np.sqrt(np.bincount(data.train_labels[~is_out_N]))
+    probs_NC /= np.bincount(data.train_labels[~is_out_N])
     own_N = (probs_NC / probs_NC.sum(1, keepdims=True))[np.arange(90), data.train_labels]
     quality_N, is_other_N = signals["label_quality"].to_numpy(), ~is_pinned_N & ~is_out_N
     np.testing.assert_allclose(quality_N[is_other_N], own_N[is_other_N], rtol=1e-4)

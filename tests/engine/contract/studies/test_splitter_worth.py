@@ -22,7 +22,10 @@ def plan_of(*arms: Arm, **settings: object) -> StudyPlan:
     ((MOLERE, Arm(name="drawn", settings={"method": "molere", "validation": "random"})), SplitArms("molere", "drawn")),
     ((Arm(name="a", settings={"method": "molere", "val_fraction": 0.2}), MOLERE, RANDOM),
      SplitArms("molere", "lrw_random")),
+    ((Arm(name="a", settings={"method": "molere", "val_fraction": 0.1, "guard": "off"}), RANDOM),
+     SplitArms("a", "lrw_random")),
     ((MOLERE, Arm(name="other", settings={"method": "lrw_random", "val_fraction": 0.2})), None),
+    ((MOLERE, Arm(name="other", settings={"method": "lrw_random", "nonsense": 1})), None),
     ((MOLERE, Arm(name="other", settings={"method": "lrw_random"}, decisions="none")), None),
     ((MOLERE, Arm(name="other", settings={"method": "lrw_random"}, epochs_factor=1.5)), None),
     ((MOLERE, Arm.of_method("erm")), None), ((MOLERE, Arm.of_method("lrw_easy")), None),
@@ -55,6 +58,8 @@ def test_the_difference_is_the_learned_split_minus_the_random_one():
 
 
 def test_without_a_pair_there_is_nothing_and_one_pair_has_no_interval():
+    failed = pd.DataFrame([{"arm": "m", "seed": 0, "state": "failed"}])
+    assert splitter_worth(failed, SplitArms("m", "r")).empty, "rows of failures have no figures at all"
     rows = pd.DataFrame([row("m", 0, 0.5), row("r", 1, 0.4)])
     assert splitter_worth(rows, SplitArms("m", "r")).empty
     table = splitter_worth(pd.concat([rows, pd.DataFrame([row("r", 0, 0.4)])]), SplitArms("m", "r"))
