@@ -8,7 +8,7 @@ run of it (--run; without one such a run is trained first, of a seed that is not
 the truth (the column clean_label, or --answers), looks at the first samples of the triage lane "probably mislabeled",
 relabels what is wrong and confirms what is right, through the ledger. The same number is then spent on each other
 queue: random; loss, the highest of a plain run first; cleanlab, the lowest self-confidence first of a logistic
-regression on the same features (AGPL; where it is installed).
+regression on the same features (AGPL; where it is installed); suspect and uncertain, two orders of the audit's queue.
 Each method is trained without decisions and under each queue's, of the same seeds; the effect is stated as the
 Compare page states it. Finished runs are kept, so the same command goes on. Writes JSON to --out.
 """
@@ -30,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import pandas as pd
 
+from curation.audit.issues import scores_by
+from curation.audit.reviews.queues import Mode, find_order
 from curation.experiments import compare, effects
 from curation.project import Project
 from curation.samples.scoring import read_answers
@@ -45,7 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOOKING_SEED = 1_000_000
 WHO = "scripted reviewer"
 NO_DECISIONS = "none"
-QUEUES = ("triage", "random", "loss", "cleanlab")
+QUEUES = ("triage", "random", "loss", "cleanlab", "suspect", "uncertain")
 
 
 def copy_of(path: Path, run: str | None, ending: str = "closed-loop") -> Project:
@@ -96,6 +98,13 @@ def by_loss(run: RunDir, table: pd.DataFrame) -> np.ndarray:
     """Rows of the table, the highest loss of this run first; those without one last."""
     loss = table["sample_id"].map(run.read_signals().set_index("sample_id")["loss"]).to_numpy(dtype=np.float64)
     return np.argsort(np.where(np.isfinite(loss), -loss, np.inf), kind="stable")
+
+
+def by_audit(project: Project, run: RunDir, table: pd.DataFrame, mode: Mode) -> np.ndarray:
+    """Rows of the table as the audit's ranked queue has them, before any verdict."""
+    scores, _ = scores_by(project, run.name)
+    order = find_order(scores, project.verdicts().in_force("closed-loop"), mode)
+    return pd.Index(table["sample_id"]).get_indexer(scores.sample_id[order])
 
 
 def by_cleanlab(project: Project, features: str, table: pd.DataFrame) -> np.ndarray:
@@ -193,6 +202,8 @@ def main() -> None:
         "triage": lambda: order,
         "random": lambda: np.random.default_rng(LOOKING_SEED).permutation(len(table)),
         "loss": lambda: by_loss(trained(project, "look-plain", plain), table),
+        "suspect": lambda: by_audit(project, look, table, "value"),
+        "uncertain": lambda: by_audit(project, look, table, "uncertain"),
         "cleanlab": lambda: by_cleanlab(project, str(features), table)}
     queues = {name: orders[name]() for name in args.queues.split(",")}
     folder = project.path / "reviews"

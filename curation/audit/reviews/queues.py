@@ -25,7 +25,7 @@ from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import Purpose, Queue
 from engine.contract.errors import UserError
 
-Mode = Literal["value", "balanced", "confusion"]
+Mode = Literal["value", "uncertain", "balanced", "confusion"]
 """Orders of the ranked queue (find_order)."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 Check = Literal["overlap", "gold", "repeat"]
@@ -76,10 +76,11 @@ def find_order(scores: Scores, verdicts: pd.DataFrame, mode: Mode = "value", *, 
                suggested: int | None = None, reserved: Collection[str] = ()) -> np.ndarray:
     """Rows (M,) int64 of scores, the one to review first first; a million in about half a second.
 
-    value: by p_wrong, highest first, NaN last. balanced: the highest of each given class, then the second of each, and
-    so on; NaN last. confusion: by p_wrong among those given class `given` and suggested class `suggested` (codes). Left
-    out: inactive samples, those with a verdict in force, and `reserved` ids (in others' hands, or drawn). verdicts: in
-    force in this audit. Raises ServingError for missing codes.
+    value: by p_wrong, highest first, NaN last. uncertain: p_wrong nearest to one half first, NaN last: what a training
+    gains the most from, as of labels that are surely wrong it knows as much already (benchmarks/LOG.md). balanced: the
+    highest of each given class, then the second of each, and so on; NaN last. confusion: by p_wrong among those given
+    class `given` and suggested class `suggested` (codes). Left out: inactive samples, those with a verdict in force,
+    and `reserved` ids (in others' hands, or drawn). verdicts: in force in this audit. Raises ServingError for missing codes.
     """
     if mode == "confusion" and (given is None or suggested is None):
         raise ServingError(f"a confusion is of two classes; got {given!r} and {suggested!r}; name the given class and "
@@ -89,7 +90,8 @@ def find_order(scores: Scores, verdicts: pd.DataFrame, mode: Mode = "value", *, 
     if mode == "confusion":
         is_open &= (scores.given == given) & (scores.suggested == suggested)
     rows = np.flatnonzero(is_open)
-    rows = rows[np.argsort(-scores.p_wrong[rows], kind="stable")]
+    p_wrong = scores.p_wrong[rows]
+    rows = rows[np.argsort(np.abs(p_wrong - 0.5) if mode == "uncertain" else -p_wrong, kind="stable")]
     if mode == "balanced":
         turn = pd.Series(scores.given[rows]).groupby(scores.given[rows]).cumcount().to_numpy()
         rows = rows[np.lexsort((turn, np.isnan(scores.p_wrong[rows])))]  # stable: within a turn by p_wrong

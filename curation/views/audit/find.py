@@ -16,8 +16,11 @@ from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
 from curation.words import counted
 
-MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "balanced": "The same from every class",
-              "confusion": "One confusion: given A, rather B"}
+MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "uncertain": "Least certain first",
+                               "balanced": "The same from every class",
+                               "confusion": "One confusion: given A, rather B"}
+MODE_HELP = "Likeliest wrong first mends most labels an hour. Least certain first is what the next training gains " \
+    "most from: of labels that are surely wrong it knows as much already."
 _MODE_KEY = "audit.mode"
 _CHOICES = ("audit.find.mode", "audit.find.given")
 Order = tuple[Mode | None, tuple[str, str] | None]
@@ -91,7 +94,8 @@ def promise_words(served: Served) -> str:
         return "**No promise:** the run knows nothing of these samples." if served.questions else ""
     left = promise.MIN_CALIBRATED - served.num_calibrated
     if left > 0:
-        return (f"**The likeliest wrong labels first.** How many of a batch are wrong is promised once "
+        first = "least certain" if served.mode == "uncertain" else "likeliest wrong"
+        return (f"**The {first} labels first.** How many of a batch are wrong is promised once "
                 f"{promise.MIN_CALIBRATED} labels are judged: {left} more.")
     return f"**About {found.expected:.0f} of these {found.num} are wrong** ({found.low} to {found.high})."
 
@@ -108,7 +112,7 @@ def _order(audit: Audit, served: Served) -> None:
     words = MODE_WORDS[now] if now != "confusion" or not served.confusion else \
         f"{served.confusion[0]} \u2192 {served.confusion[1]}"
     with st.popover(f"Order: {state.plain(words)}", icon=":material/sort:"):
-        mode = st.radio("Order of the queue", list(MODE_WORDS), format_func=MODE_WORDS.__getitem__,
+        mode = st.radio("Order of the queue", list(MODE_WORDS), format_func=MODE_WORDS.__getitem__, help=MODE_HELP,
                         index=list(MODE_WORDS).index(now), key=_CHOICES[0])
         classes, confusion = list(audit.project.classes), None
         if mode == "confusion" and len(classes) > 1:

@@ -73,12 +73,17 @@ def test_balanced_takes_the_most_suspected_of_each_class_in_turn() -> None:
     assert order.tolist() == [0, 3, 5, 1, 4, 2, 7, 6]  # the unscored last, one of a class of its own too
 
 
+def test_uncertain_takes_even_odds_first() -> None:
+    table = scores([.1, .45, .97, .6, np.nan, .8, .52])
+    assert find_order(table, NONE, "uncertain").tolist() == [6, 1, 3, 5, 0, 2, 4]
+
+
 def test_a_confusion_is_one_given_class_taken_for_one_other() -> None:
     table = scores([.1, .9, .5, .7], given=[0, 0, 1, 0], suggested=[1, 1, 1, 2])
     assert find_order(table, NONE, "confusion", given=0, suggested=1).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("mode", "message"), [("best", "one of value, balanced, confusion; got 'best'"),
+@pytest.mark.parametrize(("mode", "message"), [("best", "one of value, uncertain, balanced, confusion; got 'best'"),
                                                ("confusion", "of two classes; got 0 and None")])
 def test_a_queue_that_cannot_be_is_refused(mode: str, message: str) -> None:
     with pytest.raises(ServingError, match=message) as caught:
@@ -86,7 +91,7 @@ def test_a_queue_that_cannot_be_is_refused(mode: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("mode", ["value", "balanced"])
+@pytest.mark.parametrize("mode", ["value", "uncertain", "balanced"])
 def test_what_is_judged_leaves_the_order(mode: str) -> None:
     rng = np.random.default_rng(0)
     table = scores(rng.random(20_000), given=rng.integers(0, 14, 20_000))
