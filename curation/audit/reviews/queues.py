@@ -80,7 +80,8 @@ def find_order(scores: Scores, verdicts: pd.DataFrame, mode: Mode = "value", *, 
     gains the most from, as of labels that are surely wrong it knows as much already (benchmarks/LOG.md). balanced: the
     highest of each given class, then the second of each, and so on; NaN last. confusion: by p_wrong among those given
     class `given` and suggested class `suggested` (codes). Left out: inactive samples, those with a verdict in force,
-    and `reserved` ids (in others' hands, or drawn). verdicts: in force in this audit. Raises ServingError for missing codes.
+    and `reserved` ids (in others' hands, or drawn). verdicts: in force in this audit. Raises
+    ServingError for missing codes.
     """
     if mode == "confusion" and (given is None or suggested is None):
         raise ServingError(f"a confusion is of two classes; got {given!r} and {suggested!r}; name the given class and "
