@@ -168,8 +168,7 @@ class RunConfig:
             raise ConfigError(f"mixup needs weights that are known before a step, and plain cross-entropy; got "
                               f"{self.method} with mixup {self.mixup:g}; leave it at 0")
         if self.weights_by is not None and (self.weight_source != "uniform" or not METHODS[self.method].is_trained):
-            raise ConfigError(f"weights_by is for plain training; got {self.method} with weights_by={self.weights_by}; "
-                              "leave it out")
+            raise ConfigError(f"weights_by is for plain training; got it with method {self.method}; leave it out")
 
     @property
     def head(self) -> str | None:
@@ -271,8 +270,9 @@ class RunConfig:
         """The config that `written` gave of a run or a row of a study, perhaps by older code: what it lacks or leaves
         open is what that code did, not today's defaults. Raises ConfigError as from_dict does."""
         config = cls.from_dict(methods.BEFORE_THERE_WERE | values if isinstance(values, dict) else values)
-        is_older = config.head and config.class_balance is None and config.class_exponent
-        return dataclasses.replace(config, class_balance=DEFAULT_CLASS_BALANCE) if is_older else config
+        own, was = dataclasses.replace(config, class_balance=None).class_exponent, config.class_balance
+        then = DEFAULT_CLASS_BALANCE if was is None else None if was == own else was  # settings of its own pass on
+        return dataclasses.replace(config, class_balance=then) if config.head and own else config
 
     def written(self) -> dict[str, Any]:
         """to_dict for a file that of_run reads: on features with the class balance that it comes to."""
