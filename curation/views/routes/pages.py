@@ -4,7 +4,8 @@ Streamlit's front end, opened at /train, first asks for its server below /train/
 console), waits half a second and then tries the root. The shell served here is Streamlit's own index.html plus a line
 that names the root, so a link to a page opens at once. Should a later version ignore that line, links work as before.
 
-A second line (assets/shared/history.js) makes one entry a page in the browser's history.
+A second (assets/shared/history.js) makes one entry a page in the browser's history; a third (inert.js) lets go of a page
+that a closed dialog left inert.
 """
 
 from functools import cache
@@ -30,15 +31,16 @@ PAGES = {
 DEFAULT_PAGE = "data"
 _NAME_THE_ROOT = "<script>window.__streamlit={BACKEND_BASE_URL:window.location.origin}</script>"
 
-_HISTORY = Path(__file__).parents[3] / "assets" / "shared" / "history.js"
+_SCRIPTS = [Path(__file__).parents[3] / "assets" / "shared" / name for name in ("history.js", "inert.js")]
+"""In the head, before Streamlit's own."""
 
 
 @cache
 def shell() -> str:
     """The HTML of every page."""
     index = Path(streamlit.__file__).parent / "static" / "index.html"
-    history = f"<script>{_HISTORY.read_text(encoding='utf-8')}</script>"
-    return index.read_text(encoding="utf-8").replace("<head>", f"<head>{_NAME_THE_ROOT}{history}", 1)
+    ours = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in _SCRIPTS)
+    return index.read_text(encoding="utf-8").replace("<head>", f"<head>{_NAME_THE_ROOT}{ours}", 1)
 
 
 async def serve_shell(request: Request) -> Response:

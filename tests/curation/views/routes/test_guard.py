@@ -59,7 +59,7 @@ def test_a_foreign_host_gets_the_headers_too(server: int) -> None:
 def test_no_inline_script_runs_save_ours() -> None:
     policy = security_headers()[b"content-security-policy"].decode()
     scripts = next(part for part in policy.split("; ") if part.startswith("script-src"))
-    assert "unsafe" not in scripts and len(set(inline_hashes())) == 4, "root, history, Streamlit's own, scheme"
+    assert "unsafe" not in scripts and len(set(inline_hashes())) == 5, "root, history, inert, Streamlit's own, scheme"
 
 
 @pytest.mark.parametrize("path", ["/_stcore/metrics", "/_stcore/metrics/", "/_stcore/agent/openapi.json",
