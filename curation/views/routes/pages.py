@@ -4,7 +4,7 @@ Streamlit's front end, opened at /train, first asks for its server below /train/
 console), waits half a second and then tries the root. The shell served here is Streamlit's own index.html plus a line
 that names the root, so a link to a page opens at once. Should a later version ignore that line, links work as before.
 
-A second (assets/shared/history.js) makes one entry a page in the browser's history; a third (inert.js) lets go of a page
+A second (assets/shared/history.js) makes one entry a page in the browser's history; a third (inert.js) frees a page
 that a closed dialog left inert.
 """
 
