@@ -95,7 +95,7 @@ def checked(document: dict[str, Any]) -> RunDocument:
     if problem:
         raise UserError(problem)
     try:
-        config = RunConfig.of_run(document["config"]).to_dict()
+        config = RunConfig.of_run(document["config"]).written()
     except RecursionError as error:
         raise UserError("its config is nested too deeply") from error
     return cast(RunDocument, {**document, "config": config})
