@@ -5,6 +5,7 @@ Exit status 0 done, 2 the user's input is wrong, 1 ours.
 
 import contextlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -293,4 +294,7 @@ def _run() -> None:
 
 
 if __name__ == "__main__":
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from engine.runtime.distributed import as_rank
+        as_rank(main)
     main()

@@ -7,9 +7,10 @@ torchrun there is one rank, and everything here is the identity. B rows of a bat
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import psutil
 import torch
@@ -47,6 +48,19 @@ def process_group(device: str) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def as_rank(main: Callable[[], object]) -> NoReturn:
+    """Run main and end this process before Python shuts down: on a busy machine torch sometimes aborts a rank then, and
+    torchrun would begin a run anew that is done."""
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def num_processes() -> int:

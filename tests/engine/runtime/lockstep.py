@@ -12,7 +12,6 @@ sign of the gradient times the learning rate, also where the gradient is nothing
 last bias is 0 at the start, since weights are normalised), so it turns a difference of 1e-9 into one of 2e-2.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -83,6 +82,4 @@ def go(trainer: Trainer, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
-    sys.stderr.flush()
-    os._exit(0)  # all is written; on a busy machine torch sometimes aborts a rank while Python shuts down
+    distributed.as_rank(lambda: main(*map(Path, sys.argv[1:])))
