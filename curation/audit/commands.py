@@ -62,8 +62,8 @@ def audit_(
                                                       "nothing is trained.")] = None,
     out: Annotated[Path | None, typer.Option(callback=output_file, help="CSV or Parquet, most suspect first.")] = None,
     top: Annotated[int | None, typer.Option(help="Write only so many.")] = None,
-    mode: Annotated[str, typer.Option(help="Order: value (most probably wrong first), uncertain (what a training "
-                                           "gains most from first) or balanced (over classes).")
+    mode: Annotated[str, typer.Option(help="Order: value (most probably wrong first), uncertain (nearest to "
+                                           "even odds first) or balanced (over classes).")
                     ] = "value",
     alone: Annotated[bool, typer.Option("--alone", help="Leave out runs that differ by their seed alone.")] = False,
     audit: AuditOption = NAME,

@@ -76,12 +76,12 @@ def find_order(scores: Scores, verdicts: pd.DataFrame, mode: Mode = "value", *, 
                suggested: int | None = None, reserved: Collection[str] = ()) -> np.ndarray:
     """Rows (M,) int64 of scores, the one to review first first; a million in about half a second.
 
-    value: by p_wrong, highest first, NaN last. uncertain: p_wrong nearest to one half first, NaN last: what a training
-    gains the most from, as of labels that are surely wrong it knows as much already (benchmarks/LOG.md). balanced: the
+    value: by p_wrong, highest first, NaN last. uncertain: p_wrong nearest to one half first, NaN last; corrections of
+    these help the next training more than those of labels that are surely wrong (benchmarks/RESULTS.md). balanced: the
     highest of each given class, then the second of each, and so on; NaN last. confusion: by p_wrong among those given
     class `given` and suggested class `suggested` (codes). Left out: inactive samples, those with a verdict in force,
-    and `reserved` ids (in others' hands, or drawn). verdicts: in force in this audit. Raises
-    ServingError for missing codes.
+    and `reserved` ids (in others' hands, or drawn). verdicts: in force in this audit. Raises ServingError for missing
+    codes.
     """
     if mode == "confusion" and (given is None or suggested is None):
         raise ServingError(f"a confusion is of two classes; got {given!r} and {suggested!r}; name the given class and "

@@ -19,8 +19,8 @@ from curation.words import counted
 MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "uncertain": "Least certain first",
                                "balanced": "The same from every class",
                                "confusion": "One confusion: given A, rather B"}
-MODE_HELP = "Likeliest wrong first mends most labels an hour. Least certain first is what the next training gains " \
-    "most from: of labels that are surely wrong it knows as much already."
+MODE_HELP = "Likeliest wrong first corrects the most labels. Least certain first, as a rule, helps the next training " \
+    "more: training has often seen through labels that are surely wrong."
 _MODE_KEY = "audit.mode"
 _CHOICES = ("audit.find.mode", "audit.find.given")
 Order = tuple[Mode | None, tuple[str, str] | None]
