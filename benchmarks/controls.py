@@ -48,7 +48,7 @@ OF_GROUPS = ("rare_subgroup", "clothing")
 """Problems that are judged, and tuned, by their worst group."""
 OF_CLASSES = ("imbalance_10", "imbalance_50", "imbalance_200")
 """Problems whose test split has its classes alike, and that are tuned by the mean accuracy of the classes."""
-REFERENCE = "plain"
+REFERENCE, OURS = "plain", "molere-default"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,7 @@ CONTROLS: dict[str, Control] = {
         "reweighter.uniform_pull=0.005", "reweighter.uniform_pull=0.02", "reweighter.uniform_pull=0.05",
         "reweighter.uniform_pull=0.2")),
 }
-UNTUNED = (f"{REFERENCE}: method=erm", "molere-default: method=molere", "random-split: method=lrw_random")
+UNTUNED = (f"{REFERENCE}: method=erm", f"{OURS}: method=molere", "random-split: method=lrw_random")
 ORACLES = {LABEL_ORACLE: (f"oracle-weights: method=erm weights_by={LABEL_ORACLE}",
                           "oracle-relabelled: method=erm decisions=oracle_relabelled.parquet"),
            GROUP_ORACLE: (f"oracle-groups: method=erm weights_by={GROUP_ORACLE}",)}
@@ -227,10 +227,11 @@ def main() -> None:
                       is_tuned_here=False, say=print)
             study = StudyDir.of(problem, study_name)
             for figure in dict.fromkeys(("test_accuracy", figure_of(name))):
-                found = table_of(study, name, study_name, figure)
-                if found:
-                    show(found)
-                rows += found
+                for reference in (REFERENCE, OURS):
+                    found = table_of(study, name, study_name, figure, reference)
+                    if found:
+                        show(found)
+                    rows += found
     if not args.choose:
         hardware = f"{platform.machine()}, {os.cpu_count()} cores, no GPU used"
         figures = without_nan(pd.DataFrame(rows).round(4).to_dict("records"))

@@ -114,9 +114,9 @@ def arm_at(project: Path, text: str) -> Arm:
     return arm
 
 
-def table_of(study: StudyDir, problem: str, name: str, figure: str) -> list[dict[str, Any]]:
-    """The study's summary, one row an arm, with where it comes from."""
-    reference = study.read_document().plan.reference
+def table_of(study: StudyDir, problem: str, name: str, figure: str, reference: str = "") -> list[dict[str, Any]]:
+    """The study's summary, one row an arm, with where it comes from. reference: an arm; default: the plan's."""
+    reference = reference or study.read_document().plan.reference
     table = summary(study.read_rows(), reference, figure).dropna(subset=["mean"])
     records = json.loads(table.to_json(orient="records"))
     return [{"problem": problem, "study": name, "figure": figure, "reference": reference, **r} for r in records]
