@@ -20,7 +20,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -122,6 +121,18 @@ def by_cleanlab(project: Project, features: str, table: pd.DataFrame) -> np.ndar
     return np.argsort(get_label_quality_scores(codes, probs, method="self_confidence"), kind="stable")
 
 
+def order_of(name: str, project: Project, look: RunDir, table: pd.DataFrame, settings: list[str]) -> np.ndarray:
+    """Rows of the table as one of QUEUES has them, all but triage's."""
+    if name == "loss":
+        plain = [*settings, "embedding=none", "method=erm", f"seed={LOOKING_SEED}"]
+        return by_loss(trained(project, "look-plain", plain), table)
+    if name == "cleanlab":
+        return by_cleanlab(project, str(parse_settings(settings)["features"]), table)
+    if name == "random":
+        return np.random.default_rng(LOOKING_SEED).permutation(len(table))
+    return by_audit(project, look, table, "value" if name == "suspect" else "uncertain")
+
+
 def truth_of(project: Project, table: pd.DataFrame, answers: Path | None) -> pd.Series:
     """The true class of each row of the table; null where nobody knows it."""
     if answers is None:
@@ -183,8 +194,7 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.queues.split(",")) - set(QUEUES):
         parser.error(f"--queues must be of {', '.join(QUEUES)}; got {', '.join(sorted(unknown))}")
-    features = parse_settings(args.settings).get("features")
-    if "cleanlab" in args.queues and features is None:
+    if "cleanlab" in args.queues and parse_settings(args.settings).get("features") is None:
         parser.error("the queue cleanlab needs features; add --set features=NAME")
 
     project = copy_of(args.project.resolve(), args.run)
@@ -197,15 +207,8 @@ def main() -> None:
         sys.exit("error: the reviewer must know the truth of some training sample; give --answers")
     order, num_in_lane = suspects(look, table)
     print(f"{num_in_lane} of {len(table)} samples are in the lane of the probably mislabeled", flush=True)
-    plain = [*args.settings, "embedding=none", "method=erm", f"seed={LOOKING_SEED}"]
-    orders: dict[str, Callable[[], np.ndarray]] = {
-        "triage": lambda: order,
-        "random": lambda: np.random.default_rng(LOOKING_SEED).permutation(len(table)),
-        "loss": lambda: by_loss(trained(project, "look-plain", plain), table),
-        "suspect": lambda: by_audit(project, look, table, "value"),
-        "uncertain": lambda: by_audit(project, look, table, "uncertain"),
-        "cleanlab": lambda: by_cleanlab(project, str(features), table)}
-    queues = {name: orders[name]() for name in args.queues.split(",")}
+    queues = {name: order if name == "triage" else order_of(name, project, look, table, args.settings)
+              for name in args.queues.split(",")}
     folder = project.path / "reviews"
     reviewed = {name: decided_by(project, table, truth, rows[is_known[rows]][:args.reviews], name, folder)
                 for name, rows in queues.items()}

@@ -25,7 +25,7 @@ from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import Purpose, Queue
 from engine.contract.errors import UserError
 
-Mode = Literal["value", "uncertain", "balanced", "confusion"]
+Mode = Literal["value", "balanced", "uncertain", "confusion"]
 """Orders of the ranked queue (find_order)."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 Check = Literal["overlap", "gold", "repeat"]

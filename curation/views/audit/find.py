@@ -16,8 +16,8 @@ from curation.views.widgets.layout import table_height
 from curation.views.widgets.review import Summary
 from curation.words import counted
 
-MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "uncertain": "Least certain first",
-                               "balanced": "The same from every class",
+MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "balanced": "The same from every class",
+                               "uncertain": "Least certain first",
                                "confusion": "One confusion: given A, rather B"}
 MODE_HELP = "Likeliest wrong first corrects the most labels. Least certain first, as a rule, helps the next training " \
     "more: training has often seen through labels that are surely wrong."

@@ -83,7 +83,7 @@ def test_a_confusion_is_one_given_class_taken_for_one_other() -> None:
     assert find_order(table, NONE, "confusion", given=0, suggested=1).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("mode", "message"), [("best", "one of value, uncertain, balanced, confusion; got 'best'"),
+@pytest.mark.parametrize(("mode", "message"), [("best", "one of value, balanced, uncertain, confusion; got 'best'"),
                                                ("confusion", "of two classes; got 0 and None")])
 def test_a_queue_that_cannot_be_is_refused(mode: str, message: str) -> None:
     with pytest.raises(ServingError, match=message) as caught:
