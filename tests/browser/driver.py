@@ -130,6 +130,23 @@ class Browser:
         self.page.get_by_role("button", name=name, exact=True).click()
         self.settle()
 
+    def choose(self, box: Any, option: str) -> None:
+        """Open a select box and click an option of it. A page that is drawn again meanwhile may close the list."""
+        from playwright.sync_api import Error
+
+        deadline = time.monotonic() + ACTION_MILLISECONDS / 1000
+        wanted = self.page.get_by_role("option", name=option, exact=True)
+        while True:
+            if not wanted.count():
+                box.click()
+            try:
+                wanted.click(timeout=3_000)
+                break
+            except Error:
+                if time.monotonic() > deadline:
+                    raise
+        self.settle()
+
     def map(self) -> Any:
         """The map once it has been drawn; a layer that is newer than what is seen has not been."""
         found = self.page.locator(".map")

@@ -109,9 +109,7 @@ def test_thirty_are_audited_by_keyboard_and_five_more_after_coming_back(open_bro
     assert set(verdicts["batch"]) == {1} and verdicts["seconds"].between(0, 60).all()
 
     again.open("export?project=clothes&run=first")
-    again.page.locator(".st-key-export-what input").click()
-    again.page.get_by_role("option", name="Corrected labels as Clothing1M's files", exact=True).click()
-    again.settle()
+    again.choose(again.page.locator(".st-key-export-what input"), "Corrected labels as Clothing1M's files")
     again.press("Export")
     again.see("Written")
     folder = Path(again.page.locator('[data-testid="stCode"]').first.inner_text().strip())

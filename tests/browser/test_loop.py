@@ -68,9 +68,7 @@ def train_the_demo(browser: Browser) -> None:
     epochs.press("Enter")
     browser.settle()
     browser.page.get_by_text("More settings", exact=True).click()  # UMAP made the first map, and compiles itself anew
-    browser.page.get_by_role("combobox", name="Map of samples").click()
-    browser.page.get_by_role("option", name="pca").click()
-    browser.settle()
+    browser.choose(browser.page.get_by_role("combobox", name="Map of samples"), "pca")
     browser.press("Start run")
 
 
