@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from engine.contract import methods
-from engine.contract.method_config import ControlConfig, ReweighterConfig, SplitterConfig, check_head, idle_settings
+from engine.contract.method_config import ControlConfig, ReweighterConfig, SplitterConfig, check_head, idle_values
 from engine.contract.methods import HEADS, METHODS
 from engine.contract.settings import ConfigError, Settings, build, check, leaves, nested, parse_settings, setting
 
@@ -269,7 +269,7 @@ class RunConfig:
     def of_run(cls, values: dict[str, Any]) -> "RunConfig":
         """The config that `written` gave of a run or a row of a study, perhaps by older code: what it lacks or leaves
         open is what that code did, not today's defaults. Raises ConfigError as from_dict does."""
-        config = cls.from_dict(methods.BEFORE_THERE_WERE | values if isinstance(values, dict) else values)
+        config = cls.from_dict(methods.before(values) if isinstance(values, dict) else values)
         own, was = dataclasses.replace(config, class_balance=None).class_exponent, config.class_balance
         then = DEFAULT_CLASS_BALANCE if was is None else None if was == own else was  # settings of its own pass on
         return dataclasses.replace(config, class_balance=then) if config.head and own else config
@@ -281,9 +281,7 @@ class RunConfig:
     def spelled_out(self) -> "RunConfig":
         """The config with what its open settings come to on images, and idle ones as they are by default, so that
         configs that train alike are equal, whichever version wrote them. On features the run itself settles them."""
-        default = RunConfig()
-        plain = dataclasses.replace(self, class_balance=self.class_exponent,
-                                    **{name: getattr(default, name) for name in idle_settings(self)})
+        plain = dataclasses.replace(self, class_balance=self.class_exponent, **idle_values(self, RunConfig()))
         return plain if self.features is not None else dataclasses.replace(
             plain, batch_size=self.step_size(0), lr=self.peak_lr(), head_epochs=self.num_head_epochs,
             weight_decay=DEFAULT_WEIGHT_DECAY if self.weight_decay is None else self.weight_decay)

@@ -3,7 +3,7 @@
 Imports no torch.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.contract.methods import HEADS, METHODS, REWEIGHTED
@@ -69,6 +69,10 @@ class SplitterConfig:
         0.5, "Largest share of a sample's same-class neighbours that may be in validation with it, so that training "
         "keeps some of every hard neighbourhood. 1 turns this off.", unit="fraction", low=0.0, high=1.0)
     num_neighbors: int = setting(10, "Neighbours a sample has for coverage.", unit="samples", low=1, high=1000)
+    features: str | None = setting(
+        "auto", "Of a network trained on images: features whose linear discriminants, out of fold, say from the start "
+        "which labels are probably wrong and which samples are hard. auto: the project's, the first by name, where it "
+        "has any. None: only what the run itself predicts.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,11 +102,26 @@ class ControlConfig:
         0.2, "Exclude by confidence: share of the samples that are left out.", unit="fraction", low=0.0, high=0.99)
 
 
-def idle_settings(config: Any) -> tuple[str, ...]:
-    """Names of settings of a RunConfig that do nothing there, among those whose defaults have changed."""
+def asks_features(config: Any) -> bool:
+    """Whether splitter.features of a RunConfig counts: on images, where the splitter decides."""
+    return config.features is None and bool(config.validation_source == "learned")
+
+
+def features_used(config: Any) -> str | None:
+    """The features that a settled RunConfig rests on: a head's, or those by whose discriminants it begins; None: on
+    images alone."""
+    own = config.splitter.features if asks_features(config) else None
+    return config.features or (None if own in (None, "auto") else str(own))
+
+
+def idle_values(config: Any, default: Any) -> dict[str, Any]:
+    """Settings of a RunConfig that do nothing there, among those whose defaults have changed, as a default one has
+    them."""
     is_guarded = config.validation_source in ("hard", "learned")
     is_finishing = config.weight_source in (*REWEIGHTED, "similarity")
-    return (*(() if is_guarded else ("guard", "guard_largest")), *(() if is_finishing else ("finish_fraction",)))
+    names = (*(() if is_guarded else ("guard", "guard_largest")), *(() if is_finishing else ("finish_fraction",)))
+    splitter = config.splitter if asks_features(config) else replace(config.splitter, features="auto")
+    return {"splitter": splitter, **{name: getattr(default, name) for name in names}}
 
 
 def check_head(config: Any) -> None:

@@ -1,6 +1,7 @@
 """The methods: where validation samples come from x how weights are made; imports no torch."""
 
 from dataclasses import dataclass
+from typing import Any
 
 HEADS = ("linear", "mlp")
 """Networks that take features; all others take images."""
@@ -17,8 +18,10 @@ WEIGHT_SOURCES = ("uniform", "rho", "worst", *FROM_VALIDATION, *FIRST_TRAINED)
 FIXED_WEIGHTS = ("uniform", *FIRST_TRAINED)
 """Weights that are known before a step."""
 LOSSES_OF_METHODS = ("cross_entropy", "early_learning")
-BEFORE_THERE_WERE: dict[str, object] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
+BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
 """What runs did by settings of a RunConfig that came later."""
+SPLITTER_BEFORE: dict[str, Any] = {"features": None}
+"""The same of a splitter's, of runs on images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,3 +138,11 @@ METHODS: dict[str, Method] = {
 }
 TRAINABLE = tuple(name for name, method in METHODS.items() if not method.is_imported)
 """The methods that a run can be started with."""
+
+
+def before(values: dict[str, Any]) -> dict[str, Any]:
+    """A RunConfig as a run or a row has it, perhaps by older code, with what that did by settings that it lacks."""
+    splitter = values.get("splitter", {})
+    if values.get("features") is None and isinstance(splitter, dict):
+        values = values | {"splitter": SPLITTER_BEFORE | splitter}
+    return BEFORE_THERE_WERE | values

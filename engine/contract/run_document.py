@@ -68,7 +68,7 @@ class RunDocument(TypedDict, total=False):
     decisions_digest: str
     num_decisions: int
     features_digest: str
-    """Of the features' samples.parquet; "" of a run on images."""
+    """Of the samples.parquet of the features it rests on; "" of a run on images alone."""
     hardware: str
     num_processes: int
     launch: str | None  # what tells one call of torchrun from the next

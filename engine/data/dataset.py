@@ -3,6 +3,8 @@
 Does not decide roles and does not change labels beyond applying the decisions file.
 """
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.config import RunConfig
+from engine.contract.feature_dir import FeatureError, FeatureStore, list_features
 from engine.contract.manifest import SPLITS, ManifestError, image_root, read_info, read_manifest
+from engine.contract.method_config import asks_features
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_document import SplitCounts
 from engine.contract.settings import ConfigError
@@ -50,6 +54,9 @@ class Dataset:
     """(N,) int64 over train rows: samples of equal number stay in one fold; None: each by itself."""
     own_weights: np.ndarray | None = None
     """(N,) float32 over train rows, >= 0, from a column of the manifest; None: all alike."""
+    features: np.ndarray | None = None
+    """(M, D) float16 components of the features that splitter.features names, of a network of images; None of heads,
+    and where there are none. Rows of no features are all 0."""
     splits: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     """(M,) object: the split of each row."""
 
@@ -149,8 +156,34 @@ def load_for(config: RunConfig, project: Path, decisions: pd.DataFrame, progress
     if METHODS[config.method].is_imported:
         raise ConfigError(f"predictions that were imported are not trained; got method={config.method}; choose one of "
                           f"{', '.join(TRAINABLE)}")
-    return load_dataset(project, decisions, config.image_size, progress, features=config.features,
+    data = load_dataset(project, decisions, config.image_size, progress, features=config.features,
                         num_components=config.num_components, folds_by=config.folds_by, weights_by=config.weights_by)
+    config = settled(config, project)
+    if not asks_features(config) or config.splitter.features is None:
+        return data
+    components, _ = open_components(Path(project), config.splitter.features, data.sample_ids, data.train_idx,
+                                    config.num_components, progress)
+    return replace(data, features=components)
+
+
+def settled(config: RunConfig, project: Path, find: Callable[[Path], str | None] | None = None) -> RunConfig:
+    """The config with the features that splitter.features=auto comes to in this project as it is now, where it counts
+    at all. What is written of a run or a row is settled: features that are made later change nothing about it.
+    find: own_features, or what has its answer."""
+    if not asks_features(config) or config.splitter.features != "auto":
+        return config
+    return replace(config, splitter=replace(config.splitter, features=(find or own_features)(Path(project))))
+
+
+def own_features(project: Path) -> str | None:
+    """The first features by name that can be read, are not outdated and know samples of the train split; None: none."""
+    rows = read_manifest(project)
+    wanted = rows.loc[rows["split"] == "train", "sample_id"].to_numpy(dtype=object)
+    for features in list_features(project):
+        with contextlib.suppress(FeatureError):  # damaged: the Data page says so
+            if not features.outdated and (FeatureStore(features).rows_of(wanted) >= 0).any():
+                return features.name
+    return None
 
 
 def _siblings(rows: pd.DataFrame, column: str, train_idx: np.ndarray) -> np.ndarray:

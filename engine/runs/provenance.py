@@ -14,6 +14,7 @@ from engine.contract.config import RunConfig
 from engine.contract.disk import layouts
 from engine.contract.feature_dir import FeatureDir
 from engine.contract.manifest import MANIFEST_NAME, file_digest, read_decisions
+from engine.contract.method_config import features_used
 from engine.contract.run_dir import RunDir
 from engine.contract.run_document import RunDocument, num_used
 from engine.data.dataset import Dataset
@@ -21,7 +22,8 @@ from engine.runtime import distributed
 
 
 def describe(config: RunConfig, project: Path, run: RunDir) -> RunDocument:
-    """config.json: the config and all that one needs to know where its results come from."""
+    """config.json: the config, settled, and all that one needs to know where its results come from."""
+    used = features_used(config)
     return {
         "layout": layouts.RUN, "config": config.written(), "name": run.name, "method": config.method,
         "created": time.time(), "project": Path(project).resolve().name,
@@ -29,7 +31,7 @@ def describe(config: RunConfig, project: Path, run: RunDir) -> RunDocument:
                      **{p: version(p) for p in ("torch", "torchvision", "numpy", "pandas")}},
         "code_revision": _code_revision(), "manifest_digest": file_digest(Path(project) / MANIFEST_NAME),
         "decisions_digest": file_digest(run.decisions_path), "num_decisions": len(read_decisions(run.decisions_path)),
-        "features_digest": file_digest(FeatureDir.of(project, config.features).samples_path) if config.features else "",
+        "features_digest": file_digest(FeatureDir.of(project, used).samples_path) if used else "",
         "hardware": _hardware(), "num_processes": distributed.size(), "launch": distributed.launch(),
     }
 

@@ -27,12 +27,13 @@ from engine.contract.manifest import (
     file_digest,
     read_decisions,
 )
+from engine.contract.method_config import features_used
 from engine.contract.methods import METHODS
 from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_document import RunDocument
 from engine.contract.work_dir import write_atomic
-from engine.data.dataset import load_for
+from engine.data.dataset import load_for, settled
 from engine.model.prediction import pick_device
 from engine.runs import embedding
 from engine.runs.discriminant import fit_discriminant
@@ -48,6 +49,7 @@ from engine.runs.weight_decay import with_weight_decay
 from engine.runtime import distributed
 from engine.runtime.allocator import keep_freed_memory
 from engine.training import checkpoint
+from engine.training.held_out_start import discriminant_features
 from engine.training.trainer import Trainer
 
 MAX_LOGGED = 100
@@ -77,7 +79,7 @@ def train(config: RunConfig, project: Path, name: str, decisions: Path | None = 
                 refuse_stale(project)
             if given is None and source.exists():
                 write_atomic(run.decisions_path, lambda p: shutil.copyfile(source, p))
-            document = describe(config, project, run)
+            document = describe(settled(config, project), project, run)
             if preview_of is not None:
                 document["warm_start"] = source_of(project, preview_of)
             if given is not None:
@@ -131,7 +133,7 @@ def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
 
 def _refuse_changed_data(project: Path, name: str, document: RunDocument) -> None:
     """Raise RunDirError where what a run began with is no longer so; older code did not note all of it."""
-    features = document["config"].get("features")
+    features = features_used(RunConfig.of_run(document["config"]))
     now = {"manifest_digest": ("the manifest", Path(project) / MANIFEST_NAME),
            "decisions_digest": ("its copy of the decisions", RunDir.of(project, name).decisions_path)}
     if features:
@@ -178,7 +180,8 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     say = run.log if distributed.is_rank_zero() else lambda *_: None
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} "
-        f"{'components of features ' + config.features if config.features else 'pixels'}")
+        f"{'components of features ' + config.features if config.features else 'pixels'}"
+        f"{'' if data.features is None else f'; it begins by features {config.splitter.features}'}")
     tell_splits(run, data)
     set_threads(config, 0 if config.head else data.images.shape[-1])
     keep_freed_memory()
@@ -241,7 +244,8 @@ def _train_epoch(files: EpochFiles, status: Status | Follower, metrics: list[Epo
     """One epoch with status and checkpoints by the clock; returns its line of metrics."""
     trainer, run = files.trainer, files.run
     config, started, saved = trainer.config, time.monotonic(), time.monotonic()
-    begins = "predicting out of fold" if (epoch, first_step) == (1, 0) and config.head and trainer.splitting else ""
+    is_begin = (epoch, first_step) == (1, 0) and discriminant_features(config, trainer.data) is not None
+    begins = "predicting out of fold" if is_begin else ""
     status.update(stage="training", epoch=epoch, num_steps=trainer.num_steps, message=begins)
 
     def on_step(step: int, num_steps: int) -> None:

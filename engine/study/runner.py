@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Unpack
 
@@ -27,6 +28,7 @@ from engine.contract.studies.study_dir import StudyDir, StudyDocument, StudyStat
 from engine.contract.studies.study_plan import NO_DECISIONS, Arm, StudyPlan, config_of, merged
 from engine.contract.studies.study_row import Row
 from engine.contract.work_dir import write_atomic
+from engine.data.dataset import own_features, settled
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, cancel_on_signals
 from engine.study.worker import Pool, Say, Task, Worker
@@ -94,10 +96,10 @@ def _train(project: Path, study: StudyDir, tasks: list[Task], num_workers: int, 
 def plan_tasks(project: Path, study: StudyDir, document: StudyDocument) -> list[Task]:
     """Every run of the plan, seed by seed so that all arms have a first seed soon. Keeps copies of the decisions."""
     plan = document.plan
-    decisions = {arm.name: _keep_decisions(project, study, arm) for arm in plan.arms}
-    return [Task(arm=arm, seed=seed, config=config_of(arm, plan.settings, seed), decisions_path=decisions[arm.name][0],
-                 decisions_digest=decisions[arm.name][1], manifest_digest=document.manifest_digest,
-                 code_revision=document.code_revision)
+    decisions, find = {arm.name: _keep_decisions(project, study, arm) for arm in plan.arms}, cache(own_features)
+    return [Task(arm=arm, seed=seed, config=settled(config_of(arm, plan.settings, seed), project, find),
+                 decisions_path=decisions[arm.name][0], decisions_digest=decisions[arm.name][1],
+                 manifest_digest=document.manifest_digest, code_revision=document.code_revision)
             for seed in plan.seeds for arm in plan.arms]
 
 
@@ -122,7 +124,8 @@ def _keep_decisions(project: Path, study: StudyDir, arm: Arm) -> tuple[Path, str
 def _document(project: Path, study: StudyDir, plan: StudyPlan, before: StudyDocument | None,
               is_tuned_here: bool | None) -> StudyDocument:
     now = time.time()
-    about = describe(config_of(plan.arms[0], plan.settings, plan.seeds[0]), project, RunDir(study.path))
+    first = settled(config_of(plan.arms[0], plan.settings, plan.seeds[0]), project)
+    about = describe(first, project, RunDir(study.path))
     return StudyDocument(
         plan=plan, name=study.name, project=about["project"], created=before.created if before else now, updated=now,
         is_tuned_here=before.is_tuned_here if before and is_tuned_here is None else is_tuned_here,

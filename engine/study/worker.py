@@ -23,6 +23,7 @@ import torch
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import in_turn
 from engine.contract.manifest import read_decisions
+from engine.contract.method_config import asks_features
 from engine.contract.settings import ConfigError
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_plan import Arm
@@ -127,7 +128,7 @@ class Worker:
     def _dataset(self, task: Task, tick: Say) -> Dataset:
         config = task.config
         key = (task.decisions_digest, config.image_size, config.features, config.num_components, config.folds_by,
-               config.weights_by)
+               config.weights_by, config.splitter.features if asks_features(config) else None)
         if key not in self.datasets:
             self.datasets[key] = load_for(
                 config, self.project, read_decisions(task.decisions_path),

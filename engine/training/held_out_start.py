@@ -1,7 +1,9 @@
-"""What a head on features with a splitter begins with: predictions of linear discriminants that did not see the sample.
+"""What a training with a splitter begins with where there are features: predictions of linear discriminants on them
+that did not see the sample.
 
-A run's own held-out predictions come late, and of samples that it trained on in other epochs; among few samples it
-remembers their labels. Discriminants cost no training (engine.training.label_head). N samples, D features, C classes.
+A run's own held-out predictions come late, and of samples that it trained on in other epochs: among few samples it
+remembers their labels, and a network that is trained from scratch takes what it does not know yet for noise.
+Discriminants cost no training (engine.training.label_head). N samples, D features, C classes.
 """
 
 import numpy as np
@@ -15,6 +17,13 @@ from engine.molere.noise_model import NoiseEstimate
 from engine.training import label_head
 
 
+def discriminant_features(config: RunConfig, data: Dataset) -> np.ndarray | None:
+    """(M, D) what the discriminants of a training see; None where it begins with nothing."""
+    if config.validation_source != "learned":
+        return None
+    return data.images if config.head else data.features
+
+
 def begin_held_out(record: SignalRecord, noise: NoiseEstimate, config: RunConfig, data: Dataset,
                    is_active_N: np.ndarray, class_weights_C: Tensor) -> None:
     """Give the record of a training that has not begun out-of-fold predictions of all active samples, as one held-out
@@ -25,12 +34,16 @@ def begin_held_out(record: SignalRecord, noise: NoiseEstimate, config: RunConfig
     "Adjusting the outputs of a classifier to new a priori probabilities", eq. 4): else hard samples of small classes
     pass for wrong. Noise is of the data as they are.
     """
-    is_used_N = is_active_N & (data.pins != -1)
+    seen_MD = discriminant_features(config, data)
+    if seen_MD is None:
+        return
+    features_ND = torch.from_numpy(np.asarray(seen_MD[data.train_idx], dtype=np.float32))
+    has_features_N = features_ND.any(1).numpy()
+    is_used_N = is_active_N & (data.pins != -1) & has_features_N
     if not is_used_N.any():
         return
-    features_ND = torch.from_numpy(np.asarray(data.images[data.train_idx], dtype=np.float32))
     probs_NC = label_head.predict_out_of_fold(features_ND, data, config.seed, is_used_N, are_components=True)
-    is_known_N = is_active_N & np.isfinite(probs_NC[:, 0].numpy())
+    is_known_N = is_active_N & has_features_N & np.isfinite(probs_NC[:, 0].numpy())
     noise.fix(probs_NC.numpy(), data.train_labels, is_known_N)
     weighed_NC = probs_NC * class_weights_C.cpu()
     weighed_NC /= weighed_NC.sum(1, keepdim=True)

@@ -113,7 +113,7 @@ class Trainer:
     def start_epoch(self, epoch: int) -> None:
         """Assign the roles of this epoch and clear what belongs to one epoch."""
         previous = self.roles
-        if epoch == 1 and self.splitting and self.config.head:
+        if epoch == 1:
             begin_held_out(self.record, self.noise, self.config, self.data, self.active, self.class_weights)
         for part in (self.weighting and self.weighting.reweighter, self.splitting and self.splitting.splitter,
                      freedom_of(self.weights)):

@@ -8,7 +8,8 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
@@ -40,6 +41,7 @@ ON_IMAGES_WORDS = ("On images, tiny, small and resnet18 are trained from scratch
                    "other name, as timm or torchvision has it, is a pretrained backbone to be fine-tuned.")
 NO_FEATURES_WORDS = " On features, which the Data page makes, a training takes seconds and usually does better."
 ALIKE = "all alike"
+NO_FEATURES = "none"
 NO_COLUMN = "each sample by itself"
 NO_SIBLINGS = (*REQUIRED_COLUMNS, "path", "image", "clean_label")
 """Columns whose equal values do not make siblings."""
@@ -89,7 +91,8 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
     if source != "none" and METHODS[method].weights not in ("uniform", "rho"):
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
-        values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.")
+        values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.", {
+            "features": lambda setting: _begins_by(setting, project, features is None)})
     is_plain = METHODS[method].is_trained and can_take_weights(RunConfig.from_dict(
         {"method": method, "features": features, **{name: values.get(name) for name in ("validation", "weights_by")}}))
     _start_row(project, method, values, int(num_repeats), on_started, _weights_from(project) if is_plain else None)
@@ -161,9 +164,22 @@ def _method_picker(is_on_images: bool) -> str:
     return str(method)
 
 
-def _group(title: str, cls: type, prefix: str) -> dict[str, object]:
+def _group(title: str, cls: type, prefix: str,
+           own: Mapping[str, Callable[[SettingInfo], object]] = MappingProxyType({})) -> dict[str, object]:
+    """The settings of a nested config. own: what draws a setting in place of _widget, by its name."""
     with st.expander(title), st.grid(min_column_width=170):
-        return {setting["name"]: _widget(setting, prefix) for setting in settings_of(cls)}
+        return {setting["name"]: own[setting["name"]](setting) if setting["name"] in own else _widget(setting, prefix)
+                for setting in settings_of(cls)}
+
+
+def _begins_by(setting: SettingInfo, project: Project, is_on_images: bool) -> object:
+    """Features of the project by which a training on images begins; drawn only where there is a choice."""
+    names = [found.name for found in list_features(project.path)]
+    if not is_on_images or not names:
+        return setting["default"]
+    chosen = st.selectbox(_label(setting), [setting["default"], *names, NO_FEATURES], key=KEY + "splitter.features",
+                          help=_help(setting, "splitter."), persist_state="session")
+    return None if chosen == NO_FEATURES else chosen
 
 
 def _start_row(project: Project, method: str, values: dict[str, object], num_repeats: int,

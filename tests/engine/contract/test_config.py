@@ -255,6 +255,17 @@ def test_what_a_run_of_older_code_lacks_is_what_that_code_did():
         RunConfig.of_run(None)  # type: ignore[arg-type]
 
 
+def test_a_training_of_older_code_began_by_no_features():
+    document = RunConfig().to_dict()
+    del document["splitter"]["features"]
+    assert RunConfig.of_run(document).splitter.features is None and RunConfig().splitter.features == "auto"
+    assert RunConfig.of_run(document).spelled_out() != RunConfig().spelled_out()
+    for given in ({"method": "erm"}, {"features": "lite0"}):  # it would have made no difference
+        older = RunConfig.from_dict(given).written()
+        del older["splitter"]["features"]
+        assert RunConfig.of_run(older).spelled_out() == RunConfig.from_dict(given).spelled_out()
+
+
 def test_an_open_class_balance_on_features_was_another_once_and_is_written_as_what_it_comes_to():
     head = RunConfig(features="lite0")
     assert RunConfig.of_run(head.to_dict()).class_exponent == 0.5, "older code left it open"

@@ -20,7 +20,7 @@ from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.settings import ConfigError
 from engine.contract.signal_columns import SIGNAL_COLUMNS
-from engine.data.dataset import load_dataset
+from engine.data.dataset import load_dataset, settled
 from engine.model.prediction import NonFiniteError
 from engine.runs import train as engine_train
 from engine.runs.cross_fitting import cross_fitted_probabilities
@@ -80,7 +80,7 @@ def test_every_method_leaves_a_complete_run_directory(project, method):
         num_routed = 0 if METHODS[method].validation == "proxy" else 6
         assert (signals["role"] == "validation").sum() == num_routed == metrics["num_routed"].iloc[-1]
     document = run.read_config()
-    assert RunConfig.from_dict(document["config"]) == config_of(method=method, folds=2)
+    assert RunConfig.from_dict(document["config"]) == settled(config_of(method=method, folds=2), project)
     assert document["manifest_digest"] and document["versions"]["torch"]
     assert len(checkpoint.checkpoints(run.checkpoint_dir)) == 2
 

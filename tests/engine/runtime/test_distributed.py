@@ -57,6 +57,7 @@ def project(tmp_path_factory) -> Path:
     for file in sorted((path / "images").glob("*/*.png")):  # flat colours have no variance to normalise by
         pixels = np.asarray(Image.open(file)) * 0.3 + rng.integers(0, 180, (8, 8, 3))
         Image.fromarray(pixels.astype(np.uint8)).save(file)
+    make_features(path, "own")
     done = run(path, "two", num_ranks=2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": done in") == 1, "one of them talks"
@@ -76,7 +77,6 @@ def test_two_processes_leave_the_files_that_one_does(project):
 def in_lockstep(project: Path, tmp_path_factory) -> Path:
     """What one and two processes made of each epoch (tests.engine.runtime.lockstep says why not of a whole run)."""
     folder = tmp_path_factory.mktemp("lockstep")
-    make_features(project, "own")
     lockstep.main(project, folder)
     done = subprocess.run([sys.executable, *TORCHRUN, "--nproc-per-node", "2", "-m", lockstep.__name__, str(project),
                            str(folder)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
