@@ -41,6 +41,7 @@ from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureStore
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import parse_settings
+from engine.data.dataset import settled
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOKING_SEED = 1_000_000
@@ -67,7 +68,7 @@ def trained(project: Project, name: str, settings: list[str], decisions: Path | 
     """The run of these settings, trained or resumed unless it is done already."""
     run = RunDir.of(project.path, name)
     if run.exists() and RunConfig.of_run(run.read_config()["config"]).spelled_out() \
-            != RunConfig.from_settings(settings).spelled_out():
+            != settled(RunConfig.from_settings(settings), project.path).spelled_out():
         sys.exit(f"error: {run.path} is of other settings; remove {project.path} or give the same settings again")
     command = [sys.executable, "-m", "engine", "train", str(project.path)]
     if run.exists():

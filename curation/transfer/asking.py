@@ -15,8 +15,10 @@ from curation.samples import saved_views
 from curation.samples.predicates import Predicate, apply, fitted
 from curation.samples.regions import region_mask, region_of
 from curation.samples.table import SampleTable, sample_table
+from engine.contract.config import RunConfig
 from engine.contract.feature_dir import list_features
 from engine.contract.manifest import MANIFEST_NAME, file_digest
+from engine.contract.method_config import features_used
 from engine.contract.run_dir import RunDir
 from engine.contract.transfers.transfer_dir import (
     HARD_VALIDATION,
@@ -74,8 +76,8 @@ def ask(project: Project, features: str, *, set_name: str = HARD_VALIDATION, run
 
 
 def own_features(run: RunDir | None) -> str:
-    """The features that a run was trained on; "" of one on images, and of none."""
-    return str(run.read_config()["config"].get("features") or "") if run is not None else ""
+    """The features that a run rests on, trained on them or begun by them; "" of one on images alone, and of none."""
+    return features_used(RunConfig.of_run(run.read_config()["config"])) or "" if run is not None else ""
 
 
 def others_features(project: Project, run: RunDir | None) -> list[str]:
@@ -137,7 +139,7 @@ def _refuse_features(project: Project, features: str, own: str) -> None:
     there = f"choose one of {', '.join(others)}" if others else how_to_make(project)
     if features == own and own:
         raise TransferError(f"a transfer score asks another backbone than the run's own; {own} are the features that "
-                            f"it was trained on; {there}")
+                            f"it rests on; {there}")
     raise TransferError(f"a transfer score needs another backbone's features; there are none called {features!r}; "
                         f"{there}")
 

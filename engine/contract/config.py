@@ -44,7 +44,7 @@ class RunConfig:
                           "all samples would, whatever the method.", unit="epochs", low=1, high=100_000)
     batch_size: int | None = setting(
         None, "Training samples a step. None: 128 images; of features as many as make about 50 steps an epoch, from "
-        "128 to 2048.", unit="samples", low=2, high=65_536)
+        "16 to 2048.", unit="samples", low=2, high=65_536)
     val_fraction: float = setting(
         0.1, "Share of each class in validation (delta).", unit="fraction", low=0.001, high=0.9)
     validation: str | None = setting(
@@ -83,8 +83,9 @@ class RunConfig:
         None, "Features of the images to train a head on, by the name of their folder in the project. None: the images "
         "themselves.")
     num_components: int | None = setting(
-        256, "Principal components of the features that a head sees, brought to one common scale and fitted on the "
-        "train split. None: the features themselves, each scaled to variance 1.", unit="components", low=2, high=8192)
+        256, "Principal components of the features that a head sees, or a training on images begins by, brought to one "
+        "common scale and fitted on the train split. None: the features themselves, each scaled to variance 1.",
+        unit="components", low=2, high=8192)
     hidden: int = setting(256, "Hidden units of network mlp.", unit="units", low=4, high=8192)
     folds_by: str | None = setting(
         None, "Column of the data whose equal values stay in one fold and in one rotation group, such as who took the "
@@ -188,7 +189,7 @@ class RunConfig:
 
     def step_size(self, num_samples: int) -> int:
         """batch_size, or what a training on so many samples takes where that is None."""
-        own = 128 if self.features is None else min(2048, max(128, 2 ** round(math.log2(max(num_samples, 1) / 50))))
+        own = 128 if self.features is None else min(2048, max(16, 2 ** round(math.log2(max(num_samples, 1) / 50))))
         return own if self.batch_size is None else self.batch_size
 
     def peak_lr(self, num_samples: int = 0) -> float:

@@ -21,7 +21,7 @@ LOSSES_OF_METHODS = ("cross_entropy", "early_learning")
 BEFORE_THERE_WERE: dict[str, Any] = {"class_balance": 0.0, "precision": "float32", "head_epochs": 0}
 """What runs did by settings of a RunConfig that came later."""
 SPLITTER_BEFORE: dict[str, Any] = {"features": None}
-"""The same of a splitter's, of runs on images."""
+"""The same of a splitter's, of trainings on images where it decides."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,7 +142,8 @@ TRAINABLE = tuple(name for name, method in METHODS.items() if not method.is_impo
 
 def before(values: dict[str, Any]) -> dict[str, Any]:
     """A RunConfig as a run or a row has it, perhaps by older code, with what that did by settings that it lacks."""
-    splitter = values.get("splitter", {})
-    if values.get("features") is None and isinstance(splitter, dict):
+    splitter, method = values.get("splitter", {}), METHODS.get(str(values.get("method", "molere")))
+    source = values.get("validation") or (method and method.validation)
+    if values.get("features") is None and source == "learned" and isinstance(splitter, dict):
         values = values | {"splitter": SPLITTER_BEFORE | splitter}
     return BEFORE_THERE_WERE | values

@@ -120,7 +120,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
         try:
             found[name] = json.loads(value)
         except json.JSONDecodeError:
-            found[name] = {"True": True, "False": False}.get(value, value)
+            found[name] = {"True": True, "False": False, "None": None}.get(value, value)
     return found
 
 

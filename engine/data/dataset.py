@@ -4,7 +4,6 @@ Does not decide roles and does not change labels beyond applying the decisions f
 """
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.config import RunConfig
-from engine.contract.feature_dir import FeatureError, FeatureStore, list_features
+from engine.contract.errors import UserError
+from engine.contract.feature_dir import FeatureStore, list_features
 from engine.contract.manifest import SPLITS, ManifestError, image_root, read_info, read_manifest
 from engine.contract.method_config import asks_features
 from engine.contract.methods import METHODS, TRAINABLE
@@ -20,6 +20,9 @@ from engine.contract.run_document import SplitCounts
 from engine.contract.settings import ConfigError
 from engine.data.components import open_components
 from engine.data.image_cache import Progress, decode_images, native_size
+
+KNOWN_SHARE = 0.9
+"""Of a train split that features know, for a training on images to begin by them unasked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,22 +169,28 @@ def load_for(config: RunConfig, project: Path, decisions: pd.DataFrame, progress
     return replace(data, features=components)
 
 
-def settled(config: RunConfig, project: Path, find: Callable[[Path], str | None] | None = None) -> RunConfig:
+def settled(config: RunConfig, project: Path) -> RunConfig:
     """The config with the features that splitter.features=auto comes to in this project as it is now, where it counts
-    at all. What is written of a run or a row is settled: features that are made later change nothing about it.
-    find: own_features, or what has its answer."""
+    at all. What is written of a run is settled: features that are made later change nothing about it."""
     if not asks_features(config) or config.splitter.features != "auto":
         return config
-    return replace(config, splitter=replace(config.splitter, features=(find or own_features)(Path(project))))
+    return replace(config, splitter=replace(config.splitter, features=own_features(Path(project))))
+
+
+def begun(config: RunConfig) -> RunConfig:
+    """The config of a training that has begun, to load its data by: what it began by is in its checkpoint."""
+    return replace(config, splitter=replace(config.splitter, features=None))
 
 
 def own_features(project: Path) -> str | None:
-    """The first features by name that can be read, are not outdated and know samples of the train split; None: none."""
-    rows = read_manifest(project)
+    """The first features by name that can be read, are not outdated and are of most samples of the train split
+    (KNOWN_SHARE); None: none. A folder called auto is no choice: its name means this one."""
+    rows = read_manifest(project, [])
     wanted = rows.loc[rows["split"] == "train", "sample_id"].to_numpy(dtype=object)
     for features in list_features(project):
-        with contextlib.suppress(FeatureError):  # damaged: the Data page says so
-            if not features.outdated and (FeatureStore(features).rows_of(wanted) >= 0).any():
+        with contextlib.suppress(UserError, KeyError, ValueError):  # damaged: the Data page says so
+            known = FeatureStore.open(project, features.name).rows_of(wanted) >= 0
+            if features.name != "auto" and not features.outdated and known.mean() >= KNOWN_SHARE:
                 return features.name
     return None
 

@@ -42,7 +42,7 @@ def tell_splits(run: RunDir, data: Dataset) -> None:
         counts, document = data.split_counts(), run.read_config()
         if document.get("splits") != counts:
             run.write_config({**document, "splits": counts})
-        if (features := document["config"].get("features")) and \
+        if (features := features_used(RunConfig.of_run(document["config"]))) and \
                 (line := FeatureDir.of(run.path.parents[1], features).outdated):
             run.log(line)
         for split, found in counts.items():

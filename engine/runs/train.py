@@ -33,7 +33,7 @@ from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.run_document import RunDocument
 from engine.contract.work_dir import write_atomic
-from engine.data.dataset import load_for, settled
+from engine.data.dataset import begun, load_for, settled
 from engine.model.prediction import pick_device
 from engine.runs import embedding
 from engine.runs.discriminant import fit_discriminant
@@ -108,7 +108,7 @@ def _go_on(project: Path, run: RunDir) -> None:
     document, status = run.read_config(), run.read_status()
     if status["state"] == "running" and status["is_alive"] and status["pid"] != os.getpid():
         raise RunDirError(f"one process trains a run; {run.name!r} is running as pid {status['pid']}; cancel it first")
-    _refuse_changed_data(project, run.name, document)
+    _refuse_changed_data(project, run, document)
     if not distributed.is_restart():  # a request that a restart finds was made while it trained, and holds
         drop_old_cancel(run.path)
     run.log("resumed")
@@ -131,17 +131,18 @@ def _alone(run: RunDir) -> contextlib.AbstractContextManager[None]:
                                           "it first"))
 
 
-def _refuse_changed_data(project: Path, name: str, document: RunDocument) -> None:
-    """Raise RunDirError where what a run began with is no longer so; older code did not note all of it."""
-    features = features_used(RunConfig.of_run(document["config"]))
-    now = {"manifest_digest": ("the manifest", Path(project) / MANIFEST_NAME),
-           "decisions_digest": ("its copy of the decisions", RunDir.of(project, name).decisions_path)}
+def _refuse_changed_data(project: Path, run: RunDir, document: RunDocument) -> None:
+    """Raise RunDirError where what a run still needs is not as it was when it began; older code did not note it all."""
+    config = RunConfig.of_run(document["config"])
+    features = config.features if checkpoint.checkpoints(run.checkpoint_dir) else features_used(config)
+    now = {"manifest_digest": ("the manifest", project / MANIFEST_NAME),
+           "decisions_digest": ("its copy of the decisions", run.decisions_path)}
     if features:
         now["features_digest"] = (f"the list of the features {features}", FeatureDir.of(project, features).samples_path)
     for key, (words, path) in now.items():
         if document.get(key, "" if key == "manifest_digest" else None) not in (None, file_digest(path)):
-            raise RunDirError(f"a run goes on with the data it began with; {words} changed since {name!r} began; start "
-                              "a new run")
+            raise RunDirError(f"a run goes on with the data it began with; {words} changed since {run.name!r} began; "
+                              "start a new run")
 
 
 def _carry_out(config: RunConfig, project: Path, run: RunDir) -> RunDir:
@@ -172,12 +173,13 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     """Load, rank if the method ranks, train epoch by epoch, report, embed."""
     refuse_ranks(config)
     status.update(stage="preparing images")
+    say = run.log if distributed.is_rank_zero() else lambda *_: None
+    state = checkpoint.load_newest(run.checkpoint_dir, say)
     data = distributed.rank_zero_first(lambda: load_for(
-        config, project, read_decisions(run.decisions_path),
+        begun(config) if state else config, project, read_decisions(run.decisions_path),
         lambda done, total: status.progress(done, total, "preparing images")))
     if config.validation_source == "clean" and not len(data.clean_idx):
         raise ManifestError("validation=clean needs samples of split clean; this project has none; choose another")
-    say = run.log if distributed.is_rank_zero() else lambda *_: None
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} "
         f"{'components of features ' + config.features if config.features else 'pixels'}"
@@ -194,7 +196,6 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
         say(f"left out, unreadable: {sample_id}: {why}")
     if len(data.unreadable) > MAX_LOGGED:
         say(f"left out, unreadable: {len(data.unreadable) - MAX_LOGGED:,} more")
-    state = checkpoint.load_newest(run.checkpoint_dir, say)
     metrics: list[EpochMetrics] = []
     epoch, step = 1, 0
     if not state and (begins := warm_start(trainer.model, project, run.read_config())):
@@ -288,12 +289,12 @@ def embed_again(project: Path, name: str, method: str, on_message: Callable[[str
     """Remake a run's map from its last checkpoint. Raises RunDirError if it has none or the manifest changed since."""
     run = RunDir.of(project, name)
     document = run.read_config()
-    _refuse_changed_data(project, name, document)
+    _refuse_changed_data(project, run, document)
     config = RunConfig.of_run(document["config"] | {"embedding": method})
     state = checkpoint.load_newest(run.checkpoint_dir, run.log)
     if state is None:
         raise RunDirError(f"a map needs a trained classifier; {name!r} has no checkpoint; resume it first")
-    data = load_for(config, project, read_decisions(run.decisions_path), lambda *_: None)
+    data = load_for(begun(config), project, read_decisions(run.decisions_path), lambda *_: None)
     trainer = Trainer(config, data, ranking=np.zeros(data.num_train))
     trainer.load_state_dict(state["trainer"])
     embedding.embed_run(trainer, run, on_message)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -22,18 +22,21 @@ from engine.contract.manifest import (
     file_digest,
     read_info,
 )
+from engine.contract.method_config import asks_features
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError, Settings
 from engine.contract.studies.study_dir import StudyDir, StudyDocument, StudyStatus
 from engine.contract.studies.study_plan import NO_DECISIONS, Arm, StudyPlan, config_of, merged
 from engine.contract.studies.study_row import Row
 from engine.contract.work_dir import write_atomic
-from engine.data.dataset import own_features, settled
+from engine.data.dataset import own_features
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, cancel_on_signals
 from engine.study.worker import Pool, Say, Task, Worker
 
 STATUS_SECONDS = 1.0
+SPLITTER_FEATURES = "splitter.features"
+"""A setting of the plan, once it is settled."""
 
 
 def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequence[int] = (),
@@ -53,8 +56,7 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
         raise ConfigError(f"workers must be at least 1; got {num_workers}")
     before = study.read_document() if study.exists() else None
     plan = merged(before.plan if before else None, arms, seeds, settings or {}, reference)
-    for arm in plan.arms:
-        config_of(arm, plan.settings, plan.seeds[0])
+    plan = _settled(plan, before.plan if before else None, project)
     with study.lock():
         drop_old_cancel(study.path)
         document = _document(project, study, plan, before, is_tuned_here)
@@ -77,6 +79,20 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
     return study
 
 
+def _settled(plan: StudyPlan, before: StudyPlan | None, project: Path) -> StudyPlan:
+    """The plan with the features that its arms on images begin by, if any do: the same for all that is ever added to
+    it. before: the plan as it was; one of older code began by none. Raises ConfigError for an arm that is none."""
+    def asks(of: StudyPlan) -> bool:
+        configs = [config_of(arm, of.settings, of.seeds[0]) for arm in of.arms]
+        return any(asks_features(config) and config.splitter.features == "auto" for config in configs)
+
+    if not asks(plan):
+        return plan
+    found = None if before is not None and SPLITTER_FEATURES not in plan.settings and asks(before) \
+        else own_features(project)
+    return replace(plan, settings={**plan.settings, SPLITTER_FEATURES: found})
+
+
 def _train(project: Path, study: StudyDir, tasks: list[Task], num_workers: int, board: "Board") -> bool:
     """Train these tasks; False if the study was cancelled before the last."""
     if num_workers > 1 and len(tasks) > 1:
@@ -96,10 +112,10 @@ def _train(project: Path, study: StudyDir, tasks: list[Task], num_workers: int, 
 def plan_tasks(project: Path, study: StudyDir, document: StudyDocument) -> list[Task]:
     """Every run of the plan, seed by seed so that all arms have a first seed soon. Keeps copies of the decisions."""
     plan = document.plan
-    decisions, find = {arm.name: _keep_decisions(project, study, arm) for arm in plan.arms}, cache(own_features)
-    return [Task(arm=arm, seed=seed, config=settled(config_of(arm, plan.settings, seed), project, find),
-                 decisions_path=decisions[arm.name][0], decisions_digest=decisions[arm.name][1],
-                 manifest_digest=document.manifest_digest, code_revision=document.code_revision)
+    decisions = {arm.name: _keep_decisions(project, study, arm) for arm in plan.arms}
+    return [Task(arm=arm, seed=seed, config=config_of(arm, plan.settings, seed), decisions_path=decisions[arm.name][0],
+                 decisions_digest=decisions[arm.name][1], manifest_digest=document.manifest_digest,
+                 code_revision=document.code_revision)
             for seed in plan.seeds for arm in plan.arms]
 
 
@@ -124,8 +140,7 @@ def _keep_decisions(project: Path, study: StudyDir, arm: Arm) -> tuple[Path, str
 def _document(project: Path, study: StudyDir, plan: StudyPlan, before: StudyDocument | None,
               is_tuned_here: bool | None) -> StudyDocument:
     now = time.time()
-    first = settled(config_of(plan.arms[0], plan.settings, plan.seeds[0]), project)
-    about = describe(first, project, RunDir(study.path))
+    about = describe(config_of(plan.arms[0], plan.settings, plan.seeds[0]), project, RunDir(study.path))
     return StudyDocument(
         plan=plan, name=study.name, project=about["project"], created=before.created if before else now, updated=now,
         is_tuned_here=before.is_tuned_here if before and is_tuned_here is None else is_tuned_here,

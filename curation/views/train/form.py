@@ -174,7 +174,7 @@ def _group(title: str, cls: type, prefix: str,
 
 def _begins_by(setting: SettingInfo, project: Project, is_on_images: bool) -> object:
     """Features of the project by which a training on images begins; drawn only where there is a choice."""
-    names = [found.name for found in list_features(project.path)]
+    names = [found.name for found in list_features(project.path) if found.name not in (setting["default"], NO_FEATURES)]
     if not is_on_images or not names:
         return setting["default"]
     chosen = st.selectbox(_label(setting), [setting["default"], *names, NO_FEATURES], key=KEY + "splitter.features",

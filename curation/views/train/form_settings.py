@@ -38,4 +38,4 @@ FITTED_AT_ONCE = ("seed", "device", "num_components", "embedding", "num_threads"
 ON_IMAGES = ("weights", "image_size", "augment", "precision", "is_compiled")
 """Settings that make no sense on features."""
 ON_FEATURES = ("num_components", "hidden")
-"""Settings that make none on images."""
+"""Settings that make none, or matter little, on images."""

@@ -17,8 +17,9 @@ from curation.jobs import run_jobs
 from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.table import sample_table
-from curation.transfer.asking import ask, scores_of
+from curation.transfer.asking import ask, others_features, own_features, scores_of
 from curation.transfer.words import EASY_FOR_ITS_OWN, headline, lines, verdict
+from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir
 from engine.contract.transfers.transfer_dir import TransferDir, TransferError
 from engine.runs.transfer import score_transfer
@@ -117,6 +118,14 @@ def test_a_saved_selection_is_a_set_and_confirmed_labels_are_right_where_no_trut
     assert set(asked.samples["sample_id"][asked.samples["is_in_set"]]) == set(ids) - {"train-00006"}
     assert asked.samples["sample_id"][asked.samples["is_right"]].tolist() == ["train-00003"], "truth beats a person"
     assert (asked.request["run"], asked.request["own_features"]) == ("first", "own")
+
+
+def test_the_features_that_a_run_on_images_began_by_are_its_own(project):
+    run = RunDir.of(project.path, "first")
+    document = run.read_config()
+    config = RunConfig.from_dict({"network": "tiny", "splitter": {"features": "other"}})
+    run.write_config({**document, "config": config.written()})
+    assert own_features(run) == "other" and "other" not in others_features(project, run)
 
 
 @pytest.mark.parametrize(("options", "said"), [
