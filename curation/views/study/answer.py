@@ -80,7 +80,8 @@ WORTH_COLUMNS = {
     "interval": st.column_config.TextColumn("95% interval", width=130, help="Of that difference over seeds. By chance, "
                                             "about one in twenty excludes 0.")}
 WORTH_HELP = "Both arms learn weights on their validation samples. In the learned split's arm samples rest by turns, " \
-    "and what is predicted of them tells the reweighter and judges how far weights act; the other arm has neither."
+    "and what is predicted of them, or by features before it begins, tells the reweighter and judges how far weights " \
+    "act; the other arm has none of it."
 assert set(FIGURE_WORDS) == set(FIGURES) == set(FIGURE_HELP), "words for every figure"
 
 

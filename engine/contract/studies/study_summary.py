@@ -3,6 +3,7 @@
 Reads the study directory alone; imports no torch.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from engine.contract.config import RunConfig
+from engine.contract.method_config import features_used
+from engine.contract.settings import ConfigError
 from engine.contract.statistics.intervals import mean_interval, paired_interval
 from engine.contract.studies.study_dir import StudyDir, StudyDocument
 from engine.contract.studies.study_margins import margin_bins, read_all_margins
@@ -145,6 +148,8 @@ class NotControlled:
     """A run was trained by code with changes that no revision holds."""
     is_clean_split_used: bool
     """An arm learned from the clean split."""
+    begun_by: Mapping[str, str]
+    """Of arms that train on images and began by features: which."""
 
 
 def not_controlled(document: StudyDocument, rows: pd.DataFrame) -> NotControlled:
@@ -162,7 +167,18 @@ def not_controlled(document: StudyDocument, rows: pd.DataFrame) -> NotControlled
         epochs_factors={arm.name: arm.epochs_factor for arm in plan.arms if arm.epochs_factor != 1.0},
         code_revisions=kinds("code_revision"), devices=kinds("device"),
         has_uncommitted_code=any(revision.endswith("-dirty") for revision in kinds("code_revision")),
-        is_clean_split_used="config" in done and any(c.get("validation") == "clean" for c in done["config"]))
+        is_clean_split_used="config" in done and any(c.get("validation") == "clean" for c in done["config"]),
+        begun_by=_begun_by(done))
+
+
+def _begun_by(done: pd.DataFrame) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for arm, values in zip(done["arm"], done["config"], strict=True) if "config" in done else ():
+        with contextlib.suppress(ConfigError):  # of a row that other code wrote
+            config = RunConfig.of_run(values)
+            if config.features is None and (used := features_used(config)):
+                found[arm] = used
+    return found
 
 
 class ReportTables(TypedDict):
