@@ -89,7 +89,7 @@ def clothing(path: Path) -> Source:
     rows = rows.assign(split=np.where(rows["sender_id"].astype(str).isin(in_test), "test", "train"),
                        clean_label=None, group=np.where(is_kids, "kids", "adult"))
     seen = rows.loc[rows["split"] == "train", "given_label"].unique()
-    return Source(path, rows[rows["given_label"].isin(seen)][list(COLUMNS)])
+    return Source(path, rows[rows["given_label"].isin(seen)][[*COLUMNS, "sender_id"]])
 
 
 def scenes(path: Path) -> Source:
@@ -159,6 +159,19 @@ def rare_subgroup(source: Source) -> pd.DataFrame:
     return rows.assign(group=rows["clean_label"], given_label=label, clean_label=label)
 
 
+def other_senders(source: Source) -> pd.DataFrame:
+    """A tenth of the training photos, all that some of the senders took, are the clean split: a hard set of one's own,
+    taken for right."""
+    rows = source.rows
+    sender = rows["sender_id"].astype(str)
+    sizes = sender[rows["split"] == "train"].value_counts().sort_index()
+    drawn = sizes.sample(frac=1, random_state=np.random.default_rng(0))
+    chosen = set(drawn.index[drawn.cumsum() <= drawn.sum() / 10])
+    is_clean = (rows["split"] == "train") & sender.isin(chosen)
+    return rows.assign(split=rows["split"].mask(is_clean, "clean"),
+                       clean_label=rows["given_label"].where(is_clean, None))
+
+
 def as_given(source: Source) -> pd.DataFrame:
     return source.rows
 
@@ -174,6 +187,7 @@ PROBLEMS: dict[str, tuple[str, Callable[[Source], pd.DataFrame]]] = {
         source.pixels(rows), truth, num, NOISE_RATE, np.random.default_rng(0)))),
     **{f"imbalance_{factor}": ("photos", imbalance(factor)) for factor in (10, 50, 200)},
     "rare_subgroup": ("photos", rare_subgroup), "clothing": ("clothing", as_given), "scenes": ("scenes", as_given),
+    "clothing_senders": ("clothing", other_senders),
 }
 """Name -> which source it needs, and how its rows are made."""
 PREFIX = "features_"

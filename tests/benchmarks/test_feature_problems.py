@@ -61,6 +61,18 @@ def test_rare_subgroups_are_rare_in_training_alone(source: problems.Source) -> N
     assert all(sizes["test", name] == 10 for name in NAMES) and rows["given_label"].nunique() == 5
 
 
+def test_a_validation_set_of_other_senders_shares_none_with_training_or_test(source: problems.Source) -> None:
+    source.rows["sender_id"] = [f"s{i % 37 if split == 'train' else 90 + i % 3}" for i, split in
+                                enumerate(source.rows["split"])]
+    rows = problems.PROBLEMS["clothing_senders"][1](source)
+    of = {split: set(part["sender_id"]) for split, part in rows.groupby("split")}
+    assert not of["clean"] & of["train"] and not of["clean"] & of["test"] and len(rows) == len(source.rows)
+    clean = rows[rows["split"] == "clean"]
+    assert 70 <= len(clean) <= 100, "at most a tenth of 1,000, in whole senders"
+    assert (clean["clean_label"] == clean["given_label"]).all()
+    assert rows["clean_label"][rows["split"] != "clean"].isna().all()
+
+
 def test_oracles_weigh_right_labels_and_groups_alike(source: problems.Source) -> None:
     noisy = problems.with_oracles(source.rows)
     train = noisy["split"] == "train"
