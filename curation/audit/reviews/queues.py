@@ -77,11 +77,11 @@ def find_order(scores: Scores, verdicts: pd.DataFrame, mode: Mode = "value", *, 
     """Rows (M,) int64 of scores, the one to review first first; a million in about half a second.
 
     value: by p_wrong, highest first, NaN last. uncertain: p_wrong nearest to one half first, NaN last; corrections of
-    these help the next training more where many labels are wrong, less where few are (benchmarks/RESULTS.md). balanced: the
-    highest of each given class, then the second of each, and so on; NaN last. confusion: by p_wrong among those given
-    class `given` and suggested class `suggested` (codes). Left out: inactive samples, those with a verdict in force,
-    and `reserved` ids (in others' hands, or drawn). verdicts: in force in this audit. Raises ServingError for missing
-    codes.
+    these help the next training more where many labels are wrong, less where few are (benchmarks/RESULTS.md). balanced:
+    the highest of each given class, then the second of each, and so on; NaN last. confusion: by p_wrong among those
+    given class `given` and suggested class `suggested` (codes). Left out: inactive samples, those with a verdict in
+    force, and `reserved` ids (in others' hands, or drawn). verdicts: in force in this audit. Raises ServingError for
+    missing codes.
     """
     if mode == "confusion" and (given is None or suggested is None):
         raise ServingError(f"a confusion is of two classes; got {given!r} and {suggested!r}; name the given class and "

@@ -19,8 +19,8 @@ from curation.words import counted
 MODE_WORDS: dict[Mode, str] = {"value": "Likeliest wrong first", "balanced": "The same from every class",
                                "uncertain": "Least certain first",
                                "confusion": "One confusion: given A, rather B"}
-MODE_HELP = "Likeliest wrong first corrects the most labels, and helps the next training most where few are wrong. Where " \
-    "many are, training has seen through those that are surely wrong: there least certain first helps it more."
+MODE_HELP = "Likeliest wrong first corrects the most labels, and helps the next training most where few are wrong. " \
+    "Where many are, training has seen through those that are surely wrong: there least certain first helps it more."
 _MODE_KEY = "audit.mode"
 _CHOICES = ("audit.find.mode", "audit.find.given")
 Order = tuple[Mode | None, tuple[str, str] | None]
