@@ -21,10 +21,10 @@ def cautions(found: NotControlled) -> list[str]:
         f"{counted(found.num_arms, 'arm')} and several figures: intervals are not corrected for their number.",
         f"Equal numbers of steps do not take equal time. Times hold for this machine ({found.hardware}) and for what "
         "ran beside."]
-    if found.begun_by:
-        begun = ", ".join(f"{arm} ({features})" for arm, features in found.begun_by.items())
-        lines.append(f"Arms on images that begin by pretrained features, whose predictions say which labels are "
-                     f"probably wrong: {begun}. The others on images know nothing of them.")
+    if found.started_from:
+        begun = ", ".join(f"{arm} ({features})" for arm, features in found.started_from.items())
+        lines.append(f"Arms on images that start from pretrained features, whose predictions say which labels are "
+                     f"probably wrong: {begun}. The others on images do without.")
     if found.epochs_factors:
         factors = ", ".join(f"{arm} {factor:g}" for arm, factor in found.epochs_factors.items())
         lines.append(f"Arms with another number of epochs (factor): {factors}.")

@@ -76,7 +76,7 @@ def ask(project: Project, features: str, *, set_name: str = HARD_VALIDATION, run
 
 
 def own_features(run: RunDir | None) -> str:
-    """The features that a run rests on, trained on them or begun by them; "" of one on images alone, and of none."""
+    """The features that a run rests on, trained on or started from; "" of one on images alone, and of none."""
     return features_used(RunConfig.of_run(run.read_config()["config"])) or "" if run is not None else ""
 
 

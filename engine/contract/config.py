@@ -83,8 +83,8 @@ class RunConfig:
         None, "Features of the images to train a head on, by the name of their folder in the project. None: the images "
         "themselves.")
     num_components: int | None = setting(
-        256, "Principal components of the features that a head sees, or a training on images begins by, brought to one "
-        "common scale and fitted on the train split. None: the features themselves, each scaled to variance 1.",
+        256, "Principal components of the features that a head sees, or a training on images starts from, brought to "
+        "one common scale and fitted on the train split. None: the features themselves, each scaled to variance 1.",
         unit="components", low=2, high=8192)
     hidden: int = setting(256, "Hidden units of network mlp.", unit="units", low=4, high=8192)
     folds_by: str | None = setting(

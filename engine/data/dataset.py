@@ -14,7 +14,7 @@ from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import FeatureStore, list_features
 from engine.contract.manifest import SPLITS, ManifestError, image_root, read_info, read_manifest
-from engine.contract.method_config import asks_features
+from engine.contract.method_config import asks_features, features_used
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.run_document import SplitCounts
 from engine.contract.settings import ConfigError
@@ -22,7 +22,7 @@ from engine.data.components import open_components
 from engine.data.image_cache import Progress, decode_images, native_size
 
 KNOWN_SHARE = 0.9
-"""Of a train split that features know, for a training on images to begin by them unasked."""
+"""Of a train split that features know, for a training on images to start from them unasked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,17 +155,18 @@ def decided(data: Dataset, decisions: pd.DataFrame, project: Path) -> Dataset:
 
 
 def load_for(config: RunConfig, project: Path, decisions: pd.DataFrame, progress: Progress) -> Dataset:
-    """load_dataset with what a config says of it. Raises ConfigError for a method that nothing here trains."""
+    """load_dataset with what a config, settled, says of it. Raises ConfigError for a method that nothing here
+    trains."""
     if METHODS[config.method].is_imported:
         raise ConfigError(f"predictions that were imported are not trained; got method={config.method}; choose one of "
                           f"{', '.join(TRAINABLE)}")
     data = load_dataset(project, decisions, config.image_size, progress, features=config.features,
                         num_components=config.num_components, folds_by=config.folds_by, weights_by=config.weights_by)
-    config = settled(config, project)
-    if not asks_features(config) or config.splitter.features is None:
+    starts_from = features_used(config)
+    if config.features or starts_from is None:
         return data
-    components, _ = open_components(Path(project), config.splitter.features, data.sample_ids, data.train_idx,
-                                    config.num_components, progress)
+    components, _ = open_components(Path(project), starts_from, data.sample_ids, data.train_idx, config.num_components,
+                                    progress)
     return replace(data, features=components)
 
 
@@ -178,7 +179,7 @@ def settled(config: RunConfig, project: Path) -> RunConfig:
 
 
 def begun(config: RunConfig) -> RunConfig:
-    """The config of a training that has begun, to load its data by: what it began by is in its checkpoint."""
+    """The config of a training that has begun, to load its data by: what it started from is in its checkpoint."""
     return replace(config, splitter=replace(config.splitter, features=None))
 
 

@@ -122,12 +122,17 @@ class NoiseEstimate:
         self.share: float | None = None
         """Estimated share of wrong labels, over evenly drawn known samples."""
 
-    def fix(self, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> None:
+    def fix(self, probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray,
+            largest_share: float = 1.0) -> bool:
         """Take the model of these predictions for the whole training, as noise_model, the same on all ranks. Where a
         sample is held out in some epochs and trained on in others, later predictions remember its label, and the more
-        so the fewer there are: to them no label is wrong (benchmarks/LOG.md)."""
+        so the fewer there are: to them no label is wrong (benchmarks/LOG.md). False, and nothing is taken, where
+        nothing is known or more than largest_share of the labels would be wrong."""
         self._fit(probs_NC, labels_N, is_known_N)
+        if self.share is not None and self.share > largest_share:
+            self.model = self.share = None
         self.is_fixed = self.model is not None
+        return self.is_fixed
 
     def refit(self, epoch: int, held: HeldoutPredictions, labels_N: np.ndarray, is_active_N: np.ndarray) -> None:
         """The model of these predictions, unless it is fixed. Not while a run finishes: no sample is held out any

@@ -183,7 +183,7 @@ def _run(config: RunConfig, project: Path, run: RunDir, status: Status | Followe
     say(f"{data.num_train} training samples ({int(data.excluded.sum())} excluded), {len(data.clean_idx)} clean, "
             f"{len(data.test_idx)} test, {data.num_classes} classes, {data.images.shape[-1]} "
         f"{'components of features ' + config.features if config.features else 'pixels'}"
-        f"{'' if data.features is None else f'; it begins by features {config.splitter.features}'}")
+        f"{'' if data.features is None else f'; starts from features {config.splitter.features}'}")
     tell_splits(run, data)
     set_threads(config, 0 if config.head else data.images.shape[-1])
     keep_freed_memory()

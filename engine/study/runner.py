@@ -80,8 +80,8 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
 
 
 def _settled(plan: StudyPlan, before: StudyPlan | None, project: Path) -> StudyPlan:
-    """The plan with the features that its arms on images begin by, if any do: the same for all that is ever added to
-    it. before: the plan as it was; one of older code began by none. Raises ConfigError for an arm that is none."""
+    """The plan with the features that its arms on images start from, if any do: the same for all that is ever added to
+    it. before: the plan as it was; one of older code started from none. Raises ConfigError for an arm that is none."""
     def asks(of: StudyPlan) -> bool:
         configs = [config_of(arm, of.settings, of.seeds[0]) for arm in of.arms]
         return any(asks_features(config) and config.splitter.features == "auto" for config in configs)

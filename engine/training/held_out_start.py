@@ -13,12 +13,13 @@ from torch import Tensor
 from engine.contract.config import RunConfig
 from engine.data.dataset import Dataset
 from engine.model.record import SignalRecord
-from engine.molere.noise_model import NoiseEstimate, noise_model
+from engine.molere.noise_model import NoiseEstimate
 from engine.runtime import distributed
 from engine.training import label_head
 
 LARGEST_SHARE = 0.5
-"""Of wrong labels that a training on images begins with: with more of them nothing can be learned from the rest."""
+"""Of wrong labels by what features say: with more it is they that know nothing of the classes, and a network may still
+learn them from the images. A head knows no more than its features."""
 
 
 def discriminant_features(config: RunConfig, data: Dataset) -> np.ndarray | None:
@@ -50,16 +51,9 @@ def begin_held_out(record: SignalRecord, noise: NoiseEstimate, config: RunConfig
         features_ND, data, config.seed, is_used_N, are_components=True)))
     assert probs_NC is not None, "the first rank has them"
     is_known_N = is_active_N & has_features_N & np.isfinite(probs_NC[:, 0].numpy())
-    if not config.head and _know_nothing(probs_NC.numpy(), data.train_labels, is_known_N):
+    largest = 1.0 if config.head else LARGEST_SHARE
+    if not noise.fix(probs_NC.numpy(), data.train_labels, is_known_N, largest):
         return
-    noise.fix(probs_NC.numpy(), data.train_labels, is_known_N)
     weighed_NC = probs_NC * class_weights_C.cpu()
     weighed_NC /= weighed_NC.sum(1, keepdim=True)
     record.set_heldout(weighed_NC.numpy(), is_known_N, data.train_labels, weight=float(config.epochs))
-
-
-def _know_nothing(probs_NC: np.ndarray, labels_N: np.ndarray, is_known_N: np.ndarray) -> bool:
-    """Whether, by these predictions, most labels would be wrong: then it is the features that know nothing of the
-    classes, and a network may still learn them from the images."""
-    model = noise_model(probs_NC, labels_N, is_known_N)
-    return model is None or model.wrong_share(probs_NC[is_known_N]) > LARGEST_SHARE

@@ -92,7 +92,7 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
         values["reweighter"] = _group("Reweighter: how sample weights are learned", ReweighterConfig, "reweighter.")
     if source == "learned":
         values["splitter"] = _group("Splitter: how hard samples are found", SplitterConfig, "splitter.", {
-            "features": lambda setting: _begins_by(setting, project, features is None)})
+            "features": lambda setting: _starts_from(setting, project, features is None)})
     is_plain = METHODS[method].is_trained and can_take_weights(RunConfig.from_dict(
         {"method": method, "features": features, **{name: values.get(name) for name in ("validation", "weights_by")}}))
     _start_row(project, method, values, int(num_repeats), on_started, _weights_from(project) if is_plain else None)
@@ -172,7 +172,7 @@ def _group(title: str, cls: type, prefix: str,
                 for setting in settings_of(cls)}
 
 
-def _begins_by(setting: SettingInfo, project: Project, is_on_images: bool) -> object:
+def _starts_from(setting: SettingInfo, project: Project, is_on_images: bool) -> object:
     """Features of the project by which a training on images begins; drawn only where there is a choice."""
     names = [found.name for found in list_features(project.path) if found.name not in (setting["default"], NO_FEATURES)]
     if not is_on_images or not names:

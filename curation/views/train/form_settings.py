@@ -14,7 +14,7 @@ LABELS = {
     "heavy_weight": "Pulled back above", "hidden": "Hidden units", "gap_strength": "Hardness strength",
     "class_balance": "Class balance", "is_compiled": "Compile", "ratio_strength": "Share strength",
     "coverage": "Coverage limit", "hysteresis": "Stickiness", "num_components": "Components", "folds_by": "Folds by",
-    "features": "Begins by features",
+    "features": "Starts from features",
     "weights_by": "Weights by", "mixup": "Mixup", "elr_strength": "ELR strength", "elr_memory": "ELR memory",
     "fbr_rate": "FBR rate", "fbr_others": "FBR other classes", "first_share": "First training",
     "error_weight": "Weight of errors", "worst_share": "Worst share", "excluded_share": "Excluded share",

@@ -1,8 +1,8 @@
 """What routing by the splitter is worth: an arm with a learned split beside one with a fixed random split.
 
 All settings of the two are alike. Samples of the learned split's arm rest by turns besides: their predictions tell the
-reweighter and judge how far its weights act; where there are features, its training begins by them. Reads rows; imports
-no torch.
+reweighter and judge how far its weights act; where there are features, its training starts from them. Reads rows;
+imports no torch.
 """
 
 from typing import NamedTuple

@@ -148,8 +148,8 @@ class NotControlled:
     """A run was trained by code with changes that no revision holds."""
     is_clean_split_used: bool
     """An arm learned from the clean split."""
-    begun_by: Mapping[str, str]
-    """Of arms that train on images and began by features: which."""
+    started_from: Mapping[str, str]
+    """Of arms that train on images and started from features: which."""
 
 
 def not_controlled(document: StudyDocument, rows: pd.DataFrame) -> NotControlled:
@@ -168,10 +168,10 @@ def not_controlled(document: StudyDocument, rows: pd.DataFrame) -> NotControlled
         code_revisions=kinds("code_revision"), devices=kinds("device"),
         has_uncommitted_code=any(revision.endswith("-dirty") for revision in kinds("code_revision")),
         is_clean_split_used="config" in done and any(c.get("validation") == "clean" for c in done["config"]),
-        begun_by=_begun_by(done))
+        started_from=_started_from(done))
 
 
-def _begun_by(done: pd.DataFrame) -> dict[str, str]:
+def _started_from(done: pd.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     for arm, values in zip(done["arm"], done["config"], strict=True) if "config" in done else ():
         with contextlib.suppress(ConfigError):  # of a row that other code wrote

@@ -120,7 +120,7 @@ def test_a_saved_selection_is_a_set_and_confirmed_labels_are_right_where_no_trut
     assert (asked.request["run"], asked.request["own_features"]) == ("first", "own")
 
 
-def test_the_features_that_a_run_on_images_began_by_are_its_own(project):
+def test_the_features_that_a_run_on_images_started_from_are_its_own(project):
     run = RunDir.of(project.path, "first")
     document = run.read_config()
     config = RunConfig.from_dict({"network": "tiny", "splitter": {"features": "other"}})

@@ -262,7 +262,7 @@ def test_a_setting_reads_none_as_its_help_writes_it():
     assert config.validation == "none", "there it is one of the choices"
 
 
-def test_a_training_of_older_code_began_by_no_features():
+def test_a_training_of_older_code_started_from_no_features():
     document = RunConfig().to_dict()
     del document["splitter"]["features"]
     assert RunConfig.of_run(document).splitter.features is None and RunConfig().splitter.features == "auto"

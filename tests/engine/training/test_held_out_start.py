@@ -119,7 +119,7 @@ def test_a_run_says_which_and_goes_on_from_its_checkpoint_without_them(project: 
 
     whole = train(config_of(), project, "whole")
     assert whole.read_config()["config"]["splitter"]["features"] == "own" and whole.read_config()["features_digest"]
-    assert "it begins by features own" in (whole.path / "log.txt").read_text()
+    assert "starts from features own" in (whole.path / "log.txt").read_text()
     assert not whole.read_signals()["label_quality"].equals(bare.read_signals()["label_quality"])
     for name, epoch in (("cut", 3), ("early", 1)):
         with stopped_in_epoch(epoch):
@@ -134,7 +134,7 @@ def test_a_run_says_which_and_goes_on_from_its_checkpoint_without_them(project: 
     embed_again(project, "whole", "pca", lambda _: None)
 
 
-def test_a_study_begins_by_the_same_features_however_often_it_goes_on(project: Path) -> None:
+def test_a_study_starts_from_the_same_features_however_often_it_goes_on(project: Path) -> None:
     arms, common = [parse_arm("plain: method=erm"), parse_arm("molere: method=molere")], dict(FAST)
     make_features(project, "m")
     study = run_study(project, "s", arms, [0], common)
@@ -151,4 +151,4 @@ def test_a_study_begins_by_the_same_features_however_often_it_goes_on(project: P
     older = {name: value for name, value in document.plan.settings.items() if name != "splitter.features"}
     begun_bare.write_document(replace(document, plan=replace(document.plan, settings=older)))
     row = begun_bare.read_row("molere", 0)
-    assert run_study(project, "older", arms, [0], common).read_row("molere", 0) == row, "older code began by none"
+    assert run_study(project, "older", arms, [0], common).read_row("molere", 0) == row, "older code started from none"

@@ -118,7 +118,7 @@ def test_what_was_not_controlled_is_told_in_values(rows: pd.DataFrame) -> None:
     assert not_controlled(document, rows) == NotControlled(
         num_arms=3, num_seeds=4, num_planned=12, num_done=8, is_tuned_here=None, networks=("small", "tiny"),
         epochs_factors={"better": 2.0}, hardware="fake", code_revisions=("abc",), devices=("cpu",),
-        has_uncommitted_code=False, is_clean_split_used=False, begun_by={})
+        has_uncommitted_code=False, is_clean_split_used=False, started_from={})
     other = row("lone", 1, 0.4, code_revision="def-dirty", device="cuda", config={"validation": "clean"})
     found = not_controlled(document, pd.concat([rows, pd.DataFrame([other])]))
     assert found.code_revisions == ("abc", "def-dirty") and found.devices == ("cpu", "cuda")
@@ -126,7 +126,7 @@ def test_what_was_not_controlled_is_told_in_values(rows: pd.DataFrame) -> None:
     begun, head = {"splitter": {"features": "lite0"}}, {"features": "lite0", "splitter": {"features": "lite0"}}
     for config, expected in ((begun, {"lone": "lite0"}), ({"method": "erm", **begun}, {}), (head, {}), ({}, {})):
         lone = row("lone", 1, 0.4, config=config)
-        assert not_controlled(document, pd.concat([rows, pd.DataFrame([lone])])).begun_by == expected
+        assert not_controlled(document, pd.concat([rows, pd.DataFrame([lone])])).started_from == expected
 
 
 def test_a_study_that_has_no_row_yet_leaves_all_runs_open() -> None:
