@@ -22,9 +22,9 @@ def cautions(found: NotControlled) -> list[str]:
         f"Equal numbers of steps do not take equal time. Times hold for this machine ({found.hardware}) and for what "
         "ran beside."]
     if found.started_from:
-        begun = ", ".join(f"{arm} ({features})" for arm, features in found.started_from.items())
-        lines.append(f"Arms on images that start from pretrained features, whose predictions say which labels are "
-                     f"probably wrong: {begun}. The others on images do without.")
+        started = ", ".join(f"{arm} ({features})" for arm, features in found.started_from.items())
+        lines.append(f"These arms on images start from features, which say which labels are probably wrong: {started}. "
+                     "Other arms on images do not.")
     if found.epochs_factors:
         factors = ", ".join(f"{arm} {factor:g}" for arm, factor in found.epochs_factors.items())
         lines.append(f"Arms with another number of epochs (factor): {factors}.")
