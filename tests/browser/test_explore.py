@@ -62,6 +62,19 @@ def test_opening_a_sample_leaves_selection_marks_and_buttons_alone(browser: Brow
     assert not browser.errors
 
 
+def test_a_panel_that_is_shut_while_the_page_is_drawn_stays_shut(browser: Browser, pets: Project) -> None:
+    browser.open("explore?project=pets&run=first")
+    for clicked in (1, 5, 1, 5):
+        browser.page.locator(".gallery .card").nth(clicked).click(click_count=2, delay=90)
+        browser.page.get_by_role("dialog").wait_for()
+        browser.page.keyboard.press("Escape")  # what follows a double click is still on its way
+        wait_for(lambda: browser.settle() or not browser.page.get_by_role("dialog").count(), 20, "it is open again")
+        for _ in range(3):
+            browser.settle()
+            assert not browser.page.get_by_role("dialog").count()
+    assert not browser.errors
+
+
 def opening_leaves_all(browser: Browser, num_marked: int) -> None:
     """Open samples with the mouse and with the keyboard."""
     before = what_stands(browser)

@@ -38,11 +38,14 @@ MAX_CLASSES = 6
 OPEN_KEY = "sample.open"
 ORDER_KEY = "sample.order"
 FOCUS_KEY = "sample.focus"
+_DRAWN_KEY = "sample.drawn"
+"""How often the open panel has been sent to the browser."""
 
 
 def open_sample(sample_id: str, order: list[str]) -> None:
     """Have the panel shown on the next run; `order`: the ids that Previous and Next step through."""
     st.session_state[OPEN_KEY], st.session_state[ORDER_KEY] = sample_id, order
+    st.session_state[_DRAWN_KEY] = 0
 
 
 def close() -> None:
@@ -61,8 +64,11 @@ def show_if_open(project: Project, run: RunDir | None, table: pd.DataFrame) -> N
         key = None
     link.put(key)
     if key is None:
+        if st.session_state.pop(_DRAWN_KEY, 0) > 1:
+            st.rerun()  # the browser opens a panel again that is sent while it shuts, and only a whole run takes it away
         pin_question.show_as_dialog(project, open_sample)
         return
+    st.session_state[_DRAWN_KEY] = st.session_state.get(_DRAWN_KEY, 0) + 1
     st.dialog("Sample", width="large", icon=":material/image_search:", on_dismiss=close)(_panel)(project, run)
 
 
