@@ -6,7 +6,6 @@ Exit status 0 done, 2 the user's input is wrong, 1 ours.
 import contextlib
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -55,10 +54,10 @@ def features(
         "--run/--no-run", help="Whether to end with a map and suspected labels: a run of method discriminant.")] = True,
 ) -> None:
     """Compute features of all images by a pretrained backbone; what has some already is left as it is."""
-    from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map
+    from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map, name_of
     from engine.runtime import distributed
 
-    name = name or (DEFAULT_FEATURES if backbone in (None, DEFAULT_BACKBONE) else _name_of(str(backbone)))
+    name = name or (DEFAULT_FEATURES if backbone in (None, DEFAULT_BACKBONE) else name_of(str(backbone)))
     request = FeatureRequest(
         backbone=backbone, weights=str(weights) if weights else None, image_size=image_size, is_mirrored=mirror,
         fit=fit, mean=channels_of("--mean", mean), std=channels_of("--std", std), device=device)
@@ -154,6 +153,8 @@ def study(
     reference: Annotated[str | None, typer.Option(help="The arm to compare with; default the first.")] = None,
     tuned_here: Annotated[bool | None, typer.Option(
         "--tuned-here/--not-tuned-here", help="Whether settings were chosen on this project, for the report.")] = None,
+    place: Annotated[Path | None, typer.Option(
+        help="A project's place.json, or one like it: where it names Slurm, its queue takes the runs.")] = None,
     report: Annotated[bool, typer.Option(
         "--report", help="Only compare anew the runs that are there.")] = False,
 ) -> None:
@@ -171,12 +172,13 @@ def study(
         from rich.console import Console
         from rich.markup import escape
 
+        from engine.contract.cluster.place import read_place
         from engine.study.runner import run_study
 
         console = Console(highlight=False, markup=False, soft_wrap=True)
         with console.status("starting") if console.is_terminal else contextlib.nullcontext() as shown:
             run_study(project, name, arms, chosen, common, workers, reference or given.reference,
-                      is_tuned_here=tuned_here, say=console.print,
+                      is_tuned_here=tuned_here, place=read_place(place) if place else None, say=console.print,
                       show=lambda text: shown.update(escape(text)) if shown else None)
     _print_study(found)
     failed = found.read_rows().query("state == 'failed'")
@@ -224,12 +226,6 @@ def _read_json(path: Path) -> dict[str, object]:
     if not isinstance(values, dict):
         raise ConfigError(f"--config must hold an object of settings; {path} holds a {type(values).__name__}")
     return values
-
-
-def _name_of(backbone: str) -> str:
-    """A name for the features of a backbone."""
-    stem = Path(backbone).stem if backbone.endswith(".onnx") else backbone
-    return re.sub("[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64] or "features"
 
 
 def _print_features(made: FeatureDir) -> None:

@@ -1,8 +1,8 @@
 """The queue of background work: one small SQLite database a user, so that two clicks, two tabs and two projects agree.
 
 A job trains a run or a study, makes features, or scores a set. Two partial unique indexes hold the rules: one active
-job for each of them, one running job a device. A job whose process is gone is ended by the next process that looks.
-Starts and stops no process.
+job for each of them, one running job a device. A job whose process is gone is ended by the next process that looks. One
+in Slurm's queue has no process here: squeue says whether it waits or runs. Starts and stops nothing.
 """
 
 import json
@@ -12,10 +12,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
+from engine.contract.cluster import slurm
 from engine.contract.disk.event_log import state_folder
 from engine.contract.disk.failures import disk_line
 from engine.contract.disk.processes import is_same_process, process_start
@@ -31,10 +32,9 @@ JobKind = Literal["run", "study", "features", "transfer"]
 JobState = Literal["queued", "running", "ended"]
 _FOLDERS: dict[JobKind, str] = {"run": "runs", "study": "studies", "features": "features",
                                 "transfer": "transfers"}
-_VERSION = 1
-"""Of the schema, as SQLite's user_version keeps it. 0: no table yet, or that of older code, where a study's job is one
-of a run called "studies/NAME"."""
-_SCHEMA = (
+IN_SLURM = "slurm"
+"""The device of jobs that Slurm places."""
+_SCHEMA: tuple[tuple[str, ...], ...] = ((
     """CREATE TABLE IF NOT EXISTS job (
     id INTEGER PRIMARY KEY, project TEXT NOT NULL, run TEXT NOT NULL, device TEXT NOT NULL, state TEXT NOT NULL,
     command TEXT NOT NULL, submitted REAL NOT NULL, started REAL, heartbeat REAL, pid INTEGER, pid_started REAL)""",
@@ -43,9 +43,11 @@ _SCHEMA = (
     "UPDATE job SET kind = 'study', run = substr(run, length('studies/') + 1) WHERE run LIKE 'studies/%'",
     "CREATE UNIQUE INDEX one_job_a_run ON job (project, kind, run) WHERE state != 'ended'",
     "CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_device ON job (device) WHERE state = 'running'",
-    f"PRAGMA user_version = {_VERSION}",
-)
-"""From nothing, or from the table of older code, to that of today."""
+), (
+    "ALTER TABLE job ADD COLUMN slurm TEXT",
+))
+"""What leads from one version of the schema, as SQLite's user_version keeps it, to the next. 0: no table yet, or that
+of older code, where a study's job is one of a run called "studies/NAME"."""
 
 
 class JobError(UserError):
@@ -70,18 +72,34 @@ class Job:
     heartbeat: float | None
     pid: int | None
     pid_started: float | None
+    slurm: str | None
+    """Its id in Slurm's queue; state and device are as Slurm has them then. None: it runs here."""
 
     @property
     def is_alive(self) -> bool:
-        """Its process lives, or was asked for so recently that it has had no time to say so."""
+        """Its process lives, or was asked for so recently that it has had no time to say so; or Slurm has it, or does
+        not answer."""
+        if self.slurm is not None:
+            found = slurm.last_answer()  # which may be older than the job
+            return found is None or self.slurm in found or abs(time.time() - self.submitted) < 2 * slurm.POLL_SECONDS
         if self.pid is None:
             return abs(time.time() - self.submitted) < NEWBORN_SECONDS  # a clock set back makes it no newborn for ever
         return is_same_process(self.pid, self.pid_started)
 
     @property
+    def place(self) -> str:
+        """What it runs on or waits for, for people: a device, or the cluster."""
+        return "the cluster" if self.device.startswith(IN_SLURM) else self.device
+
+    @property
     def run_dir(self) -> RunDir:
         """The folder it works in; others' have the status and cancel files of a run's."""
-        return RunDir(Path(self.project) / _FOLDERS[self.kind] / self.run)
+        return RunDir(folder_of(Path(self.project), self.kind, self.run))
+
+
+def folder_of(project: Path, kind: JobKind, name: str) -> Path:
+    """The folder that a job works in."""
+    return Path(project) / _FOLDERS[kind] / name
 
 
 # -- acting on the queue
@@ -109,6 +127,12 @@ def set_process(job_id: int, pid: int) -> None:
     with database() as connection:
         connection.execute("UPDATE job SET pid = ?, pid_started = ? WHERE id = ? AND pid IS NULL",
                            (pid, process_start(pid), job_id))
+
+
+def set_slurm(job_id: int, slurm_id: str) -> None:
+    """Note the id that a job has in Slurm's queue."""
+    with database() as connection:
+        connection.execute("UPDATE job SET slurm = ? WHERE id = ?", (slurm_id, job_id))
 
 
 def end(job_id: int) -> None:
@@ -162,12 +186,17 @@ def device_key(device: str) -> str:
 
 # -- the database
 
+_has_slurm_jobs = False
+"""Whether this process has met one that has not ended."""
+
 
 @contextmanager
 def database() -> Iterator[sqlite3.Connection]:
     """A connection whose block is one transaction; opened anew each time (0.5 ms), so no handle crosses a thread.
     Raises JobError where the disk or another process refuses it."""
     path = state_folder() / "jobs.sqlite"
+    if _has_slurm_jobs:
+        slurm.queued()  # before the transaction, in which everybody would wait for it
     try:
         with _transaction(path) as connection:
             yield connection
@@ -186,8 +215,8 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
         use_write_ahead_log(connection, LOCK_SECONDS)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
-                for statement in _SCHEMA:
+            for version in range(connection.execute("PRAGMA user_version").fetchone()[0], len(_SCHEMA)):
+                for statement in (*_SCHEMA[version], f"PRAGMA user_version = {version + 1}"):
                     connection.execute(statement)
             yield connection
         except BaseException:
@@ -202,8 +231,17 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
 def _jobs(connection: sqlite3.Connection, where: str, *values: object) -> list[Job]:
     """The jobs that a condition of SQL holds for."""
     names = ", ".join(field.name for field in fields(Job))
-    rows = connection.execute(f"SELECT {names} FROM job WHERE {where}", values).fetchall()
-    return [Job(*row) for row in rows]
+    found = [Job(*row) for row in connection.execute(f"SELECT {names} FROM job WHERE {where}", values).fetchall()]
+    global _has_slurm_jobs
+    _has_slurm_jobs = _has_slurm_jobs or any(job.slurm is not None and job.state != "ended" for job in found)
+    return [_as_in_slurm(job) for job in found]
+
+
+def _as_in_slurm(job: Job) -> Job:
+    """A job with the state that Slurm knows, where it is in its queue."""
+    found = slurm.last_answer() if job.slurm is not None else None
+    is_running = found is not None and job.slurm in found and found[str(job.slurm)].is_running
+    return replace(job, state="running") if is_running and job.state != "ended" else job
 
 
 def release_dead(connection: sqlite3.Connection) -> None:

@@ -1,19 +1,15 @@
-"""Runs in the background: one detached process a run, one run at a time on a device, for all projects of this user.
+"""Runs in the background, one at a time on a device for all projects of this user, or in the queue of a cluster.
 
-A submitted run is a row of a small SQLite queue and a process of its own. The process first waits for its turn, then
-turns into the engine (same pid), which reports through the run directory. So a run outlives the app, and all who look
-next (app, command line, another waiting process) sees the truth: a process lives if its pid and start time match.
+A submitted run is a row of a small SQLite queue. Here it is a process of its own as well (curation.jobs.turns), which
+first waits for its turn, then turns into the engine (same pid); where its project's place is Slurm, it is a job there.
+Either reports through the run directory. So a run outlives the app, and all who look next (app, command line, another
+waiting process) see the truth: a process lives if its pid and start time match, a job of Slurm if squeue lists it.
 
 Holds no process handle and plans nothing about training. Runs that were started with `python -m engine train` do not
 queue here, but their status, cancel and resume work the same.
-
-    python -m curation.jobs.run_jobs wait JOB_ID                      the detached process (not for people)
-    python -m curation.jobs.run_jobs stop RUN SECONDS [PID STARTED]   makes sure that a cancelled run ends (nor this)
 """
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -24,22 +20,25 @@ from typing import Literal
 
 import pandas as pd
 
-from curation.jobs import queue
-from curation.jobs.decisions import bring_up_to_date
-from curation.jobs.queue import Job, JobError, JobKind, device_key
+from curation.jobs import queue, turns
+from curation.jobs.queue import Job, JobError, JobKind
 from curation.jobs.request import REQUEST_NAME, config_of, created_of, damage_of, train_command, write_request
 from curation.ledger import people
+from engine.contract.cluster import place, slurm
+from engine.contract.cluster.place import SLURM, Place
+from engine.contract.cluster.slurm import SlurmError
+from engine.contract.cluster.task import Command
 from engine.contract.config import RunConfig
-from engine.contract.disk.processes import is_same_process
+from engine.contract.disk.event_log import state_folder
 from engine.contract.run_dir import ENDED, RunDir
 from engine.contract.run_list import Damaged
+from engine.contract.settings import ConfigError
 from engine.contract.work_dir import StatusDocument
 
-POLL_SECONDS = 0.25
 GRACE_SECONDS = 20.0
 """How long a cancelled run may take to stop by itself before SIGTERM, and as long again before SIGKILL."""
 OUTPUT_NAME = "output.txt"
-_CODE_ROOT = Path(__file__).parents[2]
+CODE_ROOT = Path(__file__).parents[2]
 
 RunState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 """interrupted: its process is gone without a word."""
@@ -53,6 +52,10 @@ class RunStatus:
     ahead: tuple[Job, ...] = ()
     """What goes first on the same device, while queued: the one that runs now, then the others in their order."""
     device: str = ""
+    slurm: str | None = None
+    """Its job in Slurm's queue, while it waits or runs there."""
+    why_queued: str = ""
+    """In Slurm's words, such as Resources."""
     error: str = ""
     """Why it failed, one line."""
     is_cancelling: bool = False
@@ -126,19 +129,56 @@ def resume(project: Path, run_name: str, command: list[str] | None = None) -> Jo
 
 
 def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: list[str]) -> Job:
-    """Queue a command for the folder of a run, a study or features, and start the process that waits for its turn."""
+    """Queue a command for the folder of a run, a study or features where the project's jobs run, and start the process
+    that waits for its turn. A study always has its process here, which hands its runs out (study_jobs)."""
     people.require("owner", "starting work")
-    job_id = queue.add(project, kind, run.name, device_key(device), command)
+    try:
+        asked = place.place_of(project)
+    except ConfigError as error:
+        raise JobError(str(error)) from error
+    if asked.where == SLURM:
+        device = f"{queue.IN_SLURM} {kind} {run.path}"  # no two wait for each other
+    job = turns.job_in(run)
+    if job is not None and job.slurm is not None and run.read_status()["state"] in ENDED:
+        queue.end(job.id)  # Slurm takes seconds to clear up after it
+    job_id = queue.add(project, kind, run.name, queue.device_key(device), command)
+    if asked.where == SLURM and kind != "study":
+        return _to_slurm(asked, queue.get(job_id), command)
     run.write_status(state="queued", message="waiting for its turn", heartbeat=time.time())
-    pid = start_detached([sys.executable, "-m", "curation.jobs.run_jobs", "wait", str(job_id)], run.path / OUTPUT_NAME)
+    pid = start_detached([sys.executable, "-m", "curation.jobs.turns", "wait", str(job_id)], run.path / OUTPUT_NAME)
     queue.set_process(job_id, pid)
     return queue.get(job_id)
+
+
+def _to_slurm(asked: Place, job: Job, command: list[str]) -> Job:
+    """Have Slurm start a job. Raises JobError where it does not take it."""
+    run, is_shared = job.run_dir, job.kind in ("run", "features")
+    nodes, processes = (asked.nodes, max(1, asked.gpus)) if is_shared else (1, 1)
+    taking = [sys.executable, "-m", "curation.jobs.turns", "take", job.project, job.kind, job.run, str(nodes),
+              str(processes), *command]
+    run.write_status(state="queued", message="waiting in the queue of the cluster", heartbeat=time.time())
+    try:
+        number = slurm.submit(Command(taking, CODE_ROOT, run.path, run.path / OUTPUT_NAME),
+                              asked, f"{job.kind}-{job.run}", state_folder() / "slurm", code=CODE_ROOT,
+                              is_single=not is_shared)
+    except SlurmError as error:
+        queue.end(job.id)
+        run.write_status(state="failed", error=str(error), heartbeat=time.time())
+        raise JobError(str(error)) from error
+    queue.set_slurm(job.id, number)
+    return queue.get(job.id)
+
+
+def choose_place(project: Path, values: dict[str, object]) -> None:
+    """Have the next jobs of a project run there. values: of a Place. Raises ConfigError."""
+    people.require("owner", "choosing where jobs run")
+    place.choose_place(project, Place.of_dict(values))
 
 
 def start_detached(command: list[str], output: Path | None) -> int:
     """Start a process in a session of its own, so that neither SIGTERM nor Ctrl-C to the app reaches it; its pid."""
     with open(output or os.devnull, "wb") as sink:
-        process = subprocess.Popen(command, cwd=_CODE_ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
+        process = subprocess.Popen(command, cwd=CODE_ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink,
                                    start_new_session=True)
     # Reaps it should it end before this process does; an unreaped child would count as alive to other tools.
     threading.Thread(target=process.wait, daemon=True, name=f"reap-{process.pid}").start()
@@ -187,12 +227,16 @@ def status_of(run: RunDir) -> RunStatus:
     job = next((j for j in waiting if j.run_dir.path == run.path.resolve()), None)
     if job is not None and job.state == "running":
         return RunStatus(state="running", details={**details, "stage": "starting"}, is_cancelling=is_cancelling,
-                         device=job.device)
+                         device=job.place, slurm=job.slurm)
+    if job is not None and job.slurm is not None:
+        found = (slurm.last_answer() or {}).get(job.slurm)
+        return RunStatus(state="queued", details=details, is_cancelling=is_cancelling, device=job.place,
+                         slurm=job.slurm, why_queued=found.reason if found else "")
     if job is not None:
         ahead = [j for j in waiting if j.device == job.device and (j.id < job.id or j.state == "running")]
         ahead.sort(key=lambda j: (j.state != "running", j.id))
         return RunStatus(state="queued", ahead=tuple(ahead), details=details, is_cancelling=is_cancelling,
-                         device=job.device)
+                         device=job.place)
     if run.read_status()["state"] != state:  # it began or ended between our two looks
         return status_of(run)
     if is_cancelling:
@@ -206,10 +250,6 @@ def last_words(run: RunDir) -> str:
     path = run.path / OUTPUT_NAME
     lines = path.read_text(errors="replace").splitlines()[-40:] if path.exists() else []
     return next((line.strip().removeprefix("error: ") for line in reversed(lines) if line.strip()), "")
-
-
-def _active_job(run: RunDir) -> Job | None:
-    return next((job for job in queue.active() if job.run_dir.path == run.path.resolve()), None)
 
 
 # -- stopping
@@ -227,74 +267,12 @@ def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
     status = status_of(run)
     if not status.is_active:
         raise JobError(f"only a queued or running run can be cancelled; {run.name!r} is {status.state}")
-    pid, started = _process_of(run)
     run.request_cancel()
-    process = [str(pid), str(started)] if pid is not None and started is not None else []
-    command = [sys.executable, "-m", "curation.jobs.run_jobs", "stop", str(run.path), str(grace_seconds), *process]
+    job, worker = turns.job_in(run), turns.worker_of(run)
+    if job is not None and job.slurm is not None and job.state == "queued":
+        slurm.cancel([job.slurm])  # no process of it would see the request
+        run.write_status(state="cancelled", message="cancelled while waiting", heartbeat=time.time())
+        queue.end(job.id)
+        return
+    command = [sys.executable, "-m", "curation.jobs.turns", "stop", str(run.path), str(grace_seconds), worker.text]
     start_detached(command, None)
-
-
-def _stop(run: RunDir, grace_seconds: float, process: tuple[int | None, float | None]) -> None:
-    """Wait for a cancelled run to end by itself; then SIGTERM, then SIGKILL, and write the status it could not.
-
-    process: pid and start time of who was cancelled; None if it had none yet. Who resumes the run meanwhile is another,
-    which is to be left alone.
-    """
-    pause = min(0.2, grace_seconds / 10)
-    while process[0] is None and _is_worked_on(run):
-        time.sleep(pause)
-        process = _process_of(run)
-    for number in (None, signal.SIGTERM, signal.SIGKILL):
-        if number is not None and process[0] is not None and is_same_process(*process):
-            os.kill(process[0], number)
-        deadline = time.monotonic() + grace_seconds
-        while is_same_process(*process) and time.monotonic() < deadline:
-            time.sleep(pause)
-    status = run.read_status()
-    if status["state"] not in ENDED and not _is_worked_on(run):
-        status.pop("is_alive")
-        run.write_status(**{**status, "state": "cancelled", "error": None})
-
-
-def _is_worked_on(run: RunDir) -> bool:
-    job = _active_job(run)
-    return job.is_alive if job is not None else bool(run.read_status()["is_alive"])
-
-
-def _process_of(run: RunDir) -> tuple[int | None, float | None]:
-    """pid and start time of the process that works on a run: from the queue, else from its status."""
-    job = _active_job(run)
-    if job is not None:
-        return job.pid, job.pid_started
-    status = run.read_status()
-    return status.get("pid"), status.get("pid_started")
-
-
-# -- the detached process
-
-
-def _wait(job_id: int) -> None:
-    """Wait for the job's turn on its device, then become the engine. Ends early if the run is cancelled."""
-    job = queue.get(job_id)
-    run = job.run_dir
-    queue.set_process(job_id, os.getpid())
-    while not run.is_cancel_requested():
-        if queue.claim(job_id):
-            bring_up_to_date(Path(job.project))
-            command = json.loads(job.command)
-            os.execv(command[0], command)
-        time.sleep(POLL_SECONDS)
-    run.write_status(state="cancelled", message="cancelled while waiting", heartbeat=time.time())
-    queue.end(job_id)
-
-
-def main(arguments: list[str]) -> None:
-    if arguments[0] == "wait":
-        _wait(int(arguments[1]))
-    else:
-        process = (int(arguments[3]), float(arguments[4])) if len(arguments) > 3 else (None, None)
-        _stop(RunDir(Path(arguments[1])), float(arguments[2]), process)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -3,6 +3,7 @@
 A study's folder has the status and cancel files of a run's, so curation.jobs.run_jobs starts, watches and stops it,
 and at most one of them all works on a device at a time.
 
+    place.json     where its runs train, as its project had it when it was started
     request.json   the plan that was asked for (StudyPlan.to_dict; of older versions by arm's name), as the engine's
                    --plan reads it
     launch.json    how to start it: workers, is_tuned_here
@@ -19,6 +20,7 @@ from curation.jobs.queue import Job, JobError
 from curation.jobs.request import REQUEST_NAME, method_of
 from curation.jobs.request import config_of as config_of_run
 from curation.jobs.run_jobs import RunStatus
+from engine.contract.cluster.place import PLACE_NAME, SLURM, choose_place, place_of
 from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.inside import way_out
@@ -116,6 +118,8 @@ def command_of(project: Path, study: StudyDir) -> list[str]:
     launch = study.read_json(study.path / LAUNCH_NAME) or {}
     command = [sys.executable, "-m", "engine", "study", str(project), "--name", study.name,
                "--workers", str(launch.get("workers", 1))]
+    if (study.path / PLACE_NAME).exists():
+        command += ["--place", str(study.path / PLACE_NAME)]
     if launch.get("is_tuned_here") is not None:
         command.append("--tuned-here" if launch["is_tuned_here"] else "--not-tuned-here")
     return command if study.exists() else [*command, "--plan", str(study.path / REQUEST_NAME)]
@@ -217,5 +221,13 @@ def cancel(project: Path, name: str) -> None:
 
 
 def _start(project: Path, study: StudyDir, command: list[str] | None) -> Job:
+    try:
+        chosen = place_of(project)
+    except ConfigError as error:
+        raise JobError(str(error)) from error
+    if chosen.where == SLURM:  # what it begins with holds until it is resumed
+        choose_place(study.path, chosen)
+    else:
+        (study.path / PLACE_NAME).unlink(missing_ok=True)
     device = str(asked_plan(study).settings.get("device", RunConfig().device))
     return run_jobs.enqueue(project, "study", RunDir(study.path), device, command or command_of(project, study))

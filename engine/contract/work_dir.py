@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -123,6 +124,8 @@ class StatusDocument(TypedDict, total=False):
     heartbeat: float
     pid: int | None
     pid_started: float | None
+    host: str | None
+    """The machine that its process runs on; not of older code, which knew one machine."""
     device: str | None
     error: str | None
     """Why it failed, one line."""
@@ -140,7 +143,7 @@ def _advice(path: Path) -> str:
     return STATUS_ADVICE if path.name == "status.json" else "restore it from a copy, or move its folder away"
 
 
-_TEXTS = ("stage", "message", "device", "error")
+_TEXTS = ("stage", "message", "device", "error", "host")
 _NUMBERS = ("epoch", "num_epochs", "step", "num_steps", "samples_per_second", "eta_seconds", "started", "heartbeat",
             "pid", "pid_started", "done", "failed", "total")
 """Of a StatusDocument or a study's status: what is a text and what a number, where it is there at all."""
@@ -162,6 +165,22 @@ def _status_problem(status: Mapping[str, object]) -> str:
     running = status.get("running", [])
     return "" if isinstance(running, list) and all(isinstance(task, dict) for task in running) else \
         f"its running is {shown(running)}"
+
+
+SILENT_SECONDS = 90.0
+"""A process on another machine counts as alive until its status is so old. It is written anew each second; file systems
+of several machines may keep a reader waiting for a minute, and their clocks differ."""
+
+
+def host() -> str:
+    """The name of this machine, as its status documents have it."""
+    return socket.gethostname()
+
+
+def _is_alive(status: StatusDocument) -> bool:
+    if status.get("pid") is not None and status.get("host") not in (None, host()):
+        return status["state"] == "running" and abs(time.time() - (status.get("heartbeat") or 0.0)) < SILENT_SECONDS
+    return is_same_process(status.get("pid"), status.get("pid_started"))
 
 
 class WorkDir:
@@ -189,7 +208,7 @@ class WorkDir:
         if values is not None and (problem := _status_problem(values)):
             raise self.error(f"{path} must be a status; {problem}; it was damaged from outside: {STATUS_ADVICE}")
         status = cast(StatusDocument, {"state": "queued"} if values is None else values)
-        status["is_alive"] = is_same_process(status.get("pid"), status.get("pid_started"))
+        status["is_alive"] = _is_alive(status)
         return status
 
     def request_cancel(self) -> None:

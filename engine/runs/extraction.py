@@ -4,6 +4,7 @@ A folder keeps to one backbone, image size and way of preparing images; engine.d
 """
 
 import contextlib
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -192,6 +193,12 @@ def make_map(project: Path, features: str) -> tuple[RunDir, bool]:
     if is_there:
         return run, False
     return train(RunConfig(method="discriminant", features=features), project, run.name), True
+
+
+def name_of(backbone: str) -> str:
+    """A name for the features of a backbone."""
+    stem = Path(backbone).stem if backbone.endswith(".onnx") else backbone
+    return re.sub("[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64] or "features"
 
 
 def channels_of(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -11,7 +11,7 @@ from typing import Unpack
 
 from engine.contract.disk.failures import disk_line
 from engine.contract.disk.processes import process_start
-from engine.contract.work_dir import StatusDocument, WorkDir
+from engine.contract.work_dir import StatusDocument, WorkDir, host
 
 STATUS_SECONDS = 1.0
 CANCEL_SECONDS = 0.1
@@ -31,7 +31,8 @@ class Status:
         self.values: StatusDocument = {
             "state": "running", "stage": "starting", "message": "", "epoch": 0, "num_epochs": num_epochs, "step": 0,
             "num_steps": None, "samples_per_second": None, "eta_seconds": None, "started": now, "heartbeat": now,
-            "pid": os.getpid(), "pid_started": process_start(os.getpid()), "device": None, "error": None}
+            "pid": os.getpid(), "pid_started": process_start(os.getpid()), "host": host(), "device": None,
+            "error": None}
         self.update()
 
     def update(self, **values: Unpack[StatusDocument]) -> None:

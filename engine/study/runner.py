@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from engine.contract.cluster.place import SLURM, Place
 from engine.contract.disk.processes import drop_old_cancel, process_start
 from engine.contract.integrity.decisions import refuse_stale
 from engine.contract.manifest import (
@@ -28,10 +29,11 @@ from engine.contract.settings import ConfigError, Settings
 from engine.contract.studies.study_dir import StudyDir, StudyDocument, StudyStatus
 from engine.contract.studies.study_plan import NO_DECISIONS, Arm, StudyPlan, config_of, merged
 from engine.contract.studies.study_row import Row
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import host, write_atomic
 from engine.data.dataset import own_features
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, cancel_on_signals
+from engine.study.cluster import ClusterPool
 from engine.study.worker import Pool, Say, Task, Worker
 
 STATUS_SECONDS = 1.0
@@ -41,11 +43,13 @@ SPLITTER_FEATURES = "splitter.features"
 
 def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequence[int] = (),
               settings: Settings | None = None, num_workers: int = 1, reference: str | None = None, *,
-              is_tuned_here: bool | None = None, say: Say = lambda _: None, show: Say = lambda _: None) -> StudyDir:
+              is_tuned_here: bool | None = None, place: Place | None = None, say: Say = lambda _: None,
+              show: Say = lambda _: None) -> StudyDir:
     """Train what is missing of a study: seed by seed, every arm. An existing study goes on, with these added to it.
 
     settings: common to all arms, by dotted name. reference: the arm that others are compared to; default the first.
     is_tuned_here: whether settings were chosen on this project, for the report. num_workers: 1 trains in this process.
+    place: the cluster whose nodes train the runs instead.
     say: gets one line for each finished run; show: every second what is going on now. Returns the study, whose status
     says done or cancelled. Raises ConfigError, StudyError, RunDirError or ManifestError for bad input before anything
     is trained.
@@ -70,7 +74,7 @@ def run_study(project: Path, name: str, arms: Sequence[Arm] = (), seeds: Sequenc
         board = Board(study, num_total=len(tasks), num_left=len(left), say=say, show=show)
         with cancel_on_signals(study.request_cancel, signal.SIGTERM, signal.SIGINT):
             try:
-                is_done = _train(project, study, left, num_workers, board)
+                is_done = _train(project, study, left, num_workers, place, board)
             except BaseException as error:
                 board.write(state="failed", running=[], error=f"{type(error).__name__}: {error}")
                 raise
@@ -93,8 +97,11 @@ def _settled(plan: StudyPlan, before: StudyPlan | None, project: Path) -> StudyP
     return replace(plan, settings={**plan.settings, SPLITTER_FEATURES: found})
 
 
-def _train(project: Path, study: StudyDir, tasks: list[Task], num_workers: int, board: "Board") -> bool:
+def _train(project: Path, study: StudyDir, tasks: list[Task], num_workers: int, place: Place | None,
+           board: "Board") -> bool:
     """Train these tasks; False if the study was cancelled before the last."""
+    if place is not None and place.where == SLURM and tasks:
+        return ClusterPool(project, study, place).run(tasks, board.hear, board.row, board.write_seldom)
     if num_workers > 1 and len(tasks) > 1:
         return Pool(project, study, min(num_workers, len(tasks))).run(tasks, board.hear, board.row, board.write_seldom)
     worker = Worker(project, study)
@@ -158,7 +165,7 @@ class Board:
         self.num_done, self.num_failed, self.num_total = num_total - num_left, 0, num_total
         self.values: StudyStatus = {
             "state": "running", "total": num_total, "eta_seconds": None, "started": time.time(), "pid": os.getpid(),
-            "pid_started": process_start(os.getpid()), "error": None}
+            "pid_started": process_start(os.getpid()), "host": host(), "error": None}
         self.write()
         if num_left < num_total:
             say(f"{num_total - num_left} of {num_total} runs are there already")

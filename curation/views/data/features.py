@@ -14,7 +14,9 @@ from curation.jobs.run_jobs import RunStatus
 from curation.project import Project
 from curation.views.data.own_files import own_files_form
 from curation.views.presses import kept_button, taken
+from curation.views.runs.place import show_place
 from curation.views.runs.run_table import duration_text, state_text
+from curation.views.train.progress import say_queue
 from curation.views.widgets import state
 from curation.words import counted
 from engine.contract.errors import UserError
@@ -75,6 +77,7 @@ def _form(project: Project, num_made: int) -> None:
                                      "Not where left and right differ.")
         name = st.text_input("Name", _free_features(project, backbone), max_chars=60,
                              key=f"{KEY}name.{backbone}.{num_made}", help="Letters, digits, '-', '_' and '.'.")
+    show_place(project, KEY)
     request = FeatureRequest(backbone=backbone, image_size=None if size is None else int(size),
                              is_mirrored=bool(is_mirrored))
     if kept_button("Make features", icon=":material/grain:", key=KEY + "start", about=project.path,
@@ -132,8 +135,7 @@ def _card(project: Project, features: FeatureDir, status: RunStatus) -> None:
         done, total = status.details.get("step") or 0, status.details.get("num_steps") or 0
         st.progress(min(1.0, done / total) if total else 0.0, text=progress_text(status))
     elif status.state == "queued":
-        st.caption(f"Waits behind {counted(status.num_ahead, 'job')} on {state.plain(status.device)}."
-                   if status.num_ahead else "Starts in a moment.")
+        say_queue(status)
     elif status.state == "failed":
         st.error(f"It failed: {state.plain(status.error) or 'no reason given.'}", icon=":material/error:")
     elif status.state == "interrupted":

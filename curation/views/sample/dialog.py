@@ -65,7 +65,7 @@ def show_if_open(project: Project, run: RunDir | None, table: pd.DataFrame) -> N
     link.put(key)
     if key is None:
         if st.session_state.pop(_DRAWN_KEY, 0) > 1:
-            st.rerun()  # the browser opens a panel again that is sent while it shuts, and only a whole run takes it away
+            st.rerun()  # a panel that is sent while it shuts opens again; only a run of the whole page takes it away
         pin_question.show_as_dialog(project, open_sample)
         return
     st.session_state[_DRAWN_KEY] = st.session_state.get(_DRAWN_KEY, 0) + 1

@@ -13,6 +13,7 @@ from curation.jobs import run_jobs, study_jobs
 from curation.jobs.study_jobs import Cost, NewStudy
 from curation.project import Project
 from curation.views.presses import kept_button, taken
+from curation.views.runs.place import show_place
 from curation.views.runs.run_table import duration_text
 from curation.views.train.form import decisions_in_force, features_picker
 from curation.views.widgets import state
@@ -63,6 +64,7 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
                                 help="One name=value a line. `python -m engine settings` lists them all.")
         arms = st.text_area("More arms", key=KEY + "arms", help=ARMS_HELP, persist_state="session",
                             placeholder="unguarded: method=molere guard=off\nslow: method=molere lr=0.01")
+    show_place(project, KEY)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         free = run_jobs.free_name(project.path / "studies", "study")
         name = st.text_input("Name", free, max_chars=60, width=240, key=f"{KEY}name.{free}",

@@ -5,12 +5,8 @@ Submits to curation.jobs.run_jobs. Knows no training and shows no results.
 """
 
 import dataclasses
-import math
-import types
-import typing
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import streamlit as st
 
@@ -20,6 +16,8 @@ from curation.jobs.request import config_of
 from curation.project import Project
 from curation.views.presses import kept_button, taken
 from curation.views.runs.form_keys import IMAGES, KEY
+from curation.views.runs.place import show_place
+from curation.views.runs.setting_widgets import OWN, help_of, label_of, setting_widget
 from curation.views.train.form_settings import FITTED_AT_ONCE, LABELS, NEEDS, ON_FEATURES, ON_IMAGES, OPTIONS
 from curation.views.widgets import state
 from engine.contract.config import RunConfig
@@ -34,9 +32,6 @@ from engine.contract.settings import SettingInfo, settings_of
 
 MAIN = ("network", "epochs", "val_fraction", "guard", "device", "seed")
 """Settings shown at once, in this order; every other one is an expander away."""
-OWN = "the method's own"
-MANY = 1e9
-"""A bound that only the computer knows is no help to people."""
 ON_IMAGES_WORDS = ("On images, tiny, small and resnet18 are trained from scratch, which takes minutes to hours. Any "
                    "other name, as timm or torchvision has it, is a pretrained backbone to be fine-tuned.")
 NO_FEATURES_WORDS = " On features, which the Data page makes, a training takes seconds and usually does better."
@@ -117,8 +112,9 @@ def _network(setting: SettingInfo, features: str | None) -> str:
     """The names that fit what is trained on; on images any pretrained network's besides."""
     own = [name for name in setting["examples"] or () if name == "auto" or (name in HEADS) == (features is not None)]
     options = own if features is not None else [*own, DEFAULT_BACKBONE]
-    chosen = st.selectbox(_label(setting), options, key=f"{KEY}network.{'features' if features else 'images'}",
-                          help=_help(setting, ""), accept_new_options=features is None, persist_state="session")
+    chosen = st.selectbox(label_of(setting, LABELS), options, help=help_of(setting, ""),
+                          key=f"{KEY}network.{'features' if features else 'images'}",
+                          accept_new_options=features is None, persist_state="session")
     return str(chosen or "auto")
 
 
@@ -127,8 +123,8 @@ def _column(project: Project, setting: SettingInfo, none: str) -> str | None:
     columns = [name for name in project.columns() if name not in NO_SIBLINGS]
     if not columns:
         return None
-    chosen = st.selectbox(_label(setting), [none, *columns], key=KEY + setting["name"], help=_help(setting, ""),
-                          persist_state="session")
+    chosen = st.selectbox(label_of(setting, LABELS), [none, *columns], key=KEY + setting["name"],
+                          help=help_of(setting, ""), persist_state="session")
     return None if chosen == none else str(chosen)
 
 
@@ -177,14 +173,15 @@ def _starts_from(setting: SettingInfo, project: Project, is_on_images: bool) -> 
     names = [found.name for found in list_features(project.path) if found.name not in (setting["default"], NO_FEATURES)]
     if not is_on_images or not names:
         return setting["default"]
-    chosen = st.selectbox(_label(setting), [setting["default"], *names, NO_FEATURES], key=KEY + "splitter.features",
-                          help=_help(setting, "splitter."), persist_state="session")
+    chosen = st.selectbox(label_of(setting, LABELS), [setting["default"], *names, NO_FEATURES],
+                          key=KEY + "splitter.features", help=help_of(setting, "splitter."), persist_state="session")
     return None if chosen == NO_FEATURES else chosen
 
 
 def _start_row(project: Project, method: str, values: dict[str, object], num_repeats: int,
                on_started: Callable[[str], None], weights_from: str | None) -> None:
     """Name, decisions in force and the start button; submits when it is pressed."""
+    show_place(project, KEY)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Name", run_jobs.free_name(project.path / "runs", method), max_chars=60, width=240,
                              help="Letters, digits, '-', '_' and '.'. A free name is suggested.")
@@ -223,66 +220,7 @@ def decisions_in_force(project: Project, what: str = "The run trains") -> str:
             f"{num_relabelled:,} relabelled.")
 
 
-# -- one setting -> one widget
-
-
 def _widget(setting: SettingInfo, prefix: str = "") -> object:
-    """Draw a setting as the widget that its type asks for; its value as RunConfig takes it."""
-    kinds = typing.get_args(setting["type"]) if isinstance(setting["type"], types.UnionType) else (setting["type"],)
-    base = next(kind for kind in kinds if kind is not types.NoneType)
-    is_optional, default = types.NoneType in kinds, setting["default"]
-    key, label, text = KEY + prefix + setting["name"], _label(setting), _help(setting, prefix)
-    if setting["choices"]:
-        options = [OWN, *setting["choices"]] if is_optional else list(setting["choices"])
-        chosen = st.selectbox(label, options, options.index(OWN if default is None else default), key=key, help=text,
-                              persist_state="session", format_func=lambda option: OPTIONS.get(option, option))
-        return None if chosen == OWN else chosen
-    if base is bool:
-        return st.toggle(label, default, key=key, help=text, persist_state="session")
-    if base is str:
-        return st.text_input(label, default or "", key=key, help=text, placeholder="none",
-                             persist_state="session").strip() or None
-    if is_optional and default is not None:
-        return _switched_number(setting, key, label, text)
-    return _number(setting, base, key, label, text, default)
-
-
-def _number(setting: SettingInfo, base: type, key: str, label: str, text: str, default: Any) -> object:
-    low, high = setting["low"], setting["high"]
-    bounds = (None if low is None else base(low), None if high is None else base(high))
-    if base is int:
-        return st.number_input(label, *bounds, default, step=1, key=key, help=text, placeholder="auto",
-                               persist_state="session")
-    return st.number_input(label, *bounds, default, step=_step(default, low), format="%g", key=key, help=text,
-                           placeholder="auto", persist_state="session")
-
-
-def _switched_number(setting: SettingInfo, key: str, label: str, text: str) -> int | None:
-    """An optional number with a default: a text field, since a number field cannot be emptied to mean "off"."""
-    given = st.text_input(label, str(setting["default"]), key=key, help=f"{text} Leave empty for off.",
-                          placeholder="off", persist_state="session").strip()
-    try:
-        return int(given) if given else None
-    except ValueError:
-        return typing.cast(int, given)  # RunConfig refuses it in words that name the setting
-
-
-def _step(default: float | None, low: float | None) -> float:
-    """One unit of the default's first digit: 0.05 -> 0.01."""
-    size = abs(default or low or 0.1)
-    return float(10.0 ** math.floor(math.log10(size))) if size < 10 else 1.0
-
-
-def _label(setting: SettingInfo) -> str:
-    label = LABELS.get(setting["name"]) or setting["name"].replace("_", " ").capitalize()
-    unit = setting["unit"]
-    return f"{label} ({unit})" if unit and unit != "fraction" and unit not in label.lower() else label
-
-
-def _help(setting: SettingInfo, prefix: str) -> str:
-    """The setting's own help, its range, and how the command line calls it."""
-    parts = [setting["help"].replace("$", r"\$").replace("*", r"\*").replace("_", r"\_")]
-    if setting["high"] is not None and setting["high"] < MANY:
-        parts.append(f"From {setting['low']:g} to {setting['high']:,g}.")
-    parts.append(f"Command line: `--set {prefix}{setting['name']}=...`")
-    return " ".join(parts)
+    """A setting of the run's config."""
+    return setting_widget(setting, KEY + prefix + setting["name"], label_of(setting, LABELS), help_of(setting, prefix),
+                          OPTIONS, persist_state="session")

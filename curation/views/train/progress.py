@@ -31,7 +31,7 @@ from curation.views.widgets.palette import SERIES
 from curation.views.widgets.state import plain
 from engine.contract.events import EventKind, RunEvent
 from engine.contract.run_dir import RunDir
-from engine.contract.work_dir import StatusDocument
+from engine.contract.work_dir import StatusDocument, host
 
 EVENT_WORDS: dict[EventKind, tuple[str, str]] = {
     "empty_validation": ("no sample went to validation, so weights were not updated",
@@ -90,7 +90,9 @@ def show_state(project: Project, run: RunDir, status: run_jobs.RunStatus) -> Non
     """One card: the run's state in words, its progress, and the button that fits (cancel or resume)."""
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            node = status.details.get("host")
             device = f" on {plain(status.device)}" if status.device else ""
+            device += f" of {plain(node)}" if device and node not in (None, host()) else ""
             st.markdown(f"**{plain(run.name)}** &nbsp; {plain(state_text(status))}{device}{_where(status)}",
                         width="content")
             if status.is_active:
@@ -129,6 +131,10 @@ def _act(action: Callable[[Path, str], object], project: Project, run: RunDir) -
 
 def say_queue(status: run_jobs.RunStatus) -> None:
     """What goes first on the device that a run or study waits for."""
+    if status.slurm is not None:
+        why = f": {plain(status.why_queued)}" if status.why_queued not in ("", "None") else ""
+        st.caption(f"Waits in the queue of the cluster as job {plain(status.slurm)}{why}.")
+        return
     if not status.ahead:
         st.caption("Starts in a moment.")
         return

@@ -94,6 +94,7 @@ class StudyStatus(TypedDict, total=False):
     heartbeat: float
     pid: int
     pid_started: float | None
+    host: str
     error: str | None
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from engine.__main__ import _name_of
 from engine.contract import feature_dir, pixels
 from engine.contract.config import RunConfig
 from engine.contract.disk.processes import process_start
@@ -25,7 +24,7 @@ from engine.contract.work_dir import StatusDocument
 from engine.data import feature_store
 from engine.data.components import open_components
 from engine.runs import extraction
-from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map
+from engine.runs.extraction import FeatureRequest, channels_of, make_features, make_map, name_of
 from engine.runs.train import train
 from tests import ROOT
 from tests.engine.commands import run_engine
@@ -229,7 +228,7 @@ def test_the_command_ends_with_counts_and_a_map(project, request_, monkeypatch, 
 
 
 def test_names_and_channels_of_the_command():
-    assert [_name_of(name) for name in ("vit_small.dino", "torchvision/resnet18", "a/b.c/own.onnx", "...")] == [
+    assert [name_of(name) for name in ("vit_small.dino", "torchvision/resnet18", "a/b.c/own.onnx", "...")] == [
         "vit_small-dino", "torchvision-resnet18", "own", "features"]
     assert channels_of("--mean", "0.5,0,1") == (0.5, 0.0, 1.0) and channels_of("--std", None) is None
     for option, text in (("--mean", "0.5"), ("--mean", "a,b,c"), ("--std", "0.5,0,1"), ("--mean", "2,0,0")):

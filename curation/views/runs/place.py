@@ -1,0 +1,75 @@
+"""Where the jobs of a project run, beside what starts one: this machine, or the queue of a cluster with what is asked
+of it. The project keeps it; starts nothing."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import streamlit as st
+
+from curation.jobs import run_jobs
+from curation.jobs.queue import JobError
+from curation.project import Project
+from curation.views.runs.setting_widgets import help_of, label_of, setting_widget
+from curation.views.widgets import state
+from engine.contract.cluster import slurm
+from engine.contract.cluster.place import HERE, SLURM, Place, place_of
+from engine.contract.settings import ConfigError, SettingInfo, settings_of
+
+WORDS = {HERE: "this machine", SLURM: "the cluster (Slurm)"}
+LABELS = {"where": "Runs on", "gpus": "GPUs", "runs_at_once": "Runs at once", "minutes": "Time limit",
+          "cpus": "CPU cores"}
+
+
+def show_place(project: Project, form: str) -> None:
+    """Draw the choice, where there is one: on a machine that submits to Slurm, and in a project that was left so.
+
+    form: the key of the form that it stands in; all forms of a project share the choice.
+    """
+    try:
+        place = place_of(project.path)
+    except ConfigError as error:
+        st.error(state.plain(error), icon=":material/error:")
+        return
+    if place.where == HERE and not slurm.is_here():
+        return
+    where, *others = settings_of(Place)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _widget(project, form, place, where)
+        if place.where == SLURM:
+            with st.popover("What is asked of it", icon=":material/tune:"), st.grid(min_column_width=170):
+                for setting in others:
+                    _widget(project, form, place, setting)
+    if place.where == SLURM:
+        st.caption(place_words(place))
+
+
+def place_words(place: Place) -> str:
+    """What a job of this place asks of the cluster, in one line of Markdown."""
+    many = f"{place.nodes} nodes of " if place.nodes > 1 else ""
+    gpus = f"{place.gpus} GPU{'s' * (place.gpus > 1)} and " if place.gpus else ""
+    cores = place.cpus * max(1, place.gpus)
+    where = f"partition {state.plain(place.partition)}" if place.partition else "the default partition"
+    return (f"Each job asks {where} for {many}{gpus}{cores} CPU core{'s' * (cores > 1)}, {place.minutes:,} minutes. "
+            f"Of a study, {place.runs_at_once:,} run{'s' * (place.runs_at_once > 1)} at once, a node each.")
+
+
+def _widget(project: Project, form: str, place: Place, setting: SettingInfo) -> None:
+    own = cast(SettingInfo, {**setting, "default": getattr(place, setting["name"])})
+    setting_widget(own, _key(form, place, setting["name"]), label_of(setting, LABELS), help_of(setting), WORDS,
+                   on_change=_choose, args=(project.path, form, place))
+
+
+def _key(form: str, place: Place, name: str) -> str:
+    """Of a widget: another one where the value is another, since somebody else may have chosen it."""
+    return f"{form}place.{name}.{getattr(place, name)}"
+
+
+def _choose(project: Path, form: str, before: Place) -> None:
+    """Keep what has just been chosen; a refusal is a notice on the page that follows."""
+    values = {name: st.session_state.get(_key(form, before, name), value) for name, value in asdict(before).items()}
+    try:
+        run_jobs.choose_place(project, {name: value or None if isinstance(value, str) else value
+                                        for name, value in values.items()})
+    except (ConfigError, JobError) as error:
+        st.toast(state.plain(error), icon=":material/error:")

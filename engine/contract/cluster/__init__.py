@@ -1,0 +1,1 @@
+"""Where a job runs: this machine or a cluster's queue."""
