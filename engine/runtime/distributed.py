@@ -8,6 +8,7 @@ torchrun there is one rank, and everything here is the identity. B rows of a bat
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
@@ -21,6 +22,11 @@ from engine.contract.errors import UserError
 
 LONGEST_WAIT = timedelta(hours=12)
 """Of the others while the first rank decodes a project's images; torch's own, 30 minutes, ends that."""
+LINGER_SECONDS = 20.0
+"""How long a process whose group broke stays, where several nodes train. torchrun forgets a node that is lost after
+three heartbeats of five seconds; were it to begin anew before, it would wait for that node in vain and give up."""
+_num_restarts = 0
+"""How often torchrun has begun this group anew."""
 Value = TypeVar("Value")
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -36,18 +42,23 @@ def process_group(device: str) -> Iterator[None]:
     if is_cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = dist.TCPStore(  # type: ignore[attr-defined]
+    store: Any = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), num_ranks,
         is_master=rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True")
-    # The store outlives a restart, and with it the addresses of the processes that are gone.
-    attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-    own = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
-    dist.init_process_group("cpu:gloo,cuda:nccl" if is_cuda else "gloo", store=own, rank=rank, world_size=num_ranks,
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # It outlives a restart, and with it the addresses of the processes that are gone.
+        store = dist.PrefixStore(f"attempt {_own_restarts()}", store)  # type: ignore[attr-defined]
+    dist.init_process_group("cpu:gloo,cuda:nccl" if is_cuda else "gloo", store=store, rank=rank, world_size=num_ranks,
                             timeout=LONGEST_WAIT)
+    global _num_restarts
+    restarts = torch.tensor(_own_restarts())  # a node that was lost and is back counts from 0 again
+    dist.all_reduce(restarts, op=dist.ReduceOp.MAX)
+    _num_restarts = int(restarts)
     try:
         yield
     finally:
         dist.destroy_process_group()
+        _num_restarts = 0
 
 
 def as_rank(main: Callable[[], object]) -> NoReturn:
@@ -60,6 +71,8 @@ def as_rank(main: Callable[[], object]) -> NoReturn:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     sys.stdout.flush()
     sys.stderr.flush()
+    if code and int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1:
+        time.sleep(LINGER_SECONDS)
     os._exit(code)
 
 
@@ -83,8 +96,12 @@ def is_rank_zero() -> bool:
 
 
 def is_restart() -> bool:
-    """Whether torchrun started this process anew after one of its kind failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Whether torchrun started this process, or another of its group, anew after one of their kind failed."""
+    return max(_own_restarts(), _num_restarts) > 0
+
+
+def _own_restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def launch() -> str | None:

@@ -13,6 +13,9 @@ from engine.contract.work_dir import WorkDir
 
 STOP_SECONDS = 60.0
 """How long a command may take to write its checkpoint and end, when the job's time is nearly up."""
+TOGETHER = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""Environment of torchrun on several nodes. With the store that its agents share, a node that comes back waits in vain
+for an address that the others have from before (seen with torch 2.14)."""
 REQUEUED = "waiting in the queue to go on: it reached its time limit"
 
 
@@ -62,7 +65,10 @@ def _ignore_warning() -> None:
 
 def together(command: Sequence[str], num_nodes: int, num_processes: int) -> list[str]:
     """A command line `python -m engine ...` as torchrun starts it on this node: the same on every node of a Slurm job,
-    whose first one they meet at. num_processes: on each node. As it is for one process in all."""
+    whose first one they meet at. As it is for one process in all.
+
+    num_processes: on each node. Puts TOGETHER into the environment, for the command to inherit.
+    """
     if num_nodes * num_processes < 2:
         return list(command)
     options = ["--nproc-per-node", str(num_processes), "--max-restarts", "3"]
@@ -71,6 +77,7 @@ def together(command: Sequence[str], num_nodes: int, num_processes: int) -> list
     else:
         from submitit import JobEnvironment
 
+        os.environ.update(TOGETHER)
         job = JobEnvironment()
         number = int("".join(filter(str.isdigit, str(job.job_id))) or 0)
         options += ["--nnodes", str(num_nodes), "--rdzv-backend", "c10d", "--rdzv-id", f"slurm-{job.job_id}",
