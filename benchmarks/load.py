@@ -1,17 +1,18 @@
 """What the app bears: several people decide at once through the real server, and each press is looked up in the ledger.
 
-    python benchmarks/load.py PROJECT [--sessions 10] [--minutes 10] [--think 4] [--postgresql] [--out load.json]
+    python benchmarks/load.py PROJECT [--sessions 10] [--minutes 10] [--think 4] [--apps 1] [--postgresql] [--cuts 0]
 
 Works on a copy of the project; with --postgresql its decisions begin anew, in a server of its own that is started for
-the run (Debian's postgresql; `pip install "psycopg[binary]"`). A session speaks Streamlit's WebSocket protocol as a
+the run (Debian's postgresql; `pip install "psycopg[binary]"`), cut off and started again --cuts times. Of several app
+processes each session keeps to one, as behind a proxy with sticky sessions. A session speaks Streamlit's WebSocket protocol as a
 browser does (widget states, triggers, the timers of fragments that look again by themselves), without drawing anything:
 ten browsers need more than two cores. Each session stands on Decide, excludes one to three samples by id with a reason
 of its own, waits for the word that it was done, thinks (exponential, `--think` seconds on average) and goes on. A press
 without that word within `--patience` seconds is counted as unsaid, and the session goes on.
 
-Says: presses made, a minute too, lost (not in the ledger), doubled, unsaid; seconds from press to ledger and to the
-word; memory and open files of the app's server over the time, and its processor seconds a press. The time begins once
-all stand on the page. Exit status 1 where a press was lost or doubled.
+Says: presses made, a minute too, lost (not in the ledger), of these acknowledged, doubled, unsaid; seconds from press to ledger and to the
+word; memory and open files of the first app's server over the time, and its processor seconds a press. The time begins
+once all stand on the page. Exit status 1 where a press was doubled, or lost: of cuts, lost though acknowledged.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -41,7 +43,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from curation.ledger.place import VARIABLE
 from curation.project import Project
-from tests.clusters import cluster
+from tests.clusters import Cluster, cluster
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -183,12 +185,14 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def people(sessions: list[Session], port: int, seconds: float, think: float, patience: float, pid: int,
+async def people(sessions: list[Session], ports: list[int], seconds: float, think: float, patience: float, pid: int,
                  uses: list[tuple[float, int]]) -> float:
     """Have them work; returns the server's processor seconds meanwhile."""
     all_there = asyncio.Barrier(len(sessions) + 1)
-    working = asyncio.gather(*(one.work(f"ws://127.0.0.1:{port}/_stcore/stream", f"http://127.0.0.1:{port}", all_there,
-                                        seconds, think, patience, seed) for seed, one in enumerate(sessions)))
+    hosts = [f"127.0.0.1:{ports[number % len(ports)]}" for number in range(len(sessions))]
+    working = asyncio.gather(*(
+        one.work(f"ws://{host}/_stcore/stream", f"http://{host}", all_there, seconds, think, patience, seed)
+        for seed, (one, host) in enumerate(zip(sessions, hosts, strict=True))))
     beginning = asyncio.ensure_future(all_there.wait())
     await asyncio.wait([working, beginning], return_when=asyncio.FIRST_COMPLETED)
     begun = cpu_of(pid)
@@ -214,6 +218,7 @@ def figures(sessions: list[Session], batches: pd.DataFrame, uses: list[tuple[flo
     return {"sessions": len(sessions), "seconds": seconds, "made": len(made),
             "made_a_minute": round(60 * len(made) / seconds, 1), "recorded": sum(press.why in num_of for press in made),
             "lost": sum(press.why not in num_of for press in made),
+            "lost_though_acknowledged": sum(press.why not in num_of for press in made if press.said is not None),
             "doubled": sum(num_of[press.why] > 1 for press in made),
             "lost_presses": [press.why for press in made if press.why not in num_of],
             "notices": sorted({words for one in sessions for words in one.notices}),
@@ -234,32 +239,36 @@ def use_database(project: Path, url: str) -> None:
 
 
 def run_load(source: Path, num_sessions: int, seconds: float, think: float, patience: float,
-             log: Path | None = None, database: str = "") -> dict[str, object]:
+             log: Path | None = None, database: str = "", num_apps: int = 1) -> dict[str, object]:
     """Serve a copy of the project, have people work on it, and count. database: URL of an empty one; "": SQLite."""
     with tempfile.TemporaryDirectory(prefix="whetstone-load-") as made:
         project = Path(made) / "projects" / source.name
         shutil.copytree(source, project, symlinks=True)
         if database:
             use_database(project, database)
-        port, uses = free_port(), list[tuple[float, int]]()
+        ports, uses = [free_port() for _ in range(num_apps)], list[tuple[float, int]]()
         with open(log or os.devnull, "w", encoding="utf-8") as out:
-            server = subprocess.Popen(
+            servers = [subprocess.Popen(
                 [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)], cwd=ROOT, stdout=out,
                 stderr=out, env=os.environ | {"WHETSTONE_PROJECTS": str(project.parent)}, start_new_session=True)
+                for port in ports]
         try:
-            _wait_for(port)
+            for port in ports:
+                _wait_for(port)
             opened = Project.open(project)
             ids = [f"{i}" for i in pd.read_parquet(project / "manifest.parquet", columns=["sample_id", "split"])
                    .query("split == 'train'")["sample_id"]]
             sessions = [Session(f"person {number}", ids) for number in range(num_sessions)]
-            used = asyncio.run(people(sessions, port, seconds, think, patience, server.pid, uses))
+            used = asyncio.run(people(sessions, ports, seconds, think, patience, servers[0].pid, uses))
             found = figures(sessions, opened.ledger().batches(), uses, seconds)
             num_made = sum(len(one.presses) for one in sessions)
-            return {"database": "postgresql" if database else "sqlite", **found,
+            return {"database": "postgresql" if database else "sqlite", "apps": num_apps, **found,
                     "cpu_seconds_a_press": round(used / max(1, num_made), 3)}
         finally:
-            server.terminate()
-            server.wait(30)
+            for server in servers:
+                server.terminate()
+            for server in servers:
+                server.wait(30)
 
 
 def _wait_for(port: int) -> None:
@@ -274,6 +283,15 @@ def _wait_for(port: int) -> None:
             time.sleep(0.3)
 
 
+def _cut(server: Cluster | None, times: int, seconds: float, over: threading.Event) -> None:
+    """Cut the database's server off in the midst of a write, so many times over so many seconds; back after three."""
+    while server is not None and times and not over.wait(seconds / times):
+        if server.strike("load", "terminate"):
+            server.cut_off()
+            time.sleep(3.0)
+            server.start()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path)
@@ -281,17 +299,22 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--think", type=float, default=4.0)
     parser.add_argument("--patience", type=float, default=30.0)
+    parser.add_argument("--apps", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true")
+    parser.add_argument("--cuts", type=int, default=0)
     parser.add_argument("--log", type=Path)
-    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with cluster() if args.postgresql else contextlib.nullcontext() as server:
         database = server.make("load") if server is not None else ""
-        found = run_load(args.project, args.sessions, 60 * args.minutes, args.think, args.patience, args.log, database)
+        over = threading.Event()
+        cutting = threading.Thread(target=_cut, args=(server, args.cuts, 60 * args.minutes, over))
+        cutting.start()
+        found = run_load(args.project, args.sessions, 60 * args.minutes, args.think, args.patience, args.log, database,
+                         args.apps)
+        over.set()
+        cutting.join()
     print(json.dumps(found, indent=1))
-    if args.out:
-        args.out.write_text(json.dumps(found, indent=1) + "\n")
-    return int(bool(found["lost"] or found["doubled"]))
+    return int(bool(found["lost_though_acknowledged" if args.cuts else "lost"] or found["doubled"]))
 
 
 if __name__ == "__main__":

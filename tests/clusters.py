@@ -32,8 +32,8 @@ def _programs() -> Path | None:
 class Cluster:
     """A running server. Its superuser has no password: it listens on 127.0.0.1 alone."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
-        self.folder, self.programs = folder, programs
+    def __init__(self, folder: Path, programs: Path, options: str = "") -> None:
+        self.folder, self.programs, self.options = folder, programs, options
         self.urls: list[str] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -50,8 +50,19 @@ class Cluster:
         self.urls.append(self.url(database))
         return self.urls[-1]
 
+    def create(self, database: str) -> str:
+        """As make, without a process for it."""
+        import psycopg
+
+        with psycopg.connect(host="127.0.0.1", port=self.port, user="ada", dbname="postgres",
+                             autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {database}".encode())
+        self.urls.append(self.url(database))
+        return self.urls[-1]
+
     def start(self) -> None:
-        settings = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=60"
+        settings = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=60 "
+        settings += self.options
         self._run("pg_ctl", "-D", str(self.folder), "-l", str(self.folder / "log"), "-w", "-o", settings, "start")
 
     def cut_off(self) -> None:
@@ -87,8 +98,8 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A server until the end of the block; skips the test where there is none to start."""
+def cluster(options: str = "") -> Iterator[Cluster]:
+    """A server until the end of the block; skips the test where there is none to start. options: of the server."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     programs = _programs()
     if programs is None or (os.getuid() == 0 and shutil.which("runuser") is None):
@@ -96,7 +107,7 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="whetstone-cluster-"))
     if os.getuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
-    running = Cluster(folder, programs)
+    running = Cluster(folder, programs, options)
     try:
         yield running
     finally:

@@ -3,11 +3,14 @@
 import logging
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from tests.databases import IS_POSTGRESQL, let_go, on_postgresql
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported: threads only slow nets this small
 os.environ.setdefault("NUMBA_OPT", "0")  # UMAP is compiled in each process and then runs for moments: the quicker way
@@ -36,6 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """WHETSTONE_UNTIL, in seconds since 1970: after it no browser test begins."""
+    if IS_POSTGRESQL and item.get_closest_marker("sqlite"):
+        pytest.skip("this is about SQLite's own file")
     if is_in_browser(item) and time.time() > float(os.environ.get("WHETSTONE_UNTIL", "inf")):
         pytest.skip("WHETSTONE_UNTIL is past: no time is left for the browser")
 
@@ -48,6 +53,19 @@ def is_in_browser(item: pytest.Item) -> bool:
 def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tests neither see nor leave anything in the queue and the log of who runs them."""
     os.environ["WHETSTONE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ledgers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where tests have their ledgers (tests.databases)."""
+    with on_postgresql() if IS_POSTGRESQL else nullcontext():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def connections() -> Iterator[None]:
+    yield
+    let_go()
 
 
 @pytest.fixture(scope="session")

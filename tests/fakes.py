@@ -33,6 +33,7 @@ from engine.contract.manifest import (
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import HISTORY_DTYPE, RunDir
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
+from tests.databases import new_database
 
 GROUPS = ("day", "night")
 
@@ -59,6 +60,8 @@ def make_project(path: str | Path, num_train: int = 60, num_clean: int = 12, num
                          "split": split, "clean_label": classes[true_idx], "group": GROUPS[i % 5 == 0]})
     write_manifest(project, pd.DataFrame(rows), classes, root="images")
     details = {"name": project.name, "source": "fake", "created": time.time()}
+    if (database := new_database()) is not None:
+        details["ledger"] = database
     (project / "project.json").write_text(json.dumps(details))
     return project
 

@@ -7,7 +7,9 @@ import typer
 
 from curation.doctor.checks import examine
 from curation.doctor.findings import Finding, Repair
+from curation.doctor.move_ledger import move_ledger
 from curation.doctor.repair import repair
+from curation.ledger.place import VARIABLE
 from curation.project import Project
 from curation.sources.console import visible
 from curation.words import counted
@@ -22,6 +24,7 @@ _DONE: dict[Repair, str] = {"rebuild_decisions": "made anew from the ledger", "m
 def register(app: typer.Typer) -> None:
     """Add this command."""
     app.command("doctor")(doctor)
+    app.command("move-ledger")(move)
 
 
 def doctor(
@@ -43,6 +46,23 @@ def doctor(
         print(visible(_words(finding, is_done)))
     print(f"{counted(num_found, 'finding')}, {num_broken:,} broken" if num_found else "nothing is broken")
     return 2 if num_broken else 0
+
+
+def move(
+    project: Annotated[Path, typer.Argument(help="Project folder.")],
+    *,
+    to: Annotated[str, typer.Option(help="An empty database: a URL such as postgresql+psycopg://ada@server/pets, which "
+                                         f"{VARIABLE} names too, or a new file in the project.")],
+) -> int:
+    """Move a project's decisions and verdicts to another database, compare both, and have the project name the new one.
+
+    The old one stays as it was, and refuses readers and writers from then on.
+    """
+    moved = move_ledger(Project.open(project), to)
+    for table in moved:
+        print(f"{table.table}: {counted(table.num_rows, 'row')}, the same on both sides, SHA-256 {table.digest[:16]}")
+    print(visible("the project names the new database" if moved else "all had been copied; the project names it now"))
+    return 0
 
 
 def _words(finding: Finding, is_done: bool) -> str:

@@ -1,6 +1,7 @@
 """Connections to the database of decisions and verdicts. What is read there is the tables' own business."""
 
 import sqlite3
+import threading
 from functools import lru_cache
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from engine.contract.disk.sqlite_wal import use_write_ahead_log
 
 LOCK_SECONDS = 20.0
 """How long one process waits for another to let go of the database; a million decisions hold it for about five."""
+_one_at_a_time = threading.Lock()
 _READ_ONLY = "whetstone_read_only"
 """Execution option of an engine on a copy: why the database itself cannot be written."""
 _GUARDED = (tables.BATCHES, tables.ENTRIES, verdict_tables.VERDICT_ROWS, verdict_tables.DRAWS,
@@ -32,7 +34,8 @@ def engine_of(database: str) -> sa.Engine:
     try:
         if (copy := copy_of_read_only(database)) is not None:
             return _engine_of(str(copy.path)).execution_options(**{_READ_ONLY: copy.reason})
-        return _engine_of(database)
+        with _one_at_a_time:  # sessions that open a project at once share an engine and its connections
+            return _engine_of(database)
     except (ModuleNotFoundError, sa.exc.ArgumentError) as error:
         raise LedgerError(f"a ledger is a SQLite file or a database URL whose driver is installed; {error}; install "
                           "the driver (for PostgreSQL: pip install psycopg) or mend the URL") from error

@@ -12,6 +12,8 @@ from curation.ledger.batch import LedgerError
 
 _TRUSTED = "PRAGMA trusted_schema = OFF"
 """No function or virtual table runs because a schema says so (SQLite's own advice for files of strangers)."""
+MOVED = 1_000_000
+"""In place of a layout: the ledger was copied to another database, and is neither read nor written here any more."""
 _ON_OURS = ("c.relname IN (SELECT unnest(CAST(:tables AS text[]))) AND c.relnamespace IN "
             "(SELECT oid FROM pg_namespace WHERE nspname = ANY(current_schemas(false)))")
 _OF_EXTENSION = ("EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid "
@@ -38,6 +40,10 @@ _POSTGRESQL = sa.text(f"""
     UNION ALL
     SELECT 'heir', h.inhrelid::regclass::text, c.relname, '' FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhparent
      WHERE {_ON_OURS}""")
+
+
+class MovedError(LedgerError):
+    """The ledger was moved to another database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def refuse_foreign(connection: sqlite3.Connection, ours: Known) -> None:
     file = connection.execute("PRAGMA database_list").fetchone()[2]
     if any(kind == "table" and name == ours.layouts for kind, name, _, _ in found):
         try:
-            _refuse_newer(connection.execute(f"SELECT max(layout) FROM {ours.layouts}").fetchone()[0], ours, file)
+            refuse_newer(connection.execute(f"SELECT max(layout) FROM {ours.layouts}").fetchone()[0], ours.layout, file)
         except sqlite3.Error as error:
             raise LedgerError(_line(file, "table", ours.layouts, ours.layouts)) from error
     for kind, name, table, text in found:
@@ -87,8 +93,8 @@ def refuse_foreign_postgresql(connection: sa.Connection, ours: Known) -> None:
     found = connection.execute(_POSTGRESQL, {"tables": sorted(ours.tables)}).all()
     name_of_database = str(connection.engine.url.database)
     if any(row.kind == "table" and row.name == ours.layouts for row in found):
-        _refuse_newer(connection.exec_driver_sql(f"SELECT max(layout) FROM {ours.layouts}").scalar(), ours,
-                      name_of_database)
+        refuse_newer(connection.exec_driver_sql(f"SELECT max(layout) FROM {ours.layouts}").scalar(), ours.layout,
+                     name_of_database)
     seen: set[str] = set()  # a table in another schema of the path would stand before ours
     for kind, name, table, text in found:
         is_ours = {"table": name in ours.tables and name not in seen, "index": name in ours.indexes,
@@ -98,10 +104,14 @@ def refuse_foreign_postgresql(connection: sa.Connection, ours: Known) -> None:
         seen |= {name} if kind == "table" else set()
 
 
-def _refuse_newer(layout: int | None, ours: Known, place: str) -> None:
-    if layout is not None and layout > ours.layout:
+def refuse_newer(layout: int | None, known: int, place: str) -> None:
+    """Raise LedgerError for a layout that this version does not know, and for that of a ledger that was moved."""
+    if layout is not None and layout >= MOVED:
+        raise MovedError(f"a ledger is where its project says; the one in {place} was moved to another database; open "
+                         "the project anew, which names that")
+    if layout is not None and layout > known:
         raise LedgerError(f"a ledger is read by the version that wrote it or a later one; {place} has layout {layout}, "
-                          f"this version knows {ours.layout}; update Whetstone")
+                          f"this version knows {known}; update Whetstone")
 
 
 def _line(place: str, kind: str, name: object, table: object) -> str:

@@ -16,11 +16,14 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from curation.ledger import chain, tables, verdict_tables
+from curation.ledger.foreign import refuse_newer
 from engine.contract.disk import event_log
 
 LAYOUT = 3
 CHAINED = 2
 """The first layout with a chain."""
+_MAKING = 0x77686574
+"""The key of PostgreSQL's advisory lock under which the tables are made."""
 META = sa.MetaData()
 LAYOUTS = sa.Table("layouts", META, sa.Column("layout", sa.Integer, primary_key=True, autoincrement=False),
                    sa.Column("at", sa.String(40), nullable=False))
@@ -36,6 +39,8 @@ def create(engine: sa.Engine, needed: sa.Table) -> None:
         if sa.inspect(connection).has_table(needed.name) and connection.execute(sa.select(tables.LEDGER)).first():
             return
     with tables.transaction(engine, is_write=True) as connection:
+        if connection.dialect.name == "postgresql":  # which has no row to lock yet, and makes no table twice
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MAKING})
         tables.META.create_all(connection)
         if connection.execute(sa.select(tables.LEDGER)).first() is None:
             connection.execute(tables.LEDGER.insert(), {"ledger_id": uuid.uuid4().hex})
@@ -48,6 +53,7 @@ def begin_writing(connection: sa.Connection) -> None:
     before = layout_of(connection)
     if before == LAYOUT:
         return
+    refuse_newer(before, LAYOUT, str(connection.engine.url.database))  # it came while this writer waited for the lock
     tables.add_origin(connection)
     verdict_tables.META.create_all(connection)
     chain.META.create_all(connection)

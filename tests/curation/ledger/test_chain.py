@@ -14,6 +14,7 @@ from curation.ledger.chain import Head, Row, digest_of
 from curation.ledger.verdict_tables import NewDraw
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
+from tests.databases import IS_POSTGRESQL, tamper_postgresql
 from tests.fakes import make_project
 
 DROP = "".join(f"DROP TRIGGER {table}_no_{act};" for table in ("batches", "entries", "verdicts", "draws", "chain")
@@ -38,6 +39,9 @@ def project(tmp_path: Path) -> Project:
 
 def tamper(project: Project, script: str) -> None:
     """What somebody with the file and without our code would do."""
+    if IS_POSTGRESQL:
+        tamper_postgresql(project.database, script)
+        return
     with closing(sqlite3.connect(project.database)) as connection:
         guards = connection.execute("SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
         connection.executescript(DROP + script)
@@ -66,7 +70,7 @@ def tamper(project: Project, script: str) -> None:
     ("DELETE FROM batches WHERE batch_id = 2; DELETE FROM chain WHERE row_id = 2 AND kind = 'batch'",
      [("cut_out", "number 2, before verdict 1")]),
     ("UPDATE chain SET digest = 'x' WHERE link_id = 3", [("rewritten", "verdict 1"), ("rewritten", "verdict 2")]),
-    ("UPDATE chain SET is_late = 1 WHERE link_id = 3", [("rewritten", "verdict 1")]),
+    ("UPDATE chain SET is_late = {true} WHERE link_id = 3", [("rewritten", "verdict 1")]),
     ("UPDATE ledger SET ledger_id = 'another'", [("rewritten", "batch 1")]),
     ("DELETE FROM chain", [("put_in", name) for name in (*(f"batch {i}" for i in range(1, 6)), "verdict 1",
                                                          "verdict 2", "draw 1")]),
@@ -74,7 +78,7 @@ def tamper(project: Project, script: str) -> None:
 def test_whatever_is_changed_is_found_and_named(project: Project, script: str, breaks: list[tuple[str, str]],
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     assert read_chain(project.database).breaks == () and main(["doctor", str(project.path)]) == 0
-    tamper(project, script)
+    tamper(project, script.format(true="true" if IS_POSTGRESQL else "1"))
     assert list(read_chain(project.database).breaks) == breaks
     capsys.readouterr()
     assert main(["doctor", str(project.path)]) == 2
@@ -100,6 +104,7 @@ def test_a_tail_cut_off_is_found_by_what_a_run_kept(project: Project, capsys: py
     assert "its newest entries were cut off, or it is an older copy: so says runs/first/decisions.parquet" in said
 
 
+@pytest.mark.sqlite
 def test_a_chain_made_anew_is_found_by_what_a_run_kept(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     keep_copy(project)
     with closing(sqlite3.connect(project.database)) as connection:

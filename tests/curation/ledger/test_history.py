@@ -52,6 +52,7 @@ def page(project: Project) -> list[pd.DataFrame]:
     return [ledger.batches(), ledger.conflicts(), ledger.state(), redo]
 
 
+@pytest.mark.sqlite
 def test_a_press_reads_no_more_of_a_long_history_than_of_a_short_one(project: Project) -> None:
     def decide(number: int) -> None:
         project.ledger().exclude(IDS[number % 60:number % 60 + 2], who=PEOPLE[number % 3])
@@ -94,6 +95,7 @@ def test_what_is_known_is_what_a_process_that_begins_would_read(project: Project
                 pd.testing.assert_frame_equal(ours, anew)
 
 
+@pytest.mark.sqlite
 def test_a_ledger_put_back_from_a_copy_is_read_anew(project: Project, tmp_path: Path) -> None:
     ledger = project.ledger()
     ledger.relabel(IDS[:1], "cat", "ada")
@@ -143,6 +145,7 @@ def test_what_several_decided_at_once_is_added_to_the_file(project: Project, mon
                   lambda ledger: ledger.relabel(IDS[1:3], "dog", "cid")) == []
 
 
+@pytest.mark.sqlite
 def test_after_an_undo_or_of_another_history_all_is_replayed(project: Project, tmp_path: Path,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     project.ledger().pin(IDS[:4], "train", "ada")

@@ -16,6 +16,8 @@ from curation.project import Project
 from tests.curation.ledger.old_ledgers import AGES, CHAINED, Age, make_old_ledger
 from tests.fakes import make_project
 
+pytestmark = pytest.mark.sqlite  # ledgers of older code are kept as files of SQLite
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:

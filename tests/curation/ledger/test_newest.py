@@ -31,6 +31,7 @@ def numbers(project: Project) -> list[int]:
     return [newest.number for newest in project.newest]
 
 
+@pytest.mark.sqlite
 def test_the_newest_rows_of_a_project_open_the_ledger_only_where_it_has_to_be_made(pets: Project, monkeypatch) -> None:
     with pytest.raises(LedgerError, match="no such table"):
         newest_rows(pets.database)
@@ -43,6 +44,7 @@ def test_the_newest_rows_of_a_project_open_the_ledger_only_where_it_has_to_be_ma
     assert numbers(pets) == [2, 1, 1]
 
 
+@pytest.mark.sqlite
 def test_those_of_an_older_ledger_are_told_apart_by_its_id(pets: Project) -> None:
     make_old_ledger(Path(pets.database), "index")
     found = newest_rows(pets.database)
@@ -56,6 +58,7 @@ def put_back(project: Project, copy: Path) -> None:
     shutil.copy(copy, project.database)
 
 
+@pytest.mark.sqlite
 def test_a_ledger_put_back_from_a_copy_has_other_newest_rows_though_they_are_as_many(pets: Project,
                                                                                     tmp_path: Path) -> None:
     def act(sample_id: str) -> None:
@@ -91,6 +94,7 @@ def test_what_trainings_read_is_the_same_file_whenever_it_is_made_anew(pets: Pro
     assert pets.decisions_path.read_bytes() == before
 
 
+@pytest.mark.sqlite
 def test_what_is_wrong_with_a_ledger_is_said_as_opening_it_says_it(pets: Project) -> None:
     (pets.path / "ledger.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(LedgerError) as opening:

@@ -164,6 +164,7 @@ def copy_without_ledger(project: Project, path: Path) -> Project:
     return Project.open(path)
 
 
+@pytest.mark.sqlite
 def test_a_new_ledger_has_the_column_from_the_start(tmp_path: Path) -> None:
     project = Project.open(make_project(tmp_path / "p", num_train=12, size=4))
     project.ledger().pin(["train-00000"], "train", "ada")

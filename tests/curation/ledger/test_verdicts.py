@@ -1,6 +1,5 @@
 """The log of verdicts: append-only, counted once, taken back once, made in a database that had none before."""
 
-import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,6 +16,7 @@ from curation.ledger.batch import LedgerError
 from curation.ledger.verdict_tables import NewDraw
 from curation.ledger.verdicts import VERDICTS, WRONG, Verdict, VerdictError, VerdictLog
 from curation.project import Project
+from tests.databases import refuses
 from tests.fakes import make_project
 
 
@@ -161,10 +161,7 @@ def test_a_retraction_says_who_and_sent_twice_with_its_key_is_one(log: VerdictLo
 @pytest.mark.parametrize("statement", ["UPDATE verdicts SET verdict = 'given'", "DELETE FROM verdicts"])
 def test_the_database_refuses_to_change_the_past(project: Project, log: VerdictLog, statement: str) -> None:
     log.add([verdict()])
-    connection = sqlite3.connect(project.path / "ledger.sqlite")
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        connection.execute(statement)
-    connection.close()
+    refuses(project.database, statement)
     assert len(log.in_force()) == 1
 
 

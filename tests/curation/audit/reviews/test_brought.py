@@ -284,6 +284,7 @@ def test_others_words_are_brought_back_by_an_owner_ones_own_by_a_reviewer(projec
         fresh.verdicts().add(back(fresh, tasks(own, [(IDS[5], other(IDS[5]), "bob", AT)])).verdicts)
 
 
+@pytest.mark.sqlite
 def test_an_export_to_cvat_and_back_through_a_copy_of_the_project(project: Project, tmp_path: Path, other) -> None:
     """What is exported, changed there and brought back is the same in every copy of the project."""
     path = cvat(tmp_path / "a.xml", {name: (other(name), "before") for name in IDS[:3]}, AT)
