@@ -3,16 +3,17 @@
     python benchmarks/load.py PROJECT [--sessions 10] [--minutes 10] [--think 4] [--apps 1] [--postgresql] [--cuts 0]
 
 Works on a copy of the project; with --postgresql its decisions begin anew, in a server of its own that is started for
-the run (Debian's postgresql; `pip install "psycopg[binary]"`), cut off and started again --cuts times. Of several app
-processes each session keeps to one, as behind a proxy with sticky sessions. A session speaks Streamlit's WebSocket protocol as a
-browser does (widget states, triggers, the timers of fragments that look again by themselves), without drawing anything:
-ten browsers need more than two cores. Each session stands on Decide, excludes one to three samples by id with a reason
-of its own, waits for the word that it was done, thinks (exponential, `--think` seconds on average) and goes on. A press
-without that word within `--patience` seconds is counted as unsaid, and the session goes on.
+the run (Debian's postgresql; `pip install "psycopg[binary]"`), and cut off and started again --cuts times. Of several
+--apps each session keeps to one, as behind a proxy with sticky sessions. A session speaks Streamlit's WebSocket
+protocol as a browser does (widget states, triggers, the timers of fragments that look again by themselves), without
+drawing anything: ten browsers need more than two cores. Each session stands on Decide, excludes one to three samples by
+id with a reason of its own, waits for the word that it was done, thinks (exponential, `--think` seconds on average) and
+goes on. A press without that word within `--patience` seconds is counted as unsaid, and the session goes on.
 
-Says: presses made, a minute too, lost (not in the ledger), of these acknowledged, doubled, unsaid; seconds from press to ledger and to the
-word; memory and open files of the first app's server over the time, and its processor seconds a press. The time begins
-once all stand on the page. Exit status 1 where a press was doubled, or lost: of cuts, lost though acknowledged.
+Says: presses made, a minute too, lost (not in the ledger), of these acknowledged, doubled, unsaid; seconds from press
+to ledger and to the word; memory and open files of the first app's server over the time, and its processor seconds a
+press. The time begins once all stand on the page. Exit status 1 where a press was doubled, or lost: with --cuts, lost
+though acknowledged.
 """
 
 import argparse

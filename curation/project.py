@@ -4,6 +4,7 @@
     manifest.parquet       contract 1 (engine.contract.manifest)
     import_report.parquet  what the import skipped or found odd
     answers.parquet        every answer, where several people labelled a sample (curation.sources.reading.annotators)
+    place.json             where its jobs run (engine.contract.cluster.place)
     ledger.sqlite          decisions and verdicts (curation.ledger); decisions.parquet: the decisions in force
     runs/NAME/             contract 2 (engine.contract.run_dir)
     features/NAME/         numbers of a pretrained network for every image (engine.contract.feature_dir)

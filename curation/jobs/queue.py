@@ -212,7 +212,7 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)
     try:
-        use_write_ahead_log(connection, LOCK_SECONDS)
+        use_write_ahead_log(connection, path.parent, LOCK_SECONDS)
         connection.execute("BEGIN IMMEDIATE")
         try:
             for version in range(connection.execute("PRAGMA user_version").fetchone()[0], len(_SCHEMA)):

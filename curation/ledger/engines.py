@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from functools import lru_cache
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -63,7 +64,7 @@ def _engine_of(database: str) -> sa.Engine:
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun below, by us
         refuse_foreign(connection, _OURS)
-        use_write_ahead_log(connection, LOCK_SECONDS)
+        use_write_ahead_log(connection, Path(engine.url.database or ".").parent, LOCK_SECONDS)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
