@@ -35,9 +35,9 @@ def show_place(project: Project, form: str) -> None:
         return
     where, *others = settings_of(Place)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        _widget(project, form, place, where)
+        _widget(project, form, place, where, width=300)
         if place.where == SLURM:
-            with st.popover("What is asked of it", icon=":material/tune:"), st.grid(min_column_width=170):
+            with st.popover("Settings of the cluster", icon=":material/tune:"), st.grid(min_column_width=170):
                 for setting in others:
                     _widget(project, form, place, setting)
     if place.where == SLURM:
@@ -54,10 +54,10 @@ def place_words(place: Place) -> str:
             f"Of a study, {place.runs_at_once:,} run{'s' * (place.runs_at_once > 1)} at once, a node each.")
 
 
-def _widget(project: Project, form: str, place: Place, setting: SettingInfo) -> None:
+def _widget(project: Project, form: str, place: Place, setting: SettingInfo, **passed: int) -> None:
     own = cast(SettingInfo, {**setting, "default": getattr(place, setting["name"])})
     setting_widget(own, _key(form, place, setting["name"]), label_of(setting, LABELS), help_of(setting), WORDS,
-                   on_change=_choose, args=(project.path, form, place))
+                   on_change=_choose, args=(project.path, form, place), **passed)
 
 
 def _key(form: str, place: Place, name: str) -> str:

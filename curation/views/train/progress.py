@@ -132,8 +132,8 @@ def _act(action: Callable[[Path, str], object], project: Project, run: RunDir) -
 def say_queue(status: run_jobs.RunStatus) -> None:
     """What goes first on the device that a run or study waits for."""
     if status.slurm is not None:
-        why = f": {plain(status.why_queued)}" if status.why_queued not in ("", "None") else ""
-        st.caption(f"Waits in the queue of the cluster as job {plain(status.slurm)}{why}.")
+        why = f" ({plain(status.why_queued)})" if status.why_queued not in ("", "None") else ""
+        st.caption(f"Waits in the cluster's queue as job {plain(status.slurm)}{why}.")
         return
     if not status.ahead:
         st.caption("Starts in a moment.")
