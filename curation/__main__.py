@@ -73,6 +73,7 @@ def import_(
     group_column: Annotated[str | None, typer.Option(help=_help("group_column"))] = None,
     id_column: Annotated[str | None, typer.Option(help=_help("id_column"))] = None,
     image_root: Annotated[str | None, typer.Option(help=_help("image_root"))] = None,
+    keep_gigabytes: Annotated[float | None, typer.Option(help=_help("keep_gigabytes"))] = None,
     classes: Annotated[str | None, typer.Option(help=_help("classes"))] = None,
     encoding: Annotated[str | None, typer.Option(help=_help("encoding"))] = None,
     annotator_column: Annotated[str | None, typer.Option(help=_help("annotator_column"))] = None,
@@ -100,7 +101,8 @@ def import_(
             held_out=held_out if hold_out_test or hold_out_clean else None, seed=seed, noise=noise, layout=layout,
             path_column=path_column, label_column=label_column, clean_label_column=clean_label_column,
             split_column=split_column, group_column=group_column, id_column=id_column, image_root=image_root,
-            classes=classes, encoding=encoding, annotator_column=annotator_column, answers_column=answers_column,
+            keep_gigabytes=keep_gigabytes, classes=classes, encoding=encoding, annotator_column=annotator_column,
+            answers_column=answers_column,
             image_column=image_column, label_field=label_field, answers_field=answers_field, choice=choice,
             noisy_labels=noisy_labels, record_set=record_set, config=config, revision=revision,
             dataset=dataset, download="yes" if download else None)

@@ -50,8 +50,9 @@ def move_ledger(project: Project, database: str) -> list[Moved]:
     try:
         project.ledger()
     except MovedError:  # by a process that was killed before the project knew of it
-        if not (found := read_chain(goal)).digests or found.breaks:
-            raise
+        if _identity(project.database) != _identity(goal):
+            raise LedgerError(f"a ledger that was moved goes on where it was moved to; {_shown(database)} holds "
+                              "another one; name the database of that move") from None
         _name(project, database)
         return []
     source, target = engines.engine_of(project.database), engines.engine_of(goal)
@@ -72,6 +73,15 @@ def move_ledger(project: Project, database: str) -> list[Moved]:
         old.execute(layout.LAYOUTS.insert(), {"layout": MOVED, "at": datetime.now(UTC).isoformat(timespec="seconds")})
     _name(project, database)
     return moved
+
+
+def _identity(database: str) -> tuple[str, int, str]:
+    """(id, number of links, digest of the newest) of a ledger, moved or not. Raises LedgerError where there is none."""
+    url = database if "://" in database else sa.URL.create("sqlite", database=database)
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with tables.one_line_errors(engine), engine.connect() as connection:
+        head = chain.head_of(connection)
+        return (tables.ledger_id_of(connection), *((0, "") if head is None else (head.link_id, head.digest)))
 
 
 def _name(project: Project, database: str) -> None:

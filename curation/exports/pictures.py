@@ -4,6 +4,7 @@ A copy stays as it was when the data changes, and may be upright and without wha
 link costs no space, changes with the data and says all. Pictures that the manifest holds are always written.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from curation.samples.csv_cells import SafeNames
 from curation.samples.table import free_names
 from engine.contract.image_files import NotAnImageError, open_image
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
+from engine.contract.remote.mirror import fetch, mirror_of
 
 Placing = Literal["copy", "hardlink", "symlink"]
 """How a picture comes into an export."""
@@ -163,6 +165,9 @@ def file_of(project: Project, path: str) -> Path:
     if not path:
         raise ManifestError("a sample needs a path or an image; it has neither; import the data again")
     file = resolve_image(project.root, path)
+    if (mirror := mirror_of(file)) is not None and not file.is_file():
+        with contextlib.suppress(FileNotFoundError):
+            fetch(mirror, file)
     if not file.is_file():
         raise ManifestError(f"an image file must exist; {path!r} is not there; put it back or import again")
     return file

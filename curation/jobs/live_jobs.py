@@ -17,6 +17,7 @@ from engine.contract.errors import UserError
 from engine.contract.live.live_dir import LiveDir
 from engine.contract.methods import TRAINABLE
 from engine.contract.run_dir import RunDir
+from engine.contract.work_dir import host
 
 RETRY_SECONDS = 30.0
 """What failed is not tried again sooner."""
@@ -60,7 +61,7 @@ def look(project: Path, name: str, command: list[str] | None = None) -> LiveStat
         live.clear_cancel()
         pid = start_detached(command or [sys.executable, "-m", "engine", "live", str(Path(project).resolve()), "--run",
                                          name], live.path / OUTPUT_NAME)
-        live.write_status(state="queued", heartbeat=time.time(), pid=pid, pid_started=process_start(pid))
+        live.write_status(state="queued", heartbeat=time.time(), pid=pid, pid_started=process_start(pid), host=host())
         return LiveStatus("starting")
     return status
 

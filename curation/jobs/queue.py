@@ -23,11 +23,14 @@ from engine.contract.disk.processes import is_same_process, process_start
 from engine.contract.disk.sqlite_wal import use_write_ahead_log
 from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir
+from engine.contract.work_dir import SILENT_SECONDS, host
 
 LOCK_SECONDS = 10.0
 """How long one process waits for another to let go of the database, which each holds for milliseconds."""
 NEWBORN_SECONDS = 30.0
 """A job without a process counts as alive for this long: the process that queued it is about to start one."""
+SUBMITTING_SECONDS = 300.0
+"""And one that is on its way to Slurm: sbatch waits for a controller that is busy."""
 JobKind = Literal["run", "study", "features", "transfer"]
 JobState = Literal["queued", "running", "ended"]
 _FOLDERS: dict[JobKind, str] = {"run": "runs", "study": "studies", "features": "features",
@@ -44,7 +47,7 @@ _SCHEMA: tuple[tuple[str, ...], ...] = ((
     "CREATE UNIQUE INDEX one_job_a_run ON job (project, kind, run) WHERE state != 'ended'",
     "CREATE UNIQUE INDEX IF NOT EXISTS one_job_a_device ON job (device) WHERE state = 'running'",
 ), (
-    "ALTER TABLE job ADD COLUMN slurm TEXT",
+    "ALTER TABLE job ADD COLUMN slurm TEXT", "ALTER TABLE job ADD COLUMN host TEXT",
 ))
 """What leads from one version of the schema, as SQLite's user_version keeps it, to the next. 0: no table yet, or that
 of older code, where a study's job is one of a run called "studies/NAME"."""
@@ -73,7 +76,9 @@ class Job:
     pid: int | None
     pid_started: float | None
     slurm: str | None
-    """Its id in Slurm's queue; state and device are as Slurm has them then. None: it runs here."""
+    """Its id in Slurm's queue; its state is as Slurm has it then. None: it is a process of its host."""
+    host: str | None
+    """The machine that queued it; None of older code, which knew one."""
 
     @property
     def is_alive(self) -> bool:
@@ -81,10 +86,19 @@ class Job:
         not answer."""
         if self.slurm is not None:
             found = slurm.last_answer()  # which may be older than the job
-            return found is None or self.slurm in found or abs(time.time() - self.submitted) < 2 * slurm.POLL_SECONDS
+            return found is None or self.slurm in found or abs(time.time() - self.submitted) < NEWBORN_SECONDS
+        if self.host not in (None, host()):
+            return self._lives_elsewhere()
+        if self.pid is None and self.device.startswith(f"{IN_SLURM} ") and self.kind != "study":
+            return abs(time.time() - self.submitted) < SUBMITTING_SECONDS
         if self.pid is None:
             return abs(time.time() - self.submitted) < NEWBORN_SECONDS  # a clock set back makes it no newborn for ever
         return is_same_process(self.pid, self.pid_started)
+
+    def _lives_elsewhere(self) -> bool:
+        """Of a process of another machine with the same home folder: by what it wrote last."""
+        heard = max(self.heartbeat or 0.0, self.submitted)
+        return abs(time.time() - heard) < SILENT_SECONDS or bool(self.run_dir.read_status()["is_alive"])
 
     @property
     def place(self) -> str:
@@ -111,9 +125,9 @@ def add(project: Path, kind: JobKind, name: str, device: str, command: list[str]
         release_dead(connection)
         try:
             job_id = connection.execute(
-                "INSERT INTO job (project, kind, run, device, state, command, submitted) "
-                "VALUES (?, ?, ?, ?, 'queued', ?, ?)",
-                (str(project), kind, name, device, json.dumps(command), time.time())).lastrowid
+                "INSERT INTO job (project, kind, run, device, state, command, submitted, host) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?)",
+                (str(project), kind, name, device, json.dumps(command), time.time(), host())).lastrowid
         except sqlite3.IntegrityError:
             what = kind if kind == "features" else f"a {kind}"
             raise JobError(f"{what} can be started once at a time; {name!r} is queued or running already; wait or "
@@ -132,7 +146,8 @@ def set_process(job_id: int, pid: int) -> None:
 def set_slurm(job_id: int, slurm_id: str) -> None:
     """Note the id that a job has in Slurm's queue."""
     with database() as connection:
-        connection.execute("UPDATE job SET slurm = ? WHERE id = ?", (slurm_id, job_id))
+        connection.execute("UPDATE job SET slurm = ?, submitted = ?, state = 'queued' WHERE id = ?",
+                           (slurm_id, time.time(), job_id))
 
 
 def end(job_id: int) -> None:
@@ -175,6 +190,12 @@ def get(job_id: int) -> Job:
     return found[0]
 
 
+def in_slurm(run: RunDir) -> Job | None:
+    """The active job of Slurm that works in a folder, or waits to. Looks nowhere where there was none a moment ago."""
+    return next((job for job in active() if job.slurm is not None and job.run_dir.path == run.path.resolve()),
+                None) if _has_slurm_jobs else None
+
+
 def device_key(device: str) -> str:
     """The queue that a device setting belongs to; "auto" is what the engine will most likely choose here."""
     if device != "auto":
@@ -187,7 +208,7 @@ def device_key(device: str) -> str:
 # -- the database
 
 _has_slurm_jobs = False
-"""Whether this process has met one that has not ended."""
+"""Whether there was one that had not ended, when this process looked last."""
 
 
 @contextmanager
@@ -232,8 +253,6 @@ def _jobs(connection: sqlite3.Connection, where: str, *values: object) -> list[J
     """The jobs that a condition of SQL holds for."""
     names = ", ".join(field.name for field in fields(Job))
     found = [Job(*row) for row in connection.execute(f"SELECT {names} FROM job WHERE {where}", values).fetchall()]
-    global _has_slurm_jobs
-    _has_slurm_jobs = _has_slurm_jobs or any(job.slurm is not None and job.state != "ended" for job in found)
     return [_as_in_slurm(job) for job in found]
 
 
@@ -246,6 +265,9 @@ def _as_in_slurm(job: Job) -> Job:
 
 def release_dead(connection: sqlite3.Connection) -> None:
     """End every active row whose process is gone: the next in the queue may then take its device."""
-    for job in _jobs(connection, "state != 'ended'"):
+    global _has_slurm_jobs
+    active = _jobs(connection, "state != 'ended'")
+    _has_slurm_jobs = any(job.slurm is not None for job in active)
+    for job in active:
         if not job.is_alive:
             connection.execute("UPDATE job SET state = 'ended' WHERE id = ?", (job.id,))

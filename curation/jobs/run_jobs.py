@@ -30,6 +30,7 @@ from engine.contract.cluster.slurm import SlurmError
 from engine.contract.cluster.task import Command
 from engine.contract.config import RunConfig
 from engine.contract.disk.event_log import state_folder
+from engine.contract.method_config import alone_because
 from engine.contract.run_dir import ENDED, RunDir
 from engine.contract.run_list import Damaged
 from engine.contract.settings import ConfigError
@@ -140,7 +141,8 @@ def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: lis
         device = f"{queue.IN_SLURM} {kind} {run.path}"  # no two wait for each other
     job = turns.job_in(run)
     if job is not None and job.slurm is not None and run.read_status()["state"] in ENDED:
-        queue.end(job.id)  # Slurm takes seconds to clear up after it
+        _end_in_slurm(job.slurm)  # which takes seconds to clear up after it, or had it queue again
+        queue.end(job.id)
     job_id = queue.add(project, kind, run.name, queue.device_key(device), command)
     if asked.where == SLURM and kind != "study":
         return _to_slurm(asked, queue.get(job_id), command)
@@ -152,21 +154,30 @@ def enqueue(project: Path, kind: JobKind, run: RunDir, device: str, command: lis
 
 def _to_slurm(asked: Place, job: Job, command: list[str]) -> Job:
     """Have Slurm start a job. Raises JobError where it does not take it."""
-    run, is_shared = job.run_dir, job.kind in ("run", "features")
+    run = job.run_dir
+    is_shared = job.kind == "features" or (job.kind == "run" and not alone_because(config_of(run)))
     nodes, processes = (asked.nodes, max(1, asked.gpus)) if is_shared else (1, 1)
     taking = [sys.executable, "-m", "curation.jobs.turns", "take", job.project, job.kind, job.run, str(nodes),
               str(processes), *command]
     run.write_status(state="queued", message="waiting in the queue of the cluster", heartbeat=time.time())
     try:
-        number = slurm.submit(Command(taking, CODE_ROOT, run.path, run.path / OUTPUT_NAME),
-                              asked, f"{job.kind}-{job.run}", state_folder() / "slurm", code=CODE_ROOT,
-                              is_single=not is_shared)
+        [number] = slurm.submit([Command(taking, CODE_ROOT, run.path, run.path / OUTPUT_NAME)], asked,
+                                f"{job.kind}-{job.run}", state_folder() / "slurm", code=CODE_ROOT,
+                                is_single=not is_shared)
     except SlurmError as error:
         queue.end(job.id)
         run.write_status(state="failed", error=str(error), heartbeat=time.time())
         raise JobError(str(error)) from error
     queue.set_slurm(job.id, number)
     return queue.get(job.id)
+
+
+def _end_in_slurm(job: str) -> None:
+    """Raises JobError where Slurm does not answer."""
+    try:
+        slurm.cancel([job])
+    except SlurmError as error:
+        raise JobError(str(error)) from error
 
 
 def choose_place(project: Path, values: dict[str, object]) -> None:
@@ -217,6 +228,8 @@ def status_of(run: RunDir) -> RunStatus:
     details = run.read_status()
     state = details["state"]
     is_cancelling = run.is_cancel_requested()
+    if state == "cancelled" and (again := queue.in_slurm(run)) is not None and again.state == "queued":
+        state = "queued"  # by Slurm, for a job of more urgency: it has the job queue again
     if state in ENDED:
         return RunStatus(state=state, error=str(details.get("error") or ""), details=details,
                          device=str(details.get("device") or ""))
@@ -267,12 +280,12 @@ def cancel_in(run: RunDir, grace_seconds: float = GRACE_SECONDS) -> None:
     status = status_of(run)
     if not status.is_active:
         raise JobError(f"only a queued or running run can be cancelled; {run.name!r} is {status.state}")
-    run.request_cancel()
     job, worker = turns.job_in(run), turns.worker_of(run)
     if job is not None and job.slurm is not None and job.state == "queued":
-        slurm.cancel([job.slurm])  # no process of it would see the request
+        _end_in_slurm(job.slurm)  # no process of it would see the request
         run.write_status(state="cancelled", message="cancelled while waiting", heartbeat=time.time())
         queue.end(job.id)
         return
+    run.request_cancel()
     command = [sys.executable, "-m", "curation.jobs.turns", "stop", str(run.path), str(grace_seconds), worker.text]
     start_detached(command, None)

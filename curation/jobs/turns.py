@@ -6,6 +6,7 @@ that a cancelled job ends. Not for people.
     python -m curation.jobs.turns stop FOLDER SECONDS WORKER    WORKER: "", or as Worker.text has it
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from curation.jobs.decisions import bring_up_to_date
 from curation.jobs.queue import Job, JobKind, folder_of
 from curation.jobs.request import train_command
 from engine.contract.cluster import slurm, task
+from engine.contract.cluster.slurm import SlurmError
 from engine.contract.disk.processes import is_same_process
 from engine.contract.run_dir import ENDED, RunDir
 from engine.contract.work_dir import SILENT_SECONDS
@@ -89,7 +91,8 @@ def stop(run: RunDir, grace_seconds: float, worker: Worker) -> None:
         worker = worker_of(run)
     for number in (None, signal.SIGTERM, signal.SIGKILL):
         if number is not None and worker.is_alive():
-            worker.send(number)
+            with contextlib.suppress(SlurmError):  # it does not answer: perhaps the next time
+                worker.send(number)
         deadline = time.monotonic() + grace_seconds
         while worker.is_alive() and time.monotonic() < deadline:
             time.sleep(pause)
@@ -105,6 +108,8 @@ def wait(job_id: int) -> None:
     run = job.run_dir
     queue.set_process(job_id, os.getpid())
     while not run.is_cancel_requested():
+        if queue.get(job_id).state == "ended":  # by somebody who took this process for gone
+            return
         if queue.claim(job_id):
             bring_up_to_date(Path(job.project))
             command = json.loads(job.command)

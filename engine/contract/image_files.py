@@ -21,6 +21,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError, _imaging
 
 from engine.contract.errors import UserError
+from engine.contract.remote.mirror import fetch, mark_read, mirror_of
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
 """Raster formats that Pillow decodes by itself."""
@@ -69,8 +70,17 @@ def formats() -> tuple[str, ...]:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A file to read from. Raises NotAnImageError for a pipe, device or folder, OSError where it cannot be read."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    """A file to read from, of a mirror fetched where it is not here. Raises NotAnImageError for a pipe, device or
+    folder, OSError where it cannot be read, RemoteError as engine.contract.remote.mirror.fetch."""
+    mirror = mirror_of(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        if mirror is None:
+            raise
+        return BytesIO(fetch(mirror, path))
+    if mirror is not None:
+        mark_read(path)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotAnImageError("an image must be a regular file; this is none")

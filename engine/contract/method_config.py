@@ -124,6 +124,23 @@ def idle_values(config: Any, default: Any) -> dict[str, Any]:
     return {"splitter": splitter, **{name: getattr(default, name) for name in names}}
 
 
+def alone_because(config: Any, has_gpu: bool = True) -> str:
+    """Why several processes cannot train a RunConfig together, the rest of a sentence that begins with them; "" where
+    they can. has_gpu: where it trains."""
+    if config.has_first_training or config.validation_source == "proxy" or config.weight_source == "online":
+        return f"train methods of one training and no proxy buffer; got {config.method}"
+    if config.is_fine_tuning and not has_gpu:
+        return f"fine-tune a backbone on GPUs alone; got network={config.network} without one"
+    if config.mixup:
+        return f"do not mix samples; got mixup={config.mixup:g}"
+    if config.is_compiled:
+        return "do not compile yet; got is_compiled=true"
+    if config.weight_source in REWEIGHTED and config.reweighter.hypergradient not in CLOSED_FORMS:
+        return (f"need a hypergradient of {' or '.join(CLOSED_FORMS)}, since the others go through the whole network; "
+                f"got {config.reweighter.hypergradient}")
+    return ""
+
+
 def check_head(config: Any) -> None:
     """Raise ConfigError for settings of a RunConfig that make no sense on features, or without them."""
     if config.features is None:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from engine.contract.disk.seals import check_seal
 from engine.contract.feature_dir import CHUNK, SAMPLE_COLUMNS, FeatureDir, FeatureError
+from engine.contract.remote.mirror import RemoteError
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of
 from engine.data.image_cache import Progress
@@ -82,6 +83,8 @@ def _digest_all(manifest: pd.DataFrame, root: Path, progress: Progress) -> tuple
     def digest_of(row: int) -> tuple[str, str | None]:
         try:
             return bytes_digest(encoded_bytes(manifest, row, root)), None
+        except RemoteError:  # a place that is down says nothing of any picture
+            raise
         except Exception as error:  # a missing file, one outside root, bytes that are null
             return "", reason_of(error)
 

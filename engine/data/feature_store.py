@@ -18,6 +18,7 @@ from engine.contract.disk.allocation import new_array
 from engine.contract.disk.journal import JournalEntry, append_entry, read_journal, rows_digest
 from engine.contract.feature_dir import CHUNK, SHARD_ROWS, FeatureDir, Fit
 from engine.contract.image_files import open_image
+from engine.contract.remote.mirror import RemoteError
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of, to_square
 from engine.data.feature_plan import (
@@ -202,6 +203,8 @@ def _embed(job: Extraction, part: Part, inference: Inference) -> tuple[np.ndarra
                 continue
             with open_image(encoded, job.image_size) as image:
                 pixels[place] = to_square(image, job.image_size, job.fit)
+        except RemoteError:  # a place that is down says nothing of any picture
+            raise
         except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
             bad[str(row)] = reason_of(error)
     values = inference.embed(pixels)

@@ -18,6 +18,7 @@ from engine.contract.image_files import open_image
 from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
 from engine.contract.pixels import VERSION
+from engine.contract.remote.mirror import RemoteError
 from engine.data.decoding import reason_of, source_of, to_square
 from engine.data.journal import write_journal
 
@@ -40,6 +41,8 @@ def native_size(rows: pd.DataFrame, root: Path) -> int:
         try:
             with open_image(source_of(rows, int(row), root)) as image:
                 sides.append(max(image.size))
+        except RemoteError:
+            raise
         except Exception:  # decoding says which and why; one picture must not end the run
             continue
     if not sides:
@@ -122,6 +125,8 @@ def _decode_row(images: np.ndarray, row: int, rows: pd.DataFrame, root: Path) ->
     try:
         with open_image(source_of(rows, row, root), size) as image:
             images[row] = to_square(image, size, "crop").transpose(2, 0, 1)
+    except RemoteError:  # a place that is down says nothing of any picture
+        raise
     except Exception as error:  # Pillow raises whatever its codecs raise; the reason is kept
         return reason_of(error)
     return ""

@@ -4,37 +4,44 @@ The study's own process hands them out and watches; a task writes its row as a w
 handed out again.
 """
 
+import contextlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from engine.contract.cluster import slurm
 from engine.contract.cluster.place import Place
 from engine.contract.disk.event_log import state_folder
+from engine.contract.disk.file_systems import is_shared
 from engine.contract.studies.study_dir import StudyDir
 from engine.contract.studies.study_row import Row
-from engine.contract.work_dir import write_atomic
+from engine.contract.work_dir import SILENT_SECONDS, write_atomic
 from engine.study.worker import STOP_SECONDS, Task, Worker
 
 POLL_SECONDS = 2.0
-NEWBORN_SECONDS = 10.0
-"""squeue may not list a job yet that was submitted so recently."""
+LOST_SECONDS = 10.0
+"""A job counts as lost once squeue has not listed it for so long, and its row is not there; of a folder that machines
+share SILENT_SECONDS, since a reader there may wait so long for a file."""
 JOBS_NAME = "slurm.json"
-"""Which job trains which run, for a process that comes after this one."""
+"""The jobs that were handed out, for a process that comes after this one to end."""
 MAX_LOST = 2
 """How often a run whose job ended without a result is handed out again before it counts as failed."""
+MAX_REFUSED = 100
+"""How often in a row Slurm may refuse one that is handed out again."""
 _CODE = Path(__file__).parents[2]
 
 
 class TaskOnNode:
-    """What a node is given: one run of a study, from its start."""
+    """What a node is given: one run of a study, from its start. minutes: what Slurm gives it."""
 
-    def __init__(self, project: Path, study: Path, task: Task) -> None:
-        self.project, self.study, self.task = project, study, task
+    def __init__(self, project: Path, study: Path, task: Task, minutes: int) -> None:
+        self.project, self.study, self.task, self.minutes = project, study, task, minutes
+        self.began = self.said_at = 0.0
 
     def __call__(self) -> None:
         said = words_path(self.study, self.task)
-        self.said_at = 0.0
+        self.began = time.monotonic()
 
         def say(message: str) -> None:
             if time.monotonic() - self.said_at > POLL_SECONDS:
@@ -47,11 +54,14 @@ class TaskOnNode:
             said.unlink(missing_ok=True)
 
     def checkpoint(self) -> object:
-        """submitit's: called before the time limit, and when a job of more urgency takes the node. The run begins anew.
-        """
+        """submitit's: called when a job of more urgency takes the node, and before the time limit. The first begins
+        anew; the second would for ever, so the row of the run says what to do."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(TaskOnNode(self.project, self.study, self.task))
+        if time.monotonic() - self.began > 60 * self.minutes - 2 * slurm.SIGNAL_SECONDS:
+            raise TimeoutError(f"a run of a study must end within its time limit, since it keeps no checkpoint; it has "
+                               f"{self.minutes:,} minutes; raise the limit")
+        return DelayedSubmission(TaskOnNode(self.project, self.study, self.task, self.minutes))
 
 
 def words_path(study: Path, task: Task) -> Path:
@@ -66,74 +76,86 @@ class ClusterPool:
         self.project, self.study, self.place = Path(project).resolve(), study, place
         self.jobs: dict[str, Task] = {}
         """Job's id -> the run that it trains, until that has ended."""
-        self.since: dict[str, tuple[float, float | None]] = {}
-        """Job's id -> when it was handed out, by this process's clock, and when the run's row before it was written."""
+        self.all: list[str] = []
+        """Every job that was handed out."""
+        self.before: dict[tuple[str, int], float] = {}
+        """When the rows that there were before were written."""
+        self.missing: dict[str, float] = {}
+        """Job's id -> since when squeue does not list it, by this process's clock."""
         self.again: list[Task] = []
         """Runs that Slurm lost, to be handed out again."""
         self.num_lost: dict[tuple[str, int], int] = {}
+        self.num_refused = 0
+        self.lost_seconds = SILENT_SECONDS if is_shared(study.path) else LOST_SECONDS
 
     def run(self, tasks: list[Task], on_message: Callable[[Task, str], None], on_row: Callable[[Row], None],
             on_wait: Callable[[], None]) -> bool:
         """Train all tasks. on_wait: called every two seconds. Returns False if the study was cancelled before all were
         done. Raises SlurmError where Slurm does not take them."""
         num_ended = 0
+        for task in tasks:
+            if (row := self.study.read_row(task.arm.name, task.seed)) is not None:
+                self.before[task.arm.name, task.seed] = row["finished"]
         try:
-            self._adopt(tasks)
-            self._submit([task for task in tasks if task not in self.jobs.values()])
+            self._submit(tasks)
             while (self.jobs or self.again) and not self.study.is_cancel_requested():
-                for job, row in self._ended():
+                queued = slurm.queued()
+                for job, row in self._ended(queued):
                     del self.jobs[job]
                     num_ended += 1
                     on_row(row)
-                queued = slurm.queued() or {}
-                # No array's limit holds for a single job, so it waits until that many of all are left in the queue.
-                if self.again and sum(job in queued for job in self.since) < self.place.runs_at_once:
-                    self._submit([self.again.pop(0)])
-                for job, task in self.jobs.items():
-                    if job in queued and queued[job].is_running:
-                        on_message(task, self._words(task))
+                if queued is not None:
+                    self._hand_out_again(queued)
+                    for job, task in self.jobs.items():
+                        if job in queued and queued[job].is_running:
+                            on_message(task, self._words(task))
                 on_wait()
                 time.sleep(POLL_SECONDS)
             return num_ended == len(tasks)
         finally:
             self._stop()
 
-    def _adopt(self, tasks: list[Task]) -> None:
-        """Go on with the jobs of a process before this one, which Slurm may still have."""
-        there = (self.study.read_json(self.study.path / JOBS_NAME) or {}).get("jobs") or {}
-        queued = slurm.queued() or {}
-        by_key = {(task.arm.name, task.seed): task for task in tasks}
-        for job, key in there.items():
-            if job in queued and (task := by_key.get(tuple(key))) is not None:
-                self._take(job, task)
-
     def _submit(self, tasks: list[Task]) -> None:
-        if not tasks:
+        given = [TaskOnNode(self.project, self.study.path.resolve(), task, self.place.minutes) for task in tasks]
+        ids = slurm.submit(given, self.place, f"study-{self.study.name}", state_folder() / "slurm", code=_CODE,
+                           is_single=True)
+        self.jobs |= dict(zip(ids, tasks, strict=True))
+        self.all += ids
+        self.study.write_json(self.study.path / JOBS_NAME, {"jobs": self.all})
+
+    def _hand_out_again(self, queued: Mapping[str, slurm.Queued]) -> None:
+        """One that was lost. No array's limit holds for a single job, so it waits until fewer than may run at once are
+        left of all in the queue."""
+        if not self.again or sum(job in queued for job in self.all) >= self.place.runs_at_once:
             return
-        given = [TaskOnNode(self.project, self.study.path.resolve(), task) for task in tasks]
-        ids = slurm.submit_all(given, self.place, f"study-{self.study.name}", state_folder() / "slurm", code=_CODE,
-                               is_single=True)
-        for job, task in zip(ids, tasks, strict=True):
-            self._take(job, task)
-        self.study.write_json(self.study.path / JOBS_NAME, {
-            "jobs": {job: [task.arm.name, task.seed] for job, task in self.jobs.items()}})
+        try:
+            self._submit([self.again[0]])
+        except slurm.SlurmError:
+            self.num_refused += 1
+            if self.num_refused > MAX_REFUSED:
+                raise
+            return
+        self.num_refused = 0
+        del self.again[0]
 
-    def _take(self, job: str, task: Task) -> None:
-        row = self.study.read_row(task.arm.name, task.seed)
-        self.jobs[job] = task
-        self.since[job] = (time.monotonic(), None if row is None else row["finished"])
-
-    def _ended(self) -> list[tuple[str, Row]]:
+    def _ended(self, queued: Mapping[str, slurm.Queued] | None) -> list[tuple[str, Row]]:
         """Jobs that are over with the row of their run. One that left none is handed out again, up to MAX_LOST times,
-        and then its row says why not."""
+        and then its row says why not. queued: what squeue lists; None where it does not answer."""
         found: list[tuple[str, Row]] = []
-        queued, lost = slurm.queued(), []
+        lost = []
+        with contextlib.suppress(OSError):
+            os.listdir(self.study.path / "rows")  # a shared file system looks anew
         for job, task in self.jobs.items():
-            row, (began, before) = self.study.read_row(task.arm.name, task.seed), self.since[job]
-            if row is not None and row["finished"] != before:
+            row = self.study.read_row(task.arm.name, task.seed)
+            is_new = row is not None and row["finished"] != self.before.get((task.arm.name, task.seed))
+            if row is not None and is_new and (row["state"] == "failed" or task.is_done_by(row)):
                 found.append((job, row))
-            elif queued is not None and job not in queued and time.monotonic() - began > NEWBORN_SECONDS:
-                lost.append(job)
+            elif queued is not None and job not in queued:
+                since = self.missing.setdefault(job, time.monotonic())
+                if time.monotonic() - since > self.lost_seconds:
+                    lost.append(job)
+            else:
+                self.missing.pop(job, None)
         for job in lost:
             task, how = self.jobs[job], slurm.end_of(job) or "no longer known to Slurm"
             key = (task.arm.name, task.seed)
@@ -161,11 +183,20 @@ class ClusterPool:
         """End what is left: what waits at once, what runs once it has had time to see the request."""
         deadline = time.monotonic() + (STOP_SECONDS if self.study.is_cancel_requested() else 0.0)
         while self.jobs:
-            queued = slurm.queued() or {}
-            left = [job for job in self.jobs if job in queued]
+            queued = slurm.queued()
+            left = [job for job in self.jobs if queued is None or job in queued]
             is_late = time.monotonic() > deadline
-            slurm.cancel(job for job in left if is_late or not queued[job].is_running)
+            slurm.cancel(job for job in left if is_late or (queued is not None and not queued[job].is_running))
             if is_late or not left:
                 break
             time.sleep(POLL_SECONDS)
         self.jobs = {}
+
+
+def end_old_jobs(study: StudyDir) -> None:
+    """End the jobs that a process before this one handed out for a study, and which Slurm may still have: they are of
+    another plan perhaps. What they finished stays. Raises SlurmError where Slurm does not answer."""
+    path = study.path / JOBS_NAME
+    if (there := study.read_json(path)) is not None:
+        slurm.cancel(str(job) for job in there.get("jobs") or [])
+        path.unlink(missing_ok=True)

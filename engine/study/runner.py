@@ -33,7 +33,7 @@ from engine.contract.work_dir import host, write_atomic
 from engine.data.dataset import own_features
 from engine.runs.provenance import describe
 from engine.runs.status import Cancelled, cancel_on_signals
-from engine.study.cluster import ClusterPool
+from engine.study.cluster import ClusterPool, end_old_jobs
 from engine.study.worker import Pool, Say, Task, Worker
 
 STATUS_SECONDS = 1.0
@@ -100,6 +100,7 @@ def _settled(plan: StudyPlan, before: StudyPlan | None, project: Path) -> StudyP
 def _train(project: Path, study: StudyDir, tasks: list[Task], num_workers: int, place: Place | None,
            board: "Board") -> bool:
     """Train these tasks; False if the study was cancelled before the last."""
+    end_old_jobs(study)
     if place is not None and place.where == SLURM and tasks:
         return ClusterPool(project, study, place).run(tasks, board.hear, board.row, board.write_seldom)
     if num_workers > 1 and len(tasks) > 1:

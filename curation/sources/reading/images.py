@@ -19,6 +19,7 @@ from PIL import Image
 from curation.tables.report import Problems, Progress
 from engine.contract.image_files import NotAnImageError, TooLargeError, open_image
 from engine.contract.manifest import ManifestError, resolve_image
+from engine.contract.remote.mirror import RemoteError, exists, mirror_of
 
 CHECKS = ("auto", "none", "exists", "decode")
 AUTO_DECODE_LIMIT = 50_000
@@ -68,10 +69,13 @@ def _report(row: pa.Table, finding: tuple[str, str], problems: Problems) -> None
     problems.add(finding[0], finding[1] + listed, file=values["path"], sample_id=values["sample_id"])
 
 
-def _stat(root: Path, path: str) -> tuple[str, str] | None:
-    """(kind, reason) of what is wrong with the file, or None."""
+def _stat(root: Path, path: str, is_decoded: bool = False) -> tuple[str, str] | None:
+    """(kind, reason) of what is wrong with the file, or None. is_decoded: it is to be decoded next, which finds out
+    whether a mirror's place has it."""
     try:
         full = resolve_image(root, path)
+        if (mirror := mirror_of(full)) is not None:
+            return None if is_decoded or exists(mirror, full) else ("missing file", f"no such file in {mirror.url}")
         info = full.stat()
     except ManifestError:
         return "leaves root", f"an image must lie inside {root}, links followed; got {path!r}"
@@ -86,7 +90,7 @@ def _stat(root: Path, path: str) -> tuple[str, str] | None:
 
 def _decode(root: Path, path: str) -> tuple[str, str] | None:
     """As _stat, and the file must decode to its last row."""
-    finding = _stat(root, path)
+    finding = _stat(root, path, is_decoded=True)
     if finding is not None:
         return finding
     try:
@@ -96,6 +100,10 @@ def _decode(root: Path, path: str) -> tuple[str, str] | None:
         return "not an image", _reason(error)
     except TooLargeError as error:
         return "too large", _reason(error)
+    except RemoteError:  # a place that is down says nothing of any picture
+        raise
+    except FileNotFoundError:
+        return "missing file", "no such file where the pictures lie"
     except PermissionError as error:
         return "unreadable file", _reason(error)
     except (OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError) as error:

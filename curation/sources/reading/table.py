@@ -36,9 +36,13 @@ from curation.tables.frames import Frame, read_frame
 from curation.tables.report import Column, Problems, Progress, SourceError
 from curation.words import counted
 from engine.contract.manifest import DECISION_COLUMNS
+from engine.contract.remote.mirror import is_address, make_mirror
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 
 _SAID = {ANSWER: "answers", ANNOTATOR: "annotator"}
+PICTURES = "pictures"
+"""Folder of a project for pictures that lie elsewhere (engine.contract.remote.mirror)."""
+KEEP_GIGABYTES = 20.0
 RESERVED = frozenset((*MANIFEST_COLUMNS, *SIGNAL_COLUMNS, *DECISION_COLUMNS, "image", "file", "row", "x", "y", "who",
                       "at", "why", "current_label", "in_validation", ANSWER, ANNOTATOR))
 """Names that the product gives a meaning of its own; an extra column of that name becomes source_NAME."""
@@ -48,13 +52,19 @@ def load(root: Path, project: Path, problems: Problems, progress: Progress, *, p
          label_column: str | None = None, clean_label_column: str | None = None, split_column: str | None = None,
          group_column: str | None = None, id_column: str | None = None, image_root: str | None = None,
          classes: str | None = None, annotator_column: str | None = None, answers_column: str | None = None,
-         encoding: str = "utf-8") -> Loaded:
+         encoding: str = "utf-8", keep_gigabytes: float = KEEP_GIGABYTES) -> Loaded:
     """Rows of the table file `root`. Raises SourceError for an unreadable table or a column it lacks.
+
+    image_root: a folder, or an address such as s3://bucket/photos whose pictures are fetched as they are read.
 
     annotator_column, answers_column: "" for none. classes: a text file of one class name a line, in index order;
     labels may then also be 0-based line numbers. encoding: of a CSV.
     """
-    folder = (root.parent if image_root is None else Path(image_root)).resolve()
+    if image_root is not None and is_address(image_root):
+        folder = make_mirror(project / PICTURES, image_root, round(keep_gigabytes * 1e9)).folder
+        image_root = None
+    else:
+        folder = (root.parent if image_root is None else Path(image_root)).resolve()
     if not folder.is_dir():
         raise SourceError(f"the image root must be a folder; there is none at {folder}; check the image root")
     named = {"path": path_column, "given_label": label_column, "clean_label": clean_label_column,
@@ -227,7 +237,11 @@ SOURCE = Source(
         Option(name="split_column", help="Column of splits: train, val (becomes clean) or test."),
         Option(name="group_column", help="Column of groups or domains, for worst-group figures."),
         Option(name="id_column", help="Column of sample ids. Default: sample_id if there is one, else the path."),
-        Option(name="image_root", help="Folder that paths are relative to. Default: the table's folder."),
+        Option(name="image_root", help="Folder that paths are relative to, or an address that pictures stay at, such "
+                                       "as s3://bucket/photos (pip install s3fs; gcsfs, aiohttp). Default: the "
+                                       "table's folder."),
+        Option(name="keep_gigabytes", kind=float, default=KEEP_GIGABYTES, is_in_form=False,
+               help="How much of the pictures at an address is kept in the project, in GB: those read last."),
         Option(name="classes", help="Text file of class names, one a line, in index order, or a CSV with the column "
                                     "label. Labels may then be names or their numbers counted from 0; any other is "
                                     "reported and left out."),

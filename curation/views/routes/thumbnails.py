@@ -30,12 +30,15 @@ from engine.contract.image_files import open_image
 from engine.contract.inside import is_inside
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
 from engine.contract.pixels import GROUND, VERSION, to_rgb_for
+from engine.contract.remote.mirror import mirror_of, patience
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_atomic
 
 SIZES = (64, 128, 256, 512)
 """Sides in pixels of the square a thumbnail fits into. A fixed set, so that nobody can fill the disk with sizes."""
 ROUTE_PATH = "/api/thumbnail"
+PATIENCE_SECONDS = 4.0
+"""How long a picture is tried for that lies elsewhere and cannot be reached, before its card says so."""
 _MAX_INDEXES = 4
 
 
@@ -144,14 +147,16 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     row = index.row_of(sample_id)
     path = index.paths[row].as_py() if index.paths is not None else None
     file = None if path is None else resolve_image(index.root, path)
-    version = _file_version(file or index.manifest)
+    mirror = None if file is None else mirror_of(file)
+    version = mirror.url if mirror is not None else _file_version(file or index.manifest)
     kind = "hard" if has_hard_pixels else "smooth"
     tag = hashlib.sha256(f"{sample_id}\0{version}\0{size}\0{kind}\0{VERSION}".encode()).hexdigest()[:32]
     kept = project / "thumbnails" / tag[:2] / f"{tag}.img"
     can_keep = is_inside(kept, project)
     if can_keep and (encoded := _kept(kept)) is not None:
         return encoded, tag
-    encoded = _encode(_embedded_image(index, row) if file is None else file, size, has_hard_pixels)
+    with patience(PATIENCE_SECONDS):
+        encoded = _encode(_embedded_image(index, row) if file is None else file, size, has_hard_pixels)
     if encoded is None:
         return _unreadable(size), ""
     if can_keep:

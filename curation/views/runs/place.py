@@ -57,7 +57,7 @@ def place_words(place: Place) -> str:
 def _widget(project: Project, form: str, place: Place, setting: SettingInfo, **passed: int) -> None:
     own = cast(SettingInfo, {**setting, "default": getattr(place, setting["name"])})
     setting_widget(own, _key(form, place, setting["name"]), label_of(setting, LABELS), help_of(setting), WORDS,
-                   on_change=_choose, args=(project.path, form, place), **passed)
+                   on_change=_choose, args=(project.path, own, _key(form, place, setting["name"])), **passed)
 
 
 def _key(form: str, place: Place, name: str) -> str:
@@ -65,11 +65,16 @@ def _key(form: str, place: Place, name: str) -> str:
     return f"{form}place.{name}.{getattr(place, name)}"
 
 
-def _choose(project: Path, form: str, before: Place) -> None:
-    """Keep what has just been chosen; a refusal is a notice on the page that follows."""
-    values = {name: st.session_state.get(_key(form, before, name), value) for name, value in asdict(before).items()}
+def _choose(project: Path, setting: SettingInfo, key: str) -> None:
+    """Keep the setting that has just been chosen beside what the project has by now; a refusal is said, and what was
+    refused is dropped."""
+    value = st.session_state.get(key)
+    if isinstance(value, str):
+        value = value.strip() or None
     try:
-        run_jobs.choose_place(project, {name: value or None if isinstance(value, str) else value
-                                        for name, value in values.items()})
-    except (ConfigError, JobError) as error:
+        if isinstance(value, str) and setting["type"] not in (str, str | None):
+            value = int(value)
+        run_jobs.choose_place(project, {**asdict(place_of(project)), setting["name"]: value})
+    except (ConfigError, JobError, ValueError) as error:
         st.toast(state.plain(error), icon=":material/error:")
+        del st.session_state[key]

@@ -14,7 +14,7 @@ from engine.contract.work_dir import write_atomic
 
 PLACE_NAME = "place.json"
 HERE, SLURM = "here", "slurm"
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,127}")
+_WORD = re.compile(r"[A-Za-z0-9\[(][A-Za-z0-9_.,:=+&|*()\[\]-]{0,127}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,26 +27,22 @@ class Place:
     account: str | None = setting(None, "Account that the time is charged to. None: your default.")
     constraint: str | None = setting(None, "Features that a node must have, as Slurm's --constraint takes them.",
                                      advanced=True)
-    nodes: int = setting(1, "Nodes that train one run, or make features, together. Runs of a study take one each.",
+    nodes: int = setting(1, "Nodes that train one run, or make features, together. Runs of a study take one each, "
+                             "as do methods that no two processes can share.",
                          unit="nodes", low=1, high=1024)
     gpus: int = setting(0, "GPUs of each node; a run takes one process for each.", unit="a node", low=0, high=64)
     cpus: int = setting(4, "Processor cores for each process.", unit="cores", low=1, high=1024)
     memory: int | None = setting(None, "Main memory of each node. None: the partition's default.", unit="GB", low=1,
                                  high=65_536)
-    minutes: int = setting(240, "Time limit. A job that reaches it goes on from its last checkpoint, once the queue "
-                                "lets it.", unit="minutes", low=1, high=100_000)
+    minutes: int = setting(240, "Time limit. A run that reaches it goes on from a checkpoint, once the queue lets it; "
+                                "a run of a study must end within it.", unit="minutes", low=5, high=100_000)
     runs_at_once: int = setting(4, "Runs of a study that train at the same time.", unit="runs", low=1, high=1000)
 
     def __post_init__(self) -> None:
         for name, value, spec, kind in leaves(self):
             check(name, value, spec, kind)
             if isinstance(value, str) and not _WORD.fullmatch(value):
-                raise ConfigError(f"{name} must be one word of letters, digits and ,.:=+-_; got {value!r}")
-
-    @property
-    def num_processes(self) -> int:
-        """Of one run: one a GPU, or one a node without any."""
-        return self.nodes * max(1, self.gpus)
+                raise ConfigError(f"{name} must be one word of letters, digits and .,:=+-_&|*()[]; got {value!r}")
 
     @classmethod
     def of_dict(cls, values: object) -> "Place":

@@ -4,6 +4,7 @@ submitit itself asks sacct, which needs a database that many clusters do without
 ids are text, "12" or, of an array, "12_3".
 """
 
+import contextlib
 import shutil
 import subprocess
 import threading
@@ -19,6 +20,10 @@ from engine.contract.errors import UserError
 POLL_SECONDS = 2.0
 """The answer of squeue is kept so long: its controller serves the whole cluster."""
 ANSWER_SECONDS = 20.0
+SILENT_SECONDS = 30.0
+"""A controller that did not answer is asked again after so long: each time somebody may wait for it."""
+KEEP_SECONDS = 30 * 24 * 3600.0
+"""How long submitit's files of a job are kept."""
 SIGNAL_SECONDS = 90
 """So long before its time limit a job is told, to write a checkpoint and queue again."""
 MAX_TIMEOUTS = 1000
@@ -52,34 +57,26 @@ def is_here() -> bool:
     return shutil.which("sbatch") is not None
 
 
-def submit(task: Callable[[], object], place: Place, name: str, folder: Path, *, code: Path,
-           is_single: bool = False) -> str:
-    """Queue one task, a picklable callable that its node calls once, or on several nodes once each; the job's id.
+def submit(tasks: Sequence[Callable[[], object]], place: Place, name: str, folder: Path, *, code: Path,
+           is_single: bool = False) -> list[str]:
+    """Queue tasks, picklable callables that a node calls once each, or of a place with several nodes each node; their
+    jobs' ids in order. Several are one array, of which place.runs_at_once run at a time.
 
     name: what squeue shows. folder: for submitit's files, private to this user, seen by the nodes too. code: the folder
-    that the node works in. is_single: it takes one node and one GPU, however many a run of the place does. Raises
+    that the node works in. is_single: each takes one node and one GPU, however many a run of the place does. Raises
     SlurmError.
     """
-    return submit_all([task], place, name, folder, code=code, is_single=is_single)[0]
-
-
-def submit_all(tasks: Sequence[Callable[[], object]], place: Place, name: str, folder: Path, *, code: Path,
-               is_single: bool = False) -> list[str]:
-    """As submit, several as one array of which place.runs_at_once run at a time; their ids in order."""
     if not is_here():
         raise SlurmError("jobs go to Slurm from a machine that has its commands; there is no sbatch here; choose this "
                          "machine, or start the app where jobs can be submitted")
     from submitit import SlurmExecutor  # a third of a second, which pages without Slurm do not pay
 
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _drop_old(folder)
     executor = SlurmExecutor(folder=folder / "%j", max_num_timeout=MAX_TIMEOUTS)
-    executor.update_parameters(**_parameters(place, name, code, is_single))
+    executor.update_parameters(**_parameters(place, name, code, is_single), array_parallelism=place.runs_at_once)
     try:
-        if len(tasks) == 1:
-            jobs = [executor.submit(tasks[0])]
-        else:
-            executor.update_parameters(array_parallelism=place.runs_at_once)
-            jobs = executor.map_array(_call, tasks)
+        jobs = [executor.submit(tasks[0])] if len(tasks) == 1 else executor.submit_array(list(tasks))
     except Exception as error:  # submitit passes on whatever sbatch says, as several kinds
         raise SlurmError(f"Slurm must take the job; sbatch said: {_last_line(error)}; change where it runs, or ask who "
                          "runs the cluster") from error
@@ -87,8 +84,12 @@ def submit_all(tasks: Sequence[Callable[[], object]], place: Place, name: str, f
     return [str(job.job_id) for job in jobs]
 
 
-def _call(task: Callable[[], object]) -> object:
-    return task()
+def _drop_old(folder: Path) -> None:
+    """Remove what submitit left of jobs of long ago."""
+    for old in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - old.lstat().st_mtime > KEEP_SECONDS:
+                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
 
 
 def _parameters(place: Place, name: str, code: Path, is_single: bool) -> dict[str, Any]:
@@ -107,32 +108,34 @@ def _parameters(place: Place, name: str, code: Path, is_single: bool) -> dict[st
 
 # -- looking
 
-_lock = threading.Lock()
+_asking = threading.Lock()
 _seen: tuple[float, Mapping[str, Queued] | None] = (-1e9, None)
+"""When squeue answered last, or did not, and what it said."""
 
 
 def queued() -> Mapping[str, Queued] | None:
     """This user's jobs that wait or run, by id, as of at most POLL_SECONDS ago; None where Slurm does not answer, which
-    says nothing of any job."""
+    says nothing of any job. While another thread asks, what was known before."""
     global _seen
-    with _lock:
-        at, found = _seen
-        if time.monotonic() - at > POLL_SECONDS:
-            found = _ask()
-            _seen = (time.monotonic(), found)
-        return found
+    at, found = _seen
+    if time.monotonic() - at > (POLL_SECONDS if found is not None or at < 0 else SILENT_SECONDS) \
+            and _asking.acquire(blocking=at < 0):
+        try:
+            if _seen[0] == at:
+                _seen = (time.monotonic(), _ask())
+        finally:
+            _asking.release()
+    return _seen[1]
 
 
 def last_answer() -> Mapping[str, Queued] | None:
     """What queued() found when it was asked last; None before that and where Slurm did not answer. Asks nobody."""
-    with _lock:
-        return _seen[1]
+    return _seen[1]
 
 
 def _forget() -> None:
     global _seen
-    with _lock:
-        _seen = (-1e9, None)
+    _seen = (-1e9, None)
 
 
 def _ask() -> dict[str, Queued] | None:
@@ -170,10 +173,13 @@ def cancel(jobs: Iterable[str], signal: str | None = None) -> None:
         return
     options = ["--quiet", *([f"--signal={signal}"] if signal else [])]
     try:
-        subprocess.run(["scancel", *options, *given], stdin=subprocess.DEVNULL, capture_output=True,
-                       timeout=ANSWER_SECONDS, check=False)
+        done = subprocess.run(["scancel", *options, *given], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=ANSWER_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmError("Slurm must answer for a job to be cancelled; scancel did not; try again") from error
+    if done.returncode and "Invalid job id" not in done.stderr:  # one that it has forgotten is over
+        said = " ".join(done.stderr.split())[:160]
+        raise SlurmError(f"Slurm must answer for a job to be cancelled; scancel said: {said}; try again")
     _forget()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 
-SHARED = ("9p", "afs", "beegfs", "ceph", "cifs", "fhgfs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "gfs2",
+SHARED = ("9p", "afs", "beegfs", "ceph", "cifs", "fhgfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.glusterfs",
+          "fuse.sshfs", "gfs2",
           "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "pvfs2", "smb3", "smbfs",
           "wekafs")
 """As the kernel names them."""
@@ -14,7 +15,8 @@ SHARED = ("9p", "afs", "beegfs", "ceph", "cifs", "fhgfs", "fuse.ceph", "fuse.glu
 
 @lru_cache(maxsize=256)
 def is_shared(folder: Path) -> bool:
-    """Whether other machines may have it mounted too. False where the system does not say."""
+    """Whether this machine has it from a server that others may have it from too. False on that server itself, and
+    where the system does not say."""
     path = os.path.realpath(folder)
     try:
         mounts = psutil.disk_partitions(all=True)
@@ -22,4 +24,5 @@ def is_shared(folder: Path) -> bool:
         return False
     holding = [mount for mount in mounts if path == mount.mountpoint
                or path.startswith(mount.mountpoint.rstrip("/") + "/")]
-    return bool(holding) and max(holding, key=lambda mount: len(mount.mountpoint)).fstype in SHARED
+    # Of several at one place the last is seen: an automounter stands below what it has mounted.
+    return bool(holding) and max(reversed(holding), key=lambda mount: len(mount.mountpoint)).fstype in SHARED

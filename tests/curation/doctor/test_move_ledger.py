@@ -147,7 +147,13 @@ def test_a_move_that_was_killed_before_the_project_knew_is_ended_by_the_next(pro
         move_ledger(project, goal)
     monkeypatch.undo()
     monkeypatch.setenv("WHETSTONE_LEDGERS", goal)
-    assert move_ledger(Project.open(project.path), goal) == []
+    stopped = Project.open(project.path)
+    other = Project.open(make_project(project.path.parent / "other", size=4))
+    other.ledger().exclude(["train-00001"], who="eve")
+    monkeypatch.setenv("WHETSTONE_LEDGERS", f"{goal} {other.database}")
+    with pytest.raises(LedgerError, match="holds another one; name the database of that move"):
+        move_ledger(stopped, other.database)
+    assert move_ledger(stopped, goal) == []
     assert len(Project.open(project.path).ledger().batches()) == 4
 
 

@@ -61,6 +61,7 @@ Mount = namedtuple("Mount", "mountpoint fstype")
 
 @pytest.mark.parametrize(("mounts", "is_shared"), [
     ([("/", "ext4")], False), ([("/", "nfs4")], True), ([("/", "ext4"), ("{folder}", "lustre")], True),
+    ([("/", "ext4"), ("{folder}", "autofs"), ("{folder}", "nfs4")], True),
     ([("/", "nfs4"), ("{folder}", "xfs")], False), ([("{folder}x", "nfs4"), ("/", "ext4")], False), ([], False),
 ])
 def test_where_machines_share_a_folder_no_log_is_kept_that_they_cannot(tmp_path, monkeypatch, mounts, is_shared):

@@ -1,0 +1,1 @@
+"""Pictures that lie elsewhere: s3, gs, https, whatever fsspec reaches."""
