@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from engine.contract.feature_dir import FeatureDir
-from engine.contract.image_files import open_image
 from engine.contract.manifest import image_root, read_info, read_manifest
+from engine.contract.pictures.image_files import open_image
 from engine.data.backbones.opening import open_backbone
 from engine.data.decoding import source_of, to_square
 from engine.data.feature_store import Extraction, extract

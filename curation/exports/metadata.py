@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from PIL import ExifTags, Image, ImageFile, ImageSequence, IptcImagePlugin, JpegImagePlugin
 
 from curation.words import counted
-from engine.contract.image_files import open_image
+from engine.contract.pictures.image_files import open_image
 from engine.contract.pixels import orientation, upright
 
 Metadata = Literal["strip", "keep"]

@@ -21,9 +21,9 @@ from curation.exports.staging import ExportError, Progress
 from curation.project import Project
 from curation.samples.csv_cells import SafeNames
 from curation.samples.table import free_names
-from engine.contract.image_files import NotAnImageError, open_image
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest, resolve_image
-from engine.contract.remote.mirror import fetch, mirror_of
+from engine.contract.pictures.image_files import NotAnImageError, open_image
+from engine.contract.pictures.mirror import fetch, mirror_of
 
 Placing = Literal["copy", "hardlink", "symlink"]
 """How a picture comes into an export."""

@@ -12,8 +12,8 @@ from curation.project import PROJECT_NAME
 from curation.sources.formats.embedded import suffix_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.tables.report import Problems
-from engine.contract.image_files import NotAnImageError, open_regular
 from engine.contract.manifest import MANIFEST_NAME
+from engine.contract.pictures.image_files import NotAnImageError, open_regular
 
 _HEAD_BYTES = 64
 UNREAD_SUFFIXES = frozenset((".heic", ".heif", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw",

@@ -9,8 +9,8 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from engine.contract.feature_dir import Fit
-from engine.contract.image_files import open_regular
 from engine.contract.manifest import ManifestError, resolve_image
+from engine.contract.pictures.image_files import open_regular
 from engine.contract.pixels import to_rgb_for
 
 PAD_COLOUR = (127, 127, 127)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from engine.contract.disk.seals import check_seal
 from engine.contract.feature_dir import CHUNK, SAMPLE_COLUMNS, FeatureDir, FeatureError
-from engine.contract.remote.mirror import RemoteError
+from engine.contract.pictures.mirror import RemoteError
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of
 from engine.data.image_cache import Progress

@@ -17,8 +17,8 @@ import pandas as pd
 from engine.contract.disk.allocation import new_array
 from engine.contract.disk.journal import JournalEntry, append_entry, read_journal, rows_digest
 from engine.contract.feature_dir import CHUNK, SHARD_ROWS, FeatureDir, Fit
-from engine.contract.image_files import open_image
-from engine.contract.remote.mirror import RemoteError
+from engine.contract.pictures.image_files import open_image
+from engine.contract.pictures.mirror import RemoteError
 from engine.contract.work_dir import write_atomic
 from engine.data.decoding import bytes_digest, encoded_bytes, reason_of, to_square
 from engine.data.feature_plan import (

@@ -14,11 +14,11 @@ import pandas as pd
 from engine.contract.disk.allocation import new_array
 from engine.contract.disk.journal import JournalEntry, append_entry, read_journal, rows_digest
 from engine.contract.disk.processes import LOCK_NAME, in_turn
-from engine.contract.image_files import open_image
 from engine.contract.inside import inside
 from engine.contract.manifest import MANIFEST_NAME, ManifestError, file_digest
+from engine.contract.pictures.image_files import open_image
+from engine.contract.pictures.mirror import RemoteError
 from engine.contract.pixels import VERSION
-from engine.contract.remote.mirror import RemoteError
 from engine.data.decoding import reason_of, source_of, to_square
 from engine.data.journal import write_journal
 

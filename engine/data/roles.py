@@ -14,8 +14,8 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from engine.contract.errors import UserError
-from engine.contract.image_files import open_image
 from engine.contract.manifest import DECISIONS_NAME, image_root, read_decisions, read_info, read_manifest, resolve_image
+from engine.contract.pictures.image_files import open_image
 from engine.contract.pixels import to_rgb
 from engine.contract.run_dir import RunDir
 

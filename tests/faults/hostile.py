@@ -25,7 +25,7 @@ from PIL import Image
 from curation.sources.importing import import_project
 from curation.views.routes.thumbnails import encoded_thumbnail
 from engine.contract.errors import UserError
-from engine.contract.image_files import open_image
+from engine.contract.pictures.image_files import open_image
 from engine.data.decoding import reason_of, to_square
 
 MAX_SECONDS, MAX_KIBIBYTES = 20.0, 2**20

@@ -17,9 +17,9 @@ import pyarrow as pa
 from PIL import Image
 
 from curation.tables.report import Problems, Progress
-from engine.contract.image_files import NotAnImageError, TooLargeError, open_image
 from engine.contract.manifest import ManifestError, resolve_image
-from engine.contract.remote.mirror import RemoteError, exists, mirror_of
+from engine.contract.pictures.image_files import NotAnImageError, TooLargeError, open_image
+from engine.contract.pictures.mirror import RemoteError, exists, mirror_of
 
 CHECKS = ("auto", "none", "exists", "decode")
 AUTO_DECODE_LIMIT = 50_000

@@ -36,12 +36,12 @@ from curation.tables.frames import Frame, read_frame
 from curation.tables.report import Column, Problems, Progress, SourceError
 from curation.words import counted
 from engine.contract.manifest import DECISION_COLUMNS
-from engine.contract.remote.mirror import is_address, make_mirror
+from engine.contract.pictures.mirror import is_address, make_mirror
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 
 _SAID = {ANSWER: "answers", ANNOTATOR: "annotator"}
 PICTURES = "pictures"
-"""Folder of a project for pictures that lie elsewhere (engine.contract.remote.mirror)."""
+"""Folder of a project for pictures that lie elsewhere (engine.contract.pictures.mirror)."""
 KEEP_GIGABYTES = 20.0
 RESERVED = frozenset((*MANIFEST_COLUMNS, *SIGNAL_COLUMNS, *DECISION_COLUMNS, "image", "file", "row", "x", "y", "who",
                       "at", "why", "current_label", "in_validation", ANSWER, ANNOTATOR))

@@ -26,11 +26,11 @@ from starlette.routing import Route
 from curation.project import Project, project_named, projects_home
 from engine.contract.disk.seals import SealError, opened_bytes
 from engine.contract.errors import UserError
-from engine.contract.image_files import open_image
 from engine.contract.inside import is_inside
 from engine.contract.manifest import MANIFEST_NAME, image_root, read_info, resolve_image
+from engine.contract.pictures.image_files import open_image
+from engine.contract.pictures.mirror import mirror_of, patience
 from engine.contract.pixels import GROUND, VERSION, to_rgb_for
-from engine.contract.remote.mirror import mirror_of, patience
 from engine.contract.stamps import Stamp, stamp_of
 from engine.contract.work_dir import write_atomic
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from curation.exit_status import DONE, LOST
 from curation.project import Project
-from engine.contract.image_files import open_image
+from engine.contract.pictures.image_files import open_image
 from engine.contract.pixels import to_rgb
 from tests.curation.cases.bring import bring
 from tests.picture_files import image_bytes, write_image

@@ -18,8 +18,8 @@ from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import FeatureDir
 from engine.contract.manifest import read_manifest
-from engine.contract.remote import mirror as mirrors
-from engine.contract.remote.mirror import RemoteError, patience
+from engine.contract.pictures import mirror as mirrors
+from engine.contract.pictures.mirror import RemoteError, patience
 from engine.runs.extraction import FeatureRequest, make_features
 from engine.runs.train import train
 from tests.fakes import make_project

@@ -9,7 +9,7 @@ from PIL import Image
 
 from curation.project import Project
 from curation.views.routes.thumbnails import thumbnail
-from engine.contract.image_files import NotAnImageError, open_image
+from engine.contract.pictures.image_files import NotAnImageError, open_image
 from engine.contract.pixels import GROUND, to_rgb, to_rgb_for
 from engine.data.image_cache import decode_images
 from tests.fakes import write_manifest
@@ -132,6 +132,6 @@ def test_odd_orientations_are_none() -> None:
     (b"II*\0\x08\0\0\0\0\0", "is TIFF of a kind that Pillow cannot read"), (b"nothing", "this file is of none"),
     (b"\0\0\0\x1cftypavif", "is AVIF, which this machine's Pillow was built without")])
 def test_what_cannot_be_opened_is_called_by_its_name(head: bytes, words: str, monkeypatch) -> None:
-    monkeypatch.setattr("engine.contract.image_files.formats", lambda: ("JPEG", "PNG", "TIFF"))
+    monkeypatch.setattr("engine.contract.pictures.image_files.formats", lambda: ("JPEG", "PNG", "TIFF"))
     with pytest.raises(NotAnImageError, match=words), open_image(head + bytes(60)):
         pass

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from curation.views.routes.thumbnails import encoded_thumbnail
-from engine.contract import image_files, pixels
-from engine.contract.image_files import NotAnImageError, TooLargeError, open_image
+from engine.contract import pixels
+from engine.contract.pictures import image_files
+from engine.contract.pictures.image_files import NotAnImageError, TooLargeError, open_image
 from engine.contract.pixels import DEEP_MODES, to_rgb, to_rgb_for
 from engine.data.image_cache import decode_images
 from tests import ROOT

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError, _imaging
 
 from engine.contract.errors import UserError
-from engine.contract.remote.mirror import fetch, mark_read, mirror_of
+from engine.contract.pictures.mirror import fetch, mark_read, mirror_of
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "MPO")
 """Raster formats that Pillow decodes by itself."""
@@ -71,7 +71,7 @@ def formats() -> tuple[str, ...]:
 
 def open_regular(path: Path) -> BinaryIO:
     """A file to read from, of a mirror fetched where it is not here. Raises NotAnImageError for a pipe, device or
-    folder, OSError where it cannot be read, RemoteError as engine.contract.remote.mirror.fetch."""
+    folder, OSError where it cannot be read, RemoteError as engine.contract.pictures.mirror.fetch."""
     mirror = mirror_of(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

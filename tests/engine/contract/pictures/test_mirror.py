@@ -11,9 +11,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from engine.contract.image_files import open_image, open_regular
-from engine.contract.remote import mirror as module
-from engine.contract.remote.mirror import (
+from engine.contract.pictures import mirror as module
+from engine.contract.pictures.image_files import open_image, open_regular
+from engine.contract.pictures.mirror import (
     MIRROR_NAME,
     RemoteError,
     exists,

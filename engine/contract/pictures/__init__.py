@@ -1,0 +1,1 @@
+"""Opening pictures that strangers made, here or where they lie."""

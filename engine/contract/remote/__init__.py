@@ -1,1 +1,0 @@
-"""Pictures that lie elsewhere: s3, gs, https, whatever fsspec reaches."""
