@@ -145,7 +145,7 @@ def test_features_are_made_there(project: Path, slurm_here: Slurm) -> None:
 
 def test_runs_of_a_study_train_two_at_a_time_and_what_is_killed_is_handed_out_again(
         project: Path, slurm_here: Slurm) -> None:
-    new = study_jobs.plan_study("first", ["erm", "molere"], 2, 300, setting_lines="network=tiny\nembedding=none")
+    new = study_jobs.plan_study("first", ["erm", "molere"], 2, 120, setting_lines="network=tiny\nembedding=none")
     study_jobs.submit(project, new)
     study, killed, most = StudyDir.of(project, "first"), set(), 0
     log = study.log_path
