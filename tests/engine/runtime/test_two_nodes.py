@@ -20,7 +20,7 @@ from tests import ROOT
 from tests.fakes import make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-NUM_EPOCHS = 40
+NUM_EPOCHS = 20
 SETTINGS = (f"epochs={NUM_EPOCHS}", "batch_size=33", "network=tiny", "embedding=none", "num_threads=1", "device=cpu",
             "checkpoint_seconds=0")
 
