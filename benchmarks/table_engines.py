@@ -7,8 +7,8 @@ Each engine is a process of its own, so that its memory is its own. It opens one
 sample table (ids, paths, a label of 14 classes, two more texts of few values, eight numbers, a place on the map), and
 then, each of --repeats times with other bounds: a filter of two conditions with the counts of every class among those
 that pass (what the page shows beside its filters); all rows sorted by a number, and the sixtieth page of 60 of them; a
-lasso of 40 corners on the map, with the counts of every class in it. pandas stands for what the app does: its own classes
-(curation.samples), on columns kept as they came from Arrow.
+lasso of 40 corners on the map, with the counts of every class in it. pandas stands for what the app does: its own
+classes (curation.samples), on columns kept as they came from Arrow.
 
 Says medians in seconds, and memory in MB: of the process after opening, and after all.
 """
