@@ -13,8 +13,7 @@
     audits/NAME/           the plan of an estimate, its goal, the batches served (curation.audit)
     transfers/NAME/        whether a set is hard for another backbone (engine.contract.transfers.transfer_dir)
     views/NAME.json        saved selections (curation.samples.saved_views)
-    pictures/              those that lie elsewhere, as far as they are kept here (engine.contract.pictures.mirror)
-    cache/  thumbnails/  exports/
+    pictures/  cache/  thumbnails/  exports/
 """
 
 import json
