@@ -10,9 +10,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
@@ -99,6 +100,9 @@ class Slurm:
     def stop(self) -> None:
         self.say("scancel", "--user", "root", "--signal=KILL", "--full")
         self.say("scancel", "--user", "root")
+        deadline = time.monotonic() + 10
+        while self.say("squeue", "--noheader").strip() and time.monotonic() < deadline:
+            time.sleep(0.2)
         for daemon in reversed(self.daemons):
             daemon.send_signal(signal.SIGTERM)
         for daemon in reversed(self.daemons):
@@ -107,6 +111,10 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for process in psutil.process_iter(["name"]):  # those that had a step's output to wait for
+            with suppress(psutil.Error):
+                if process.info["name"] == "slurmstepd" and process.environ().get("SLURM_CONF") == str(self.config):
+                    process.kill()
 
 
 def _free_port() -> int:
