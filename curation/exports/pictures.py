@@ -135,6 +135,9 @@ def _put(source: Path | bytes, place: Path, placing: Placing) -> None:
     """One picture in its place. Raises ExportError where it cannot be linked."""
     if isinstance(source, bytes):
         place.write_bytes(source)
+    elif placing == "symlink" and mirror_of(source) is not None:
+        raise ExportError(f"a symbolic link needs a picture that stays; {source.name} lies elsewhere and is kept here "
+                          "for a while; copy instead")
     elif placing == "copy":
         shutil.copyfile(str(source), place)
     else:

@@ -60,6 +60,16 @@ def is_over(run: RunDir) -> bool:
     return not run_jobs.status_of(run).is_active
 
 
+def goes_on(run: RunDir, epoch: int, slurm_here: Slurm) -> None:
+    """Hold that a run can be resumed and comes further than this epoch; ends it."""
+    project = run.path.parents[1]
+    run_jobs.resume(project, run.name)
+    wait(lambda: run.read_status()["state"] == "running" and (run.read_status().get("epoch") or 0) > epoch,
+         "it does not go on", slurm_here)
+    run_jobs.cancel(project, run.name)
+    wait(lambda: is_over(run), "it does not stop", slurm_here)
+
+
 def engine_of(run: RunDir) -> psutil.Process:
     return psutil.Process(int(run.read_status()["pid"] or 0))
 
@@ -109,11 +119,7 @@ def test_a_run_that_is_killed_is_interrupted_and_goes_on(how: str, project: Path
     wait(lambda: is_over(run), "it does not end", slurm_here)
     assert run_jobs.status_of(run).state == ("cancelled" if how == "scancel" else "interrupted")
     epoch = int(run.read_status()["epoch"])
-    run_jobs.resume(project, "first")
-    wait(lambda: run.read_status()["state"] == "running" and (run.read_status().get("epoch") or 0) > epoch,
-         "it does not go on", slurm_here)
-    run_jobs.cancel(project, "first")
-    wait(lambda: is_over(run), "it does not stop", slurm_here)
+    goes_on(run, epoch, slurm_here)
 
 
 def test_a_run_whose_time_is_up_writes_a_checkpoint_and_queues_again(project: Path, slurm_here: Slurm) -> None:
@@ -128,11 +134,7 @@ def test_a_run_whose_time_is_up_writes_a_checkpoint_and_queues_again(project: Pa
     wait(lambda: "PENDING" in slurm_here.say("squeue", "-h", "-j", str(job.slurm), "-o", "%T"), "it is gone",
          slurm_here)
     run_jobs.cancel(project, "first")  # Slurm lets it rest for two minutes, which this test does not wait for
-    run_jobs.resume(project, "first")
-    wait(lambda: run.read_status()["state"] == "running" and (run.read_status().get("epoch") or 0) > epoch,
-         "it does not go on", slurm_here)
-    run_jobs.cancel(project, "first")
-    wait(lambda: is_over(run), "it does not stop", slurm_here)
+    goes_on(run, epoch, slurm_here)
 
 
 def test_features_are_made_there(project: Path, slurm_here: Slurm) -> None:

@@ -15,6 +15,7 @@ from engine.contract.config import RunConfig
 from engine.contract.run_dir import RunDir
 from tests import ROOT
 from tests.fakes import make_project
+from tests.loopback import loopback
 
 TINY = RunConfig(epochs=3, network="tiny", embedding="none", device="cpu", num_threads=1, batch_size=32)
 COMMAND = ["python", "-m", "engine", "train", "pets"]
@@ -35,7 +36,7 @@ def take(run: RunDir, num_nodes: int, num_processes: int, **environment: str) ->
         [sys.executable, "-m", "curation.jobs.turns", "take", str(project), "run", run.name, str(num_nodes),
          str(num_processes), *train_command(project, run.name)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | environment)
+        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback()} | environment)
 
 
 @pytest.mark.slow
@@ -47,7 +48,7 @@ def test_several_processes_of_a_node_train_one_run(run: RunDir) -> None:
 
 @pytest.mark.slow
 def test_several_nodes_meet_at_the_first(run: RunDir) -> None:
-    job = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "4711", "SLURM_JOB_NODELIST": "localhost",
+    job = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "localhost",
            "SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"}
     nodes = [take(run, 2, 1, **job, SLURM_PROCID=str(rank), SLURM_NODEID=str(rank)) for rank in (0, 1)]
     said = [node.communicate(timeout=150)[0] for node in nodes]

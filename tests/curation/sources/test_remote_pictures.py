@@ -66,6 +66,8 @@ def test_all_is_done_with_them_that_is_done_with_files(project: Project, tmp_pat
         assert tag and encoded
     project.ledger().pin(ids[:5], "validation", "ada")
     export(project, run, "hard-validation", "imagefolder", tmp_path / "hard")
+    with pytest.raises(UserError, match="needs a picture that stays; .*copy instead"):
+        export(project, run, "hard-validation", "imagefolder", tmp_path / "linked", placing="symlink")
     assert len(list((tmp_path / "hard").rglob("*.png"))) > 1 and size_of(project) <= 3_000
 
 

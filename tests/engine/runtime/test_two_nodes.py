@@ -18,6 +18,7 @@ from engine.contract.cluster.task import TOGETHER
 from engine.contract.run_dir import RunDir
 from tests import ROOT
 from tests.fakes import make_project
+from tests.loopback import loopback
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 NUM_EPOCHS = 20
@@ -48,7 +49,7 @@ class Nodes:
                  "--max-restarts", "3", "--monitor-interval", "0.2", "-m", "engine", "train", str(self.project),
                  "--name", self.run.name, "--method", "molere", *settings],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", **TOGETHER})
+                env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback(), **TOGETHER})
 
     def lose(self, node: int) -> None:
         """The machine is gone: its agent and its processes with it."""
