@@ -12,6 +12,7 @@ from curation.jobs.queue import JobError
 from curation.project import Project
 from curation.views.runs.setting_widgets import help_of, label_of, setting_widget
 from curation.views.widgets import state
+from curation.words import counted
 from engine.contract.cluster import slurm
 from engine.contract.cluster.place import HERE, SLURM, Place, place_of
 from engine.contract.settings import ConfigError, SettingInfo, settings_of
@@ -47,11 +48,16 @@ def show_place(project: Project, form: str) -> None:
 def place_words(place: Place) -> str:
     """What a job of this place asks of the cluster, in one line of Markdown."""
     many = f"{place.nodes} nodes of " if place.nodes > 1 else ""
-    gpus = f"{place.gpus} GPU{'s' * (place.gpus > 1)} and " if place.gpus else ""
-    cores = place.cpus * max(1, place.gpus)
     where = f"partition {state.plain(place.partition)}" if place.partition else "the default partition"
-    return (f"Each job asks {where} for {many}{gpus}{cores} CPU core{'s' * (cores > 1)}, {place.minutes:,} minutes. "
-            f"Of a study, {place.runs_at_once:,} run{'s' * (place.runs_at_once > 1)} at once, a node each.")
+    alone = _machine(min(1, place.gpus), place.cpus)
+    return (f"A job asks {where} for {many}{_machine(place.gpus, place.cpus)}, for {place.minutes:,} minutes. A study "
+            f"trains {counted(place.runs_at_once, 'run')} at once, each with {alone}.")
+
+
+def _machine(num_gpus: int, num_cores: int) -> str:
+    """What a node is asked for; num_cores: for each GPU, or in all where there is none."""
+    cores = counted(num_cores * max(1, num_gpus), "CPU core")
+    return f"{counted(num_gpus, 'GPU')} and {cores}" if num_gpus else cores
 
 
 def _widget(project: Project, form: str, place: Place, setting: SettingInfo, **passed: int) -> None:

@@ -6,6 +6,7 @@ Plans and submits through curation.jobs.study_jobs. Knows no training and shows 
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import streamlit as st
 
@@ -18,6 +19,7 @@ from curation.views.runs.run_table import duration_text
 from curation.views.train.form import decisions_in_force, features_picker
 from curation.views.widgets import state
 from curation.words import counted
+from engine.contract.cluster.place import SLURM, place_of
 from engine.contract.config import RunConfig
 from engine.contract.methods import METHODS, TRAINABLE
 from engine.contract.stamps import Stamp, stamp_of
@@ -86,7 +88,9 @@ def _form(project: Project, on_started: Callable[[str], None]) -> None:
             on_started(new.name)
     if is_pressed:
         st.rerun()
-    st.caption(cost_text(new.plan, _cost(project, new)))
+    place = place_of(project.path)
+    at_once = place.runs_at_once if place.where == SLURM else new.num_workers
+    st.caption(cost_text(new.plan, _cost(project, replace(new, num_workers=at_once))))
 
 
 def _cost(project: Project, new: NewStudy) -> Cost:

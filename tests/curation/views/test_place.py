@@ -95,5 +95,6 @@ def test_a_constraint_may_be_as_slurm_has_it() -> None:
 
 def test_what_is_asked_in_words() -> None:
     assert place_words(Place(where="slurm", nodes=2, gpus=4, cpus=3, minutes=1_000, partition="long", runs_at_once=1)) \
-        == ("Each job asks partition long for 2 nodes of 4 GPUs and 12 CPU cores, 1,000 minutes. Of a study, 1 run at "
-            "once, a node each.")
+        == ("A job asks partition long for 2 nodes of 4 GPUs and 12 CPU cores, for 1,000 minutes. A study trains 1 run "
+            "at once, each with 1 GPU and 3 CPU cores.")
+    assert "for 4 CPU cores, for 240 minutes" in place_words(Place())
