@@ -33,10 +33,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from benchmarks.audit_runs import FOLDS, METHODS, folds_path, run_name
 from benchmarks.closed_loop import truth_of
 from curation.audit.reviews.promise import expected_yield
-from curation.audit.suspects.evidence import codes_of
 from curation.audit.suspects.matrix import confident_joint
 from curation.audit.suspects.scores import scores_of
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.table import sample_table
 from engine.contract.run_dir import RunDir
 
@@ -63,7 +63,7 @@ class Bench:
         truth = truth_of(project, table, answers)
         self.is_known = truth.notna().to_numpy(dtype=bool)
         self.is_wrong = (table["given_label"].to_numpy(dtype=object) != truth.to_numpy(dtype=object)) & self.is_known
-        self.given = codes_of(table["given_label"], project.classes)
+        self.given = pd.Categorical(table["given_label"], project.classes).codes
         dual = table["clean_label"].notna().to_numpy(dtype=bool) if "clean_label" in table else ~self.is_known
         self.is_dual = dual if dual.mean() < 0.5 else np.zeros(len(table), dtype=bool)
 
@@ -71,10 +71,10 @@ class Bench:
         run = RunDir.of(self.project.path, run_name(method, seed))
         return run if run.probabilities_path("label_head").exists() else None
 
-    def table(self, run: RunDir, has_dual: bool = False) -> pd.DataFrame:
+    def table(self, run: RunDir, has_dual: bool = False) -> SampleTable:
         """The sample table; without dual labels the scores are those of a project that has none."""
         table = sample_table(self.project, run)
-        return table if has_dual or "clean_label" not in table else table.assign(clean_label=None)
+        return SampleTable.of(table if has_dual or "clean_label" not in table else table.assign(clean_label=None))
 
     def score(self, runs: list[RunDir], verdicts: pd.DataFrame | None = None, has_dual: bool = False) -> np.ndarray:
         """p_wrong (N,), high is suspect."""
@@ -105,11 +105,11 @@ def rankings(bench: Bench, seed: int) -> dict[str, tuple[np.ndarray, float]]:
         signals, cost = bench.table(run), COMPUTE[method]
         found[f"ours, {WHAT[method]}"] = bench.score([run]), cost
         if method == "molere":
-            found["label quality (rotation) alone, MOLERE run"] = -signals["label_quality"].to_numpy(float), cost
+            found["label quality (rotation) alone, MOLERE run"] = -signals["label_quality"].numbers, cost
         else:
             quality = scores_of(bench.project, [run], signals, run.read_neighbours())
-            found["AUM, plain run"] = -signals["mean_margin"].to_numpy(float), cost
-            found["loss, plain run"] = signals["loss"].to_numpy(float), cost
+            found["AUM, plain run"] = -signals["mean_margin"].numbers, cost
+            found["loss, plain run"] = signals["loss"].numbers, cost
             found["neighbour disagreement, plain run"] = -quality.columns["neighbour_agreement"].astype(float), cost
     for kind in FOLDS:
         path = folds_path(bench.project, kind, seed)
@@ -159,7 +159,7 @@ def reviewed(bench: Bench, runs: list[RunDir], num: int) -> tuple[np.ndarray, li
     order: list[int] = []
     promises, is_open = [], bench.is_known.copy()
     while len(order) < num and is_open.any():
-        verdicts = pd.DataFrame({"sample_id": table["sample_id"].to_numpy()[order],
+        verdicts = pd.DataFrame({"sample_id": table.ids(order),
                                  "is_wrong": bench.is_wrong[order].astype(object)})
         scores = scores_of(bench.project, runs, table, neighbours, verdicts)
         batch = np.argsort(-np.where(is_open, np.nan_to_num(scores.p_wrong, nan=-1), -2), kind="stable")[:BATCH]

@@ -33,6 +33,7 @@ from curation.audit.estimate.noise_rate import NoiseRate, estimate, reviews_to
 from curation.audit.estimate.sampling_plan import Plan, make_plan
 from curation.audit.suspects.scores import scores_of
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.table import sample_table
 
 BUDGETS = (100, 200, 500, 1000)
@@ -101,7 +102,7 @@ def population_of(project: Project, names: list[str], answers: Path | None) -> P
     """Everybody active whose truth is known, with the p_wrong of an audit that has no verdict yet."""
     runs = [project.run(name) for name in names]
     table = sample_table(project, runs[0])
-    scores = scores_of(project, runs, table, runs[0].read_neighbours())
+    scores = scores_of(project, runs, SampleTable.of(table), runs[0].read_neighbours())
     truth = truth_of(project, table, answers)
     rows = np.flatnonzero(scores.is_active & truth.notna().to_numpy())
     is_wrong = truth.ne(table["given_label"]).to_numpy(dtype=bool)

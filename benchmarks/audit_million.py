@@ -21,22 +21,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+MAX_GOLD = 20_000
+
 
 def measure(path: Path, run_name: str) -> dict[str, float]:
     """Seconds by step, seconds to the first page, and peak memory in MB."""
     began = last = time.perf_counter()
+    import numpy as np
     import pandas as pd
 
     from curation.audit.estimate.allocation import draw
     from curation.audit.estimate.noise_rate import estimate
     from curation.audit.opening import plan_of
-    from curation.audit.reviews.queues import find_batch, find_order
+    from curation.audit.reviews.queues import BATCH_SIZE, find_batch, find_order
     from curation.audit.suspects.duplicates import conflicts
-    from curation.audit.suspects.evidence import codes_of
     from curation.audit.suspects.matrix import model_matrix, overlaps
     from curation.audit.suspects.scores import scores_of
     from curation.project import Project
-    from curation.samples.table import sample_table
+    from curation.samples.table import samples
 
     seconds: dict[str, float] = {}
 
@@ -48,7 +50,7 @@ def measure(path: Path, run_name: str) -> dict[str, float]:
     lap("imports")
     project = Project.open(path)
     run = project.run(run_name)
-    table = sample_table(project, run)
+    table = samples(project, run)
     lap("sample table")
     verdicts = project.verdicts().in_force("benchmark")
     neighbours = run.read_neighbours()
@@ -58,9 +60,9 @@ def measure(path: Path, run_name: str) -> dict[str, float]:
                           is_active=scores.is_active)
     overlaps(matrix.expected, scores.classes)
     lap("noise matrix")
-    gold = table["sample_id"].to_numpy()[table["clean_label"].notna().to_numpy()]
-    batch = find_batch(scores.sample_id[find_order(scores, verdicts)], verdicts, audit="benchmark", reviewer="ada",
-                       number=1, gold_ids=gold)
+    gold = table.ids(np.flatnonzero(~table["clean_label"].is_null)[:MAX_GOLD])
+    first = scores.samples.ids(find_order(scores, verdicts)[:BATCH_SIZE])
+    batch = find_batch(first, verdicts, audit="benchmark", reviewer="ada", number=1, gold_ids=gold)
     assert len(batch.main_ids) == 50, "a page has 50 samples"
     lap("first page of the find queue")
     seconds["to the first page, in all"] = time.perf_counter() - began
@@ -69,13 +71,13 @@ def measure(path: Path, run_name: str) -> dict[str, float]:
     draw(plan, verdicts, num=50)
     lap("plan and first draw of an estimate")
     ids = draw(plan, verdicts, num=500)
-    truth = dict(zip(scores.sample_id, scores.p_wrong >= 0.5, strict=True))
-    answers = pd.DataFrame({"sample_id": ids, "is_wrong": pd.Series([bool(truth[i]) for i in ids], dtype=object)})
+    is_wrong = scores.p_wrong[scores.samples.positions(ids)] >= 0.5
+    answers = pd.DataFrame({"sample_id": ids, "is_wrong": pd.Series(is_wrong.tolist(), dtype=object)})
     last = time.perf_counter()
     estimate(plan, answers)
     lap("noise rate of 500 answers")
     assert neighbours is not None
-    labels = codes_of(table["current_label"], project.classes)
+    labels = table["current_label"].codes.into(project.classes)
     last = time.perf_counter()
     conflicts(*neighbours, labels)
     lap("near-duplicates that contradict")

@@ -33,6 +33,7 @@ from curation.audit.issues import scores_by
 from curation.audit.reviews.queues import Mode, find_order
 from curation.experiments import compare, effects
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.scoring import read_answers
 from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, queue
@@ -87,7 +88,7 @@ def trained(project: Project, name: str, settings: list[str], decisions: Path | 
 def suspects(run: RunDir, table: pd.DataFrame) -> tuple[np.ndarray, int]:
     """Rows of the table as triage queues the probably mislabeled, and how many those are; after them the others by
     label quality, lowest first, so that a short lane does not end the review."""
-    lane, priority = assign_lanes(table, run.read_neighbours(), Rule())
+    lane, priority = assign_lanes(SampleTable.of(table), run.read_neighbours(), Rule())
     first = queue(lane, priority, LANES.index("mislabeled"))
     quality = table["label_quality"].to_numpy(dtype=np.float64)
     rest = np.argsort(np.where(np.isfinite(quality), quality, np.inf), kind="stable")
@@ -104,7 +105,7 @@ def by_audit(project: Project, run: RunDir, table: pd.DataFrame, mode: Mode) -> 
     """Rows of the table as the audit's ranked queue has them, before any verdict."""
     scores, _ = scores_by(project, run.name)
     order = find_order(scores, project.verdicts().in_force("closed-loop"), mode)
-    return pd.Index(table["sample_id"]).get_indexer(scores.sample_id[order])
+    return pd.Index(table["sample_id"]).get_indexer(scores.samples.ids(order))
 
 
 def by_cleanlab(project: Project, features: str, table: pd.DataFrame) -> np.ndarray:

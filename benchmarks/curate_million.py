@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import socket
 import statistics
 import subprocess
@@ -68,7 +69,10 @@ class Session:
         return str(self.page.wait_for_function(PICTURES, timeout=60_000, polling=20).json_value())
 
     def number(self) -> str:
-        return self.page.locator('[data-testid="stMain"]').inner_text().split(" of 1,000,000 samples")[0].split()[-1]
+        text = self.page.locator('[data-testid="stMain"]').inner_text()
+        found = re.search(r"([\d,]+) of [\d,]+ samples", text)
+        assert found is not None, "the page says how many samples are selected"
+        return found[1]
 
     def wait_number(self, other_than: str) -> None:
         self.page.wait_for_function(

@@ -29,6 +29,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from curation.audit.suspects.scores import scores_of
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.table import sample_table
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureStore
@@ -82,9 +83,9 @@ def finished(project: Path, name: str, settings: list[str]) -> RunDir:
 def audit_figures(project: Project, run: RunDir, is_wrong: pd.Series) -> tuple[float, float]:
     """Average precision and AUROC of p_wrong, before any verdict and without any known truth: the project's own would
     calibrate it, which no other method here is given."""
-    table = sample_table(project, run).assign(clean_label=None)
+    table = SampleTable.of(sample_table(project, run).assign(clean_label=None))
     scores = scores_of(project, [run], table, run.read_neighbours())
-    return _figures(scores.p_wrong, is_wrong.reindex(scores.sample_id).to_numpy(dtype=float))
+    return _figures(scores.p_wrong, is_wrong.reindex(scores.samples["sample_id"].cells.to_list()).to_numpy(dtype=float))
 
 
 def _figures(score: np.ndarray, is_wrong: np.ndarray) -> tuple[float, float]:

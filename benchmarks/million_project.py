@@ -27,6 +27,7 @@ from engine.contract.manifest import MANIFEST_NAME, ManifestInfo, file_digest, m
 from engine.contract.metrics import EpochMetrics
 from engine.contract.run_dir import HISTORY_DTYPE, PROBABILITIES, RunDir
 from engine.contract.signal_columns import ROLES, SIGNAL_COLUMNS
+from engine.contract.work_dir import write_atomic
 
 CLASSES = ("T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat", "Suit",
            "Shawl", "Dress", "Vest", "Underwear")
@@ -49,7 +50,8 @@ def make(folder: Path, num: int, seed: int = 0) -> Path:
         "price": rng.gamma(2.0, 30.0, num).round(2)})
     info = ManifestInfo(classes=CLASSES, root="images", source="made")
     table = pa.Table.from_pandas(rows, preserve_index=False)
-    pq.write_table(table.cast(manifest_schema(table.schema, info)), project / MANIFEST_NAME)
+    whole = table.cast(manifest_schema(table.schema, info))
+    write_atomic(project / MANIFEST_NAME, lambda path: pq.write_table(whole, path))
     (project / "project.json").write_text(json.dumps({"name": project.name, "source": "made", "created": time.time()}))
     _run(project, rows, given, truth, rng)
     return project

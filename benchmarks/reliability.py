@@ -24,6 +24,7 @@ from curation.audit.reviews.queues import BATCH_SIZE
 from curation.audit.suspects.evidence import gather
 from curation.audit.suspects.scores import calibrated, first_level
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.table import sample_table
 from engine.contract.run_dir import RunDir
 from engine.contract.run_list import list_runs
@@ -65,11 +66,11 @@ def reliability_of(run: str, num: int, p_wrong: np.ndarray, is_wrong: np.ndarray
 def reviewed(project: Project, run: RunDir, truth: dict[str, str], after: list[int]
              ) -> tuple[list[Reliability], list[Kept]]:
     """What one run's scores promise as verdicts come in."""
-    table = sample_table(project, run).assign(clean_label=None)
-    known = table["sample_id"].map(truth)
-    is_wrong, is_known = (known != table["given_label"]).to_numpy(dtype=bool), known.notna().to_numpy(dtype=bool)
+    frame = sample_table(project, run).assign(clean_label=None)
+    table, known = SampleTable.of(frame), frame["sample_id"].map(truth)
+    is_wrong, is_known = (known != frame["given_label"]).to_numpy(dtype=bool), known.notna().to_numpy(dtype=bool)
     evidence = gather(table, [run], project.classes, run.read_neighbours())
-    level, ids = first_level(run, table, evidence.given), table["sample_id"].to_numpy()
+    level, ids = first_level(run, table, evidence.given), frame["sample_id"].to_numpy()
     seen = np.empty(0, dtype=np.int64)
     tables: list[Reliability] = []
     kept: list[Kept] = []

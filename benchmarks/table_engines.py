@@ -1,4 +1,4 @@
-"""What could stand behind the table of samples: pandas as it does now, Polars and DuckDB, at so many rows.
+"""What could stand behind the table of samples: pandas, Polars and DuckDB, at so many rows.
 
     pip install polars duckdb
     python benchmarks/table_engines.py [--rows 1000000 3000000 10000000] [--repeats 5]
@@ -7,8 +7,8 @@ Each engine is a process of its own, so that its memory is its own. It opens one
 sample table (ids, paths, a label of 14 classes, two more texts of few values, eight numbers, a place on the map), and
 then, each of --repeats times with other bounds: a filter of two conditions with the counts of every class among those
 that pass (what the page shows beside its filters); all rows sorted by a number, and the sixtieth page of 60 of them; a
-lasso of 40 corners on the map, with the counts of every class in it. pandas stands for what the app does: its own
-classes (curation.samples), on columns kept as they came from Arrow.
+lasso of 40 corners on the map, with the counts of every class in it. pandas: texts of few values as categories, masks
+and positions; Polars: what the app's own tables (curation.samples) stand on.
 
 Says medians in seconds, and memory in MB: of the process after opening, and after all.
 """
@@ -29,8 +29,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.samples.columns import Range
-from curation.samples.table import SampleTable, in_polygon, matches
+from curation.samples.regions import in_polygon
 
 CLASSES = [f"class {i}" for i in range(14)]
 NUMBERS = ("margin", "p_train", "weight", "loss", "p_wrong", "learned", "hardness", "score")
@@ -63,26 +62,21 @@ def lasso(turn: int) -> np.ndarray:
 
 
 class OfPandas:
-    """What the app does."""
-
     def open(self, path: Path) -> None:
-        frame = pq.read_table(path).to_pandas()
-        self.table = SampleTable(frame)
-        self.xy = frame[["x", "y"]].to_numpy()
-        for name in ("given_label", "role", "group"):
-            _ = self.table.columns[name].codes
+        kinds = dict.fromkeys(("given_label", "role", "group"), "category")
+        self.frame = pq.read_table(path).to_pandas().astype(kinds)
+        self.xy = self.frame[["x", "y"]].to_numpy()
 
-    def filter(self, low: float) -> np.ndarray:
-        mask = matches(self.table, {"margin": Range(min=low), "role": ["train"]})
-        return self.table.columns["given_label"].codes.counts(mask)
+    def filter(self, low: float) -> object:
+        mask = self.frame["margin"].ge(low) & self.frame["role"].eq("train")
+        return self.frame["given_label"][mask].value_counts()
 
     def page(self, name: str) -> int:
-        rows = np.arange(len(self.table.frame))
-        chosen = self.table.columns[name].sorted_page(rows, True, 59 * PAGE, 60 * PAGE)
-        return len(self.table.frame.iloc[chosen].to_dict("records"))
+        order = np.argsort(-self.frame[name].to_numpy(), kind="stable")
+        return len(self.frame.iloc[order[59 * PAGE:60 * PAGE]].to_dict("records"))
 
-    def region(self, polygon: np.ndarray) -> np.ndarray:
-        return self.table.columns["given_label"].codes.counts(in_polygon(self.xy, polygon))
+    def region(self, polygon: np.ndarray) -> object:
+        return self.frame["given_label"][in_polygon(self.xy, polygon)].value_counts()
 
 
 class OfPolars:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+
 from benchmarks.closed_loop import copy_of, trained, truth_of
+from curation.samples.frames import SampleTable
 from curation.samples.table import sample_table
 from curation.samples.triage import LANES, Rule, assign_lanes, queue, wrong_share
 
@@ -28,11 +31,11 @@ def main() -> None:
     args = parser.parse_args()
     project = copy_of(args.project.resolve(), None, "lanes")
     run = trained(project, f"seed{args.seed}", ["epochs=8", *args.settings, "method=molere", f"seed={args.seed}"])
-    table = sample_table(project, run)
-    table["clean_label"] = truth_of(project, table, args.answers)
+    frame = sample_table(project, run)
+    table = SampleTable.of(frame.assign(clean_label=truth_of(project, frame, args.answers)))
     lane, priority = assign_lanes(table, run.read_neighbours(), Rule())
     print(f"{args.project.name}, seed {args.seed}: share of wrong labels")
-    parts = {"all": table.index.to_numpy(), **{name: queue(lane, priority, i) for i, name in enumerate(LANES)}}
+    parts = {"all": np.arange(len(table)), **{name: queue(lane, priority, i) for i, name in enumerate(LANES)}}
     for name, rows in parts.items():
         found, first = wrong_share(table, rows), wrong_share(table, rows[:FIRST])
         if found is not None and first is not None:

@@ -22,6 +22,8 @@ from curation.sources.importing import SOURCES, import_project
 from curation.sources.reading.images import CHECKS
 from curation.sources.splits import HoldOut
 from curation.transfer import commands as transfer_commands
+from engine.contract.cluster.errand import carry_out
+from engine.contract.cluster.place import SLURM, read_place
 from engine.contract.disk import event_log
 from engine.contract.disk.failures import disk_line
 from engine.contract.errors import UserError
@@ -46,6 +48,7 @@ def _help(option: str) -> str:
 
 @app.command("import", epilog=EPILOG)
 def import_(
+    context: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=" ".join(
         f"{name}: {source.help}" for name, source in SOURCES.items()))],
     root: Annotated[str | None, typer.Argument(metavar="ROOT", help=" ".join(
@@ -88,12 +91,19 @@ def import_(
     revision: Annotated[str | None, typer.Option(help=_help("revision"))] = None,
     dataset: Annotated[str | None, typer.Option(help=_help("dataset"))] = None,
     download: Annotated[bool, typer.Option("--download", help=_help("download"))] = False,
-) -> None:
+    place: Annotated[Path | None, typer.Option(
+        help="A project's place.json, or one like it: where it names Slurm, a node of its cluster does the work.",
+    )] = None,
+) -> int:
     """Bring a data set into a project.
 
     What is wrong with single samples goes to import_report.parquet in the project and the rest loads. Where nothing
     can be loaded the project stays as it was and the exit status is 2. It is 3 where rows or pictures were left out.
     """
+    if place is not None and (asked := read_place(place)).where == SLURM:
+        return carry_out([sys.executable, "-m", "curation", *_without(context.obj, "--place")], asked, "import",
+                         event_log.state_folder() / "slurm", Path(__file__).parents[1],
+                         lambda text: print(text, end="", flush=True))
     held_out = HoldOut(test_frac=hold_out_test, clean_frac=hold_out_clean, together=keep_together, seed=hold_out_seed)
     with ShownProgress() as progress:
         result = import_project(
@@ -107,8 +117,18 @@ def import_(
             noisy_labels=noisy_labels, record_set=record_set, config=config, revision=revision,
             dataset=dataset, download="yes" if download else None)
     print_summary(result)
-    if result.num_lost:
-        raise typer.Exit(LOST)
+    return LOST if result.num_lost else DONE
+
+
+def _without(arguments: list[str], option: str) -> list[str]:
+    """A command line without an option and its value."""
+    left, words = [], iter(arguments)
+    for word in words:
+        if word == option:
+            next(words, None)
+        elif not word.startswith(f"{option}="):
+            left.append(word)
+    return left
 
 
 @app.command("fetch")
@@ -157,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     try:
-        status = app(arguments or ["--help"], prog_name="python -m curation", standalone_mode=False)
+        status = app(arguments or ["--help"], prog_name="python -m curation", standalone_mode=False, obj=arguments)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as error:

@@ -15,7 +15,7 @@ import pandas as pd
 import typer
 
 from curation.audit.reviews import own_acts
-from curation.audit.reviews.blinding import blind_ids, blind_words, is_blind, without_opinion
+from curation.audit.reviews.blinding import blind_ids, blind_words, without_opinion
 from curation.audit.reviews.confirming import confirmed_ids
 from curation.audit.suspects.leaks import leaks_of, words_of
 from curation.exit_status import DONE, LOST
@@ -29,7 +29,8 @@ from curation.ledger.ledger import Ledger
 from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
-from curation.samples.table import sample_table
+from curation.samples.frames import SampleTable
+from curation.samples.table import samples
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Rule, gather, lane_frame, lanes_of, wrong_share
 from curation.sources.console import ShownProgress, visible
 from curation.tables.ids import as_known, ids_in, read_ids
@@ -210,7 +211,7 @@ def triage(
     if neighbours is None:
         raise CommandError(f"triage needs a run's neighbours; {run} has none; let it end with the setting embedding on")
     blind = blind_ids(opened, opened.verdicts().in_force())
-    table = without_opinion(sample_table(opened, run_dir), blind)
+    table = without_opinion(samples(opened, run_dir), blind)
     evidence = gather(table, neighbours, confirmed_ids(opened))
     lanes, priority = lanes_of(evidence, Rule())
     wanted = range(len(LANES)) if lane is None else [LANES.index(lane)]
@@ -219,7 +220,7 @@ def triage(
     _print_lane("all samples", table, np.arange(len(table)))
     print(f"not queued: {(lanes == REST).sum():,} fit no lane, {(lanes == DECIDED).sum():,} decided, "
           f"{(lanes == UNJUDGED).sum():,} without held-out prediction or neighbours")
-    if said := blind_words(int(is_blind(table, blind).sum())):
+    if said := blind_words(int(table.has_ids(blind).sum())):
         print(said)
     say_lacking(opened)
     if out is not None:
@@ -228,7 +229,7 @@ def triage(
         print(f"{counted(len(frame), 'sample')} written to {visible(str(out))}")
 
 
-def _print_lane(name: str, table: pd.DataFrame, rows: np.ndarray) -> None:
+def _print_lane(name: str, table: SampleTable, rows: np.ndarray) -> None:
     """A lane's size and, where it is known, its share of wrong labels."""
     wrong = wrong_share(table, rows)
     known = "" if wrong is None else (f"  {wrong.share:.1%} wrong labels ({wrong.low:.1%} to {wrong.high:.1%}), "

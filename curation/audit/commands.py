@@ -40,7 +40,8 @@ from curation.ledger.verdicts import VERDICTS
 from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
-from curation.samples.table import sample_table
+from curation.samples.frames import SampleTable
+from curation.samples.table import samples
 from curation.samples.taking_part import part_lines
 from curation.sources.console import ShownProgress, visible
 from curation.words import counted
@@ -129,7 +130,7 @@ def estimate_(
         save_goal(opened.path, audit, new_goal(half_width or TARGET))
         print(f"{audit}: {plan.num_population:,} samples in {plan.num_strata} strata by run {visible(run)}")
     verdicts = opened.verdicts().in_force(audit)
-    table = sample_table(opened, None)
+    table = samples(opened, None)
     stale = plan.stale(table)
     if stale:
         print(f"{len(stale):,} samples have left the data, or have another label, since this was planned; the rate is "
@@ -158,7 +159,10 @@ def report_(
     opened = Project.open(project)
     scores, table = _scores(opened, run, alone=False)
     judged = opened.verdicts().in_force(audit)
-    truth = table.set_index("sample_id")["clean_label"].dropna() if "clean_label" in table else None
+    truth = None
+    if "clean_label" in table:
+        rows = np.flatnonzero(table.has_ids(judged["sample_id"].unique()))
+        truth = table.rows(rows, ["sample_id", "clean_label"]).set_index("sample_id")["clean_label"].dropna()
     found = health(opened, opened.run(run), scores, load_plan(opened.path, audit), judged, audit=audit,
                    goal=goal_of(opened.path, audit), agreement=agreement_part(judged, truth),
                    neighbours=opened.run(run).read_neighbours())
@@ -178,7 +182,7 @@ def _half_width(target: float | None) -> float | None:
     return None if target is None else target / 100
 
 
-def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.DataFrame, stale: list[str], num: int,
+def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: SampleTable, stale: list[str], num: int,
                 out: Path) -> None:
     """The next draws as a file; kept as a batch, so that no one else is given them and their answers are known."""
     before = batch_files.newest(project.path, plan.audit, "estimate", FILE)
@@ -197,7 +201,7 @@ def _write_draw(project: Project, plan: Plan, verdicts: pd.DataFrame, table: pd.
           f"{', '.join(v for v in VERDICTS if v != 'suggested')}, then `verdicts --file`")
 
 
-def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFrame]:
+def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, SampleTable]:
     """scores_by, and what is to be said of the run."""
     run = project.run(name)
     run.read_signals()  # says so where there are none yet
@@ -211,7 +215,7 @@ def _scores(project: Project, name: str, alone: bool) -> tuple[Scores, pd.DataFr
     return scores, table
 
 
-def _print_scores(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> None:
+def _print_scores(scores: Scores, table: SampleTable, order: np.ndarray) -> None:
     num_scored = int(np.isfinite(scores.p_wrong).sum())
     basis = "a guess: no verdict yet" if not scores.num_calibrated else \
         f"calibrated on {scores.num_calibrated - scores.num_dual:,} verdicts and {scores.num_dual:,} dual labels"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import polars as pl
 
 from curation.audit.reviews import batch_files
 from curation.audit.reviews.answers_file import score_frame
@@ -19,18 +20,19 @@ from curation.audit.suspects.matrix import SUSPECT, model_matrix, overlaps
 from curation.audit.suspects.scores import Scores, scores_of
 from curation.experiments.repeats import repeats_of
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.frames import SampleTable
+from curation.samples.table import samples
 from engine.contract.run_dir import RunDir
 
 
-def scores_by(project: Project, run: str, *, alone: bool = False) -> tuple[Scores, pd.DataFrame]:
+def scores_by(project: Project, run: str, *, alone: bool = False) -> tuple[Scores, SampleTable]:
     """(scores of all training samples by a run and its repeats, the sample table in the same order).
 
     alone: leave out runs that differ by their seed alone. Raises ProjectError or RunDirError.
     """
     runs = [project.run(run)] if alone else repeats_of(project.path, project.run(run))
     runs[0].read_signals()  # says so where there are none yet
-    table = sample_table(project, runs[0])
+    table = samples(project, runs[0])
     judged = consensus(on_current_labels(project.verdicts().in_force(), table)).reset_index()
     return scores_of(project, runs, table, runs[0].read_neighbours(), judged), table
 
@@ -49,20 +51,21 @@ def find_label_issues(project: Project, run: str, audit: str = "audit") -> pd.Da
                 *decided.loc[decided["is_known"], "sample_id"]]
     order = find_order(scores, on_current_labels(verdicts.in_force(audit), table), reserved=reserved)
     frame = score_frame(scores, table, order)
-    return frame.assign(label_quality=table["label_quality"].to_numpy()[order],
+    return frame.assign(label_quality=table["label_quality"].numbers[order],
                         is_label_issue=frame["p_wrong"].ge(SUSPECT))
 
 
-def suspected_ids(project: Project, run: RunDir) -> set[str] | None:
-    """Training samples whose label in force is the given one and more probably wrong than right, under the verdicts so
-    far. None of them found right or given by a person, or drawn for an estimate and not judged yet; None for a run
-    without what labels are judged by. Raises ProjectError or RunDirError."""
+def suspected_ids(project: Project, run: RunDir) -> pl.Series | None:
+    """(S,) texts: training samples whose label in force is the given one and more probably wrong than right, under the
+    verdicts so far. None of them found right or given by a person, or drawn for an estimate and not judged yet; None
+    for a run without what labels are judged by. Raises ProjectError or RunDirError."""
     if missing_of(run):
         return None
     scores, table = scores_by(project, run.name)
     decided = decided_labels(project)
     told = {*decided.loc[decided["is_known"], "sample_id"], *blind_ids(project, project.verdicts().in_force())}
-    return set(table["sample_id"][scores.is_active & (scores.p_wrong >= SUSPECT)]) - told
+    is_suspected = scores.is_active & (scores.p_wrong >= SUSPECT) & ~table.has_ids(told)
+    return table["sample_id"].cells.filter(pl.Series(is_suspected))
 
 
 def get_label_quality_scores(project: Project, run: str) -> pd.Series:
@@ -71,7 +74,7 @@ def get_label_quality_scores(project: Project, run: str) -> pd.Series:
 
     Samples drawn for an estimate are among them: who reviews these should not look.
     """
-    table = sample_table(project, project.run(run))
+    table = samples(project, project.run(run)).pandas("sample_id", "label_quality")
     return table.set_index("sample_id")["label_quality"].astype("float64")
 
 

@@ -2,8 +2,6 @@
 
 import time
 
-import pandas as pd
-
 from curation.audit.estimate.sampling_plan import Plan, PlanDigests, make_plan
 from curation.audit.suspects.scores import Scores
 from curation.project import Project
@@ -17,10 +15,11 @@ def plan_of(project: Project, scores: Scores, audit: str, seed: int) -> Plan:
     because no class fits: without these wrong labels the rate would look better than it is.
     """
     judged = project.verdicts().in_force()
-    neither = pd.Series(scores.sample_id).isin(judged.loc[judged["verdict"] == "neither", "sample_id"]).to_numpy()
+    neither = scores.samples.has_ids(judged.loc[judged["verdict"] == "neither", "sample_id"])
     run = project.run(scores.runs[0])
     digests = PlanDigests(manifest=file_digest(project.path / MANIFEST_NAME),
                           model=file_digest(run.path / "config.json"))
-    return make_plan(audit=audit, run=run.name, sample_id=scores.sample_id, given=scores.given, p_wrong=scores.p_wrong,
+    return make_plan(audit=audit, run=run.name, sample_id=scores.samples["sample_id"].cells,
+                     given=scores.given, p_wrong=scores.p_wrong,
                      is_active=scores.is_active | (neither & (scores.given >= 0)), classes=scores.classes, seed=seed,
                      created=time.time(), digests=digests)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation.ledger.batch import PINS
+from curation.samples.frames import SampleTable
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
 from engine.contract.signal_columns import ROLES
@@ -35,14 +34,13 @@ class Tension:
     """The run recorded the last epoch's wish alone."""
 
 
-def pin_tension(run: RunDir, table: pd.DataFrame) -> Tension:
+def pin_tension(run: RunDir, table: SampleTable) -> Tension:
     """What the splitter wanted of the samples that were pinned in this run; without a splitter nothing is known of
     them. table: sample table of that run (sample_id, current_label, signal_row). Raises RunDirError for no config."""
     decisions = read_decisions(run.decisions_path)
     pinned = decisions[decisions["pin"].isin(PINS)]
-    row_of = table["signal_row"].to_numpy() if "signal_row" in table else np.full(len(table), -1)
-    places = pc.index_in(pa.array(pinned["sample_id"], pa.large_string()),
-                         value_set=pa.array(table["sample_id"], pa.large_string())).fill_null(-1).to_numpy(False)
+    row_of = table.frame["signal_row"].to_numpy() if "signal_row" in table else np.full(len(table), -1)
+    places = table.positions(pinned["sample_id"])
     is_known = (places >= 0) & (row_of[places] >= 0) if len(table) else np.zeros(len(pinned), dtype=bool)
     pinned, places = pinned[is_known], places[is_known]
     if pinned.empty:
@@ -50,7 +48,7 @@ def pin_tension(run: RunDir, table: pd.DataFrame) -> Tension:
     others = np.flatnonzero(row_of >= 0)
     step = -(-len(others) // MAX_SAMPLED)
     both = np.concatenate([places, others[::step]])
-    classes = pd.factorize(table["current_label"].iloc[both])[0]
+    classes = table["current_label"].codes.codes[both]
     to_validation = pinned["pin"].eq("validation").to_numpy(dtype=bool)
     fraction = float(run.read_config()["config"]["val_fraction"])
     known, against, wish, lines, is_recorded = _over_epochs(run, row_of[both], classes, to_validation, fraction,

@@ -160,12 +160,13 @@ def _label_lines(project: Project, curated: Curated) -> list[str]:
     decided = decided_labels(project)
     is_known = frame["sample_id"].isin(decided.loc[decided["is_known"], "sample_id"])
     suspects = suspected_ids(project, project.run(str(curated.provenance["run"])))
+    num_suspected = 0 if suspects is None else int(frame["sample_id"].isin(suspects.to_pandas()).sum())
     quality = pd.to_numeric(frame["label_quality"], errors="coerce").dropna()
     lines = [f"{int(is_known.sum()):,} confirmed or changed by a person, of these "
              f"{int(frame['current_label'].ne(frame['given_label']).sum()):,} to another class than the data gave; "
              f"{int((~is_known).sum()):,} not reviewed.",
              "Whether labels are suspected is not known: the run has nothing to judge them by." if suspects is None else
-             f"{int(frame['sample_id'].isin(suspects).sum()):,} suspected labels are left: not reviewed, and more "
+             f"{num_suspected:,} suspected labels are left: not reviewed, and more "
              "probably wrong than right by the audit of the run."]
     if len(quality):
         low, median, high = quality.quantile([0.25, 0.5, 0.75])

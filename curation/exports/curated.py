@@ -4,12 +4,13 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 
 from curation.audit.reviews.blinding import blind_damage, blind_ids, blind_words, is_blind, without_opinion
 from curation.exports.staging import ExportError
 from curation.project import Project
-from curation.samples.table import free_names, sample_table
+from curation.samples.table import free_names, samples
 from curation.transfer.asking import scores_of
 from curation.transfer.words import transfer_lines
 from engine.contract.manifest import MANIFEST_NAME, file_digest
@@ -54,10 +55,11 @@ def curated_validation(project: Project, run: RunDir) -> Curated:
     """
     if not run.signals_path.exists():
         raise ExportError(f"an export needs a run with signals; {run.name} has none yet; wait for its first epoch")
-    table = sample_table(project, run)
     blind = blind_ids(project, project.verdicts().in_force())
-    table = without_opinion(table, blind)
-    frame = table[table["in_validation"]].drop(columns=["in_validation", "is_resting"]).reset_index(drop=True)
+    table = without_opinion(samples(project, run), blind)
+    names = [name for name in table if name not in ("in_validation", "is_resting")]
+    frame = table.rows(np.flatnonzero(table["in_validation"].flags), names).reset_index(drop=True)
+    frame = frame.astype({"signal_row": np.int64})
     if frame.empty:
         raise ExportError(f"a curated validation set holds what the run routed and what is pinned there; that of "
                           f"{run.name} is empty; pin samples to validation or choose a run whose method routes")

@@ -9,12 +9,13 @@ from functools import cached_property
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 MAX_CHOICES = 50
 """A text column with more different values than this is searched, not chosen from."""
+EARLY = 6_000
+"""Up to so many rows from the top are found without sorting all."""
+_MAX_SHORT = np.iinfo(np.int16).max
 Kind = Literal["number", "flag", "choice", "text", "other"]
 """How a column can be filtered. flag: true or false; choice: MAX_CHOICES values at most; other: null or not alone."""
 Cell = str | bool | int | float | None
@@ -38,7 +39,7 @@ Condition = list[Cell] | list[str] | Range
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """A column as numbers: codes (N,) int32 into names, -1 for null. Names are different and in order."""
+    """A column as numbers: codes (N,) int16 or int32 into names, -1 for null. Names are different and in order."""
 
     codes: np.ndarray
     names: tuple[Cell, ...]
@@ -47,6 +48,23 @@ class Codes:
         """(len(names) + 1,) int64: rows of each name, the last those without one; of the rows of mask (N,) bool."""
         codes = self.codes if mask is None else self.codes[mask]
         return np.bincount(codes + 1, minlength=len(self.names) + 1)[np.r_[1:len(self.names) + 1, 0]]
+
+    def into(self, names: Sequence[Cell]) -> np.ndarray:
+        """(N,) int16 or int32 positions of the cells among other names, -1 for null and for what is none of them."""
+        place = {name: i for i, name in enumerate(names)}
+        kind = np.int16 if len(names) <= _MAX_SHORT else np.int32
+        places = np.array([*(place.get(name, -1) for name in self.names), -1], dtype=kind)
+        return np.asarray(places[self.codes])
+
+    def at(self, rows: np.ndarray) -> "Codes":
+        """Of these rows (n,) alone."""
+        return Codes(self.codes[rows], self.names)
+
+
+def comparable(first: Codes, second: Codes) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) int16 or int32 codes of each, -1 for null; equal codes are equal cells."""
+    names = tuple(dict.fromkeys([*first.names, *second.names]))
+    return first.into(names), second.into(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,55 +77,72 @@ class Bounds:
 
 
 class Column:
-    """N cells and the facts about them, which live as long as it does. The cells must not be changed in place."""
+    """N cells and the facts about them, which live as long as it does."""
 
-    def __init__(self, cells: pd.Series) -> None:
+    def __init__(self, cells: pl.Series) -> None:
         self.cells = cells
         self._arrays: dict[Hashable, np.ndarray] = {}
 
+    def __len__(self) -> int:
+        return len(self.cells)
+
     @property
     def name(self) -> str:
-        return str(self.cells.name)
+        return self.cells.name
 
     @cached_property
     def kind(self) -> Kind:
-        if pd.api.types.is_bool_dtype(self.cells.dtype):
-            return "flag"
-        if pd.api.types.is_numeric_dtype(self.cells.dtype):
+        dtype = self.cells.dtype
+        if dtype == pl.Boolean:
+            return "choice" if self.cells.null_count() else "flag"
+        if dtype.is_numeric():
             return "number"
-        cells = _arrow(self.cells)
-        if cells is not None and pa.types.is_boolean(cells.type):
-            return "choice"
-        if cells is None or not _is_text(cells.type):
+        if not _is_text(dtype):
             return "other"
         # A column of very many values shows it early: no need to number a million of them.
-        if len(cells) > 100_000 and pc.count_distinct(cells[:20_000]).as_py() > 20 * MAX_CHOICES:
+        if dtype == pl.String and len(self.cells) > 100_000 and self.cells[:20_000].n_unique() > 20 * MAX_CHOICES:
             return "text"
         return "choice" if len(self.codes.names) <= MAX_CHOICES else "text"
 
     @cached_property
     def codes(self) -> Codes:
         """Of text or flags. A column whose cells are neither is told apart by their text."""
-        cells = _arrow(self.cells)
-        if cells is None or not (_is_text(cells.type) or pa.types.is_boolean(cells.type)):
-            cells = pa.array(self.cells.astype("str"), from_pandas=True)
-        encoded = cells.dictionary_encode()
-        encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        if isinstance(encoded, pa.ChunkedArray):  # an empty one stays in chunks
-            return Codes(np.empty(0, np.int32), ())
-        names = encoded.dictionary.to_pylist()
-        order = sorted(range(len(names)), key=lambda i: _natural(names[i]))
-        place = np.empty(len(names) + 1, dtype=np.int32)
-        place[order], place[-1] = np.arange(len(names), dtype=np.int32), -1
-        codes = place[encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)]
-        return Codes(codes, tuple(names[i] for i in order))
+        cells = self.cells
+        if cells.dtype == pl.Boolean:
+            names = tuple(sorted(cells.unique().drop_nulls().to_list()))
+            first = int(names[0]) if names else 0
+            return Codes((cells.cast(pl.Int16) - first).fill_null(-1).to_numpy(), names)
+        if not _is_text(cells.dtype):
+            cells = _as_text(cells)
+        if cells.dtype == pl.String:
+            cells = cells.cast(choice_of(cells.unique().drop_nulls()))
+        assert isinstance(cells.dtype, pl.Enum)
+        return Codes(_signed(cells), tuple(cells.dtype.categories.to_list()))
 
     @property
     def numbers(self) -> np.ndarray:
         """(N,) float64 or the column's own float type, NaN where it has no value. Read-only use."""
-        if isinstance(self.cells.dtype, np.dtype) and self.cells.dtype.kind == "f":
+        if self.cells.dtype.is_float():
             return self.cells.to_numpy()
-        return self.cells.to_numpy(dtype=np.float64, na_value=np.nan)
+        return self.cells.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+    @property
+    def flags(self) -> np.ndarray:
+        """(N,) bool of true and false, null counted as false. Read-only use."""
+        return self.cells.fill_null(False).to_numpy()
+
+    @property
+    def is_null(self) -> np.ndarray:
+        """(N,) bool: no value, NaN among numbers."""
+        if self.cells.dtype.is_float():
+            return np.asarray(np.isnan(self.cells.to_numpy()))
+        return self.cells.is_null().to_numpy()
+
+    def without(self, rows: np.ndarray) -> "Column":
+        """The same cells, with no value in these rows (N,) bool."""
+        if self.cells.dtype.is_numeric():
+            return Column(pl.Series(self.name, np.where(rows, self.numbers.dtype.type(np.nan), self.numbers)))
+        return Column(pl.select(pl.when(~pl.Series(rows)).then(self.cells).alias(self.name)).to_series())
 
     @cached_property
     def bounds(self) -> Bounds | None:
@@ -120,7 +155,11 @@ class Column:
 
     @cached_property
     def has_nulls(self) -> bool:
-        return bool(self.cells.isna().any())
+        return bool(self.is_null.any())
+
+    @cached_property
+    def has_values(self) -> bool:
+        return self.cells.null_count() < len(self.cells) and not self.is_null.all()
 
     def bins(self, low: float, high: float, num: int) -> np.ndarray:
         """(N,) uint8: the bin of each number among `num` (254 at most) equal ones from low to high; num where it has no
@@ -135,86 +174,114 @@ class Column:
 
     # -- masks
 
+    def lowest(self, num: int) -> np.ndarray:
+        """(N,) bool, read-only: the `num` cells with the lowest numbers; those without one are never among them."""
+        key = ("lowest", num)
+        if key not in self._arrays:
+            values, mask = self.numbers, np.zeros(len(self.cells), dtype=bool)
+            num = min(num, len(values) - int(np.count_nonzero(np.isnan(values))))
+            if num:
+                mask[np.argpartition(values, num - 1)[:num]] = True  # NaN sorts last
+            mask.flags.writeable = False
+            self._arrays[key] = mask
+        return self._arrays[key]
+
     def is_one_of(self, wanted: Sequence[Cell]) -> np.ndarray:
         """(N,) bool: the cell is one of these; None stands for null."""
         values = [w for w in wanted if w is not None]
-        if self.kind == "choice":
+        if self.cells.dtype == pl.Boolean:
+            flags, has_none = self.flags, self.is_null
+            return np.asarray(flags & (True in values) | ~flags & ~has_none & (False in values)
+                              | has_none & (None in wanted))
+        if self.kind == "choice" or isinstance(self.cells.dtype, pl.Enum):
             passes = np.array([name in values for name in self.codes.names] + [None in wanted], dtype=bool)
             return np.asarray(passes[self.codes.codes])  # a null's code, -1, is the last place
-        mask = _as_mask(self.cells.isin(values))
-        return mask | self.cells.isna().to_numpy() if None in wanted else mask
+        if self.kind == "number":
+            numbers = self.numbers
+            mask = np.isin(numbers, np.array([v for v in values if not isinstance(v, str)], dtype=numbers.dtype))
+        else:
+            cells = self.cells if self.cells.dtype == pl.String else _as_text(self.cells)
+            mask = cells.is_in(pl.Series(map(str, values), dtype=pl.String).implode()).fill_null(False).to_numpy()
+        return mask | self.is_null if None in wanted else mask
 
     def contains(self, text: str) -> np.ndarray:
         """(N,) bool: the cell's text has this one in it, whatever the case; null never has."""
-        if self.kind == "choice":
+        if self.kind == "choice" or isinstance(self.cells.dtype, pl.Enum):
             passes = np.array([text.lower() in str(name).lower() for name in self.codes.names] + [False], dtype=bool)
             return np.asarray(passes[self.codes.codes])
-        return np.asarray(pc.match_substring(self._lower, text.lower()).fill_null(False), dtype=bool)
-
-    @cached_property
-    def _lower(self) -> Any:
-        cells = _arrow(self.cells)
-        if cells is None or not _is_text(cells.type):
-            cells = pa.array(self.cells.astype("str"), from_pandas=True)
-        return pc.utf8_lower(cells)
+        cells = self.cells if self.cells.dtype == pl.String else _as_text(self.cells)
+        return cells.str.contains(f"(?i){pl.escape_regex(text)}").fill_null(False).to_numpy()
 
     # -- order
 
     def order(self, is_descending: bool) -> np.ndarray:
-        """(N,) int32: positions that sort the column; cells without a value last either way, ties in their own order.
+        """(N,) uint32: positions that sort the column; cells without a value last either way, ties in their own order.
         """
         key = ("order", is_descending)
         if key not in self._arrays:
-            self._arrays[key] = self._order(is_descending)
+            self._arrays[key] = self._keys.arg_sort(descending=is_descending, nulls_last=True).to_numpy()
         return self._arrays[key]
 
-    def _order(self, is_descending: bool) -> np.ndarray:
-        if self.kind == "text":
-            keys = pc.rank(_arrow(self.cells), sort_keys="ascending", tiebreaker="min").to_numpy().astype(np.int64)
-            is_null = self.cells.isna().to_numpy()
-        elif self.kind in ("flag", "number"):
-            keys = self.numbers
-            is_null = np.isnan(keys)
-        else:
-            keys = self.codes.codes
-            is_null = keys < 0
-        keys = -keys if is_descending else keys
-        last = np.inf if keys.dtype.kind == "f" else np.iinfo(keys.dtype).max
-        return np.argsort(np.where(is_null, keys.dtype.type(last), keys), kind="stable").astype(np.int32)
+    @property
+    def _keys(self) -> pl.Series:
+        """What the cells are sorted by, null where they have no value: names as their codes stand."""
+        cells = self.cells.alias("key")
+        if cells.dtype.is_float():
+            return cells.fill_nan(None)
+        if isinstance(cells.dtype, pl.Enum):
+            return cells.to_physical()
+        if cells.dtype == pl.Boolean or self.kind in ("number", "text"):
+            return cells
+        return pl.Series("key", self.codes.codes).replace(-1, None)
 
-    def sorted_page(self, rows: np.ndarray, is_descending: bool, start: int, stop: int) -> np.ndarray:
-        """Positions start to stop of `rows` (n,) when sorted by the column."""
-        size = len(self.cells)
-        if len(rows) < size // 50:
-            return np.asarray(rows[Column(self.cells.iloc[rows]).order(is_descending)][start:stop])
+    def sorted_page(self, mask: np.ndarray, is_descending: bool, start: int, stop: int) -> np.ndarray:
+        """Positions start to stop of the rows of mask (N,) bool, when sorted by the column."""
+        num, size = int(np.count_nonzero(mask)), len(self.cells)
+        if num < size // 50:
+            rows = np.flatnonzero(mask)
+            return np.asarray(rows[Column(self.cells[rows]).order(is_descending)][start:stop])
+        if stop <= EARLY and ("order", is_descending) not in self._arrays:
+            return self._first(mask, is_descending, stop)[start:]
         order = self.order(is_descending)
-        if len(rows) < size:
-            mask = np.zeros(size, dtype=bool)
-            mask[rows] = True
-            order = np.asarray(order[mask[order]])
-        return np.asarray(order[start:stop])
+        return np.asarray((order if num == size else order[mask[order]])[start:stop])
+
+    def _first(self, mask: np.ndarray, is_descending: bool, num: int) -> np.ndarray:
+        """The first `num` positions: of millions, a tenth of the time that sorting them takes."""
+        frame = pl.DataFrame({"key": self._keys, "is_in": mask}).with_row_index("row").lazy().filter("is_in")
+        known = frame.filter(pl.col("key").is_not_null()).bottom_k(
+            num, by=["key", "row"], reverse=[is_descending, False]).sort(
+            ["key", "row"], descending=[is_descending, False]).select("row").collect()["row"].to_numpy()
+        if len(known) >= num:
+            return known
+        without = frame.filter(pl.col("key").is_null()).select("row").head(num - len(known)).collect()["row"]
+        return np.concatenate([known, without.to_numpy()])
+
+
+def choice_of(names: pl.Series) -> pl.Enum:
+    """The kind of a column that has these different texts, which stand in natural order."""
+    return pl.Enum(sorted(names.to_list(), key=_natural))
 
 
 # -- inside
 
 
-def _arrow(column: pd.Series) -> Any:
-    """The cells as Arrow has them, without a copy where they lie there; None where they are of no type of Arrow's."""
-    convert = getattr(column.array, "__arrow_array__", None)
+def _signed(cells: pl.Series) -> np.ndarray:
+    """(N,) int16 or int32 codes of an Enum, -1 for null."""
+    assert isinstance(cells.dtype, pl.Enum)
+    kind = pl.Int16 if len(cells.dtype.categories) <= _MAX_SHORT else pl.Int32
+    return cells.to_physical().cast(kind).fill_null(-1).to_numpy()
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return dtype == pl.String or isinstance(dtype, pl.Enum)
+
+
+def _as_text(cells: pl.Series) -> pl.Series:
+    """The cells' text; null stays."""
     try:
-        cells = convert() if convert is not None else pa.array(column, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return None
-    return cells.cast(cells.type.value_type) if pa.types.is_dictionary(cells.type) else cells
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _as_mask(column: pd.Series) -> np.ndarray:
-    mask: np.ndarray = column.fillna(False).to_numpy(dtype=bool)
-    return mask
+        return cells.cast(pl.String)
+    except pl.exceptions.PolarsError:  # a list, say
+        return pl.Series(cells.name, [None if cell is None else str(cell) for cell in cells.to_list()], pl.String)
 
 
 def _natural(name: Any) -> tuple[int, float, str]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
 import numpy as np
 
 from curation.samples.columns import Cell, Column, Condition
-from curation.samples.table import SampleTable, matches
+from curation.samples.frames import SampleTable, matches
 from engine.contract.signal_columns import WITHHELD
 
 ListPart = Literal["classes", "roles", "decisions", "flags"]
@@ -96,7 +96,7 @@ def passing(table: SampleTable, chosen: Predicate, inside: np.ndarray | None = N
     if text := chosen.get("search"):
         masks["search"] = matches(table, {"sample_id": {"contains": text}})
     if ids := chosen.get("ids"):
-        masks["ids"] = matches(table, {"sample_id": ids})
+        masks["ids"] = table.has_ids(ids)
     if classes := chosen.get("classes"):
         masks["classes"] = matches(table, {"current_label": classes})
     if roles := chosen.get("roles"):
@@ -107,7 +107,7 @@ def passing(table: SampleTable, chosen: Predicate, inside: np.ndarray | None = N
         masks["flags"] = np.logical_or.reduce([flag_mask(table, name) for name in flags])
     for column, condition in chosen.get("columns", {}).items():
         masks[part_of(column)] = matches(table, {column: condition})
-    return Passing(masks, len(table.frame))
+    return Passing(masks, len(table))
 
 
 def apply(table: SampleTable, chosen: Predicate, inside: np.ndarray | None = None) -> np.ndarray:
@@ -135,7 +135,7 @@ def role_mask(table: SampleTable, name: str) -> np.ndarray:
 def is_doubted(table: SampleTable) -> np.ndarray:
     """(N,) bool: held-out predictions suggest a class that is not the current label."""
     if "suggested_label" not in table.columns:
-        return np.zeros(len(table.frame), dtype=bool)
+        return np.zeros(len(table), dtype=bool)
     suggested, current = table.columns["suggested_label"].codes, table.columns["current_label"].codes
     same = {name: i for i, name in enumerate(current.names)}
     as_current = np.array([same.get(name, -2) for name in suggested.names] + [-1], dtype=np.int32)
@@ -145,11 +145,11 @@ def is_doubted(table: SampleTable) -> np.ndarray:
 def is_withheld(table: SampleTable) -> np.ndarray:
     """(N,) bool: the run's guard kept the sample out of validation."""
     reason = table.columns.get("role_reason")
-    return np.zeros(len(table.frame), dtype=bool) if reason is None else reason.is_one_of(list(WITHHELD))
+    return np.zeros(len(table), dtype=bool) if reason is None else reason.is_one_of(list(WITHHELD))
 
 
 def _is_in_hard_set(table: SampleTable) -> np.ndarray:
-    return table.frame["in_validation"].to_numpy(dtype=bool, copy=True)
+    return table["in_validation"].flags.copy()
 
 
 _FLAG_MASKS = dict(zip(FLAGS, (is_doubted, is_withheld, _is_in_hard_set), strict=True))
@@ -170,7 +170,7 @@ def fitted(value: Any, table: SampleTable, classes: tuple[str, ...], run: str) -
         found["search"] = value["search"].strip()[:MAX_TEXT]
     ids = value.get("ids") if isinstance(value.get("ids"), list) else []
     if wanted := [item for item in ids[:MAX_IDS] if isinstance(item, str)]:
-        there = set(table.frame["sample_id"][matches(table, {"sample_id": wanted})])
+        there = set(table.ids(np.flatnonzero(table.has_ids(wanted))))
         found |= {"ids": kept} if (kept := [item for item in wanted if item in there]) else {}
         gone += [f"{len(wanted) - len(kept):,} of its {len(wanted):,} samples are not there"] * (kept != wanted)
     known: dict[ListPart, tuple[str, ...]] = {
@@ -222,7 +222,7 @@ def _is_number(value: Any) -> bool:
 
 def _applies(column: Column, condition: Condition) -> bool:
     try:
-        matches(SampleTable(column.cells.iloc[:1].to_frame()), {column.name: condition})
+        matches(SampleTable(column.cells[:1].to_frame()), {column.name: condition})
     except ValueError:
         return False
     return True

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.columns import Column, comparable
+from curation.samples.frames import SampleTable
+from curation.samples.table import samples
 from curation.tables.csv_table import read_whole_csv
 from curation.tables.report import SourceError
 from engine.contract.errors import UserError
@@ -23,7 +26,7 @@ from engine.contract.statistics.measures import detection
 
 KEY_COLUMNS = ("sample_id", "path")
 """Columns that the keys of an answers file may be; the one that more keys fit is taken."""
-
+_NEEDED = (*KEY_COLUMNS, "given_label", "clean_label", "role", "role_reason", "label_quality")
 
 
 class ScoringError(UserError):
@@ -69,17 +72,18 @@ class Score:
 def score_run(project: Project, run: RunDir, answers: Path | None = None) -> Score:
     """Score a run against the truth. Raises ScoringError for a bad answers file, RunDirError without signals."""
     run.read_signals()
-    table = sample_table(project, run)
-    table = table[table["signal_row"] >= 0]
-    truth, num_unmatched = _truth(project, table, answers)
-    label = _trained_label(table, run)
-    is_active = table["role"].ne("excluded").to_numpy(dtype=bool)
-    is_known = is_active & truth.notna().to_numpy() & label.notna().to_numpy()
-    is_wrong = (label.to_numpy(dtype=object) != truth.to_numpy(dtype=object)) & is_known
-    is_validation = is_active & table["role"].eq("validation").to_numpy(dtype=bool)
-    quality = table["label_quality"].to_numpy(dtype=np.float64)
+    whole = samples(project, run)
+    table = SampleTable(whole.frame.lazy().filter(pl.col("signal_row") >= 0).select(
+        name for name in _NEEDED if name in whole).collect())
+    found_truth, num_unmatched = _truth(project, table, answers)
+    truth, label = comparable(found_truth.codes, _trained_label(table, run).codes)
+    is_active = ~table["role"].is_one_of(["excluded"])
+    is_known = is_active & (truth >= 0) & (label >= 0)
+    is_wrong = (label != truth) & is_known
+    is_validation = is_active & table["role"].is_one_of(["validation"])
+    quality = table["label_quality"].numbers
     is_scored = is_known & np.isfinite(quality)
-    is_withheld = is_known & table["role_reason"].isin(WITHHELD).to_numpy(dtype=bool)
+    is_withheld = is_known & table["role_reason"].is_one_of(list(WITHHELD))
     found = detection(quality[is_scored], is_wrong[is_scored])
     return Score(
         run=run.name, num_active=int(is_active.sum()), num_known=int(is_known.sum()),
@@ -117,27 +121,35 @@ def read_answers(path: Path, classes: tuple[str, ...]) -> pd.Series:
     return pd.Series(labels.to_numpy(dtype=object), index=rows["key"].to_numpy(dtype=object))
 
 
-def _truth(project: Project, table: pd.DataFrame, answers: Path | None) -> tuple[pd.Series, int]:
+def _truth(project: Project, table: SampleTable, answers: Path | None) -> tuple[Column, int]:
     """The true class of each row of the table (null where unknown), and how many answers fit no row."""
     if answers is None:
-        known = table["clean_label"] if "clean_label" in table else pd.Series(None, index=table.index, dtype=object)
-        return known, 0
+        nothing = pl.repeat(None, len(table), dtype=pl.String, eager=True)
+        return table["clean_label"] if "clean_label" in table else Column(nothing), 0
     given = read_answers(answers, project.classes)
-    keys = {name: table[name].map(given) for name in KEY_COLUMNS if name in table}
-    truth = max(keys.values(), key=lambda series: int(series.notna().sum()))
-    num_matched = int(truth.notna().sum())
+    keys = {name: _looked_up(table[name].cells, given) for name in KEY_COLUMNS if name in table}
+    truth = max(keys.values(), key=pl.Series.count)
+    num_matched = len(truth) - truth.null_count()
     if not num_matched:
         raise ScoringError(f"the keys of answers must be a training sample's {' or '.join(keys)}; none of {len(given)} "
                            f"in {answers} is, first {given.index[0]!r}; check that it belongs to this project")
-    return truth, len(given) - num_matched
+    return Column(truth), len(given) - num_matched
 
 
-def _trained_label(table: pd.DataFrame, run: RunDir) -> pd.Series:
+def _trained_label(table: SampleTable, run: RunDir) -> Column:
     """The label that the run was trained under: its own decisions', else the given one."""
     decisions = read_decisions(run.decisions_path)
     relabels = decisions.loc[decisions["label"].notna()].set_index("sample_id")["label"]
-    relabelled = table["sample_id"].map(relabels)
-    return relabelled.where(relabelled.notna(), table["given_label"]).astype(object)
+    relabelled = _looked_up(table["sample_id"].cells, relabels)
+    return Column(pl.select(pl.coalesce(relabelled, table["given_label"].cells.cast(pl.String))).to_series())
+
+
+def _looked_up(keys: pl.Series, known: pd.Series) -> pl.Series:
+    """(N,) texts of `known`, by its index, under these keys (N,); null where it has none."""
+    found = pl.DataFrame({"key": pl.Series(known.index.to_list(), dtype=pl.String),
+                          "value": pl.Series(known.to_list(), dtype=pl.String)})
+    wanted = keys.cast(pl.String).alias("key").to_frame()
+    return wanted.join(found, on="key", how="left", maintain_order="left")["value"]
 
 
 def _share(is_wrong: np.ndarray, among: np.ndarray) -> float | None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from curation.samples.columns import comparable
+from curation.samples.frames import SampleTable
 from engine.contract.errors import UserError
 from engine.contract.statistics.intervals import wilson_interval
 
@@ -88,7 +88,7 @@ class Evidence:
     """bool: a person's decision on it is in force, or they found its label right."""
 
 
-def assign_lanes(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None,
+def assign_lanes(table: SampleTable, neighbours: tuple[np.ndarray, np.ndarray] | None,
                  rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """Lane and priority of every row of a sample table (curation.samples.table): see lanes_of.
 
@@ -100,7 +100,7 @@ def assign_lanes(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] 
 # -- evidence
 
 
-def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None,
+def gather(table: SampleTable, neighbours: tuple[np.ndarray, np.ndarray] | None,
            confirmed: Collection[str] = ()) -> Evidence:
     """Evidence of a sample table (N rows) with the signals and decisions of a run, and that run's neighbours.
 
@@ -108,8 +108,8 @@ def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None
     """
     label, suggestion = _codes(table)
     num = len(table)
-    signal_row = _numbers(table, "signal_row", -1).astype(np.int64)
-    excluded = table["excluded"].to_numpy(dtype=bool)
+    signal_row = table.frame["signal_row"].to_numpy() if "signal_row" in table else np.full(num, -1, dtype=np.int32)
+    excluded = table["excluded"].flags
     shares = np.full((4, num), np.nan, dtype=np.float32)
     if neighbours is not None:
         code_of = np.full(len(neighbours[0]), -1, dtype=label.dtype)
@@ -119,9 +119,7 @@ def gather(table: pd.DataFrame, neighbours: tuple[np.ndarray, np.ndarray] | None
     agreement, rival, top, distance = shares
     quality, margin = _numbers(table, "label_quality"), _numbers(table, "heldout_margin")
     is_disputed = (suggestion >= 0) & (suggestion != label)
-    is_decided = table["decided_by"].notna().to_numpy()
-    if confirmed:
-        is_decided = is_decided | table["sample_id"].isin(list(confirmed)).to_numpy(dtype=bool)
+    is_decided = ~table["decided_by"].is_null | table.has_ids(confirmed)
     is_judged = np.isfinite(margin) & np.isfinite(quality) & np.isfinite(agreement) & (label >= 0)
     weight = _numbers(table, "weight")
     # Those held out in the last epoch have no weight then: it speaks neither for nor against them.
@@ -177,27 +175,21 @@ def class_quantiles(values: np.ndarray, label: np.ndarray, share: float) -> np.n
     for code in range(num):
         members = sorted_values[ends[code]:ends[code + 1]]
         if len(members):
-            found[code] = np.quantile(members, share)
+            found[code] = np.quantile(members.astype(np.float64), share)
     return found
 
 
-def _codes(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _codes(table: SampleTable) -> tuple[np.ndarray, np.ndarray]:
     """(N,) integer codes of current and suggested label, -1 where there is none; equal codes are equal classes."""
-    names = [pa.array(table[name], pa.large_string(), from_pandas=True) if name in table else
-             pa.nulls(len(table), pa.large_string()) for name in ("current_label", "suggested_label")]
-    classes = pc.unique(pa.chunked_array([pc.unique(column).drop_null() for column in names]))
-    dtype = np.int16 if len(classes) < 2**15 else np.int32  # half the bytes is half the time
-    label, suggestion = (pc.index_in(column, value_set=classes).fill_null(-1).to_numpy(zero_copy_only=False)
-                         for column in names)
-    return label.astype(dtype), suggestion.astype(dtype)
+    label = table["current_label"].codes
+    if "suggested_label" not in table:
+        return label.codes, np.full_like(label.codes, -1)
+    return comparable(label, table["suggested_label"].codes)
 
 
-def _numbers(table: pd.DataFrame, name: str, missing: float = np.nan) -> np.ndarray:
-    """(N,) float64 of a column, `missing` where it is absent or null."""
-    if name not in table:
-        return np.full(len(table), missing)
-    values = table[name].to_numpy(dtype=np.float64, na_value=np.nan)
-    return values if np.isnan(missing) else np.where(np.isnan(values), missing, values)
+def _numbers(table: SampleTable, name: str) -> np.ndarray:
+    """(N,) float, NaN where the column is absent or has no value."""
+    return table[name].numbers if name in table else np.full(len(table), np.nan, dtype=np.float32)
 
 
 # -- lanes
@@ -242,12 +234,12 @@ def queue(lane: np.ndarray, priority: np.ndarray, which: int) -> np.ndarray:
     return rows[np.argsort(-priority[rows], kind="stable")]
 
 
-def lane_frame(table: pd.DataFrame, evidence: Evidence, lane: np.ndarray, priority: np.ndarray,
+def lane_frame(table: SampleTable, evidence: Evidence, lane: np.ndarray, priority: np.ndarray,
                which: int) -> pd.DataFrame:
     """The queue of one lane as a table: sample_id, lane, priority, labels and what speaks for and against them."""
     rows = queue(lane, priority, which)
-    names = ["sample_id", "given_label", "current_label", "suggested_label"]
-    frame = table[[name for name in names if name in table]].iloc[rows].reset_index(drop=True)
+    names = ("sample_id", "given_label", "current_label", "suggested_label")
+    frame = table.rows(rows, [name for name in names if name in table]).reset_index(drop=True)
     frame.insert(1, "lane", LANES[which])
     frame.insert(2, "priority", priority[rows])
     return frame.assign(heldout_margin=evidence.margin[rows], neighbour_agreement=evidence.agreement[rows],
@@ -277,19 +269,17 @@ class WrongShare:
         return self.wrong / self.known
 
 
-def wrong_share(table: pd.DataFrame, rows: np.ndarray) -> WrongShare | None:
+def wrong_share(table: SampleTable, rows: np.ndarray) -> WrongShare | None:
     """How often the given label of these rows differs from clean_label, with Wilson's interval; None if none is known.
 
     For scoring alone.
     """
     if "clean_label" not in table:
         return None
-    clean, given = (pa.array(table[name], pa.large_string(), from_pandas=True).take(pa.array(rows))
-                    for name in ("clean_label", "given_label"))
-    is_wrong = pc.not_equal(clean, given)  # null where either is unknown
-    known = len(is_wrong) - is_wrong.null_count
-    if not known:
+    clean, given = comparable(table["clean_label"].codes.at(rows), table["given_label"].codes.at(rows))
+    is_known = (clean >= 0) & (given >= 0)
+    if not (known := int(is_known.sum())):
         return None
-    wrong = int(pc.sum(is_wrong).as_py() or 0)
+    wrong = int((is_known & (clean != given)).sum())
     low, high = wilson_interval(wrong / known, known)
     return WrongShare(wrong=wrong, known=known, low=float(low), high=float(high))

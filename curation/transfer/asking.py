@@ -12,9 +12,11 @@ from curation.audit.issues import suspected_ids
 from curation.audit.reviews.known_labels import decided_labels
 from curation.project import Project
 from curation.samples import saved_views
+from curation.samples.columns import comparable
+from curation.samples.frames import SampleTable
 from curation.samples.predicates import Predicate, apply, fitted
 from curation.samples.regions import region_mask, region_of
-from curation.samples.table import SampleTable, sample_table
+from curation.samples.table import samples
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import list_features
 from engine.contract.manifest import MANIFEST_NAME, file_digest
@@ -55,24 +57,27 @@ def ask(project: Project, features: str, *, set_name: str = HARD_VALIDATION, run
     chosen_by = project.run(run) if run else None
     own = own_features(chosen_by)
     _refuse_features(project, features, own)
-    table = sample_table(project, chosen_by)
-    is_in_N = _selected(project, view["predicate"], table, run) if view else table["in_validation"].to_numpy(dtype=bool)
-    is_in_N = is_in_N & ~table["excluded"].to_numpy(dtype=bool)
+    table = samples(project, chosen_by)
+    is_out_N = table["excluded"].flags
+    is_in_N = _selected(project, view["predicate"], table, run) if view else table["in_validation"].flags
+    is_in_N = is_in_N & ~is_out_N
     if not is_in_N.any():
         raise TransferError(f"a transfer score is of a set with samples; {set_name} has none; choose "
                             "another set or run")
     is_right_N = known_right(project, table)
     suspects = suspected_ids(project, chosen_by) if chosen_by else None
-    is_suspect_N = table["sample_id"].isin(suspects or ()).to_numpy(dtype=bool) & ~is_right_N
-    rest_N = ~is_in_N & ~table["excluded"].to_numpy(dtype=bool)
+    is_suspect_N = ~is_right_N
+    if suspects is not None:
+        is_suspect_N &= table["sample_id"].cells.is_in(suspects.implode()).to_numpy()
+    rest_N = ~is_in_N & ~is_out_N
     request = TransferRequest(
-        set=set_name, set_digest=set_digest(table[is_in_N]), run=run, features=features,
-        own_features=own, num_repeats=num_repeats, seed=seed,
+        set=set_name, set_digest=set_digest(table.rows(np.flatnonzero(is_in_N), ["sample_id", "current_label"])),
+        run=run, features=features, own_features=own, num_repeats=num_repeats, seed=seed,
         num_suspected=None if suspects is None else int(is_suspect_N[is_in_N].sum()),
         other_suspected_frac=float(is_suspect_N[rest_N].mean()) if suspects is not None and rest_N.any() else None)
     is_told = is_in_N | is_right_N
-    return Asked(request=request, samples=pd.DataFrame({
-        "sample_id": table["sample_id"][is_told], "is_in_set": is_in_N[is_told], "is_right": is_right_N[is_told]}))
+    told = table.rows(np.flatnonzero(is_told), ["sample_id"])
+    return Asked(request=request, samples=told.assign(is_in_set=is_in_N[is_told], is_right=is_right_N[is_told]))
 
 
 def own_features(run: RunDir | None) -> str:
@@ -121,15 +126,14 @@ def set_digest(members: pd.DataFrame) -> str:
                      zip(members["sample_id"], members["current_label"], strict=True))
 
 
-def known_right(project: Project, table: pd.DataFrame) -> np.ndarray:
+def known_right(project: Project, table: SampleTable) -> np.ndarray:
     """(N,) bool: the label in force is the known truth; where none is known, a person confirmed or gave it."""
     decided = decided_labels(project)
-    is_confirmed = table["sample_id"].isin(decided.loc[decided["is_known"], "sample_id"]).to_numpy(dtype=bool)
+    is_confirmed = table.has_ids(decided.loc[decided["is_known"], "sample_id"])
     if "clean_label" not in table:
         return is_confirmed
-    truth = table["clean_label"]
-    found: np.ndarray = np.where(truth.notna(), truth.eq(table["current_label"]), is_confirmed).astype(bool)
-    return found
+    truth, label = comparable(table["clean_label"].codes, table["current_label"].codes)
+    return np.where(truth >= 0, truth == label, is_confirmed)
 
 
 def _refuse_features(project: Project, features: str, own: str) -> None:
@@ -144,17 +148,16 @@ def _refuse_features(project: Project, features: str, own: str) -> None:
                         f"{there}")
 
 
-def _selected(project: Project, predicate: Predicate, table: pd.DataFrame, run: str) -> np.ndarray:
+def _selected(project: Project, predicate: Predicate, table: SampleTable, run: str) -> np.ndarray:
     """(N,) bool of a saved selection. Raises TransferError where not all of it applies any more."""
-    samples = SampleTable(table)
-    found, gone = fitted(predicate, samples, project.classes, run)
+    found, gone = fitted(predicate, table, project.classes, run)
     inside = None
     if drawn := found.get("region"):
         region = region_of(drawn)
         if region is None or drawn.get("map", "own") != "own" or "x" not in table:
             gone = [*gone, "its lasso is of another map than the run's own"]
         else:
-            inside = region_mask(table[["x", "y"]].to_numpy(dtype=np.float64), region)
+            inside = region_mask(np.stack([table["x"].numbers, table["y"].numbers], axis=1, dtype=np.float64), region)
     if gone:
         raise TransferError(f"a set is a selection that still applies; {'; '.join(gone)}; save it anew in Explore")
-    return apply(samples, found, inside)
+    return apply(table, found, inside)

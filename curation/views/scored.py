@@ -23,6 +23,7 @@ from curation.audit.suspects.scores import Scores, calibrated, dual_labels, firs
 from curation.experiments.repeats import repeats_of
 from curation.ledger.newest import Newest
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import PROBABILITIES, RunDir
 from engine.contract.stamps import Stamp, stamp_of
@@ -38,11 +39,11 @@ def run_key(project: Project, run: RunDir) -> Key:
     return str(project.path), run.name, stamp_of(*files)
 
 
-def scores_cached(project: Project, run: RunDir, table: pd.DataFrame, revision: Newest,
+def scores_cached(project: Project, run: RunDir, table: SampleTable, revision: Newest,
                   decisions: str | None) -> Scores:
-    """Scores calibrated on the verdicts of all audits. table: state.sample_table_cached; revision: the newest verdict.
+    """Scores calibrated on the verdicts of all audits. table: state.samples_cached; revision: the newest verdict.
 
-    decisions: its revision_of; None: under those that were in force when it was first asked for, which is near enough
+    decisions: its revision; None: under those that were in force when it was first asked for, which is near enough
     where one asks after each decision (only who is a class's own, and who counts as a neighbour, changes).
     """
     key = run_key(project, run)
@@ -51,21 +52,21 @@ def scores_cached(project: Project, run: RunDir, table: pd.DataFrame, revision: 
 
 
 @st.cache_resource(max_entries=2, show_spinner="Gathering what speaks for and against each label ...")
-def _evidence(key: Key, _run: RunDir, _project: Project, _table: pd.DataFrame) -> tuple[Evidence, Level]:
+def _evidence(key: Key, _run: RunDir, _project: Project, _table: SampleTable) -> tuple[Evidence, Level]:
     """Decisions taken later change it by so little (whose neighbours are counted) that they do not make it anew."""
     found = gather(_table, repeats_of(_project.path, _run), _project.classes, _run.read_neighbours())
     return found, first_level(_run, _table, found.given)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Calibrating on the verdicts ...")
-def _scores(key: Key, revision: Newest, decisions: str | None, _evidence: Evidence, _level: Level, _table: pd.DataFrame,
+def _scores(key: Key, revision: Newest, decisions: str | None, _evidence: Evidence, _level: Level, _table: SampleTable,
             _project: Project) -> Scores:
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""
     known = consensus(current_verdicts(_project, revision)).reset_index()
     return calibrated(_evidence, _table, _project.classes, known, _level)
 
 
-def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, revision: Newest) -> dict[str, str]:
+def chances(project: Project, run: RunDir, table: SampleTable, rows: np.ndarray, revision: Newest) -> dict[str, str]:
     """sample_id -> chance_words of these rows of the table, blind ones left out; none before MIN_CALIBRATED labels are
     known: a guess is no probability. revision: the newest verdict."""
     if current_verdicts(project, revision)["sample_id"].nunique() + len(dual_labels(table)) < MIN_CALIBRATED:
@@ -73,9 +74,9 @@ def chances(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray
     found = scores_cached(project, run, table, revision, None)
     if found.num_calibrated < MIN_CALIBRATED:
         return {}
-    hidden = blind(project).ids
-    return {str(found.sample_id[row]): chance_words(float(found.p_wrong[row])) for row in rows
-            if np.isfinite(found.p_wrong[row]) and found.sample_id[row] not in hidden}
+    hidden, p_wrong = blind(project).ids, found.p_wrong[rows].tolist()
+    return {sample_id: chance_words(p) for sample_id, p in zip(found.samples.ids(rows), p_wrong, strict=True)
+            if np.isfinite(p) and sample_id not in hidden}
 
 
 def chance_words(p: float) -> str:

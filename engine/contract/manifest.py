@@ -77,12 +77,7 @@ def read_manifest(project: Path, columns: Iterable[str] | None = None) -> pd.Dat
     Raises ManifestError if a required column is missing, a sample_id repeats or a split is unknown.
     """
     path = Path(project) / MANIFEST_NAME
-    read_info(project)
-    have = pq.read_schema(path).names
-    missing = [c for c in REQUIRED_COLUMNS if c not in have]
-    if missing or not {"path", "image"} & set(have):
-        raise ManifestError(f"{path} must have the columns {', '.join(REQUIRED_COLUMNS)} and path or image; "
-                            f"it has {', '.join(have)}; import the data again")
+    have = column_names(project)
     wanted = None if columns is None else [c for c in dict.fromkeys([*REQUIRED_COLUMNS, *columns]) if c in have]
     try:
         rows: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas()
@@ -97,6 +92,18 @@ def read_manifest(project: Path, columns: Iterable[str] | None = None) -> pd.Dat
     if unknown:
         raise ManifestError(f"split must be one of {', '.join(SPLITS)} in {path}; got {sorted(map(str, unknown))[0]!r}")
     return rows
+
+
+def column_names(project: Path) -> list[str]:
+    """The manifest's columns; reads no rows. Raises ManifestError if it lacks a required one, or as read_info does."""
+    path = Path(project) / MANIFEST_NAME
+    read_info(project)
+    have: list[str] = pq.read_schema(path).names
+    missing = [c for c in REQUIRED_COLUMNS if c not in have]
+    if missing or not {"path", "image"} & set(have):
+        raise ManifestError(f"{path} must have the columns {', '.join(REQUIRED_COLUMNS)} and path or image; "
+                            f"it has {', '.join(have)}; import the data again")
+    return have
 
 
 def image_root(project: Path, info: ManifestInfo) -> Path:

@@ -19,7 +19,7 @@ from curation.audit.suspects.evidence import missing_of
 from curation.audit.suspects.scores import Scores, scores_of
 from curation.exports.exporting import export
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import sample_table, samples
 from engine.contract.manifest import file_digest
 from tests import ROOT, views
 
@@ -37,7 +37,7 @@ def pets(tmp_path: Path) -> Project:
 
 def scores(project: Project) -> Scores:
     run = project.run("first")
-    return scores_of(project, [run], sample_table(project, run), run.read_neighbours())
+    return scores_of(project, [run], samples(project, run), run.read_neighbours())
 
 
 def newest(project: Project, queue: str, who: str) -> Served:
@@ -51,7 +51,7 @@ def test_plan_goal_and_batches_are_read_with_their_empty_model(pets: Project) ->
     assert plan is not None and plan.num_population == 65 and goal_of(pets.path, "spring") == Goal(
         half_width=0.05, first_look=150, rule="until narrow")
     assert plan.digests.model == file_digest(pets.run("first").path / "config.json")
-    assert plan.digests.manifest and plan.digests.population and plan.stale(sample_table(pets, None)) == []
+    assert plan.digests.manifest and plan.digests.population and plan.stale(samples(pets, None)) == []
     drawn = newest(pets, "estimate", batches.FILE)
     assert drawn.model == "" and drawn.mode is None and [q.sample_id for q in drawn.questions[:4]] == list(DRAWN)
     found = newest(pets, "find", "ada")

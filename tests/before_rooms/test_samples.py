@@ -10,7 +10,7 @@ from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.neighbours import neighbours_of
 from curation.samples.predicates import apply, fitted
-from curation.samples.table import SampleTable, sample_table
+from curation.samples.table import samples
 from tests import ROOT
 
 
@@ -39,9 +39,9 @@ def test_a_view_saved_by_the_older_version_selects(old_home: Path) -> None:
     assert saved_views.names(project) == ["hard-ones"]
     view = saved_views.load(project, "hard-ones")
     assert (view["run"], view["who"]) == ("first", "ada")
-    table = SampleTable(sample_table(project, project.run("first")))
+    table = samples(project, project.run("first"))
     predicate, gone = fitted(view["predicate"], table, project.classes, "first")
     assert predicate == {"roles": ["validation"], "flags": ["in the hard validation set"]} and not gone
-    frame = table.frame
+    frame = table.pandas()
     expected = frame["role"].eq("validation") & frame["in_validation"]
     assert apply(table, predicate).tolist() == expected.tolist() and expected.any()

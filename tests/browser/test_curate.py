@@ -9,7 +9,8 @@ import pytest
 
 from curation.project import Project
 from curation.samples import saved_views
-from curation.samples.table import in_polygon, sample_table
+from curation.samples.regions import in_polygon
+from curation.samples.table import sample_table
 from tests.browser.driver import COUNTS, LOSE, Browser, wait_for
 from tests.fakes import make_project, make_run
 

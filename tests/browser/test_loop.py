@@ -12,7 +12,8 @@ from PIL import Image
 
 from curation.jobs.request import config_of
 from curation.project import Project
-from curation.samples.table import in_polygon, sample_table
+from curation.samples.regions import in_polygon
+from curation.samples.table import sample_table
 from engine.contract.run_dir import RunDir
 from tests.browser.driver import COUNTS, Browser, wait_for, wait_until_done
 

@@ -88,7 +88,7 @@ def draw(plan: Plan, verdicts: pd.DataFrame, reserved: Collection[str] = (), num
     chosen = next_strata(plan.sizes - np.bincount(stratum[taken], minlength=num_strata),
                          np.bincount(stratum[counted], minlength=num_strata), spreads(stratum, model.expected), num)
     np.random.default_rng((plan.seed, len(taken))).shuffle(chosen)
-    return list(plan.population["sample_id"].to_numpy()[_next_rows(plan, taken, chosen)])
+    return plan.population["sample_id"].iloc[_next_rows(plan, taken, chosen)].tolist()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,17 +13,17 @@ last one.
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TypedDict, cast
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 
 from curation.ledger import people
+from curation.samples.frames import SampleTable
 from engine.contract.disk.seals import opened_json, sealed_json
 from engine.contract.errors import UserError
 from engine.contract.inside import inside
@@ -84,28 +84,28 @@ class Plan:
         """(H,) samples in each stratum, all 1 or more."""
         return np.bincount(self.population["stratum"])
 
-    @property
-    def labels(self) -> pd.DataFrame:
-        """(N,) sample_id and given_label: the labels that the estimate is about, as they were when it was planned."""
+    def labels(self, sample_ids: Collection[str]) -> pd.DataFrame:
+        """sample_id and given_label, of these samples, of those in the population: the labels that the estimate is
+        about, as they were when it was planned."""
+        rows = self.population[self.population["sample_id"].isin(list(sample_ids))]
         names = np.array(self.classes, dtype=object)
-        return pd.DataFrame({"sample_id": self.population["sample_id"],
-                             "given_label": names[self.population["given"].to_numpy()]})
+        return pd.DataFrame({"sample_id": rows["sample_id"], "given_label": names[rows["given"].to_numpy()]})
 
-    def stale(self, rows: pd.DataFrame) -> list[str]:
+    def stale(self, table: SampleTable) -> list[str]:
         """sample_ids of the population that can be asked about no longer: gone, or of another given label by now.
 
-        rows: sample_id, unique, and given_label, as they are. A million take half a second.
+        table: the samples as they are. A million take a tenth of a second.
         """
-        planned = self.labels
-        place = pc.index_in(pa.array(planned["sample_id"], pa.large_string()),
-                            value_set=pa.array(rows["sample_id"], pa.large_string()))  # null: gone
-        now = pa.array(rows["given_label"], pa.large_string(), from_pandas=True).take(place)
-        is_same = pc.equal(now, pa.array(planned["given_label"], pa.large_string())).fill_null(False)
-        return [str(i) for i in planned["sample_id"].to_numpy()[~is_same.to_numpy(zero_copy_only=False)]]
+        codes = table["given_label"].codes.into(self.classes)
+        now = pl.DataFrame({"sample_id": table["sample_id"].cells, "now": codes})
+        planned = pl.from_pandas(self.population[["sample_id", "given"]]).join(now, on="sample_id", how="left",
+                                                                              maintain_order="left")
+        is_same = (planned["now"] == planned["given"]).fill_null(False)  # null: gone
+        return planned["sample_id"].filter(~is_same).to_list()
 
 
-def make_plan(*, audit: str, run: str, sample_id: np.ndarray, given: np.ndarray, p_wrong: np.ndarray,
-              is_active: np.ndarray, classes: Sequence[str], seed: int, created: float,
+def make_plan(*, audit: str, run: str, sample_id: pl.Series | np.ndarray, given: np.ndarray,
+              p_wrong: np.ndarray, is_active: np.ndarray, classes: Sequence[str], seed: int, created: float,
               digests: PlanDigests | None = None, num_strata: int = NUM_STRATA) -> Plan:
     """A plan for all active samples with a given label; a million in about a second.
 
@@ -116,15 +116,16 @@ def make_plan(*, audit: str, run: str, sample_id: np.ndarray, given: np.ndarray,
     rows = np.flatnonzero(np.asarray(is_active, dtype=bool) & (np.asarray(given) >= 0))
     if not len(rows):
         raise PlanError("a noise rate is of active samples with a given label; there is none; import or restore some")
-    ids = np.asarray(sample_id, dtype=object)[rows]
+    ids = pl.Series(sample_id, dtype=pl.String)[rows]
     p = np.asarray(p_wrong, dtype=np.float32)[rows]
     if not np.all((p >= 0) & (p <= 1) | np.isnan(p)):
         raise PlanError(f"p_wrong must lie in [0, 1] or be NaN; got {np.nanmin(p):g} to {np.nanmax(p):g}; calibrate it")
     rng = np.random.default_rng(seed)
     stratum, edges = cut(p, num_strata)
-    population = pd.DataFrame({"sample_id": ids, "given": np.asarray(given)[rows].astype(np.int32), "p_wrong": p,
-                               "stratum": stratum, "place": _places(stratum, rng)})
-    if not population["sample_id"].is_unique:
+    codes = np.asarray(given)[rows].astype(np.int32)
+    population = pd.DataFrame({"sample_id": ids.to_pandas(), "given": codes, "p_wrong": p, "stratum": stratum,
+                               "place": _places(stratum, rng)})
+    if ids.n_unique() < len(ids):
         raise PlanError("a sample may be in a population once; some sample_id comes twice; give each its own")
     return Plan(audit=audit, run=run, created=created, seed=seed, classes=tuple(classes), edges=edges,
                 digests=digests or PlanDigests(), population=population)

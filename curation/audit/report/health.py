@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,6 +37,7 @@ from curation.audit.suspects.matrix import model_matrix, overlaps
 from curation.audit.suspects.scores import Scores
 from curation.lacking import lacking
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.neighbours import NEAR_ZERO
 from curation.samples.taking_part import part_lines
 from engine.contract.manifest import MANIFEST_NAME, file_digest
@@ -56,7 +58,7 @@ def health(project: Project, run: RunDir | None, scores: Scores, plan: Plan | No
     random, goal = random_verdicts(verdicts, plan), goal or new_goal(TARGET)
     rows = with_labels(training_rows(project), decided_labels(project))
     names = plan.classes if plan is not None else scores.classes
-    num_stale = len(plan.stale(rows)) if plan is not None else 0
+    num_stale = len(plan.stale(SampleTable.of(rows[["sample_id", "given_label"]]))) if plan is not None else 0
     found = reviewed_matrix(plan, random) if plan is not None and len(random) else None
     model = model_matrix(scores.given, scores.p_wrong, scores.suggested, scores.confidence, len(scores.classes),
                          is_active=scores.is_active)
@@ -113,14 +115,14 @@ def _duplicates(project: Project, run: RunDir | None, scores: Scores, rows: pd.D
     """Near-duplicates with contradicting labels in force, blind samples left out; None without neighbours."""
     if run is None or neighbours is None:
         return None
-    ids = run.read_signals()["sample_id"].to_numpy(dtype=object)
-    signal_row = pd.Index(ids).get_indexer(scores.sample_id)
-    blind = blind_ids(project, project.verdicts().in_force())
-    is_shown = scores.is_active & ~np.isin(scores.sample_id, list(blind))
-    labels = in_signal_order(np.where(is_shown, scores.current, -1), signal_row, len(ids))
+    ids = pl.from_pandas(run.read_signals()["sample_id"])
+    rows_of = pl.DataFrame({"sample_id": ids, "row": pl.int_range(len(ids), eager=True)})
+    signal_row = scores.samples.frame.join(rows_of, on="sample_id", how="left", maintain_order="left")["row"]
+    is_shown = scores.is_active & ~scores.samples.has_ids(blind_ids(project, project.verdicts().in_force()))
+    labels = in_signal_order(np.where(is_shown, scores.current, -1), signal_row.fill_null(-1).to_numpy(), len(ids))
     found = conflicts(*neighbours, labels)
     shown = ids[found.members[found.group_of_member < summaries.MAX_GROUPS]]
-    paths = rows.loc[rows["sample_id"].isin(shown), ["sample_id", "path"]].dropna()
+    paths = rows.loc[rows["sample_id"].isin(shown.to_list()), ["sample_id", "path"]].dropna()
     content = dict(zip(paths["sample_id"], content_ids(project.root, paths["path"].tolist()), strict=True))
     return summaries.duplicates_part(found, ids, labels, scores.classes, content, NEAR_ZERO)
 

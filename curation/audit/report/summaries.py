@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+import polars as pl
 
 from curation.audit.estimate.allocation import known
 from curation.audit.estimate.goal import Goal
@@ -206,16 +207,16 @@ def corrections_part(rows: pd.DataFrame, names: Sequence[str], overall: Rate | N
             for name in names])
 
 
-def duplicates_part(found: Duplicates, sample_id: np.ndarray, labels: np.ndarray, names: Sequence[str],
+def duplicates_part(found: Duplicates, sample_id: pl.Series, labels: np.ndarray, names: Sequence[str],
                     content: Mapping[str, str], max_distance: float) -> DuplicatesPart:
     """The largest groups. sample_id, labels: in the order of found's rows; content: sample_id -> digest, "" unknown."""
     groups: list[GroupPart] = []
     for number in range(min(found.num_groups, MAX_GROUPS)):
         rows = found.group(number)
         counts = np.bincount(labels[rows], minlength=len(names))
-        digests = [content.get(str(i), "") for i in sample_id[rows]]
+        digests = [content.get(i, "") for i in sample_id[rows]]
         labels_of = {names[code]: int(counts[code]) for code in np.argsort(-counts, kind="stable") if counts[code]}
-        groups.append(GroupPart(num=len(rows), sample_ids=[str(i) for i in sample_id[rows[:MAX_IDS]]], labels=labels_of,
+        groups.append(GroupPart(num=len(rows), sample_ids=sample_id[rows[:MAX_IDS]].to_list(), labels=labels_of,
                                 is_identical=any(d and digests.count(d) > 1 for d in digests)))
     return DuplicatesPart(num_near=found.num_near, num_pairs=len(found.pairs), num_groups=found.num_groups,
                           max_distance=max_distance, groups=groups)

@@ -5,7 +5,7 @@ chosen by suspicion, or seen beside the model's opinion, must not enter a noise 
 """
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,8 @@ from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import PURPOSES, QUEUES, VERDICTS, Queue, Verdict, checked_row, choice
 from curation.project import Project
 from curation.samples.csv_cells import FORMULA_LEADS
-from curation.samples.table import sample_table
+from curation.samples.frames import SampleTable
+from curation.samples.table import samples
 from curation.tables.csv_table import read_whole_csv
 from curation.tables.report import SourceError
 from engine.contract.errors import UserError
@@ -32,20 +33,20 @@ class AuditError(UserError):
     """Options or a file of answers that cannot be used. One line, ready to show."""
 
 
-def score_frame(scores: Scores, table: pd.DataFrame, order: np.ndarray) -> pd.DataFrame:
+def score_frame(scores: Scores, table: SampleTable, order: np.ndarray) -> pd.DataFrame:
     """Samples of the ranked queue with all that speaks for and against their labels; order: (M,) rows of both."""
     names = np.asarray([*scores.classes, None], dtype=object)
-    part = table[["sample_id", *(["path"] if "path" in table else []), "given_label", "current_label"]].iloc[order]
+    part = table.rows(order, ["sample_id", *(["path"] if "path" in table else []), "given_label", "current_label"])
     return part.assign(queue="find", suggested_label=names[scores.suggested[order]],
                        confidence=scores.confidence[order], p_wrong=scores.p_wrong[order],
                        **{name: values[order] for name, values in scores.columns.items()}).reset_index(drop=True)
 
 
-def draw_frame(served: Served, table: pd.DataFrame) -> pd.DataFrame:
+def draw_frame(served: Served, table: SampleTable) -> pd.DataFrame:
     """A batch of the random queue, to be filled in; nothing in it tells what the model thinks."""
-    part = table.set_index("sample_id").loc[[q.sample_id for q in served.questions]].reset_index()
-    return part[["sample_id", *(["path"] if "path" in table else []), "given_label"]].assign(
-        queue="estimate", verdict="", label="")
+    rows = table.positions([q.sample_id for q in served.questions])
+    part = table.rows(rows, ["sample_id", *(["path"] if "path" in table else []), "given_label"])
+    return part.assign(queue="estimate", verdict="", label="").reset_index(drop=True)
 
 
 def read_answers(project: Project, path: Path, *, queue: str | None, who: str, run: str, audit: str,
@@ -58,7 +59,7 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
     row, and nothing of the file is used, where one cannot be.
     """
     rows = _rows(path)
-    table = sample_table(project, None).set_index("sample_id")
+    table = samples_named(project, rows["sample_id"], "given_label", "current_label", "path")
     model = file_digest(project.run(run).path / "config.json") if run else ""
     digest, answers = file_digest(path), []
     for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
@@ -82,6 +83,14 @@ def read_answers(project: Project, path: Path, *, queue: str | None, who: str, r
             raise AuditError(f"{path} row {number}: {error}") from error
         answers.append(_keyed(verdict, digest))
     return answers
+
+
+def samples_named(project: Project, cells: Iterable[str], *columns: str) -> pd.DataFrame:
+    """By sample_id, those of these columns that there are, of the training samples that cells name (as_written)."""
+    table = samples(project, None)
+    ids = {name for cell in map(str, cells) for name in (cell, cell.removeprefix("'"))}
+    names = ["sample_id", *(name for name in columns if name in table)]
+    return table.rows(np.flatnonzero(table.has_ids(ids)), names).set_index("sample_id")
 
 
 def _rows(path: Path) -> pd.DataFrame:

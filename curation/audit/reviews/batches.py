@@ -102,7 +102,7 @@ def find_served(scores: Scores, verdicts: pd.DataFrame, gold_ids: np.ndarray, *,
     order = queues.find_order(scores, verdicts, mode, given=given, suggested=suggested,
                               reserved=[*reserved, *ended])
     checked = verdicts[~verdicts["sample_id"].isin(reserved)]
-    batch = queues.find_batch(scores.sample_id[order[:2 * size]], checked, audit=audit, reviewer=reviewer,
+    batch = queues.find_batch(scores.samples.ids(order[:2 * size]), checked, audit=audit, reviewer=reviewer,
                               number=number, gold_ids=gold_ids[~np.isin(gold_ids, list(reserved))], size=size)
     questions = _questions(scores, batch.items, is_shown=True)
     return Served(audit=audit, queue="find", reviewer=reviewer, number=number, run=run, model=model, mode=mode,
@@ -130,7 +130,7 @@ def file_served(plan: Plan, verdicts: pd.DataFrame, *, number: int, reserved: Se
                 stale: Sequence[str] = (), size: int = ESTIMATE_SIZE) -> Served:
     """The next draws of the random queue for a file, without hidden checks; arguments as estimate_served's."""
     draws = draw(plan, random_verdicts(verdicts, plan), reserved, size, stale)
-    labels = plan.labels.set_index("sample_id")["given_label"].loc[draws]
+    labels = plan.labels(draws).set_index("sample_id")["given_label"]
     return Served(audit=plan.audit, queue="estimate", reviewer=FILE, number=number, run=plan.run,
                   model=plan.digests.model, created=time.time(), questions=tuple(
                       Question(sample_id=i, purpose="main", given_label=str(labels[i])) for i in draws))
@@ -153,7 +153,7 @@ def _questions(scores: Scores, items: Sequence[queues.Item], is_shown: bool) -> 
 
     is_shown: whether the model's opinion is.
     """
-    rows = pd.Index(scores.sample_id).get_indexer([item.sample_id for item in items])
+    rows = scores.samples.positions([item.sample_id for item in items])
     found = []
     for item, row in zip(items, rows.tolist(), strict=True):
         if row < 0 or scores.given[row] < 0:
@@ -171,7 +171,8 @@ def _questions(scores: Scores, items: Sequence[queues.Item], is_shown: bool) -> 
 def _on_current_labels(scores: Scores, verdicts: pd.DataFrame) -> pd.DataFrame:
     """Those about the labels that the scores are of."""
     names = np.array([*scores.classes, None], dtype=object)
-    rows = pd.DataFrame({"sample_id": scores.sample_id, "given_label": names[scores.given]})
+    judged = np.flatnonzero(scores.samples.has_ids(verdicts["sample_id"].unique()))
+    rows = pd.DataFrame({"sample_id": scores.samples.ids(judged), "given_label": names[scores.given[judged]]})
     return on_current_labels(verdicts, rows)
 
 
@@ -190,12 +191,12 @@ def _typical(scores: Scores, questions: Sequence[Question], hidden: Collection[s
     asked = {q.sample_id for q in questions}
     names = dict.fromkeys(name for q in questions for name in (q.given_label, q.suggested_label) if name)
     is_usable = scores.is_active & np.isfinite(scores.p_wrong)
-    is_usable &= ~pd.Series(scores.sample_id).isin(hidden).to_numpy()
+    is_usable &= ~scores.samples.has_ids(hidden)
     found = {}
     for name in names:
         rows = np.flatnonzero((scores.given == scores.classes.index(name)) & is_usable)
         num = min(len(rows), NUM_TYPICAL + len(asked))
         best = rows[np.argpartition(scores.p_wrong[rows], num - 1)[:num]] if num else rows
         best = best[np.argsort(scores.p_wrong[best], kind="stable")]
-        found[name] = [str(i) for i in scores.sample_id[best] if i not in asked][:NUM_TYPICAL]
+        found[name] = [i for i in scores.samples.ids(best) if i not in asked][:NUM_TYPICAL]
     return found

@@ -19,6 +19,8 @@ from curation.audit.reviews.batch_files import (
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.ledger.verdict_tables import Draw
 from curation.project import Project
+from curation.samples.columns import Column
+from curation.samples.frames import SampleTable
 
 OPINION = ("role_reason", "p_train", "p_train_unpinned", "route_share", "weight", "margin", "heldout_margin",
            "mean_margin", "label_quality", "suggested_label", "predicted_label", "loss", "forgetting")
@@ -94,23 +96,23 @@ def release_lost(project: Project, audit: str, who: str) -> int:
     return sum(each.num_blind for each in lost)
 
 
-def is_blind(table: pd.DataFrame, blind: Collection[str]) -> np.ndarray:
-    """(N,) bool: the rows of these samples."""
+def is_blind(rows: pd.DataFrame, blind: Collection[str]) -> np.ndarray:
+    """(n,) bool: those of these samples. rows: sample_id."""
     if not blind:
-        return np.zeros(len(table), dtype=bool)
-    found: np.ndarray = table["sample_id"].isin(list(blind)).to_numpy(dtype=bool)
+        return np.zeros(len(rows), dtype=bool)
+    found: np.ndarray = rows["sample_id"].isin(list(blind)).to_numpy(dtype=bool)
     return found
 
 
-def hidden_columns(table: pd.DataFrame, blind: Collection[str]) -> dict[str, pd.Series]:
+def hidden_columns(table: SampleTable, blind: Collection[str]) -> dict[str, Column]:
     """The columns of OPINION in the table, null for these samples; none where it has none of them."""
-    rows = is_blind(table, blind)
-    return {name: table[name].mask(rows) for name in OPINION if name in table} if rows.any() else {}
+    rows = table.has_ids(blind)
+    return {name: table[name].without(rows) for name in OPINION if name in table} if rows.any() else {}
 
 
-def without_opinion(table: pd.DataFrame, blind: Collection[str]) -> pd.DataFrame:
+def without_opinion(table: SampleTable, blind: Collection[str]) -> SampleTable:
     """The table with hidden_columns in place of its own."""
-    return table.assign(**hidden_columns(table, blind))
+    return table.with_changed(hidden_columns(table, blind))
 
 
 def blind_words(num: int) -> str:

@@ -15,7 +15,7 @@ from curation.ledger.verdicts import QUEUES
 from curation.output_file import output_file, write_output
 from curation.project import Project
 from curation.samples.csv_cells import write_csv
-from curation.samples.table import sample_table
+from curation.samples.table import samples
 from curation.sources.console import visible
 from curation.words import counted
 
@@ -49,7 +49,7 @@ def verdicts_(
         refused = bool(brought.refused)
     rows = log.rows(audit)
     num_judged = log.in_force(audit)["sample_id"].nunique()
-    num_disputed = len(disputes(on_current_labels(log.in_force(), sample_table(opened, None)), audit))
+    num_disputed = len(disputes(on_current_labels(log.in_force(), samples(opened, None)), audit))
     print(f"{audit}: {len(rows):,} rows, {num_judged:,} samples judged; {num_disputed:,} disputed in all audits")
     if out is not None:
         write_output(out, lambda p: write_csv(rows, p))

@@ -7,18 +7,23 @@ curation.audit.reviews.reconcile says.
 import numpy as np
 import pandas as pd
 
+from curation.samples.frames import SampleTable
+
 _NO_CLASS = ""
 """Stands for "no class fits" among outcomes; no class is called so."""
 
 
-def on_current_labels(verdicts: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def on_current_labels(verdicts: pd.DataFrame, rows: pd.DataFrame | SampleTable) -> pd.DataFrame:
     """The verdicts that are about the labels as they are: data imported anew may have corrected them meanwhile.
 
     verdicts: sample_id and given_label, as it was shown; rows: sample_id, unique, and given_label, as it is (a sample
     table, or the manifest's training rows). What is of another label, or of a sample that is in rows no more, is left
     out. A million rows take a tenth of a second.
     """
-    is_judged = rows["sample_id"].isin(verdicts["sample_id"].unique()).to_numpy(dtype=bool)
+    judged = verdicts["sample_id"].unique()
+    if isinstance(rows, SampleTable):
+        rows = rows.rows(np.flatnonzero(rows.has_ids(judged)), ["sample_id", "given_label"])
+    is_judged = rows["sample_id"].isin(judged).to_numpy(dtype=bool)
     found = rows.loc[is_judged, ["sample_id", "given_label"]].astype(object).set_index("sample_id")["given_label"]
     now = verdicts["sample_id"].map(found)
     return verdicts[(now.notna() & now.eq(verdicts["given_label"])).to_numpy(dtype=bool)].reset_index(drop=True)

@@ -16,11 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from curation.audit.reviews.answers_file import AuditError, utc
+from curation.audit.reviews.answers_file import AuditError, samples_named, utc
 from curation.ledger.batch import LedgerError
 from curation.ledger.verdicts import VERDICTS, Verdict, VerdictName, checked_row
 from curation.project import Project
-from curation.samples.table import sample_table
 from curation.sources.formats.cvat import has_document_type
 from curation.tables.json_items import number_of
 from curation.tables.report import as_utf8
@@ -71,11 +70,12 @@ class Taken:
 
 def read_elsewhere(project: Project, path: Path, *, who: str, run: str, audit: str) -> Taken:
     """The answers in a file of another tool. who: where it does not say. Raises AuditError for what is no such file."""
-    table = sample_table(project, None).set_index("sample_id")
+    answers = list(_answers(path))
+    table = samples_named(project, (answer.sample_id or "" for answer in answers), "given_label", "current_label")
     found: list[Verdict] = []
     refused: list[str] = []
     num_unchanged = num_unknown = 0
-    for answer in _answers(path):
+    for answer in answers:
         if answer.sample_id not in table.index:
             refused.append(f"{answer.place}: {answer.sample_id or 'no sample_id'!r} is no training sample here")
             num_unknown += 1

@@ -11,11 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curation.audit.reviews.answers_file import AuditError, as_written, plain_text, utc
+from curation.audit.reviews.answers_file import AuditError, as_written, plain_text, samples_named, utc
 from curation.ledger.batch import said
 from curation.ledger.replay import timeline
 from curation.project import Project
-from curation.samples.table import sample_table
 from curation.tables.csv_table import header_of, read_whole_csv
 from curation.tables.report import SourceError
 from engine.contract.errors import UserError
@@ -67,7 +66,7 @@ def read_decisions(project: Project, path: Path, who: str) -> FoundDecisions:
     """The decisions of a file of corrected labels. who: where it does not say. Raises AuditError for a file that cannot
     be read, or lacks a column."""
     rows = _rows(path)
-    table = sample_table(project, None).set_index("sample_id")
+    table = samples_named(project, rows["sample_id"], "given_label", "excluded")
     in_force = project.ledger().corrections().set_index("sample_id")
     decided_at = _decided_at(project, {as_written(str(cell), table.index) for cell in rows["sample_id"]})
     found, refused, against = list[Decision](), list[str](), dict[tuple[str, str], str]()

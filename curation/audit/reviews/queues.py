@@ -86,8 +86,7 @@ def find_order(scores: Scores, verdicts: pd.DataFrame, mode: Mode = "value", *, 
     if mode == "confusion" and (given is None or suggested is None):
         raise ServingError(f"a confusion is of two classes; got {given!r} and {suggested!r}; name the given class and "
                            "the suggested one")
-    taken = {*verdicts["sample_id"], *reserved}
-    is_open = scores.is_active & ~pd.Series(scores.sample_id).isin(taken).to_numpy()
+    is_open = scores.is_active & ~scores.samples.has_ids({*verdicts["sample_id"], *reserved})
     if mode == "confusion":
         is_open &= (scores.given == given) & (scores.suggested == suggested)
     rows = np.flatnonzero(is_open)
@@ -109,11 +108,11 @@ def mode_named(text: str) -> Mode:
 
 # -- batches
 
-def find_batch(sample_ids: np.ndarray, verdicts: pd.DataFrame, *, audit: str, reviewer: str, number: int,
-               gold_ids: Sequence[str] | np.ndarray = (), size: int = BATCH_SIZE) -> Batch:
+def find_batch(sample_ids: Sequence[str] | np.ndarray, verdicts: pd.DataFrame, *, audit: str, reviewer: str,
+               number: int, gold_ids: Sequence[str] | np.ndarray = (), size: int = BATCH_SIZE) -> Batch:
     """The next items of the ranked queue with hidden checks among them.
 
-    sample_ids: the queue in order (scores.sample_id[find_order(...)]). verdicts: in force in this audit, of samples
+    sample_ids: the queue in order (find_order), as far as it is needed. verdicts: in force in this audit, of samples
     that are still there. gold_ids: samples whose true class is known; which class is of no interest here.
     """
     main = [str(sample_id) for sample_id in sample_ids[:size]]

@@ -21,7 +21,7 @@ def random_verdicts(verdicts: pd.DataFrame, plan: Plan | None = None) -> pd.Data
     drawn = verdicts.loc[is_drawn(verdicts), "sample_id"]
     is_in = verdicts["sample_id"].isin(drawn) & verdicts["queue"].isin(["estimate", "adjudicate"])
     rows = verdicts[is_in & verdicts["suggested_label"].isna()]
-    rows = rows if plan is None else on_current_labels(rows, plan.labels)
+    rows = rows if plan is None else on_current_labels(rows, plan.labels(rows["sample_id"].unique()))
     return consensus(rows).loc[rows["sample_id"].unique()].reset_index()
 
 

@@ -12,9 +12,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from curation.samples.frames import SampleTable
 from curation.samples.triage import neighbour_shares
 from engine.contract.methods import METHODS
 from engine.contract.run_dir import RunDir, RunDirError
@@ -60,19 +59,20 @@ class Evidence:
     """losses_of the first."""
 
 
-def gather(table: pd.DataFrame, runs: Sequence[RunDir], classes: Sequence[str],
+def gather(table: SampleTable, runs: Sequence[RunDir], classes: Sequence[str],
            neighbours: tuple[np.ndarray, np.ndarray] | None) -> Evidence:
     """Evidence of a sample table with the signals of runs[0] and its neighbours (RunDir.read_neighbours).
 
     All runs are on the manifest that the table is of, so that their signals have the same samples in the same rows.
     """
-    given = codes_of(table["given_label"], classes)
-    rows = table["signal_row"].to_numpy(dtype=np.int64)
+    given = table["given_label"].codes.into(classes)
+    rows = table.frame["signal_row"].to_numpy()
     own, best, share, odds, rival = predictions_of(runs, rows, given)
     columns = {"self_confidence": own, "normalised_margin": (own - best + 1) / 2}
-    signals = [table, *(_in_rows(run.read_signals(), rows) for run in runs[1:])]
+    others = [_in_rows(run.read_signals(), rows) for run in runs[1:]]
     for name, new_name in SIGNALS.items():
-        columns[new_name] = _mean([frame[name].to_numpy(dtype=np.float32, na_value=np.nan) for frame in signals])
+        columns[new_name] = _mean([np.asarray(table[name].numbers, dtype=np.float32),
+                                   *(frame[name].to_numpy(dtype=np.float32, na_value=np.nan) for frame in others)])
     columns["dynamics"] = _mean([_dynamics(run, rows) for run in runs])
     columns["neighbour_agreement"] = _agreement(table, given, rows, neighbours)
     return Evidence(given=given, rival=rival, rival_share=share, own_odds=odds, columns=columns,
@@ -87,14 +87,6 @@ def missing_of(run: RunDir) -> list[Missing]:
     if run.open_probabilities("label_head") is None and not _is_kfold(run):
         found.append("label_head")
     return found if run.neighbours_path.exists() else [*found, "neighbours"]
-
-
-def codes_of(labels: pd.Series, classes: Sequence[str]) -> np.ndarray:
-    """(N,) int16 (int32 above 32,767 classes) positions in classes; -1 for null or no class."""
-    cells = pa.array(labels, pa.large_string(), from_pandas=True)
-    codes = pc.index_in(cells, value_set=pa.array(list(classes), pa.large_string())).fill_null(-1)
-    found: np.ndarray = codes.to_numpy(zero_copy_only=False).astype(np.int16 if len(classes) < 2**15 else np.int32)
-    return found
 
 
 def log_odds(share: np.ndarray) -> np.ndarray:
@@ -194,13 +186,13 @@ def _dynamics(run: RunDir, rows: np.ndarray) -> np.ndarray:
     return np.where(weight > 0, total / np.maximum(weight, 1), np.nan).astype(np.float32)
 
 
-def _agreement(table: pd.DataFrame, given: np.ndarray, rows: np.ndarray,
+def _agreement(table: SampleTable, given: np.ndarray, rows: np.ndarray,
                neighbours: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
     """(N,) share of the neighbours with the same given label; excluded samples do not count."""
     if neighbours is None:
         return np.full(len(given), np.nan, dtype=np.float32)
     code_of = np.full(len(neighbours[0]), -1, dtype=given.dtype)
-    is_counted = (rows >= 0) & ~table["excluded"].to_numpy(dtype=bool)
+    is_counted = (rows >= 0) & ~table["excluded"].flags
     code_of[rows[is_counted]] = given[is_counted]
     shares = neighbour_shares(code_of, neighbours, rows, given, np.full_like(given, -1))
     return np.asarray(shares[0])

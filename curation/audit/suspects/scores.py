@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 
 from curation.audit.estimate.working_model import posterior_mode
-from curation.audit.suspects.evidence import Evidence, codes_of, log_odds, losses_of, predictions_of, probabilities_of
+from curation.audit.suspects.design import NAMES, Design, blocks, is_judged
+from curation.audit.suspects.evidence import Evidence, losses_of, predictions_of, probabilities_of
 from curation.audit.suspects.evidence import gather as gather_evidence
 from curation.audit.suspects.learning import Learning, learning_of
 from curation.audit.suspects.level import Level, level_of
 from curation.project import Project
+from curation.samples.columns import comparable
+from curation.samples.frames import SampleTable
 from engine.contract.run_dir import RunDir
 from engine.contract.statistics.measures import detection
 
@@ -41,8 +44,8 @@ MAX_GUESSED = 200_000
 class Scores:
     """One row a training sample, in the order of the sample table; (N,) each."""
 
-    sample_id: np.ndarray
-    """str or object."""
+    samples: SampleTable
+    """sample_id alone."""
     classes: tuple[str, ...]
     given: np.ndarray
     """int codes of given_label in classes; -1 without one."""
@@ -76,7 +79,7 @@ class Scores:
         return float(np.nanmean(sds)) if np.isfinite(sds).any() else 0.0
 
 
-def scores_of(project: Project, runs: Sequence[RunDir], table: pd.DataFrame,
+def scores_of(project: Project, runs: Sequence[RunDir], table: SampleTable,
               neighbours: tuple[np.ndarray, np.ndarray] | None, verdicts: pd.DataFrame | None = None) -> Scores:
     """Scores of a sample table with the signals of runs[0], and its neighbours (RunDir.read_neighbours).
 
@@ -87,30 +90,29 @@ def scores_of(project: Project, runs: Sequence[RunDir], table: pd.DataFrame,
     return calibrated(evidence, table, project.classes, verdicts, level=first_level(runs[0], table, evidence.given))
 
 
-def calibrated(evidence: Evidence, table: pd.DataFrame, classes: Sequence[str], verdicts: pd.DataFrame | None,
+def calibrated(evidence: Evidence, table: SampleTable, classes: Sequence[str], verdicts: pd.DataFrame | None,
                level: Level) -> Scores:
     """Scores from evidence that is there already, under these verdicts. level: the first guess (first_level)."""
-    given, excluded = evidence.given, table["excluded"].to_numpy(dtype=bool)
-    is_active = (given >= 0) & ~excluded
-    x, is_scored = design(evidence, is_active)
+    given, relabel = evidence.given, table["relabel"]
+    is_active = (given >= 0) & ~table["excluded"].flags
     learning = learning_of_evidence(evidence, is_active)
-    is_scored &= learning.has_learned
+    is_scored = is_judged(evidence) & learning.has_learned
     rows, is_wrong, num_dual = _known(table, verdicts)
     is_usable = is_scored[rows]
     rows, is_wrong = rows[is_usable], is_wrong[is_usable]
     prior = FEATURE_PRIOR if evidence.is_on_features else PRIOR
-    p_wrong, odds_sd = (np.where(is_scored, values, np.nan).astype(np.float32)
-                        for values in _probability(x, given, rows, is_wrong, level, len(classes), prior))
-    current = np.where(table["relabel"].notna(), codes_of(table["relabel"], classes), given)
-    return Scores(sample_id=table["sample_id"].to_numpy(), classes=tuple(classes), given=given, current=current,
-                  suggested=evidence.rival, confidence=evidence.rival_share, p_wrong=p_wrong, odds_sd=odds_sd,
-                  is_active=is_active, columns=evidence.columns, num_calibrated=len(rows), num_dual=num_dual,
-                  runs=evidence.runs, learning=learning)
+    p_wrong, odds_sd = _probability(Design.of(evidence, is_active), rows, is_wrong, level, len(classes), prior)
+    p_wrong[~is_scored], odds_sd[~is_scored] = np.nan, np.nan
+    current = np.where(relabel.is_null, given, relabel.codes.into(classes))
+    return Scores(samples=SampleTable(table.frame.select("sample_id"), table.columns), classes=tuple(classes),
+                  given=given, current=current, suggested=evidence.rival, confidence=evidence.rival_share,
+                  p_wrong=p_wrong, odds_sd=odds_sd, is_active=is_active, columns=evidence.columns,
+                  num_calibrated=len(rows), num_dual=num_dual, runs=evidence.runs, learning=learning)
 
 
-def first_level(run: RunDir, table: pd.DataFrame, given: np.ndarray) -> Level:
+def first_level(run: RunDir, table: SampleTable, given: np.ndarray) -> Level:
     """The first guess of how many labels are wrong."""
-    probs, rows = probabilities_of(run), table["signal_row"].to_numpy(dtype=np.int64)
+    probs, rows = probabilities_of(run), table.frame["signal_row"].to_numpy()
     known = np.flatnonzero((rows >= 0) & (given >= 0)) if probs is not None else np.empty(0, dtype=np.int64)
     known = known[:: max(1, len(known) // MAX_GUESSED)]
     return level_of(given[known], probs[rows[known]] if probs is not None else np.empty((0, 1)))
@@ -122,50 +124,24 @@ def learning_of_evidence(evidence: Evidence, is_active: np.ndarray) -> Learning:
     return learning_of(evidence.given, margin > 0.5, is_active & np.isfinite(margin), evidence.losses)
 
 
-def learning_of_run(run: RunDir, table: pd.DataFrame, classes: Sequence[str]) -> Learning:
+def learning_of_run(run: RunDir, table: SampleTable, classes: Sequence[str]) -> Learning:
     """The same of a run by itself, on a sample table with its signals; without them, as those of a run whose file is
     gone, there is no evidence."""
-    given = codes_of(table["given_label"], classes)
+    given = table["given_label"].codes.into(classes)
     if "signal_row" not in table:
         nothing = np.zeros(len(given), dtype=bool)
         return learning_of(given, nothing, nothing, losses_of(run))
-    own, best, *_ = predictions_of([run], table["signal_row"].to_numpy(dtype=np.int64), given)
-    is_known = np.isfinite(own) & ~table["excluded"].to_numpy(dtype=bool) & (given >= 0)
+    own, best, *_ = predictions_of([run], table.frame["signal_row"].to_numpy(), given)
+    is_known = np.isfinite(own) & ~table["excluded"].flags & (given >= 0)
     return learning_of(given, own > best, is_known, losses_of(run))
 
 
-def design(evidence: Evidence, is_active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(x (N, K) float32 standardised evidence in PRIOR's order, high speaks against the label, unknown 0; is_scored
-    (N,) bool: there is some)."""
-    columns = evidence.columns
-    raw = {"own": -evidence.own_odds, "dynamics": -columns["dynamics"],
-           "rival": log_odds(_rival(evidence)), "heldout": -log_odds(columns["heldout_confidence"]),
-           "mean_margin": -columns["mean_margin"], "loss": np.log(np.maximum(columns["loss"], 1e-3)),
-           "neighbours": -columns["neighbour_agreement"]}
-    x = np.zeros((len(is_active), len(PRIOR)), dtype=np.float32)
-    for k, name in enumerate(PRIOR):
-        values = raw[name]
-        usable = values[is_active & np.isfinite(values)]
-        spread = float(usable.std(dtype=np.float64)) if len(usable) else 0.0
-        if spread > 1e-6:
-            x[:, k] = np.where(np.isfinite(values), (values - usable.mean(dtype=np.float64)) / spread, 0.0)
-    is_scored = (evidence.given >= 0) & (np.isfinite(raw["own"]) | np.isfinite(raw["dynamics"]))
-    return x, is_scored
-
-
-def _rival(evidence: Evidence) -> np.ndarray:
-    """Probability (N,) of the strongest other class: margin = own - rival, halved and moved to [0, 1]."""
-    columns = evidence.columns
-    rival: np.ndarray = columns["self_confidence"] + 1 - 2 * columns["normalised_margin"]
-    return rival
-
-
-def _known(table: pd.DataFrame, verdicts: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray, int]:
+def _known(table: SampleTable, verdicts: pd.DataFrame | None) -> tuple[np.ndarray, np.ndarray, int]:
     """(rows (n,), is_wrong (n,) float, how many are dual labels) to calibrate on; a verdict beats a dual label."""
     found = pd.Series(dtype=float)
     if verdicts is not None and len(verdicts):
         judged = verdicts[verdicts["is_wrong"].notna()].drop_duplicates("sample_id", keep="last")
-        rows = pd.Index(table["sample_id"]).get_indexer(judged["sample_id"])
+        rows = table.positions(judged["sample_id"])
         found = pd.Series(judged["is_wrong"].astype(float).to_numpy()[rows >= 0], index=rows[rows >= 0])
     dual = dual_labels(table)
     dual = dual[~dual.index.isin(found.index)]
@@ -173,51 +149,58 @@ def _known(table: pd.DataFrame, verdicts: pd.DataFrame | None) -> tuple[np.ndarr
     return both.index.to_numpy(dtype=np.int64), both.to_numpy(dtype=float), len(dual)
 
 
-def dual_labels(table: pd.DataFrame) -> pd.Series:
+def dual_labels(table: SampleTable) -> pd.Series:
     """Whether the given label is wrong by the row of a dual-labelled sample; none where they are no minority."""
     if "clean_label" not in table:
         return pd.Series(dtype=float)
-    rows = np.flatnonzero((table["clean_label"].notna() & table["given_label"].notna()).to_numpy(dtype=bool))
+    clean, given = table["clean_label"].codes, table["given_label"].codes
+    rows = np.flatnonzero((clean.codes >= 0) & (given.codes >= 0))
     if len(rows) > MAX_DUAL_SHARE * len(table):
         return pd.Series(dtype=float)
     rows = rows[:: max(1, -(-len(rows) // MAX_CALIBRATED))]
-    part = table.iloc[rows]
-    return pd.Series(part["clean_label"].ne(part["given_label"]).to_numpy(dtype=float), index=rows)
+    true_codes, given_codes = comparable(clean.at(rows), given.at(rows))
+    return pd.Series((true_codes != given_codes).astype(float), index=rows)
 
 
-def _probability(x: np.ndarray, given: np.ndarray, rows: np.ndarray, is_wrong: np.ndarray, level: Level,
-                 num_classes: int, weights: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """P(wrong) (N,) after `rows` (n,) turned out to be wrong or not, at the posterior's mode, and (N,) the standard
-    deviation of its log-odds. weights: PRIOR or FEATURE_PRIOR."""
-    num_evidence = x.shape[1]
-    coefficients = np.fromiter(weights.values(), dtype=np.float64)
-    x, first = _centred(x, coefficients, level.odds)
+def _probability(design: Design, rows: np.ndarray, is_wrong: np.ndarray, level: Level, num_classes: int,
+                 weights: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """P(wrong) (N,) float32 after `rows` (n,) turned out to be wrong or not, at the posterior's mode, and (N,) float32
+    the standard deviation of its log-odds. weights: PRIOR or FEATURE_PRIOR."""
+    given, num_evidence = design.evidence.given, len(NAMES)
+    coefficients = np.array([weights[name] for name in NAMES])
+    origin, first = _origin(design.rows(slice(None, None, max(1, len(design) // MAX_CALIBRATED))), coefficients,
+                            level.odds)
     prior = np.r_[first, coefficients, np.zeros(num_classes)]
     precision = np.r_[level.sd, np.full(num_evidence, SD_EVIDENCE), np.full(num_classes, SD_CLASS)] ** -2.0
     beta, covariance = prior, np.diag(1 / precision)
     if len(rows):
         design_nK = np.zeros((len(rows), len(prior)))
-        design_nK[:, 0], design_nK[:, 1:1 + num_evidence] = 1.0, x[rows]
+        design_nK[:, 0], design_nK[:, 1:1 + num_evidence] = 1.0, design.rows(rows) - origin
         design_nK[np.arange(len(rows)), 1 + num_evidence + given[rows]] = 1.0
         beta, covariance = posterior_mode(design_nK, is_wrong, prior, precision)
     by_class = np.r_[beta[1 + num_evidence:], 0.0]  # the last is of code -1
-    odds = beta[0] + x @ beta[1:1 + num_evidence].astype(np.float32) + by_class[given].astype(np.float32)
-    probability: np.ndarray = 1 / (1 + np.exp(-odds))
-    return probability, _odds_sd(x, given, covariance)
+    p_wrong, odds_sd = np.empty((2, len(given)), dtype=np.float32)
+    for part in blocks(len(given)):
+        x = design.rows(part) - origin
+        odds = beta[0] + x @ beta[1:1 + num_evidence].astype(np.float32) + by_class[given[part]].astype(np.float32)
+        p_wrong[part] = 1 / (1 + np.exp(-odds))
+        odds_sd[part] = _odds_sd(x, given[part], covariance)
+    return p_wrong, odds_sd
 
 
-def _centred(x: np.ndarray, coefficients: np.ndarray, odds: float) -> tuple[np.ndarray, float]:
-    """(x moved to where labels may be either, the intercept there that gives the share of wrong labels in log-odds).
+def _origin(x: np.ndarray, coefficients: np.ndarray, odds: float) -> tuple[np.ndarray, float]:
+    """((K,) float32 where labels may be either, the intercept there that gives the share of wrong labels in log-odds).
+    x: (n, K) of samples evenly drawn.
 
     The guess is of that share. With 0 elsewhere, such as at the mean, where nearly all labels are right, verdicts that
     make the curve steeper would raise the share as well.
     """
-    sample = x[:: max(1, len(x) // MAX_CALIBRATED)].astype(np.float64)
+    sample = x.astype(np.float64)
     first = _intercept(sample @ coefficients, odds)
     chances = 1 / (1 + np.exp(-(sample @ coefficients + first)))
     doubt = chances * (1 - chances)
     origin = doubt @ sample / doubt.sum()
-    return x - origin.astype(np.float32), first + float(origin @ coefficients)
+    return origin.astype(np.float32), first + float(origin @ coefficients)
 
 
 def _odds_sd(x: np.ndarray, given: np.ndarray, covariance: np.ndarray) -> np.ndarray:
@@ -256,13 +239,14 @@ class DualFigures:
     average_precision: float
 
 
-def dual_figures(scores: Scores, table: pd.DataFrame) -> DualFigures | None:
+def dual_figures(scores: Scores, table: SampleTable) -> DualFigures | None:
     """Of the samples with a known truth, which has not touched self_confidence; None without wrong and right ones."""
     if "clean_label" not in table:
         return None
     confidence = scores.columns["self_confidence"]
-    is_known = (table["clean_label"].notna() & table["given_label"].notna()).to_numpy() & np.isfinite(confidence)
-    is_wrong = table["clean_label"].ne(table["given_label"]).to_numpy(dtype=bool)[is_known]
+    clean, given = comparable(table["clean_label"].codes, table["given_label"].codes)
+    is_known = (clean >= 0) & (given >= 0) & np.isfinite(confidence)
+    is_wrong = (clean != given)[is_known]
     auroc, precision = detection(confidence[is_known], is_wrong)
     if auroc is None or precision is None:
         return None

@@ -16,15 +16,15 @@ from curation.audit.estimate import noise_rate, sampling_plan
 from curation.audit.estimate.goal import TARGET, Goal, GoalError, goal_of, new_goal
 from curation.audit.estimate.looks import Progress, progress
 from curation.audit.reviews import batch_files, queues
-from curation.audit.reviews.blinding import is_blind
 from curation.audit.reviews.known_labels import decided_labels
 from curation.audit.reviews.random_queue import random_verdicts
 from curation.audit.reviews.reconcile import reconcile_all
-from curation.audit.suspects import duplicates, evidence, scores
+from curation.audit.suspects import duplicates, scores
 from curation.audit.suspects.matrix import ModelMatrix, model_matrix
 from curation.audit.suspects.scores import Scores
 from curation.ledger.newest import Newest
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.views import scored
 from curation.views.scored import Key
 from curation.views.widgets import state
@@ -33,6 +33,7 @@ from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
 
 DEFAULT_NAME = "audit"
+MAX_GOLD = 20_000
 _CAUGHT_UP_KEY = "audit.caught_up"
 
 
@@ -55,9 +56,9 @@ class Audit:
         return str(self.project.path)
 
     @property
-    def table(self) -> pd.DataFrame:
-        """state.sample_table_cached: read-only. Not needed for an answer, which is why it is not read before."""
-        return state.sample_table_cached(self.project, self.run)
+    def table(self) -> SampleTable:
+        """state.samples_cached. Not needed for an answer, which is why it is not read before."""
+        return state.samples_cached(self.project, self.run)
 
 
 def audit_of(project: Project, run: RunDir, name: str) -> Audit:
@@ -148,7 +149,7 @@ def _plan(stamp: Stamp, _project: Project, name: str) -> sampling_plan.Plan | No
 def scores_now(audit: Audit) -> Scores:
     """Scores calibrated on all verdicts, under the decisions in force: of each batch, not of each answer. Read-only."""
     table = audit.table
-    return scored.scores_cached(audit.project, audit.run, table, audit.revision, state.revision_of(table))
+    return scored.scores_cached(audit.project, audit.run, table, audit.revision, table.revision)
 
 
 def num_dual(audit: Audit) -> int:
@@ -164,7 +165,7 @@ def _num_dual(path: str, stamp: Stamp, _audit: Audit) -> int:
 def model_of(audit: Audit) -> ModelMatrix:
     """What the model expects of given and true labels. Read-only."""
     key = scored.run_key(audit.project, audit.run)
-    return _model(key, audit.revision, state.revision_of(audit.table), scores_now(audit))
+    return _model(key, audit.revision, audit.table.revision, scores_now(audit))
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
@@ -174,12 +175,12 @@ def _model(key: Key, revision: Newest, decisions: str, _scores: Scores) -> Model
 
 
 def gold_ids(audit: Audit) -> np.ndarray:
-    """(G,) ids of samples whose true class is known beside the given one."""
+    """(G,) ids of samples whose true class is known beside the given one, of MAX_GOLD at most, evenly drawn."""
     table = audit.table
     if "clean_label" not in table:
         return np.empty(0, dtype=object)
-    is_known = (table["clean_label"].notna() & table["given_label"].notna()).to_numpy(dtype=bool)
-    return table["sample_id"].to_numpy(dtype=object)[is_known]
+    rows = np.flatnonzero(~table["clean_label"].is_null & ~table["given_label"].is_null)
+    return np.array(table.ids(rows[:: max(1, -(-len(rows) // MAX_GOLD))]), dtype=object)
 
 
 def rows_of_cell(found: Scores, given: int, true: int, least: float, blind: Collection[str] = ()) -> np.ndarray:
@@ -187,7 +188,7 @@ def rows_of_cell(found: Scores, given: int, true: int, least: float, blind: Coll
     ones left out."""
     is_in = (found.given == given) & (found.suggested == true) & found.is_active & (found.p_wrong >= least)
     rows = np.flatnonzero(is_in)
-    rows = rows[~np.isin(found.sample_id[rows], list(blind))] if blind else rows
+    rows = rows[~found.samples.has_ids(blind)[rows]] if blind else rows
     return rows[np.argsort(-found.p_wrong[rows], kind="stable")]
 
 
@@ -243,7 +244,7 @@ def duplicates_of(audit: Audit) -> tuple[duplicates.Duplicates, np.ndarray] | No
     None without neighbours. Read-only."""
     if not audit.run.neighbours_path.exists():
         return None
-    return _duplicates(scored.run_key(audit.project, audit.run), state.revision_of(audit.table),
+    return _duplicates(scored.run_key(audit.project, audit.run), audit.table.revision,
                        scored.blind(audit.project).token, audit)
 
 
@@ -253,9 +254,9 @@ def _duplicates(key: Key, decisions: str, blind: str, _audit: Audit
     near, table = _audit.run.read_neighbours(), _audit.table
     if near is None:
         return None
-    rows = table["signal_row"].to_numpy(dtype=np.int64)
-    codes = evidence.codes_of(table["current_label"], _audit.project.classes)
-    is_out = table["excluded"].to_numpy(dtype=bool) | is_blind(table, scored.blind(_audit.project).ids)
+    rows = table.frame["signal_row"].to_numpy()
+    codes = table["current_label"].codes.into(_audit.project.classes)
+    is_out = table["excluded"].flags | table.has_ids(scored.blind(_audit.project).ids)
     labels = np.where(is_out, -1, codes)
     found = duplicates.conflicts(*near, duplicates.in_signal_order(labels, rows, len(near[0])))
     return found, duplicates.in_signal_order(np.arange(len(rows)), rows, len(near[0]))

@@ -123,8 +123,7 @@ def _picked(rows: pd.DataFrame, key: str) -> int | None:
 def _to_explore(audit: Audit, came: _Came, is_of: pa.ChunkedArray, what: str, key: str) -> None:
     """The way to the training samples of these answers. what: why these, in words that are escaped here."""
     ids = pc.unique(came.answers["sample_id"].filter(pc.fill_null(is_of, False))).to_pylist()
-    known = set(audit.table["sample_id"])
-    ids = [name for name in ids if name in known]
+    ids = [name for name, row in zip(ids, audit.table.positions(ids).tolist(), strict=True) if row >= 0]
     st.caption(f"{counted(len(ids), 'training sample')}: {state.plain(what)}."
                + (f" Explore shows the first {MAX_IDS:,}." if len(ids) > MAX_IDS else ""))
     st.button("Show in Explore", key=f"audit.came.{key}.explore", icon=":material/travel_explore:", disabled=not ids,

@@ -154,7 +154,7 @@ def _chart(cells: Cells, rows: tuple[str, ...], columns: tuple[str, ...] | list[
 def _model_both(at: Audit, found: Scores) -> tuple[ModelMatrix, ModelMatrix]:
     settled = consensus(at_hand.current_verdicts(at))
     ids = settled.index[settled["is_wrong"].eq(False)]
-    is_settled = pd.Series(found.sample_id).isin(ids).to_numpy()
+    is_settled = found.samples.has_ids(ids)
     return before_and_after(found.given, found.current, found.p_wrong, found.suggested, found.confidence,
                             found.is_active, is_settled, len(found.classes))
 
@@ -200,13 +200,13 @@ def _cell(at: Audit, found: Scores) -> None:
     with st.container(horizontal=True, gap="small"):
         st.button("Gallery and map in Explore", key="audit.cell.explore", icon=":material/scatter_plot:",
                   disabled=not len(rows), on_click=show_in_explore,
-                  args=(at.project, at.run, [str(i) for i in found.sample_id[rows[:MAX_IDS]]]))
+                  args=(at.project, at.run, found.samples.ids(rows[:MAX_IDS])))
         st.button("Review them in Find", key="audit.cell.find", icon=":material/fact_check:", type="primary",
                   disabled=not len(rows), on_click=_review, args=(at, given, true))
     is_calibrated = found.num_calibrated >= MIN_CALIBRATED
-    show_pictures(at.project, [(str(found.sample_id[row]),
-                                f"wrong: {chance_words(float(found.p_wrong[row]))}" if is_calibrated else "", "")
-                               for row in rows[:MAX_PICTURES]])
+    first = rows[:MAX_PICTURES]
+    show_pictures(at.project, [(sample_id, f"wrong: {chance_words(p)}" if is_calibrated else "", "") for sample_id, p in
+                               zip(found.samples.ids(first), found.p_wrong[first].tolist(), strict=True)])
     if len(rows) > MAX_PICTURES:
         st.caption(f"The {MAX_PICTURES} most suspected"
                    + (", each with the model's probability that its label is wrong." if is_calibrated else
@@ -285,9 +285,9 @@ def _duplicates(at: Audit) -> None:
     for number in range(min(num, MAX_GROUPS)):
         rows = table_row[found.group(number)]
         rows = rows[rows >= 0]
-        ids += [str(i) for i in table["sample_id"].iloc[rows]]
+        ids += table.ids(rows)
         st.markdown(f"**Group {number + 1}**, {len(rows):,} samples")
         show_pictures(at.project, [(str(row.sample_id), str(row.current_label), "") for row in
-                                   table.iloc[rows[:12]][["sample_id", "current_label"]].itertuples()])
+                                   table.rows(rows[:12], ["sample_id", "current_label"]).itertuples()])
     st.button(f"These {len(ids):,} in Explore", key="audit.duplicates.explore", icon=":material/scatter_plot:",
               on_click=show_in_explore, args=(at.project, at.run, ids))

@@ -3,6 +3,7 @@
 import html
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -16,6 +17,9 @@ from curation.audit.reviews.annotators import annotators_of, lost_answers
 from curation.audit.reviews.promise import promise_kept
 from curation.ledger.verdicts import Queue
 from curation.project import ANSWERS_NAME
+from curation.samples.columns import comparable
+from curation.samples.frames import SampleTable
+from curation.samples.triage import wrong_share
 from curation.views.audit import at_hand, sections
 from curation.views.audit.at_hand import Audit, Standing
 from curation.views.audit.words import goal_words, rate_basis, rate_headline, until_then
@@ -62,19 +66,18 @@ def _answer(at: Audit, found: Standing | None) -> None:
     st.markdown(f"{rate_basis(found)} **{goal_words(found)}** {until_then(found)}")
 
 
-def known_words(table: pd.DataFrame) -> str:
-    """What is known besides, where true labels came with the data; "" where none did. table: read-only."""
+def known_words(table: SampleTable) -> str:
+    """What is known besides, where true labels came with the data; "" where none did."""
     if "clean_label" not in table:
         return ""
-    known = table[table["clean_label"].notna() & table["given_label"].notna()]
-    if known.empty:
+    known = wrong_share(table, np.arange(len(table)))
+    if known is None:
         return ""
-    share = (known["clean_label"].astype(object) != known["given_label"].astype(object)).mean()
-    if len(known) == len(table):
-        return (f"The data bring the true label of all {len(known):,} samples, by which {share:.1%} are wrong (Data). "
-                "An audit finds out without it.")
-    return (f"Of the {len(known):,} samples whose true label came with the data {share:.1%} are labelled wrong (Data). "
-            f"Whether the other {len(table) - len(known):,} are like these is not known.")
+    if known.known == len(table):
+        return (f"The data bring the true label of all {known.known:,} samples, by which {known.share:.1%} are wrong "
+                "(Data). An audit finds out without it.")
+    return (f"Of the {known.known:,} samples whose true label came with the data {known.share:.1%} are labelled "
+            f"wrong (Data). Whether the other {len(table) - known.known:,} are like these is not known.")
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -92,7 +95,9 @@ def _headline(words: str) -> None:
 def _figures(at: Audit, found: Standing | None) -> None:
     verdicts = at.verdicts
     table = at.table
-    is_changed = table["current_label"].ne(table["given_label"]) & ~table["excluded"]
+    is_out = table["excluded"].flags
+    label, given = comparable(table["current_label"].codes, table["given_label"].codes)
+    is_changed = (label != given) & ~is_out
     total = promise_kept(verdicts[verdicts["queue"].eq("find")])
     with st.container(horizontal=True, gap="medium"):
         st.metric("Verdicts", f"{len(verdicts):,}", width="content",
@@ -105,7 +110,7 @@ def _figures(at: Audit, found: Standing | None) -> None:
                   help="Wrong labels among those judged in Find. Chosen by suspicion, so no rate of the whole.")
         st.metric("Labels changed", f"{is_changed.sum():,}", width="content",
                   help="Labels in force that are not the given ones, in the project: from here and from elsewhere.")
-        st.metric("Left out", f"{table['excluded'].sum():,}", width="content",
+        st.metric("Left out", f"{is_out.sum():,}", width="content",
                   help="Excluded samples, for whatever reason.")
 
 

@@ -1,5 +1,6 @@
 """Reviewers: how much each judged, how far they agree with each other, themselves and the known truth; disputes."""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -45,8 +46,8 @@ def _agreement(path: str, name: str, revision: Newest, _audit: Audit) -> Agreeme
     gold = _audit.verdicts.loc[_audit.verdicts["purpose"].eq("gold"), "sample_id"]
     truth = None
     if len(gold) and "clean_label" in _audit.table:
-        rows = _audit.table.loc[_audit.table["sample_id"].isin(gold), ["sample_id", "clean_label"]].dropna()
-        truth = rows.set_index("sample_id")["clean_label"]
+        rows = np.flatnonzero(_audit.table.has_ids(gold.unique()))
+        truth = _audit.table.rows(rows, ["sample_id", "clean_label"]).dropna().set_index("sample_id")["clean_label"]
     return agreement_part(_audit.verdicts, truth)
 
 

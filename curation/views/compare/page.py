@@ -24,7 +24,7 @@ from curation.views.widgets.accuracy import accuracy_help, accuracy_name, facts_
 from curation.views.widgets.confusion import confusion_counts, heat_map, shown_classes
 from curation.views.widgets.gallery import Act, gallery
 from curation.views.widgets.layout import side_by_side, style, table_height
-from curation.views.widgets.shown import shown_table
+from curation.views.widgets.shown import shown_samples
 from curation.words import counted, signed
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -187,11 +187,11 @@ def _samples(project: Project, a: RunDir, b: RunDir) -> None:
         ranked = ranked_changes(changes[~is_blind(changes, scored.blind(project).ids)], which)
         st.caption("Nothing changed." if ranked.empty else counted(len(ranked), "sample") + (
             f", the first {MAX_PICTURES} shown." if len(ranked) > MAX_PICTURES else "."))
-        table = shown_table(project, b)
-        rows = table.set_index("sample_id", drop=False).loc[
-            [i for i in ranked["sample_id"].head(MAX_PICTURES) if i in set(table["sample_id"])]]
+        table = shown_samples(project, b)
+        at = table.positions(ranked["sample_id"].head(MAX_PICTURES))
+        rows = table.rows(at[at >= 0])
         told = ranked.set_index("sample_id")["told"]
-        rows = rows.assign(change=told.reindex(rows.index).to_numpy())
+        rows = rows.assign(change=told.reindex(rows["sample_id"]).to_numpy())
 
         def acted(act: Act) -> None:
             if act.op == "open":

@@ -169,12 +169,14 @@ def words_of(found: Brought, audit: str) -> str:
 
 def new_rows(project: Project, found: Brought) -> pd.DataFrame:
     """sample, label now, says, who, otherwise, when: one row an answer, those against another's word first."""
-    label = state.sample_table_cached(project, None).set_index("sample_id")["current_label"]
+    table = state.samples_cached(project, None)
     told = [(one.sample_id, one.who, one.at, says(one, project.classes)) for one in found.verdicts]
     told += [(one.sample_id, one.who, one.at, LEFT_OUT if one.label is None else one.label) for one in found.decisions]
     rows = pd.DataFrame(told, columns=["sample", "who", "when", "says"], dtype=object)
     rows["when"] = pd.to_datetime(rows["when"], utc=True, format="ISO8601")
-    rows["label now"] = label.reindex(rows["sample"]).to_numpy(dtype=object)
+    at = table.positions(rows["sample"])
+    now = table.rows(at[at >= 0], ["sample_id", "current_label"]).set_index("sample_id")["current_label"]
+    rows["label now"] = now[~now.index.duplicated()].reindex(rows["sample"]).to_numpy(dtype=object)
     rows["otherwise"] = [found.against.get(one) for one in zip(rows["sample"], rows["who"], strict=True)]
     rows = rows[["sample", "label now", "says", "who", "otherwise", "when"]]
     return rows.sort_values("otherwise", key=lambda column: column.isna(), kind="stable").reset_index(drop=True)

@@ -5,6 +5,7 @@ Decisions go through actions; the ledger keeps them.
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -19,7 +20,7 @@ from curation.views.widgets.decided import batches_cached
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery
 from curation.views.widgets.layout import next_step, side_by_side, style, table_height
 from curation.views.widgets.pins import PIN_OF, tension_cached, tension_words, with_tension
-from curation.views.widgets.shown import shown_table
+from curation.views.widgets.shown import shown_samples
 from curation.words import counted
 from engine.contract.run_dir import RunDir
 
@@ -62,8 +63,9 @@ def page() -> None:
 def _in_force(project: Project, run: RunDir | None) -> None:
     """The samples under a decision now, a kind at a time, as a gallery from which they can be taken back."""
     st.header("In force now")
-    table = shown_table(project, run)
-    decided = table.assign(label=table["relabel"])
+    table = shown_samples(project, run)
+    decided = table.rows(np.flatnonzero(~table["decided_by"].is_null))
+    decided = decided.assign(label=decided["relabel"])
     masks = {kind: is_of(decided).fillna(False).to_numpy(dtype=bool) for kind, is_of in KINDS.items()}
     if not any(mask.any() for mask in masks.values()):
         state.empty_state("No decision is in force.", "Pin, exclude or relabel samples in Explore or Triage, or by a "
@@ -75,7 +77,7 @@ def _in_force(project: Project, run: RunDir | None) -> None:
     kind = str(st.segmented_control("Show", kinds, default=kinds[0], required=True, wrap=True,
                                     label_visibility="collapsed", key=f"decide.kind.{'.'.join(kinds)}",
                                     format_func=lambda name: f"{name} {int(masks[name].sum()):,}"))
-    rows, value_column = table[masks[kind]], "margin" if "margin" in table else None
+    rows, value_column = decided[masks[kind]], "margin" if "margin" in table else None
     if kind == "pinned to validation":
         doubt_line(project, run, list(rows["sample_id"]), "decide.doubt")
     if kind in PIN_OF and run is not None and run.exists():
@@ -153,8 +155,8 @@ def split_ids(text: str, known: Callable[[list[str]], set[str]]) -> list[str]:
 
 
 def _known(project: Project, run: RunDir | None, lines: list[str]) -> set[str]:
-    ids = state.sample_table_cached(project, run)["sample_id"]
-    return set(ids[ids.isin(lines)].tolist())
+    table = state.samples_cached(project, run)
+    return set(table.ids(np.flatnonzero(table.has_ids(lines))))
 
 
 # -- the list

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.predicates import (
     DECISIONS,
     FLAGS,
@@ -19,7 +20,6 @@ from curation.samples.predicates import (
     flag_mask,
     role_mask,
 )
-from curation.samples.table import SampleTable
 from curation.views.explore import chosen as store
 from curation.views.widgets.palette import ROLE_COLOURS
 

@@ -6,10 +6,10 @@ Decides through the function it is given. Knows no panel.
 from collections.abc import Callable
 from typing import Protocol
 
-import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.predicates import MAX_IDS
 from curation.views.explore import chosen
 from curation.views.explore.selected import PAGE_OF_KEY, Selection
@@ -46,15 +46,15 @@ class Targets:
         return f"{self.num:,}" if self.num else "marked"
 
 
-def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, marked: list[str],
+def decision_bar(project: Project, selection: Selection, table: SampleTable, marked: list[str],
                  decide: Decide, more_like: Callable[[list[str]], None]) -> None:
     """Buttons for what the keys do, on the marked samples or on the whole selection. more_like: shows all samples by
     their likeness to these."""
     on_offer = {}
     if marked or st.session_state.get(_DECIDED_IN_KEY) == selection.token:
         on_offer["marked"] = Targets(len(marked), f"{len(marked):,} marked", lambda: marked)
-    if selection.is_narrowed and len(selection.rows):
-        num = len(selection.rows)
+    if selection.is_narrowed and selection.num:
+        num = selection.num
         on_offer["selected"] = Targets(num, f"{num:,} selected", lambda: selection.ids(table))
     target = Targets(0, "marked", lambda: [])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore_actions"):
@@ -67,7 +67,7 @@ def decision_bar(project: Project, selection: Selection, table: pd.DataFrame, ma
             target = on_offer[str(name)]
             if name == "marked":
                 decide = _on_marked(decide, selection)
-        revision = state.revision_of(table)
+        revision = table.revision
         for op in MAIN:
             _button(actions.VERBS[op].format(target.count), op, target, decide, revision)
         _relabel(project, target, decide, revision)

@@ -11,7 +11,7 @@ import streamlit as st
 
 from curation.project import Project
 from curation.samples.columns import Cell, Column, Range
-from curation.samples.table import SampleTable
+from curation.samples.frames import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.selected import Selection
 from curation.views.widgets.column_filter import range_of
@@ -103,7 +103,7 @@ def _classes(project: Project, table: SampleTable, selection: Selection, key: st
     shown = np.argsort(-of_selected, kind="stable")[:MAX_BARS]
     names = [str(found.names[i]) for i in shown]
     figure = _bars(list(range(len(names))), of_all[shown], of_selected[shown], selection.is_narrowed,
-                   (len(table.frame), len(selection.rows)))
+                   (len(table), selection.num))
     figure.update_layout(height=230, xaxis={"tickvals": list(range(len(names))), "tickangle": -40,
                                             "ticktext": [_short(name) for name in names]},
                          yaxis={"title": {"text": "% of samples"}}, dragmode=False)

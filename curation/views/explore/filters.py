@@ -10,8 +10,8 @@ import streamlit as st
 
 from curation.project import Project
 from curation.samples.columns import Cell
+from curation.samples.frames import SampleTable
 from curation.samples.predicates import MAX_TEXT, ListPart, Passing, Predicate, part_of
-from curation.samples.table import SampleTable
 from curation.views.explore import chosen as store
 from curation.views.widgets import state
 from curation.views.widgets.column_filter import choices, column_filter

@@ -35,7 +35,7 @@ def page() -> None:
     base = state.current_run(project)
     run = base and live.shown(project, base)
     table = shown_samples(project, run)
-    if table.frame.empty:
+    if not len(table):
         st.title("Explore")
         state.empty_state("This project has no training samples.", "Explore shows samples of the train split. Look at "
                           "the import report on the Data page.", link=("data", "Go to Data"))
@@ -63,7 +63,7 @@ def _draw_body(project: Project, base: RunDir | None, run: RunDir | None) -> Non
     inside = None
     if predicate.get("region"):
         assert run is not None, "a region is of a run's map"
-        inside = region_rows(project, run, table.frame, predicate["region"])
+        inside = region_rows(project, run, table, predicate["region"])
     left_by = passing(table, predicate, inside)
     mask = ~left_by.all() if predicate.get("inverted") else left_by.all()
     with st.container(gap="small", key="explore_head"):
@@ -83,10 +83,10 @@ def _draw_body(project: Project, base: RunDir | None, run: RunDir | None) -> Non
     with left:
         if base is not None and base.signals_path.exists():
             routing_hint(project, base)
-        map_panel(project, run, table.frame, mask if predicate.get("inverted") else left_by.but("region"),
+        map_panel(project, run, table, mask if predicate.get("inverted") else left_by.but("region"),
                   on_pick=lambda column, name: filters.pick(project, table, column, name))
     token = hashlib.sha256(json.dumps([project.name, run and run.name, predicate], sort_keys=True).encode())
-    selection = Selection(mask=mask, rows=np.flatnonzero(mask), words=sentence(predicate), predicate=predicate,
+    selection = Selection(mask=mask, num=int(np.count_nonzero(mask)), words=sentence(predicate), predicate=predicate,
                           token=token.hexdigest()[:16])
     with right:
         st.fragment(_draw_results)(project, run, selection)

@@ -6,12 +6,11 @@ Gets the selected rows from the page; decides through actions. The panels draw t
 from collections.abc import Callable
 from dataclasses import replace
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from curation.project import Project
-from curation.samples.table import SampleTable
+from curation.samples.frames import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.decision_bar import PENDING_KEY, WHY_KEY, decision_bar, go_on_with_marked
 from curation.views.explore.distributions import distributions
@@ -77,9 +76,9 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
     line = st.container(horizontal=True, vertical_alignment="center", gap="small", key="explore_line")
     panel = line.segmented_control("Show as", PANELS, default=PANELS[0], required=True, key="explore.panel",
                                    label_visibility="collapsed", persist_state="session")
-    if not len(selection.rows):
+    if not selection.num:
         st.info("No sample passes. Widen a filter, or draw the lasso elsewhere.", icon=":material/filter_alt_off:")
-        dialog.show_if_open(project, run, table.frame)
+        dialog.show_if_open(project, run, table)
         return
     bar = st.container(key="explore_bar")
     # A decision lets go of the marks: the next one must not fall on these samples again. A key has done so by itself,
@@ -94,15 +93,15 @@ def results(project: Project, run: RunDir | None, selection: Selection) -> None:
         marked = []
         distributions(project, table, selection)
     with bar:
-        decision_bar(project, selection, table.frame, marked, decide, more_like)
-    dialog.show_if_open(project, run, table.frame)
+        decision_bar(project, selection, table, marked, decide, more_like)
+    dialog.show_if_open(project, run, table)
 
 
 def _gallery(project: Project, run: RunDir | None, table: SampleTable, selection: Selection,
              acted: Callable[[Act], None], marks_token: str, line: DeltaGenerator) -> list[str]:
     """Pictures of a page; ids of the marked. line: where what sorts them goes."""
     with line:
-        column, is_descending, size = _sorting(table.frame)
+        column, is_descending, size = _sorting(table)
     page = page_of(project, run, table, selection, column, is_descending, PAGE_SIZE)
     marked = gallery(project, page.rows, acted, key=GALLERY_KEY, token=marks_token, size=size,
                      value_column=telling_column(page.rows, column, SORTS),
@@ -113,9 +112,9 @@ def _gallery(project: Project, run: RunDir | None, table: SampleTable, selection
     return marked
 
 
-def _sorting(table: pd.DataFrame) -> tuple[str | None, bool, int]:
+def _sorting(table: SampleTable) -> tuple[str | None, bool, int]:
     """Widgets of sort column, direction and picture size; what they say."""
-    columns = [name for name in SORTS if name in table and table[name].notna().any()]
+    columns = [name for name in SORTS if name in table and table[name].has_values]
     column, is_descending = None, False
     if likeness.LIKENESS in table:
         column, is_descending = likeness.LIKENESS, True

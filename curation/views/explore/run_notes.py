@@ -4,7 +4,7 @@ import streamlit as st
 
 from curation.jobs import run_jobs
 from curation.project import Project
-from curation.samples.table import SampleTable
+from curation.samples.frames import SampleTable
 from curation.views.map import places
 from curation.views.runs.learned import not_learned
 from curation.views.widgets import state

@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.elements.lib.column_types import ColumnConfig
 
 from curation.project import Project
-from curation.samples.table import SampleTable
+from curation.samples.frames import SampleTable
 from curation.views.explore.selected import ORDER_KEY, Selection, blind_note, page_of, page_turner, sort_pickers
 from curation.views.routes.thumbnails import SIZES, thumbnail_url
 from curation.views.sample import dialog
@@ -66,7 +66,7 @@ def row_columns(table: SampleTable) -> list[str]:
     ours = [name for name in COLUMNS if name in names and name not in first and name not in LAST]
     own = [name for name in names if name not in first and name not in ours and name not in LAST]
     ordered = [*first, *ours, *own, *(name for name in LAST if name in names)]
-    return [name for name in ordered if not table.columns[name].has_nulls or table.frame[name].notna().any()]
+    return [name for name in ordered if table[name].has_values]
 
 
 def _sorting(columns: list[str]) -> tuple[str, bool]:

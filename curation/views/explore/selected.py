@@ -9,8 +9,8 @@ import streamlit as st
 from curation.audit.reviews.blinding import blind_words, is_blind
 from curation.project import Project
 from curation.samples import held_order
+from curation.samples.frames import SampleTable
 from curation.samples.predicates import Predicate
-from curation.samples.table import SampleTable
 from curation.views import scored
 from curation.views.widgets import live
 from curation.views.widgets.palette import info_of
@@ -27,8 +27,8 @@ class Selection:
 
     mask: np.ndarray
     """(N,) bool over the whole table."""
-    rows: np.ndarray
-    """(n,) positions of the selected, ascending."""
+    num: int
+    """How many they are."""
     words: str
     predicate: Predicate
     token: str
@@ -38,9 +38,9 @@ class Selection:
     def is_narrowed(self) -> bool:
         return bool(self.predicate)
 
-    def ids(self, table: pd.DataFrame) -> list[str]:
+    def ids(self, table: SampleTable) -> list[str]:
         """Sample ids of the whole selection; a million take half a second, so ask only when they are needed."""
-        return list(table["sample_id"].iloc[self.rows])
+        return table.ids(np.flatnonzero(self.mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,22 @@ def page_of(project: Project, run: RunDir | None, table: SampleTable, selection:
     if st.session_state.get(PAGE_OF_KEY) != of:
         st.session_state[PAGE_OF_KEY] = of
         st.session_state[PAGE_KEY] = 1
-    num_pages = max(1, -(-len(selection.rows) // size))
+    num_pages = max(1, -(-selection.num // size))
     number = min(max(1, int(st.session_state.get(PAGE_KEY) or 1)), num_pages)
     st.session_state[PAGE_KEY] = number
-    start, stop, pool, first = (number - 1) * size, number * size, selection.rows, np.empty(0, dtype=np.int64)
+    start, stop, pool, first = (number - 1) * size, number * size, selection.mask, np.empty(0, dtype=np.int64)
     if run is not None:
         held = live.held(project, run, "explore", f"{of}.{column}.{is_descending}.{number}")
         if held.is_held:
-            first = held_order.front(held, selection.mask | table.frame["decided_by"].isna().to_numpy(dtype=bool))
-            pool, stop = pool[~np.isin(pool, first)], max(start, stop - len(first))
-    rows = pool[start:stop] if column is None else table.columns[column].sorted_page(pool, is_descending, start, stop)
+            first = held_order.front(held, selection.mask | table["decided_by"].is_null)
+            pool, stop = pool.copy(), max(start, stop - len(first))
+            pool[first] = False
+    rows = np.flatnonzero(pool)[start:stop] if column is None else \
+        table[column].sorted_page(pool, is_descending, start, stop)
     rows = np.concatenate([first, rows]) if len(first) else rows
     if run is not None:
         live.seen("explore", rows)
-    shown = table.frame.iloc[rows]
+    shown = table.rows(rows)
     st.session_state[ORDER_KEY] = list(shown["sample_id"])
     return Page(rows=shown, number=number, num_pages=num_pages, size=size)
 

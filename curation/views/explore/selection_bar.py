@@ -11,9 +11,9 @@ import streamlit as st
 
 from curation.project import Project
 from curation.samples import links, saved_views
+from curation.samples.frames import SampleTable
 from curation.samples.predicates import Predicate, fitted
 from curation.samples.regions import region_of
-from curation.samples.table import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.selection_words import sentence
 from curation.views.widgets import actions, address, state

@@ -6,6 +6,7 @@ Writing is the work of curation.exports.exporting; this page asks, shows and rep
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -136,8 +137,9 @@ def _offer_corrections(project: Project) -> None:
 def _corrections(project: Project, form: str) -> pd.DataFrame:
     """The rows about which the export says something of its own. Raises ExportError where there is none."""
     decided = decided_labels(project)
-    table = state.sample_table_cached(project, None)
-    rows = with_labels(table.loc[table["sample_id"].isin(decided["sample_id"]), ["sample_id", "given_label"]], decided)
+    table = state.samples_cached(project, None)
+    is_decided = table.has_ids(decided["sample_id"])
+    rows = with_labels(table.rows(np.flatnonzero(is_decided), ["sample_id", "given_label"]), decided)
     if form == "table":
         rows = rows[rows["is_changed"]]
         wanted = "changed to another class: relabel some first"

@@ -11,16 +11,19 @@ import secrets
 import struct
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import anyio.to_thread
 import numpy as np
-import pandas as pd
+import polars as pl
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.project import Project
+from curation.samples.frames import SampleTable
+from curation.samples.predicates import decision_mask, role_mask
 from curation.views.map import raster
 from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.widgets.palette import (
@@ -36,6 +39,9 @@ from curation.views.widgets.palette import (
 
 ROUTE_PATH = "/api/map"
 MAX_LAYERS = 32
+MAX_SUSPECTED = 1_000
+ROWS_AT_ONCE = 262_144
+"""A picture is drawn of so many samples at a time: they stay in the processor's cache."""
 PINNED_TO_VALIDATION, PINNED_TO_TRAINING, EXCLUDED, FADED = 1, 2, 4, 8
 """Bits of a point's marks. FADED: the filters leave it out."""
 _SECRET = secrets.token_hex(16)
@@ -53,9 +59,10 @@ class Layer:
     """(N,) uint8 of the bits above, without FADED."""
     important: tuple[np.ndarray, ...]
     """Masks (N,) bool of samples that are points before others: pinned, excluded, most suspected, routed."""
-    labels: np.ndarray
-    """(N,) object or string: what the browser says of a point."""
-    ids: np.ndarray
+    labels: pl.Series
+    """(N,) texts: what the browser says of a point."""
+    ids: pl.Series
+    """(N,) texts."""
     selected: np.ndarray | None = None
     """(N,) bool: what the filters leave; None: all. Others are drawn pale."""
     is_selected_only: bool = False
@@ -66,20 +73,20 @@ class Layer:
     """(N,) bool: inside the region; points before others."""
 
 
-def make_layer(project: Project, table: pd.DataFrame, xy: np.ndarray, colours: Colouring) -> Layer:
-    """The layer of a sample table before filters; the slow part at a million samples (about half a second)."""
-    pins, is_excluded = (table[name] if name in table else pd.Series(False, index=table.index)
-                         for name in ("pin", "excluded"))
+def make_layer(project: Project, table: SampleTable, xy: np.ndarray, extent: raster.Extent,
+               colours: Colouring) -> Layer:
+    """The layer of a sample table before filters. extent: raster.extent_of the places xy."""
     marks = np.zeros(len(table), dtype=np.uint8)
-    for bit, mask in ((PINNED_TO_VALIDATION, pins.eq("validation")), (PINNED_TO_TRAINING, pins.eq("train")),
-                      (EXCLUDED, is_excluded)):
-        marks[mask.fillna(False).to_numpy(dtype=bool)] |= bit
-    quality = table["label_quality"].to_numpy(np.float32) if "label_quality" in table else np.full(len(table), np.nan)
-    routed = table["role"].eq("validation").fillna(False).to_numpy(dtype=bool) if "role" in table else \
-        np.zeros(len(table), dtype=bool)
+    for bit, name in ((PINNED_TO_VALIDATION, "pinned to validation"), (PINNED_TO_TRAINING, "pinned to training"),
+                      (EXCLUDED, "excluded")):
+        if "pin" in table:
+            marks[decision_mask(table, name)] |= bit
+    nobody = np.zeros(len(table), dtype=bool)
+    routed = role_mask(table, "validation") if "role" in table else nobody
+    suspected = table["label_quality"].lowest(MAX_SUSPECTED) if "label_quality" in table else nobody
     return Layer(project=project, xy=np.ascontiguousarray(xy, dtype=np.float32), colours=colours, marks=marks,
-                 important=(marks > 0, raster.most_suspected(quality), routed), extent=raster.extent_of(xy),
-                 labels=table["current_label"].array, ids=table["sample_id"].array)
+                 important=(marks > 0, suspected, routed), extent=extent, labels=table["current_label"].cells,
+                 ids=table["sample_id"].cells)
 
 
 # -- pictures
@@ -91,14 +98,10 @@ def picture(layer: Layer, view: raster.Extent, width: int, height: int, theme: T
 
     The raster holds every sample in view, and is left out where all of them are points.
     """
-    x, y = layer.xy[:, 0], layer.xy[:, 1]
-    is_in = (x >= view[0]) & (x <= view[1]) & (y >= view[2]) & (y <= view[3])  # False for NaN
-    selected = layer.selected
-    if selected is not None and layer.is_selected_only:
-        is_in &= selected
-    rows = np.flatnonzero(is_in)
-    points = _points(layer, rows)
-    png = b"" if len(points) == len(rows) else raster.png(_raster(layer, rows, view, width, height, theme))
+    is_in = _in_view(layer, view)
+    num, selected = int(np.count_nonzero(is_in)), layer.selected
+    points = _points(layer, is_in, num)
+    png = b"" if len(points) == num else raster.png(_raster(layer, is_in, num, view, width, height, theme))
     order = _drawing_order(layer, points)
     marks = layer.marks[order]
     if selected is not None:
@@ -108,34 +111,65 @@ def picture(layer: Layer, view: raster.Extent, width: int, height: int, theme: T
                      _rgb_of(layer.colours, order, theme).round().astype(np.uint8).tobytes(), marks.tobytes()))
 
 
-def _points(layer: Layer, rows: np.ndarray) -> np.ndarray:
-    """Which of the rows in view are points: all while they are few; else the important and the selected first, then
-    others by a lot that is the same in every view, so that zooming adds points and takes none away."""
-    if len(rows) <= raster.MAX_OVERLAY_POINTS:
-        return rows
+def _in_view(layer: Layer, view: raster.Extent) -> np.ndarray:
+    """(N,) bool: samples that are drawn in this view."""
+    found = np.empty(len(layer.xy), dtype=bool)
+    for part in _blocks(layer):
+        x, y = layer.xy[part, 0], layer.xy[part, 1]
+        found[part] = (x >= view[0]) & (x <= view[1]) & (y >= view[2]) & (y <= view[3])  # False for NaN
+    if layer.selected is not None and layer.is_selected_only:
+        found &= layer.selected
+    return found
+
+
+def _blocks(layer: Layer) -> Iterator[slice]:
+    for start in range(0, len(layer.xy), ROWS_AT_ONCE):
+        yield slice(start, start + ROWS_AT_ONCE)
+
+
+def _points(layer: Layer, is_in: np.ndarray, num: int) -> np.ndarray:
+    """Which of the `num` rows in view (N,) bool are points: all while they are few; else the important and the selected
+    first, then others by a lot that is the same in every view, so that zooming adds points and takes none away."""
+    most = raster.MAX_OVERLAY_POINTS
+    if num <= most:
+        return np.flatnonzero(is_in)
     others = [mask for mask in (layer.inside, None if layer.is_selected_only else layer.selected) if mask is not None]
-    chosen = raster.overlay_rows([mask[rows] for mask in (*layer.important, *others)])
-    if len(chosen) == raster.MAX_OVERLAY_POINTS:
-        return np.asarray(rows[chosen])
-    lots = (rows.astype(np.uint32) + np.uint32(1)) * np.uint32(2654435761)  # Knuth's multiplicative hash
-    lots[chosen] = 0
-    few = np.argpartition(lots, raster.MAX_OVERLAY_POINTS - 1)[:raster.MAX_OVERLAY_POINTS]
-    return np.asarray(rows[few])
+    chosen = raster.overlay_rows([mask & is_in for mask in (*layer.important, *others)])
+    if len(chosen) == most:
+        return chosen
+    rows, lots = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint32)
+    for part in _blocks(layer):
+        own = np.flatnonzero(is_in[part]) + part.start
+        own_lots = (own.astype(np.uint32) + np.uint32(1)) * np.uint32(2654435761)  # Knuth's multiplicative hash
+        first, last = np.searchsorted(chosen, [part.start, part.stop])
+        own_lots[np.searchsorted(own, chosen[first:last])] = 0
+        rows, lots = np.concatenate([rows, own]), np.concatenate([lots, own_lots])
+        if len(rows) > most:
+            few = np.argpartition(lots, most - 1)[:most]
+            rows, lots = rows[few], lots[few]
+    return np.sort(rows)
 
 
-def _raster(layer: Layer, rows: np.ndarray, view: raster.Extent, width: int, height: int,
+def _raster(layer: Layer, is_in: np.ndarray, num: int, view: raster.Extent, width: int, height: int,
             theme: Theme) -> np.ndarray:
     """(h, w, 4) uint8; samples that the filters leave out lie pale under the others."""
-    columns, lines = raster.grid_of(view, len(rows), max(width, height))
-    cells = raster.cells_of(layer.xy[rows], view, columns, lines)
-    if layer.selected is None or layer.is_selected_only:
-        return raster.shade(cells, _rgb_of(layer.colours, rows, theme), columns, lines)
-    is_selected = layer.selected[rows]
-    pale = np.broadcast_to(rgb((FADED_COLOURS[theme],)), (int((~is_selected).sum()), 3))
-    under = raster.shade(cells[~is_selected], pale, columns, lines)
-    under[..., 3] //= 2
-    over = raster.shade(cells[is_selected], _rgb_of(layer.colours, rows[is_selected], theme), columns, lines)
-    return np.where(over[..., 3:] > 0, over, under)
+    columns, lines = raster.grid_of(view, num, max(width, height))
+    over, under, pale = raster.Shades(columns, lines), raster.Shades(columns, lines), rgb((FADED_COLOURS[theme],))[0]
+    is_split = layer.selected is not None and not layer.is_selected_only
+    for part in _blocks(layer):
+        rows = np.flatnonzero(is_in[part]) + part.start
+        cells = raster.cells_of(layer.xy[rows], view, columns, lines)
+        if is_split:
+            assert layer.selected is not None, "what is split has what is selected"
+            is_selected = layer.selected[rows]
+            under.add(cells[~is_selected], pale)
+            rows, cells = rows[is_selected], cells[is_selected]
+        over.add(cells, _rgb_of(layer.colours, rows, theme))
+    if not is_split:
+        return over.image()
+    front, back = over.image(), under.image()
+    back[..., 3] //= 2
+    return np.where(front[..., 3:] > 0, front, back)
 
 
 def _rgb_of(colours: Colouring, rows: np.ndarray, theme: Theme) -> np.ndarray:
@@ -205,7 +239,7 @@ def _answer(query: dict[str, str]) -> Response:
         if "row" in query:
             row = int(_number(query["row"], 0, len(layer.ids) - 1))
             sample_id = str(layer.ids[row])
-            said = {"id": sample_id, "label": str(layer.labels[row]), "value": _value_words(layer.colours, row),
+            said = {"id": sample_id, "label": str(layer.labels[row] or ""), "value": _value_words(layer.colours, row),
                     "src": thumbnail_url(layer.project, sample_id)}
             return Response(json.dumps(said), media_type="application/json", headers=headers)
         x0, x1, y0, y1 = (_number(query[name], -1e30, 1e30) for name in ("x0", "x1", "y0", "y1"))

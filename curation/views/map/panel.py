@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Literal, TypedDict
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from curation.project import Project
-from curation.samples.predicates import Region
+from curation.samples.frames import SampleTable
+from curation.samples.predicates import ROLE_NAMES, Region, role_mask
 from curation.samples.regions import region_mask, region_of
 from curation.views.map import places
 from curation.views.map.layer import (
@@ -79,12 +79,12 @@ def current_region(project: Project, run: RunDir | None) -> Region | None:
     return region
 
 
-def region_rows(project: Project, run: RunDir, table: pd.DataFrame, region: Region) -> np.ndarray:
+def region_rows(project: Project, run: RunDir, table: SampleTable, region: Region) -> np.ndarray:
     """(N,) bool: samples inside the region, on whichever map it was drawn. Read-only: the last one is kept."""
     choice = region.get("map") or places.OWN
     wanted, kept = (_stamp(project, run, choice), len(table), region), st.session_state.get(_INSIDE_KEY)
     if kept is None or kept[0] != wanted:
-        mask = region_mask(places.places(project, run, table, choice), region)
+        mask = region_mask(places.places(project, run, table, choice)[0], region)
         mask.flags.writeable = False
         kept = st.session_state[_INSIDE_KEY] = (wanted, mask)
     return np.asarray(kept[1])
@@ -93,7 +93,7 @@ def region_rows(project: Project, run: RunDir, table: pd.DataFrame, region: Regi
 # -- on the page
 
 
-def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: np.ndarray,
+def map_panel(project: Project, run: RunDir | None, table: SampleTable, mask: np.ndarray,
               on_pick: Pick | None = None) -> Region | None:
     """Draw the map with its controls; the region selected on it, or None. mask: (N,) bool, what the filters leave."""
     if run is None or not places.choices(project, run) or "role" not in table:
@@ -113,7 +113,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
     layer = replace(base, selected=shown_mask, is_selected_only=is_filtered) if is_narrowed else base
     if inside is not None:
         layer = replace(layer, inside=inside)
-    name = repr((_stamp(project, run, choice), state.revision_of(table), choice, column, region,
+    name = repr((_stamp(project, run, choice), table.revision, choice, column, region,
                  (is_filtered, hashlib.blake2b(np.packbits(shown_mask).tobytes()).hexdigest()) if is_narrowed else ""))
     token, owner = token_of(name), f"{project.path}/{run.name}/{choice}"
     keep(token, layer)
@@ -144,7 +144,7 @@ def map_panel(project: Project, run: RunDir | None, table: pd.DataFrame, mask: n
     return region
 
 
-def _controls(project: Project, run: RunDir, table: pd.DataFrame) -> tuple[str, str, bool]:
+def _controls(project: Project, run: RunDir, table: SampleTable) -> tuple[str, str, bool]:
     """Widgets; the map's choice (curation.views.map.places), the column of its colours, whether the rest is hidden."""
     maps, columns = places.choices(project, run), colour_columns(table)
     _take_next_map(maps, places.number_columns(table))
@@ -153,7 +153,8 @@ def _controls(project: Project, run: RunDir, table: pd.DataFrame) -> tuple[str, 
                                   persist_state="session", label_visibility="collapsed"))
         if choice == places.COLUMNS:
             choice = _two_columns(table)
-        first = "label_quality" if "label_quality" in columns and table["role"].nunique() < 2 else columns[0]
+        has_one_role = sum(role_mask(table, name).any() for name in ROLE_NAMES) < 2
+        first = "label_quality" if "label_quality" in columns and has_one_role else columns[0]
         column = st.selectbox("Colour by", columns, columns.index(first), key="explore.colour", width="stretch",
                               format_func=lambda name: f"Colour: {info_of(name).title}", persist_state="session",
                               label_visibility="collapsed")
@@ -179,7 +180,7 @@ def _axis_key(word: str) -> str:
     return f"explore.axis.{word}"
 
 
-def _two_columns(table: pd.DataFrame) -> str:
+def _two_columns(table: SampleTable) -> str:
     numbers = places.number_columns(table)
     first = [numbers.index(name) if name in numbers else i for i, name in enumerate(("margin", "weight"))]
     x, y = (str(st.selectbox(word, numbers, index=min(at, len(numbers) - 1), width=140, key=_axis_key(word),
@@ -196,15 +197,16 @@ def _stamp(project: Project, run: RunDir, choice: str) -> tuple[str, str, Stamp]
     return str(project.path), run.name, stamp_of(*paths)
 
 
-def _base_layer(project: Project, run: RunDir, table: pd.DataFrame, choice: str, column: str) -> Layer:
-    return _layer(_stamp(project, run, choice), state.revision_of(table), choice, column, project, run, table)
+def _base_layer(project: Project, run: RunDir, table: SampleTable, choice: str, column: str) -> Layer:
+    return _layer(_stamp(project, run, choice), table.revision, choice, column, project, run, table)
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
 def _layer(stamp: tuple[str, str, Stamp], revision: str, choice: str, column: str, _project: Project, _run: RunDir,
-           _table: pd.DataFrame) -> Layer:
+           _table: SampleTable) -> Layer:
     """What no filter changes."""
-    return make_layer(_project, _table, places.places(_project, _run, _table, choice), colouring(_table[column]))
+    xy, extent = places.places(_project, _run, _table, choice)
+    return make_layer(_project, _table, xy, extent, colouring(_table[column]))
 
 
 class Entry(TypedDict):

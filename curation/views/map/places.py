@@ -6,11 +6,12 @@ Reads coordinates; draws nothing and selects nothing.
 import json
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from curation.project import Project
-from curation.views.widgets.palette import is_numeric
+from curation.samples.frames import SampleTable
+from curation.samples.table import map_beside
+from curation.views.map.raster import Extent, extent_of
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.run_dir import RunDir
 from engine.contract.stamps import Stamp, stamp_of
@@ -27,10 +28,10 @@ def choices(project: Project, run: RunDir) -> dict[str, str]:
     return found | {RUN_PREFIX + other.name: f"Run {other.name}" for other in others} | {COLUMNS: "Two columns"}
 
 
-def number_columns(table: pd.DataFrame) -> list[str]:
+def number_columns(table: SampleTable) -> list[str]:
     """Columns that can be an axis."""
-    return [str(name) for name in table if name not in _NOT_PLACES and is_numeric(table[name])
-            and table[name].notna().any()]
+    return [name for name, column in table.columns.items()
+            if name not in _NOT_PLACES and column.kind == "number" and column.has_values]
 
 
 def of_columns(x: str, y: str) -> str:
@@ -44,23 +45,34 @@ def axes_of(choice: str) -> list[str]:
     return [str(name) for name in json.loads(rest)] if kind == COLUMNS and rest else []
 
 
-def places(project: Project, run: RunDir, table: pd.DataFrame, choice: str) -> np.ndarray:
-    """(N, 2) float32 in the order of `table`, NaN where a sample has no place. choice: one of `choices`, or
-    of_columns. All NaN where the choice is not there (any more)."""
-    nowhere = np.full((len(table), 2), np.nan, dtype=np.float32)
-    if choice.startswith(f"{COLUMNS}:"):
-        names = axes_of(choice)
-        is_there = len(names) == 2 and set(names) <= set(number_columns(table))
-        return np.stack([_scaled(table[name].to_numpy(np.float32, na_value=np.nan)) for name in names],
-                        axis=1) if is_there else nowhere
-    if choice == OWN:
-        return table[["x", "y"]].to_numpy(dtype=np.float32) if "x" in table else nowhere
-    source = run if choice == PCA else source_of(project, choice)
-    if source is None or not _has_map(source):
-        return nowhere
-    stamp = stamp_of(source.path / "embedding.parquet", project.path / MANIFEST_NAME)
-    found = _joined(stamp, choice == PCA, len(table), source, table["sample_id"])
-    return nowhere if found is None else found
+def places(project: Project, run: RunDir, table: SampleTable, choice: str) -> tuple[np.ndarray, Extent]:
+    """(N, 2) float32 in the order of `table`, NaN where a sample has no place, and extent_of it. choice: one of
+    `choices`, or of_columns. All NaN where the choice is not there (any more). Shared by all sessions: read-only."""
+    files = [project.path / MANIFEST_NAME, run.signals_path, run.path / "embedding.parquet"]
+    if (other := source_of(project, choice)) is not None:
+        files.append(other.path / "embedding.parquet")
+    return _places(str(run.path), stamp_of(*files), choice, table.revision if axes_of(choice) else "", project, run,
+                   table)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the map ...")
+def _places(path: str, stamp: Stamp, choice: str, revision: str, _project: Project, _run: RunDir,
+            _table: SampleTable) -> tuple[np.ndarray, Extent]:
+    """Of columns as they are under a revision; the others do not change with it."""
+    found: np.ndarray | None = None
+    if names := axes_of(choice):
+        if len(names) == 2 and set(names) <= set(number_columns(_table)):
+            found = np.stack([_scaled(_table[name].numbers.astype(np.float32)) for name in names], axis=1)
+    elif choice == OWN:
+        if "x" in _table:
+            found = np.stack([_table[name].numbers for name in ("x", "y")], axis=1, dtype=np.float32)
+    else:
+        source = _run if choice == PCA else source_of(_project, choice)
+        if source is not None and _has_map(source):
+            found = map_beside(_table, source, ("pca_x", "pca_y") if choice == PCA else ("x", "y"))
+    found = np.full((len(_table), 2), np.nan, dtype=np.float32) if found is None else found
+    found.flags.writeable = False
+    return found, extent_of(found)
 
 
 def source_of(project: Project, choice: str) -> RunDir | None:
@@ -79,14 +91,3 @@ def _scaled(values: np.ndarray) -> np.ndarray:
 
 def _has_map(run: RunDir) -> bool:
     return (run.path / "embedding.parquet").exists()
-
-
-@st.cache_resource(max_entries=4, show_spinner="Reading the map ...")
-def _joined(stamp: Stamp, is_pca: bool, num: int, _run: RunDir, _ids: pd.Series) -> np.ndarray | None:
-    """The run's coordinates in the order of the table's ids; None where it keeps none of that kind."""
-    embedding, names = _run.read_embedding(), ["pca_x", "pca_y"] if is_pca else ["x", "y"]
-    if embedding is None or not set(names) <= set(embedding):
-        return None
-    rows = pd.Index(embedding["sample_id"]).get_indexer(pd.Index(_ids))
-    xy = embedding[names].to_numpy(dtype=np.float32)
-    return np.where((rows >= 0)[:, None], xy[np.maximum(rows, 0)], np.float32(np.nan)).astype(np.float32)

@@ -1,6 +1,7 @@
 """The density raster of all points, and which few real points lie over it. Arrays in, arrays out.
 
-numpy and Pillow alone: knows no figure, no widget and no project.
+numpy and Pillow alone: knows no figure, no widget and no project. Points come in blocks, so that ten million need no
+more memory than a few.
 """
 
 import io
@@ -9,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 MAX_OVERLAY_POINTS = 5_000
-MAX_SUSPECTED = 1_000
 Extent = tuple[float, float, float, float]
 """x0, x1, y0, y1 in data coordinates."""
 
 
 def extent_of(xy: np.ndarray) -> Extent:
     """The box around all finite points with a margin of 4% and no zero side. xy: (N, 2)."""
-    finite = xy[np.isfinite(xy).all(axis=1)]
+    is_finite = np.isfinite(xy[:, 0]) & np.isfinite(xy[:, 1])
+    finite = xy if is_finite.all() else xy[is_finite]
     if not len(finite):
         return (-1.0, 1.0, -1.0, 1.0)
     (x0, y0), (x1, y1) = finite.min(axis=0).astype(float), finite.max(axis=0).astype(float)
@@ -50,18 +51,33 @@ def counts_of(cells: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.bincount(cells[cells >= 0], minlength=width * height).reshape(height, width)
 
 
-def shade(cells: np.ndarray, colours: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(height, width, 4) uint8: the mean colour of a cell's points, more opaque the more there are.
+class Shades:
+    """A raster that points are added to in blocks: each cell gets the mean colour of its points."""
 
-    colours: (N, 3) in 0..255. Opacity grows with the logarithm, so that single points stay visible beside crowds.
-    """
-    inside = cells >= 0
-    kept, colour = cells[inside], colours[inside]
-    counts = np.bincount(kept, minlength=width * height).astype(np.float64)
-    shares = np.maximum(counts, 1)
-    channels = [np.bincount(kept, weights=colour[:, i], minlength=width * height) / shares for i in range(3)]
-    opacity = np.where(counts > 0, 120 + 135 * np.log1p(counts) / np.log1p(max(counts.max(initial=0), 1)), 0)
-    return np.stack([*channels, opacity], axis=1).round().astype(np.uint8).reshape(height, width, 4)
+    def __init__(self, width: int, height: int) -> None:
+        self._shape = (height, width, 4)
+        self._counts = np.zeros(width * height)
+        self._sums = np.zeros((3, width * height))
+
+    def add(self, cells: np.ndarray, colours: np.ndarray) -> None:
+        """cells: (n,) of cells_of, -1: nowhere. colours: (n, 3) in 0..255, or (3,) of all."""
+        inside = cells >= 0
+        if not inside.all():
+            cells, colours = cells[inside], colours[inside] if colours.ndim == 2 else colours
+        size = len(self._counts)
+        counts = np.bincount(cells, minlength=size)
+        self._counts += counts
+        for i, sums in enumerate(self._sums):
+            sums += np.bincount(cells, weights=colours[:, i], minlength=size) if colours.ndim == 2 else \
+                counts * colours[i]
+
+    def image(self) -> np.ndarray:
+        """(height, width, 4) uint8, more opaque the more points: with the logarithm, so that single points stay visible
+        beside crowds."""
+        counts = self._counts
+        opacity = np.where(counts > 0, 120 + 135 * np.log1p(counts) / np.log1p(max(counts.max(initial=0), 1)), 0)
+        return np.stack([*(self._sums / np.maximum(counts, 1)), opacity], axis=1).round().astype(np.uint8).reshape(
+            self._shape)
 
 
 def png(rgba: np.ndarray) -> bytes:
@@ -69,16 +85,6 @@ def png(rgba: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgba).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def most_suspected(label_quality: np.ndarray, num: int = MAX_SUSPECTED) -> np.ndarray:
-    """(N,) bool: the `num` samples with the lowest label quality; those without one are never among them."""
-    num = min(num, int(np.isfinite(label_quality).sum()))
-    chosen = np.zeros(len(label_quality), dtype=bool)
-    if num:
-        ranked = np.where(np.isfinite(label_quality), label_quality, np.inf)
-        chosen[np.argpartition(ranked, num - 1)[:num]] = True
-    return chosen
 
 
 def overlay_rows(groups: list[np.ndarray], limit: int = MAX_OVERLAY_POINTS) -> np.ndarray:

@@ -14,9 +14,7 @@ from urllib.parse import urlencode
 
 import anyio.to_thread
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+import polars as pl
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 from starlette.requests import Request
@@ -24,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from curation.project import Project, project_named, projects_home
+from curation.samples.keys import manifest_keys
 from engine.contract.disk.seals import SealError, opened_bytes
 from engine.contract.errors import UserError
 from engine.contract.inside import is_inside
@@ -69,27 +68,28 @@ def _version(project: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """Sample ids of one manifest, ready for look-up: 20 bytes a row beside the two string columns."""
+    """Sample ids of one manifest, ready for look-up: 12 bytes a row beside the texts, which others share."""
 
     root: Path
     manifest: Path
-    ids: pa.Array
-    paths: pa.Array | None
-    sorted_hashes: np.ndarray  # (N,) uint64
-    order: np.ndarray  # (N,) int64: row of each sorted hash
+    keys: pl.DataFrame
+    """manifest_keys."""
+    sorted_hashes: np.ndarray
+    """(N,) uint64."""
+    order: np.ndarray
+    """(N,) uint32: row of each sorted hash."""
 
     def row_of(self, sample_id: str) -> int:
-        key = _hashes([sample_id])[0]
-        start = int(np.searchsorted(self.sorted_hashes, key, side="left"))
-        stop = int(np.searchsorted(self.sorted_hashes, key, side="right"))
+        key = pl.Series([sample_id]).hash()[0]
+        start = int(np.searchsorted(self.sorted_hashes, np.uint64(key), side="left"))
+        stop = int(np.searchsorted(self.sorted_hashes, np.uint64(key), side="right"))
         for row in self.order[start:stop].tolist():
-            if self.ids[row].as_py() == sample_id:
+            if self.keys["sample_id"][row] == sample_id:
                 return int(row)
         raise MediaError("a thumbnail needs a sample of the manifest; this id is none of them")
 
-
-def _hashes(sample_ids: object) -> np.ndarray:
-    return np.asarray(pd.util.hash_array(np.asarray(sample_ids, dtype=object), categorize=False))
+    def path_of(self, row: int) -> str | None:
+        return self.keys["path"][row] if "path" in self.keys.columns else None
 
 
 _indexes: dict[Stamp, _Index] = {}
@@ -109,15 +109,11 @@ def _index_of(project: Path) -> _Index:
 
 
 def _read_index(project: Path) -> _Index:
-    manifest = project / MANIFEST_NAME
-    have = pq.read_schema(manifest).names
-    table = pq.read_table(manifest, columns=[c for c in ("sample_id", "path") if c in have])
-    ids = pc.cast(table["sample_id"], pa.large_string()).combine_chunks()
-    paths = pc.cast(table["path"], pa.large_string()).combine_chunks() if "path" in table.column_names else None
-    hashes = _hashes(ids.to_numpy(zero_copy_only=False))
-    order = np.argsort(hashes, kind="stable")
-    return _Index(root=image_root(project, read_info(project)), manifest=manifest, ids=ids, paths=paths,
-                  sorted_hashes=hashes[order], order=order)
+    keys = manifest_keys(project)
+    hashes = keys["sample_id"].hash()
+    order = hashes.arg_sort()
+    return _Index(root=image_root(project, read_info(project)), manifest=project / MANIFEST_NAME, keys=keys,
+                  sorted_hashes=hashes[order].to_numpy(), order=order.to_numpy())
 
 
 def _embedded_image(index: _Index, row: int) -> bytes | None:
@@ -145,7 +141,7 @@ def thumbnail(project: Path, sample_id: str, size: int, has_hard_pixels: bool = 
     """
     index = _index_of(project)
     row = index.row_of(sample_id)
-    path = index.paths[row].as_py() if index.paths is not None else None
+    path = index.path_of(row)
     file = None if path is None else resolve_image(index.root, path)
     mirror = None if file is None else mirror_of(file)
     version = mirror.url if mirror is not None else _file_version(file or index.manifest)

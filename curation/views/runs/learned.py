@@ -31,4 +31,4 @@ def _found(project: Project, run: RunDir) -> Learning:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _learning(key: tuple[str, str, Stamp], _project: Project, _run: RunDir) -> Learning:
-    return learning_of_run(_run, state.sample_table_cached(_project, _run), _project.classes)
+    return learning_of_run(_run, state.samples_cached(_project, _run), _project.classes)

@@ -16,6 +16,7 @@ from curation.experiments.repeats import repeats_of
 from curation.experiments.stability import over_seeds, stability
 from curation.jobs.request import method_of
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.views import scored
 from curation.views.routes.thumbnails import thumbnail_url
 from curation.views.runs.routing_hint import routes, routing_hint
@@ -29,7 +30,7 @@ from curation.views.widgets.conflicts import conflict_sentences
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import INK, ROLE_COLOURS, SERIES, SET_BACK
 from curation.views.widgets.pins import pin_words, tension_cached
-from curation.views.widgets.shown import shown_table
+from curation.views.widgets.shown import shown_samples
 from engine.contract.config import RunConfig
 from engine.contract.manifest import read_decisions
 from engine.contract.run_dir import RunDir
@@ -54,12 +55,12 @@ def close() -> None:
     st.session_state[FOCUS_KEY] = (st.session_state.get(FOCUS_KEY, (0, None))[0] + 1, seen)
 
 
-def show_if_open(project: Project, run: RunDir | None, table: pd.DataFrame) -> None:
+def show_if_open(project: Project, run: RunDir | None, table: SampleTable) -> None:
     """Draw the panel if one is open and its sample is in the table."""
     if (linked := link.arrived(table)) is not None:
         st.session_state[OPEN_KEY], st.session_state[ORDER_KEY] = linked or None, []
     key = st.session_state.get(OPEN_KEY)
-    if key is not None and not (table["sample_id"] == key).any():
+    if key is not None and table.position(key) is None:
         close()
         key = None
     link.put(key)
@@ -80,13 +81,12 @@ def _draw(project: Project, run: RunDir | None) -> None:
     link.put(st.session_state.get(OPEN_KEY))
     actions.show_notices()
     pin_question.draw(project, open_sample)
-    table = shown_table(project, run)
-    found = np.flatnonzero((table["sample_id"] == st.session_state.get(OPEN_KEY)).to_numpy(dtype=bool))
-    if not len(found):
+    table = shown_samples(project, run)
+    idx = table.position(str(st.session_state.get(OPEN_KEY)))
+    if idx is None:
         st.caption("This sample is no longer in the project.")
         return
-    idx = int(found[0])
-    row = table.iloc[idx]
+    row = table.rows([idx]).iloc[0]
     is_hidden = row["sample_id"] in scored.blind(project).ids
     left, right = st.columns([5, 7], gap="medium")
     with left:
@@ -172,13 +172,13 @@ def _more_like(project: Project, run: RunDir | None, ids: list[str]) -> None:
     state.leave_for("explore")
 
 
-def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
+def _probabilities(project: Project, run: RunDir | None, table: SampleTable, idx: int) -> None:
     """The likeliest classes by held-out predictions, as bars; nothing where the run keeps none of the sample."""
-    row = int(table["signal_row"].iloc[idx]) if run is not None and "signal_row" in table else -1
+    row = int(table["signal_row"].cells[idx]) if run is not None and "signal_row" in table else -1
     probs_C = run.read_probabilities(row) if run is not None and row >= 0 else None
     if probs_C is None or len(probs_C) != len(project.classes):
         return
-    current = text_of(table["current_label"].iloc[idx])
+    current = text_of(table["current_label"].cells[idx])
     order = np.argsort(-probs_C, kind="stable")[:MAX_CLASSES]
     cells = "".join(
         f'<tr class="{"current" if name == current else ""}"><th scope="row">{html.escape(name)}</th><td class="bar">'
@@ -188,23 +188,24 @@ def _probabilities(project: Project, run: RunDir | None, table: pd.DataFrame, id
     st.html(f'<table class="ws-facts"><caption>{caption}</caption>{cells}</table>')
 
 
-def _reasons(project: Project, run: RunDir | None, table: pd.DataFrame, idx: int) -> None:
+def _reasons(project: Project, run: RunDir | None, table: SampleTable, idx: int) -> None:
     is_trained = run is None or routes(run)  # of one that routes nothing there is no why
     st.subheader("Why it is, or is not, in validation" if is_trained else "What is said of its label")
     if run is None or "role" not in table:
         st.caption("No run has looked at it yet.")
         return
     routing_hint(project, run, "sample.routing")
-    then = read_decisions(run.decisions_path).loc[lambda rows: rows["sample_id"] == table["sample_id"].iloc[idx]]
+    sample_id = table.ids([idx])[0]
+    then = read_decisions(run.decisions_path).loc[lambda rows: rows["sample_id"] == sample_id]
     pin_then = text_of(then["pin"].iloc[0]) if len(then) else ""
     is_out_then = bool(then["excluded"].iloc[0]) if len(then) else False
     config = RunConfig.of_run(run.read_config()["config"])
     found = reasons(table, idx, config.val_fraction, pin_then, is_out_then, config.guard != "off", is_trained)
-    row = int(table["signal_row"].iloc[idx])
+    row = int(table["signal_row"].cells[idx])
     if row >= 0 and not is_out_then and not pin_then and is_trained:  # where a pin holds, nothing was routed
         found += stability_words(stability(run, row), over_seeds(repeats_of(project.path, run)[1:], row))
     if pin_then:
-        found += pin_words(tension_cached(project, run), str(table["sample_id"].iloc[idx]))
+        found += pin_words(tension_cached(project, run), sample_id)
     for i, sentence in enumerate(found):
         st.markdown(f"**{state.plain(sentence)}**" if i == 0 else state.plain(sentence))
 

@@ -3,11 +3,11 @@
 import html
 from pathlib import Path
 
-import pandas as pd
 import pyarrow.parquet as pq
 import streamlit as st
 
 from curation.project import ANSWERS_NAME
+from curation.samples.frames import SampleTable
 from curation.views.sample.reasons import class_rank
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.palette import info_of
@@ -33,9 +33,9 @@ def answers_on(project: Path, sample_id: str) -> str:
     return ", ".join(words)
 
 
-def facts(table: pd.DataFrame, idx: int, answers: str = "") -> None:
+def facts(table: SampleTable, idx: int, answers: str = "") -> None:
     """Labels and numbers as two small tables; each number with its place within the class. answers: answers_on."""
-    row = table.iloc[idx]
+    row = table.rows([idx]).iloc[0]
     labels = [(info_of(name).title, text_of(row.get(name))) for name in LABELS if name in table]
     labels += [("Answers with the data", answers)] if answers else []
     cells = "".join(
@@ -43,7 +43,7 @@ def facts(table: pd.DataFrame, idx: int, answers: str = "") -> None:
         for title, value in [*labels, ("Role in this run", text_of(row.get("role")))])
     numbers = ""
     for name in NUMBERS:
-        if name not in table or table[name].isna().all():  # no weights where nothing was trained
+        if name not in table or not table[name].has_values:  # no weights where nothing was trained
             continue
         rank = class_rank(table, idx, name)
         value = "no value" if rank is None else f"{row[name]:z.3f}"

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.neighbours import NEAR_ZERO, neighbours_of
 from curation.views.widgets import actions, state
 from curation.views.widgets.gallery import Act, gallery, text_of
@@ -21,18 +22,18 @@ MAX_OTHERS = 3
 """So many of the other labels among neighbours are named."""
 
 
-def show_neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int,
+def show_neighbours(project: Project, run: RunDir, table: SampleTable, idx: int,
                     on_open: Callable[[str], None]) -> None:
     """The neighbours of row idx of the table, nearest first, with words. on_open: called before the next page drawn."""
     st.subheader("Nearest neighbours")
-    signal_row = int(table["signal_row"].iloc[idx]) if "signal_row" in table else -1
+    signal_row = int(table["signal_row"].cells[idx]) if "signal_row" in table else -1
     found = neighbours_of(run, signal_row)
     if found is None:
         st.caption("The run did not know this sample." if signal_row < 0 else
                    "They appear with the map, when the run has ended.")
         return
-    near = near_rows(table, *found)
-    label = text_of(table["current_label"].iloc[idx])
+    near = near_rows(table, found[0], found[1])
+    label = text_of(table["current_label"].cells[idx])
     doubles = duplicate_words(near, label)
     if doubles:
         st.warning(state.plain(doubles), icon=":material/content_copy:")
@@ -45,19 +46,18 @@ def show_neighbours(project: Project, run: RunDir, table: pd.DataFrame, idx: int
         else:
             actions.carry_out(project, act, view="explore: neighbours of one sample", run=run.name)
 
-    gallery(project, near, acted, key=_KEY, token=str(table["sample_id"].iloc[idx]), size=92, value_column="distance",
+    gallery(project, near, acted, key=_KEY, token=table.ids([idx])[0], size=92, value_column="distance",
             is_compact=True)
 
 
-def near_rows(table: pd.DataFrame, indices: np.ndarray, distances: np.ndarray, num_rows: int) -> pd.DataFrame:
-    """The table's rows of neighbours (k,), with distance. indices: rows of the run's signals, of which there are
-    num_rows; the table may have gained or lost samples since."""
-    row_of = np.full(num_rows + 1, -1)
-    known = table["signal_row"].to_numpy()
-    row_of[known[known >= 0]] = np.flatnonzero(known >= 0)
-    rows = row_of[indices]
-    near: pd.DataFrame = table.iloc[rows[rows >= 0]].assign(distance=distances[rows >= 0])
-    return near
+def near_rows(table: SampleTable, indices: np.ndarray, distances: np.ndarray) -> pd.DataFrame:
+    """The table's rows of neighbours (k,), with distance. indices: rows of the run's signals; the table may have gained
+    or lost samples since."""
+    signal_row = table["signal_row"].cells
+    places = signal_row.is_in(indices.tolist()).arg_true().to_numpy()
+    row_of = dict(zip(signal_row[places].to_list(), places.tolist(), strict=True))
+    is_there = np.array([int(index) in row_of for index in indices], dtype=bool)
+    return table.rows([row_of[int(index)] for index in indices[is_there]]).assign(distance=distances[is_there])
 
 
 def neighbour_words(near: pd.DataFrame, label: str) -> str:

@@ -10,28 +10,28 @@ import numpy as np
 import pandas as pd
 
 from curation.experiments.stability import Stability
+from curation.samples.frames import SampleTable
 from curation.views.widgets.gallery import text_of
 from curation.views.widgets.role_words import reason_words
 from curation.words import counted
 from engine.contract.statistics.quota import class_quota
 
 
-def class_rank(table: pd.DataFrame, idx: int, column: str) -> tuple[int, int] | None:
+def class_rank(table: SampleTable, idx: int, column: str) -> tuple[int, int] | None:
     """(rank, size): place of row `idx` among its class by `column`, 1 the lowest; None without a value."""
-    value = table[column].iloc[idx] if column in table else np.nan
-    if pd.isna(value):
+    values = table[column].numbers if column in table else np.full(idx + 1, np.nan)
+    if np.isnan(values[idx]):
         return None
-    labels = table["current_label"] if "current_label" in table else table["given_label"]
-    same = table[column].to_numpy(np.float32)[(labels == labels.iloc[idx]).to_numpy(dtype=bool)]
-    same = same[np.isfinite(same)]
-    return int((same < np.float32(value)).sum()) + 1, len(same)
+    labels = table["current_label" if "current_label" in table else "given_label"].codes.codes
+    same = values[(labels == labels[idx]) & (labels >= 0) & np.isfinite(values)]
+    return int((same < values[idx]).sum()) + 1, len(same)
 
 
-def reasons(table: pd.DataFrame, idx: int, val_fraction: float, pin_then: str, excluded_then: bool,
+def reasons(table: SampleTable, idx: int, val_fraction: float, pin_then: str, excluded_then: bool,
             is_guarded: bool = True, is_trained: bool = True) -> list[str]:
     """Sentences about row `idx`, the decisive one first. val_fraction, is_guarded: of the run's settings; *_then: its
     decisions. is_trained: whether the run routes samples at all; else they are about the label alone."""
-    row = table.iloc[idx].to_dict()
+    row = table.rows([idx]).iloc[0].to_dict()
     role, reason = text_of(row.get("role")), text_of(row.get("role_reason"))
     found = []
     if is_trained or role == "excluded":

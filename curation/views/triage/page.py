@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from curation.jobs.request import method_of
 from curation.project import Project
 from curation.samples import held_order
+from curation.samples.frames import SampleTable
 from curation.samples.triage import LANES, Evidence, Rule
 from curation.views.runs.learned import not_learned
 from curation.views.sample import dialog
@@ -30,7 +31,7 @@ from curation.views.triage.words import (
 from curation.views.widgets import actions, address, live, state
 from curation.views.widgets.gallery import CHANGE_COLUMN, Act, gallery, text_of
 from curation.views.widgets.layout import next_step, style
-from curation.views.widgets.shown import shown_table
+from curation.views.widgets.shown import shown_samples
 from engine.contract.run_dir import RunDir
 
 PAGE_SIZE = 60
@@ -91,7 +92,7 @@ def _draw(project: Project, run: RunDir) -> None:
     """Everything below the title, redrawn at each decision."""
     actions.take_changed()  # all that a decision changes here is in this fragment
     actions.show_notices()
-    table = shown_table(project, run)
+    table = shown_samples(project, run)
     chooser, words = st.container(), st.container()
     rule, rule_text = _rule()
     lanes = lanes_cached(project, run, table, rule)
@@ -107,7 +108,7 @@ def _draw(project: Project, run: RunDir) -> None:
     token = f"{project.name}.{run.name}.{which}.{rule}"
     # What one person and what others decide moves the neighbours of other samples, too: what is seen stays in place.
     held = live.held(project, run, "triage", f"{token}.{chosen}",
-                     (state.revision_of(table), project.newest.verdicts))
+                     (table.revision, project.newest.verdicts))
     rows = held_order.ordered(held, queue[is_chosen[queue]], evidence_cached(project, run, table).is_open & is_chosen)
     if held.is_held and not live.is_on(project, run):  # else the strip has the button
         above.button("Renew the order", icon=":material/vertical_align_top:", key="triage.release",
@@ -123,7 +124,7 @@ def _draw(project: Project, run: RunDir) -> None:
     _queue(project, run, table, rows, which, token)
 
 
-def _of_classes(project: Project, table: pd.DataFrame) -> tuple[list[str], np.ndarray]:
+def _of_classes(project: Project, table: SampleTable) -> tuple[list[str], np.ndarray]:
     """The classes chosen, and (N,) bool: rows whose current label is one of them; all where none is."""
     wanted = address.take(CLASSES_NAME)
     if wanted is not None:
@@ -131,7 +132,7 @@ def _of_classes(project: Project, table: pd.DataFrame) -> tuple[list[str], np.nd
     chosen = st.multiselect("Class", project.classes, key=_CLASSES_KEY, placeholder="any", width=260,
                             persist_state="session", help="Current label: given, or what a person made it.")
     address.put(CLASSES_NAME, json.dumps(chosen, ensure_ascii=False) if chosen else None)
-    mask = table["current_label"].isin(chosen).to_numpy(dtype=bool) if chosen else np.ones(len(table), dtype=bool)
+    mask = table["current_label"].is_one_of(chosen) if chosen else np.ones(len(table), dtype=bool)
     return chosen, mask
 
 
@@ -203,7 +204,7 @@ def view_of(which: int) -> str:
 # -- the queue
 
 
-def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray, which: int, token: str) -> None:
+def _queue(project: Project, run: RunDir, table: SampleTable, rows: np.ndarray, which: int, token: str) -> None:
     wanted = address.take(PAGE_NAME) or ""
     if st.session_state.get(_PAGE_OF_KEY) != token:
         st.session_state[_PAGE_OF_KEY], st.session_state[_PAGE_KEY] = token, 1
@@ -215,7 +216,7 @@ def _queue(project: Project, run: RunDir, table: pd.DataFrame, rows: np.ndarray,
     address.put(PAGE_NAME, str(number) if number > 1 else None)
     shown = rows[(number - 1) * PAGE_SIZE:number * PAGE_SIZE]
     live.seen("triage", shown)
-    part = table.iloc[shown].assign(**{CHANGE_COLUMN: _card_words(evidence_cached(project, run, table), shown)})
+    part = table.rows(shown).assign(**{CHANGE_COLUMN: _card_words(evidence_cached(project, run, table), shown)})
     st.session_state[_ORDER_KEY] = list(part["sample_id"])
 
     def acted(act: Act) -> None:

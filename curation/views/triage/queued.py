@@ -6,14 +6,13 @@ Kept by the files and the ledger's newest rows; the table is too large to be has
 from dataclasses import fields
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from curation.audit.reviews.blinding import is_blind
 from curation.audit.reviews.confirming import confirmed_ids
 from curation.ledger.newest import Newest
 from curation.project import Project
 from curation.samples import triage
+from curation.samples.frames import SampleTable
 from curation.samples.triage import DECIDED, LANES, REST, UNJUDGED, Evidence, Rule
 from curation.views import scored
 from curation.views.triage.words import Lanes
@@ -28,10 +27,10 @@ Key = tuple[str, str, Stamp, Newest]
 _REVISION_KEY = "triage.chances"
 
 
-def lanes_cached(project: Project, run: RunDir, table: pd.DataFrame, rule: Rule) -> Lanes:
+def lanes_cached(project: Project, run: RunDir, table: SampleTable, rule: Rule) -> Lanes:
     """The lanes of a run under a rule and the decisions in force."""
     values = tuple(getattr(rule, field.name) for field in fields(rule))
-    return _lanes(_key(project, run), state.revision_of(table), values, project, run, table)
+    return _lanes(_key(project, run), table.revision, values, project, run, table)
 
 
 def _key(project: Project, run: RunDir) -> Key:
@@ -41,10 +40,10 @@ def _key(project: Project, run: RunDir) -> Key:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _lanes(key: Key, revision: str, values: tuple[float, ...], _project: Project, _run: RunDir,
-           _table: pd.DataFrame) -> Lanes:
+           _table: SampleTable) -> Lanes:
     rule = Rule(**{field.name: value for field, value in zip(fields(Rule), values, strict=True)})
     lane, priority = triage.lanes_of(evidence_cached(_project, _run, _table), rule)
-    num_blind = int(((lane == UNJUDGED) & is_blind(_table, scored.blind(_project).ids)).sum())
+    num_blind = int(((lane == UNJUDGED) & _table.has_ids(scored.blind(_project).ids)).sum())
     queues = tuple(triage.queue(lane, priority, which) for which in range(len(LANES)))
     return Lanes(queues=queues, wrong=tuple(triage.wrong_share(_table, rows) for rows in queues),
                  base=triage.wrong_share(_table, np.arange(len(_table))), num_rest=int((lane == REST).sum()),
@@ -52,13 +51,13 @@ def _lanes(key: Key, revision: str, values: tuple[float, ...], _project: Project
                  num_unjudged=int((lane == UNJUDGED).sum()) - num_blind)
 
 
-def evidence_cached(project: Project, run: RunDir, table: pd.DataFrame) -> Evidence:
+def evidence_cached(project: Project, run: RunDir, table: SampleTable) -> Evidence:
     """Evidence of this run under the decisions in force."""
-    return _evidence(_key(project, run), state.revision_of(table), project, run, table)
+    return _evidence(_key(project, run), table.revision, project, run, table)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _evidence(key: Key, revision: str, _project: Project, _run: RunDir, _table: pd.DataFrame) -> Evidence:
+def _evidence(key: Key, revision: str, _project: Project, _run: RunDir, _table: SampleTable) -> Evidence:
     return triage.gather(_table, _neighbours(key[:3], _run), confirmed_ids(_project))
 
 
@@ -77,4 +76,4 @@ def chances(project: Project, run: RunDir, rows: np.ndarray, page: str) -> dict[
         kept = st.session_state[_REVISION_KEY] = (page, project.newest.verdicts)
     base = run.base if isinstance(run, LiveDir) else run
     # Evidence is of the run's own files and of all samples, whatever table is on screen.
-    return scored.chances(project, base, state.sample_table_cached(project, base), rows, kept[1])
+    return scored.chances(project, base, state.samples_cached(project, base), rows, kept[1])

@@ -6,13 +6,13 @@ Cosines come from curation.samples.similarity. Explore orders its pictures by th
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
+import polars as pl
 import streamlit as st
 
 from curation.jobs.request import config_of
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.samples.similarity import SimilarityError, cosines, direction_of
-from curation.samples.table import SampleTable
 from curation.views.widgets import state
 from engine.contract.errors import UserError
 from engine.contract.feature_dir import FeatureStore, list_features
@@ -92,12 +92,12 @@ def with_likeness(project: Project, table: SampleTable) -> SampleTable:
     if pattern is None or LIKENESS in table.columns:
         return table
     try:
-        values = _values(project, pattern, table.frame)
+        values = _values(project, pattern, table)
     except UserError as error:
         stop(project)
         st.warning(state.plain(error), icon=":material/image_search:")
         return table
-    return table.with_columns(pd.DataFrame({LIKENESS: values}, index=table.frame.index))
+    return table.with_columns(pl.DataFrame({LIKENESS: values}))
 
 
 def pattern_line(project: Project, pattern: Pattern) -> None:
@@ -130,11 +130,11 @@ def _patterns() -> dict[str, Pattern]:
     return found
 
 
-def _values(project: Project, pattern: Pattern, frame: pd.DataFrame) -> np.ndarray:
-    """(N,) float32 in the order of the frame. The last one is kept: at a million samples it takes seconds, with a bar.
+def _values(project: Project, pattern: Pattern, table: SampleTable) -> np.ndarray:
+    """(N,) float32 in the order of the table. The last one is kept: at a million samples it takes seconds, with a bar.
     """
     store = FeatureStore.open(project.path, pattern.features)
-    wanted = (pattern, stamp_of(project.path / MANIFEST_NAME, store.folder.samples_path), len(frame))
+    wanted = (pattern, stamp_of(project.path / MANIFEST_NAME, store.folder.samples_path), len(table))
     kept = st.session_state.get(_VALUES_KEY)
     if kept is not None and kept[0] == wanted:
         return np.asarray(kept[1])
@@ -149,7 +149,9 @@ def _values(project: Project, pattern: Pattern, frame: pd.DataFrame) -> np.ndarr
 
     found_R = cosines(store, direction_of(store, rows[rows >= 0]), show)
     bar.empty()
-    at = store.rows_of(frame["sample_id"])
+    known = pl.from_pandas(store.samples[["sample_id", "row"]])
+    ids = table.frame.select("sample_id")
+    at = ids.join(known, on="sample_id", how="left", maintain_order="left")["row"].fill_null(-1).to_numpy()
     values = np.where(at >= 0, found_R[np.maximum(at, 0)], np.nan).astype(np.float32)
     values.flags.writeable = False
     st.session_state[_VALUES_KEY] = (wanted, values)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from streamlit.elements.lib import streamlit_plotly_theme as in_theme
 
+from curation.samples.columns import Column
+from curation.samples.frames import SampleTable
 from curation.terms import define
 from engine.contract import signal_columns
 
@@ -25,6 +26,8 @@ CATEGORIES = (
 """Okabe and Ito's hues, then those farthest from all before; each of a lightness that stands out from the white and
 from the dark page. Beyond eight, colour alone does not tell categories apart: the legend counts them."""
 MAX_CATEGORIES = 20
+_NUM_STEPS = 256
+"""Colours from one end of a scale to the other."""
 INK, PAPER, PANEL = in_theme.GRAY_90, in_theme.BG_COLOR, in_theme.BG_MIX
 SERIES = (in_theme.CATEGORY_0, in_theme.CATEGORY_1, in_theme.CATEGORY_2, in_theme.CATEGORY_3)
 SET_BACK = in_theme.CATEGORY_7
@@ -123,24 +126,11 @@ def info_of(column: str) -> ColumnInfo:
     return COLUMNS.get(column) or ColumnInfo(column, "a column of your data")
 
 
-def colour_columns(frame: pd.DataFrame) -> list[str]:
+def colour_columns(table: SampleTable) -> list[str]:
     """Columns worth colouring by, ours first in COLUMNS' order, then the data's own; empty ones left out."""
-    ours = [name for name in COLUMNS if name in frame]
-    others = [str(name) for name in frame if name not in COLUMNS and name not in _HIDDEN]
-    return [name for name in [*ours, *others] if frame[name].notna().any() and _is_plain(frame[name])]
-
-
-def _is_plain(column: pd.Series) -> bool:
-    """Numbers, flags or text; not lists, dicts or bytes."""
-    if column.dtype != object:
-        return not pd.api.types.is_datetime64_any_dtype(column)
-    first = column[column.first_valid_index()]
-    return isinstance(first, (str, int, float, bool))
-
-
-def is_numeric(column: pd.Series) -> bool:
-    """True for numbers; flags are categories."""
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    ours = [name for name in COLUMNS if name in table]
+    others = [name for name in table if name not in COLUMNS and name not in _HIDDEN]
+    return [name for name in [*ours, *others] if table[name].kind != "other" and table[name].has_values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,51 +160,55 @@ class Colouring:
         return SCALES[theme][::-1] if self.is_reversed else SCALES[theme]
 
 
-def colouring(column: pd.Series) -> Colouring:
+def colouring(column: Column) -> Colouring:
     """Colours of a whole column: numbers on a scale whose bright end is the bad one, else one colour a category."""
-    info = info_of(str(column.name))
+    info = info_of(column.name)
     title = f"{info.title}: {info.meaning}"
-    if is_numeric(column):
-        values = column.to_numpy(dtype=np.float32, na_value=np.nan)
+    if column.kind == "number":
+        values = column.numbers.astype(np.float32, copy=False)
         low, high = _range_of(values, info)
-        return Colouring(column=str(column.name), title=title, values=values, low=low, high=high,
+        return Colouring(column=column.name, title=title, values=values, low=low, high=high,
                          is_reversed=info.is_low_bad is True)
     codes, names, colours, counts = _categories(column)
-    return Colouring(column=str(column.name), title=title, codes=codes, names=names, colours=colours, counts=counts)
+    return Colouring(column=column.name, title=title, codes=codes, names=names, colours=colours, counts=counts)
 
 
 def _range_of(values: np.ndarray, info: ColumnInfo) -> tuple[float, float]:
     """The fixed range, else the 1st to 99th percentile, so that one outlier does not flatten all the others."""
-    finite = values[np.isfinite(values)]
-    low, high = (np.percentile(finite, [1, 99]) if len(finite) else (0.0, 1.0))
+    low, high = 0.0, 1.0
+    if info.low is None or info.high is None:
+        finite = values[np.isfinite(values)]
+        low, high = np.percentile(finite, [1, 99]) if len(finite) else (low, high)
     low, high = (float(low) if info.low is None else info.low), (float(high) if info.high is None else info.high)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _categories(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
+def _categories(column: Column) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...], tuple[int, ...]]:
     """Codes, names, colours and counts. Above 20 categories: the 19 most frequent, then the others as one."""
-    text = column.astype("string")
-    counts = text.value_counts()
+    of_column = column.codes
+    *numbers, num_without = of_column.counts().tolist()
+    counts = {str(name): num for name, num in zip(of_column.names, numbers, strict=True) if num}
     if column.name == "role":
-        names = [name for name in ROLE_COLOURS if name in counts.index]
+        names = [name for name in ROLE_COLOURS if name in counts]
         colours = [ROLE_COLOURS[name] for name in names]
     else:
-        # value_counts breaks ties by order of appearance; by name they stay put when the order of rows changes
-        order = sorted(counts.index, key=lambda name: (-counts[name], name))
+        # Ties go by name: so they stay put when the order of rows changes.
+        order = sorted(counts, key=lambda name: (-counts[name], name))
         names = order if len(order) <= MAX_CATEGORIES else order[:MAX_CATEGORIES - 1]
         names = sorted(names, key=_natural)
         colours = [(*CATEGORIES, OTHER_COLOUR)[i] for i in range(len(names))]
-    codes = pd.Index(names, dtype="string").get_indexer(pd.Index(text)).astype(np.int16)
-    shown = list(names)
-    is_other = (codes < 0) & text.notna().to_numpy()
-    for mask, name, colour in ((is_other, f"{len(counts) - len(names)} other", OTHER_COLOUR),
-                               (text.isna().to_numpy(), "none", NO_VALUE_COLOUR)):
-        if mask.any():
-            codes[mask] = len(shown)
+    shown, totals = list(names), [counts[name] for name in names]
+    code_of = {name: code for code, name in enumerate(names)}
+    num_other = sum(counts.values()) - sum(totals)
+    codes = [code_of.get(str(name), len(shown)) for name in of_column.names]
+    for num, name, colour in ((num_other, f"{len(counts) - len(names)} other", OTHER_COLOUR),
+                              (num_without, "none", NO_VALUE_COLOUR)):
+        if num:
             shown.append(name)
+            totals.append(num)
             colours.append(colour)
-    totals = np.bincount(codes, minlength=len(shown))
-    return codes, tuple(map(str, shown)), tuple(colours), tuple(int(n) for n in totals)
+    places = np.array([*codes, len(shown) - 1], dtype=np.int16)  # the last is of those without a value
+    return places[of_column.codes], tuple(shown), tuple(colours), tuple(totals)
 
 
 def _natural(name: str) -> tuple[int, float, str]:
@@ -229,9 +223,8 @@ def rgb(colours: tuple[str, ...]) -> np.ndarray:
 
 def scale_rgb(values: np.ndarray, low: float, high: float, scale: tuple[str, ...]) -> np.ndarray:
     """(N, 3) float32 in 0..255: values on the scale from low to high; NaN takes NO_VALUE_COLOUR."""
-    share = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)
-    stops = np.linspace(0, 1, len(scale))
-    table = rgb(scale)
-    out = np.stack([np.interp(np.nan_to_num(share), stops, table[:, i]) for i in range(3)], axis=1)
-    out[np.isnan(share)] = rgb((NO_VALUE_COLOUR,))[0]
-    return out.astype(np.float32)
+    stops, steps, named = np.linspace(0, 1, len(scale)), np.linspace(0, 1, _NUM_STEPS), rgb(scale)
+    colours = np.stack([np.interp(steps, stops, named[:, i]) for i in range(3)], axis=1)
+    places = np.clip((values - low) * ((_NUM_STEPS - 1) / (high - low)), 0, _NUM_STEPS - 1)
+    codes = np.rint(np.nan_to_num(places, nan=_NUM_STEPS)).astype(np.int16)
+    return np.vstack([colours, rgb((NO_VALUE_COLOUR,))]).astype(np.float32)[codes]

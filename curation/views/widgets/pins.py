@@ -15,7 +15,6 @@ from curation.audit.suspects.matrix import SUSPECT
 from curation.experiments.pin_disagreement import Tension, pin_tension
 from curation.project import Project
 from curation.views import scored
-from curation.views.scored import Key
 from curation.views.widgets import state
 from curation.views.widgets.gallery import CHANGE_COLUMN
 from curation.words import counted
@@ -42,15 +41,15 @@ def suspects_among(project: Project, run: RunDir | None, sample_ids: Collection[
     """
     if run is None or not run.signals_path.exists() or missing_of(run):
         return {}
-    table = state.sample_table_cached(project, run)
+    table = state.samples_cached(project, run)
     found = scored.scores_cached(project, run, table, project.newest.verdicts, None)
-    rows = _rows(scored.run_key(project, run), table)
+    ids = list(sample_ids)
+    rows = table.positions(ids).tolist()
     now = project.ledger().state()
     relabelled = set(now.loc[now["label"].notna(), "sample_id"])
     out, classes = {*confirmed_ids(project), *relabelled, *scored.blind(project).ids}, found.classes
     looks: dict[str, Look] = {}
-    for sample_id in sample_ids:
-        row = rows.get(sample_id, -1)
+    for sample_id, row in zip(ids, rows, strict=True):
         if row < 0 or sample_id in out or not found.p_wrong[row] >= SUSPECT:
             continue
         given, other = int(found.given[row]), int(found.suggested[row])
@@ -81,12 +80,6 @@ def set_words(num: int, num_all: int) -> str:
     return f"{num:,} of {num_all:,} in this set {'looks' if num == 1 else 'look'} mislabeled."
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _rows(key: Key, _table: pd.DataFrame) -> Mapping[str, int]:
-    """sample_id -> row of the scores."""
-    return dict(zip(_table["sample_id"], range(len(_table)), strict=True))
-
-
 def tension_cached(project: Project, run: RunDir) -> Tension:
     """pin_tension, read again when the run writes signals. Shared by all sessions: read-only.
 
@@ -97,7 +90,7 @@ def tension_cached(project: Project, run: RunDir) -> Tension:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _tension(stamp: Stamp, _project: Project, _run: RunDir) -> Tension:
-    return pin_tension(_run, state.sample_table_cached(_project, _run))
+    return pin_tension(_run, state.samples_cached(_project, _run))
 
 
 def with_tension(rows: pd.DataFrame, kind: str, tension: Tension) -> pd.DataFrame:

@@ -3,13 +3,12 @@ judged yet. What is worked out for all samples takes the whole table (state.samp
 ones takes this. Draws nothing.
 """
 
-import pandas as pd
 import streamlit as st
 
 from curation.audit.reviews.blinding import hidden_columns
 from curation.project import Project
 from curation.samples.columns import Column
-from curation.samples.table import SampleTable
+from curation.samples.frames import SampleTable
 from curation.views import scored
 from curation.views.scored import Blind
 from curation.views.widgets import state
@@ -19,11 +18,6 @@ from engine.contract.stamps import Stamp
 Key = tuple[str, str | None, Stamp]
 
 
-def shown_table(project: Project, run: RunDir | None) -> pd.DataFrame:
-    """shown_samples without what is known of its columns."""
-    return shown_samples(project, run).frame
-
-
 def shown_samples(project: Project, run: RunDir | None) -> SampleTable:
     """state.samples_cached with null in place of the model's opinion of the blind samples. Read-only."""
     blind, files = scored.blind(project), state.table_files(project, run)
@@ -31,17 +25,15 @@ def shown_samples(project: Project, run: RunDir | None) -> SampleTable:
     if not blind.ids:
         return whole
     key = (str(project.path), run.name if run else None, files)
-    return _shown(key, state.revision_of(whole.frame), blind.token, whole, blind)
+    return _shown(key, whole.revision, blind.token, whole, blind)
 
 
 @st.cache_resource(max_entries=3, show_spinner=False)
 def _shown(key: Key, revision: str, token: str, _whole: SampleTable, _blind: Blind) -> SampleTable:
-    table = _whole.with_changed(_hidden(key, token, _whole, _blind))
-    state.set_revision(table.frame, f"{revision}.{token}")
-    return table
+    return _whole.with_changed(_hidden(key, token, _whole, _blind), f"{revision}.{token}")
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _hidden(key: Key, token: str, _whole: SampleTable, _blind: Blind) -> dict[str, Column]:
     """No decision changes these columns, so what is found out about them is kept."""
-    return {name: Column(cells) for name, cells in hidden_columns(_whole.frame, _blind.ids).items()}
+    return hidden_columns(_whole, _blind.ids)

@@ -31,8 +31,8 @@ class Command:
         is_first = os.environ.get("SLURM_PROCID", "0") == "0"
         with open(self.output if is_first else os.devnull, "ab") as sink:
             self.process = subprocess.Popen(self.command, cwd=self.code, stdin=subprocess.DEVNULL, stdout=sink,
-                                            stderr=sink, preexec_fn=_ignore_warning)
-            code = _ended(self.process)
+                                            stderr=sink, preexec_fn=ignore_warning)
+            code = ended(self.process)
         if code:
             raise RuntimeError(f"it ended with status {code}; {self.output} has its words")
 
@@ -43,13 +43,13 @@ class Command:
 
         if self.process is not None:
             self.process.terminate()
-            _ended(self.process, STOP_SECONDS)
+            ended(self.process, STOP_SECONDS)
         self.process = None
         WorkDir(self.folder).write_status(state="queued", message=REQUEUED)
         return DelayedSubmission(self)
 
 
-def _ended(process: "subprocess.Popen[bytes]", seconds: float = float("inf")) -> int | None:
+def ended(process: "subprocess.Popen[bytes]", seconds: float = float("inf")) -> int | None:
     """The status that a process ends with; None if it lives longer. Its own wait() would hold a lock that a handler of
     a signal, which runs in the midst of it, waits for as well."""
     deadline = time.monotonic() + seconds
@@ -58,7 +58,7 @@ def _ended(process: "subprocess.Popen[bytes]", seconds: float = float("inf")) ->
     return process.returncode
 
 
-def _ignore_warning() -> None:
+def ignore_warning() -> None:
     """Slurm sends its warning to every process of a job, and a process that does not know it ends of it."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 

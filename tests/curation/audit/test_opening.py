@@ -10,7 +10,7 @@ from curation.audit.reviews.reconcile import reconcile
 from curation.audit.suspects.scores import scores_of
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import sample_table, samples
 from tests.curation.audit.suspects.test_scores import with_probabilities
 from tests.fakes import make_project, make_run
 
@@ -27,6 +27,6 @@ def test_what_an_audit_left_out_stays_in_the_population_and_what_people_left_out
     project.ledger().exclude(["train-00009"], who="bob")
     table = sample_table(project, run)
     assert list(table["sample_id"][table["excluded"]]) == ["train-00003", "train-00007", "train-00009"]
-    plan = plan_of(project, scores_of(project, [run], table, None), "a", seed=0)
+    plan = plan_of(project, scores_of(project, [run], samples(project, run), None), "a", seed=0)
     assert set(table["sample_id"]) - set(plan.population["sample_id"]) == {"train-00009"}
     assert np.isfinite(plan.population.set_index("sample_id").loc["train-00003", "p_wrong"])

@@ -10,7 +10,7 @@ import pytest
 
 from curation.experiments.pin_disagreement import Tension, class_lines, pin_tension
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import sample_table, samples
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
 
@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def tension(run: RunDir) -> Tension:
-    return pin_tension(run, sample_table(Project.open(run.path.parents[1]), run))
+    return pin_tension(run, samples(Project.open(run.path.parents[1]), run))
 
 
 def record(run: RunDir, wishes: dict[int, list[float]]) -> None:

@@ -19,7 +19,7 @@ from curation.experiments.pin_disagreement import pin_tension
 from curation.exports.curated import provenance_of
 from curation.jobs import live_jobs, request, run_jobs, study_jobs
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import samples
 from curation.views.runs.run_table import runs_frame
 from curation.views.train import progress
 from engine.contract.disk.seals import opened_json, opened_lines
@@ -90,7 +90,7 @@ def readers(project: Project, run: RunDir) -> list[Callable[[], object]]:
         lambda: progress._pace_text(status(run).details), lambda: planning.num_usable(run, project.ledger().state()),
         lambda: planning.run_seconds(run), lambda: provenance_of(project, run), lambda: cautions(first, run),
         lambda: pairs_by_seed([first], [run]), lambda: repeats.repeats_of(project.path, run),
-        lambda: pin_tension(run, sample_table(project, run)), lambda: stability.stability(run, 0)]
+        lambda: pin_tension(run, samples(project, run)), lambda: stability.stability(run, 0)]
 
 
 def check(project: Project, run: RunDir, what: str) -> None:

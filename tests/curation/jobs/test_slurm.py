@@ -11,15 +11,19 @@ import numpy as np
 import psutil
 import pytest
 
+from curation.__main__ import main
+from curation.exit_status import LOST, REFUSED
 from curation.jobs import feature_jobs, queue, run_jobs, study_jobs
 from curation.jobs.feature_jobs import FeatureRequest
 from curation.jobs.queue import JobError
-from engine.contract.cluster import slurm
+from curation.project import Project
+from engine.contract.cluster import errand, slurm
 from engine.contract.cluster.place import Place, choose_place
 from engine.contract.config import RunConfig
 from engine.contract.feature_dir import FeatureDir
 from engine.contract.run_dir import RunDir
 from engine.contract.studies.study_dir import StudyDir
+from tests import ROOT
 from tests.fakes import make_project
 from tests.slurm_cluster import Slurm, cluster
 
@@ -192,3 +196,38 @@ def test_a_controller_that_does_not_answer_says_nothing_of_any_job(
     monkeypatch.undo()
     run_jobs.cancel(project, "first")
     wait(lambda: is_over(run), "it does not stop", slurm_here)
+
+
+def test_an_import_is_carried_out_by_a_node_and_ends_with_its_own_words_and_status(
+        tmp_path: Path, slurm_here: Slurm, capfd: pytest.CaptureFixture[str]) -> None:
+    images = make_project(tmp_path / "pets", num_train=6) / "images"
+    place = tmp_path / "place.json"
+    choose_place(tmp_path, HERE)
+    rows = [f"{path.relative_to(images)},{name},train" for path, name in
+            zip(sorted(images.rglob("*.png")), ["cat", "dog"] * 3, strict=False)]
+    table = tmp_path / "rows.csv"
+    table.write_text("\n".join(["path,label,split", *rows, "gone.png,cat,train"]))
+    words = ["import", "table", str(table), "--image-root", str(images), "--check", "exists", "--place", str(place)]
+    assert main([*words, "--project", str(tmp_path / "new")]) == LOST, slurm_here.evidence()
+    said = capfd.readouterr().out
+    assert said.startswith("job ") and "6 samples of 2 classes" in said and "gone.png" in said
+    assert len(Project.open(tmp_path / "new").manifest()) == 6
+    assert main(["import", "table", str(tmp_path / "none.csv"), "--project", str(tmp_path / "other"),
+                 f"--place={place}"]) == REFUSED
+    assert "error: " in capfd.readouterr().out and not (tmp_path / "other").exists()
+
+
+def test_an_import_that_slurm_ends_says_so(tmp_path: Path, slurm_here: Slurm,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errand, "LATE_SECONDS", 1.0)
+    choose_place(tmp_path, HERE)
+    said: list[str] = []
+
+    def heard(text: str) -> None:
+        said.append(text)
+        if "begun" in text:
+            slurm.cancel([said[0].split()[1]])
+
+    with pytest.raises(slurm.SlurmError, match="job [0-9]+ was ended: "):
+        errand.carry_out(["bash", "-c", "echo begun; sleep 60"], HERE, "long", tmp_path / "files", ROOT, heard)
+    assert "begun\n" in said

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from curation.project import Project
 from curation.samples import saved_views
 from curation.samples.columns import Column
+from curation.samples.frames import SampleTable
 from curation.samples.predicates import Passing, apply, fitted, is_doubted, part_of, passing
-from curation.samples.table import SampleTable
 from curation.views.explore.distributions import condition_of, edges_of, label_counts
 from curation.views.explore.selection_words import sentence
 from curation.views.widgets.column_filter import range_of
@@ -29,7 +30,7 @@ def table() -> SampleTable:
         cells = np.asarray(CLASSES, dtype=object)[rng.integers(0, 3, num)]
         return pd.Series(np.where(rng.random(num) < share_of_null, None, cells), dtype="str")
 
-    return SampleTable(pd.DataFrame({
+    return SampleTable.of(pd.DataFrame({
         "sample_id": [f"s{i:03d}" for i in range(num)], "given_label": names(0), "current_label": names(0),
         "suggested_label": names(0.3), "predicted_label": names(0.1), "role": ["train", "validation"] * 150,
         "margin": rng.uniform(-1, 1, num).astype(np.float32), "count": rng.integers(0, 5, num),
@@ -41,7 +42,7 @@ def test_parts_hold_together_and_invert_turns_the_whole_over(table: SampleTable)
     chosen = {"classes": ["cat", "dog"], "roles": ["train"], "search": "S0", "columns": {
         "margin": {"max": 0.0}, "camera": ["left", None]}}
     inside = np.arange(300) % 7 != 0
-    frame = table.frame
+    frame = table.pandas()
     expected = (frame["current_label"].isin(["cat", "dog"]) & (frame["role"] == "train") & (frame["margin"] <= 0)
                 & frame["sample_id"].str.startswith("s0") & (frame["camera"].isna() | (frame["camera"] == "left"))
                 & inside).to_numpy(dtype=bool)
@@ -51,7 +52,8 @@ def test_parts_hold_together_and_invert_turns_the_whole_over(table: SampleTable)
 
 
 def test_counts_of_a_part_are_taken_among_what_the_others_leave(table: SampleTable) -> None:
-    inside, is_cat, is_low = np.arange(300) < 200, table.frame["current_label"] == "cat", table.frame["margin"] <= 0
+    frame = table.pandas("current_label", "margin")
+    inside, is_cat, is_low = np.arange(300) < 200, (frame["current_label"] == "cat").to_numpy(), frame["margin"] <= 0
     left = passing(table, {"classes": ["cat"], "columns": {"margin": {"max": 0.0}}}, inside)
     np.testing.assert_array_equal(left.but("classes"), is_low & inside)
     np.testing.assert_array_equal(left.but(part_of("margin")), is_cat & inside)
@@ -61,11 +63,11 @@ def test_counts_of_a_part_are_taken_among_what_the_others_leave(table: SampleTab
 
 
 def test_doubt_compares_names_not_codes(table: SampleTable) -> None:
-    frame = table.frame
+    frame = table.pandas()
     frame = frame.assign(suggested_label=frame["suggested_label"].replace("bird", "emu"))  # no current one, other codes
     expected = [isinstance(s, str) and s != c for s, c in zip(frame["suggested_label"], frame["current_label"],
                                                             strict=True)]
-    assert is_doubted(SampleTable(frame)).tolist() == expected
+    assert is_doubted(SampleTable.of(frame)).tolist() == expected
 
 
 # -- words
@@ -156,7 +158,7 @@ def test_a_broken_view_is_one_line(project: Project, text: str) -> None:
 
 
 def test_given_against_predicted_is_a_crosstab(table: SampleTable) -> None:
-    frame = table.frame
+    frame = table.pandas()
     mask = (frame["margin"] < 0.3).to_numpy()
     expected = pd.crosstab(frame["given_label"][mask], frame["predicted_label"][mask]).loc[list(CLASSES), list(CLASSES)]
     np.testing.assert_array_equal(label_counts(table, "predicted_label", CLASSES, mask), expected)
@@ -165,7 +167,7 @@ def test_given_against_predicted_is_a_crosstab(table: SampleTable) -> None:
 @pytest.mark.parametrize("name", ["margin", "count"])
 def test_bars_filter_to_what_they_hold(table: SampleTable, name: str) -> None:
     edges = edges_of(table.columns[name])
-    counts = np.histogram(table.frame[name], edges)[0]
+    counts = np.histogram(table[name].numbers, edges)[0]
     first, last = (10, 17) if name == "margin" else (1, 3)
     condition = condition_of(edges, first, last)
     assert condition and apply(table, {"columns": {name: condition}}).sum() == counts[first:last + 1].sum() > 0
@@ -175,8 +177,8 @@ def test_bars_filter_to_what_they_hold(table: SampleTable, name: str) -> None:
 
 def test_the_slider_reaches_every_value() -> None:
     for values in ([0.003, 0.004], [-5.0, 123456.7], [1e-9, 1.0], [3, 900], [-1.0, 1.0]):
-        column = Column(pd.Series(values, name="own"))
+        column = Column(pl.Series("own", values, strict=False))
         low, high, step = range_of(column) or (0, 0, 0)
         assert low <= min(values) and high >= max(values) and 0 < step <= (high - low) / 2
-    assert range_of(Column(pd.Series([2.0, 2.0], name="own"))) is None
-    assert range_of(Column(pd.Series([np.nan], name="own"))) is None
+    assert range_of(Column(pl.Series("own", [2.0, 2.0]))) is None
+    assert range_of(Column(pl.Series("own", [np.nan]))) is None

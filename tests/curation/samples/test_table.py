@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 
 from curation.project import Project
+from curation.samples.frames import SampleTable, SelectionError, matches
 from curation.samples.predicates import decision_mask
-from curation.samples.table import SampleTable, SelectionError, in_box, in_one_piece, in_polygon, matches, sample_table
+from curation.samples.regions import in_box, in_polygon
+from curation.samples.table import sample_table, samples
 from engine.contract.manifest import read_manifest
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 from tests.fakes import make_project, make_run, write_manifest
@@ -146,18 +147,18 @@ def frame() -> pd.DataFrame:
     ({"role": "train", "weight": {"max": 1.0}}, [True, False, False, False]),
 ])
 def test_filters(frame: pd.DataFrame, filters: dict, expected: list[bool]) -> None:
-    assert matches(SampleTable(frame), filters).tolist() == expected
-    assert matches(SampleTable(frame.astype({"role": "string", "name": "string"})), filters).tolist() == expected
+    assert matches(SampleTable.of(frame), filters).tolist() == expected
+    assert matches(SampleTable.of(frame.astype({"role": "string", "name": "string"})), filters).tolist() == expected
 
 
 @pytest.mark.parametrize(("filters", "message"), [
     ({"colour": "red"}, "must name a column of the table; got 'colour'"),
     ({"weight": {"above": 1}}, "min, max, contains and is_null; got 'above'"),
-    ({"role": {"min": 1}}, "a range needs a column of numbers; role has str"),
+    ({"role": {"min": 1}}, "a range needs a column of numbers; role has none"),
 ])
 def test_a_wrong_filter_is_refused(frame: pd.DataFrame, filters: dict, message: str) -> None:
     with pytest.raises(SelectionError, match=message):
-        matches(SampleTable(frame), filters)
+        matches(SampleTable.of(frame), filters)
 
 
 # -- shapes
@@ -225,21 +226,12 @@ def test_a_box_is_closed_and_takes_corners_in_any_order() -> None:
     assert in_box(xy, 1, 0, 1, 0).tolist() == [True, True, False, False, False]
 
 
-def test_texts_of_a_table_lie_in_one_piece() -> None:
-    """Taking 60 rows of a chunked text column costs a pass over the column, of one piece nothing."""
-    cells = ["a", None, "c", "d"]
-    chunked = pd.array(pa.chunked_array([cells[:1], cells[1:3], cells[3:]], pa.large_string()), dtype="str")
-    frame = in_one_piece(pd.DataFrame({"text": chunked, "number": range(4)}))
-    assert isinstance(pa.array(frame["text"]), pa.LargeStringArray)
-    pd.testing.assert_frame_equal(frame, pd.DataFrame({"text": pd.array(cells, dtype="str"), "number": range(4)}))
-
-
 def test_masks_of_decisions_are_of_the_table_they_were_asked_of(project: Project) -> None:
     ids = list(sample_table(project, None)["sample_id"][:2])
-    before = SampleTable(sample_table(project, None))
+    before = samples(project, None)
     assert not decision_mask(before, "excluded").any()
     project.ledger().exclude(ids, who="ada")
-    after = SampleTable(sample_table(project, None))
+    after = samples(project, None)
     assert list(np.flatnonzero(decision_mask(after, "excluded"))) == [0, 1]
     assert not decision_mask(before, "excluded").any()
     with pytest.raises(ValueError, match="read-only"):

@@ -11,7 +11,8 @@ import pytest
 
 from curation.__main__ import main
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.frames import SampleTable
+from curation.samples.table import sample_table, samples
 from curation.samples.triage import (
     DECIDED,
     LANES,
@@ -61,8 +62,8 @@ STRICT = Rule(odd=0.04, torn=0.04, hard=0.06)
 
 
 def lane_of(case: dict[str, Any], rule: Rule | None = None) -> int:
-    table, neighbours = table_of([case])
-    return int(assign_lanes(table, neighbours, rule or STRICT)[0][-1])
+    frame, neighbours = table_of([case])
+    return int(assign_lanes(SampleTable.of(frame), neighbours, rule or STRICT)[0][-1])
 
 
 WRONG = {"suggested_label": "b", "heldout_margin": -0.8, "label_quality": 0.1, "near": (1, 9, 0)}
@@ -118,8 +119,8 @@ def test_every_threshold_moves_its_lane() -> None:
 def test_a_lane_starts_with_the_most_certain_and_rows_outside_have_no_priority() -> None:
     cases = [{**WRONG, "heldout_margin": -0.3}, WRONG, {**WRONG, "near": (0, 10, 0)},
              {**TORN, "heldout_margin": 0.06}, {**TORN, "heldout_margin": -0.01}]
-    table, neighbours = table_of(cases)
-    lane, priority = assign_lanes(table, neighbours, Rule(odd=0.0))
+    frame, neighbours = table_of(cases)
+    lane, priority = assign_lanes(SampleTable.of(frame), neighbours, Rule(odd=0.0))
     assert list(queue(lane, priority, MISLABELED)) == [44, 43, 42]
     assert list(queue(lane, priority, AMBIGUOUS)) == [46, 45]
     assert np.isneginf(priority[lane < 0]).all() and np.isfinite(priority[lane >= 0]).all()
@@ -127,28 +128,28 @@ def test_a_lane_starts_with_the_most_certain_and_rows_outside_have_no_priority()
 
 def test_deciding_on_a_queue_empties_it_and_moves_nobody_else() -> None:
     rng = np.random.default_rng(1)
-    table, neighbours = table_of([{"heldout_margin": x, "label_quality": (1 + x) / 2} for x in rng.uniform(0, 1, 200)])
-    before, _ = assign_lanes(table, neighbours, Rule())
+    frame, neighbours = table_of([{"heldout_margin": x, "label_quality": (1 + x) / 2} for x in rng.uniform(0, 1, 200)])
+    before, _ = assign_lanes(SampleTable.of(frame), neighbours, Rule())
     assert (before == HARD).sum() > 20
-    decided = table.assign(decided_by=table["decided_by"].mask(before == HARD, "ada"))
-    after, _ = assign_lanes(decided, neighbours, Rule())
+    decided = frame.assign(decided_by=frame["decided_by"].mask(before == HARD, "ada"))
+    after, _ = assign_lanes(SampleTable.of(decided), neighbours, Rule())
     assert np.array_equal(after, np.where(before == HARD, DECIDED, before))
 
 
 def test_the_truth_changes_no_lane() -> None:
-    table, neighbours = table_of([WRONG, TORN, ODD, HARD_ONE])
-    with_truth = table.assign(clean_label=table["given_label"].iloc[::-1].to_numpy())
-    for one, other in zip(assign_lanes(table, neighbours, Rule()), assign_lanes(with_truth, neighbours, Rule()),
-                          strict=True):
+    frame, neighbours = table_of([WRONG, TORN, ODD, HARD_ONE])
+    with_truth = frame.assign(clean_label=frame["given_label"].iloc[::-1].to_numpy())
+    lanes = (assign_lanes(SampleTable.of(one), neighbours, Rule()) for one in (frame, with_truth))
+    for one, other in zip(*lanes, strict=True):
         assert np.array_equal(one, other)
 
 
 def test_without_neighbours_or_signals_nothing_is_judged() -> None:
-    table, _ = table_of([WRONG])
-    assert set(assign_lanes(table, None, Rule())[0]) == {UNJUDGED}
-    bare = table[["sample_id", "given_label", "current_label", "excluded", "decided_by"]]
-    assert set(assign_lanes(bare, None, Rule())[0]) == {UNJUDGED}
-    assert len(assign_lanes(table.iloc[:0], None, Rule())[0]) == 0
+    frame, _ = table_of([WRONG])
+    assert set(assign_lanes(SampleTable.of(frame), None, Rule())[0]) == {UNJUDGED}
+    bare = frame[["sample_id", "given_label", "current_label", "excluded", "decided_by"]]
+    assert set(assign_lanes(SampleTable.of(bare), None, Rule())[0]) == {UNJUDGED}
+    assert len(assign_lanes(SampleTable.of(frame.iloc[:0]), None, Rule())[0]) == 0
 
 
 def test_neighbour_shares_are_those_of_a_loop() -> None:
@@ -196,11 +197,12 @@ def test_neighbours_count_by_their_present_label_and_excluded_ones_not_at_all(tm
     project.ledger().relabel([ids[first]], other, **where)
     project.ledger().exclude([ids[second]], True, **where)
     same = [before["current_label"].iloc[i] == own for i in others]
-    assert gather(sample_table(project, run), neighbours).agreement[0] == pytest.approx(sum(same) / (len(same) + 1))
+    assert gather(samples(project, run), neighbours).agreement[0] == pytest.approx(sum(same) / (len(same) + 1))
 
 
 def test_wrong_labels_are_counted_where_the_truth_is_known() -> None:
-    table = pd.DataFrame({"given_label": ["a", "a", "b", "b"], "clean_label": ["a", "b", None, "b"]}).astype("str")
+    frame = pd.DataFrame({"given_label": ["a", "a", "b", "b"], "clean_label": ["a", "b", None, "b"]}).astype("str")
+    table = SampleTable.of(frame)
     found = wrong_share(table, np.arange(4))
     assert found is not None and (found.wrong, found.known) == (1, 3)
     z, p, n = 1.959963984540054, 1 / 3, 3  # Wilson 1927
@@ -208,13 +210,13 @@ def test_wrong_labels_are_counted_where_the_truth_is_known() -> None:
     assert found.low == pytest.approx((middle - half) / (1 + z * z / n))
     assert found.high == pytest.approx((middle + half) / (1 + z * z / n))
     assert wrong_share(table, np.array([2])) is None
-    assert wrong_share(table.drop(columns="clean_label"), np.arange(4)) is None
+    assert wrong_share(SampleTable.of(frame[["given_label"]]), np.arange(4)) is None
 
 
 def test_the_command_counts_lanes_and_writes_the_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make_project(tmp_path / "p", num_train=200, size=2)
     run, project = make_run(path), Project.open(path)
-    table = sample_table(project, run)
+    table = samples(project, run)
     lane, priority = lanes_of(gather(table, run.read_neighbours()), Rule())
     rows = queue(lane, priority, MISLABELED)
     assert len(rows), "the fake has wrong labels that neighbours tell"
@@ -223,7 +225,7 @@ def test_the_command_counts_lanes_and_writes_the_queue(tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert f"mislabeled      {len(rows):>10,}" in said and "ambiguous" not in said and "known for 200" in said
     written = pd.read_csv(out)
-    assert list(written["sample_id"]) == list(table["sample_id"].iloc[rows])
+    assert list(written["sample_id"]) == table.ids(rows)
     assert set(written["lane"]) == {"mislabeled"} and written["priority"].is_monotonic_decreasing
     assert main(["triage", str(path), "--run", "first", "--lane", "odd"]) == 2
     assert "a lane must be one of mislabeled, ambiguous" in capsys.readouterr().err

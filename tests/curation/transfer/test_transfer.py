@@ -66,6 +66,7 @@ def test_the_command_scores_the_set_of_a_run_and_exports_have_it_beside_them(pro
     assert "for its own backbone (own): " in said and "for other: " in said and "95% interval" in said
     suspects = suspected_ids(project, project.run("first"))
     assert suspects is not None and len(suspects) > 5
+    suspects = set(suspects)
     num = TransferDir.of(project.path, "first-other").read_request()["num_suspected"]
     assert f"by the audit: {num} of the set" in said
     assert "A score of the set, not of a model" in said

@@ -117,12 +117,13 @@ def test_text_from_data_shows_as_it_is():
 def test_the_sample_table_is_new_after_a_decision_and_shared_otherwise(home):
     project = Project.open(make_project(home / "pets"))
     run = make_run(project.path, "first")
-    before = state.sample_table_cached(project, run)
-    assert state.sample_table_cached(project, run) is before
-    sample_id = before["sample_id"].iloc[0]
+    before = state.samples_cached(project, run)
+    assert state.samples_cached(project, run) is before
+    sample_id = before.ids([0])[0]
     project.ledger().pin([sample_id], "validation", who="ada")
-    after = state.sample_table_cached(project, run)
-    assert after.loc[after["sample_id"] == sample_id, "pin"].tolist() == ["validation"]
+    after = state.samples_cached(project, run)
+    assert after.revision != before.revision and after["margin"] is before["margin"]
+    assert after.rows([0])["pin"].tolist() == ["validation"] and not after["pin"].cells[1:].is_not_null().any()
 
 
 # -- Data

@@ -11,7 +11,9 @@ import pytest
 
 from curation.project import Project
 from curation.samples import predicates
-from curation.samples.table import SampleTable, in_polygon, sample_table
+from curation.samples.frames import SampleTable
+from curation.samples.regions import in_polygon
+from curation.samples.table import sample_table
 from curation.views.explore import results
 from curation.views.map import layer as map_layer
 from curation.views.map.panel import REGION_KEY
@@ -149,7 +151,7 @@ def test_every_filter_passes_what_it_says(home, pets):
     table = sample_table(pets, pets.run("first"))
 
     def found(**chosen: Any) -> set[str]:
-        return set(table["sample_id"][predicates.apply(SampleTable(table), chosen)])
+        return set(table["sample_id"][predicates.apply(SampleTable.of(table), chosen)])
 
     assert found(decisions=["pinned to validation", "excluded"]) == {*ids[:2], ids[4]}
     assert found(decisions=["relabelled"]) == {ids[5]}
@@ -434,17 +436,17 @@ def test_reasons_name_rank_guard_and_a_pin_that_fights_the_splitter():
         "role_reason": ["pinned_validation", "withheld_disputed", "trains"],
         "route_share": [1.0, 0.0, np.nan], "label_quality": [0.8, 0.1, np.nan], "heldout_epochs": [3, 4, 0],
         "suggested_label": [None, "y", None], "pin": ["validation", None, None], "excluded": [False, False, True]})
-    pinned = reasons.reasons(table, 0, 0.1, "validation", False)
+    pinned = reasons.reasons(SampleTable.of(table), 0, 0.1, "validation", False)
     assert pinned[0] == "In validation: pinned to validation."
     assert "place 2 of 2 in its class" in pinned[1]
     assert pinned[-1] == "The splitter disagrees with the pin: left to itself it leans 90% the other way."
-    withheld = reasons.reasons(table, 1, 0.1, "", False)
+    withheld = reasons.reasons(SampleTable.of(table), 1, 0.1, "", False)
     assert withheld[0] == ("In training, not in validation: withheld by the guard: held-out predictions confidently "
                            "say y.")
     assert "held-out predictions name y instead" in " ".join(withheld)
-    later = " ".join(reasons.reasons(table.assign(role_reason="trains"), 1, 0.1, "", False))
+    later = " ".join(reasons.reasons(SampleTable.of(table.assign(role_reason="trains")), 1, 0.1, "", False))
     assert "the next split would have considered" in later
-    out = reasons.reasons(table, 2, 0.1, "", False)
+    out = reasons.reasons(SampleTable.of(table), 2, 0.1, "", False)
     assert out[-1] == "Since this run a person excluded it: that takes effect in the next run."
     assert "label quality" not in " ".join(out).lower()
 
@@ -455,8 +457,8 @@ def test_a_routed_sample_far_down_the_splitters_list_is_explained():
         "sample_id": [f"s{i}" for i in range(size)], "current_label": "x", "given_label": "x",
         "p_train": np.linspace(0.1, 0.9, size), "role": "validation", "role_reason": "routed_learned"})
     passed_over = "Many that the splitter wants more were passed over"
-    assert passed_over in " ".join(reasons.reasons(table, 15, 0.1, "", False))
-    assert passed_over not in " ".join(reasons.reasons(table, 1, 0.1, "", False))
+    assert passed_over in " ".join(reasons.reasons(SampleTable.of(table), 15, 0.1, "", False))
+    assert passed_over not in " ".join(reasons.reasons(SampleTable.of(table), 1, 0.1, "", False))
 
 
 # -- names that look like markup

@@ -8,7 +8,7 @@ import pytest
 from curation.audit.reviews import batch_files, batches
 from curation.jobs.live_jobs import LiveStatus
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import samples
 from curation.samples.triage import Rule, assign_lanes, queue
 from curation.views import scored
 from curation.views.explore import results
@@ -93,9 +93,9 @@ def test_what_is_on_screen_keeps_its_place_and_the_queue_behind_it_is_renewed(ho
 def newest_queue(project: Project) -> list[str]:
     """The first of the queue by the live folder's signals, found directly."""
     folder = LiveDir.of(project.path, "first")
-    table = sample_table(project, folder)
+    table = samples(project, folder)
     rows = queue(*assign_lanes(table, folder.read_neighbours(), Rule(lead=0.0, doubt=0.0)), 0)
-    return list(table["sample_id"].iloc[rows[:10]])
+    return table.ids(rows[:10])
 
 
 def test_the_margins_shown_are_those_of_the_new_labels(home: Path, pets: Project) -> None:

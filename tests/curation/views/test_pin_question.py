@@ -9,7 +9,7 @@ from curation.audit.suspects.evidence import gather as gather_evidence
 from curation.audit.suspects.scores import Scores
 from curation.ledger.batch import LedgerError
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import samples
 from curation.samples.triage import LANES, Rule, assign_lanes, gather, lanes_of, queue
 from curation.views import scored
 from curation.views.audit import at_hand
@@ -36,7 +36,7 @@ def suspects(project: Project) -> list[str]:
 
 
 def scores_now(project: Project, run: RunDir) -> Scores:
-    return scores_cached(project, run, state.sample_table_cached(project, run), project.verdicts().revision, None)
+    return scores_cached(project, run, state.samples_cached(project, run), project.verdicts().revision, None)
 
 
 def pin_by_id(home: Path, ids: list[str]):
@@ -104,9 +104,9 @@ def test_no_question_without_doubt_or_for_what_people_found_right(home: Path, pe
 
 def test_a_label_found_right_ends_its_turn_for_everybody_and_calibrates(home: Path, pets: Project) -> None:
     run = pets.run("first")
-    table, near = sample_table(pets, run), run.read_neighbours()
+    table, near = samples(pets, run), run.read_neighbours()
     first = queue(*assign_lanes(table, near, Rule()), LANES.index("mislabeled"))[:3]
-    ids = list(table["sample_id"].iloc[first])
+    ids = table.ids(first)
     before = scores_now(pets, run)
     assert confirm(pets, ids, "ada", "first") == 3 and confirmed_ids(pets) == ids
     lane, priority = lanes_of(gather(table, near, confirmed_ids(pets)), Rule())

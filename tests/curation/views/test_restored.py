@@ -36,7 +36,7 @@ def act(project: Project, sample_id: str) -> None:
 def shown(project: Project) -> list[set[str]]:
     """The samples of which each thing that is kept speaks."""
     newest, run = project.newest, project.run("first")
-    table = state.sample_table_cached(project, run)
+    table = state.samples_cached(project, run).pandas()
     history = batches_cached(project, newest.decisions)
     assert len(history) == 2
     return [set(table["sample_id"][table["pin"].notna()]), set(conflicts_cached(project)["sample_id"]),

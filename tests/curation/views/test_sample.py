@@ -8,6 +8,7 @@ import pandas as pd
 from curation.experiments.pin_disagreement import Tension
 from curation.experiments.stability import Stability, over_seeds, stability
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from curation.views.sample import dialog, facts, neighbours, reasons
 from curation.views.sample.dialog import course_figure, sides
 from curation.views.widgets import pins
@@ -88,9 +89,9 @@ def test_a_pins_own_zero_is_not_told_as_the_splitters(tmp_path: Path):
     table = pd.DataFrame({"sample_id": ["a", "b"], "current_label": ["x", "x"], "p_train": [0.0, 0.4],
                           "role": ["validation", "train"], "why": ["pinned to validation", ""],
                           "pin": ["validation", None], "excluded": [False, False]})
-    said = " ".join(reasons.reasons(table, 0, 0.1, "validation", False))
+    said = " ".join(reasons.reasons(SampleTable.of(table), 0, 0.1, "validation", False))
     assert "The splitter gives it" not in said
-    assert "The splitter gives it" in " ".join(reasons.reasons(table, 1, 0.1, "", False))
+    assert "The splitter gives it" in " ".join(reasons.reasons(SampleTable.of(table), 1, 0.1, "", False))
 
 
 def test_one_pinned_sample_says_what_the_splitter_wanted():

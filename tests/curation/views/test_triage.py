@@ -11,7 +11,7 @@ from curation.audit.reviews.consensus import consensus
 from curation.audit.suspects.scores import scores_of
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import sample_table, samples
 from curation.samples.triage import LANES, Rule, assign_lanes, queue, wrong_share
 from curation.views.scored import chance_words
 from curation.views.triage import page
@@ -35,8 +35,8 @@ def pets(home: Path) -> Project:
 def queued(project: Project, which: int, rule: Rule | None = None) -> list[str]:
     """Ids of a queue, found directly."""
     run = project.run("first")
-    table = sample_table(project, run)
-    return list(table["sample_id"].iloc[queue(*assign_lanes(table, run.read_neighbours(), rule or Rule()), which)])
+    table = samples(project, run)
+    return table.ids(queue(*assign_lanes(table, run.read_neighbours(), rule or Rule()), which))
 
 
 def shown(app: Any) -> list[str]:
@@ -78,8 +78,8 @@ def test_each_queue_is_shown_most_certain_first_with_its_size(home: Path, pets: 
 
 def test_the_share_of_wrong_labels_is_said_with_its_interval_and_beside_all(home: Path, pets: Project) -> None:
     said = views.texts(views.start(home, "triage"))
-    table = sample_table(pets, pets.run("first"))
-    wrong = wrong_share(table, np.flatnonzero(table["sample_id"].isin(queued(pets, MISLABELED))))
+    table = samples(pets, pets.run("first"))
+    wrong = wrong_share(table, np.flatnonzero(table.has_ids(queued(pets, MISLABELED))))
     assert wrong is not None
     assert (f"**{wrong.share:.1%}** (95% interval {wrong.low:.1%} to {wrong.high:.1%}; known for {wrong.known:,}), in "
             "all samples 10.0% (known for 900)") in said
@@ -135,9 +135,9 @@ def test_the_chance_that_a_label_is_wrong_is_told_once_fifty_are_known_and_stand
     assert {item["chance"] for item in gallery(views.rerun(app))["items"]} == {None}, "this page was begun before"
     told = {item["id"]: item["chance"] for item in gallery(views.start(home, "triage"))["items"]}
     run = pets.run("first")
-    found = scores_of(pets, [run], sample_table(pets, run), run.read_neighbours(),
+    found = scores_of(pets, [run], samples(pets, run), run.read_neighbours(),
                       consensus(pets.verdicts().in_force()).reset_index())
-    p_wrong = dict(zip(found.sample_id, found.p_wrong, strict=True))
+    p_wrong = dict(zip(found.samples["sample_id"].cells, found.p_wrong, strict=True))
     assert told and told == {i: chance_words(float(p_wrong[i])) for i in told}
 
 

@@ -29,6 +29,7 @@ from curation.audit.estimate.sampling_plan import (
     make_plan,
     save_plan,
 )
+from curation.samples.frames import SampleTable
 from engine.contract.manifest import file_digest
 from engine.contract.run_dir import RunDirError
 
@@ -231,8 +232,9 @@ def test_what_has_left_or_changed_its_label_is_stale():
     plan = plan_of(scores(6))
     rows = pd.DataFrame({"sample_id": ["s00004", "s00001", "s00000", "s00002", "s00003", "new"],
                          "given_label": ["dog", "dog", "bird", None, "cat", "cat"]})
-    assert plan.stale(rows) == ["s00000", "s00002", "s00005"]
-    assert plan.labels.set_index("sample_id")["given_label"].tolist() == ["cat", "dog", "bird"] * 2
+    assert plan.stale(SampleTable.of(rows)) == ["s00000", "s00002", "s00005"]
+    labels = plan.labels(["s00004", "elsewhere", "s00000", "s00002"]).set_index("sample_id")["given_label"]
+    assert labels.to_dict() == {"s00000": "cat", "s00002": "bird", "s00004": "dog"}
 
 
 def test_why_nothing_is_left_to_be_drawn_is_told_apart():

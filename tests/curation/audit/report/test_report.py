@@ -26,6 +26,7 @@ from curation.audit.reviews.reconcile import reconcile
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import Verdict
 from curation.project import Project
+from curation.samples.frames import SampleTable
 from engine.contract.manifest import file_digest, read_manifest
 from engine.contract.run_dir import RunDir
 from tests.fakes import make_project, make_run
@@ -47,7 +48,8 @@ class Audit:
         rng = np.random.default_rng(0)
         p = np.where(self.given != self.truth, rng.uniform(0.4, 0.99, NUM), rng.uniform(0.01, 0.5, NUM))
         self.scores = Scores(
-            sample_id=self.ids, classes=classes, given=self.given, current=self.given.copy(), columns={},
+            samples=SampleTable.of(pd.DataFrame({"sample_id": self.ids})), classes=classes, columns={},
+            given=self.given, current=self.given.copy(),
             suggested=np.where(self.given != self.truth, self.truth, (self.given + 1) % len(classes)),
             confidence=np.full(NUM, 0.8, np.float32), p_wrong=p.astype(np.float32), is_active=np.ones(NUM, bool),
             odds_sd=np.full(NUM, 0.4, np.float32),

@@ -17,7 +17,7 @@ from curation.audit.reviews.queues import find_order
 from curation.audit.suspects.scores import Scores, scores_of
 from curation.ledger.verdicts import Verdict, VerdictError
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import sample_table, samples
 from engine.contract.manifest import file_digest, read_info, read_manifest
 from engine.contract.run_dir import RunDir
 from tests.curation.audit.suspects.test_scores import hide_truth, with_probabilities
@@ -40,7 +40,7 @@ def pets(tmp_path: Path) -> Project:
 
 def scores(project: Project) -> Scores:
     run = project.run("first")
-    return scores_of(project, [run], sample_table(project, run), run.read_neighbours())
+    return scores_of(project, [run], samples(project, run), run.read_neighbours())
 
 
 def find(project: Project, number: int = 1, **options) -> Served:
@@ -58,7 +58,7 @@ def labels(project: Project) -> pd.Series:
 
 def test_what_is_reserved_is_no_hidden_check_either(pets: Project) -> None:
     """Checks of Find are shown with the model's opinion: what the random queue drew may not be one."""
-    ids = scores(pets).sample_id
+    ids = scores(pets).samples.frame["sample_id"].to_numpy()
     gold = np.asarray(ids[-30:], dtype=object)
     for number in range(1, 9):
         checks = {q.sample_id for q in find(pets, number, gold=gold).questions if q.purpose == "gold"}
@@ -72,7 +72,7 @@ def test_what_is_reserved_is_no_hidden_check_either(pets: Project) -> None:
 def test_the_ranked_queue_comes_in_order_with_what_is_shown_and_what_is_recorded(pets: Project) -> None:
     found, served = scores(pets), find(pets)
     expected = find_order(found, pets.verdicts().in_force())[:20]
-    assert [q.sample_id for q in served.questions] == list(found.sample_id[expected])
+    assert [q.sample_id for q in served.questions] == found.samples.ids(expected)
     for question, row in zip(served.questions, expected, strict=True):
         assert question.given_label == found.classes[found.given[row]] != question.suggested_label
         assert question.suggested_label == found.classes[found.suggested[row]]
@@ -86,9 +86,9 @@ def test_examples_to_compare_with_are_the_least_suspect_of_their_class_and_none_
     asked = {q.sample_id for q in served.questions}
     for name, ids in served.typical.items():
         rest = [i for i in np.flatnonzero(found.given == found.classes.index(name))
-                if found.sample_id[i] not in asked and np.isfinite(found.p_wrong[i])]
+                if found.samples.ids([i])[0] not in asked and np.isfinite(found.p_wrong[i])]
         best = sorted(rest, key=lambda i: found.p_wrong[i])[:4]
-        assert ids == [found.sample_id[i] for i in best]
+        assert ids == found.samples.ids(best)
     assert set(find(pets).typical) == {"cat", "dog", "bird"}
 
 
@@ -246,7 +246,7 @@ def test_samples_that_left_the_data_are_not_drawn(pets: Project) -> None:
     gone = {q.sample_id for q in first.questions}
     rows, info = read_manifest(pets.path), read_info(pets.path)
     write_manifest(pets.path, rows[~rows["sample_id"].isin(gone)].reset_index(drop=True), info.classes, root=info.root)
-    stale = plan.stale(sample_table(pets, None))
+    stale = plan.stale(samples(pets, None))
     assert set(stale) == gone
     again = estimate_served(plan, scores(pets), verdicts, NONE, number=2, stale=stale, **ADA)
     assert len(again.questions) == batches.ESTIMATE_SIZE and not {q.sample_id for q in again.questions} & gone

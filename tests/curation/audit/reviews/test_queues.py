@@ -22,13 +22,15 @@ from curation.audit.reviews.queues import (
 )
 from curation.audit.suspects.scores import Scores
 from curation.ledger.verdicts import WRONG, Verdict, VerdictLog
+from curation.samples.frames import SampleTable
 
 
 def scores(p_wrong, given=None, suggested=None, is_active=None, ids=None) -> Scores:
     num = len(p_wrong)
     zeros = np.zeros(num, dtype=np.int32)
     return Scores(
-        sample_id=np.array(ids or [f"s{i}" for i in range(num)], dtype=object), classes=("a", "b", "c"),
+        samples=SampleTable.of(pd.DataFrame({"sample_id": ids or [f"s{i}" for i in range(num)]})),
+        classes=("a", "b", "c"),
         given=zeros if given is None else np.asarray(given), current=zeros,
         suggested=zeros + 1 if suggested is None else np.asarray(suggested), confidence=np.ones(num, dtype=np.float32),
         p_wrong=np.asarray(p_wrong, dtype=np.float32), odds_sd=np.full(num, 0.5, dtype=np.float32),
@@ -217,7 +219,7 @@ def test_three_reviewers_at_work_never_share_a_main_item_and_are_measured_on_the
     for number in range(5):
         for who in ("ada", "bob", "eve"):
             before = verdict_log.in_force("x")
-            ids = table.sample_id[find_order(table, before)]
+            ids = table.samples.ids(find_order(table, before))
             found = find_batch(ids, before, audit="x", reviewer=who, number=number, gold_ids=gold, size=30)
             assert not set(found.main_ids) & set(before["sample_id"])
             num_main, num_all = num_main + len(found.main_ids), num_all + len(found.items)

@@ -9,7 +9,7 @@ from curation.audit.report.caveats import learning_words
 from curation.audit.suspects.learning import Learning, learning_of
 from curation.audit.suspects.scores import learning_of_run, scores_of
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import sample_table, samples
 from tests.curation.audit.suspects.test_scores import with_probabilities
 from tests.fakes import make_project, make_run
 
@@ -45,7 +45,7 @@ def test_a_run_that_has_not_learned_suspects_nobody_and_says_so(tmp_path: Path):
         logits = rng.normal(0, 1, (600, 3))
         logits[np.arange(600), given] += skill
         run.write_probabilities(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), "label_head")
-        table = sample_table(project, run)
+        table = samples(project, run)
         found = scores_of(project, [run], table, None)
         assert found.learning is not None and found.learning.has_learned == (skill > 0)
         assert found.learning == learning_of_run(run, table, project.classes)
@@ -58,7 +58,7 @@ def test_without_predictions_nothing_is_suspected(tmp_path: Path):
     project = Project.open(make_project(tmp_path / "p", num_train=600))
     run = make_run(project.path, "first")
     run.write_probabilities(np.full((600, 3), np.nan))
-    found = scores_of(project, [run], sample_table(project, run), None)
+    found = scores_of(project, [run], samples(project, run), None)
     assert found.learning is not None and found.learning.num_judged == 0 and np.isnan(found.p_wrong).all()
     assert "no predictions that did not see the labels" in learning_words("first", found.learning)
 
@@ -81,7 +81,7 @@ def test_a_diverged_run_suspects_nobody_whatever_its_features_are_worth(tmp_path
     project = Project.open(make_project(tmp_path / "p", num_train=60))
     run = make_run(project.path, "first")
     with_probabilities(run, 60)
-    table = sample_table(project, run)
+    table = samples(project, run)
     assert np.isfinite(scores_of(project, [run], table, None).p_wrong).all()
     metrics = run.read_metrics()
     run.write_metrics([row | {"train_loss": loss} for row, loss in

@@ -16,12 +16,12 @@ from curation.audit.reviews.blinding import OPINION, WHY_BLIND, blind_ids, blind
 from curation.exports.curated import curated_validation, describe
 from curation.ledger.verdicts import VerdictLog
 from curation.project import Project
-from curation.samples.table import sample_table
+from curation.samples.table import sample_table, samples
 from curation.views import scored
 from curation.views.audit import at_hand
 from curation.views.sample import dialog
 from curation.views.widgets import pins
-from curation.views.widgets.shown import shown_table
+from curation.views.widgets.shown import shown_samples
 from tests import views
 from tests.curation.views.audit.test_page import Reviewer, in_hand
 from tests.curation.views.test_triage import gallery
@@ -121,13 +121,14 @@ def test_where_a_batch_that_the_log_does_not_know_is_damaged_all_that_may_be_dra
 
 
 def test_a_table_without_opinion_keeps_all_others_and_their_types(pets: Project) -> None:
-    table = sample_table(pets, pets.run("first"))
+    table = samples(pets, pets.run("first"))
     hidden = without_opinion(table, {"train-00003"})
-    rows = table["sample_id"] == "train-00003"
+    before, after = table.pandas(), hidden.pandas()
+    rows = before["sample_id"] == "train-00003"
     there = [name for name in OPINION if name in table]
-    assert len(there) > 8 and hidden.loc[rows, there].isna().all(axis=None)
-    pd.testing.assert_frame_equal(hidden[~rows], table[~rows], check_dtype=False)
-    assert without_opinion(table, ()).equals(table)
+    assert len(there) > 8 and after.loc[rows, there].isna().all(axis=None)
+    pd.testing.assert_frame_equal(after[~rows], before[~rows], check_dtype=False)
+    assert without_opinion(table, ()).frame.equals(table.frame)
 
 
 def test_no_page_tells_the_models_opinion_of_it(home: Path, pets: Project, ada: Reviewer) -> None:
@@ -141,7 +142,7 @@ def test_no_page_tells_the_models_opinion_of_it(home: Path, pets: Project, ada: 
     explore = views.start(home, "explore")
     cards = [item for item in gallery(explore)["items"] if item["id"] in ids]
     assert all(item["suggestion"] is None and "quality:" not in item["tip"] for item in cards)
-    whole = shown_table(pets, run).set_index("sample_id")
+    whole = shown_samples(pets, run).pandas().set_index("sample_id")
     assert whole.loc[sorted(ids), [name for name in OPINION if name in whole]].isna().all(axis=None)
     explore.session_state[dialog.OPEN_KEY] = suspects[0]
     views.rerun(explore)
@@ -156,13 +157,12 @@ def test_audits_own_ways_in_name_none_of_it(pets: Project, ada: Reviewer) -> Non
     audit = at_hand.audit_of(pets, pets.run("first"), "audit")
     found, table = at_hand.scores_now(audit), audit.table
     cells = [(given, true) for given in range(3) for true in range(3) if given != true]
-    every = [str(found.sample_id[row]) for cell in cells for row in at_hand.rows_of_cell(found, *cell, 0.0)]
-    shown = [str(found.sample_id[row]) for cell in cells
-             for row in at_hand.rows_of_cell(found, *cell, 0.0, blind(pets))]
+    every = [i for cell in cells for i in found.samples.ids(at_hand.rows_of_cell(found, *cell, 0.0))]
+    shown = [i for cell in cells for i in found.samples.ids(at_hand.rows_of_cell(found, *cell, 0.0, blind(pets)))]
     assert set(every) & ids and shown and not set(shown) & ids
     near = at_hand.duplicates_of(audit)
     assert near is not None
-    assert not ids & set(table["sample_id"].iloc[near[1][near[0].members]])
+    assert not ids & set(table.ids(near[1][near[0].members]))
     report = health(pets, audit.run, found, at_hand.plan_of(audit), audit.verdicts, audit="audit",
                     neighbours=audit.run.read_neighbours())
     assert not [i for i in ids if f"'{i}'" in str(report["duplicates"])]

@@ -14,6 +14,8 @@ from PIL import Image
 
 from curation.project import Project
 from curation.samples import regions as region_view
+from curation.samples.columns import Column
+from curation.samples.frames import SampleTable
 from curation.views.map import layer as map_layer
 from curation.views.map import raster
 from curation.views.widgets import palette
@@ -42,6 +44,16 @@ def table(num: int, classes: tuple[str, ...] = ("cat", "dog"), seed: int = 0) ->
     }).assign(current_label=lambda frame: frame["given_label"])
 
 
+def column(cells: pd.Series) -> Column:
+    return SampleTable.of(cells.to_frame())[str(cells.name)]
+
+
+def shade(cells: np.ndarray, colours: np.ndarray, width: int, height: int) -> np.ndarray:
+    shades = raster.Shades(width, height)
+    shades.add(cells, colours)
+    return shades.image()
+
+
 # -- raster
 
 
@@ -66,14 +78,24 @@ def test_points_on_the_far_edges_belong_to_the_last_cells():
 def test_a_cell_has_the_mean_colour_of_its_points_and_grows_opaque_with_their_number():
     cells = np.array([0, 0, 0, 1, -1])
     colours = np.array([[0, 0, 0], [90, 30, 60], [180, 60, 120], [7, 8, 9], [255, 255, 255]], dtype=np.float32)
-    image = raster.shade(cells, colours, 3, 1)
+    image = shade(cells, colours, 3, 1)
     assert image.shape == (1, 3, 4) and image.dtype == np.uint8
     assert image[0, 0, :3].tolist() == [90, 30, 60] and image[0, 1, :3].tolist() == [7, 8, 9]
     assert image[0, 0, 3] == 255 > image[0, 1, 3] > 100 and image[0, 2, 3] == 0
 
 
+def test_a_raster_added_to_in_blocks_is_that_of_all_at_once():
+    rng = np.random.default_rng(0)
+    cells, colours = rng.integers(-1, 12, 500), rng.uniform(0, 255, (500, 3)).astype(np.float32)
+    shades = raster.Shades(4, 3)
+    for start in range(0, 500, 7):
+        shades.add(cells[start:start + 7], colours[start:start + 7])
+    np.testing.assert_array_equal(shades.image(), shade(cells, colours, 4, 3))
+    np.testing.assert_array_equal(shade(cells, colours[0], 4, 3), shade(cells, np.tile(colours[0], (500, 1)), 4, 3))
+
+
 def test_the_raster_image_survives_its_encoding():
-    image = raster.shade(np.array([0, 3]), np.full((2, 3), 200, dtype=np.float32), 2, 2)
+    image = shade(np.array([0, 3]), np.full((2, 3), 200, dtype=np.float32), 2, 2)
     assert (np.asarray(Image.open(io.BytesIO(raster.png(image)))) == image).all()
 
 
@@ -123,22 +145,13 @@ def test_the_overlay_is_shared_fairly_if_they_do_not_fit():
         assert group[rows].sum() == group.sum(), "few samples are held completely"
 
 
-def test_the_most_suspected_have_the_lowest_label_quality_and_unknown_ones_are_never_among_them():
-    quality = np.random.default_rng(0).random(5000)
-    quality[::3] = np.nan
-    chosen = raster.most_suspected(quality, 100)
-    assert chosen.sum() == 100 and np.isfinite(quality[chosen]).all()
-    assert quality[chosen].max() <= np.nanmin(quality[~chosen])
-    assert not raster.most_suspected(np.full(9, np.nan)).any()
-
-
 # -- colours
 
 
 def test_few_categories_have_a_colour_each_and_many_share_the_last():
     for num, expected in ((3, 3), (20, 20), (21, 20), (400, 20)):
         values = pd.Series([f"class {i}" for i in range(num) for _ in range(num - i)], name="kind")
-        found = palette.colouring(values)
+        found = palette.colouring(column(values))
         assert len(found.names) == len(found.colours) == expected
         assert sum(found.counts) == len(values)
         if num > 20:
@@ -149,20 +162,20 @@ def test_few_categories_have_a_colour_each_and_many_share_the_last():
 
 
 def test_missing_categories_are_a_group_of_their_own():
-    found = palette.colouring(pd.Series(["a", None, "b", None], name="kind", dtype="str"))
+    found = palette.colouring(column(pd.Series(["a", None, "b", None], name="kind", dtype="str")))
     assert found.names == ("a", "b", "none") and found.counts == (1, 1, 2)
     assert found.colours[2] == palette.NO_VALUE_COLOUR
 
 
 def test_roles_have_their_own_colours_in_their_own_order():
-    found = palette.colouring(pd.Series(["validation", "train", "train"], name="role"))
+    found = palette.colouring(column(pd.Series(["validation", "train", "train"], name="role")))
     assert dict(zip(found.names, found.colours, strict=True)) == {k: palette.ROLE_COLOURS[k]
                                                                   for k in ("train", "validation")}
 
 
 def test_the_bright_end_of_a_numeric_scale_is_the_bad_one_and_the_title_says_which():
-    margin = palette.colouring(pd.Series([-1.0, 1.0, np.nan], name="margin"))
-    loss = palette.colouring(pd.Series([0.1, 4.0], name="loss"))
+    margin = palette.colouring(column(pd.Series([-1.0, 1.0, np.nan], name="margin")))
+    loss = palette.colouring(column(pd.Series([0.1, 4.0], name="loss")))
     scale = palette.SCALES["dark"]
     bright = scale[-1]
     assert "low is bad" in margin.title and "high is bad" in loss.title
@@ -174,13 +187,13 @@ def test_the_bright_end_of_a_numeric_scale_is_the_bad_one_and_the_title_says_whi
 
 
 def test_one_value_alone_still_has_a_range():
-    found = palette.colouring(pd.Series([2.0, 2.0], name="weight"))
+    found = palette.colouring(column(pd.Series([2.0, 2.0], name="weight")))
     assert found.low < 2.0 < found.high
 
 
 def test_columns_to_colour_by_leave_out_ids_and_what_is_empty_and_keep_the_users_own():
     frame = table(10).assign(path="a", clean_label=None, group="g", camera=range(10), boxes=[[1]] * 10)
-    found = palette.colour_columns(frame)
+    found = palette.colour_columns(SampleTable.of(frame))
     assert found[:2] == ["role", "current_label"]
     assert "camera" in found
     assert not {"sample_id", "path", "x", "y", "clean_label", "boxes"} & set(found)
@@ -191,7 +204,9 @@ def test_columns_to_colour_by_leave_out_ids_and_what_is_empty_and_keep_the_users
 
 def layer_of(frame: pd.DataFrame, column: str = "role", **changes: Any) -> map_layer.Layer:
     xy = frame[["x", "y"]].to_numpy(np.float32)
-    layer = map_layer.make_layer(Project.__new__(Project), frame, xy, palette.colouring(frame[column]))
+    samples = SampleTable.of(frame)
+    layer = map_layer.make_layer(Project.__new__(Project), samples, xy, raster.extent_of(xy),
+                                 palette.colouring(samples[column]))
     return replace(layer, **changes)
 
 
@@ -230,7 +245,7 @@ def test_of_many_samples_the_important_are_points_over_a_raster_of_all(large):
     inside = region_view.region_mask(large[["x", "y"]].to_numpy(), region)
     image, found = draw(layer_of(large, inside=inside))
     must = (large["pin"].notna() | large["excluded"] | (large["role"] == "validation") | inside
-            | raster.most_suspected(large["label_quality"].to_numpy())).to_numpy(dtype=bool)
+            | SampleTable.of(large)["label_quality"].lowest(map_layer.MAX_SUSPECTED)).to_numpy(dtype=bool)
     assert must.sum() < raster.MAX_OVERLAY_POINTS, "the case must fit to be a fair test"
     assert set(np.flatnonzero(must)) <= set(found["row"]) and len(found) == raster.MAX_OVERLAY_POINTS
     assert image is not None and image.shape[2] == 4 and max(image.shape) <= 640
@@ -293,6 +308,15 @@ def test_samples_without_a_place_are_left_out_and_nothing_is_an_empty_picture():
     assert len(draw(layer_of(bare, "given_label"))[1]) == 40, "a table without signals"
 
 
+@pytest.mark.parametrize("column", ["role", "margin"])
+def test_a_picture_is_the_same_however_many_samples_are_drawn_at_a_time(large, column, monkeypatch):
+    selected = (large["current_label"] == "cat").to_numpy()
+    layers = [layer_of(large, column), layer_of(large, column, selected=selected, inside=~selected)]
+    whole = [map_layer.picture(layer, layer.extent, 640, 540) for layer in layers]
+    monkeypatch.setattr(map_layer, "ROWS_AT_ONCE", 999)
+    assert [map_layer.picture(layer, layer.extent, 640, 540) for layer in layers] == whole
+
+
 def test_a_picture_stays_small(large):
     for column in ("role", "current_label", "margin"):
         assert len(map_layer.picture(layer_of(large, column), layer_of(large).extent, 640, 540)) < 600_000
@@ -305,7 +329,9 @@ def test_a_picture_stays_small(large):
 def kept_layer(tmp_path: Path) -> tuple[str, map_layer.Layer]:
     project = Project.open(make_project(tmp_path / "p"))
     frame = table(40, HOSTILE)
-    layer = map_layer.make_layer(project, frame, frame[["x", "y"]].to_numpy(), palette.colouring(frame["margin"]))
+    samples = SampleTable.of(frame)
+    xy = frame[["x", "y"]].to_numpy()
+    layer = map_layer.make_layer(project, samples, xy, raster.extent_of(xy), palette.colouring(samples["margin"]))
     token = map_layer.token_of(f"{tmp_path}")
     map_layer.keep(token, layer)
     return token, layer
