@@ -39,7 +39,8 @@ Condition = list[Cell] | list[str] | Range
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """A column as numbers: codes (N,) int16 or int32 into names, -1 for null. Names are different and in order."""
+    """A column as numbers: codes (N,) int8, int16 or int32 into names, -1 for null. Names are different and in order.
+    """
 
     codes: np.ndarray
     names: tuple[Cell, ...]
@@ -111,7 +112,7 @@ class Column:
         if cells.dtype == pl.Boolean:
             names = tuple(sorted(cells.unique().drop_nulls().to_list()))
             first = int(names[0]) if names else 0
-            return Codes((cells.cast(pl.Int16) - first).fill_null(-1).to_numpy(), names)
+            return Codes((cells.cast(pl.Int8) - first).fill_null(-1).to_numpy(), names)
         if not _is_text(cells.dtype):
             cells = _as_text(cells)
         if cells.dtype == pl.String:
@@ -204,6 +205,14 @@ class Column:
             mask = cells.is_in(pl.Series(map(str, values), dtype=pl.String).implode()).fill_null(False).to_numpy()
         return mask | self.is_null if None in wanted else mask
 
+    def equals(self, name: str) -> np.ndarray:
+        """(N,) bool, read-only: the cell is this text; worked out once."""
+        key = ("equals", name)
+        if key not in self._arrays:
+            self._arrays[key] = self.is_one_of([name])
+            self._arrays[key].flags.writeable = False
+        return self._arrays[key]
+
     def contains(self, text: str) -> np.ndarray:
         """(N,) bool: the cell's text has this one in it, whatever the case; null never has."""
         if self.kind == "choice" or isinstance(self.cells.dtype, pl.Enum):
@@ -266,9 +275,10 @@ def choice_of(names: pl.Series) -> pl.Enum:
 
 
 def _signed(cells: pl.Series) -> np.ndarray:
-    """(N,) int16 or int32 codes of an Enum, -1 for null."""
+    """(N,) codes of an Enum, -1 for null, of a kind that holds one more than all."""
     assert isinstance(cells.dtype, pl.Enum)
-    kind = pl.Int16 if len(cells.dtype.categories) <= _MAX_SHORT else pl.Int32
+    num = len(cells.dtype.categories)
+    kind = pl.Int8 if num < 127 else pl.Int16 if num < _MAX_SHORT else pl.Int32
     return cells.to_physical().cast(kind).fill_null(-1).to_numpy()
 
 

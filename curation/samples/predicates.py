@@ -129,7 +129,7 @@ def flag_mask(table: SampleTable, name: str) -> np.ndarray:
 def role_mask(table: SampleTable, name: str) -> np.ndarray:
     """(N,) bool, read-only: samples of that role in the run's last epoch. name: one of ROLE_NAMES; the table has roles.
     """
-    return table.mask(f"role {name}", lambda of: of.columns["role"].is_one_of([name]))
+    return table.columns["role"].equals(name)
 
 
 def is_doubted(table: SampleTable) -> np.ndarray:

@@ -58,7 +58,7 @@ def _evidence(key: Key, _run: RunDir, _project: Project, _table: SampleTable) ->
     return found, first_level(_run, _table, found.given)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Calibrating on the verdicts ...")
+@st.cache_resource(max_entries=2, show_spinner="Calibrating on the verdicts ...")
 def _scores(key: Key, revision: Newest, decisions: str | None, _evidence: Evidence, _level: Level, _table: SampleTable,
             _project: Project) -> Scores:
     """Of every audit's verdicts: what people know of a label does not depend on why they looked."""

@@ -12,7 +12,7 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio.to_thread
 import numpy as np
@@ -58,7 +58,7 @@ class Layer:
     marks: np.ndarray
     """(N,) uint8 of the bits above, without FADED."""
     important: tuple[np.ndarray, ...]
-    """Masks (N,) bool of samples that are points before others: pinned, excluded, most suspected, routed."""
+    """Masks (N,) bool of samples that are points before others, as the marked are: most suspected, routed."""
     labels: pl.Series
     """(N,) texts: what the browser says of a point."""
     ids: pl.Series
@@ -85,7 +85,7 @@ def make_layer(project: Project, table: SampleTable, xy: np.ndarray, extent: ras
     routed = role_mask(table, "validation") if "role" in table else nobody
     suspected = table["label_quality"].lowest(MAX_SUSPECTED) if "label_quality" in table else nobody
     return Layer(project=project, xy=np.ascontiguousarray(xy, dtype=np.float32), colours=colours, marks=marks,
-                 important=(marks > 0, suspected, routed), extent=extent, labels=table["current_label"].cells,
+                 important=(suspected, routed), extent=extent, labels=table["current_label"].cells,
                  ids=table["sample_id"].cells)
 
 
@@ -134,7 +134,7 @@ def _points(layer: Layer, is_in: np.ndarray, num: int) -> np.ndarray:
     if num <= most:
         return np.flatnonzero(is_in)
     others = [mask for mask in (layer.inside, None if layer.is_selected_only else layer.selected) if mask is not None]
-    chosen = raster.overlay_rows([mask & is_in for mask in (*layer.important, *others)])
+    chosen = raster.overlay_rows([mask & is_in for mask in (layer.marks > 0, *layer.important, *others)])
     if len(chosen) == most:
         return chosen
     rows, lots = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint32)
@@ -208,8 +208,9 @@ def token_of(name: str) -> str:
 
 def keep(token: str, layer: Layer) -> None:
     """Let the browser ask for the layer; those not drawn for longest are let go."""
+    kept_layer = replace(layer, selected=_packed(layer.selected), inside=_packed(layer.inside))
     with _lock:
-        _layers[token] = layer
+        _layers[token] = kept_layer
         _layers.move_to_end(token)
         while len(_layers) > MAX_LAYERS:
             _layers.popitem(last=False)
@@ -217,9 +218,20 @@ def keep(token: str, layer: Layer) -> None:
 
 def kept(token: str) -> Layer | None:
     with _lock:
-        if token in _layers:
-            _layers.move_to_end(token)
-        return _layers.get(token)
+        layer = _layers.get(token)
+        if layer is None:
+            return None
+        _layers.move_to_end(token)
+    return replace(layer, selected=_unpacked(layer.selected, layer), inside=_unpacked(layer.inside, layer))
+
+
+def _packed(mask: np.ndarray | None) -> np.ndarray | None:
+    """A mask in an eighth of its room: those of many views are kept."""
+    return None if mask is None else np.packbits(mask)
+
+
+def _unpacked(bits: np.ndarray | None, layer: Layer) -> np.ndarray | None:
+    return None if bits is None else np.unpackbits(bits, count=len(layer.xy)).view(bool)
 
 
 def _number(text: str, low: float, high: float) -> float:

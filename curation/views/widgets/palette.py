@@ -140,7 +140,7 @@ class Colouring:
     column: str
     title: str
     codes: np.ndarray | None = None
-    """(N,) int16 into names and colours."""
+    """(N,) int8 into names and colours."""
     names: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
@@ -207,7 +207,7 @@ def _categories(column: Column) -> tuple[np.ndarray, tuple[str, ...], tuple[str,
             shown.append(name)
             totals.append(num)
             colours.append(colour)
-    places = np.array([*codes, len(shown) - 1], dtype=np.int16)  # the last is of those without a value
+    places = np.array([*codes, len(shown) - 1], dtype=np.int8)  # the last is of those without a value
     return places[of_column.codes], tuple(shown), tuple(colours), tuple(totals)
 
 

@@ -28,7 +28,7 @@ def shown_samples(project: Project, run: RunDir | None) -> SampleTable:
     return _shown(key, whole.revision, blind.token, whole, blind)
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _shown(key: Key, revision: str, token: str, _whole: SampleTable, _blind: Blind) -> SampleTable:
     return _whole.with_changed(_hidden(key, token, _whole, _blind), f"{revision}.{token}")
 

@@ -212,7 +212,7 @@ def table_files(project: Project, run: RunDir | None) -> Stamp:
     return stamp_of(*paths)
 
 
-@st.cache_resource(max_entries=3, show_spinner=False)
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _sample_table(path: str, run_name: str | None, stamp: Stamp, newest: Newest, _project: Project,
                   _run: RunDir | None) -> SampleTable:
     undecided = _run_samples(path, run_name, stamp, _project, _run)
