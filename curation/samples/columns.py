@@ -3,10 +3,10 @@
 Knows no project, no widget and no other column.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ EARLY = 6_000
 _MAX_SHORT = np.iinfo(np.int16).max
 Kind = Literal["number", "flag", "choice", "text", "other"]
 """How a column can be filtered. flag: true or false; choice: MAX_CHOICES values at most; other: null or not alone."""
+T = TypeVar("T")
 Cell = str | bool | int | float | None
 """A value that a filter can name; None stands for null."""
 
@@ -82,7 +83,7 @@ class Column:
 
     def __init__(self, cells: pl.Series) -> None:
         self.cells = cells
-        self._arrays: dict[Hashable, np.ndarray] = {}
+        self._kept: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -91,6 +92,15 @@ class Column:
     def name(self) -> str:
         return self.cells.name
 
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """make(), worked out when it is first asked for under this key. Read-only."""
+        if key not in self._kept:
+            found = make()
+            if isinstance(found, np.ndarray):
+                found.flags.writeable = False
+            self._kept[key] = found
+        return cast(T, self._kept[key])
+
     @cached_property
     def kind(self) -> Kind:
         dtype = self.cells.dtype
@@ -98,10 +108,12 @@ class Column:
             return "choice" if self.cells.null_count() else "flag"
         if dtype.is_numeric():
             return "number"
-        if not _is_text(dtype):
+        if isinstance(dtype, pl.Enum):
+            return "choice" if len(dtype.categories) <= MAX_CHOICES else "text"
+        if dtype != pl.String:
             return "other"
         # A column of very many values shows it early: no need to number a million of them.
-        if dtype == pl.String and len(self.cells) > 100_000 and self.cells[:20_000].n_unique() > 20 * MAX_CHOICES:
+        if len(self.cells) > 100_000 and self.cells[:20_000].n_unique() > 20 * MAX_CHOICES:
             return "text"
         return "choice" if len(self.codes.names) <= MAX_CHOICES else "text"
 
@@ -165,27 +177,26 @@ class Column:
     def bins(self, low: float, high: float, num: int) -> np.ndarray:
         """(N,) uint8: the bin of each number among `num` (254 at most) equal ones from low to high; num where it has no
         value or lies outside."""
-        key = ("bins", low, high, num)
-        if key not in self._arrays:
-            values = self.numbers
-            is_in = (values >= low) & (values <= high)
-            places = np.where(is_in, (values - low) * (num / (high - low)), num)
-            self._arrays[key] = np.where(is_in, np.minimum(places, num - 1), num).astype(np.uint8)
-        return self._arrays[key]
+        return self.kept(("bins", low, high, num), lambda: self._bins(low, high, num))
+
+    def _bins(self, low: float, high: float, num: int) -> np.ndarray:
+        values = self.numbers
+        is_in = (values >= low) & (values <= high)
+        places = np.where(is_in, (values - low) * (num / (high - low)), num)
+        return np.where(is_in, np.minimum(places, num - 1), num).astype(np.uint8)
 
     # -- masks
 
     def lowest(self, num: int) -> np.ndarray:
         """(N,) bool, read-only: the `num` cells with the lowest numbers; those without one are never among them."""
-        key = ("lowest", num)
-        if key not in self._arrays:
-            values, mask = self.numbers, np.zeros(len(self.cells), dtype=bool)
-            num = min(num, len(values) - int(np.count_nonzero(np.isnan(values))))
-            if num:
-                mask[np.argpartition(values, num - 1)[:num]] = True  # NaN sorts last
-            mask.flags.writeable = False
-            self._arrays[key] = mask
-        return self._arrays[key]
+        return self.kept(("lowest", num), lambda: self._lowest(num))
+
+    def _lowest(self, num: int) -> np.ndarray:
+        values, mask = self.numbers, np.zeros(len(self.cells), dtype=bool)
+        num = min(num, len(values) - int(np.count_nonzero(np.isnan(values))))
+        if num:
+            mask[np.argpartition(values, num - 1)[:num]] = True  # NaN sorts last
+        return mask
 
     def is_one_of(self, wanted: Sequence[Cell]) -> np.ndarray:
         """(N,) bool: the cell is one of these; None stands for null."""
@@ -194,9 +205,11 @@ class Column:
             flags, has_none = self.flags, self.is_null
             return np.asarray(flags & (True in values) | ~flags & ~has_none & (False in values)
                               | has_none & (None in wanted))
-        if self.kind == "choice" or isinstance(self.cells.dtype, pl.Enum):
-            passes = np.array([name in values for name in self.codes.names] + [None in wanted], dtype=bool)
-            return np.asarray(passes[self.codes.codes])  # a null's code, -1, is the last place
+        if isinstance(self.cells.dtype, pl.Enum):
+            codes = self.cells.to_physical()
+            those = [code for code, name in enumerate(self.cells.dtype.categories) if name in values]
+            found = codes == those[0] if len(those) == 1 else codes.is_in(pl.Series(those, dtype=codes.dtype).implode())
+            return np.asarray(found.fill_null(None in wanted).to_numpy())
         if self.kind == "number":
             numbers = self.numbers
             mask = np.isin(numbers, np.array([v for v in values if not isinstance(v, str)], dtype=numbers.dtype))
@@ -207,15 +220,11 @@ class Column:
 
     def equals(self, name: str) -> np.ndarray:
         """(N,) bool, read-only: the cell is this text; worked out once."""
-        key = ("equals", name)
-        if key not in self._arrays:
-            self._arrays[key] = self.is_one_of([name])
-            self._arrays[key].flags.writeable = False
-        return self._arrays[key]
+        return self.kept(("equals", name), lambda: self.is_one_of([name]))
 
     def contains(self, text: str) -> np.ndarray:
         """(N,) bool: the cell's text has this one in it, whatever the case; null never has."""
-        if self.kind == "choice" or isinstance(self.cells.dtype, pl.Enum):
+        if isinstance(self.cells.dtype, pl.Enum):
             passes = np.array([text.lower() in str(name).lower() for name in self.codes.names] + [False], dtype=bool)
             return np.asarray(passes[self.codes.codes])
         cells = self.cells if self.cells.dtype == pl.String else _as_text(self.cells)
@@ -226,10 +235,8 @@ class Column:
     def order(self, is_descending: bool) -> np.ndarray:
         """(N,) uint32: positions that sort the column; cells without a value last either way, ties in their own order.
         """
-        key = ("order", is_descending)
-        if key not in self._arrays:
-            self._arrays[key] = self._keys.arg_sort(descending=is_descending, nulls_last=True).to_numpy()
-        return self._arrays[key]
+        return self.kept(("order", is_descending), lambda: self._keys.arg_sort(
+            descending=is_descending, nulls_last=True).to_numpy().copy())
 
     @property
     def _keys(self) -> pl.Series:
@@ -249,7 +256,7 @@ class Column:
         if num < size // 50:
             rows = np.flatnonzero(mask)
             return np.asarray(rows[Column(self.cells[rows]).order(is_descending)][start:stop])
-        if stop <= EARLY and ("order", is_descending) not in self._arrays:
+        if stop <= EARLY and ("order", is_descending) not in self._kept:
             return self._first(mask, is_descending, stop)[start:]
         order = self.order(is_descending)
         return np.asarray((order if num == size else order[mask[order]])[start:stop])

@@ -162,6 +162,10 @@ class Colouring:
 
 def colouring(column: Column) -> Colouring:
     """Colours of a whole column: numbers on a scale whose bright end is the bad one, else one colour a category."""
+    return column.kept("colouring", lambda: _colouring(column))
+
+
+def _colouring(column: Column) -> Colouring:
     info = info_of(column.name)
     title = f"{info.title}: {info.meaning}"
     if column.kind == "number":
