@@ -122,12 +122,15 @@ class SampleTable:
 def tidied(frame: pl.DataFrame) -> pl.DataFrame:
     """The same cells as the table keeps them: texts of few values numbered (Enum) but KEYS, numbers without a value
     NaN, decimals as floats."""
-    frame = frame.with_columns(cs.categorical().cast(pl.String), cs.by_dtype(pl.Null).cast(pl.String))
-    names = [name for name in frame.select(cs.string()).columns if name not in KEYS and _may_have_few(frame[name])]
+    frame = frame.with_columns(cs.by_dtype(pl.Null).cast(pl.String))
+    names = [name for name in frame.select(cs.string(include_categorical=True)).columns
+             if name not in KEYS and not isinstance(frame.schema[name], pl.Enum) and _may_have_few(frame[name])]
     values = {name: found[0] for name, found in frame.select(
-        pl.col(name).unique().drop_nulls().head(_MAX_NAMES + 1).implode() for name in names).to_dict().items()}
+        pl.col(name).unique().drop_nulls().head(_MAX_NAMES + 1).cast(pl.String).implode() for name in names
+        ).to_dict().items()}
     return frame.with_columns(
-        *(pl.col(name).cast(choice_of(found)) for name, found in values.items() if len(found) <= _MAX_NAMES),
+        *(pl.col(name).cast(choice_of(found) if len(found) <= _MAX_NAMES else pl.String)
+          for name, found in values.items()),
         *(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in frame.select(cs.decimal()).columns),
         *(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in frame.select(cs.integer()).columns
           if frame[name].null_count()),

@@ -4,7 +4,7 @@ Polars reads, compares and joins; what Polars cannot read is read by the contrac
 with a file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,6 +35,7 @@ DECISION_FIELDS = {"pin": "pin", "excluded": "excluded", "label": "relabel", "wh
 OWN_COLUMNS = (*REQUIRED_COLUMNS, "path", "clean_label", "group")
 ADDED_COLUMNS = (*SIGNAL_COLUMNS[1:], "signal_row", "x", "y", *DECISION_FIELDS.values(), "current_label",
                  "in_validation")
+_TEXTS = ("role", "role_reason", "suggested_label", "predicted_label")
 _NUM_ENDS = 1_000
 
 
@@ -59,9 +60,13 @@ def samples(project: Project, run: RunDir | None) -> SampleTable:
 
 def run_samples(project: Project, run: RunDir | None) -> SampleTable:
     """samples() without decisions: the slow part, which no decision changes."""
-    table = _training_rows(project)
-    if run is not None and run.signals_path.exists():
-        table = _with_signals(table, run, project)
+    with ThreadPoolExecutor(1) as pool:  # digests are worked out beside the reading
+        if run is None or not run.signals_path.exists():
+            table = _training_rows(project)
+        else:
+            seals = _seals(pool, run.signals_path, _map_of(run))
+            digest = pool.submit(file_digest, project.path / MANIFEST_NAME)
+            table = _with_signals(_training_rows(project), run, seals, digest)
     # In one piece a column is an array without a copy; the texts are only looked up.
     return SampleTable(table.with_columns(table[name].rechunk() for name in table.columns if name not in KEYS))
 
@@ -112,10 +117,8 @@ def routed_signals(run: RunDir) -> pd.DataFrame:
 def map_beside(table: SampleTable, run: RunDir, names: tuple[str, str]) -> np.ndarray | None:
     """(N, 2) float32: these two columns of a run's map beside the table's samples, NaN of those it does not know; None
     where it has no such map. Raises RunDirError if the file is damaged."""
-    path = run.path / "embedding.parquet"
     with ThreadPoolExecutor(1) as pool:
-        seals = {path: pool.submit(check_seal, path)} if path.exists() else {}
-        found = _read(path, seals, None, ("sample_id", *names), run.read_embedding)
+        found = _read(_map_of(run), _seals(pool, _map_of(run)), None, ("sample_id", *names), run.read_embedding)
     if found is None or not set(names) <= set(found.columns):
         return None
     both = tidied(_beside(table.frame.select("sample_id"), found))
@@ -150,19 +153,25 @@ def _manifest(project: Path, names: list[str]) -> pl.DataFrame:
     return tidied(rows if rows.select(is_train.all()).item() else rows.filter(is_train))
 
 
-def _with_signals(table: pl.DataFrame, run: RunDir, project: Project) -> pl.DataFrame:
-    """The table with signals, rows of signals.parquet and map beside it."""
-    map_path = run.path / "embedding.parquet"
-    with ThreadPoolExecutor(1) as pool:  # the digests are worked out beside the reading
-        seals = {path: pool.submit(check_seal, path) for path in (run.signals_path, map_path) if path.exists()}
-        is_own = run.read_config().get("manifest_digest") == file_digest(project.path / MANIFEST_NAME)
-        ids = table["sample_id"] if is_own else None
-        signals = _read(run.signals_path, seals, ids, SIGNAL_COLUMNS, run.read_signals)
-        places = _read(map_path, seals, ids, ("sample_id", "x", "y"), run.read_embedding)
+def _map_of(run: RunDir) -> Path:
+    return run.path / "embedding.parquet"
+
+
+def _seals(pool: ThreadPoolExecutor, *paths: Path) -> dict[Path, Future[None]]:
+    """check_seal under way of those of the files that are there."""
+    return {path: pool.submit(check_seal, path) for path in paths if path.exists()}
+
+
+def _with_signals(table: pl.DataFrame, run: RunDir, seals: Mapping[Path, Future[None]],
+                  digest: Future[str]) -> pl.DataFrame:
+    """The table with signals, rows of signals.parquet and map beside it. digest: of the manifest."""
+    ids = table["sample_id"] if run.read_config().get("manifest_digest") == digest.result() else None
+    signals = _read(run.signals_path, seals, ids, SIGNAL_COLUMNS, run.read_signals, _TEXTS)
+    places = _read(_map_of(run), seals, ids, ("sample_id", "x", "y"), run.read_embedding)
     assert signals is not None, "a run's signals are there or say what is wrong"
     if signals["is_resting"].any():
-        signals = signals.with_columns(
-            role=pl.when(pl.col("is_resting").fill_null(False)).then(pl.lit("train")).otherwise(pl.col("role")))
+        signals = signals.with_columns(role=pl.when(pl.col("is_resting").fill_null(False)).then(
+            pl.lit("train")).otherwise(pl.col("role").cast(pl.String)))
     if places is not None:
         signals = _beside(signals, places)
     signals = tidied(signals.with_columns(signal_row=pl.int_range(signals.height, dtype=pl.Int32)))
@@ -171,20 +180,23 @@ def _with_signals(table: pl.DataFrame, run: RunDir, project: Project) -> pl.Data
 
 
 def _read(path: Path, seals: Mapping[Path, Future[None]], ids: pl.Series | None, names: tuple[str, ...],
-          otherwise: Callable[[], pd.DataFrame | None]) -> pl.DataFrame | None:
-    """These columns of a run's file, or what `otherwise` reads of it; None where there is none.
+          otherwise: Callable[[], pd.DataFrame | None], texts: Collection[str] = ()) -> pl.DataFrame | None:
+    """These columns of a run's file, or what `otherwise` reads of it; None where there is none. texts: those of few
+    values, which are numbered as they are read.
 
     ids: sample_ids (N,) of the manifest where the run is of this very one: then a file of N rows has them in this order
     by its contract, and sample_id is left out, for a third of the reading is for that.
     """
-    if not path.exists():
+    if path not in seals:
         return None
     try:
-        check_seal(path)
         if set(names) <= set(pl.read_parquet_schema(path)):
             scan = pl.scan_parquet(path)
             is_same = ids is not None and _ends(scan.select("sample_id")) == _ends(ids.to_frame().lazy())
-            return scan.select(names[1:] if is_same else names).collect()
+            found = scan.select(names[1:] if is_same else names).with_columns(
+                pl.col(name).cast(pl.String).cast(pl.Categorical) for name in texts).collect(engine="streaming")
+            seals[path].result()
+            return found
     except UNREADABLE:
         pass
     as_written = otherwise()  # says what is wrong, or reads what an older version wrote
