@@ -127,8 +127,8 @@ def idle_values(config: Any, default: Any) -> dict[str, Any]:
 def alone_because(config: Any, has_gpu: bool = True) -> str:
     """Why several processes cannot train a RunConfig together, the rest of a sentence that begins with them; "" where
     they can. has_gpu: where it trains."""
-    if config.has_first_training or config.validation_source == "proxy" or config.weight_source == "online":
-        return f"train methods of one training and no proxy buffer; got {config.method}"
+    if config.weight_source in ("rho", "errors", "online") or config.validation_source == "proxy":
+        return f"train no proxy buffer, no batches chosen by loss and no short first training; got {config.method}"
     if config.is_fine_tuning and not has_gpu:
         return f"fine-tune a backbone on GPUs alone; got network={config.network} without one"
     if config.mixup:

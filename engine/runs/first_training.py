@@ -28,6 +28,7 @@ from engine.runs.cross_fitting import (
     plain_settings,
 )
 from engine.runs.status import Follower, Status
+from engine.runtime import distributed
 from engine.training.trainer import Trainer
 
 EARLY_NAME = "early.npy"
@@ -38,6 +39,8 @@ def trained_first(config: RunConfig, data: Dataset, run: RunDir, status: Status 
     probs_NC = first_probabilities(
         config, data, lambda message, step: status.tick(stage="ranking samples", message=message, step=step),
         run.checkpoint_dir)
+    if not distributed.is_rank_zero():
+        return second_trainer(config, data, probs_NC)
     how = f"{config.num_folds}-fold cross-fitted" if config.is_cross_fitted else "a short"
     run.log(f"ranked {int(np.isfinite(probs_NC[:, 0]).sum())} samples by {how} training")
     return second_trainer(config, data, probs_NC)

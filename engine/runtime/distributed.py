@@ -25,6 +25,7 @@ LONGEST_WAIT = timedelta(hours=12)
 LINGER_SECONDS = 20.0
 """How long a process whose group broke stays, where several nodes train. torchrun forgets a node that is lost after
 three heartbeats of five seconds; were it to begin anew before, it would wait for that node in vain and give up."""
+_is_apart = False
 _num_restarts = 0
 """How often torchrun has begun this group anew."""
 Value = TypeVar("Value")
@@ -82,7 +83,18 @@ def num_processes() -> int:
 
 
 def size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _is_apart else 1
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Within it this process trains and predicts by itself, as if it were the only one."""
+    global _is_apart
+    _is_apart = True
+    try:
+        yield
+    finally:
+        _is_apart = False
 
 
 def rank() -> int:

@@ -19,6 +19,7 @@ from engine.contract.config import RunConfig
 from engine.contract.errors import UserError
 from engine.contract.run_dir import RunDir
 from engine.contract.settings import ConfigError
+from engine.contract.work_dir import open_array
 from engine.data.batches import augment
 from engine.runs.processes import refuse_ranks
 from engine.runs.train import _go_on, resume, train
@@ -151,12 +152,42 @@ def cancel_once_it_has(run: RunDir, num_epochs: int) -> None:
     run.request_cancel()
 
 
+@pytest.mark.parametrize("method", ["kfold", "lrw_hard"])
+def test_two_processes_share_the_folds_and_leave_what_one_does(project, method):
+    one, two = RunDir.of(project, f"{method}-one"), RunDir.of(project, f"{method}-two")
+    done = run(project, two.name, "epochs=3", num_ranks=2, method=method)
+    assert done.returncode == 0, done.stderr
+    train(RunConfig.from_settings([*SETTINGS, "epochs=3"], method=method), project, one.name)
+    files = sorted(path.name for path in one.checkpoint_dir.glob("fold-*.npy"))
+    assert len(files) == (5 if method == "kfold" else 3)
+    assert files == sorted(path.name for path in two.checkpoint_dir.glob("fold-*.npy"))
+    for name in files:
+        left, right = (open_array(each.checkpoint_dir / name) for each in (one, two))
+        np.testing.assert_allclose(left, right, atol=1e-3)
+    assert two.read_status()["state"] == "done" and len(two.read_metrics()) == len(one.read_metrics())
+    assert one.read_signals()["sample_id"].tolist() == two.read_signals()["sample_id"].tolist()
+
+
+def test_a_cancel_among_the_folds_ends_all_processes(project):
+    asked = RunDir.of(project, "asked-folds")
+    process = subprocess.Popen(command(project, asked.name, "epochs=2000", num_ranks=2, method="lrw_hard"), cwd=ROOT,
+                               env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 60
+    while not (asked.exists() and str(asked.read_status().get("message", "")).startswith("fold 1")):
+        assert time.monotonic() < deadline, "it never trained"
+        time.sleep(0.05)
+    asked.request_cancel()
+    said, _ = process.communicate(timeout=60)
+    assert asked.read_status()["state"] == "cancelled" and process.returncode == 0, said
+    assert not list(asked.checkpoint_dir.glob("fold-*.npy"))
+
+
 @pytest.mark.parametrize(("settings", "words"), [
-    (["method=rho"], "several processes train methods of one training"),
-    (["method=kfold"], "several processes train methods of one training"),
-    (["method=jtt"], "several processes train methods of one training"),
+    (["method=rho"], "several processes train no proxy buffer, no batches chosen by loss"),
+    (["method=jtt"], "several processes train no proxy buffer, no batches chosen by loss and no short first"),
     (["method=erm", "mixup=0.2"], "several processes do not mix samples; got mixup=0.2"),
-    (["method=fsr"], "several processes train methods of one training and no proxy buffer"),
+    (["method=fsr"], "several processes train no proxy buffer"),
     (["is_compiled=true"], "several processes do not compile yet"),
     (["network=efficientnet_lite0"], "several processes fine-tune a backbone on GPUs alone"),
     (["reweighter.hypergradient=jvp"], "several processes need a hypergradient of last_layer_centred")])
@@ -173,7 +204,7 @@ def test_what_processes_cannot_do_together_is_refused(monkeypatch, settings, wor
 def test_what_all_refuse_is_said_in_a_line(project):
     done = run(project, "refused", num_ranks=2, method="rho", max_restarts=0)
     assert done.returncode != 0
-    assert any(line.startswith("error: several processes train methods") for line in done.stderr.splitlines())
+    assert any(line.startswith("error: several processes train no proxy") for line in done.stderr.splitlines())
 
 
 def test_what_the_first_refuses_ends_all_with_a_line(project):
