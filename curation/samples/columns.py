@@ -11,16 +11,15 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 import numpy as np
 import polars as pl
 
+from curation.samples.codes import Cell, Codes, choice_of, codes_of
+
 MAX_CHOICES = 50
 """A text column with more different values than this is searched, not chosen from."""
 EARLY = 6_000
 """Up to so many rows from the top are found without sorting all."""
-_MAX_SHORT = np.iinfo(np.int16).max
 Kind = Literal["number", "flag", "choice", "text", "other"]
 """How a column can be filtered. flag: true or false; choice: MAX_CHOICES values at most; other: null or not alone."""
 T = TypeVar("T")
-Cell = str | bool | int | float | None
-"""A value that a filter can name; None stands for null."""
 
 
 class Range(TypedDict, total=False):
@@ -36,37 +35,6 @@ class Range(TypedDict, total=False):
 
 Condition = list[Cell] | list[str] | Range
 """A filter of one column: the values that its cells may have (none: no cell passes), or a range. Stores as JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """A column as numbers: codes (N,) int8, int16 or int32 into names, -1 for null. Names are different and in order.
-    """
-
-    codes: np.ndarray
-    names: tuple[Cell, ...]
-
-    def counts(self, mask: np.ndarray | None = None) -> np.ndarray:
-        """(len(names) + 1,) int64: rows of each name, the last those without one; of the rows of mask (N,) bool."""
-        codes = self.codes if mask is None else self.codes[mask]
-        return np.bincount(codes + 1, minlength=len(self.names) + 1)[np.r_[1:len(self.names) + 1, 0]]
-
-    def into(self, names: Sequence[Cell]) -> np.ndarray:
-        """(N,) int16 or int32 positions of the cells among other names, -1 for null and for what is none of them."""
-        place = {name: i for i, name in enumerate(names)}
-        kind = np.int16 if len(names) <= _MAX_SHORT else np.int32
-        places = np.array([*(place.get(name, -1) for name in self.names), -1], dtype=kind)
-        return np.asarray(places[self.codes])
-
-    def at(self, rows: np.ndarray) -> "Codes":
-        """Of these rows (n,) alone."""
-        return Codes(self.codes[rows], self.names)
-
-
-def comparable(first: Codes, second: Codes) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) int16 or int32 codes of each, -1 for null; equal codes are equal cells."""
-    names = tuple(dict.fromkeys([*first.names, *second.names]))
-    return first.into(names), second.into(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +98,7 @@ class Column:
         if cells.dtype == pl.String:
             cells = cells.cast(choice_of(cells.unique().drop_nulls()))
         assert isinstance(cells.dtype, pl.Enum)
-        return Codes(_signed(cells), tuple(cells.dtype.categories.to_list()))
+        return Codes(codes_of(cells), tuple(cells.dtype.categories.to_list()))
 
     @property
     def numbers(self) -> np.ndarray:
@@ -273,20 +241,7 @@ class Column:
         return np.concatenate([known, without.to_numpy()])
 
 
-def choice_of(names: pl.Series) -> pl.Enum:
-    """The kind of a column that has these different texts, which stand in natural order."""
-    return pl.Enum(sorted(names.to_list(), key=_natural))
-
-
 # -- inside
-
-
-def _signed(cells: pl.Series) -> np.ndarray:
-    """(N,) codes of an Enum, -1 for null, of a kind that holds one more than all."""
-    assert isinstance(cells.dtype, pl.Enum)
-    num = len(cells.dtype.categories)
-    kind = pl.Int8 if num < 127 else pl.Int16 if num < _MAX_SHORT else pl.Int32
-    return cells.to_physical().cast(kind).fill_null(-1).to_numpy()
 
 
 def _is_text(dtype: pl.DataType) -> bool:
@@ -299,9 +254,3 @@ def _as_text(cells: pl.Series) -> pl.Series:
         return cells.cast(pl.String)
     except pl.exceptions.PolarsError:  # a list, say
         return pl.Series(cells.name, [None if cell is None else str(cell) for cell in cells.to_list()], pl.String)
-
-
-def _natural(name: Any) -> tuple[int, float, str]:
-    """Sort key: numbers by value, before words by letter."""
-    text = str(name)
-    return (0, float(text), text) if text.isdecimal() and len(text) < 16 else (1, 0.0, text)

@@ -11,7 +11,8 @@ import pandas as pd
 import polars as pl
 import polars.selectors as cs
 
-from curation.samples.columns import Cell, Column, Condition, Range, choice_of
+from curation.samples.codes import Cell, choice_of
+from curation.samples.columns import Column, Condition, Range
 from curation.samples.keys import KEYS
 from engine.contract.errors import UserError
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, NotRequired, TypedDict, TypeGuard
 
 import numpy as np
 
-from curation.samples.columns import Cell, Column, Condition
+from curation.samples.codes import Cell
+from curation.samples.columns import Column, Condition
 from curation.samples.frames import SampleTable, matches
 from engine.contract.signal_columns import WITHHELD
 

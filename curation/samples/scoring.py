@@ -13,7 +13,8 @@ import pandas as pd
 import polars as pl
 
 from curation.project import Project
-from curation.samples.columns import Column, comparable
+from curation.samples.codes import comparable
+from curation.samples.columns import Column
 from curation.samples.frames import SampleTable
 from curation.samples.table import samples
 from curation.tables.csv_table import read_whole_csv

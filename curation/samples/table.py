@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 
 from curation.project import Project, ProjectError
-from curation.samples.columns import choice_of
+from curation.samples.codes import choice_of
 from curation.samples.frames import SampleTable, tidied
 from curation.samples.keys import KEYS, UNREADABLE, manifest_keys
 from engine.contract.disk.seals import check_seal, has_seal

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curation.samples.columns import comparable
+from curation.samples.codes import comparable
 from curation.samples.frames import SampleTable
 from engine.contract.errors import UserError
 from engine.contract.statistics.intervals import wilson_interval

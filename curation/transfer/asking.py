@@ -12,7 +12,7 @@ from curation.audit.issues import suspected_ids
 from curation.audit.reviews.known_labels import decided_labels
 from curation.project import Project
 from curation.samples import saved_views
-from curation.samples.columns import comparable
+from curation.samples.codes import comparable
 from curation.samples.frames import SampleTable
 from curation.samples.predicates import Predicate, apply, fitted
 from curation.samples.regions import region_mask, region_of

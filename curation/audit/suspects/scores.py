@@ -20,7 +20,7 @@ from curation.audit.suspects.evidence import gather as gather_evidence
 from curation.audit.suspects.learning import Learning, learning_of
 from curation.audit.suspects.level import Level, level_of
 from curation.project import Project
-from curation.samples.columns import comparable
+from curation.samples.codes import comparable
 from curation.samples.frames import SampleTable
 from engine.contract.run_dir import RunDir
 from engine.contract.statistics.measures import detection

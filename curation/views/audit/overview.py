@@ -17,7 +17,7 @@ from curation.audit.reviews.annotators import annotators_of, lost_answers
 from curation.audit.reviews.promise import promise_kept
 from curation.ledger.verdicts import Queue
 from curation.project import ANSWERS_NAME
-from curation.samples.columns import comparable
+from curation.samples.codes import comparable
 from curation.samples.frames import SampleTable
 from curation.samples.triage import wrong_share
 from curation.views.audit import at_hand, sections

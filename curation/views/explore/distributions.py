@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from curation.project import Project
-from curation.samples.columns import Cell, Column, Range
+from curation.samples.codes import Cell
+from curation.samples.columns import Column, Range
 from curation.samples.frames import SampleTable
 from curation.views.explore import chosen
 from curation.views.explore.selected import Selection

@@ -9,7 +9,7 @@ from typing import TypeVar
 import streamlit as st
 
 from curation.project import Project
-from curation.samples.columns import Cell
+from curation.samples.codes import Cell
 from curation.samples.frames import SampleTable
 from curation.samples.predicates import MAX_TEXT, ListPart, Passing, Predicate, part_of
 from curation.views.explore import chosen as store

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from curation.samples.columns import Cell, Column, Condition, Range
+from curation.samples.codes import Cell
+from curation.samples.columns import Column, Condition, Range
 from curation.samples.predicates import MAX_TEXT
 from curation.views.widgets.palette import info_of
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from curation.samples import columns
-from curation.samples.columns import Column, comparable
+from curation.samples.codes import comparable
+from curation.samples.columns import Column
 from curation.samples.frames import SampleTable
 
 
