@@ -48,6 +48,22 @@ def choice_of(names: pl.Series) -> pl.Enum:
     return pl.Enum(sorted(names.to_list(), key=_natural))
 
 
+def with_names_there(cells: pl.Series) -> pl.Series:
+    """An Enum of those names alone that some cell has."""
+    names = cells.unique().drop_nulls().cast(pl.String)
+    assert isinstance(cells.dtype, pl.Enum)
+    return cells if len(names) == len(cells.dtype.categories) else cells.cast(choice_of(names))
+
+
+def can_be(text: str) -> bool:
+    """Whether a cell can hold this text: half a character that JSON or an address brought is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def codes_of(cells: pl.Series) -> np.ndarray:
     """(N,) codes of an Enum, -1 for null, of a kind that holds one more than all."""
     assert isinstance(cells.dtype, pl.Enum)

@@ -3,6 +3,7 @@
 Knows no project, no widget and no other column.
 """
 
+import contextlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 import numpy as np
 import polars as pl
 
-from curation.samples.codes import Cell, Codes, choice_of, codes_of
+from curation.samples.codes import Cell, Codes, can_be, choice_of, codes_of, with_names_there
 
 MAX_CHOICES = 50
 """A text column with more different values than this is searched, not chosen from."""
@@ -123,7 +124,8 @@ class Column:
         """The same cells, with no value in these rows (N,) bool."""
         if self.cells.dtype.is_numeric():
             return Column(pl.Series(self.name, np.where(rows, self.numbers.dtype.type(np.nan), self.numbers)))
-        return Column(pl.select(pl.when(~pl.Series(rows)).then(self.cells).alias(self.name)).to_series())
+        left = pl.select(pl.when(~pl.Series(rows)).then(self.cells).alias(self.name)).to_series()
+        return Column(with_names_there(left) if isinstance(left.dtype, pl.Enum) else left)
 
     @cached_property
     def bounds(self) -> Bounds | None:
@@ -179,11 +181,11 @@ class Column:
             found = codes == those[0] if len(those) == 1 else codes.is_in(pl.Series(those, dtype=codes.dtype).implode())
             return np.asarray(found.fill_null(None in wanted).to_numpy())
         if self.kind == "number":
-            numbers = self.numbers
-            mask = np.isin(numbers, np.array([v for v in values if not isinstance(v, str)], dtype=numbers.dtype))
+            mask = _is_number_of(self.cells.to_numpy() if self.cells.dtype.is_integer() else self.numbers, values)
         else:
             cells = self.cells if self.cells.dtype == pl.String else _as_text(self.cells)
-            mask = cells.is_in(pl.Series(map(str, values), dtype=pl.String).implode()).fill_null(False).to_numpy()
+            texts = pl.Series(filter(can_be, map(str, values)), dtype=pl.String)
+            mask = cells.is_in(texts.implode()).fill_null(False).to_numpy()
         return mask | self.is_null if None in wanted else mask
 
     def equals(self, name: str) -> np.ndarray:
@@ -195,6 +197,8 @@ class Column:
         if isinstance(self.cells.dtype, pl.Enum):
             passes = np.array([text.lower() in str(name).lower() for name in self.codes.names] + [False], dtype=bool)
             return np.asarray(passes[self.codes.codes])
+        if not can_be(text):
+            return np.zeros(len(self.cells), dtype=bool)
         cells = self.cells if self.cells.dtype == pl.String else _as_text(self.cells)
         return cells.str.contains(f"(?i){pl.escape_regex(text)}").fill_null(False).to_numpy()
 
@@ -249,8 +253,21 @@ def _is_text(dtype: pl.DataType) -> bool:
 
 
 def _as_text(cells: pl.Series) -> pl.Series:
-    """The cells' text; null stays."""
-    try:
+    """The cells' text; what has no value has none."""
+    if cells.dtype.is_float():
+        cells = cells.fill_nan(None)
+    if not cells.dtype.is_nested() and cells.dtype not in (pl.Binary, pl.Object):
         return cells.cast(pl.String)
-    except pl.exceptions.PolarsError:  # a list, say
-        return pl.Series(cells.name, [None if cell is None else str(cell) for cell in cells.to_list()], pl.String)
+    return pl.Series(cells.name, [None if cell is None else str(cell) for cell in cells.to_list()], pl.String)
+
+
+def _is_number_of(numbers: np.ndarray, values: Sequence[Cell]) -> np.ndarray:
+    """(N,) bool: the number is one of these values, those of its kind and range."""
+    found = np.zeros(len(numbers), dtype=bool)
+    for value in values:
+        if isinstance(value, (int, float)):
+            with contextlib.suppress(OverflowError, ValueError), np.errstate(over="ignore"):
+                cell = numbers.dtype.type(value)
+                if np.isfinite(cell) and cell == value:
+                    found |= numbers == cell
+    return found

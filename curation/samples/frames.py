@@ -11,7 +11,7 @@ import pandas as pd
 import polars as pl
 import polars.selectors as cs
 
-from curation.samples.codes import Cell, choice_of
+from curation.samples.codes import Cell, can_be, choice_of
 from curation.samples.columns import Column, Condition, Range
 from curation.samples.keys import KEYS
 from engine.contract.errors import UserError
@@ -71,7 +71,7 @@ class SampleTable:
         """These rows (n,) of the columns `names`, all where none are named, as pandas has them; the index says where
         they stand in the table."""
         places = np.asarray(positions, dtype=np.int64)
-        found = _to_pandas((self.frame if names is None else self.frame.select(names))[places])
+        found = _to_pandas((self.frame if names is None else self.frame.select(cs.by_name(*names)))[places])
         found.index = pd.Index(places)
         return found
 
@@ -81,14 +81,13 @@ class SampleTable:
 
     def position(self, sample_id: str) -> int | None:
         """The row of a sample; None where it is not in the table."""
-        found = (self.frame["sample_id"] == sample_id).arg_true()
-        return int(found[0]) if len(found) else None
+        return next((int(place) for place in self.positions([sample_id]) if place >= 0), None)
 
     def positions(self, sample_ids: Collection[str]) -> np.ndarray:
         """(n,) int64: the row of each sample, -1 of those that are not in the table."""
-        wanted = pl.Series("sample_id", list(sample_ids), dtype=pl.String)
+        wanted = pl.Series("sample_id", [name if can_be(name) else None for name in sample_ids], dtype=pl.String)
         ids = self.frame["sample_id"]
-        places = ids.is_in(wanted.unique().implode()).arg_true().cast(pl.Int64)
+        places = ids.is_in(wanted.unique().drop_nulls().implode()).arg_true().cast(pl.Int64)
         there = pl.DataFrame({"sample_id": ids[places], "place": places})
         found = wanted.to_frame().join(there, on="sample_id", how="left", maintain_order="left")
         return found["place"].fill_null(-1).to_numpy()
@@ -97,14 +96,14 @@ class SampleTable:
         """(N,) bool: the samples named."""
         if not len(sample_ids):
             return np.zeros(len(self), dtype=bool)
-        wanted = pl.Series(list(sample_ids), dtype=pl.String)
+        wanted = pl.Series(list(filter(can_be, sample_ids)), dtype=pl.String)
         return self.frame["sample_id"].is_in(wanted.implode()).to_numpy()
 
     # -- other tables
 
     def pandas(self, *names: str) -> pd.DataFrame:
         """All rows of these columns, of all where none are named, in pandas; texts as texts. A copy, but of numbers."""
-        return _to_pandas(self.frame.select(names) if names else self.frame)
+        return _to_pandas(self.frame.select(cs.by_name(*names)) if names else self.frame)
 
     def with_columns(self, added: pl.DataFrame, revision: str | None = None) -> "SampleTable":
         """The same samples with more columns (N rows); the others are shared, with what is known of them."""
@@ -122,20 +121,19 @@ class SampleTable:
 
 def tidied(frame: pl.DataFrame) -> pl.DataFrame:
     """The same cells as the table keeps them: texts of few values numbered (Enum) but KEYS, numbers without a value
-    NaN, decimals as floats."""
+    NaN."""
     frame = frame.with_columns(cs.by_dtype(pl.Null).cast(pl.String))
     names = [name for name in frame.select(cs.string(include_categorical=True)).columns
              if name not in KEYS and not isinstance(frame.schema[name], pl.Enum) and _may_have_few(frame[name])]
     values = {name: found[0] for name, found in frame.select(
-        pl.col(name).unique().drop_nulls().head(_MAX_NAMES + 1).cast(pl.String).implode() for name in names
+        cs.by_name(name).unique().drop_nulls().head(_MAX_NAMES + 1).cast(pl.String).implode() for name in names
         ).to_dict().items()}
     return frame.with_columns(
-        *(pl.col(name).cast(choice_of(found) if len(found) <= _MAX_NAMES else pl.String)
+        *(cs.by_name(name).cast(choice_of(found) if len(found) <= _MAX_NAMES else pl.String)
           for name, found in values.items()),
-        *(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in frame.select(cs.decimal()).columns),
-        *(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in frame.select(cs.integer()).columns
+        *(cs.by_name(name).cast(pl.Float64).fill_null(float("nan")) for name in frame.select(cs.integer()).columns
           if frame[name].null_count()),
-        *(pl.col(name).fill_null(float("nan")) for name in frame.select(cs.float()).columns
+        *(cs.by_name(name).fill_null(float("nan")) for name in frame.select(cs.float()).columns
           if frame[name].null_count()))
 
 
@@ -145,7 +143,7 @@ def _may_have_few(cells: pl.Series) -> bool:
 
 
 def _to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
-    found: pd.DataFrame = frame.with_columns(cs.enum().cast(pl.String)).to_pandas()
+    found: pd.DataFrame = frame.with_columns(cs.enum().cast(pl.String)).to_pandas(date_as_object=True)
     return found
 
 

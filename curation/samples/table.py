@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import polars.selectors as cs
+import pyarrow.parquet as pq
 
 from curation.project import Project, ProjectError
-from curation.samples.codes import choice_of
+from curation.samples.codes import choice_of, with_names_there
 from curation.samples.frames import SampleTable, tidied
-from curation.samples.keys import KEYS, UNREADABLE, manifest_keys
+from curation.samples.keys import KEYS, UNREADABLE, columns_of, manifest_keys
 from engine.contract.disk.seals import check_seal, has_seal
 from engine.contract.manifest import (
     MANIFEST_NAME,
@@ -26,7 +28,7 @@ from engine.contract.manifest import (
     file_digest,
     read_manifest,
 )
-from engine.contract.run_dir import RunDir
+from engine.contract.run_dir import RunDir, RunDirError
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 
 DECISION_FIELDS = {"pin": "pin", "excluded": "excluded", "label": "relabel", "who": "decided_by", "at": "decided_at",
@@ -142,15 +144,24 @@ def _manifest(project: Path, names: list[str]) -> pl.DataFrame:
     """The train rows of these columns, tidied."""
     path, is_train = project / MANIFEST_NAME, pl.col("split") == "train"
     try:
-        own = pl.read_parquet(path, columns=[name for name in names if name not in KEYS])
-        rows = own.hstack(manifest_keys(project)).select(names)
+        own = columns_of(path, [name for name in names if name not in KEYS]).collect()
+        rows = own.hstack(manifest_keys(project)).select(cs.by_name(*names))
         # What import wrote and sealed has no id twice.
-        is_sound = rows["split"].is_in(SPLITS).all() and (has_seal(path) or rows["sample_id"].n_unique() == rows.height)
+        is_sound = rows["split"].is_in(SPLITS).fill_null(False).all() and (
+            has_seal(path) or rows["sample_id"].n_unique() == rows.height)
     except UNREADABLE:
         is_sound = False
     if not is_sound:  # says what is wrong, or reads what Polars cannot
         rows = pl.from_pandas(read_manifest(project, columns=names))
     return tidied(rows if rows.select(is_train.all()).item() else rows.filter(is_train))
+
+
+def _digest_of(run: RunDir) -> str | None:
+    """Of the manifest that the run was made of; None where its config.json does not say, or is damaged."""
+    try:
+        return run.read_config().get("manifest_digest")
+    except RunDirError:
+        return None
 
 
 def _map_of(run: RunDir) -> Path:
@@ -165,7 +176,7 @@ def _seals(pool: ThreadPoolExecutor, *paths: Path) -> dict[Path, Future[None]]:
 def _with_signals(table: pl.DataFrame, run: RunDir, seals: Mapping[Path, Future[None]],
                   digest: Future[str]) -> pl.DataFrame:
     """The table with signals, rows of signals.parquet and map beside it. digest: of the manifest."""
-    ids = table["sample_id"] if run.read_config().get("manifest_digest") == digest.result() else None
+    ids = table["sample_id"] if _digest_of(run) == digest.result() else None
     signals = _read(run.signals_path, seals, ids, SIGNAL_COLUMNS, run.read_signals, _TEXTS)
     places = _read(_map_of(run), seals, ids, ("sample_id", "x", "y"), run.read_embedding)
     assert signals is not None, "a run's signals are there or say what is wrong"
@@ -185,18 +196,17 @@ def _read(path: Path, seals: Mapping[Path, Future[None]], ids: pl.Series | None,
     values, which are numbered as they are read.
 
     ids: sample_ids (N,) of the manifest where the run is of this very one: then a file of N rows has them in this order
-    by its contract, and sample_id is left out, for a third of the reading is for that.
+    by its contract, and they are not read, which is a third of the reading.
     """
     if path not in seals:
         return None
     try:
-        if set(names) <= set(pl.read_parquet_schema(path)):
-            scan = pl.scan_parquet(path)
-            is_same = ids is not None and _ends(scan.select("sample_id")) == _ends(ids.to_frame().lazy())
-            found = scan.select(names[1:] if is_same else names).with_columns(
+        seals[path].result()
+        if set(names) <= set(pq.read_schema(path).names):
+            is_same = ids is not None and _ends(columns_of(path, names[:1])) == _ends(ids.to_frame().lazy())
+            found = columns_of(path, names[1:] if is_same else names).with_columns(
                 pl.col(name).cast(pl.String).cast(pl.Categorical) for name in texts).collect(engine="streaming")
-            seals[path].result()
-            return found
+            return found.insert_column(0, ids) if is_same and ids is not None else found
     except UNREADABLE:
         pass
     as_written = otherwise()  # says what is wrong, or reads what an older version wrote
@@ -210,10 +220,7 @@ def _ends(ids: pl.LazyFrame) -> list[object]:
 
 
 def _beside(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `left` with the columns of `right`, by sample_id; nulls where it does not know a sample. Without ids
-    in one of them they lie in the same order."""
-    if "sample_id" not in left.columns or "sample_id" not in right.columns:
-        return left.hstack(right.drop("sample_id", strict=False))
+    """The rows of `left` with the columns of `right`, by sample_id; nulls where it does not know a sample."""
     if left.height == right.height and (left["sample_id"] == right["sample_id"]).all():
         return left.hstack(right.drop("sample_id"))
     return left.join(right, on="sample_id", how="left", maintain_order="left")
@@ -236,5 +243,5 @@ def _in_force(given: pl.Series, relabelled: pl.Series) -> pl.Series:
         return given.alias("current_label")
     names = pl.concat([given.unique().cast(pl.String), relabelled.unique().cast(pl.String)]).unique().drop_nulls()
     kind = choice_of(names)
-    both = pl.select(pl.coalesce(relabelled.cast(kind), given.cast(kind)))
-    return both.to_series().alias("current_label")
+    both = pl.select(pl.coalesce(relabelled.cast(kind), given.cast(kind))).to_series()
+    return with_names_there(both.alias("current_label"))

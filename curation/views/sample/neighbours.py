@@ -54,7 +54,8 @@ def near_rows(table: SampleTable, indices: np.ndarray, distances: np.ndarray) ->
     """The table's rows of neighbours (k,), with distance. indices: rows of the run's signals; the table may have gained
     or lost samples since."""
     signal_row = table["signal_row"].cells
-    places = signal_row.is_in(indices.tolist()).arg_true().to_numpy()
+    known = indices[indices >= 0]  # -1: the search found fewer
+    places = signal_row.is_in(known.tolist()).arg_true().to_numpy()
     row_of = dict(zip(signal_row[places].to_list(), places.tolist(), strict=True))
     is_there = np.array([int(index) in row_of for index in indices], dtype=bool)
     return table.rows([row_of[int(index)] for index in indices[is_there]]).assign(distance=distances[is_there])

@@ -1,6 +1,6 @@
 """The filter of one column, after its kind: choices with counts, a text to contain, a range under a histogram, null.
 
-Shows a condition (curation.samples.table.matches) and reports the new one. Knows nothing of the other columns.
+Shows a condition (curation.samples.frames.matches) and reports the new one. Knows nothing of the other columns.
 """
 
 import math

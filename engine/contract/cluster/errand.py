@@ -1,7 +1,9 @@
 """A command that somebody waits for, carried out on a node of the cluster: its output comes here as it is written, and
 with its end its exit status."""
 
+import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -39,25 +41,28 @@ def carry_out(command: Sequence[str], place: Place, name: str, folder: Path, cod
 
     name: what squeue shows. folder: for this and submitit's files, private to this user, seen by the nodes too. code:
     the folder that has this package, which the node works in. say: told what the command prints, whole lines at a time,
-    and first how the job waits. Interrupted, it takes the job back. Raises SlurmError, also where Slurm ends the job
+    and first how the job waits. Broken off, it takes the job back. Raises SlurmError, also where Slurm ends the job
     before the command has ended.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     own = Path(tempfile.mkdtemp(prefix="errand-", dir=folder))
     job = slurm.submit([Errand(command, code, own)], place, name, folder, code=code, is_single=True)[0]
-    say(f"job {job} of Slurm\n")
     try:
+        say(f"job {job} of Slurm\n")
         return _followed(job, own, say)
-    except KeyboardInterrupt:
-        slurm.cancel([job])
+    except BaseException:  # Ctrl-C, or nobody reads what is said any longer
+        with contextlib.suppress(slurm.SlurmError):
+            slurm.cancel([job])
         raise
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _followed(job: str, own: Path, say: Callable[[str], None]) -> int:
     read, waits, gone_at = 0, "", None
     while True:
         is_done = (own / "status").exists()  # before the output: all of it is there then
-        read += _say_more(own / "output.txt", read, say)
+        read += _say_more(own / "output.txt", read, say, is_all=is_done)
         if is_done:
             status = int((own / "status").read_text())
             if status < 0:
@@ -82,15 +87,15 @@ def _ended_by_slurm(job: str, why: str) -> slurm.SlurmError:
                             "or ask who runs the cluster")
 
 
-def _say_more(path: Path, start: int, say: Callable[[str], None]) -> int:
-    """Say the whole lines that a file has after this byte; how many bytes they take."""
+def _say_more(path: Path, start: int, say: Callable[[str], None], *, is_all: bool) -> int:
+    """Say the whole lines that a file has after this byte, or all of it; how many bytes that takes."""
     try:
         with open(path, "rb") as file:
             file.seek(start)
             new = file.read()
     except FileNotFoundError:
         return 0
-    whole = new[:new.rfind(b"\n") + 1]
+    whole = new if is_all else new[:new.rfind(b"\n") + 1]
     if whole:
         say(whole.decode(errors="replace"))
     return len(whole)

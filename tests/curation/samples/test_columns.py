@@ -107,6 +107,44 @@ def test_the_lowest_are_told_and_cells_without_a_value_are_never_among_them() ->
     assert Column(pl.Series("quality", [0.5, np.nan, 0.1])).lowest(100).tolist() == [True, False, True]
 
 
+def test_a_number_without_a_value_has_no_text() -> None:
+    found = column(pd.Series([1.5, np.nan, 2.0], name="truth"))
+    assert found.codes.codes.tolist() == [0, -1, 1] and not found.contains("n").any()
+    assert column(pd.Series([np.nan] * 3, name="truth")).codes.names == ()
+
+
+@pytest.mark.parametrize(("cells", "values", "expected"), [
+    (np.array([2 ** 53, 2 ** 53 + 1]), [2 ** 53 + 1], [False, True]),
+    (np.array([1, 2], dtype=np.uint8), [300, 1.5, 2.0, -1], [False, True]),
+    (np.array([0.1, np.inf], dtype=np.float32), [0.1, 1e300, 10 ** 309], [True, False]),
+    (np.array([0.1, np.nan]), ["0.1", float("nan"), None], [False, True]),
+])
+def test_a_number_is_filtered_by_value_whatever_a_link_brings(cells, values, expected) -> None:
+    assert column(pd.Series(cells, name="n")).is_one_of(values).tolist() == expected
+
+
+@pytest.mark.parametrize("cells", [[{"size": 1}, None], [[1, 2], []], [b"a", None]])
+def test_cells_of_other_kinds_are_told_apart_by_their_text(cells) -> None:
+    found = column(pd.Series(cells, name="x"))
+    assert found.kind == "other" and found.codes.names == tuple(sorted(str(c) for c in cells if c is not None))
+    assert found.contains("SIZE").tolist() == ["size" in str(c) for c in cells]
+
+
+def test_half_a_character_is_in_no_cell(frame: pd.DataFrame) -> None:
+    assert not column(frame["name"]).contains("\ud800").any() and not column(frame["name"]).is_one_of(["\ud800"]).any()
+    samples = SampleTable.of(pd.DataFrame({"sample_id": ["a", "b"]}))
+    assert samples.has_ids(["\ud800", "b"]).tolist() == [False, True]
+    assert samples.positions(["\ud800", "b", "c"]).tolist() == [-1, 1, -1] and samples.position("\ud800") is None
+
+
+def test_cells_that_are_hidden_leave_no_name_behind() -> None:
+    found = column(pd.Series(["cat", "zebra", "cat"], name="suggested_label", dtype="str"))
+    hidden = found.without(np.array([False, True, False]))
+    assert hidden.codes.names == ("cat",) and hidden.codes.codes.tolist() == [0, -1, 0]
+    numbers = column(pd.Series([1, 2], name="forgetting")).without(np.array([True, False]))
+    assert np.isnan(numbers.numbers).tolist() == [True, False] and numbers.kind == "number"
+
+
 # -- what is kept
 
 

@@ -1,5 +1,7 @@
 """Sample tables of every stage of a project and run; filters, boxes and lassos against naive loops."""
 
+import datetime
+import decimal
 import time
 from pathlib import Path
 
@@ -7,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.project import Project
+from curation.project import Project, ProjectError
 from curation.samples.frames import SampleTable, SelectionError, matches
 from curation.samples.predicates import decision_mask
 from curation.samples.regions import in_box, in_polygon
 from curation.samples.table import sample_table, samples
-from engine.contract.manifest import read_manifest
+from engine.contract.manifest import MANIFEST_NAME, file_digest, read_manifest
+from engine.contract.run_dir import RunDirError
 from engine.contract.signal_columns import SIGNAL_COLUMNS
 from tests.fakes import make_project, make_run, write_manifest
 
@@ -119,6 +122,62 @@ def test_image_bytes_stay_out_of_the_table(project: Project) -> None:
     rows["image"] = [{"bytes": b"x" * 10, "path": None}] * len(rows)
     write_manifest(project.path, rows, CLASSES, ".")
     assert "image" not in sample_table(project, None)
+
+
+def test_a_folders_name_and_a_columns_are_no_patterns(tmp_path: Path) -> None:
+    make_project(tmp_path / "pets1", num_train=30, size=4)
+    path = make_project(tmp_path / "pets[12]", num_train=60, size=4)
+    rows = read_manifest(path)
+    write_manifest(path, rows.assign(**{"*": "a", "^s.*$": 2.0, "^nothing$": rows["split"]}), CLASSES, "images")
+    project = Project.open(path)
+    table = samples(project, make_run(path))
+    assert len(table) == 60 and {"*", "^s.*$", "^nothing$"} <= set(table)
+    assert table.rows([0], ["*", "^s.*$"]).to_dict("records") == [{"*": "a", "^s.*$": 2.0}]
+    assert list(table.pandas("*")) == ["*"] and set(sample_table(project, None)["*"]) == {"a"}
+
+
+def test_a_map_in_another_order_than_its_run_is_joined_by_id(project: Project) -> None:
+    run = make_run(project)
+    document = run.read_config()
+    run.write_config({**document, "manifest_digest": file_digest(project.path / MANIFEST_NAME)})
+    embedding, near = run.read_embedding(), run.read_neighbours()
+    assert embedding is not None and near is not None
+    before = sample_table(project, run)
+    np.testing.assert_array_equal(before["x"], embedding["x"])
+    for order in (np.arange(60)[::-1], np.arange(50)):
+        run.write_embedding(embedding["sample_id"].to_numpy()[order], embedding[["x", "y"]].to_numpy()[order],
+                            near[0][order], near[1][order])
+        after = sample_table(project, run)
+        np.testing.assert_array_equal(after["x"], before["x"].where(before["signal_row"].isin(order)))
+    (run.path / "config.json").unlink()
+    pd.testing.assert_frame_equal(sample_table(project, run), after)
+
+
+def test_a_sample_without_a_split_is_refused_as_a_manifest_is(project: Project) -> None:
+    rows = read_manifest(project.path)
+    write_manifest(project.path, rows.assign(split=rows["split"].where(rows.index > 0)), CLASSES, "images")
+    with pytest.raises(ProjectError, match="split must be one of"):
+        samples(project, None)
+
+
+def test_damage_of_a_runs_signals_is_one_line(project: Project) -> None:
+    """Wherever it lies: what reads Parquet may stop with more than an exception."""
+    run = make_run(project)
+    content = run.signals_path.read_bytes()
+    for at in range(10, len(content) - 200, len(content) // 40):
+        run.signals_path.write_bytes(content[:at] + bytes(255 - b for b in content[at:at + 3]) + content[at + 3:])
+        with pytest.raises(RunDirError, match="damaged from outside"):
+            samples(project, run)
+
+
+def test_kinds_of_the_datas_own_columns_come_back_from_the_table(project: Project) -> None:
+    rows = read_manifest(project.path)
+    day, price = datetime.date(2026, 11, 30), decimal.Decimal("1.23")
+    write_manifest(project.path, rows.assign(day=day, price=price, info=[{"a": 1}] * len(rows)), CLASSES, "images")
+    table = samples(project, None)
+    assert (table["day"].kind, table["price"].kind, table["info"].kind) == ("other", "number", "other")
+    row = table.rows([3]).iloc[0]
+    assert (row["day"], row["price"], row["info"]) == (day, price, {"a": 1}) and table["price"].numbers[0] == 1.23
 
 
 # -- filters
