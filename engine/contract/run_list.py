@@ -1,6 +1,8 @@
 """The runs of a project: those that can be read, and what is wrong with the others, so that a damaged one harms itself
 alone; and the one that shows features."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -50,12 +52,11 @@ def _damage(path: Path, stamp: Stamp) -> str:
         if run.exists():
             run.read_config()
         run.read_metrics()
-        for name in _TABLES:
-            if (path / name).exists():
-                check_table(path / name)
-        for file in (*(path / name for name in _ARRAYS), *sorted((path / "history").glob("*.npy"))):
-            if file.exists():
-                open_array(file)
+        arrays = [*(path / name for name in _ARRAYS), *sorted((path / "history").glob("*.npy"))]
+        files = [*((path / name, check_table) for name in _TABLES), *((file, open_array) for file in arrays)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # digests of gigabytes, for which no thread holds up another
+            for _ in pool.map(lambda each: each[1](each[0]), [each for each in files if each[0].exists()]):
+                pass
     except (UserError, OSError) as error:
         return str(error)
     return ""
