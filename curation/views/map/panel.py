@@ -14,7 +14,7 @@ import streamlit as st
 
 from curation.project import Project
 from curation.samples.frames import SampleTable
-from curation.samples.predicates import ROLE_NAMES, Region, role_mask
+from curation.samples.predicates import Region, role_mask
 from curation.samples.regions import region_mask, region_of
 from curation.views.map import places
 from curation.views.map.layer import (
@@ -153,8 +153,9 @@ def _controls(project: Project, run: RunDir, table: SampleTable) -> tuple[str, s
                                   persist_state="session", label_visibility="collapsed"))
         if choice == places.COLUMNS:
             choice = _two_columns(table)
-        has_one_role = sum(role_mask(table, name).any() for name in ROLE_NAMES) < 2
-        first = "label_quality" if "label_quality" in columns and has_one_role else columns[0]
+        # Where nothing is in validation the roles say nothing but who was excluded.
+        is_flat = "label_quality" in columns and not role_mask(table, "validation").any()
+        first = "label_quality" if is_flat else columns[0]
         column = st.selectbox("Colour by", columns, columns.index(first), key="explore.colour", width="stretch",
                               format_func=lambda name: f"Colour: {info_of(name).title}", persist_state="session",
                               label_visibility="collapsed")

@@ -168,12 +168,15 @@ def test_train_shows_no_curves_and_no_roles_of_a_run_that_was_not_trained(home):
 
 
 def test_explore_tells_of_labels_in_doubt_where_nothing_was_routed(home):
-    make_run(make_project(home / "pets"), "lite0", method="discriminant")
+    run = make_run(make_project(home / "pets"), "lite0", method="discriminant")
     app = views.start(home, "explore")
     found = counts(app)
     assert not found["roles"] and "in doubt" in found["flags"][0] and "withheld" not in str(found["flags"])
     assert "Nothing was trained" in app.title[0].proto.help
     assert app.selectbox(key="explore.colour").value == "label_quality", "roles are all alike"
+    signals = run.read_signals()
+    run.write_signals(signals.assign(role=signals["role"].where(signals.index > 0, "excluded")))
+    assert views.start(home, "explore").selectbox(key="explore.colour").value == "label_quality", "but for one"
 
 
 def test_a_sample_of_such_a_run_has_no_course_and_no_reason_for_its_role(home):
