@@ -5,6 +5,7 @@ Opened from the gallery; decisions go through actions. Reads one row of each fil
 
 import html
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -136,30 +137,33 @@ def _steps(sample_id: str) -> None:
 
 
 def _decisions(project: Project, run: RunDir | None, row: pd.Series) -> None:
-    """Buttons for this one sample. A decision in force can be taken back here as well."""
+    """Buttons for this one sample. A decision in force can be taken back here as well. None moves when one is taken: a
+    press that begins on one button and ends on another is none."""
     ids = [row["sample_id"]]
 
     def take(op: actions.Op, sample_ids: list[str], label: str | None = None) -> None:
         actions.take(project, op, sample_ids, label=label, view="explore: one sample", run=run.name if run else "")
 
-    def button(label: str, op: actions.Op, shortcut: str | None = None) -> None:
-        st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=take, args=(op, ids))
+    def button(label: str, op: actions.Op, shortcut: str | None = None, disabled: bool = False,
+               width: Literal["content"] | int = "content") -> None:
+        st.button(label, key=f"sample.{op}", shortcut=shortcut, on_click=take, args=(op, ids), disabled=disabled,
+                  width=width)
 
     pin, is_excluded = text_of(row.get("pin")), bool(row.get("excluded"))
     with st.container(horizontal=True, gap="small"):
-        if pin != "validation":
-            button("Pin to validation", "validation", "V")
-        if pin != "train":
-            button("Pin to training", "train", "T")
-        if pin:
-            button("Unpin", "unpin")
-        button("Include again", "include") if is_excluded else button("Exclude", "exclude", "X")
         button("The label is right", "confirm", "L")
         st.button("Undo", key="sample.undo", shortcut="U", on_click=actions.undo, args=(project,),
                   help=actions.undo_words(project))
         if likeness.can_ask(project):
             st.button("More like this", key="sample.more_like", icon=":material/image_search:", on_click=_more_like,
                       args=(project, run, ids), help="Explore, with all samples, those most like this one first.")
+        button("Pin to validation", "validation", "V", disabled=pin == "validation")
+        button("Pin to training", "train", "T", disabled=pin == "train")
+        button("Unpin", "unpin", disabled=not pin)
+        if is_excluded:
+            button("Include again", "include", width=130)
+        else:
+            button("Exclude", "exclude", "X", width=130)
     suggested = text_of(row.get("suggested_label"))
     is_other = suggested in project.classes and suggested != text_of(row.get("current_label"))
     relabel(project, ids[0], suggested if is_other else None,

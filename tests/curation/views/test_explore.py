@@ -405,6 +405,24 @@ def test_the_panel_decides_on_its_sample(home, pets, monkeypatch):
     assert pets.ledger().state().empty
 
 
+def test_no_button_of_the_panel_moves_when_a_decision_is_taken(home, pets, monkeypatch):
+    """A press that begins on one button and ends on another, which has taken its place meanwhile, is none."""
+    monkeypatch.setattr(actions, "show_notices", lambda: None)
+    app = explore(home)
+    app.session_state[dialog.OPEN_KEY] = "train-00004"
+    views.rerun(app)
+
+    def row():
+        keys = [str(button.key) for button in app.button]
+        return keys[keys.index("sample.confirm"):keys.index("sample.unpin") + 2]
+
+    before = row()
+    for pressed, last in (("exclude", "include"), ("include", "exclude"), ("train", "exclude"), ("unpin", "exclude")):
+        press(app, f"sample.{pressed}")
+        assert row() == [*before[:-1], f"sample.{last}"]
+    assert before[-1] == "sample.exclude" and "sample.undo" in before
+
+
 def test_neighbours_are_found_by_the_runs_rows_when_the_manifest_has_changed(home, pets):
     manifest = pets.manifest()
     run = pets.run("first")
