@@ -1,4 +1,4 @@
-"""Numbers with what they count, as a person says them. Knows no page and no file."""
+"""Numbers with what they count, as a person says them, and whether a text can be said. Knows no page and no file."""
 
 
 def counted(number: float, one: str, many: str = "") -> str:
@@ -17,3 +17,17 @@ def signed(value: float, places: int = 1) -> str:
     ('+1.2', '+0.0', '-3.0')
     """
     return f"{round(value, places) + 0.0:+.{places}f}"
+
+
+def is_whole(text: str) -> bool:
+    r"""Whether the text is characters and no half of one, which Python holds as a lone surrogate: from the name of a
+    file whose bytes are not UTF-8, from JSON, from an address.
+
+    >>> is_whole("caf\u00e9"), is_whole("\ud800")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -45,7 +45,7 @@ def comparable(first: Codes, second: Codes) -> tuple[np.ndarray, np.ndarray]:
 
 def choice_of(names: pl.Series) -> pl.Enum:
     """The kind of a column that has these different texts, which stand in natural order."""
-    return pl.Enum(sorted(names.to_list(), key=_natural))
+    return pl.Enum(sorted(names.to_list(), key=natural))
 
 
 def with_names_there(cells: pl.Series) -> pl.Series:
@@ -53,15 +53,6 @@ def with_names_there(cells: pl.Series) -> pl.Series:
     names = cells.unique().drop_nulls().cast(pl.String)
     assert isinstance(cells.dtype, pl.Enum)
     return cells if len(names) == len(cells.dtype.categories) else cells.cast(choice_of(names))
-
-
-def can_be(text: str) -> bool:
-    """Whether a cell can hold this text: half a character that JSON or an address brought is none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def codes_of(cells: pl.Series) -> np.ndarray:
@@ -72,7 +63,7 @@ def codes_of(cells: pl.Series) -> np.ndarray:
     return cells.to_physical().cast(kind).fill_null(-1).to_numpy()
 
 
-def _natural(name: Any) -> tuple[int, float, str]:
-    """Sort key: numbers by value, before words by letter."""
+def natural(name: Any) -> tuple[int, float, str]:
+    """Sort key of names: numbers by value, before words by letter."""
     text = str(name)
     return (0, float(text), text) if text.isdecimal() and len(text) < 16 else (1, 0.0, text)

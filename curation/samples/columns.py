@@ -12,7 +12,8 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 import numpy as np
 import polars as pl
 
-from curation.samples.codes import Cell, Codes, can_be, choice_of, codes_of, with_names_there
+from curation.samples.codes import Cell, Codes, choice_of, codes_of, with_names_there
+from curation.words import is_whole
 
 MAX_CHOICES = 50
 """A text column with more different values than this is searched, not chosen from."""
@@ -184,7 +185,7 @@ class Column:
             mask = _is_number_of(self.cells.to_numpy() if self.cells.dtype.is_integer() else self.numbers, values)
         else:
             cells = self.cells if self.cells.dtype == pl.String else _as_text(self.cells)
-            texts = pl.Series(filter(can_be, map(str, values)), dtype=pl.String)
+            texts = pl.Series(filter(is_whole, map(str, values)), dtype=pl.String)
             mask = cells.is_in(texts.implode()).fill_null(False).to_numpy()
         return mask | self.is_null if None in wanted else mask
 
@@ -197,7 +198,7 @@ class Column:
         if isinstance(self.cells.dtype, pl.Enum):
             passes = np.array([text.lower() in str(name).lower() for name in self.codes.names] + [False], dtype=bool)
             return np.asarray(passes[self.codes.codes])
-        if not can_be(text):
+        if not is_whole(text):
             return np.zeros(len(self.cells), dtype=bool)
         cells = self.cells if self.cells.dtype == pl.String else _as_text(self.cells)
         return cells.str.contains(f"(?i){pl.escape_regex(text)}").fill_null(False).to_numpy()

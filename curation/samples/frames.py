@@ -11,9 +11,10 @@ import pandas as pd
 import polars as pl
 import polars.selectors as cs
 
-from curation.samples.codes import Cell, can_be, choice_of
+from curation.samples.codes import Cell, choice_of
 from curation.samples.columns import Column, Condition, Range
 from curation.samples.keys import KEYS
+from curation.words import is_whole
 from engine.contract.errors import UserError
 
 _MAX_NAMES = 10_000
@@ -85,7 +86,7 @@ class SampleTable:
 
     def positions(self, sample_ids: Collection[str]) -> np.ndarray:
         """(n,) int64: the row of each sample, -1 of those that are not in the table."""
-        wanted = pl.Series("sample_id", [name if can_be(name) else None for name in sample_ids], dtype=pl.String)
+        wanted = pl.Series("sample_id", [name if is_whole(name) else None for name in sample_ids], dtype=pl.String)
         ids = self.frame["sample_id"]
         places = ids.is_in(wanted.unique().drop_nulls().implode()).arg_true().cast(pl.Int64)
         there = pl.DataFrame({"sample_id": ids[places], "place": places})
@@ -96,7 +97,7 @@ class SampleTable:
         """(N,) bool: the samples named."""
         if not len(sample_ids):
             return np.zeros(len(self), dtype=bool)
-        wanted = pl.Series(list(filter(can_be, sample_ids)), dtype=pl.String)
+        wanted = pl.Series(list(filter(is_whole, sample_ids)), dtype=pl.String)
         return self.frame["sample_id"].is_in(wanted.implode()).to_numpy()
 
     # -- other tables

@@ -12,6 +12,7 @@ from curation.project import PROJECT_NAME
 from curation.sources.formats.embedded import suffix_of
 from curation.sources.reading.images import IMAGE_SUFFIXES
 from curation.tables.report import Problems
+from curation.words import is_whole
 from engine.contract.manifest import MANIFEST_NAME
 from engine.contract.pictures.image_files import NotAnImageError, open_regular
 
@@ -80,7 +81,7 @@ class FolderWalk:
             elif not _can_be_followed(entry):
                 self.problems.add("unreadable", "a link must lead somewhere; this one leads round in a circle or "
                                   "cannot be followed", file=self.relative(entry.path))
-            elif not _is_text(entry.name):
+            elif not is_whole(entry.name):
                 self.problems.add("not UTF-8", "a file name must be UTF-8", file=self.relative(entry.path))
             else:
                 visible.append(entry)
@@ -138,14 +139,5 @@ def _can_be_followed(entry: os.DirEntry[str]) -> bool:
     try:
         entry.is_dir()
     except OSError:
-        return False
-    return True
-
-
-def _is_text(name: str) -> bool:
-    """False for a name whose bytes are not UTF-8 (Python holds those as lone surrogates)."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
         return False
     return True

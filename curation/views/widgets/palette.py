@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from streamlit.elements.lib import streamlit_plotly_theme as in_theme
 
+from curation.samples.codes import natural
 from curation.samples.columns import Column
 from curation.samples.frames import SampleTable
 from curation.terms import define
@@ -199,7 +200,7 @@ def _categories(column: Column) -> tuple[np.ndarray, tuple[str, ...], tuple[str,
         # Ties go by name: so they stay put when the order of rows changes.
         order = sorted(counts, key=lambda name: (-counts[name], name))
         names = order if len(order) <= MAX_CATEGORIES else order[:MAX_CATEGORIES - 1]
-        names = sorted(names, key=_natural)
+        names = sorted(names, key=natural)
         colours = [(*CATEGORIES, OTHER_COLOUR)[i] for i in range(len(names))]
     shown, totals = list(names), [counts[name] for name in names]
     code_of = {name: code for code, name in enumerate(names)}
@@ -213,11 +214,6 @@ def _categories(column: Column) -> tuple[np.ndarray, tuple[str, ...], tuple[str,
             colours.append(colour)
     places = np.array([*codes, len(shown) - 1], dtype=np.int8)  # the last is of those without a value
     return places[of_column.codes], tuple(shown), tuple(colours), tuple(totals)
-
-
-def _natural(name: str) -> tuple[int, float, str]:
-    """Sort key: numbers by value, before words by letter."""
-    return (0, float(name), name) if name.isdecimal() and len(name) < 16 else (1, 0.0, name)
 
 
 def rgb(colours: tuple[str, ...]) -> np.ndarray:
